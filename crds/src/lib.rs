@@ -1,0 +1,62 @@
+//! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of FlexLVM shares.
+
+pub mod condition;
+pub mod logical_volume;
+pub mod node_storage;
+pub mod quantity;
+pub mod selector;
+pub mod storage_backend;
+
+pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
+pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
+pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStatus};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+
+/// The API group, and the `provisioner` of StorageClasses. Without a slash, so that it can also name a `CSIDriver`
+/// object: the stock scheduler then takes the capacity that we publish into account.
+pub const GROUP: &str = "flexlvm.dev";
+
+/// Label of LogicalVolumes: the node, as [`node_label_value`] gives it. An agent watches its own by this label, since
+/// field selectors on custom resources exist from Kubernetes 1.31 on only.
+pub const NODE_LABEL: &str = "flexlvm.dev/node";
+
+/// Finalizer of LogicalVolumes: the object stays until its space on the node is free.
+pub const FINALIZER: &str = "flexlvm.dev/logical-volume";
+
+/// Every custom resource definition, as Kubernetes 1.25 and later take it (with CEL rules).
+#[must_use]
+pub fn all() -> Vec<CustomResourceDefinition> {
+    vec![StorageBackend::crd(), LogicalVolume::crd(), NodeStorage::crd()]
+}
+
+/// The value of [`NODE_LABEL`] for a node. Names of nodes have up to 253 characters, values of labels up to 63: a
+/// longer name is cut and closed with a hash of the whole.
+#[must_use]
+pub fn node_label_value(node: &str) -> String {
+    const LONGEST: usize = 63;
+    if node.len() <= LONGEST {
+        return node.to_owned();
+    }
+    // FNV-1a: stable across versions and machines, which std's hasher does not promise.
+    let hash = node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let head: String = node.chars().take(LONGEST - 17).collect();
+    format!("{head}-{hash:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::node_label_value;
+
+    #[test]
+    fn long_node_names_make_distinct_legal_label_values() {
+        let long = "n".repeat(200);
+        let other = format!("{long}x");
+        assert_eq!(node_label_value("node-1.example.com"), "node-1.example.com");
+        assert_eq!(node_label_value(&long).len(), 63);
+        assert_ne!(node_label_value(&long), node_label_value(&other));
+    }
+}

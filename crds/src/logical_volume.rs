@@ -1,0 +1,199 @@
+//! LogicalVolume: one volume on one node. The controller writes the spec, a work order; the node's agent carries it
+//! out and writes the status.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::storage_backend::Layout;
+
+/// The work order for one logical volume, and what became of it.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "flexlvm.dev",
+    version = "v1alpha1",
+    kind = "LogicalVolume",
+    plural = "logicalvolumes",
+    shortname = "lv",
+    category = "flexlvm",
+    status = "LogicalVolumeStatus",
+    derive = "PartialEq",
+    doc = "A LogicalVolume is one volume on one node: FlexLVM's controller writes its spec, the agent of the node carries it out. It has the name of its PersistentVolume and of the logical volume on the node, `pvc-` and the claim's uid. Don't write it by hand: delete or edit the claim instead.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "True when the logical volume is there, in the size asked for.",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(name = "Node", type_ = "string", description = "The node.", json_path = ".spec.node"),
+    printcolumn(
+        name = "Size",
+        type_ = "string",
+        description = "The size on the node.",
+        json_path = ".status.size"
+    ),
+    printcolumn(
+        name = "Namespace",
+        type_ = "string",
+        description = "The claim's namespace.",
+        json_path = ".spec.claim.namespace"
+    ),
+    printcolumn(name = "Claim", type_ = "string", description = "The claim.", json_path = ".spec.claim.name"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        description = "Why the volume is, or is not, Ready.",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Volume Group",
+        type_ = "string",
+        description = "The volume group.",
+        json_path = ".spec.volumeGroup",
+        priority = 1
+    ),
+    printcolumn(
+        name = "UUID",
+        type_ = "string",
+        description = "LVM's uuid of the logical volume.",
+        json_path = ".status.uuid",
+        priority = 1
+    )
+)]
+#[serde(rename_all = "camelCase")]
+pub struct LogicalVolumeSpec {
+    /// The node, by the name of its Node object.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("node can't be changed: the data is there"))]
+    pub node: String,
+    /// The StorageBackend that the volume was asked from.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("backend can't be changed"))]
+    pub backend: String,
+    /// The volume group on the node.
+    #[schemars(length(min = 1, max = 127), regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: the data is there"))]
+    pub volume_group: String,
+    /// How the logical volume is laid out.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("layout can't be changed"))]
+    pub layout: Layout,
+    /// The size promised. It may be raised, and is never lowered; the logical volume is at least as large.
+    #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0").message("size can't be lowered: a logical volume is never shrunk"))]
+    pub size: Quantity,
+    /// Whether the logical volume is to be there.
+    #[serde(default)]
+    pub state: State,
+    /// The claim that the volume is for.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data is its own"))]
+    pub claim: ClaimReference,
+    /// The StorageClass that the claim named.
+    pub storage_class: String,
+    /// What becomes of the volume when its claim is deleted: the reclaim policy of its PersistentVolume.
+    pub reclaim_policy: ReclaimPolicy,
+    /// The file system that the driver makes at the first mount.
+    pub filesystem: Filesystem,
+}
+
+/// Whether a logical volume is to be there.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum State {
+    /// The logical volume is made if it isn't there, and kept. Deleting the LogicalVolume object removes nothing.
+    #[default]
+    Present,
+    /// The claim went before its PersistentVolume was made: the logical volume is removed if it never carried data.
+    AbsentIfUnused,
+    /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody has it open.
+    Absent,
+}
+
+/// What becomes of a volume when its claim is deleted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReclaimPolicy {
+    /// The volume goes with its claim.
+    #[default]
+    Delete,
+    /// The volume stays until an admin removes it.
+    Retain,
+}
+
+/// One claim, unmistakably.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ClaimReference {
+    /// The claim's namespace.
+    pub namespace: String,
+    /// The claim's name.
+    pub name: String,
+    /// The claim's uid: a claim of the same name made later is another one.
+    pub uid: String,
+}
+
+/// The file system of a volume.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Filesystem {
+    /// The type: `ext4` or `xfs`.
+    #[serde(rename = "type")]
+    pub type_: FilesystemType,
+    /// Options for mkfs, one per item, as the class gave them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mkfs_options: Vec<String>,
+    /// Options of the mount, one per item, as the class gave them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mount_options: Vec<String>,
+}
+
+/// Types of file systems.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum FilesystemType {
+    /// ext4, the default.
+    #[default]
+    Ext4,
+    /// xfs.
+    Xfs,
+}
+
+impl FilesystemType {
+    /// As mount(8) and `flexVolume.fsType` spell it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// The smallest volume, in bytes, that holds such a file system with room for data: mkfs.xfs refuses less than
+    /// 300 MiB, ext4 needs some for its journal.
+    #[must_use]
+    pub fn smallest_volume(self) -> u64 {
+        match self {
+            Self::Ext4 => 32 << 20,
+            Self::Xfs => 300 << 20,
+        }
+    }
+}
+
+/// What became of a logical volume.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct LogicalVolumeStatus {
+    /// The generation of the spec that this status is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`: the logical volume is there in the size asked for. `Removed`: it is gone, its space is free.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// The size of the logical volume on the node: whole extents, so often a little more than asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Quantity>,
+    /// LVM's uuid of the logical volume. The driver mounts nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+}

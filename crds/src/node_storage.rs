@@ -1,0 +1,98 @@
+//! NodeStorage: what one node has. One per node, written by the node's agent, so that a thousand agents never write to
+//! one object.
+
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A NodeStorage has nothing to ask for: its agent reports.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[kube(
+    group = "flexlvm.dev",
+    version = "v1alpha1",
+    kind = "NodeStorage",
+    plural = "nodestorages",
+    shortname = "ns-storage",
+    category = "flexlvm",
+    status = "NodeStorageStatus",
+    derive = "PartialEq",
+    doc = "A NodeStorage says what one node has: its volume groups, their space, and the versions of what FlexLVM runs there. It has the name of its Node; FlexLVM's agent on that node writes it.",
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        description = "True when LVM answers on the node.",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "Driver",
+        type_ = "string",
+        description = "True when the FlexVolume driver is installed.",
+        json_path = ".status.conditions[?(@.type==\"DriverInstalled\")].status"
+    ),
+    printcolumn(
+        name = "Volume Groups",
+        type_ = "string",
+        description = "The volume groups of the node.",
+        json_path = ".status.volumeGroups[*].name"
+    ),
+    printcolumn(
+        name = "Free",
+        type_ = "string",
+        description = "Free space of each volume group.",
+        json_path = ".status.volumeGroups[*].free"
+    ),
+    printcolumn(
+        name = "Version",
+        type_ = "string",
+        description = "The agent's version.",
+        json_path = ".status.agentVersion",
+        priority = 1
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStorageSpec {}
+
+/// What the agent found on its node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStorageStatus {
+    /// `Ready`: LVM answers. `DriverInstalled`: the FlexVolume driver of this agent's version is in place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    pub conditions: Vec<Condition>,
+    /// Every volume group of the node.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub volume_groups: Vec<VolumeGroup>,
+    /// The version of the agent, and of the driver that it installs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_version: Option<String>,
+    /// The version of LVM on the node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lvm_version: Option<String>,
+}
+
+/// One volume group of a node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeGroup {
+    /// The name.
+    pub name: String,
+    /// LVM's uuid of the volume group.
+    pub uuid: String,
+    /// The size of all its extents.
+    pub size: Quantity,
+    /// The size of one extent, in bytes: every logical volume is a multiple of it.
+    pub extent_size: Quantity,
+    /// Space taken by logical volumes that are not FlexLVM's, or that no LogicalVolume object knows. What remains of
+    /// `size` is FlexLVM's to promise.
+    pub other_use: Quantity,
+    /// Free space, for people: it is brought up to date at leisure.
+    pub free: Quantity,
+    /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
+}

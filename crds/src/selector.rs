@@ -1,0 +1,111 @@
+//! Which nodes a StorageBackend means.
+//! Pure.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Selects nodes by their labels. Everything that is given must hold; nothing given selects every node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeSelector {
+    /// Labels that a node must carry, each with this value. Example: `{"node-role.kubernetes.io/storage": ""}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub match_labels: BTreeMap<String, String>,
+    /// Further requirements on a node's labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub match_expressions: Vec<Requirement>,
+}
+
+/// One requirement on one label of a node.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Requirement {
+    /// The label's key.
+    #[schemars(length(min = 1, max = 317))]
+    pub key: String,
+    /// How the label's value relates to `values`.
+    pub operator: Operator,
+    /// The values: at least one for `In` and `NotIn`, none for `Exists` and `DoesNotExist`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub values: Vec<String>,
+}
+
+/// A label's relation to a list of values.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// The label is there with one of the values.
+    In,
+    /// The label is not there, or with none of the values.
+    NotIn,
+    /// The label is there.
+    Exists,
+    /// The label is not there.
+    DoesNotExist,
+}
+
+impl NodeSelector {
+    /// True when a node with these labels is meant.
+    #[must_use]
+    pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
+        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+            && self.match_expressions.iter().all(|requirement| {
+                let value = labels.get(&requirement.key);
+                match requirement.operator {
+                    Operator::In => value.is_some_and(|value| requirement.values.contains(value)),
+                    Operator::NotIn => value.is_none_or(|value| !requirement.values.contains(value)),
+                    Operator::Exists => value.is_some(),
+                    Operator::DoesNotExist => value.is_none(),
+                }
+            })
+    }
+
+    /// What is contradictory in the selector, in one sentence; `None` when nothing is. The schema can't say this on
+    /// servers without CEL rules.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.match_expressions.iter().find_map(|Requirement { key, operator, values }| match operator {
+            Operator::In | Operator::NotIn if values.is_empty() => {
+                Some(format!("nodeSelector.matchExpressions: {key} {operator:?} needs at least one value"))
+            }
+            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
+                Some(format!("nodeSelector.matchExpressions: {key} {operator:?} takes no values"))
+            }
+            _ => None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::NodeSelector;
+    use std::collections::BTreeMap;
+
+    fn selects(selector: serde_json::Value, labels: &[(&str, &str)]) -> bool {
+        let selector: NodeSelector = serde_json::from_value(selector).unwrap();
+        let labels: BTreeMap<_, _> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        selector.matches(&labels)
+    }
+
+    #[test]
+    fn selects_as_kubernetes_does() {
+        let expression = |operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]});
+        assert!(selects(serde_json::json!({}), &[]));
+        assert!(selects(serde_json::json!({"matchLabels": {"disk": "ssd"}}), &[("disk", "ssd"), ("zone", "a")]));
+        assert!(!selects(serde_json::json!({"matchLabels": {"disk": "ssd"}}), &[("disk", "hdd")]));
+        assert!(selects(expression("In", &["ssd", "nvme"]), &[("disk", "nvme")]));
+        assert!(!selects(expression("In", &["ssd"]), &[]));
+        assert!(selects(expression("NotIn", &["ssd"]), &[]));
+        assert!(!selects(expression("Exists", &[]), &[]));
+        assert!(selects(expression("DoesNotExist", &[]), &[]));
+    }
+
+    #[test]
+    fn names_the_contradiction() {
+        let selector: NodeSelector =
+            serde_json::from_value(serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]})).unwrap();
+        assert_eq!(selector.fault().unwrap(), "nodeSelector.matchExpressions: disk In needs at least one value");
+        assert_eq!(NodeSelector::default().fault(), None);
+    }
+}

@@ -1,0 +1,70 @@
+//! The YAML of the custom resource definitions is what the types say. `make generate` runs this with UPDATE=1, which
+//! writes the files instead of comparing them.
+
+use std::path::Path;
+
+use kube::CustomResourceExt as _;
+use serde_json::Value;
+
+/// Writes or compares one file below `crds/`.
+fn current(file: &str, definition: &Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    let options = serde_saphyr::ser_options! { quote_all: false };
+    let body = serde_saphyr::to_string_with_options(definition, options).unwrap();
+    let text = format!("# Made by `make generate` from crds/src. Do not edit.\n{body}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, text).unwrap();
+    } else {
+        let found = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(found == text, "{} is out of date: run `make generate`", path.display());
+    }
+}
+
+/// Takes every CEL rule out: kubectl before 1.25 refuses a file with fields that it doesn't know.
+fn without_cel(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.remove("x-kubernetes-validations");
+            map.values_mut().for_each(without_cel);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_cel),
+        _ => {}
+    }
+}
+
+fn names() -> Vec<String> {
+    crds::all().into_iter().map(|definition| definition.spec.names.plural).collect()
+}
+
+#[test]
+fn yaml_is_current() {
+    assert_eq!(names(), ["storagebackends", "logicalvolumes", "nodestorages"]);
+    for definition in crds::all() {
+        let plural = definition.spec.names.plural.clone();
+        let mut definition = serde_json::to_value(definition).unwrap();
+        current(&format!("cel/{plural}.yaml"), &definition);
+        without_cel(&mut definition);
+        current(&format!("{plural}.yaml"), &definition);
+    }
+}
+
+#[test]
+fn every_field_explains_itself() {
+    fn check(path: &str, schema: &Value) {
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            assert!(property["description"].is_string(), "{path} has no description for kubectl explain");
+            check(&path, property);
+        }
+        if schema["items"].is_object() {
+            check(&format!("{path}[]"), &schema["items"]);
+        }
+    }
+    for definition in [crds::StorageBackend::crd(), crds::LogicalVolume::crd(), crds::NodeStorage::crd()] {
+        let definition = serde_json::to_value(definition).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        for part in ["spec", "status"] {
+            check(part, &schema["properties"][part]);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The one door through which programs are started: a command is a value, and whoever runs it can be replaced.
+
+use std::time::Duration;
+
+use crate::error::Error;
+
+/// How long a program may take unless its command says otherwise.
+pub const TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A program, its arguments, and the time it has. No shell is ever involved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cmd {
+    program: &'static str,
+    args: Vec<String>,
+    timeout: Duration,
+}
+
+impl Cmd {
+    /// A command without arguments. `program` is a bare name, such as `lvm`: it is looked up in the system's own
+    /// folders, never in `PATH`.
+    #[must_use]
+    pub fn new(program: &'static str) -> Self {
+        Self { program, args: Vec::new(), timeout: TIMEOUT }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl Into<String>) -> Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Adds several arguments.
+    #[must_use]
+    pub fn args<I: IntoIterator<Item = S>, S: Into<String>>(mut self, args: I) -> Self {
+        self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets the time that the program has.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// The program's name.
+    #[must_use]
+    pub fn program(&self) -> &'static str {
+        self.program
+    }
+
+    /// The arguments.
+    #[must_use]
+    pub fn arguments(&self) -> &[String] {
+        &self.args
+    }
+
+    /// The time that the program has.
+    #[must_use]
+    pub fn limit(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Program and arguments in one line, for messages.
+    #[must_use]
+    pub fn line(&self) -> String {
+        std::iter::once(self.program).chain(self.args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// What a program left behind. A failing exit status is not an [`Error`] here: blkid says things by it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// The exit status; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Its standard output.
+    pub stdout: Vec<u8>,
+    /// Its standard error.
+    pub stderr: Vec<u8>,
+}
+
+/// Runs commands. [`System`](crate::exec) runs them on this machine; tests have one that follows a script.
+pub trait Exec: Send + Sync {
+    /// Runs `cmd` to its end.
+    ///
+    /// # Errors
+    /// When the program can't be started, or was not done in time and had to be killed.
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
+}

@@ -1,0 +1,12 @@
+//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts. Used by driver and agent;
+//! synchronous, and without a word to any log: libraries return, binaries report.
+
+pub mod error;
+pub mod exec;
+pub mod name;
+pub mod size;
+
+pub use error::{Error, Kind};
+pub use exec::{Cmd, Exec, Output};
+pub use name::{LvName, LvTag, LvUuid, VgName};
+pub use size::{Bytes, Extents};

@@ -1,0 +1,156 @@
+//! Names that reach a command line: validated once, here, and trusted from then on.
+//! Pure.
+
+use std::fmt;
+
+/// A name that LVM would refuse, or that could be taken for something else.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what} {value:?} is not allowed: {why}")]
+pub struct NameError {
+    what: &'static str,
+    value: String,
+    why: &'static str,
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $check:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name, if it is one.
+            ///
+            /// # Errors
+            /// When it is none: empty, too long, with a character that is not allowed, or reserved.
+            pub fn new(value: impl Into<String>) -> Result<Self, NameError> {
+                let value = value.into();
+                let check: fn(&str) -> Result<(), &'static str> = $check;
+                match check(&value) {
+                    Ok(()) => Ok(Self(value)),
+                    Err(why) => Err(NameError { what: $what, value: value.chars().take(64).collect(), why }),
+                }
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// The name of a volume group, as lvm(8) allows it.
+    VgName, "volume group name", |name| plain(name, 127, &[])
+);
+name!(
+    /// The name of a logical volume, as lvm(8) allows it, without those that LVM keeps for itself.
+    LvName, "logical volume name", |name| {
+        plain(name, 127, &[])?;
+        if ["snapshot", "pvmove"].iter().any(|reserved| name.starts_with(reserved))
+            || ["_cdata", "_cmeta", "_corig", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata",
+                "_tmeta", "_vdata", "_vorigin", "_wcorig", "_imeta"].iter().any(|reserved| name.contains(reserved))
+        {
+            return Err("LVM keeps it for itself");
+        }
+        Ok(())
+    }
+);
+name!(
+    /// A tag of a logical volume, without its `@`.
+    LvTag, "tag", |name| plain(name, 1024, b"/=!:#&")
+);
+name!(
+    /// LVM's uuid of a logical volume or volume group: 32 letters and digits, with hyphens as LVM prints them.
+    LvUuid, "LVM uuid", |uuid| {
+        let groups: Vec<&str> = uuid.split('-').collect();
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        if lengths != [6, 4, 4, 4, 4, 4, 6] || !groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_alphanumeric())) {
+            return Err("it has the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
+        }
+        Ok(())
+    }
+);
+
+impl LvUuid {
+    /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's), without hyphens.
+    #[must_use]
+    pub fn from_plain(plain: &str) -> Option<Self> {
+        if plain.len() != 32 || !plain.is_ascii() {
+            return None;
+        }
+        let mut text = String::with_capacity(38);
+        for (index, character) in plain.chars().enumerate() {
+            if matches!(index, 6 | 10 | 14 | 18 | 22 | 26) {
+                text.push('-');
+            }
+            text.push(character);
+        }
+        Self::new(text).ok()
+    }
+}
+
+fn plain(name: &str, longest: usize, also: &[u8]) -> Result<(), &'static str> {
+    if name.is_empty() {
+        return Err("it is empty");
+    }
+    if name.len() > longest {
+        return Err("it is too long");
+    }
+    if name.starts_with('-') {
+        return Err("it begins with a hyphen");
+    }
+    if name == "." || name == ".." {
+        return Err("it means a folder");
+    }
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b) || also.contains(&b);
+    if !name.bytes().all(allowed) {
+        return Err("only letters, digits and + _ . - may stand in it");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LvName, LvTag, LvUuid, VgName};
+    use proptest::prelude::*;
+
+    #[test]
+    fn hostile_names_are_refused() {
+        for name in ["", "-rf", ".", "..", "../x", "a/b", "a b", "a\nb", "a;b", "$(id)", "ü", "--help"] {
+            assert!(VgName::new(name).is_err(), "{name:?}");
+            assert!(LvName::new(name).is_err(), "{name:?}");
+        }
+        assert!(VgName::new("x".repeat(128)).is_err());
+        assert!(LvName::new("snapshot1").is_err());
+        assert!(LvName::new("a_rimage_0").is_err());
+        assert!(LvTag::new("flexlvm.dev/claim=default/data").is_ok());
+        assert!(LvTag::new("a@b").is_err());
+    }
+
+    #[test]
+    fn a_uuid_is_the_same_from_both_spellings() {
+        let uuid = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
+        assert_eq!(LvUuid::from_plain("abcdef1234567890ABCDEFGHIJKLMNOP"), Some(uuid));
+        assert_eq!(LvUuid::from_plain("short"), None);
+        assert!(LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNO").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_is_safe_on_a_command_line(text in "\\PC*") {
+            if let Ok(name) = LvName::new(text) {
+                prop_assert!(!name.as_str().starts_with('-'));
+                prop_assert!(!name.as_str().contains(['/', ' ', '\n', '\0', '\'', '"', '$', '`']));
+            }
+        }
+    }
+}

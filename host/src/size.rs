@@ -1,0 +1,50 @@
+//! Sizes as types: bytes and extents never mix, and what rounds says which way.
+//! Pure.
+
+use std::fmt;
+
+/// A number of bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Bytes(pub u64);
+
+/// A number of extents, LVM's unit of space; how large one is, the volume group says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Extents(pub u64);
+
+impl Bytes {
+    /// The fewest extents that hold this many bytes. `extent_size` is at least one byte.
+    #[must_use]
+    pub fn extents_up(self, extent_size: Bytes) -> Extents {
+        Extents(self.0.div_ceil(extent_size.0.max(1)))
+    }
+}
+
+impl Extents {
+    /// The bytes of this many extents; the largest number there is when that doesn't fit.
+    #[must_use]
+    pub fn bytes(self, extent_size: Bytes) -> Bytes {
+        Bytes(self.0.saturating_mul(extent_size.0))
+    }
+}
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Extents};
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn extents_never_hold_less_than_asked(bytes in 0..u64::from(u32::MAX) << 12, shift in 10..30_u32) {
+            let extent = Bytes(1 << shift);
+            let extents = Bytes(bytes).extents_up(extent);
+            prop_assert!(extents.bytes(extent).0 >= bytes);
+            prop_assert!(extents.0 == 0 || Extents(extents.0 - 1).bytes(extent).0 < bytes);
+        }
+    }
+}
