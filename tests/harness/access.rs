@@ -1,0 +1,102 @@
+//! Who reaches the API server and how: kubeconfig, clients, `kubectl`.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::{Api, PostParams};
+use kube::{Client, Config};
+use serde_json::json;
+
+use crate::kubernetes::Kubernetes;
+use crate::workplace::Workplace;
+
+/// The ways to an API server.
+#[derive(Clone, Debug)]
+pub struct Access {
+    url: String,
+    kubeconfig: PathBuf,
+}
+
+impl Access {
+    /// The token of the administrator, a member of `system:masters`.
+    pub(crate) const ADMIN_TOKEN: &'static str = "admin-token";
+
+    pub(crate) fn new(workplace: &Workplace, url: String) -> Result<Self> {
+        let kubeconfig = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "flexlvm", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
+            "users": [{"name": "admin", "user": {"token": Self::ADMIN_TOKEN}}],
+            "contexts": [{"name": "flexlvm", "context": {"cluster": "flexlvm", "user": "admin"}}],
+            "current-context": "flexlvm",
+        });
+        let kubeconfig = workplace.write("kubeconfig", kubeconfig.to_string())?;
+        Ok(Self { url, kubeconfig })
+    }
+
+    /// The server's address.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A new client with the administrator's rights. It belongs to the runtime it is made in.
+    pub fn admin(&self) -> Result<Client> {
+        self.with_token(Self::ADMIN_TOKEN.to_owned())
+    }
+
+    /// A new client with the rights of a service account, which must exist.
+    pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Client> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.admin()?, namespace);
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(86400),
+            ..TokenRequestSpec::default()
+        };
+        let request = TokenRequest {
+            spec: Some(spec),
+            ..TokenRequest::default()
+        };
+        let answer: TokenRequest = accounts
+            .create_subresource("token", name, &PostParams::default(), &request)
+            .await
+            .with_context(|| format!("no token for the service account {namespace}/{name}"))?;
+        self.with_token(
+            answer
+                .status
+                .and_then(|status| status.token)
+                .context("the server gave no token")?,
+        )
+    }
+
+    fn with_token(&self, token: String) -> Result<Client> {
+        let mut config = Config::new(self.url.parse()?);
+        config.accept_invalid_certs = true;
+        config.auth_info.token = Some(token.into());
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained about.
+    pub fn kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String> {
+        let output = Command::new(kubernetes.program("kubectl"))
+            .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
+            .arg(format!(
+                "--cache-dir={}",
+                self.kubeconfig.with_file_name("kubectl-cache").display()
+            ))
+            .args(arguments)
+            .output()
+            .context("cannot run kubectl")?;
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "kubectl {}: {complaint}", arguments.join(" "));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}

@@ -1,0 +1,223 @@
+//! A real API server with its etcd, as plain processes on free ports: up in seconds, no node, no Docker. API tests use it
+//! directly, `control_plane` inside a cluster.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use kube::Client;
+use tokio::sync::OnceCell;
+
+use crate::access::Access;
+use crate::kubernetes::Kubernetes;
+use crate::wait::until;
+use crate::workplace::{Program, Workplace};
+
+/// A running API server with RBAC and service accounts. Dropping it stops it and removes its files.
+#[derive(Debug)]
+pub struct ApiServer {
+    kubernetes: Kubernetes,
+    access: Access,
+    // The order of the fields is the order of their end.
+    server: Program,
+    etcd: Program,
+    workplace: Workplace,
+}
+
+/// Where the server listens, and what else it is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) port: u16,
+    pub(crate) etcd_port: u16,
+    pub(crate) flags: Vec<String>,
+}
+
+impl ApiServer {
+    /// Starts one in the host's network.
+    pub async fn start() -> Result<Self> {
+        let kubernetes = Kubernetes::find_api_server()?;
+        let mut last = None;
+        // Somebody may take a free port before the server does.
+        for _ in 0..3 {
+            let [port, etcd_port] = free_ports()?;
+            let flags = vec!["--endpoint-reconciler-type=none".to_owned()];
+            let settings = Settings {
+                address: Ipv4Addr::LOCALHOST,
+                port,
+                etcd_port,
+                flags,
+            };
+            match Self::launch(kubernetes.clone(), Workplace::on_host()?, &settings).await {
+                Ok(server) => return Ok(server),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.expect("three attempts were made"))
+    }
+
+    /// The server that all tests of one program use; started by whoever asks first.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
+        SHARED
+            .get_or_init(|| async { Self::start().await.expect("no API server") })
+            .await
+    }
+
+    pub(crate) async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
+        let key = workplace.path("service-account.key");
+        let made = Command::new("openssl")
+            .arg("genrsa")
+            .arg("-out")
+            .arg(&key)
+            .arg("2048")
+            .output();
+        anyhow::ensure!(
+            made.context("cannot run openssl")?.status.success(),
+            "openssl made no key"
+        );
+        let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
+        let tokens = workplace.write("tokens.csv", tokens)?;
+        let access = Access::new(&workplace, format!("https://{}:{}", settings.address, settings.port))?;
+
+        let client_url = format!("http://127.0.0.1:{}", settings.etcd_port);
+        let mut etcd = workplace.start(
+            "etcd",
+            Command::new(kubernetes.etcd())
+                // For tests: a power cut of the host may lose everything, and nothing waits for the disk.
+                .args([
+                    "--data-dir=etcd",
+                    "--unsafe-no-fsync",
+                    "--listen-peer-urls=http://127.0.0.1:0",
+                ])
+                .arg(format!("--listen-client-urls={client_url}"))
+                .arg(format!("--advertise-client-urls={client_url}")),
+        )?;
+        let mut server = workplace.start(
+            "kube-apiserver",
+            Command::new(kubernetes.program("kube-apiserver"))
+                .arg(format!("--etcd-servers={client_url}"))
+                .arg(format!("--bind-address={}", settings.address))
+                .arg(format!("--secure-port={}", settings.port))
+                .arg(format!("--token-auth-file={}", tokens.display()))
+                .arg(format!("--service-account-key-file={}", key.display()))
+                .arg(format!("--service-account-signing-key-file={}", key.display()))
+                .args([
+                    "--service-account-issuer=https://kubernetes.default.svc",
+                    "--cert-dir=certificates",
+                ])
+                .args([
+                    "--service-cluster-ip-range=10.96.0.0/16",
+                    "--authorization-mode=RBAC",
+                    "--allow-privileged",
+                ])
+                .args(&settings.flags),
+        )?;
+        let client = access.admin()?;
+        until("the API server is ready", Duration::from_secs(60), async || {
+            etcd.check()?;
+            server.check()?;
+            let request = http::Request::get("/readyz").body(Vec::new())?;
+            Ok(client
+                .request_text(request)
+                .await
+                .is_ok_and(|answer| answer == "ok")
+                .then_some(()))
+        })
+        .await?;
+        Ok(Self {
+            kubernetes,
+            access,
+            server,
+            etcd,
+            workplace,
+        })
+    }
+
+    /// An administrator's client, bound to the calling runtime.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.access.admin().expect("the settings of the client are valid")
+    }
+
+    /// A client with the token of a service account, and so with exactly its rights. The account must exist.
+    pub async fn client_of(&self, namespace: &str, service_account: &str) -> Result<Client> {
+        self.access.service_account(namespace, service_account).await
+    }
+
+    /// Who may reach the server, and how.
+    #[must_use]
+    pub fn access(&self) -> &Access {
+        &self.access
+    }
+
+    /// The administrator's kubeconfig.
+    #[must_use]
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.access.kubeconfig().to_owned()
+    }
+
+    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained about.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.access.kubectl(&self.kubernetes, arguments)
+    }
+
+    /// The programs of this server's version.
+    #[must_use]
+    pub fn kubernetes(&self) -> &Kubernetes {
+        &self.kubernetes
+    }
+
+    /// Where the server's files and logs are.
+    #[must_use]
+    pub fn workplace(&self) -> &Workplace {
+        &self.workplace
+    }
+
+    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, removes
+    /// finalizers, namespaces and what lost its owner.
+    pub fn start_controllers(&self, flags: &[&str]) -> Result<Program> {
+        let program = self.kubernetes.program("kube-controller-manager");
+        anyhow::ensure!(program.is_file(), "{} is missing", program.display());
+        // Up to 1.23 it also listens on a port without TLS, which may be somebody else's.
+        let old = ["v1.20", "v1.21", "v1.22", "v1.23"]
+            .iter()
+            .any(|v| self.kubernetes.version().is_ok_and(|ours| ours.starts_with(v)));
+        self.workplace.start(
+            "kube-controller-manager",
+            Command::new(program)
+                .arg(format!("--kubeconfig={}", self.access.kubeconfig().display()))
+                .args([
+                    "--leader-elect=false",
+                    "--use-service-account-credentials",
+                    "--secure-port=0",
+                ])
+                .args(old.then_some("--port=0"))
+                .args([
+                    "--service-account-private-key-file=service-account.key",
+                    "--root-ca-file=certificates/apiserver.crt",
+                ])
+                .args(flags),
+        )
+    }
+
+    /// Kills server and etcd without notice.
+    pub fn kill(&mut self) {
+        self.server.kill();
+        self.etcd.kill();
+    }
+}
+
+fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until all are known, so that they differ.
+    let mut held = Vec::new();
+    let mut ports = [0; N];
+    for port in &mut ports {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        *port = listener.local_addr()?.port();
+        held.push(listener);
+    }
+    Ok(ports)
+}

@@ -1,0 +1,90 @@
+//! Isolation: a cluster in namespaces of its own, so that nothing has a name or an address to collide with and nothing
+//! outlives the program that made it. Called by `harness::main`.
+
+use std::env;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+
+use anyhow::{Context, Result};
+use rustix::process::{WaitOptions, WaitStatus, wait};
+
+/// The cluster's folder: in memory, and only seen in its mount namespace.
+pub const FOLDER: &str = "/run/flexlvm";
+
+/// The first argument that makes a program of ours the first process of the namespaces.
+pub(crate) const INIT: &str = "--isolated-init";
+
+const INSIDE: &str = "FLEXLVM_ISOLATED";
+
+/// Whether this process already runs in namespaces made by [`enter`].
+#[must_use]
+pub fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some() && Path::new(FOLDER).is_dir()
+}
+
+/// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces, and returns how it
+/// ended. Call it from the main thread: the kernel ties the kill on our death to the thread.
+pub(crate) fn enter() -> Result<ExitCode> {
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "a cluster needs root: namespaces, tap devices, mounts"
+    );
+    // Whoever dies takes the next one along: this program setpriv's child (unshare), that one the first process, and
+    // the kernel then kills all others in the PID namespace.
+    let status = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--net",
+            "--mount",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .arg(env::current_exe()?)
+        .arg(INIT)
+        .args(env::args_os().skip(1))
+        .status()
+        .context("cannot run setpriv")?;
+    Ok(exit_code(status))
+}
+
+/// The first process: prepares the namespaces, runs the program proper, and buries the dead until that one ends.
+pub(crate) fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    mount("proc", "/proc")?;
+    mount("tmpfs", "/run")?;
+    std::fs::create_dir(FOLDER)?;
+    let child = Command::new(env::current_exe()?)
+        .args(arguments)
+        .env(INSIDE, "1")
+        // User-Mode Linux keeps a guest's memory in a file there, kubectl its cache in $HOME.
+        .env("TMPDIR", FOLDER)
+        .env("HOME", FOLDER)
+        .spawn()?;
+    loop {
+        let Some((pid, status)) = wait(WaitOptions::empty())? else {
+            continue;
+        };
+        if u32::try_from(pid.as_raw_nonzero().get()) == Ok(child.id()) && !WaitStatus::stopped(status) {
+            return Ok(exit_code(ExitStatus::from_raw(status.as_raw())));
+        }
+    }
+}
+
+fn mount(kind: &str, target: &str) -> Result<()> {
+    let status = Command::new("mount").args(["-t", kind, kind, target]).status()?;
+    anyhow::ensure!(status.success(), "cannot mount {kind} on {target}");
+    Ok(())
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
