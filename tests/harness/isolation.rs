@@ -10,13 +10,31 @@ use std::process::{Command, ExitCode, ExitStatus};
 use anyhow::{Context, Result};
 use rustix::process::{WaitOptions, WaitStatus, wait};
 
+use crate::remote;
+
 /// The cluster's folder: in memory, and only seen in its mount namespace.
 pub const FOLDER: &str = "/run/flexlvm";
 
 /// The first argument that makes a program of ours the first process of the namespaces.
-pub(crate) const INIT: &str = "--isolated-init";
+const INIT: &str = "--isolated-init";
 
 const INSIDE: &str = "FLEXLVM_ISOLATED";
+
+/// The whole main function of a program that makes guests or a cluster: `inside` runs in namespaces of its own. The same
+/// binary also serves as their first process and as the server in the guests.
+pub fn main(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
+    let mut arguments = env::args_os().skip(1);
+    let result = match env::args_os().nth(1) {
+        Some(role) if role == INIT => init(arguments.by_ref().skip(1)),
+        Some(role) if role == remote::SERVER => remote::server::serve(),
+        _ if is_inside() => inside(),
+        _ => enter(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}
 
 /// Whether this process already runs in namespaces made by [`enter`].
 #[must_use]
@@ -26,7 +44,7 @@ pub fn is_inside() -> bool {
 
 /// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces, and returns how it
 /// ended. Call it from the main thread: the kernel ties the kill on our death to the thread.
-pub(crate) fn enter() -> Result<ExitCode> {
+fn enter() -> Result<ExitCode> {
     anyhow::ensure!(
         rustix::process::geteuid().is_root(),
         "a cluster needs root: namespaces, tap devices, mounts"
@@ -54,16 +72,15 @@ pub(crate) fn enter() -> Result<ExitCode> {
 }
 
 /// The first process: prepares the namespaces, runs the program proper, and buries the dead until that one ends.
-pub(crate) fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     mount("proc", "/proc")?;
     mount("tmpfs", "/run")?;
     std::fs::create_dir(FOLDER)?;
     let child = Command::new(env::current_exe()?)
         .args(arguments)
         .env(INSIDE, "1")
-        // User-Mode Linux keeps a guest's memory in a file there, kubectl its cache in $HOME.
+        // User-Mode Linux keeps a guest's memory in a file there.
         .env("TMPDIR", FOLDER)
-        .env("HOME", FOLDER)
         .spawn()?;
     loop {
         let Some((pid, status)) = wait(WaitOptions::empty())? else {

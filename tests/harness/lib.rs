@@ -2,11 +2,19 @@
 //!
 //! API tests: `ApiServer::shared().await` is one server per test program; `client()`, `client_of(namespace, account)`,
 //! `kubectl(&[…])`, `start_controllers(&[])`; `namespace::create` keeps tests apart.
+//!
+//! Tests in a guest: `cargo build -p tests --bin in-guest`, then `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM …` runs
+//! any program of the host in a fresh guest. As cargo's runner it does so for a whole `cargo test`.
 
 pub mod access;
 pub mod apiserver;
+pub mod guest;
 pub mod isolation;
 pub mod kubernetes;
 pub mod namespace;
+pub mod network;
+pub mod remote;
 pub mod wait;
 pub mod workplace;
+
+pub use isolation::main;

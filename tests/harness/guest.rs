@@ -1,0 +1,198 @@
+//! A guest: a node that is a User-Mode Linux kernel, an ordinary program of the host, with real device-mapper and LVM.
+//! Its root is the host's file system, read only, under an overlay on the guest's own disk.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+
+use crate::network;
+use crate::remote::{Call, Output, Remote};
+use crate::wait::until_blocking;
+use crate::workplace::{Program, Workplace};
+
+/// What a guest is made of.
+#[derive(Clone, Debug)]
+pub struct Hardware {
+    /// Memory in MiB; the host gives what is used, not what is promised.
+    pub memory_mib: u32,
+    /// The sizes of the data disks in MiB: `/dev/ubdb`, `/dev/ubdc` and so on. Sparse.
+    pub disks_mib: Vec<u64>,
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self {
+            memory_mib: 1024,
+            disks_mib: vec![4096],
+        }
+    }
+}
+
+/// A guest, running or without power.
+#[derive(Debug)]
+pub struct Guest {
+    number: u8,
+    memory_mib: u32,
+    disks: Vec<PathBuf>,
+    kernel: Option<Program>,
+}
+
+/// The first process of every guest.
+const INIT: &str = include_str!("../cluster/node-init");
+
+impl Guest {
+    /// Makes the disks of guest `number` and starts it, without waiting until it is up.
+    pub fn create(workplace: &Workplace, number: u8, hardware: &Hardware) -> Result<Self> {
+        anyhow::ensure!(
+            (1..=network::NODES).contains(&number),
+            "no guest can have number {number}"
+        );
+        let own = ("system".to_owned(), 8192);
+        let data = hardware
+            .disks_mib
+            .iter()
+            .zip('b'..)
+            .map(|(size, letter)| (format!("data-{letter}"), *size));
+        let mut disks = Vec::new();
+        for (name, size_mib) in std::iter::once(own).chain(data) {
+            let path = workplace.path(&format!("node{number}-{name}.disk"));
+            std::fs::File::create(&path)?.set_len(size_mib << 20)?;
+            disks.push(path);
+        }
+        let mut guest = Self {
+            number,
+            memory_mib: hardware.memory_mib,
+            disks,
+            kernel: None,
+        };
+        guest.power_on(workplace)?;
+        Ok(guest)
+    }
+
+    /// Starts the guest, without waiting until it is up.
+    pub fn power_on(&mut self, workplace: &Workplace) -> Result<()> {
+        anyhow::ensure!(self.kernel.is_none(), "{} already runs", self.name());
+        let init = workplace.path("node-init");
+        if !init.exists() {
+            workplace.write("node-init", INIT)?;
+            Command::new("chmod").arg("+x").arg(&init).status()?;
+            std::os::unix::fs::symlink(std::env::current_exe()?, workplace.path("program"))?;
+        }
+        let mut kernel = Command::new("linux.uml");
+        kernel
+            .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
+            .args(["con0=null,fd:1", "con=null", "ssl=null"])
+            .arg(format!("init={}", init.display()))
+            .arg(format!("mem={}M", self.memory_mib))
+            .arg(format!("uml_dir={}/", workplace.folder().display()))
+            .arg(format!(
+                "vec0:transport=tap,ifname={},depth=128",
+                network::tap(self.number)
+            ));
+        for (disk, letter) in self.disks.iter().zip('a'..) {
+            kernel.arg(format!("ubd{letter}={}", disk.display()));
+        }
+        // What the kernel does not know becomes environment of the first process.
+        kernel
+            .arg(format!("node_name={}", self.name()))
+            .arg(format!("node_address={}", self.address()));
+        self.kernel = Some(workplace.start(&self.name(), &mut kernel)?);
+        Ok(())
+    }
+
+    /// Waits until programs can be run in the guest.
+    pub fn wait_until_up(&mut self) -> Result<()> {
+        let (name, remote) = (self.name(), self.remote());
+        let kernel = self.kernel.as_mut().with_context(|| format!("{name} has no power"))?;
+        until_blocking(&format!("{name} is up"), Duration::from_secs(90), || {
+            kernel.check()?;
+            Ok(remote.answers().then_some(()))
+        })
+        .with_context(|| format!("the end of its console:\n{}", kernel.last_lines(30)))
+    }
+
+    /// Cuts the power: the guest is gone from one instruction to the next, and what it had not synced with it.
+    pub fn cut_power(&mut self) -> Result<()> {
+        let Some(mut kernel) = self.kernel.take() else {
+            return Ok(());
+        };
+        // The kernel leads a group of its own: each program in the guest has a process on the host.
+        let group = Pid::from_raw(i32::try_from(kernel.id())?).context("a process has an id")?;
+        kill_process_group(group, Signal::KILL)?;
+        kernel.kill();
+        // Until the last is gone the tap device and the disks are still in use.
+        until_blocking("the guest is gone", Duration::from_secs(20), || {
+            Ok(test_kill_process_group(group).is_err().then_some(()))
+        })
+    }
+
+    /// The node's name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("node{}", self.number)
+    }
+
+    /// The node's address.
+    #[must_use]
+    pub fn address(&self) -> Ipv4Addr {
+        network::node_address(self.number)
+    }
+
+    /// The way to run programs in the guest.
+    #[must_use]
+    pub fn remote(&self) -> Remote {
+        Remote::new(self.address())
+    }
+
+    /// Runs a program in the guest and returns what it left, whatever its exit status.
+    pub fn run(&self, arguments: &[&str]) -> Result<Output> {
+        self.remote().output(&Call::new(arguments.iter().copied()))
+    }
+
+    /// Runs a shell script in the guest and returns what it printed, without the last newline; fails when it fails.
+    /// What stays running in the background must not keep the script's output open.
+    pub fn shell(&self, script: &str) -> Result<String> {
+        let output = self.run(&["sh", "-ec", script])?;
+        let Output { status, stdout, stderr } = &output;
+        anyhow::ensure!(
+            *status == 0,
+            "on {}: `{script}` ended with {status}:\n{stdout}{stderr}",
+            self.name()
+        );
+        Ok(stdout.trim_end().to_owned())
+    }
+
+    /// Makes a volume group of all data disks, in the guest.
+    pub fn make_volume_group(&self, name: &str) -> Result<()> {
+        let devices: Vec<String> = ('b'..)
+            .take(self.disks.len() - 1)
+            .map(|letter| format!("/dev/ubd{letter}"))
+            .collect();
+        self.shell(&format!("vgcreate {name} {}", devices.join(" "))).map(drop)
+    }
+
+    /// The last lines of the console.
+    #[must_use]
+    pub fn console(&self, count: usize) -> String {
+        self.kernel
+            .as_ref()
+            .map(|kernel| kernel.last_lines(count))
+            .unwrap_or_default()
+    }
+}
+
+/// Runs this program's `call` in a fresh guest, its output to ours, and returns its exit status. Inside [`crate::main`].
+pub fn run_in_guest(hardware: &Hardware, call: &Call) -> Result<i32> {
+    let workplace = Workplace::isolated()?;
+    network::create()?;
+    let mut guest = Guest::create(&workplace, 1, hardware)?;
+    guest.wait_until_up()?;
+    let status = guest
+        .remote()
+        .stream(call, std::io::empty(), &mut std::io::stdout(), &mut std::io::stderr())?;
+    Ok(status)
+}

@@ -1,0 +1,51 @@
+//! The network inside a cluster's namespaces: a bridge with the control plane on it and one tap device per node. Nothing
+//! in it reaches the outside; all addresses are fixed.
+
+use std::io::Write;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result};
+
+/// Where the control plane listens.
+pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
+
+/// The address of the `kubernetes` service: on the bridge itself, so that no kube-proxy is needed.
+pub const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+
+/// The highest number of a node.
+pub const NODES: u8 = 9;
+
+/// The address of a node.
+#[must_use]
+pub fn node_address(number: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, 10 + number)
+}
+
+/// The tap device of a node.
+#[must_use]
+pub fn tap(number: u8) -> String {
+    format!("tap{number}")
+}
+
+/// Makes the network, once.
+pub fn create() -> Result<()> {
+    let mut batch = format!(
+        "link set lo up\nlink add nodes type bridge\nlink set nodes up\n\
+         address add {HOST}/24 dev nodes\naddress add {KUBERNETES_SERVICE}/32 dev nodes\n"
+    );
+    for number in 1..=NODES {
+        let (tap, address) = (tap(number), node_address(number));
+        batch += &format!("tuntap add {tap} mode tap\nlink set {tap} master nodes up\n");
+        // The pods of that node.
+        batch += &format!("route add 10.244.{}.0/24 via {address}\n", 10 + number);
+    }
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run ip")?;
+    ip.stdin.take().expect("it is a pipe").write_all(batch.as_bytes())?;
+    anyhow::ensure!(ip.wait()?.success(), "ip could not make the network");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between nodes")
+}

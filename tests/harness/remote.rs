@@ -1,0 +1,142 @@
+//! Runs programs as root in a guest, without a kubelet: the harness asks, `server` in the guest answers, over TCP. Works
+//! like ssh: arguments arrive as they are, output streams back, the exit status is the program's own.
+
+pub(crate) mod server;
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+/// The first argument that makes a program of ours the server in a guest.
+pub(crate) const SERVER: &str = "--guest-server";
+
+const PORT: u16 = 2222;
+
+/// The server says at least this often that it lives; a guest without power says nothing.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const SILENCE: Duration = Duration::from_secs(60);
+
+const ALIVE: u8 = 0;
+const STDOUT: u8 = 1;
+const STDERR: u8 = 2;
+const EXIT: u8 = 3;
+
+/// A program to run in a guest.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct Call {
+    /// The program and its arguments.
+    pub arguments: Vec<String>,
+    /// Set beside the server's own environment.
+    pub environment: BTreeMap<String, String>,
+    /// Where it starts; `/` if not given.
+    pub folder: Option<String>,
+    /// Killed, with its process group, after so many seconds.
+    pub limit_s: Option<u64>,
+}
+
+impl Call {
+    /// A program with arguments.
+    pub fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
+    }
+}
+
+/// What a program left.
+#[derive(Clone, Debug, Default)]
+pub struct Output {
+    /// Its exit status; 128 and the signal's number when a signal ended it.
+    pub status: i32,
+    /// What it printed.
+    pub stdout: String,
+    /// What it complained about.
+    pub stderr: String,
+}
+
+/// The way to a guest's server.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote {
+    address: SocketAddr,
+}
+
+impl Remote {
+    /// The server at this address.
+    #[must_use]
+    pub fn new(address: Ipv4Addr) -> Self {
+        Self {
+            address: (address, PORT).into(),
+        }
+    }
+
+    /// Whether the server answers.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.output(&Call::new(["true"])).is_ok()
+    }
+
+    /// Runs a program to its end and returns what it left.
+    pub fn output(&self, call: &Call) -> Result<Output> {
+        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let status = self.stream(call, std::io::empty(), &mut stdout, &mut stderr)?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Output {
+            status,
+            stdout: text(stdout),
+            stderr: text(stderr),
+        })
+    }
+
+    /// Runs a program to its end; what it prints is passed on while it runs. Returns its exit status.
+    pub fn stream(
+        &self,
+        call: &Call,
+        mut input: impl Read + Send + 'static,
+        stdout: &mut impl Write,
+        stderr: &mut impl Write,
+    ) -> Result<i32> {
+        let mut stream = TcpStream::connect_timeout(&self.address, HEARTBEAT)
+            .with_context(|| format!("the guest at {} does not answer", self.address.ip()))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.write_all(format!("{}\n", serde_json::to_string(call)?).as_bytes())?;
+        let mut sender = stream.try_clone()?;
+        std::thread::spawn(move || {
+            // The program may end without having read everything.
+            let _ = std::io::copy(&mut input, &mut sender);
+            let _ = sender.shutdown(Shutdown::Write);
+        });
+        let mut reader = BufReader::new(stream);
+        loop {
+            let (kind, content) = read_frame(&mut reader).context("the guest is gone")?;
+            match kind {
+                STDOUT => stdout.write_all(&content).and_then(|()| stdout.flush())?,
+                STDERR => stderr.write_all(&content).and_then(|()| stderr.flush())?,
+                EXIT => return Ok(i32::from_be_bytes(content.as_slice().try_into()?)),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn read_frame(reader: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {
+    let mut header = [0; 5];
+    reader.read_exact(&mut header)?;
+    let [kind, length @ ..] = header;
+    let mut content = vec![0; u32::from_be_bytes(length) as usize];
+    reader.read_exact(&mut content)?;
+    Ok((kind, content))
+}
+
+fn write_frame(writer: &mut impl Write, kind: u8, content: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(content.len()).map_err(std::io::Error::other)?;
+    let mut frame = vec![kind];
+    frame.extend(length.to_be_bytes());
+    frame.extend(content);
+    writer.write_all(&frame)
+}
