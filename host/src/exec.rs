@@ -1,8 +1,14 @@
 //! The one door through which programs are started: a command is a value, and whoever runs it can be replaced.
 
+mod child;
+pub mod on_host;
+mod system;
+
 use std::time::Duration;
 
-use crate::error::Error;
+use crate::error::{Error, Kind};
+
+pub use system::System;
 
 /// How long a program may take unless its command says otherwise.
 pub const TIMEOUT: Duration = Duration::from_secs(60);
@@ -20,7 +26,11 @@ impl Cmd {
     /// folders, never in `PATH`.
     #[must_use]
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), timeout: TIMEOUT }
+        Self {
+            program,
+            args: Vec::new(),
+            timeout: TIMEOUT,
+        }
     }
 
     /// Adds one argument.
@@ -65,7 +75,10 @@ impl Cmd {
     /// Program and arguments in one line, for messages.
     #[must_use]
     pub fn line(&self) -> String {
-        std::iter::once(self.program).chain(self.args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        std::iter::once(self.program)
+            .chain(self.args.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -80,7 +93,42 @@ pub struct Output {
     pub stderr: Vec<u8>,
 }
 
-/// Runs commands. [`System`](crate::exec) runs them on this machine; tests have one that follows a script.
+impl Output {
+    /// Whether the program ended with exit status 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.code == Some(0)
+    }
+
+    /// This output as an error: `cmd` ended with a failure.
+    #[must_use]
+    pub fn failed(&self, cmd: &Cmd, kind: Kind) -> Error {
+        let status = self
+            .code
+            .map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit status {code}"));
+        Error::Program {
+            command: cmd.line(),
+            status,
+            stderr: said(&self.stderr),
+            kind,
+        }
+    }
+}
+
+/// What a program wrote, on one line and shortened, for a message.
+fn said(bytes: &[u8]) -> String {
+    const LONGEST: usize = 1000;
+    let text = String::from_utf8_lossy(bytes);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
+    if line.is_empty() {
+        "it gave no reason".to_owned()
+    } else {
+        line
+    }
+}
+
+/// Runs commands. [`System`] runs them on this machine; tests have one that follows a script.
 pub trait Exec: Send + Sync {
     /// Runs `cmd` to its end.
     ///

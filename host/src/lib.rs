@@ -7,6 +7,6 @@ pub mod name;
 pub mod size;
 
 pub use error::{Error, Kind};
-pub use exec::{Cmd, Exec, Output};
+pub use exec::{Cmd, Exec, Output, System};
 pub use name::{LvName, LvTag, LvUuid, VgName};
 pub use size::{Bytes, Extents};
