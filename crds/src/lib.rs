@@ -1,5 +1,6 @@
 //! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of FlexLVM shares.
 
+#![expect(unreachable_pub, reason = "the derive of KubeSchema declares the type once more, inside a function")]
 pub mod condition;
 pub mod logical_volume;
 pub mod node_storage;
@@ -39,12 +40,14 @@ pub fn node_label_value(node: &str) -> String {
     if node.len() <= LONGEST {
         return node.to_owned();
     }
-    // FNV-1a: stable across versions and machines, which std's hasher does not promise.
-    let hash = node.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
     let head: String = node.chars().take(LONGEST - 17).collect();
-    format!("{head}-{hash:016x}")
+    format!("{head}-{:016x}", hash(node))
+}
+
+/// A hash for names (FNV-1a): the same on every machine and in every version, which std's hasher does not promise.
+#[must_use]
+pub fn hash(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]

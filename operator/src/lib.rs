@@ -1,1 +1,9 @@
-//! Placeholder until the first module lands.
+//! FlexLVM's operator: the controller, which decides, and the agent, which carries out what concerns its node.
+
+pub mod controller;
+pub mod error;
+pub mod events;
+pub mod http;
+pub mod lease;
+pub mod names;
+pub mod retry;

@@ -1,3 +1,125 @@
-//! Placeholder until the first module lands.
+//! `flexlvm`: the command line, logging, signals; then one of the two roles.
 
-fn main() {}
+use std::io::IsTerminal as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use kube::{Client, Config};
+use operator::controller;
+use operator::http::{self, Ready};
+use operator::lease::Election;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Dynamic LVM volumes for Kubernetes clusters that mount through FlexVolume.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    /// What to log: `info`, `debug`, or per module, as in `info,operator=debug`.
+    #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
+    log: String,
+    /// Where to serve the probes /livez and /readyz.
+    #[arg(long, env = "FLEXLVM_LISTEN", default_value = "0.0.0.0:8080", global = true)]
+    listen: SocketAddr,
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// Turns claims into volumes. Several may run; one of them works.
+    Controller {
+        /// The namespace of the Lease by which controllers agree on who works.
+        #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
+        namespace: String,
+        /// The name that this controller has among them: its pod's.
+        #[arg(long, env = "POD_NAME")]
+        identity: String,
+    },
+}
+
+fn main() -> ExitCode {
+    // Before any thread is there: entering another mount namespace needs a process with one.
+    if let Some(code) = host::exec::on_host::run_if_asked(std::env::args_os()) {
+        return code;
+    }
+    let cli = Cli::parse();
+    log_to_stderr(&cli.log);
+    match start(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Text for a person at a terminal, JSON for a log collector.
+fn log_to_stderr(filter: &str) {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        lines.init();
+    } else {
+        lines.json().flatten_event(true).init();
+    }
+}
+
+/// One thread: both roles wait for the API server most of the time, and what takes long runs on threads of its own.
+fn start(cli: Cli) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
+    runtime.block_on(async {
+        let client = connect().await?;
+        let ready = Ready::default();
+        tokio::select! {
+            ended = http::serve(cli.listen, ready.clone()) => ended.with_context(|| format!("serving the probes at {}", cli.listen)),
+            ended = work(cli.role, client, ready) => ended,
+        }
+    })
+}
+
+/// To the API server: with the pod's own account in a cluster, else as kubectl would.
+async fn connect() -> anyhow::Result<Client> {
+    // By address, as the environment gives it: a static binary has no name service to ask for kubernetes.default.svc.
+    let config = match Config::incluster_env() {
+        Ok(config) => config,
+        Err(_) => Config::infer().await.context("finding the API server")?,
+    };
+    Client::try_from(config).context("connecting to the API server")
+}
+
+async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
+    match role {
+        Role::Controller { namespace, identity } => {
+            let election = Election::new(client.clone(), &namespace, "flexlvm-controller", &identity);
+            // One that stands by is as ready as it can be.
+            ready.set(true);
+            tokio::select! {
+                () = election.acquire() => {}
+                ended = terminated() => return ended,
+            }
+            tracing::info!(identity, "this controller works from now on");
+            tokio::select! {
+                () = controller::run(client, &identity, ready) => anyhow::bail!("the controller ended"),
+                () = election.keep() => anyhow::bail!("the lease is lost: another controller may work now"),
+                ended = terminated() => {
+                    election.release().await;
+                    ended
+                }
+            }
+        }
+    }
+}
+
+/// Returns when the process is asked to end.
+async fn terminated() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

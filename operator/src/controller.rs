@@ -1,0 +1,44 @@
+//! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of several, one works.
+//!
+//! `world` hears of every change and queues the name of the volume that it concerns; `act` looks at everything about
+//! that one volume, has `plan` choose the next step, and does it.
+
+pub mod act;
+pub mod backend;
+pub mod claim;
+pub mod class;
+pub mod ledger;
+pub mod mirror;
+pub mod place;
+pub mod plan;
+pub mod queue;
+pub mod volume;
+pub mod world;
+
+use kube::Client;
+
+use crate::events::Recorder;
+use crate::http::Ready;
+use act::Worker;
+use queue::Wake;
+use world::World;
+
+/// Volumes that are worked on at the same time.
+const AT_ONCE: usize = 16;
+
+/// Does the controller's work for ever: to be called once the lease is held, and dropped when it is lost.
+pub async fn run(client: Client, instance: &str, ready: Ready) {
+    let (wake, requests) = Wake::channel();
+    let (world, follow) = World::watch(&client, wake);
+    let recorder = Recorder::new(client.clone(), instance);
+    let worker = Worker::new(client.clone(), world.clone(), recorder);
+    let work = async {
+        world.ready().await;
+        ready.set(true);
+        tokio::join!(
+            queue::run(requests, AT_ONCE, |name| worker.work(name)),
+            backend::run(client.clone(), world.clone()),
+        );
+    };
+    tokio::join!(follow, work);
+}

@@ -1,0 +1,106 @@
+//! What a StorageClass says: which backend, which file system, with which options. What it says and we don't know is
+//! refused, never ignored.
+//! Pure.
+
+use crds::logical_volume::{Filesystem, FilesystemType, ReclaimPolicy};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::ResourceExt as _;
+
+const BACKEND: &str = "backend";
+const FS_TYPE: &str = "fsType";
+const MKFS_OPTIONS: &str = "mkfsOptions";
+
+/// A class, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Class {
+    /// The name of the StorageBackend.
+    pub backend: String,
+    /// The file system of its volumes.
+    pub filesystem: Filesystem,
+    /// What becomes of its volumes when their claims are deleted.
+    pub reclaim_policy: ReclaimPolicy,
+    /// True when volumes wait for the scheduler to choose a node.
+    pub waits_for_consumer: bool,
+}
+
+/// Reads a class.
+///
+/// # Errors
+/// One sentence that names the parameter, its value and what is possible.
+pub fn read(class: &StorageClass) -> Result<Class, String> {
+    let name = class.name_any();
+    let parameters = class.parameters.clone().unwrap_or_default();
+    if let Some(unknown) = parameters.keys().find(|key| ![BACKEND, FS_TYPE, MKFS_OPTIONS].contains(&key.as_str())) {
+        return Err(format!("StorageClass {name}: parameter {unknown:?} is not known; possible are {BACKEND}, {FS_TYPE} and {MKFS_OPTIONS}"));
+    }
+    let Some(backend) = parameters.get(BACKEND).filter(|backend| !backend.is_empty()) else {
+        return Err(format!("StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"));
+    };
+    let type_ = match parameters.get(FS_TYPE).map(String::as_str) {
+        None | Some("" | "ext4") => FilesystemType::Ext4,
+        Some("xfs") => FilesystemType::Xfs,
+        Some(other) => {
+            return Err(format!("StorageClass {name}: parameter {FS_TYPE} {other:?} is not possible; possible are ext4 and xfs"));
+        }
+    };
+    let mkfs_options: Vec<String> =
+        parameters.get(MKFS_OPTIONS).map(|options| options.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
+    let mount_options = class.mount_options.clone().unwrap_or_default();
+    let prefix = |sentence: String| format!("StorageClass {name}: {sentence}");
+    driver::mkfs_options::check(type_.as_str(), &mkfs_options).map_err(|sentence| prefix(format!("{MKFS_OPTIONS}: {sentence}")))?;
+    driver::mount_options::check(type_.as_str(), &mount_options).map_err(|sentence| prefix(format!("mountOptions: {sentence}")))?;
+    Ok(Class {
+        backend: backend.clone(),
+        filesystem: Filesystem { type_, mkfs_options, mount_options },
+        reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
+        waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
+    })
+}
+
+/// A reclaim policy as Kubernetes spells it. Classes know no third one; of a PersistentVolume's `Recycle` nothing of
+/// ours is removed, so it counts as Retain.
+#[must_use]
+pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
+    match text {
+        None | Some("Delete") => ReclaimPolicy::Delete,
+        Some(_) => ReclaimPolicy::Retain,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::read;
+    use crds::logical_volume::{FilesystemType, ReclaimPolicy};
+    use k8s_openapi::api::storage::v1::StorageClass;
+    use serde_json::{Value, json};
+
+    fn class(value: Value) -> StorageClass {
+        let mut class = json!({"metadata": {"name": "fast"}, "provisioner": "flexlvm.dev"});
+        for (key, value) in value.as_object().unwrap() {
+            class[key] = value.clone();
+        }
+        serde_json::from_value(class).unwrap()
+    }
+
+    #[test]
+    fn a_class_is_understood_as_a_whole() {
+        let class = class(json!({"parameters": {"backend": "b", "fsType": "xfs"}, "mountOptions": ["noatime"],
+            "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"}));
+        let class = read(&class).unwrap();
+        assert_eq!((class.backend.as_str(), class.filesystem.type_), ("b", FilesystemType::Xfs));
+        assert_eq!(class.filesystem.mount_options, ["noatime"]);
+        assert_eq!((class.reclaim_policy, class.waits_for_consumer), (ReclaimPolicy::Retain, true));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name() {
+        for (value, words) in [
+            (json!({"parameters": {"backend": "b", "fstype": "xfs"}}), ["\"fstype\"", "fsType", "mkfsOptions"]),
+            (json!({"parameters": {}}), ["backend", "missing", "StorageBackend"]),
+            (json!({"parameters": {"backend": "b", "fsType": "ntfs"}}), ["ntfs", "ext4", "xfs"]),
+        ] {
+            let text = read(&class(value)).unwrap_err();
+            assert!(text.starts_with("StorageClass fast: ") && words.iter().all(|word| text.contains(word)), "{text}");
+        }
+    }
+}

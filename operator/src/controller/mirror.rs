@@ -1,0 +1,69 @@
+//! A local copy of one kind of object, kept current by a watch. One per kind, made by `world.rs`.
+
+use std::fmt::Debug;
+
+use futures::{StreamExt as _, pin_mut};
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch};
+use kube::{Api, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+
+/// Follows the objects of one kind for ever. `keep` takes what nobody reads out of an object and says whether it
+/// concerns us at all; what doesn't is not stored. `changed` hears of each change, after the copy has it.
+pub async fn follow<K>(
+    api: Api<DeserializeGuard<K>>,
+    mut writer: Writer<K>,
+    keep: fn(&mut K) -> bool,
+    mut changed: impl FnMut(&Event<K>) + Send,
+) where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+{
+    let events = watch(api, watcher::Config::default()).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                tracing::warn!(kind = %K::kind(&()), error = host::error::chain(&error), "the watch was cut, and is taken up again");
+                continue;
+            }
+        };
+        if let Some(event) = readable(event, keep) {
+            writer.apply_watcher_event(&event);
+            changed(&event);
+        }
+    }
+}
+
+/// The event about an object that we can read and that concerns us. An object that stopped to concern us counts as
+/// deleted.
+fn readable<K>(event: Event<DeserializeGuard<K>>, keep: fn(&mut K) -> bool) -> Option<Event<K>>
+where
+    K: Resource<DynamicType = ()>,
+{
+    let read = |guard: DeserializeGuard<K>| match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            tracing::error!(kind = %K::kind(&()), name = invalid.metadata.name, error = invalid.error, "this object can't be read and is left alone");
+            None
+        }
+    };
+    match event {
+        Event::Apply(guard) => read(guard).map(|mut object| {
+            if prune(&mut object, keep) { Event::Apply(object) } else { Event::Delete(object) }
+        }),
+        Event::Delete(guard) => read(guard).map(Event::Delete),
+        Event::Init => Some(Event::Init),
+        Event::InitApply(guard) => {
+            read(guard).and_then(|mut object| prune(&mut object, keep).then_some(Event::InitApply(object)))
+        }
+        Event::InitDone => Some(Event::InitDone),
+    }
+}
+
+fn prune<K: Resource<DynamicType = ()>>(object: &mut K, keep: fn(&mut K) -> bool) -> bool {
+    object.managed_fields_mut().clear();
+    keep(object)
+}

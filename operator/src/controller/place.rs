@@ -1,0 +1,234 @@
+//! Where a volume goes: which node's volume group has room for it, and if none, why.
+//! Pure: called by `act.rs` with the ledger locked.
+
+use crds::storage_backend::LayoutType;
+use crds::{LogicalVolume, NodeStorage, StorageBackend, condition, quantity};
+use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
+use kube::ResourceExt as _;
+
+use super::ledger::{Ledger, Place};
+use crate::names;
+
+/// What is to be placed.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// From which backend.
+    pub backend: &'a StorageBackend,
+    /// How many bytes at least.
+    pub bytes: u64,
+    /// On this node, and no other: the scheduler's choice.
+    pub selected: Option<&'a str>,
+    /// On a node that one of these allows; empty allows all. The scheduler has seen to it where it chose.
+    pub topologies: &'a [TopologySelectorTerm],
+}
+
+/// A node that might hold a volume.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The node.
+    pub node: &'a Node,
+    /// What its agent reports, if it does.
+    pub storage: Option<&'a NodeStorage>,
+}
+
+/// Room that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Where.
+    pub place: Place,
+    /// The volume's size in bytes: the order's, in whole extents.
+    pub bytes: u64,
+    /// Bytes that nobody has been promised yet, before this volume.
+    pub free: u64,
+}
+
+/// Why a node is no place for a volume.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// The backend's selector leaves the node out.
+    #[error("is not selected by the backend")]
+    NotSelected,
+    /// The class's `allowedTopologies` leave the node out.
+    #[error("is not in the class's allowedTopologies")]
+    NotAllowed,
+    /// The node is cordoned.
+    #[error("is cordoned")]
+    Cordoned,
+    /// The node lacks the label that the volume's affinity would name.
+    #[error("has no label {}", names::HOSTNAME_LABEL)]
+    NoHostname,
+    /// No agent has reported from there.
+    #[error("has no FlexLVM agent that reports")]
+    NoReport,
+    /// The agent says that LVM doesn't answer.
+    #[error("is not ready: {0}")]
+    NotReady(String),
+    /// The volume group is not there.
+    #[error("has no volume group {0}")]
+    NoVolumeGroup(String),
+    /// The volume group is there, and can't be used.
+    #[error("can't use volume group {0}: {1}")]
+    Unusable(String, String),
+    /// There is too little room.
+    #[error("has {} free of {} in volume group {group}", quantity::human(*free), quantity::human(*size))]
+    TooLittle {
+        /// The volume group.
+        group: String,
+        /// Bytes that nobody has been promised.
+        free: u64,
+        /// Bytes of the volume group in all.
+        size: u64,
+    },
+}
+
+/// What is to be done with an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// Make it here.
+    Here(Room),
+    /// Not on the selected node, but another might do: let the scheduler choose anew.
+    Elsewhere(String),
+    /// Nowhere, for now.
+    Nowhere(String),
+}
+
+/// Chooses the place for an order.
+#[must_use]
+pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> Choice {
+    let wanted = quantity::human(order.bytes);
+    let backend = order.backend.name_any();
+    let fits = |candidate: &Candidate<'_>| fit(order, *candidate, ledger);
+    if let Some(selected) = order.selected {
+        let Some(candidate) = candidates.iter().find(|candidate| candidate.node.name_any() == selected) else {
+            return Choice::Elsewhere(format!("node {selected}, which the scheduler selected, does not exist any more"));
+        };
+        let unfit = match fits(candidate) {
+            Ok(room) => return Choice::Here(room),
+            Err(unfit) => unfit,
+        };
+        let sentence = format!("{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}");
+        let another = candidates.iter().any(|candidate| candidate.node.name_any() != selected && fits(candidate).is_ok());
+        return if another { Choice::Elsewhere(sentence) } else { Choice::Nowhere(sentence) };
+    }
+    let rooms = candidates.iter().filter_map(|candidate| fits(candidate).ok());
+    // The most free space first; of equals the first by name, so that the choice can be foretold.
+    let best = rooms.min_by(|a, b| b.free.cmp(&a.free).then_with(|| a.place.cmp(&b.place)));
+    best.map_or_else(|| Choice::Nowhere(nowhere(order, candidates, ledger)), Choice::Here)
+}
+
+/// Why an order fits nowhere: the first nodes with their reasons, those that the backend selects before others.
+fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> String {
+    const SHOWN: usize = 5;
+    let reason = |candidate: &Candidate<'_>| match fit(order, *candidate, ledger) {
+        Ok(_) | Err(Unfit::NotSelected) => None,
+        Err(unfit) => Some(format!("node {} {unfit}", candidate.node.name_any())),
+    };
+    let mut reasons: Vec<String> = candidates.iter().filter_map(reason).collect();
+    reasons.sort();
+    let hidden = reasons.len().saturating_sub(SHOWN);
+    reasons.truncate(SHOWN);
+    if hidden > 0 {
+        reasons.push(format!("and so on for {hidden} more nodes"));
+    }
+    let because = if reasons.is_empty() { "its nodeSelector selects no node".to_owned() } else { reasons.join("; ") };
+    format!("{} from backend {} is to be had on no node: {because}", quantity::human(order.bytes), order.backend.name_any())
+}
+
+/// Room for the order on one node.
+///
+/// # Errors
+/// Why there is none.
+pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Room, Unfit> {
+    let node = candidate.node;
+    if !order.backend.spec.node_selector.matches(node.labels()) {
+        return Err(Unfit::NotSelected);
+    }
+    if order.selected.is_none() && !allowed(order.topologies, node) {
+        return Err(Unfit::NotAllowed);
+    }
+    if order.selected.is_none() && node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
+        return Err(Unfit::Cordoned);
+    }
+    if !node.labels().contains_key(names::HOSTNAME_LABEL) {
+        return Err(Unfit::NoHostname);
+    }
+    let space = space(&order.backend.spec.volume_group, candidate, ledger)?;
+    let bytes = whole_extents(order.backend.spec.layout.type_, order.bytes, space.extent);
+    match bytes {
+        Some(bytes) if bytes <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
+        _ => Err(Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }),
+    }
+}
+
+/// Room for a volume to grow to so many bytes where it is. What it has already counts as its own.
+///
+/// # Errors
+/// One sentence with the numbers.
+pub fn grown(logical_volume: &LogicalVolume, bytes: u64, candidate: Option<Candidate<'_>>, ledger: &Ledger) -> Result<Room, String> {
+    let spec = &logical_volume.spec;
+    let cannot = |why: String| format!("the volume can't grow to {} on node {}: it {why}", quantity::human(bytes), spec.node);
+    let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
+    let space = space(&spec.volume_group, candidate, ledger).map_err(|unfit| cannot(unfit.to_string()))?;
+    let own = quantity::parse(&spec.size).map_err(|error| cannot(format!("has a size that can't be read: {error}")))?;
+    match whole_extents(spec.layout.type_, bytes, space.extent) {
+        Some(bytes) if bytes.saturating_sub(own) <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
+        _ => Err(cannot(
+            Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }.to_string(),
+        )),
+    }
+}
+
+/// The space of a volume group on one node, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Where.
+    pub place: Place,
+    /// One extent.
+    pub extent: u64,
+    /// The whole volume group.
+    pub size: u64,
+    /// What nobody has been promised, and nobody else uses.
+    pub free: u64,
+}
+
+/// The space of a volume group on one node.
+///
+/// # Errors
+/// Why no volume can be made there at all.
+pub fn space(volume_group: &str, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Space, Unfit> {
+    let missing = || Unfit::NoVolumeGroup(volume_group.to_owned());
+    let unusable = |why: String| Unfit::Unusable(volume_group.to_owned(), why);
+    let status = candidate.storage.and_then(|storage| storage.status.as_ref()).ok_or(Unfit::NoReport)?;
+    match condition::get(&status.conditions, condition::READY) {
+        Some(ready) if ready.status == "True" => {}
+        Some(unready) => return Err(Unfit::NotReady(unready.message.clone())),
+        None => return Err(Unfit::NoReport),
+    }
+    let group = status.volume_groups.iter().find(|group| group.name == volume_group).ok_or_else(missing)?;
+    if let Some(reason) = &group.unusable {
+        return Err(unusable(reason.clone()));
+    }
+    let read = |quantity| quantity::parse(quantity).map_err(|error| unusable(error.to_string()));
+    let (size, extent, other) = (read(&group.size)?, read(&group.extent_size)?, read(&group.other_use)?);
+    let place = Place { node: candidate.node.name_any(), volume_group: volume_group.to_owned() };
+    let free = size.saturating_sub(other).saturating_sub(ledger.promised(&place));
+    Ok(Space { place, extent: extent.max(1), size, free })
+}
+
+/// What a volume of so many bytes takes, in whole extents; `None` when that is more than can be counted.
+#[must_use]
+pub fn whole_extents(layout: LayoutType, bytes: u64, extent: u64) -> Option<u64> {
+    match layout {
+        LayoutType::Linear => bytes.div_ceil(extent).checked_mul(extent),
+    }
+}
+
+/// True when one of the terms allows the node. No terms allow every node.
+fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
+    let holds = |term: &TopologySelectorTerm| {
+        term.match_label_expressions.iter().flatten().all(|expression| {
+            node.labels().get(&expression.key).is_some_and(|value| expression.values.contains(value))
+        })
+    };
+    terms.is_empty() || terms.iter().any(holds)
+}

@@ -1,0 +1,274 @@
+//! What is to be done next about one volume, from all that the API says about it: its claim, its LogicalVolume, its
+//! PersistentVolume.
+//! Pure: `act.rs` observes, asks here, and does one step; then it is asked again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::condition::{self, reason};
+use crds::logical_volume::{ReclaimPolicy, State};
+use crds::{LogicalVolume, StorageBackend, quantity};
+use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use kube::ResourceExt as _;
+
+use super::class::{self, Class};
+use super::{claim, volume};
+use crate::events::Notice;
+use crate::names::{self, event};
+
+/// An agent that has not answered for so long is worth a word.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// All that the API says about one volume.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The claim with the uid that the volume's name holds.
+    pub claim: Option<Arc<PersistentVolumeClaim>>,
+    /// The claim's class, or why it can't be used. `None` without a claim.
+    pub class: Option<Result<Class, String>>,
+    /// The backend that the class names.
+    pub backend: Option<Arc<StorageBackend>>,
+    /// The LogicalVolume.
+    pub logical_volume: Option<Arc<LogicalVolume>>,
+    /// The PersistentVolume.
+    pub volume: Option<Arc<PersistentVolume>>,
+    /// The LogicalVolume's node.
+    pub node: Option<Arc<Node>>,
+    /// We wrote something about this volume that has not come back to us yet.
+    pub in_flight: bool,
+    /// For how long nothing could be done about this volume.
+    pub waited: Duration,
+}
+
+/// The next step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Nothing is to be done.
+    Done,
+    /// Somebody else has to do something first; look again after this time even if nothing is heard.
+    Wait(Duration),
+    /// Choose a place, promise its space, and write the LogicalVolume.
+    Place {
+        /// How many bytes at least.
+        bytes: u64,
+    },
+    /// Write the PersistentVolume.
+    Publish(Box<PersistentVolume>),
+    /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume removed if it was
+    /// never used.
+    Abandon,
+    /// The volume can't be made where it was promised: have it removed if it was never used, and promise it anew.
+    Withdraw,
+    /// The node is gone and never made the volume: make sure of that, and drop the LogicalVolume.
+    DropUnmade,
+    /// The PersistentVolume is released: have the volume removed.
+    Retire,
+    /// The volume is removed: drop the LogicalVolume.
+    Forget,
+    /// The volume is removed and its LogicalVolume gone: drop the PersistentVolume.
+    Unpublish,
+    /// The PersistentVolume's reclaim policy was changed: write it into the LogicalVolume.
+    SetReclaimPolicy(ReclaimPolicy),
+    /// Give the PersistentVolume our finalizer, or take it away.
+    SetFinalizer(bool),
+    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume.
+    Grow(u64),
+}
+
+/// A step, and what to say about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The step.
+    pub step: Step,
+    /// What people are to be told.
+    pub notice: Option<Notice>,
+}
+
+impl From<Step> for Plan {
+    fn from(step: Step) -> Self {
+        Self { step, notice: None }
+    }
+}
+
+impl Step {
+    fn saying(self, notice: Notice) -> Plan {
+        Plan { step: self, notice: Some(notice) }
+    }
+}
+
+/// How long until a volume that waits for somebody is looked at again without anything having been heard: often enough
+/// that its Event does not expire.
+pub const REVISIT: Duration = Duration::from_mins(15);
+
+/// The next step for one volume.
+#[must_use]
+pub fn plan(seen: &Seen) -> Plan {
+    if seen.in_flight {
+        return Step::Wait(Duration::from_secs(10)).into();
+    }
+    match (&seen.volume, &seen.logical_volume) {
+        (Some(volume), logical_volume) => plan_published(volume, logical_volume.as_deref(), seen.waited),
+        (None, Some(logical_volume)) => plan_promised(logical_volume, seen),
+        (None, None) => plan_wanted(seen),
+    }
+}
+
+/// There is nothing yet but, maybe, a claim.
+fn plan_wanted(seen: &Seen) -> Plan {
+    let Some(claim) = seen.claim.as_deref().filter(|claim| claim::is_waiting(claim)) else { return Step::Done.into() };
+    let refuse = |message: String| Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message));
+    let class = match &seen.class {
+        Some(Ok(class)) => class,
+        Some(Err(sentence)) => return refuse(sentence.clone()),
+        None => return refuse("the claim names no StorageClass".to_owned()),
+    };
+    if let Some(sentence) = claim::refusal(claim) {
+        return refuse(sentence);
+    }
+    if seen.backend.is_none() {
+        return refuse(format!("StorageBackend {}, which the class names, does not exist", class.backend));
+    }
+    if let Some(fault) = seen.backend.as_deref().and_then(|backend| backend.spec.node_selector.fault()) {
+        return refuse(format!("StorageBackend {}: {fault}", class.backend));
+    }
+    if class.waits_for_consumer && claim::selected_node(claim).is_none() {
+        return Step::Done.into(); // the PersistentVolume controller tells the user
+    }
+    match claim::size(claim) {
+        Ok(bytes) => Step::Place { bytes: bytes.max(class.filesystem.type_.smallest_volume()) }.into(),
+        Err(sentence) => refuse(sentence),
+    }
+}
+
+/// There is a LogicalVolume, and no PersistentVolume yet, or no longer.
+fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
+    let status = logical_volume.status.clone().unwrap_or_default();
+    if condition::is_true(&status.conditions, condition::REMOVED) {
+        return Step::Forget.into();
+    }
+    if seen.node.is_none() && status.uuid.is_none() {
+        return Step::DropUnmade.into();
+    }
+    if logical_volume.spec.state != State::Present {
+        return Step::Wait(REVISIT).into();
+    }
+    let Some(claim) = seen.claim.as_deref() else {
+        return match logical_volume.spec.reclaim_policy {
+            ReclaimPolicy::Delete => Step::Abandon.into(),
+            ReclaimPolicy::Retain => Step::Done.into(),
+        };
+    };
+    if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {
+        return Step::Withdraw.into();
+    }
+    let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
+    match condition::get(&status.conditions, condition::READY) {
+        Some(ready) if ready.status == "True" => {
+            let built = seen.node.as_deref().and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
+            let missing = || format!("node {} is gone or has no label {}", logical_volume.spec.node, names::HOSTNAME_LABEL);
+            built.map_or_else(|| Step::Wait(REVISIT).saying(failed(missing())), |volume| Step::Publish(Box::new(volume)).into())
+        }
+        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => Step::Withdraw.saying(failed(ready.message.clone())),
+        Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
+        None if seen.waited >= PATIENCE => Step::Wait(REVISIT).saying(failed(silent(logical_volume))),
+        None => Step::Wait(PATIENCE).into(),
+    }
+}
+
+/// Another node, or the same one later, may do what this one can't.
+fn is_local(found: &str) -> bool {
+    [reason::INSUFFICIENT_SPACE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE].contains(&found)
+}
+
+/// There is a PersistentVolume.
+fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
+    if volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) != Some(crds::GROUP) {
+        return Step::Done.into();
+    }
+    let spec = volume.spec.clone().unwrap_or_default();
+    let policy = class::reclaim_policy(spec.persistent_volume_reclaim_policy.as_deref());
+    if let Some(logical_volume) = logical_volume
+        && logical_volume.spec.reclaim_policy != policy
+    {
+        return Step::SetReclaimPolicy(policy).into();
+    }
+    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
+    let leaving = volume.metadata.deletion_timestamp.is_some();
+    match policy {
+        ReclaimPolicy::Retain if guarded => return Step::SetFinalizer(false).into(),
+        ReclaimPolicy::Delete if !guarded && !leaving && logical_volume.is_some() => return Step::SetFinalizer(true).into(),
+        _ => {}
+    }
+    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
+    if policy == ReclaimPolicy::Delete && phase == "Released" && (guarded || !leaving) {
+        return plan_released(volume, logical_volume, waited);
+    }
+    if leaving && guarded && ["Available", "Failed"].contains(&phase) {
+        let message = format!("the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain");
+        return Step::Wait(REVISIT).saying(about_volume(volume, message));
+    }
+    logical_volume.map_or_else(|| Step::Done.into(), |logical_volume| plan_size(volume, logical_volume, waited))
+}
+
+/// The PersistentVolume is released, and its policy is Delete.
+fn plan_released(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
+    let Some(logical_volume) = logical_volume else { return Step::Unpublish.into() };
+    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    if logical_volume.spec.state != State::Absent {
+        return Step::Retire.into();
+    }
+    match condition::get(&conditions, condition::REMOVED) {
+        Some(removed) if removed.status == "True" => Step::Forget.into(),
+        Some(kept) => Step::Wait(REVISIT).saying(about_volume(volume, kept.message.clone())),
+        None if waited >= PATIENCE => Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume))),
+        None => Step::Wait(PATIENCE).into(),
+    }
+}
+
+/// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager raises the capacity
+/// of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
+fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: Duration) -> Plan {
+    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).and_then(|capacity| capacity.get("storage"));
+    let capacity = capacity.and_then(|capacity| quantity::parse(capacity).ok()).unwrap_or(0);
+    let promised = quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX);
+    if capacity > promised {
+        return Step::Grow(capacity).into();
+    }
+    let status = logical_volume.status.clone().unwrap_or_default();
+    let actual = status.size.and_then(|size| quantity::parse(&size).ok()).unwrap_or(0);
+    let claim = about_reference(claim::object_reference(&logical_volume.spec.claim), event::VOLUME_RESIZE_FAILED, String::new());
+    let ready = condition::get(&status.conditions, condition::READY);
+    let failed = ready.filter(|ready| ready.status != "True" && actual < promised);
+    match failed {
+        Some(ready) => Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim }),
+        None if actual < promised && waited >= PATIENCE => Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim }),
+        None if actual < promised => Step::Wait(PATIENCE).into(),
+        None => Step::Done.into(),
+    }
+}
+
+fn silent(logical_volume: &LogicalVolume) -> String {
+    let node = &logical_volume.spec.node;
+    format!("the FlexLVM agent on node {node} does not answer: is the node up, and the pod of DaemonSet flexlvm-agent running there?")
+}
+
+/// A warning about a claim.
+#[must_use]
+pub fn about_claim(claim: &PersistentVolumeClaim, reason: &'static str, message: String) -> Notice {
+    about_reference(claim::object_reference(&claim::reference(claim)), reason, message)
+}
+
+fn about_reference(about: ObjectReference, reason: &'static str, message: String) -> Notice {
+    Notice { about, warning: true, reason, message }
+}
+
+fn about_volume(volume: &PersistentVolume, message: String) -> Notice {
+    let about = ObjectReference {
+        api_version: Some("v1".to_owned()),
+        kind: Some("PersistentVolume".to_owned()),
+        name: Some(volume.name_any()),
+        uid: volume.uid(),
+        ..ObjectReference::default()
+    };
+    about_reference(about, event::VOLUME_FAILED_DELETE, message)
+}

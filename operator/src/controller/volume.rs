@@ -1,0 +1,113 @@
+//! Builds the two objects that a claim becomes: the LogicalVolume, and the PersistentVolume.
+//! Pure.
+
+use std::collections::BTreeMap;
+
+use crds::logical_volume::{LogicalVolumeSpec, State};
+use crds::{LogicalVolume, quantity};
+use k8s_openapi::api::core::v1::{
+    FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
+    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+};
+use kube::ResourceExt as _;
+use kube::api::ObjectMeta;
+
+use super::claim;
+use super::class::Class;
+use super::place::Room;
+use crate::names;
+use crds::logical_volume::ReclaimPolicy;
+
+/// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time the object can go
+/// while its logical volume stays.
+#[must_use]
+pub fn build_logical_volume(name: &str, claim: &PersistentVolumeClaim, class: &Class, room: &Room) -> LogicalVolume {
+    let node = room.place.node.clone();
+    LogicalVolume {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(BTreeMap::from([(crds::NODE_LABEL.to_owned(), crds::node_label_value(&node))])),
+            finalizers: Some(vec![crds::FINALIZER.to_owned()]),
+            ..ObjectMeta::default()
+        },
+        spec: LogicalVolumeSpec {
+            node,
+            backend: class.backend.clone(),
+            volume_group: room.place.volume_group.clone(),
+            layout: crds::storage_backend::Layout::default(),
+            size: quantity::format(room.bytes),
+            state: State::Present,
+            claim: claim::reference(claim),
+            storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),
+            reclaim_policy: class.reclaim_policy,
+            filesystem: class.filesystem.clone(),
+        },
+        status: None,
+    }
+}
+
+/// The PersistentVolume of a LogicalVolume that is ready. `None` while something for it is missing: the logical
+/// volume's uuid or size, or the node's label.
+///
+/// Options and affinity can't be changed afterwards, so they hold only what stays true: names and uuids, never a device
+/// number. `mountOptions` travel as an option, since the kubelet refuses to mount any flexVolume that has the field
+/// (`pkg/volume/util/operationexecutor`, `checkMountOptionSupport`).
+#[must_use]
+pub fn build_persistent_volume(
+    logical_volume: &LogicalVolume,
+    claim: &PersistentVolumeClaim,
+    node: &Node,
+) -> Option<PersistentVolume> {
+    let name = logical_volume.name_any();
+    let (spec, status) = (&logical_volume.spec, logical_volume.status.as_ref()?);
+    let size = status.size.clone()?;
+    let options = driver::options::VolumeOptions {
+        volume_group: spec.volume_group.clone(),
+        logical_volume: name.clone(),
+        uuid: status.uuid.clone()?,
+        size: quantity::parse(&size).ok()?,
+        mkfs_options: spec.filesystem.mkfs_options.clone(),
+        mount_options: spec.filesystem.mount_options.clone(),
+    };
+    let (policy, finalizers) = match spec.reclaim_policy {
+        ReclaimPolicy::Delete => ("Delete", Some(vec![names::PROVISIONER_FINALIZER.to_owned()])),
+        ReclaimPolicy::Retain => ("Retain", None),
+    };
+    Some(PersistentVolume {
+        metadata: ObjectMeta {
+            name: Some(name),
+            annotations: Some(BTreeMap::from([(names::PROVISIONED_BY.to_owned(), crds::GROUP.to_owned())])),
+            finalizers,
+            ..ObjectMeta::default()
+        },
+        spec: Some(PersistentVolumeSpec {
+            capacity: Some(BTreeMap::from([("storage".to_owned(), size)])),
+            access_modes: claim.spec.as_ref().and_then(|spec| spec.access_modes.clone()),
+            persistent_volume_reclaim_policy: Some(policy.to_owned()),
+            storage_class_name: Some(spec.storage_class.clone()),
+            volume_mode: Some("Filesystem".to_owned()),
+            claim_ref: Some(claim::object_reference(&spec.claim)),
+            node_affinity: Some(affinity(node.labels().get(names::HOSTNAME_LABEL)?)),
+            flex_volume: Some(FlexPersistentVolumeSource {
+                driver: driver::DRIVER.to_owned(),
+                fs_type: Some(spec.filesystem.type_.as_str().to_owned()),
+                options: Some(options.to_map()),
+                ..FlexPersistentVolumeSource::default()
+            }),
+            ..PersistentVolumeSpec::default()
+        }),
+        status: None,
+    })
+}
+
+/// Only nodes with this hostname label. Scheduler and kubelet look at labels alone here, so the node's name would not
+/// do, and the label may differ from it.
+fn affinity(hostname: &str) -> VolumeNodeAffinity {
+    let requirement = NodeSelectorRequirement {
+        key: names::HOSTNAME_LABEL.to_owned(),
+        operator: "In".to_owned(),
+        values: Some(vec![hostname.to_owned()]),
+    };
+    let term = NodeSelectorTerm { match_expressions: Some(vec![requirement]), match_fields: None };
+    VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
+}

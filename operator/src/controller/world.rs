@@ -1,0 +1,256 @@
+//! All that the controller knows: local copies of every kind of object that it looks at, the ledger of promised space,
+//! and who is to be woken when something changes. Nothing else of the controller keeps state that matters.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use futures::future::{BoxFuture, FutureExt as _, join_all};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store, store};
+use kube::runtime::watcher::Event;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::Notify;
+
+use super::ledger::Ledger;
+use super::mirror::follow;
+use super::queue::Wake;
+use super::{claim, plan, place};
+use crate::names;
+
+/// The controller's knowledge.
+pub struct World {
+    /// Claims that name us as their provisioner.
+    pub claims: Store<PersistentVolumeClaim>,
+    /// Every StorageClass.
+    pub classes: Store<StorageClass>,
+    /// PersistentVolumes that we made.
+    pub volumes: Store<PersistentVolume>,
+    /// Every LogicalVolume.
+    pub logical_volumes: Store<LogicalVolume>,
+    /// Every StorageBackend.
+    pub backends: Store<StorageBackend>,
+    /// Every NodeStorage.
+    pub storages: Store<NodeStorage>,
+    /// Every node, its labels and whether it is cordoned.
+    pub nodes: Store<Node>,
+    /// Something changed that the status of a StorageBackend depends on.
+    pub backends_changed: Notify,
+    ledger: Mutex<Ledger>,
+    claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
+    waiting: Mutex<HashSet<String>>,
+    wake: Wake,
+}
+
+impl World {
+    /// A world, and what keeps it current: to be polled for as long as the world is used.
+    #[must_use]
+    pub fn watch(client: &Client, wake: Wake) -> (Arc<Self>, BoxFuture<'static, ()>) {
+        let (claims, claims_writer) = store();
+        let (classes, classes_writer) = store();
+        let (volumes, volumes_writer) = store();
+        let (logical_volumes, logical_volumes_writer) = store();
+        let (backends, backends_writer) = store();
+        let (storages, storages_writer) = store();
+        let (nodes, nodes_writer) = store();
+        let world = Arc::new(Self {
+            claims,
+            classes,
+            volumes,
+            logical_volumes,
+            backends,
+            storages,
+            nodes,
+            backends_changed: Notify::new(),
+            ledger: Mutex::default(),
+            claims_by_uid: Mutex::default(),
+            waiting: Mutex::default(),
+            wake,
+        });
+        let hear = || world.clone();
+        let (w1, w2, w3, w4, w5, w6, w7) = (hear(), hear(), hear(), hear(), hear(), hear(), hear());
+        let followers = vec![
+            follow(all(client), claims_writer, is_our_claim, move |event| w1.claim_changed(event)).boxed(),
+            follow(all::<StorageClass>(client), classes_writer, |_| true, move |event| w2.premise_changed(event)).boxed(),
+            follow(all(client), volumes_writer, is_our_volume, move |event| w3.volume_changed(event)).boxed(),
+            follow(all(client), logical_volumes_writer, |_| true, move |event| w4.logical_volume_changed(event)).boxed(),
+            follow(all::<StorageBackend>(client), backends_writer, |_| true, move |event| w5.premise_changed(event)).boxed(),
+            follow(all::<NodeStorage>(client), storages_writer, |_| true, move |event| w6.premise_changed(event)).boxed(),
+            follow(all(client), nodes_writer, only_labels, move |event| w7.premise_changed(event)).boxed(),
+        ];
+        (world, join_all(followers).map(|_| ()).boxed())
+    }
+
+    /// Returns once every kind has been listed.
+    pub async fn ready(&self) {
+        // An error here means that the followers have ended, with the process.
+        let _ = self.claims.wait_until_ready().await;
+        let _ = self.classes.wait_until_ready().await;
+        let _ = self.volumes.wait_until_ready().await;
+        let _ = self.logical_volumes.wait_until_ready().await;
+        let _ = self.backends.wait_until_ready().await;
+        let _ = self.storages.wait_until_ready().await;
+        let _ = self.nodes.wait_until_ready().await;
+    }
+
+    /// The ledger, locked: hold it for as long as a decision takes, never across a request.
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Every node, with its report.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<(Arc<Node>, Option<Arc<NodeStorage>>)> {
+        let storage = |node: &Arc<Node>| self.storages.get(&ObjectRef::new(&node.name_any()));
+        self.nodes.state().into_iter().map(|node| { let storage = storage(&node); (node, storage) }).collect()
+    }
+
+    /// The candidates of [`World::candidates`], as placing takes them.
+    #[must_use]
+    pub fn borrow(candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)]) -> Vec<place::Candidate<'_>> {
+        candidates.iter().map(|(node, storage)| place::Candidate { node, storage: storage.as_deref() }).collect()
+    }
+
+    /// What the API says about one volume; `in_flight` and `waited` are the caller's to fill in.
+    #[must_use]
+    pub fn see(&self, name: &str) -> plan::Seen {
+        let claim = name.strip_prefix("pvc-").and_then(|uid| self.lock_claims().get(uid).cloned());
+        let claim = claim.and_then(|reference| self.claims.get(&reference));
+        let class = claim.as_deref().map(|claim| self.class_of(claim));
+        let backend = class.as_ref().and_then(|class| class.as_ref().ok());
+        let backend = backend.and_then(|class| self.backends.get(&ObjectRef::new(&class.backend)));
+        let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
+        let node = logical_volume.as_ref().and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
+        let volume = self.volumes.get(&ObjectRef::new(name));
+        plan::Seen { claim, class, backend, logical_volume, volume, node, ..plan::Seen::default() }
+    }
+
+    fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<super::class::Class, String> {
+        let name = claim::class_name(claim).ok_or("the claim names no StorageClass")?;
+        let class = self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))?;
+        super::class::read(&class)
+    }
+
+    /// The allowedTopologies of a claim's class.
+    #[must_use]
+    pub fn class_object(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
+        claim::class_name(claim).and_then(|name| self.classes.get(&ObjectRef::new(name)))
+    }
+
+    /// Queues a volume for later.
+    pub fn wake_after(&self, name: &str, wait: std::time::Duration) {
+        self.wake.after(name, wait);
+    }
+
+    /// Says whether a volume waits for something outside itself: space, a backend, a node.
+    pub fn set_waiting(&self, name: &str, waits: bool) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waits {
+            waiting.insert(name.to_owned());
+        } else {
+            waiting.remove(name);
+        }
+    }
+
+    fn wake_waiting(&self) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.iter().for_each(|name| self.wake.now(name));
+    }
+
+    fn lock_claims(&self) -> MutexGuard<'_, HashMap<String, ObjectRef<PersistentVolumeClaim>>> {
+        self.claims_by_uid.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
+        let mut index = self.lock_claims();
+        match event {
+            Event::Apply(claim) => {
+                if let Some(uid) = claim.uid() {
+                    index.insert(uid, ObjectRef::from_obj(claim));
+                }
+                claim::volume_name(claim).iter().for_each(|name| self.wake.now(name));
+            }
+            Event::Delete(claim) => {
+                index.remove(&claim.uid().unwrap_or_default());
+                claim::volume_name(claim).iter().for_each(|name| self.wake.now(name));
+            }
+            Event::InitDone => {
+                let claims = self.claims.state();
+                *index = claims.iter().filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim)))).collect();
+                drop(index);
+                self.wake_all();
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    fn volume_changed(&self, event: &Event<PersistentVolume>) {
+        match event {
+            Event::Apply(volume) | Event::Delete(volume) => self.wake.now(&volume.name_any()),
+            Event::InitDone => self.wake_all(),
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
+        match event {
+            Event::Apply(logical_volume) => {
+                self.ledger().observe(logical_volume);
+                self.wake.now(&logical_volume.name_any());
+                if logical_volume.spec.state != crds::logical_volume::State::Present {
+                    self.wake_waiting(); // its space may be free now
+                }
+            }
+            Event::Delete(logical_volume) => {
+                self.ledger().forget(&logical_volume.name_any());
+                self.wake.now(&logical_volume.name_any());
+                self.wake_waiting();
+            }
+            Event::Init => self.ledger().list_begins(),
+            Event::InitApply(logical_volume) => self.ledger().observe(logical_volume),
+            Event::InitDone => {
+                self.ledger().list_ends();
+                self.wake_all();
+            }
+        }
+    }
+
+    /// A class, a backend, a node or its report changed: whoever waits may wait no longer.
+    fn premise_changed<K>(&self, event: &Event<K>) {
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.backends_changed.notify_one();
+            self.wake_waiting();
+        }
+    }
+
+    /// After a list, changes may have been missed: everything is looked at.
+    fn wake_all(&self) {
+        self.claims.state().iter().filter_map(|claim| claim::volume_name(claim)).for_each(|name| self.wake.now(&name));
+        self.volumes.state().iter().for_each(|volume| self.wake.now(&volume.name_any()));
+        self.logical_volumes.state().iter().for_each(|lv| self.wake.now(&lv.name_any()));
+    }
+}
+
+fn all<K>(client: &Client) -> Api<DeserializeGuard<K>>
+where
+    K: kube::Resource<DynamicType = ()>,
+{
+    Api::all(client.clone())
+}
+
+fn is_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
+    claim::provisioner(claim) == Some(crds::GROUP)
+}
+
+fn is_our_volume(volume: &mut PersistentVolume) -> bool {
+    volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
+}
+
+/// A node's status (images, addresses, heartbeats) is most of it, and nothing to us.
+fn only_labels(node: &mut Node) -> bool {
+    node.status = None;
+    node.annotations_mut().clear();
+    true
+}

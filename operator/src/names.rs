@@ -1,0 +1,38 @@
+//! Every name in Kubernetes' API that FlexLVM reads or writes and did not define in its own resources.
+
+/// Annotation of a claim: the provisioner that is to serve it. Set by the PersistentVolume controller.
+pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+
+/// The same annotation before Kubernetes 1.23.
+pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
+
+/// Annotation of a claim: the name of the node that the scheduler chose for its first pod.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
+
+/// Annotation of a PersistentVolume: who made it. Without it the PersistentVolume controller calls the volume failed
+/// once it is released (`pkg/controller/volume/persistentvolume/pv_controller.go`, `findDeletablePlugin`).
+pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
+
+/// Finalizer of a PersistentVolume whose storage its provisioner has still to remove.
+pub const PROVISIONER_FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
+
+/// Label of a node that the affinity of our volumes names; its value may differ from the node's name.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// Field manager of everything that the controller applies.
+pub const CONTROLLER: &str = "flexlvm-controller";
+
+/// Field manager of everything that an agent applies.
+pub const AGENT: &str = "flexlvm-agent";
+
+/// Reasons of Events: upstream's own words, so that people and tools find what they know.
+pub mod event {
+    /// A volume was made for the claim.
+    pub const PROVISIONING_SUCCEEDED: &str = "ProvisioningSucceeded";
+    /// The claim can't be served, for now or as it is; the message says which.
+    pub const PROVISIONING_FAILED: &str = "ProvisioningFailed";
+    /// The claim's volume can't grow.
+    pub const VOLUME_RESIZE_FAILED: &str = "VolumeResizeFailed";
+    /// The released volume can't be removed.
+    pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
+}

@@ -1,0 +1,79 @@
+//! How long to wait before something that failed is tried again: per object, longer each time, never in step with the
+//! others.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// The wait after the first failure.
+const FIRST: Duration = Duration::from_secs(1);
+
+/// No wait is longer, jitter aside.
+const LONGEST: Duration = Duration::from_mins(5);
+
+/// Counts each object's failures in a row.
+#[derive(Debug)]
+pub struct Retries<K> {
+    failures: Mutex<HashMap<K, u32>>,
+}
+
+impl<K> Default for Retries<K> {
+    fn default() -> Self {
+        Self { failures: Mutex::default() }
+    }
+}
+
+impl<K: Eq + Hash + Clone> Retries<K> {
+    /// Notes one more failure of `key`; returns how many there were in a row, and how long to wait.
+    pub fn failed(&self, key: &K) -> (u32, Duration) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = failures.entry(key.clone()).or_insert(0);
+        *count = count.saturating_add(1);
+        // RandomState is seeded anew for each value: randomness enough to keep objects out of step.
+        let random = RandomState::new().hash_one(*count);
+        (*count, delay(*count, random))
+    }
+
+    /// Forgets the failures of `key`.
+    pub fn succeeded(&self, key: &K) {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// The wait after so many failures in a row, within 20 % of the doubled step.
+fn delay(failures: u32, random: u64) -> Duration {
+    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
+    let permille = u32::try_from(random % 401).unwrap_or(200) + 800;
+    doubled * permille / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Retries, delay};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    #[test]
+    fn success_starts_the_count_anew() {
+        let retries = Retries::default();
+        assert_eq!(retries.failed(&"a").0, 1);
+        assert_eq!(retries.failed(&"a").0, 2);
+        assert_eq!(retries.failed(&"b").0, 1);
+        retries.succeeded(&"a");
+        assert_eq!(retries.failed(&"a").0, 1);
+    }
+
+    proptest! {
+        #[test]
+        fn waits_double_and_stay_within_bounds(failures in 1..u32::MAX, random: u64) {
+            let wait = delay(failures, random);
+            prop_assert!(wait >= Duration::from_millis(800));
+            prop_assert!(wait <= Duration::from_mins(6));
+            if failures <= 8 {
+                let exact = Duration::from_secs(1 << (failures - 1));
+                prop_assert!(wait >= exact * 4 / 5 && wait <= exact * 6 / 5);
+            }
+        }
+    }
+}
