@@ -3,7 +3,7 @@
 use harness::apiserver::ApiServer;
 use harness::namespace;
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use kube::api::{Api, ObjectMeta, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 
 #[tokio::test]
 async fn a_service_account_has_its_own_rights_and_no_others() {
@@ -26,9 +26,9 @@ async fn a_service_account_has_its_own_rights_and_no_others() {
     let theirs: Api<ConfigMap> = Api::namespaced(server.client_of(&name, "nobody").await.unwrap(), &name);
     let ours: Api<ConfigMap> = Api::namespaced(admin, &name);
 
-    let refused = theirs.list(&Default::default()).await.unwrap_err();
+    let refused = theirs.list(&ListParams::default()).await.unwrap_err();
     assert!(matches!(refused, kube::Error::Api(status) if status.is_forbidden()));
-    assert!(ours.list(&Default::default()).await.is_ok());
+    assert!(ours.list(&ListParams::default()).await.is_ok());
 }
 
 #[tokio::test]

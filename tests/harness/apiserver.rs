@@ -35,6 +35,52 @@ pub(crate) struct Settings {
     pub(crate) flags: Vec<String>,
 }
 
+const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
+const TOKENS: &str = "tokens.csv";
+
+/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all know. File names are within the workplace.
+impl Settings {
+    fn etcd(&self, kubernetes: &Kubernetes) -> Command {
+        let url = format!("http://127.0.0.1:{}", self.etcd_port);
+        let mut command = Command::new(kubernetes.etcd());
+        command
+            // For tests: a power cut of the host may lose everything, and nothing waits for the disk.
+            .args([
+                "--data-dir=etcd",
+                "--unsafe-no-fsync",
+                "--listen-peer-urls=http://127.0.0.1:0",
+            ])
+            .args([
+                format!("--listen-client-urls={url}"),
+                format!("--advertise-client-urls={url}"),
+            ]);
+        command
+    }
+
+    fn server(&self, kubernetes: &Kubernetes) -> Command {
+        let mut command = Command::new(kubernetes.program("kube-apiserver"));
+        command
+            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+            .arg(format!("--secure-port={}", self.port))
+            // The machine may have no network that the server could guess it from.
+            .arg(format!("--advertise-address={}", self.address))
+            .arg(format!("--token-auth-file={TOKENS}"))
+            .arg(format!("--service-account-key-file={SERVICE_ACCOUNT_KEY}"))
+            .arg(format!("--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"))
+            .args([
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--cert-dir=certificates",
+            ])
+            .args([
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=RBAC",
+                "--allow-privileged",
+            ])
+            .args(&self.flags);
+        command
+    }
+}
+
 impl ApiServer {
     /// Starts one in the host's network.
     pub async fn start() -> Result<Self> {
@@ -43,7 +89,10 @@ impl ApiServer {
         // Somebody may take a free port before the server does.
         for _ in 0..3 {
             let [port, etcd_port] = free_ports()?;
-            let flags = vec!["--endpoint-reconciler-type=none".to_owned()];
+            let flags = vec![
+                "--bind-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+            ];
             let settings = Settings {
                 address: Ipv4Addr::LOCALHOST,
                 port,
@@ -67,7 +116,7 @@ impl ApiServer {
     }
 
     pub(crate) async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
-        let key = workplace.path("service-account.key");
+        let key = workplace.path(SERVICE_ACCOUNT_KEY);
         let made = Command::new("openssl")
             .arg("genrsa")
             .arg("-out")
@@ -79,42 +128,11 @@ impl ApiServer {
             "openssl made no key"
         );
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
-        let tokens = workplace.write("tokens.csv", tokens)?;
+        workplace.write(TOKENS, tokens)?;
         let access = Access::new(&workplace, format!("https://{}:{}", settings.address, settings.port))?;
 
-        let client_url = format!("http://127.0.0.1:{}", settings.etcd_port);
-        let mut etcd = workplace.start(
-            "etcd",
-            Command::new(kubernetes.etcd())
-                // For tests: a power cut of the host may lose everything, and nothing waits for the disk.
-                .args([
-                    "--data-dir=etcd",
-                    "--unsafe-no-fsync",
-                    "--listen-peer-urls=http://127.0.0.1:0",
-                ])
-                .arg(format!("--listen-client-urls={client_url}"))
-                .arg(format!("--advertise-client-urls={client_url}")),
-        )?;
-        let mut server = workplace.start(
-            "kube-apiserver",
-            Command::new(kubernetes.program("kube-apiserver"))
-                .arg(format!("--etcd-servers={client_url}"))
-                .arg(format!("--bind-address={}", settings.address))
-                .arg(format!("--secure-port={}", settings.port))
-                .arg(format!("--token-auth-file={}", tokens.display()))
-                .arg(format!("--service-account-key-file={}", key.display()))
-                .arg(format!("--service-account-signing-key-file={}", key.display()))
-                .args([
-                    "--service-account-issuer=https://kubernetes.default.svc",
-                    "--cert-dir=certificates",
-                ])
-                .args([
-                    "--service-cluster-ip-range=10.96.0.0/16",
-                    "--authorization-mode=RBAC",
-                    "--allow-privileged",
-                ])
-                .args(&settings.flags),
-        )?;
+        let mut etcd = workplace.start("etcd", &mut settings.etcd(&kubernetes))?;
+        let mut server = workplace.start("kube-apiserver", &mut settings.server(&kubernetes))?;
         let client = access.admin()?;
         until("the API server is ready", Duration::from_secs(60), async || {
             etcd.check()?;
@@ -178,29 +196,32 @@ impl ApiServer {
 
     /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, removes
     /// finalizers, namespaces and what lost its owner.
-    pub fn start_controllers(&self, flags: &[&str]) -> Result<Program> {
-        let program = self.kubernetes.program("kube-controller-manager");
-        anyhow::ensure!(program.is_file(), "{} is missing", program.display());
-        // Up to 1.23 it also listens on a port without TLS, which may be somebody else's.
-        let old = ["v1.20", "v1.21", "v1.22", "v1.23"]
-            .iter()
-            .any(|v| self.kubernetes.version().is_ok_and(|ours| ours.starts_with(v)));
-        self.workplace.start(
+    pub fn start_controllers(&self) -> Result<Program> {
+        self.start_beside(
             "kube-controller-manager",
-            Command::new(program)
-                .arg(format!("--kubeconfig={}", self.access.kubeconfig().display()))
-                .args([
-                    "--leader-elect=false",
-                    "--use-service-account-credentials",
-                    "--secure-port=0",
-                ])
-                .args(old.then_some("--port=0"))
-                .args([
-                    "--service-account-private-key-file=service-account.key",
-                    "--root-ca-file=certificates/apiserver.crt",
-                ])
-                .args(flags),
+            &[
+                format!("--service-account-private-key-file={SERVICE_ACCOUNT_KEY}"),
+                "--root-ca-file=certificates/apiserver.crt".to_owned(),
+            ],
         )
+    }
+
+    /// Starts the scheduler too.
+    pub fn start_scheduler(&self) -> Result<Program> {
+        self.start_beside("kube-scheduler", &[])
+    }
+
+    fn start_beside(&self, name: &str, flags: &[String]) -> Result<Program> {
+        let program = self.kubernetes.program(name);
+        anyhow::ensure!(program.is_file(), "{} is missing", program.display());
+        let mut command = Command::new(program);
+        command
+            .arg(format!("--kubeconfig={}", self.access.kubeconfig().display()))
+            .args(["--leader-elect=false", "--secure-port=0"])
+            // Up to 1.23 they also listen on a fixed port without TLS, which may be somebody else's.
+            .args((self.kubernetes.minor_version()? < 24).then_some("--port=0"))
+            .args(flags);
+        self.workplace.start(name, &mut command)
     }
 
     /// Kills server and etcd without notice.

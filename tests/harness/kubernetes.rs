@@ -81,6 +81,16 @@ impl Kubernetes {
         let text = String::from_utf8(output.stdout)?;
         Ok(text.trim().rsplit(' ').next().context("no version")?.to_owned())
     }
+
+    /// The second number of the version.
+    pub fn minor_version(&self) -> Result<u32> {
+        let version = self.version()?;
+        let minor = version
+            .split('.')
+            .nth(1)
+            .with_context(|| format!("what version is {version}?"))?;
+        Ok(minor.parse()?)
+    }
 }
 
 /// The folder for what is made once and used by every run.

@@ -8,11 +8,13 @@
 
 pub mod access;
 pub mod apiserver;
+pub mod cluster;
 pub mod guest;
 pub mod isolation;
 pub mod kubernetes;
 pub mod namespace;
 pub mod network;
+mod node;
 pub mod remote;
 pub mod wait;
 pub mod workplace;

@@ -30,22 +30,29 @@ pub fn tap(number: u8) -> String {
 
 /// Makes the network, once.
 pub fn create() -> Result<()> {
-    let mut batch = format!(
-        "link set lo up\nlink add nodes type bridge\nlink set nodes up\n\
-         address add {HOST}/24 dev nodes\naddress add {KUBERNETES_SERVICE}/32 dev nodes\n"
-    );
+    let mut batch = vec![
+        "link set lo up".to_owned(),
+        "link add nodes type bridge".to_owned(),
+        "link set nodes up".to_owned(),
+        format!("address add {HOST}/24 dev nodes"),
+        format!("address add {KUBERNETES_SERVICE}/32 dev nodes"),
+    ];
     for number in 1..=NODES {
         let (tap, address) = (tap(number), node_address(number));
-        batch += &format!("tuntap add {tap} mode tap\nlink set {tap} master nodes up\n");
+        batch.push(format!("tuntap add {tap} mode tap"));
+        batch.push(format!("link set {tap} master nodes up"));
         // The pods of that node.
-        batch += &format!("route add 10.244.{}.0/24 via {address}\n", 10 + number);
+        batch.push(format!("route add 10.244.{}.0/24 via {address}", 10 + number));
     }
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
         .spawn()
         .context("cannot run ip")?;
-    ip.stdin.take().expect("it is a pipe").write_all(batch.as_bytes())?;
+    ip.stdin
+        .take()
+        .expect("it is a pipe")
+        .write_all(batch.join("\n").as_bytes())?;
     anyhow::ensure!(ip.wait()?.success(), "ip could not make the network");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between nodes")
 }

@@ -93,6 +93,11 @@ impl Program {
         self.child.id()
     }
 
+    /// Whether the program is no more.
+    pub fn has_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Fails, with the end of the log, when the program has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
@@ -126,7 +131,8 @@ impl Drop for Program {
 pub fn last_lines(path: &Path, count: usize) -> String {
     let content = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
-    let lines: Vec<&str> = text.lines().collect();
+    // A guest's kernel ends in a panic, and its stack says nothing about the cause.
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(" [<")).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 

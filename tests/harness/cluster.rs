@@ -1,0 +1,193 @@
+//! A whole Kubernetes on one machine: the control plane as plain programs, each node a guest with real LVM.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::Api;
+
+use crate::apiserver::{ApiServer, Settings};
+use crate::guest::{Guest, Hardware};
+use crate::kubernetes::Kubernetes;
+use crate::network;
+use crate::node;
+use crate::wait::until;
+use crate::workplace::{Program, Workplace};
+
+/// The image that pods of tests and samples run: Debian's busybox under the name that it has elsewhere.
+pub const POD_IMAGE: &str = "docker.io/library/busybox:1.36";
+
+/// What a cluster is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many nodes: `node1`, `node2` and so on.
+    pub nodes: u8,
+    /// What each of them is made of.
+    pub hardware: Hardware,
+    /// The volume group that each node has of its data disks; none if not given.
+    pub volume_group: Option<String>,
+    /// Image archives to load into each node, beside [`POD_IMAGE`].
+    pub images: Vec<PathBuf>,
+}
+
+/// A running cluster. It ends with the program, whose namespaces it lives in.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Guest>,
+    node_settings: node::Settings,
+    controllers: Program,
+    scheduler: Program,
+    api: ApiServer,
+}
+
+impl Cluster {
+    /// Starts a cluster and waits until every node is Ready. Inside [`crate::main`], once.
+    pub async fn start(plan: &Plan) -> Result<Self> {
+        let kubernetes = Kubernetes::find()?;
+        let workplace = Workplace::isolated()?;
+        network::create()?;
+        let mut guests = (1..=plan.nodes)
+            .map(|number| Guest::create(&workplace, number, &plan.hardware))
+            .collect::<Result<Vec<_>>>()?;
+        let settings = node::Settings::new(&workplace, &kubernetes, &plan.images)?;
+
+        // The nodes boot while the control plane starts.
+        let (node_settings, volume_group) = (settings.clone(), plan.volume_group.clone());
+        let booting = thread::spawn(move || {
+            prepare(&mut guests, &node_settings, volume_group.as_deref())?;
+            anyhow::Ok(guests)
+        });
+        let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
+        let listen = Settings {
+            address: network::HOST,
+            port: 443,
+            etcd_port: 2379,
+            flags: flags.into(),
+        };
+        let api = ApiServer::launch(kubernetes, workplace, &listen).await?;
+        let (controllers, scheduler) = (api.start_controllers()?, api.start_scheduler()?);
+        let nodes = tokio::task::spawn_blocking(|| booting.join())
+            .await?
+            .expect("no panic while the nodes boot")?;
+        for guest in &nodes {
+            node::start_kubelet(guest, &settings)?;
+        }
+        let mut cluster = Self {
+            nodes,
+            node_settings: settings,
+            controllers,
+            scheduler,
+            api,
+        };
+        for number in 1..=plan.nodes {
+            cluster.wait_until_ready(number).await?;
+        }
+        Ok(cluster)
+    }
+
+    /// The API server.
+    #[must_use]
+    pub fn api(&self) -> &ApiServer {
+        &self.api
+    }
+
+    /// Node `number`, counted from 1.
+    #[must_use]
+    pub fn node(&self, number: u8) -> &Guest {
+        &self.nodes[usize::from(number) - 1]
+    }
+
+    /// All nodes.
+    #[must_use]
+    pub fn nodes(&self) -> &[Guest] {
+        &self.nodes
+    }
+
+    /// The node with this name.
+    pub fn node_named(&self, name: &str) -> Result<&Guest> {
+        self.nodes
+            .iter()
+            .find(|guest| guest.name() == name)
+            .with_context(|| format!("there is no node {name}"))
+    }
+
+    /// Cuts the power of a node.
+    pub fn cut_power(&mut self, number: u8) -> Result<()> {
+        self.nodes[usize::from(number) - 1].cut_power()
+    }
+
+    /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to wait for.
+    pub fn power_on(&mut self, number: u8) -> Result<()> {
+        let guest = &mut self.nodes[usize::from(number) - 1];
+        guest.power_on(self.api.workplace())?;
+        guest.wait_until_up()?;
+        node::start_containerd(guest, &self.node_settings)?;
+        node::start_kubelet(guest, &self.node_settings)
+    }
+
+    /// Ends a node's kubelet; another one starts at once. Returns when the new one answers.
+    pub fn restart_kubelet(&self, number: u8) -> Result<()> {
+        node::restart_kubelet(self.node(number))
+    }
+
+    /// Waits until the API calls the node Ready.
+    pub async fn wait_until_ready(&mut self, number: u8) -> Result<()> {
+        let name = self.node(number).name();
+        let nodes: Api<Node> = Api::all(self.api.client());
+        until(&format!("{name} is Ready"), Duration::from_secs(120), async || {
+            self.controllers.check()?;
+            self.scheduler.check()?;
+            Ok(nodes.get_opt(&name).await?.filter(is_ready).map(drop))
+        })
+        .await
+        .with_context(|| format!("the end of its console:\n{}", self.node(number).console(30)))
+    }
+}
+
+/// Brings the guests up as far as they get without an API server, all at once.
+fn prepare(guests: &mut [Guest], settings: &node::Settings, volume_group: Option<&str>) -> Result<()> {
+    thread::scope(|scope| {
+        let threads: Vec<_> = guests
+            .iter_mut()
+            .map(|guest| {
+                scope.spawn(move || {
+                    guest.wait_until_up()?;
+                    if let Some(name) = volume_group {
+                        guest.make_volume_group(name)?;
+                    }
+                    node::start_containerd(guest, settings)
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic while a node boots"))
+    })
+}
+
+/// Whether a node's condition Ready is True.
+#[must_use]
+pub fn is_ready(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+/// Packs the image that pods of tests and samples run.
+pub(crate) fn pack_pod_image(workplace: &Workplace) -> Result<PathBuf> {
+    let (script, out) = (
+        workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?,
+        workplace.path("pod-image.tar"),
+    );
+    let status = Command::new("bash")
+        .arg(script)
+        .arg(&out)
+        .args([POD_IMAGE, node::PAUSE_IMAGE])
+        .status()?;
+    anyhow::ensure!(status.success(), "cannot pack the image for pods");
+    Ok(out)
+}

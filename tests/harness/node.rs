@@ -1,0 +1,96 @@
+//! What makes a guest a Kubernetes node: containerd and the kubelet, by the script `cluster/kubernetes-node`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::cluster::pack_pod_image;
+use crate::guest::Guest;
+use crate::kubernetes::Kubernetes;
+use crate::remote::Call;
+use crate::wait::until_blocking;
+use crate::workplace::Workplace;
+
+/// The image that holds a pod's namespaces.
+pub(crate) const PAUSE_IMAGE: &str = "flexlvm.test/pause:1";
+
+/// What all nodes of a cluster share.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    script: PathBuf,
+    kubelet: PathBuf,
+    kubelet_flags: &'static str,
+    kubeconfig: PathBuf,
+    images: String,
+}
+
+impl Settings {
+    pub(crate) fn new(workplace: &Workplace, kubernetes: &Kubernetes, images: &[PathBuf]) -> Result<Self> {
+        let pod_image = pack_pod_image(workplace)?;
+        let images: Vec<String> = images
+            .iter()
+            .chain([&pod_image])
+            .map(|path| path.display().to_string())
+            .collect();
+        Ok(Self {
+            script: workplace.write("kubernetes-node", include_str!("../cluster/kubernetes-node"))?,
+            kubelet: kubernetes.program("kubelet"),
+            kubelet_flags: if kubernetes.minor_version()? < 24 {
+                "--container-runtime=remote"
+            } else {
+                ""
+            },
+            kubeconfig: workplace.path("kubeconfig"),
+            images: images.join(" "),
+        })
+    }
+
+    fn run(&self, guest: &Guest, step: &str) -> Result<()> {
+        let mut call = Call::new([
+            "sh".to_owned(),
+            format!("/.host{}", self.script.display()),
+            step.to_owned(),
+        ]);
+        call.environment = [
+            ("node_name", guest.name()),
+            ("node_address", guest.address().to_string()),
+            ("kubelet", self.kubelet.display().to_string()),
+            ("kubelet_flags", self.kubelet_flags.to_owned()),
+            ("kubeconfig", self.kubeconfig.display().to_string()),
+            ("images", self.images.clone()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        let output = guest.remote().output(&call)?;
+        anyhow::ensure!(
+            output.status == 0,
+            "{step} on {}:\n{}{}",
+            guest.name(),
+            output.stdout,
+            output.stderr
+        );
+        Ok(())
+    }
+}
+
+/// Starts containerd and loads the images.
+pub(crate) fn start_containerd(guest: &Guest, settings: &Settings) -> Result<()> {
+    settings.run(guest, "containerd")
+}
+
+/// Starts the kubelet, without waiting for it.
+pub(crate) fn start_kubelet(guest: &Guest, settings: &Settings) -> Result<()> {
+    settings.run(guest, "kubelet")
+}
+
+/// Ends the kubelet, and waits until the next one answers.
+pub(crate) fn restart_kubelet(guest: &Guest) -> Result<()> {
+    let before = guest.shell("pidof kubelet")?;
+    guest.shell("kill $(pidof kubelet)")?;
+    until_blocking("another kubelet answers", Duration::from_secs(60), || {
+        let now = guest.run(&["pidof", "kubelet"])?.stdout;
+        let healthy = guest.run(&["curl", "-sf", "http://127.0.0.1:10248/healthz"])?.status == 0;
+        Ok((healthy && now.trim() != before).then_some(()))
+    })
+}
