@@ -1,0 +1,98 @@
+//! LVM through its own programs: a command is built, run, and its answer read. Called by the agent and the driver.
+
+mod command;
+mod hint;
+mod report;
+
+use crate::error::Error;
+use crate::exec::{Cmd, Exec, Output};
+use crate::name::{LvName, LvTag, LvUuid, VgName};
+use crate::size::Extents;
+
+pub use report::{Lv, Vg};
+
+/// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
+#[derive(Clone, Copy)]
+pub struct Lvm<'a>(pub &'a dyn Exec);
+
+impl Lvm<'_> {
+    /// Every volume group with its logical volumes.
+    ///
+    /// # Errors
+    /// When LVM fails or its answer can't be understood. It is never taken for "nothing there".
+    pub fn report(self) -> Result<Vec<Vg>, Error> {
+        let cmd = command::report();
+        let mut vgs = read(&cmd, &self.run(&cmd)?, report::parse)?;
+        // Which other host's groups this host may use all the same is configured in many places: ask LVM itself.
+        if vgs.iter().any(|vg| !vg.system_id.is_empty()) {
+            let cmd = command::usable_groups();
+            report::mark_foreign(&mut vgs, &read(&cmd, &self.run(&cmd)?, report::parse_uuids)?);
+        }
+        Ok(vgs)
+    }
+
+    /// Makes a linear, active logical volume with these tags; its first sectors are zero.
+    ///
+    /// # Errors
+    /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
+    pub fn create(self, vg: &VgName, lv: &LvName, extents: Extents, tags: &[LvTag]) -> Result<(), Error> {
+        self.run(&command::create(vg, lv, extents, tags)).map(drop)
+    }
+
+    /// Extends a logical volume to this size.
+    ///
+    /// # Errors
+    /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when it is that large or larger.
+    pub fn extend(self, vg: &VgName, lv: &LvName, extents: Extents) -> Result<(), Error> {
+        self.run(&command::extend(vg, lv, extents)).map(drop)
+    }
+
+    /// Makes the device of a logical volume; nothing when it is there, or when the uuid is another's.
+    ///
+    /// # Errors
+    /// When LVM fails.
+    pub fn activate(self, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Result<(), Error> {
+        self.run(&command::activate(vg, lv, uuid)).map(drop)
+    }
+
+    /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are these and it is
+    /// a plain volume. Success says that LVM found nothing to complain about: whether the volume is gone, or is another
+    /// than was meant, shows when one looks.
+    ///
+    /// # Errors
+    /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
+    pub fn remove(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Result<(), Error> {
+        self.run(&command::remove(vg, lv, uuid, tag)).map(drop)
+    }
+
+    /// The version of LVM, as in `2.03.16(2)`.
+    ///
+    /// # Errors
+    /// When LVM fails or its answer can't be understood.
+    pub fn version(self) -> Result<String, Error> {
+        let cmd = command::version();
+        read(&cmd, &self.run(&cmd)?, |text| {
+            let text = String::from_utf8_lossy(text);
+            let version = text.lines().find_map(|line| line.trim().strip_prefix("LVM version:"));
+            let version = version.and_then(|rest| rest.split_whitespace().next());
+            version.map(str::to_owned).ok_or_else(|| "no version in it".to_owned())
+        })
+    }
+
+    fn run(self, cmd: &Cmd) -> Result<Output, Error> {
+        let output = self.0.exec(cmd)?;
+        // A failing report still prints JSON, with nothing in it.
+        if output.success() {
+            Ok(output)
+        } else {
+            Err(output.failed(cmd, hint::kind(&output.stderr)))
+        }
+    }
+}
+
+fn read<T>(cmd: &Cmd, output: &Output, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, Error> {
+    parse(&output.stdout).map_err(|detail| Error::Answer {
+        program: cmd.line(),
+        detail,
+    })
+}

@@ -1,0 +1,84 @@
+//! What LVM's words hint at when a command fails. Called by [`Lvm`](super::Lvm).
+//! Pure. A hint makes a message better and a second look sooner; what is true, only a report says.
+
+use crate::error::Kind;
+
+/// Each text with the kind that it means, as LVM 2.03 writes it under `LC_ALL=C`; in lower case.
+const TEXTS: [(&str, Kind); 13] = [
+    ("insufficient free space", Kind::NoSpace),
+    ("insufficient suitable allocatable extents", Kind::NoSpace),
+    ("insufficient suitable contiguous", Kind::NoSpace),
+    ("already exists in volume group", Kind::Exists),
+    // lvextend, when the volume is as large as asked, or larger.
+    ("matches existing size", Kind::Exists),
+    ("not larger than existing size", Kind::Exists),
+    ("contains a filesystem in use", Kind::Busy),
+    ("is used by another device", Kind::Busy),
+    (" in use.", Kind::Busy),
+    ("failed to find logical volume", Kind::NotFound),
+    ("not found", Kind::NotFound),
+    ("unrecognized option", Kind::Invalid),
+    ("is exported", Kind::Invalid),
+];
+
+/// The kind of failure that this standard error hints at.
+pub(super) fn kind(stderr: &[u8]) -> Kind {
+    let text = String::from_utf8_lossy(stderr).to_lowercase();
+    TEXTS
+        .iter()
+        .find(|(words, _)| text.contains(words))
+        .map_or(Kind::Failed, |(_, kind)| *kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+    use crate::error::Kind;
+
+    /// Each as LVM 2.03.16 said it.
+    #[test]
+    fn real_words_are_understood() {
+        for (words, expected) in [
+            (
+                "  Volume group \"vg0\" has insufficient free space (991 extents): 99999 required.\n",
+                Kind::NoSpace,
+            ),
+            (
+                "  Insufficient free space: 63936 extents needed, but only 959 available\n",
+                Kind::NoSpace,
+            ),
+            (
+                "  Logical Volume \"pvc-1\" already exists in volume group \"vg0\"\n",
+                Kind::Exists,
+            ),
+            (
+                "  New size (64 extents) matches existing size (64 extents).\n",
+                Kind::Exists,
+            ),
+            (
+                "  New size given (60 extents) not larger than existing size (64 extents)\n",
+                Kind::Exists,
+            ),
+            ("  Logical volume vg0/pvc-1 contains a filesystem in use.\n", Kind::Busy),
+            ("  Logical volume vg0/pvc-1 in use.\n", Kind::Busy),
+            ("  Failed to find logical volume \"vg0/pvc-1\"\n", Kind::NotFound),
+            (
+                "  Logical volume pvc-12 not found in volume group vg0.\n",
+                Kind::NotFound,
+            ),
+            (
+                "  Volume group \"vgx\" not found\n  Cannot process volume group vgx\n",
+                Kind::NotFound,
+            ),
+            (
+                "fullreport: unrecognized option '--nonsense'\n  Error during parsing of command line.\n",
+                Kind::Invalid,
+            ),
+            ("  Volume group vg0 is exported\n", Kind::Invalid),
+            ("  Cannot change VG vg0 while PVs are missing.\n", Kind::Failed),
+            ("", Kind::Failed),
+        ] {
+            assert_eq!(kind(words.as_bytes()), expected, "{words}");
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Reports of a real LVM, each made by the command of `command::report`, and what must be read from them.
+
+use super::{Lv, Vg, mark_foreign, parse, parse_uuids};
+use crate::size::{Bytes, Extents};
+use proptest::prelude::*;
+
+macro_rules! fixture {
+    ($name:literal) => {
+        include_bytes!(concat!("../../../fixtures/lvm2-2.03.16-", $name, ".json"))
+    };
+}
+
+fn vg0(report: &[u8]) -> Vg {
+    parse(report).unwrap().into_iter().find(|vg| vg.name == "vg0").unwrap()
+}
+
+fn fault(report: &[u8]) -> String {
+    vg0(report).fault.unwrap()
+}
+
+#[test]
+fn a_volume_group_and_every_kind_of_volume() {
+    let vgs = parse(fixture!("kinds")).unwrap();
+    assert_eq!(vgs.len(), 2);
+    let vg = vg0(fixture!("kinds"));
+    assert_eq!(
+        (vg.extent_size, vg.extents, vg.free),
+        (Bytes(4 << 20), Extents(2046), Extents(1978))
+    );
+    assert_eq!((&vg.fault, vg.lvs.len()), (&None, 8));
+
+    let mounted = vg.lv("pvc-a").unwrap();
+    assert_eq!(
+        mounted,
+        &Lv {
+            name: "pvc-a".to_owned(),
+            uuid: mounted.uuid.clone(),
+            size: Bytes(32 << 20),
+            tags: vec![
+                "flexlvm.dev/claim-uid=a".to_owned(),
+                "flexlvm.dev/claim=default/a".to_owned()
+            ],
+            active: true,
+            open: true,
+            plain: true,
+            partial: false,
+        }
+    );
+    let inactive = vg.lv("pvc-c").unwrap();
+    assert!(!inactive.active && !inactive.open && inactive.plain && inactive.has_tag("flexlvm.dev/claim-uid=c"));
+    for other in ["pvc-b", "snapb", "pool", "thin1", "r1"] {
+        assert!(!vg.lv(other).unwrap().plain, "{other}");
+    }
+}
+
+#[test]
+fn nothing_is_an_answer_too() {
+    assert_eq!(parse(fixture!("nothing")), Ok(vec![]));
+}
+
+#[test]
+fn what_can_not_be_used_says_why() {
+    assert_eq!(fault(fixture!("exported")), "it is exported; vgimport brings it back");
+    assert_eq!(fault(fixture!("partial")), "1 of its disks are missing");
+    assert_eq!(
+        fault(fixture!("shared")),
+        "it is shared between hosts (lock type sanlock)"
+    );
+    assert_eq!(
+        fault(fixture!("not-resizeable")),
+        "it is not resizeable; vgchange --resizeable y makes it so"
+    );
+    assert!(fault(fixture!("namesakes")).starts_with("two volume groups have this name"));
+    assert!(vg0(fixture!("partial")).lv("pvc-c").unwrap().partial);
+}
+
+#[test]
+fn another_hosts_group_is_foreign_and_ones_own_is_not() {
+    let mut vgs = parse(fixture!("foreign")).unwrap();
+    mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
+    let faults: Vec<_> = vgs.iter().map(|vg| (vg.name.as_str(), vg.fault.as_deref())).collect();
+    assert_eq!(
+        faults,
+        [
+            ("vg1", None),
+            ("vg0", Some("it belongs to another host, with system ID \"hostx\""))
+        ]
+    );
+    let all: Vec<_> = vgs.iter().map(|vg| vg.uuid.clone()).collect();
+    let mut vgs = parse(fixture!("foreign")).unwrap();
+    mark_foreign(&mut vgs, &all);
+    assert!(vgs.iter().all(|vg| vg.fault.is_none()));
+}
+
+#[test]
+fn half_an_answer_is_none() {
+    let good = std::str::from_utf8(fixture!("kinds")).unwrap();
+    for (old, new) in [
+        ("\"lv_tags\":\"\"", "\"other\":\"\""),
+        ("33554432", "32.00m"),
+        ("\"2046\"", "\"-1\""),
+        ("\"1978\"", "\"2047\""),
+        ("-wi-ao----", "-wi"),
+        ("wz--n-", ""),
+        ("yTXpi2-3Hqz", "yTXpi2"),
+        ("\"vg_extent_size\":\"4194304\"", "\"vg_extent_size\":\"0\""),
+        ("\"report\"", "\"reports\""),
+        ("\"vg\":", "\"vgs\":"),
+    ] {
+        assert!(good.contains(old), "{old}");
+        assert!(parse(good.replace(old, new).as_bytes()).is_err(), "{old}");
+    }
+    assert!(parse(b"").is_err());
+    assert!(parse(b"  Command failed.").is_err());
+}
+
+#[test]
+fn columns_of_later_versions_are_ignored() {
+    let later = std::str::from_utf8(fixture!("kinds"))
+        .unwrap()
+        .replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
+    assert_eq!(parse(later.as_bytes()), parse(fixture!("kinds")));
+}
+
+proptest! {
+    #[test]
+    fn a_report_that_was_cut_short_is_never_a_smaller_one(end in 0..3500_usize) {
+        let good = fixture!("kinds").trim_ascii_end();
+        prop_assume!(end < good.len());
+        prop_assert!(parse(&good[..end]).is_err());
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+        let _ = parse(text.as_bytes());
+        let _ = parse_uuids(text.as_bytes());
+    }
+}
