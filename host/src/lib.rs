@@ -1,12 +1,20 @@
 //! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts. Used by driver and agent;
 //! synchronous, and without a word to any log: libraries return, binaries report.
 
+pub mod device;
 pub mod error;
 pub mod exec;
+pub mod filesystem;
+pub mod fresh;
+pub mod mountinfo;
 pub mod name;
 pub mod size;
+pub mod superblock;
 
+pub use device::{Device, Roots};
 pub use error::{Error, Kind};
 pub use exec::{Cmd, Exec, Output, System};
+pub use filesystem::Filesystem;
+pub use fresh::{FreshMark, Mark};
 pub use name::{LvName, LvTag, LvUuid, VgName};
 pub use size::{Bytes, Extents};

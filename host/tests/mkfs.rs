@@ -1,0 +1,145 @@
+//! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the fresh mark.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use host::filesystem::{Make, MkfsOptions, Probe, make, probe};
+use host::{Bytes, Filesystem, FreshMark, Kind, LvUuid, Mark, System, superblock};
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+struct Volume {
+    file: File,
+    path: tempfile::TempPath,
+    mark: FreshMark,
+}
+
+fn volume(size: u64) -> Volume {
+    let (file, path) = tempfile::NamedTempFile::new().unwrap().into_parts();
+    file.set_len(size).unwrap();
+    let uuid = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
+    Volume {
+        file,
+        path,
+        mark: FreshMark::new(&uuid, Bytes(size)).unwrap(),
+    }
+}
+
+impl Volume {
+    fn probe(&self) -> Result<Probe, Kind> {
+        probe(&System::here(), &self.file, &self.path).map_err(|error| error.kind())
+    }
+
+    fn make(&self, fs: Filesystem, words: &[&str]) {
+        let options = MkfsOptions {
+            words: words.iter().map(|&word| word.to_owned()).collect(),
+            extended: Vec::new(),
+        };
+        let size = self.mark.filesystem_size();
+        let plan = Make {
+            path: &self.path,
+            size,
+            options: &options,
+            time: Duration::from_secs(60),
+        };
+        make(&System::here(), fs, &plan).unwrap();
+    }
+
+    fn superblock(&self) -> Option<superblock::Superblock> {
+        let mut start = vec![0; superblock::LENGTH];
+        self.file.read_exact_at(&mut start, 0).unwrap();
+        superblock::parse(&start)
+    }
+}
+
+#[test]
+fn the_mark_outlives_every_mkfs() {
+    let sizes = [
+        4 * MIB,
+        25 * MIB,
+        100 * MIB,
+        385 * MIB,
+        GIB + 4 * MIB,
+        16 * GIB + 128 * MIB + MIB,
+        2048 * GIB,
+    ];
+    for size in sizes {
+        for (fs, words) in [
+            (Filesystem::Ext4, &[][..]),
+            (Filesystem::Ext4, &["-b", "1024", "-i", "4096"]),
+            (Filesystem::Xfs, &[]),
+            (Filesystem::Xfs, &["-d", "agcount=3"]),
+        ] {
+            // xfsprogs refuses less than 300 MB, and a 1 KiB block size makes large ext4 slow to write.
+            if (fs == Filesystem::Xfs && size < 350 * MIB) || (words.contains(&"1024") && size > 17 * GIB) {
+                continue;
+            }
+            let volume = volume(size);
+            volume.mark.write_fresh(&volume.file).unwrap();
+            assert_eq!(volume.probe(), Ok(Probe::Blank), "the mark itself is no signature");
+            volume.mark.begin(&volume.file).unwrap();
+            volume.make(fs, words);
+            volume.make(fs, words);
+            assert_eq!(
+                volume.mark.read(&volume.file).unwrap(),
+                Mark::Formatting,
+                "{fs} {words:?} {size}"
+            );
+            assert_eq!(volume.probe(), Ok(Probe::Filesystem(fs)), "{fs} {words:?} {size}");
+            let found = volume.superblock().unwrap();
+            assert_eq!(found.fs, fs);
+            let left = volume.mark.filesystem_size().0 - found.size.0;
+            assert!(left < 32 * MIB, "{fs} {words:?} {size}: {left} bytes are left over");
+        }
+    }
+}
+
+#[test]
+fn what_is_not_blank_is_never_called_blank() {
+    let volume = volume(100 * MIB);
+    assert_eq!(volume.probe(), Ok(Probe::Blank));
+    volume.file.write_all_at(&[0x55, 0xaa], 510).unwrap();
+    volume
+        .file
+        .write_all_at(&[0x80, 1, 1, 0, 0x83, 1, 1, 9, 0, 8, 0, 0, 0, 0, 1, 0], 446)
+        .unwrap();
+    assert_eq!(volume.probe(), Ok(Probe::Other("a partition table (dos)".to_owned())));
+    volume.file.write_all_at(&[0; 512], 0).unwrap();
+    volume.file.write_all_at(b"LUKS\xba\xbe\x00\x01", 0).unwrap();
+    assert_eq!(volume.probe(), Ok(Probe::Other("crypto_LUKS".to_owned())));
+    volume.file.write_all_at(&[0; 8], 0).unwrap();
+    volume.file.write_all_at(b"_BHRfS_M", (64 << 10) + 64).unwrap();
+    assert_ne!(volume.probe(), Ok(Probe::Blank), "half of a btrfs");
+}
+
+#[test]
+fn a_damaged_file_system_is_not_blank() {
+    let volume = volume(400 * MIB);
+    for fs in Filesystem::ALL {
+        volume.make(fs, &[]);
+        // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a mkfs.
+        let (magic, at) = match fs {
+            Filesystem::Ext4 => (vec![0x53, 0xef], 1080),
+            Filesystem::Xfs => (b"XFSB".to_vec(), 0),
+        };
+        volume.file.set_len(0).unwrap();
+        volume.file.set_len(400 * MIB).unwrap();
+        volume.file.write_all_at(&magic, at).unwrap();
+        assert_ne!(volume.probe(), Ok(Probe::Blank), "{fs}");
+    }
+}
+
+#[test]
+fn a_device_that_can_not_be_looked_at_is_not_blank() {
+    let volume = volume(8 * MIB);
+    let gone = Path::new("/dev/flexlvm-no-such-device");
+    assert!(probe(&System::here(), &volume.file, gone).is_err());
+    // The file that we have open can't be read, the one that blkid opens can.
+    let shut = File::options().write(true).open(&volume.path).unwrap();
+    assert!(probe(&System::here(), &shut, &volume.path).is_err());
+}
