@@ -6,6 +6,7 @@ pub mod error;
 pub mod exec;
 pub mod filesystem;
 pub mod fresh;
+pub mod lvm;
 pub mod mountinfo;
 pub mod name;
 pub mod size;
