@@ -116,3 +116,86 @@ impl Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, Place};
+    use crds::LogicalVolume;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn place() -> Place {
+        Place { node: "n1".into(), volume_group: "vg".into() }
+    }
+
+    fn volume(name: &str, size: &str, removed: bool) -> LogicalVolume {
+        let conditions = if removed {
+            json!([{"type": "Removed", "status": "True", "reason": "Removed", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}])
+        } else {
+            json!([])
+        };
+        serde_json::from_value(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
+            "spec": {"node": "n1", "backend": "b", "volumeGroup": "vg", "size": size, "claim": {"namespace": "d", "name": "c", "uid": "u"},
+                "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}},
+            "status": {"conditions": conditions}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn space_is_promised_from_the_promise_until_the_removal() {
+        let mut ledger = Ledger::default();
+        ledger.promise("a", &place(), 8 << 20);
+        assert_eq!(ledger.promised(&place()), 8 << 20);
+        ledger.observe(&volume("a", "8Mi", false));
+        assert_eq!(ledger.promised(&place()), 8 << 20);
+        ledger.observe(&volume("a", "8Mi", true));
+        assert_eq!(ledger.promised(&place()), 0);
+        ledger.forget("a");
+        assert!(!ledger.knows("a"));
+    }
+
+    #[test]
+    fn an_older_sighting_does_not_undo_a_promise_of_growth() {
+        let mut ledger = Ledger::default();
+        ledger.observe(&volume("a", "8Mi", false));
+        ledger.promise("a", &place(), 16 << 20);
+        ledger.observe(&volume("a", "8Mi", false));
+        assert_eq!(ledger.promised(&place()), 16 << 20);
+        ledger.observe(&volume("a", "16Mi", false));
+        ledger.observe(&volume("a", "16Mi", false));
+        assert_eq!(ledger.promised(&place()), 16 << 20);
+        ledger.promise("a", &place(), 32 << 20);
+        ledger.withdraw("a");
+        assert_eq!(ledger.promised(&place()), 16 << 20);
+    }
+
+    #[test]
+    fn a_new_list_drops_what_is_gone_and_keeps_what_is_not_seen_yet() {
+        let mut ledger = Ledger::default();
+        ledger.observe(&volume("gone", "8Mi", false));
+        ledger.promise("coming", &place(), 4 << 20);
+        ledger.list_begins();
+        ledger.observe(&volume("stays", "16Mi", false));
+        ledger.list_ends();
+        assert!(!ledger.knows("gone"));
+        assert_eq!(ledger.promised(&place()), 20 << 20);
+    }
+
+    proptest! {
+        #[test]
+        fn the_sum_is_that_of_the_volumes(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
+            let mut ledger = Ledger::default();
+            for (action, name, mebibytes) in steps {
+                let name = format!("v{name}");
+                match action {
+                    0 => ledger.promise(&name, &place(), mebibytes << 20),
+                    1 => ledger.withdraw(&name),
+                    2 => ledger.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
+                    _ => ledger.forget(&name),
+                }
+                let sum: u64 = ledger.entries.values().map(super::Entry::bytes).sum();
+                prop_assert_eq!(ledger.promised(&place()), sum);
+            }
+        }
+    }
+}

@@ -232,3 +232,6 @@ fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
     };
     terms.is_empty() || terms.iter().any(holds)
 }
+
+#[cfg(test)]
+mod tests;

@@ -272,3 +272,6 @@ fn about_volume(volume: &PersistentVolume, message: String) -> Notice {
     };
     about_reference(about, event::VOLUME_FAILED_DELETE, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,298 @@
+//! Tests of what is done next: a volume's whole life, and each way in which it can go wrong.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{PATIENCE, Plan, Seen, Step, plan};
+use crds::condition::reason;
+use crds::logical_volume::{FilesystemType, ReclaimPolicy};
+use serde_json::{Value, json};
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A volume's objects, to be changed by a test before they are looked at.
+struct Story {
+    claim: Option<Value>,
+    class: Value,
+    backend: Option<Value>,
+    logical_volume: Option<Value>,
+    volume: Option<Value>,
+    node: bool,
+    waited: Duration,
+}
+
+impl Story {
+    /// A claim with a selected node, and nothing made yet.
+    fn new() -> Self {
+        Self {
+            claim: Some(json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations": {
+                "volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev", "volume.kubernetes.io/selected-node": "n1"}},
+                "spec": {"storageClassName": "s", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})),
+            class: json!({"metadata": {"name": "s"}, "provisioner": "flexlvm.dev", "parameters": {"backend": "fast"},
+                "volumeBindingMode": "WaitForFirstConsumer"}),
+            backend: Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "fast"},
+                "spec": {"volumeGroup": "vg0"}})),
+            logical_volume: None,
+            volume: None,
+            node: true,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The LogicalVolume is written; its agent has said nothing yet.
+    fn promised() -> Self {
+        let mut story = Self::new();
+        story.logical_volume = Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+            "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}));
+        story
+    }
+
+    fn made() -> Self {
+        let mut story = Self::promised();
+        story.status(json!({"size": "1Gi", "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"}));
+        story.condition("Ready", "True", reason::READY, "");
+        story
+    }
+
+    /// The PersistentVolume is written and bound.
+    fn bound() -> Self {
+        let mut story = Self::made();
+        let Step::Publish(volume) = story.step() else { panic!("not published") };
+        story.volume = Some(serde_json::to_value(*volume).unwrap());
+        story.phase("Bound");
+        story.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
+        story
+    }
+
+    fn released() -> Self {
+        let mut story = Self::bound();
+        story.claim = None;
+        story.phase("Released");
+        story
+    }
+
+    fn lv(&mut self) -> &mut Value {
+        self.logical_volume.as_mut().unwrap()
+    }
+
+    fn pv(&mut self) -> &mut Value {
+        self.volume.as_mut().unwrap()
+    }
+
+    fn status(&mut self, status: Value) {
+        self.lv()["status"] = status;
+    }
+
+    fn condition(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
+        let condition = json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = &mut self.lv()["status"];
+        if status.is_null() {
+            *status = json!({});
+        }
+        match status["conditions"].as_array_mut() {
+            Some(all) => all.push(condition),
+            None => status["conditions"] = json!([condition]),
+        }
+    }
+
+    fn phase(&mut self, phase: &str) {
+        self.pv()["status"] = json!({"phase": phase});
+    }
+
+    fn plan(&self) -> Plan {
+        let node = json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
+        plan(&Seen {
+            claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
+            class: self.claim.as_ref().map(|_| crate::controller::class::read(&from(self.class.clone()))),
+            backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
+            logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
+            volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
+            node: self.node.then(|| Arc::new(from(node))),
+            in_flight: false,
+            waited: self.waited,
+        })
+    }
+
+    fn step(&self) -> Step {
+        self.plan().step
+    }
+
+    /// What people are told.
+    fn words(&self) -> String {
+        self.plan().notice.map(|notice| format!("{}: {}", notice.reason, notice.message)).unwrap_or_default()
+    }
+}
+
+#[test]
+fn a_claim_becomes_an_order_a_volume_and_then_rest() {
+    assert_eq!(Story::new().step(), Step::Place { bytes: 1 << 30 });
+    assert!(matches!(Story::promised().step(), Step::Wait(_)));
+    let Step::Publish(volume) = Story::made().step() else { panic!("not published") };
+    let spec = volume.spec.unwrap();
+    let flex = spec.flex_volume.unwrap();
+    assert_eq!((flex.driver.as_str(), flex.fs_type.as_deref()), ("flexlvm.dev/lvm", Some("ext4")));
+    assert_eq!(spec.mount_options, None, "the kubelet refuses a flexVolume with mountOptions");
+    assert_eq!(spec.claim_ref.unwrap().uid.as_deref(), Some("1"));
+    assert_eq!(Story::bound().step(), Step::Done);
+}
+
+#[test]
+fn the_affinity_names_the_hostname_label_and_not_the_node() {
+    let Step::Publish(volume) = Story::made().step() else { panic!("not published") };
+    let text = serde_json::to_string(&volume.spec.unwrap().node_affinity).unwrap();
+    assert!(text.contains("host-1") && !text.contains("n1"), "{text}");
+}
+
+#[test]
+fn small_claims_get_what_their_file_system_needs() {
+    let mut story = Story::new();
+    story.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!("1");
+    story.class["parameters"]["fsType"] = json!("xfs");
+    assert_eq!(story.step(), Step::Place { bytes: FilesystemType::Xfs.smallest_volume() });
+}
+
+#[test]
+fn a_claim_that_waits_for_its_pod_is_left_alone() {
+    let mut story = Story::new();
+    story.claim.as_mut().unwrap()["metadata"]["annotations"].as_object_mut().unwrap().remove("volume.kubernetes.io/selected-node");
+    assert_eq!(story.plan(), Plan::from(Step::Done));
+    story.class["volumeBindingMode"] = json!("Immediate");
+    assert!(matches!(story.step(), Step::Place { .. }));
+}
+
+#[test]
+fn what_can_not_be_served_says_why() {
+    let mut story = Story::new();
+    story.backend = None;
+    assert_eq!(story.words(), "ProvisioningFailed: StorageBackend fast, which the class names, does not exist");
+    let mut story = Story::new();
+    story.class["parameters"]["speed"] = json!("high");
+    assert!(story.words().contains("\"speed\"") && matches!(story.step(), Step::Wait(_)));
+    let mut story = Story::new();
+    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
+    assert!(story.words().contains("Block"));
+}
+
+#[test]
+fn a_node_that_can_not_make_the_volume_loses_the_order() {
+    for found in [reason::INSUFFICIENT_SPACE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE] {
+        let mut story = Story::promised();
+        story.condition("Ready", "False", found, "no space in vg0");
+        assert_eq!(story.step(), Step::Withdraw, "{found}");
+        assert_eq!(story.words(), "ProvisioningFailed: no space in vg0");
+    }
+    let mut story = Story::promised();
+    story.condition("Ready", "False", reason::LVM_FAILED, "lvcreate failed");
+    assert!(matches!(story.step(), Step::Wait(_)));
+    assert!(story.words().contains("lvcreate failed"));
+}
+
+#[test]
+fn a_silent_agent_is_not_waited_for_in_silence() {
+    let mut story = Story::promised();
+    assert_eq!(story.words(), "");
+    story.waited = PATIENCE;
+    assert!(story.words().contains("agent on node n1 does not answer"));
+}
+
+#[test]
+fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
+    for mut story in [Story::promised(), Story::made()] {
+        story.claim = None;
+        assert_eq!(story.step(), Step::Abandon);
+        story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+        assert!(matches!(story.step(), Step::Wait(_)));
+        story.condition("Removed", "True", reason::REMOVED, "");
+        assert_eq!(story.step(), Step::Forget);
+    }
+}
+
+#[test]
+fn a_volume_that_is_to_be_retained_outlives_claim_and_persistent_volume() {
+    let mut story = Story::made();
+    story.lv()["spec"]["reclaimPolicy"] = json!("Retain");
+    story.claim = None;
+    assert_eq!(story.step(), Step::Done);
+}
+
+#[test]
+fn an_unmade_volume_on_a_vanished_node_is_dropped_and_a_made_one_is_not() {
+    let mut story = Story::promised();
+    story.node = false;
+    assert_eq!(story.step(), Step::DropUnmade);
+    let mut story = Story::made();
+    story.node = false;
+    assert!(matches!(story.step(), Step::Wait(_)));
+    assert!(story.words().contains("node n1 is gone"));
+}
+
+#[test]
+fn a_released_volume_goes_step_by_step() {
+    let mut story = Story::released();
+    assert_eq!(story.step(), Step::Retire);
+    story.lv()["spec"]["state"] = json!("Absent");
+    assert!(matches!(story.step(), Step::Wait(_)));
+    story.condition("Removed", "False", reason::IN_USE, "open by 1");
+    assert_eq!(story.words(), "VolumeFailedDelete: open by 1");
+    story.lv()["status"] = json!({});
+    story.condition("Removed", "True", reason::REMOVED, "");
+    assert_eq!(story.step(), Step::Forget);
+    story.logical_volume = None;
+    assert_eq!(story.step(), Step::Unpublish);
+}
+
+#[test]
+fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
+    for phase in ["Bound", "Available", "Failed", "Pending", ""] {
+        for leaving in [false, true] {
+            let mut story = Story::released();
+            story.phase(phase);
+            if leaving {
+                story.pv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            }
+            assert!(!matches!(story.step(), Step::Retire | Step::Forget | Step::Unpublish), "{phase} {leaving}");
+        }
+    }
+    let mut story = Story::released();
+    story.pv()["metadata"]["annotations"]["pv.kubernetes.io/provisioned-by"] = json!("other.dev");
+    assert_eq!(story.step(), Step::Done);
+}
+
+#[test]
+fn a_change_to_retain_is_written_down_before_the_finalizer_goes() {
+    let mut story = Story::released();
+    story.pv()["spec"]["persistentVolumeReclaimPolicy"] = json!("Retain");
+    assert_eq!(story.step(), Step::SetReclaimPolicy(ReclaimPolicy::Retain));
+    story.lv()["spec"]["reclaimPolicy"] = json!("Retain");
+    assert_eq!(story.step(), Step::SetFinalizer(false));
+    story.pv()["metadata"]["finalizers"] = json!([]);
+    assert_eq!(story.step(), Step::Done);
+    story.pv()["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
+    assert_eq!(story.step(), Step::SetReclaimPolicy(ReclaimPolicy::Delete));
+}
+
+#[test]
+fn a_raised_capacity_makes_the_volume_grow() {
+    let mut story = Story::bound();
+    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(story.step(), Step::Grow(2 << 30));
+    story.lv()["spec"]["size"] = json!("2Gi");
+    assert_eq!(story.step(), Step::Wait(PATIENCE));
+    story.lv()["status"]["conditions"] = json!([]);
+    story.condition("Ready", "False", reason::INSUFFICIENT_SPACE, "1 GiB free");
+    assert_eq!(story.words(), "VolumeResizeFailed: 1 GiB free");
+    story.lv()["status"]["size"] = json!("2Gi");
+    story.lv()["status"]["conditions"] = json!([]);
+    assert_eq!(story.step(), Step::Done);
+}
+
+#[test]
+fn what_is_in_flight_is_waited_for() {
+    let seen = Seen { in_flight: true, ..Seen::default() };
+    assert!(matches!(plan(&seen).step, Step::Wait(_)));
+    assert_eq!(plan(&Seen::default()).step, Step::Done);
+}
