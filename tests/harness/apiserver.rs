@@ -11,6 +11,7 @@ use kube::Client;
 use tokio::sync::OnceCell;
 
 use crate::access::Access;
+use crate::audit::{self, Write};
 use crate::kubernetes::Kubernetes;
 use crate::wait::until;
 use crate::workplace::{Program, Workplace};
@@ -65,6 +66,8 @@ impl Settings {
             // The machine may have no network that the server could guess it from.
             .arg(format!("--advertise-address={}", self.address))
             .arg(format!("--token-auth-file={TOKENS}"))
+            .arg(format!("--audit-policy-file={}", audit::POLICY))
+            .arg(format!("--audit-log-path={}", audit::LOG))
             .arg(format!("--service-account-key-file={SERVICE_ACCOUNT_KEY}"))
             .arg(format!("--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"))
             .args([
@@ -129,6 +132,7 @@ impl ApiServer {
         );
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
         workplace.write(TOKENS, tokens)?;
+        workplace.write(audit::POLICY, audit::POLICY_TEXT)?;
         let access = Access::new(&workplace, format!("https://{}:{}", settings.address, settings.port))?;
 
         let mut etcd = workplace.start("etcd", &mut settings.etcd(&kubernetes))?;
@@ -192,6 +196,11 @@ impl ApiServer {
     #[must_use]
     pub fn workplace(&self) -> &Workplace {
         &self.workplace
+    }
+
+    /// The writes of FlexLVM's own accounts that the server has accepted so far, to objects with `part` in their name.
+    pub fn writes(&self, part: &str) -> Result<Vec<Write>> {
+        audit::writes(&self.workplace, part)
     }
 
     /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, removes

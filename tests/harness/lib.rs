@@ -8,6 +8,7 @@
 
 pub mod access;
 pub mod apiserver;
+pub mod audit;
 pub mod cluster;
 pub mod guest;
 pub mod isolation;
