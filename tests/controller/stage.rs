@@ -1,0 +1,244 @@
+//! What a test of the controller sets up: nodes and their reports, a backend, a class, claims; and the parts of everybody
+//! else, the scheduler, the controller manager and the agents, played by the test.
+
+use std::time::Duration;
+
+use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use harness::{ApiServer, namespace, wait};
+use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+/// How long anything may take here before the test gives up.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One test's own corner of the shared API server.
+pub struct Stage {
+    pub server: &'static ApiServer,
+    pub client: Client,
+    pub namespace: String,
+}
+
+/// Reads an object from JSON.
+pub fn from<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// Starts one controller for the whole program, with the rights of its own account, in a thread of its own.
+async fn controller() {
+    static RUNNING: OnceCell<()> = OnceCell::const_new();
+    RUNNING
+        .get_or_init(|| async {
+            let server = ApiServer::shared().await;
+            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
+            server.kubectl(&["apply", "-k", root]).expect("config/default is applied");
+            let (told, ready) = tokio::sync::oneshot::channel();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let client = server.client_of("flexlvm-system", "flexlvm-controller").await.expect("a token");
+                    let _ = told.send(());
+                    operator::controller::run(client, "test", operator::http::Ready::default()).await;
+                });
+            });
+            ready.await.unwrap();
+        })
+        .await;
+}
+
+impl Stage {
+    /// A new corner: a namespace whose name also begins the names of everything that is not in it.
+    pub async fn new() -> Self {
+        let server = ApiServer::shared().await;
+        controller().await;
+        let client = server.client();
+        let namespace = namespace::create(&client, "t").await.unwrap();
+        Self { server, client, namespace }
+    }
+
+    /// A name of this corner, for what has no namespace.
+    pub fn name(&self, name: &str) -> String {
+        format!("{}-{name}", self.namespace)
+    }
+
+    async fn create<K>(&self, value: Value) -> K
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
+    {
+        Api::all(self.client.clone()).create(&PostParams::default(), &from(value)).await.unwrap()
+    }
+
+    /// A node whose agent reports one volume group `vg0` of so many MiB.
+    pub async fn node(&self, name: &str, mebibytes: u64) {
+        let name = self.name(name);
+        let labels = json!({"kubernetes.io/hostname": format!("host-{name}"), "stage": self.namespace});
+        self.create::<Node>(json!({"metadata": {"name": name, "labels": labels}})).await;
+        self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
+        let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "otherUse": "0", "free": "0"});
+        self.report(&name, json!([group])).await;
+    }
+
+    /// What the agent of a node (by its whole name) reports.
+    pub async fn report(&self, node: &str, groups: Value) {
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let storages: Api<NodeStorage> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"status": {"conditions": [ready], "volumeGroups": groups}}));
+        storages.patch_status(node, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// A backend on this corner's nodes, and a class for it, both named as the corner.
+    pub async fn class(&self, extra: Value) {
+        self.backend("vg0").await;
+        let mut class = json!({"metadata": {"name": self.namespace}, "provisioner": "flexlvm.dev", "parameters": {"backend": self.namespace}});
+        for (key, value) in extra.as_object().unwrap() {
+            class[key] = value.clone();
+        }
+        self.create::<StorageClass>(class).await;
+    }
+
+    /// A backend on this corner's nodes, named as the corner.
+    pub async fn backend(&self, volume_group: &str) {
+        self.create::<StorageBackend>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
+            "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}))
+        .await;
+    }
+
+    /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler selected it.
+    pub async fn claim(&self, name: &str, size: &str, node: Option<&str>) -> PersistentVolumeClaim {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
+        self.claim_of(name, spec, node).await
+    }
+
+    /// A claim with a spec of its own.
+    pub async fn claim_of(&self, name: &str, mut spec: Value, node: Option<&str>) -> PersistentVolumeClaim {
+        let mut annotations = json!({"volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev"});
+        if let Some(node) = node {
+            annotations["volume.kubernetes.io/selected-node"] = json!(self.name(node));
+        }
+        spec["storageClassName"] = json!(self.namespace);
+        let claim = json!({"metadata": {"name": name, "annotations": annotations}, "spec": spec});
+        self.claims().create(&PostParams::default(), &from(claim)).await.unwrap()
+    }
+
+    pub fn claims(&self) -> Api<PersistentVolumeClaim> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub fn logical_volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.client.clone())
+    }
+
+    pub fn volumes(&self) -> Api<PersistentVolume> {
+        Api::all(self.client.clone())
+    }
+
+    /// This corner's LogicalVolumes.
+    pub async fn made(&self) -> Vec<LogicalVolume> {
+        let all = self.logical_volumes().list(&ListParams::default()).await.unwrap();
+        all.items.into_iter().filter(|lv| lv.spec.claim.namespace == self.namespace).collect()
+    }
+
+    /// Waits for an object that is as expected.
+    pub async fn wait<K>(&self, api: &Api<K>, name: &str, what: &str, mut is: impl FnMut(&K) -> bool) -> K
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let found = wait::until(what, LIMIT, async || Ok(api.get_opt(name).await?.filter(|object| is(object)))).await;
+        match found {
+            Ok(object) => object,
+            Err(error) => panic!("{error}: {:#?}; Events: {:#?}", api.get_opt(name).await, self.words().await),
+        }
+    }
+
+    /// Waits until an object is gone.
+    pub async fn gone<K>(&self, api: &Api<K>, name: &str)
+    where
+        K: Clone + DeserializeOwned + std::fmt::Debug,
+    {
+        let gone = wait::until("it is gone", LIMIT, async || Ok(api.get_opt(name).await?.is_none().then_some(()))).await;
+        assert!(gone.is_ok(), "{name} is still there: {:#?}", api.get_opt(name).await);
+    }
+
+    /// This corner's Events: `reason: message`.
+    pub async fn words(&self) -> Vec<String> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = events.list(&ListParams::default()).await.unwrap().items;
+        all.into_iter().map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())).collect()
+    }
+
+    /// Waits until an Event has all of these words.
+    pub async fn told(&self, words: &[&str]) {
+        let told = async || {
+            let all = self.words().await;
+            Ok(all.iter().any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
+        };
+        if let Err(error) = wait::until("an Event says so", LIMIT, told).await {
+            panic!("{error}: {words:?} in {:#?}", self.words().await);
+        }
+    }
+
+    /// Nothing happens for a moment.
+    pub async fn quiet(&self) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+
+    /// The agent's part: the volume is there.
+    pub async fn agent_makes(&self, name: &str) -> LogicalVolume {
+        let lv = self.wait(&self.logical_volumes(), name, "the LogicalVolume is written", |_| true).await;
+        self.agent_says(name, json!({"size": lv.spec.size, "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP",
+            "conditions": [condition("Ready", "True", "Ready", "")]}))
+        .await;
+        lv
+    }
+
+    /// The agent's part: anything else.
+    pub async fn agent_says(&self, name: &str, status: Value) {
+        let patch = Patch::Merge(json!({"status": status}));
+        self.logical_volumes().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// The PersistentVolume controller's part: binds both sides.
+    pub async fn bind(&self, claim: &str, name: &str) {
+        let patch = Patch::Merge(json!({"spec": {"volumeName": name}}));
+        self.claims().patch(claim, &PatchParams::default(), &patch).await.unwrap();
+        self.phase(name, "Bound").await;
+    }
+
+    /// The PersistentVolume controller's part: the phase.
+    pub async fn phase(&self, name: &str, phase: &str) {
+        let patch = Patch::Merge(json!({"status": {"phase": phase}}));
+        self.volumes().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    /// From a claim to a bound volume; returns the volume's name.
+    pub async fn bound(&self, claim: &str, size: &str, node: &str) -> String {
+        let name = volume_of(&self.claim(claim, size, Some(node)).await);
+        self.agent_makes(&name).await;
+        self.wait(&self.volumes(), &name, "the PersistentVolume is written", |_| true).await;
+        self.bind(claim, &name).await;
+        name
+    }
+
+    /// Deletes a claim.
+    pub async fn delete_claim(&self, name: &str) {
+        self.claims().delete(name, &DeleteParams::default()).await.unwrap();
+        // No controller manager runs here that would take its finalizer off once no pod uses the claim.
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        let _ = self.claims().patch(name, &PatchParams::default(), &patch).await;
+        self.gone(&self.claims(), name).await;
+    }
+}
+
+/// The name of a claim's volume.
+pub fn volume_of(claim: &PersistentVolumeClaim) -> String {
+    format!("pvc-{}", claim.uid().unwrap())
+}
+
+/// A condition as an agent writes it.
+pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+    json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"})
+}
