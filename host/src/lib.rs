@@ -7,6 +7,7 @@ pub mod exec;
 pub mod filesystem;
 pub mod fresh;
 pub mod lvm;
+pub mod mount;
 pub mod mountinfo;
 pub mod name;
 pub mod size;

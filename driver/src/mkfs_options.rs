@@ -1,0 +1,365 @@
+//! Options for mkfs: which are allowed for which file system. Called by the controller, which refuses a class, and by the
+//! driver, which trusts nobody.
+//! Pure.
+
+use host::Filesystem;
+use host::filesystem::MkfsOptions;
+
+use crate::allowed::{OptionError, SWITCH, Value, shortened};
+
+/// What an option takes.
+#[derive(Clone, Copy)]
+enum Takes {
+    /// One value.
+    One(Value),
+    /// Sub-options with commas between, each perhaps with a value.
+    Several(&'static [(&'static str, Value)]),
+    /// Features with commas between; those marked `true` can also be switched off with `^`.
+    Features(&'static [(&'static str, bool)]),
+}
+
+const MANY: Value = Value::Number(0, 1 << 40);
+
+const EXT4: &[(char, Takes)] = &[
+    ('b', Takes::One(Value::OneOf(&["1024", "2048", "4096"]))),
+    ('e', Takes::One(Value::OneOf(&["remount-ro"]))),
+    ('E', Takes::Several(EXTENDED)),
+    ('G', Takes::One(Value::Number(1, 1 << 20))),
+    ('i', Takes::One(Value::Number(1024, 1 << 26))),
+    ('I', Takes::One(Value::OneOf(&["256", "512", "1024"]))),
+    (
+        'J',
+        Takes::Several(&[
+            ("size", Value::Number(1, 1 << 20)),
+            ("fast_commit_size", Value::Number(1, 1 << 20)),
+        ]),
+    ),
+    ('L', Takes::One(Value::Label(16))),
+    ('m', Takes::One(Value::Percent(50))),
+    ('N', Takes::One(Value::Number(16, 1 << 32))),
+    ('O', Takes::Features(FEATURES)),
+    (
+        'T',
+        Takes::One(Value::OneOf(&[
+            "small",
+            "big",
+            "huge",
+            "news",
+            "largefile",
+            "largefile4",
+        ])),
+    ),
+];
+
+/// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system elsewhere, and
+/// `assume_storage_prezeroed` is not true of a logical volume.
+const EXTENDED: &[(&str, Value)] = &[
+    ("lazy_itable_init", SWITCH),
+    ("lazy_journal_init", SWITCH),
+    ("nodiscard", Value::No),
+    ("num_backup_sb", Value::Number(0, 2)),
+    ("packed_meta_blocks", SWITCH),
+    ("resize", MANY),
+    ("root_owner", Value::Pair),
+    ("stride", MANY),
+    ("stripe_width", MANY),
+    ("stripe-width", MANY),
+];
+
+/// See ext4(5). Not here: what a power cut or a growth needs (`has_journal`, `resize_inode`), what names other devices
+/// (`journal_dev`), and what the driver knows an ext4 by (`extent`).
+const FEATURES: &[(&str, bool)] = &[
+    ("64bit", true),
+    ("casefold", true),
+    ("dir_index", true),
+    ("dir_nlink", true),
+    ("encrypt", true),
+    ("ext_attr", true),
+    ("extra_isize", true),
+    ("fast_commit", true),
+    ("filetype", false),
+    ("flex_bg", true),
+    ("huge_file", true),
+    ("inline_data", true),
+    ("large_dir", true),
+    ("large_file", true),
+    ("metadata_csum", true),
+    ("metadata_csum_seed", true),
+    ("orphan_file", true),
+    ("project", true),
+    ("quota", true),
+    ("sparse_super", true),
+    ("uninit_bg", true),
+    ("verity", true),
+];
+
+/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system is: the driver's affair.
+const XFS: &[(char, Takes)] = &[
+    (
+        'b',
+        Takes::Several(&[("size", Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]))]),
+    ),
+    (
+        'd',
+        Takes::Several(&[
+            ("agcount", Value::Number(1, 1 << 20)),
+            ("agsize", Value::Size),
+            ("noalign", Value::No),
+            ("su", Value::Size),
+            ("sunit", MANY),
+            ("sw", MANY),
+            ("swidth", MANY),
+        ]),
+    ),
+    (
+        'i',
+        Takes::Several(&[
+            ("maxpct", Value::Number(0, 100)),
+            ("nrext64", SWITCH),
+            ("size", Value::OneOf(&["512", "1024", "2048"])),
+            ("sparse", SWITCH),
+        ]),
+    ),
+    (
+        'l',
+        Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)]),
+    ),
+    ('L', Takes::One(Value::Label(12))),
+    (
+        'm',
+        Takes::Several(&[
+            ("bigtime", SWITCH),
+            ("crc", Value::OneOf(&["1"])),
+            ("finobt", SWITCH),
+            ("inobtcount", SWITCH),
+            ("reflink", SWITCH),
+            ("rmapbt", SWITCH),
+        ]),
+    ),
+    (
+        'n',
+        Takes::Several(&[(
+            "size",
+            Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k"]),
+        )]),
+    ),
+    ('s', Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))])),
+];
+
+/// Whether these options can be used for this file system. One word per item; an item may also hold several, with spaces
+/// between.
+///
+/// # Errors
+/// The first that can't be used, in a sentence for whoever wrote it.
+pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
+    parse(fs, options).map(drop)
+}
+
+/// The options as mkfs wants them.
+///
+/// # Errors
+/// As [`check`].
+pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionError> {
+    let mut parsed = MkfsOptions::default();
+    let mut seen: Vec<(char, &str)> = Vec::new();
+    let mut words = options.iter().flat_map(|item| item.split_ascii_whitespace());
+    while let Some(word) = words.next() {
+        let (letter, joined, takes) = find(fs, word)?;
+        // Both `-i 8192` and `-i8192` are understood.
+        let value = if joined.is_empty() { words.next() } else { Some(joined) };
+        let Some(value) = value else {
+            return Err(wrong(word, "its value is missing"));
+        };
+        let keys = check_value(takes, value).map_err(|why| wrong(&format!("-{letter} {value}"), &why))?;
+        for key in keys {
+            // A program would silently take the last one.
+            if seen.contains(&(letter, key)) {
+                return Err(wrong(&format!("-{letter} {value}"), "it is given twice"));
+            }
+            seen.push((letter, key));
+        }
+        match (fs, letter) {
+            (Filesystem::Ext4, 'E') => parsed.extended.extend(value.split(',').map(str::to_owned)),
+            _ => parsed.words.extend([format!("-{letter}"), value.to_owned()]),
+        }
+    }
+    Ok(parsed)
+}
+
+fn wrong(option: &str, why: &str) -> OptionError {
+    OptionError::Value {
+        what: "mkfs",
+        option: shortened(option),
+        why: why.to_owned(),
+    }
+}
+
+/// The option that `word` begins, and what is joined to it.
+fn find(fs: Filesystem, word: &str) -> Result<(char, &str, Takes), OptionError> {
+    let table = match fs {
+        Filesystem::Ext4 => EXT4,
+        Filesystem::Xfs => XFS,
+    };
+    let mut characters = word.chars();
+    if let (Some('-'), Some(letter)) = (characters.next(), characters.next())
+        && let Some((_, takes)) = table.iter().find(|(known, _)| *known == letter)
+    {
+        return Ok((letter, characters.as_str(), *takes));
+    }
+    let possible = table
+        .iter()
+        .map(|(letter, _)| format!("-{letter}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(OptionError::Unknown {
+        what: "mkfs",
+        option: shortened(word),
+        fs,
+        possible,
+    })
+}
+
+/// What of an option is given: the names of its sub-options or features, or one empty name.
+fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, String> {
+    match takes {
+        Takes::One(kind) => kind.check(Some(value)).map(|()| vec![""]),
+        Takes::Several(known) => value
+            .split(',')
+            .map(|item| {
+                let (name, value) = item
+                    .split_once('=')
+                    .map_or((item, None), |(name, value)| (name, Some(value)));
+                let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
+                    return Err(unknown(name, &known.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
+                };
+                kind.check(value).map(|()| name).map_err(|why| format!("{name}: {why}"))
+            })
+            .collect(),
+        Takes::Features(known) => value
+            .split(',')
+            .map(|item| {
+                let name = item.strip_prefix('^').unwrap_or(item);
+                match known.iter().find(|(known, _)| *known == name) {
+                    Some((_, false)) if item != name => Err(format!("{name:?} can't be switched off")),
+                    Some(_) => Ok(name),
+                    None => Err(unknown(name, &known.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+                }
+            })
+            .collect(),
+    }
+}
+
+fn unknown(name: &str, known: &[&str]) -> String {
+    format!("{:?} is not one of: {}", shortened(name), known.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{check, parse};
+    use host::Filesystem::{Ext4, Xfs};
+    use proptest::prelude::*;
+
+    fn list(options: &str) -> Vec<String> {
+        vec![options.to_owned()]
+    }
+
+    #[test]
+    fn options_become_words_and_one_extended_list() {
+        let parsed = parse(
+            Ext4,
+            &list("-i 8192 -m1 -E stride=4,stripe_width=8 -O ^metadata_csum,quota"),
+        )
+        .unwrap();
+        assert_eq!(parsed.words, ["-i", "8192", "-m", "1", "-O", "^metadata_csum,quota"]);
+        assert_eq!(parsed.extended, ["stride=4", "stripe_width=8"]);
+        let parsed = parse(
+            Xfs,
+            &["-d".to_owned(), "agcount=4".to_owned(), "-m reflink=0".to_owned()],
+        )
+        .unwrap();
+        assert_eq!(parsed.words, ["-d", "agcount=4", "-m", "reflink=0"]);
+        assert_eq!(parse(Xfs, &[]).unwrap().words, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_reaches_beyond_the_volume_is_refused() {
+        for options in [
+            "/dev/sda",
+            "-F",
+            "-FF",
+            "-n",
+            "-S",
+            "-c",
+            "-l /etc/passwd",
+            "-d /etc",
+            "-z /tmp/x",
+            "-U random",
+            "-t ext2",
+            "-J device=/dev/sda",
+            "-E offset=1048576",
+            "-E discard",
+            "-E assume_storage_prezeroed=1",
+            "-O journal_dev",
+            "-O ^has_journal",
+            "-O ^filetype",
+            "-O none",
+            "-E stride=4,offset=1",
+            "-b 4096 10",
+            "--",
+            "-",
+            "-b",
+            "-i x",
+            "-E stride=1 -E stride=2",
+            "-m 0 -m 1",
+            "-O quota,^quota",
+            "-E stride=",
+            "-L -x",
+            "-é 1",
+        ] {
+            assert!(check(Ext4, &list(options)).is_err(), "{options:?}");
+        }
+        for options in [
+            "-f",
+            "-K",
+            "-N",
+            "-d name=/dev/sda",
+            "-d file",
+            "-d size=1g",
+            "-l logdev=/dev/sda",
+            "-l internal=0",
+            "-r rtdev=/dev/sda",
+            "-p /etc/passwd",
+            "-c options=/etc/x",
+            "-m uuid=x",
+            "-m crc=0",
+            "-L thirteenchars",
+            "-d agcount=1,agcount=2",
+            "-d agcount=1 -d agcount=2",
+            "-i",
+        ] {
+            assert!(check(Xfs, &list(options)).is_err(), "{options:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_is_possible() {
+        let text = check(Xfs, &list("-d size=1g")).unwrap_err().to_string();
+        assert!(text.contains("\"size\" is not one of: agcount, agsize"), "{text}");
+        let text = check(Ext4, &list("-z")).unwrap_err().to_string();
+        assert!(text.contains("not among those allowed for ext4: -b, -e"), "{text}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_path_and_no_program_option_gets_through(options in "[-a-zA-Z0-9=,./ ^]{0,40}") {
+            for fs in [Ext4, Xfs] {
+                if let Ok(parsed) = parse(fs, &[options.clone()]) {
+                    for pair in parsed.words.chunks(2) {
+                        prop_assert!(pair.len() == 2 && pair[0].len() == 2 && pair[0].starts_with('-'));
+                        prop_assert!(!pair[1].contains('/') && !pair[1].starts_with('-'));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,344 @@
+//! The options of a volume: the controller writes them into `flexVolume.options` of a PersistentVolume, the kubelet passes
+//! them on as JSON together with its own, and the driver reads them.
+//! Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use host::name::NameError;
+use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use crate::allowed::shortened;
+
+/// The volume group's name; the key is the Kubernetes LVM example's.
+pub const GROUP: &str = "volumegroup";
+/// The logical volume's name; the key is the Kubernetes LVM example's.
+pub const VOLUME: &str = "volumeID";
+/// LVM's uuid of the logical volume: the proof that whoever wrote this may have it.
+pub const UUID: &str = "uuid";
+/// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays when the volume grows.
+pub const SIZE: &str = "size";
+/// Options for mkfs, with spaces between.
+pub const MKFS: &str = "mkfsOptions";
+/// Options for the mount, with commas between.
+pub const MOUNT: &str = "mountOptions";
+
+const FS_TYPE: &str = "kubernetes.io/fsType";
+const READ_WRITE: &str = "kubernetes.io/readwrite";
+const NAME: &str = "kubernetes.io/pvOrVolumeName";
+
+/// What a PersistentVolume says of its logical volume. It can't be changed once it is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VolumeOptions {
+    /// The volume group.
+    pub group: VgName,
+    /// The logical volume.
+    pub volume: LvName,
+    /// LVM's uuid of it.
+    pub uuid: LvUuid,
+    /// Its size when it was made.
+    pub size: Bytes,
+    /// Options for mkfs, see [`mkfs_options`](crate::mkfs_options).
+    pub mkfs: Vec<String>,
+    /// Options for the mount, see [`mount_options`](crate::mount_options).
+    pub mount: Vec<String>,
+}
+
+impl VolumeOptions {
+    /// As `flexVolume.options`.
+    #[must_use]
+    pub fn to_map(&self) -> BTreeMap<String, String> {
+        let mut map = BTreeMap::from([
+            (GROUP.to_owned(), self.group.to_string()),
+            (VOLUME.to_owned(), self.volume.to_string()),
+            (UUID.to_owned(), self.uuid.to_string()),
+            (SIZE.to_owned(), self.size.0.to_string()),
+        ]);
+        for (key, options, between) in [(MKFS, &self.mkfs, " "), (MOUNT, &self.mount, ",")] {
+            if !options.is_empty() {
+                map.insert(key.to_owned(), options.join(between));
+            }
+        }
+        map
+    }
+}
+
+/// Everything that the kubelet says about a volume, as far as the driver needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The PersistentVolume's name, or that of the pod's volume.
+    pub name: String,
+    /// What the PersistentVolume says.
+    pub volume: VolumeOptions,
+    /// The file system that is wanted.
+    pub filesystem: Filesystem,
+    /// Whether the pod asked for a read-only mount.
+    pub read_only: bool,
+}
+
+/// What is wrong with the options.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    /// No flat JSON object of strings. The JSON itself is not repeated: it can hold secrets.
+    #[error("the options are not one JSON object of strings with distinct keys (line {line}, column {column})")]
+    Json {
+        /// Where.
+        line: usize,
+        /// Where.
+        column: usize,
+    },
+    /// One is not there.
+    #[error("the option {0:?} is missing")]
+    Missing(&'static str),
+    /// The uuid is not there.
+    #[error(
+        "the option \"uuid\" is missing: only a volume that FlexLVM made can be mounted, with the options it was given"
+    )]
+    NoUuid,
+    /// One is unknown.
+    #[error("the option {0:?} is unknown; there are volumegroup, volumeID, uuid, size, mkfsOptions and mountOptions")]
+    Unknown(String),
+    /// A name or uuid is none.
+    #[error("the option {key:?} can't be used")]
+    Name {
+        /// The option.
+        key: &'static str,
+        /// Why.
+        #[source]
+        source: NameError,
+    },
+    /// The size is none.
+    #[error("the option \"size\" is {0:?}, and has to be a number of bytes")]
+    Size(String),
+    /// The file system is none of ours.
+    #[error("the file system {0:?} is not one of ext4 and xfs")]
+    Filesystem(String),
+    /// Neither `rw` nor `ro`.
+    #[error("kubernetes.io/readwrite is {0:?}, and has to be rw or ro")]
+    ReadWrite(String),
+}
+
+/// Reads what the kubelet passes.
+///
+/// # Errors
+/// When something is missing, unknown or can't be used.
+pub fn parse(json: &str) -> Result<Options, OptionsError> {
+    let mut map = parse_flat(json)?;
+    let name = map.remove(NAME).unwrap_or_default();
+    let filesystem = match map.remove(FS_TYPE).unwrap_or_default() {
+        none if none.is_empty() => Filesystem::Ext4,
+        text => Filesystem::from_name(&text).ok_or_else(|| OptionsError::Filesystem(shortened(&text)))?,
+    };
+    let read_only = match map.remove(READ_WRITE).as_deref() {
+        None | Some("rw") => false,
+        Some("ro") => true,
+        Some(other) => return Err(OptionsError::ReadWrite(shortened(other))),
+    };
+    let volume = parse_volume(&mut map)?;
+    // A misspelt option would be silently without effect. What Kubernetes adds of its own is not ours to judge.
+    let of_kubernetes = |key: &str| {
+        key.split_once('/')
+            .is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"))
+    };
+    match map.keys().find(|key| !of_kubernetes(key)) {
+        Some(key) => Err(OptionsError::Unknown(shortened(key))),
+        None => Ok(Options {
+            name,
+            volume,
+            filesystem,
+            read_only,
+        }),
+    }
+}
+
+fn parse_volume(map: &mut BTreeMap<String, String>) -> Result<VolumeOptions, OptionsError> {
+    let mut take = |key| map.remove(key);
+    let group = take(GROUP).ok_or(OptionsError::Missing(GROUP))?;
+    let volume = take(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
+    let uuid = take(UUID).ok_or(OptionsError::NoUuid)?;
+    let size = take(SIZE).ok_or(OptionsError::Missing(SIZE))?;
+    let decimal = !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit());
+    let bytes = size
+        .parse()
+        .ok()
+        .filter(|_| decimal)
+        .ok_or_else(|| OptionsError::Size(shortened(&size)))?;
+    let wrong = |key| move |source| OptionsError::Name { key, source };
+    Ok(VolumeOptions {
+        group: VgName::new(group).map_err(wrong(GROUP))?,
+        volume: LvName::new(volume).map_err(wrong(VOLUME))?,
+        uuid: LvUuid::new(uuid).map_err(wrong(UUID))?,
+        size: Bytes(bytes),
+        mkfs: take(MKFS)
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
+        mount: split(&take(MOUNT).unwrap_or_default()),
+    })
+}
+
+fn split(options: &str) -> Vec<String> {
+    options
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take the last of two
+/// equal keys: with a hand-written PersistentVolume nobody knows which was meant.
+fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let map = deserializer
+        .deserialize_map(Flat)
+        .and_then(|map| deserializer.end().map(|()| map));
+    map.map_err(|error| OptionsError::Json {
+        line: error.line(),
+        column: error.column(),
+    })
+}
+
+struct Flat;
+
+impl<'de> Visitor<'de> for Flat {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = access.next_entry()? {
+            if map.insert(key, value).is_some() {
+                return Err(A::Error::custom("twice the same key"));
+            }
+        }
+        Ok(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Options, OptionsError, VolumeOptions, parse};
+    use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const UUID: &str = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
+
+    fn full() -> serde_json::Value {
+        json!({
+            "kubernetes.io/fsType": "", "kubernetes.io/readwrite": "rw", "kubernetes.io/pvOrVolumeName": "pvc-1",
+            "kubernetes.io/pod.name": "p", "kubernetes.io/secret/x": "c2VjcmV0",
+            "volumegroup": "vg0", "volumeID": "pvc-1", "uuid": UUID, "size": "1073741824",
+        })
+    }
+
+    fn with(key: &str, value: serde_json::Value) -> Result<Options, OptionsError> {
+        let mut json = full();
+        json[key] = value;
+        parse(&json.to_string())
+    }
+
+    #[test]
+    fn what_the_kubelet_passes_is_read() {
+        let options = parse(&full().to_string()).unwrap();
+        assert_eq!(
+            (options.filesystem, options.read_only, &*options.name),
+            (Filesystem::Ext4, false, "pvc-1")
+        );
+        assert_eq!(options.volume.size, Bytes(1 << 30));
+        let options = with("kubernetes.io/fsType", json!("xfs")).unwrap();
+        assert_eq!(options.filesystem, Filesystem::Xfs);
+        assert!(with("kubernetes.io/readwrite", json!("ro")).unwrap().read_only);
+        let options = with("mountOptions", json!("noatime,commit=5")).unwrap();
+        assert_eq!(options.volume.mount, ["noatime", "commit=5"]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (key, value, text) in [
+            ("uuid", json!("x"), "\"uuid\" can't be used"),
+            ("volumeID", json!("../x"), "\"volumeID\" can't be used"),
+            ("volumegroup", json!("-rf"), "\"volumegroup\" can't be used"),
+            ("size", json!("1Gi"), "number of bytes"),
+            ("size", json!("+5"), "number of bytes"),
+            ("size", json!(5), "JSON object of strings"),
+            ("size", json!(null), "JSON object of strings"),
+            ("size", json!({}), "JSON object of strings"),
+            ("kubernetes.io/fsType", json!("zfs"), "\"zfs\" is not one of"),
+            ("kubernetes.io/readwrite", json!("r"), "rw or ro"),
+            ("mountoptions", json!("ro"), "\"mountoptions\" is unknown"),
+        ] {
+            let error = with(key, value.clone()).unwrap_err().to_string();
+            assert!(error.contains(text), "{key} {value}: {error}");
+        }
+        for key in ["volumegroup", "volumeID", "uuid", "size"] {
+            let mut json = full();
+            json.as_object_mut().unwrap().remove(key);
+            let error = parse(&json.to_string()).unwrap_err().to_string();
+            assert!(error.contains(key) && error.contains("missing"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_flat_object_is_refused_and_not_repeated() {
+        for json in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{}{}",
+            "{\"a\":\"secret\",\"a\":\"secret\"}",
+            "{\"secret\":1}",
+            "\"secret\"",
+        ] {
+            let error = parse(json).unwrap_err().to_string();
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    fn volume() -> impl Strategy<Value = VolumeOptions> {
+        let words = |pattern| proptest::collection::vec(pattern, 0..4);
+        let (name, uuid) = ("[a-zA-Z0-9+_][a-zA-Z0-9+_.-]{0,30}", "[a-zA-Z0-9]{32}");
+        (
+            name,
+            name,
+            uuid,
+            any::<u64>(),
+            words("[a-zA-Z0-9=,^-]{1,9}"),
+            words("[a-zA-Z0-9=_]{1,9}"),
+        )
+            .prop_filter_map(
+                "a name that LVM reserves",
+                |(group, volume, uuid, size, mkfs, mount)| {
+                    Some(VolumeOptions {
+                        group: VgName::new(group).ok()?,
+                        volume: LvName::new(volume).ok()?,
+                        uuid: LvUuid::from_plain(&uuid)?,
+                        size: Bytes(size),
+                        mkfs,
+                        mount,
+                    })
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_controller_writes_the_driver_reads(volume in volume()) {
+            let mut map = volume.to_map();
+            map.insert("kubernetes.io/fsType".to_owned(), "xfs".to_owned());
+            let options = parse(&serde_json::to_string(&map).unwrap()).unwrap();
+            prop_assert_eq!(options.volume, volume);
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in "\\PC{0,80}") {
+            let _ = parse(&text);
+        }
+    }
+}

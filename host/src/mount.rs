@@ -1,0 +1,3 @@
+//! mount(2) and umount(2). Called by the driver.
+
+pub use rustix::mount::MountFlags as Flags;
