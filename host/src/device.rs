@@ -59,6 +59,23 @@ impl Device {
     /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`: another one has the
     /// name. Else the look itself failed.
     pub fn open(roots: &Roots, group: &VgName, name: &LvName, uuid: &LvUuid) -> Result<Self, Error> {
+        let (device, found) = Self::find(roots, group, name)?;
+        if found != *uuid {
+            let message = format!(
+                "the logical volume {group}/{name} is another one than the volume's: LVM's uuid of it is {found}, \
+                 and {uuid} is wanted"
+            );
+            return Err(Error::refused(Kind::Invalid, message));
+        }
+        Ok(device)
+    }
+
+    /// The active logical volume `group`/`name`, whichever it is, and LVM's uuid of it: for the agent, when it has made
+    /// a volume just now.
+    ///
+    /// # Errors
+    /// `NotFound`: there is no such device. Else the look itself failed.
+    pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
         // Nothing is really opened before it is known to be a block device: opening others can block, or do things.
@@ -73,20 +90,14 @@ impl Device {
         }
         let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
-        let (found, kernel_name) = identify(&roots.sys, number)?;
-        if found != *uuid {
-            let message = format!(
-                "the logical volume {group}/{name} is another one than the volume's: LVM's uuid of it is {found}, \
-                 and {uuid} is wanted"
-            );
-            return Err(Error::refused(Kind::Invalid, message));
-        }
-        Ok(Self {
+        let (uuid, kernel_name) = identify(&roots.sys, number)?;
+        let device = Self {
             file,
             number,
             kernel_name,
             mapper_name,
-        })
+        };
+        Ok((device, uuid))
     }
 
     /// The device, open for reading.

@@ -12,7 +12,7 @@ const VG_COLUMNS: &str =
     "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type";
 
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
-const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags";
+const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time";
 
 /// LVM waits for its locks without end, and others hold them for long when disks are slow.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -24,6 +24,8 @@ const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 /// or need a lock manager: hidden, they would look like missing ones.
 pub(super) fn report() -> Cmd {
     json("fullreport")
+        // Seconds since 1970, whatever the administrator likes to read.
+        .args(["--config", "report/time_format=\"%s\""])
         .args(["--foreign", "--shared"])
         .args(["--configreport", "vg", "--options", VG_COLUMNS])
         .args(["--configreport", "lv", "--options", LV_COLUMNS])
@@ -141,7 +143,7 @@ mod tests {
         assert!(
             report()
                 .line()
-                .starts_with("lvm fullreport --reportformat json --units b --nosuffix --foreign --shared ")
+                .starts_with("lvm fullreport --reportformat json --units b --nosuffix --config ")
         );
     }
 

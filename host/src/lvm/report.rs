@@ -47,6 +47,8 @@ pub struct Lv {
     pub plain: bool,
     /// Whether a disk of it is missing.
     pub partial: bool,
+    /// When it was made, in seconds since 1970, by this host's clock; 0 when LVM does not know.
+    pub made: u64,
 }
 
 impl Lv {
@@ -99,6 +101,7 @@ struct LvRow {
     lv_attr: String,
     lv_size: String,
     lv_tags: String,
+    lv_time: String,
 }
 
 /// Reads a full report; an error says what was wrong with it.
@@ -222,6 +225,11 @@ impl LvRow {
             open: open != '-',
             plain: kind == '-',
             partial: health == 'p',
+            made: if self.lv_time.is_empty() {
+                0
+            } else {
+                number(&self.lv_time)?
+            },
             name: self.lv_name,
         })
     }

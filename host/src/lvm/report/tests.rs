@@ -44,8 +44,10 @@ fn a_volume_group_and_every_kind_of_volume() {
             open: true,
             plain: true,
             partial: false,
+            made: mounted.made,
         }
     );
+    assert!(mounted.made > 1_700_000_000);
     let inactive = vg.lv("pvc-c").unwrap();
     assert!(!inactive.active && !inactive.open && inactive.plain && inactive.has_tag("flexlvm.dev/claim-uid=c"));
     for other in ["pvc-b", "snapb", "pool", "thin1", "r1"] {
@@ -99,10 +101,11 @@ fn half_an_answer_is_none() {
         ("\"lv_tags\":\"\"", "\"other\":\"\""),
         ("33554432", "32.00m"),
         ("\"2046\"", "\"-1\""),
+        ("\"lv_time\":\"", "\"lv_time\":\"x"),
         ("\"1978\"", "\"2047\""),
         ("-wi-ao----", "-wi"),
         ("wz--n-", ""),
-        ("yTXpi2-3Hqz", "yTXpi2"),
+        ("\"lv_uuid\":\"", "\"lv_uuid\":\"x"),
         ("\"vg_extent_size\":\"4194304\"", "\"vg_extent_size\":\"0\""),
         ("\"report\"", "\"reports\""),
         ("\"vg\":", "\"vgs\":"),
