@@ -45,8 +45,6 @@ pub struct Lv {
     pub open: bool,
     /// Whether it is just extents: no origin of snapshots, no snapshot, no pool, nothing being moved.
     pub plain: bool,
-    /// Whether a disk of it is missing.
-    pub partial: bool,
     /// When it was made, in seconds since 1970, by this host's clock; 0 when LVM does not know.
     pub made: u64,
 }
@@ -81,6 +79,7 @@ struct Part {
     lv: Vec<LvRow>,
 }
 
+#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
 #[derive(Deserialize)]
 struct VgRow {
     vg_name: String,
@@ -94,6 +93,7 @@ struct VgRow {
     vg_lock_type: String,
 }
 
+#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
 #[derive(Deserialize)]
 struct LvRow {
     lv_name: String,
@@ -206,10 +206,10 @@ impl VgRow {
 }
 
 impl LvRow {
-    /// `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, target, zeroing, health, skip.
+    /// `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and more.
     fn read(self) -> Result<Lv, String> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
+        let [kind, _, _, _, state, open, ..] = attr[..] else {
             return Err(format!("lv_attr {:?}", self.lv_attr));
         };
         Ok(Lv {
@@ -224,7 +224,6 @@ impl LvRow {
             active: state != '-',
             open: open != '-',
             plain: kind == '-',
-            partial: health == 'p',
             made: if self.lv_time.is_empty() {
                 0
             } else {

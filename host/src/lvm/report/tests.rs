@@ -43,7 +43,6 @@ fn a_volume_group_and_every_kind_of_volume() {
             active: true,
             open: true,
             plain: true,
-            partial: false,
             made: mounted.made,
         }
     );
@@ -73,7 +72,6 @@ fn what_can_not_be_used_says_why() {
         "it is not resizeable; vgchange --resizeable y makes it so"
     );
     assert!(fault(fixture!("namesakes")).starts_with("two volume groups have this name"));
-    assert!(vg0(fixture!("partial")).lv("pvc-c").unwrap().partial);
 }
 
 #[test]
