@@ -224,31 +224,17 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
             possible,
         });
     };
-    let takes = if let Effect::Data(takes) = effect {
-        *takes
-    } else {
-        Value::No
-    };
-    // `barrier=1` is how it is often written.
-    let takes = if name == "barrier" && value.is_some() {
-        SWITCH
-    } else {
-        takes
+    let takes = match effect {
+        // `barrier=1` is how it is often written.
+        Effect::Data(_) if name == "barrier" && value.is_some() => SWITCH,
+        Effect::Data(takes) => *takes,
+        _ => Value::No,
     };
     takes.check(value).map_err(|why| OptionError::Value {
         what,
         option: shortened(option),
         why,
     })?;
-    if option == "barrier=0" {
-        let why = "a power cut would lose data that was reported as written";
-        return Err(OptionError::Refused {
-            what,
-            option: shortened(option),
-            fs,
-            why,
-        });
-    }
     Ok((group, *effect))
 }
 

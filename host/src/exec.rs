@@ -11,7 +11,7 @@ use crate::error::{Error, Kind};
 pub use system::System;
 
 /// How long a program may take unless its command says otherwise.
-pub const TIMEOUT: Duration = Duration::from_secs(60);
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A program, its arguments, and the time it has. No shell is ever involved.
 #[derive(Clone, Debug, PartialEq, Eq)]

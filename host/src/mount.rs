@@ -1,3 +1,115 @@
-//! mount(2) and umount(2). Called by the driver.
+//! mount(2) and umount(2): the only place that calls them. Called by the driver.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
+
+use crate::error::{Error, Kind};
+use crate::filesystem::Filesystem;
 
 pub use rustix::mount::MountFlags as Flags;
+
+/// More mounts than anybody stacks on one folder.
+const MOST_STACKED: u32 = 64;
+
+/// What is to be mounted, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The device, by the name that people know.
+    pub source: &'a Path,
+    /// Its file system.
+    pub fs: Filesystem,
+    /// Flags, without read-only.
+    pub flags: Flags,
+    /// The file system's own options.
+    pub data: &'a str,
+    /// Whether nothing can be written through this mount. Others of the same device may be writable.
+    pub read_only: bool,
+}
+
+/// Mounts on `target`. Read-only is a matter of this one mount where possible: the kernel has a device either writable
+/// or not, and refuses the second mount that differs (EBUSY), in whatever order the pods come.
+///
+/// # Errors
+/// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses. Nothing is mounted then.
+pub fn mount(request: &Request<'_>, target: &Path) -> Result<(), Error> {
+    match (call(request, target, request.flags), request.read_only) {
+        (Ok(()), false) => Ok(()),
+        (Ok(()), true) => make_read_only(request, target).inspect_err(|_| {
+            // What can't be taken down again shows in the caller's own look at the mounts.
+            let _ = umount(target);
+        }),
+        // The device can't be written to, or is mounted read-only as a whole.
+        (Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS), true) => {
+            call(request, target, request.flags | Flags::RDONLY).map_err(|errno| refused(request, errno))
+        }
+        (Err(errno), _) => Err(refused(request, errno)),
+    }
+}
+
+/// Makes the one mount at `target` read-only.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn make_read_only(request: &Request<'_>, target: &Path) -> Result<(), Error> {
+    // The flags of a mount that are not repeated are lost.
+    let of_mount = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC | Flags::NOATIME | Flags::NODIRATIME | Flags::RELATIME;
+    let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
+    rustix::mount::mount_remount(target, flags, c"")
+        .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
+}
+
+/// Takes down everything that is mounted on `target`, never lazily and never by force, and says how many mounts it
+/// was. `shown` is the target's name for people.
+///
+/// # Errors
+/// `Busy` when a file is open on it or something is mounted below it.
+pub fn unmount_all(target: &Path, shown: &Path) -> Result<u32, Error> {
+    for count in 0..MOST_STACKED {
+        match umount(target) {
+            Ok(()) => {}
+            // Not, or no longer, a mount point: the kernel's own word for it.
+            Err(Errno::INVAL | Errno::NOENT) => return Ok(count),
+            Err(Errno::BUSY) => {
+                let message = format!(
+                    "{} is in use: a process has a file open on it, or something is mounted below it",
+                    shown.display()
+                );
+                return Err(Error::refused(Kind::Busy, message));
+            }
+            Err(errno) => return Err(Error::io("unmount", shown)(errno.into())),
+        }
+    }
+    let message = format!("more than {MOST_STACKED} mounts are stacked on {}", shown.display());
+    Err(Error::refused(Kind::Failed, message))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
+fn umount(target: &Path) -> Result<(), Errno> {
+    rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
+fn call(request: &Request<'_>, target: &Path, flags: Flags) -> Result<(), Errno> {
+    let data = CString::new(request.data).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(request.source, target, request.fs.name(), flags, data.as_c_str())
+}
+
+fn refused(request: &Request<'_>, errno: Errno) -> Error {
+    let source = request.source.display();
+    let hint = match errno {
+        Errno::BUSY => "it is mounted elsewhere in another way (read-only or not), or another program has it open",
+        Errno::INVAL => "the file system is damaged, or this kernel doesn't know one of the mount options; see its log",
+        Errno::NODEV => "this kernel doesn't know the file system",
+        Errno::ROFS | Errno::ACCESS => "the logical volume is read-only, and a writable mount is wanted",
+        Errno::UCLEAN => "the file system is damaged and has to be repaired by hand; see the kernel's log",
+        _ => return Error::io("mount", request.source)(errno.into()),
+    };
+    let kind = if errno == Errno::BUSY { Kind::Busy } else { Kind::Failed };
+    Error::refused(
+        kind,
+        format!("{source} can't be mounted as {}: {hint} ({errno})", request.fs),
+    )
+}
