@@ -66,12 +66,7 @@ const ALLOWED: &[Row] = &[
     ("barrier", "barrier", EXT4, PLAIN),
     ("block_validity", "block_validity", EXT4, PLAIN),
     ("commit", "commit", EXT4, Effect::Data(Value::Number(1, 300))),
-    (
-        "data",
-        "data",
-        EXT4,
-        Effect::Data(Value::OneOf(&["ordered", "journal"])),
-    ),
+    ("data", "data", EXT4, Effect::Data(Value::OneOf(&["ordered", "journal"]))),
     ("delalloc", "delalloc", EXT4, PLAIN),
     ("nodelalloc", "delalloc", EXT4, PLAIN),
     ("dioread_lock", "dioread", EXT4, PLAIN),
@@ -96,12 +91,7 @@ const ALLOWED: &[Row] = &[
     ("inode64", "inode", XFS, PLAIN),
     ("largeio", "largeio", XFS, PLAIN),
     ("nolargeio", "largeio", XFS, PLAIN),
-    (
-        "logbsize",
-        "logbsize",
-        XFS,
-        Effect::Data(Value::OneOf(&["32k", "64k", "128k", "256k"])),
-    ),
+    ("logbsize", "logbsize", XFS, Effect::Data(Value::OneOf(&["32k", "64k", "128k", "256k"]))),
     ("logbufs", "logbufs", XFS, Effect::Data(Value::Number(2, 8))),
     ("noalign", "noalign", XFS, PLAIN),
     ("nouuid", "nouuid", XFS, PLAIN),
@@ -117,18 +107,13 @@ const ALLOWED: &[Row] = &[
 /// Options that people do try, and why not.
 const REFUSED: &[(&str, &str)] = &[
     ("nobarrier", "a power cut would lose data that was reported as written"),
-    (
-        "data=writeback",
-        "after a crash, files could show what another volume left on the disk",
-    ),
+    ("barrier=0", "a power cut would lose data that was reported as written"),
+    ("data=writeback", "after a crash, files could show what another volume left on the disk"),
     ("errors=continue", "a damaged file system would be written to"),
     ("errors=panic", "one damaged volume would take the node down"),
     ("noload", "without its journal the file system is not consistent"),
     ("norecovery", "without its log the file system is not consistent"),
-    (
-        "noauto_da_alloc",
-        "programs that replace files would lose both versions in a crash",
-    ),
+    ("noauto_da_alloc", "programs that replace files would lose both versions in a crash"),
     ("journal_dev", "it names another device"),
     ("journal_path", "it names another device"),
     ("logdev", "it names another device"),
@@ -153,29 +138,16 @@ pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
 /// # Errors
 /// As [`check`].
 pub fn parse(fs: Filesystem, options: &[String]) -> Result<MountOptions, OptionError> {
-    let mut parsed = MountOptions {
-        read_only: false,
-        flags: Flags::empty(),
-        data: String::new(),
-    };
+    let mut parsed = MountOptions { read_only: false, flags: Flags::empty(), data: String::new() };
     let mut seen: Vec<(&str, &str)> = Vec::new();
-    for option in options
-        .iter()
-        .flat_map(|item| item.split(','))
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
-    {
+    for option in options.iter().flat_map(|item| item.split(',')).map(str::trim).filter(|option| !option.is_empty()) {
         let (group, effect) = find(fs, option)?;
         if let Some((_, earlier)) = seen.iter().find(|(other, _)| *other == group) {
             if *earlier == option {
                 continue;
             }
             let (one, other) = (shortened(earlier), shortened(option));
-            return Err(OptionError::Contradiction {
-                what: "mount",
-                one,
-                other,
-            });
+            return Err(OptionError::Contradiction { what: "mount", one, other });
         }
         seen.push((group, option));
         match effect {
@@ -194,35 +166,15 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MountOptions, OptionE
 }
 
 fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionError> {
-    let (name, value) = option
-        .split_once('=')
-        .map_or((option, None), |(name, value)| (name, Some(value)));
+    let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
     let what = "mount";
-    if let Some((_, why)) = REFUSED
-        .iter()
-        .find(|(refused, _)| *refused == option || *refused == name)
-    {
-        return Err(OptionError::Refused {
-            what,
-            option: shortened(option),
-            fs,
-            why,
-        });
+    if let Some((_, why)) = REFUSED.iter().find(|(refused, _)| *refused == option || *refused == name) {
+        return Err(OptionError::Refused { what, option: shortened(option), fs, why });
     }
     let of_fs = |row: &&Row| row.2.is_none_or(|only| only == fs);
     let Some((_, group, _, effect)) = ALLOWED.iter().filter(of_fs).find(|row| row.0 == name) else {
-        let possible = ALLOWED
-            .iter()
-            .filter(of_fs)
-            .map(|row| row.0)
-            .collect::<Vec<_>>()
-            .join(", ");
-        return Err(OptionError::Unknown {
-            what,
-            option: shortened(option),
-            fs,
-            possible,
-        });
+        let possible = ALLOWED.iter().filter(of_fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
+        return Err(OptionError::Unknown { what, option: shortened(option), fs, possible });
     };
     let takes = match effect {
         // `barrier=1` is how it is often written.
@@ -230,11 +182,7 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
         Effect::Data(takes) => *takes,
         _ => Value::No,
     };
-    takes.check(value).map_err(|why| OptionError::Value {
-        what,
-        option: shortened(option),
-        why,
-    })?;
+    takes.check(value).map_err(|why| OptionError::Value { what, option: shortened(option), why })?;
     Ok((group, *effect))
 }
 
@@ -251,29 +199,17 @@ mod tests {
 
     #[test]
     fn options_become_flags_and_data() {
-        let parsed = parse(
-            Ext4,
-            &list(&["noatime,nosuid", "ro", "commit=30", " discard ", "", "defaults"]),
-        )
-        .unwrap();
+        let parsed = parse(Ext4, &list(&["noatime,nosuid", "ro", "commit=30", " discard ", "", "defaults"])).unwrap();
         assert_eq!(parsed.flags, Flags::NOATIME | Flags::NOSUID);
         assert!(parsed.read_only);
         assert_eq!(parsed.data, "commit=30,discard");
         assert_eq!(parse(Xfs, &[]).unwrap().data, "");
-        assert_eq!(
-            parse(Ext4, &list(&["noatime", "noatime"])).unwrap().flags,
-            Flags::NOATIME
-        );
+        assert_eq!(parse(Ext4, &list(&["noatime", "noatime"])).unwrap().flags, Flags::NOATIME);
     }
 
     #[test]
     fn contradictions_are_refused() {
-        for pair in [
-            ["ro", "rw"],
-            ["noatime", "relatime"],
-            ["commit=5", "commit=6"],
-            ["discard", "nodiscard"],
-        ] {
+        for pair in [["ro", "rw"], ["noatime", "relatime"], ["commit=5", "commit=6"], ["discard", "nodiscard"]] {
             let error = check(Ext4, &list(&pair)).unwrap_err();
             assert!(matches!(error, OptionError::Contradiction { .. }), "{error}");
         }
@@ -281,40 +217,16 @@ mod tests {
 
     #[test]
     fn what_is_dangerous_or_unknown_is_refused() {
-        for option in [
-            "nobarrier",
-            "barrier=0",
-            "journal_path=/dev/sda",
-            "data=writeback",
-            "errors=panic",
-            "bind",
-        ] {
-            assert!(
-                matches!(check(Ext4, &list(&[option])), Err(OptionError::Refused { .. })),
-                "{option}"
-            );
+        for option in ["nobarrier", "barrier=0", "journal_path=/dev/sda", "data=writeback", "errors=panic", "bind"] {
+            assert!(matches!(check(Ext4, &list(&[option])), Err(OptionError::Refused { .. })), "{option}");
         }
-        for option in [
-            "nosuchthing",
-            "uid=0",
-            "nouuid",
-            "allocsize=1m",
-            "ro\n",
-            "-o",
-            "x-systemd.requires=/x",
-        ] {
+        for option in ["nosuchthing", "uid=0", "nouuid", "allocsize=1m", "ro\n", "-o", "x-systemd.requires=/x"] {
             if option.trim() != "ro" {
-                assert!(
-                    matches!(check(Ext4, &list(&[option])), Err(OptionError::Unknown { .. })),
-                    "{option}"
-                );
+                assert!(matches!(check(Ext4, &list(&[option])), Err(OptionError::Unknown { .. })), "{option}");
             }
         }
         for option in ["commit", "commit=0", "commit=-1", "ro=1", "noatime=", "data=none"] {
-            assert!(
-                matches!(check(Ext4, &list(&[option])), Err(OptionError::Value { .. })),
-                "{option}"
-            );
+            assert!(matches!(check(Ext4, &list(&[option])), Err(OptionError::Value { .. })), "{option}");
         }
     }
 

@@ -23,11 +23,7 @@ fn volume(size: u64) -> Volume {
     let (file, path) = tempfile::NamedTempFile::new().unwrap().into_parts();
     file.set_len(size).unwrap();
     let uuid = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
-    Volume {
-        file,
-        path,
-        mark: FreshMark::new(&uuid, Bytes(size)).unwrap(),
-    }
+    Volume { file, path, mark: FreshMark::new(&uuid, Bytes(size)).unwrap() }
 }
 
 impl Volume {
@@ -36,17 +32,9 @@ impl Volume {
     }
 
     fn make(&self, fs: Filesystem, words: &[&str]) {
-        let options = MkfsOptions {
-            words: words.iter().map(|&word| word.to_owned()).collect(),
-            extended: Vec::new(),
-        };
+        let options = MkfsOptions { words: words.iter().map(|&word| word.to_owned()).collect(), extended: Vec::new() };
         let size = self.mark.filesystem_size();
-        let plan = Make {
-            path: &self.path,
-            size,
-            options: &options,
-            time: Duration::from_secs(60),
-        };
+        let plan = Make { path: &self.path, size, options: &options, time: Duration::from_mins(1) };
         make(&System::here(), fs, &plan).unwrap();
     }
 
@@ -59,15 +47,7 @@ impl Volume {
 
 #[test]
 fn the_mark_outlives_every_mkfs() {
-    let sizes = [
-        4 * MIB,
-        25 * MIB,
-        100 * MIB,
-        385 * MIB,
-        GIB + 4 * MIB,
-        16 * GIB + 128 * MIB + MIB,
-        2048 * GIB,
-    ];
+    let sizes = [4 * MIB, 25 * MIB, 100 * MIB, 385 * MIB, GIB + 4 * MIB, 16 * GIB + 128 * MIB + MIB, 2048 * GIB];
     for size in sizes {
         for (fs, words) in [
             (Filesystem::Ext4, &[][..]),
@@ -85,11 +65,7 @@ fn the_mark_outlives_every_mkfs() {
             volume.mark.begin(&volume.file).unwrap();
             volume.make(fs, words);
             volume.make(fs, words);
-            assert_eq!(
-                volume.mark.read(&volume.file).unwrap(),
-                Mark::Formatting,
-                "{fs} {words:?} {size}"
-            );
+            assert_eq!(volume.mark.read(&volume.file).unwrap(), Mark::Formatting, "{fs} {words:?} {size}");
             assert_eq!(volume.probe(), Ok(Probe::Filesystem(fs)), "{fs} {words:?} {size}");
             let found = volume.superblock().unwrap();
             assert_eq!(found.fs, fs);
@@ -104,10 +80,7 @@ fn what_is_not_blank_is_never_called_blank() {
     let volume = volume(100 * MIB);
     assert_eq!(volume.probe(), Ok(Probe::Blank));
     volume.file.write_all_at(&[0x55, 0xaa], 510).unwrap();
-    volume
-        .file
-        .write_all_at(&[0x80, 1, 1, 0, 0x83, 1, 1, 9, 0, 8, 0, 0, 0, 0, 1, 0], 446)
-        .unwrap();
+    volume.file.write_all_at(&[0x80, 1, 1, 0, 0x83, 1, 1, 9, 0, 8, 0, 0, 0, 0, 1, 0], 446).unwrap();
     assert_eq!(volume.probe(), Ok(Probe::Other("a partition table (dos)".to_owned())));
     volume.file.write_all_at(&[0; 512], 0).unwrap();
     volume.file.write_all_at(b"LUKS\xba\xbe\x00\x01", 0).unwrap();
