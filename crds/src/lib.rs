@@ -1,6 +1,7 @@
 //! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of FlexLVM shares.
 
 #![expect(unreachable_pub, reason = "the derive of KubeSchema declares the type once more, inside a function")]
+
 pub mod condition;
 pub mod logical_volume;
 pub mod node_storage;

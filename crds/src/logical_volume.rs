@@ -28,12 +28,7 @@ use crate::storage_backend::Layout;
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(name = "Node", type_ = "string", description = "The node.", json_path = ".spec.node"),
-    printcolumn(
-        name = "Size",
-        type_ = "string",
-        description = "The size on the node.",
-        json_path = ".status.size"
-    ),
+    printcolumn(name = "Size", type_ = "string", description = "The size on the node.", json_path = ".status.size"),
     printcolumn(
         name = "Namespace",
         type_ = "string",
@@ -74,7 +69,10 @@ pub struct LogicalVolumeSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("backend can't be changed"))]
     pub backend: String,
     /// The volume group on the node.
-    #[schemars(length(min = 1, max = 127), regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$"))]
+    #[schemars(
+        length(min = 1, max = 127),
+        regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: the data is there"))]
     pub volume_group: String,
     /// How the logical volume is laid out.

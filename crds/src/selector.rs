@@ -104,7 +104,8 @@ mod tests {
     #[test]
     fn names_the_contradiction() {
         let selector: NodeSelector =
-            serde_json::from_value(serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]})).unwrap();
+            serde_json::from_value(serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]}))
+                .unwrap();
         assert_eq!(selector.fault().unwrap(), "nodeSelector.matchExpressions: disk In needs at least one value");
         assert_eq!(NodeSelector::default().fault(), None);
     }

@@ -53,7 +53,10 @@ pub struct StorageBackendSpec {
     pub node_selector: NodeSelector,
     /// The LVM volume group that volumes are made in. It has the same name on every node, and exists already (see
     /// `vgcreate`). Letters, digits and `+ _ . -`; it doesn't begin with a hyphen, and is neither `.` nor `..`.
-    #[schemars(length(min = 1, max = 127), regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$"))]
+    #[schemars(
+        length(min = 1, max = 127),
+        regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$")
+    )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: volumes are in it"))]
     pub volume_group: String,
     /// How logical volumes are laid out on the disks of the volume group.

@@ -1,6 +1,8 @@
 //! The YAML of the custom resource definitions is what the types say. `make generate` runs this with UPDATE=1, which
 //! writes the files instead of comparing them.
 
+#![expect(clippy::unwrap_used, reason = "test code outside test functions")]
+
 use std::path::Path;
 
 use kube::CustomResourceExt as _;

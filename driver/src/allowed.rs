@@ -79,11 +79,7 @@ impl Value {
     /// Whether `value` is one; else what would be.
     pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
         let Some(text) = value else {
-            return if matches!(self, Self::No) {
-                Ok(())
-            } else {
-                Err(self.wanted())
-            };
+            return if matches!(self, Self::No) { Ok(()) } else { Err(self.wanted()) };
         };
         let fits = match self {
             Self::No => false,
@@ -94,9 +90,7 @@ impl Value {
                 below || (digits(whole) == Some(most) && digits(fraction) == Some(0))
             }
             Self::Size => {
-                let number = text
-                    .strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T'])
-                    .unwrap_or(text);
+                let number = text.strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T']).unwrap_or(text);
                 digits(number).is_some_and(|number| number > 0)
             }
             Self::OneOf(words) => words.contains(&text),
@@ -104,9 +98,9 @@ impl Value {
                 let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
                 (1..=longest).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-')
             }
-            Self::Pair => text
-                .split_once(':')
-                .is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some()),
+            Self::Pair => {
+                text.split_once(':').is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some())
+            }
         };
         if fits { Ok(()) } else { Err(self.wanted()) }
     }
@@ -144,21 +138,9 @@ mod tests {
     #[test]
     fn values_are_what_they_say() {
         for (value, good, bad) in [
-            (
-                Value::Number(1, 300),
-                &["1", "300"][..],
-                &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..],
-            ),
-            (
-                Value::Percent(50),
-                &["0", "50", "0.5", "50.0"],
-                &["51", "50.1", "-1", ".5", "1.", "a"],
-            ),
-            (
-                Value::Size,
-                &["1", "64k", "1G"],
-                &["k", "0", "-1", "64kk", "64k,size=1", ""],
-            ),
+            (Value::Number(1, 300), &["1", "300"][..], &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..]),
+            (Value::Percent(50), &["0", "50", "0.5", "50.0"], &["51", "50.1", "-1", ".5", "1.", "a"]),
+            (Value::Size, &["1", "64k", "1G"], &["k", "0", "-1", "64kk", "64k,size=1", ""]),
             (Value::OneOf(&["a", "b"]), &["a"], &["c", "a,b", ""]),
             (Value::Label(4), &["a-b_"], &["abcde", "", "-a", "a b", "a,b", "ä"]),
             (Value::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),

@@ -137,18 +137,10 @@ pub fn parse(json: &str) -> Result<Options, OptionsError> {
     };
     let volume = parse_volume(&mut map)?;
     // A misspelt option would be silently without effect. What Kubernetes adds of its own is not ours to judge.
-    let of_kubernetes = |key: &str| {
-        key.split_once('/')
-            .is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"))
-    };
+    let of_kubernetes = |key: &str| key.split_once('/').is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"));
     match map.keys().find(|key| !of_kubernetes(key)) {
         Some(key) => Err(OptionsError::Unknown(shortened(key))),
-        None => Ok(Options {
-            name,
-            volume,
-            filesystem,
-            read_only,
-        }),
+        None => Ok(Options { name, volume, filesystem, read_only }),
     }
 }
 
@@ -159,45 +151,28 @@ fn parse_volume(map: &mut BTreeMap<String, String>) -> Result<VolumeOptions, Opt
     let uuid = take(UUID).ok_or(OptionsError::NoUuid)?;
     let size = take(SIZE).ok_or(OptionsError::Missing(SIZE))?;
     let decimal = !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit());
-    let bytes = size
-        .parse()
-        .ok()
-        .filter(|_| decimal)
-        .ok_or_else(|| OptionsError::Size(shortened(&size)))?;
+    let bytes = size.parse().ok().filter(|_| decimal).ok_or_else(|| OptionsError::Size(shortened(&size)))?;
     let wrong = |key| move |source| OptionsError::Name { key, source };
     Ok(VolumeOptions {
         group: VgName::new(group).map_err(wrong(GROUP))?,
         volume: LvName::new(volume).map_err(wrong(VOLUME))?,
         uuid: LvUuid::new(uuid).map_err(wrong(UUID))?,
         size: Bytes(bytes),
-        mkfs: take(MKFS)
-            .unwrap_or_default()
-            .split_ascii_whitespace()
-            .map(str::to_owned)
-            .collect(),
+        mkfs: take(MKFS).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
         mount: split(&take(MOUNT).unwrap_or_default()),
     })
 }
 
 fn split(options: &str) -> Vec<String> {
-    options
-        .split(',')
-        .filter(|option| !option.is_empty())
-        .map(str::to_owned)
-        .collect()
+    options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect()
 }
 
 /// One JSON object whose values are strings and whose keys are distinct. serde's own map would take the last of two
 /// equal keys: with a hand-written PersistentVolume nobody knows which was meant.
 fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let map = deserializer
-        .deserialize_map(Flat)
-        .and_then(|map| deserializer.end().map(|()| map));
-    map.map_err(|error| OptionsError::Json {
-        line: error.line(),
-        column: error.column(),
-    })
+    let map = deserializer.deserialize_map(Flat).and_then(|map| deserializer.end().map(|()| map));
+    map.map_err(|error| OptionsError::Json { line: error.line(), column: error.column() })
 }
 
 struct Flat;
@@ -246,10 +221,7 @@ mod tests {
     #[test]
     fn what_the_kubelet_passes_is_read() {
         let options = parse(&full().to_string()).unwrap();
-        assert_eq!(
-            (options.filesystem, options.read_only, &*options.name),
-            (Filesystem::Ext4, false, "pvc-1")
-        );
+        assert_eq!((options.filesystem, options.read_only, &*options.name), (Filesystem::Ext4, false, "pvc-1"));
         assert_eq!(options.volume.size, Bytes(1 << 30));
         let options = with("kubernetes.io/fsType", json!("xfs")).unwrap();
         assert_eq!(options.filesystem, Filesystem::Xfs);
@@ -286,16 +258,9 @@ mod tests {
 
     #[test]
     fn what_is_no_flat_object_is_refused_and_not_repeated() {
-        for json in [
-            "",
-            "null",
-            "[]",
-            "{",
-            "{}{}",
-            "{\"a\":\"secret\",\"a\":\"secret\"}",
-            "{\"secret\":1}",
-            "\"secret\"",
-        ] {
+        for json in
+            ["", "null", "[]", "{", "{}{}", "{\"a\":\"secret\",\"a\":\"secret\"}", "{\"secret\":1}", "\"secret\""]
+        {
             let error = parse(json).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
@@ -304,27 +269,19 @@ mod tests {
     fn volume() -> impl Strategy<Value = VolumeOptions> {
         let words = |pattern| proptest::collection::vec(pattern, 0..4);
         let (name, uuid) = ("[a-zA-Z0-9+_][a-zA-Z0-9+_.-]{0,30}", "[a-zA-Z0-9]{32}");
-        (
-            name,
-            name,
-            uuid,
-            any::<u64>(),
-            words("[a-zA-Z0-9=,^-]{1,9}"),
-            words("[a-zA-Z0-9=_]{1,9}"),
+        (name, name, uuid, any::<u64>(), words("[a-zA-Z0-9=,^-]{1,9}"), words("[a-zA-Z0-9=_]{1,9}")).prop_filter_map(
+            "a name that LVM reserves",
+            |(group, volume, uuid, size, mkfs, mount)| {
+                Some(VolumeOptions {
+                    group: VgName::new(group).ok()?,
+                    volume: LvName::new(volume).ok()?,
+                    uuid: LvUuid::from_plain(&uuid)?,
+                    size: Bytes(size),
+                    mkfs,
+                    mount,
+                })
+            },
         )
-            .prop_filter_map(
-                "a name that LVM reserves",
-                |(group, volume, uuid, size, mkfs, mount)| {
-                    Some(VolumeOptions {
-                        group: VgName::new(group).ok()?,
-                        volume: LvName::new(volume).ok()?,
-                        uuid: LvUuid::from_plain(&uuid)?,
-                        size: Bytes(size),
-                        mkfs,
-                        mount,
-                    })
-                },
-            )
     }
 
     proptest! {

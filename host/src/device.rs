@@ -26,19 +26,13 @@ impl Roots {
     /// On the host itself: for the driver.
     #[must_use]
     pub fn here() -> Self {
-        Self {
-            dev: "/dev".into(),
-            sys: "/sys".into(),
-        }
+        Self { dev: "/dev".into(), sys: "/sys".into() }
     }
 
     /// From a container that shares the host's process ids and has none of its devices: for the agent.
     #[must_use]
     pub fn of_host() -> Self {
-        Self {
-            dev: "/proc/1/root/dev".into(),
-            sys: "/sys".into(),
-        }
+        Self { dev: "/proc/1/root/dev".into(), sys: "/sys".into() }
     }
 }
 
@@ -83,20 +77,12 @@ impl Device {
             .map_err(|errno| Error::io("find", &path)(errno.into()))?;
         let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", &path))?;
         if !meta.file_type().is_block_device() {
-            return Err(Error::refused(
-                Kind::Invalid,
-                format!("{} is not a block device", path.display()),
-            ));
+            return Err(Error::refused(Kind::Invalid, format!("{} is not a block device", path.display())));
         }
         let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
-        let device = Self {
-            file,
-            number,
-            kernel_name,
-            mapper_name,
-        };
+        let device = Self { file, number, kernel_name, mapper_name };
         Ok((device, uuid))
     }
 
@@ -112,21 +98,13 @@ impl Device {
     /// `Busy` when it is mounted, or a program such as mkfs works on it.
     pub fn claim(&self) -> Result<File, Error> {
         let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(exclusive)
-            .open(this(&self.file))
-            .map_err(|error| {
-                if error.kind() == io::ErrorKind::ResourceBusy {
-                    let message = format!(
-                        "{} is mounted, or another program works on it",
-                        self.mapper_path().display()
-                    );
-                    return Error::refused(Kind::Busy, message);
-                }
-                Error::io("open for writing", self.mapper_path())(error)
-            })
+        OpenOptions::new().read(true).write(true).custom_flags(exclusive).open(this(&self.file)).map_err(|error| {
+            if error.kind() == io::ErrorKind::ResourceBusy {
+                let message = format!("{} is mounted, or another program works on it", self.mapper_path().display());
+                return Error::refused(Kind::Busy, message);
+            }
+            Error::io("open for writing", self.mapper_path())(error)
+        })
     }
 
     /// Its size now.
@@ -169,11 +147,7 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
         let message = format!("the device {}:{} is not a logical volume", number.0, number.1);
         Error::refused(Kind::Invalid, message)
     };
-    let kernel_name = link
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(none)?
-        .to_owned();
+    let kernel_name = link.file_name().and_then(|name| name.to_str()).ok_or_else(none)?.to_owned();
     let path = folder.join("dm/uuid");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -181,14 +155,10 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
     // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as `-real`.
-    let uuid = text
-        .trim_end()
-        .strip_prefix("LVM-")
-        .filter(|uuids| uuids.is_ascii())
-        .and_then(|uuids| {
-            let (_group, volume) = uuids.split_at_checked(32)?;
-            LvUuid::from_plain(volume)
-        });
+    let uuid = text.trim_end().strip_prefix("LVM-").filter(|uuids| uuids.is_ascii()).and_then(|uuids| {
+        let (_group, volume) = uuids.split_at_checked(32)?;
+        LvUuid::from_plain(volume)
+    });
     Ok((uuid.ok_or_else(none)?, kernel_name))
 }
 
@@ -231,10 +201,7 @@ mod tests {
     }
 
     fn try_open(dev: &Path) -> Kind {
-        let roots = Roots {
-            dev: dev.into(),
-            sys: "/sys".into(),
-        };
+        let roots = Roots { dev: dev.into(), sys: "/sys".into() };
         let (group, name) = (VgName::new("vg-0").unwrap(), LvName::new("pvc-1").unwrap());
         let uuid = LvUuid::from_plain(VOLUME).unwrap();
         Device::open(&roots, &group, &name, &uuid).unwrap_err().kind()
@@ -265,11 +232,7 @@ mod tests {
             format!("mpath-{GROUP}{VOLUME}"),
         ] {
             let sys = sys_with(&uuid);
-            assert_eq!(
-                identify(sys.path(), (254, 3)).unwrap_err().kind(),
-                Kind::Invalid,
-                "{uuid:?}"
-            );
+            assert_eq!(identify(sys.path(), (254, 3)).unwrap_err().kind(), Kind::Invalid, "{uuid:?}");
         }
     }
 

@@ -104,10 +104,7 @@ impl Error {
     /// A refusal of this kind, with its sentence.
     #[must_use]
     pub fn refused(kind: Kind, message: impl Into<String>) -> Self {
-        Self::Refused {
-            kind,
-            message: message.into(),
-        }
+        Self::Refused { kind, message: message.into() }
     }
 
     /// Turns an `io::Error` into ours: `map_err(Error::io("open", path))`.

@@ -26,11 +26,7 @@ impl Cmd {
     /// folders, never in `PATH`.
     #[must_use]
     pub fn new(program: &'static str) -> Self {
-        Self {
-            program,
-            args: Vec::new(),
-            timeout: TIMEOUT,
-        }
+        Self { program, args: Vec::new(), timeout: TIMEOUT }
     }
 
     /// Adds one argument.
@@ -75,10 +71,7 @@ impl Cmd {
     /// Program and arguments in one line, for messages.
     #[must_use]
     pub fn line(&self) -> String {
-        std::iter::once(self.program)
-            .chain(self.args.iter().map(String::as_str))
-            .collect::<Vec<_>>()
-            .join(" ")
+        std::iter::once(self.program).chain(self.args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
     }
 }
 
@@ -103,15 +96,8 @@ impl Output {
     /// This output as an error: `cmd` ended with a failure.
     #[must_use]
     pub fn failed(&self, cmd: &Cmd, kind: Kind) -> Error {
-        let status = self
-            .code
-            .map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit status {code}"));
-        Error::Program {
-            command: cmd.line(),
-            status,
-            stderr: said(&self.stderr),
-            kind,
-        }
+        let status = self.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit status {code}"));
+        Error::Program { command: cmd.line(), status, stderr: said(&self.stderr), kind }
     }
 }
 
@@ -121,11 +107,7 @@ fn said(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    if line.is_empty() {
-        "it gave no reason".to_owned()
-    } else {
-        line
-    }
+    if line.is_empty() { "it gave no reason".to_owned() } else { line }
 }
 
 /// Runs commands. [`System`] runs them on this machine; tests have one that follows a script.

@@ -70,28 +70,19 @@ pub enum Probe {
 /// When a program fails, hangs, sees several things at once, or the device can't be read. Never taken for blank.
 pub fn probe(exec: &dyn Exec, device: &File, path: &Path) -> Result<Probe, Error> {
     let path_text = path.display().to_string();
-    let blkid = Cmd::new("blkid")
-        .args(["-p", "-o", "export"])
-        .arg(&path_text)
-        .timeout(PROBE_TIME);
+    let blkid = Cmd::new("blkid").args(["-p", "-o", "export"]).arg(&path_text).timeout(PROBE_TIME);
     if let Some(found) = parse_blkid(&blkid, &exec.exec(&blkid)?)? {
         return Ok(found);
     }
     let start = read_ends(device, path)?;
-    let wipefs = Cmd::new("wipefs")
-        .args(["--no-act", "--parsable"])
-        .arg(&path_text)
-        .timeout(PROBE_TIME);
+    let wipefs = Cmd::new("wipefs").args(["--no-act", "--parsable"]).arg(&path_text).timeout(PROBE_TIME);
     let output = exec.exec(&wipefs)?;
     if !output.success() || !output.stderr.is_empty() {
         return Err(output.failed(&wipefs, Kind::Failed));
     }
     if !output.stdout.is_empty() || superblock::has_magic(&start) {
         let detail = format!("nothing on {path_text}, but there is the signature of a file system");
-        return Err(Error::Answer {
-            program: "blkid".to_owned(),
-            detail,
-        });
+        return Err(Error::Answer { program: "blkid".to_owned(), detail });
     }
     Ok(Probe::Blank)
 }
@@ -110,24 +101,15 @@ fn read_ends(device: &File, path: &Path) -> Result<Vec<u8>, Error> {
     let size = crate::device::size_of(device).map_err(Error::io("measure", path))?.0;
     let length = usize::try_from(size).unwrap_or(ENDS).min(ENDS);
     let mut end = vec![0; length];
-    device
-        .read_exact_at(&mut end, size - length as u64)
-        .map_err(Error::io("read the end of", path))?;
+    device.read_exact_at(&mut end, size - length as u64).map_err(Error::io("read the end of", path))?;
     let mut start = vec![0; length];
-    device
-        .read_exact_at(&mut start, 0)
-        .map_err(Error::io("read the begin of", path))?;
+    device.read_exact_at(&mut start, 0).map_err(Error::io("read the begin of", path))?;
     Ok(start)
 }
 
 /// What blkid's status and `-o export` output mean; `None` for its "nothing, or I could not look".
 fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
-    let strange = |detail: String| {
-        Err(Error::Answer {
-            program: "blkid".to_owned(),
-            detail,
-        })
-    };
+    let strange = |detail: String| Err(Error::Answer { program: "blkid".to_owned(), detail });
     match (output.code, output.stdout.is_empty(), output.stderr.is_empty()) {
         (Some(2), true, true) => return Ok(None),
         (Some(8), _, _) => return strange("several file systems at once: nobody can tell which is alive".to_owned()),
@@ -163,11 +145,7 @@ pub struct MkfsOptions {
 pub fn make(exec: &dyn Exec, fs: Filesystem, plan: &Make<'_>) -> Result<(), Error> {
     let cmd = mkfs(fs, plan);
     let output = exec.exec(&cmd)?;
-    if output.success() {
-        Ok(())
-    } else {
-        Err(output.failed(&cmd, Kind::Failed))
-    }
+    if output.success() { Ok(()) } else { Err(output.failed(&cmd, Kind::Failed)) }
 }
 
 /// What [`make`] is to do.
@@ -191,11 +169,7 @@ fn mkfs(fs: Filesystem, plan: &Make<'_>) -> Cmd {
         Filesystem::Ext4 => {
             let extended = std::iter::once("nodiscard").chain(plan.options.extended.iter().map(String::as_str));
             // Unless asked for, no blocks are kept for root, as the kubelet does it: the volume is all the pod's.
-            let reserved: &[&str] = if plan.options.words.iter().any(|word| word == "-m") {
-                &[]
-            } else {
-                &["-m", "0"]
-            };
+            let reserved: &[&str] = if plan.options.words.iter().any(|word| word == "-m") { &[] } else { &["-m", "0"] };
             Cmd::new("mkfs.ext4")
                 .args(["-q", "-F", "-E"])
                 .arg(extended.collect::<Vec<_>>().join(","))
@@ -225,11 +199,7 @@ pub fn grow(exec: &dyn Exec, fs: Filesystem, path: &Path, point: &Path, time: Du
     };
     let cmd = cmd.timeout(time);
     let output = exec.exec(&cmd)?;
-    if output.success() {
-        Ok(())
-    } else {
-        Err(output.failed(&cmd, Kind::Failed))
-    }
+    if output.success() { Ok(()) } else { Err(output.failed(&cmd, Kind::Failed)) }
 }
 
 #[cfg(test)]
@@ -246,11 +216,7 @@ mod tests {
     impl Exec for Fake {
         fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
             let (code, stdout, stderr) = if cmd.program() == "blkid" { self.0 } else { self.1 };
-            Ok(Output {
-                code,
-                stdout: stdout.into(),
-                stderr: stderr.into(),
-            })
+            Ok(Output { code, stdout: stdout.into(), stderr: stderr.into() })
         }
     }
 
@@ -278,12 +244,7 @@ mod tests {
         ] {
             assert_eq!(ask(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
         }
-        for wipefs in [
-            (Some(0), "0x438,,,ext4\n", ""),
-            (Some(0), "", "warning"),
-            (Some(1), "", ""),
-            (None, "", ""),
-        ] {
+        for wipefs in [(Some(0), "0x438,,,ext4\n", ""), (Some(0), "", "warning"), (Some(1), "", ""), (None, "", "")] {
             assert_eq!(ask(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
         }
     }
@@ -291,19 +252,10 @@ mod tests {
     #[test]
     fn what_is_found_has_a_name() {
         let found = |stdout| ask((Some(0), stdout, ""), SILENT).unwrap();
-        assert_eq!(
-            found("DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n"),
-            Probe::Filesystem(Filesystem::Xfs)
-        );
+        assert_eq!(found("DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n"), Probe::Filesystem(Filesystem::Xfs));
         assert_eq!(found("TYPE=LVM2_member\n"), Probe::Other("LVM2_member".to_owned()));
-        assert_eq!(
-            found("PTUUID=1\nPTTYPE=dos\n"),
-            Probe::Other("a partition table (dos)".to_owned())
-        );
-        assert_eq!(
-            found("TYPE=ext4\nPTTYPE=dos\n"),
-            Probe::Other("ext4 and a partition table (dos)".to_owned())
-        );
+        assert_eq!(found("PTUUID=1\nPTTYPE=dos\n"), Probe::Other("a partition table (dos)".to_owned()));
+        assert_eq!(found("TYPE=ext4\nPTTYPE=dos\n"), Probe::Other("ext4 and a partition table (dos)".to_owned()));
     }
 
     #[test]
@@ -311,33 +263,12 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let line = |fs, options: MkfsOptions| {
             let path = Path::new("/dev/dm-3");
-            mkfs(
-                fs,
-                &Make {
-                    path,
-                    size: Bytes(3 << 20),
-                    options: &options,
-                    time: Duration::ZERO,
-                },
-            )
-            .line()
+            mkfs(fs, &Make { path, size: Bytes(3 << 20), options: &options, time: Duration::ZERO }).line()
         };
         let none = MkfsOptions::default;
-        assert_eq!(
-            line(Filesystem::Ext4, none()),
-            "mkfs.ext4 -q -F -E nodiscard -m 0 /dev/dm-3 3072k"
-        );
-        assert_eq!(
-            line(Filesystem::Xfs, none()),
-            "mkfs.xfs -q -f -K -d size=3145728 /dev/dm-3"
-        );
-        let options = MkfsOptions {
-            words: words(&["-m", "5"]),
-            extended: words(&["stride=4"]),
-        };
-        assert_eq!(
-            line(Filesystem::Ext4, options),
-            "mkfs.ext4 -q -F -E nodiscard,stride=4 -m 5 /dev/dm-3 3072k"
-        );
+        assert_eq!(line(Filesystem::Ext4, none()), "mkfs.ext4 -q -F -E nodiscard -m 0 /dev/dm-3 3072k");
+        assert_eq!(line(Filesystem::Xfs, none()), "mkfs.xfs -q -f -K -d size=3145728 /dev/dm-3");
+        let options = MkfsOptions { words: words(&["-m", "5"]), extended: words(&["stride=4"]) };
+        assert_eq!(line(Filesystem::Ext4, options), "mkfs.ext4 -q -F -E nodiscard,stride=4 -m 5 /dev/dm-3 3072k");
     }
 }

@@ -48,10 +48,7 @@ impl FreshMark {
             return Err(Error::refused(Kind::Invalid, message));
         }
         let offset = (size_when_made.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
-        Ok(Self {
-            uuid: uuid.clone(),
-            offset,
-        })
+        Ok(Self { uuid: uuid.clone(), offset })
     }
 
     /// Where the file system has to end, so that mkfs leaves the mark alone.
@@ -66,14 +63,9 @@ impl FreshMark {
     /// When it can't be read; that is never taken for "nothing".
     pub fn read(&self, device: &File) -> Result<Mark, Error> {
         let mut block = vec![0; LENGTH];
-        device
-            .read_exact_at(&mut block, self.offset)
-            .map_err(Error::io("read", self.place()))?;
+        device.read_exact_at(&mut block, self.offset).map_err(Error::io("read", self.place()))?;
         let says = |mark| self.text(mark) == block;
-        Ok([Mark::Fresh, Mark::Formatting]
-            .into_iter()
-            .find(|mark| says(*mark))
-            .unwrap_or(Mark::None))
+        Ok([Mark::Fresh, Mark::Formatting].into_iter().find(|mark| says(*mark)).unwrap_or(Mark::None))
     }
 
     /// Says that the volume is fresh: only for one that was made just now, that nobody knows of yet, and that is
@@ -91,10 +83,7 @@ impl FreshMark {
     /// `Invalid` when the volume is not marked; else when it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
-            Mark::None => Err(Error::refused(
-                Kind::Invalid,
-                "the logical volume is not known to be fresh",
-            )),
+            Mark::None => Err(Error::refused(Kind::Invalid, "the logical volume is not known to be fresh")),
             Mark::Formatting => Ok(()),
             Mark::Fresh => self.write(device, &self.text(Mark::Formatting)),
         }
@@ -112,9 +101,7 @@ impl FreshMark {
     }
 
     fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
-        device
-            .write_all_at(block, self.offset)
-            .map_err(Error::io("write", self.place()))?;
+        device.write_all_at(block, self.offset).map_err(Error::io("write", self.place()))?;
         device.sync_all().map_err(Error::io("flush", self.place()))
     }
 
@@ -155,8 +142,7 @@ mod tests {
 
     fn volume(byte: u8) -> File {
         let file = tempfile::tempfile().unwrap();
-        file.write_all_at(&vec![byte; usize::try_from(SIZE.0).unwrap()], 0)
-            .unwrap();
+        file.write_all_at(&vec![byte; usize::try_from(SIZE.0).unwrap()], 0).unwrap();
         file
     }
 

@@ -29,20 +29,11 @@ impl Lock {
     /// # Errors
     /// `Busy` when it wasn't free in time; else when it can't be made.
     pub fn take(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(Error::io("make", folder))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("make", folder))?;
         let path = folder.join(format!("{volume}.lock"));
         let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let mut options = OpenOptions::new();
-        options
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .custom_flags(nofollow);
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow);
         let file = options.open(&path).map_err(Error::io("open", &path))?;
         let deadline = Instant::now() + wait;
         loop {
@@ -93,9 +84,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         let held = Lock::take(folder.path(), &volume, Duration::ZERO).unwrap();
-        System::here()
-            .exec(&Cmd::new("sh").args(["-c", "sleep 1.5 & exit 0"]))
-            .unwrap();
+        System::here().exec(&Cmd::new("sh").args(["-c", "sleep 1.5 & exit 0"])).unwrap();
         drop(held);
         assert!(Lock::take(folder.path(), &volume, Duration::ZERO).is_err());
         assert!(Lock::take(folder.path(), &volume, Duration::from_secs(10)).is_ok());

@@ -82,17 +82,10 @@ impl Lvm<'_> {
     fn run(self, cmd: &Cmd) -> Result<Output, Error> {
         let output = self.0.exec(cmd)?;
         // A failing report still prints JSON, with nothing in it.
-        if output.success() {
-            Ok(output)
-        } else {
-            Err(output.failed(cmd, hint::kind(&output.stderr)))
-        }
+        if output.success() { Ok(output) } else { Err(output.failed(cmd, hint::kind(&output.stderr))) }
     }
 }
 
 fn read<T>(cmd: &Cmd, output: &Output, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, Error> {
-    parse(&output.stdout).map_err(|detail| Error::Answer {
-        program: cmd.line(),
-        detail,
-    })
+    parse(&output.stdout).map_err(|detail| Error::Answer { program: cmd.line(), detail })
 }

@@ -108,8 +108,5 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
         _ => return Error::io("mount", request.source)(errno.into()),
     };
     let kind = if errno == Errno::BUSY { Kind::Busy } else { Kind::Failed };
-    Error::refused(
-        kind,
-        format!("{source} can't be mounted as {}: {hint} ({errno})", request.fs),
-    )
+    Error::refused(kind, format!("{source} can't be mounted as {}: {hint} ({errno})", request.fs))
 }

@@ -56,17 +56,11 @@ pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
 /// The mounts whose mount point is exactly `point`, the one that is seen there last.
 #[must_use]
 pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
-    let mut left: Vec<&Mount> = mounts
-        .iter()
-        .filter(|mount| mount.point.as_os_str() == point.as_os_str())
-        .collect();
+    let mut left: Vec<&Mount> = mounts.iter().filter(|mount| mount.point.as_os_str() == point.as_os_str()).collect();
     let mut sorted = Vec::with_capacity(left.len());
     // One that is stacked on another has that one as its parent. The order of the lines says nothing (Linux 6.8).
     while !left.is_empty() {
-        let lowest = left
-            .iter()
-            .position(|mount| left.iter().all(|other| other.id != mount.parent))
-            .unwrap_or(0);
+        let lowest = left.iter().position(|mount| left.iter().all(|other| other.id != mount.parent)).unwrap_or(0);
         sorted.push(left.remove(lowest));
     }
     sorted
@@ -78,10 +72,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
     let mut numbers = fields.next()?.split(|&b| b == b':');
-    let device = (
-        number(numbers.next()?)?.try_into().ok()?,
-        number(numbers.next()?)?.try_into().ok()?,
-    );
+    let device = (number(numbers.next()?)?.try_into().ok()?, number(numbers.next()?)?.try_into().ok()?);
     let root = path(fields.next()?);
     let point = path(fields.next()?);
     let options = fields.next()?;
@@ -90,17 +81,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let source = path(fields.next()?);
     let fs_options = fields.next().unwrap_or_default();
     let (read_only, fs_read_only) = (is_read_only(options), is_read_only(fs_options));
-    Some(Mount {
-        id,
-        parent,
-        device,
-        root,
-        point,
-        read_only,
-        fs,
-        source,
-        fs_read_only,
-    })
+    Some(Mount { id, parent, device, root, point, read_only, fs, source, fs_read_only })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -127,11 +108,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
             _ => None,
         };
         bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() {
-            rest.get(4..).unwrap_or_default()
-        } else {
-            after
-        };
+        rest = if escaped.is_some() { rest.get(4..).unwrap_or_default() } else { after };
     }
     bytes
 }
@@ -193,13 +170,7 @@ mod tests {
 
     #[test]
     fn stacked_mounts_come_in_the_order_of_stacking() {
-        let text = [
-            line(12, 11, "/p"),
-            line(10, 1, "/p"),
-            line(11, 10, "/p"),
-            line(13, 12, "/p/q"),
-        ]
-        .concat();
+        let text = [line(12, 11, "/p"), line(10, 1, "/p"), line(11, 10, "/p"), line(13, 12, "/p/q")].concat();
         let mounts = parse(text.as_bytes()).unwrap();
         let ids: Vec<u64> = at(&mounts, Path::new("/p")).iter().map(|mount| mount.id).collect();
         assert_eq!(ids, [10, 11, 12]);

@@ -49,19 +49,10 @@ fn ext4(block: &[u8]) -> Option<Superblock> {
     if !newer || incompatible & JOURNAL_DEVICE != 0 {
         return None;
     }
-    let high = if incompatible & BIG_NUMBERS == 0 {
-        0
-    } else {
-        little(block, 0x150)?
-    };
+    let high = if incompatible & BIG_NUMBERS == 0 { 0 } else { little(block, 0x150)? };
     let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
-    let block_size = 1024_u64
-        .checked_shl(little(block, 0x18)?)
-        .filter(|size| (1024..=65536).contains(size))?;
-    Some(Superblock {
-        fs: Filesystem::Ext4,
-        size: Bytes(blocks.checked_mul(block_size)?),
-    })
+    let block_size = 1024_u64.checked_shl(little(block, 0x18)?).filter(|size| (1024..=65536).contains(size))?;
+    Some(Superblock { fs: Filesystem::Ext4, size: Bytes(blocks.checked_mul(block_size)?) })
 }
 
 /// Offsets: `struct xfs_dsb` in Linux' `fs/xfs/libxfs/xfs_format.h`.
@@ -71,10 +62,7 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     if !(512..=65536).contains(&block_size) {
         return None;
     }
-    Some(Superblock {
-        fs: Filesystem::Xfs,
-        size: Bytes(blocks.checked_mul(u64::from(block_size))?),
-    })
+    Some(Superblock { fs: Filesystem::Xfs, size: Bytes(blocks.checked_mul(u64::from(block_size))?) })
 }
 
 fn little(block: &[u8], at: usize) -> Option<u32> {
@@ -110,21 +98,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        let ext4 = |size| {
-            Some(Superblock {
-                fs: Filesystem::Ext4,
-                size: Bytes(size),
-            })
-        };
+        let ext4 = |size| Some(Superblock { fs: Filesystem::Ext4, size: Bytes(size) });
         assert_eq!(parse(&ext(0x40, 0)), ext4(25 * 4096), "extents, small numbers");
         assert_eq!(parse(&ext(0xc2, 0)), ext4((25 + (1 << 32)) * 4096), "64bit");
-        assert_eq!(
-            parse(&xfs()),
-            Some(Superblock {
-                fs: Filesystem::Xfs,
-                size: Bytes(4_096_000)
-            })
-        );
+        assert_eq!(parse(&xfs()), Some(Superblock { fs: Filesystem::Xfs, size: Bytes(4_096_000) }));
     }
 
     #[test]

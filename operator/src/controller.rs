@@ -1,7 +1,7 @@
 //! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of several, one works.
 //!
-//! `world` hears of every change and queues the name of the volume that it concerns; `act` looks at everything about
-//! that one volume, has `plan` choose the next step, and does it.
+//! `world` hears of every change and queues the name of the volume that it concerns; `worker` looks at everything about
+//! that one volume, has `plan` choose the next step, and `act` do it.
 
 pub mod act;
 pub mod backend;
@@ -13,14 +13,16 @@ pub mod place;
 pub mod plan;
 pub mod queue;
 pub mod volume;
+pub mod worker;
 pub mod world;
 
 use kube::Client;
 
 use crate::events::Recorder;
 use crate::http::Ready;
-use act::Worker;
+
 use queue::Wake;
+use worker::Worker;
 use world::World;
 
 /// Volumes that are worked on at the same time.

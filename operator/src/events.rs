@@ -67,7 +67,9 @@ impl Recorder {
     /// When the API server refuses.
     pub async fn publish(&self, notice: &Notice) -> Result<(), ApiError> {
         let name = event_name(notice);
-        let Some(said) = self.note(&name, &notice.message, Timestamp::now()) else { return Ok(()) };
+        let Some(said) = self.note(&name, &notice.message, Timestamp::now()) else {
+            return Ok(());
+        };
         let event = self.build(&name, notice, &said);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
@@ -84,7 +86,9 @@ impl Recorder {
         all.retain(|_, said| now.duration_since(said.last) < FORGET);
         let said = match all.get(name) {
             Some(old) if old.message == message && now.duration_since(old.last) < REPEAT => return None,
-            Some(old) => Said { message: message.to_owned(), count: old.count.saturating_add(1), first: old.first, last: now },
+            Some(old) => {
+                Said { message: message.to_owned(), count: old.count.saturating_add(1), first: old.first, last: now }
+            }
             None => Said { message: message.to_owned(), count: 1, first: now, last: now },
         };
         all.insert(name.to_owned(), said.clone());

@@ -121,10 +121,13 @@ impl Cluster {
 
     /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to wait for.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
+        let t = std::time::Instant::now();
         let guest = &mut self.nodes[usize::from(number) - 1];
         guest.power_on(self.api.workplace())?;
         guest.wait_until_up()?;
+        println!("up {:?}", t.elapsed());
         node::start_containerd(guest, &self.node_settings)?;
+        println!("containerd {:?}", t.elapsed());
         node::start_kubelet(guest, &self.node_settings)
     }
 

@@ -89,6 +89,7 @@ impl Guest {
             Command::new("chmod").arg("+x").arg(&init).status()?;
             std::os::unix::fs::symlink(std::env::current_exe()?, workplace.path("program"))?;
         }
+        let (tap, mac) = (network::tap(self.number), network::mac(self.number));
         let mut kernel = Command::new("linux.uml");
         kernel
             .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
@@ -96,10 +97,8 @@ impl Guest {
             .arg(format!("init={}", init.display()))
             .arg(format!("mem={}M", self.memory_mib))
             .arg(format!("uml_dir={}/", workplace.folder().display()))
-            .arg(format!(
-                "vec0:transport=tap,ifname={},depth=128",
-                network::tap(self.number)
-            ));
+            // The same hardware address at each boot: the neighbours remember it.
+            .arg(format!("vec0:transport=tap,ifname={tap},mac={mac},depth=128"));
         for (disk, letter) in self.disks.iter().zip('a'..) {
             kernel.arg(format!("ubd{letter}={}", disk.display()));
         }

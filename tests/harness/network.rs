@@ -28,6 +28,12 @@ pub fn tap(number: u8) -> String {
     format!("tap{number}")
 }
 
+/// The hardware address of a node.
+#[must_use]
+pub fn mac(number: u8) -> String {
+    format!("02:00:0a:4d:00:{:02x}", 10 + number)
+}
+
 /// Makes the network, once.
 pub fn create() -> Result<()> {
     let mut batch = vec![

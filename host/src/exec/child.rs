@@ -24,28 +24,18 @@ const DYING: Duration = Duration::from_secs(1);
 
 /// Starts `command` in a process group of its own and runs it to its end.
 pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
-    let not_started = |source| Error::Start {
-        program: cmd.program().to_owned(),
-        source,
-    };
+    let not_started = |source| Error::Start { program: cmd.program().to_owned(), source };
     let (out_read, out_write) = io::pipe().map_err(not_started)?;
     let (err_read, err_write) = io::pipe().map_err(not_started)?;
     let stdout = Pipe::read(out_read, STDOUT_CAP).map_err(not_started)?;
     let stderr = Pipe::read(err_read, STDERR_CAP).map_err(not_started)?;
-    command
-        .stdin(Stdio::null())
-        .stdout(out_write)
-        .stderr(err_write)
-        .process_group(0);
+    command.stdin(Stdio::null()).stdout(out_write).stderr(err_write).process_group(0);
     let mut child = command.spawn().map_err(not_started)?;
     drop(command); // It holds the writing ends.
     let deadline = Instant::now() + cmd.limit();
     if !ends_before(&child, deadline, &[&stdout, &stderr]) {
         end(child);
-        return Err(Error::Deadline {
-            command: cmd.line(),
-            limit: cmd.limit(),
-        });
+        return Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() });
     }
     let last = Instant::now() + STRAGGLERS;
     stdout.ends_before(last);
@@ -54,16 +44,9 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     let (stdout, all) = stdout.take();
     if !all {
         let detail = format!("more than {} MiB of output", STDOUT_CAP >> 20);
-        return Err(Error::Answer {
-            program: cmd.program().to_owned(),
-            detail,
-        });
+        return Err(Error::Answer { program: cmd.program().to_owned(), detail });
     }
-    Ok(Output {
-        code: status.code(),
-        stdout,
-        stderr: stderr.take().0,
-    })
+    Ok(Output { code: status.code(), stdout, stderr: stderr.take().0 })
 }
 
 /// Waits until the child has ended, without reaping it: as long as it is not reaped, its process group is its own.

@@ -15,11 +15,8 @@ const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// All that programs see of an environment. LVM warns of inherited file descriptors, and a lock is inherited on
 /// purpose (see `lock.rs`).
-const ENVIRONMENT: [(&str, &str); 3] = [
-    ("LC_ALL", "C"),
-    ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
-    ("LVM_SUPPRESS_FD_WARNINGS", "1"),
-];
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("LC_ALL", "C"), ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), ("LVM_SUPPRESS_FD_WARNINGS", "1")];
 
 /// Runs the system's own programs.
 #[derive(Clone, Debug, Default)]
@@ -38,18 +35,13 @@ impl System {
     /// `/proc/self/exe`) is run as `own_binary on-host <program> <arguments>`, see [`on_host`].
     #[must_use]
     pub fn on_host(own_binary: impl Into<PathBuf>) -> Self {
-        Self {
-            entered_by: Some(own_binary.into()),
-        }
+        Self { entered_by: Some(own_binary.into()) }
     }
 }
 
 impl Exec for System {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        let not_started = |source| Error::Start {
-            program: cmd.program().to_owned(),
-            source,
-        };
+        let not_started = |source| Error::Start { program: cmd.program().to_owned(), source };
         let mut command = match &self.entered_by {
             None => command(&find(OsStr::new(cmd.program())).map_err(not_started)?),
             Some(own_binary) => {
@@ -78,20 +70,12 @@ pub(super) fn command(program: &Path) -> Command {
 /// The first executable file of this name in the system's folders.
 pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
     let bare = !program.is_empty() && !program.as_encoded_bytes().contains(&b'/');
-    let found = FOLDERS
-        .iter()
-        .map(|folder| Path::new(folder).join(program))
-        .find(|path| {
-            bare && path
-                .metadata()
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
-        });
+    let found = FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| {
+        bare && path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+    });
     found.ok_or_else(|| {
         let folders = FOLDERS.join(", ");
-        io::Error::new(
-            io::ErrorKind::NotFound,
-            format!("it is not installed: not in any of {folders}"),
-        )
+        io::Error::new(io::ErrorKind::NotFound, format!("it is not installed: not in any of {folders}"))
     })
 }
 
@@ -120,35 +104,22 @@ mod tests {
     #[test]
     fn output_and_status_come_back_apart() {
         let output = System::here().exec(&sh("echo out; echo err >&2; exit 3")).unwrap();
-        assert_eq!(
-            (output.code, &*output.stdout, &*output.stderr),
-            (Some(3), &b"out\n"[..], &b"err\n"[..])
-        );
+        assert_eq!((output.code, &*output.stdout, &*output.stderr), (Some(3), &b"out\n"[..], &b"err\n"[..]));
         assert_eq!(System::here().exec(&sh("kill -9 $$")).unwrap().code, None);
     }
 
     #[test]
     fn the_environment_is_ours_and_stdin_is_empty() {
-        let output = System::here()
-            .exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort"))
-            .unwrap();
+        let output = System::here().exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort")).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        assert_eq!(
-            text,
-            "LC_ALL=C\nLVM_SUPPRESS_FD_WARNINGS=1\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n"
-        );
+        assert_eq!(text, "LC_ALL=C\nLVM_SUPPRESS_FD_WARNINGS=1\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n");
     }
 
     #[test]
     fn much_output_on_both_pipes_does_not_block() {
-        let output = System::here()
-            .exec(&sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"))
-            .unwrap();
+        let output = System::here().exec(&sh("head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2")).unwrap();
         assert_eq!(output.stdout.len(), 3_000_000);
-        assert!(
-            output.success() && output.stderr.len() < 3_000_000,
-            "the kept part of stderr is capped"
-        );
+        assert!(output.success() && output.stderr.len() < 3_000_000, "the kept part of stderr is capped");
         let error = System::here().exec(&sh("head -c 40000000 /dev/zero")).unwrap_err();
         assert!(error.to_string().contains("more than"), "{error}");
     }
@@ -157,13 +128,8 @@ mod tests {
     fn a_hanging_program_is_ended_with_its_children() {
         let begun = Instant::now();
         let file = tempfile::NamedTempFile::new().unwrap();
-        let script = format!(
-            "trap '' TERM; (trap '' TERM; sleep 5; echo alive > {}) & wait",
-            file.path().display()
-        );
-        let error = System::here()
-            .exec(&sh(&script).timeout(Duration::from_millis(200)))
-            .unwrap_err();
+        let script = format!("trap '' TERM; (trap '' TERM; sleep 5; echo alive > {}) & wait", file.path().display());
+        let error = System::here().exec(&sh(&script).timeout(Duration::from_millis(200))).unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut);
         assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
         std::thread::sleep(Duration::from_secs(5).saturating_sub(begun.elapsed()) + Duration::from_millis(300));

@@ -61,13 +61,7 @@ pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents) -> Cmd {
 
 /// Makes the device.
 pub(super) fn activate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
-    lvm("lvchange").args([
-        "--activate",
-        "y",
-        "--select",
-        &format!("lv_uuid=\"{uuid}\""),
-        &path(vg, lv),
-    ])
+    lvm("lvchange").args(["--activate", "y", "--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
 /// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all three under its lock,
@@ -76,9 +70,7 @@ pub(super) fn activate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
 /// attributes begin with a hyphen.
 pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Cmd {
     let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"^-\"");
-    lvm("lvremove")
-        .args(["--yes", "--select", &selection, &path(vg, lv)])
-        .timeout(REMOVE_TIMEOUT)
+    lvm("lvremove").args(["--yes", "--select", &selection, &path(vg, lv)]).timeout(REMOVE_TIMEOUT)
 }
 
 /// The version of LVM.
@@ -140,11 +132,7 @@ mod tests {
         ] {
             assert_eq!(command.line(), line);
         }
-        assert!(
-            report()
-                .line()
-                .starts_with("lvm fullreport --reportformat json --units b --nosuffix --config ")
-        );
+        assert!(report().line().starts_with("lvm fullreport --reportformat json --units b --nosuffix --config "));
     }
 
     proptest! {

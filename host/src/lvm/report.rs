@@ -141,10 +141,7 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
 
 /// Marks what belongs to another host: it has a system ID, and is not among those that this host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
-    for vg in vgs
-        .iter_mut()
-        .filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid))
-    {
+    for vg in vgs.iter_mut().filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid)) {
         vg.fault = Some(format!("it belongs to another host, with system ID {:?}", vg.system_id));
     }
 }
@@ -215,20 +212,11 @@ impl LvRow {
         Ok(Lv {
             uuid: uuid(self.lv_uuid)?,
             size: Bytes(number(&self.lv_size)?),
-            tags: self
-                .lv_tags
-                .split(',')
-                .filter(|tag| !tag.is_empty())
-                .map(str::to_owned)
-                .collect(),
+            tags: self.lv_tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
             active: state != '-',
             open: open != '-',
             plain: kind == '-',
-            made: if self.lv_time.is_empty() {
-                0
-            } else {
-                number(&self.lv_time)?
-            },
+            made: if self.lv_time.is_empty() { 0 } else { number(&self.lv_time)? },
             name: self.lv_name,
         })
     }

@@ -32,7 +32,11 @@ pub async fn run(client: Client, world: Arc<World>) {
             if let Err(error) = update(&client, &world, &backend).await
                 && !error.is_not_found()
             {
-                tracing::warn!(backend = backend.name_any(), error = host::error::chain(&error), "its status could not be written");
+                tracing::warn!(
+                    backend = backend.name_any(),
+                    error = host::error::chain(&error),
+                    "its status could not be written"
+                );
                 failed = true;
             }
         }
@@ -67,22 +71,26 @@ fn judge(backend: &StorageBackend, candidates: &[Candidate<'_>], ledger: &Ledger
     let judged: Vec<(String, Result<_, Unfit>)> = selected
         .map(|candidate| (candidate.node.name_any(), space(&backend.spec.volume_group, *candidate, ledger)))
         // Left to itself, a selector of nothing means every node that runs an agent; a control plane's nodes may not.
-        .filter(|(_, space)| backend.spec.node_selector != crds::selector::NodeSelector::default() || !matches!(space, Err(Unfit::NoReport)))
+        .filter(|(_, space)| {
+            backend.spec.node_selector != crds::selector::NodeSelector::default()
+                || !matches!(space, Err(Unfit::NoReport))
+        })
         .collect();
-    let mut faults: Vec<String> =
-        judged.iter().filter_map(|(node, space)| space.as_ref().err().map(|unfit| format!("node {node} {unfit}"))).collect();
+    let mut faults: Vec<String> = judged
+        .iter()
+        .filter_map(|(node, space)| space.as_ref().err().map(|unfit| format!("node {node} {unfit}")))
+        .collect();
     faults.sort();
     let total = judged.len();
     let serving = total - faults.len();
     let size: u64 = judged.iter().filter_map(|(_, space)| space.as_ref().ok()).map(|space| space.size).sum();
-    let (ready, reason, message) = if let Some(fault) = backend.spec.node_selector.fault() {
-        (false, reason::INVALID_SPEC, fault)
-    } else if total == 0 {
-        (false, reason::NO_NODES, "no selected node has reported yet".to_owned())
-    } else if faults.is_empty() {
-        (true, reason::READY, format!("{serving} nodes with {} in all", quantity::human(size)))
-    } else {
-        (false, reason::SOME_NODES_UNREADY, faults.join("; "))
+    let (ready, reason, message) = match backend.spec.node_selector.fault() {
+        Some(fault) => (false, reason::INVALID_SPEC, fault),
+        None if total == 0 => (false, reason::NO_NODES, "no selected node has reported yet".to_owned()),
+        None if faults.is_empty() => {
+            (true, reason::READY, format!("{serving} nodes with {} in all", quantity::human(size)))
+        }
+        None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
     };
     status.observed_generation = generation;
     status.nodes = Some(format!("{serving}/{total}"));

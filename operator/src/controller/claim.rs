@@ -73,7 +73,8 @@ pub fn object_reference(claim: &ClaimReference) -> ObjectReference {
 pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
     let requests = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|r| r.requests.as_ref());
     let Some(request) = requests.and_then(|requests| requests.get("storage")) else {
-        return Err("spec.resources.requests.storage is missing: say how large the volume is to be, for example 10Gi".to_owned());
+        return Err("spec.resources.requests.storage is missing: say how large the volume is to be, for example 10Gi"
+            .to_owned());
     };
     match quantity::parse(request) {
         Ok(0) => Err("spec.resources.requests.storage is 0: a volume has at least one byte".to_owned()),
@@ -87,21 +88,30 @@ pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
 pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
     let spec = claim.spec.clone().unwrap_or_default();
     if let Some(mode) = spec.volume_mode.filter(|mode| mode != "Filesystem") {
-        return Some(format!("spec.volumeMode {mode} is not possible: FlexVolume mounts file systems only, so leave it out or say Filesystem"));
+        return Some(format!(
+            "spec.volumeMode {mode} is not possible: FlexVolume mounts file systems only, so leave it out or say Filesystem"
+        ));
     }
     let modes = spec.access_modes.unwrap_or_default();
     if let Some(mode) = modes.iter().find(|mode| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str())) {
-        return Some(format!("spec.accessModes {mode} is not possible: the volume is on one node's disks, so say ReadWriteOnce (or ReadWriteOncePod)"));
+        return Some(format!(
+            "spec.accessModes {mode} is not possible: the volume is on one node's disks, so say ReadWriteOnce (or ReadWriteOncePod)"
+        ));
     }
     if spec.selector.is_some() {
         return Some("spec.selector is not possible with a volume made on demand: leave it out".to_owned());
     }
-    let source = spec.data_source_ref.map(|source| (source.kind, source.name)).or(spec.data_source.map(|source| (source.kind, source.name)));
+    let source = spec
+        .data_source_ref
+        .map(|source| (source.kind, source.name))
+        .or(spec.data_source.map(|source| (source.kind, source.name)));
     if let Some((kind, name)) = source {
         return Some(format!("spec.dataSource {kind} {name} is not possible: volumes begin empty, so leave it out"));
     }
     if let Some(class) = spec.volume_attributes_class_name.filter(|class| !class.is_empty()) {
-        return Some(format!("spec.volumeAttributesClassName {class} is not possible: there is nothing to adjust, so leave it out"));
+        return Some(format!(
+            "spec.volumeAttributesClassName {class} is not possible: there is nothing to adjust, so leave it out"
+        ));
     }
     size(claim).err()
 }
@@ -137,7 +147,12 @@ mod tests {
     fn a_bound_or_foreign_claim_is_not_ours_to_serve() {
         assert!(!is_waiting(&with(json!({"volumeName": "pvc-1"}))));
         let mut foreign = with(json!({}));
-        foreign.metadata.annotations.as_mut().unwrap().insert("volume.kubernetes.io/storage-provisioner".into(), "other.dev".into());
+        foreign
+            .metadata
+            .annotations
+            .as_mut()
+            .unwrap()
+            .insert("volume.kubernetes.io/storage-provisioner".into(), "other.dev".into());
         assert!(!is_waiting(&foreign));
     }
 
@@ -146,10 +161,19 @@ mod tests {
         for (extra, words) in [
             (json!({"volumeMode": "Block"}), ["volumeMode", "Block", "Filesystem"]),
             (json!({"accessModes": ["ReadWriteMany"]}), ["accessModes", "ReadWriteMany", "ReadWriteOnce"]),
-            (json!({"accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}), ["accessModes", "ReadOnlyMany", "ReadWriteOnce"]),
+            (
+                json!({"accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}),
+                ["accessModes", "ReadOnlyMany", "ReadWriteOnce"],
+            ),
             (json!({"selector": {"matchLabels": {"a": "b"}}}), ["selector", "on demand", "leave it out"]),
-            (json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}), ["dataSource", "old", "leave it out"]),
-            (json!({"dataSourceRef": {"kind": "Backup", "name": "b1", "apiGroup": "x.y"}}), ["Backup", "b1", "leave it out"]),
+            (
+                json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}),
+                ["dataSource", "old", "leave it out"],
+            ),
+            (
+                json!({"dataSourceRef": {"kind": "Backup", "name": "b1", "apiGroup": "x.y"}}),
+                ["Backup", "b1", "leave it out"],
+            ),
             (json!({"resources": {"requests": {"storage": "0"}}}), ["requests.storage", "0", "at least"]),
             (json!({"resources": {"requests": {"storage": "100E"}}}), ["requests.storage", "100E", "2^63"]),
             (json!({"resources": {}}), ["requests.storage", "missing", "10Gi"]),

@@ -3,6 +3,7 @@
 //! Pure.
 
 use crds::logical_volume::{Filesystem, FilesystemType, ReclaimPolicy};
+use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
 
@@ -11,7 +12,7 @@ const FS_TYPE: &str = "fsType";
 const MKFS_OPTIONS: &str = "mkfsOptions";
 
 /// A class, understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Class {
     /// The name of the StorageBackend.
     pub backend: String,
@@ -21,6 +22,8 @@ pub struct Class {
     pub reclaim_policy: ReclaimPolicy,
     /// True when volumes wait for the scheduler to choose a node.
     pub waits_for_consumer: bool,
+    /// Where volumes may be when nobody selected a node: on a node that one of these allows; empty allows all.
+    pub allowed_topologies: Vec<TopologySelectorTerm>,
 }
 
 /// Reads a class.
@@ -31,7 +34,9 @@ pub fn read(class: &StorageClass) -> Result<Class, String> {
     let name = class.name_any();
     let parameters = class.parameters.clone().unwrap_or_default();
     if let Some(unknown) = parameters.keys().find(|key| ![BACKEND, FS_TYPE, MKFS_OPTIONS].contains(&key.as_str())) {
-        return Err(format!("StorageClass {name}: parameter {unknown:?} is not known; possible are {BACKEND}, {FS_TYPE} and {MKFS_OPTIONS}"));
+        return Err(format!(
+            "StorageClass {name}: parameter {unknown:?} is not known; possible are {BACKEND}, {FS_TYPE} and {MKFS_OPTIONS}"
+        ));
     }
     let Some(backend) = parameters.get(BACKEND).filter(|backend| !backend.is_empty()) else {
         return Err(format!("StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"));
@@ -40,21 +45,36 @@ pub fn read(class: &StorageClass) -> Result<Class, String> {
         None | Some("" | "ext4") => FilesystemType::Ext4,
         Some("xfs") => FilesystemType::Xfs,
         Some(other) => {
-            return Err(format!("StorageClass {name}: parameter {FS_TYPE} {other:?} is not possible; possible are ext4 and xfs"));
+            return Err(format!(
+                "StorageClass {name}: parameter {FS_TYPE} {other:?} is not possible; possible are ext4 and xfs"
+            ));
         }
     };
-    let mkfs_options: Vec<String> =
-        parameters.get(MKFS_OPTIONS).map(|options| options.split_whitespace().map(str::to_owned).collect()).unwrap_or_default();
+    let mkfs_options: Vec<String> = parameters
+        .get(MKFS_OPTIONS)
+        .map(|options| options.split_whitespace().map(str::to_owned).collect())
+        .unwrap_or_default();
     let mount_options = class.mount_options.clone().unwrap_or_default();
-    let prefix = |sentence: String| format!("StorageClass {name}: {sentence}");
-    driver::mkfs_options::check(type_.as_str(), &mkfs_options).map_err(|sentence| prefix(format!("{MKFS_OPTIONS}: {sentence}")))?;
-    driver::mount_options::check(type_.as_str(), &mount_options).map_err(|sentence| prefix(format!("mountOptions: {sentence}")))?;
+    let prefix =
+        |what: &str, error: driver::OptionError| format!("StorageClass {name}: {what}: {}", host::error::chain(&error));
+    let filesystem = host_filesystem(type_);
+    driver::mkfs_options::check(filesystem, &mkfs_options).map_err(|error| prefix(MKFS_OPTIONS, error))?;
+    driver::mount_options::check(filesystem, &mount_options).map_err(|error| prefix("mountOptions", error))?;
     Ok(Class {
         backend: backend.clone(),
         filesystem: Filesystem { type_, mkfs_options, mount_options },
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
         waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
+        allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
     })
+}
+
+/// The driver's word for a file system of ours.
+fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
+    match type_ {
+        FilesystemType::Ext4 => host::Filesystem::Ext4,
+        FilesystemType::Xfs => host::Filesystem::Xfs,
+    }
 }
 
 /// A reclaim policy as Kubernetes spells it. Classes know no third one; of a PersistentVolume's `Recycle` nothing of

@@ -73,12 +73,15 @@ impl Ledger {
         if let Some(listed) = &mut self.listed {
             listed.insert(name.clone());
         }
-        let removed =
-            logical_volume.status.as_ref().is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
+        let removed = logical_volume
+            .status
+            .as_ref()
+            .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
         let seen = if removed { 0 } else { quantity::parse(&logical_volume.spec.size).unwrap_or(0) };
         let place =
             Place { node: logical_volume.spec.node.clone(), volume_group: logical_volume.spec.volume_group.clone() };
-        let pending = self.entries.get(&name).and_then(|entry| entry.pending).filter(|pending| !removed && *pending > seen);
+        let pending =
+            self.entries.get(&name).and_then(|entry| entry.pending).filter(|pending| !removed && *pending > seen);
         self.put(&name, Some(Entry { place, seen: Some(seen), pending }));
     }
 
@@ -95,7 +98,8 @@ impl Ledger {
     /// The list is complete: what was seen before and is not in it is gone. Promises not seen yet stay.
     pub fn list_ends(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone = |(name, entry): (&String, &Entry)| (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone());
+        let gone =
+            |(name, entry): (&String, &Entry)| (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone());
         let gone: Vec<String> = self.entries.iter().filter_map(gone).collect();
         for name in gone {
             self.forget(&name);

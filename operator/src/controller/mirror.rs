@@ -1,38 +1,45 @@
 //! A local copy of one kind of object, kept current by a watch. One per kind, made by `world.rs`.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use futures::{StreamExt as _, pin_mut};
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt as _, watcher as watch};
-use kube::{Api, Resource, ResourceExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
 /// Follows the objects of one kind for ever. `keep` takes what nobody reads out of an object and says whether it
 /// concerns us at all; what doesn't is not stored. `changed` hears of each change, after the copy has it.
-pub async fn follow<K>(
-    api: Api<DeserializeGuard<K>>,
+pub fn follow<K, W>(
+    client: &Client,
     mut writer: Writer<K>,
     keep: fn(&mut K) -> bool,
-    mut changed: impl FnMut(&Event<K>) + Send,
-) where
+    world: &Arc<W>,
+    changed: fn(&W, &Event<K>),
+) -> impl Future<Output = ()> + Send + use<K, W>
+where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    W: Send + Sync + 'static,
 {
-    let events = watch(api, watcher::Config::default()).default_backoff();
-    pin_mut!(events);
-    while let Some(event) = events.next().await {
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                tracing::warn!(kind = %K::kind(&()), error = host::error::chain(&error), "the watch was cut, and is taken up again");
-                continue;
+    let events = watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let world = world.clone();
+    async move {
+        pin_mut!(events);
+        while let Some(event) = events.next().await {
+            let event = match event {
+                Ok(event) => event,
+                Err(error) => {
+                    tracing::warn!(kind = %K::kind(&()), error = host::error::chain(&error), "the watch was cut, and is taken up again");
+                    continue;
+                }
+            };
+            if let Some(event) = readable(event, keep) {
+                writer.apply_watcher_event(&event);
+                changed(&world, &event);
             }
-        };
-        if let Some(event) = readable(event, keep) {
-            writer.apply_watcher_event(&event);
-            changed(&event);
         }
     }
 }
@@ -51,9 +58,8 @@ where
         }
     };
     match event {
-        Event::Apply(guard) => read(guard).map(|mut object| {
-            if prune(&mut object, keep) { Event::Apply(object) } else { Event::Delete(object) }
-        }),
+        Event::Apply(guard) => read(guard)
+            .map(|mut object| if prune(&mut object, keep) { Event::Apply(object) } else { Event::Delete(object) }),
         Event::Delete(guard) => read(guard).map(Event::Delete),
         Event::Init => Some(Event::Init),
         Event::InitApply(guard) => {

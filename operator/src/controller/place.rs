@@ -100,14 +100,17 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
     let fits = |candidate: &Candidate<'_>| fit(order, *candidate, ledger);
     if let Some(selected) = order.selected {
         let Some(candidate) = candidates.iter().find(|candidate| candidate.node.name_any() == selected) else {
-            return Choice::Elsewhere(format!("node {selected}, which the scheduler selected, does not exist any more"));
+            return Choice::Elsewhere(format!(
+                "node {selected}, which the scheduler selected, does not exist any more"
+            ));
         };
         let unfit = match fits(candidate) {
             Ok(room) => return Choice::Here(room),
             Err(unfit) => unfit,
         };
         let sentence = format!("{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}");
-        let another = candidates.iter().any(|candidate| candidate.node.name_any() != selected && fits(candidate).is_ok());
+        let another =
+            candidates.iter().any(|candidate| candidate.node.name_any() != selected && fits(candidate).is_ok());
         return if another { Choice::Elsewhere(sentence) } else { Choice::Nowhere(sentence) };
     }
     let rooms = candidates.iter().filter_map(|candidate| fits(candidate).ok());
@@ -131,7 +134,11 @@ fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> 
         reasons.push(format!("and so on for {hidden} more nodes"));
     }
     let because = if reasons.is_empty() { "its nodeSelector selects no node".to_owned() } else { reasons.join("; ") };
-    format!("{} from backend {} is to be had on no node: {because}", quantity::human(order.bytes), order.backend.name_any())
+    format!(
+        "{} from backend {} is to be had on no node: {because}",
+        quantity::human(order.bytes),
+        order.backend.name_any()
+    )
 }
 
 /// Room for the order on one node.
@@ -164,14 +171,22 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
 ///
 /// # Errors
 /// One sentence with the numbers.
-pub fn grown(logical_volume: &LogicalVolume, bytes: u64, candidate: Option<Candidate<'_>>, ledger: &Ledger) -> Result<Room, String> {
+pub fn grown(
+    logical_volume: &LogicalVolume,
+    bytes: u64,
+    candidate: Option<Candidate<'_>>,
+    ledger: &Ledger,
+) -> Result<Room, String> {
     let spec = &logical_volume.spec;
-    let cannot = |why: String| format!("the volume can't grow to {} on node {}: it {why}", quantity::human(bytes), spec.node);
+    let cannot =
+        |why: String| format!("the volume can't grow to {} on node {}: it {why}", quantity::human(bytes), spec.node);
     let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
     let space = space(&spec.volume_group, candidate, ledger).map_err(|unfit| cannot(unfit.to_string()))?;
     let own = quantity::parse(&spec.size).map_err(|error| cannot(format!("has a size that can't be read: {error}")))?;
     match whole_extents(spec.layout.type_, bytes, space.extent) {
-        Some(bytes) if bytes.saturating_sub(own) <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
+        Some(bytes) if bytes.saturating_sub(own) <= space.free => {
+            Ok(Room { place: space.place, bytes, free: space.free })
+        }
         _ => Err(cannot(
             Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }.to_string(),
         )),
@@ -226,9 +241,10 @@ pub fn whole_extents(layout: LayoutType, bytes: u64, extent: u64) -> Option<u64>
 /// True when one of the terms allows the node. No terms allow every node.
 fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
     let holds = |term: &TopologySelectorTerm| {
-        term.match_label_expressions.iter().flatten().all(|expression| {
-            node.labels().get(&expression.key).is_some_and(|value| expression.values.contains(value))
-        })
+        term.match_label_expressions
+            .iter()
+            .flatten()
+            .all(|expression| node.labels().get(&expression.key).is_some_and(|value| expression.values.contains(value)))
     };
     terms.is_empty() || terms.iter().any(holds)
 }

@@ -115,7 +115,9 @@ pub fn plan(seen: &Seen) -> Plan {
 
 /// There is nothing yet but, maybe, a claim.
 fn plan_wanted(seen: &Seen) -> Plan {
-    let Some(claim) = seen.claim.as_deref().filter(|claim| claim::is_waiting(claim)) else { return Step::Done.into() };
+    let Some(claim) = seen.claim.as_deref().filter(|claim| claim::is_waiting(claim)) else {
+        return Step::Done.into();
+    };
     let refuse = |message: String| Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message));
     let class = match &seen.class {
         Some(Ok(class)) => class,
@@ -164,11 +166,18 @@ fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
     let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {
-            let built = seen.node.as_deref().and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
-            let missing = || format!("node {} is gone or has no label {}", logical_volume.spec.node, names::HOSTNAME_LABEL);
-            built.map_or_else(|| Step::Wait(REVISIT).saying(failed(missing())), |volume| Step::Publish(Box::new(volume)).into())
+            let built =
+                seen.node.as_deref().and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
+            let missing =
+                || format!("node {} is gone or has no label {}", logical_volume.spec.node, names::HOSTNAME_LABEL);
+            built.map_or_else(
+                || Step::Wait(REVISIT).saying(failed(missing())),
+                |volume| Step::Publish(Box::new(volume)).into(),
+            )
         }
-        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => Step::Withdraw.saying(failed(ready.message.clone())),
+        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
+            Step::Withdraw.saying(failed(ready.message.clone()))
+        }
         Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
         None if seen.waited >= PATIENCE => Step::Wait(REVISIT).saying(failed(silent(logical_volume))),
         None => Step::Wait(PATIENCE).into(),
@@ -196,7 +205,9 @@ fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolu
     let leaving = volume.metadata.deletion_timestamp.is_some();
     match policy {
         ReclaimPolicy::Retain if guarded => return Step::SetFinalizer(false).into(),
-        ReclaimPolicy::Delete if !guarded && !leaving && logical_volume.is_some() => return Step::SetFinalizer(true).into(),
+        ReclaimPolicy::Delete if !guarded && !leaving && logical_volume.is_some() => {
+            return Step::SetFinalizer(true).into();
+        }
         _ => {}
     }
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
@@ -204,7 +215,9 @@ fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolu
         return plan_released(volume, logical_volume, waited);
     }
     if leaving && guarded && ["Available", "Failed"].contains(&phase) {
-        let message = format!("the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain");
+        let message = format!(
+            "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
+        );
         return Step::Wait(REVISIT).saying(about_volume(volume, message));
     }
     logical_volume.map_or_else(|| Step::Done.into(), |logical_volume| plan_size(volume, logical_volume, waited))
@@ -212,7 +225,9 @@ fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolu
 
 /// The PersistentVolume is released, and its policy is Delete.
 fn plan_released(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
-    let Some(logical_volume) = logical_volume else { return Step::Unpublish.into() };
+    let Some(logical_volume) = logical_volume else {
+        return Step::Unpublish.into();
+    };
     let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
     if logical_volume.spec.state != State::Absent {
         return Step::Retire.into();
@@ -228,7 +243,8 @@ fn plan_released(volume: &PersistentVolume, logical_volume: Option<&LogicalVolum
 /// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager raises the capacity
 /// of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
 fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: Duration) -> Plan {
-    let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).and_then(|capacity| capacity.get("storage"));
+    let capacity =
+        volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).and_then(|capacity| capacity.get("storage"));
     let capacity = capacity.and_then(|capacity| quantity::parse(capacity).ok()).unwrap_or(0);
     let promised = quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX);
     if capacity > promised {
@@ -236,12 +252,18 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: 
     }
     let status = logical_volume.status.clone().unwrap_or_default();
     let actual = status.size.and_then(|size| quantity::parse(&size).ok()).unwrap_or(0);
-    let claim = about_reference(claim::object_reference(&logical_volume.spec.claim), event::VOLUME_RESIZE_FAILED, String::new());
+    let claim = about_reference(
+        claim::object_reference(&logical_volume.spec.claim),
+        event::VOLUME_RESIZE_FAILED,
+        String::new(),
+    );
     let ready = condition::get(&status.conditions, condition::READY);
     let failed = ready.filter(|ready| ready.status != "True" && actual < promised);
     match failed {
         Some(ready) => Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim }),
-        None if actual < promised && waited >= PATIENCE => Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim }),
+        None if actual < promised && waited >= PATIENCE => {
+            Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim })
+        }
         None if actual < promised => Step::Wait(PATIENCE).into(),
         None => Step::Done.into(),
     }
@@ -249,7 +271,9 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: 
 
 fn silent(logical_volume: &LogicalVolume) -> String {
     let node = &logical_volume.spec.node;
-    format!("the FlexLVM agent on node {node} does not answer: is the node up, and the pod of DaemonSet flexlvm-agent running there?")
+    format!(
+        "the FlexLVM agent on node {node} does not answer: is the node up, and the pod of DaemonSet flexlvm-agent running there?"
+    )
 }
 
 /// A warning about a claim.

@@ -36,8 +36,11 @@ impl Wake {
 }
 
 /// Works on the names for as long as there are senders.
-pub async fn run<F>(requests: mpsc::UnboundedReceiver<ScheduleRequest<String>>, at_once: usize, work: impl Fn(String) -> F)
-where
+pub async fn run<F>(
+    requests: mpsc::UnboundedReceiver<ScheduleRequest<String>>,
+    at_once: usize,
+    work: impl Fn(String) -> F,
+) where
     F: Future<Output = ()>,
 {
     let queue = scheduler(requests);

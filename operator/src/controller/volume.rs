@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeSpec, State};
 use crds::{LogicalVolume, quantity};
+use host::{Bytes, LvName, LvUuid, VgName};
 use k8s_openapi::api::core::v1::{
     FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
     PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
@@ -61,13 +62,13 @@ pub fn build_persistent_volume(
     let name = logical_volume.name_any();
     let (spec, status) = (&logical_volume.spec, logical_volume.status.as_ref()?);
     let size = status.size.clone()?;
-    let options = driver::options::VolumeOptions {
-        volume_group: spec.volume_group.clone(),
-        logical_volume: name.clone(),
-        uuid: status.uuid.clone()?,
-        size: quantity::parse(&size).ok()?,
-        mkfs_options: spec.filesystem.mkfs_options.clone(),
-        mount_options: spec.filesystem.mount_options.clone(),
+    let options = driver::VolumeOptions {
+        group: VgName::new(&spec.volume_group).ok()?,
+        volume: LvName::new(&name).ok()?,
+        uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
+        size: Bytes(quantity::parse(&size).ok()?),
+        mkfs: spec.filesystem.mkfs_options.clone(),
+        mount: spec.filesystem.mount_options.clone(),
     };
     let (policy, finalizers) = match spec.reclaim_policy {
         ReclaimPolicy::Delete => ("Delete", Some(vec![names::PROVISIONER_FINALIZER.to_owned()])),

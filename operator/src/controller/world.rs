@@ -8,16 +8,15 @@ use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Client, ResourceExt as _};
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 use super::mirror::follow;
 use super::queue::Wake;
-use super::{claim, plan, place};
+use super::{claim, place, plan};
 use crate::names;
 
 /// The controller's knowledge.
@@ -69,16 +68,14 @@ impl World {
             waiting: Mutex::default(),
             wake,
         });
-        let hear = || world.clone();
-        let (w1, w2, w3, w4, w5, w6, w7) = (hear(), hear(), hear(), hear(), hear(), hear(), hear());
         let followers = vec![
-            follow(all(client), claims_writer, is_our_claim, move |event| w1.claim_changed(event)).boxed(),
-            follow(all::<StorageClass>(client), classes_writer, |_| true, move |event| w2.premise_changed(event)).boxed(),
-            follow(all(client), volumes_writer, is_our_volume, move |event| w3.volume_changed(event)).boxed(),
-            follow(all(client), logical_volumes_writer, |_| true, move |event| w4.logical_volume_changed(event)).boxed(),
-            follow(all::<StorageBackend>(client), backends_writer, |_| true, move |event| w5.premise_changed(event)).boxed(),
-            follow(all::<NodeStorage>(client), storages_writer, |_| true, move |event| w6.premise_changed(event)).boxed(),
-            follow(all(client), nodes_writer, only_labels, move |event| w7.premise_changed(event)).boxed(),
+            follow(client, claims_writer, is_our_claim, &world, Self::claim_changed).boxed(),
+            follow(client, classes_writer, |_| true, &world, Self::premise_changed).boxed(),
+            follow(client, volumes_writer, is_our_volume, &world, Self::volume_changed).boxed(),
+            follow(client, logical_volumes_writer, |_| true, &world, Self::logical_volume_changed).boxed(),
+            follow(client, backends_writer, |_| true, &world, Self::premise_changed).boxed(),
+            follow(client, storages_writer, |_| true, &world, Self::premise_changed).boxed(),
+            follow(client, nodes_writer, only_labels, &world, Self::premise_changed).boxed(),
         ];
         (world, join_all(followers).map(|_| ()).boxed())
     }
@@ -104,7 +101,14 @@ impl World {
     #[must_use]
     pub fn candidates(&self) -> Vec<(Arc<Node>, Option<Arc<NodeStorage>>)> {
         let storage = |node: &Arc<Node>| self.storages.get(&ObjectRef::new(&node.name_any()));
-        self.nodes.state().into_iter().map(|node| { let storage = storage(&node); (node, storage) }).collect()
+        self.nodes
+            .state()
+            .into_iter()
+            .map(|node| {
+                let storage = storage(&node);
+                (node, storage)
+            })
+            .collect()
     }
 
     /// The candidates of [`World::candidates`], as placing takes them.
@@ -129,14 +133,9 @@ impl World {
 
     fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<super::class::Class, String> {
         let name = claim::class_name(claim).ok_or("the claim names no StorageClass")?;
-        let class = self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))?;
+        let class =
+            self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))?;
         super::class::read(&class)
-    }
-
-    /// The allowedTopologies of a claim's class.
-    #[must_use]
-    pub fn class_object(&self, claim: &PersistentVolumeClaim) -> Option<Arc<StorageClass>> {
-        claim::class_name(claim).and_then(|name| self.classes.get(&ObjectRef::new(name)))
     }
 
     /// Queues a volume for later.
@@ -155,8 +154,15 @@ impl World {
     }
 
     fn wake_waiting(&self) {
-        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.iter().for_each(|name| self.wake.now(name));
+        for name in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.wake.now(name);
+        }
+    }
+
+    fn wake_claim(&self, claim: &PersistentVolumeClaim) {
+        if let Some(name) = claim::volume_name(claim) {
+            self.wake.now(&name);
+        }
     }
 
     fn lock_claims(&self) -> MutexGuard<'_, HashMap<String, ObjectRef<PersistentVolumeClaim>>> {
@@ -170,15 +176,16 @@ impl World {
                 if let Some(uid) = claim.uid() {
                     index.insert(uid, ObjectRef::from_obj(claim));
                 }
-                claim::volume_name(claim).iter().for_each(|name| self.wake.now(name));
+                self.wake_claim(claim);
             }
             Event::Delete(claim) => {
                 index.remove(&claim.uid().unwrap_or_default());
-                claim::volume_name(claim).iter().for_each(|name| self.wake.now(name));
+                self.wake_claim(claim);
             }
             Event::InitDone => {
                 let claims = self.claims.state();
-                *index = claims.iter().filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim)))).collect();
+                *index =
+                    claims.iter().filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim)))).collect();
                 drop(index);
                 self.wake_all();
             }
@@ -227,17 +234,16 @@ impl World {
 
     /// After a list, changes may have been missed: everything is looked at.
     fn wake_all(&self) {
-        self.claims.state().iter().filter_map(|claim| claim::volume_name(claim)).for_each(|name| self.wake.now(&name));
-        self.volumes.state().iter().for_each(|volume| self.wake.now(&volume.name_any()));
-        self.logical_volumes.state().iter().for_each(|lv| self.wake.now(&lv.name_any()));
+        for claim in self.claims.state() {
+            self.wake_claim(&claim);
+        }
+        for volume in self.volumes.state() {
+            self.wake.now(&volume.name_any());
+        }
+        for logical_volume in self.logical_volumes.state() {
+            self.wake.now(&logical_volume.name_any());
+        }
     }
-}
-
-fn all<K>(client: &Client) -> Api<DeserializeGuard<K>>
-where
-    K: kube::Resource<DynamicType = ()>,
-{
-    Api::all(client.clone())
 }
 
 fn is_our_claim(claim: &mut PersistentVolumeClaim) -> bool {

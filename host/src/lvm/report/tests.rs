@@ -23,10 +23,7 @@ fn a_volume_group_and_every_kind_of_volume() {
     let vgs = parse(fixture!("kinds")).unwrap();
     assert_eq!(vgs.len(), 2);
     let vg = vg0(fixture!("kinds"));
-    assert_eq!(
-        (vg.extent_size, vg.extents, vg.free),
-        (Bytes(4 << 20), Extents(2046), Extents(1978))
-    );
+    assert_eq!((vg.extent_size, vg.extents, vg.free), (Bytes(4 << 20), Extents(2046), Extents(1978)));
     assert_eq!((&vg.fault, vg.lvs.len()), (&None, 8));
 
     let mounted = vg.lv("pvc-a").unwrap();
@@ -36,10 +33,7 @@ fn a_volume_group_and_every_kind_of_volume() {
             name: "pvc-a".to_owned(),
             uuid: mounted.uuid.clone(),
             size: Bytes(32 << 20),
-            tags: vec![
-                "flexlvm.dev/claim-uid=a".to_owned(),
-                "flexlvm.dev/claim=default/a".to_owned()
-            ],
+            tags: vec!["flexlvm.dev/claim-uid=a".to_owned(), "flexlvm.dev/claim=default/a".to_owned()],
             active: true,
             open: true,
             plain: true,
@@ -63,14 +57,8 @@ fn nothing_is_an_answer_too() {
 fn what_can_not_be_used_says_why() {
     assert_eq!(fault(fixture!("exported")), "it is exported; vgimport brings it back");
     assert_eq!(fault(fixture!("partial")), "1 of its disks are missing");
-    assert_eq!(
-        fault(fixture!("shared")),
-        "it is shared between hosts (lock type sanlock)"
-    );
-    assert_eq!(
-        fault(fixture!("not-resizeable")),
-        "it is not resizeable; vgchange --resizeable y makes it so"
-    );
+    assert_eq!(fault(fixture!("shared")), "it is shared between hosts (lock type sanlock)");
+    assert_eq!(fault(fixture!("not-resizeable")), "it is not resizeable; vgchange --resizeable y makes it so");
     assert!(fault(fixture!("namesakes")).starts_with("two volume groups have this name"));
 }
 
@@ -79,13 +67,7 @@ fn another_hosts_group_is_foreign_and_ones_own_is_not() {
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
     let faults: Vec<_> = vgs.iter().map(|vg| (vg.name.as_str(), vg.fault.as_deref())).collect();
-    assert_eq!(
-        faults,
-        [
-            ("vg1", None),
-            ("vg0", Some("it belongs to another host, with system ID \"hostx\""))
-        ]
-    );
+    assert_eq!(faults, [("vg1", None), ("vg0", Some("it belongs to another host, with system ID \"hostx\""))]);
     let all: Vec<_> = vgs.iter().map(|vg| vg.uuid.clone()).collect();
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &all);
@@ -117,9 +99,7 @@ fn half_an_answer_is_none() {
 
 #[test]
 fn columns_of_later_versions_are_ignored() {
-    let later = std::str::from_utf8(fixture!("kinds"))
-        .unwrap()
-        .replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
+    let later = std::str::from_utf8(fixture!("kinds")).unwrap().replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
     assert_eq!(parse(later.as_bytes()), parse(fixture!("kinds")));
 }
 

@@ -46,7 +46,8 @@ fn sentence(choice: &Choice) -> String {
 fn a_volume_goes_to_the_selected_node_in_whole_extents() {
     let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
     let candidates = [Candidate { node: &node, storage: Some(&storage) }];
-    let Choice::Here(room) = choose(&order(&backend, (4 << 20) + 1, Some("n1")), &candidates, &Ledger::default()) else {
+    let Choice::Here(room) = choose(&order(&backend, (4 << 20) + 1, Some("n1")), &candidates, &Ledger::default())
+    else {
         panic!("not placed")
     };
     assert_eq!((room.bytes, room.place.node.as_str()), (8 << 20, "n1"));
@@ -56,7 +57,8 @@ fn a_volume_goes_to_the_selected_node_in_whole_extents() {
 fn the_freest_node_is_chosen_where_nobody_selected_one() {
     let backend = backend();
     let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
-    let (s1, s2, s3) = (storage("n1", group("1Gi", "512Mi")), storage("n2", group("1Gi", "0")), storage("n3", group("1Gi", "0")));
+    let (s1, s2, s3) =
+        (storage("n1", group("1Gi", "512Mi")), storage("n2", group("1Gi", "0")), storage("n3", group("1Gi", "0")));
     let mut cordoned = node("n4");
     cordoned.spec = Some(from(json!({"unschedulable": true})));
     let s4 = storage("n4", group("100Gi", "0"));
@@ -65,7 +67,9 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
     let mut ledger = Ledger::default();
     let mut choices = Vec::new();
     for name in ["a", "b", "c"] {
-        let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &ledger) else { panic!("not placed") };
+        let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &ledger) else {
+            panic!("not placed")
+        };
         ledger.promise(name, &room.place, room.bytes);
         choices.push(room.place.node);
     }
@@ -81,7 +85,10 @@ fn the_topologies_of_the_class_are_kept() {
     let refused = choose(&Order { topologies: &in_b, ..order(&backend, 1, None) }, &candidates, &Ledger::default());
     assert!(sentence(&refused).contains("allowedTopologies"));
     let in_a = terms("a");
-    assert!(matches!(choose(&Order { topologies: &in_a, ..order(&backend, 1, None) }, &candidates, &Ledger::default()), Choice::Here(_)));
+    assert!(matches!(
+        choose(&Order { topologies: &in_a, ..order(&backend, 1, None) }, &candidates, &Ledger::default()),
+        Choice::Here(_)
+    ));
 }
 
 #[test]
@@ -123,15 +130,20 @@ fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
 #[test]
 fn growth_is_weighed_against_what_the_volume_has_already() {
     let (node, storage) = (node("n1"), storage("n1", group("100Mi", "0")));
-    let volume: LogicalVolume = from(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+    let volume: LogicalVolume = from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
-            "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}}}));
+            "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}}}),
+    );
     let mut ledger = Ledger::default();
     ledger.observe(&volume);
     let candidate = Some(Candidate { node: &node, storage: Some(&storage) });
     assert_eq!(grown(&volume, 100 << 20, candidate, &ledger).unwrap().bytes, 100 << 20);
     let refused = grown(&volume, 104 << 20, candidate, &ledger).unwrap_err();
-    assert!(refused.contains("can't grow to 104 MiB on node n1") && refused.contains("40 MiB free of 100 MiB"), "{refused}");
+    assert!(
+        refused.contains("can't grow to 104 MiB on node n1") && refused.contains("40 MiB free of 100 MiB"),
+        "{refused}"
+    );
     assert!(grown(&volume, 1, None, &ledger).is_err());
 }
 

@@ -32,8 +32,10 @@ impl Story {
                 "spec": {"storageClassName": "s", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})),
             class: json!({"metadata": {"name": "s"}, "provisioner": "flexlvm.dev", "parameters": {"backend": "fast"},
                 "volumeBindingMode": "WaitForFirstConsumer"}),
-            backend: Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "fast"},
-                "spec": {"volumeGroup": "vg0"}})),
+            backend: Some(
+                json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "fast"},
+                "spec": {"volumeGroup": "vg0"}}),
+            ),
             logical_volume: None,
             volume: None,
             node: true,
@@ -44,10 +46,12 @@ impl Story {
     /// The LogicalVolume is written; its agent has said nothing yet.
     fn promised() -> Self {
         let mut story = Self::new();
-        story.logical_volume = Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+        story.logical_volume = Some(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
-                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}));
+                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
+        );
         story
     }
 
@@ -158,7 +162,10 @@ fn small_claims_get_what_their_file_system_needs() {
 #[test]
 fn a_claim_that_waits_for_its_pod_is_left_alone() {
     let mut story = Story::new();
-    story.claim.as_mut().unwrap()["metadata"]["annotations"].as_object_mut().unwrap().remove("volume.kubernetes.io/selected-node");
+    story.claim.as_mut().unwrap()["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove("volume.kubernetes.io/selected-node");
     assert_eq!(story.plan(), Plan::from(Step::Done));
     story.class["volumeBindingMode"] = json!("Immediate");
     assert!(matches!(story.step(), Step::Place { .. }));

@@ -1,0 +1,141 @@
+//! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
+
+use std::sync::PoisonError;
+
+use crds::{StorageBackend, quantity};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use tokio::time::Instant;
+
+use super::{Actor, IN_FLIGHT};
+use crate::controller::class::Class;
+use crate::controller::place::{self, Choice, Order};
+use crate::controller::plan::{self, Plan, Seen, Step};
+use crate::controller::world::World;
+use crate::controller::{claim, volume};
+use crate::error::ApiError;
+use crate::events::Notice;
+use crate::names::{self, event};
+
+impl Actor {
+    /// Chooses a place and promises its space, under one lock; then writes the LogicalVolume.
+    pub(super) async fn place(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
+        let (Some(claim), Some(Ok(class)), Some(backend)) = (&seen.claim, &seen.class, &seen.backend) else {
+            return Ok(Step::Done.into());
+        };
+        let choice = self.promise(name, claim, class, backend, bytes);
+        let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
+        match choice {
+            Choice::Here(room) => {
+                let built = volume::build_logical_volume(name, claim, class, &room);
+                let created = self.logical_volumes().create(&PostParams::default(), &built).await;
+                match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
+                    Ok(_) => Ok(Step::Done.into()),
+                    Err(error) => {
+                        self.world.ledger().withdraw(name);
+                        // Whoever made it, made it for this claim: its uid is in the name.
+                        if error.is_conflict() { Ok(Step::Wait(IN_FLIGHT).into()) } else { Err(error) }
+                    }
+                }
+            }
+            Choice::Elsewhere(sentence) => {
+                self.reselect(claim).await?;
+                Ok(Plan { step: Step::Done, notice: Some(failed(sentence)) })
+            }
+            Choice::Nowhere(sentence) => {
+                self.world.set_waiting(name, true);
+                Ok(Plan { step: Step::Wait(plan::REVISIT), notice: Some(failed(sentence)) })
+            }
+        }
+    }
+
+    /// Chooses a place for a claim's volume and promises its space, under one lock.
+    fn promise(
+        &self,
+        name: &str,
+        claim: &PersistentVolumeClaim,
+        class: &Class,
+        backend: &StorageBackend,
+        bytes: u64,
+    ) -> Choice {
+        let candidates = self.world.candidates();
+        let order = Order {
+            backend,
+            bytes,
+            selected: class.waits_for_consumer.then(|| claim::selected_node(claim)).flatten(),
+            topologies: &class.allowed_topologies,
+        };
+        let mut ledger = self.world.ledger();
+        let choice = place::choose(&order, &World::borrow(&candidates), &ledger);
+        if let Choice::Here(room) = &choice {
+            ledger.promise(name, &room.place, room.bytes);
+        }
+        choice
+    }
+
+    /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the claim is still as we
+    /// saw it.
+    async fn reselect(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {
+        let reference = claim::reference(claim);
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &reference.namespace);
+        let patch = json!({"metadata": {"resourceVersion": claim.resource_version(), "annotations": {names::SELECTED_NODE: null}}});
+        let patched = claims.patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        match patched.map_err(ApiError::of("patch", "PersistentVolumeClaim", &reference.name)) {
+            Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the PersistentVolume.
+    pub(super) async fn publish(&self, seen: &Seen, volume: PersistentVolume) -> Result<Plan, ApiError> {
+        let name = volume.name_any();
+        let created = self.volumes().create(&PostParams::default(), &volume).await;
+        match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
+            Err(error) if !error.is_conflict() => return Err(error),
+            _ => {}
+        }
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Instant::now());
+        let notice = seen.claim.as_deref().zip(seen.logical_volume.as_deref()).map(|(claim, logical_volume)| {
+            let size = logical_volume.status.as_ref().and_then(|status| status.size.clone()).unwrap_or_default();
+            let message = format!(
+                "made {name}: {} on node {}, in volume group {}",
+                quantity::parse(&size).map(quantity::human).unwrap_or(size.0),
+                logical_volume.spec.node,
+                logical_volume.spec.volume_group
+            );
+            Notice { warning: false, ..plan::about_claim(claim, event::PROVISIONING_SUCCEEDED, message) }
+        });
+        Ok(Plan { step: Step::Done, notice })
+    }
+
+    /// Promises the space that a volume is to grow by, and writes the new size into the LogicalVolume.
+    pub(super) async fn grow(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &seen.logical_volume else {
+            return Ok(Step::Done.into());
+        };
+        let candidates = self.world.candidates();
+        let candidates = World::borrow(&candidates);
+        let candidate = candidates.into_iter().find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
+        let promised = {
+            let mut ledger = self.world.ledger();
+            place::grown(logical_volume, bytes, candidate, &ledger)
+                .inspect(|room| ledger.promise(name, &room.place, room.bytes))
+        };
+        let failed = |message| {
+            let about = claim::object_reference(&logical_volume.spec.claim);
+            Notice { about, warning: true, reason: event::VOLUME_RESIZE_FAILED, message }
+        };
+        match promised {
+            Ok(room) => {
+                let written = self.patch_spec(name, json!({"size": quantity::format(room.bytes)})).await;
+                if written.is_err() {
+                    self.world.ledger().withdraw(name);
+                }
+                written
+            }
+            Err(sentence) => Ok(Plan { step: Step::Wait(plan::REVISIT), notice: Some(failed(sentence)) }),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Steps that take away, each only after the API server itself has said what it depends on. Called by `act.rs`.
+
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::{Actor, IN_FLIGHT};
+use crate::controller::plan::{Plan, Seen, Step};
+use crate::error::ApiError;
+use crate::names;
+use crds::logical_volume::State;
+
+impl Actor {
+    /// Has the volume of a vanished claim removed, once the API server itself has said that the claim is gone and that
+    /// there is no PersistentVolume: a copy may be behind.
+    pub(super) async fn abandon(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &seen.logical_volume else {
+            return Ok(Step::Done.into());
+        };
+        let owner = &logical_volume.spec.claim;
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let claim =
+            claims.get_opt(&owner.name).await.map_err(ApiError::of("get", "PersistentVolumeClaim", &owner.name))?;
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
+        if volume.is_some() || claim.is_some_and(|claim| claim.uid().as_deref() == Some(owner.uid.as_str())) {
+            return Ok(Step::Wait(IN_FLIGHT).into());
+        }
+        self.patch_spec(name, json!({"state": State::AbsentIfUnused})).await
+    }
+
+    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said that the node is gone.
+    pub(super) async fn drop_unmade(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &seen.logical_volume else {
+            return Ok(Step::Done.into());
+        };
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let node = &logical_volume.spec.node;
+        if nodes.get_opt(node).await.map_err(ApiError::of("get", "Node", node))?.is_some() {
+            return Ok(Step::Wait(IN_FLIGHT).into());
+        }
+        self.forget(name).await
+    }
+
+    /// Deletes a LogicalVolume whose space is free, and takes our finalizer off it.
+    pub(super) async fn forget(&self, name: &str) -> Result<Plan, ApiError> {
+        let api = self.logical_volumes();
+        let Some(found) = api.get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))? else {
+            return Ok(Step::Done.into());
+        };
+        if found.metadata.deletion_timestamp.is_none() {
+            let same = Preconditions { uid: found.uid(), resource_version: None };
+            api.delete(name, &DeleteParams::default().preconditions(same)).await.map_err(ApiError::of(
+                "delete",
+                "LogicalVolume",
+                name,
+            ))?;
+        }
+        let finalizers: Vec<&String> =
+            found.finalizers().iter().filter(|finalizer| *finalizer != crds::FINALIZER).collect();
+        let patch = Patch::Merge(json!({"metadata": {"uid": found.uid(), "finalizers": finalizers}}));
+        gone_is_fine(api.patch(name, &PatchParams::default(), &patch).await, "patch", "LogicalVolume", name)
+    }
+
+    /// Deletes a PersistentVolume whose LogicalVolume is gone, and takes our finalizer off it.
+    pub(super) async fn unpublish(&self, name: &str) -> Result<Plan, ApiError> {
+        let left = self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
+        if left.is_some() {
+            return Ok(Step::Wait(IN_FLIGHT).into());
+        }
+        let api = self.volumes();
+        let Some(found) = api.get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))? else {
+            return Ok(Step::Done.into());
+        };
+        if found.metadata.deletion_timestamp.is_none() {
+            let same = Preconditions { uid: found.uid(), resource_version: None };
+            api.delete(name, &DeleteParams::default().preconditions(same)).await.map_err(ApiError::of(
+                "delete",
+                "PersistentVolume",
+                name,
+            ))?;
+        }
+        self.set_finalizer(name, false).await
+    }
+
+    /// Gives the PersistentVolume our finalizer, or takes it away.
+    pub(super) async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Plan, ApiError> {
+        let api = self.volumes();
+        // Read afresh: others have finalizers here too, and a merge patch replaces the whole list.
+        let Some(volume) = api.get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))? else {
+            return Ok(Step::Done.into());
+        };
+        let mut finalizers = volume.finalizers().to_vec();
+        finalizers.retain(|finalizer| finalizer != names::PROVISIONER_FINALIZER);
+        if wanted {
+            finalizers.push(names::PROVISIONER_FINALIZER.to_owned());
+        }
+        let metadata =
+            json!({"uid": volume.uid(), "resourceVersion": volume.resource_version(), "finalizers": finalizers});
+        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata}))).await;
+        gone_is_fine(patched, "patch", "PersistentVolume", name)
+    }
+}
+
+fn gone_is_fine<T>(
+    result: kube::Result<T>,
+    action: &'static str,
+    kind: &'static str,
+    name: &str,
+) -> Result<Plan, ApiError> {
+    match result.map_err(ApiError::of(action, kind, name)) {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(Step::Done.into()),
+    }
+}

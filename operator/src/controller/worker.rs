@@ -1,0 +1,87 @@
+//! One pass over one volume: see what the API says, ask `plan.rs` for the next step, have `act.rs` do it, say what there
+//! is to say. Whatever goes wrong is said too, and tried again later.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::Instant;
+
+use super::act::Actor;
+use super::plan::{self, Step};
+use super::world::World;
+use crate::error::ApiError;
+use crate::events::Recorder;
+use crate::names::event;
+use crate::retry::Retries;
+
+/// Works on volumes, one pass after the other.
+pub struct Worker {
+    world: Arc<World>,
+    actor: Actor,
+    recorder: Recorder,
+    retries: Retries<String>,
+    /// Since when nothing could be done about a volume.
+    stuck: Mutex<HashMap<String, Instant>>,
+}
+
+impl Worker {
+    /// A worker in this world.
+    #[must_use]
+    pub fn new(client: Client, world: Arc<World>, recorder: Recorder) -> Self {
+        let actor = Actor::new(client, world.clone());
+        Self { world, actor, recorder, retries: Retries::default(), stuck: Mutex::default() }
+    }
+
+    /// One pass over one volume.
+    pub async fn work(&self, name: String) {
+        let Err(error) = self.pass(&name).await else {
+            return self.retries.succeeded(&name);
+        };
+        let (failures, wait) = self.retries.failed(&name);
+        let text = host::error::chain(&error);
+        tracing::warn!(volume = name, failures, error = text, "will be tried again in {} s", wait.as_secs());
+        // A first failure is most often a server that restarts; a second one concerns the user.
+        if failures > 1
+            && let Some(claim) = self.world.see(&name).claim
+        {
+            let notice = plan::about_claim(&claim, event::PROVISIONING_FAILED, format!("will be tried again: {text}"));
+            let _ = self.recorder.publish(&notice).await;
+        }
+        self.world.wake_after(&name, wait);
+    }
+
+    async fn pass(&self, name: &str) -> Result<(), ApiError> {
+        let mut seen = self.world.see(name);
+        seen.in_flight = self.actor.in_flight(name, &seen);
+        seen.waited = self.stuck_for(name);
+        let plan = plan::plan(&seen);
+        tracing::debug!(volume = name, step = ?plan.step, "planned");
+        self.set_stuck(name, matches!(plan.step, Step::Wait(_)));
+        let outcome = self.actor.act(name, &seen, plan.step).await?;
+        let waits = if let Step::Wait(wait) = outcome.step { Some(wait) } else { None };
+        self.world.set_waiting(name, waits.is_some());
+        if let Some(notice) = outcome.notice.or(plan.notice) {
+            self.recorder.publish(&notice).await?;
+        }
+        if let Some(wait) = waits {
+            self.world.wake_after(name, wait);
+        }
+        Ok(())
+    }
+
+    fn stuck_for(&self, name: &str) -> Duration {
+        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        stuck.get(name).map(Instant::elapsed).unwrap_or_default()
+    }
+
+    fn set_stuck(&self, name: &str, is_stuck: bool) {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_stuck {
+            stuck.entry(name.to_owned()).or_insert_with(Instant::now);
+        } else {
+            stuck.remove(name);
+        }
+    }
+}
