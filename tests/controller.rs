@@ -101,7 +101,8 @@ async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_the_rest_wait_for_mo
     let made = stage.made().await;
     assert_eq!(made.len(), 10);
     assert_eq!(made.iter().filter(|lv| lv.spec.node == stage.name("n2")).count(), 2);
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "96Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
+    let group =
+        json!([{"name": "vg0", "uuid": "u", "size": "96Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
     stage.report(&stage.name("n2"), group).await;
     let served = harness::wait::until("one more is served", std::time::Duration::from_secs(5), async || {
         Ok((stage.made().await.len() == 11).then_some(()))
@@ -136,11 +137,13 @@ async fn a_node_that_lost_its_space_loses_the_order() {
     stage.wait(&stage.logical_volumes(), &name, "the LogicalVolume is written", |_| true).await;
     let group = |other: &str| json!([{"name": "vg0", "uuid": "u", "size": "64Mi", "extentSize": "4Mi", "otherUse": other, "free": "0"}]);
     stage.report(&stage.name("n1"), group("64Mi")).await;
-    stage.agent_says(&name, json!({"conditions": [condition("Ready", "False", "InsufficientSpace", "vg0 is full")]})).await;
-    stage.told(&["ProvisioningFailed", "0 bytes free of 64 MiB"]).await.clone();
+    stage
+        .agent_says(&name, json!({"conditions": [condition("Ready", "False", "InsufficientSpace", "vg0 is full")]}))
+        .await;
+    stage.told(&["ProvisioningFailed", "vg0 is full"]).await;
     stage.wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| lv.spec.state == State::AbsentIfUnused).await;
-    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "NeverMade", "")]})).await;
-    stage.gone(&stage.logical_volumes(), &name).await;
+    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "NeverMade", "gone")]})).await;
+    stage.told(&["ProvisioningFailed", "0 bytes free of 64 MiB"]).await;
     stage.report(&stage.name("n1"), group("0")).await;
     stage.agent_makes(&name).await;
     stage.wait(&stage.volumes(), &name, "the PersistentVolume is written", |_| true).await;
@@ -155,7 +158,7 @@ async fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
     stage.wait(&stage.logical_volumes(), &name, "the LogicalVolume is written", |_| true).await;
     stage.delete_claim("data").await;
     stage.wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| lv.spec.state == State::AbsentIfUnused).await;
-    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "Removed", "")]})).await;
+    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "Removed", "gone")]})).await;
     stage.gone(&stage.logical_volumes(), &name).await;
     assert!(stage.volumes().get_opt(&name).await.unwrap().is_none());
 }
@@ -175,16 +178,20 @@ async fn a_released_volume_is_removed_once_nobody_has_it_open() {
     stage.agent_says(&name, json!({"conditions": [condition("Removed", "False", "InUse", "open by 1")]})).await;
     stage.quiet().await;
     assert!(stage.volumes().get_opt(&name).await.unwrap().is_some());
-    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "Removed", "")]})).await;
+    stage.agent_says(&name, json!({"conditions": [condition("Removed", "True", "Removed", "gone")]})).await;
     stage.gone(&stage.logical_volumes(), &name).await;
     // The API server's own protection of volumes is the controller manager's to lift.
     let unprotect = async || {
         let volume = stage.volumes().get_opt(&name).await?;
-        let ours = volume.is_some_and(|volume| volume.finalizers().iter().any(|f| f.starts_with("external-provisioner")));
+        let ours =
+            volume.is_some_and(|volume| volume.finalizers().iter().any(|f| f.starts_with("external-provisioner")));
         Ok((!ours).then_some(()))
     };
     harness::wait::until("our finalizer is off", std::time::Duration::from_secs(10), unprotect).await.unwrap();
-    let _ = stage.volumes().patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await;
+    let _ = stage
+        .volumes()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await;
     stage.gone(&stage.volumes(), &name).await;
 }
 
@@ -209,12 +216,17 @@ async fn a_volume_switched_to_retain_is_kept_without_its_persistent_volume() {
     let name = stage.bound("data", "64Mi", "n1").await;
     let patch = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}));
     stage.volumes().patch(&name, &PatchParams::default(), &patch).await.unwrap();
-    let free = |volume: &k8s_openapi::api::core::v1::PersistentVolume| !volume.finalizers().iter().any(|f| f.starts_with("external-"));
+    let free = |volume: &k8s_openapi::api::core::v1::PersistentVolume| {
+        !volume.finalizers().iter().any(|f| f.starts_with("external-"))
+    };
     stage.wait(&stage.volumes(), &name, "our finalizer is off", free).await;
     stage.delete_claim("data").await;
     stage.phase(&name, "Released").await;
     stage.volumes().delete(&name, &DeleteParams::default()).await.unwrap();
-    let _ = stage.volumes().patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}}))).await;
+    let _ = stage
+        .volumes()
+        .patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": {"finalizers": null}})))
+        .await;
     stage.gone(&stage.volumes(), &name).await;
     stage.quiet().await;
     assert_eq!(stage.logical_volumes().get(&name).await.unwrap().spec.state, State::Present);
@@ -247,14 +259,17 @@ async fn a_backend_says_which_nodes_serve_it_and_why_the_others_do_not() {
     stage.report(&stage.name("n2"), json!([])).await;
     stage.backend("vg0").await;
     let backends: kube::Api<crds::StorageBackend> = kube::Api::all(stage.client.clone());
-    let nodes = |count: &'static str| move |backend: &crds::StorageBackend| {
-        backend.status.as_ref().is_some_and(|status| status.nodes.as_deref() == Some(count))
+    let nodes = |count: &'static str| {
+        move |backend: &crds::StorageBackend| {
+            backend.status.as_ref().is_some_and(|status| status.nodes.as_deref() == Some(count))
+        }
     };
     let backend = stage.wait(&backends, &stage.namespace, "it is judged", nodes("1/2")).await;
     let ready = &backend.status.unwrap().conditions[0];
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("False", "SomeNodesUnready"));
     assert_eq!(ready.message, format!("node {} has no volume group vg0", stage.name("n2")));
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
+    let group =
+        json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
     stage.report(&stage.name("n2"), group).await;
     let backend = stage.wait(&backends, &stage.namespace, "it is ready", nodes("2/2")).await;
     assert_eq!(backend.status.unwrap().conditions[0].status, "True");
@@ -276,7 +291,8 @@ async fn the_api_server_refuses_impossible_backends() {
         json!({"volumeGroup": "vg0", "nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Almost"}]}}),
     ] {
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": stage.name("bad")}, "spec": spec});
-        let request = http::Request::post("/apis/flexlvm.dev/v1alpha1/storagebackends").header("content-type", "application/json");
+        let request = http::Request::post("/apis/flexlvm.dev/v1alpha1/storagebackends")
+            .header("content-type", "application/json");
         let answer = stage.client.request_text(request.body(object.to_string().into_bytes()).unwrap()).await;
         assert!(answer.is_err(), "accepted: {object}");
     }
@@ -303,7 +319,8 @@ async fn the_controller_may_not_write_what_is_the_agents() {
     let stage = Stage::new().await;
     let client = stage.server.client_of("flexlvm-system", "flexlvm-controller").await.unwrap();
     let lvs: kube::Api<crds::LogicalVolume> = kube::Api::all(client.clone());
-    let refused = lvs.patch_status("pvc-x", &PatchParams::default(), &Patch::Merge(json!({"status": {}}))).await.unwrap_err();
+    let refused =
+        lvs.patch_status("pvc-x", &PatchParams::default(), &Patch::Merge(json!({"status": {}}))).await.unwrap_err();
     assert!(matches!(refused, kube::Error::Api(status) if status.code == 403));
     let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(client);
     let refused = nodes.delete("n", &DeleteParams::default()).await.unwrap_err();

@@ -66,7 +66,8 @@ pub fn set(
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        // Servers of 1.20 take an empty text for a missing one, and refuse the object.
+        message: if message.is_empty() { reason } else { message }.to_owned(),
         observed_generation: generation,
         last_transition_time: match old {
             Some(old) if old.status == status => old.last_transition_time.clone(),

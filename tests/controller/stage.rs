@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
-use harness::{ApiServer, namespace, wait};
+use harness::apiserver::ApiServer;
+use harness::{namespace, wait};
 use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -67,7 +68,11 @@ impl Stage {
 
     async fn create<K>(&self, value: Value) -> K
     where
-        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope> + Clone + DeserializeOwned + serde::Serialize + std::fmt::Debug,
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + DeserializeOwned
+            + serde::Serialize
+            + std::fmt::Debug,
     {
         Api::all(self.client.clone()).create(&PostParams::default(), &from(value)).await.unwrap()
     }
@@ -84,7 +89,7 @@ impl Stage {
 
     /// What the agent of a node (by its whole name) reports.
     pub async fn report(&self, node: &str, groups: Value) {
-        let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "Ready", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"status": {"conditions": [ready], "volumeGroups": groups}}));
         storages.patch_status(node, &PatchParams::default(), &patch).await.unwrap();
@@ -100,11 +105,15 @@ impl Stage {
         self.create::<StorageClass>(class).await;
     }
 
-    /// A backend on this corner's nodes, named as the corner.
+    /// A backend on this corner's nodes, named as the corner. The controller has judged it when this returns.
     pub async fn backend(&self, volume_group: &str) {
-        self.create::<StorageBackend>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
-            "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}))
+        self.create::<StorageBackend>(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
+            "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}),
+        )
         .await;
+        let backends: Api<StorageBackend> = Api::all(self.client.clone());
+        self.wait(&backends, &self.namespace, "the backend is judged", |backend| backend.status.is_some()).await;
     }
 
     /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler selected it.
@@ -159,7 +168,8 @@ impl Stage {
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let gone = wait::until("it is gone", LIMIT, async || Ok(api.get_opt(name).await?.is_none().then_some(()))).await;
+        let gone =
+            wait::until("it is gone", LIMIT, async || Ok(api.get_opt(name).await?.is_none().then_some(()))).await;
         assert!(gone.is_ok(), "{name} is still there: {:#?}", api.get_opt(name).await);
     }
 
@@ -167,7 +177,9 @@ impl Stage {
     pub async fn words(&self) -> Vec<String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&ListParams::default()).await.unwrap().items;
-        all.into_iter().map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())).collect()
+        all.into_iter()
+            .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
+            .collect()
     }
 
     /// Waits until an Event has all of these words.
@@ -189,8 +201,11 @@ impl Stage {
     /// The agent's part: the volume is there.
     pub async fn agent_makes(&self, name: &str) -> LogicalVolume {
         let lv = self.wait(&self.logical_volumes(), name, "the LogicalVolume is written", |_| true).await;
-        self.agent_says(name, json!({"size": lv.spec.size, "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP",
-            "conditions": [condition("Ready", "True", "Ready", "")]}))
+        self.agent_says(
+            name,
+            json!({"size": lv.spec.size, "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP",
+            "conditions": [condition("Ready", "True", "Ready", "Ready")]}),
+        )
         .await;
         lv
     }

@@ -19,6 +19,10 @@ use crate::names::{self, event};
 /// An agent that has not answered for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a claim names may be applied in the same moment and reach us after it: this long, nobody is told that it is not
+/// there.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// All that the API says about one volume.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -119,6 +123,10 @@ fn plan_wanted(seen: &Seen) -> Plan {
         return Step::Done.into();
     };
     let refuse = |message: String| Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message));
+    let incomplete = seen.backend.is_none() || !matches!(seen.class, Some(Ok(_)));
+    if incomplete && seen.waited < GRACE {
+        return Step::Wait(GRACE).into();
+    }
     let class = match &seen.class {
         Some(Ok(class)) => class,
         Some(Err(sentence)) => return refuse(sentence.clone()),

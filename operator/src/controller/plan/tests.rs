@@ -175,9 +175,12 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
 fn what_can_not_be_served_says_why() {
     let mut story = Story::new();
     story.backend = None;
+    assert_eq!(story.words(), "", "it may be on its way");
+    story.waited = super::GRACE;
     assert_eq!(story.words(), "ProvisioningFailed: StorageBackend fast, which the class names, does not exist");
     let mut story = Story::new();
     story.class["parameters"]["speed"] = json!("high");
+    story.waited = super::GRACE;
     assert!(story.words().contains("\"speed\"") && matches!(story.step(), Step::Wait(_)));
     let mut story = Story::new();
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
