@@ -17,11 +17,25 @@ fn main() -> ExitCode {
             for what in std::env::args().skip(1) {
                 let u = Instant::now();
                 match what.as_str() {
-                    "kubelet" => if let Err(e) = cluster.restart_kubelet(1) { std::fs::copy("/run/flexlvm/node1.log", "/tmp/h/node1.log")?; println!("{}",cluster.node(1).shell("ps axf -o pid,args; pidof kubelet; curl -v http://127.0.0.1:10248/healthz")?); return Err(e) },
+                    "kubelet" => {
+                        if let Err(e) = cluster.restart_kubelet(1) {
+                            std::fs::copy("/run/flexlvm/node1.log", "/tmp/h/node1.log")?;
+                            println!(
+                                "{}",
+                                cluster.node(1).shell(
+                                    "ps axf -o pid,args; pidof kubelet; curl -v http://127.0.0.1:10248/healthz"
+                                )?
+                            );
+                            return Err(e);
+                        }
+                    }
                     "cut" => {
                         cluster.cut_power(1)?;
                         cluster.power_on(1)?;
-                        if let Err(e) = cluster.wait_until_ready(1).await { std::fs::copy("/run/flexlvm/node1.log", "/tmp/h/node1.log")?; return Err(e) }
+                        if let Err(e) = cluster.wait_until_ready(1).await {
+                            std::fs::copy("/run/flexlvm/node1.log", "/tmp/h/node1.log")?;
+                            return Err(e);
+                        }
                     }
                     other => println!("{}", cluster.node(1).shell(other)?),
                 }

@@ -57,24 +57,13 @@ impl Access {
     /// A new client with the rights of a service account, which must exist.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Client> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin()?, namespace);
-        let spec = TokenRequestSpec {
-            expiration_seconds: Some(86400),
-            ..TokenRequestSpec::default()
-        };
-        let request = TokenRequest {
-            spec: Some(spec),
-            ..TokenRequest::default()
-        };
+        let spec = TokenRequestSpec { expiration_seconds: Some(86400), ..TokenRequestSpec::default() };
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
         let answer: TokenRequest = accounts
             .create_subresource("token", name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("no token for the service account {namespace}/{name}"))?;
-        self.with_token(
-            answer
-                .status
-                .and_then(|status| status.token)
-                .context("the server gave no token")?,
-        )
+        self.with_token(answer.status.and_then(|status| status.token).context("the server gave no token")?)
     }
 
     fn with_token(&self, token: String) -> Result<Client> {
@@ -88,10 +77,7 @@ impl Access {
     pub fn kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String> {
         let output = Command::new(kubernetes.program("kubectl"))
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
-            .arg(format!(
-                "--cache-dir={}",
-                self.kubeconfig.with_file_name("kubectl-cache").display()
-            ))
+            .arg(format!("--cache-dir={}", self.kubeconfig.with_file_name("kubectl-cache").display()))
             .args(arguments)
             .output()
             .context("cannot run kubectl")?;

@@ -46,15 +46,8 @@ impl Settings {
         let mut command = Command::new(kubernetes.etcd());
         command
             // For tests: a power cut of the host may lose everything, and nothing waits for the disk.
-            .args([
-                "--data-dir=etcd",
-                "--unsafe-no-fsync",
-                "--listen-peer-urls=http://127.0.0.1:0",
-            ])
-            .args([
-                format!("--listen-client-urls={url}"),
-                format!("--advertise-client-urls={url}"),
-            ]);
+            .args(["--data-dir=etcd", "--unsafe-no-fsync", "--listen-peer-urls=http://127.0.0.1:0"])
+            .args([format!("--listen-client-urls={url}"), format!("--advertise-client-urls={url}")]);
         command
     }
 
@@ -70,15 +63,8 @@ impl Settings {
             .arg(format!("--audit-log-path={}", audit::LOG))
             .arg(format!("--service-account-key-file={SERVICE_ACCOUNT_KEY}"))
             .arg(format!("--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"))
-            .args([
-                "--service-account-issuer=https://kubernetes.default.svc",
-                "--cert-dir=certificates",
-            ])
-            .args([
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--authorization-mode=RBAC",
-                "--allow-privileged",
-            ])
+            .args(["--service-account-issuer=https://kubernetes.default.svc", "--cert-dir=certificates"])
+            .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--allow-privileged"])
             .args(&self.flags);
         command
     }
@@ -92,16 +78,8 @@ impl ApiServer {
         // Somebody may take a free port before the server does.
         for _ in 0..3 {
             let [port, etcd_port] = free_ports()?;
-            let flags = vec![
-                "--bind-address=127.0.0.1".to_owned(),
-                "--endpoint-reconciler-type=none".to_owned(),
-            ];
-            let settings = Settings {
-                address: Ipv4Addr::LOCALHOST,
-                port,
-                etcd_port,
-                flags,
-            };
+            let flags = vec!["--bind-address=127.0.0.1".to_owned(), "--endpoint-reconciler-type=none".to_owned()];
+            let settings = Settings { address: Ipv4Addr::LOCALHOST, port, etcd_port, flags };
             match Self::launch(kubernetes.clone(), Workplace::on_host()?, &settings).await {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
@@ -113,23 +91,13 @@ impl ApiServer {
     /// The server that all tests of one program use; started by whoever asks first.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
-        SHARED
-            .get_or_init(|| async { Self::start().await.expect("no API server") })
-            .await
+        SHARED.get_or_init(|| async { Self::start().await.expect("no API server") }).await
     }
 
     pub(crate) async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
         let key = workplace.path(SERVICE_ACCOUNT_KEY);
-        let made = Command::new("openssl")
-            .arg("genrsa")
-            .arg("-out")
-            .arg(&key)
-            .arg("2048")
-            .output();
-        anyhow::ensure!(
-            made.context("cannot run openssl")?.status.success(),
-            "openssl made no key"
-        );
+        let made = Command::new("openssl").arg("genrsa").arg("-out").arg(&key).arg("2048").output();
+        anyhow::ensure!(made.context("cannot run openssl")?.status.success(), "openssl made no key");
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
         workplace.write(TOKENS, tokens)?;
         workplace.write(audit::POLICY, audit::POLICY_TEXT)?;
@@ -142,20 +110,10 @@ impl ApiServer {
             etcd.check()?;
             server.check()?;
             let request = http::Request::get("/readyz").body(Vec::new())?;
-            Ok(client
-                .request_text(request)
-                .await
-                .is_ok_and(|answer| answer == "ok")
-                .then_some(()))
+            Ok(client.request_text(request).await.is_ok_and(|answer| answer == "ok").then_some(()))
         })
         .await?;
-        Ok(Self {
-            kubernetes,
-            access,
-            server,
-            etcd,
-            workplace,
-        })
+        Ok(Self { kubernetes, access, server, etcd, workplace })
     }
 
     /// An administrator's client, bound to the calling runtime.

@@ -44,16 +44,9 @@ pub(crate) fn writes(workplace: &Workplace, part: &str) -> Result<Vec<Write>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let write = |entry: Value| {
         let object = &entry["objectRef"];
-        let subresource = object["subresource"]
-            .as_str()
-            .map(|sub| format!("/{sub}"))
-            .unwrap_or_default();
+        let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
         Write {
-            account: text(&entry["user"]["username"])
-                .rsplit(':')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
+            account: text(&entry["user"]["username"]).rsplit(':').next().unwrap_or_default().to_owned(),
             verb: text(&entry["verb"]),
             resource: text(&object["resource"]) + &subresource,
             name: text(&object["name"]),

@@ -61,27 +61,14 @@ impl Cluster {
             anyhow::Ok(guests)
         });
         let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
-        let listen = Settings {
-            address: network::HOST,
-            port: 443,
-            etcd_port: 2379,
-            flags: flags.into(),
-        };
+        let listen = Settings { address: network::HOST, port: 443, etcd_port: 2379, flags: flags.into() };
         let api = ApiServer::launch(kubernetes, workplace, &listen).await?;
         let (controllers, scheduler) = (api.start_controllers()?, api.start_scheduler()?);
-        let nodes = tokio::task::spawn_blocking(|| booting.join())
-            .await?
-            .expect("no panic while the nodes boot")?;
+        let nodes = tokio::task::spawn_blocking(|| booting.join()).await?.expect("no panic while the nodes boot")?;
         for guest in &nodes {
             node::start_kubelet(guest, &settings)?;
         }
-        let mut cluster = Self {
-            nodes,
-            node_settings: settings,
-            controllers,
-            scheduler,
-            api,
-        };
+        let mut cluster = Self { nodes, node_settings: settings, controllers, scheduler, api };
         for number in 1..=plan.nodes {
             cluster.wait_until_ready(number).await?;
         }
@@ -108,10 +95,7 @@ impl Cluster {
 
     /// The node with this name.
     pub fn node_named(&self, name: &str) -> Result<&Guest> {
-        self.nodes
-            .iter()
-            .find(|guest| guest.name() == name)
-            .with_context(|| format!("there is no node {name}"))
+        self.nodes.iter().find(|guest| guest.name() == name).with_context(|| format!("there is no node {name}"))
     }
 
     /// Cuts the power of a node.
@@ -121,13 +105,10 @@ impl Cluster {
 
     /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to wait for.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
-        let t = std::time::Instant::now();
         let guest = &mut self.nodes[usize::from(number) - 1];
         guest.power_on(self.api.workplace())?;
         guest.wait_until_up()?;
-        println!("up {:?}", t.elapsed());
         node::start_containerd(guest, &self.node_settings)?;
-        println!("containerd {:?}", t.elapsed());
         node::start_kubelet(guest, &self.node_settings)
     }
 
@@ -136,14 +117,16 @@ impl Cluster {
         node::restart_kubelet(self.node(number))
     }
 
-    /// Waits until the API calls the node Ready.
+    /// Waits until the API calls the node Ready, and means the node as it is since its last boot.
     pub async fn wait_until_ready(&mut self, number: u8) -> Result<()> {
         let name = self.node(number).name();
+        let boot = self.node(number).shell("cat /proc/sys/kernel/random/boot_id")?;
         let nodes: Api<Node> = Api::all(self.api.client());
         until(&format!("{name} is Ready"), Duration::from_secs(120), async || {
             self.controllers.check()?;
             self.scheduler.check()?;
-            Ok(nodes.get_opt(&name).await?.filter(is_ready).map(drop))
+            let node = nodes.get_opt(&name).await?;
+            Ok(node.filter(|node| is_ready(node) && boot_id(node) == Some(&boot)).map(drop))
         })
         .await
         .with_context(|| format!("the end of its console:\n{}", self.node(number).console(30)))
@@ -165,9 +148,7 @@ fn prepare(guests: &mut [Guest], settings: &node::Settings, volume_group: Option
                 })
             })
             .collect();
-        threads
-            .into_iter()
-            .try_for_each(|thread| thread.join().expect("no panic while a node boots"))
+        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic while a node boots"))
     })
 }
 
@@ -175,22 +156,18 @@ fn prepare(guests: &mut [Guest], settings: &node::Settings, volume_group: Option
 #[must_use]
 pub fn is_ready(node: &Node) -> bool {
     let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions
-        .into_iter()
-        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
+fn boot_id(node: &Node) -> Option<&String> {
+    node.status.as_ref()?.node_info.as_ref().map(|info| &info.boot_id)
 }
 
 /// Packs the image that pods of tests and samples run.
 pub(crate) fn pack_pod_image(workplace: &Workplace) -> Result<PathBuf> {
-    let (script, out) = (
-        workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?,
-        workplace.path("pod-image.tar"),
-    );
-    let status = Command::new("bash")
-        .arg(script)
-        .arg(&out)
-        .args([POD_IMAGE, node::PAUSE_IMAGE])
-        .status()?;
+    let (script, out) =
+        (workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?, workplace.path("pod-image.tar"));
+    let status = Command::new("bash").arg(script).arg(&out).args([POD_IMAGE, node::PAUSE_IMAGE]).status()?;
     anyhow::ensure!(status.success(), "cannot pack the image for pods");
     Ok(out)
 }

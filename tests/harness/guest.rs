@@ -25,10 +25,7 @@ pub struct Hardware {
 
 impl Default for Hardware {
     fn default() -> Self {
-        Self {
-            memory_mib: 1024,
-            disks_mib: vec![4096],
-        }
+        Self { memory_mib: 1024, disks_mib: vec![4096] }
     }
 }
 
@@ -47,16 +44,9 @@ const INIT: &str = include_str!("../cluster/node-init");
 impl Guest {
     /// Makes the disks of guest `number` and starts it, without waiting until it is up.
     pub fn create(workplace: &Workplace, number: u8, hardware: &Hardware) -> Result<Self> {
-        anyhow::ensure!(
-            (1..=network::NODES).contains(&number),
-            "no guest can have number {number}"
-        );
+        anyhow::ensure!((1..=network::NODES).contains(&number), "no guest can have number {number}");
         let own = ("system".to_owned(), 8192);
-        let data = hardware
-            .disks_mib
-            .iter()
-            .zip('b'..)
-            .map(|(size, letter)| (format!("data-{letter}"), *size));
+        let data = hardware.disks_mib.iter().zip('b'..).map(|(size, letter)| (format!("data-{letter}"), *size));
         let mut disks = Vec::new();
         for (name, size_mib) in std::iter::once(own).chain(data) {
             let path = workplace.path(&format!("node{number}-{name}.disk"));
@@ -64,18 +54,10 @@ impl Guest {
             disks.push(path);
         }
         // Made here: in a guest it takes seconds.
-        let made = Command::new("mkfs.ext4")
-            .args(["-q", "-F"])
-            .arg(&disks[0])
-            .status()
-            .context("cannot run mkfs.ext4")?;
+        let made =
+            Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disks[0]).status().context("cannot run mkfs.ext4")?;
         anyhow::ensure!(made.success(), "mkfs.ext4 could not format the system disk");
-        let mut guest = Self {
-            number,
-            memory_mib: hardware.memory_mib,
-            disks,
-            kernel: None,
-        };
+        let mut guest = Self { number, memory_mib: hardware.memory_mib, disks, kernel: None };
         guest.power_on(workplace)?;
         Ok(guest)
     }
@@ -103,9 +85,7 @@ impl Guest {
             kernel.arg(format!("ubd{letter}={}", disk.display()));
         }
         // What the kernel does not know becomes environment of the first process.
-        kernel
-            .arg(format!("node_name={}", self.name()))
-            .arg(format!("node_address={}", self.address()));
+        kernel.arg(format!("node_name={}", self.name())).arg(format!("node_address={}", self.address()));
         self.kernel = Some(workplace.start(&self.name(), &mut kernel)?);
         Ok(())
     }
@@ -163,30 +143,21 @@ impl Guest {
     pub fn shell(&self, script: &str) -> Result<String> {
         let output = self.run(&["sh", "-ec", script])?;
         let Output { status, stdout, stderr } = &output;
-        anyhow::ensure!(
-            *status == 0,
-            "on {}: `{script}` ended with {status}:\n{stdout}{stderr}",
-            self.name()
-        );
+        anyhow::ensure!(*status == 0, "on {}: `{script}` ended with {status}:\n{stdout}{stderr}", self.name());
         Ok(stdout.trim_end().to_owned())
     }
 
     /// Makes a volume group of all data disks, in the guest.
     pub fn make_volume_group(&self, name: &str) -> Result<()> {
-        let devices: Vec<String> = ('b'..)
-            .take(self.disks.len() - 1)
-            .map(|letter| format!("/dev/ubd{letter}"))
-            .collect();
+        let devices: Vec<String> =
+            ('b'..).take(self.disks.len() - 1).map(|letter| format!("/dev/ubd{letter}")).collect();
         self.shell(&format!("vgcreate {name} {}", devices.join(" "))).map(drop)
     }
 
     /// The last lines of the console.
     #[must_use]
     pub fn console(&self, count: usize) -> String {
-        self.kernel
-            .as_ref()
-            .map(|kernel| kernel.last_lines(count))
-            .unwrap_or_default()
+        self.kernel.as_ref().map(|kernel| kernel.last_lines(count)).unwrap_or_default()
     }
 }
 
@@ -196,8 +167,6 @@ pub fn run_in_guest(hardware: &Hardware, call: &Call) -> Result<i32> {
     network::create()?;
     let mut guest = Guest::create(&workplace, 1, hardware)?;
     guest.wait_until_up()?;
-    let status = guest
-        .remote()
-        .stream(call, std::io::empty(), &mut std::io::stdout(), &mut std::io::stderr())?;
+    let status = guest.remote().stream(call, std::io::empty(), &mut std::io::stdout(), &mut std::io::stderr())?;
     Ok(status)
 }

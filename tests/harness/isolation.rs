@@ -45,24 +45,11 @@ pub fn is_inside() -> bool {
 /// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces, and returns how it
 /// ended. Call it from the main thread: the kernel ties the kill on our death to the thread.
 fn enter() -> Result<ExitCode> {
-    anyhow::ensure!(
-        rustix::process::geteuid().is_root(),
-        "a cluster needs root: namespaces, tap devices, mounts"
-    );
+    anyhow::ensure!(rustix::process::geteuid().is_root(), "a cluster needs root: namespaces, tap devices, mounts");
     // Whoever dies takes the next one along: this program setpriv's child (unshare), that one the first process, and
     // the kernel then kills all others in the PID namespace.
     let status = Command::new("setpriv")
-        .args([
-            "--pdeathsig",
-            "KILL",
-            "unshare",
-            "--net",
-            "--mount",
-            "--ipc",
-            "--pid",
-            "--fork",
-            "--kill-child",
-        ])
+        .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child"])
         .arg(env::current_exe()?)
         .arg(INIT)
         .args(env::args_os().skip(1))
@@ -99,9 +86,6 @@ fn mount(kind: &str, target: &str) -> Result<()> {
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status
-        .code()
-        .or(status.signal().map(|signal| 128 + signal))
-        .unwrap_or(1);
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

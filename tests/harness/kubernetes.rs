@@ -19,16 +19,7 @@ impl Kubernetes {
             Some(folder) => folder.into(),
             None => cache_folder()?.join("kubernetes-1.20.2"),
         };
-        Self::in_folder(
-            folder,
-            &[
-                "kube-apiserver",
-                "kube-controller-manager",
-                "kube-scheduler",
-                "kubelet",
-                "kubectl",
-            ],
-        )
+        Self::in_folder(folder, &["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kubectl"])
     }
 
     /// An API server, perhaps of another version: `$KUBEBUILDER_ASSETS` (with an etcd beside it) or else the same.
@@ -43,11 +34,7 @@ impl Kubernetes {
         let found = Self { folder };
         for program in needed {
             let path = found.program(program);
-            anyhow::ensure!(
-                path.is_file(),
-                "{} is missing: run `make prepare`, or set KUBERNETES_BIN",
-                path.display()
-            );
+            anyhow::ensure!(path.is_file(), "{} is missing: run `make prepare`, or set KUBERNETES_BIN", path.display());
         }
         Ok(found)
     }
@@ -68,11 +55,7 @@ impl Kubernetes {
     #[must_use]
     pub fn etcd(&self) -> PathBuf {
         let beside = self.program("etcd");
-        if beside.is_file() {
-            beside
-        } else {
-            PathBuf::from("/usr/bin/etcd")
-        }
+        if beside.is_file() { beside } else { PathBuf::from("/usr/bin/etcd") }
     }
 
     /// The version, as in `v1.20.2`.
@@ -85,10 +68,7 @@ impl Kubernetes {
     /// The second number of the version.
     pub fn minor_version(&self) -> Result<u32> {
         let version = self.version()?;
-        let minor = version
-            .split('.')
-            .nth(1)
-            .with_context(|| format!("what version is {version}?"))?;
+        let minor = version.split('.').nth(1).with_context(|| format!("what version is {version}?"))?;
         Ok(minor.parse()?)
     }
 }

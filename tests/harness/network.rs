@@ -50,15 +50,8 @@ pub fn create() -> Result<()> {
         // The pods of that node.
         batch.push(format!("route add 10.244.{}.0/24 via {address}", 10 + number));
     }
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
-        .stdin(Stdio::piped())
-        .spawn()
-        .context("cannot run ip")?;
-    ip.stdin
-        .take()
-        .expect("it is a pipe")
-        .write_all(batch.join("\n").as_bytes())?;
+    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().context("cannot run ip")?;
+    ip.stdin.take().expect("it is a pipe").write_all(batch.join("\n").as_bytes())?;
     anyhow::ensure!(ip.wait()?.success(), "ip could not make the network");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between nodes")
 }

@@ -28,30 +28,18 @@ pub(crate) struct Settings {
 impl Settings {
     pub(crate) fn new(workplace: &Workplace, kubernetes: &Kubernetes, images: &[PathBuf]) -> Result<Self> {
         let pod_image = pack_pod_image(workplace)?;
-        let images: Vec<String> = images
-            .iter()
-            .chain([&pod_image])
-            .map(|path| path.display().to_string())
-            .collect();
+        let images: Vec<String> = images.iter().chain([&pod_image]).map(|path| path.display().to_string()).collect();
         Ok(Self {
             script: workplace.write("kubernetes-node", include_str!("../cluster/kubernetes-node"))?,
             kubelet: kubernetes.program("kubelet"),
-            kubelet_flags: if kubernetes.minor_version()? < 24 {
-                "--container-runtime=remote"
-            } else {
-                ""
-            },
+            kubelet_flags: if kubernetes.minor_version()? < 24 { "--container-runtime=remote" } else { "" },
             kubeconfig: workplace.path("kubeconfig"),
             images: images.join(" "),
         })
     }
 
     fn run(&self, guest: &Guest, step: &str) -> Result<()> {
-        let mut call = Call::new([
-            "sh".to_owned(),
-            format!("/.host{}", self.script.display()),
-            step.to_owned(),
-        ]);
+        let mut call = Call::new(["sh".to_owned(), format!("/.host{}", self.script.display()), step.to_owned()]);
         call.environment = [
             ("node_name", guest.name()),
             ("node_address", guest.address().to_string()),
@@ -63,13 +51,7 @@ impl Settings {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         let output = guest.remote().output(&call)?;
-        anyhow::ensure!(
-            output.status == 0,
-            "{step} on {}:\n{}{}",
-            guest.name(),
-            output.stdout,
-            output.stderr
-        );
+        anyhow::ensure!(output.status == 0, "{step} on {}:\n{}{}", guest.name(), output.stdout, output.stderr);
         Ok(())
     }
 }

@@ -41,10 +41,7 @@ pub struct Call {
 impl Call {
     /// A program with arguments.
     pub fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            arguments: arguments.into_iter().map(Into::into).collect(),
-            ..Self::default()
-        }
+        Self { arguments: arguments.into_iter().map(Into::into).collect(), ..Self::default() }
     }
 }
 
@@ -69,9 +66,7 @@ impl Remote {
     /// The server at this address.
     #[must_use]
     pub fn new(address: Ipv4Addr) -> Self {
-        Self {
-            address: (address, PORT).into(),
-        }
+        Self { address: (address, PORT).into() }
     }
 
     /// Whether the server answers.
@@ -85,11 +80,7 @@ impl Remote {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let status = self.stream(call, std::io::empty(), &mut stdout, &mut stderr)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Output {
-            status,
-            stdout: text(stdout),
-            stderr: text(stderr),
-        })
+        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
     }
 
     /// Runs a program to its end; what it prints is passed on while it runs. Returns its exit status.

@@ -12,11 +12,7 @@ pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() 
         if let Some(answer) = probe().await? {
             return Ok(answer);
         }
-        anyhow::ensure!(
-            start.elapsed() < limit,
-            "waited {} s in vain until {what}",
-            limit.as_secs()
-        );
+        anyhow::ensure!(start.elapsed() < limit, "waited {} s in vain until {what}", limit.as_secs());
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
@@ -30,11 +26,7 @@ pub fn until_blocking<T>(what: &str, limit: Duration, mut probe: impl FnMut() ->
         if let Some(answer) = probe()? {
             return Ok(answer);
         }
-        anyhow::ensure!(
-            start.elapsed() < limit,
-            "waited {} s in vain until {what}",
-            limit.as_secs()
-        );
+        anyhow::ensure!(start.elapsed() < limit, "waited {} s in vain until {what}", limit.as_secs());
         std::thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }

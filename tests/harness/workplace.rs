@@ -27,14 +27,8 @@ impl Workplace {
 
     /// The folder of an isolated cluster: memory of its own, gone with its namespaces.
     pub fn isolated() -> Result<Self> {
-        anyhow::ensure!(
-            isolation::is_inside(),
-            "this program runs outside a cluster's namespaces: call harness::main"
-        );
-        Ok(Self {
-            folder: PathBuf::from(isolation::FOLDER),
-            guard: None,
-        })
+        anyhow::ensure!(isolation::is_inside(), "this program runs outside a cluster's namespaces: call harness::main");
+        Ok(Self { folder: PathBuf::from(isolation::FOLDER), guard: None })
     }
 
     /// Where the files are.
@@ -70,11 +64,7 @@ impl Workplace {
         if let Some(guard) = &self.guard {
             guard.adopt(child.id())?;
         }
-        Ok(Program {
-            name: name.to_owned(),
-            log,
-            child,
-        })
+        Ok(Program { name: name.to_owned(), log, child })
     }
 }
 
@@ -148,10 +138,7 @@ impl Guard {
     fn start(folder: &Path) -> Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut shell = Command::new("sh")
-            .args([
-                "-c",
-                r#"while read -r id; do ids="$ids $id"; done; kill -9 $ids; rm -rf -- "$0""#,
-            ])
+            .args(["-c", r#"while read -r id; do ids="$ids $id"; done; kill -9 $ids; rm -rf -- "$0""#])
             .arg(folder)
             .current_dir("/")
             .process_group(0)

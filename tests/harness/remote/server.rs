@@ -38,10 +38,7 @@ fn answer(stream: &TcpStream) -> Result<()> {
     let status = match start(&call) {
         Ok(child) => follow(child, call.limit_s.map(Duration::from_secs), reader, &send)?,
         Err(error) => {
-            send(
-                STDERR,
-                format!("cannot start {:?}: {error}\n", call.arguments).as_bytes(),
-            )?;
+            send(STDERR, format!("cannot start {:?}: {error}\n", call.arguments).as_bytes())?;
             127
         }
     };
@@ -50,10 +47,7 @@ fn answer(stream: &TcpStream) -> Result<()> {
 }
 
 fn start(call: &Call) -> Result<Child> {
-    let (program, arguments) = call
-        .arguments
-        .split_first()
-        .ok_or_else(|| anyhow::anyhow!("no program"))?;
+    let (program, arguments) = call.arguments.split_first().ok_or_else(|| anyhow::anyhow!("no program"))?;
     let child = Command::new(program)
         .args(arguments)
         .envs(&call.environment)
@@ -97,10 +91,7 @@ fn follow(
         }
         let status = child.wait()?;
         drop(ended);
-        Ok(status
-            .code()
-            .or(status.signal().map(|signal| 128 + signal))
-            .unwrap_or(-1))
+        Ok(status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1))
     })
 }
 
