@@ -1,12 +1,32 @@
 //! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes, and what the controller has to know of them.
 
 mod allowed;
+mod call;
+mod error;
+mod expandfs;
+mod folder;
+pub mod log;
 pub mod mkfs_options;
+mod mount;
 pub mod mount_options;
+mod node;
 pub mod options;
+mod plan;
+mod reply;
+mod unmount;
+
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+
+use host::Bytes;
 
 pub use allowed::OptionError;
+pub use node::Node;
 pub use options::VolumeOptions;
+pub use reply::Reply;
+
+use call::Call;
+use error::Error;
 
 /// The vendor's part of the driver's name.
 pub const VENDOR: &str = "flexlvm.dev";
@@ -16,3 +36,35 @@ pub const NAME: &str = "lvm";
 pub const DRIVER: &str = "flexlvm.dev/lvm";
 /// The name of the driver's folder in the kubelet's plugin folder, and of its folders among a pod's volumes.
 pub const FOLDER: &str = "flexlvm.dev~lvm";
+
+/// Carries out the call-out that the arguments (without the program's name) ask for. The second value is a word for the
+/// log about what went well, but not as it should.
+#[must_use]
+pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
+    let done = |result: Result<Option<String>, Error>| match result {
+        Ok(remark) => (Reply::Success, remark),
+        Err(error) => (Reply::failure(&host::error::chain(&error)), None),
+    };
+    match call::parse(args) {
+        Ok(Call::Init) => (Reply::Capabilities, None),
+        Ok(Call::NotSupported) => (Reply::NotSupported, None),
+        Ok(Call::Mount { folder, options }) => done(mount::mount(node, folder, options)),
+        Ok(Call::Unmount { folder }) => done(unmount::unmount(node, folder).map(|()| None)),
+        Ok(Call::ExpandFs { options, folder, size }) => {
+            done(expandfs::expandfs(node, options, folder, Bytes(size)).map(|()| None))
+        }
+        Err(error) => done(Err(error.into())),
+    }
+}
+
+/// Which volume the arguments are about, for the log: the last part of the folder, if that looks like a name.
+#[must_use]
+pub fn volume_of(args: &[OsString]) -> Option<&str> {
+    let folder: &OsStr = match args {
+        [verb, folder, ..] if verb == "mount" || verb == "unmount" => folder,
+        [verb, _, _, folder, ..] if verb == "expandfs" => folder,
+        _ => return None,
+    };
+    let name = Path::new(folder).file_name()?.to_str()?;
+    (name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))).then_some(name)
+}

@@ -29,46 +29,55 @@ pub struct Request<'a> {
     pub read_only: bool,
 }
 
-/// Mounts on `target`. Read-only is a matter of this one mount where possible: the kernel has a device either writable
-/// or not, and refuses the second mount that differs (EBUSY), in whatever order the pods come.
+/// Where something is to be mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// A path to the folder itself.
+    pub folder: &'a Path,
+    /// A path to whatever is mounted there last.
+    pub top: &'a Path,
+}
+
+/// Mounts. Read-only is a matter of this one mount where possible: the kernel has a device either writable or not, and
+/// refuses the second mount that differs (EBUSY), in whatever order the pods come.
 ///
 /// # Errors
 /// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses. Nothing is mounted then.
-pub fn mount(request: &Request<'_>, target: &Path) -> Result<(), Error> {
-    match (call(request, target, request.flags), request.read_only) {
+pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
+    match (call(request, place.folder, request.flags), request.read_only) {
         (Ok(()), false) => Ok(()),
-        (Ok(()), true) => make_read_only(request, target).inspect_err(|_| {
-            // What can't be taken down again shows in the caller's own look at the mounts.
-            let _ = umount(target);
+        (Ok(()), true) => make_read_only(request, place.top).inspect_err(|_| {
+            // What can't be taken down again shows when the caller looks at the mounts.
+            let _ = umount(place.top);
         }),
         // The device can't be written to, or is mounted read-only as a whole.
         (Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS), true) => {
-            call(request, target, request.flags | Flags::RDONLY).map_err(|errno| refused(request, errno))
+            call(request, place.folder, request.flags | Flags::RDONLY).map_err(|errno| refused(request, errno))
         }
         (Err(errno), _) => Err(refused(request, errno)),
     }
 }
 
-/// Makes the one mount at `target` read-only.
+/// Makes the one mount at `top` read-only.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn make_read_only(request: &Request<'_>, target: &Path) -> Result<(), Error> {
+pub fn make_read_only(request: &Request<'_>, top: &Path) -> Result<(), Error> {
     // The flags of a mount that are not repeated are lost.
     let of_mount = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC | Flags::NOATIME | Flags::NODIRATIME | Flags::RELATIME;
     let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
-    rustix::mount::mount_remount(target, flags, c"")
+    rustix::mount::mount_remount(top, flags, c"")
         .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
 }
 
-/// Takes down everything that is mounted on `target`, never lazily and never by force, and says how many mounts it
-/// was. `shown` is the target's name for people.
+/// Takes down everything that is mounted at `top`, never lazily and never by force, and says how many mounts it
+/// was. `shown` is the place's name for people.
 ///
 /// # Errors
 /// `Busy` when a file is open on it or something is mounted below it.
-pub fn unmount_all(target: &Path, shown: &Path) -> Result<u32, Error> {
+pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
     for count in 0..MOST_STACKED {
-        match umount(target) {
+        match umount(top) {
             Ok(()) => {}
             // Not, or no longer, a mount point: the kernel's own word for it.
             Err(Errno::INVAL | Errno::NOENT) => return Ok(count),
@@ -87,14 +96,14 @@ pub fn unmount_all(target: &Path, shown: &Path) -> Result<u32, Error> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
-fn umount(target: &Path) -> Result<(), Errno> {
-    rustix::mount::unmount(target, UnmountFlags::NOFOLLOW)
+fn umount(top: &Path) -> Result<(), Errno> {
+    rustix::mount::unmount(top, UnmountFlags::NOFOLLOW)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
-fn call(request: &Request<'_>, target: &Path, flags: Flags) -> Result<(), Errno> {
+fn call(request: &Request<'_>, folder: &Path, flags: Flags) -> Result<(), Errno> {
     let data = CString::new(request.data).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(request.source, target, request.fs.name(), flags, data.as_c_str())
+    rustix::mount::mount(request.source, folder, request.fs.name(), flags, data.as_c_str())
 }
 
 fn refused(request: &Request<'_>, errno: Errno) -> Error {

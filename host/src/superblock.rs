@@ -15,6 +15,8 @@ pub struct Superblock {
     pub fs: Filesystem,
     /// From the device's begin to the file system's end.
     pub size: Bytes,
+    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave no trace.
+    pub used: bool,
 }
 
 /// The file system that these first bytes of a device belong to, if that is beyond doubt: anything unusual is for blkid
@@ -52,7 +54,9 @@ fn ext4(block: &[u8]) -> Option<Superblock> {
     let high = if incompatible & BIG_NUMBERS == 0 { 0 } else { little(block, 0x150)? };
     let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
     let block_size = 1024_u64.checked_shl(little(block, 0x18)?).filter(|size| (1024..=65536).contains(size))?;
-    Some(Superblock { fs: Filesystem::Ext4, size: Bytes(blocks.checked_mul(block_size)?) })
+    let (last_mount, mounts) = (little(block, 0x2c)?, little(block, 0x34)? & 0xffff);
+    let size = Bytes(blocks.checked_mul(block_size)?);
+    Some(Superblock { fs: Filesystem::Ext4, size, used: last_mount != 0 || mounts != 0 })
 }
 
 /// Offsets: `struct xfs_dsb` in Linux' `fs/xfs/libxfs/xfs_format.h`.
@@ -62,7 +66,10 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     if !(512..=65536).contains(&block_size) {
         return None;
     }
-    Some(Superblock { fs: Filesystem::Xfs, size: Bytes(blocks.checked_mul(u64::from(block_size))?) })
+    // The position in the log that the superblock was last written from; mkfs leaves zero.
+    let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
+    let size = Bytes(blocks.checked_mul(u64::from(block_size))?);
+    Some(Superblock { fs: Filesystem::Xfs, size, used: log_position != 0 })
 }
 
 fn little(block: &[u8], at: usize) -> Option<u32> {
@@ -98,10 +105,19 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        let ext4 = |size| Some(Superblock { fs: Filesystem::Ext4, size: Bytes(size) });
+        let ext4 = |size| Some(Superblock { fs: Filesystem::Ext4, size: Bytes(size), used: false });
         assert_eq!(parse(&ext(0x40, 0)), ext4(25 * 4096), "extents, small numbers");
         assert_eq!(parse(&ext(0xc2, 0)), ext4((25 + (1 << 32)) * 4096), "64bit");
-        assert_eq!(parse(&xfs()), Some(Superblock { fs: Filesystem::Xfs, size: Bytes(4_096_000) }));
+        let expected = Superblock { fs: Filesystem::Xfs, size: Bytes(4_096_000), used: false };
+        assert_eq!(parse(&xfs()), Some(expected));
+    }
+
+    #[test]
+    fn a_mount_leaves_traces() {
+        for (mut start, at) in [(ext(0x40, 0), 1024 + 0x2c), (ext(0x40, 0), 1024 + 0x34), (xfs(), 0xf7)] {
+            start[at] = 1;
+            assert!(parse(&start).unwrap().used, "{at}");
+        }
     }
 
     #[test]

@@ -1,0 +1,32 @@
+//! Why a call-out fails.
+
+use crate::allowed::OptionError;
+use crate::call::CallError;
+use crate::options::OptionsError;
+use crate::plan::Refusal;
+
+/// Why a call-out fails.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Its arguments are wrong.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The volume's options are wrong.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// One of its mount or mkfs options is wrong.
+    #[error(transparent)]
+    Option(#[from] OptionError),
+    /// The volume is not to be touched.
+    #[error("logical volume {volume}")]
+    Refused {
+        /// `<group>/<name>`.
+        volume: String,
+        /// Why.
+        #[source]
+        source: Refusal,
+    },
+    /// Something failed on the node.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+}

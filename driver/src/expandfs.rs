@@ -1,0 +1,46 @@
+//! `expandfs <options> <device> <folder> <new size> <old size>`: the file system grows to the size of its logical volume,
+//! which the agent has extended before. Called by the kubelet, for each pod, until it succeeds.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use host::{Bytes, Error as HostError, Kind, filesystem};
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::mount::{first_look, is_of};
+use crate::node::Node;
+use crate::options;
+
+const TIME: Duration = Duration::from_secs(90);
+
+/// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last reboot.
+///
+/// # Errors
+/// When the volume isn't mounted there, or its logical volume is not yet large enough.
+pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Bytes) -> Result<(), Error> {
+    let options = options::parse(options)?;
+    let (group, name) = (&options.volume.group, &options.volume.volume);
+    let not_mounted = || {
+        let message = format!("logical volume {group}/{name} is not mounted on {}", folder.display());
+        HostError::refused(Kind::Invalid, message)
+    };
+    let folder = Folder::open(folder)?.ok_or_else(not_mounted)?;
+    let _lock = node.lock(&options.volume.uuid)?;
+    let device = node.device(&options.volume)?.ok_or_else(not_mounted)?;
+    let mount = node.mounted(&folder)?.filter(|mount| is_of(mount, &device)).ok_or_else(not_mounted)?;
+    let there = device.size()?;
+    if there < size {
+        let message = format!(
+            "logical volume {group}/{name} has {there}, and {size} are wanted: FlexLVM's agent on this node has not \
+             extended it yet; why not, its LogicalVolume object says"
+        );
+        return Err(HostError::refused(Kind::NoSpace, message).into());
+    }
+    // What is mounted decides, not what the options say: nobody can change those when they are wrong.
+    let fs = filesystem::Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
+    if first_look(&device)?.is_some_and(|look| look.size == there) {
+        return Ok(());
+    }
+    Ok(filesystem::grow(node, fs, &device.path(), folder.path(), TIME)?)
+}

@@ -1,0 +1,46 @@
+//! `unmount <folder>`: the folder is free again. The kubelet gives nothing but the path: the PersistentVolume and all its
+//! options may be gone, so everything is decided by the table of mounts. Runs no program.
+
+use std::ffi::OsStr;
+
+use host::{Error as HostError, Kind, device, mountinfo};
+
+use crate::error::Error;
+use crate::folder::Folder;
+use crate::node::Node;
+
+/// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it returns. The folder
+/// stays, for the kubelet to remove.
+///
+/// # Errors
+/// `Busy` when something is still in use.
+pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr) -> Result<(), Error> {
+    let Some(folder) = Folder::open(folder)? else {
+        return Ok(());
+    };
+    let mounts = mountinfo::read(&node.mounts)?;
+    let there = mountinfo::at(&mounts, folder.path());
+    // Not in the table, and no entry to be overlooked: the common repetition.
+    if there.is_empty() && folder.is_missing() {
+        return Ok(());
+    }
+    // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all the same.
+    let uuid = there.last().and_then(|top| device::identify(&node.roots.sys, top.device).ok());
+    let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
+    host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
+        let below = mounts.iter().find(|mount| {
+            mount.point.starts_with(folder.path()) && mount.point.as_os_str() != folder.path().as_os_str()
+        });
+        match below {
+            Some(mount) if error.kind() == Kind::Busy => {
+                HostError::refused(Kind::Busy, format!("{error} ({})", mount.point.display()))
+            }
+            _ => error,
+        }
+    })?;
+    if node.mounted(&folder)?.is_some() {
+        let message = format!("{} is still mounted", folder.path().display());
+        return Err(HostError::refused(Kind::Failed, message).into());
+    }
+    Ok(())
+}

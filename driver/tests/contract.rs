@@ -1,0 +1,230 @@
+//! The real program, called as the kubelet calls it, with good and with hostile input: always exactly one JSON object on
+//! stdout and stderr together, and exit status 0.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
+#![expect(clippy::disallowed_methods, reason = "a test starts the program that it tests")]
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const UUID: &str = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
+
+/// Runs the driver with one pipe for stdout and stderr, as the kubelet does.
+fn call<S: AsRef<OsStr>>(args: &[S]) -> Value {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flexlvm-driver"));
+    command.args(args).stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    let begun = Instant::now();
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut output = Vec::new();
+    std::io::Read::read_to_end(&mut reader, &mut output).unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(0));
+    assert!(begun.elapsed() < Duration::from_mins(1));
+    let text = String::from_utf8(output).unwrap();
+    assert_eq!(text.trim_end().lines().count(), 1, "{text:?}");
+    let reply: Value = serde_json::from_str(&text).unwrap();
+    let status = reply["status"].as_str().unwrap();
+    assert!(["Success", "Failure", "Not supported"].contains(&status), "{text}");
+    assert_eq!(reply.get("message").is_some(), status == "Failure", "{text}");
+    assert!(reply.get("attached").is_none());
+    reply
+}
+
+fn failure<S: AsRef<OsStr>>(args: &[S]) -> String {
+    let reply = call(args);
+    assert_eq!(reply["status"], "Failure", "{reply}");
+    assert!(reply.get("capabilities").is_none());
+    reply["message"].as_str().unwrap().to_owned()
+}
+
+fn options() -> Value {
+    json!({
+        "kubernetes.io/fsType": "ext4", "kubernetes.io/readwrite": "rw", "kubernetes.io/pvOrVolumeName": "pvc-1",
+        "volumegroup": "flexlvm-test-none", "volumeID": "pvc-1", "uuid": UUID, "size": "1073741824",
+    })
+}
+
+fn options_with(key: &str, value: &str) -> String {
+    let mut options = options();
+    options[key] = value.into();
+    options.to_string()
+}
+
+/// A pod's folder for the volume, in a kubelet's tree of our own.
+fn pod_folder(root: &Path) -> String {
+    let folder = root.canonicalize().unwrap().join("pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.display().to_string()
+}
+
+#[test]
+fn init_says_all_five_capabilities() {
+    for args in [&["init"][..], &["init", "more", "still more"]] {
+        let reply = call(args);
+        let expected = json!({
+            "attach": false, "selinuxRelabel": true, "supportsMetrics": true, "fsGroup": true, "requiresFSResize": true
+        });
+        assert_eq!(reply, json!({"status": "Success", "capabilities": expected}));
+    }
+}
+
+#[test]
+fn call_outs_that_it_does_not_have_are_not_supported() {
+    let others =
+        "getvolumename attach detach waitforattach isattached mountdevice unmountdevice expandvolume provision";
+    for verb in others.split_whitespace().chain(["", "-rf", "Mount", "\n"]) {
+        assert_eq!(call(&[verb, "{}", "x"]), json!({"status": "Not supported"}), "{verb:?}");
+    }
+    assert_eq!(call(&[OsString::from_vec(vec![0xff, 0xfe])])["status"], "Not supported");
+}
+
+#[test]
+fn too_few_and_too_many_arguments_are_named() {
+    assert!(failure::<&str>(&[]).contains("no call-out is named"));
+    for args in [&["mount"][..], &["mount", "/x"], &["mount", "/x", "/dev/x", "{}"], &["unmount"], &["expandfs", "{}"]]
+    {
+        let message = failure(args);
+        assert!(message.contains(&format!("{} takes", args[0])), "{message}");
+    }
+}
+
+#[test]
+fn options_that_can_not_be_used_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    let long = "x".repeat(300);
+    for (key, value, expected) in [
+        ("volumeID", "../x", "\"volumeID\" can't be used"),
+        ("volumeID", "-rf", "begins with a hyphen"),
+        ("volumeID", &*long, "too long"),
+        ("volumeID", "a\nb", "only letters"),
+        ("volumegroup", "", "is empty"),
+        ("volumegroup", "vg/lv", "only letters"),
+        ("uuid", "ABCDEF", "has the form"),
+        ("size", "1Gi", "number of bytes"),
+        ("size", "-1", "number of bytes"),
+        ("size", "18446744073709551616", "number of bytes"),
+        ("size", "4096", "too small"),
+        ("kubernetes.io/fsType", "vfat", "is not one of ext4 and xfs"),
+        ("kubernetes.io/readwrite", "yes", "rw or ro"),
+        ("mountOptions", "ro,rw", "contradict each other"),
+        ("mountOptions", "journal_path=/dev/sda", "names another device"),
+        ("mkfsOptions", "-d /etc", "not among those allowed"),
+        ("mkfsoptions", "-m 0", "is unknown"),
+    ] {
+        let message = failure(&["mount", &*folder, &*options_with(key, value)]);
+        assert!(message.contains(expected), "{key}={value}: {message}");
+        assert!(message.len() < 1200 && !message.contains('\n'));
+    }
+}
+
+#[test]
+fn what_is_no_flat_json_object_is_refused_and_not_repeated() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    let deep = "[".repeat(10_000);
+    let large = options_with("mountOptions", &"x".repeat(100 << 10));
+    let good = options().to_string();
+    let twice = good.replacen('{', "{\"uuid\":\"secret\",", 1);
+    let number = good.replace("\"1073741824\"", "1073741824");
+    for json in ["", "null", "{", "[]", "{}{}", "secret", "{\"a\":{}}", &*deep, &*twice, &*number, &*large] {
+        let message = failure(&["mount", &*folder, json]);
+        assert!(!message.contains("secret") && message.len() < 1200, "{message}");
+    }
+    let invalid = OsString::from_vec(b"{\"volumeID\":\"\xff\"}".to_vec());
+    assert!(failure(&["mount".into(), folder.into(), invalid]).contains("UTF-8"));
+}
+
+#[test]
+fn folders_outside_the_kubelets_tree_are_refused() {
+    let options = options().to_string();
+    let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
+    for folder in [
+        "",
+        "/",
+        "/etc",
+        "-rf",
+        "etc",
+        "/pods/u/volumes/other~lvm/x",
+        "/a/../pods/u/volumes/flexlvm.dev~lvm/x",
+        &*long,
+        "/pods/u/volumes/flexlvm.dev~lvm/a\nb",
+        "/pods/u/volumes/flexlvm.dev~lvm/..",
+        "/dev/shm",
+    ] {
+        for args in
+            [&["mount", folder, &*options][..], &["unmount", folder], &["expandfs", &*options, "", folder, "1", "1"]]
+        {
+            let message = failure(args);
+            assert!(message.contains("folder"), "{folder:?}: {message}");
+        }
+    }
+    let invalid = OsString::from_vec(b"/pods/u/volumes/flexlvm.dev~lvm/\xff".to_vec());
+    assert!(failure(&["unmount".into(), invalid]).contains("folder"));
+}
+
+#[test]
+fn symbolic_links_on_the_way_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    pod_folder(root.path());
+    let root = root.path().canonicalize().unwrap();
+    std::os::unix::fs::symlink("0a-1", root.join("pods/link")).unwrap();
+    let linked = root.join("pods/link/volumes/flexlvm.dev~lvm/pvc-1").display().to_string();
+    for args in [&["mount", &*linked, &*options().to_string()][..], &["unmount", &*linked]] {
+        assert!(failure(args).contains("symbolic link"));
+    }
+}
+
+#[test]
+fn unmounting_what_is_not_mounted_succeeds_and_touches_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    let file = Path::new(&folder).join("file");
+    std::fs::write(&file, "data").unwrap();
+    let missing = folder.replace("pvc-1", "pvc-2");
+    let nowhere = folder.replace("0a-1", "0a-2");
+    for folder in [&folder, &missing, &nowhere, "/no-such-root/pods/u/volumes/flexlvm.dev~lvm/x"] {
+        assert_eq!(call(&["unmount", folder]), json!({"status": "Success"}), "{folder}");
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), b"data");
+}
+
+#[test]
+fn a_volume_that_is_not_there_is_named() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    // Where LVM can be asked it knows no such group; elsewhere it fails. Neither ends well.
+    failure(&["mount", &*folder, &*options().to_string()]);
+    let message = failure(&["expandfs", &*options().to_string(), "", &*folder, "2147483648", "1073741824"]);
+    // Without root there is no lock either.
+    assert!(message.contains("flexlvm-test-none/pvc-1 is not mounted on") || !rustix::process::geteuid().is_root());
+    let missing = folder.replace("pvc-1", "pvc-2");
+    let message = failure(&["mount", &*missing, &*options().to_string()]);
+    assert!(message.contains("pvc-2"), "{message}");
+    for sizes in [["1Gi", "0"], ["", "0"], ["1", "x"], ["-1", "0"]] {
+        let message = failure(&["expandfs", &*options().to_string(), "", &*folder, sizes[0], sizes[1]]);
+        assert!(message.contains("size is not a number"), "{message}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_it_is_given_the_answer_is_one_json_object(
+        verb in prop_oneof!["init|mount|unmount|expandfs|attach", "\\PC{0,9}"],
+        rest in proptest::collection::vec(proptest::collection::vec(1_u8..=255, 0..40), 0..6),
+    ) {
+        let rest = rest.into_iter().map(OsString::from_vec);
+        let args: Vec<OsString> = std::iter::once(OsString::from(verb)).chain(rest).collect();
+        call(&args);
+    }
+}
