@@ -2,14 +2,15 @@
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use kube::{Client, Config};
-use operator::controller;
 use operator::http::{self, Ready};
 use operator::lease::Election;
+use operator::{agent, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -37,6 +38,21 @@ enum Role {
         /// The name that this controller has among them: its pod's.
         #[arg(long, env = "POD_NAME")]
         identity: String,
+    },
+    /// Makes, extends and removes the logical volumes of this node, and installs the driver.
+    Agent {
+        /// The name of this node's Node object.
+        #[arg(long, env = "NODE_NAME")]
+        node: String,
+        /// The driver's binary, to be installed.
+        #[arg(long, env = "FLEXLVM_DRIVER", default_value = "/flexlvm-driver")]
+        driver: PathBuf,
+        /// The kubelet's `--volume-plugin-dir`.
+        #[arg(long, env = "FLEXLVM_PLUGIN_DIR", default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec")]
+        plugin_dir: PathBuf,
+        /// The node's folder of LVM's configuration and backups.
+        #[arg(long, env = "FLEXLVM_LVM_DIR", default_value = "/etc/lvm")]
+        lvm_dir: PathBuf,
     },
 }
 
@@ -108,6 +124,13 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                     election.release().await;
                     ended
                 }
+            }
+        }
+        Role::Agent { node, driver, plugin_dir, lvm_dir } => {
+            let settings = agent::Settings { node, driver, plugins: plugin_dir, lvm: lvm_dir };
+            tokio::select! {
+                () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),
+                ended = terminated() => ended,
             }
         }
     }
