@@ -1,5 +1,6 @@
 //! FlexLVM's operator: the controller, which decides, and the agent, which carries out what concerns its node.
 
+pub mod agent;
 pub mod controller;
 pub mod error;
 pub mod events;

@@ -25,7 +25,7 @@ pub struct Vg {
     /// Its logical volumes, without those that LVM keeps for itself.
     pub lvs: Vec<Lv>,
     /// The host that it belongs to, by its system ID; empty when it belongs to none.
-    pub(super) system_id: String,
+    pub system_id: String,
 }
 
 /// A logical volume.

@@ -1,4 +1,4 @@
-//! A local copy of one kind of object, kept current by a watch. One per kind, made by `world.rs`.
+//! A local copy of one kind of object, kept current by a watch. One per kind, made by `world.rs`; and one by the agent.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -15,6 +15,22 @@ use serde::de::DeserializeOwned;
 /// concerns us at all; what doesn't is not stored. `changed` hears of each change, after the copy has it.
 pub fn follow<K, W>(
     client: &Client,
+    writer: Writer<K>,
+    keep: fn(&mut K) -> bool,
+    world: &Arc<W>,
+    changed: fn(&W, &Event<K>),
+) -> impl Future<Output = ()> + Send + use<K, W>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    W: Send + Sync + 'static,
+{
+    follow_some(client, watcher::Config::default(), writer, keep, world, changed)
+}
+
+/// The same for those objects only that `selection` selects.
+pub fn follow_some<K, W>(
+    client: &Client,
+    selection: watcher::Config,
     mut writer: Writer<K>,
     keep: fn(&mut K) -> bool,
     world: &Arc<W>,
@@ -24,7 +40,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    let events = watch(Api::<DeserializeGuard<K>>::all(client.clone()), watcher::Config::default()).default_backoff();
+    let events = watch(Api::<DeserializeGuard<K>>::all(client.clone()), selection).default_backoff();
     let world = world.clone();
     async move {
         pin_mut!(events);

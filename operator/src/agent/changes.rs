@@ -1,0 +1,59 @@
+//! Keeps what is known of LVM up to date when somebody else changes it. Started by the agent, for ever.
+//!
+//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once. Where it is told not to,
+//! or keeps its backups elsewhere, a look once a minute finds out.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::folders::Folders;
+use super::node::Node;
+use crate::retry::Retries;
+
+/// How long until LVM is asked without anything having been heard.
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// A command of LVM writes several files: it is done when none was written for this long …
+const QUIET: Duration = Duration::from_millis(300);
+
+/// … or this long while we are at work ourselves, since most of what is written then is our own doing.
+const QUIET_AT_WORK: Duration = Duration::from_millis(1500);
+
+/// But nobody else's change is overlooked for longer.
+const LONGEST_UNREST: Duration = Duration::from_secs(3);
+
+/// Refreshes what is known of `node`; `lvm` is the node's folder `/etc/lvm`.
+pub async fn run(node: Arc<Node>, lvm: &Path) {
+    let folders = Folders::watch(vec![lvm.join("backup"), lvm.join("archive")]);
+    let retries = Retries::default();
+    loop {
+        let wait = match node.refresh().await {
+            Ok(()) => {
+                retries.succeeded(&());
+                LONGEST
+            }
+            Err(error) => {
+                tracing::warn!(error = host::error::chain(&error), "LVM does not say what it has");
+                retries.failed(&()).1.min(LONGEST)
+            }
+        };
+        folders.renew();
+        if timeout(wait, folders.changed()).await.is_ok() {
+            settle(&node, &folders).await;
+        }
+    }
+}
+
+/// Waits until it is quiet, but not too long.
+async fn settle(node: &Node, folders: &Folders) {
+    let last = Instant::now() + LONGEST_UNREST;
+    loop {
+        let quiet = if node.idle() < QUIET_AT_WORK { QUIET_AT_WORK } else { QUIET };
+        if timeout_at(last.min(Instant::now() + quiet), folders.changed()).await.is_err() {
+            return;
+        }
+    }
+}

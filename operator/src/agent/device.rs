@@ -1,0 +1,98 @@
+//! What the agent does to a logical volume's device itself: find out which it is, mark it, look what is on it. Called by
+//! `node`, which runs it where blocking is allowed.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use host::device::{Device, Roots};
+use host::filesystem::{self, Probe};
+use host::fresh::{FreshMark, Mark};
+use host::{Bytes, Error, Exec, LvName, LvUuid, VgName, mountinfo};
+
+use super::plan::Content;
+
+/// A logical volume by its names.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<'a> {
+    /// The volume group.
+    pub group: &'a VgName,
+    /// The logical volume.
+    pub name: &'a LvName,
+}
+
+/// Active logical volumes' devices: the second seam to the host, beside [`Exec`]. Tests without a kernel that has
+/// device-mapper put something else here.
+pub trait Devices: Send + Sync {
+    /// Marks a volume as fresh, if it still has this uuid.
+    ///
+    /// # Errors
+    /// When that fails; the mark then is as it was, or torn.
+    fn mark(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
+
+    /// LVM's uuid and the size of the volume that has this name.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such device.
+    fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error>;
+
+    /// What is on a volume, if it still has this uuid.
+    ///
+    /// # Errors
+    /// When looking fails. That is never "nothing".
+    fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error>;
+
+    /// Where a volume is mounted on the node; nothing when nobody can tell.
+    fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
+}
+
+/// The devices of this node.
+pub struct NodeDevices {
+    exec: Arc<dyn Exec>,
+    roots: Roots,
+    mounts: PathBuf,
+}
+
+impl NodeDevices {
+    /// Seen from a container that shares the node's process ids; `exec` runs the node's programs.
+    #[must_use]
+    pub fn of_host(exec: Arc<dyn Exec>) -> Self {
+        Self { exec, roots: Roots::of_host(), mounts: "/proc/1/mountinfo".into() }
+    }
+
+    fn open(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Device, Error> {
+        Device::open(&self.roots, path.group, path.name, uuid)
+    }
+}
+
+impl Devices for NodeDevices {
+    fn mark(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+        let device = self.open(path, uuid)?;
+        FreshMark::new(uuid, device.size()?)?.write_fresh(&device.claim()?)
+    }
+
+    fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error> {
+        let (device, uuid) = Device::find(&self.roots, path.group, path.name)?;
+        Ok((uuid, device.size()?))
+    }
+
+    fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
+        let device = self.open(path, uuid)?;
+        let mark = FreshMark::new(uuid, device.size()?)?.read(device.file())?;
+        if mark == Mark::Formatting {
+            return Ok(Content::Formatting);
+        }
+        // Beside a file system the mark proves nothing: it can be one of earlier that the file system never overwrote.
+        Ok(match filesystem::probe(&*self.exec, device.file(), &device.path())? {
+            Probe::Blank if mark == Mark::Fresh => Content::Fresh,
+            Probe::Blank => Content::Blank,
+            Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
+            Probe::Other(what) => Content::Data(what),
+        })
+    }
+
+    fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
+        let Ok(device) = self.open(path, uuid) else { return Vec::new() };
+        let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
+        mounts.into_iter().filter(|mount| mount.device == device.number()).map(|mount| mount.point).collect()
+    }
+}

@@ -1,0 +1,273 @@
+//! This node's LVM: the last report, kept in step with our own changes, and one change at a time. Called by `reconcile`
+//! (turns) and `changes` (refreshes); `report` watches what is known.
+//!
+//! LVM needs a second to say everything, so it is asked seldom. That is safe because every command checks for itself
+//! what it needs: `lvcreate` the name and the space, `lvremove` name, uuid and tag. When one refuses, or the plan has bad
+//! news, a new report decides.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use host::lvm::{Lv, Lvm, Vg};
+use host::{Bytes, Error, Exec, Extents, Kind, LvUuid};
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+
+use super::device::{Devices, Path};
+use super::order::Order;
+use super::plan::{self, Content, Seen, Step, Verdict};
+
+/// One pass never takes more turns: create, or activate, look, mark; each with a surprise.
+const MOST_TURNS: u32 = 12;
+
+/// So often in a pass LVM may refuse what the report allowed.
+const MOST_SURPRISES: u32 = 2;
+
+/// What is known of the node.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// The volume groups as of the last report that succeeded, with our own changes since. `None` before the first.
+    pub groups: Option<Arc<Vec<Vg>>>,
+    /// Why the last report failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// This node's LVM.
+pub struct Node {
+    exec: Arc<dyn Exec>,
+    devices: Arc<dyn Devices>,
+    /// When the report was taken; `None` when it is known to be outdated. Its lock is the one for all of LVM.
+    taken: Arc<Mutex<Option<Instant>>>,
+    view: watch::Sender<View>,
+    /// Counts the reports that said something that was not known.
+    news: watch::Sender<u64>,
+    /// When we last changed something.
+    changed: watch::Sender<Option<Instant>>,
+}
+
+/// What one pass has learned so far.
+#[derive(Clone, Debug)]
+struct Pass {
+    began: Instant,
+    content: Option<Content>,
+    removed: bool,
+    surprises: u32,
+}
+
+impl Node {
+    /// A node of which nothing is known yet.
+    #[must_use]
+    pub fn new(exec: Arc<dyn Exec>, devices: Arc<dyn Devices>) -> Self {
+        let (view, news, changed) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
+        Self { exec, devices, taken: Arc::default(), view, news, changed }
+    }
+
+    /// Hears when LVM reported something that was not known: somebody else's doing, or what a change of ours led to.
+    #[must_use]
+    pub fn news(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// What is known, and hears when that changes.
+    #[must_use]
+    pub fn view(&self) -> watch::Receiver<View> {
+        self.view.subscribe()
+    }
+
+    /// How long ago our last change was.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.changed.borrow().map_or(Duration::MAX, |last| last.elapsed())
+    }
+
+    /// The version of LVM.
+    ///
+    /// # Errors
+    /// When LVM doesn't answer.
+    pub async fn version(self: &Arc<Self>) -> Result<String, Error> {
+        self.blocking(|node, _| Lvm(&*node.exec).version()).await
+    }
+
+    /// Asks LVM for everything.
+    ///
+    /// # Errors
+    /// When LVM fails; what was known stays.
+    pub async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
+        self.blocking(Self::take_report).await
+    }
+
+    /// Does for one order what can be done now, and says how things stand then.
+    ///
+    /// # Errors
+    /// When LVM, or looking at a device, fails.
+    pub async fn settle(self: &Arc<Self>, order: &Arc<Order>) -> Result<Verdict, Error> {
+        let mut pass = Pass { began: Instant::now(), content: None, removed: false, surprises: 0 };
+        for _ in 0..MOST_TURNS {
+            let order = order.clone();
+            let turn = move |node: &Self, taken: &mut _| {
+                let verdict = node.turn(&order, &mut pass, taken);
+                verdict.map(|verdict| (verdict, pass))
+            };
+            // Between two turns others have theirs: one report then serves all who wait for one.
+            match self.blocking(turn).await? {
+                (Some(verdict), _) => return Ok(verdict),
+                (None, next) => pass = next,
+            }
+        }
+        Err(Error::refused(Kind::Failed, format!("logical volume {} does not settle", order.path())))
+    }
+
+    /// Runs `work` with the lock held, on a thread that may block, to its end even if nobody waits for it any more.
+    async fn blocking<T, F>(self: &Arc<Self>, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Self, &mut Option<Instant>) -> Result<T, Error> + Send + 'static,
+    {
+        let mut taken = self.taken.clone().lock_owned().await;
+        let node = self.clone();
+        let done = spawn_blocking(move || work(&node, &mut taken)).await;
+        done.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, format!("a task of the agent ended: {error}"))))
+    }
+
+    fn take_report(&self, taken: &mut Option<Instant>) -> Result<(), Error> {
+        let begins = Instant::now();
+        let report = Lvm(&*self.exec).report();
+        *taken = report.is_ok().then_some(begins);
+        let (groups, failure) = match &report {
+            Ok(groups) => (Some(groups), None),
+            Err(error) => (None, Some(host::error::chain(error))),
+        };
+        let is_news = self.view.send_if_modified(|view| {
+            let turned = std::mem::replace(&mut view.failure, failure.clone()) != failure;
+            let news = groups.is_some_and(|groups| view.groups.as_deref() != Some(groups));
+            if let Some(groups) = groups.filter(|_| news) {
+                view.groups = Some(Arc::new(groups.clone()));
+            }
+            turned || news
+        });
+        if is_news && report.is_ok() {
+            self.news.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        report.map(drop)
+    }
+
+    /// Plans, and does one step. A verdict ends the pass.
+    fn turn(&self, order: &Order, pass: &mut Pass, taken: &mut Option<Instant>) -> Result<Option<Verdict>, Error> {
+        if taken.is_none() {
+            self.take_report(taken)?;
+        }
+        let mut step = self.plan(order, pass);
+        let is_old = taken.is_none_or(|taken| taken < pass.began);
+        if is_old && matches!(&step, Step::Settle(verdict) if !verdict.may_be_remembered()) {
+            self.take_report(taken)?;
+            step = self.plan(order, pass);
+        }
+        if let Step::Settle(verdict) = step {
+            return Ok(Some(self.with_holders(order, *verdict)));
+        }
+        match self.act(order, step, pass, taken) {
+            Ok(()) => Ok(None),
+            Err(error) => {
+                *taken = None;
+                pass.surprises += 1;
+                let is_hint = matches!(error.kind(), Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy);
+                if is_hint && pass.surprises <= MOST_SURPRISES { Ok(None) } else { Err(error) }
+            }
+        }
+    }
+
+    fn plan(&self, order: &Order, pass: &Pass) -> Step {
+        let view = self.view.borrow();
+        let groups = view.groups.as_deref().map(Vec::as_slice).unwrap_or_default();
+        plan::plan(order, Seen { groups, content: pass.content.as_ref(), removed: pass.removed })
+    }
+
+    fn act(&self, order: &Order, step: Step, pass: &mut Pass, taken: &mut Option<Instant>) -> Result<(), Error> {
+        let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
+        self.changed.send_replace(Some(Instant::now()));
+        match step {
+            Step::Settle(_) => {}
+            Step::Look(uuid, _) => pass.content = Some(self.devices.look(path, &uuid)?),
+            Step::Create(extents) => {
+                self.create(order, extents)?;
+                pass.content = Some(Content::Fresh);
+            }
+            Step::Mark(uuid, _) => {
+                self.devices.mark(path, &uuid)?;
+                pass.content = Some(Content::Fresh);
+            }
+            Step::Extend(extents) => {
+                lvm.extend(&order.group, &order.name, extents)?;
+                *taken = None;
+            }
+            Step::Activate(uuid) => {
+                lvm.activate(&order.group, &order.name, &uuid)?;
+                *taken = None;
+            }
+            Step::Remove(uuid) => {
+                lvm.remove(&order.group, &order.name, &uuid, &order.identity)?;
+                pass.removed = true;
+                *taken = None;
+            }
+        }
+        self.changed.send_replace(Some(Instant::now()));
+        Ok(())
+    }
+
+    /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is brought up to date
+    /// without asking LVM again.
+    fn create(&self, order: &Order, extents: Extents) -> Result<(), Error> {
+        let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
+        lvm.create(&order.group, &order.name, extents, &order.tags())?;
+        let (uuid, size) = self.devices.identify(path)?;
+        self.devices.mark(path, &uuid)?;
+        let lv = new_lv(order, uuid, size);
+        self.view.send_modify(|view| {
+            let groups = view.groups.get_or_insert_default();
+            if let Some(vg) = Arc::make_mut(groups).iter_mut().find(|vg| vg.name == order.group.as_str()) {
+                vg.free.0 = vg.free.0.saturating_sub(extents.0);
+                vg.lvs.push(lv);
+            }
+        });
+        Ok(())
+    }
+
+    /// Says who has the volume open, where that can be seen.
+    fn with_holders(&self, order: &Order, mut verdict: Verdict) -> Verdict {
+        if verdict.is_in_use()
+            && let Some(removed) = &mut verdict.removed
+            && let Some(uuid) = self.uuid(order)
+        {
+            let path = Path { group: &order.group, name: &order.name };
+            let mut points: Vec<_> =
+                self.devices.mount_points(path, &uuid).iter().map(|at| at.display().to_string()).collect();
+            points.sort();
+            points.truncate(3);
+            if !points.is_empty() {
+                removed.message = format!("{}; it is mounted at {}", removed.message, points.join(" and "));
+            }
+        }
+        verdict
+    }
+
+    fn uuid(&self, order: &Order) -> Option<LvUuid> {
+        let view = self.view.borrow();
+        let vg = view.groups.iter().flat_map(|groups| groups.iter()).find(|vg| vg.name == order.group.as_str())?;
+        vg.lv(order.name.as_str()).map(|lv| lv.uuid.clone())
+    }
+}
+
+/// What a report would say of a volume that was made just now.
+fn new_lv(order: &Order, uuid: LvUuid, size: Bytes) -> Lv {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Lv {
+        name: order.name.to_string(),
+        uuid,
+        size,
+        tags: order.tags().iter().map(ToString::to_string).collect(),
+        active: true,
+        open: false,
+        plain: true,
+        made: now.map_or(0, |now| now.as_secs()),
+    }
+}

@@ -1,0 +1,131 @@
+//! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a command line.
+//! Pure. Called by `reconcile` and `storage`.
+
+use crds::logical_volume::{LogicalVolumeStatus, State};
+use crds::{LogicalVolume, quantity};
+use host::{Bytes, LvName, LvTag, LvUuid, VgName};
+use kube::ResourceExt as _;
+
+/// Begin of the tag that says whose a logical volume is: the claim's uid follows.
+const IDENTITY: &str = "flexlvm.dev/claim-uid=";
+
+/// Begin of the tag that leads people from an orphan to its claim: namespace and name follow.
+const TRACE: &str = "flexlvm.dev/claim=";
+
+/// No smaller volume has room for the fresh mark.
+const SMALLEST: Bytes = Bytes(4 << 20);
+
+/// What is asked for, and what of it was reported as done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The node's name, for messages.
+    pub node: String,
+    /// The volume group.
+    pub group: VgName,
+    /// The logical volume.
+    pub name: LvName,
+    /// The tag that makes a logical volume this order's. It is written with the volume, and no volume without it is
+    /// ever removed.
+    pub identity: LvTag,
+    /// A tag for people.
+    pub trace: Option<LvTag>,
+    /// The size, at least.
+    pub size: Bytes,
+    /// Whether the volume is to be there.
+    pub state: State,
+    /// The uuid that was reported, once it was: from then on others may have used the volume.
+    pub published: Option<LvUuid>,
+    /// Whether somebody deleted the object.
+    pub deleted: bool,
+    /// When the object was made, in seconds since 1970, by the API server's clock.
+    pub ordered: u64,
+}
+
+impl Order {
+    /// Reads a LogicalVolume, with the status that we know to be the latest.
+    ///
+    /// # Errors
+    /// A sentence that says which field can't be carried out.
+    pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
+        let spec = &object.spec;
+        let size = quantity::parse(&spec.size).map(Bytes).map_err(|error| format!("spec.size: {error}"))?;
+        if size < SMALLEST {
+            let least = quantity::human(SMALLEST.0);
+            return Err(format!("spec.size: {} is too small, {least} is the least", quantity::human(size.0)));
+        }
+        let published =
+            status.uuid.as_ref().map(LvUuid::new).transpose().map_err(|error| format!("status.uuid: {error}"))?;
+        let identity =
+            LvTag::new(format!("{IDENTITY}{}", spec.claim.uid)).map_err(|error| format!("spec.claim.uid: {error}"))?;
+        let made = object.creation_timestamp().map_or(0, |time| time.0.as_second());
+        Ok(Self {
+            node: spec.node.clone(),
+            group: VgName::new(&spec.volume_group).map_err(|error| format!("spec.volumeGroup: {error}"))?,
+            name: LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?,
+            identity,
+            trace: LvTag::new(format!("{TRACE}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
+            size,
+            state: spec.state,
+            published,
+            deleted: object.metadata.deletion_timestamp.is_some(),
+            ordered: u64::try_from(made).unwrap_or(0),
+        })
+    }
+
+    /// The tags that the logical volume is made with.
+    #[must_use]
+    pub fn tags(&self) -> Vec<LvTag> {
+        std::iter::once(&self.identity).chain(&self.trace).cloned().collect()
+    }
+
+    /// The logical volume as people write it: `vg0/pvc-1`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+    use crds::LogicalVolume;
+    use serde_json::{Value, json};
+
+    fn read(path: &str, value: Value) -> Result<Order, String> {
+        let mut object = json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "reclaimPolicy": "Delete",
+                "filesystem": {"type": "ext4"}},
+            "status": {},
+        });
+        *object.pointer_mut(path).unwrap() = value;
+        let object: LogicalVolume = serde_json::from_value(object).unwrap();
+        Order::read(&object, object.status.as_ref().unwrap())
+    }
+
+    #[test]
+    fn an_order_has_what_lvm_needs() {
+        let order = read("/metadata/name", json!("pvc-1")).unwrap();
+        assert_eq!(order.path(), "vg0/pvc-1");
+        let tags: Vec<_> = order.tags().iter().map(ToString::to_string).collect();
+        assert_eq!(tags, ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data"]);
+        assert_eq!((order.size.0, order.ordered, order.published), (1 << 30, 1_767_225_600, None));
+    }
+
+    #[test]
+    fn what_can_not_be_carried_out_names_its_field() {
+        for (path, value, sentence) in [
+            ("/spec/size", json!("1Xi"), "spec.size: "),
+            ("/spec/size", json!("1Mi"), "spec.size: 1 MiB is too small, 4 MiB is the least"),
+            ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
+            ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
+            ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
+            ("/status", json!({"uuid": "x"}), "status.uuid: "),
+        ] {
+            let error = read(path, value).unwrap_err();
+            assert!(error.starts_with(sentence), "{error}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! What is to be done next about one logical volume, from what is ordered and what is seen on the node.
+//! Pure: `node` observes, asks here, does one step, and observes again. Every rule that keeps data is in this file.
+
+use crds::condition::reason;
+use crds::logical_volume::State;
+use crds::quantity::human;
+use host::lvm::{Lv, Vg};
+use host::{Bytes, Extents, LvUuid};
+
+use super::order::Order;
+
+/// Clocks of servers and nodes differ by less, or somebody has other worries.
+const CLOCKS_DIFFER: u64 = 600;
+
+/// What is seen on the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Every volume group.
+    pub groups: &'a [Vg],
+    /// What is on the logical volume; `None` while nobody has looked.
+    pub content: Option<&'a Content>,
+    /// Whether we removed the volume in this pass.
+    pub removed: bool,
+}
+
+/// What is on a logical volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The fresh mark, and nothing else: nobody ever wrote to it.
+    Fresh,
+    /// The mark of a mkfs that was begun: nobody ever mounted it.
+    Formatting,
+    /// Neither a mark nor anything known. It may hold raw data.
+    Blank,
+    /// Something, in words.
+    Data(String),
+}
+
+/// The next step. All but `Look` and `Settle` change the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the logical volume, mark it as fresh.
+    Create(Extents),
+    /// Extend it to this size.
+    Extend(Extents),
+    /// Make its device.
+    Activate(LvUuid),
+    /// Look at what is on it.
+    Look(LvUuid, Bytes),
+    /// It was made and never given away, and is blank: mark it as fresh.
+    Mark(LvUuid, Bytes),
+    /// Remove it.
+    Remove(LvUuid),
+    /// Nothing is to be done, for now: this is how things stand.
+    Settle(Box<Verdict>),
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The condition `Ready`; `None` leaves it as it is.
+    pub ready: Option<Finding>,
+    /// The condition `Removed`.
+    pub removed: Option<Finding>,
+    /// The logical volume's uuid and size, where it is there and ours.
+    pub volume: Option<(LvUuid, Bytes)>,
+}
+
+/// A condition's status, reason and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The status.
+    pub status: bool,
+    /// One of [`reason`].
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Verdict {
+    /// Whether an earlier report is reason enough. Only for good news: whoever says that something is missing, full or
+    /// gone has just looked.
+    #[must_use]
+    pub fn may_be_remembered(&self) -> bool {
+        self.removed.is_none() && self.ready.as_ref().is_some_and(|ready| ready.status)
+    }
+
+    /// Whether somebody has the volume open, so that it is not removed yet.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.removed.as_ref().is_some_and(|removed| removed.reason == reason::IN_USE)
+    }
+
+    fn not_ready(reason: &'static str, message: String) -> Self {
+        Self { ready: Some(Finding { status: false, reason, message }), ..Self::default() }
+    }
+
+    fn kept(reason: &'static str, message: String) -> Self {
+        Self { removed: Some(Finding { status: false, reason, message }), ..Self::default() }
+    }
+}
+
+impl From<Verdict> for Step {
+    fn from(verdict: Verdict) -> Self {
+        Self::Settle(Box::new(verdict))
+    }
+}
+
+/// The next step for one order.
+#[must_use]
+pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
+    match order.state {
+        State::Present => plan_present(order, seen),
+        State::Absent | State::AbsentIfUnused => plan_absent(order, seen),
+    }
+}
+
+/// The order's logical volume, or what is in its place.
+enum Found<'a> {
+    /// Nothing of this name, and nothing of the uuid that was reported.
+    Nothing,
+    /// The one.
+    Ours(&'a Vg, &'a Lv),
+    /// Another one has the name; why it is another one.
+    Foreign(String),
+    /// Ours, under another name.
+    Renamed(String),
+}
+
+/// Which it is, says the uuid once that was reported, the tag before.
+fn find<'a>(order: &Order, groups: &'a [Vg]) -> Found<'a> {
+    let all = || groups.iter().flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)));
+    let has_name = |vg: &Vg, lv: &Lv| vg.name == order.group.as_str() && lv.name == order.name.as_str();
+    let named = all().find(|(vg, lv)| has_name(vg, lv));
+    match (&order.published, named) {
+        (None, None) => Found::Nothing,
+        (None, Some((vg, lv))) if lv.has_tag(order.identity.as_str()) => Found::Ours(vg, lv),
+        (None, Some(_)) => Found::Foreign(format!("it lacks the tag {}", order.identity)),
+        (Some(uuid), named) => match (all().find(|(_, lv)| lv.uuid == *uuid), named) {
+            (Some((vg, lv)), _) if has_name(vg, lv) => Found::Ours(vg, lv),
+            (Some((vg, lv)), _) => Found::Renamed(format!("{}/{}", vg.name, lv.name)),
+            (None, Some((_, lv))) => Found::Foreign(format!("its LVM uuid is {}, this volume's is {uuid}", lv.uuid)),
+            (None, None) => Found::Nothing,
+        },
+    }
+}
+
+fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
+    let (path, node) = (order.path(), &order.node);
+    match find(order, seen.groups) {
+        Found::Ours(vg, lv) => plan_ours(order, vg, lv, seen),
+        Found::Foreign(why) => {
+            let message = format!("logical volume {path} on {node} is another one, and is left alone: {why}");
+            Verdict::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
+        }
+        Found::Renamed(now) => {
+            let message = format!("logical volume {path} on {node} is called {now} now; rename it back");
+            Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+        }
+        Found::Nothing => match usable(order, seen.groups) {
+            Err(verdict) => verdict.into(),
+            Ok(_) if order.published.is_some() => {
+                let message = format!(
+                    "logical volume {path} is not on {node} any more; it is not made anew, since its data would not be in it"
+                );
+                Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+            }
+            Ok(_) if order.deleted => {
+                let message = "the object was deleted before its volume was made, so it is not made".to_owned();
+                Verdict::not_ready(reason::STILL_WANTED, message).into()
+            }
+            Ok(vg) => plan_new(order, vg),
+        },
+    }
+}
+
+/// The volume group, if something can be made in it.
+fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Verdict> {
+    let (group, node) = (&order.group, &order.node);
+    let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
+        let message = format!("there is no volume group {group} on {node}");
+        return Err(Verdict::not_ready(reason::VOLUME_GROUP_MISSING, message));
+    };
+    match &vg.fault {
+        None => Ok(vg),
+        Some(fault) => Err(Verdict::not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault))),
+    }
+}
+
+fn unusable(order: &Order, fault: &str) -> String {
+    format!("volume group {} on {} can't be used: {fault}", order.group, order.node)
+}
+
+fn plan_new(order: &Order, vg: &Vg) -> Step {
+    let extents = order.size.extents_up(vg.extent_size);
+    if extents <= vg.free {
+        return Step::Create(extents);
+    }
+    Verdict::not_ready(reason::INSUFFICIENT_SPACE, no_space(order, vg, extents, "wanted")).into()
+}
+
+fn no_space(order: &Order, vg: &Vg, extents: Extents, wanted: &str) -> String {
+    let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
+    let (free, needed) = (bytes(vg.free), bytes(extents));
+    format!("no space in volume group {} on {}: {free} free, {needed} {wanted}", order.group, order.node)
+}
+
+/// The volume is there: is it large enough, and was it finished?
+fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
+    let published = order.published.is_some();
+    let mut verdict = Verdict { volume: published.then(|| (lv.uuid.clone(), lv.size)), ..still_wanted(order) };
+    let mut not_ready = |reason, message| {
+        verdict.ready = Some(Finding { status: false, reason, message });
+        Step::from(verdict.clone())
+    };
+    if let Some(fault) = &vg.fault {
+        return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault));
+    }
+    let (wanted, has) = (order.size.extents_up(vg.extent_size), lv.size.extents_up(vg.extent_size));
+    if wanted > has {
+        let missing = Extents(wanted.0.saturating_sub(has.0));
+        if missing <= vg.free {
+            return Step::Extend(wanted);
+        }
+        return not_ready(reason::INSUFFICIENT_SPACE, no_space(order, vg, missing, "more wanted"));
+    }
+    if !published && let Some(step) = plan_unfinished(order, lv, seen.content) {
+        return step;
+    }
+    let ready = Finding { status: true, reason: reason::READY, message: String::new() };
+    Verdict { ready: Some(ready), volume: Some((lv.uuid.clone(), lv.size)), ..verdict }.into()
+}
+
+/// The volume was made, and its uuid never reported: we, or the node, died in between; or the object was restored from
+/// a backup, which has no status. `None` when it can be reported as it is.
+fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<Step> {
+    if !lv.active {
+        return Some(Step::Activate(lv.uuid.clone()));
+    }
+    match content {
+        None => Some(Step::Look(lv.uuid.clone(), lv.size)),
+        // A volume older than its object was in use before the object was restored. If it is blank, somebody may still
+        // want to rescue something: the mark would allow a mkfs, so it gets none.
+        Some(Content::Blank) if order.ordered <= lv.made.saturating_add(CLOCKS_DIFFER) => {
+            Some(Step::Mark(lv.uuid.clone(), lv.size))
+        }
+        Some(Content::Blank | Content::Fresh | Content::Formatting | Content::Data(_)) => None,
+    }
+}
+
+/// What to say when the object of a volume that is wanted was deleted.
+fn still_wanted(order: &Order) -> Verdict {
+    if !order.deleted {
+        return Verdict::default();
+    }
+    let message =
+        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept".to_owned();
+    Verdict::kept(reason::STILL_WANTED, message)
+}
+
+fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
+    let (path, node) = (order.path(), &order.node);
+    let (vg, lv) = match find(order, seen.groups) {
+        Found::Ours(vg, lv) => (vg, lv),
+        Found::Foreign(_) => return gone(order, seen).into(),
+        Found::Renamed(now) => {
+            let message = format!(
+                "logical volume {path} on {node} is called {now} now, so it is kept; rename it back, or remove it by hand"
+            );
+            return Verdict::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+        }
+        Found::Nothing => return plan_not_found(order, seen).into(),
+    };
+    if !lv.has_tag(order.identity.as_str()) {
+        let message = format!(
+            "logical volume {path} on {node} lacks the tag {} now, so it is kept; tag it, or remove it by hand",
+            order.identity
+        );
+        return Verdict::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+    }
+    if let Some(fault) = &vg.fault {
+        return Verdict::kept(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault)).into();
+    }
+    if lv.open {
+        return Verdict::kept(
+            reason::IN_USE,
+            format!("logical volume {path} on {node} is in use, so it is not removed yet"),
+        )
+        .into();
+    }
+    if !lv.plain {
+        let message = format!(
+            "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; lvs shows it"
+        );
+        return Verdict::kept(reason::IN_USE, message).into();
+    }
+    match order.state {
+        State::AbsentIfUnused => plan_unused(order, lv, seen.content),
+        State::Absent | State::Present => Step::Remove(lv.uuid.clone()),
+    }
+}
+
+/// Removed only with proof that it carries nothing.
+fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
+    let what = match content {
+        _ if !lv.active => return Step::Activate(lv.uuid.clone()),
+        None => return Step::Look(lv.uuid.clone(), lv.size),
+        Some(Content::Fresh | Content::Formatting) => return Step::Remove(lv.uuid.clone()),
+        Some(Content::Blank) if order.published.is_none() => return Step::Remove(lv.uuid.clone()),
+        Some(Content::Blank) => "blank, but was marked as used",
+        Some(Content::Data(what)) => what,
+    };
+    let message = format!(
+        "logical volume {} on {} was not to be used, and is not empty ({what}), so it is kept",
+        order.path(),
+        order.node
+    );
+    Verdict::kept(reason::CARRIES_DATA, message).into()
+}
+
+/// Nothing is found. On a disk that is away it may still be.
+fn plan_not_found(order: &Order, seen: Seen<'_>) -> Verdict {
+    let group_is_there = seen.groups.iter().any(|vg| vg.name == order.group.as_str());
+    // Never reported, and not to be kept: if it is on a disk that is away all the same, it is empty.
+    let never_given_away = order.published.is_none() && order.state == State::AbsentIfUnused;
+    if group_is_there || never_given_away {
+        return gone(order, seen);
+    }
+    let message = format!(
+        "there is no volume group {} on {}, so nobody can say that the volume is removed",
+        order.group, order.node
+    );
+    Verdict::kept(reason::VOLUME_GROUP_MISSING, message)
+}
+
+fn gone(order: &Order, seen: Seen<'_>) -> Verdict {
+    let (reason, message) = if seen.removed || order.published.is_some() {
+        (reason::REMOVED, format!("logical volume {} is removed from {}", order.path(), order.node))
+    } else {
+        (reason::NEVER_MADE, format!("logical volume {} was never made on {}", order.path(), order.node))
+    };
+    let finding = |status| Some(Finding { status, reason, message: message.clone() });
+    Verdict { ready: finding(false), removed: finding(true), volume: None }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+//! The status of this node's NodeStorage, from LVM's report and the orders for this node.
+//! Pure. Called by `report`.
+
+use crds::NodeStorageStatus;
+use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
+use crds::node_storage::VolumeGroup;
+use crds::quantity;
+use host::lvm::Vg;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::node::View;
+use super::order::Order;
+use super::plan::Finding;
+
+/// What is to be reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What is known of LVM.
+    pub view: &'a View,
+    /// The orders for this node.
+    pub orders: &'a [Order],
+    /// Whether the driver is installed; `None` while that is tried for the first time.
+    pub driver: Option<&'a Finding>,
+    /// The version of LVM.
+    pub lvm_version: Option<&'a str>,
+}
+
+/// The whole status; `old` has the times of its conditions. A report that failed leaves the volume groups as they were.
+#[must_use]
+pub fn build(old: &NodeStorageStatus, facts: Facts<'_>, now: &Time) -> NodeStorageStatus {
+    let mut status = old.clone();
+    let mut set = |type_, holds, reason, message: &str| {
+        condition::set(&mut status.conditions, type_, holds, reason, message, None, now);
+    };
+    match &facts.view.failure {
+        None => set(READY, true, reason::READY, ""),
+        Some(failure) => set(READY, false, reason::LVM_FAILED, failure),
+    }
+    if let Some(driver) = facts.driver {
+        set(DRIVER_INSTALLED, driver.status, driver.reason, &driver.message);
+    }
+    if let Some(groups) = &facts.view.groups {
+        status.volume_groups = build_groups(groups, facts.orders);
+    }
+    status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    status.lvm_version = facts.lvm_version.map(str::to_owned).or(status.lvm_version);
+    status
+}
+
+/// Whether two reports differ in anything but the free space, which is for people and can wait.
+#[must_use]
+pub fn differ(a: &NodeStorageStatus, b: &NodeStorageStatus) -> bool {
+    without_free(a) != without_free(b)
+}
+
+fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
+    let mut status = status.clone();
+    for group in &mut status.volume_groups {
+        group.free = quantity::format(0);
+    }
+    status
+}
+
+fn build_groups(groups: &[Vg], orders: &[Order]) -> Vec<VolumeGroup> {
+    let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, orders)).collect();
+    // The name is the key of the list; groups that share one say so in `unusable`.
+    built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    built.dedup_by(|a, b| a.name == b.name);
+    built
+}
+
+fn build_group(vg: &Vg, orders: &[Order]) -> VolumeGroup {
+    let used = vg.extents.0.saturating_sub(vg.free.0);
+    let ours: u64 = orders.iter().map(|order| space_of(order, vg)).sum();
+    let bytes = |extents| quantity::format(host::Extents(extents).bytes(vg.extent_size).0);
+    VolumeGroup {
+        name: vg.name.clone(),
+        uuid: vg.uuid.to_string(),
+        size: bytes(vg.extents.0),
+        extent_size: quantity::format(vg.extent_size.0),
+        other_use: bytes(used.saturating_sub(ours)),
+        free: bytes(vg.free.0),
+        unusable: vg.fault.clone(),
+    }
+}
+
+/// The extents that an order has in a volume group, of those that were promised to it. They are promised whether they
+/// are taken already or not: so making a volume, or removing one, changes nothing of what is reported here.
+fn space_of(order: &Order, vg: &Vg) -> u64 {
+    if order.group.as_str() != vg.name {
+        return 0;
+    }
+    let lv = vg.lv(order.name.as_str()).filter(|lv| lv.has_tag(order.identity.as_str()));
+    let lv = lv.filter(|lv| order.published.as_ref().is_none_or(|uuid| lv.uuid == *uuid));
+    lv.map_or(0, |lv| lv.size.extents_up(vg.extent_size).min(order.size.extents_up(vg.extent_size)).0)
+}
+
+#[cfg(test)]
+mod tests;

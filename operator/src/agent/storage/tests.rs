@@ -1,0 +1,116 @@
+//! What is reported of volume groups.
+
+use super::{Facts, build, differ};
+use crate::agent::node::View;
+use crate::agent::order::Order;
+use crds::condition::{self, READY};
+use crds::logical_volume::State;
+use crds::{NodeStorageStatus, quantity};
+use host::lvm::{Lv, Lvm, Vg};
+use host::{Bytes, Cmd, Error, Exec, Extents, LvName, LvTag, LvUuid, Output, VgName};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+use std::sync::Arc;
+
+/// LVM with an answer prepared.
+struct Says(&'static [u8]);
+
+impl Exec for Says {
+    fn exec(&self, _: &Cmd) -> Result<Output, Error> {
+        Ok(Output { code: Some(0), stdout: self.0.to_vec(), stderr: Vec::new() })
+    }
+}
+
+fn groups() -> Vec<Vg> {
+    Lvm(&Says(include_bytes!("../../../../host/fixtures/lvm2-2.03.16-kinds.json"))).report().unwrap()
+}
+
+fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
+    Order {
+        node: "node1".to_owned(),
+        group: VgName::new("vg0").unwrap(),
+        name: LvName::new(format!("pvc-{claim}")).unwrap(),
+        identity: LvTag::new(format!("flexlvm.dev/claim-uid={claim}")).unwrap(),
+        trace: None,
+        size,
+        state: State::Present,
+        published,
+        deleted: false,
+        ordered: 0,
+    }
+}
+
+fn status(groups: Vec<Vg>, orders: &[Order]) -> NodeStorageStatus {
+    let view = View { groups: Some(Arc::new(groups)), failure: None };
+    let facts = Facts { view: &view, orders, driver: None, lvm_version: None };
+    build(&NodeStorageStatus::default(), facts, &Time(Timestamp::UNIX_EPOCH))
+}
+
+fn other_use(groups: Vec<Vg>, orders: &[Order]) -> u64 {
+    let status = status(groups, orders);
+    let vg0 = status.volume_groups.iter().find(|group| group.name == "vg0").unwrap();
+    quantity::parse(&vg0.other_use).unwrap()
+}
+
+const EXTENT: Bytes = Bytes(4 << 20);
+/// What the fixture's volumes take, with the thin pool's and the raid's metadata: 2046 extents, 1978 of them free.
+const USED: u64 = 68;
+
+#[test]
+fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
+    let extents = |orders: &[Order]| other_use(groups(), orders) / EXTENT.0;
+    assert_eq!(extents(&[]), USED);
+    // pvc-a, pvc-b and pvc-c have 8 extents each.
+    assert_eq!(extents(&[order("a", Bytes(32 << 20), None)]), USED - 8);
+    assert_eq!(extents(&[order("a", Bytes((8 << 20) + 1), None)]), USED - 3);
+    assert_eq!(extents(&[order("a", Bytes(1 << 40), None)]), USED - 8);
+    assert_eq!(extents(&[order("unknown", Bytes(32 << 20), None)]), USED);
+    let stranger = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
+    assert_eq!(extents(&[order("a", Bytes(32 << 20), Some(stranger))]), USED);
+    assert_eq!(extents(&[order("a", Bytes(32 << 20), None), order("c", Bytes(32 << 20), None)]), USED - 16);
+}
+
+#[test]
+fn a_report_that_failed_keeps_what_was_known() {
+    let known = status(groups(), &[]);
+    let view = View { groups: None, failure: Some("lvm could not be started".to_owned()) };
+    let facts = Facts { view: &view, orders: &[], driver: None, lvm_version: Some("2.03.16(2)") };
+    let failed = build(&known, facts, &Time(Timestamp::UNIX_EPOCH));
+    assert_eq!(failed.volume_groups, known.volume_groups);
+    assert_eq!(condition::get(&failed.conditions, READY).unwrap().message, "lvm could not be started");
+    assert!(differ(&known, &failed));
+}
+
+#[test]
+fn groups_that_share_a_name_are_one_entry_that_says_so() {
+    let namesakes = include_bytes!("../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
+    let status = status(Lvm(&Says(namesakes)).report().unwrap(), &[]);
+    assert_eq!(status.volume_groups.len(), 1);
+    assert!(status.volume_groups[0].unusable.is_some());
+}
+
+proptest! {
+    /// Otherwise each volume would cost a write of the NodeStorage, and the controller would count it twice.
+    #[test]
+    fn making_and_removing_a_volume_changes_nothing_but_the_free_space(bytes in 1..4_u64 << 30) {
+        let order = order("new", Bytes(bytes), None);
+        let extents = order.size.extents_up(EXTENT);
+        let mut after = groups();
+        let vg = after.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+        vg.free = Extents(vg.free.0 - extents.0);
+        vg.lvs.push(Lv {
+            name: order.name.to_string(),
+            uuid: LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap(),
+            size: extents.bytes(EXTENT),
+            tags: vec![order.identity.to_string()],
+            active: true,
+            open: false,
+            plain: true,
+            made: 0,
+        });
+        let orders = [order];
+        let (before, after) = (status(groups(), &orders), status(after, &orders));
+        prop_assert!(before != after && !differ(&before, &after));
+    }
+}
