@@ -6,6 +6,7 @@ pub mod condition;
 pub mod logical_volume;
 pub mod node_storage;
 pub mod quantity;
+pub mod reserve;
 pub mod selector;
 pub mod storage_backend;
 

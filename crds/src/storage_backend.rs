@@ -1,11 +1,14 @@
 //! StorageBackend: which volume group, on which nodes, serves claims, and with which kind of logical volume.
 //! Written by admins; the controller writes its status.
 
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::quantity;
+use crate::reserve::Reserve;
 use crate::selector::NodeSelector;
 
 /// A StorageBackend tells FlexLVM where volumes may be made: in the volume group of this name, on the nodes that the
@@ -39,6 +42,24 @@ use crate::selector::NodeSelector;
         json_path = ".status.nodes"
     ),
     printcolumn(
+        name = "Capacity",
+        type_ = "string",
+        description = "The size of the volume groups.",
+        json_path = ".status.capacity"
+    ),
+    printcolumn(
+        name = "Free",
+        type_ = "string",
+        description = "What volumes may still take.",
+        json_path = ".status.free"
+    ),
+    printcolumn(
+        name = "Volumes",
+        type_ = "integer",
+        description = "Volumes of this backend.",
+        json_path = ".status.volumes"
+    ),
+    printcolumn(
         name = "Reason",
         type_ = "string",
         description = "Why the backend is, or is not, Ready.",
@@ -62,6 +83,38 @@ pub struct StorageBackendSpec {
     /// How logical volumes are laid out on the disks of the volume group.
     #[serde(default)]
     pub layout: Layout,
+    /// Space of each volume group that no volume of this backend gets: an amount (`10Gi`), or a share of the volume
+    /// group (`5%`). Volumes that are there already keep theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve: Option<Reserve>,
+    /// How small and how large the volumes of this backend may be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_size: Option<SizeLimits>,
+    /// Which node gets a volume that the scheduler has not chosen one for (`volumeBindingMode: Immediate`).
+    #[serde(default)]
+    pub placement: Placement,
+}
+
+/// How small and how large volumes may be.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SizeLimits {
+    /// A claim for less gets so much.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minimum: Option<Quantity>,
+    /// A claim for more is refused, and no volume grows beyond it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub maximum: Option<Quantity>,
+}
+
+/// Which of the nodes with room gets a volume.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Placement {
+    /// The node with the most free space.
+    #[default]
+    Spread,
+    /// The node with the least free space that is enough.
+    Pack,
 }
 
 /// How a logical volume is laid out on the disks of its volume group.
@@ -95,4 +148,84 @@ pub struct StorageBackendStatus {
     /// Nodes that can serve the backend, of the nodes that are selected: `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
+    /// The size of the volume groups of all serving nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<Quantity>,
+    /// What volumes may still take on all serving nodes together; one volume finds no more than its node has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub free: Option<Quantity>,
+    /// What volumes of this backend were promised.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promised: Option<Quantity>,
+    /// What is kept back on all serving nodes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Quantity>,
+    /// How many volumes of this backend there are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<i64>,
+}
+
+impl StorageBackendSpec {
+    /// A backend on this volume group, and nothing else said.
+    #[must_use]
+    pub fn of(volume_group: &str) -> Self {
+        Self {
+            node_selector: NodeSelector::default(),
+            volume_group: volume_group.to_owned(),
+            layout: Layout::default(),
+            reserve: None,
+            volume_size: None,
+            placement: Placement::default(),
+        }
+    }
+
+    /// What is contradictory in the spec, in one sentence; `None` when nothing is. The schema can't say this.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        let limits = || {
+            let (minimum, maximum) = self.limits()?;
+            if minimum > maximum {
+                let (minimum, maximum) = (quantity::human(minimum), quantity::human(maximum));
+                return Err(format!("volumeSize: the minimum, {minimum}, is more than the maximum, {maximum}"));
+            }
+            Ok(())
+        };
+        let reserve = || self.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(0));
+        self.node_selector.fault().or_else(|| limits().err()).or_else(|| reserve().err())
+    }
+
+    /// The least and the most bytes of a volume.
+    ///
+    /// # Errors
+    /// One sentence, when one of them is no size.
+    pub fn limits(&self) -> Result<(u64, u64), String> {
+        let read = |name: &str, limit: Option<&Quantity>, otherwise| {
+            let parsed = limit.map_or(Ok(otherwise), quantity::parse);
+            parsed.map_err(|error| format!("volumeSize.{name}: {error}"))
+        };
+        let limits = self.volume_size.as_ref();
+        let minimum = read("minimum", limits.and_then(|limits| limits.minimum.as_ref()), 0)?;
+        let maximum = read("maximum", limits.and_then(|limits| limits.maximum.as_ref()), u64::MAX)?;
+        Ok((minimum, maximum))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::StorageBackendSpec;
+    use serde_json::json;
+
+    #[test]
+    fn contradictions_are_named() {
+        let fault = |extra: serde_json::Value| {
+            let mut spec = json!({"volumeGroup": "vg0"});
+            spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+            serde_json::from_value::<StorageBackendSpec>(spec).unwrap().fault()
+        };
+        assert_eq!(fault(json!({"reserve": "5%", "volumeSize": {"minimum": "1Gi", "maximum": "1Gi"}})), None);
+        let text = fault(json!({"volumeSize": {"minimum": "2Gi", "maximum": "1Gi"}})).unwrap();
+        assert_eq!(text, "volumeSize: the minimum, 2 GiB, is more than the maximum, 1 GiB");
+        assert!(fault(json!({"volumeSize": {"maximum": "ten"}})).unwrap().contains("volumeSize.maximum"));
+        assert!(fault(json!({"reserve": "101%"})).unwrap().contains("reserve"));
+    }
 }

@@ -1,9 +1,11 @@
 //! The status of StorageBackends: which of the selected nodes can serve them, and why the others can't.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::condition::{self, reason};
+use crds::selector::NodeSelector;
 use crds::storage_backend::StorageBackendStatus;
 use crds::{StorageBackend, quantity};
 use jiff::Timestamp;
@@ -11,9 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
+use tokio::time::{Instant, sleep, timeout};
 
 use super::ledger::Ledger;
-use super::place::{Candidate, Unfit, space};
+use super::place::{Candidate, Space, Unfit, space};
 use super::world::World;
 use crate::error::ApiError;
 use crate::names;
@@ -21,79 +24,108 @@ use crate::names;
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// After a write that failed.
-const AGAIN: Duration = Duration::from_secs(5);
+/// Numbers alone are for people: they are brought up to date this often at most, so that a volume costs no write of its
+/// own here. The same wait follows a write that failed.
+const LEISURE: Duration = Duration::from_secs(10);
 
 /// Keeps the status of every backend current, for ever.
 pub async fn run(client: Client, world: Arc<World>) {
+    let mut written: HashMap<String, Instant> = HashMap::new();
     loop {
-        let mut failed = false;
+        let mut later = false;
         for backend in world.backends.state() {
-            if let Err(error) = update(&client, &world, &backend).await
-                && !error.is_not_found()
-            {
-                tracing::warn!(
-                    backend = backend.name_any(),
-                    error = host::error::chain(&error),
-                    "its status could not be written"
-                );
-                failed = true;
+            let name = backend.name_any();
+            let recently = written.get(&name).is_some_and(|written| written.elapsed() < LEISURE);
+            match update(&client, &world, &backend, recently).await {
+                Ok(Outcome::Same) => {}
+                Ok(Outcome::Later) => later = true,
+                Ok(Outcome::Written) => drop(written.insert(name, Instant::now())),
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    tracing::warn!(
+                        backend = name,
+                        error = host::error::chain(&error),
+                        "its status could not be written"
+                    );
+                    later = true;
+                }
             }
         }
-        if failed {
-            let _ = tokio::time::timeout(AGAIN, world.backends_changed.notified()).await;
+        let changed = world.backends_changed.notified();
+        if later {
+            let _ = timeout(LEISURE, changed).await;
         } else {
-            world.backends_changed.notified().await;
+            changed.await;
         }
-        tokio::time::sleep(SETTLE).await;
+        sleep(SETTLE).await;
     }
 }
 
-async fn update(client: &Client, world: &World, backend: &StorageBackend) -> Result<(), ApiError> {
+/// What became of one update.
+enum Outcome {
+    Same,
+    Later,
+    Written,
+}
+
+async fn update(client: &Client, world: &World, backend: &StorageBackend, recently: bool) -> Result<Outcome, ApiError> {
     let candidates = world.candidates();
-    let status = judge(backend, &World::borrow(&candidates), &world.ledger(), &Time(Timestamp::now()));
-    if backend.status.as_ref() == Some(&status) {
-        return Ok(());
-    }
+    let now = Time(Timestamp::now());
+    let mut status = judge(backend, &World::borrow(&candidates), &world.ledger(), &now);
     let name = backend.name_any();
+    let volumes = world.logical_volumes.state_filter(|lv| lv.spec.backend == name);
+    let promised = volumes.iter().filter_map(|lv| quantity::parse(&lv.spec.size).ok()).sum();
+    status.promised = Some(quantity::format(promised));
+    status.volumes = i64::try_from(volumes.len()).ok();
+    let old = backend.status.clone().unwrap_or_default();
+    if old == status {
+        return Ok(Outcome::Same);
+    }
+    if recently && without_numbers(&old) == without_numbers(&status) {
+        return Ok(Outcome::Later);
+    }
     let patch = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "status": status});
     let backends: Api<StorageBackend> = Api::all(client.clone());
     let params = PatchParams::apply(names::CONTROLLER).force();
     let patched = backends.patch_status(&name, &params, &Patch::Apply(patch)).await;
-    patched.map(|_| ()).map_err(ApiError::of("patch the status of", "StorageBackend", &name))
+    patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
+    Ok(Outcome::Written)
 }
 
-/// The status of a backend on these nodes.
+fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
+    let StorageBackendStatus { observed_generation, conditions, nodes, .. } = status.clone();
+    StorageBackendStatus { observed_generation, conditions, nodes, ..StorageBackendStatus::default() }
+}
+
+/// The status of a backend on these nodes, but for what its volumes add up to.
 fn judge(backend: &StorageBackend, candidates: &[Candidate<'_>], ledger: &Ledger, now: &Time) -> StorageBackendStatus {
     let mut status = backend.status.clone().unwrap_or_default();
-    let generation = backend.metadata.generation;
-    let selected = candidates.iter().filter(|candidate| backend.spec.node_selector.matches(candidate.node.labels()));
-    let judged: Vec<(String, Result<_, Unfit>)> = selected
-        .map(|candidate| (candidate.node.name_any(), space(&backend.spec.volume_group, *candidate, ledger)))
-        // Left to itself, a selector of nothing means every node that runs an agent; a control plane's nodes may not.
-        .filter(|(_, space)| {
-            backend.spec.node_selector != crds::selector::NodeSelector::default()
-                || !matches!(space, Err(Unfit::NoReport))
-        })
-        .collect();
-    let mut faults: Vec<String> = judged
-        .iter()
-        .filter_map(|(node, space)| space.as_ref().err().map(|unfit| format!("node {node} {unfit}")))
-        .collect();
+    let (spec, generation) = (&backend.spec, backend.metadata.generation);
+    // Left out, the selector means every node that runs an agent; a control plane's nodes may not.
+    let is_meant = |space: &Result<_, Unfit>| {
+        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
+    };
+    let selected = candidates.iter().filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
+    let judged = selected.map(|candidate| (candidate.node.name_any(), space(spec, *candidate, ledger)));
+    let (serving, failing): (Vec<_>, Vec<_>) =
+        judged.filter(|(_, space)| is_meant(space)).partition(|(_, s)| s.is_ok());
+    let spaces: Vec<Space> = serving.into_iter().filter_map(|(_, space)| space.ok()).collect();
+    let fault = |(node, space): (String, Result<_, Unfit>)| space.err().map(|unfit| format!("node {node} {unfit}"));
+    let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
-    let total = judged.len();
-    let serving = total - faults.len();
-    let size: u64 = judged.iter().filter_map(|(_, space)| space.as_ref().ok()).map(|space| space.size).sum();
-    let (ready, reason, message) = match backend.spec.node_selector.fault() {
+    let (able, total) = (spaces.len(), spaces.len() + faults.len());
+    let (ready, reason, message) = match spec.fault() {
         Some(fault) => (false, reason::INVALID_SPEC, fault),
         None if total == 0 => (false, reason::NO_NODES, "no selected node has reported yet".to_owned()),
-        None if faults.is_empty() => {
-            (true, reason::READY, format!("{serving} nodes with {} in all", quantity::human(size)))
-        }
+        None if faults.is_empty() => (true, reason::READY, format!("all selected nodes can serve it ({able})")),
         None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
     };
+    let sum = |part: fn(&Space) -> u64| Some(quantity::format(spaces.iter().map(part).fold(0, u64::saturating_add)));
     status.observed_generation = generation;
-    status.nodes = Some(format!("{serving}/{total}"));
+    status.nodes = Some(format!("{able}/{total}"));
+    status.capacity = sum(|space| space.size);
+    status.free = sum(|space| space.free);
+    status.reserved = sum(|space| space.reserve);
     condition::set(&mut status.conditions, condition::READY, ready, reason, &message, generation, now);
     status
 }

@@ -1,8 +1,8 @@
 //! Where a volume goes: which node's volume group has room for it, and if none, why.
 //! Pure: called by `act.rs` with the ledger locked.
 
-use crds::storage_backend::LayoutType;
-use crds::{LogicalVolume, NodeStorage, StorageBackend, condition, quantity};
+use crds::storage_backend::{LayoutType, Placement};
+use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec, condition, quantity};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
 
@@ -114,8 +114,14 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
         return if another { Choice::Elsewhere(sentence) } else { Choice::Nowhere(sentence) };
     }
     let rooms = candidates.iter().filter_map(|candidate| fits(candidate).ok());
-    // The most free space first; of equals the first by name, so that the choice can be foretold.
-    let best = rooms.min_by(|a, b| b.free.cmp(&a.free).then_with(|| a.place.cmp(&b.place)));
+    // Of equals the first by name, so that the choice can be foretold.
+    let best = rooms.min_by(|a, b| {
+        let by_space = match order.backend.spec.placement {
+            Placement::Spread => b.free.cmp(&a.free),
+            Placement::Pack => a.free.cmp(&b.free),
+        };
+        by_space.then_with(|| a.place.cmp(&b.place))
+    });
     best.map_or_else(|| Choice::Nowhere(nowhere(order, candidates, ledger)), Choice::Here)
 }
 
@@ -159,7 +165,7 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
     if !node.labels().contains_key(names::HOSTNAME_LABEL) {
         return Err(Unfit::NoHostname);
     }
-    let space = space(&order.backend.spec.volume_group, candidate, ledger)?;
+    let space = space(&order.backend.spec, candidate, ledger)?;
     let bytes = whole_extents(order.backend.spec.layout.type_, order.bytes, space.extent);
     match bytes {
         Some(bytes) if bytes <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
@@ -173,6 +179,7 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
 /// One sentence with the numbers.
 pub fn grown(
     logical_volume: &LogicalVolume,
+    backend: &StorageBackendSpec,
     bytes: u64,
     candidate: Option<Candidate<'_>>,
     ledger: &Ledger,
@@ -181,7 +188,16 @@ pub fn grown(
     let cannot =
         |why: String| format!("the volume can't grow to {} on node {}: it {why}", quantity::human(bytes), spec.node);
     let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
-    let space = space(&spec.volume_group, candidate, ledger).map_err(|unfit| cannot(unfit.to_string()))?;
+    let (_, maximum) =
+        backend.limits().map_err(|fault| cannot(format!("belongs to backend {}: {fault}", spec.backend)))?;
+    if bytes > maximum {
+        let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
+        return Err(format!(
+            "the volume can't grow to {bytes}: backend {} allows {maximum} (volumeSize.maximum)",
+            spec.backend
+        ));
+    }
+    let space = space(backend, candidate, ledger).map_err(|unfit| cannot(unfit.to_string()))?;
     let own = quantity::parse(&spec.size).map_err(|error| cannot(format!("has a size that can't be read: {error}")))?;
     match whole_extents(spec.layout.type_, bytes, space.extent) {
         Some(bytes) if bytes.saturating_sub(own) <= space.free => {
@@ -193,7 +209,7 @@ pub fn grown(
     }
 }
 
-/// The space of a volume group on one node, in bytes.
+/// The space of a backend on one node, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Space {
     /// Where.
@@ -202,15 +218,18 @@ pub struct Space {
     pub extent: u64,
     /// The whole volume group.
     pub size: u64,
-    /// What nobody has been promised, and nobody else uses.
+    /// What is kept back.
+    pub reserve: u64,
+    /// What nobody has been promised, nobody else uses, and is not kept back.
     pub free: u64,
 }
 
-/// The space of a volume group on one node.
+/// The space of a backend on one node.
 ///
 /// # Errors
 /// Why no volume can be made there at all.
-pub fn space(volume_group: &str, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Space, Unfit> {
+pub fn space(backend: &StorageBackendSpec, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Space, Unfit> {
+    let volume_group = backend.volume_group.as_str();
     let missing = || Unfit::NoVolumeGroup(volume_group.to_owned());
     let unusable = |why: String| Unfit::Unusable(volume_group.to_owned(), why);
     let status = candidate.storage.and_then(|storage| storage.status.as_ref()).ok_or(Unfit::NoReport)?;
@@ -226,8 +245,9 @@ pub fn space(volume_group: &str, candidate: Candidate<'_>, ledger: &Ledger) -> R
     let read = |quantity| quantity::parse(quantity).map_err(|error| unusable(error.to_string()));
     let (size, extent, other) = (read(&group.size)?, read(&group.extent_size)?, read(&group.other_use)?);
     let place = Place { node: candidate.node.name_any(), volume_group: volume_group.to_owned() };
-    let free = size.saturating_sub(other).saturating_sub(ledger.promised(&place));
-    Ok(Space { place, extent: extent.max(1), size, free })
+    let reserve = backend.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(size)).map_err(unusable)?;
+    let taken = other.saturating_add(ledger.promised(&place)).saturating_add(reserve);
+    Ok(Space { place, extent: extent.max(1), size, reserve, free: size.saturating_sub(taken) })
 }
 
 /// What a volume of so many bytes takes, in whole extents; `None` when that is more than can be counted.

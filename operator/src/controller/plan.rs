@@ -135,19 +135,34 @@ fn plan_wanted(seen: &Seen) -> Plan {
     if let Some(sentence) = claim::refusal(claim) {
         return refuse(sentence);
     }
-    if seen.backend.is_none() {
+    let Some(backend) = seen.backend.as_deref() else {
         return refuse(format!("StorageBackend {}, which the class names, does not exist", class.backend));
-    }
-    if let Some(fault) = seen.backend.as_deref().and_then(|backend| backend.spec.node_selector.fault()) {
+    };
+    if let Some(fault) = backend.spec.fault() {
         return refuse(format!("StorageBackend {}: {fault}", class.backend));
     }
     if class.waits_for_consumer && claim::selected_node(claim).is_none() {
         return Step::Done.into(); // the PersistentVolume controller tells the user
     }
-    match claim::size(claim) {
-        Ok(bytes) => Step::Place { bytes: bytes.max(class.filesystem.type_.smallest_volume()) }.into(),
+    match claim::size(claim).and_then(|bytes| within_limits(bytes, class, backend)) {
+        Ok(bytes) => Step::Place { bytes }.into(),
         Err(sentence) => refuse(sentence),
     }
+}
+
+/// The bytes that a claim for so many gets: at least what its file system and its backend ask for, and never more than
+/// the backend allows.
+fn within_limits(asked: u64, class: &Class, backend: &StorageBackend) -> Result<u64, String> {
+    let (minimum, maximum) = backend.spec.limits()?;
+    let bytes = asked.max(minimum).max(class.filesystem.type_.smallest_volume());
+    if bytes <= maximum {
+        return Ok(bytes);
+    }
+    let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
+    Err(format!(
+        "{bytes} is more than StorageBackend {} allows for one volume (volumeSize.maximum: {maximum})",
+        class.backend
+    ))
 }
 
 /// There is a LogicalVolume, and no PersistentVolume yet, or no longer.

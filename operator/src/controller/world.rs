@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -138,6 +138,14 @@ impl World {
         super::class::read(&class)
     }
 
+    /// The backend that a volume was asked from; where that is gone, one without rules of its own.
+    #[must_use]
+    pub fn backend_of(&self, logical_volume: &LogicalVolume) -> StorageBackendSpec {
+        let backend = self.backends.get(&ObjectRef::new(&logical_volume.spec.backend));
+        backend
+            .map_or_else(|| StorageBackendSpec::of(&logical_volume.spec.volume_group), |backend| backend.spec.clone())
+    }
+
     /// Queues a volume for later.
     pub fn wake_after(&self, name: &str, wait: std::time::Duration) {
         self.wake.after(name, wait);
@@ -202,6 +210,7 @@ impl World {
     }
 
     fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
+        self.backends_changed.notify_one();
         match event {
             Event::Apply(logical_volume) => {
                 self.ledger().observe(logical_volume);

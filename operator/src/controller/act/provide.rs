@@ -118,9 +118,10 @@ impl Actor {
         let candidates = self.world.candidates();
         let candidates = World::borrow(&candidates);
         let candidate = candidates.into_iter().find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
+        let backend = self.world.backend_of(logical_volume);
         let promised = {
             let mut ledger = self.world.ledger();
-            place::grown(logical_volume, bytes, candidate, &ledger)
+            place::grown(logical_volume, &backend, bytes, candidate, &ledger)
                 .inspect(|room| ledger.promise(name, &room.place, room.bytes))
         };
         let failed = |message| {

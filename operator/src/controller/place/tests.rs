@@ -2,8 +2,9 @@
 
 use super::{Candidate, Choice, Order, choose, grown, whole_extents};
 use crate::controller::ledger::{Ledger, Place};
+use crds::reserve::Reserve;
 use crds::storage_backend::LayoutType;
-use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -77,6 +78,21 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
 }
 
 #[test]
+fn packing_takes_the_fullest_node_that_has_room() {
+    let mut backend = backend();
+    backend.spec.placement = crds::storage_backend::Placement::Pack;
+    let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
+    let (s1, s2, s3) =
+        (storage("n1", group("1Gi", "0")), storage("n2", group("1Gi", "512Mi")), storage("n3", group("1Gi", "1000Mi")));
+    let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3)];
+    let candidates: Vec<_> = all.iter().map(|(node, storage)| Candidate { node, storage: Some(storage) }).collect();
+    let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &Ledger::default()) else {
+        panic!("not placed")
+    };
+    assert_eq!(room.place.node, "n2");
+}
+
+#[test]
 fn the_topologies_of_the_class_are_kept() {
     let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
     let candidates = [Candidate { node: &node, storage: Some(&storage) }];
@@ -135,16 +151,21 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
             "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}}}),
     );
+    let mut spec = StorageBackendSpec::of("vg0");
     let mut ledger = Ledger::default();
     ledger.observe(&volume);
     let candidate = Some(Candidate { node: &node, storage: Some(&storage) });
-    assert_eq!(grown(&volume, 100 << 20, candidate, &ledger).unwrap().bytes, 100 << 20);
-    let refused = grown(&volume, 104 << 20, candidate, &ledger).unwrap_err();
+    assert_eq!(grown(&volume, &spec, 100 << 20, candidate, &ledger).unwrap().bytes, 100 << 20);
+    let refused = grown(&volume, &spec, 104 << 20, candidate, &ledger).unwrap_err();
     assert!(
         refused.contains("can't grow to 104 MiB on node n1") && refused.contains("40 MiB free of 100 MiB"),
         "{refused}"
     );
-    assert!(grown(&volume, 1, None, &ledger).is_err());
+    assert!(grown(&volume, &spec, 1, None, &ledger).is_err());
+    spec.reserve = Some(Reserve("10%".into()));
+    assert!(grown(&volume, &spec, 92 << 20, candidate, &ledger).unwrap_err().contains("30 MiB free"));
+    spec.volume_size = Some(from(json!({"maximum": "64Mi"})));
+    assert!(grown(&volume, &spec, 68 << 20, candidate, &ledger).unwrap_err().contains("allows 64 MiB"));
 }
 
 proptest! {

@@ -160,6 +160,17 @@ fn small_claims_get_what_their_file_system_needs() {
 }
 
 #[test]
+fn the_limits_of_the_backend_are_kept() {
+    let mut story = Story::new();
+    story.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"minimum": "2Gi"});
+    assert_eq!(story.step(), Step::Place { bytes: 2 << 30 });
+    story.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"maximum": "512Mi"});
+    assert!(
+        story.words().contains("1 GiB is more than StorageBackend fast allows") && story.words().contains("512 MiB")
+    );
+}
+
+#[test]
 fn a_claim_that_waits_for_its_pod_is_left_alone() {
     let mut story = Story::new();
     story.claim.as_mut().unwrap()["metadata"]["annotations"]
