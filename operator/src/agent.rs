@@ -27,9 +27,9 @@ use kube::runtime::reflector;
 use kube::runtime::watcher;
 use tokio::sync::{Notify, watch};
 
-use crate::controller::mirror;
-use crate::controller::queue::{self, Wake};
 use crate::http::Ready;
+use crate::mirror;
+use crate::queue::{self, Wake};
 use device::{Devices, NodeDevices};
 use node::Node;
 use orders::Orders;

@@ -8,10 +8,8 @@ pub mod backend;
 pub mod claim;
 pub mod class;
 pub mod ledger;
-pub mod mirror;
 pub mod place;
 pub mod plan;
-pub mod queue;
 pub mod volume;
 pub mod worker;
 pub mod world;
@@ -21,7 +19,7 @@ use kube::Client;
 use crate::events::Recorder;
 use crate::http::Ready;
 
-use queue::Wake;
+use crate::queue::{self, Wake};
 use worker::Worker;
 use world::World;
 

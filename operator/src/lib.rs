@@ -6,5 +6,7 @@ pub mod error;
 pub mod events;
 pub mod http;
 pub mod lease;
+pub mod mirror;
 pub mod names;
+pub mod queue;
 pub mod retry;

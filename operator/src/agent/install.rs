@@ -78,9 +78,8 @@ pub fn install(driver: &Path, plugins: &Path) -> Result<bool, Error> {
         Thing::File | Thing::Other => return Err(in_the_way(&folder, "a folder")),
     }
     match kind(&installed)? {
-        Thing::Nothing => {}
         Thing::File if is_executable(&installed)? && same(driver, &installed)? => return Ok(false),
-        Thing::File => {}
+        Thing::Nothing | Thing::File => {}
         Thing::Folder | Thing::Other => return Err(in_the_way(&installed, "a file")),
     }
     let temporary = folder.join(format!(".{}.tmp", driver::NAME));

@@ -158,7 +158,7 @@ fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
             Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
         }
         Found::Nothing => match usable(order, seen.groups) {
-            Err(verdict) => verdict.into(),
+            Err(verdict) => Step::Settle(verdict),
             Ok(_) if order.published.is_some() => {
                 let message = format!(
                     "logical volume {path} is not on {node} any more; it is not made anew, since its data would not be in it"
@@ -175,15 +175,15 @@ fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
 }
 
 /// The volume group, if something can be made in it.
-fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Verdict> {
+fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Box<Verdict>> {
     let (group, node) = (&order.group, &order.node);
     let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
         let message = format!("there is no volume group {group} on {node}");
-        return Err(Verdict::not_ready(reason::VOLUME_GROUP_MISSING, message));
+        return Err(Box::new(Verdict::not_ready(reason::VOLUME_GROUP_MISSING, message)));
     };
     match &vg.fault {
         None => Ok(vg),
-        Some(fault) => Err(Verdict::not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault))),
+        Some(fault) => Err(Box::new(Verdict::not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault)))),
     }
 }
 

@@ -51,13 +51,13 @@ mod tests {
         Time(Timestamp::from_second(second).unwrap())
     }
 
-    fn finding(status: bool, reason: &'static str) -> Option<Finding> {
-        Some(Finding { status, reason, message: String::new() })
+    fn finding(status: bool, reason: &'static str) -> Finding {
+        Finding { status, reason, message: String::new() }
     }
 
     fn ready() -> LogicalVolumeStatus {
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let verdict = Verdict { ready: finding(true, reason::READY), removed: None, volume };
+        let verdict = Verdict { ready: Some(finding(true, reason::READY)), removed: None, volume };
         build(&LogicalVolumeStatus::default(), &verdict, Some(1), &at(1))
     }
 
@@ -66,13 +66,13 @@ mod tests {
         let first = ready();
         assert_eq!((first.uuid.as_deref(), first.size.clone().unwrap().0.as_str()), (Some(UUID), "8Mi"));
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let again = Verdict { ready: finding(true, reason::READY), removed: None, volume };
+        let again = Verdict { ready: Some(finding(true, reason::READY)), removed: None, volume };
         assert_eq!(build(&first, &again, Some(1), &at(9)), first);
     }
 
     #[test]
     fn trouble_leaves_what_is_known_of_the_volume() {
-        let verdict = Verdict { ready: finding(false, reason::LOGICAL_VOLUME_MISSING), ..Verdict::default() };
+        let verdict = Verdict { ready: Some(finding(false, reason::LOGICAL_VOLUME_MISSING)), ..Verdict::default() };
         let status = build(&ready(), &verdict, Some(1), &at(2));
         assert_eq!(status.uuid.as_deref(), Some(UUID));
         assert!(!condition::is_true(&status.conditions, READY));
@@ -80,16 +80,19 @@ mod tests {
 
     #[test]
     fn a_removed_volume_has_no_size_and_a_wanted_one_is_not_called_kept() {
-        let kept = Verdict { removed: finding(false, reason::IN_USE), ..Verdict::default() };
+        let kept = Verdict { removed: Some(finding(false, reason::IN_USE)), ..Verdict::default() };
         let kept = build(&ready(), &kept, Some(2), &at(2));
         assert!(condition::is_true(&kept.conditions, READY) && condition::get(&kept.conditions, REMOVED).is_some());
 
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let wanted = Verdict { ready: finding(true, reason::READY), removed: None, volume };
+        let wanted = Verdict { ready: Some(finding(true, reason::READY)), removed: None, volume };
         assert_eq!(build(&kept, &wanted, Some(3), &at(3)).conditions.len(), 1);
 
-        let gone =
-            Verdict { ready: finding(false, reason::REMOVED), removed: finding(true, reason::REMOVED), volume: None };
+        let gone = Verdict {
+            ready: Some(finding(false, reason::REMOVED)),
+            removed: Some(finding(true, reason::REMOVED)),
+            volume: None,
+        };
         let gone = build(&kept, &gone, Some(2), &at(4));
         assert!(condition::is_true(&gone.conditions, REMOVED));
         assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));

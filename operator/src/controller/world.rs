@@ -14,10 +14,10 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
-use super::mirror::follow;
-use super::queue::Wake;
 use super::{claim, place, plan};
+use crate::mirror::follow;
 use crate::names;
+use crate::queue::Wake;
 
 /// The controller's knowledge.
 pub struct World {

@@ -359,7 +359,7 @@ proptest! {
                 prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= order.size));
             }
             if verdict.removed.as_ref().is_some_and(|removed| removed.status) {
-                prop_assert!(!after.as_ref().is_some_and(|lv| order.published.as_ref() == Some(&lv.uuid)));
+                prop_assert!(after.as_ref().is_none_or(|lv| order.published.as_ref() != Some(&lv.uuid)));
             }
         }
     }

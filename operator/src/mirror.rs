@@ -1,4 +1,4 @@
-//! A local copy of one kind of object, kept current by a watch. One per kind, made by `world.rs`; and one by the agent.
+//! A local copy of one kind of object, kept current by a watch: the controller has one per kind, an agent has its orders.
 
 use std::fmt::Debug;
 use std::sync::Arc;
