@@ -17,6 +17,7 @@ pub mod namespace;
 pub mod network;
 mod node;
 pub mod remote;
+pub mod simulated;
 pub mod wait;
 pub mod workplace;
 

@@ -1,0 +1,65 @@
+//! A client whose answers a test can take away: what was sent is carried out, or is not, and nobody hears of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::{Context, Poll};
+
+use futures::future::BoxFuture;
+use http::{Request, Response, StatusCode};
+use kube::Client;
+use kube::client::Body;
+use tower::Service;
+
+/// What happens to the next requests that change something.
+#[derive(Clone, Default)]
+pub(crate) struct Faults {
+    /// So many never arrive.
+    pub(crate) lost: Arc<AtomicU32>,
+    /// So many are carried out, and their answers never arrive.
+    pub(crate) unanswered: Arc<AtomicU32>,
+}
+
+/// A client that has faults.
+pub(crate) fn faulty(client: Client, faults: Faults) -> Client {
+    Client::new(Faulty { client, faults }, "default")
+}
+
+#[derive(Clone)]
+struct Faulty {
+    client: Client,
+    faults: Faults,
+}
+
+impl Service<Request<Body>> for Faulty {
+    type Response = Response<Body>;
+    type Error = kube::Error;
+    type Future = BoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let is_report = request.uri().path().contains("logicalvolumes") && request.uri().path().ends_with("/status");
+        let takes = |count: &AtomicU32| {
+            is_report && count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+        };
+        let (lost, unanswered) = (takes(&self.faults.lost), takes(&self.faults.unanswered));
+        let client = self.client.clone();
+        Box::pin(async move {
+            if lost {
+                return Ok(broken());
+            }
+            let answer = client.send(request).await?;
+            Ok(if unanswered { broken() } else { answer })
+        })
+    }
+}
+
+fn broken() -> Response<Body> {
+    let status =
+        r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the test broke it", "code": 500}"#;
+    let mut response = Response::new(Body::from(status.as_bytes().to_vec()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response
+}

@@ -1,0 +1,219 @@
+//! What a test of the agent sets up: a node with simulated LVM, an agent on it with its own account's rights, orders; and
+//! the part of the controller, played by the test.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::faults::{Faults, faulty};
+use crds::condition;
+use crds::{LogicalVolume, NodeStorage};
+use harness::apiserver::ApiServer;
+use harness::simulated::{EXTENT, SimulatedNode};
+use harness::{namespace, wait};
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use operator::agent::{self, Host, Settings};
+use operator::http::Ready;
+use serde_json::{Value, json};
+use tokio::sync::{OnceCell, oneshot};
+
+/// How long anything may take here before the test gives up.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// One test's own node.
+pub(crate) struct Stage {
+    pub(crate) server: &'static ApiServer,
+    pub(crate) client: Client,
+    pub(crate) name: String,
+    pub(crate) node: SimulatedNode,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+/// A running agent. Dropping it ends it as `kill -9` would: nothing more is written.
+pub(crate) struct Agent {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+async fn installed() -> &'static ApiServer {
+    static DONE: OnceCell<()> = OnceCell::const_new();
+    let server = ApiServer::shared().await;
+    let install = || async {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
+        server.kubectl(&["apply", "-k", root]).expect("config/default is applied");
+    };
+    DONE.get_or_init(install).await;
+    server
+}
+
+impl Stage {
+    /// A node whose volume group `vg0` has so many extents of 4 MiB.
+    pub(crate) async fn new(extents: u64) -> Self {
+        let server = installed().await;
+        let client = server.client();
+        let name = namespace::unique("node");
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+        Api::all(client.clone()).create(&PostParams::default(), &node).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("flexlvm-driver"), "the driver").unwrap();
+        let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
+        Self { server, client, name, node, folder }
+    }
+
+    /// A client with the rights of the agents' account.
+    pub(crate) async fn agents_client(&self) -> Client {
+        self.server.client_of("flexlvm-system", "flexlvm-agent").await.unwrap()
+    }
+
+    /// Starts the agent.
+    pub(crate) fn agent(&self) -> Agent {
+        self.agent_with(Faults::default())
+    }
+
+    /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has faults.
+    pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
+        let (server, node, settings) = (self.server, self.node.clone(), self.settings());
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = server.client_of("flexlvm-system", "flexlvm-agent").await.expect("a token");
+                let client = faulty(client, faults);
+                let host = Host { exec: Arc::new(node.clone()), devices: Arc::new(node) };
+                tokio::select! {
+                    () = agent::run(client, settings, host, Ready::default()) => {}
+                    _ = stopped => {}
+                }
+            });
+            // A command that is under way goes on without us, as after a kill.
+            runtime.shutdown_background();
+        });
+        Agent { stop: Some(stop), thread: Some(thread) }
+    }
+
+    pub(crate) fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            node: self.name.clone(),
+            driver: self.folder.path().join("flexlvm-driver"),
+            plugins: self.plugins(),
+            lvm: self.folder.path().join("lvm"),
+        }
+    }
+
+    /// The order's name for a short one, and for its logical volume.
+    pub(crate) fn volume(&self, short: &str) -> String {
+        format!("pvc-{}-{short}", self.name)
+    }
+
+    /// The tag of an order's logical volume.
+    pub(crate) fn tag(&self, short: &str) -> String {
+        format!("flexlvm.dev/claim-uid={}-{short}", self.name)
+    }
+
+    /// Orders a volume of so many extents, as the controller does.
+    pub(crate) async fn order(&self, short: &str, extents: u64) -> String {
+        self.order_on(short, json!({"size": format!("{}", extents * EXTENT)})).await
+    }
+
+    pub(crate) async fn order_on(&self, short: &str, changes: Value) -> String {
+        let name = self.volume(short);
+        let mut spec = json!({
+            "node": self.name, "backend": "b", "volumeGroup": "vg0", "size": "32Mi", "storageClass": "s",
+            "claim": {"namespace": "default", "name": short, "uid": format!("{}-{short}", self.name)},
+            "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"},
+        });
+        for (key, value) in changes.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        let object = json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": name, "labels": {"flexlvm.dev/node": self.name}, "finalizers": ["flexlvm.dev/logical-volume"]},
+            "spec": spec,
+        });
+        let object: LogicalVolume = serde_json::from_value(object).unwrap();
+        self.logical_volumes().create(&PostParams::default(), &object).await.unwrap();
+        name
+    }
+
+    /// Changes an order, as the controller does.
+    pub(crate) async fn change(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.logical_volumes().patch(name, &PatchParams::default(), &patch).await.unwrap();
+    }
+
+    pub(crate) fn logical_volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn storages(&self) -> Api<NodeStorage> {
+        Api::all(self.client.clone())
+    }
+
+    /// Waits until the condition of an order is as expected and its message contains these words.
+    pub(crate) async fn says(&self, name: &str, type_: &str, status: &str, reason: &str, words: &str) -> LogicalVolume {
+        let mut last = None;
+        let what = format!("{name} says {type_}={status} {reason} {words:?}");
+        let found = wait::until(&what, LIMIT, async || {
+            let object = self.logical_volumes().get(name).await?;
+            let conditions = object.status.clone().unwrap_or_default().conditions;
+            last = Some(conditions.clone());
+            let is = condition::get(&conditions, type_);
+            let is = is.is_some_and(|is| is.status == status && is.reason == reason && is.message.contains(words));
+            Ok(is.then_some(object))
+        });
+        let found = found.await;
+        found.unwrap_or_else(|error| panic!("{error:#}; it says {last:#?}"))
+    }
+
+    pub(crate) async fn ready(&self, name: &str) -> LogicalVolume {
+        self.says(name, condition::READY, "True", "Ready", "").await
+    }
+
+    /// Waits until the report of the node is as expected.
+    pub(crate) async fn reports(&self, what: &str, is: impl Fn(&NodeStorage) -> bool) -> NodeStorage {
+        let mut last = None;
+        let found = wait::until(what, LIMIT, async || {
+            let object = self.storages().get_opt(&self.name).await?;
+            last.clone_from(&object);
+            Ok(object.filter(|object| is(object)))
+        });
+        let found = found.await;
+        found.unwrap_or_else(|error| panic!("{error:#}; the report is {last:#?}"))
+    }
+
+    /// The agents' accepted writes to objects whose name contains `part`, as `verb resource`.
+    pub(crate) fn writes(&self, part: &str) -> Vec<String> {
+        let writes = self.server.writes(part).unwrap().into_iter().filter(|write| write.account == "flexlvm-agent");
+        writes.map(|write| format!("{} {}", write.verb, write.resource)).collect()
+    }
+
+    /// Time enough for an agent to do something that it should not.
+    pub(crate) async fn quiet(&self) {
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+
+    /// The uid of an order, and what its status has.
+    pub(crate) async fn status(&self, name: &str) -> crds::LogicalVolumeStatus {
+        self.logical_volumes().get(name).await.unwrap().status.unwrap_or_default()
+    }
+
+    pub(crate) async fn is_deleted(&self, name: &str) -> bool {
+        self.logical_volumes().get(name).await.unwrap().metadata.deletion_timestamp.is_some()
+    }
+}
