@@ -80,7 +80,7 @@ impl Guest {
             .arg(format!("mem={}M", self.memory_mib))
             .arg(format!("uml_dir={}/", workplace.folder().display()))
             // The same hardware address at each boot: the neighbours remember it.
-            .arg(format!("vec0:transport=tap,ifname={tap},mac={mac},depth=128"));
+            .arg(format!("vec0:transport=tap,ifname={tap},mac={mac},depth=128,gro=1"));
         for (disk, letter) in self.disks.iter().zip('a'..) {
             kernel.arg(format!("ubd{letter}={}", disk.display()));
         }

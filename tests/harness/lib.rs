@@ -18,6 +18,7 @@ pub mod network;
 mod node;
 pub mod remote;
 pub mod simulated;
+pub mod suite;
 pub mod wait;
 pub mod workplace;
 

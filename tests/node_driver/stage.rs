@@ -1,0 +1,237 @@
+//! One guest with a volume group, logical volumes as the agent makes them, and the driver called as the kubelet calls it.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use anyhow::{Context, Result};
+use driver::VolumeOptions;
+use harness::guest::{Guest, Hardware};
+use harness::network;
+use harness::workplace::Workplace;
+use host::{Bytes, Device, FreshMark, LvName, Mark, Roots, VgName};
+use serde_json::Value;
+
+/// The first argument that makes this program write or read a fresh mark, in the guest.
+pub(crate) const MARK: &str = "--mark";
+
+/// This program, as a guest sees it.
+const PROGRAM: &str = "/.host/run/flexlvm/program";
+
+const GROUP: &str = "vg-0";
+
+/// The guest.
+pub(crate) struct Stage {
+    workplace: Workplace,
+    guest: Mutex<Guest>,
+    driver: String,
+    next: AtomicU32,
+}
+
+/// A logical volume.
+#[derive(Clone)]
+pub(crate) struct Volume {
+    pub(crate) options: VolumeOptions,
+    pub(crate) fs: &'static str,
+}
+
+impl Stage {
+    /// The one guest of all tests, started for the first of them.
+    pub(crate) fn get() -> &'static Self {
+        static STAGE: OnceLock<Stage> = OnceLock::new();
+        STAGE.get_or_init(|| Self::start().expect("a guest can be started"))
+    }
+
+    fn start() -> Result<Self> {
+        let workplace = Workplace::isolated()?;
+        network::create()?;
+        let hardware = Hardware { disks_mib: vec![16384], ..Hardware::default() };
+        let mut guest = Guest::create(&workplace, 1, &hardware)?;
+        guest.wait_until_up()?;
+        guest.make_volume_group(GROUP)?;
+        Ok(Self { workplace, guest: Mutex::new(guest), driver: driver_binary()?, next: AtomicU32::new(1) })
+    }
+
+    fn guest(&self) -> MutexGuard<'_, Guest> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a shell script; it has to succeed.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        let remote = self.guest().remote();
+        let output = remote.output(&harness::remote::Call::new(["sh", "-ec", script])).expect("the guest answers");
+        assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
+        output.stdout.trim_end().to_owned()
+    }
+
+    /// Cuts the power and boots again.
+    pub(crate) fn power_cut(&self) {
+        let mut guest = self.guest();
+        guest.cut_power().expect("the power can be cut");
+        guest.power_on(&self.workplace).expect("the guest starts again");
+        guest.wait_until_up().expect("the guest is up again");
+    }
+
+    /// A logical volume as lvcreate leaves it, without a mark. One that was there before is its content.
+    pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
+        let name = format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed));
+        self.shell(&format!("lvcreate -qq -y -Wy -Zy -n {name} -L {size_mib}M {GROUP}"));
+        let uuid = self.shell(&format!("lvs --noheadings -o lv_uuid {GROUP}/{name}"));
+        let options = VolumeOptions {
+            group: VgName::new(GROUP).unwrap(),
+            volume: LvName::new(name).unwrap(),
+            uuid: host::LvUuid::new(uuid.trim()).unwrap(),
+            size: Bytes(size_mib << 20),
+            mkfs: Vec::new(),
+            mount: Vec::new(),
+        };
+        Volume { options, fs }
+    }
+
+    /// A logical volume as the agent leaves it: marked as fresh.
+    pub(crate) fn fresh_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
+        let volume = self.bare_volume(fs, size_mib);
+        self.mark(&volume, "fresh");
+        volume
+    }
+
+    /// Writes a mark, or reads it, after what is cached of the device was dropped.
+    pub(crate) fn mark(&self, volume: &Volume, verb: &str) -> String {
+        let VolumeOptions { group, volume, size, .. } = &volume.options;
+        self.shell(&format!("{PROGRAM} {MARK} {group} {volume} {} {verb}", size.0))
+    }
+
+    /// Calls the driver, and checks that its answer is one.
+    pub(crate) fn call(&self, args: &[&str]) -> Value {
+        let arguments = std::iter::once(self.driver.as_str()).chain(args.iter().copied());
+        let remote = self.guest().remote();
+        let output = remote.output(&harness::remote::Call::new(arguments)).expect("the guest answers");
+        assert_eq!((output.status, output.stderr.as_str()), (0, ""));
+        serde_json::from_str(&output.stdout).expect("one JSON value")
+    }
+
+    /// The driver, for scripts.
+    pub(crate) fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// A call of the driver that succeeds.
+    pub(crate) fn succeeds(&self, args: &[&str]) {
+        let reply = self.call(args);
+        assert_eq!(reply["status"], "Success", "{args:?}: {reply}");
+    }
+
+    /// A call of the driver that fails, with these words in its sentence.
+    pub(crate) fn fails(&self, args: &[&str], words: &[&str]) {
+        let reply = self.call(args);
+        assert_eq!(reply["status"], "Failure", "{args:?}: {reply}");
+        let message = reply["message"].as_str().unwrap();
+        for word in words {
+            assert!(message.contains(word), "{word:?} is missing in {message:?}");
+        }
+    }
+
+    /// The folder of a pod for the volume, made as the kubelet makes it.
+    pub(crate) fn folder(&self, pod: &str, volume: &Volume) -> String {
+        let name = &volume.options.volume;
+        let folder = format!("/var/lib/kubelet/pods/{pod}/volumes/flexlvm.dev~lvm/{name}");
+        self.shell(&format!("mkdir -p {folder}"));
+        folder
+    }
+
+    /// Mounts for a pod; returns the folder.
+    pub(crate) fn mount(&self, pod: &str, volume: &Volume) -> String {
+        let folder = self.folder(pod, volume);
+        self.succeeds(&["mount", &folder, &volume.json("rw")]);
+        folder
+    }
+
+    /// How often something is mounted there.
+    pub(crate) fn mounts(&self, folder: &str) -> usize {
+        self.shell(&format!("grep -c ' {folder} ' /proc/self/mountinfo || true")).parse().unwrap()
+    }
+
+    /// A checksum of the whole device.
+    pub(crate) fn checksum(&self, volume: &Volume) -> String {
+        self.shell(&format!("sync; sha256sum <{}", volume.device()))
+    }
+
+    /// Writes bytes (as printf spells them) to the device.
+    pub(crate) fn poke(&self, volume: &Volume, bytes: &str, at: u64) {
+        self.shell(&format!("printf '{bytes}' | dd of={} bs=1 seek={at} conv=notrunc 2>&1", volume.device()));
+    }
+
+    /// Puts another program in the place of one of the host's, in the guest only, until `undo` runs.
+    pub(crate) fn replace(&self, program: &str, script: &str) {
+        self.shell(&format!(
+            "cp -a $(realpath /usr/sbin/{program}) /usr/sbin/{program}.kept; rm /usr/sbin/{program}
+             printf '#!/bin/sh\\n%s\\n' '{script}' >/usr/sbin/{program}; chmod +x /usr/sbin/{program}; sync"
+        ));
+    }
+
+    /// Undoes [`Self::replace`].
+    pub(crate) fn undo(&self, program: &str) {
+        self.shell(&format!("mv /usr/sbin/{program}.kept /usr/sbin/{program}"));
+    }
+}
+
+impl Volume {
+    /// What the kubelet passes.
+    pub(crate) fn json(&self, readwrite: &str) -> String {
+        let mut map = self.options.to_map();
+        map.insert("kubernetes.io/fsType".to_owned(), self.fs.to_owned());
+        map.insert("kubernetes.io/readwrite".to_owned(), readwrite.to_owned());
+        map.insert("kubernetes.io/pvOrVolumeName".to_owned(), self.options.volume.to_string());
+        serde_json::to_string(&map).unwrap()
+    }
+
+    /// Its group and name, for LVM.
+    pub(crate) fn path(&self) -> String {
+        format!("{GROUP}/{}", self.options.volume)
+    }
+
+    /// Its device.
+    pub(crate) fn device(&self) -> String {
+        format!("/dev/{}", self.path())
+    }
+}
+
+fn driver_binary() -> Result<String> {
+    let built = || -> Option<PathBuf> {
+        // This program is <target>/debug/deps/<name>.
+        let target = std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned();
+        Some(target.join("x86_64-unknown-linux-gnu/driver/flexlvm-driver"))
+    };
+    let path = std::env::var_os("FLEXLVM_DRIVER").map(PathBuf::from).or_else(built).context("where is the driver?")?;
+    anyhow::ensure!(path.is_file(), "{} is missing: `make driver` builds it", path.display());
+    Ok(path.display().to_string())
+}
+
+/// In the guest: `--mark GROUP VOLUME SIZE fresh|formatting|read`.
+pub(crate) fn mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let [group, volume, size, verb] = arguments.as_slice() else {
+        anyhow::bail!("{MARK} takes a group, a volume, a size and a verb");
+    };
+    let (device, uuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(volume)?)?;
+    let mark = FreshMark::new(&uuid, Bytes(size.parse()?))?;
+    match verb.as_str() {
+        "fresh" => mark.write_fresh(&device.claim()?)?,
+        "formatting" => {
+            let file = device.claim()?;
+            mark.write_fresh(&file)?;
+            mark.begin(&file)?;
+        }
+        _ => println!(
+            "{}",
+            match mark.read(device.file())? {
+                Mark::None => "none",
+                Mark::Fresh => "fresh",
+                Mark::Formatting => "formatting",
+            }
+        ),
+    }
+    Ok(ExitCode::SUCCESS)
+}
