@@ -20,6 +20,9 @@ const INIT: &str = "--isolated-init";
 
 const INSIDE: &str = "FLEXLVM_ISOLATED";
 
+/// Set inside: the number that the first process of the namespaces has outside of them.
+pub const OUTER_PID: &str = "FLEXLVM_OUTER_PID";
+
 /// The whole main function of a program that makes guests or a cluster: `inside` runs in namespaces of its own. The same
 /// binary also serves as their first process and as the server in the guests.
 pub fn main(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
@@ -60,12 +63,15 @@ fn enter() -> Result<ExitCode> {
 
 /// The first process: prepares the namespaces, runs the program proper, and buries the dead until that one ends.
 fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    // The old /proc still knows us by the number that others outside know us by: it is how they can enter.
+    let outer = std::fs::read_link("/proc/self")?;
     mount("proc", "/proc")?;
     mount("tmpfs", "/run")?;
     std::fs::create_dir(FOLDER)?;
     let child = Command::new(env::current_exe()?)
         .args(arguments)
         .env(INSIDE, "1")
+        .env(OUTER_PID, outer)
         // User-Mode Linux keeps a guest's memory in a file there.
         .env("TMPDIR", FOLDER)
         .spawn()?;

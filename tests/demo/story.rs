@@ -1,0 +1,238 @@
+//! The demo's story: a cluster, FlexLVM on it, a claim and its life. Every step proves what it says.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use harness::cluster::{Cluster, Plan};
+use harness::guest::{Guest, Hardware};
+use harness::wait::until;
+use serde_json::json;
+
+use crate::teller::Teller;
+
+/// The longest that any step may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+const VOLUME_GROUP: &str = "flexlvm";
+
+/// The files of this project.
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A cluster, and what was done with it.
+struct Story {
+    cluster: Cluster,
+    teller: Teller,
+}
+
+/// Tells the whole story; on a failure, what Kubernetes and FlexLVM had to say.
+pub(crate) async fn tell() -> Result<()> {
+    let mut teller = Teller::new();
+    let plan = Plan {
+        nodes: 2,
+        hardware: Hardware::default(),
+        volume_group: Some(VOLUME_GROUP.to_owned()),
+        images: vec![root("target/image/flexlvm.tar")],
+    };
+    let cluster = teller.step("a control plane and two nodes with real LVM are up", Cluster::start(&plan)).await?;
+    let mut story = Story { cluster, teller };
+    let result = match story.tell().await {
+        Ok(numbers) => numbers,
+        Err(error) => {
+            story.complain();
+            return Err(error);
+        }
+    };
+    if std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
+        story.keep().await?;
+    }
+    println!("{result}");
+    Ok(())
+}
+
+impl Story {
+    fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.api().kubectl(arguments)
+    }
+
+    fn apply(&self, file: &str) -> Result<()> {
+        self.kubectl(&["apply", "-f", &root(file).display().to_string()]).map(drop)
+    }
+
+    /// Runs kubectl and shows what it printed.
+    fn show(&self, line: &str) -> Result<()> {
+        let output = self.kubectl(&line.split(' ').collect::<Vec<_>>())?;
+        self.teller.show(&format!("kubectl {line}"), &output);
+        Ok(())
+    }
+
+    /// Runs a program on a node and shows what it printed.
+    fn show_on(&self, node: &Guest, line: &str) -> Result<()> {
+        self.teller.show(&format!("{} # {line}", node.name()), &node.shell(line)?);
+        Ok(())
+    }
+
+    /// Waits until kubectl prints what is expected.
+    async fn until(&self, what: &str, arguments: &[&str], mut is: impl FnMut(&str) -> bool) -> Result<String> {
+        let probe = async || Ok(self.kubectl(arguments).ok().filter(|output| is(output)));
+        until(what, LIMIT, probe).await
+    }
+
+    async fn tell(&mut self) -> Result<String> {
+        let version = self.cluster.api().kubernetes().version()?;
+        let mut teller = Teller::new();
+        teller.step("FlexLVM is installed and ready", self.install()).await?;
+        self.show("get pods,nodestorages,storagebackends -A")?;
+        self.show_sizes()?;
+
+        let free = self.free_extents()?;
+        let begin = Instant::now();
+        teller.step("the claim is bound to a new logical volume", self.claim()).await?;
+        let claim_to_bound_s = begin.elapsed();
+        teller.step("the pod runs", self.pod_runs()).await?;
+        let pod_running_s = begin.elapsed();
+        let node = self.kubectl(&["get", "pod", "app", "-o", "jsonpath={.spec.nodeName}"])?;
+        self.show("get pvc,logicalvolumes,pv,pods -o wide")?;
+        let guest = self.cluster.node_named(&node)?;
+        self.show_on(guest, "lvs -o lv_name,lv_size,lv_tags flexlvm")?;
+        self.show_on(guest, "findmnt --types ext4 --output TARGET,SOURCE,FSTYPE,OPTIONS | grep flexlvm.dev")?;
+
+        let sum = teller.step("the pod writes 8 MiB", async { self.write() }).await?;
+        self.teller.show("sha256sum /data/blob", &sum);
+        teller.step("another pod finds the same data", self.recreate(&sum)).await?;
+
+        let begin = Instant::now();
+        teller.step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
+        let grow_s = begin.elapsed();
+        self.show("exec app -- df -h /data")?;
+        ensure!(self.checksum()? == sum, "the data changed when the volume grew");
+
+        let begin = Instant::now();
+        teller.step("pod and claim are deleted, and the space is back", self.delete(guest, &free)).await?;
+        let delete_s = begin.elapsed();
+        self.show_on(guest, "lvs flexlvm; vgs flexlvm")?;
+
+        let seconds = |duration: Duration| (duration.as_secs_f64() * 10.0).round() / 10.0;
+        let numbers = json!({
+            "demo": "ok", "kubernetes": version, "claim_to_bound_s": seconds(claim_to_bound_s),
+            "pod_running_s": seconds(pod_running_s), "grow_s": seconds(grow_s), "delete_s": seconds(delete_s),
+        });
+        Ok(numbers.to_string())
+    }
+
+    async fn install(&self) -> Result<()> {
+        self.kubectl(&["apply", "-k", &root("config/default").display().to_string()])?;
+        let system = ["-n", "flexlvm-system", "rollout", "status", "--timeout=180s"];
+        for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
+            self.kubectl(&[&system[..], &[workload]].concat())?;
+        }
+        self.apply("config/samples/storagebackend.yaml")?;
+        let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
+        let backend = ["get", "storagebackend", "flexlvm", "-o", ready];
+        self.until("the backend is Ready on both nodes", &backend, |output| output == "True 2/2").await.map(drop)
+    }
+
+    /// How large the programs are at rest.
+    fn show_sizes(&self) -> Result<()> {
+        let script =
+            "for pid in $(pidof flexlvm); do tr '\\0' ' ' </proc/$pid/cmdline; grep VmRSS /proc/$pid/status; done";
+        for node in self.cluster.nodes() {
+            self.teller.show(&format!("{} # resident memory", node.name()), &node.shell(script)?);
+        }
+        Ok(())
+    }
+
+    /// Free extents on each node.
+    fn free_extents(&self) -> Result<Vec<String>> {
+        self.cluster.nodes().iter().map(free_extents_of).collect()
+    }
+
+    /// Waits for the pod too: its scheduling is what selects the node.
+    async fn claim(&self) -> Result<()> {
+        for sample in ["storageclass", "claim", "pod"] {
+            self.apply(&format!("config/samples/{sample}.yaml"))?;
+        }
+        let phase = ["get", "pvc", "data", "-o", "jsonpath={.status.phase}"];
+        self.until("the claim is bound", &phase, |phase| phase == "Bound").await.map(drop)
+    }
+
+    async fn pod_runs(&self) -> Result<()> {
+        let ready = ["get", "pod", "app", "-o", "jsonpath={.status.phase} {.status.containerStatuses[0].ready}"];
+        self.until("the pod runs", &ready, |state| state == "Running true").await.map(drop)
+    }
+
+    fn write(&self) -> Result<String> {
+        self.kubectl(&["exec", "app", "--", "dd", "if=/dev/urandom", "of=/data/blob", "bs=1M", "count=8"])?;
+        self.kubectl(&["exec", "app", "--", "sync"])?;
+        self.checksum()
+    }
+
+    fn checksum(&self) -> Result<String> {
+        self.kubectl(&["exec", "app", "--", "sha256sum", "/data/blob"])
+    }
+
+    async fn recreate(&self, sum: &str) -> Result<()> {
+        self.kubectl(&["delete", "pod", "app", "--wait=true"])?;
+        self.apply("config/samples/pod.yaml")?;
+        self.pod_runs().await?;
+        ensure!(self.checksum()? == sum, "the other pod finds other data");
+        Ok(())
+    }
+
+    async fn grow(&self) -> Result<()> {
+        let patch = r#"{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}"#;
+        self.kubectl(&["patch", "pvc", "data", "-p", patch])?;
+        let size = ["exec", "app", "--", "df", "-k", "/data"];
+        let is_grown = |output: &str| {
+            let kibibytes = output.lines().last().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            kibibytes.is_some_and(|kibibytes| kibibytes > 15 << 17)
+        };
+        self.until("df in the pod shows it", &size, is_grown).await.map(drop)
+    }
+
+    async fn delete(&self, node: &Guest, free: &[String]) -> Result<()> {
+        self.kubectl(&["delete", "pod", "app"])?;
+        self.kubectl(&["delete", "pvc", "data"])?;
+        let left = ["get", "pv,logicalvolumes", "-o", "name"];
+        self.until("its objects are gone", &left, |left| left.trim().is_empty()).await?;
+        ensure!(node.shell("lvs --noheadings flexlvm")?.trim().is_empty(), "a logical volume is left");
+        ensure!(self.free_extents()? == free, "the space is not back");
+        Ok(())
+    }
+
+    /// What whoever looks into a failure would ask for.
+    fn complain(&self) {
+        let logs = ["logs", "-n", "flexlvm-system", "--tail=40", "--prefix", "-l", "app.kubernetes.io/name=flexlvm"];
+        for question in [
+            &["get", "events", "-A", "--sort-by=.lastTimestamp"][..],
+            &["get", "pods,pvc,pv,logicalvolumes,nodestorages,storagebackends", "-A", "-o", "wide"],
+            &logs,
+        ] {
+            let answer = self.kubectl(question).unwrap_or_else(|error| format!("{error:#}"));
+            self.teller.show(&format!("kubectl {}", question.join(" ")), &answer);
+        }
+    }
+
+    /// Leaves the cluster up until Ctrl-C.
+    async fn keep(&self) -> Result<()> {
+        let pid =
+            std::env::var(harness::isolation::OUTER_PID).context("the number of the first process is not known")?;
+        let enter = format!("nsenter --target {pid} --net --mount --pid");
+        let kubectl = self.cluster.api().kubernetes().program("kubectl");
+        let demo = std::env::current_exe()?;
+        println!("\nThe cluster stays up until you press Ctrl-C here. In another terminal, as root:");
+        println!(
+            "  {enter} {} --kubeconfig {} get nodes",
+            kubectl.display(),
+            self.cluster.api().kubeconfig().display()
+        );
+        println!("  {enter} {} shell 1      # a shell on node1", demo.display());
+        tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")
+    }
+}
+
+fn free_extents_of(node: &Guest) -> Result<String> {
+    Ok(node.shell(&format!("vgs --noheadings -o vg_free_count {VOLUME_GROUP}"))?.trim().to_owned())
+}
