@@ -1,0 +1,246 @@
+//! The agent on a node with real LVM and an API server, without a kubelet: what it makes of orders, and what LVM itself
+//! says afterwards.
+
+#[path = "node_agent/stage.rs"]
+mod stage;
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crds::condition::{READY, REMOVED};
+use harness::suite::{self, Test};
+use serde_json::json;
+use stage::{GROUP, Stage};
+
+/// A test, which gets the one guest.
+macro_rules! test {
+    ($sentence:literal, $function:ident) => {
+        Test::new($sentence, || {
+            $function(Stage::get());
+            Ok(())
+        })
+    };
+}
+
+fn main() -> ExitCode {
+    // The agent starts itself to run a program of the node.
+    if let Some(code) = host::exec::on_host::run_if_asked(std::env::args_os()) {
+        return code;
+    }
+    let mut arguments = std::env::args_os().skip(1);
+    let in_guest = match arguments.next() {
+        Some(first) if first == stage::AGENT => Some(stage::run_agent()),
+        Some(first) if first == stage::MARK => Some(stage::read_mark(arguments)),
+        _ => None,
+    };
+    if let Some(done) = in_guest {
+        return done.unwrap_or_else(|error| {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        });
+    }
+    suite::isolated(|| {
+        vec![
+            test!("a volume is made tagged and fresh", a_volume_is_made_tagged_and_fresh),
+            test!("a volume grows and never shrinks", a_volume_grows_and_never_shrinks),
+            test!("a mounted volume is removed once it is free", a_mounted_volume_is_removed_once_it_is_free),
+            test!("what is not ours is never removed", what_is_not_ours_is_never_removed),
+            test!("an origin is kept with its snapshots", an_origin_is_kept_with_its_snapshots),
+            test!("only an unused volume counts as unused", only_an_unused_volume_counts_as_unused),
+            test!("vgextend is reported within five seconds", vgextend_is_reported_within_five_seconds),
+            test!("a volume group comes and goes", a_volume_group_comes_and_goes),
+            test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
+            test!("a power cut loses nothing", a_power_cut_loses_nothing),
+        ]
+    })
+}
+
+fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {
+    let name = stage.name();
+    // An old file system where the new volume will be: lvcreate wipes it without asking.
+    stage.shell(&format!(
+        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old"
+    ));
+    stage.order(&name, "61Mi");
+    let uuid = stage.ready(&name);
+    assert_eq!(stage.lvs(&name, "lv_uuid"), uuid);
+    assert_eq!(stage.lvs(&name, "lv_size"), "64.00m");
+    assert_eq!(stage.lvs(&name, "segtype"), "linear");
+    let uid = name.trim_start_matches("pvc-");
+    let tags = format!("flexlvm.dev/claim-uid={uid},flexlvm.dev/claim=default/{name}");
+    assert_eq!(stage.lvs(&name, "lv_tags"), tags);
+    assert_eq!(stage.mark(&name), "fresh");
+    assert_eq!(stage.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")), "blank");
+    stage.remove(&name);
+}
+
+fn a_volume_grows_and_never_shrinks(stage: &Stage) {
+    let name = stage.volume("64Mi");
+    stage.shell(&format!("mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt"));
+    stage.change(&name, json!({"size": "100Mi"}));
+    stage.says(&name, READY, "Ready", "");
+    let grown = harness::wait::until_blocking("it is larger", Duration::from_secs(30), || {
+        Ok((stage.lvs(&name, "lv_size") == "100.00m").then_some(()))
+    });
+    grown.unwrap();
+    stage.change(&name, json!({"size": "1Ti"}));
+    let status = stage.says(&name, READY, "InsufficientSpace", "more wanted");
+    assert_eq!(status.size.unwrap().0, "100Mi");
+    stage.shell("umount /mnt");
+    stage.remove(&name);
+}
+
+fn a_mounted_volume_is_removed_once_it_is_free(stage: &Stage) {
+    let name = stage.volume("64Mi");
+    stage.shell(&format!("mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt; echo kept >/mnt/file"));
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "InUse", "it is mounted at /mnt");
+    // Held by a program alone, without a mount.
+    stage.shell(&format!(
+        "sync; exec 3</dev/{GROUP}/{name}; umount /mnt; sleep 3; lvs {GROUP}/{name}; test -e /dev/{GROUP}/{name}"
+    ));
+    stage.says(&name, REMOVED, "Removed", "");
+
+    let name = stage.volume("64Mi");
+    stage.shell(&format!("mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt"));
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "InUse", "it is mounted at /mnt");
+    std::thread::sleep(Duration::from_secs(15));
+    assert_ne!(stage.lvs(&name, "lv_name"), "");
+    stage.shell("umount /mnt");
+    let begin = Instant::now();
+    stage.says(&name, REMOVED, "Removed", "");
+    assert!(begin.elapsed() < Duration::from_secs(8), "an unmount is heard of: {:?}", begin.elapsed());
+}
+
+fn what_is_not_ours_is_never_removed(stage: &Stage) {
+    // Somebody took the tag away to keep the volume.
+    let name = stage.volume("64Mi");
+    let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+    stage.shell(&format!("lvchange -qq --deltag {tag} {GROUP}/{name}"));
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "ForeignLogicalVolume", "lacks the tag");
+    stage.shell(&format!("lvchange -qq --addtag {tag} {GROUP}/{name}"));
+    stage.says(&name, REMOVED, "Removed", "");
+
+    // Somebody renamed it to keep it, and another one has its name now.
+    let name = stage.volume("64Mi");
+    stage
+        .shell(&format!("lvrename -qq {GROUP} {name} rescued; lvcreate -qq -y -n {name} --addtag {tag} -L 8M {GROUP}"));
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "ForeignLogicalVolume", "is called vg-0/rescued now");
+    assert_ne!(stage.lvs(&name, "lv_name"), "");
+    stage.shell(&format!("lvremove -qq -y {GROUP}/{name} {GROUP}/rescued"));
+    stage.says(&name, REMOVED, "Removed", "");
+
+    // Another one was there first.
+    let name = stage.name();
+    stage.shell(&format!("lvcreate -qq -y -n {name} -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/{name}"));
+    stage.order(&name, "64Mi");
+    stage.says(&name, READY, "ForeignLogicalVolume", "lacks the tag");
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "NeverMade", "");
+    assert_eq!(stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")), "ext4");
+    stage.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+}
+
+fn an_origin_is_kept_with_its_snapshots(stage: &Stage) {
+    let name = stage.volume("64Mi");
+    stage.shell(&format!(
+        "lvcreate -qq -y -s -n snapshot-of-it -L 8M {GROUP}/{name} || lvcreate -qq -y -s -n copy -L 8M {GROUP}/{name}"
+    ));
+    stage.change(&name, json!({"state": "Absent"}));
+    stage.says(&name, REMOVED, "InUse", "has snapshots");
+    assert_ne!(stage.lvs("copy", "lv_name"), "");
+    stage.shell(&format!("lvremove -qq -y {GROUP}/copy"));
+    stage.says(&name, REMOVED, "Removed", "");
+}
+
+fn only_an_unused_volume_counts_as_unused(stage: &Stage) {
+    let [unused, inactive, used] = [(); 3].map(|()| stage.volume("64Mi"));
+    stage.shell(&format!("lvchange -qq -an {GROUP}/{inactive}; mkfs.ext4 -q /dev/{GROUP}/{used} 60M"));
+    for name in [&unused, &inactive, &used] {
+        stage.change(name, json!({"state": "AbsentIfUnused"}));
+    }
+    stage.says(&unused, REMOVED, "Removed", "");
+    stage.says(&inactive, REMOVED, "Removed", "");
+    stage.says(&used, REMOVED, "CarriesData", "is not empty (ext4)");
+    assert_ne!(stage.lvs(&used, "lv_name"), "");
+    stage.remove(&used);
+}
+
+fn vgextend_is_reported_within_five_seconds(stage: &Stage) {
+    let size = |storage: &crds::NodeStorage| {
+        let groups = storage.status.clone().unwrap_or_default().volume_groups;
+        groups.iter().find(|group| group.name == GROUP).map(|group| group.size.0.clone()).unwrap_or_default()
+    };
+    stage.reports("it is as it was", |storage| size(storage) == "4092Mi");
+    stage.shell(&format!("vgextend -qq {GROUP} /dev/ubdc"));
+    let took = stage.reports("it has grown", |storage| size(storage) == "5112Mi");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    stage.shell(&format!("vgreduce -qq {GROUP} /dev/ubdc"));
+    let took = stage.reports("it has shrunk", |storage| size(storage) == "4092Mi");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+}
+
+fn a_volume_group_comes_and_goes(stage: &Stage) {
+    let name = stage.volume("64Mi");
+    stage.shell(&format!("vgchange -qq -an {GROUP}; vgexport -qq {GROUP}"));
+    stage.says(&name, READY, "VolumeGroupUnusable", "it is exported; vgimport brings it back");
+    let waiting = stage.name();
+    stage.order(&waiting, "64Mi");
+    stage.says(&waiting, READY, "VolumeGroupUnusable", "");
+    stage.shell(&format!("vgimport -qq {GROUP}; vgrename -qq {GROUP} elsewhere"));
+    stage.says(&name, READY, "LogicalVolumeMissing", "is called elsewhere/");
+    stage.says(&waiting, READY, "VolumeGroupMissing", "there is no volume group vg-0 on node1");
+    stage.shell(&format!("vgrename -qq elsewhere {GROUP}"));
+    for name in [&name, &waiting] {
+        stage.ready(name);
+        stage.remove(name);
+    }
+}
+
+fn an_agent_killed_at_any_time_leaves_nothing_twice(stage: &Stage) {
+    let names: Vec<_> = (0..6).map(|_| stage.name()).collect();
+    for (at, name) in names.iter().enumerate() {
+        stage.order(name, "16Mi");
+        std::thread::sleep(Duration::from_millis(350 + 170 * at as u64));
+        stage.kill_agent();
+        stage.start_agent();
+    }
+    for name in &names {
+        let uuid = stage.ready(name);
+        assert_eq!(stage.lvs(name, "lv_uuid"), uuid);
+        assert_eq!(stage.mark(name), "fresh");
+    }
+    for (at, name) in names.iter().enumerate() {
+        stage.change(name, json!({"state": "Absent"}));
+        std::thread::sleep(Duration::from_millis(350 + 170 * at as u64));
+        stage.kill_agent();
+        stage.start_agent();
+    }
+    for name in &names {
+        stage.says(name, REMOVED, "Removed", "");
+    }
+    assert_eq!(stage.shell(&format!("lvs --noheadings -o lv_name {GROUP}")), "");
+}
+
+fn a_power_cut_loses_nothing(stage: &Stage) {
+    let before = stage.volume("16Mi");
+    let names: Vec<_> = (0..3).map(|_| stage.name()).collect();
+    for name in &names {
+        stage.order(name, "16Mi");
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    stage.power_cut();
+    stage.start_agent();
+    for name in names.iter().chain([&before]) {
+        let uuid = stage.ready(name);
+        assert_eq!(stage.lvs(name, "lv_uuid"), uuid);
+        stage.shell(&format!("lvchange -qq -ay {GROUP}/{name}"));
+        assert_eq!(stage.mark(name), "fresh");
+    }
+    for name in names.iter().chain([&before]) {
+        stage.remove(name);
+    }
+}

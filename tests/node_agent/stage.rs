@@ -1,0 +1,241 @@
+//! One guest with real LVM and an agent of this code in it, and an API server that the agent reports to. The test plays
+//! the controller.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use crds::{LogicalVolume, LogicalVolumeStatus, NodeStorage, condition};
+use harness::cluster::{Cluster, Plan};
+use harness::guest::{Guest, Hardware};
+use harness::wait::until;
+use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use k8s_openapi::api::authentication::v1::TokenRequest;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use kube::{Client, Config};
+use operator::agent::{self, Host, Settings};
+use operator::http::Ready;
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+/// The first argument that makes this program the agent, in the guest.
+pub(crate) const AGENT: &str = "--agent";
+
+/// The first argument that makes this program read a fresh mark, in the guest.
+pub(crate) const MARK: &str = "--mark";
+
+/// This program, as a guest sees it.
+const PROGRAM: &str = "/.host/run/flexlvm/program";
+
+/// The volume group, with a hyphen, which device-mapper doubles.
+pub(crate) const GROUP: &str = "vg-0";
+
+/// How long anything may take here before the test gives up: starting a program takes a guest half a second.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// The guest and the API server.
+pub(crate) struct Stage {
+    runtime: Runtime,
+    cluster: Cluster,
+    client: Client,
+    guest: Mutex<Guest>,
+    next: AtomicU32,
+}
+
+impl Stage {
+    /// The one guest of all tests, started for the first of them.
+    pub(crate) fn get() -> &'static Self {
+        static STAGE: OnceLock<Stage> = OnceLock::new();
+        STAGE.get_or_init(|| Self::start().expect("a guest and an API server can be started"))
+    }
+
+    fn start() -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let hardware = Hardware { disks_mib: vec![4096, 1024], ..Hardware::default() };
+        let plan = Plan { nodes: 0, hardware: hardware.clone(), volume_group: None, images: Vec::new() };
+        let cluster = runtime.block_on(Cluster::start(&plan))?;
+        let mut guest = Guest::create(cluster.api().workplace(), 1, &hardware)?;
+        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
+        cluster.api().kubectl(&["apply", "-k", config])?;
+        let client = runtime.block_on(async { cluster.api().client() });
+        runtime.block_on(async {
+            let node: Node = serde_json::from_value(json!({"metadata": {"name": "node1"}}))?;
+            Api::all(client.clone()).create(&PostParams::default(), &node).await?;
+            anyhow::Ok(())
+        })?;
+        guest.wait_until_up()?;
+        guest.shell(&format!("vgcreate -qq {GROUP} /dev/ubdb"))?;
+        let stage = Self { runtime, cluster, client, guest: Mutex::new(guest), next: AtomicU32::new(1) };
+        stage.cluster.api().workplace().write("agent.json", stage.access()?)?;
+        stage.start_agent();
+        Ok(stage)
+    }
+
+    /// What the agent needs to reach the API server, with its own account's rights.
+    fn access(&self) -> Result<String> {
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "flexlvm-system");
+        let (request, how) = (TokenRequest::default(), PostParams::default());
+        let answer = accounts.create_subresource("token", "flexlvm-agent", &how, &request);
+        let answer: TokenRequest = self.runtime.block_on(answer)?;
+        let token = answer.status.context("the server gave no token")?.token;
+        Ok(json!({"url": self.cluster.api().access().url(), "token": token}).to_string())
+    }
+
+    fn guest(&self) -> MutexGuard<'_, Guest> {
+        self.guest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a shell script in the guest; it has to succeed.
+    pub(crate) fn shell(&self, script: &str) -> String {
+        let remote = self.guest().remote();
+        let output = remote.output(&harness::remote::Call::new(["sh", "-ec", script])).expect("the guest answers");
+        assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
+        output.stdout.trim().to_owned()
+    }
+
+    /// Starts the agent in the guest.
+    pub(crate) fn start_agent(&self) {
+        self.shell(&format!("setsid {PROGRAM} {AGENT} >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid"));
+    }
+
+    /// Kills the agent without notice. A command of LVM that it has begun goes on.
+    pub(crate) fn kill_agent(&self) {
+        self.shell("kill -9 $(cat /run/agent.pid)");
+    }
+
+    /// Cuts the power and boots again, without an agent.
+    pub(crate) fn power_cut(&self) {
+        let mut guest = self.guest();
+        guest.cut_power().expect("the power can be cut");
+        guest.power_on(self.cluster.api().workplace()).expect("the guest starts again");
+        guest.wait_until_up().expect("the guest is up again");
+    }
+
+    /// A name for a new order, and for its claim's uid.
+    pub(crate) fn name(&self) -> String {
+        format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Orders a volume, as the controller does.
+    pub(crate) fn order(&self, name: &str, size: &str) {
+        let object = json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": name, "labels": {"flexlvm.dev/node": "node1"}, "finalizers": ["flexlvm.dev/logical-volume"]},
+            "spec": {
+                "node": "node1", "backend": "b", "volumeGroup": GROUP, "size": size, "storageClass": "s",
+                "claim": {"namespace": "default", "name": name, "uid": name.trim_start_matches("pvc-")},
+                "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"},
+            },
+        });
+        let object: LogicalVolume = serde_json::from_value(object).unwrap();
+        self.runtime.block_on(self.logical_volumes().create(&PostParams::default(), &object)).unwrap();
+    }
+
+    /// Changes an order, as the controller does.
+    pub(crate) fn change(&self, name: &str, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.runtime.block_on(self.logical_volumes().patch(name, &PatchParams::default(), &patch)).unwrap();
+    }
+
+    /// Waits until the condition of an order is as expected and its message contains these words.
+    pub(crate) fn says(&self, name: &str, type_: &str, reason: &str, words: &str) -> LogicalVolumeStatus {
+        let mut last = None;
+        let what = format!("{name} says {type_} {reason} {words:?}");
+        let found = self.runtime.block_on(until(&what, LIMIT, async || {
+            let status = self.logical_volumes().get(name).await?.status.unwrap_or_default();
+            last = Some(status.clone());
+            let is = condition::get(&status.conditions, type_);
+            let is = is.is_some_and(|is| is.reason == reason && is.message.contains(words));
+            Ok(is.then_some(status))
+        }));
+        found.unwrap_or_else(|error| panic!("{error:#}; it says {last:#?}\n{}", self.shell("tail -20 /run/agent.log")))
+    }
+
+    /// Waits until the volume is ready; returns its uuid.
+    pub(crate) fn ready(&self, name: &str) -> String {
+        self.says(name, condition::READY, "Ready", "").uuid.unwrap()
+    }
+
+    /// A volume that is ready; returns its name.
+    pub(crate) fn volume(&self, size: &str) -> String {
+        let name = self.name();
+        self.order(&name, size);
+        self.ready(&name);
+        name
+    }
+
+    /// Has a volume removed, and waits until it is.
+    pub(crate) fn remove(&self, name: &str) {
+        self.change(name, json!({"state": "Absent"}));
+        self.says(name, condition::REMOVED, "Removed", "");
+        assert_eq!(self.lvs(name, "lv_name"), "");
+    }
+
+    /// One column of what `lvs` says of a volume; empty when it is not there.
+    pub(crate) fn lvs(&self, name: &str, column: &str) -> String {
+        self.shell(&format!("lvs --noheadings --units m -o {column} -S lv_name={name}"))
+    }
+
+    /// Waits until the report of the node is as expected; returns how long that took.
+    pub(crate) fn reports(&self, what: &str, is: impl Fn(&NodeStorage) -> bool) -> Duration {
+        let begin = std::time::Instant::now();
+        let storages: Api<NodeStorage> = Api::all(self.client.clone());
+        let mut last = None;
+        let found = self.runtime.block_on(until(what, LIMIT, async || {
+            let object = storages.get_opt("node1").await?;
+            last.clone_from(&object);
+            Ok(object.filter(|object| is(object)).map(drop))
+        }));
+        found.unwrap_or_else(|error| panic!("{error:#}; the report is {last:#?}"));
+        begin.elapsed()
+    }
+
+    /// What the fresh mark of a volume says.
+    pub(crate) fn mark(&self, name: &str) -> String {
+        self.shell(&format!("{PROGRAM} {MARK} {name}"))
+    }
+
+    fn logical_volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.client.clone())
+    }
+}
+
+/// In the guest: `--agent`.
+pub(crate) fn run_agent() -> Result<ExitCode> {
+    let access: Value = serde_json::from_slice(&std::fs::read("/.host/run/flexlvm/agent.json")?)?;
+    let text = |key: &str| access[key].as_str().unwrap_or_default().to_owned();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut config = Config::new(text("url").parse()?);
+        config.accept_invalid_certs = true;
+        config.auth_info.token = Some(text("token").into());
+        let settings = Settings {
+            node: "node1".to_owned(),
+            driver: "/bin/true".into(),
+            plugins: "/run/plugins".into(),
+            lvm: "/etc/lvm".into(),
+        };
+        agent::run(Client::try_from(config)?, settings, Host::outside(), Ready::default()).await;
+        Ok(ExitCode::FAILURE)
+    })
+}
+
+/// In the guest: `--mark VOLUME`.
+pub(crate) fn read_mark(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let name = arguments.next().context("which volume?")?.to_string_lossy().into_owned();
+    let (device, uuid): (Device, LvUuid) = Device::find(&Roots::here(), &VgName::new(GROUP)?, &LvName::new(name)?)?;
+    let size: Bytes = device.size()?;
+    println!(
+        "{}",
+        match FreshMark::new(&uuid, size)?.read(device.file())? {
+            Mark::None => "none",
+            Mark::Fresh => "fresh",
+            Mark::Formatting => "formatting",
+        }
+    );
+    Ok(ExitCode::SUCCESS)
+}
