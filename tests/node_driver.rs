@@ -7,7 +7,7 @@ mod stage;
 use std::process::ExitCode;
 
 use harness::suite::{self, Test};
-use stage::Stage;
+use stage::{KEPT, Stage};
 
 /// A test, which gets the one guest.
 macro_rules! test {
@@ -124,7 +124,7 @@ fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) {
         (&blank, &["carries no file system, and is not known to be fresh"]),
         (&foreign, &["carries xfs, and ext4 is wanted"]),
         (&partitioned, &["partition table (dos)"]),
-        (&half_wiped, &["/dev/dm-"]),
+        (&half_wiped, &["carries ext2, and ext4 is wanted"]),
     ] {
         let (folder, before) = (stage.folder("refused", volume), stage.checksum(volume));
         stage.fails(&["mount", &folder, &volume.json("rw")], words);
@@ -169,7 +169,7 @@ fn a_mkfs_cut_short_is_made_again(stage: &Stage) {
         let volume = stage.fresh_volume(fs, 512);
         let folder = stage.folder("cut", &volume);
         let mkfs = format!("mkfs.{fs}");
-        stage.replace(&mkfs, &format!("timeout 0.1 /usr/sbin/{mkfs}.kept \"$@\"; touch /run/begun; sleep 1000"));
+        stage.replace(&mkfs, &format!("timeout 0.1 {KEPT}/{mkfs} \"$@\"; touch /run/begun; sleep 1000"));
         stage.shell(&format!(
             "{} mount {folder} {:?} >/dev/null 2>&1 & for i in $(seq 600); do test -e /run/begun && exit; sleep 0.1; done; false",
             stage.driver(),

@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use driver::VolumeOptions;
 use harness::guest::{Guest, Hardware};
 use harness::network;
+use harness::remote::{Call, Output};
 use harness::workplace::Workplace;
 use host::{Bytes, Device, FreshMark, LvName, Mark, Roots, VgName};
 use serde_json::Value;
@@ -21,6 +22,9 @@ pub(crate) const MARK: &str = "--mark";
 const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 const GROUP: &str = "vg-0";
+
+/// Where [`Stage::replace`] keeps programs, under their own names: mke2fs goes by its name.
+pub(crate) const KEPT: &str = "/var/kept";
 
 /// The guest.
 pub(crate) struct Stage {
@@ -60,10 +64,21 @@ impl Stage {
 
     /// Runs a shell script; it has to succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
-        let remote = self.guest().remote();
-        let output = remote.output(&harness::remote::Call::new(["sh", "-ec", script])).expect("the guest answers");
+        let output = self.run(["sh", "-ec", script].into_iter());
         assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
         output.stdout.trim_end().to_owned()
+    }
+
+    fn run<'a>(&self, arguments: impl Iterator<Item = &'a str>) -> Output {
+        let remote = self.guest().remote();
+        let call = Call::new(arguments);
+        // A busy guest may be slow to take a call; one that it took is never repeated.
+        for _ in 0..30 {
+            if remote.answers() {
+                break;
+            }
+        }
+        remote.output(&call).expect("the guest answers")
     }
 
     /// Cuts the power and boots again.
@@ -106,8 +121,7 @@ impl Stage {
     /// Calls the driver, and checks that its answer is one.
     pub(crate) fn call(&self, args: &[&str]) -> Value {
         let arguments = std::iter::once(self.driver.as_str()).chain(args.iter().copied());
-        let remote = self.guest().remote();
-        let output = remote.output(&harness::remote::Call::new(arguments)).expect("the guest answers");
+        let output = self.run(arguments);
         assert_eq!((output.status, output.stderr.as_str()), (0, ""));
         serde_json::from_str(&output.stdout).expect("one JSON value")
     }
@@ -166,14 +180,14 @@ impl Stage {
     /// Puts another program in the place of one of the host's, in the guest only, until `undo` runs.
     pub(crate) fn replace(&self, program: &str, script: &str) {
         self.shell(&format!(
-            "cp -a $(realpath /usr/sbin/{program}) /usr/sbin/{program}.kept; rm /usr/sbin/{program}
+            "mkdir -p {KEPT}; cp -aL /usr/sbin/{program} {KEPT}/; rm /usr/sbin/{program}
              printf '#!/bin/sh\\n%s\\n' '{script}' >/usr/sbin/{program}; chmod +x /usr/sbin/{program}; sync"
         ));
     }
 
     /// Undoes [`Self::replace`].
     pub(crate) fn undo(&self, program: &str) {
-        self.shell(&format!("mv /usr/sbin/{program}.kept /usr/sbin/{program}"));
+        self.shell(&format!("mv {KEPT}/{program} /usr/sbin/{program}"));
     }
 }
 
