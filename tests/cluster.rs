@@ -1,59 +1,121 @@
-//! The whole cluster: real nodes, real LVM, Kubernetes' own control plane and kubelets.
+//! The whole cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and FlexLVM as its users
+//! install it. One cluster for all tests, which run one after the other.
 
+#[path = "cluster_tests/app.rs"]
+mod app;
+#[path = "cluster_tests/cost.rs"]
+mod cost;
+#[path = "cluster_tests/crashes.rs"]
+mod crashes;
+#[path = "cluster_tests/life.rs"]
+mod life;
+
+use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{LazyLock, Mutex};
-use std::time::Duration;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
-use harness::cluster::{Cluster, POD_IMAGE, Plan};
+use harness::cluster::{Cluster, Plan};
+use harness::dump;
 use harness::guest::Hardware;
 use harness::suite::{self, Test};
 use harness::wait::until;
-use tokio::runtime::Runtime;
-
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-
-static CLUSTER: LazyLock<Mutex<Cluster>> = LazyLock::new(|| {
-    let hardware = Hardware::default();
-    let plan = Plan { nodes: 2, hardware, volume_group: Some("vg0".to_owned()), images: Vec::new() };
-    Mutex::new(RUNTIME.block_on(Cluster::start(&plan)).unwrap())
-});
 
 fn main() -> ExitCode {
-    suite::isolated(|| vec![Test::new("a pod outlives a kubelet restart and a power cut", a_pod_outlives_its_node)])
+    suite::isolated_with_dump(tests, |name| cluster().dump(&dump::folder().join(name)))
 }
 
-fn a_pod_outlives_its_node() -> Result<()> {
-    let mut cluster = CLUSTER.lock().unwrap();
-    let overrides = r#"{"spec": {"nodeName": "node1"}}"#;
-    cluster.api().kubectl(&["run", "plain", "--image", POD_IMAGE, "--overrides", overrides])?;
-    RUNTIME.block_on(until_running(&cluster, "plain", 0))?;
-    cluster.restart_kubelet(1)?;
-    RUNTIME.block_on(until_it_answers(&cluster, "plain"))?;
-
-    cluster.cut_power(1)?;
-    cluster.power_on(1)?;
-    RUNTIME.block_on(cluster.wait_until_ready(1))?;
-    RUNTIME.block_on(until_running(&cluster, "plain", 1))?;
-    RUNTIME.block_on(until_it_answers(&cluster, "plain"))?;
-    cluster.api().kubectl(&["delete", "pod", "plain", "--grace-period=1"]).map(drop)
+fn tests() -> Vec<Test> {
+    vec![
+        Test::new("a volume costs three writes and one event", cost::a_volume_costs_three_writes_and_one_event),
+        Test::new("programs at rest are small", cost::programs_at_rest_are_small),
+        Test::new("data survives pod deletion, kubelet restart and power cut", life::data_survives),
+        Test::new("volumes grow while mounted", life::volumes_grow_while_mounted),
+        Test::new(
+            "growth without room says so, and ends when there is room",
+            life::growth_without_room_says_so_and_ends_when_there_is_room,
+        ),
+        Test::new(
+            "a mounted volume is not removed before it is free",
+            life::a_mounted_volume_is_not_removed_before_it_is_free,
+        ),
+        Test::new(
+            "a volume group that grows is seen within five seconds",
+            life::a_volume_group_that_grows_is_seen_within_five_seconds,
+        ),
+        Test::new("what does not fit waits with the reason", life::what_does_not_fit_waits_with_the_reason),
+        Test::new(
+            "a pod can not mount the volume of another by its name",
+            life::a_pod_can_not_mount_the_volume_of_another_by_its_name,
+        ),
+        Test::new(
+            "an agent killed between lvcreate and its report makes one volume",
+            crashes::an_agent_killed_between_lvcreate_and_its_report_makes_one_volume,
+        ),
+        Test::new(
+            "a controller killed between order and volume makes one volume",
+            crashes::a_controller_killed_between_order_and_volume_makes_one_volume,
+        ),
+        Test::new(
+            "a claim deleted while its volume is made leaves nothing",
+            crashes::a_claim_deleted_while_its_volume_is_made_leaves_nothing,
+        ),
+        Test::new(
+            "deleting every LogicalVolume object removes no data",
+            crashes::deleting_every_logicalvolume_object_removes_no_data,
+        ),
+    ]
 }
 
-async fn until_running(cluster: &Cluster, pod: &str, restarts: u32) -> Result<()> {
-    let fields =
-        "jsonpath={.status.phase}/{.status.containerStatuses[0].ready}/{.status.containerStatuses[0].restartCount}";
-    until(&format!("pod {pod} runs after {restarts} restarts"), Duration::from_secs(120), async || {
-        let state = cluster.api().kubectl(&["get", "pod", pod, "-o", fields])?;
-        Ok((state == format!("Running/true/{restarts}")).then_some(()))
+/// The cluster that all tests share, with FlexLVM in it; started by the first.
+static CLUSTER: LazyLock<Mutex<Cluster>> = LazyLock::new(|| Mutex::new(suite::runtime().block_on(install()).unwrap()));
+
+fn cluster() -> MutexGuard<'static, Cluster> {
+    // A failed test does not spoil it for the others.
+    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As a user would: the configuration and the samples as they are, and two more classes for the tests.
+async fn install() -> Result<Cluster> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let file = |path: &str| root.join(path).display().to_string();
+    let plan = Plan {
+        nodes: 2,
+        hardware: Hardware::default(),
+        volume_group: Some(app::VOLUME_GROUP.to_owned()),
+        images: vec![root.join("target/image/flexlvm.tar")],
+    };
+    let cluster = Cluster::start(&plan).await?;
+    let kubectl = |arguments: &[&str]| cluster.api().kubectl(arguments);
+    kubectl(&["apply", "-k", &file("config/default")])?;
+    for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
+        kubectl(&["-n", "flexlvm-system", "rollout", "status", "--timeout=180s", workload])?;
+    }
+    let classes = cluster.api().workplace().write("classes.yaml", CLASSES)?.display().to_string();
+    for samples in [file("config/samples/storagebackend.yaml"), file("config/samples/storageclass.yaml"), classes] {
+        kubectl(&["apply", "-f", &samples])?;
+    }
+    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
+    until("the backend is Ready on both nodes", app::LIMIT, async || {
+        let state = kubectl(&["get", "storagebackend", "flexlvm", "-o", ready])?;
+        Ok((state == "True 2/2").then_some(()))
     })
-    .await
+    .await?;
+    Ok(cluster)
 }
 
-/// A kubelet that has just started says of its pods that they don't exist.
-async fn until_it_answers(cluster: &Cluster, pod: &str) -> Result<()> {
-    until(&format!("pod {pod} answers"), Duration::from_secs(30), async || {
-        let answer = cluster.api().kubectl(&["exec", pod, "--", "echo", "here"]);
-        Ok(answer.is_ok_and(|answer| answer == "here\n").then_some(()))
-    })
-    .await
-}
+const CLASSES: &str = "
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: flexlvm-xfs}
+provisioner: flexlvm.dev
+parameters: {backend: flexlvm, fsType: xfs}
+volumeBindingMode: WaitForFirstConsumer
+allowVolumeExpansion: true
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: flexlvm-immediate}
+provisioner: flexlvm.dev
+parameters: {backend: flexlvm}
+";

@@ -1,7 +1,7 @@
 //! The harness itself: a guest that runs what it is told, keeps what was synced, and dies with its maker.
 
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{LazyLock, Mutex};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -23,13 +23,16 @@ static GUEST: LazyLock<Mutex<Guest>> = LazyLock::new(|| {
 });
 
 fn main() -> ExitCode {
-    suite::isolated(|| {
+    let tests = || {
         vec![
             Test::new("arguments, input, output and status arrive as they are", arguments_arrive_as_they_are),
             Test::new("a program that hangs is killed at its limit", a_hanging_program_is_killed),
             Test::new("what was synced survives a power cut, what was not does not", a_power_cut_keeps_what_was_synced),
             Test::new("a killed program leaves no guest behind", a_killed_program_leaves_no_guest),
         ]
+    };
+    suite::isolated_with_dump(tests, |_| {
+        eprintln!("{}", GUEST.lock().unwrap_or_else(PoisonError::into_inner).console(30));
     })
 }
 

@@ -1,15 +1,15 @@
 //! What the tests and the demo stand on: a real API server, guests with real LVM, and a whole cluster of both.
 //!
-//! API tests: `ApiServer::shared().await` is one server per test program; `client()`, `client_of(namespace, account)`,
-//! `kubectl(&[…])`, `start_controllers(&[])`; `namespace::create` keeps tests apart.
-//!
-//! Tests in a guest: `cargo build -p tests --bin in-guest`, then `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM …` runs
-//! any program of the host in a fresh guest. As cargo's runner it does so for a whole `cargo test`.
+//! - API tests: `ApiServer::shared().await` is one server per test program; `namespace::create` keeps tests apart.
+//! - In a guest: `in-guest [--disks MIB,…] PROGRAM …` runs any program of the host, and is a runner for cargo. A test program
+//!   that starts guests itself has [`main`] or `suite::isolated` as its main function and uses `Guest`.
+//! - On a cluster: the same, with `Cluster::start`.
 
 pub mod access;
 pub mod apiserver;
 pub mod audit;
 pub mod cluster;
+pub mod dump;
 pub mod guest;
 pub mod isolation;
 pub mod kubernetes;

@@ -73,12 +73,13 @@ impl Stage {
         let remote = self.guest().remote();
         let call = Call::new(arguments);
         // A busy guest may be slow to take a call; one that it took is never repeated.
-        for _ in 0..30 {
-            if remote.answers() {
-                break;
+        let mut tries = 30;
+        loop {
+            match remote.output(&call) {
+                Err(error) if tries > 0 && error.to_string().contains("does not answer") => tries -= 1,
+                result => return result.expect("the guest answers"),
             }
         }
-        remote.output(&call).expect("the guest answers")
     }
 
     /// Cuts the power and boots again.
@@ -212,14 +213,11 @@ impl Volume {
     }
 }
 
+/// Built as this program was: `<target>/debug/flexlvm-driver` beside `<target>/debug/deps/<this>`.
 fn driver_binary() -> Result<String> {
-    let built = || -> Option<PathBuf> {
-        // This program is <target>/debug/deps/<name>.
-        let target = std::env::current_exe().ok()?.ancestors().nth(3)?.to_owned();
-        Some(target.join("x86_64-unknown-linux-gnu/driver/flexlvm-driver"))
-    };
-    let path = std::env::var_os("FLEXLVM_DRIVER").map(PathBuf::from).or_else(built).context("where is the driver?")?;
-    anyhow::ensure!(path.is_file(), "{} is missing: `make driver` builds it", path.display());
+    let beside = || Some(std::env::current_exe().ok()?.ancestors().nth(2)?.join("flexlvm-driver"));
+    let path = std::env::var_os("FLEXLVM_DRIVER").map(PathBuf::from).or_else(beside).context("where is the driver?")?;
+    anyhow::ensure!(path.is_file(), "{} is missing: `cargo build -p driver` makes it", path.display());
     Ok(path.display().to_string())
 }
 

@@ -1,0 +1,200 @@
+//! A user of the cluster: a claim, a pod that mounts it at /data, and what the pod finds there.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use crds::LogicalVolume;
+use harness::cluster::{Cluster, POD_IMAGE};
+use harness::guest::Guest;
+use harness::wait::until;
+use harness::{namespace, suite};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::{Value, json};
+
+/// Nothing in a cluster takes longer; most of it is kubelets that look once in a minute, or back off for two.
+pub(crate) const LIMIT: Duration = Duration::from_secs(300);
+
+/// The volume group of every node.
+pub(crate) const VOLUME_GROUP: &str = "flexlvm";
+
+/// One user, in a namespace of their own.
+pub(crate) struct App {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+}
+
+impl App {
+    pub(crate) async fn new(cluster: &Cluster) -> Result<Self> {
+        let client = cluster.api().client();
+        Ok(Self { namespace: namespace::create(&client, "app").await?, client })
+    }
+
+    pub(crate) fn claims(&self) -> Api<PersistentVolumeClaim> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn pods(&self) -> Api<Pod> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    pub(crate) fn logical_volumes(&self) -> Api<LogicalVolume> {
+        Api::all(self.client.clone())
+    }
+
+    pub(crate) fn volumes(&self) -> Api<PersistentVolume> {
+        Api::all(self.client.clone())
+    }
+
+    /// Makes the claim `data` of a class, and returns the name of its volume.
+    pub(crate) async fn claim(&self, class: &str, size: &str) -> Result<String> {
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class, "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": size}}}});
+        let claim = self.claims().create(&PostParams::default(), &serde_json::from_value(claim)?).await?;
+        Ok(format!("pvc-{}", claim.uid().context("a uid")?))
+    }
+
+    /// Makes a pod that mounts the claim.
+    pub(crate) async fn pod(&self, name: &str) -> Result<()> {
+        self.pod_with(name, json!({"persistentVolumeClaim": {"claimName": "data"}})).await
+    }
+
+    /// Makes a pod that mounts any volume.
+    pub(crate) async fn pod_with(&self, name: &str, source: Value) -> Result<()> {
+        let mut volume = source;
+        volume["name"] = json!("data");
+        let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1, "volumes": [volume],
+            "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
+                "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
+        self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+        Ok(())
+    }
+
+    /// Waits until a pod runs, and returns its node.
+    pub(crate) async fn runs(&self, name: &str) -> Result<String> {
+        let pods = self.pods();
+        until(&format!("pod {name} runs"), LIMIT, async || {
+            let pod = pods.get(name).await?;
+            let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+            let ready = containers.into_iter().any(|container| container.ready);
+            Ok(pod.spec.filter(|_| ready).and_then(|spec| spec.node_name))
+        })
+        .await
+        .with_context(|| format!("in namespace {}", self.namespace))
+    }
+
+    /// Waits until the claim is bound.
+    pub(crate) async fn bound(&self) -> Result<()> {
+        let claims = self.claims();
+        until("the claim is bound", LIMIT, async || {
+            let claim = claims.get("data").await?;
+            Ok(claim.status.filter(|status| status.phase.as_deref() == Some("Bound")).map(drop))
+        })
+        .await
+    }
+
+    /// Runs a shell script in a pod.
+    pub(crate) fn exec(&self, cluster: &Cluster, pod: &str, script: &str) -> Result<String> {
+        let output = cluster.api().kubectl(&["exec", "-n", &self.namespace, pod, "--", "sh", "-ec", script])?;
+        Ok(output.trim_end().to_owned())
+    }
+
+    /// The same as soon as the kubelet answers: one that has just started says of its pods that they don't exist.
+    pub(crate) async fn exec_soon(&self, cluster: &Cluster, pod: &str, script: &str) -> Result<String> {
+        until(&format!("pod {pod} answers"), LIMIT, async || Ok(self.exec(cluster, pod, script).ok())).await
+    }
+
+    /// Writes 8 MiB into the volume, durably; returns their checksum.
+    pub(crate) fn write(&self, cluster: &Cluster, pod: &str) -> Result<String> {
+        self.exec(
+            cluster,
+            pod,
+            "dd if=/dev/urandom of=/data/blob bs=1M count=8 2>/dev/null; sync; sha256sum /data/blob",
+        )
+    }
+
+    /// Deletes a pod and waits until it is gone.
+    pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
+        let pods = self.pods();
+        pods.delete(name, &DeleteParams::default()).await?;
+        until(&format!("pod {name} is gone"), LIMIT, async || Ok(pods.get_opt(name).await?.is_none().then_some(())))
+            .await
+    }
+
+    /// Deletes the claim, without waiting.
+    pub(crate) async fn delete_claim(&self) -> Result<()> {
+        self.claims().delete("data", &DeleteParams::default()).await.map(drop).context("deleting the claim")
+    }
+
+    /// Waits until nothing of a volume is left: neither objects nor, on any node, a logical volume.
+    pub(crate) async fn gone(&self, cluster: &Cluster, volume: &str) -> Result<()> {
+        until(&format!("nothing of {volume} is left"), LIMIT, async || {
+            let objects = self.volumes().get_opt(volume).await?.is_some()
+                || self.logical_volumes().get_opt(volume).await?.is_some()
+                || self.claims().get_opt("data").await?.is_some();
+            Ok((!objects).then_some(()))
+        })
+        .await?;
+        ensure!(holders(cluster, volume)?.is_empty(), "a logical volume is left of {volume}");
+        Ok(())
+    }
+
+    /// Asks for more.
+    pub(crate) async fn grow(&self, size: &str) -> Result<()> {
+        let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
+        self.claims().patch("data", &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
+    /// Waits until the pod's file system has more than so many MiB.
+    pub(crate) async fn has_grown(&self, cluster: &Cluster, pod: &str, mebibytes: u64) -> Result<()> {
+        until(&format!("the file system has more than {mebibytes} MiB"), LIMIT, async || {
+            let size = self.exec(cluster, pod, "df -m /data | tail -n 1 | awk '{print $2}'")?;
+            Ok((size.parse::<u64>()? > mebibytes).then_some(()))
+        })
+        .await
+    }
+
+    /// The Events in this namespace: `reason: message`.
+    pub(crate) async fn events(&self) -> Result<Vec<String>> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = events.list(&ListParams::default()).await?.items;
+        let words =
+            |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        Ok(all.into_iter().map(words).collect())
+    }
+
+    /// Waits until an Event has all of these words.
+    pub(crate) async fn told(&self, words: &[&str]) -> Result<()> {
+        until(&format!("an Event says {words:?}"), LIMIT, async || {
+            let told = self.events().await?;
+            Ok(told.iter().any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
+        })
+        .await
+    }
+}
+
+/// The nodes that have a logical volume of this name, each as often as it has it.
+pub(crate) fn holders(cluster: &Cluster, volume: &str) -> Result<Vec<String>> {
+    let mut holders = Vec::new();
+    for node in cluster.nodes() {
+        let names = node.shell(&format!("lvs --noheadings -o lv_name {VOLUME_GROUP}"))?;
+        holders.extend(names.lines().filter(|name| name.trim() == volume).map(|_| node.name()));
+    }
+    Ok(holders)
+}
+
+/// Waits until a shell script on a node succeeds; its output.
+pub(crate) async fn on_node(node: &Guest, what: &str, script: &str) -> Result<String> {
+    until(what, LIMIT, async || {
+        let output = node.run(&["sh", "-ec", script])?;
+        Ok((output.status == 0).then(|| output.stdout.trim_end().to_owned()))
+    })
+    .await
+}
+
+/// Runs a test's story to its end.
+pub(crate) fn tell(story: impl Future<Output = Result<()>>) -> Result<()> {
+    suite::runtime().block_on(story)
+}

@@ -1,0 +1,195 @@
+//! A volume's life in a real cluster: data that stays, growth, removal.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use harness::wait::until;
+use kube::api::Api;
+use serde_json::json;
+
+use crate::app::{App, LIMIT, VOLUME_GROUP, holders, on_node, tell};
+use crate::cluster;
+
+pub(crate) fn data_survives() -> Result<()> {
+    let mut cluster = cluster();
+    tell(async {
+        let app = App::new(&cluster).await?;
+        let volume = app.claim("flexlvm", "64Mi").await?;
+        app.pod("first").await?;
+        let node = app.runs("first").await?;
+        let number: u8 = node.trim_start_matches("node").parse()?;
+        let sum = app.write(&cluster, "first")?;
+
+        app.delete_pod("first").await?;
+        app.pod("second").await?;
+        ensure!(app.runs("second").await? == node, "the second pod is on another node than the volume");
+        let check = "sha256sum /data/blob";
+        ensure!(app.exec(&cluster, "second", check)? == sum, "other data after the pod was deleted");
+
+        cluster.restart_kubelet(number)?;
+        ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a kubelet restart");
+        let mounts = cluster.node(number).shell(&format!("findmnt -rn -o TARGET | grep -c '{volume}$'"))?;
+        ensure!(mounts == "1", "mounted {mounts} times after a kubelet restart");
+
+        cluster.cut_power(number)?;
+        cluster.power_on(number)?;
+        cluster.wait_until_ready(number).await?;
+        // The kubelet reports the pod as it was until it has looked.
+        until("the pod runs again", LIMIT, async || {
+            let pod = app.pods().get("second").await?;
+            let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
+            Ok(containers.iter().any(|container| container.ready && container.restart_count > 0).then_some(()))
+        })
+        .await?;
+        ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a power cut");
+
+        app.delete_pod("second").await?;
+        app.delete_claim().await?;
+        app.gone(&cluster, &volume).await
+    })
+}
+
+/// Both file systems at once: the kubelet looks for growth about once in a minute.
+pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let (ext4, xfs) = (App::new(&cluster).await?, App::new(&cluster).await?);
+        for (app, class) in [(&ext4, "flexlvm"), (&xfs, "flexlvm-xfs")] {
+            app.claim(class, "320Mi").await?;
+            app.pod("app").await?;
+        }
+        for (app, fs) in [(&ext4, "ext4"), (&xfs, "xfs")] {
+            app.runs("app").await?;
+            let mounted = app.exec(&cluster, "app", "awk '$2 == \"/data\" {print $3}' /proc/mounts")?;
+            ensure!(mounted == fs, "{mounted} is mounted, and {fs} was asked for");
+            app.write(&cluster, "app")?;
+            app.grow("640Mi").await?;
+        }
+        for app in [&ext4, &xfs] {
+            let sum = app.exec(&cluster, "app", "sha256sum /data/blob")?;
+            app.has_grown(&cluster, "app", 500).await?;
+            ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "other data after the growth");
+            app.delete_pod("app").await?;
+            app.delete_claim().await?;
+        }
+        Ok(())
+    })
+}
+
+pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let app = App::new(&cluster).await?;
+        let volume = app.claim("flexlvm", "64Mi").await?;
+        app.pod("app").await?;
+        let node = app.runs("app").await?;
+        let node = cluster.node_named(&node)?;
+        node.shell(&format!("lvcreate -qq -n foreign -l 100%FREE {VOLUME_GROUP}"))?;
+        app.grow("256Mi").await?;
+        app.told(&["VolumeResizeFailed", "can't grow to 256 MiB", "0 bytes free"]).await?;
+        node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/foreign"))?;
+        app.has_grown(&cluster, "app", 200).await?;
+        app.delete_pod("app").await?;
+        app.delete_claim().await?;
+        app.gone(&cluster, &volume).await
+    })
+}
+
+pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let app = App::new(&cluster).await?;
+        let volume = app.claim("flexlvm", "64Mi").await?;
+        app.pod("app").await?;
+        let node = app.runs("app").await?;
+        let node = cluster.node_named(&node)?;
+        let sum = app.write(&cluster, "app")?;
+        node.shell(&format!("mkdir -p /mnt/held && mount /dev/{VOLUME_GROUP}/{volume} /mnt/held"))?;
+        app.delete_pod("app").await?;
+        app.delete_claim().await?;
+
+        until("the volume says that it is in use", LIMIT, async || {
+            let conditions = app.logical_volumes().get(&volume).await?.status.unwrap_or_default().conditions;
+            Ok(conditions.iter().any(|condition| condition.reason == "InUse").then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        ensure!(holders(&cluster, &volume)?.len() == 1, "the volume was removed although it is mounted");
+        let held = node.shell("sha256sum /mnt/held/blob")?;
+        ensure!(held.split(' ').next() == sum.split(' ').next(), "the data has changed: {held}, {sum}");
+
+        node.shell("umount /mnt/held")?;
+        app.gone(&cluster, &volume).await
+    })
+}
+
+pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let node = cluster.node(1);
+        let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
+        let size = async || -> Result<String> {
+            let status = storages.get("node1").await?.status.context("no status")?;
+            let group = status.volume_groups.into_iter().find(|group| group.name == VOLUME_GROUP);
+            Ok(group.context("no volume group")?.size.0)
+        };
+        let before = size().await?;
+        node.shell("truncate -s 512M /var/extra; losetup /dev/loop0 /var/extra")?;
+        node.shell(&format!("vgextend -qq {VOLUME_GROUP} /dev/loop0"))?;
+        let seen =
+            until("the report has grown", Duration::from_secs(5), async || Ok((size().await? != before).then_some(())));
+        let result = seen.await;
+        node.shell(&format!(
+            "vgreduce -qq {VOLUME_GROUP} /dev/loop0; pvremove -qq /dev/loop0; losetup -d /dev/loop0; rm /var/extra"
+        ))?;
+        result
+    })
+}
+
+pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let app = App::new(&cluster).await?;
+        let volume = app.claim("flexlvm", "100Gi").await?;
+        app.pod("app").await?;
+        app.told(&["ProvisioningFailed", "100 GiB from backend flexlvm"]).await?;
+        ensure!(app.logical_volumes().get_opt(&volume).await?.is_none(), "something was made");
+        app.delete_pod("app").await?;
+        app.delete_claim().await
+    })
+}
+
+pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let owner = App::new(&cluster).await?;
+        let volume = owner.claim("flexlvm", "64Mi").await?;
+        owner.pod("app").await?;
+        let node = owner.runs("app").await?;
+        let sum = owner.write(&cluster, "app")?;
+
+        let thief = App::new(&cluster).await?;
+        let options = |uuid: Option<&str>| {
+            let mut options = json!({"volumegroup": VOLUME_GROUP, "volumeID": volume, "size": "67108864"});
+            if let Some(uuid) = uuid {
+                options["uuid"] = json!(uuid);
+            }
+            json!({"flexVolume": {"driver": "flexlvm.dev/lvm", "options": options}})
+        };
+        thief.pod_with("unnamed", options(None)).await?;
+        thief.pod_with("guessed", options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"))).await?;
+        thief.told(&["FailedMount", "uuid"]).await?;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        for pod in ["unnamed", "guessed"] {
+            let phase = thief.pods().get(pod).await?.status.and_then(|status| status.phase);
+            ensure!(phase.as_deref() == Some("Pending"), "pod {pod} is {phase:?}");
+            thief.delete_pod(pod).await?;
+        }
+        ensure!(owner.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
+        owner.delete_pod("app").await?;
+        owner.delete_claim().await?;
+        on_node(cluster.node_named(&node)?, "it is unmounted", &format!("! findmnt -rn -o TARGET | grep {volume}"))
+            .await?;
+        owner.gone(&cluster, &volume).await
+    })
+}
