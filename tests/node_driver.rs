@@ -51,9 +51,15 @@ fn main() -> ExitCode {
             test!("a corrupt mount can be taken down", a_corrupt_mount_can_be_taken_down),
             test!("expandfs grows when the volume has grown", expandfs_grows_when_the_volume_has_grown),
             test!("a mount grows what has grown meanwhile", a_mount_grows_what_has_grown_meanwhile),
+            test!("a suspended volume is waited for and never for ever", a_suspended_volume_is_waited_for),
             test!("after a power cut everything goes on", after_a_power_cut_everything_goes_on),
         ]
     })
+}
+
+/// In MiB; xfsprogs refuses less than 300 MB.
+fn smallest(fs: &str) -> u64 {
+    if fs == "xfs" { 320 } else { 64 }
 }
 
 fn first_mount_makes_the_file_system_and_data_survive(stage: &Stage) {
@@ -219,7 +225,7 @@ fn a_hanging_program_ends_in_a_failure(stage: &Stage) {
 
 fn a_failed_mount_leaves_nothing_behind(stage: &Stage) {
     for fs in ["ext4", "xfs"] {
-        let volume = stage.fresh_volume(fs, 512);
+        let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("failed", &volume);
         stage.succeeds(&["unmount", &folder]);
         // The magic stays, the rest of the superblock is damaged: only the kernel finds out.
@@ -340,6 +346,19 @@ fn a_corrupt_mount_can_be_taken_down(stage: &Stage) {
         stage.shell(&format!("test -e {folder}/file"));
         stage.succeeds(&["unmount", &folder]);
     }
+}
+
+fn a_suspended_volume_is_waited_for(stage: &Stage) {
+    let volume = stage.fresh_volume("ext4", 64);
+    let folder = stage.mount("suspended", &volume);
+    let device = volume.device();
+    stage.shell(&format!("dmsetup suspend {device}"));
+    stage.fails(&["unmount", &folder], &["is suspended"]);
+    let other = stage.folder("suspended-too", &volume);
+    stage.shell(&format!("(sleep 1; dmsetup resume {device}) >/dev/null 2>&1 &"));
+    stage.succeeds(&["mount", &other, &volume.json("rw")]);
+    stage.succeeds(&["unmount", &folder]);
+    stage.succeeds(&["unmount", &other]);
 }
 
 fn expandfs_grows_when_the_volume_has_grown(stage: &Stage) {

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use host::{Bytes, Error as HostError, Kind, filesystem};
+use host::{Bytes, Device, Error as HostError, Filesystem, Kind, filesystem, mountinfo};
 
 use crate::error::Error;
 use crate::folder::Folder;
@@ -38,9 +38,27 @@ pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Byt
         return Err(HostError::refused(Kind::NoSpace, message).into());
     }
     // What is mounted decides, not what the options say: nobody can change those when they are wrong.
-    let fs = filesystem::Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
+    let fs = Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
     if first_look(&device)?.is_some_and(|look| look.size == there) {
         return Ok(());
     }
-    Ok(filesystem::grow(node, fs, &device.path(), folder.path(), TIME)?)
+    Ok(filesystem::grow(node, fs, &device.path(), folder.path(), TIME)
+        .map_err(|error| hint(node, fs, &device, error))?)
+}
+
+/// resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
+fn hint(node: &Node<'_>, fs: Filesystem, device: &Device, error: HostError) -> HostError {
+    let read_only = |mount: &mountinfo::Mount| mount.device == device.number() && mount.read_only;
+    let mounts = mountinfo::read(&node.mounts).unwrap_or_default();
+    match mounts.iter().find(|mount| read_only(mount)) {
+        Some(mount) if fs == Filesystem::Ext4 => {
+            let message = format!(
+                "{}; it is mounted read-only on {}, too: as long as it is, the file system may not be able to grow",
+                host::error::chain(&error),
+                mount.point.display()
+            );
+            HostError::refused(error.kind(), message)
+        }
+        _ => error,
+    }
 }

@@ -5,6 +5,7 @@ mod call;
 mod error;
 mod expandfs;
 mod folder;
+mod guard;
 pub mod log;
 pub mod mkfs_options;
 mod mount;
@@ -21,6 +22,7 @@ use std::path::Path;
 use host::Bytes;
 
 pub use allowed::OptionError;
+pub use guard::guarded;
 pub use node::Node;
 pub use options::VolumeOptions;
 pub use reply::Reply;

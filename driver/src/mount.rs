@@ -163,7 +163,7 @@ fn roll_back(folder: &Folder, error: HostError) -> HostError {
     match host::mount::unmount_all(&folder.top(), folder.path()) {
         Ok(_) => error,
         Err(left) => {
-            let message = format!("{error}; and what was mounted is still there: {left}");
+            let message = format!("{}; and what was mounted is still there: {left}", host::error::chain(&error));
             HostError::refused(Kind::Failed, message)
         }
     }

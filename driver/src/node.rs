@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use host::device;
 use host::lvm::Lvm;
 use host::mountinfo::{self, Mount};
 use host::{Cmd, Device, Error, Exec, Kind, Lock, LvUuid, Output, Roots};
@@ -18,6 +19,8 @@ const TIME: Duration = Duration::from_secs(100);
 const LOCK_TIME: Duration = Duration::from_secs(30);
 /// How long udev has to make the device's name once the logical volume is active.
 const UDEV_TIME: Duration = Duration::from_secs(10);
+/// How long LVM may keep a device suspended.
+const SUSPENDED_TIME: Duration = Duration::from_secs(10);
 
 /// A node, for the length of one call-out.
 pub struct Node<'a> {
@@ -57,7 +60,8 @@ impl<'a> Node<'a> {
 
     /// The device of a volume's logical volume, if that is active.
     pub(crate) fn device(&self, volume: &VolumeOptions) -> Result<Option<Device>, Error> {
-        match Device::open(&self.roots, &volume.group, &volume.volume, &volume.uuid) {
+        let open = || Device::open(&self.roots, &volume.group, &volume.volume, &volume.uuid);
+        match self.not_busy(open) {
             Ok(device) => Ok(Some(device)),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -84,6 +88,23 @@ impl<'a> Node<'a> {
                 return Err(Error::refused(Kind::NotFound, message));
             }
             thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Refuses a device that stays suspended: to touch it would be to wait for ever.
+    pub(crate) fn not_suspended(&self, number: (u32, u32)) -> Result<(), Error> {
+        self.not_busy(|| device::refuse_suspended(&self.roots.sys, number))
+    }
+
+    fn not_busy<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+        let last = Instant::now() + SUSPENDED_TIME.min(self.left());
+        loop {
+            match attempt() {
+                Err(error) if error.kind() == Kind::Busy && Instant::now() < last => {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                result => return result,
+            }
         }
     }
 

@@ -27,6 +27,9 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr) -> Result<(), Error> {
     // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all the same.
     let uuid = there.last().and_then(|top| device::identify(&node.roots.sys, top.device).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
+    for mount in &there {
+        node.not_suspended(mount.device)?;
+    }
     host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
         let below = mounts.iter().find(|mount| {
             mount.point.starts_with(folder.path()) && mount.point.as_os_str() != folder.path().as_os_str()

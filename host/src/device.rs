@@ -51,7 +51,7 @@ impl Device {
     ///
     /// # Errors
     /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`: another one has the
-    /// name. Else the look itself failed.
+    /// name. `Busy`: it is suspended. Else the look itself failed.
     pub fn open(roots: &Roots, group: &VgName, name: &LvName, uuid: &LvUuid) -> Result<Self, Error> {
         let (device, found) = Self::find(roots, group, name)?;
         if found != *uuid {
@@ -68,7 +68,7 @@ impl Device {
     /// a volume just now.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device. Else the look itself failed.
+    /// `NotFound`: there is no such device. `Busy`: it is suspended. Else the look itself failed.
     pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
@@ -81,6 +81,7 @@ impl Device {
         }
         let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
+        refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
         let device = Self { file, number, kernel_name, mapper_name };
         Ok((device, uuid))
@@ -162,6 +163,27 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
     Ok((uuid.ok_or_else(none)?, kernel_name))
 }
 
+/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't be ended until it is
+/// resumed. LVM suspends a volume for a moment when it changes it, and for good when it is killed just then.
+///
+/// # Errors
+/// `Busy` when it is.
+pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
+    let path = sys.join(format!("dev/block/{}:{}/dm/suspended", number.0, number.1));
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim_end() == "1" => {
+            let message = format!(
+                "the device {}:{} is suspended: an LVM command works on it, or was killed while it did; if it stays so, \
+                 `dmsetup info` shows it and `dmsetup resume` ends it",
+                number.0, number.1
+            );
+            Err(Error::refused(Kind::Busy, message))
+        }
+        // Whatever is no device-mapper device can't be suspended.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Device-mapper's name of a logical volume: hyphens doubled, since one hyphen joins the two names.
 fn mapper_name(group: &VgName, name: &LvName) -> String {
     let doubled = |name: &str| name.replace('-', "--");
@@ -180,7 +202,7 @@ fn this(open: &impl AsRawFd) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Roots, identify, mapper_name};
+    use super::{Device, Roots, identify, mapper_name, refuse_suspended};
     use crate::error::Kind;
     use crate::name::{LvName, LvUuid, VgName};
     use std::fs;
@@ -219,6 +241,17 @@ mod tests {
         let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
         assert_eq!((uuid, &*name), (LvUuid::from_plain(VOLUME).unwrap(), "dm-3"));
         assert_eq!(identify(sys.path(), (254, 4)).unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn a_suspended_device_is_not_touched() {
+        let sys = sys_with("LVM-");
+        let suspended = |text| {
+            fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
+            refuse_suspended(sys.path(), (254, 3)).map_err(|error| error.kind())
+        };
+        assert_eq!((suspended("0\n"), suspended("1\n")), (Ok(()), Err(Kind::Busy)));
+        assert!(refuse_suspended(sys.path(), (8, 0)).is_ok());
     }
 
     #[test]
