@@ -113,7 +113,9 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
         Errno::INVAL => "the file system is damaged, or this kernel doesn't know one of the mount options; see its log",
         Errno::NODEV => "this kernel doesn't know the file system",
         Errno::ROFS | Errno::ACCESS => "the logical volume is read-only, and a writable mount is wanted",
-        Errno::UCLEAN | Errno::BADMSG => "the file system is damaged and has to be repaired by hand; see the kernel's log",
+        Errno::UCLEAN | Errno::BADMSG => {
+            "the file system is damaged and has to be repaired by hand; see the kernel's log"
+        }
         _ => return Error::io("mount", request.source)(errno.into()),
     };
     let kind = if errno == Errno::BUSY { Kind::Busy } else { Kind::Failed };
