@@ -43,6 +43,7 @@ fn main() -> ExitCode {
             test!("a mkfs cut short is made again", a_mkfs_cut_short_is_made_again),
             test!("a mkfs that outlives its driver keeps the lock", a_mkfs_that_outlives_its_driver_keeps_the_lock),
             test!("a hanging program ends in a failure", a_hanging_program_ends_in_a_failure),
+            test!("programs that fail or lie do no harm", programs_that_fail_or_lie_do_no_harm),
             test!("a failed mount leaves nothing behind", a_failed_mount_leaves_nothing_behind),
             test!("two pods share a volume one of them read only", two_pods_share_a_volume_one_of_them_read_only),
             test!("calls at once make one file system", calls_at_once_make_one_file_system),
@@ -220,6 +221,47 @@ fn a_hanging_program_ends_in_a_failure(stage: &Stage) {
     stage.undo("wipefs");
     assert_eq!(stage.mark(&volume, "read"), "fresh");
     stage.mount("hanging", &volume);
+    stage.succeeds(&["unmount", &folder]);
+}
+
+fn programs_that_fail_or_lie_do_no_harm(stage: &Stage) {
+    let lies = ["exit 1", "exit 0", "exit 2", "echo TYPE=ext4", "echo garbage", "echo warning >&2", "kill -9 $$"];
+    for program in ["blkid", "wipefs", "mkfs.ext4"] {
+        let volume = stage.fresh_volume("ext4", 64);
+        let (folder, before) = (stage.folder("lies", &volume), stage.checksum(&volume));
+        for lie in lies {
+            stage.replace(program, lie);
+            let reply = stage.call(&["mount", &folder, &volume.json("rw")]);
+            stage.undo(program);
+            // One that finds nothing, when there is nothing, is no liar.
+            if (program, lie) != ("blkid", "exit 2") && (program, lie) != ("wipefs", "exit 0") {
+                assert_eq!(reply["status"], "Failure", "{program}: {lie}");
+                assert_eq!(stage.mounts(&folder), 0);
+            } else {
+                stage.succeeds(&["unmount", &folder]);
+                stage.shell(&format!("dd if=/dev/zero of={} bs=1M count=64 conv=notrunc 2>&1", volume.device()));
+                stage.mark(&volume, "fresh");
+            }
+            let expected = if program == "mkfs.ext4" { "formatting" } else { "fresh" };
+            assert_eq!(stage.mark(&volume, "read"), expected, "{program}: {lie}");
+        }
+        if program != "mkfs.ext4" {
+            assert_eq!(stage.checksum(&volume), before, "{program}");
+        }
+        stage.mount("lies", &volume);
+        stage.succeeds(&["unmount", &folder]);
+    }
+    let volume = stage.fresh_volume("ext4", 64);
+    let folder = stage.mount("lies", &volume);
+    stage.succeeds(&["unmount", &folder]);
+    for lie in ["exit 5", "exit 0", "kill -9 $$"] {
+        stage.shell(&format!("lvchange -an {}", volume.path()));
+        stage.replace("lvm", lie);
+        let reply = stage.call(&["mount", &folder, &volume.json("rw")]);
+        stage.undo("lvm");
+        assert_eq!((&reply["status"], stage.mounts(&folder)), (&"Failure".into(), 0), "lvm: {lie}");
+    }
+    stage.mount("lies", &volume);
     stage.succeeds(&["unmount", &folder]);
 }
 

@@ -109,6 +109,11 @@ fn prepare(
     let refused = |source| Error::Refused { volume: volume(options), source };
     match plan::plan(says, &found, used, wanted, read_only).map_err(refused)? {
         Step::Mount => Ok(()),
+        // The mark is the only way to a file system: it doesn't go on one program's word.
+        Step::ClearMark if look.is_none() => {
+            let detail = format!("{wanted} on {}, where none is to be seen", volume(options));
+            Err(HostError::Answer { program: "blkid".to_owned(), detail }.into())
+        }
         Step::ClearMark => Ok(mark.clear(&device.claim()?)?),
         Step::Format => Ok(format(node, options, device, mark, mkfs_options)?),
     }
