@@ -41,7 +41,6 @@ fn main() -> ExitCode {
     }
     suite::isolated(|| {
         vec![
-            test!("bench", bench),
             test!("a volume is made tagged and fresh", a_volume_is_made_tagged_and_fresh),
             test!("a volume grows and never shrinks", a_volume_grows_and_never_shrinks),
             test!("a mounted volume is removed once it is free", a_mounted_volume_is_removed_once_it_is_free),
@@ -244,61 +243,4 @@ fn a_power_cut_loses_nothing(stage: &Stage) {
     for name in names.iter().chain([&before]) {
         stage.remove(name);
     }
-}
-
-fn bench(stage: &Stage) {
-    stage.volume("16Mi");
-    for round in 0..2 {
-        let t = Instant::now();
-        stage.shell(&format!("for i in $(seq 50); do lvcreate -qq -y -Wy -Zy -n bare$i -l 4 {GROUP}; done"));
-        let bare = t.elapsed();
-        stage.shell(&format!(
-            "lvs --noheadings -o lv_name {GROUP} | grep bare | sed 's#^ *#{GROUP}/#' | xargs lvremove -qq -y"
-        ));
-        std::thread::sleep(Duration::from_secs(6));
-        stage.shell("mkdir -p /run/lvmbin; cp -a /usr/sbin/lvm /run/lvmbin/lvm");
-        let names: Vec<_> = (0..50).map(|_| stage.name()).collect();
-        let t = Instant::now();
-        for name in &names {
-            stage.order(name, "16Mi");
-        }
-        for name in &names {
-            stage.ready(name);
-        }
-        let ours = t.elapsed();
-        eprintln!(
-            "BENCH round {round}: bare {bare:?}, ours {ours:?}, ratio {:.3}",
-            ours.as_secs_f64() / bare.as_secs_f64()
-        );
-        eprintln!(
-            "{}",
-            stage.shell("grep -E 'VmRSS|VmHWM|RssAnon|RssFile|Threads' /proc/$(cat /run/agent.pid)/status")
-        );
-        let t = Instant::now();
-        for name in &names {
-            stage.change(name, json!({"state": "Absent"}));
-        }
-        for name in &names {
-            stage.says(name, REMOVED, "Removed", "");
-        }
-        eprintln!("BENCH remove {:?}", t.elapsed());
-    }
-    // count
-    stage.shell("printf '#!/bin/sh\\necho $1 >>/run/lvm.verbs\\nexec /run/lvmbin/lvm \"$@\"\\n' >/run/lvmwrap; chmod +x /run/lvmwrap; mount --bind /run/lvmwrap $(realpath /usr/sbin/lvm)");
-    let names: Vec<_> = (0..20).map(|_| stage.name()).collect();
-    for name in &names {
-        stage.order(name, "16Mi");
-    }
-    for name in &names {
-        stage.ready(name);
-    }
-    eprintln!("VERBS create {}", stage.shell("sort /run/lvm.verbs | uniq -c | tr '\\n' ' '; rm /run/lvm.verbs"));
-    for name in &names {
-        stage.change(name, json!({"state": "Absent"}));
-    }
-    for name in &names {
-        stage.says(name, REMOVED, "Removed", "");
-    }
-    eprintln!("VERBS remove {}", stage.shell("sort /run/lvm.verbs | uniq -c | tr '\\n' ' '; rm /run/lvm.verbs; sleep 90; cat /run/lvm.verbs; grep -E 'VmRSS|RssAnon' /proc/$(cat /run/agent.pid)/status; cat /proc/$(cat /run/agent.pid)/stat"));
-    std::process::exit(0);
 }

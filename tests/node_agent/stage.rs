@@ -71,13 +71,6 @@ impl Stage {
         guest.shell(&format!("vgcreate -qq {GROUP} /dev/ubdb"))?;
         let stage = Self { runtime, cluster, client, guest: Mutex::new(guest), next: AtomicU32::new(1) };
         stage.cluster.api().workplace().write("agent.json", stage.access()?)?;
-        let access: Value = serde_json::from_str(&stage.access()?)?;
-        let kubeconfig = json!({"apiVersion": "v1", "kind": "Config",
-            "clusters": [{"name": "flexlvm", "cluster": {"server": access["url"], "insecure-skip-tls-verify": true}}],
-            "users": [{"name": "admin", "user": {"token": access["token"]}}],
-            "contexts": [{"name": "flexlvm", "context": {"cluster": "flexlvm", "user": "admin"}}],
-            "current-context": "flexlvm"});
-        stage.cluster.api().workplace().write("agent.kubeconfig", kubeconfig.to_string())?;
         stage.start_agent();
         Ok(stage)
     }
@@ -106,7 +99,7 @@ impl Stage {
 
     /// Starts the agent in the guest.
     pub(crate) fn start_agent(&self) {
-        self.shell(&format!("KUBECONFIG=/.host/run/flexlvm/agent.kubeconfig NODE_NAME=node1 FLEXLVM_DRIVER=/bin/true FLEXLVM_PLUGIN_DIR=/run/plugins setsid /work/main/target/x86_64-unknown-linux-gnu/release/flexlvm agent >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid"));
+        self.shell(&format!("setsid {PROGRAM} {AGENT} >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid"));
     }
 
     /// Kills the agent without notice. A command of LVM that it has begun goes on.
