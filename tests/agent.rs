@@ -340,6 +340,14 @@ async fn fifty_orders_cost_fifty_commands_and_fifty_writes() {
     assert_eq!(stage.node.count("lvcreate"), 50);
     let reports = stage.node.count("fullreport") - reports;
     assert!(reports <= 5, "{reports} reports");
+    let reports = stage.node.count("fullreport");
+    // Real commands take their time.
+    stage.node.hook(|_, after| {
+        if !after {
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        Ok(())
+    });
     for number in 0..50 {
         stage.change(&stage.volume(&format!("v{number}")), json!({"state": "Absent"})).await;
     }
@@ -347,8 +355,29 @@ async fn fifty_orders_cost_fifty_commands_and_fifty_writes() {
         stage.says(&stage.volume(&format!("v{number}")), REMOVED, "True", "Removed", "").await;
     }
     assert_eq!((stage.node.count("lvremove"), stage.node.state().groups[0].volumes.len()), (50, 0));
-    let writes = stage.writes(&stage.volume("v")).len();
-    assert_eq!(writes, 100);
+    assert_eq!(stage.writes(&stage.volume("v")).len(), 100);
+    let reports = stage.node.count("fullreport") - reports;
+    assert!(reports <= 25, "{reports} reports: those who wait for one share it");
+}
+
+#[tokio::test]
+async fn those_who_wait_cost_nothing() {
+    let stage = Stage::new(100).await;
+    let _agent = stage.agent();
+    for number in 0..30 {
+        stage.order_on(&format!("v{number}"), json!({"volumeGroup": "vg1"})).await;
+    }
+    for number in 0..30 {
+        stage.says(&stage.volume(&format!("v{number}")), READY, "False", "VolumeGroupMissing", "").await;
+    }
+    stage.quiet().await;
+    let reports = stage.node.count("fullreport");
+    stage.node.change(|state| state.groups[0].extents = 120);
+    stage.quiet().await;
+    stage.quiet().await;
+    let reports = stage.node.count("fullreport") - reports;
+    assert!((1..=3).contains(&reports), "{reports} reports");
+    assert_eq!(stage.writes(&stage.volume("v")).len(), 30);
 }
 
 #[tokio::test]

@@ -22,14 +22,14 @@ pub struct Vg {
     pub free: Extents,
     /// Why nothing can be made or changed in it; `None` when all is well.
     pub fault: Option<String>,
-    /// Its logical volumes, without those that LVM keeps for itself.
+    /// Its logical volumes by name, without those that LVM keeps for itself.
     pub lvs: Vec<Lv>,
     /// The host that it belongs to, by its system ID; empty when it belongs to none.
     pub system_id: String,
 }
 
 /// A logical volume.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Lv {
     /// The name: not always one that we would accept for our own use.
     pub name: String,
@@ -49,6 +49,15 @@ pub struct Lv {
     pub made: u64,
 }
 
+impl PartialEq for Lv {
+    /// Two reports of the same volume are equal, though whoever made it may not know the second that LVM wrote down.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { name, uuid, size, tags, active, open, plain, made: _ } = self;
+        (name, uuid, size, tags) == (&other.name, &other.uuid, &other.size, &other.tags)
+            && (*active, *open, *plain) == (other.active, other.open, other.plain)
+    }
+}
+
 impl Lv {
     /// Whether it carries this tag.
     #[must_use]
@@ -62,6 +71,12 @@ impl Vg {
     #[must_use]
     pub fn lv(&self, name: &str) -> Option<&Lv> {
         self.lvs.iter().find(|lv| lv.name == name)
+    }
+
+    /// Adds a logical volume where a report would have it.
+    pub fn insert(&mut self, lv: Lv) {
+        let at = self.lvs.partition_point(|other| other.name < lv.name);
+        self.lvs.insert(at, lv);
     }
 }
 
@@ -160,7 +175,8 @@ impl VgRow {
     fn read(self, lvs: Vec<LvRow>) -> Result<Vg, String> {
         let missing = number(&self.vg_missing_pv_count)?;
         let fault = self.fault(missing)?;
-        let lvs = lvs.into_iter().map(LvRow::read).collect::<Result<_, _>>()?;
+        let mut lvs = lvs.into_iter().map(LvRow::read).collect::<Result<Vec<_>, _>>()?;
+        lvs.sort_by(|a, b| a.name.cmp(&b.name));
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),

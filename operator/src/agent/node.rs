@@ -157,8 +157,9 @@ impl Node {
             self.take_report(taken)?;
         }
         let mut step = self.plan(order, pass);
-        let is_old = taken.is_none_or(|taken| taken < pass.began);
-        if is_old && matches!(&step, Step::Settle(verdict) if !verdict.may_be_remembered()) {
+        if let Step::Settle(verdict) = &step
+            && taken.is_none_or(|taken| taken < pass.began && taken.elapsed() > verdict.oldest_report())
+        {
             self.take_report(taken)?;
             step = self.plan(order, pass);
         }
@@ -226,7 +227,7 @@ impl Node {
             let groups = view.groups.get_or_insert_default();
             if let Some(vg) = Arc::make_mut(groups).iter_mut().find(|vg| vg.name == order.group.as_str()) {
                 vg.free.0 = vg.free.0.saturating_sub(extents.0);
-                vg.lvs.push(lv);
+                vg.insert(lv);
             }
         });
         Ok(())

@@ -1,6 +1,8 @@
 //! What is to be done next about one logical volume, from what is ordered and what is seen on the node.
 //! Pure: `node` observes, asks here, does one step, and observes again. Every rule that keeps data is in this file.
 
+use std::time::Duration;
+
 use crds::condition::reason;
 use crds::logical_volume::State;
 use crds::quantity::human;
@@ -11,6 +13,9 @@ use super::order::Order;
 
 /// Clocks of servers and nodes differ by less, or somebody has other worries.
 const CLOCKS_DIFFER: u64 = 600;
+
+/// Changes that nobody hears of are rarer than volumes that wait: those share a report.
+const JUST_NOW: Duration = Duration::from_secs(5);
 
 /// What is seen on the node.
 #[derive(Clone, Copy, Debug)]
@@ -78,11 +83,15 @@ pub struct Finding {
 }
 
 impl Verdict {
-    /// Whether an earlier report is reason enough. Only for good news: whoever says that something is missing, full or
-    /// gone has just looked.
+    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that something is missing,
+    /// full or gone has looked just now; and whether a volume is in use, nothing tells but another look.
     #[must_use]
-    pub fn may_be_remembered(&self) -> bool {
-        self.removed.is_none() && self.ready.as_ref().is_some_and(|ready| ready.status)
+    pub fn oldest_report(&self) -> Duration {
+        match (&self.ready, &self.removed) {
+            (Some(ready), None) if ready.status => Duration::MAX,
+            _ if self.is_in_use() => Duration::ZERO,
+            _ => JUST_NOW,
+        }
     }
 
     /// Whether somebody has the volume open, so that it is not removed yet.
