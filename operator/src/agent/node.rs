@@ -36,7 +36,7 @@ pub struct View {
 pub struct Node {
     exec: Arc<dyn Exec>,
     devices: Arc<dyn Devices>,
-    /// When the report was taken; `None` when it is known to be outdated. Its lock is the one for all of LVM.
+    /// When the last report was taken. Its lock is the one for all of LVM.
     taken: Arc<Mutex<Option<Instant>>>,
     view: watch::Sender<View>,
     /// Counts the reports that said something that was not known.
@@ -51,6 +51,8 @@ struct Pass {
     began: Instant,
     content: Option<Content>,
     removed: bool,
+    /// When this pass last changed something that only a report tells the outcome of.
+    changed: Option<Instant>,
     surprises: u32,
 }
 
@@ -101,7 +103,7 @@ impl Node {
     /// # Errors
     /// When LVM, or looking at a device, fails.
     pub async fn settle(self: &Arc<Self>, order: &Arc<Order>) -> Result<Verdict, Error> {
-        let mut pass = Pass { began: Instant::now(), content: None, removed: false, surprises: 0 };
+        let mut pass = Pass { began: Instant::now(), content: None, removed: false, changed: None, surprises: 0 };
         for _ in 0..MOST_TURNS {
             let order = order.clone();
             let turn = move |node: &Self, taken: &mut _| {
@@ -132,7 +134,9 @@ impl Node {
     fn take_report(&self, taken: &mut Option<Instant>) -> Result<(), Error> {
         let begins = Instant::now();
         let report = Lvm(&*self.exec).report();
-        *taken = report.is_ok().then_some(begins);
+        if report.is_ok() {
+            *taken = Some(begins);
+        }
         let (groups, failure) = match &report {
             Ok(groups) => (Some(groups), None),
             Err(error) => (None, Some(host::error::chain(error))),
@@ -153,7 +157,7 @@ impl Node {
 
     /// Plans, and does one step. A verdict ends the pass.
     fn turn(&self, order: &Order, pass: &mut Pass, taken: &mut Option<Instant>) -> Result<Option<Verdict>, Error> {
-        if taken.is_none() {
+        if taken.is_none_or(|taken| pass.changed.is_some_and(|changed| taken < changed)) {
             self.take_report(taken)?;
         }
         let mut step = self.plan(order, pass);
@@ -166,10 +170,10 @@ impl Node {
         if let Step::Settle(verdict) = step {
             return Ok(Some(self.with_holders(order, *verdict)));
         }
-        match self.act(order, step, pass, taken) {
+        match self.act(order, step, pass) {
             Ok(()) => Ok(None),
             Err(error) => {
-                *taken = None;
+                pass.changed = Some(Instant::now());
                 pass.surprises += 1;
                 let is_hint = matches!(error.kind(), Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy);
                 if is_hint && pass.surprises <= MOST_SURPRISES { Ok(None) } else { Err(error) }
@@ -183,7 +187,7 @@ impl Node {
         plan::plan(order, Seen { groups, content: pass.content.as_ref(), removed: pass.removed })
     }
 
-    fn act(&self, order: &Order, step: Step, pass: &mut Pass, taken: &mut Option<Instant>) -> Result<(), Error> {
+    fn act(&self, order: &Order, step: Step, pass: &mut Pass) -> Result<(), Error> {
         let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
         self.changed.send_replace(Some(Instant::now()));
         match step {
@@ -199,16 +203,16 @@ impl Node {
             }
             Step::Extend(extents) => {
                 lvm.extend(&order.group, &order.name, extents)?;
-                *taken = None;
+                pass.changed = Some(Instant::now());
             }
             Step::Activate(uuid) => {
                 lvm.activate(&order.group, &order.name, &uuid)?;
-                *taken = None;
+                pass.changed = Some(Instant::now());
             }
             Step::Remove(uuid) => {
                 lvm.remove(&order.group, &order.name, &uuid, &order.identity)?;
                 pass.removed = true;
-                *taken = None;
+                pass.changed = Some(Instant::now());
             }
         }
         self.changed.send_replace(Some(Instant::now()));

@@ -98,7 +98,11 @@ impl Reporter {
             self.ready.set(true);
             return Ok(now + RENEW);
         };
-        let new = self.build(&last.status, &view, None);
+        let version = match last.status.lvm_version {
+            None if view.failure.is_none() => self.node.version().await.ok(),
+            _ => None,
+        };
+        let new = self.build(&last.status, &view, version.as_deref());
         let due = last.due(&new, now);
         if due <= now {
             self.write(&new).await?;
