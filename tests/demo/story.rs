@@ -187,7 +187,7 @@ impl Story {
         let size = ["exec", "app", "--", "df", "-k", "/data"];
         let is_grown = |output: &str| {
             let kibibytes = output.lines().last().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
-            kibibytes.is_some_and(|kibibytes| kibibytes > 15 << 17)
+            kibibytes.is_some_and(|kibibytes| kibibytes > 3 << 19)
         };
         self.until("df in the pod shows it", &size, is_grown).await.map(drop)
     }
