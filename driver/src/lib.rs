@@ -8,6 +8,7 @@ mod folder;
 mod guard;
 pub mod log;
 pub mod mkfs_options;
+mod mkfs_table;
 mod mount;
 pub mod mount_options;
 mod node;

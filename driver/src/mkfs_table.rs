@@ -1,0 +1,123 @@
+//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs_options`. An option that is not
+//! here is refused.
+//! Pure.
+
+use crate::allowed::{SWITCH, Value};
+
+/// What an option takes.
+#[derive(Clone, Copy)]
+pub(crate) enum Takes {
+    /// One value.
+    One(Value),
+    /// Sub-options with commas between, each perhaps with a value.
+    Several(&'static [(&'static str, Value)]),
+    /// Features with commas between; those marked `true` can also be switched off with `^`.
+    Features(&'static [(&'static str, bool)]),
+}
+
+const MANY: Value = Value::Number(0, 1 << 40);
+
+/// See mke2fs(8).
+pub(crate) const EXT4: &[(char, Takes)] = &[
+    ('b', Takes::One(Value::OneOf(&["1024", "2048", "4096"]))),
+    ('e', Takes::One(Value::OneOf(&["remount-ro"]))),
+    ('E', Takes::Several(EXTENDED)),
+    ('G', Takes::One(Value::Number(1, 1 << 20))),
+    ('i', Takes::One(Value::Number(1024, 1 << 26))),
+    ('I', Takes::One(Value::OneOf(&["256", "512", "1024"]))),
+    ('J', Takes::Several(&[("size", Value::Number(1, 1 << 20)), ("fast_commit_size", Value::Number(1, 1 << 20))])),
+    ('L', Takes::One(Value::Label(16))),
+    ('m', Takes::One(Value::Percent(50))),
+    ('N', Takes::One(Value::Number(16, 1 << 32))),
+    ('O', Takes::Features(FEATURES)),
+    ('T', Takes::One(Value::OneOf(&["small", "big", "huge", "news", "largefile", "largefile4"]))),
+];
+
+/// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system elsewhere, and
+/// `assume_storage_prezeroed` is not true of a logical volume.
+const EXTENDED: &[(&str, Value)] = &[
+    ("lazy_itable_init", SWITCH),
+    ("lazy_journal_init", SWITCH),
+    ("nodiscard", Value::No),
+    ("num_backup_sb", Value::Number(0, 2)),
+    ("packed_meta_blocks", SWITCH),
+    ("resize", MANY),
+    ("root_owner", Value::Pair),
+    ("stride", MANY),
+    ("stripe_width", MANY),
+    ("stripe-width", MANY),
+];
+
+/// See ext4(5). Not here: what a power cut or a growth needs (`has_journal`, `resize_inode`), what names other devices
+/// (`journal_dev`), and what the driver knows an ext4 by (`extent`).
+const FEATURES: &[(&str, bool)] = &[
+    ("64bit", true),
+    ("casefold", true),
+    ("dir_index", true),
+    ("dir_nlink", true),
+    ("encrypt", true),
+    ("ext_attr", true),
+    ("extra_isize", true),
+    ("fast_commit", true),
+    ("filetype", false),
+    ("flex_bg", true),
+    ("huge_file", true),
+    ("inline_data", true),
+    ("large_dir", true),
+    ("large_file", true),
+    ("metadata_csum", true),
+    ("metadata_csum_seed", true),
+    ("orphan_file", true),
+    ("project", true),
+    ("quota", true),
+    ("sparse_super", true),
+    ("uninit_bg", true),
+    ("verity", true),
+];
+
+/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system is: the driver's affair.
+pub(crate) const XFS: &[(char, Takes)] = &[
+    ('b', Takes::Several(&[("size", Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]))])),
+    (
+        'd',
+        Takes::Several(&[
+            ("agcount", Value::Number(1, 1 << 20)),
+            ("agsize", Value::Size),
+            ("noalign", Value::No),
+            ("su", Value::Size),
+            ("sunit", MANY),
+            ("sw", MANY),
+            ("swidth", MANY),
+        ]),
+    ),
+    (
+        'i',
+        Takes::Several(&[
+            ("maxpct", Value::Number(0, 100)),
+            ("nrext64", SWITCH),
+            ("size", Value::OneOf(&["512", "1024", "2048"])),
+            ("sparse", SWITCH),
+        ]),
+    ),
+    ('l', Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)])),
+    ('L', Takes::One(Value::Label(12))),
+    (
+        'm',
+        Takes::Several(&[
+            ("bigtime", SWITCH),
+            ("crc", Value::OneOf(&["1"])),
+            ("finobt", SWITCH),
+            ("inobtcount", SWITCH),
+            ("reflink", SWITCH),
+            ("rmapbt", SWITCH),
+        ]),
+    ),
+    (
+        'n',
+        Takes::Several(&[(
+            "size",
+            Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k"]),
+        )]),
+    ),
+    ('s', Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))])),
+];
