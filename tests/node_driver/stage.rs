@@ -181,14 +181,14 @@ impl Stage {
     /// Puts another program in the place of one of the host's, in the guest only, until `undo` runs.
     pub(crate) fn replace(&self, program: &str, script: &str) {
         self.shell(&format!(
-            "mkdir -p {KEPT}; cp -aL /usr/sbin/{program} {KEPT}/; rm /usr/sbin/{program}
+            "mkdir -p {KEPT}; cp -aL $(command -v {program}) {KEPT}/; test ! -e /usr/sbin/{program} || rm /usr/sbin/{program}
              printf '#!/bin/sh\\n%s\\n' '{script}' >/usr/sbin/{program}; chmod +x /usr/sbin/{program}; sync"
         ));
     }
 
     /// Undoes [`Self::replace`].
     pub(crate) fn undo(&self, program: &str) {
-        self.shell(&format!("mv {KEPT}/{program} /usr/sbin/{program}"));
+        self.shell(&format!("mv {KEPT}/{program} /usr/sbin/{program}; sync"));
     }
 }
 
