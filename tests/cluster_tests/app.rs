@@ -150,7 +150,7 @@ impl App {
     /// Waits until the pod's file system has more than so many MiB.
     pub(crate) async fn has_grown(&self, cluster: &Cluster, pod: &str, mebibytes: u64) -> Result<()> {
         until(&format!("the file system has more than {mebibytes} MiB"), LIMIT, async || {
-            let size = self.exec(cluster, pod, "df -m /data | tail -n 1 | awk '{print $2}'")?;
+            let size = self.exec(cluster, pod, "df -Pm /data | tail -n 1 | awk '{print $2}'")?;
             Ok((size.parse::<u64>()? > mebibytes).then_some(()))
         })
         .await

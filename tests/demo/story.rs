@@ -106,7 +106,7 @@ impl Story {
         let begin = Instant::now();
         teller.step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
         let grow_s = begin.elapsed();
-        self.show("exec app -- df -h /data")?;
+        self.show("exec app -- df -Ph /data")?;
         ensure!(self.checksum()? == sum, "the data changed when the volume grew");
 
         let begin = Instant::now();
@@ -184,7 +184,7 @@ impl Story {
     async fn grow(&self) -> Result<()> {
         let patch = r#"{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}"#;
         self.kubectl(&["patch", "pvc", "data", "-p", patch])?;
-        let size = ["exec", "app", "--", "df", "-k", "/data"];
+        let size = ["exec", "app", "--", "df", "-Pk", "/data"];
         let is_grown = |output: &str| {
             let kibibytes = output.lines().last().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
             kibibytes.is_some_and(|kibibytes| kibibytes > 3 << 19)
