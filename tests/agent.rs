@@ -303,6 +303,8 @@ async fn only_orders_for_this_node_that_can_be_carried_out_are() {
     stage.order_on("other", json!({"node": "elsewhere"})).await;
     let small = stage.order_on("small", json!({"size": "1Ki"})).await;
     stage.says(&small, READY, "False", "InvalidSpec", "spec.size: 1 KiB is too small").await;
+    stage.change(&small, json!({"state": "AbsentIfUnused"})).await;
+    stage.says(&small, REMOVED, "True", "NeverMade", "").await;
     stage.quiet().await;
     assert_eq!(stage.node.count("lvcreate"), 0);
     assert_eq!(stage.writes(&stage.volume("other")), [""; 0]);

@@ -8,7 +8,7 @@ use harness::cluster::{Cluster, POD_IMAGE};
 use harness::guest::Guest;
 use harness::wait::until;
 use harness::{namespace, suite};
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
@@ -28,7 +28,10 @@ pub(crate) struct App {
 impl App {
     pub(crate) async fn new(cluster: &Cluster) -> Result<Self> {
         let client = cluster.api().client();
-        Ok(Self { namespace: namespace::create(&client, "app").await?, client })
+        let namespace = namespace::create(&client, "app").await?;
+        let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
+        until("pods can be made", LIMIT, async || Ok(accounts.get_opt("default").await?.map(drop))).await?;
+        Ok(Self { client, namespace })
     }
 
     pub(crate) fn claims(&self) -> Api<PersistentVolumeClaim> {
@@ -64,7 +67,9 @@ impl App {
     pub(crate) async fn pod_with(&self, name: &str, source: Value) -> Result<()> {
         let mut volume = source;
         volume["name"] = json!("data");
-        let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1, "volumes": [volume],
+        let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1,
+            // Its token may take a moment in a new namespace.
+            "automountServiceAccountToken": false, "volumes": [volume],
             "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
         self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
@@ -114,8 +119,14 @@ impl App {
         )
     }
 
-    /// Deletes a pod and waits until it is gone.
+    /// Deletes a pod by force: the object goes at once, while the node still has to stop its containers and to unmount
+    /// its volumes.
     pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
+        self.pods().delete(name, &DeleteParams::default().grace_period(0)).await.map(drop).context("deleting the pod")
+    }
+
+    /// Deletes a pod and waits until its node has nothing of it any more, which takes a kubelet half a minute.
+    pub(crate) async fn end_pod(&self, name: &str) -> Result<()> {
         let pods = self.pods();
         pods.delete(name, &DeleteParams::default()).await?;
         until(&format!("pod {name} is gone"), LIMIT, async || Ok(pods.get_opt(name).await?.is_none().then_some(())))

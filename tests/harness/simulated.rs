@@ -158,7 +158,11 @@ impl Exec for SimulatedNode {
 }
 
 impl Devices for SimulatedNode {
-    fn mark(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_new(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+        self.mark_blank(path, uuid)
+    }
+
+    fn mark_blank(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         self.with("mark", |state| {
             let volume = state.device(path)?;
             assert_eq!(volume.uuid, uuid.as_str());
