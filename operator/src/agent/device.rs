@@ -1,15 +1,19 @@
 //! What the agent does to a logical volume's device itself: find out which it is, mark it, look what is on it. Called by
 //! `node`, which runs it where blocking is allowed.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::device::{Device, Roots};
 use host::filesystem::{self, Probe};
 use host::fresh::{FreshMark, Mark};
-use host::{Bytes, Error, Exec, LvName, LvUuid, VgName, mountinfo};
+use host::{Bytes, Error, Exec, Kind, LvName, LvUuid, VgName, mountinfo};
 
 use super::plan::Content;
+
+/// What lvcreate zeroes at the begin of a volume.
+const ZEROED: usize = 4096;
 
 /// A logical volume by its names.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +27,17 @@ pub struct Path<'a> {
 /// Active logical volumes' devices: the second seam to the host, beside [`Exec`]. Tests without a kernel that has
 /// device-mapper put something else here.
 pub trait Devices: Send + Sync {
-    /// Marks a volume as fresh, if it still has this uuid.
+    /// Marks a volume as fresh that was made just now, if it still has this uuid and lvcreate's zeros.
     ///
     /// # Errors
     /// When that fails; the mark then is as it was, or torn.
-    fn mark(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
+    fn mark_new(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
+
+    /// Marks a volume as fresh that was made some time ago, if it still has this uuid and is blank.
+    ///
+    /// # Errors
+    /// As above.
+    fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
 
     /// LVM's uuid and the size of the volume that has this name.
     ///
@@ -65,9 +75,27 @@ impl NodeDevices {
 }
 
 impl Devices for NodeDevices {
-    fn mark(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    // While the device is claimed nobody can mount it or make a file system: what is found is still so when the mark
+    // is written, even if another agent works here too.
+
+    fn mark_new(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
-        FreshMark::new(uuid, device.size()?)?.write_fresh(&device.claim()?)
+        let claimed = device.claim()?;
+        let mut start = [0; ZEROED];
+        claimed.read_exact_at(&mut start, 0).map_err(Error::io("read", device.mapper_path()))?;
+        if start != [0; ZEROED] {
+            return Err(in_use_already(path));
+        }
+        FreshMark::new(uuid, device.size()?)?.write_fresh(&claimed)
+    }
+
+    fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+        let device = self.open(path, uuid)?;
+        let claimed = device.claim()?;
+        if !filesystem::is_blank(&*self.exec, &device)? {
+            return Err(in_use_already(path));
+        }
+        FreshMark::new(uuid, device.size()?)?.write_fresh(&claimed)
     }
 
     fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error> {
@@ -95,4 +123,8 @@ impl Devices for NodeDevices {
         let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
         mounts.into_iter().filter(|mount| mount.device == device.number()).map(|mount| mount.point).collect()
     }
+}
+
+fn in_use_already(Path { group, name }: Path<'_>) -> Error {
+    Error::refused(Kind::Busy, format!("logical volume {group}/{name} is not blank any more: somebody uses it already"))
 }

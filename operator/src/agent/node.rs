@@ -198,7 +198,7 @@ impl Node {
                 pass.content = Some(Content::Fresh);
             }
             Step::Mark(uuid, _) => {
-                self.devices.mark(path, &uuid)?;
+                self.devices.mark_blank(path, &uuid)?;
                 pass.content = Some(Content::Fresh);
             }
             Step::Extend(extents) => {
@@ -225,7 +225,7 @@ impl Node {
         let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
         lvm.create(&order.group, &order.name, extents, &order.tags())?;
         let (uuid, size) = self.devices.identify(path)?;
-        self.devices.mark(path, &uuid)?;
+        self.devices.mark_new(path, &uuid)?;
         let lv = new_lv(order, uuid, size);
         self.view.send_modify(|view| {
             let groups = view.groups.get_or_insert_default();

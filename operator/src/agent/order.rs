@@ -48,11 +48,7 @@ impl Order {
     /// A sentence that says which field can't be carried out.
     pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
         let spec = &object.spec;
-        let size = quantity::parse(&spec.size).map(Bytes).map_err(|error| format!("spec.size: {error}"))?;
-        if size < SMALLEST {
-            let least = quantity::human(SMALLEST.0);
-            return Err(format!("spec.size: {} is too small, {least} is the least", quantity::human(size.0)));
-        }
+        let size = read_size(object)?;
         let published =
             status.uuid.as_ref().map(LvUuid::new).transpose().map_err(|error| format!("status.uuid: {error}"))?;
         let identity =
@@ -83,6 +79,19 @@ impl Order {
     pub fn path(&self) -> String {
         format!("{}/{}", self.group, self.name)
     }
+}
+
+/// The size that is asked for; 0 where none is: no size keeps a volume from being removed.
+fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
+    if object.spec.state != State::Present {
+        return Ok(Bytes(quantity::parse(&object.spec.size).unwrap_or(0)));
+    }
+    let size = quantity::parse(&object.spec.size).map(Bytes).map_err(|error| format!("spec.size: {error}"))?;
+    if size < SMALLEST {
+        let least = quantity::human(SMALLEST.0);
+        return Err(format!("spec.size: {} is too small, {least} is the least", quantity::human(size.0)));
+    }
+    Ok(size)
 }
 
 #[cfg(test)]
