@@ -215,9 +215,9 @@ fn a_volume_made_by_an_agent_that_was_killed_at_once_is_finished(stage: &Stage) 
         Ok((stage.shell("kill -0 $(cat /run/agent.pid) 2>/dev/null && echo lives || true").is_empty()).then_some(()))
     });
     made.unwrap();
+    stage.shell("umount $(realpath /usr/sbin/lvm)");
     let uuid = stage.lvs(&name, "lv_uuid");
     assert_eq!(stage.mark(&name), "none");
-    stage.shell("umount $(realpath /usr/sbin/lvm)");
     stage.start_agent();
     assert_eq!(stage.ready(&name), uuid);
     assert_eq!(stage.mark(&name), "fresh");

@@ -16,8 +16,8 @@ use crate::cluster;
 
 /// Takes the right to `verb` a resource from a role; returns its rules as they were.
 async fn take_right(cluster: &Cluster, role: &str, resource: &str, verb: &str) -> Result<Vec<PolicyRule>> {
-    let roles: Api<ClusterRole> = Api::all(cluster.api().client());
-    let before = roles.get(role).await?.rules.context("no rules")?;
+    let api: Api<ClusterRole> = Api::all(cluster.api().client());
+    let before = api.get(role).await?.rules.context("no rules")?;
     let mut rules = before.clone();
     for rule in rules.iter_mut().filter(|rule| rule.resources.iter().flatten().any(|name| name == resource)) {
         rule.verbs.retain(|name| name != verb);
@@ -29,8 +29,8 @@ async fn take_right(cluster: &Cluster, role: &str, resource: &str, verb: &str) -
 }
 
 async fn set_rules(cluster: &Cluster, role: &str, rules: &[PolicyRule]) -> Result<()> {
-    let roles: Api<ClusterRole> = Api::all(cluster.api().client());
-    roles.patch(role, &PatchParams::default(), &Patch::Merge(json!({"rules": rules}))).await?;
+    let api: Api<ClusterRole> = Api::all(cluster.api().client());
+    api.patch(role, &PatchParams::default(), &Patch::Merge(json!({"rules": rules}))).await?;
     Ok(())
 }
 

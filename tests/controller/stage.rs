@@ -18,14 +18,14 @@ use tokio::sync::OnceCell;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// One test's own corner of the shared API server.
-pub struct Stage {
-    pub server: &'static ApiServer,
-    pub client: Client,
-    pub namespace: String,
+pub(crate) struct Stage {
+    pub(crate) server: &'static ApiServer,
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
 }
 
 /// Reads an object from JSON.
-pub fn from<T: DeserializeOwned>(value: Value) -> T {
+pub(crate) fn from<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
@@ -53,7 +53,7 @@ async fn controller() {
 
 impl Stage {
     /// A new corner: a namespace whose name also begins the names of everything that is not in it.
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let server = ApiServer::shared().await;
         controller().await;
         let client = server.client();
@@ -62,7 +62,7 @@ impl Stage {
     }
 
     /// A name of this corner, for what has no namespace.
-    pub fn name(&self, name: &str) -> String {
+    pub(crate) fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
 
@@ -78,7 +78,7 @@ impl Stage {
     }
 
     /// A node whose agent reports one volume group `vg0` of so many MiB.
-    pub async fn node(&self, name: &str, mebibytes: u64) {
+    pub(crate) async fn node(&self, name: &str, mebibytes: u64) {
         let name = self.name(name);
         let labels = json!({"kubernetes.io/hostname": format!("host-{name}"), "stage": self.namespace});
         self.create::<Node>(json!({"metadata": {"name": name, "labels": labels}})).await;
@@ -88,7 +88,7 @@ impl Stage {
     }
 
     /// What the agent of a node (by its whole name) reports.
-    pub async fn report(&self, node: &str, groups: Value) {
+    pub(crate) async fn report(&self, node: &str, groups: Value) {
         let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "Ready", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"status": {"conditions": [ready], "volumeGroups": groups}}));
@@ -96,7 +96,7 @@ impl Stage {
     }
 
     /// A backend on this corner's nodes, and a class for it, both named as the corner.
-    pub async fn class(&self, extra: Value) {
+    pub(crate) async fn class(&self, extra: Value) {
         self.backend("vg0").await;
         let mut class = json!({"metadata": {"name": self.namespace}, "provisioner": "flexlvm.dev", "parameters": {"backend": self.namespace}});
         for (key, value) in extra.as_object().unwrap() {
@@ -106,7 +106,7 @@ impl Stage {
     }
 
     /// A backend on this corner's nodes, named as the corner. The controller has judged it when this returns.
-    pub async fn backend(&self, volume_group: &str) {
+    pub(crate) async fn backend(&self, volume_group: &str) {
         self.create::<StorageBackend>(
             json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
             "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}),
@@ -117,13 +117,13 @@ impl Stage {
     }
 
     /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler selected it.
-    pub async fn claim(&self, name: &str, size: &str, node: Option<&str>) -> PersistentVolumeClaim {
+    pub(crate) async fn claim(&self, name: &str, size: &str, node: Option<&str>) -> PersistentVolumeClaim {
         let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});
         self.claim_of(name, spec, node).await
     }
 
     /// A claim with a spec of its own.
-    pub async fn claim_of(&self, name: &str, mut spec: Value, node: Option<&str>) -> PersistentVolumeClaim {
+    pub(crate) async fn claim_of(&self, name: &str, mut spec: Value, node: Option<&str>) -> PersistentVolumeClaim {
         let mut annotations = json!({"volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev"});
         if let Some(node) = node {
             annotations["volume.kubernetes.io/selected-node"] = json!(self.name(node));
@@ -133,26 +133,26 @@ impl Stage {
         self.claims().create(&PostParams::default(), &from(claim)).await.unwrap()
     }
 
-    pub fn claims(&self) -> Api<PersistentVolumeClaim> {
+    pub(crate) fn claims(&self) -> Api<PersistentVolumeClaim> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    pub fn logical_volumes(&self) -> Api<LogicalVolume> {
+    pub(crate) fn logical_volumes(&self) -> Api<LogicalVolume> {
         Api::all(self.client.clone())
     }
 
-    pub fn volumes(&self) -> Api<PersistentVolume> {
+    pub(crate) fn volumes(&self) -> Api<PersistentVolume> {
         Api::all(self.client.clone())
     }
 
     /// This corner's LogicalVolumes.
-    pub async fn made(&self) -> Vec<LogicalVolume> {
+    pub(crate) async fn made(&self) -> Vec<LogicalVolume> {
         let all = self.logical_volumes().list(&ListParams::default()).await.unwrap();
         all.items.into_iter().filter(|lv| lv.spec.claim.namespace == self.namespace).collect()
     }
 
     /// Waits for an object that is as expected.
-    pub async fn wait<K>(&self, api: &Api<K>, name: &str, what: &str, mut is: impl FnMut(&K) -> bool) -> K
+    pub(crate) async fn wait<K>(&self, api: &Api<K>, name: &str, what: &str, mut is: impl FnMut(&K) -> bool) -> K
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
@@ -164,7 +164,7 @@ impl Stage {
     }
 
     /// Waits until an object is gone.
-    pub async fn gone<K>(&self, api: &Api<K>, name: &str)
+    pub(crate) async fn gone<K>(&self, api: &Api<K>, name: &str)
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
@@ -174,7 +174,7 @@ impl Stage {
     }
 
     /// This corner's Events: `reason: message`.
-    pub async fn words(&self) -> Vec<String> {
+    pub(crate) async fn words(&self) -> Vec<String> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&ListParams::default()).await.unwrap().items;
         all.into_iter()
@@ -183,7 +183,7 @@ impl Stage {
     }
 
     /// Waits until an Event has all of these words.
-    pub async fn told(&self, words: &[&str]) {
+    pub(crate) async fn told(&self, words: &[&str]) {
         let told = async || {
             let all = self.words().await;
             Ok(all.iter().any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
@@ -194,12 +194,12 @@ impl Stage {
     }
 
     /// Nothing happens for a moment.
-    pub async fn quiet(&self) {
+    pub(crate) async fn quiet(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
     /// The agent's part: the volume is there.
-    pub async fn agent_makes(&self, name: &str) -> LogicalVolume {
+    pub(crate) async fn agent_makes(&self, name: &str) -> LogicalVolume {
         let lv = self.wait(&self.logical_volumes(), name, "the LogicalVolume is written", |_| true).await;
         self.agent_says(
             name,
@@ -211,26 +211,26 @@ impl Stage {
     }
 
     /// The agent's part: anything else.
-    pub async fn agent_says(&self, name: &str, status: Value) {
+    pub(crate) async fn agent_says(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
         self.logical_volumes().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// The PersistentVolume controller's part: binds both sides.
-    pub async fn bind(&self, claim: &str, name: &str) {
+    pub(crate) async fn bind(&self, claim: &str, name: &str) {
         let patch = Patch::Merge(json!({"spec": {"volumeName": name}}));
         self.claims().patch(claim, &PatchParams::default(), &patch).await.unwrap();
         self.phase(name, "Bound").await;
     }
 
     /// The PersistentVolume controller's part: the phase.
-    pub async fn phase(&self, name: &str, phase: &str) {
+    pub(crate) async fn phase(&self, name: &str, phase: &str) {
         let patch = Patch::Merge(json!({"status": {"phase": phase}}));
         self.volumes().patch_status(name, &PatchParams::default(), &patch).await.unwrap();
     }
 
     /// From a claim to a bound volume; returns the volume's name.
-    pub async fn bound(&self, claim: &str, size: &str, node: &str) -> String {
+    pub(crate) async fn bound(&self, claim: &str, size: &str, node: &str) -> String {
         let name = volume_of(&self.claim(claim, size, Some(node)).await);
         self.agent_makes(&name).await;
         self.wait(&self.volumes(), &name, "the PersistentVolume is written", |_| true).await;
@@ -239,7 +239,7 @@ impl Stage {
     }
 
     /// Deletes a claim.
-    pub async fn delete_claim(&self, name: &str) {
+    pub(crate) async fn delete_claim(&self, name: &str) {
         self.claims().delete(name, &DeleteParams::default()).await.unwrap();
         // No controller manager runs here that would take its finalizer off once no pod uses the claim.
         let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
@@ -249,11 +249,11 @@ impl Stage {
 }
 
 /// The name of a claim's volume.
-pub fn volume_of(claim: &PersistentVolumeClaim) -> String {
+pub(crate) fn volume_of(claim: &PersistentVolumeClaim) -> String {
     format!("pvc-{}", claim.uid().unwrap())
 }
 
 /// A condition as an agent writes it.
-pub fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
+pub(crate) fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
     json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }

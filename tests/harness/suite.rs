@@ -54,6 +54,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
 }
 
 /// The runtime that all tests of a program share: clients belong to the runtime that made them.
+#[must_use]
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
     &RUNTIME
