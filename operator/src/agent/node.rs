@@ -192,12 +192,12 @@ impl Node {
         self.changed.send_replace(Some(Instant::now()));
         match step {
             Step::Settle(_) => {}
-            Step::Look(uuid, _) => pass.content = Some(self.devices.look(path, &uuid)?),
+            Step::Look(uuid) => pass.content = Some(self.devices.look(path, &uuid)?),
             Step::Create(extents) => {
                 self.create(order, extents)?;
                 pass.content = Some(Content::Fresh);
             }
-            Step::Mark(uuid, _) => {
+            Step::Mark(uuid) => {
                 self.devices.mark_blank(path, &uuid)?;
                 pass.content = Some(Content::Fresh);
             }

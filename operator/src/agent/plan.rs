@@ -54,9 +54,9 @@ pub enum Step {
     /// Make its device.
     Activate(LvUuid),
     /// Look at what is on it.
-    Look(LvUuid, Bytes),
+    Look(LvUuid),
     /// It was made and never given away, and is blank: mark it as fresh.
-    Mark(LvUuid, Bytes),
+    Mark(LvUuid),
     /// Remove it.
     Remove(LvUuid),
     /// Nothing is to be done, for now: this is how things stand.
@@ -250,11 +250,11 @@ fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<
         return Some(Step::Activate(lv.uuid.clone()));
     }
     match content {
-        None => Some(Step::Look(lv.uuid.clone(), lv.size)),
+        None => Some(Step::Look(lv.uuid.clone())),
         // A volume older than its object was in use before the object was restored. If it is blank, somebody may still
         // want to rescue something: the mark would allow a mkfs, so it gets none.
         Some(Content::Blank) if order.ordered <= lv.made.saturating_add(CLOCKS_DIFFER) => {
-            Some(Step::Mark(lv.uuid.clone(), lv.size))
+            Some(Step::Mark(lv.uuid.clone()))
         }
         Some(Content::Blank | Content::Fresh | Content::Formatting | Content::Data(_)) => None,
     }

@@ -55,7 +55,7 @@ pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
 fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
-        None => return Step::Look(lv.uuid.clone(), lv.size),
+        None => return Step::Look(lv.uuid.clone()),
         Some(Content::Fresh | Content::Formatting) => return Step::Remove(lv.uuid.clone()),
         Some(Content::Blank) if order.published.is_none() => return Step::Remove(lv.uuid.clone()),
         Some(Content::Blank) => "blank, but was marked as used",
