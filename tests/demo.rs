@@ -13,7 +13,6 @@ use anyhow::{Context, Result, ensure};
 use harness::isolation;
 use harness::network;
 use harness::remote::{Call, Remote};
-use teller::Teller;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -41,11 +40,10 @@ fn failure(error: &anyhow::Error) -> ExitCode {
 /// What is done once per machine, and before the cluster's namespaces: packages, Kubernetes, the image.
 fn prepare() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut teller = Teller::new();
-    teller.step_blocking("packages and Kubernetes are there", || {
+    teller::step_blocking("packages and Kubernetes are there", || {
         run(Command::new(root.join("tests/cluster/prepare")).args(["build", "image", "cluster"]))
     })?;
-    teller.step_blocking("the image is built", || run(&mut Command::new(root.join("image/build"))))
+    teller::step_blocking("the image is built", || run(&mut Command::new(root.join("image/build"))))
 }
 
 fn run(command: &mut Command) -> Result<()> {

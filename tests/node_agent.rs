@@ -70,8 +70,8 @@ fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {
     assert_eq!(stage.lvs(&name, "lv_uuid"), uuid);
     assert_eq!(stage.lvs(&name, "lv_size"), "64.00m");
     assert_eq!(stage.lvs(&name, "segtype"), "linear");
-    let uid = name.trim_start_matches("pvc-");
-    let tags = format!("flexlvm.dev/claim-uid={uid},flexlvm.dev/claim=default/{name}");
+    let claim = name.trim_start_matches("pvc-");
+    let tags = format!("flexlvm.dev/claim-uid={claim},flexlvm.dev/claim=default/{name}");
     assert_eq!(stage.lvs(&name, "lv_tags"), tags);
     assert_eq!(stage.mark(&name), "fresh");
     assert_eq!(stage.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")), "blank");

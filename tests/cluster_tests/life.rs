@@ -28,7 +28,8 @@ pub(crate) fn data_survives() -> Result<()> {
 
         cluster.restart_kubelet(number)?;
         ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a kubelet restart");
-        let mounts = cluster.node(number).shell(&format!("findmnt -rn -o TARGET | grep -c '{volume}$'"))?;
+        let mounts =
+            cluster.node(number).shell(&format!("findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*{volume}$'"))?;
         ensure!(mounts == "1", "mounted {mounts} times after a kubelet restart");
 
         cluster.cut_power(number)?;

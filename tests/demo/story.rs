@@ -9,7 +9,7 @@ use harness::guest::{Guest, Hardware};
 use harness::wait::until;
 use serde_json::json;
 
-use crate::teller::Teller;
+use crate::teller;
 
 /// The longest that any step may take.
 const LIMIT: Duration = Duration::from_secs(240);
@@ -24,20 +24,18 @@ fn root(path: &str) -> PathBuf {
 /// A cluster, and what was done with it.
 struct Story {
     cluster: Cluster,
-    teller: Teller,
 }
 
 /// Tells the whole story; on a failure, what Kubernetes and FlexLVM had to say.
 pub(crate) async fn tell() -> Result<()> {
-    let mut teller = Teller::new();
     let plan = Plan {
         nodes: 2,
         hardware: Hardware::default(),
         volume_group: Some(VOLUME_GROUP.to_owned()),
         images: vec![root("target/image/flexlvm.tar")],
     };
-    let cluster = teller.step("a control plane and two nodes with real LVM are up", Cluster::start(&plan)).await?;
-    let mut story = Story { cluster, teller };
+    let cluster = teller::step("a control plane and two nodes with real LVM are up", Cluster::start(&plan)).await?;
+    let mut story = Story { cluster };
     let result = match story.tell().await {
         Ok(numbers) => numbers,
         Err(error) => {
@@ -64,13 +62,13 @@ impl Story {
     /// Runs kubectl and shows what it printed.
     fn show(&self, line: &str) -> Result<()> {
         let output = self.kubectl(&line.split(' ').collect::<Vec<_>>())?;
-        self.teller.show(&format!("kubectl {line}"), &output);
+        teller::show(&format!("kubectl {line}"), &output);
         Ok(())
     }
 
     /// Runs a program on a node and shows what it printed.
-    fn show_on(&self, node: &Guest, line: &str) -> Result<()> {
-        self.teller.show(&format!("{} # {line}", node.name()), &node.shell(line)?);
+    fn show_on(node: &Guest, line: &str) -> Result<()> {
+        teller::show(&format!("{} # {line}", node.name()), &node.shell(line)?);
         Ok(())
     }
 
@@ -82,37 +80,39 @@ impl Story {
 
     async fn tell(&mut self) -> Result<String> {
         let version = self.cluster.api().kubernetes().version()?;
-        let mut teller = Teller::new();
-        teller.step("FlexLVM is installed and ready", self.install()).await?;
+        teller::step("FlexLVM is installed and ready", self.install()).await?;
         self.show("get pods,nodestorages,storagebackends -A")?;
         self.show_sizes()?;
 
         let free = self.free_extents()?;
         let begin = Instant::now();
-        teller.step("the claim is bound to a new logical volume", self.claim()).await?;
+        teller::step("the claim is bound to a new logical volume", self.claim()).await?;
         let claim_to_bound_s = begin.elapsed();
-        teller.step("the pod runs", self.pod_runs()).await?;
+        teller::step("the pod runs", self.pod_runs()).await?;
         let pod_running_s = begin.elapsed();
         let node = self.kubectl(&["get", "pod", "app", "-o", "jsonpath={.spec.nodeName}"])?;
         self.show("get pvc,logicalvolumes,pv,pods -o wide")?;
         let guest = self.cluster.node_named(&node)?;
-        self.show_on(guest, "lvs -o lv_name,lv_size,lv_tags flexlvm")?;
-        self.show_on(guest, "findmnt --types ext4 --output TARGET,SOURCE,FSTYPE,OPTIONS | grep flexlvm.dev")?;
+        Self::show_on(guest, "lvs -o lv_name,lv_size,lv_tags flexlvm")?;
+        Self::show_on(
+            guest,
+            "findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep ^/var/lib/kubelet/.*flexlvm.dev",
+        )?;
 
-        let sum = teller.step("the pod writes 8 MiB", async { self.write() }).await?;
-        self.teller.show("sha256sum /data/blob", &sum);
-        teller.step("another pod finds the same data", self.recreate(&sum)).await?;
+        let sum = teller::step("the pod writes 8 MiB", async { self.write() }).await?;
+        teller::show("sha256sum /data/blob", &sum);
+        teller::step("another pod finds the same data", self.recreate(&sum)).await?;
 
         let begin = Instant::now();
-        teller.step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
+        teller::step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
         let grow_s = begin.elapsed();
         self.show("exec app -- df -Ph /data")?;
         ensure!(self.checksum()? == sum, "the data changed when the volume grew");
 
         let begin = Instant::now();
-        teller.step("pod and claim are deleted, and the space is back", self.delete(guest, &free)).await?;
+        teller::step("pod and claim are deleted, and the space is back", self.delete(guest, &free)).await?;
         let delete_s = begin.elapsed();
-        self.show_on(guest, "lvs flexlvm; vgs flexlvm")?;
+        Self::show_on(guest, "lvs flexlvm; vgs flexlvm")?;
 
         let seconds = |duration: Duration| (duration.as_secs_f64() * 10.0).round() / 10.0;
         let numbers = json!({
@@ -139,7 +139,7 @@ impl Story {
         let script =
             "for pid in $(pidof flexlvm); do tr '\\0' ' ' </proc/$pid/cmdline; grep VmRSS /proc/$pid/status; done";
         for node in self.cluster.nodes() {
-            self.teller.show(&format!("{} # resident memory", node.name()), &node.shell(script)?);
+            teller::show(&format!("{} # resident memory", node.name()), &node.shell(script)?);
         }
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Story {
             &logs,
         ] {
             let answer = self.kubectl(question).unwrap_or_else(|error| format!("{error:#}"));
-            self.teller.show(&format!("kubectl {}", question.join(" ")), &answer);
+            teller::show(&format!("kubectl {}", question.join(" ")), &answer);
         }
     }
 

@@ -8,9 +8,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// Who tells the story.
-pub(crate) struct Teller;
-
 /// Says that a step still takes, from the second second on.
 struct Progress(Arc<AtomicBool>);
 
@@ -38,33 +35,27 @@ impl Drop for Progress {
     }
 }
 
-impl Teller {
-    pub(crate) fn new() -> Self {
-        Self
-    }
+/// Tells one step; returns what it gave.
+pub(crate) async fn step<T>(what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
+    let (start, progress) = (Instant::now(), Progress::of(what));
+    let result = step.await;
+    drop(progress);
+    told(what, start, result)
+}
 
-    /// Tells one step; returns what it gave.
-    pub(crate) async fn step<T>(&mut self, what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
-        let (start, progress) = (Instant::now(), Progress::of(what));
-        let result = step.await;
-        drop(progress);
-        told(what, start, result)
-    }
+/// The same for a step that blocks.
+pub(crate) fn step_blocking<T>(what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    let (start, progress) = (Instant::now(), Progress::of(what));
+    let result = step();
+    drop(progress);
+    told(what, start, result)
+}
 
-    /// The same for a step that blocks.
-    pub(crate) fn step_blocking<T>(&mut self, what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
-        let (start, progress) = (Instant::now(), Progress::of(what));
-        let result = step();
-        drop(progress);
-        told(what, start, result)
-    }
-
-    /// Shows what a program printed.
-    pub(crate) fn show(&self, command: &str, output: &str) {
-        println!("         $ {command}");
-        for line in output.trim_end().lines() {
-            println!("           {line}");
-        }
+/// Shows what a program printed.
+pub(crate) fn show(command: &str, output: &str) {
+    println!("         $ {command}");
+    for line in output.trim_end().lines() {
+        println!("           {line}");
     }
 }
 
