@@ -297,6 +297,38 @@ async fn lvm_that_fails_is_said_and_makes_no_volume_worse() {
 }
 
 #[tokio::test]
+async fn growth_that_fails_says_so() {
+    let stage = Stage::new(100).await;
+    let _agent = stage.agent();
+    let name = stage.order("data", 8).await;
+    stage.ready(&name).await;
+    stage.node.hook(|verb, _| match verb {
+        "lvextend" => Err(Error::refused(Kind::Failed, "lvextend is broken")),
+        _ => Ok(()),
+    });
+    stage.change(&name, json!({"size": "64Mi"})).await;
+    let status = stage.says(&name, READY, "False", "LvmFailed", "lvextend is broken").await.status.unwrap();
+    assert_eq!((status.size.unwrap().0.as_str(), status.uuid), ("32Mi", Some(stage.node.volume(&name).unwrap().uuid)));
+    stage.node.unhook();
+    assert_eq!(stage.ready(&name).await.status.unwrap().size.unwrap().0, "64Mi");
+}
+
+#[tokio::test]
+async fn a_report_that_was_deleted_is_written_again() {
+    let stage = Stage::new(100).await;
+    let _agent = stage.agent();
+    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
+    stage.storages().delete(&stage.name, &DeleteParams::default()).await.unwrap();
+    stage.node.change(|state| state.groups[0].extents = 120);
+    let whole = |storage: &crds::NodeStorage| {
+        storage.metadata.owner_references.is_some()
+            && holds(storage, DRIVER_INSTALLED)
+            && groups(storage).first().is_some_and(|group| group.size.0 == "480Mi")
+    };
+    stage.reports("it is whole again", whole).await;
+}
+
+#[tokio::test]
 async fn only_orders_for_this_node_that_can_be_carried_out_are() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();

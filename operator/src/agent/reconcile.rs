@@ -72,7 +72,7 @@ impl Worker {
                 let (failures, wait) = self.retries.failed(&name);
                 tracing::warn!(volume = name, failures, error = text, "will be tried again in {} s", wait.as_secs());
                 if let Failure::Node(_) = failure
-                    && let Some(verdict) = failed(&self.latest(&object), object.spec.state, text)
+                    && let Some(verdict) = failed(&object, &self.latest(&object), text)
                     && let Err(error) = self.publish(&name, &object, &verdict).await
                 {
                     tracing::warn!(volume = name, error = host::error::chain(&error), "this can't be reported");
@@ -162,12 +162,13 @@ impl Worker {
     }
 }
 
-/// What to report when a program failed. Nothing while all is as ordered: that LVM does not answer today makes no
+/// What to report when a program failed. Nothing while all was as ordered: that LVM does not answer today makes no
 /// volume worse.
-fn failed(status: &LogicalVolumeStatus, state: State, message: String) -> Option<Verdict> {
+fn failed(object: &LogicalVolume, status: &LogicalVolumeStatus, message: String) -> Option<Verdict> {
     let finding = Some(Finding { status: false, reason: reason::LVM_FAILED, message });
-    match state {
-        State::Present if condition::is_true(&status.conditions, READY) => None,
+    let is_answered = status.observed_generation == object.metadata.generation;
+    match object.spec.state {
+        State::Present if is_answered && condition::is_true(&status.conditions, READY) => None,
         State::Present => Some(Verdict { ready: finding, ..Verdict::default() }),
         State::Absent | State::AbsentIfUnused => Some(Verdict { removed: finding, ..Verdict::default() }),
     }

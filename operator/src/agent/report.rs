@@ -104,11 +104,19 @@ impl Reporter {
         };
         let new = self.build(&last.status, &view, version.as_deref());
         let due = last.due(&new, now);
-        if due <= now {
-            self.write(&new).await?;
-            *last = Written { status: new, renew_at: last.renew_at, wrong: None };
+        if due > now {
+            return Ok(due.min(last.renew_at));
         }
-        Ok(if due <= now { last.renew_at } else { due.min(last.renew_at) })
+        let next = last.renew_at;
+        match self.write(&new).await {
+            Ok(()) => *last = Written { status: new, renew_at: next, wrong: None },
+            Err(error) => {
+                // Somebody deleted it, maybe: what is written next is all of it.
+                *written = None;
+                return Err(error);
+            }
+        }
+        Ok(next)
     }
 
     fn build(&self, old: &NodeStorageStatus, view: &View, lvm_version: Option<&str>) -> NodeStorageStatus {
