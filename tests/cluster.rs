@@ -81,7 +81,7 @@ async fn install() -> Result<Cluster> {
     let file = |path: &str| root.join(path).display().to_string();
     let plan = Plan {
         nodes: 2,
-        hardware: Hardware::default(),
+        hardware: Hardware { disks_mib: vec![4096, 512], ..Hardware::default() },
         volume_group: Some(app::VOLUME_GROUP.to_owned()),
         images: vec![root.join("target/image/flexlvm.tar")],
     };

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
@@ -18,6 +19,9 @@ use crate::names;
 /// The same words about the same object are not written again before this time has passed. Servers drop Events after an
 /// hour; somebody who waits longer must still find one.
 const REPEAT: SignedDuration = SignedDuration::from_mins(10);
+
+/// Other words about the same object wait for so long: numbers may change with every volume of a crowd that waits.
+const PACE: Duration = Duration::from_secs(5);
 
 /// After this time an object's Event is forgotten here.
 const FORGET: SignedDuration = SignedDuration::from_hours(1);
@@ -39,12 +43,37 @@ pub struct Notice {
 }
 
 /// What was last said about one object for one reason.
-#[derive(Clone)]
+#[derive(Clone, Debug, PartialEq)]
 struct Said {
     message: String,
     count: i32,
     first: Timestamp,
     last: Timestamp,
+}
+
+/// What is to be done with a notice.
+#[derive(Debug, PartialEq)]
+enum Note {
+    Write(Said),
+    /// The same was said a while ago.
+    Said,
+    /// Something else was said a moment ago.
+    Later(Duration),
+}
+
+fn judge(old: Option<&Said>, message: &str, now: Timestamp) -> Note {
+    let Some(old) = old else {
+        return Note::Write(Said { message: message.to_owned(), count: 1, first: now, last: now });
+    };
+    let age = now.duration_since(old.last);
+    if old.message == message && age < REPEAT {
+        return Note::Said;
+    }
+    let age = Duration::try_from(age).unwrap_or_default();
+    if age < PACE {
+        return Note::Later(PACE.saturating_sub(age));
+    }
+    Note::Write(Said { message: message.to_owned(), count: old.count.saturating_add(1), first: old.first, last: now })
 }
 
 /// Writes Events, and remembers what it wrote.
@@ -61,14 +90,17 @@ impl Recorder {
         Self { client, instance: instance.to_owned(), said: Mutex::default() }
     }
 
-    /// Writes the notice, unless the same words stand there already.
+    /// Writes the notice, unless the same words stand there already. When others were written a moment ago, nothing is
+    /// written, and what is returned is when to come again.
     ///
     /// # Errors
     /// When the API server refuses.
-    pub async fn publish(&self, notice: &Notice) -> Result<(), ApiError> {
+    pub async fn publish(&self, notice: &Notice) -> Result<Option<Duration>, ApiError> {
         let name = event_name(notice);
-        let Some(said) = self.note(&name, &notice.message, Timestamp::now()) else {
-            return Ok(());
+        let said = match self.note(&name, &notice.message, Timestamp::now()) {
+            Note::Write(said) => said,
+            Note::Said => return Ok(None),
+            Note::Later(rest) => return Ok(Some(rest)),
         };
         let event = self.build(&name, notice, &said);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
@@ -77,22 +109,17 @@ impl Recorder {
         if written.is_err() {
             self.said.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         }
-        written.map(|_| ()).map_err(ApiError::of("write", "Event", &format!("{namespace}/{name}")))
+        written.map(|_| None).map_err(ApiError::of("write", "Event", &format!("{namespace}/{name}")))
     }
 
-    /// What to write now; `None` when the same was said a moment ago.
-    fn note(&self, name: &str, message: &str, now: Timestamp) -> Option<Said> {
+    fn note(&self, name: &str, message: &str, now: Timestamp) -> Note {
         let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, said| now.duration_since(said.last) < FORGET);
-        let said = match all.get(name) {
-            Some(old) if old.message == message && now.duration_since(old.last) < REPEAT => return None,
-            Some(old) => {
-                Said { message: message.to_owned(), count: old.count.saturating_add(1), first: old.first, last: now }
-            }
-            None => Said { message: message.to_owned(), count: 1, first: now, last: now },
-        };
-        all.insert(name.to_owned(), said.clone());
-        Some(said)
+        let note = judge(all.get(name), message, now);
+        if let Note::Write(said) = &note {
+            all.insert(name.to_owned(), said.clone());
+        }
+        note
     }
 
     fn build(&self, name: &str, notice: &Notice, said: &Said) -> Event {
@@ -126,7 +153,8 @@ fn event_name(notice: &Notice) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Notice, event_name};
+    use super::{Note, Notice, event_name, judge};
+    use jiff::Timestamp;
     use k8s_openapi::api::core::v1::ObjectReference;
 
     fn notice(uid: &str, reason: &'static str) -> Notice {
@@ -139,5 +167,16 @@ mod tests {
         assert_eq!(event_name(&notice("1", "A")), event_name(&notice("1", "A")));
         assert_ne!(event_name(&notice("1", "A")), event_name(&notice("1", "B")));
         assert_ne!(event_name(&notice("1", "A")), event_name(&notice("2", "A")));
+    }
+
+    #[test]
+    fn an_event_is_updated_when_there_is_news_and_not_too_often() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let Note::Write(said) = judge(None, "full", at(0)) else { panic!("not written") };
+        assert_eq!(judge(Some(&said), "full", at(60)), Note::Said);
+        assert!(matches!(judge(Some(&said), "fuller", at(2)), Note::Later(rest) if rest.as_secs() == 3));
+        let Note::Write(said) = judge(Some(&said), "fuller", at(60)) else { panic!("not written") };
+        assert_eq!((said.count, said.first), (2, at(0)));
+        assert!(matches!(judge(Some(&said), "fuller", at(1000)), Note::Write(said) if said.count == 3));
     }
 }

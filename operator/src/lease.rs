@@ -76,8 +76,10 @@ impl Election {
         let mut deadline = Instant::now() + RENEW_DEADLINE;
         loop {
             sleep(PERIOD).await;
+            // Others count from when the server writes it: never earlier than this.
+            let asked = Instant::now();
             match timeout_at(deadline, self.renew()).await {
-                Ok(Ok(true)) => deadline = Instant::now() + RENEW_DEADLINE,
+                Ok(Ok(true)) => deadline = asked + RENEW_DEADLINE,
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => tracing::warn!(error = host::error::chain(&error), "the lease could not be renewed"),
             }

@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -99,10 +100,12 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 /// To the API server: with the pod's own account in a cluster, else as kubectl would.
 async fn connect() -> anyhow::Result<Client> {
     // By address, as the environment gives it: a static binary has no name service to ask for kubernetes.default.svc.
-    let config = match Config::incluster_env() {
+    let mut config = match Config::incluster_env() {
         Ok(config) => config,
         Err(_) => Config::infer().await.context("finding the API server")?,
     };
+    // Watches end by themselves before this; anything else that takes so long hangs on a dead connection.
+    config.read_timeout = Some(Duration::from_secs(310));
     Client::try_from(config).context("connecting to the API server")
 }
 
@@ -116,6 +119,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 () = election.acquire() => {}
                 ended = terminated() => return ended,
             }
+            ready.set(false); // until it has seen everything
             tracing::info!(identity, "this controller works from now on");
             tokio::select! {
                 () = controller::run(client, &identity, ready) => anyhow::bail!("the controller ended"),

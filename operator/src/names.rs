@@ -33,6 +33,8 @@ pub mod event {
     pub const PROVISIONING_FAILED: &str = "ProvisioningFailed";
     /// The claim's volume can't grow.
     pub const VOLUME_RESIZE_FAILED: &str = "VolumeResizeFailed";
+    /// The claim's volume is in trouble on its node.
+    pub const VOLUME_NOT_READY: &str = "VolumeNotReady";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
 }

@@ -25,6 +25,9 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// Others may write several files.
 const PAUSE: Duration = Duration::from_millis(200);
 
+/// After an attempt that failed: whatever was in the way may go by itself.
+const AFTER_FAILURE: Duration = Duration::from_secs(10);
+
 /// Installs the driver and repairs it for ever; says how that went.
 pub async fn run(driver: PathBuf, plugins: PathBuf, outcome: watch::Sender<Option<Finding>>) {
     let folders = Folders::watch(vec![plugins.clone(), plugins.join(driver::FOLDER)]);
@@ -32,6 +35,8 @@ pub async fn run(driver: PathBuf, plugins: PathBuf, outcome: watch::Sender<Optio
         let (from, to) = (driver.clone(), plugins.clone());
         let installed = spawn_blocking(move || install(&from, &to)).await;
         let installed = installed.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, error.to_string())));
+        // What a failed attempt wrote and removed must not wake us to the next one at once.
+        let failed = installed.is_err();
         if let Ok(true) = installed {
             tracing::info!(plugins = %plugins.display(), "the driver is installed");
         }
@@ -42,6 +47,9 @@ pub async fn run(driver: PathBuf, plugins: PathBuf, outcome: watch::Sender<Optio
             news
         });
         folders.renew();
+        if failed {
+            sleep(AFTER_FAILURE).await;
+        }
         if timeout(LONGEST, folders.changed()).await.is_ok() {
             sleep(PAUSE).await;
         }

@@ -88,6 +88,19 @@ impl Worker {
     }
 
     async fn pass(&self, name: &str, object: &LogicalVolume) -> Result<(), Failure> {
+        // Whoever changed their mind about a removal may have done so after our copy was taken.
+        let live = match object.spec.state {
+            State::Present => None,
+            State::Absent | State::AbsentIfUnused => {
+                let live = self.api.get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
+                Some(live.filter(|live| live.metadata.uid == object.metadata.uid))
+            }
+        };
+        let object = match &live {
+            None => object,
+            Some(Some(live)) => live,
+            Some(None) => return Ok(()), // gone, which our copy is about to learn
+        };
         let order = match Order::read(object, &self.latest(object)) {
             Ok(order) => Arc::new(order),
             Err(message) => {

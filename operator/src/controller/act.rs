@@ -27,15 +27,22 @@ const IN_FLIGHT: Duration = Duration::from_secs(30);
 pub struct Actor {
     client: Client,
     world: Arc<World>,
-    /// PersistentVolumes that we wrote and have not seen yet.
-    published: Mutex<HashMap<String, Instant>>,
+    /// What we wrote and have not seen yet.
+    written: Mutex<HashMap<String, Write>>,
+}
+
+/// An object that we wrote.
+struct Write {
+    /// A PersistentVolume; else a LogicalVolume.
+    volume: bool,
+    since: Instant,
 }
 
 impl Actor {
     /// An actor in this world.
     #[must_use]
     pub fn new(client: Client, world: Arc<World>) -> Self {
-        Self { client, world, published: Mutex::default() }
+        Self { client, world, written: Mutex::default() }
     }
 
     /// Carries out one step for one volume.
@@ -51,7 +58,8 @@ impl Actor {
             Step::Abandon => self.abandon(name, seen).await,
             Step::DropUnmade => self.drop_unmade(name, seen).await,
             Step::Withdraw => self.patch_spec(name, json!({"state": State::AbsentIfUnused})).await,
-            Step::Retire => self.patch_spec(name, json!({"state": State::Absent})).await,
+            Step::Retire => self.retire(name, seen).await,
+            Step::Keep => self.patch_spec(name, json!({"state": State::Present})).await,
             Step::Forget => self.forget(name).await,
             Step::Unpublish => self.unpublish(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
@@ -68,12 +76,25 @@ impl Actor {
     /// True while something that we wrote about a volume has not come back to us.
     #[must_use]
     pub fn in_flight(&self, name: &str, seen: &Seen) -> bool {
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.volume.is_some() {
-            published.remove(name);
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.retain(|_, write| write.since.elapsed() < IN_FLIGHT);
+        let arrived = seen.volume.is_some()
+            || (seen.logical_volume.is_some() && written.get(name).is_some_and(|write| !write.volume));
+        if arrived {
+            written.remove(name);
         }
-        published.retain(|_, since| since.elapsed() < IN_FLIGHT);
-        published.contains_key(name) || (seen.logical_volume.is_none() && self.world.ledger().knows(name))
+        let in_flight = written.contains_key(name);
+        // What has not come back in all that time is not there: its space is promised to nobody.
+        if !in_flight && seen.logical_volume.is_none() {
+            self.world.ledger().withdraw(name);
+        }
+        in_flight
+    }
+
+    /// Remembers a write until it comes back.
+    fn remember(&self, name: &str, volume: bool) {
+        let write = Write { volume, since: Instant::now() };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), write);
     }
 
     async fn patch_spec(&self, name: &str, spec: Value) -> Result<Plan, ApiError> {

@@ -65,8 +65,10 @@ pub enum Step {
     Withdraw,
     /// The node is gone and never made the volume: make sure of that, and drop the LogicalVolume.
     DropUnmade,
-    /// The PersistentVolume is released: have the volume removed.
+    /// The PersistentVolume is released: make sure of that, and have the volume removed.
     Retire,
+    /// The PersistentVolume is not released, or not any more: the volume is kept.
+    Keep,
     /// The volume is removed: drop the LogicalVolume.
     Forget,
     /// The volume is removed and its LogicalVolume gone: drop the PersistentVolume.
@@ -175,7 +177,7 @@ fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
         return Step::DropUnmade.into();
     }
     if logical_volume.spec.state != State::Present {
-        return Step::Wait(REVISIT).into();
+        return plan_withdrawn(logical_volume, seen);
     }
     let Some(claim) = seen.claim.as_deref() else {
         return match logical_volume.spec.reclaim_policy {
@@ -207,6 +209,20 @@ fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
     }
 }
 
+/// The LogicalVolume is to go before its claim can be promised another one.
+fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
+    let status = logical_volume.status.clone().unwrap_or_default();
+    let kept = condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
+    let message = kept.or_else(|| (seen.waited >= PATIENCE).then(|| silent(logical_volume)));
+    match (seen.claim.as_deref(), message) {
+        (Some(claim), Some(message)) => {
+            Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
+        }
+        (Some(_), None) => Step::Wait(PATIENCE).into(),
+        (None, _) => Step::Wait(REVISIT).into(),
+    }
+}
+
 /// Another node, or the same one later, may do what this one can't.
 fn is_local(found: &str) -> bool {
     [reason::INSUFFICIENT_SPACE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE].contains(&found)
@@ -233,17 +249,51 @@ fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolu
         }
         _ => {}
     }
-    let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
-    if policy == ReclaimPolicy::Delete && phase == "Released" && (guarded || !leaving) {
+    if is_released(volume) {
         return plan_released(volume, logical_volume, waited);
     }
+    let phase = phase(volume);
     if leaving && guarded && ["Available", "Failed"].contains(&phase) {
         let message = format!(
             "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
         );
         return Step::Wait(REVISIT).saying(about_volume(volume, message));
     }
-    logical_volume.map_or_else(|| Step::Done.into(), |logical_volume| plan_size(volume, logical_volume, waited))
+    match logical_volume {
+        None if phase == "Bound" => {
+            let message = "the volume has no LogicalVolume any more: nobody can extend or remove it";
+            Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()))
+        }
+        None => Step::Done.into(),
+        Some(logical_volume) if logical_volume.spec.state != State::Present => plan_kept(volume, logical_volume),
+        Some(logical_volume) => plan_size(volume, logical_volume, waited),
+    }
+}
+
+fn phase(volume: &PersistentVolume) -> &str {
+    volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+}
+
+/// True when a PersistentVolume of ours is released, and its policy says that its volume goes.
+#[must_use]
+pub fn is_released(volume: &PersistentVolume) -> bool {
+    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
+    volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
+        && class::reclaim_policy(policy) == ReclaimPolicy::Delete
+        && phase(volume) == "Released"
+        && (guarded || volume.metadata.deletion_timestamp.is_none())
+}
+
+/// The volume was to be removed, and its PersistentVolume is not released any more: somebody bound it again. As long as
+/// the volume is there, it stays.
+fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
+    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    if condition::is_true(&conditions, condition::REMOVED) {
+        let message = "the volume was released, and its logical volume was removed before it was bound again";
+        return Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()));
+    }
+    Step::Keep.into()
 }
 
 /// The PersistentVolume is released, and its policy is Delete.
@@ -281,9 +331,14 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: 
         String::new(),
     );
     let ready = condition::get(&status.conditions, condition::READY);
-    let failed = ready.filter(|ready| ready.status != "True" && actual < promised);
-    match failed {
-        Some(ready) => Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim }),
+    match ready.filter(|ready| ready.status != "True") {
+        Some(ready) if actual < promised => {
+            Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim })
+        }
+        Some(ready) => {
+            let (reason, message) = (event::VOLUME_NOT_READY, ready.message.clone());
+            Step::Wait(REVISIT).saying(Notice { reason, message, ..claim })
+        }
         None if actual < promised && waited >= PATIENCE => {
             Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim })
         }
@@ -309,7 +364,9 @@ fn about_reference(about: ObjectReference, reason: &'static str, message: String
     Notice { about, warning: true, reason, message }
 }
 
-fn about_volume(volume: &PersistentVolume, message: String) -> Notice {
+/// A warning about a PersistentVolume whose volume can't be removed as asked.
+#[must_use]
+pub fn about_volume(volume: &PersistentVolume, message: String) -> Notice {
     let about = ObjectReference {
         api_version: Some("v1".to_owned()),
         kind: Some("PersistentVolume".to_owned()),

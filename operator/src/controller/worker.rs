@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kube::Client;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::act::Actor;
 use super::plan::{self, Step};
@@ -15,6 +15,9 @@ use crate::error::ApiError;
 use crate::events::Recorder;
 use crate::names::event;
 use crate::retry::Retries;
+
+/// One pass asks the API server a few things; on a dead connection it would wait for ever.
+const LIMIT: Duration = Duration::from_mins(1);
 
 /// Works on volumes, one pass after the other.
 pub struct Worker {
@@ -36,11 +39,12 @@ impl Worker {
 
     /// One pass over one volume.
     pub async fn work(&self, name: String) {
-        let Err(error) = self.pass(&name).await else {
-            return self.retries.succeeded(&name);
+        let text = match timeout(LIMIT, self.pass(&name)).await {
+            Ok(Ok(())) => return self.retries.succeeded(&name),
+            Ok(Err(error)) => host::error::chain(&error),
+            Err(_) => format!("the API server did not answer within {} s", LIMIT.as_secs()),
         };
         let (failures, wait) = self.retries.failed(&name);
-        let text = host::error::chain(&error);
         tracing::warn!(volume = name, failures, error = text, "will be tried again in {} s", wait.as_secs());
         // A first failure is most often a server that restarts; a second one concerns the user.
         if failures > 1
@@ -63,7 +67,10 @@ impl Worker {
         let waits = if let Step::Wait(wait) = outcome.step { Some(wait) } else { None };
         self.world.set_waiting(name, waits.is_some());
         if let Some(notice) = outcome.notice.or(plan.notice) {
-            self.recorder.publish(&notice).await?;
+            let rest = self.recorder.publish(&notice).await?;
+            if let Some(rest) = rest {
+                self.world.wake_after(name, rest);
+            }
         }
         if let Some(wait) = waits {
             self.world.wake_after(name, wait);

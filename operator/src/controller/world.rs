@@ -142,8 +142,10 @@ impl World {
     #[must_use]
     pub fn backend_of(&self, logical_volume: &LogicalVolume) -> StorageBackendSpec {
         let backend = self.backends.get(&ObjectRef::new(&logical_volume.spec.backend));
-        backend
-            .map_or_else(|| StorageBackendSpec::of(&logical_volume.spec.volume_group), |backend| backend.spec.clone())
+        let rules = backend.map(|backend| backend.spec.clone());
+        // The volume stays where it is, whatever the backend says by now.
+        let volume_group = logical_volume.spec.volume_group.clone();
+        StorageBackendSpec { volume_group, ..rules.unwrap_or_else(|| StorageBackendSpec::of("")) }
     }
 
     /// Queues a volume for later.

@@ -1,13 +1,10 @@
 //! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
 
-use std::sync::PoisonError;
-
 use crds::{StorageBackend, quantity};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use tokio::time::Instant;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::class::Class;
@@ -32,7 +29,10 @@ impl Actor {
                 let built = volume::build_logical_volume(name, claim, class, &room);
                 let created = self.logical_volumes().create(&PostParams::default(), &built).await;
                 match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
-                    Ok(_) => Ok(Step::Done.into()),
+                    Ok(_) => {
+                        self.remember(name, false);
+                        Ok(Step::Done.into())
+                    }
                     Err(error) => {
                         self.world.ledger().withdraw(name);
                         // Whoever made it, made it for this claim: its uid is in the name.
@@ -96,7 +96,7 @@ impl Actor {
             Err(error) if !error.is_conflict() => return Err(error),
             _ => {}
         }
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Instant::now());
+        self.remember(&name, true);
         let notice = seen.claim.as_deref().zip(seen.logical_volume.as_deref()).map(|(claim, logical_volume)| {
             let size = logical_volume.status.as_ref().and_then(|status| status.size.clone()).unwrap_or_default();
             let message = format!(

@@ -6,10 +6,11 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
-use crate::controller::plan::{Plan, Seen, Step};
+use crate::controller::plan::{self, Plan, Seen, Step};
 use crate::error::ApiError;
 use crate::names;
 use crds::logical_volume::State;
+use driver::options::UUID;
 
 impl Actor {
     /// Has the volume of a vanished claim removed, once the API server itself has said that the claim is gone and that
@@ -29,17 +30,58 @@ impl Actor {
         self.patch_spec(name, json!({"state": State::AbsentIfUnused})).await
     }
 
-    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said that the node is gone.
-    pub(super) async fn drop_unmade(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
-            return Ok(Step::Done.into());
+    /// Orders the removal of a volume, and with it of its data: once the API server itself has said that its
+    /// PersistentVolume is released, that it is this volume's, and that the claim is gone; and only if the
+    /// LogicalVolume is as it was when that was asked.
+    pub(super) async fn retire(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+        let Some(found) =
+            self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?
+        else {
+            return Ok(Step::Wait(IN_FLIGHT).into());
         };
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
+        let Some(volume) = volume.filter(plan::is_released) else { return Ok(Step::Wait(IN_FLIGHT).into()) };
+        let spec = volume.spec.unwrap_or_default();
+        let uuid = spec.flex_volume.and_then(|source| source.options).and_then(|options| options.get(UUID).cloned());
+        let reported = found.status.as_ref().and_then(|status| status.uuid.clone());
+        if uuid.is_none() || uuid != reported {
+            let message = format!(
+                "the LogicalVolume reports the logical volume {}, and this volume is {}: nothing is removed",
+                reported.unwrap_or_else(|| "of no uuid".to_owned()),
+                uuid.unwrap_or_else(|| "of no uuid".to_owned())
+            );
+            let notice = seen.volume.as_deref().map(|volume| plan::about_volume(volume, message));
+            return Ok(Plan { step: Step::Wait(plan::REVISIT), notice });
+        }
+        if let Some(owner) = spec.claim_ref {
+            let (namespace, claim) = (owner.namespace.unwrap_or_default(), owner.name.unwrap_or_default());
+            let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &namespace);
+            let found = claims.get_opt(&claim).await.map_err(ApiError::of("get", "PersistentVolumeClaim", &claim))?;
+            if found.is_some_and(|found| found.uid() == owner.uid) {
+                return Ok(Step::Wait(IN_FLIGHT).into());
+            }
+        }
+        let metadata = json!({"uid": found.uid(), "resourceVersion": found.resource_version()});
+        let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": State::Absent}}));
+        let patched = self.logical_volumes().patch(name, &PatchParams::default(), &patch).await;
+        patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
+        Ok(Step::Done.into())
+    }
+
+    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said that the node is gone,
+    /// that nothing was reported from there, and that there is no PersistentVolume.
+    pub(super) async fn drop_unmade(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &seen.logical_volume else { return Ok(Step::Done.into()) };
         let nodes: Api<Node> = Api::all(self.client.clone());
         let node = &logical_volume.spec.node;
-        if nodes.get_opt(node).await.map_err(ApiError::of("get", "Node", node))?.is_some() {
-            return Ok(Step::Wait(IN_FLIGHT).into());
+        let gone = nodes.get_opt(node).await.map_err(ApiError::of("get", "Node", node))?.is_none();
+        let found = self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
+        let unmade = found.is_none_or(|found| found.status.is_none_or(|status| status.uuid.is_none()));
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
+        if gone && unmade && volume.is_none() {
+            return self.forget(name).await;
         }
-        self.forget(name).await
+        Ok(Step::Wait(IN_FLIGHT).into())
     }
 
     /// Deletes a LogicalVolume whose space is free, and takes our finalizer off it.
@@ -58,6 +100,7 @@ impl Actor {
         }
         let finalizers: Vec<&String> =
             found.finalizers().iter().filter(|finalizer| *finalizer != crds::FINALIZER).collect();
+        // The uid makes sure that it is the object that we read.
         let patch = Patch::Merge(json!({"metadata": {"uid": found.uid(), "finalizers": finalizers}}));
         gone_is_fine(api.patch(name, &PatchParams::default(), &patch).await, "patch", "LogicalVolume", name)
     }

@@ -284,6 +284,41 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
 }
 
 #[test]
+fn a_volume_that_is_bound_again_is_kept() {
+    for state in ["Absent", "AbsentIfUnused"] {
+        for phase in ["Bound", "Available", "Pending"] {
+            let mut story = Story::released();
+            story.lv()["spec"]["state"] = json!(state);
+            story.phase(phase);
+            assert_eq!(story.step(), Step::Keep, "{state} {phase}");
+            story.condition("Removed", "True", reason::REMOVED, "gone");
+            assert!(story.words().contains("was removed before it was bound again"));
+        }
+    }
+}
+
+#[test]
+fn a_withdrawn_volume_that_stays_says_why() {
+    let mut story = Story::promised();
+    story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+    assert_eq!(story.words(), "");
+    story.waited = PATIENCE;
+    assert!(story.words().contains("does not answer"));
+    story.condition("Removed", "False", reason::CARRIES_DATA, "it carries ext4");
+    assert_eq!(story.words(), "ProvisioningFailed: it carries ext4");
+}
+
+#[test]
+fn a_bound_volume_in_trouble_is_not_silent() {
+    let mut story = Story::bound();
+    story.lv()["status"]["conditions"] = json!([]);
+    story.condition("Ready", "False", reason::LOGICAL_VOLUME_MISSING, "it is not there");
+    assert_eq!(story.words(), "VolumeNotReady: it is not there");
+    story.logical_volume = None;
+    assert!(story.words().contains("has no LogicalVolume any more"));
+}
+
+#[test]
 fn a_change_to_retain_is_written_down_before_the_finalizer_goes() {
     let mut story = Story::released();
     story.pv()["spec"]["persistentVolumeReclaimPolicy"] = json!("Retain");
