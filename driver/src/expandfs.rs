@@ -2,17 +2,16 @@
 //! which the agent has extended before. Called by the kubelet, for each pod, until it succeeds.
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
-use host::{Bytes, Device, Error as HostError, Filesystem, Kind, filesystem, mountinfo};
+use host::{Bytes, Error as HostError, Filesystem, Kind};
 
 use crate::error::Error;
 use crate::folder::Folder;
-use crate::mount::{first_look, is_of};
+use crate::grow::grow;
+use crate::mount::is_of;
 use crate::node::Node;
 use crate::options;
-
-const TIME: Duration = Duration::from_secs(90);
+use crate::prepare::first_look;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last reboot.
 ///
@@ -42,23 +41,5 @@ pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Byt
     if first_look(&device)?.is_some_and(|look| look.size == there) {
         return Ok(());
     }
-    Ok(filesystem::grow(node, fs, &device.path(), folder.path(), TIME)
-        .map_err(|error| hint(node, fs, &device, error))?)
-}
-
-/// resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
-fn hint(node: &Node<'_>, fs: Filesystem, device: &Device, error: HostError) -> HostError {
-    let read_only = |mount: &mountinfo::Mount| mount.device == device.number() && mount.read_only;
-    let mounts = mountinfo::read(&node.mounts).unwrap_or_default();
-    match mounts.iter().find(|mount| read_only(mount)) {
-        Some(mount) if fs == Filesystem::Ext4 => {
-            let message = format!(
-                "{}; it is mounted read-only on {}, too: as long as it is, the file system may not be able to grow",
-                host::error::chain(&error),
-                mount.point.display()
-            );
-            HostError::refused(error.kind(), message)
-        }
-        _ => error,
-    }
+    Ok(grow(node, fs, &device, folder.path())?)
 }

@@ -5,6 +5,7 @@ mod call;
 mod error;
 mod expandfs;
 mod folder;
+mod grow;
 mod guard;
 pub mod log;
 pub mod mkfs_options;
@@ -14,6 +15,7 @@ pub mod mount_options;
 mod node;
 pub mod options;
 mod plan;
+mod prepare;
 mod reply;
 mod unmount;
 
