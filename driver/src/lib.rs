@@ -2,6 +2,7 @@
 
 mod allowed;
 mod call;
+mod driver_name;
 mod error;
 mod expandfs;
 mod folder;
@@ -17,7 +18,9 @@ pub mod options;
 mod plan;
 mod prepare;
 mod reply;
+pub mod settings;
 mod unmount;
+mod volume_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -25,10 +28,13 @@ use std::path::Path;
 use host::Bytes;
 
 pub use allowed::OptionError;
+pub use driver_name::{DriverName, DriverNameError};
 pub use guard::guarded;
 pub use node::Node;
 pub use options::VolumeOptions;
 pub use reply::Reply;
+pub use settings::Settings;
+pub use volume_folder::VolumeFolder;
 
 use call::Call;
 use error::Error;
