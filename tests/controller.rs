@@ -90,6 +90,25 @@ async fn a_class_that_is_not_understood_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn an_order_gets_its_label_back_and_somebody_elses_volume_is_not_taken_for_ours() {
+    let stage = Stage::new().await;
+    stage.node("n1", 1024).await;
+    stage.class(json!({})).await;
+    let name = volume_of(&stage.claim("data", "64Mi", None).await);
+    let written = stage.wait(&stage.logical_volumes(), &name, "the order is written", |_| true).await;
+    let bare = Patch::Merge(json!({"metadata": {"labels": null}}));
+    stage.logical_volumes().patch(&name, &PatchParams::default(), &bare).await.unwrap();
+    let labels = written.labels().clone();
+    stage.wait(&stage.logical_volumes(), &name, "the labels are back", |lv| *lv.labels() == labels).await;
+
+    let foreign = from(json!({"metadata": {"name": name}, "spec": {"capacity": {"storage": "64Mi"},
+        "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/nowhere"}}}));
+    stage.volumes().create(&PostParams::default(), &foreign).await.unwrap();
+    stage.agent_makes(&name).await;
+    stage.told(&["ProvisioningFailed", &name, "did not make"]).await;
+}
+
+#[tokio::test]
 async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_the_rest_wait_for_more() {
     let stage = Stage::new().await;
     stage.node("n1", 256).await;

@@ -12,11 +12,12 @@ use crds::LogicalVolume;
 use crds::logical_volume::{ReclaimPolicy, State};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::plan::{Plan, Seen, Step};
+use super::volume;
 use super::world::World;
 use crate::error::ApiError;
 
@@ -63,6 +64,7 @@ impl Actor {
             Step::Forget => self.forget(name).await,
             Step::Unpublish => self.unpublish(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
+            Step::Label => self.label(name, seen).await,
             Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
                 self.patch_spec(name, json!({"reclaimPolicy": "Delete"})).await
             }
@@ -100,6 +102,16 @@ impl Actor {
     async fn patch_spec(&self, name: &str, spec: Value) -> Result<Plan, ApiError> {
         let patch = Patch::Merge(json!({"spec": spec}));
         let patched = self.logical_volumes().patch(name, &PatchParams::default(), &patch).await;
+        patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
+        Ok(Step::Done.into())
+    }
+
+    /// Gives a LogicalVolume its labels back.
+    async fn label(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &seen.logical_volume else { return Ok(Step::Done.into()) };
+        let labels = volume::labels(&logical_volume.spec.node);
+        let patch = Patch::Merge(json!({"metadata": {"uid": logical_volume.uid(), "labels": labels}}));
+        let patched = self.logical_volumes().patch_metadata(name, &PatchParams::default(), &patch).await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
     }

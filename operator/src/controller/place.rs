@@ -9,6 +9,9 @@ use kube::ResourceExt as _;
 use super::ledger::{Ledger, Place};
 use crate::names;
 
+/// The condition by which a Node says that its kubelet is there.
+pub const NODE_READY: &str = "Ready";
+
 /// What is to be placed.
 #[derive(Clone, Copy, Debug)]
 pub struct Order<'a> {
@@ -54,6 +57,9 @@ pub enum Unfit {
     /// The node is cordoned.
     #[error("is cordoned")]
     Cordoned,
+    /// The node is down, or its kubelet can't be reached.
+    #[error("is not Ready: its kubelet does not report")]
+    NodeDown,
     /// The node lacks the label that the volume's affinity would name.
     #[error("has no label {}", names::HOSTNAME_LABEL)]
     NoHostname,
@@ -162,6 +168,9 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
     if order.selected.is_none() && node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
         return Err(Unfit::Cordoned);
     }
+    if order.selected.is_none() && !is_up(node) {
+        return Err(Unfit::NodeDown);
+    }
     if !node.labels().contains_key(names::HOSTNAME_LABEL) {
         return Err(Unfit::NoHostname);
     }
@@ -171,6 +180,12 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
         Some(bytes) if bytes <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
         _ => Err(Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }),
     }
+}
+
+/// Whether the node's own condition says nothing against it: one without any is so new that it has none yet.
+fn is_up(node: &Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().all(|condition| condition.type_ != NODE_READY || condition.status == "True")
 }
 
 /// Room for a volume to grow to so many bytes where it is. What it has already counts as its own.

@@ -77,6 +77,8 @@ pub enum Step {
     SetReclaimPolicy(ReclaimPolicy),
     /// Give the PersistentVolume our finalizer, or take it away.
     SetFinalizer(bool),
+    /// The LogicalVolume has lost the label by which its agent finds it: write it anew.
+    Label,
     /// Promise the space for growth to so many bytes, and write it into the LogicalVolume.
     Grow(u64),
 }
@@ -106,11 +108,17 @@ impl Step {
 /// that its Event does not expire.
 pub const REVISIT: Duration = Duration::from_mins(15);
 
+/// How long until somebody else's object that is in the way, and that we don't watch, is looked for again.
+pub const OBSTRUCTED: Duration = Duration::from_mins(1);
+
 /// The next step for one volume.
 #[must_use]
 pub fn plan(seen: &Seen) -> Plan {
     if seen.in_flight {
         return Step::Wait(Duration::from_secs(10)).into();
+    }
+    if seen.logical_volume.as_deref().is_some_and(|logical_volume| !volume::is_labelled(logical_volume)) {
+        return Step::Label.into();
     }
     match (&seen.volume, &seen.logical_volume) {
         (Some(volume), logical_volume) => plan_published(volume, logical_volume.as_deref(), seen.waited),

@@ -27,7 +27,7 @@ pub fn build_logical_volume(name: &str, claim: &PersistentVolumeClaim, class: &C
     LogicalVolume {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(BTreeMap::from([(crds::NODE_LABEL.to_owned(), crds::node_label_value(&node))])),
+            labels: Some(labels(&node)),
             finalizers: Some(vec![crds::FINALIZER.to_owned()]),
             ..ObjectMeta::default()
         },
@@ -45,6 +45,19 @@ pub fn build_logical_volume(name: &str, claim: &PersistentVolumeClaim, class: &C
         },
         status: None,
     }
+}
+
+/// The labels of a LogicalVolume on this node: its agent watches those with the node's.
+#[must_use]
+pub fn labels(node: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(crds::NODE_LABEL.to_owned(), crds::node_label_value(node))])
+}
+
+/// Whether the agent of its node can find the LogicalVolume.
+#[must_use]
+pub fn is_labelled(logical_volume: &LogicalVolume) -> bool {
+    let wanted = labels(&logical_volume.spec.node);
+    wanted.iter().all(|(key, value)| logical_volume.labels().get(key) == Some(value))
 }
 
 /// The PersistentVolume of a LogicalVolume that is ready. `None` while something for it is missing: the logical

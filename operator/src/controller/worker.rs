@@ -9,7 +9,7 @@ use kube::Client;
 use tokio::time::{Instant, timeout};
 
 use super::act::Actor;
-use super::plan::{self, Step};
+use super::plan::{self, Plan, Step};
 use super::world::World;
 use crate::error::ApiError;
 use crate::events::Recorder;
@@ -27,6 +27,10 @@ pub struct Worker {
     retries: Retries<String>,
     /// Since when nothing could be done about a volume.
     stuck: Mutex<HashMap<String, Instant>>,
+    /// Places that were taken back in a row: a node may refuse what its report promises.
+    withdrawals: Retries<String>,
+    /// Until when a volume that was taken back is not placed anew.
+    held: Mutex<HashMap<String, Instant>>,
 }
 
 impl Worker {
@@ -34,7 +38,15 @@ impl Worker {
     #[must_use]
     pub fn new(client: Client, world: Arc<World>, recorder: Recorder) -> Self {
         let actor = Actor::new(client, world.clone());
-        Self { world, actor, recorder, retries: Retries::default(), stuck: Mutex::default() }
+        Self {
+            world,
+            actor,
+            recorder,
+            retries: Retries::default(),
+            stuck: Mutex::default(),
+            withdrawals: Retries::default(),
+            held: Mutex::default(),
+        }
     }
 
     /// One pass over one volume.
@@ -60,7 +72,7 @@ impl Worker {
         let mut seen = self.world.see(name);
         seen.in_flight = self.actor.in_flight(name, &seen);
         seen.waited = self.stuck_for(name);
-        let plan = plan::plan(&seen);
+        let plan = self.brake(name, plan::plan(&seen));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
         self.set_stuck(name, matches!(plan.step, Step::Wait(_)));
         let outcome = self.actor.act(name, &seen, plan.step).await?;
@@ -76,6 +88,32 @@ impl Worker {
             self.world.wake_after(name, wait);
         }
         Ok(())
+    }
+
+    /// Holds up the next placing of a volume that was taken back, longer each time: the node's report, which speaks for
+    /// the place, may be old, and nobody is served by trying it at once again.
+    fn brake(&self, name: &str, plan: Plan) -> Plan {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        match plan.step {
+            Step::Withdraw => {
+                let (_, wait) = self.withdrawals.failed(&name.to_owned());
+                held.insert(name.to_owned(), Instant::now() + wait);
+                plan
+            }
+            Step::Place { .. } => {
+                let rest = held.get(name).map(|until| until.saturating_duration_since(Instant::now()));
+                match rest.filter(|rest| !rest.is_zero()) {
+                    Some(rest) => Step::Wait(rest).into(),
+                    None => plan,
+                }
+            }
+            Step::Publish(_) | Step::Done => {
+                held.remove(name);
+                self.withdrawals.succeeded(&name.to_owned());
+                plan
+            }
+            _ => plan,
+        }
     }
 
     fn stuck_for(&self, name: &str) -> Duration {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
@@ -33,7 +33,7 @@ pub struct World {
     pub backends: Store<StorageBackend>,
     /// Every NodeStorage.
     pub storages: Store<NodeStorage>,
-    /// Every node, its labels and whether it is cordoned.
+    /// Every node: its labels, whether it is cordoned, and whether it is Ready.
     pub nodes: Store<Node>,
     /// Something changed that the status of a StorageBackend depends on.
     pub backends_changed: Notify,
@@ -75,7 +75,7 @@ impl World {
             follow(client, logical_volumes_writer, |_| true, &world, Self::logical_volume_changed).boxed(),
             follow(client, backends_writer, |_| true, &world, Self::premise_changed).boxed(),
             follow(client, storages_writer, |_| true, &world, Self::premise_changed).boxed(),
-            follow(client, nodes_writer, only_labels, &world, Self::premise_changed).boxed(),
+            follow(client, nodes_writer, only_what_places, &world, Self::premise_changed).boxed(),
         ];
         (world, join_all(followers).map(|_| ()).boxed())
     }
@@ -265,9 +265,13 @@ fn is_our_volume(volume: &mut PersistentVolume) -> bool {
     volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
 }
 
-/// A node's status (images, addresses, heartbeats) is most of it, and nothing to us.
-fn only_labels(node: &mut Node) -> bool {
-    node.status = None;
+/// Most of a node's status (images, addresses, heartbeats) is nothing to us.
+fn only_what_places(node: &mut Node) -> bool {
+    let ready = node.status.take().and_then(|status| status.conditions).map(|mut conditions| {
+        conditions.retain(|condition| condition.type_ == place::NODE_READY);
+        conditions
+    });
+    node.status = Some(NodeStatus { conditions: ready, ..NodeStatus::default() });
     node.annotations_mut().clear();
     true
 }

@@ -94,6 +94,7 @@ impl Actor {
         let created = self.volumes().create(&PostParams::default(), &volume).await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
             Err(error) if !error.is_conflict() => return Err(error),
+            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(seen, &name)),
             _ => {}
         }
         self.remember(&name, true);
@@ -108,6 +109,19 @@ impl Actor {
             Notice { warning: false, ..plan::about_claim(claim, event::PROVISIONING_SUCCEEDED, message) }
         });
         Ok(Plan { step: Step::Done, notice })
+    }
+
+    /// Whether the PersistentVolume that is there already was made by us, for the same claim.
+    async fn is_published(&self, wanted: &PersistentVolume) -> Result<bool, ApiError> {
+        let name = wanted.name_any();
+        let found = self.volumes().get_opt(&name).await.map_err(ApiError::of("get", "PersistentVolume", &name))?;
+        let owner = |volume: &PersistentVolume| {
+            volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|claim| claim.uid.clone())
+        };
+        Ok(found.is_none_or(|found| {
+            found.annotations().get(names::PROVISIONED_BY) == wanted.annotations().get(names::PROVISIONED_BY)
+                && owner(&found) == owner(wanted)
+        }))
     }
 
     /// Promises the space that a volume is to grow by, and writes the new size into the LogicalVolume.
@@ -139,4 +153,11 @@ impl Actor {
             Err(sentence) => Ok(Plan { step: Step::Wait(plan::REVISIT), notice: Some(failed(sentence)) }),
         }
     }
+}
+
+/// Somebody else's PersistentVolume has the name.
+fn obstructed(seen: &Seen, name: &str) -> Plan {
+    let message = format!("there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it");
+    let notice = seen.claim.as_deref().map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));
+    Plan { step: Step::Wait(plan::OBSTRUCTED), notice }
 }

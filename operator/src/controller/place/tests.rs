@@ -63,7 +63,10 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
     let mut cordoned = node("n4");
     cordoned.spec = Some(from(json!({"unschedulable": true})));
     let s4 = storage("n4", group("100Gi", "0"));
-    let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3), (&cordoned, &s4)];
+    let mut down = node("n5");
+    down.status = Some(from(json!({"conditions": [{"type": "Ready", "status": "Unknown"}]})));
+    let s5 = storage("n5", group("100Gi", "0"));
+    let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3), (&cordoned, &s4), (&down, &s5)];
     let candidates: Vec<_> = all.iter().map(|(node, storage)| Candidate { node, storage: Some(storage) }).collect();
     let mut ledger = Ledger::default();
     let mut choices = Vec::new();

@@ -46,12 +46,11 @@ impl Story {
     /// The LogicalVolume is written; its agent has said nothing yet.
     fn promised() -> Self {
         let mut story = Self::new();
-        story.logical_volume = Some(
-            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+        story.logical_volume = Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
-                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
-        );
+                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}));
         story
     }
 
@@ -344,6 +343,16 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["size"] = json!("2Gi");
     story.lv()["status"]["conditions"] = json!([]);
     assert_eq!(story.step(), Step::Done);
+}
+
+#[test]
+fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
+    for mut story in [Story::promised(), Story::made(), Story::bound(), Story::released()] {
+        for labels in [json!(null), json!({}), json!({"flexlvm.dev/node": "n2"})] {
+            story.lv()["metadata"]["labels"] = labels;
+            assert_eq!(story.step(), Step::Label);
+        }
+    }
 }
 
 #[test]
