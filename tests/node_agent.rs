@@ -1,6 +1,10 @@
 //! The agent on a node with real LVM and an API server, without a kubelet: what it makes of orders, and what LVM itself
 //! says afterwards.
 
+#[path = "node_agent/forgotten.rs"]
+mod forgotten;
+#[path = "node_agent/inactive.rs"]
+mod inactive;
 #[path = "node_agent/stage.rs"]
 mod stage;
 
@@ -14,7 +18,7 @@ use stage::{GROUP, Stage};
 
 /// A test, which gets the one guest.
 macro_rules! test {
-    ($sentence:literal, $function:ident) => {
+    ($sentence:literal, $function:path) => {
         Test::new($sentence, || {
             $function(Stage::get());
             Ok(())
@@ -54,6 +58,12 @@ fn main() -> ExitCode {
                 a_volume_made_by_an_agent_that_was_killed_at_once_is_finished
             ),
             test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
+            test!("a forgotten mount is cleared and no other", forgotten::a_forgotten_mount_is_cleared_and_no_other),
+            test!("what a process still uses is not forgotten", forgotten::what_a_process_still_uses_is_not_forgotten),
+            test!(
+                "a detached volume stays inactive and can grow and go",
+                inactive::a_detached_volume_stays_inactive_and_can_grow_and_go
+            ),
             test!("a power cut loses nothing", a_power_cut_loses_nothing),
         ]
     })

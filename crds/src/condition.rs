@@ -9,7 +9,8 @@ pub const READY: &str = "Ready";
 /// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space free again.
 pub const REMOVED: &str = "Removed";
 
-/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of this version lies in the kubelet's plugin folder.
+/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of this version lies in the kubelet's plugin folder, under
+/// each of its names, and works in the mode that the agent was asked for.
 pub const DRIVER_INSTALLED: &str = "DriverInstalled";
 
 /// Reasons of conditions. Events use the reasons that upstream's provisioners use instead.
@@ -42,6 +43,8 @@ pub mod reason {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The driver could not be written into the kubelet's plugin folder.
     pub const INSTALL_FAILED: &str = "InstallFailed";
+    /// The driver, or its mode, is not replaced while volumes are mounted; the message says which are in the way.
+    pub const VOLUMES_MOUNTED: &str = "VolumesMounted";
     /// The driver is in place.
     pub const INSTALLED: &str = "Installed";
     /// No node is selected, or none of those that are has reported yet.

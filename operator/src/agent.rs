@@ -2,11 +2,13 @@
 //! has, and installs the driver.
 //!
 //! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with it what `plan` says,
-//! and reports. `changes` notices what others do to the volume groups, `mounts` when a volume is let go of.
+//! and reports. `changes` notices what others do to the volume groups, `mounts` when a volume is let go of; `forgotten`
+//! lets go of what the kubelet has forgotten.
 
 pub mod changes;
 pub mod device;
 pub mod folders;
+pub mod forgotten;
 pub mod install;
 pub mod mounts;
 pub mod node;
@@ -20,7 +22,9 @@ pub mod storage;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ::driver::DriverName;
 use host::{Exec, System};
 use kube::Client;
 use kube::runtime::reflector;
@@ -31,6 +35,7 @@ use crate::http::Ready;
 use crate::mirror;
 use crate::queue::{self, Wake};
 use device::{Devices, NodeDevices};
+use forgotten::Forgotten;
 use node::Node;
 use orders::Orders;
 use reconcile::Worker;
@@ -48,8 +53,16 @@ pub struct Settings {
     pub driver: PathBuf,
     /// The kubelet's `--volume-plugin-dir`.
     pub plugins: PathBuf,
+    /// The node's folder `/var/lib/flexlvm`, with the driver's settings.
+    pub state: PathBuf,
+    /// Whether Kubernetes is to attach volumes before it mounts them.
+    pub attach: bool,
+    /// Further names of the driver.
+    pub aliases: Vec<DriverName>,
     /// The node's folder `/etc/lvm`.
     pub lvm: PathBuf,
+    /// The time between two looks for forgotten mounts.
+    pub look_every: Duration,
 }
 
 /// The ways to the node itself.
@@ -59,6 +72,8 @@ pub struct Host {
     pub exec: Arc<dyn Exec>,
     /// Reads and writes its devices.
     pub devices: Arc<dyn Devices>,
+    /// Its `/proc`.
+    pub proc: PathBuf,
 }
 
 impl Host {
@@ -66,7 +81,12 @@ impl Host {
     #[must_use]
     pub fn outside() -> Self {
         let exec: Arc<dyn Exec> = Arc::new(System::on_host("/proc/self/exe"));
-        Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec }
+        Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, proc: "/proc".into() }
+    }
+
+    /// The mount table of its first process.
+    fn mounts(&self) -> PathBuf {
+        self.proc.join("1/mountinfo")
     }
 }
 
@@ -75,21 +95,52 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let (wake, requests) = Wake::channel();
     let (store, writer) = reflector::store();
     let orders = Arc::new(Orders { node: settings.node.clone(), store, changed: Notify::new(), wake });
+    let (target, forgotten) = (settings.target(&host), settings.forgotten(&client, &host));
     let node = Arc::new(Node::new(host.exec, host.devices));
-    let (installed, driver) = watch::channel(None);
+    let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
     let worker = Worker::new(client.clone(), node.clone(), orders.clone());
     let reporter = Reporter { client: client.clone(), node: node.clone(), orders: orders.clone(), driver, ready };
     let of_this_node = format!("{}={}", crds::NODE_LABEL, crds::node_label_value(&settings.node));
     let selection = watcher::Config::default().labels(&of_this_node);
+    let table = target.mounts.clone();
+    let mounts_changed = || {
+        worker.in_use().iter().for_each(|name| orders.wake.now(name));
+        unmounted.notify_one();
+    };
     tokio::join!(
         mirror::follow_some(&client, selection, writer, |_| true, &orders, Orders::heard),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
         wake_on_news(&node, &orders),
         changes::run(node.clone(), &settings.lvm),
-        mounts::run(|| worker.in_use().iter().for_each(|name| orders.wake.now(name))),
-        install::run(settings.driver, settings.plugins, installed),
+        mounts::run(&table, mounts_changed),
+        install::run(target, installed, unmounted.clone()),
+        Box::pin(forgotten.run()), // large, and seldom awake
         reporter.run(),
     );
+}
+
+impl Settings {
+    fn target(&self, host: &Host) -> install::Target {
+        install::Target {
+            driver: self.driver.clone(),
+            plugins: self.plugins.clone(),
+            state: self.state.clone(),
+            mounts: host.mounts(),
+            names: DriverName::with_aliases(&self.aliases),
+            settings: ::driver::Settings { attach: self.attach, node: Some(self.node.clone()) },
+        }
+    }
+
+    fn forgotten(&self, client: &Client, host: &Host) -> Forgotten {
+        Forgotten {
+            client: client.clone(),
+            node: self.node.clone(),
+            drivers: DriverName::with_aliases(&self.aliases),
+            exec: host.exec.clone(),
+            proc: host.proc.clone(),
+            every: self.look_every,
+        }
+    }
 }
 
 /// Whatever is new in LVM's report may concern every volume of the node.

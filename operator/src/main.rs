@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
+use clap::{ArgAction, Parser, Subcommand};
+use driver::DriverName;
 use kube::{Client, Config};
 use operator::http::{self, Ready};
 use operator::lease::Election;
@@ -48,9 +49,19 @@ enum Role {
         /// The driver's binary, to be installed.
         #[arg(long, env = "FLEXLVM_DRIVER", default_value = "/flexlvm-driver")]
         driver: PathBuf,
+        /// Have Kubernetes attach volumes before it mounts them. Not changed while volumes are mounted.
+        // A value is expected, so that the environment and a command line say it alike.
+        #[arg(long, env = "FLEXLVM_ATTACH", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        attach: bool,
+        /// A further name to install the driver under, as in `kubernetes.io/lvm`; may be given several times.
+        #[arg(long = "driver-alias", env = "FLEXLVM_DRIVER_ALIASES", value_delimiter = ',')]
+        aliases: Vec<DriverName>,
         /// The kubelet's `--volume-plugin-dir`.
         #[arg(long, env = "FLEXLVM_PLUGIN_DIR", default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec")]
         plugin_dir: PathBuf,
+        /// The node's folder for the driver's settings, and for drivers that ours replaced.
+        #[arg(long, env = "FLEXLVM_STATE_DIR", default_value = "/var/lib/flexlvm")]
+        state_dir: PathBuf,
         /// The node's folder of LVM's configuration and backups.
         #[arg(long, env = "FLEXLVM_LVM_DIR", default_value = "/etc/lvm")]
         lvm_dir: PathBuf,
@@ -130,8 +141,17 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 }
             }
         }
-        Role::Agent { node, driver, plugin_dir, lvm_dir } => {
-            let settings = agent::Settings { node, driver, plugins: plugin_dir, lvm: lvm_dir };
+        Role::Agent { node, driver, attach, aliases, plugin_dir, state_dir, lvm_dir } => {
+            let settings = agent::Settings {
+                node,
+                driver,
+                plugins: plugin_dir,
+                state: state_dir,
+                attach,
+                aliases,
+                lvm: lvm_dir,
+                look_every: agent::forgotten::EVERY,
+            };
             tokio::select! {
                 () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),
                 ended = terminated() => ended,

@@ -68,6 +68,8 @@ impl Stage {
         Api::all(client.clone()).create(&PostParams::default(), &node).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("flexlvm-driver"), "the driver").unwrap();
+        std::fs::create_dir_all(folder.path().join("proc/1")).unwrap();
+        std::fs::write(folder.path().join("proc/1/mountinfo"), "").unwrap();
         let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
         Self { server, client, name, node, folder }
     }
@@ -84,14 +86,14 @@ impl Stage {
 
     /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has faults.
     pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
-        let (server, node, settings) = (self.server, self.node.clone(), self.settings());
+        let (server, node, settings, proc) = (self.server, self.node.clone(), self.settings(), self.proc());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let client = server.client_of("flexlvm-system", "flexlvm-agent").await.expect("a token");
                 let client = faulty(client, faults);
-                let host = Host { exec: Arc::new(node.clone()), devices: Arc::new(node) };
+                let host = Host { exec: Arc::new(node.clone()), devices: Arc::new(node), proc };
                 tokio::select! {
                     () = agent::run(client, settings, host, Ready::default()) => {}
                     _ = stopped => {}
@@ -107,12 +109,21 @@ impl Stage {
         self.folder.path().join("plugins")
     }
 
+    /// The node's `/proc`.
+    fn proc(&self) -> PathBuf {
+        self.folder.path().join("proc")
+    }
+
     fn settings(&self) -> Settings {
         Settings {
             node: self.name.clone(),
             driver: self.folder.path().join("flexlvm-driver"),
             plugins: self.plugins(),
+            state: self.folder.path().join("state"),
+            attach: false,
+            aliases: Vec::new(),
             lvm: self.folder.path().join("lvm"),
+            look_every: agent::forgotten::EVERY,
         }
     }
 

@@ -11,11 +11,12 @@ use anyhow::{Context, Result};
 use crds::{LogicalVolume, LogicalVolumeStatus, NodeStorage, condition};
 use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
-use harness::wait::until;
+use harness::remote::Call;
+use harness::wait::{until, until_blocking};
 use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
-use kube::api::{Api, Patch, PatchParams, PostParams};
+use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
 use operator::agent::{self, Host, Settings};
 use operator::http::Ready;
@@ -33,6 +34,9 @@ const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 /// The volume group, with a hyphen, which device-mapper doubles.
 pub(crate) const GROUP: &str = "vg-0";
+
+/// A look for forgotten mounts every two seconds is often enough to wait for, and slow enough to be overtaken.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long anything may take here before the test gives up: starting a program takes a guest half a second.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -92,7 +96,7 @@ impl Stage {
     /// Runs a shell script in the guest; it has to succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
         let remote = self.guest().remote();
-        let output = remote.output(&harness::remote::Call::new(["sh", "-ec", script])).expect("the guest answers");
+        let output = remote.output(&Call::new(["sh", "-ec", script])).expect("the guest answers");
         assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
         output.stdout.trim().to_owned()
     }
@@ -194,6 +198,42 @@ impl Stage {
         begin.elapsed()
     }
 
+    /// Waits until a shell script succeeds in the guest.
+    pub(crate) fn comes_true(&self, what: &str, script: &str) {
+        let remote = self.guest().remote();
+        let found = until_blocking(what, LIMIT, || {
+            let output = remote.output(&Call::new(["sh", "-ec", script]))?;
+            Ok((output.status == 0).then_some(()))
+        });
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
+    }
+
+    /// A pod on this node, as far as the API server and its folder go; returns its uid.
+    pub(crate) fn pod(&self, name: &str) -> String {
+        let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "node1", "automountServiceAccountToken": false,
+            "containers": [{"name": "app", "image": "none"}]}});
+        let pod: Pod = serde_json::from_value(pod).unwrap();
+        let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client.clone());
+        let uid = self.runtime.block_on(async {
+            until("pods can be made", LIMIT, async || Ok(accounts.get_opt("default").await?.map(drop))).await?;
+            let made = self.pods().create(&PostParams::default(), &pod).await?;
+            made.metadata.uid.context("it has no uid")
+        });
+        let uid = uid.unwrap();
+        self.shell(&format!("mkdir -p /var/lib/kubelet/pods/{uid}"));
+        uid
+    }
+
+    /// Deletes a pod by force: only its folder is left.
+    pub(crate) fn delete_pod(&self, name: &str) {
+        let by_force = DeleteParams::default().grace_period(0);
+        self.runtime.block_on(self.pods().delete(name, &by_force)).unwrap();
+    }
+
+    fn pods(&self) -> Api<Pod> {
+        Api::default_namespaced(self.client.clone())
+    }
+
     /// What the fresh mark of a volume says.
     pub(crate) fn mark(&self, name: &str) -> String {
         self.shell(&format!("{PROGRAM} {MARK} {name}"))
@@ -217,7 +257,11 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             node: "node1".to_owned(),
             driver: "/bin/true".into(),
             plugins: "/run/plugins".into(),
+            state: "/run/state".into(),
+            attach: false,
+            aliases: Vec::new(),
             lvm: "/etc/lvm".into(),
+            look_every: LOOK_EVERY,
         };
         agent::run(Client::try_from(config)?, settings, Host::outside(), Ready::default()).await;
         Ok(ExitCode::FAILURE)

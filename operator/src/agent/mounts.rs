@@ -2,6 +2,7 @@
 //! soon as its pod has let go of it. Started by the agent, for ever.
 
 use std::fs::File;
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -13,9 +14,9 @@ use super::folders::poll;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Calls `changed` after each change of the node's mount table.
-pub async fn run(changed: impl Fn()) {
+pub async fn run(table: &Path, changed: impl Fn()) {
     // The kernel calls a change of this file an urgent condition, see proc(5).
-    let table = File::open("/proc/1/mountinfo").and_then(|table| poll(table.into(), Interest::PRIORITY));
+    let table = File::open(table).and_then(|table| poll(table.into(), Interest::PRIORITY));
     let table = match table {
         Ok(table) => table,
         Err(error) => {
