@@ -1,7 +1,7 @@
 # FlexLVM's commands. Everything that they need they install themselves, on Debian 12.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster fuzz lint generate image clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -25,6 +25,9 @@ test-node: ## Driver and LVM, in a guest with real LVM
 
 test-cluster: ## A whole cluster: data, crashes, power cuts
 	@tests/run cluster
+
+fuzz: ## A million inputs for the driver: one answer each, no panic, no word unchecked (FUZZ_INPUTS, FUZZ_SEED)
+	@FUZZ_INPUTS=$${FUZZ_INPUTS:-1000000} cargo test --quiet --locked --release -p driver --test fuzz -- --nocapture every_input
 
 lint: ## Formatting, clippy, dependencies, scripts; nothing is changed
 	@tests/lint

@@ -69,13 +69,13 @@ pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
 }
 
 /// Which volume the arguments are about, for the log: the last part of the folder, if that looks like a name.
-#[must_use]
-pub fn volume_of(args: &[OsString]) -> Option<&str> {
+fn volume_of(args: &[OsString]) -> Option<&str> {
     let folder: &OsStr = match args {
         [verb, folder, ..] if verb == "mount" || verb == "unmount" => folder,
         [verb, _, _, folder, ..] if verb == "expandfs" => folder,
         _ => return None,
     };
-    let name = Path::new(folder).file_name()?.to_str()?;
+    // Anything else in its place may hold a secret.
+    let name = Path::new(folder).is_absolute().then(|| Path::new(folder).file_name())??.to_str()?;
     (name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))).then_some(name)
 }

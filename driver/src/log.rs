@@ -1,7 +1,8 @@
 //! One line per call-out, for an admin who wants to see what happened: in the journal, else in the syslog, else in the
 //! kernel's log. Never on stdout or stderr, where it would break the reply; and never worth a failure. Called by `main`.
 
-use std::fmt::Write as _;
+use std::ffi::OsString;
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
@@ -24,15 +25,13 @@ pub struct Line<'a> {
     pub time: Duration,
 }
 
-impl Line<'_> {
-    fn text(&self) -> String {
-        let (outcome, ms) = (self.reply.outcome(), self.time.as_millis());
-        let mut text = format!("call={} volume={} outcome={outcome:?} ms={ms}", self.call, self.volume.unwrap_or("-"));
-        let message = if let Reply::Failure(message) = self.reply { Some(message.as_str()) } else { self.note };
-        if let Some(message) = message {
-            let _ = write!(text, " message={message:?}");
-        }
-        text
+impl<'a> Line<'a> {
+    /// The line for a call with these arguments, of which nothing but plain names gets into it.
+    #[must_use]
+    pub fn of(args: &'a [OsString], reply: &'a Reply, note: Option<&'a str>, time: Duration) -> Self {
+        let call = args.first().and_then(|verb| verb.to_str()).unwrap_or_default();
+        let plain = (1..=20).contains(&call.len()) && call.bytes().all(|b| b.is_ascii_lowercase());
+        Self { call: if plain { call } else { "-" }, volume: crate::volume_of(args), reply, note, time }
     }
 
     /// 6 is an information, 4 a warning: syslog(3).
@@ -41,9 +40,18 @@ impl Line<'_> {
     }
 }
 
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (volume, outcome, ms) = (self.volume.unwrap_or("-"), self.reply.outcome(), self.time.as_millis());
+        write!(f, "call={} volume={volume} outcome={outcome:?} ms={ms}", self.call)?;
+        let message = if let Reply::Failure(message) = self.reply { Some(message.as_str()) } else { self.note };
+        message.map_or(Ok(()), |message| write!(f, " message={message:?}"))
+    }
+}
+
 /// Writes the line to the first of the logs that takes it.
 pub fn write(line: &Line<'_>) {
-    let (text, priority) = (line.text(), line.priority());
+    let (text, priority) = (line.to_string(), line.priority());
     // The journal's own protocol: systemd's JOURNAL_NATIVE_PROTOCOL. No value holds a line break.
     let fields = format!(
         "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=flexlvm-driver\nFLEXLVM_CALL={}\nFLEXLVM_VOLUME={}\n\

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use driver::{Node, guarded, log, run, volume_of};
+use driver::{Node, guarded, log, run};
 use host::System;
 
 fn main() -> ExitCode {
@@ -16,14 +16,6 @@ fn main() -> ExitCode {
     let (reply, note) = guarded(|| run(&args, &Node::here(&system)));
     // Nobody is there to be told that nobody reads this.
     let _ = writeln!(std::io::stdout(), "{}", reply.to_json());
-    let call = args.first().and_then(|verb| verb.to_str()).unwrap_or_default();
-    let plain = (1..=20).contains(&call.len()) && call.bytes().all(|b| b.is_ascii_lowercase());
-    log::write(&log::Line {
-        call: if plain { call } else { "-" },
-        volume: volume_of(&args),
-        reply: &reply,
-        note: note.as_deref(),
-        time: begun.elapsed(),
-    });
+    log::write(&log::Line::of(&args, &reply, note.as_deref(), begun.elapsed()));
     ExitCode::SUCCESS
 }

@@ -47,6 +47,12 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// The same with so much time, instead of what a call-out of the kubelet has.
+    #[must_use]
+    pub fn within(self, time: Duration) -> Self {
+        Self { deadline: Instant::now() + time, ..self }
+    }
+
     /// Takes the lock of a logical volume.
     pub(crate) fn lock(&self, uuid: &LvUuid) -> Result<Lock, Error> {
         Lock::take(&self.locks, uuid, LOCK_TIME.min(self.left()))

@@ -1,0 +1,161 @@
+//! What has to hold of every call, whatever it was given. Knows nothing of the driver's own checks.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use driver::{Reply, log};
+use host::Cmd;
+use serde_json::Value;
+
+use super::words::{CALLS, HOSTILE, SECRET};
+
+/// No answer is longer: it ends in an Event.
+const LONGEST: usize = 16 << 10;
+
+/// Words of ours that stand on command lines.
+const CONSTANTS: &[&str] = &[
+    "lvchange",
+    "lvs",
+    "--activate",
+    "y",
+    "n",
+    "--select",
+    "--addtag",
+    "--deltag",
+    "--reportformat",
+    "json",
+    "--units",
+    "b",
+    "--nosuffix",
+    "--options",
+    "--noheadings",
+    "--yes",
+    "-q",
+    "-F",
+    "-E",
+    "-f",
+    "-K",
+    "-d",
+    "-p",
+    "-o",
+    "export",
+    "--no-act",
+    "--parsable",
+    "-m",
+    "0",
+    "flexlvm.dev/static",
+    "flexlvm.dev/format",
+];
+
+const PROGRAMS: &[&str] =
+    &["lvm", "blkid", "wipefs", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "resize2fs", "xfs_growfs", "btrfs", "e2fsck"];
+
+/// What is wrong with the answer, if anything.
+pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
+    let text = reply.to_json();
+    let wrong = |why: &str| Err(format!("{why}: {text}"));
+    let Ok(Value::Object(object)) = serde_json::from_str::<Value>(&text) else {
+        return wrong("not one JSON object");
+    };
+    let verb = args.first().map(|verb| verb.as_bytes()).unwrap_or_default();
+    let known = CALLS.iter().any(|call| call.as_bytes() == verb);
+    let status = object.get("status").and_then(Value::as_str).unwrap_or_default();
+    let line = |key: &str| object.get(key).and_then(Value::as_str).is_some_and(|text| !text.contains(char::is_control));
+    if text.len() > LONGEST || text.contains('\n') {
+        return wrong("too long, or several lines");
+    }
+    if !["Success", "Failure", "Not supported"].contains(&status) {
+        return wrong("no status that the kubelet knows");
+    }
+    if (status == "Failure") != object.contains_key("message") || (status == "Failure" && !line("message")) {
+        return wrong("a failure has one sentence, and nothing else has");
+    }
+    if object.contains_key("capabilities") != (verb == b"init") {
+        return wrong("capabilities are init's affair");
+    }
+    if object.get("attached").is_some_and(|value| !value.is_boolean()) {
+        return wrong("attached is no bool");
+    }
+    if object.get("device").is_some_and(|device| !device.as_str().is_some_and(is_device)) {
+        return wrong("a device that is none of ours");
+    }
+    let keys = ["status", "message", "capabilities", "attached", "device", "volumeName"];
+    if object.keys().any(|key| !keys.contains(&key.as_str())) {
+        return wrong("a key that the kubelet does not know");
+    }
+    if text.contains(SECRET) {
+        return wrong("a secret");
+    }
+    if status == "Not supported" && ["init", "mount", "unmount", "expandfs"].iter().any(|must| must.as_bytes() == verb)
+    {
+        return wrong("the kubelet would never ask again");
+    }
+    if !known && !verb.is_empty() && status != "Not supported" && !args.is_empty() {
+        return wrong("a call-out that does not exist");
+    }
+    Ok(())
+}
+
+/// What is wrong with the line in the log, if anything.
+pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&str>) -> Result<(), String> {
+    let line = log::Line::of(args, reply, note, std::time::Duration::ZERO).to_string();
+    let wrong = line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST;
+    if wrong { Err(format!("a line that no log should have: {line:?}")) } else { Ok(()) }
+}
+
+/// What is wrong with a command line, if anything. `mutated`: bytes were changed at random.
+pub(crate) fn command(cmd: &Cmd, mutated: bool) -> Result<(), String> {
+    let wrong = |word: &str| Err(format!("{word:?} must not stand in {:?}", cmd.line()));
+    if !PROGRAMS.contains(&cmd.program()) {
+        return wrong(cmd.program());
+    }
+    for word in cmd.arguments() {
+        if word.contains(SECRET) || (!mutated && word.contains(HOSTILE)) || !is_expected(cmd.program(), word) {
+            return wrong(word);
+        }
+    }
+    Ok(())
+}
+
+fn is_expected(program: &str, word: &str) -> bool {
+    CONSTANTS.contains(&word)
+        || is_device(word)
+        || if program == "lvm" { is_for_lvm(word) } else { is_plain_option(word) }
+}
+
+fn is_for_lvm(word: &str) -> bool {
+    let columns =
+        word.split(',').all(|column| ["lv_", "vg_"].iter().any(|of| column.starts_with(of)) && is_name(column));
+    let path = word.split_once('/').is_some_and(|(group, volume)| is_name(group) && is_name(volume));
+    columns || path || is_selection(word)
+}
+
+/// `lv_uuid="…"`, perhaps with others: nothing in it can end the quotes.
+fn is_selection(word: &str) -> bool {
+    word.split(" && ").all(|term| {
+        let value = term.strip_prefix("lv_uuid=\"").or_else(|| term.strip_prefix("lv_tags=\""));
+        value.and_then(|value| value.strip_suffix('"')).is_some_and(|value| value.split('/').all(is_name))
+    })
+}
+
+fn is_name(word: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
+    !word.is_empty() && !word.starts_with('-') && word != "." && word != ".." && word.bytes().all(plain)
+}
+
+fn is_device(word: &str) -> bool {
+    word.strip_prefix("/dev/").is_some_and(|rest| rest.split('/').all(is_name))
+}
+
+/// An option's letter, or a value in which nothing can name a file, a device or another option.
+fn is_plain_option(word: &str) -> bool {
+    let letter = word.len() == 2 && word.starts_with('-');
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.,=^:-".contains(&b);
+    letter || (!word.is_empty() && !word.starts_with('-') && word.bytes().all(plain))
+}
+
+/// What is wrong with the options that mount(2) gets, if anything.
+pub(crate) fn mount_data(data: &str) -> Result<(), String> {
+    let plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"_,=:.-".contains(&b));
+    if plain && !data.contains(HOSTILE) { Ok(()) } else { Err(format!("mount options {data:?}")) }
+}

@@ -1,0 +1,188 @@
+//! The node of a fuzz run: folders of its own, tables of mounts that say what they like, and a door behind which no program
+//! is ever started, only looked at.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use driver::Node;
+use host::{Cmd, Error, Exec, Kind, Output, Roots};
+
+use super::random::Random;
+
+/// What one answer of the door is.
+const ANSWERS: &[Answer] =
+    &[Answer::Missing, Answer::Status, Answer::Signal, Answer::Late, Answer::Garbage, Answer::Report, Answer::Nothing];
+
+#[derive(Clone, Copy)]
+enum Answer {
+    Missing,
+    Status,
+    Signal,
+    Late,
+    Garbage,
+    Report,
+    Nothing,
+}
+
+/// The folders of the node.
+pub(crate) struct World {
+    scratch: tempfile::TempDir,
+    root: PathBuf,
+    tables: Vec<PathBuf>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap().join("kubelet");
+        for name in ["pvc-1", "pvc-2"] {
+            fs::create_dir_all(root.join(pod(name))).unwrap();
+            fs::create_dir_all(root.join(global(name))).unwrap();
+        }
+        symlink("0a-1", root.join("pods/link")).unwrap();
+        fs::write(root.join(pod("file")), "data").unwrap();
+        let mut world = Self { scratch, root, tables: Vec::new() };
+        let line = |id: u32, at: &str, options: &str, number: &str| {
+            let point = world.root.join(at).display().to_string();
+            format!("{id} 1 {number} / {point} {options} shared:1 - ext4 /dev/mapper/x {options}\n")
+        };
+        let tables = [
+            String::new(),
+            line(10, &pod("pvc-1"), "rw", "254:3") + &line(11, &global("pvc-1"), "ro", "254:3"),
+            line(10, &pod("pvc-1"), "ro", "254:4") + &line(11, &format!("{}/sub", pod("pvc-1")), "rw", "0:9"),
+            "what is this\n".to_owned(),
+        ];
+        world.tables =
+            (0_u8..).zip(tables).map(|(number, table)| world.file(&format!("table-{number}"), &table)).collect();
+        world.tables.push(world.scratch.path().join("no-such-table"));
+        for (minor, uuid) in [(3, "LVM-0123456789abcdef0123456789abcdefABCDEF1234567890abcdefghijklmnop"), (4, "x")] {
+            let block = world.scratch.path().join(format!("sys/dev/block/254:{minor}"));
+            let device = world.scratch.path().join(format!("sys/devices/dm-{minor}"));
+            fs::create_dir_all(block.parent().unwrap()).unwrap();
+            fs::create_dir_all(device.join("dm")).unwrap();
+            fs::write(device.join("dm/uuid"), uuid).unwrap();
+            symlink(&device, &block).unwrap();
+        }
+        world
+    }
+
+    fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.scratch.path().join(name);
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// This node, for one call-out.
+    pub(crate) fn node<'a>(&self, random: &mut Random, door: &'a Door) -> Node<'a> {
+        let at = |name: &str| self.scratch.path().join(name);
+        let mut node = Node::here(door).within(Duration::from_millis(3));
+        node.roots = Roots { dev: at("dev"), sys: at("sys") };
+        node.locks = at("locks");
+        // Most often nothing is mounted.
+        let table = random.below(2 * self.tables.len());
+        node.mounts.clone_from(self.tables.get(table).unwrap_or(&self.tables[0]));
+        node
+    }
+
+    /// What is given as a pod's folder.
+    pub(crate) fn pod_folder(&self, random: &mut Random) -> OsString {
+        let name =
+            random.pick(&["pvc-1", "pvc-1", "pvc-1", "pvc-2", "pvc-2", "pvc-2", "pvc-none", "file", "Zq7 x", ".."]);
+        self.folder(random, &pod(name), name)
+    }
+
+    /// What is given as a volume's folder.
+    pub(crate) fn global_folder(&self, random: &mut Random) -> OsString {
+        let name = random.pick(&["pvc-1", "pvc-1", "pvc-2", "pvc-none", "Zq7 x"]);
+        self.folder(random, &global(name), name)
+    }
+
+    fn folder(&self, random: &mut Random, good: &str, name: &str) -> OsString {
+        let root = self.root.display();
+        let odd = match random.below(50) {
+            0 => format!("{root}/pods/link/volumes/flexlvm.dev~lvm/{name}"),
+            1 => format!("{root}/pods/0a-1/volumes/other~lvm/{name}"),
+            2 => format!("{root}/pods/../{good}"),
+            3 => format!("/no-such-root/{good}"),
+            4 => format!("{root}//{good}//"),
+            5 => good.to_owned(),
+            6 => random.pick(&["", "/", "/etc", "/dev/shm", "-rf", "\n", "/Zq7"]).to_owned(),
+            7 => format!("{root}/pods/none/volumes/flexlvm.dev~lvm/{name}"),
+            8 => format!("{root}/{good}{}", "/x".repeat(random.below(3000))),
+            _ => format!("{root}/{good}"),
+        };
+        odd.into()
+    }
+
+    /// Whether the folders are as they were: no call-out of a run may change them.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let there = |path: String| self.root.join(path).read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        let file = fs::read(self.root.join(pod("file"))).is_ok_and(|content| content == b"data");
+        file && ["pvc-1", "pvc-2"].into_iter().all(|name| there(pod(name)) && there(global(name)))
+    }
+
+    /// A folder that a call may name, below the one that a real kubelet would.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+fn pod(name: &str) -> String {
+    format!("pods/0a-1/volumes/flexlvm.dev~lvm/{name}")
+}
+
+fn global(name: &str) -> String {
+    format!("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}")
+}
+
+/// A door that starts nothing, answers what it likes, and remembers what it was asked.
+pub(crate) struct Door {
+    random: Mutex<Random>,
+    asked: Mutex<Vec<Cmd>>,
+}
+
+impl Door {
+    pub(crate) fn new(random: Random) -> Self {
+        Self { random: Mutex::new(random), asked: Mutex::new(Vec::new()) }
+    }
+
+    /// What would have been started.
+    pub(crate) fn asked(&self) -> Vec<Cmd> {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn answer(&self) -> Answer {
+        let mut random = self.random.lock().unwrap();
+        // After an activation that went well, the driver waits for a device that never comes.
+        if random.chance(5) { Answer::Nothing } else { ANSWERS[random.below(ANSWERS.len() - 1)] }
+    }
+}
+
+/// A report of the one volume that inputs name, as of a static one.
+const REPORT: &str = r#"{"report":[{"lv":[{"lv_name":"pvc-1","lv_uuid":"ABCDEF-1234-5678-90ab-cdef-ghij-klmnop",
+    "lv_attr":"-wi-------","lv_size":"1073741824","lv_tags":"flexlvm.dev/static,flexlvm.dev/format"}]}]}"#;
+
+fn is_report(cmd: &Cmd) -> bool {
+    cmd.arguments().iter().any(|word| word == "--reportformat")
+}
+
+impl Exec for Door {
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        self.asked.lock().unwrap().push(cmd.clone());
+        let output =
+            |code, stdout: &str, stderr: &str| Ok(Output { code, stdout: stdout.into(), stderr: stderr.into() });
+        match self.answer() {
+            Answer::Missing => Err(Error::refused(Kind::Failed, "it is not installed")),
+            Answer::Status => output(Some(5), "", "  Failed to find logical volume \"x/y\"\n"),
+            Answer::Signal => output(None, "", ""),
+            Answer::Late => Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }),
+            Answer::Garbage => output(Some(3), "\u{0}{[\n\"", "\u{1b}[31m\u{0}"),
+            Answer::Report => output(Some(i32::from(!is_report(cmd))), REPORT, ""),
+            Answer::Nothing => output(Some(0), "", ""),
+        }
+    }
+}
