@@ -1,6 +1,8 @@
 //! The driver on a node with real LVM, without a kubelet: volumes as the agent makes them, calls as the kubelet makes
 //! them, and after each what the node itself says.
 
+#[path = "node_driver/filesystems.rs"]
+mod filesystems;
 #[path = "node_driver/format.rs"]
 mod format;
 #[path = "node_driver/growth.rs"]
@@ -48,6 +50,12 @@ fn main() -> ExitCode {
                 format::a_volume_that_is_not_ours_is_refused_and_untouched
             ),
             test!("a prepared volume is taken as it is", format::a_prepared_volume_is_taken_as_it_is),
+            test!("a blank volume needs one program, its mkfs", format::a_blank_volume_needs_one_program),
+            test!("a damaged ext4 is repaired, or left to a person", filesystems::a_damaged_ext4_is_repaired),
+            test!("a check is bounded, and not for what is mounted", filesystems::a_check_is_bounded),
+            test!("read only is read only, however it is asked for", filesystems::read_only_is_read_only),
+            test!("a snapshot is mounted beside its origin, in any order", filesystems::a_snapshot_beside_its_origin),
+            test!("only a btrfs on one device, as a whole, is mounted", filesystems::only_a_whole_btrfs_is_mounted),
             test!("a mkfs cut short is made again", format::a_mkfs_cut_short_is_made_again),
             test!(
                 "a mkfs that outlives its driver keeps the lock",
@@ -69,7 +77,14 @@ fn main() -> ExitCode {
     })
 }
 
-/// In MiB; xfsprogs refuses less than 300 MB.
+/// All that volumes can have.
+const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
+
+/// In MiB; xfsprogs refuses less than 300 MB, btrfs-progs less than 109 MiB.
 fn smallest(fs: &str) -> u64 {
-    if fs == "xfs" { 320 } else { 64 }
+    match fs {
+        "ext4" => 64,
+        "xfs" => 320,
+        _ => 200,
+    }
 }

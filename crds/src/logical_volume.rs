@@ -134,7 +134,7 @@ pub struct ClaimReference {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Filesystem {
-    /// The type: `ext4` or `xfs`.
+    /// The type: `ext4`, `xfs` or `btrfs`.
     #[serde(rename = "type")]
     pub type_: FilesystemType,
     /// Options for mkfs, one per item, as the class gave them.
@@ -143,6 +143,29 @@ pub struct Filesystem {
     /// Options of the mount, one per item, as the class gave them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<String>,
+    /// When it is checked before it is mounted: `auto` (left out: so) or `never`.
+    #[serde(default, skip_serializing_if = "Fsck::is_default")]
+    pub fsck: Fsck,
+}
+
+/// When a file system is checked before it is mounted.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Fsck {
+    /// When it is an ext4 whose superblock asks for it: it has recorded errors, or has no journal and was not unmounted.
+    /// `e2fsck -p` then repairs what is safe to repair; with more damage the volume is not mounted.
+    #[default]
+    Auto,
+    /// Never: it is mounted as it is, if the kernel does so.
+    Never,
+}
+
+impl Fsck {
+    /// Whether it need not be said.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Types of file systems.
@@ -154,25 +177,39 @@ pub enum FilesystemType {
     Ext4,
     /// xfs.
     Xfs,
+    /// btrfs, on a single device.
+    Btrfs,
 }
 
 impl FilesystemType {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
+
+    /// The one of this name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|type_| type_.as_str() == name)
+    }
+
     /// As mount(8) and `flexVolume.fsType` spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Ext4 => "ext4",
             Self::Xfs => "xfs",
+            Self::Btrfs => "btrfs",
         }
     }
 
     /// The smallest volume, in bytes, that holds such a file system with room for data: mkfs.xfs refuses less than
-    /// 300 MiB, ext4 needs some for its journal.
+    /// 300 MiB, mkfs.btrfs less than 109 MiB, of which hardly anything is left for data, and ext4 needs some for its
+    /// journal.
     #[must_use]
     pub fn smallest_volume(self) -> u64 {
         match self {
             Self::Ext4 => 32 << 20,
             Self::Xfs => 300 << 20,
+            Self::Btrfs => 200 << 20,
         }
     }
 }

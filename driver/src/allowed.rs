@@ -66,6 +66,8 @@ pub(crate) enum Value {
     Size,
     /// One of these words.
     OneOf(&'static [&'static str]),
+    /// One of these words, or nothing.
+    Perhaps(&'static [&'static str]),
     /// A label of at most so many plain characters.
     Label(usize),
     /// Two whole numbers with a colon.
@@ -79,7 +81,7 @@ impl Value {
     /// Whether `value` is one; else what would be.
     pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
         let Some(text) = value else {
-            return if matches!(self, Self::No) { Ok(()) } else { Err(self.wanted()) };
+            return if matches!(self, Self::No | Self::Perhaps(_)) { Ok(()) } else { Err(self.wanted()) };
         };
         let fits = match self {
             Self::No => false,
@@ -93,7 +95,7 @@ impl Value {
                 let number = text.strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T']).unwrap_or(text);
                 digits(number).is_some_and(|number| number > 0)
             }
-            Self::OneOf(words) => words.contains(&text),
+            Self::OneOf(words) | Self::Perhaps(words) => words.contains(&text),
             Self::Label(longest) => {
                 let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
                 (1..=longest).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-')
@@ -112,6 +114,7 @@ impl Value {
             Self::Percent(most) => format!("it takes a number from 0 to {most}"),
             Self::Size => "it takes a size, such as 65536 or 64k".to_owned(),
             Self::OneOf(words) => format!("it takes one of: {}", words.join(", ")),
+            Self::Perhaps(words) => format!("it takes nothing, or one of: {}", words.join(", ")),
             Self::Label(longest) => format!("it takes up to {longest} letters, digits and _ . -"),
             Self::Pair => "it takes two whole numbers, as in 1000:1000".to_owned(),
         }
@@ -150,5 +153,7 @@ mod tests {
             assert!(value.check(None).is_err());
         }
         assert!(Value::No.check(None).is_ok() && Value::No.check(Some("")).is_err());
+        let perhaps = Value::Perhaps(&["a"]);
+        assert!(perhaps.check(None).is_ok() && perhaps.check(Some("a")).is_ok() && perhaps.check(Some("")).is_err());
     }
 }

@@ -3,15 +3,15 @@
 
 use std::ffi::OsStr;
 
+use host::mounted::shows_all_of;
+use host::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
 
 use crate::error::Error;
 use crate::folder::Folder;
 use crate::grow::grow;
-use crate::mount::is_of;
 use crate::node::Node;
 use crate::options;
-use crate::prepare::first_look;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last reboot.
 ///
@@ -27,7 +27,8 @@ pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Byt
     let folder = Folder::open(folder)?.ok_or_else(not_mounted)?;
     let _lock = node.lock(&options.volume.uuid)?;
     let device = node.device(&options.volume)?.ok_or_else(not_mounted)?;
-    let mount = node.mounted(&folder)?.filter(|mount| is_of(mount, &device)).ok_or_else(not_mounted)?;
+    let is_it = |mount: &Mount| shows_all_of(&node.roots, mount, &device);
+    let mount = node.mounted(&folder)?.filter(is_it).ok_or_else(not_mounted)?;
     let there = device.size()?;
     if there < size {
         let message = format!(
@@ -38,7 +39,7 @@ pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Byt
     }
     // What is mounted decides, not what the options say: nobody can change those when they are wrong.
     let fs = Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
-    if first_look(&device)?.is_some_and(|look| look.size == there) {
+    if device.superblock()?.is_some_and(|look| look.size == there) {
         return Ok(());
     }
     Ok(grow(node, fs, &device, folder.path())?)

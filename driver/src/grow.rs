@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use host::mounted::is_of;
 use host::mountinfo::{self, Mount};
 use host::{Bytes, Device, Error as HostError, Filesystem, filesystem};
 
 use crate::node::Node;
-use crate::prepare::first_look;
 
 /// A file system may leave so much of its device unused, and can't grow by less: the fresh mark's place, and what is too
 /// little for another of ext4's block groups.
@@ -21,7 +21,7 @@ const TIME: Duration = Duration::from_secs(90);
 pub(crate) fn grow_if_larger(node: &Node<'_>, fs: Filesystem, device: &Device, point: &Path) -> Option<String> {
     let attempt = || -> Result<(), HostError> {
         let size = device.size()?;
-        let used = first_look(device)?.map_or(size, |look| look.size);
+        let used = device.superblock()?.map_or(size, |look| look.size);
         if size.0.saturating_sub(used.0) < LEFT_OVER.0 {
             return Ok(());
         }
@@ -40,7 +40,7 @@ pub(crate) fn grow(node: &Node<'_>, fs: Filesystem, device: &Device, point: &Pat
 
 /// resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
 fn hint(node: &Node<'_>, fs: Filesystem, device: &Device, error: HostError) -> HostError {
-    let read_only = |mount: &Mount| mount.device == device.number() && mount.read_only;
+    let read_only = |mount: &Mount| is_of(&node.roots, mount, device) && mount.read_only;
     let mounts = mountinfo::read(&node.mounts).unwrap_or_default();
     match mounts.iter().find(|mount| read_only(mount)) {
         Some(mount) if fs == Filesystem::Ext4 => {

@@ -6,7 +6,7 @@ use host::Filesystem;
 use host::filesystem::MkfsOptions;
 
 use crate::allowed::{OptionError, shortened};
-use crate::mkfs_table::{EXT4, Takes, XFS};
+use crate::mkfs_table::{BTRFS, EXT4, Takes, XFS};
 
 /// Whether these options can be used for this file system. One word per item; an item may also hold several, with spaces
 /// between.
@@ -23,26 +23,26 @@ pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
 /// As [`check`].
 pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionError> {
     let mut parsed = MkfsOptions::default();
-    let mut seen: Vec<(char, &str)> = Vec::new();
+    let mut seen: Vec<(&str, &str)> = Vec::new();
     let mut words = options.iter().flat_map(|item| item.split_ascii_whitespace());
     while let Some(word) = words.next() {
-        let (letter, joined, takes) = find(fs, word)?;
-        // Both `-i 8192` and `-i8192` are understood.
-        let value = if joined.is_empty() { words.next() } else { Some(joined) };
+        let (option, joined, takes) = find(fs, word)?;
+        // `-i 8192` and `-i8192`, `--csum xxhash` and `--csum=xxhash` are understood.
+        let value = joined.or_else(|| words.next());
         let Some(value) = value else {
             return Err(wrong(word, "its value is missing"));
         };
-        let keys = check_value(takes, value).map_err(|why| wrong(&format!("-{letter} {value}"), &why))?;
+        let keys = check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), &why))?;
         for key in keys {
             // A program would silently take the last one.
-            if seen.contains(&(letter, key)) {
-                return Err(wrong(&format!("-{letter} {value}"), "it is given twice"));
+            if seen.contains(&(option, key)) {
+                return Err(wrong(&format!("{option} {value}"), "it is given twice"));
             }
-            seen.push((letter, key));
+            seen.push((option, key));
         }
-        match (fs, letter) {
-            (Filesystem::Ext4, 'E') => parsed.extended.extend(value.split(',').map(str::to_owned)),
-            _ => parsed.words.extend([format!("-{letter}"), value.to_owned()]),
+        match (fs, option) {
+            (Filesystem::Ext4, "-E") => parsed.extended.extend(value.split(',').map(str::to_owned)),
+            _ => parsed.words.extend([option.to_owned(), value.to_owned()]),
         }
     }
     Ok(parsed)
@@ -52,19 +52,24 @@ fn wrong(option: &str, why: &str) -> OptionError {
     OptionError::Value { what: "mkfs", option: shortened(option), why: why.to_owned() }
 }
 
-/// The option that `word` begins, and what is joined to it.
-fn find(fs: Filesystem, word: &str) -> Result<(char, &str, Takes), OptionError> {
+/// The option that `word` begins, and the value that is joined to it.
+fn find(fs: Filesystem, word: &str) -> Result<(&'static str, Option<&str>, Takes), OptionError> {
     let table = match fs {
         Filesystem::Ext4 => EXT4,
         Filesystem::Xfs => XFS,
+        Filesystem::Btrfs => BTRFS,
     };
-    let mut characters = word.chars();
-    if let (Some('-'), Some(letter)) = (characters.next(), characters.next())
-        && let Some((_, takes)) = table.iter().find(|(known, _)| *known == letter)
-    {
-        return Ok((letter, characters.as_str(), *takes));
+    let (name, joined) = if word.starts_with("--") {
+        word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)))
+    } else {
+        let end = word.char_indices().nth(2).map_or(word.len(), |(end, _)| end);
+        let (name, value) = word.split_at(end);
+        (name, Some(value).filter(|value| !value.is_empty()))
+    };
+    if let Some((option, takes)) = table.iter().find(|(known, _)| *known == name) {
+        return Ok((option, joined, *takes));
     }
-    let possible = table.iter().map(|(letter, _)| format!("-{letter}")).collect::<Vec<_>>().join(", ");
+    let possible = table.iter().map(|(option, _)| *option).collect::<Vec<_>>().join(", ");
     Err(OptionError::Unknown { what: "mkfs", option: shortened(word), fs, possible })
 }
 
@@ -103,7 +108,7 @@ fn unknown(name: &str, known: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::{check, parse};
-    use host::Filesystem::{Ext4, Xfs};
+    use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
 
     fn list(options: &str) -> Vec<String> {
@@ -185,6 +190,37 @@ mod tests {
     }
 
     #[test]
+    fn what_reaches_beyond_a_btrfs_is_refused() {
+        for options in [
+            "/dev/sda",
+            "-f",
+            "-K",
+            "-b 1g",
+            "-d raid0",
+            "-m raid1",
+            "-M",
+            "-r /etc",
+            "-U 0",
+            "--rootdir /etc",
+            "--rootdir=/etc",
+            "--csum",
+            "--csum=",
+            "--csum=md5",
+            "--csum xxhash --csum sha256",
+            "-O zoned",
+            "-O raid56",
+            "-O list-all",
+            "-L a/b",
+            "-s 65536",
+            "-R quota",
+        ] {
+            assert!(check(Btrfs, &list(options)).is_err(), "{options:?}");
+        }
+        let parsed = parse(Btrfs, &list("-m single --csum=xxhash -O ^no-holes,quota -Ldata")).unwrap();
+        assert_eq!(parsed.words, ["-m", "single", "--csum", "xxhash", "-O", "^no-holes,quota", "-L", "data"]);
+    }
+
+    #[test]
     fn a_refusal_says_what_is_possible() {
         let text = check(Xfs, &list("-d size=1g")).unwrap_err().to_string();
         assert!(text.contains("\"size\" is not one of: agcount, agsize"), "{text}");
@@ -195,10 +231,10 @@ mod tests {
     proptest! {
         #[test]
         fn no_path_and_no_program_option_gets_through(options in "[-a-zA-Z0-9=,./ ^]{0,40}") {
-            for fs in [Ext4, Xfs] {
+            for fs in Filesystem::ALL {
                 if let Ok(parsed) = parse(fs, std::slice::from_ref(&options)) {
                     for pair in parsed.words.chunks(2) {
-                        prop_assert!(pair.len() == 2 && pair[0].len() == 2 && pair[0].starts_with('-'));
+                        prop_assert!(pair.len() == 2 && pair[0].starts_with('-'));
                         prop_assert!(!pair[1].contains('/') && !pair[1].starts_with('-'));
                     }
                 }

@@ -18,19 +18,19 @@ pub(crate) enum Takes {
 const MANY: Value = Value::Number(0, 1 << 40);
 
 /// See mke2fs(8).
-pub(crate) const EXT4: &[(char, Takes)] = &[
-    ('b', Takes::One(Value::OneOf(&["1024", "2048", "4096"]))),
-    ('e', Takes::One(Value::OneOf(&["remount-ro"]))),
-    ('E', Takes::Several(EXTENDED)),
-    ('G', Takes::One(Value::Number(1, 1 << 20))),
-    ('i', Takes::One(Value::Number(1024, 1 << 26))),
-    ('I', Takes::One(Value::OneOf(&["256", "512", "1024"]))),
-    ('J', Takes::Several(&[("size", Value::Number(1, 1 << 20)), ("fast_commit_size", Value::Number(1, 1 << 20))])),
-    ('L', Takes::One(Value::Label(16))),
-    ('m', Takes::One(Value::Percent(50))),
-    ('N', Takes::One(Value::Number(16, 1 << 32))),
-    ('O', Takes::Features(FEATURES)),
-    ('T', Takes::One(Value::OneOf(&["small", "big", "huge", "news", "largefile", "largefile4"]))),
+pub(crate) const EXT4: &[(&str, Takes)] = &[
+    ("-b", Takes::One(Value::OneOf(&["1024", "2048", "4096"]))),
+    ("-e", Takes::One(Value::OneOf(&["remount-ro"]))),
+    ("-E", Takes::Several(EXTENDED)),
+    ("-G", Takes::One(Value::Number(1, 1 << 20))),
+    ("-i", Takes::One(Value::Number(1024, 1 << 26))),
+    ("-I", Takes::One(Value::OneOf(&["256", "512", "1024"]))),
+    ("-J", Takes::Several(&[("size", Value::Number(1, 1 << 20)), ("fast_commit_size", Value::Number(1, 1 << 20))])),
+    ("-L", Takes::One(Value::Label(16))),
+    ("-m", Takes::One(Value::Percent(50))),
+    ("-N", Takes::One(Value::Number(16, 1 << 32))),
+    ("-O", Takes::Features(FEATURES)),
+    ("-T", Takes::One(Value::OneOf(&["small", "big", "huge", "news", "largefile", "largefile4"]))),
 ];
 
 /// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system elsewhere, and
@@ -76,10 +76,10 @@ const FEATURES: &[(&str, bool)] = &[
 ];
 
 /// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system is: the driver's affair.
-pub(crate) const XFS: &[(char, Takes)] = &[
-    ('b', Takes::Several(&[("size", Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]))])),
+pub(crate) const XFS: &[(&str, Takes)] = &[
+    ("-b", Takes::Several(&[("size", Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]))])),
     (
-        'd',
+        "-d",
         Takes::Several(&[
             ("agcount", Value::Number(1, 1 << 20)),
             ("agsize", Value::Size),
@@ -91,7 +91,7 @@ pub(crate) const XFS: &[(char, Takes)] = &[
         ]),
     ),
     (
-        'i',
+        "-i",
         Takes::Several(&[
             ("maxpct", Value::Number(0, 100)),
             ("nrext64", SWITCH),
@@ -99,10 +99,10 @@ pub(crate) const XFS: &[(char, Takes)] = &[
             ("sparse", SWITCH),
         ]),
     ),
-    ('l', Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)])),
-    ('L', Takes::One(Value::Label(12))),
+    ("-l", Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)])),
+    ("-L", Takes::One(Value::Label(12))),
     (
-        'm',
+        "-m",
         Takes::Several(&[
             ("bigtime", SWITCH),
             ("crc", Value::OneOf(&["1"])),
@@ -113,11 +113,34 @@ pub(crate) const XFS: &[(char, Takes)] = &[
         ]),
     ),
     (
-        'n',
+        "-n",
         Takes::Several(&[(
             "size",
             Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k"]),
         )]),
     ),
-    ('s', Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))])),
+    ("-s", Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))])),
+];
+
+/// See mkfs.btrfs(8). Profiles over several devices, `-r` and `-U`, `-b` and what is done to the device are not here.
+pub(crate) const BTRFS: &[(&str, Takes)] = &[
+    ("-d", Takes::One(PROFILE)),
+    ("-L", Takes::One(Value::Label(255))),
+    ("-m", Takes::One(PROFILE)),
+    ("-n", Takes::One(Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "32k", "64k"]))),
+    ("-O", Takes::Features(BTRFS_FEATURES)),
+    ("--csum", Takes::One(Value::OneOf(&["crc32c", "xxhash", "sha256", "blake2"]))),
+];
+
+const PROFILE: Value = Value::OneOf(&["single", "dup"]);
+
+const BTRFS_FEATURES: &[(&str, bool)] = &[
+    ("block-group-tree", true),
+    ("extref", true),
+    ("free-space-tree", true),
+    ("mixed-bg", true),
+    ("no-holes", true),
+    ("quota", true),
+    ("skinny-metadata", true),
+    ("squota", true),
 ];

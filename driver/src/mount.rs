@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 
 use host::mount::{Place, Request};
+use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Device, Error as HostError, FreshMark, Kind};
 
@@ -13,6 +14,7 @@ use crate::grow::grow_if_larger;
 use crate::node::Node;
 use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
+use crate::twin::mount_beside_twin;
 use crate::{mkfs_options, mount_options};
 
 /// Mounts the volume. What is worth a word in the log, though all went well, is returned.
@@ -40,8 +42,7 @@ pub(crate) fn mount(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Op
     }
     let device = node.active_device(&options.volume)?;
     let source = device.mapper_path();
-    let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
-    prepare(
+    let further = prepare(
         node,
         &Preparation {
             volume: &format!("{}/{}", options.volume.group, options.volume.volume),
@@ -49,11 +50,13 @@ pub(crate) fn mount(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Op
             mark: &mark,
             fs: options.filesystem,
             mkfs_options: &mkfs_options,
+            fsck: options.volume.fsck,
             read_only,
             may_format: !read_only,
         },
     )?;
-    host::mount::mount(&request, Place { folder: &path, top: &top })?;
+    let request = Request { source: &source, fs: options.filesystem, flags: flags | further, data, read_only };
+    mount_beside_twin(node, &device, &request, Place { folder: &path, top: &top })?;
     if let Err(error) = verify(node, &folder, &device, read_only) {
         return Err(roll_back(&folder, error).into());
     }
@@ -68,7 +71,7 @@ fn already(
     there: &Mount,
     request: &Request<'_>,
 ) -> Result<Option<String>, Error> {
-    let same = node.device(&options.volume)?.is_some_and(|device| is_of(there, &device));
+    let same = node.device(&options.volume)?.is_some_and(|device| shows_all_of(&node.roots, there, &device));
     let refused = |message| Err(HostError::refused(Kind::Exists, message).into());
     if !same {
         let (path, source) = (folder.path().display(), there.source.display());
@@ -85,17 +88,12 @@ fn already(
     }
 }
 
-/// Whether this mount shows the whole of what is on this device.
-pub(crate) fn is_of(mount: &Mount, device: &Device) -> bool {
-    mount.device == device.number() && mount.root.as_os_str() == "/"
-}
-
 /// Whether what is mounted now is what was meant: names can change between a look and a mount.
 fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_only: bool) -> Result<(), HostError> {
     let there = node.mounted(folder)?;
-    let right = there
-        .as_ref()
-        .is_some_and(|there| is_of(there, device) && (there.read_only || there.fs_read_only || !read_only));
+    let right = there.as_ref().is_some_and(|there| {
+        shows_all_of(&node.roots, there, device) && (there.read_only || there.fs_read_only || !read_only)
+    });
     if right {
         return Ok(());
     }

@@ -10,6 +10,7 @@ use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::allowed::shortened;
+use crate::fsck::Fsck;
 
 /// The volume group's name; the key is the Kubernetes LVM example's.
 pub const GROUP: &str = "volumegroup";
@@ -21,6 +22,8 @@ pub const UUID: &str = "uuid";
 pub const SIZE: &str = "size";
 /// Options for mkfs, with spaces between.
 pub const MKFS: &str = "mkfsOptions";
+/// When the file system is checked before it is mounted: see [`Fsck`].
+pub const FSCK: &str = "fsck";
 /// Options for the mount, with commas between.
 pub const MOUNT: &str = "mountOptions";
 
@@ -43,6 +46,8 @@ pub struct VolumeOptions {
     pub mkfs: Vec<String>,
     /// Options for the mount, see [`mount_options`](crate::mount_options).
     pub mount: Vec<String>,
+    /// When it is checked.
+    pub fsck: Fsck,
 }
 
 impl VolumeOptions {
@@ -59,6 +64,9 @@ impl VolumeOptions {
             if !options.is_empty() {
                 map.insert(key.to_owned(), options.join(between));
             }
+        }
+        if self.fsck != Fsck::default() {
+            map.insert(FSCK.to_owned(), self.fsck.name().to_owned());
         }
         map
     }
@@ -97,7 +105,9 @@ pub enum OptionsError {
     )]
     NoUuid,
     /// One is unknown.
-    #[error("the option {0:?} is unknown; there are volumegroup, volumeID, uuid, size, mkfsOptions and mountOptions")]
+    #[error(
+        "the option {0:?} is unknown; there are volumegroup, volumeID, uuid, size, mkfsOptions, mountOptions and fsck"
+    )]
     Unknown(String),
     /// A name or uuid is none.
     #[error("the option {key:?} can't be used")]
@@ -112,8 +122,11 @@ pub enum OptionsError {
     #[error("the option \"size\" is {0:?}, and has to be a number of bytes")]
     Size(String),
     /// The file system is none of ours.
-    #[error("the file system {0:?} is not one of ext4 and xfs")]
+    #[error("the file system {0:?} is not one of {names}", names = Filesystem::NAMES)]
     Filesystem(String),
+    /// Neither `auto` nor `never`.
+    #[error("the option \"fsck\" is {0:?}, and has to be auto or never")]
+    Fsck(String),
     /// Neither `rw` nor `ro`.
     #[error("kubernetes.io/readwrite is {0:?}, and has to be rw or ro")]
     ReadWrite(String),
@@ -160,6 +173,10 @@ fn parse_volume(map: &mut BTreeMap<String, String>) -> Result<VolumeOptions, Opt
         size: Bytes(bytes),
         mkfs: take(MKFS).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
         mount: split(&take(MOUNT).unwrap_or_default()),
+        fsck: match take(FSCK) {
+            None => Fsck::default(),
+            Some(text) => Fsck::from_name(&text).ok_or_else(|| OptionsError::Fsck(shortened(&text)))?,
+        },
     })
 }
 
@@ -197,7 +214,7 @@ impl<'de> Visitor<'de> for Flat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Options, OptionsError, VolumeOptions, parse};
+    use super::{Fsck, Options, OptionsError, VolumeOptions, parse};
     use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
     use proptest::prelude::*;
     use serde_json::json;
@@ -243,6 +260,7 @@ mod tests {
             ("size", json!({}), "JSON object of strings"),
             ("kubernetes.io/fsType", json!("zfs"), "\"zfs\" is not one of"),
             ("kubernetes.io/readwrite", json!("r"), "rw or ro"),
+            ("fsck", json!("always"), "auto or never"),
             ("mountoptions", json!("ro"), "\"mountoptions\" is unknown"),
         ] {
             let error = with(key, value.clone()).unwrap_err().to_string();
@@ -269,9 +287,9 @@ mod tests {
     fn volume() -> impl Strategy<Value = VolumeOptions> {
         let words = |pattern| proptest::collection::vec(pattern, 0..4);
         let (name, uuid) = ("[a-zA-Z0-9+_][a-zA-Z0-9+_.-]{0,30}", "[a-zA-Z0-9]{32}");
-        (name, name, uuid, any::<u64>(), words("[a-zA-Z0-9=,^-]{1,9}"), words("[a-zA-Z0-9=_]{1,9}")).prop_filter_map(
-            "a name that LVM reserves",
-            |(group, volume, uuid, size, mkfs, mount)| {
+        let fsck = proptest::sample::select(Fsck::ALL.to_vec());
+        (name, name, uuid, any::<u64>(), words("[a-zA-Z0-9=,^-]{1,9}"), words("[a-zA-Z0-9=_]{1,9}"), fsck)
+            .prop_filter_map("a name that LVM reserves", |(group, volume, uuid, size, mkfs, mount, fsck)| {
                 Some(VolumeOptions {
                     group: VgName::new(group).ok()?,
                     volume: LvName::new(volume).ok()?,
@@ -279,9 +297,9 @@ mod tests {
                     size: Bytes(size),
                     mkfs,
                     mount,
+                    fsck,
                 })
-            },
-        )
+            })
     }
 
     proptest! {

@@ -4,6 +4,8 @@
 use host::filesystem::Probe;
 use host::{Filesystem, Mark};
 
+use crate::fsck::Fsck;
+
 /// What a volume needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -32,6 +34,12 @@ pub(crate) enum Refusal {
         /// What was asked for.
         wanted: Filesystem,
     },
+    /// It carries a part of something.
+    #[error(
+        "it carries a btrfs that has several devices, or that can't be understood: only a btrfs on a single device is \
+         mounted"
+    )]
+    SeveralDevices,
     /// There is nothing to read yet.
     #[error("it is new and has no file system yet, which a read-only mount can't make: mount it writable once")]
     ReadOnly,
@@ -72,9 +80,33 @@ pub(crate) fn plan(
     }
 }
 
+/// What a file system needs before it is mounted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Nothing.
+    None,
+    /// A check.
+    Check,
+    /// To be left as it is: not even the kernel may write to it.
+    NoWriting,
+}
+
+/// What a file system needs whose superblock says that it is `unchecked`.
+#[must_use]
+pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
+    match (unchecked, fsck, read_only) {
+        (false, _, _) | (true, Fsck::Never, _) => Care::None,
+        (true, Fsck::Auto, false) => Care::Check,
+        // A check repairs, and who asked for a read-only mount did not ask for that. Were it mounted writable beneath,
+        // the next writable mount would join in unchecked.
+        (true, Fsck::Auto, true) => Care::NoWriting,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Refusal, Step, is_ready, plan};
+    use super::{Care, Refusal, Step, care, is_ready, plan};
+    use crate::fsck::Fsck;
     use host::filesystem::Probe;
     use host::{Filesystem, Mark};
 
@@ -116,6 +148,21 @@ mod tests {
     fn a_read_only_mount_writes_nothing() {
         for (mark, probe, used, wanted, _) in all() {
             assert!(matches!(plan(mark, &probe, used, wanted, true), Ok(Step::Mount) | Err(_)));
+        }
+    }
+
+    #[test]
+    fn what_asks_for_a_check_is_never_written_to_without() {
+        for fsck in Fsck::ALL {
+            for read_only in [false, true] {
+                assert_eq!(care(false, fsck, read_only), Care::None);
+                let expected = match (fsck, read_only) {
+                    (Fsck::Never, _) => Care::None,
+                    (Fsck::Auto, true) => Care::NoWriting,
+                    (Fsck::Auto, false) => Care::Check,
+                };
+                assert_eq!(care(true, fsck, read_only), expected);
+            }
         }
     }
 

@@ -1,15 +1,15 @@
 //! Before a device is mounted: it carries the file system that is wanted, or it is refused. Called by `mount`.
 
-use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use host::filesystem::{self, Make, MkfsOptions};
-use host::superblock::{self, Superblock};
+use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FreshMark};
 
 use crate::error::Error;
+use crate::fsck::{self, Fsck};
 use crate::node::Node;
-use crate::plan::{self, Refusal, Step};
+use crate::plan::{self, Care, Refusal, Step};
 
 /// The most that mkfs may take.
 const MKFS_TIME: Duration = Duration::from_secs(90);
@@ -26,36 +26,46 @@ pub(crate) struct Preparation<'a> {
     pub(crate) fs: Filesystem,
     /// Options for mkfs.
     pub(crate) mkfs_options: &'a MkfsOptions,
+    /// Whether it is checked, where it asks for that.
+    pub(crate) fsck: Fsck,
     /// Whether nothing on the device may change.
     pub(crate) read_only: bool,
     /// Whether a file system may be made where there is none yet.
     pub(crate) may_format: bool,
 }
 
-/// Sees to it that the device carries the file system that is wanted, or refuses.
+/// Sees to it that the device carries the file system that is wanted, or refuses. Returns with which further flags it is
+/// to be mounted.
 ///
 /// # Errors
 /// When it doesn't, and can't be made to.
-pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<(), Error> {
+pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, Error> {
     let Preparation { volume, device, mark, fs: wanted, .. } = *task;
     let says = mark.read(device.file())?;
-    let look = first_look(device)?;
-    if plan::is_ready(says, look.map(|look| look.fs), wanted) {
-        return Ok(());
-    }
-    let found = filesystem::probe(node, device.file(), &device.path())?;
-    let used = look.is_some_and(|look| look.used);
-    let refused = |source| Error::Refused { volume: volume.to_owned(), source };
-    match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
-        Step::Mount => Ok(()),
-        // The mark is the only way to a file system: it doesn't go on one program's word.
-        Step::ClearMark if look.is_none() => {
-            let detail = format!("{wanted} on {volume}, where none is to be seen");
-            Err(HostError::Answer { program: "blkid".to_owned(), detail }.into())
+    let look = device.superblock()?;
+    if !plan::is_ready(says, look.map(|look| look.fs), wanted) {
+        let found = filesystem::probe(node, device.file(), &device.path(), mark)?;
+        let used = look.is_some_and(|look| look.used);
+        let refused = |source| Error::Refused { volume: volume.to_owned(), source };
+        match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
+            Step::Mount if wanted == Filesystem::Btrfs && look.is_none() => {
+                return Err(refused(Refusal::SeveralDevices));
+            }
+            Step::Mount => {}
+            // The mark is the only way to a file system: it doesn't go on one program's word.
+            Step::ClearMark if look.is_none() => {
+                let detail = format!("{wanted} on {volume}, where none is to be seen");
+                return Err(HostError::Answer { program: "blkid".to_owned(), detail }.into());
+            }
+            Step::ClearMark => mark.clear(&device.claim()?)?,
+            Step::Format if !task.may_format => return Err(refused(Refusal::ReadOnly)),
+            Step::Format => return Ok(format(node, task).map(|()| Flags::empty())?),
         }
-        Step::ClearMark => Ok(mark.clear(&device.claim()?)?),
-        Step::Format if !task.may_format => Err(refused(Refusal::ReadOnly)),
-        Step::Format => Ok(format(node, task)?),
+    }
+    match plan::care(look.is_some_and(|look| look.unchecked), task.fsck, task.read_only) {
+        Care::None => Ok(Flags::empty()),
+        Care::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
+        Care::NoWriting => Ok(Flags::RDONLY),
     }
 }
 
@@ -71,17 +81,10 @@ fn format(node: &Node<'_>, task: &Preparation<'_>) -> Result<(), HostError> {
     filesystem::make(node, fs, &make)?;
     let claimed = device.claim()?;
     claimed.sync_all().map_err(HostError::io("flush", device.mapper_path()))?;
-    let result = first_look(device)?.map(|look| look.fs);
+    let result = device.superblock()?.map(|look| look.fs);
     if result != Some(fs) {
         let detail = format!("success, and there is no {fs} on {}", task.volume);
         return Err(HostError::Answer { program: "mkfs".to_owned(), detail });
     }
     mark.clear(&claimed)
-}
-
-/// The file system on the device, by its first bytes.
-pub(crate) fn first_look(device: &Device) -> Result<Option<Superblock>, HostError> {
-    let mut start = vec![0; superblock::LENGTH];
-    device.file().read_exact_at(&mut start, 0).map_err(HostError::io("read", device.mapper_path()))?;
-    Ok(superblock::parse(&start))
 }

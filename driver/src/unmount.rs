@@ -3,7 +3,9 @@
 
 use std::ffi::OsStr;
 
-use host::{Error as HostError, Kind, device, mountinfo};
+use host::mounted::device_of;
+use host::mountinfo::{self, Mount};
+use host::{Error as HostError, Kind, device};
 
 use crate::error::Error;
 use crate::folder::Folder;
@@ -25,10 +27,11 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr) -> Result<(), Error> {
         return Ok(());
     }
     // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all the same.
-    let uuid = there.last().and_then(|top| device::identify(&node.roots.sys, top.device).ok());
+    let device_of = |mount: &&Mount| device_of(&node.roots, mount);
+    let uuid = there.last().and_then(device_of).and_then(|top| device::identify(&node.roots.sys, top).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
-    for mount in &there {
-        node.not_suspended(mount.device)?;
+    for device in there.iter().filter_map(device_of) {
+        node.not_suspended(device)?;
     }
     host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
         let below = mounts.iter().find(|mount| {

@@ -113,7 +113,7 @@ fn options_that_can_not_be_used_are_named() {
         ("size", "-1", "number of bytes"),
         ("size", "18446744073709551616", "number of bytes"),
         ("size", "4096", "too small"),
-        ("kubernetes.io/fsType", "vfat", "is not one of ext4 and xfs"),
+        ("kubernetes.io/fsType", "vfat", "is not one of ext4, xfs and btrfs"),
         ("kubernetes.io/readwrite", "yes", "rw or ro"),
         ("mountOptions", "ro,rw", "contradict each other"),
         ("mountOptions", "journal_path=/dev/sda", "names another device"),

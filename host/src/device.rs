@@ -12,6 +12,7 @@ use rustix::fs::{Mode, OFlags, major, minor, open};
 use crate::error::{Error, Kind};
 use crate::name::{LvName, LvUuid, VgName};
 use crate::size::Bytes;
+use crate::superblock::{self, Superblock};
 
 /// Where devices are looked for.
 #[derive(Clone, Debug)]
@@ -116,7 +117,15 @@ impl Device {
         size_of(&self.file).map_err(Error::io("measure", self.mapper_path()))
     }
 
-    /// Its number, as mounts show it.
+    /// The file system on it, if its first bytes leave no doubt.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub fn superblock(&self) -> Result<Option<Superblock>, Error> {
+        superblock::read(&self.file).map_err(Error::io("read", self.mapper_path()))
+    }
+
+    /// Its number. Which mounts are of it, [`mounted`](crate::mounted) tells.
     #[must_use]
     pub fn number(&self) -> (u32, u32) {
         self.number
@@ -142,14 +151,12 @@ impl Device {
 /// # Errors
 /// `NotFound`: no such device. `Invalid`: it is no logical volume, or a hidden part of one.
 pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
-    let folder = sys.join(format!("dev/block/{}:{}", number.0, number.1));
-    let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
+    let kernel_name = kernel_name(sys, number)?;
     let none = || {
         let message = format!("the device {}:{} is not a logical volume", number.0, number.1);
         Error::refused(Kind::Invalid, message)
     };
-    let kernel_name = link.file_name().and_then(|name| name.to_str()).ok_or_else(none)?.to_owned();
-    let path = folder.join("dm/uuid");
+    let path = folder(sys, number).join("dm/uuid");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
@@ -163,13 +170,29 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
     Ok((uuid.ok_or_else(none)?, kernel_name))
 }
 
+/// The kernel's name of the block device that has this number, such as `dm-3`.
+///
+/// # Errors
+/// `NotFound`: no such device.
+pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Error> {
+    let folder = folder(sys, number);
+    let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
+    let name = link.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
+}
+
+/// What the kernel shows of the block device that has this number.
+fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
+    sys.join(format!("dev/block/{}:{}", number.0, number.1))
+}
+
 /// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't be ended until it is
 /// resumed. LVM suspends a volume for a moment when it changes it, and for good when it is killed just then.
 ///
 /// # Errors
 /// `Busy` when it is.
 pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
-    let path = sys.join(format!("dev/block/{}:{}/dm/suspended", number.0, number.1));
+    let path = folder(sys, number).join("dm/suspended");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim_end() == "1" => {
             let message = format!(

@@ -93,6 +93,12 @@ impl Output {
         self.code == Some(0)
     }
 
+    /// What it wrote, on one line and shortened, for a message.
+    #[must_use]
+    pub fn said(&self) -> String {
+        said(&[self.stdout.as_slice(), self.stderr.as_slice()].join(&b' '))
+    }
+
     /// This output as an error: `cmd` ended with a failure.
     #[must_use]
     pub fn failed(&self, cmd: &Cmd, kind: Kind) -> Error {

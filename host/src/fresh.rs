@@ -100,6 +100,22 @@ impl FreshMark {
         }
     }
 
+    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves alone what is no mark.
+    pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
+        let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
+        let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        for mark in [Mark::Fresh, Mark::Formatting] {
+            let text = self.text(mark);
+            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else { return };
+            let length = part.len().min(text.len());
+            if let (Some(part), Some(text)) = (part.get_mut(..length), text.get(..length))
+                && part == text
+            {
+                part.fill(0);
+            }
+        }
+    }
+
     fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
         device.write_all_at(block, self.offset).map_err(Error::io("write", self.place()))?;
         device.sync_all().map_err(Error::io("flush", self.place()))
@@ -178,6 +194,23 @@ mod tests {
         assert_eq!(other.read(&device).unwrap(), Mark::None);
         device.write_all_at(b"x", mark().offset + 4095).unwrap();
         assert_eq!(mark().read(&device).unwrap(), Mark::None);
+    }
+
+    #[test]
+    fn a_mark_is_blotted_out_wherever_it_is_cut() {
+        let device = volume(7);
+        mark().write_fresh(&device).unwrap();
+        let begin = mark().offset;
+        for at in [begin - 10_000, begin - 1, begin, begin + 1, begin + 4095, begin + 4096] {
+            for length in [1, 4095, 4096, 20_000] {
+                let mut bytes = vec![0; length];
+                device.read_exact_at(&mut bytes, at).unwrap();
+                mark().blot_out(&mut bytes, at);
+                for (byte, at) in bytes.iter().zip(at..) {
+                    assert_eq!(*byte == 0, (begin..begin + 4096).contains(&at), "{at}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -9,10 +9,12 @@ pub mod fresh;
 pub mod lock;
 pub mod lvm;
 pub mod mount;
+pub mod mounted;
 pub mod mountinfo;
 pub mod name;
 pub mod size;
 pub mod superblock;
+pub mod twin;
 
 pub use device::{Device, Roots};
 pub use error::{Error, Kind};

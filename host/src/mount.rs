@@ -102,7 +102,12 @@ fn umount(top: &Path) -> Result<(), Errno> {
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
 fn call(request: &Request<'_>, folder: &Path, flags: Flags) -> Result<(), Errno> {
-    let data = CString::new(request.data).map_err(|_| Errno::INVAL)?;
+    let mut data = request.data.to_owned();
+    if request.fs == Filesystem::Btrfs {
+        // The whole of it, and not the part that somebody has made its default.
+        data.push_str(if data.is_empty() { "subvolid=5" } else { ",subvolid=5" });
+    }
+    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(request.source, folder, request.fs.name(), flags, data.as_c_str())
 }
 
@@ -111,6 +116,9 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
     let hint = match errno {
         Errno::BUSY => "it is mounted elsewhere in another way (read-only or not), or another program has it open",
         Errno::INVAL => "the file system is damaged, or this kernel doesn't know one of the mount options; see its log",
+        Errno::EXIST => {
+            "another device with the same file system, such as its snapshot or origin, is mounted on this node"
+        }
         Errno::NODEV => "this kernel doesn't know the file system",
         Errno::ROFS | Errno::ACCESS => "the logical volume is read-only, and a writable mount is wanted",
         Errno::UCLEAN | Errno::BADMSG => {

@@ -28,7 +28,7 @@ fn volume(size: u64) -> Volume {
 
 impl Volume {
     fn probe(&self) -> Result<Probe, Kind> {
-        probe(&System::here(), &self.file, &self.path).map_err(|error| error.kind())
+        probe(&System::here(), &self.file, &self.path, &self.mark).map_err(|error| error.kind())
     }
 
     fn make(&self, fs: Filesystem, words: &[&str]) {
@@ -54,9 +54,23 @@ fn the_mark_outlives_every_mkfs() {
             (Filesystem::Ext4, &["-b", "1024", "-i", "4096"]),
             (Filesystem::Xfs, &[]),
             (Filesystem::Xfs, &["-d", "agcount=3"]),
+            (Filesystem::Btrfs, &[]),
+            (Filesystem::Btrfs, &["-m", "single", "-O", "mixed-bg", "-n", "4096", "-d", "single"]),
         ] {
-            // xfsprogs refuses less than 300 MB, and a 1 KiB block size makes large ext4 slow to write.
-            if (fs == Filesystem::Xfs && size < 350 * MIB) || (words.contains(&"1024") && size > 17 * GIB) {
+            // xfsprogs refuses less than 300 MB, btrfs-progs less than 109 MiB, or 45 MiB when mixed; and a 1 KiB block
+            // size makes large ext4 slow to write.
+            let least = match fs {
+                Filesystem::Ext4 => 0,
+                Filesystem::Xfs => 350 * MIB,
+                Filesystem::Btrfs => {
+                    if words.is_empty() {
+                        120 * MIB
+                    } else {
+                        60 * MIB
+                    }
+                }
+            };
+            if size < least || (words.contains(&"1024") && size > 17 * GIB) {
                 continue;
             }
             let volume = volume(size);
@@ -99,6 +113,7 @@ fn a_damaged_file_system_is_not_blank() {
         let (magic, at) = match fs {
             Filesystem::Ext4 => (vec![0x53, 0xef], 1080),
             Filesystem::Xfs => (b"XFSB".to_vec(), 0),
+            Filesystem::Btrfs => (b"_BHRfS_M".to_vec(), (64 << 10) + 64),
         };
         volume.file.set_len(0).unwrap();
         volume.file.set_len(400 * MIB).unwrap();
@@ -110,9 +125,10 @@ fn a_damaged_file_system_is_not_blank() {
 #[test]
 fn a_device_that_can_not_be_looked_at_is_not_blank() {
     let volume = volume(8 * MIB);
+    volume.file.write_all_at(b"x", 0).unwrap();
     let gone = Path::new("/dev/flexlvm-no-such-device");
-    assert!(probe(&System::here(), &volume.file, gone).is_err());
+    assert!(probe(&System::here(), &volume.file, gone, &volume.mark).is_err());
     // The file that we have open can't be read, the one that blkid opens can.
     let shut = File::options().write(true).open(&volume.path).unwrap();
-    assert!(probe(&System::here(), &shut, &volume.path).is_err());
+    assert!(probe(&System::here(), &shut, &volume.path, &volume.mark).is_err());
 }

@@ -1,10 +1,10 @@
 //! First mounts: what gets a file system, and what never does.
 
-use crate::smallest;
 use crate::stage::{KEPT, Stage};
+use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn first_mount_makes_the_file_system_and_data_survive(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("first", &volume);
         assert_eq!(stage.shell(&format!("findmnt -no FSTYPE {folder}")), fs);
@@ -72,6 +72,24 @@ pub(crate) fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) 
     assert_eq!((stage.checksum(&fresh), stage.mounts(&folder)), (before, 0));
 }
 
+pub(crate) fn a_blank_volume_needs_one_program(stage: &Stage) {
+    for fs in FILESYSTEMS {
+        let volume = stage.fresh_volume(fs, smallest(fs));
+        // Where other volumes were before, LVM leaves what is beyond its first 4 KiB.
+        stage.shell(&format!("dd if=/dev/zero of={} bs=1M count={} conv=notrunc 2>&1", volume.device(), smallest(fs)));
+        stage.mark(&volume, "fresh");
+        let programs = ["blkid", "wipefs", "e2fsck", "lvm"];
+        for program in programs {
+            stage.replace(program, "exit 1");
+        }
+        let folder = stage.mount("blank", &volume);
+        for program in programs {
+            stage.undo(program);
+        }
+        stage.succeeds(&["unmount", &folder]);
+    }
+}
+
 pub(crate) fn a_prepared_volume_is_taken_as_it_is(stage: &Stage) {
     let volume = stage.fresh_volume("ext4", 64);
     stage.shell(&format!("mkfs.ext4 -q -E nodiscard -L by-hand {}", volume.device()));
@@ -82,7 +100,7 @@ pub(crate) fn a_prepared_volume_is_taken_as_it_is(stage: &Stage) {
 }
 
 pub(crate) fn a_mkfs_cut_short_is_made_again(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         // Cut short before it wrote anything, and after it had written all.
         let volume = stage.bare_volume(fs, smallest(fs));
         stage.mark(&volume, "formatting");

@@ -1,10 +1,11 @@
 //! Growth: of a mounted file system, and at the next mount.
 
+use crate::FILESYSTEMS;
 use crate::stage::Stage;
 
 pub(crate) fn expandfs_grows_when_the_volume_has_grown(stage: &Stage) {
     const MIB: u64 = 1 << 20;
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, 512);
         let folder = stage.mount("grow", &volume);
         let (json, wanted, old) = (volume.json("rw"), (768 * MIB).to_string(), (512 * MIB).to_string());
@@ -28,7 +29,7 @@ pub(crate) fn expandfs_grows_when_the_volume_has_grown(stage: &Stage) {
 }
 
 pub(crate) fn a_mount_grows_what_has_grown_meanwhile(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, 512);
         let folder = stage.mount("meanwhile", &volume);
         stage.succeeds(&["unmount", &folder]);

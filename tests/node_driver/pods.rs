@@ -1,15 +1,27 @@
 //! Pods that come and go: mounts and unmounts, repeated, at once, and of one volume by several.
 
-use crate::smallest;
 use crate::stage::Stage;
+use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn common_mount_and_unmount_run_no_program(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("common", &volume);
         stage.succeeds(&["unmount", &folder]);
-        let programs =
-            ["blkid", "wipefs", "mkfs.ext4", "mkfs.xfs", "resize2fs", "xfs_growfs", "lvm", "mount", "umount"];
+        let programs = [
+            "blkid",
+            "wipefs",
+            "mkfs.ext4",
+            "mkfs.xfs",
+            "mkfs.btrfs",
+            "resize2fs",
+            "xfs_growfs",
+            "btrfs",
+            "e2fsck",
+            "lvm",
+            "mount",
+            "umount",
+        ];
         for program in programs {
             stage.replace(program, "echo $0 >>/run/were-run; exit 1");
         }
@@ -25,7 +37,7 @@ pub(crate) fn common_mount_and_unmount_run_no_program(stage: &Stage) {
 }
 
 pub(crate) fn two_pods_share_a_volume_one_of_them_read_only(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("maker", &volume);
         stage.succeeds(&["unmount", &folder]);

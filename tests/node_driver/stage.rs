@@ -102,6 +102,7 @@ impl Stage {
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
             mount: Vec::new(),
+            fsck: driver::Fsck::Auto,
         };
         Volume { options, fs }
     }
@@ -221,7 +222,7 @@ fn driver_binary() -> Result<String> {
     Ok(path.display().to_string())
 }
 
-/// In the guest: `--mark GROUP VOLUME SIZE fresh|formatting|read`.
+/// In the guest: `--mark GROUP VOLUME SIZE fresh|formatting|clear|read`.
 pub(crate) fn mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let [group, volume, size, verb] = arguments.as_slice() else {
@@ -231,6 +232,7 @@ pub(crate) fn mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode
     let mark = FreshMark::new(&uuid, Bytes(size.parse()?))?;
     match verb.as_str() {
         "fresh" => mark.write_fresh(&device.claim()?)?,
+        "clear" => mark.clear(&device.claim()?)?,
         "formatting" => {
             let file = device.claim()?;
             mark.write_fresh(&file)?;

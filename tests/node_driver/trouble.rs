@@ -1,11 +1,12 @@
 //! Programs, devices and nodes that fail.
 
-use crate::smallest;
 use crate::stage::Stage;
+use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn a_hanging_program_ends_in_a_failure(stage: &Stage) {
     let volume = stage.fresh_volume("ext4", 64);
     let folder = stage.folder("hanging", &volume);
+    stage.poke(&volume, "left over", 100_000);
     stage.replace("wipefs", "trap \"\" TERM; sleep 1000 & wait; sleep 1000");
     let begun = std::time::Instant::now();
     stage.fails(&["mount", &folder, &volume.json("rw")], &["wipefs", "was not done after"]);
@@ -21,6 +22,7 @@ pub(crate) fn programs_that_fail_or_lie_do_no_harm(stage: &Stage) {
     let lies = ["exit 1", "exit 0", "exit 2", "echo TYPE=ext4", "echo garbage", "echo warning >&2", "kill -9 $$"];
     for program in ["blkid", "wipefs", "mkfs.ext4"] {
         let volume = stage.fresh_volume("ext4", 64);
+        stage.poke(&volume, "left over", 100_000);
         let (folder, before) = (stage.folder("lies", &volume), stage.checksum(&volume));
         for lie in lies {
             stage.replace(program, lie);
@@ -33,6 +35,7 @@ pub(crate) fn programs_that_fail_or_lie_do_no_harm(stage: &Stage) {
             } else {
                 stage.succeeds(&["unmount", &folder]);
                 stage.shell(&format!("dd if=/dev/zero of={} bs=1M count=64 conv=notrunc 2>&1", volume.device()));
+                stage.poke(&volume, "left over", 100_000);
                 stage.mark(&volume, "fresh");
             }
             let expected = if program == "mkfs.ext4" { "formatting" } else { "fresh" };
@@ -59,12 +62,16 @@ pub(crate) fn programs_that_fail_or_lie_do_no_harm(stage: &Stage) {
 }
 
 pub(crate) fn a_failed_mount_leaves_nothing_behind(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("failed", &volume);
         stage.succeeds(&["unmount", &folder]);
         // The magic stays, the rest of the superblock is damaged: only the kernel finds out.
-        let at = if fs == "ext4" { 1024 + 0x54 } else { 60 };
+        let at = match fs {
+            "ext4" => 1024 + 0x54,
+            "xfs" => 60,
+            _ => (64 << 10) + 0x90,
+        };
         stage.poke(&volume, r"\377\377\377\377\377\377", at);
         let before = stage.checksum(&volume);
         stage.fails(&["mount", &folder, &volume.json("rw")], &["can't be mounted", "damaged"]);
@@ -76,7 +83,7 @@ pub(crate) fn a_failed_mount_leaves_nothing_behind(stage: &Stage) {
 }
 
 pub(crate) fn a_corrupt_mount_can_be_taken_down(stage: &Stage) {
-    for fs in ["ext4", "xfs"] {
+    for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         let folder = stage.mount("corrupt", &volume);
         stage.shell(&format!("touch {folder}/file; sync"));
@@ -110,7 +117,7 @@ pub(crate) fn a_suspended_volume_is_waited_for(stage: &Stage) {
 }
 
 pub(crate) fn after_a_power_cut_everything_goes_on(stage: &Stage) {
-    let volumes = ["ext4", "xfs"].map(|fs| stage.fresh_volume(fs, smallest(fs)));
+    let volumes = FILESYSTEMS.map(|fs| stage.fresh_volume(fs, smallest(fs)));
     let mut sums = Vec::new();
     for volume in &volumes {
         let folder = stage.mount("cut-off", volume);

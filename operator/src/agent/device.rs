@@ -8,7 +8,7 @@ use std::sync::Arc;
 use host::device::{Device, Roots};
 use host::filesystem::{self, Probe};
 use host::fresh::{FreshMark, Mark};
-use host::{Bytes, Error, Exec, Kind, LvName, LvUuid, VgName, mountinfo};
+use host::{Bytes, Error, Exec, Kind, LvName, LvUuid, VgName, mounted, mountinfo};
 
 use super::plan::Content;
 
@@ -92,10 +92,11 @@ impl Devices for NodeDevices {
     fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
-        if !filesystem::is_blank(&*self.exec, &device)? {
+        let mark = FreshMark::new(uuid, device.size()?)?;
+        if !filesystem::is_blank(&*self.exec, &device, &mark)? {
             return Err(in_use_already(path));
         }
-        FreshMark::new(uuid, device.size()?)?.write_fresh(&claimed)
+        mark.write_fresh(&claimed)
     }
 
     fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error> {
@@ -105,13 +106,14 @@ impl Devices for NodeDevices {
 
     fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         let device = self.open(path, uuid)?;
-        let mark = FreshMark::new(uuid, device.size()?)?.read(device.file())?;
-        if mark == Mark::Formatting {
+        let mark = FreshMark::new(uuid, device.size()?)?;
+        let says = mark.read(device.file())?;
+        if says == Mark::Formatting {
             return Ok(Content::Formatting);
         }
         // Beside a file system the mark proves nothing: it can be one of earlier that the file system never overwrote.
-        Ok(match filesystem::probe(&*self.exec, device.file(), &device.path())? {
-            Probe::Blank if mark == Mark::Fresh => Content::Fresh,
+        Ok(match filesystem::probe(&*self.exec, device.file(), &device.path(), &mark)? {
+            Probe::Blank if says == Mark::Fresh => Content::Fresh,
             Probe::Blank => Content::Blank,
             Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
             Probe::Other(what) => Content::Data(what),
@@ -121,7 +123,11 @@ impl Devices for NodeDevices {
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
         let Ok(device) = self.open(path, uuid) else { return Vec::new() };
         let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
-        mounts.into_iter().filter(|mount| mount.device == device.number()).map(|mount| mount.point).collect()
+        mounts
+            .into_iter()
+            .filter(|mount| mounted::is_of(&self.roots, mount, &device))
+            .map(|mount| mount.point)
+            .collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //! refused, never ignored.
 //! Pure.
 
-use crds::logical_volume::{Filesystem, FilesystemType, ReclaimPolicy};
+use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
@@ -10,6 +10,8 @@ use kube::ResourceExt as _;
 const BACKEND: &str = "backend";
 const FS_TYPE: &str = "fsType";
 const MKFS_OPTIONS: &str = "mkfsOptions";
+const FSCK: &str = "fsck";
+const KNOWN: [&str; 4] = [BACKEND, FS_TYPE, MKFS_OPTIONS, FSCK];
 
 /// A class, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,20 +35,30 @@ pub struct Class {
 pub fn read(class: &StorageClass) -> Result<Class, String> {
     let name = class.name_any();
     let parameters = class.parameters.clone().unwrap_or_default();
-    if let Some(unknown) = parameters.keys().find(|key| ![BACKEND, FS_TYPE, MKFS_OPTIONS].contains(&key.as_str())) {
+    if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
         return Err(format!(
-            "StorageClass {name}: parameter {unknown:?} is not known; possible are {BACKEND}, {FS_TYPE} and {MKFS_OPTIONS}"
+            "StorageClass {name}: parameter {unknown:?} is not known; possible are {}",
+            KNOWN.join(", ")
         ));
     }
     let Some(backend) = parameters.get(BACKEND).filter(|backend| !backend.is_empty()) else {
         return Err(format!("StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"));
     };
     let type_ = match parameters.get(FS_TYPE).map(String::as_str) {
-        None | Some("" | "ext4") => FilesystemType::Ext4,
-        Some("xfs") => FilesystemType::Xfs,
+        None | Some("") => FilesystemType::default(),
+        Some(type_) => FilesystemType::from_name(type_).ok_or_else(|| {
+            format!(
+                "StorageClass {name}: parameter {FS_TYPE} {type_:?} is not possible; possible are {}",
+                host::Filesystem::NAMES
+            )
+        })?,
+    };
+    let fsck = match parameters.get(FSCK).map(String::as_str) {
+        None | Some("" | "auto") => Fsck::Auto,
+        Some("never") => Fsck::Never,
         Some(other) => {
             return Err(format!(
-                "StorageClass {name}: parameter {FS_TYPE} {other:?} is not possible; possible are ext4 and xfs"
+                "StorageClass {name}: parameter {FSCK} {other:?} is not possible; possible are auto and never"
             ));
         }
     };
@@ -62,7 +74,7 @@ pub fn read(class: &StorageClass) -> Result<Class, String> {
     driver::mount_options::check(filesystem, &mount_options).map_err(|error| prefix("mountOptions", error))?;
     Ok(Class {
         backend: backend.clone(),
-        filesystem: Filesystem { type_, mkfs_options, mount_options },
+        filesystem: Filesystem { type_, mkfs_options, mount_options, fsck },
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
         waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
         allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
@@ -74,6 +86,7 @@ fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
     match type_ {
         FilesystemType::Ext4 => host::Filesystem::Ext4,
         FilesystemType::Xfs => host::Filesystem::Xfs,
+        FilesystemType::Btrfs => host::Filesystem::Btrfs,
     }
 }
 
@@ -89,8 +102,8 @@ pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::read;
-    use crds::logical_volume::{FilesystemType, ReclaimPolicy};
+    use super::{host_filesystem, read};
+    use crds::logical_volume::{FilesystemType, Fsck, ReclaimPolicy};
     use k8s_openapi::api::storage::v1::StorageClass;
     use serde_json::{Value, json};
 
@@ -104,12 +117,21 @@ mod tests {
 
     #[test]
     fn a_class_is_understood_as_a_whole() {
-        let class = class(json!({"parameters": {"backend": "b", "fsType": "xfs"}, "mountOptions": ["noatime"],
+        let class = class(json!({"parameters": {"backend": "b", "fsType": "xfs", "fsck": "never"},
+            "mountOptions": ["noatime"],
             "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"}));
         let class = read(&class).unwrap();
         assert_eq!((class.backend.as_str(), class.filesystem.type_), ("b", FilesystemType::Xfs));
-        assert_eq!(class.filesystem.mount_options, ["noatime"]);
+        assert_eq!((class.filesystem.mount_options, class.filesystem.fsck), (vec!["noatime".to_owned()], Fsck::Never));
         assert_eq!((class.reclaim_policy, class.waits_for_consumer), (ReclaimPolicy::Retain, true));
+    }
+
+    #[test]
+    fn the_driver_knows_every_file_system() {
+        for type_ in FilesystemType::ALL {
+            assert_eq!(host_filesystem(type_).name(), type_.as_str());
+        }
+        assert_eq!(FilesystemType::ALL.len(), host::Filesystem::ALL.len());
     }
 
     #[test]
@@ -117,7 +139,8 @@ mod tests {
         for (value, words) in [
             (json!({"parameters": {"backend": "b", "fstype": "xfs"}}), ["\"fstype\"", "fsType", "mkfsOptions"]),
             (json!({"parameters": {}}), ["backend", "missing", "StorageBackend"]),
-            (json!({"parameters": {"backend": "b", "fsType": "ntfs"}}), ["ntfs", "ext4", "xfs"]),
+            (json!({"parameters": {"backend": "b", "fsType": "ntfs"}}), ["ntfs", "ext4, xfs", "btrfs"]),
+            (json!({"parameters": {"backend": "b", "fsck": "always"}}), ["always", "auto", "never"]),
         ] {
             let text = read(&class(value)).unwrap_err();
             assert!(text.starts_with("StorageClass fast: ") && words.iter().all(|word| text.contains(word)), "{text}");

@@ -17,7 +17,7 @@ use super::claim;
 use super::class::Class;
 use super::place::Room;
 use crate::names;
-use crds::logical_volume::ReclaimPolicy;
+use crds::logical_volume::{Fsck, ReclaimPolicy};
 
 /// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time the object can go
 /// while its logical volume stays.
@@ -82,6 +82,10 @@ pub fn build_persistent_volume(
         size: Bytes(quantity::parse(&size).ok()?),
         mkfs: spec.filesystem.mkfs_options.clone(),
         mount: spec.filesystem.mount_options.clone(),
+        fsck: match spec.filesystem.fsck {
+            Fsck::Auto => driver::Fsck::Auto,
+            Fsck::Never => driver::Fsck::Never,
+        },
     };
     let (policy, finalizers) = match spec.reclaim_policy {
         ReclaimPolicy::Delete => ("Delete", Some(vec![names::PROVISIONER_FINALIZER.to_owned()])),

@@ -1,0 +1,39 @@
+//! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy beside its origin, in
+//! whatever order they come. Called by `mount`.
+
+use host::mount::{Place, Request};
+use host::twin::mounted_twin;
+use host::{Device, Error, Filesystem, Kind, mountinfo};
+
+use crate::node::Node;
+
+/// Mounts. An XFS whose uuid another device's has, too, is mounted without regard to that.
+///
+/// # Errors
+/// Why the kernel refuses; nothing is mounted then.
+pub(crate) fn mount_beside_twin(
+    node: &Node<'_>,
+    device: &Device,
+    request: &Request<'_>,
+    place: Place<'_>,
+) -> Result<(), Error> {
+    let Err(error) = host::mount::mount(request, place) else { return Ok(()) };
+    let mounts = mountinfo::read(&node.mounts)?;
+    let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else { return Err(error) };
+    match request.fs {
+        Filesystem::Xfs => {
+            let data = if request.data.is_empty() { "nouuid".to_owned() } else { format!("{},nouuid", request.data) };
+            host::mount::mount(&Request { data: &data, ..*request }, place)
+        }
+        // The kernel can't tell them apart, and only ever knows one of them.
+        Filesystem::Btrfs => {
+            let message = format!(
+                "{error}: a copy of the same btrfs is mounted on {}, and only one of them can be mounted on a node at a \
+                 time",
+                twin.display()
+            );
+            Err(Error::refused(Kind::Busy, message))
+        }
+        Filesystem::Ext4 => Err(error),
+    }
+}
