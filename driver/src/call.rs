@@ -8,17 +8,73 @@ use std::ffi::{OsStr, OsString};
 pub(crate) enum Call<'a> {
     /// What can the driver do?
     Init,
-    /// Mount a volume on a folder.
-    Mount {
-        /// The folder.
-        folder: &'a OsStr,
+    /// How is the volume called?
+    GetVolumeName {
+        /// The volume's options, or nothing but its name.
+        options: &'a str,
+    },
+    /// Make the volume's device on a node.
+    Attach {
+        /// The volume's options.
+        options: &'a str,
+        /// The node's name.
+        node: &'a str,
+    },
+    /// Take the volume's device away from a node.
+    Detach {
+        /// The name of the PersistentVolume, or of the pod's volume.
+        volume: &'a OsStr,
+        /// The node's name.
+        node: &'a str,
+    },
+    /// See to it that the volume's device is here.
+    WaitForAttach {
+        /// What the kubelet takes for the device.
+        device: &'a OsStr,
         /// The volume's options.
         options: &'a str,
     },
-    /// Unmount a folder, whatever is mounted there.
+    /// Is the volume's device on that node?
+    IsAttached {
+        /// The volume's options.
+        options: &'a str,
+        /// The node's name.
+        node: &'a str,
+    },
+    /// Mount the volume once, for all pods of this node.
+    MountDevice {
+        /// The folder for all pods.
+        folder: &'a OsStr,
+        /// What the kubelet takes for the device.
+        device: &'a OsStr,
+        /// The volume's options.
+        options: &'a str,
+    },
+    /// Unmount the folder for all pods.
+    UnmountDevice {
+        /// The folder.
+        folder: &'a OsStr,
+    },
+    /// Mount a volume on a pod's folder.
+    Mount {
+        /// The folder.
+        folder: &'a OsStr,
+        /// What an old kubelet takes for the device; later ones don't say.
+        device: Option<&'a OsStr>,
+        /// The volume's options.
+        options: &'a str,
+    },
+    /// Unmount a pod's folder, whatever is mounted there.
     Unmount {
         /// The folder.
         folder: &'a OsStr,
+    },
+    /// Extend the logical volume.
+    ExpandVolume {
+        /// The volume's options.
+        options: &'a str,
+        /// How large the volume is to be.
+        size: u64,
     },
     /// Grow the file system of a mounted volume.
     ExpandFs {
@@ -49,9 +105,12 @@ pub(crate) enum CallError {
         /// How many there were.
         given: usize,
     },
-    /// The options are no text.
-    #[error("the options are not UTF-8")]
-    Encoding,
+    /// An argument is no text.
+    #[error("{what} not UTF-8")]
+    Encoding {
+        /// Which one, with its verb.
+        what: &'static str,
+    },
     /// A size is no number.
     #[error("{what} is not a number of bytes")]
     Size {
@@ -68,33 +127,68 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
     let Some((verb, rest)) = args.split_first() else {
         return Err(CallError::None);
     };
-    match (verb.to_str().unwrap_or_default(), rest) {
+    let call = match (verb.to_str().unwrap_or_default(), rest) {
         // Whatever else a later kubelet adds: this answer must never fail.
-        ("init", _) => Ok(Call::Init),
-        ("mount", [folder, options]) => Ok(Call::Mount { folder, options: text(options)? }),
-        ("mount", _) => Err(count("mount", "a folder and options", rest)),
-        ("unmount", [folder]) => Ok(Call::Unmount { folder }),
-        ("unmount", _) => Err(count("unmount", "a folder", rest)),
-        ("expandfs", [options, _device, folder, new, old]) => {
-            bytes(old, "the old size")?;
-            Ok(Call::ExpandFs { options: text(options)?, folder, size: bytes(new, "the new size")? })
+        ("init", _) => Call::Init,
+        ("getvolumename", [options]) => Call::GetVolumeName { options: json(options)? },
+        ("attach", [options, node]) => Call::Attach { options: json(options)?, node: name(node)? },
+        ("detach", [volume, node]) => Call::Detach { volume, node: name(node)? },
+        ("waitforattach", [device, options]) => Call::WaitForAttach { device, options: json(options)? },
+        ("isattached", [options, node]) => Call::IsAttached { options: json(options)?, node: name(node)? },
+        ("mountdevice", [folder, device, options]) => Call::MountDevice { folder, device, options: json(options)? },
+        ("unmountdevice", [folder]) => Call::UnmountDevice { folder },
+        ("mount", [folder, options]) => Call::Mount { folder, device: None, options: json(options)? },
+        ("mount", [folder, device, options]) => Call::Mount { folder, device: Some(device), options: json(options)? },
+        ("unmount", [folder]) => Call::Unmount { folder },
+        ("expandvolume", [options, _folder, new, old]) => {
+            Call::ExpandVolume { options: json(options)?, size: sizes(new, old)? }
         }
-        ("expandfs", _) => Err(count("expandfs", "options, a device, a folder, the new and the old size", rest)),
-        _ => Ok(Call::NotSupported),
+        ("expandfs", [options, _device, folder, new, old]) => {
+            Call::ExpandFs { options: json(options)?, folder, size: sizes(new, old)? }
+        }
+        (other, _) => return unknown(other, rest.len()),
+    };
+    Ok(call)
+}
+
+/// What each call-out takes, for one that was given something else; any other is none of ours.
+fn unknown(verb: &str, given: usize) -> Result<Call<'static>, CallError> {
+    const TAKES: [(&str, &str); 11] = [
+        ("getvolumename", "options"),
+        ("attach", "options and a node"),
+        ("detach", "a volume and a node"),
+        ("waitforattach", "a device and options"),
+        ("isattached", "options and a node"),
+        ("mountdevice", "a folder, a device and options"),
+        ("unmountdevice", "a folder"),
+        ("mount", "a folder, perhaps a device, and options"),
+        ("unmount", "a folder"),
+        ("expandvolume", "options, a folder, the new and the old size"),
+        ("expandfs", "options, a device, a folder, the new and the old size"),
+    ];
+    match TAKES.into_iter().find(|(call, _)| *call == verb) {
+        Some((call, wanted)) => Err(CallError::Count { call, wanted, given }),
+        None => Ok(Call::NotSupported),
     }
 }
 
-fn text(arg: &OsStr) -> Result<&str, CallError> {
-    arg.to_str().ok_or(CallError::Encoding)
+fn json(arg: &OsStr) -> Result<&str, CallError> {
+    arg.to_str().ok_or(CallError::Encoding { what: "the options are" })
+}
+
+fn name(arg: &OsStr) -> Result<&str, CallError> {
+    arg.to_str().ok_or(CallError::Encoding { what: "the node's name is" })
+}
+
+/// The new size; the old one has to be a number, too.
+fn sizes(new: &OsStr, old: &OsStr) -> Result<u64, CallError> {
+    bytes(old, "the old size")?;
+    bytes(new, "the new size")
 }
 
 fn bytes(arg: &OsStr, what: &'static str) -> Result<u64, CallError> {
     let digits = arg.to_str().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).ok_or(CallError::Size { what })
-}
-
-fn count(call: &'static str, wanted: &'static str, rest: &[OsString]) -> CallError {
-    CallError::Count { call, wanted, given: rest.len() }
 }
 
 #[cfg(test)]
@@ -112,17 +206,28 @@ mod tests {
         let folder = OsStr::new("/f");
         assert_eq!(parse(&args(&["init"])), Ok(Call::Init));
         assert_eq!(parse(&args(&["init", "more"])), Ok(Call::Init));
-        assert_eq!(parse(&args(&["mount", "/f", "{}"])), Ok(Call::Mount { folder, options: "{}" }));
-        assert_eq!(parse(&args(&["unmount", "/f"])), Ok(Call::Unmount { folder }));
-        let expand = Call::ExpandFs { options: "{}", folder, size: 20 };
-        assert_eq!(parse(&args(&["expandfs", "{}", "", "/f", "20", "10"])), Ok(expand));
+        let device = OsStr::new("/dev/x");
+        for (line, call) in [
+            (&["getvolumename", "{}"][..], Call::GetVolumeName { options: "{}" }),
+            (&["attach", "{}", "n"], Call::Attach { options: "{}", node: "n" }),
+            (&["detach", "pv", "n"], Call::Detach { volume: OsStr::new("pv"), node: "n" }),
+            (&["waitforattach", "/dev/x", "{}"], Call::WaitForAttach { device, options: "{}" }),
+            (&["isattached", "{}", "n"], Call::IsAttached { options: "{}", node: "n" }),
+            (&["mountdevice", "/f", "/dev/x", "{}"], Call::MountDevice { folder, device, options: "{}" }),
+            (&["unmountdevice", "/f"], Call::UnmountDevice { folder }),
+            (&["mount", "/f", "{}"], Call::Mount { folder, device: None, options: "{}" }),
+            (&["mount", "/f", "/dev/x", "{}"], Call::Mount { folder, device: Some(device), options: "{}" }),
+            (&["unmount", "/f"], Call::Unmount { folder }),
+            (&["expandvolume", "{}", "/f", "20", "10"], Call::ExpandVolume { options: "{}", size: 20 }),
+            (&["expandfs", "{}", "", "/f", "20", "10"], Call::ExpandFs { options: "{}", folder, size: 20 }),
+        ] {
+            assert_eq!(parse(&args(line)), Ok(call));
+        }
     }
 
     #[test]
     fn all_others_are_not_supported() {
-        let others = "getvolumename attach detach waitforattach isattached mountdevice unmountdevice expandvolume \
-                      Init INIT --help x";
-        for verb in others.split_whitespace().chain([""]) {
+        for verb in ["", "Init", "INIT", "Mount", "--help", "x", "provision", "getvolumenames", "mountdevice "] {
             assert_eq!(parse(&args(&[verb, "a", "b"])), Ok(Call::NotSupported), "{verb:?}");
         }
         assert_eq!(parse(&[OsString::from_vec(vec![0xff])]), Ok(Call::NotSupported));
@@ -131,14 +236,24 @@ mod tests {
     #[test]
     fn wrong_arguments_are_named() {
         assert_eq!(parse(&[]), Err(CallError::None));
-        for bad in [&["mount"][..], &["mount", "/f"], &["unmount"], &["unmount", "a", "b"], &["expandfs", "{}"]] {
-            assert!(matches!(parse(&args(bad)), Err(CallError::Count { .. })), "{bad:?}");
+        for verb in "getvolumename attach detach waitforattach isattached mountdevice unmountdevice mount unmount \
+                     expandvolume expandfs"
+            .split_whitespace()
+        {
+            for more in [&[][..], &["a"; 6]] {
+                let line = [&[verb], more].concat();
+                let error = parse(&args(&line)).unwrap_err();
+                assert!(matches!(error, CallError::Count { call, .. } if call == verb), "{line:?}: {error}");
+            }
         }
         for size in ["", "-1", "+1", "1.5", "1Gi", "99999999999999999999"] {
             let error = parse(&args(&["expandfs", "{}", "", "/f", size, "0"])).unwrap_err();
             assert_eq!(error, CallError::Size { what: "the new size" });
         }
         let invalid = OsString::from_vec(vec![b'{', 0xff, b'}']);
-        assert_eq!(parse(&["mount".into(), "/f".into(), invalid]), Err(CallError::Encoding));
+        assert_eq!(
+            parse(&["mount".into(), "/f".into(), invalid]),
+            Err(CallError::Encoding { what: "the options are" })
+        );
     }
 }

@@ -4,6 +4,8 @@ use crate::allowed::OptionError;
 use crate::call::CallError;
 use crate::options::OptionsError;
 use crate::plan::Refusal;
+use crate::settings::SettingsError;
+use crate::static_volume::Forbidden;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +19,12 @@ pub(crate) enum Error {
     /// One of its mount or mkfs options is wrong.
     #[error(transparent)]
     Option(#[from] OptionError),
+    /// The driver's settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The volume can't be had by its name alone.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
     /// The volume is not to be touched.
     #[error("logical volume {volume}")]
     Refused {

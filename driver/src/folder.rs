@@ -1,5 +1,5 @@
-//! The folder that a volume is mounted on: `<kubelet's root>/pods/<uid>/volumes/flexlvm.dev~lvm/<name>`, and nothing
-//! else, with no symbolic link below the kubelet's root. Called by `mount`, `unmount` and `expandfs`.
+//! A folder that the kubelet gives for a volume: a pod's, or the one for all pods of a node, of this very driver and with
+//! no symbolic link below the kubelet's root. Called by the call-outs.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -10,12 +10,27 @@ use host::{Error, Kind};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use crate::driver_name::DriverName;
+use crate::volume_folder::VolumeFolder;
+
+/// Which of the two kinds a folder is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// `<root>/pods/<uid>/volumes/<vendor>~<driver>/<name>`
+    OnePod,
+    /// `<root>/plugins/kubernetes.io/flexvolume/<vendor>/<driver>/mounts/<name>`
+    AllPods,
+    /// Either.
+    Any,
+}
+
 /// The folder above it, held open: nobody can put another one in its place.
 #[derive(Debug)]
 pub(crate) struct Folder {
     parent: OwnedFd,
     name: OsString,
     path: PathBuf,
+    place: VolumeFolder,
 }
 
 /// For walking only: neither read nor written through.
@@ -25,28 +40,41 @@ impl Folder {
     /// The folder of this path, which itself need not exist; `None` when one above it doesn't.
     ///
     /// # Errors
-    /// `Invalid` when the path isn't one that the kubelet would give, or when there is a symbolic link on the way.
-    pub(crate) fn open(path: &OsStr) -> Result<Option<Self>, Error> {
-        let (root, steps) = split(path).map_err(|why| Error::refused(Kind::Invalid, why))?;
-        let (name, above) = steps.split_last().ok_or_else(|| Error::refused(Kind::Invalid, NOT_THE_KUBELETS))?;
-        let shown = Path::new(path);
+    /// `Invalid` when the path isn't one that the kubelet would give this driver, or when there is a symbolic link on the
+    /// way.
+    pub(crate) fn open(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<Option<Self>, Error> {
+        let place = read(path, driver, whose).map_err(|why| Error::refused(Kind::Invalid, why))?;
+        Self::walk(place)
+    }
+
+    /// The folder for all pods that belongs to this one.
+    ///
+    /// # Errors
+    /// As [`Folder::open`].
+    pub(crate) fn for_all_pods(&self) -> Result<Option<Self>, Error> {
+        Self::walk(self.place.for_all_pods())
+    }
+
+    fn walk(place: VolumeFolder) -> Result<Option<Self>, Error> {
+        let shown = place.path();
+        let steps = place.steps();
+        let (name, above) = steps.split_last().ok_or_else(|| Error::refused(Kind::Invalid, "no folder"))?;
         // The kubelet's root may be a symbolic link, or lie below one: that is the admin's affair.
-        let mut parent = match openat(CWD, root.as_path(), WALK, Mode::empty()) {
+        let mut parent = match openat(CWD, place.root.as_path(), WALK, Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(Error::io("open", &root)(errno.into())),
+            Err(errno) => return Err(Error::io("open", &place.root)(errno.into())),
         };
         for step in above {
-            parent = match openat(&parent, *step, WALK | OFlags::NOFOLLOW, Mode::empty()) {
+            parent = match openat(&parent, step.as_str(), WALK | OFlags::NOFOLLOW, Mode::empty()) {
                 Ok(folder) => folder,
                 Err(Errno::NOENT) => return Ok(None),
-                Err(Errno::LOOP | Errno::NOTDIR) => return Err(no_folder(shown, step)),
-                Err(errno) => return Err(Error::io("open", shown)(errno.into())),
+                Err(Errno::LOOP | Errno::NOTDIR) => return Err(no_folder(&shown, OsStr::new(step))),
+                Err(errno) => return Err(Error::io("open", &shown)(errno.into())),
             };
         }
-        let link = handle(&parent);
-        let real = std::fs::read_link(&link).map_err(Error::io("find", shown))?;
-        Ok(Some(Self { parent, name: (*name).to_owned(), path: real.join(name) }))
+        let real = std::fs::read_link(handle(&parent)).map_err(Error::io("find", &shown))?;
+        Ok(Some(Self { parent, name: name.into(), path: real.join(name), place }))
     }
 
     /// Its path without any symbolic link: as the table of mounts has it.
@@ -101,42 +129,45 @@ fn no_folder(path: &Path, step: &OsStr) -> Error {
     Error::refused(Kind::Invalid, message)
 }
 
-const NOT_THE_KUBELETS: &str =
-    "the folder is not the kubelet's: it has to be <root>/pods/<uid>/volumes/flexlvm.dev~lvm/<name>";
-
-/// The kubelet's root, and the five steps below it. Pure.
-fn split(path: &OsStr) -> Result<(PathBuf, Vec<&OsStr>), &'static str> {
+/// What this path is. Pure.
+fn read(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<VolumeFolder, String> {
     const MOST: usize = 4096;
     let bytes = path.as_bytes();
     if !bytes.starts_with(b"/") || bytes.len() >= MOST {
-        return Err("the folder has to be an absolute path, shorter than 4096 bytes");
+        return Err("the folder has to be an absolute path, shorter than 4096 bytes".to_owned());
     }
-    let steps: Vec<&[u8]> = bytes.split(|&b| b == b'/').filter(|step| !step.is_empty()).collect();
-    if steps.iter().any(|step| matches!(*step, b"." | b"..") || step.contains(&0)) {
-        return Err("the folder's path must not contain . or ..");
+    if bytes.split(|&b| b == b'/').any(|step| matches!(step, b"." | b"..") || step.contains(&0)) {
+        return Err("the folder's path must not contain . or ..".to_owned());
     }
-    let (root, below) = steps.split_at_checked(steps.len().saturating_sub(5)).unwrap_or_default();
-    match below {
-        [b"pods", uid, b"volumes", driver, name]
-            if *driver == crate::FOLDER.as_bytes() && is_plain(uid) && is_plain(name) =>
-        {
-            let root = root.iter().fold(PathBuf::from("/"), |path, step| path.join(OsStr::from_bytes(step)));
-            Ok((root, below.iter().map(|step| OsStr::from_bytes(step)).collect()))
-        }
-        _ => Err(NOT_THE_KUBELETS),
-    }
+    let place = VolumeFolder::of(Path::new(path)).filter(|place| place.driver == *driver);
+    place.filter(|place| whose.fits(place)).ok_or_else(|| {
+        let (one, all) = (
+            format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder()),
+            format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>"),
+        );
+        let shape = match whose {
+            Whose::OnePod => one,
+            Whose::AllPods => all,
+            Whose::Any => format!("{one} or {all}"),
+        };
+        format!("the folder is not the kubelet's: it has to be {shape}")
+    })
 }
 
-/// Whether Kubernetes could have made this name of a pod's uid or a volume.
-fn is_plain(name: &[u8]) -> bool {
-    (1..=253).contains(&name.len())
-        && name.first().is_some_and(u8::is_ascii_alphanumeric)
-        && name.iter().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(b))
+impl Whose {
+    fn fits(self, place: &VolumeFolder) -> bool {
+        match self {
+            Self::OnePod => place.pod.is_some(),
+            Self::AllPods => place.pod.is_none(),
+            Self::Any => true,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, split};
+    use super::{Folder, Whose, read};
+    use crate::driver_name::DriverName;
     use host::Kind;
     use std::ffi::OsStr;
     use std::fs;
@@ -145,10 +176,18 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     const BELOW: &str = "pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1";
+    const ALL: &str = "plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1";
+
+    fn folder(path: &Path) -> Result<Option<Folder>, Kind> {
+        Folder::open(path.as_os_str(), &DriverName::own(), Whose::Any).map_err(|error| error.kind())
+    }
 
     fn open(path: &Path) -> Result<Option<PathBuf>, Kind> {
-        let folder = Folder::open(path.as_os_str()).map_err(|error| error.kind())?;
-        Ok(folder.map(|folder| folder.path().to_owned()))
+        Ok(folder(path)?.map(|folder| folder.path().to_owned()))
+    }
+
+    fn is_ours(path: &OsStr, whose: Whose) -> bool {
+        read(path, &DriverName::own(), whose).is_ok()
     }
 
     #[test]
@@ -158,7 +197,9 @@ mod tests {
             "/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
             "//a//pods/u/volumes/flexlvm.dev~lvm/pvc-1/",
         ] {
-            assert!(split(OsStr::new(good)).is_ok(), "{good}");
+            assert!(is_ours(OsStr::new(good), Whose::OnePod), "{good}");
+            assert!(!is_ours(OsStr::new(good), Whose::AllPods), "{good}");
+            assert!(is_ours(OsStr::new(good), Whose::Any), "{good}");
         }
         for bad in [
             "",
@@ -178,11 +219,39 @@ mod tests {
             "/pods/u/volumes/flexlvm.dev~lvm/a b",
             "-rf",
         ] {
-            assert!(split(OsStr::new(bad)).is_err(), "{bad:?}");
+            assert!(!is_ours(OsStr::new(bad), Whose::Any), "{bad:?}");
         }
         let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
-        assert!(split(OsStr::new(&long)).is_err());
-        assert!(split(OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff")).is_err());
+        assert!(!is_ours(OsStr::new(&long), Whose::Any));
+        assert!(!is_ours(OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff"), Whose::Any));
+    }
+
+    #[test]
+    fn the_folder_for_all_pods_is_found_from_a_pods() {
+        let scratch = tempfile::tempdir().unwrap();
+        let root = scratch.path().canonicalize().unwrap();
+        fs::create_dir_all(root.join(BELOW)).unwrap();
+        let pod = folder(&root.join(BELOW)).unwrap().unwrap();
+        assert!(pod.for_all_pods().unwrap().is_none());
+        fs::create_dir_all(root.join(ALL)).unwrap();
+        assert_eq!(pod.for_all_pods().unwrap().unwrap().path(), root.join(ALL));
+        assert!(
+            is_ours(root.join(ALL).as_os_str(), Whose::AllPods) && !is_ours(root.join(ALL).as_os_str(), Whose::OnePod)
+        );
+        for bad in [
+            "/k/plugins/kubernetes.io/flexvolume/other/lvm/mounts/x",
+            "/k/plugins/kubernetes.io/flexvolume/flexlvm.dev~lvm/mounts/x",
+        ] {
+            assert!(!is_ours(OsStr::new(bad), Whose::Any), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_folders_of_another_name_are_anothers() {
+        let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
+        let (own, other) = ("/k/pods/u/volumes/flexlvm.dev~lvm/x", "/k/pods/u/volumes/kubernetes.io~lvm/x");
+        assert!(read(OsStr::new(own), &alias, Whose::Any).unwrap_err().contains("kubernetes.io~lvm/<name>"));
+        assert!(read(OsStr::new(other), &alias, Whose::Any).is_ok() && !is_ours(OsStr::new(other), Whose::Any));
     }
 
     #[test]
@@ -199,9 +268,17 @@ mod tests {
             symlink(real.join(link), root.join(link)).unwrap();
             assert_eq!(open(&root.join(BELOW)), Err(Kind::Invalid), "{link}");
         }
+        fs::create_dir_all(real.join(ALL)).unwrap();
+        for steps in 1..=6 {
+            let link: PathBuf = Path::new(ALL).iter().take(steps).collect();
+            let root = scratch.path().join(format!("with-link-all-{steps}"));
+            fs::create_dir_all(root.join(&link).parent().unwrap()).unwrap();
+            symlink(real.join(&link), root.join(&link)).unwrap();
+            assert_eq!(open(&root.join(ALL)), Err(Kind::Invalid), "{link:?}");
+        }
         let last = real.join("pods/0a-1/volumes/flexlvm.dev~lvm/pvc-2");
         symlink("pvc-1", &last).unwrap();
-        let folder = Folder::open(last.as_os_str()).unwrap().unwrap();
+        let folder = folder(&last).unwrap().unwrap();
         assert_eq!(folder.target().unwrap_err().kind(), Kind::Invalid);
     }
 
@@ -211,7 +288,7 @@ mod tests {
         assert_eq!(open(&scratch.path().join(BELOW)), Ok(None));
         assert_eq!(open(&scratch.path().join("no-root").join(BELOW)), Ok(None));
         fs::create_dir_all(scratch.path().join(BELOW).parent().unwrap()).unwrap();
-        let folder = Folder::open(scratch.path().join(BELOW).as_os_str()).unwrap().unwrap();
+        let folder = folder(&scratch.path().join(BELOW)).unwrap().unwrap();
         assert!(folder.is_missing());
         assert_eq!(folder.target().unwrap_err().kind(), Kind::NotFound);
     }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use host::mount::view;
 use host::mounted::is_of;
 use host::mountinfo::{self, Mount};
 use host::{Bytes, Device, Error as HostError, Filesystem, filesystem};
@@ -35,22 +36,28 @@ pub(crate) fn grow_if_larger(node: &Node<'_>, fs: Filesystem, device: &Device, p
 /// # Errors
 /// When it can't; it is as sound as before.
 pub(crate) fn grow(node: &Node<'_>, fs: Filesystem, device: &Device, point: &Path) -> Result<(), HostError> {
-    filesystem::grow(node, fs, &device.path(), point, TIME).map_err(|error| hint(node, fs, device, error))
+    let attempt = || filesystem::grow(node, fs, &device.path(), point, TIME);
+    // resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
+    let Some(reader) = read_only_mount(node, device).filter(|_| fs == Filesystem::Ext4) else {
+        return attempt();
+    };
+    match view::with_writable(device.number(), attempt) {
+        Ok(result) => result,
+        Err(_) => attempt().map_err(|error| hint(&reader, error)),
+    }
 }
 
-/// resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
-fn hint(node: &Node<'_>, fs: Filesystem, device: &Device, error: HostError) -> HostError {
-    let read_only = |mount: &Mount| is_of(&node.roots, mount, device) && mount.read_only;
+/// A mount of the device that is read-only, where the file system as such is not.
+fn read_only_mount(node: &Node<'_>, device: &Device) -> Option<Mount> {
     let mounts = mountinfo::read(&node.mounts).unwrap_or_default();
-    match mounts.iter().find(|mount| read_only(mount)) {
-        Some(mount) if fs == Filesystem::Ext4 => {
-            let message = format!(
-                "{}; it is mounted read-only on {}, too: as long as it is, the file system may not be able to grow",
-                host::error::chain(&error),
-                mount.point.display()
-            );
-            HostError::refused(error.kind(), message)
-        }
-        _ => error,
-    }
+    mounts.into_iter().find(|mount| is_of(&node.roots, mount, device) && mount.read_only && !mount.fs_read_only)
+}
+
+fn hint(reader: &Mount, error: HostError) -> HostError {
+    let message = format!(
+        "{}; it is mounted read-only on {}, too: as long as it is, the file system may not be able to grow",
+        host::error::chain(&error),
+        reader.point.display()
+    );
+    HostError::refused(error.kind(), message)
 }

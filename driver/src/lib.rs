@@ -1,14 +1,21 @@
 //! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes, and what the controller has to know of them.
 
+mod absent;
 mod allowed;
+mod attach;
+mod attached;
+mod bind;
 mod call;
+mod detach;
 mod driver_name;
 mod error;
 mod expandfs;
+mod expandvolume;
 mod folder;
 mod fsck;
 mod grow;
 mod guard;
+mod isattached;
 pub mod log;
 pub mod mkfs_options;
 mod mkfs_table;
@@ -21,8 +28,10 @@ mod plan;
 mod prepare;
 mod reply;
 pub mod settings;
+mod static_volume;
 mod twin;
 mod unmount;
+mod volume;
 mod volume_folder;
 
 use std::ffi::{OsStr, OsString};
@@ -42,6 +51,8 @@ pub use volume_folder::VolumeFolder;
 
 use call::Call;
 use error::Error;
+use folder::Whose;
+use settings::SettingsError;
 
 /// The vendor's part of the driver's name.
 pub const VENDOR: &str = "flexlvm.dev";
@@ -52,34 +63,81 @@ pub const DRIVER: &str = "flexlvm.dev/lvm";
 /// The name of the driver's folder in the kubelet's plugin folder, and of its folders among a pod's volumes.
 pub const FOLDER: &str = "flexlvm.dev~lvm";
 
+/// An answer, and a word for the log about what went well, but not as it should.
+type Outcome = (Reply, Option<String>);
+
 /// Carries out the call-out that the arguments (without the program's name) ask for. The second value is a word for the
 /// log about what went well, but not as it should.
 #[must_use]
 pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
-    let done = |result: Result<Option<String>, Error>| match result {
-        Ok(remark) => (Reply::Success, remark),
-        Err(error) => (Reply::failure(&host::error::chain(&error)), None),
+    let settings = Settings::read(&node.settings);
+    let result = match call::parse(args) {
+        Ok(Call::Init) => Ok(init(settings)),
+        Ok(Call::NotSupported) => Ok((Reply::NotSupported, None)),
+        Ok(call) => settings.map_err(Error::from).and_then(|settings| carry_out(call, node, &settings)),
+        Err(error) => Err(error.into()),
     };
-    match call::parse(args) {
-        Ok(Call::Init) => (Reply::Capabilities, None),
-        Ok(Call::NotSupported) => (Reply::NotSupported, None),
-        Ok(Call::Mount { folder, options }) => done(mount::mount(node, folder, options)),
-        Ok(Call::Unmount { folder }) => done(unmount::unmount(node, folder).map(|()| None)),
-        Ok(Call::ExpandFs { options, folder, size }) => {
-            done(expandfs::expandfs(node, options, folder, Bytes(size)).map(|()| None))
+    result.unwrap_or_else(|error| (Reply::failure(&host::error::chain(&error)), None))
+}
+
+/// Never fails: a kubelet whose drivers fail here has none of them.
+fn init(settings: Result<Settings, SettingsError>) -> Outcome {
+    let (settings, note) = match settings {
+        Ok(settings) => (settings, None),
+        Err(error) => (Settings::default(), Some(host::error::chain(&error))),
+    };
+    (Reply::Capabilities { attach: settings.attach }, note)
+}
+
+fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Outcome, Error> {
+    let noted = |note| (Reply::Success, note);
+    let done = |()| (Reply::Success, None);
+    let answer = |reply| (reply, None);
+    match call {
+        Call::Init | Call::NotSupported => Ok(answer(Reply::NotSupported)),
+        Call::GetVolumeName { options } => Ok(answer(Reply::VolumeName(options::name(options)?))),
+        Call::Attach { options, node: name } => {
+            attach::attach(node, settings, options, name).map(Reply::Device).map(answer)
         }
-        Err(error) => done(Err(error.into())),
+        Call::Detach { volume, node: name } => detach::detach(node, settings, volume, name).map(noted),
+        Call::WaitForAttach { device, options } => {
+            attach::wait_for_attach(node, device, options).map(Reply::Device).map(answer)
+        }
+        Call::IsAttached { options, node: name } => {
+            isattached::is_attached(node, settings, options, name).map(Reply::Attached).map(answer)
+        }
+        Call::MountDevice { folder, device, options } => mount::mount_for_all(node, folder, device, options).map(noted),
+        Call::UnmountDevice { folder } => unmount::unmount(node, folder, Whose::AllPods).map(done),
+        Call::Mount { folder, device: None, options } if settings.attach => {
+            bind::bind(node, folder, options).map(noted)
+        }
+        Call::Mount { folder, device, options } => {
+            mount::mount(node, folder, device.unwrap_or_default(), options).map(noted)
+        }
+        Call::Unmount { folder } => unmount::unmount(node, folder, Whose::OnePod).map(done),
+        Call::ExpandVolume { options, size } => expandvolume::expandvolume(node, options, Bytes(size)).map(done),
+        Call::ExpandFs { options, folder, size } => expandfs::expandfs(node, options, folder, Bytes(size)).map(done),
     }
 }
 
-/// Which volume the arguments are about, for the log: the last part of the folder, if that looks like a name.
-fn volume_of(args: &[OsString]) -> Option<&str> {
-    let folder: &OsStr = match args {
-        [verb, folder, ..] if verb == "mount" || verb == "unmount" => folder,
-        [verb, _, _, folder, ..] if verb == "expandfs" => folder,
-        _ => return None,
+/// Which volume the arguments are about, for the log: by the last part of the folder, or by its name, if that looks like
+/// one. Whatever else stands there may hold a secret.
+fn volume_of(args: &[OsString]) -> Option<String> {
+    let (verb, rest) = args.split_first()?;
+    let of_folder = |folder: &OsStr| {
+        let folder = Path::new(folder);
+        let name = folder.is_absolute().then(|| folder.file_name())??;
+        Some(name.to_str()?.to_owned())
     };
-    // Anything else in its place may hold a secret.
-    let name = Path::new(folder).is_absolute().then(|| Path::new(folder).file_name())??.to_str()?;
-    (name.len() <= 253 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))).then_some(name)
+    let of_json = |options: &OsStr| options::name(options.to_str()?).ok();
+    let name = match (verb.to_str()?, rest) {
+        ("mount" | "unmount" | "mountdevice" | "unmountdevice", [folder, ..]) | ("expandfs", [_, _, folder, ..]) => {
+            of_folder(folder)
+        }
+        ("getvolumename" | "attach" | "isattached" | "expandvolume", [options, ..])
+        | ("waitforattach", [_, options, ..]) => of_json(options),
+        ("detach", [name, ..]) => name.to_str().map(str::to_owned),
+        _ => None,
+    }?;
+    volume_folder::is_plain(name.as_bytes()).then_some(name)
 }

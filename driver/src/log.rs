@@ -11,12 +11,12 @@ use std::time::Duration;
 use crate::reply::Reply;
 
 /// What happened.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Line<'a> {
     /// The call-out.
     pub call: &'a str,
     /// The volume, if it is known.
-    pub volume: Option<&'a str>,
+    pub volume: Option<String>,
     /// The answer. Its sentence holds nothing secret.
     pub reply: &'a Reply,
     /// What else there is to say.
@@ -42,7 +42,8 @@ impl<'a> Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (volume, outcome, ms) = (self.volume.unwrap_or("-"), self.reply.outcome(), self.time.as_millis());
+        let (volume, outcome, ms) =
+            (self.volume.as_deref().unwrap_or("-"), self.reply.outcome(), self.time.as_millis());
         write!(f, "call={} volume={volume} outcome={outcome:?} ms={ms}", self.call)?;
         let message = if let Reply::Failure(message) = self.reply { Some(message.as_str()) } else { self.note };
         message.map_or(Ok(()), |message| write!(f, " message={message:?}"))
@@ -57,7 +58,7 @@ pub fn write(line: &Line<'_>) {
         "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=flexlvm-driver\nFLEXLVM_CALL={}\nFLEXLVM_VOLUME={}\n\
          FLEXLVM_OUTCOME={}\nFLEXLVM_MS={}\n",
         line.call,
-        line.volume.unwrap_or("-"),
+        line.volume.as_deref().unwrap_or("-"),
         line.reply.outcome(),
         line.time.as_millis()
     );

@@ -1,84 +1,116 @@
-//! `mount <folder> <options>`: a volume's data appear in a pod's folder. The common case runs no program. Called by the
-//! kubelet for every pod anew, perhaps several times, and for several pods at once.
+//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The common case runs no
+//! program. Called by the kubelet for every pod anew, perhaps several times, and for several pods at once.
 
 use std::ffi::OsStr;
 
 use host::mount::{Place, Request};
 use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
-use host::{Device, Error as HostError, FreshMark, Kind};
+use host::{Device, Error as HostError, FreshMark, Kind, device};
 
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::folder::{Folder, Whose};
 use crate::grow::grow_if_larger;
 use crate::node::Node;
 use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
 use crate::twin::mount_beside_twin;
-use crate::{mkfs_options, mount_options};
+use crate::volume::Volume;
+use crate::{mkfs_options, mount_options, static_volume};
 
-/// Mounts the volume. What is worth a word in the log, though all went well, is returned.
+/// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's folder. What is worth a
+/// word in the log, though all went well, is returned.
 ///
 /// # Errors
 /// When the volume is not mounted; then nothing of the attempt is left.
-pub(crate) fn mount(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Option<String>, Error> {
-    let options = options::parse(options)?;
-    let mount_options = mount_options::parse(options.filesystem, &options.volume.mount)?;
-    let mkfs_options = mkfs_options::parse(options.filesystem, &options.volume.mkfs)?;
-    let mark = FreshMark::new(&options.volume.uuid, options.volume.size)?;
-    let Some(folder) = Folder::open(folder)? else {
-        let message = format!("there is no folder {}", folder.display());
-        return Err(HostError::refused(Kind::NotFound, message).into());
-    };
+pub(crate) fn mount(node: &Node<'_>, folder: &OsStr, device: &OsStr, options: &str) -> Result<Option<String>, Error> {
+    mount_on(node, folder, Whose::OnePod, device, &options::parse(options)?)
+}
+
+/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then makes bind mounts.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn mount_for_all(
+    node: &Node<'_>,
+    folder: &OsStr,
+    device: &OsStr,
+    options: &str,
+) -> Result<Option<String>, Error> {
+    mount_on(node, folder, Whose::AllPods, device, &options::parse(options)?)
+}
+
+fn mount_on(
+    node: &Node<'_>,
+    folder: &OsStr,
+    whose: Whose,
+    device_path: &OsStr,
+    options: &Options,
+) -> Result<Option<String>, Error> {
+    let mount_options = mount_options::parse(options.filesystem, &options.mount)?;
+    let mkfs_options = mkfs_options::parse(options.filesystem, &options.mkfs)?;
+    let folder = node.folder(folder, whose)?;
     let target = folder.target()?;
-    let _lock = node.lock(&options.volume.uuid)?;
-    let read_only = options.read_only || mount_options.read_only;
+    let volume = Volume::of(node, options)?;
+    let mark = FreshMark::new(&volume.identity.uuid, volume.size)?;
+    let _lock = node.lock(&volume.identity.uuid)?;
+    node.check_device_path(device_path, &volume.identity)?;
+    let there = node.mounted(&folder)?;
+    let device = match &there {
+        Some(there) => mounted_device(node, &volume, &folder, there)?,
+        None => node.active_device(&volume.identity)?,
+    };
+    // For all pods, a pod that only reads must not keep the next from writing.
+    let read_only = mount_options.read_only
+        || match whose {
+            Whose::AllPods => device::is_read_only(&node.roots.sys, device.number())?,
+            Whose::OnePod | Whose::Any => options.read_only,
+        };
+    let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
     let (flags, data) = (mount_options.flags, mount_options.data.as_str());
-    let (top, path) = (folder.top(), target.path());
-    if let Some(there) = node.mounted(&folder)? {
-        let source = there.source.clone();
-        let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
-        return already(node, &options, &folder, &there, &request);
+    let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
+    if let Some(there) = &there {
+        return already(&folder, there, &request);
     }
-    let device = node.active_device(&options.volume)?;
-    let source = device.mapper_path();
-    let further = prepare(
-        node,
-        &Preparation {
-            volume: &format!("{}/{}", options.volume.group, options.volume.volume),
-            device: &device,
-            mark: &mark,
-            fs: options.filesystem,
-            mkfs_options: &mkfs_options,
-            fsck: options.volume.fsck,
-            read_only,
-            may_format: !read_only,
-        },
-    )?;
-    let request = Request { source: &source, fs: options.filesystem, flags: flags | further, data, read_only };
+    let may_format = !read_only && !options.read_only;
+    static_volume::take_up(node, &volume, &device, &mark, may_format)?;
+    let task = Preparation {
+        volume: &volume.to_string(),
+        device: &device,
+        mark: &mark,
+        fs: options.filesystem,
+        mkfs_options: &mkfs_options,
+        fsck: options.fsck,
+        read_only,
+        may_format,
+    };
+    let request = Request { flags: flags | prepare(node, &task)?, ..request };
     mount_beside_twin(node, &device, &request, Place { folder: &path, top: &top })?;
-    if let Err(error) = verify(node, &folder, &device, read_only) {
-        return Err(roll_back(&folder, error).into());
-    }
+    verify(node, &folder, &device, read_only)?;
     Ok(if read_only { None } else { grow_if_larger(node, options.filesystem, &device, folder.path()) })
 }
 
-/// Something is mounted already: a call that was repeated, if it is this volume.
-fn already(
+/// The device of what is mounted on the folder already, if that is this volume.
+pub(crate) fn mounted_device(
     node: &Node<'_>,
-    options: &Options,
+    volume: &Volume,
     folder: &Folder,
     there: &Mount,
-    request: &Request<'_>,
-) -> Result<Option<String>, Error> {
-    let same = node.device(&options.volume)?.is_some_and(|device| shows_all_of(&node.roots, there, &device));
-    let refused = |message| Err(HostError::refused(Kind::Exists, message).into());
-    if !same {
+) -> Result<Device, HostError> {
+    node.device(&volume.identity)?.filter(|device| shows_all_of(&node.roots, there, device)).ok_or_else(|| {
         let (path, source) = (folder.path().display(), there.source.display());
-        return refused(format!("something else is mounted on {path} already: {source} ({})", there.fs));
-    }
+        let message = format!("something else is mounted on {path} already: {source} ({})", there.fs);
+        HostError::refused(Kind::Exists, message)
+    })
+}
+
+/// The volume is mounted already: the call was repeated.
+pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<Option<String>, Error> {
     match (request.read_only, there.read_only || there.fs_read_only) {
-        (false, true) => refused(format!("the volume is mounted on {} already, read-only", folder.path().display())),
+        (false, true) => {
+            let message = format!("the volume is mounted on {} already, read-only", folder.path().display());
+            Err(HostError::refused(Kind::Exists, message).into())
+        }
         // The call before was cut short between the mount and this.
         (true, false) => {
             host::mount::make_read_only(request, &folder.top())?;
@@ -88,25 +120,29 @@ fn already(
     }
 }
 
-/// Whether what is mounted now is what was meant: names can change between a look and a mount.
-fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_only: bool) -> Result<(), HostError> {
-    let there = node.mounted(folder)?;
-    let right = there.as_ref().is_some_and(|there| {
-        shows_all_of(&node.roots, there, device) && (there.read_only || there.fs_read_only || !read_only)
-    });
-    if right {
-        return Ok(());
-    }
-    let message = format!("{} was mounted, and something else is seen: {there:?}", device.mapper_path().display());
-    Err(HostError::refused(Kind::Failed, message))
-}
-
-fn roll_back(folder: &Folder, error: HostError) -> HostError {
+/// Takes the mount down again unless it is what was meant: names can change between a look and a mount.
+///
+/// # Errors
+/// When it isn't.
+pub(crate) fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_only: bool) -> Result<(), HostError> {
+    let error = match node.mounted(folder) {
+        Ok(Some(there))
+            if shows_all_of(&node.roots, &there, device) && (there.read_only || there.fs_read_only || !read_only) =>
+        {
+            return Ok(());
+        }
+        Ok(there) => {
+            let source = device.mapper_path();
+            let message = format!("{} was mounted, and something else is seen: {there:?}", source.display());
+            HostError::refused(Kind::Failed, message)
+        }
+        Err(error) => error,
+    };
     match host::mount::unmount_all(&folder.top(), folder.path()) {
-        Ok(_) => error,
+        Ok(_) => Err(error),
         Err(left) => {
             let message = format!("{}; and what was mounted is still there: {left}", host::error::chain(&error));
-            HostError::refused(Kind::Failed, message)
+            Err(HostError::refused(Kind::Failed, message))
         }
     }
 }

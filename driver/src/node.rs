@@ -1,16 +1,20 @@
-//! The node as a call-out sees it, and the time that the call-out has. Used by `mount`, `unmount` and `expandfs`.
+//! The node as a call-out sees it, and the time that the call-out has. Used by all call-outs.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use host::device;
 use host::lvm::Lvm;
 use host::mountinfo::{self, Mount};
-use host::{Cmd, Device, Error, Exec, Kind, Lock, LvUuid, Output, Roots};
+use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
 
-use crate::folder::Folder;
-use crate::options::VolumeOptions;
+use crate::absent;
+use crate::driver_name::DriverName;
+use crate::folder::{Folder, Whose};
+use crate::settings;
+use crate::volume::Identity;
 
 /// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that follows for the volume;
 /// its own patience for a pod's volumes is two minutes.
@@ -19,6 +23,8 @@ const TIME: Duration = Duration::from_secs(100);
 const LOCK_TIME: Duration = Duration::from_secs(30);
 /// How long udev has to make the device's name once the logical volume is active.
 const UDEV_TIME: Duration = Duration::from_secs(10);
+/// The kernel takes no longer path.
+const LONGEST_PATH: usize = 4096;
 /// How long LVM may keep a device suspended.
 const SUSPENDED_TIME: Duration = Duration::from_secs(10);
 
@@ -32,6 +38,10 @@ pub struct Node<'a> {
     pub locks: PathBuf,
     /// Its table of mounts.
     pub mounts: PathBuf,
+    /// Where the driver's settings are.
+    pub settings: PathBuf,
+    /// The name under which the driver was called.
+    pub driver: DriverName,
 }
 
 impl<'a> Node<'a> {
@@ -44,6 +54,8 @@ impl<'a> Node<'a> {
             roots: Roots::here(),
             locks: host::lock::FOLDER.into(),
             mounts: "/proc/self/mountinfo".into(),
+            settings: settings::PATH.into(),
+            driver: DriverName::of_program(&std::env::current_exe().unwrap_or_default()),
         }
     }
 
@@ -58,28 +70,42 @@ impl<'a> Node<'a> {
         Lock::take(&self.locks, uuid, LOCK_TIME.min(self.left()))
     }
 
+    /// A folder that the kubelet has made to mount on.
+    pub(crate) fn folder(&self, path: &OsStr, whose: Whose) -> Result<Folder, Error> {
+        let missing = || Error::refused(Kind::NotFound, format!("there is no folder {}", path.display()));
+        Folder::open(path, &self.driver, whose)?.ok_or_else(missing)
+    }
+
     /// What is mounted on `folder`, the last of it.
     pub(crate) fn mounted(&self, folder: &Folder) -> Result<Option<Mount>, Error> {
         let mounts = mountinfo::read(&self.mounts)?;
         Ok(mountinfo::at(&mounts, folder.path()).last().map(|mount| (*mount).clone()))
     }
 
-    /// The device of a volume's logical volume, if that is active.
-    pub(crate) fn device(&self, volume: &VolumeOptions) -> Result<Option<Device>, Error> {
-        let open = || Device::open(&self.roots, &volume.group, &volume.volume, &volume.uuid);
-        match self.not_busy(open) {
-            Ok(device) => Ok(Some(device)),
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// The device of a logical volume, if that is active.
+    pub(crate) fn device(&self, volume: &Identity) -> Result<Option<Device>, Error> {
+        self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
     }
 
-    /// The device of a volume's logical volume, which is made active if it isn't: after a reboot, none is.
-    pub(crate) fn active_device(&self, volume: &VolumeOptions) -> Result<Device, Error> {
+    /// The device of the logical volume that has this name now, if that is active.
+    pub(crate) fn device_named(&self, group: &VgName, name: &LvName) -> Result<Option<Device>, Error> {
+        Ok(self.if_found(|| Device::find(&self.roots, group, name))?.map(|(device, _uuid)| device))
+    }
+
+    /// The device of a logical volume, which is made active if it isn't: after a reboot, none is.
+    pub(crate) fn active_device(&self, volume: &Identity) -> Result<Device, Error> {
         if let Some(device) = self.device(volume)? {
             return Ok(device);
         }
-        Lvm(self).activate(&volume.group, &volume.volume, &volume.uuid)?;
+        let Identity { group, name, uuid } = volume;
+        Lvm(self).activate(group, name, uuid).map_err(|error| absent::explain(self, group, name, Some(uuid), error))?;
+        if let Some(device) = self.device(volume)? {
+            return Ok(device);
+        }
+        // LVM is content, and there is no device: it found nothing of that uuid, or udev is slow.
+        if let Some(reason) = absent::reason(self, group, name, Some(uuid)) {
+            return Err(Error::refused(Kind::NotFound, reason));
+        }
         let last = Instant::now() + UDEV_TIME.min(self.left());
         loop {
             if let Some(device) = self.device(volume)? {
@@ -87,9 +113,8 @@ impl<'a> Node<'a> {
             }
             if Instant::now() >= last {
                 let message = format!(
-                    "logical volume {}/{} with uuid {} is not on this node, or LVM does not activate it; \
-                     `lvs -a -o+uuid,devices` shows what is there",
-                    volume.group, volume.volume, volume.uuid
+                    "logical volume {volume} with uuid {uuid} is not on this node, or LVM does not activate it; \
+                     `lvs -a -o+uuid,devices` shows what is there"
                 );
                 return Err(Error::refused(Kind::NotFound, message));
             }
@@ -97,9 +122,34 @@ impl<'a> Node<'a> {
         }
     }
 
+    /// Refuses a path that the kubelet takes for the volume's device, and that leads to another: it may be older than the
+    /// last reboot, or not be one at all. Nothing but `/dev` is ever looked at.
+    pub(crate) fn check_device_path(&self, path: &OsStr, volume: &Identity) -> Result<(), Error> {
+        if path.is_empty() || path == device::mapper_path(&volume.group, &volume.name) {
+            return Ok(());
+        }
+        let plain = Path::new(path).strip_prefix("/dev").is_ok_and(|below| {
+            path.len() < LONGEST_PATH && below.components().all(|step| matches!(step, Component::Normal(_)))
+        });
+        if plain && self.device(volume)?.is_some_and(|device| device.is_at(Path::new(path)).unwrap_or(false)) {
+            return Ok(());
+        }
+        let shown: String = path.to_string_lossy().chars().take(100).collect();
+        let message = format!("{shown:?} is not the device of logical volume {volume}: it is not touched");
+        Err(Error::refused(Kind::Invalid, message))
+    }
+
     /// Refuses a device that stays suspended: to touch it would be to wait for ever.
     pub(crate) fn not_suspended(&self, number: (u32, u32)) -> Result<(), Error> {
         self.not_busy(|| device::refuse_suspended(&self.roots.sys, number))
+    }
+
+    fn if_found<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<Option<T>, Error> {
+        match self.not_busy(attempt) {
+            Ok(found) => Ok(Some(found)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn not_busy<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {

@@ -11,12 +11,14 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::allowed::shortened;
 use crate::fsck::Fsck;
+use crate::volume_folder::is_plain;
 
 /// The volume group's name; the key is the Kubernetes LVM example's.
 pub const GROUP: &str = "volumegroup";
 /// The logical volume's name; the key is the Kubernetes LVM example's.
 pub const VOLUME: &str = "volumeID";
-/// LVM's uuid of the logical volume: the proof that whoever wrote this may have it.
+/// LVM's uuid of the logical volume: the proof that whoever wrote this may have it. Without it, the volume's tags have to
+/// say that pods may use it by its name alone.
 pub const UUID: &str = "uuid";
 /// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays when the volume grows.
 pub const SIZE: &str = "size";
@@ -77,12 +79,31 @@ impl VolumeOptions {
 pub struct Options {
     /// The PersistentVolume's name, or that of the pod's volume.
     pub name: String,
-    /// What the PersistentVolume says.
-    pub volume: VolumeOptions,
+    /// The volume group.
+    pub group: VgName,
+    /// The logical volume.
+    pub volume: LvName,
+    /// What shows that this volume is meant, and may be used; `None` for one that an admin has tagged for it.
+    pub proof: Option<Proof>,
+    /// Options for mkfs.
+    pub mkfs: Vec<String>,
+    /// Options for the mount.
+    pub mount: Vec<String>,
+    /// Whether the file system is checked before it is mounted.
+    pub fsck: Fsck,
     /// The file system that is wanted.
     pub filesystem: Filesystem,
     /// Whether the pod asked for a read-only mount.
     pub read_only: bool,
+}
+
+/// What stands in objects alone that users can't write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// LVM's uuid of the logical volume.
+    pub uuid: LvUuid,
+    /// Its size when it was made.
+    pub size: Bytes,
 }
 
 /// What is wrong with the options.
@@ -99,11 +120,9 @@ pub enum OptionsError {
     /// One is not there.
     #[error("the option {0:?} is missing")]
     Missing(&'static str),
-    /// The uuid is not there.
-    #[error(
-        "the option \"uuid\" is missing: only a volume that FlexLVM made can be mounted, with the options it was given"
-    )]
-    NoUuid,
+    /// The volume has no name that Kubernetes could have given it.
+    #[error("the option {NAME:?} has to be there, and the name of a volume in Kubernetes")]
+    NoName,
     /// One is unknown.
     #[error(
         "the option {0:?} is unknown; there are volumegroup, volumeID, uuid, size, mkfsOptions, mountOptions and fsck"
@@ -148,36 +167,61 @@ pub fn parse(json: &str) -> Result<Options, OptionsError> {
         Some("ro") => true,
         Some(other) => return Err(OptionsError::ReadWrite(shortened(other))),
     };
-    let volume = parse_volume(&mut map)?;
+    let options = parse_own(&mut map, name, filesystem, read_only)?;
     // A misspelt option would be silently without effect. What Kubernetes adds of its own is not ours to judge.
     let of_kubernetes = |key: &str| key.split_once('/').is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"));
     match map.keys().find(|key| !of_kubernetes(key)) {
         Some(key) => Err(OptionsError::Unknown(shortened(key))),
-        None => Ok(Options { name, volume, filesystem, read_only }),
+        None => Ok(options),
     }
 }
 
-fn parse_volume(map: &mut BTreeMap<String, String>) -> Result<VolumeOptions, OptionsError> {
+/// The name of the PersistentVolume, or of the pod's volume: all that the kubelet says when it has nothing else.
+///
+/// # Errors
+/// When the options are none, or hold no name.
+pub fn name(json: &str) -> Result<String, OptionsError> {
+    parse_flat(json)?.remove(NAME).filter(|name| is_plain(name.as_bytes())).ok_or(OptionsError::NoName)
+}
+
+fn parse_own(
+    map: &mut BTreeMap<String, String>,
+    name: String,
+    filesystem: Filesystem,
+    read_only: bool,
+) -> Result<Options, OptionsError> {
     let mut take = |key| map.remove(key);
     let group = take(GROUP).ok_or(OptionsError::Missing(GROUP))?;
     let volume = take(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
-    let uuid = take(UUID).ok_or(OptionsError::NoUuid)?;
-    let size = take(SIZE).ok_or(OptionsError::Missing(SIZE))?;
-    let decimal = !size.is_empty() && size.bytes().all(|b| b.is_ascii_digit());
-    let bytes = size.parse().ok().filter(|_| decimal).ok_or_else(|| OptionsError::Size(shortened(&size)))?;
     let wrong = |key| move |source| OptionsError::Name { key, source };
-    Ok(VolumeOptions {
+    let proof = match (take(UUID), take(SIZE)) {
+        (Some(uuid), Some(size)) => {
+            Some(Proof { uuid: LvUuid::new(uuid).map_err(wrong(UUID))?, size: parse_size(&size)? })
+        }
+        (Some(_), None) => return Err(OptionsError::Missing(SIZE)),
+        // In the Kubernetes LVM example, the size is text for people.
+        (None, _) => None,
+    };
+    Ok(Options {
+        name,
         group: VgName::new(group).map_err(wrong(GROUP))?,
         volume: LvName::new(volume).map_err(wrong(VOLUME))?,
-        uuid: LvUuid::new(uuid).map_err(wrong(UUID))?,
-        size: Bytes(bytes),
+        proof,
         mkfs: take(MKFS).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
         mount: split(&take(MOUNT).unwrap_or_default()),
         fsck: match take(FSCK) {
             None => Fsck::default(),
             Some(text) => Fsck::from_name(&text).ok_or_else(|| OptionsError::Fsck(shortened(&text)))?,
         },
+        filesystem,
+        read_only,
     })
+}
+
+fn parse_size(text: &str) -> Result<Bytes, OptionsError> {
+    let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let bytes = text.parse().ok().filter(|_| decimal);
+    bytes.map(Bytes).ok_or_else(|| OptionsError::Size(shortened(text)))
 }
 
 fn split(options: &str) -> Vec<String> {
@@ -214,7 +258,7 @@ impl<'de> Visitor<'de> for Flat {
 
 #[cfg(test)]
 mod tests {
-    use super::{Fsck, Options, OptionsError, VolumeOptions, parse};
+    use super::{Fsck, Options, OptionsError, Proof, VolumeOptions, name, parse};
     use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
     use proptest::prelude::*;
     use serde_json::json;
@@ -239,12 +283,30 @@ mod tests {
     fn what_the_kubelet_passes_is_read() {
         let options = parse(&full().to_string()).unwrap();
         assert_eq!((options.filesystem, options.read_only, &*options.name), (Filesystem::Ext4, false, "pvc-1"));
-        assert_eq!(options.volume.size, Bytes(1 << 30));
+        assert_eq!(options.proof.unwrap().size, Bytes(1 << 30));
         let options = with("kubernetes.io/fsType", json!("xfs")).unwrap();
         assert_eq!(options.filesystem, Filesystem::Xfs);
         assert!(with("kubernetes.io/readwrite", json!("ro")).unwrap().read_only);
         let options = with("mountOptions", json!("noatime,commit=5")).unwrap();
-        assert_eq!(options.volume.mount, ["noatime", "commit=5"]);
+        assert_eq!(options.mount, ["noatime", "commit=5"]);
+        assert_eq!(name(&full().to_string()).unwrap(), "pvc-1");
+        assert_eq!(name(r#"{"kubernetes.io/pvOrVolumeName":"x"}"#).unwrap(), "x");
+        assert!(
+            name("{}").is_err() && name("[]").is_err() && name(r#"{"kubernetes.io/pvOrVolumeName":"../x"}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn without_a_uuid_the_size_is_for_people() {
+        for size in [None, Some("1000m"), Some("")] {
+            let mut json = full();
+            json.as_object_mut().unwrap().remove("uuid");
+            json.as_object_mut().unwrap().remove("size");
+            if let Some(size) = size {
+                json["size"] = size.into();
+            }
+            assert_eq!(parse(&json.to_string()).unwrap().proof, None);
+        }
     }
 
     #[test]
@@ -266,7 +328,7 @@ mod tests {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(text), "{key} {value}: {error}");
         }
-        for key in ["volumegroup", "volumeID", "uuid", "size"] {
+        for key in ["volumegroup", "volumeID", "size"] {
             let mut json = full();
             json.as_object_mut().unwrap().remove(key);
             let error = parse(&json.to_string()).unwrap_err().to_string();
@@ -308,7 +370,9 @@ mod tests {
             let mut map = volume.to_map();
             map.insert("kubernetes.io/fsType".to_owned(), "xfs".to_owned());
             let options = parse(&serde_json::to_string(&map).unwrap()).unwrap();
-            prop_assert_eq!(options.volume, volume);
+            prop_assert_eq!((options.group, options.volume), (volume.group, volume.volume));
+            prop_assert_eq!(options.proof, Some(Proof { uuid: volume.uuid, size: volume.size }));
+            prop_assert_eq!((options.mkfs, options.mount), (volume.mkfs, volume.mount));
         }
 
         #[test]

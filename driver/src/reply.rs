@@ -16,7 +16,16 @@ pub enum Reply {
     /// A call-out that this driver doesn't have. The kubelet never asks again: not for what may work another time.
     NotSupported,
     /// What this driver can do.
-    Capabilities,
+    Capabilities {
+        /// Whether Kubernetes is to attach volumes before it mounts them.
+        attach: bool,
+    },
+    /// Done, and the volume's device is this.
+    Device(String),
+    /// Whether the volume is attached.
+    Attached(bool),
+    /// How the volume is called.
+    VolumeName(String),
 }
 
 impl Reply {
@@ -35,10 +44,14 @@ impl Reply {
             Self::Failure(message) => json!({"status": "Failure", "message": message}),
             Self::NotSupported => json!({"status": "Not supported"}),
             // All five, always: the kubelet has its own defaults for those that are missing, and a null crashes it.
-            Self::Capabilities => json!({
+            Self::Device(path) => json!({"status": "Success", "device": path}),
+            // A bool: the text "true" would fail the call.
+            Self::Attached(attached) => json!({"status": "Success", "attached": attached}),
+            Self::VolumeName(name) => json!({"status": "Success", "volumeName": name}),
+            Self::Capabilities { attach } => json!({
                 "status": "Success",
                 "capabilities": {
-                    "attach": false,
+                    "attach": attach,
                     "selinuxRelabel": true,
                     "supportsMetrics": true,
                     "fsGroup": true,
@@ -53,7 +66,9 @@ impl Reply {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Success | Self::Capabilities => "Success",
+            Self::Success | Self::Capabilities { .. } | Self::Device(_) | Self::Attached(_) | Self::VolumeName(_) => {
+                "Success"
+            }
             Self::Failure(_) => "Failure",
             Self::NotSupported => "Not supported",
         }
@@ -70,7 +85,13 @@ mod tests {
         assert_eq!(Reply::Success.to_json(), r#"{"status":"Success"}"#);
         assert_eq!(Reply::NotSupported.to_json(), r#"{"status":"Not supported"}"#);
         let expected = r#"{"capabilities":{"attach":false,"fsGroup":true,"requiresFSResize":true,"selinuxRelabel":true,"supportsMetrics":true},"status":"Success"}"#;
-        assert_eq!(Reply::Capabilities.to_json(), expected);
+        assert_eq!(Reply::Capabilities { attach: false }.to_json(), expected);
+        assert!(Reply::Capabilities { attach: true }.to_json().contains(r#""attach":true"#));
+        let device = Reply::Device("/dev/mapper/a-b".to_owned());
+        assert_eq!(device.to_json(), r#"{"device":"/dev/mapper/a-b","status":"Success"}"#);
+        assert_eq!(Reply::Attached(true).to_json(), r#"{"attached":true,"status":"Success"}"#);
+        let name = Reply::VolumeName("pvc-1".to_owned());
+        assert_eq!(name.to_json(), r#"{"status":"Success","volumeName":"pvc-1"}"#);
     }
 
     proptest! {

@@ -1,5 +1,5 @@
-//! `unmount <folder>`: the folder is free again. The kubelet gives nothing but the path: the PersistentVolume and all its
-//! options may be gone, so everything is decided by the table of mounts. Runs no program.
+//! `unmount <folder>` and `unmountdevice <folder>`: the folder is free again. The kubelet gives nothing but the path: the
+//! PersistentVolume and all its options may be gone, so everything is decided by the table of mounts. Runs no program.
 
 use std::ffi::OsStr;
 
@@ -8,7 +8,7 @@ use host::mountinfo::{self, Mount};
 use host::{Error as HostError, Kind, device};
 
 use crate::error::Error;
-use crate::folder::Folder;
+use crate::folder::{Folder, Whose};
 use crate::node::Node;
 
 /// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it returns. The folder
@@ -16,8 +16,8 @@ use crate::node::Node;
 ///
 /// # Errors
 /// `Busy` when something is still in use.
-pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr) -> Result<(), Error> {
-    let Some(folder) = Folder::open(folder)? else {
+pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(), Error> {
+    let Some(folder) = Folder::open(folder, &node.driver, whose)? else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;

@@ -10,6 +10,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use driver::Reply;
+use driver::log::Line;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -34,14 +36,14 @@ fn call<S: AsRef<OsStr>>(args: &[S]) -> Value {
     let status = reply["status"].as_str().unwrap();
     assert!(["Success", "Failure", "Not supported"].contains(&status), "{text}");
     assert_eq!(reply.get("message").is_some(), status == "Failure", "{text}");
-    assert!(reply.get("attached").is_none());
+    assert!(reply.get("attached").is_none_or(Value::is_boolean));
+    assert!(args.first().is_some_and(|verb| verb.as_ref() == "init") || reply.get("capabilities").is_none());
     reply
 }
 
 fn failure<S: AsRef<OsStr>>(args: &[S]) -> String {
     let reply = call(args);
     assert_eq!(reply["status"], "Failure", "{reply}");
-    assert!(reply.get("capabilities").is_none());
     reply["message"].as_str().unwrap().to_owned()
 }
 
@@ -56,6 +58,28 @@ fn options_with(key: &str, value: &str) -> String {
     let mut options = options();
     options[key] = value.into();
     options.to_string()
+}
+
+/// Every call-out that is given options, with these and with folders below that of a kubelet of our own.
+fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
+    let pod = format!("{root}/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
+    let all = format!("{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
+    let device = "/dev/mapper/flexlvm--test--none-pvc--1";
+    [
+        &["mount", &*pod, options][..],
+        &["mount", &*pod, device, options],
+        &["mountdevice", &*all, device, options],
+        &["getvolumename", options],
+        &["attach", options, "node-1"],
+        &["waitforattach", device, options],
+        &["isattached", options, "node-1"],
+        &["expandvolume", options, &*all, "2147483648", "1073741824"],
+        &["expandfs", options, device, &*pod, "2147483648", "1073741824"],
+        &["expandfs", options, device, &*all, "2147483648", "1073741824"],
+    ]
+    .iter()
+    .map(|line| line.iter().map(|&arg| arg.to_owned()).collect())
+    .collect()
 }
 
 /// A pod's folder for the volume, in a kubelet's tree of our own.
@@ -78,9 +102,7 @@ fn init_says_all_five_capabilities() {
 
 #[test]
 fn call_outs_that_it_does_not_have_are_not_supported() {
-    let others =
-        "getvolumename attach detach waitforattach isattached mountdevice unmountdevice expandvolume provision";
-    for verb in others.split_whitespace().chain(["", "-rf", "Mount", "\n"]) {
+    for verb in ["", "-rf", "Mount", "\n", "provision", "delete", "getvolumenames"] {
         assert_eq!(call(&[verb, "{}", "x"]), json!({"status": "Not supported"}), "{verb:?}");
     }
     assert_eq!(call(&[OsString::from_vec(vec![0xff, 0xfe])])["status"], "Not supported");
@@ -89,10 +111,105 @@ fn call_outs_that_it_does_not_have_are_not_supported() {
 #[test]
 fn too_few_and_too_many_arguments_are_named() {
     assert!(failure::<&str>(&[]).contains("no call-out is named"));
-    for args in [&["mount"][..], &["mount", "/x"], &["mount", "/x", "/dev/x", "{}"], &["unmount"], &["expandfs", "{}"]]
-    {
-        let message = failure(args);
-        assert!(message.contains(&format!("{} takes", args[0])), "{message}");
+    let verbs = "getvolumename attach detach waitforattach isattached mountdevice unmountdevice mount unmount \
+                 expandvolume expandfs";
+    for verb in verbs.split_whitespace() {
+        for args in [&[verb][..], &[verb, "1", "2", "3", "4", "5", "6"]] {
+            let message = failure(args);
+            assert!(message.contains(&format!("{verb} takes")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_volume_is_called_as_kubernetes_calls_it() {
+    for options in [options().to_string(), r#"{"kubernetes.io/pvOrVolumeName":"pvc-1"}"#.to_owned()] {
+        assert_eq!(call(&["getvolumename", &*options]), json!({"status": "Success", "volumeName": "pvc-1"}));
+    }
+    assert!(failure(&["getvolumename", "{}"]).contains("kubernetes.io/pvOrVolumeName"));
+}
+
+#[test]
+fn on_another_node_attaching_touches_nothing() {
+    let options = options().to_string();
+    let device = "/dev/mapper/flexlvm--test--none-pvc--1";
+    assert_eq!(call(&["attach", &*options, "elsewhere"]), json!({"status": "Success", "device": device}));
+    assert_eq!(call(&["isattached", &*options, "elsewhere"]), json!({"status": "Success", "attached": true}));
+    assert_eq!(call(&["detach", "pvc-1", "elsewhere"]), json!({"status": "Success"}));
+    for name in ["", "../x", "a/b", "-rf", ".", ".."] {
+        assert!(failure(&["detach", name, "elsewhere"]).contains("not the name of a volume"), "{name:?}");
+    }
+}
+
+#[test]
+fn devices_of_others_are_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    let all = root.path().canonicalize().unwrap().join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
+    std::fs::create_dir_all(&all).unwrap();
+    let (all, options) = (all.display().to_string(), options().to_string());
+    let long = format!("/dev/{}", "x".repeat(5000));
+    for device in [
+        "/dev/null",
+        "/dev/sda",
+        "/dev",
+        "/",
+        "/etc/passwd",
+        "/dev/../etc/passwd",
+        "null",
+        "-rf",
+        "/proc/self/mem",
+        "/dev/mapper/flexlvm--test--none-pvc--2",
+        "/dev/mapper/../mapper/flexlvm--test--none-pvc--1",
+        " ",
+        "\n",
+        &*long,
+    ] {
+        for line in [
+            &["waitforattach", device, &*options][..],
+            &["mountdevice", &*all, device, &*options],
+            &["mount", &*folder, device, &*options],
+        ] {
+            let message = failure(line);
+            // Without root there is no lock either.
+            let right = message.contains("is not the device of") || !rustix::process::geteuid().is_root();
+            assert!(right && message.len() < 1200, "{device:?}: {message}");
+        }
+    }
+}
+
+#[test]
+fn secrets_are_never_repeated() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = pod_folder(root.path());
+    let root = root.path().canonicalize().unwrap().display().to_string();
+    std::fs::create_dir_all(format!("{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1")).unwrap();
+    // Good, and wrong in each way in which the options are ever quoted.
+    let good = options_with("kubernetes.io/secret/password", "aHVudGVyMg==");
+    let mut lines = Vec::new();
+    for (old, new) in [
+        ("ext4", "ext4"),
+        ("\"pvc-1\"", "\"../x\""),
+        (UUID, "x"),
+        ("1073741824", "1Gi"),
+        ("rw", "maybe"),
+        ("volumeID", "volumeid"),
+        ("}", ""),
+        ("\"aHVudGVyMg==\"", "[\"aHVudGVyMg==\"]"),
+    ] {
+        lines.extend(all_with_options(&root, &good.replace(old, new)));
+    }
+    // In the wrong place.
+    for verb in ["mount", "unmount", "detach", "attach", "waitforattach", "expandfs", "other"] {
+        lines.push(vec![verb.to_owned(), good.clone(), folder.clone()]);
+        lines.push(vec![verb.to_owned(), good.clone()]);
+    }
+    for line in lines {
+        let args: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let reply = call(&args).to_string();
+        assert!(!reply.contains("aHVudGVyMg") && !reply.contains("password"), "{line:?}: {reply}");
+        let logged = Line::of(&args, &Reply::Success, None, Duration::ZERO).to_string();
+        assert!(!logged.contains("aHVudGVyMg") && !logged.contains("password"), "{line:?}: {logged}");
     }
 }
 
@@ -138,9 +255,21 @@ fn what_is_no_flat_json_object_is_refused_and_not_repeated() {
     for json in ["", "null", "{", "[]", "{}{}", "secret", "{\"a\":{}}", &*deep, &*twice, &*number, &*large] {
         let message = failure(&["mount", &*folder, json]);
         assert!(!message.contains("secret") && message.len() < 1200, "{message}");
+        let root = folder.replace("/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1", "");
+        for line in all_with_options(&root, json) {
+            // Mount options concern only those that mount.
+            let reply = call(&line);
+            let harmless = json == large && ["getvolumename", "attach", "isattached"].contains(&&*line[0]);
+            assert!(reply["status"] == "Failure" || harmless, "{line:?}");
+            assert!(!reply.to_string().contains("secret"), "{reply}");
+        }
     }
     let invalid = OsString::from_vec(b"{\"volumeID\":\"\xff\"}".to_vec());
-    assert!(failure(&["mount".into(), folder.into(), invalid]).contains("UTF-8"));
+    for line in all_with_options("/root", "{}") {
+        let args: Vec<OsString> =
+            line.iter().map(|arg| if arg == "{}" { invalid.clone() } else { arg.into() }).collect();
+        assert!(failure(&args).contains("UTF-8"));
+    }
 }
 
 #[test]
@@ -159,16 +288,35 @@ fn folders_outside_the_kubelets_tree_are_refused() {
         "/pods/u/volumes/flexlvm.dev~lvm/a\nb",
         "/pods/u/volumes/flexlvm.dev~lvm/..",
         "/dev/shm",
+        "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/..",
+        "/plugins/kubernetes.io/flexvolume/flexlvm.dev~lvm/mounts/x",
+        "/plugins/kubernetes.io/flexvolume/other/lvm/mounts/x",
+        "/plugins/kubernetes.io/csi/flexlvm.dev/lvm/mounts/x",
     ] {
-        for args in
-            [&["mount", folder, &*options][..], &["unmount", folder], &["expandfs", &*options, "", folder, "1", "1"]]
-        {
+        for args in [
+            &["mount", folder, &*options][..],
+            &["mount", folder, "", &*options],
+            &["unmount", folder],
+            &["mountdevice", folder, "", &*options],
+            &["unmountdevice", folder],
+            &["expandfs", &*options, "", folder, "1", "1"],
+        ] {
             let message = failure(args);
             assert!(message.contains("folder"), "{folder:?}: {message}");
         }
     }
     let invalid = OsString::from_vec(b"/pods/u/volumes/flexlvm.dev~lvm/\xff".to_vec());
     assert!(failure(&["unmount".into(), invalid]).contains("folder"));
+    let (pod, all) =
+        ("/pods/u/volumes/flexlvm.dev~lvm/x", "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/x");
+    for args in [
+        &["mount", all, &*options][..],
+        &["unmount", all],
+        &["mountdevice", pod, "", &*options],
+        &["unmountdevice", pod],
+    ] {
+        assert!(failure(args).contains("the folder is not the kubelet's"), "{args:?}");
+    }
 }
 
 #[test]
@@ -178,7 +326,18 @@ fn symbolic_links_on_the_way_are_refused() {
     let root = root.path().canonicalize().unwrap();
     std::os::unix::fs::symlink("0a-1", root.join("pods/link")).unwrap();
     let linked = root.join("pods/link/volumes/flexlvm.dev~lvm/pvc-1").display().to_string();
-    for args in [&["mount", &*linked, &*options().to_string()][..], &["unmount", &*linked]] {
+    std::fs::create_dir_all(root.join("real/lvm/mounts/pvc-1")).unwrap();
+    std::fs::create_dir_all(root.join("plugins/kubernetes.io/flexvolume")).unwrap();
+    std::os::unix::fs::symlink(root.join("real"), root.join("plugins/kubernetes.io/flexvolume/flexlvm.dev")).unwrap();
+    let all = root.join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1").display().to_string();
+    let json = &*options().to_string();
+    for args in [
+        &["mount", &*linked, json][..],
+        &["unmount", &*linked],
+        &["mountdevice", &*all, "", json],
+        &["unmountdevice", &*all],
+        &["expandfs", json, "", &*all, "1", "1"],
+    ] {
         assert!(failure(args).contains("symbolic link"));
     }
 }
@@ -220,7 +379,7 @@ proptest! {
 
     #[test]
     fn whatever_it_is_given_the_answer_is_one_json_object(
-        verb in prop_oneof!["init|mount|unmount|expandfs|attach", "\\PC{0,9}"],
+        verb in prop_oneof!["init|mount|unmount|expandfs|attach|detach|waitforattach|isattached|getvolumename|mountdevice|unmountdevice|expandvolume", "\\PC{0,9}"],
         rest in proptest::collection::vec(proptest::collection::vec(1_u8..=255, 0..40), 0..6),
     ) {
         let rest = rest.into_iter().map(OsString::from_vec);

@@ -108,11 +108,11 @@ fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
     for json in input.args.iter().filter_map(|arg| arg.to_str()).filter(|arg| arg.starts_with('{')) {
         let Ok(options) = options::parse(json) else { continue };
         let fs = options.filesystem;
-        if let Ok(parsed) = mkfs_options::parse(fs, &options.volume.mkfs) {
+        if let Ok(parsed) = mkfs_options::parse(fs, &options.mkfs) {
             let (path, time) = (Path::new("/dev/dm-3"), Duration::ZERO);
             let _ = filesystem::make(door, fs, &Make { path, size: Bytes(1 << 30), options: &parsed, time });
         }
-        if let Ok(parsed) = mount_options::parse(fs, &options.volume.mount) {
+        if let Ok(parsed) = mount_options::parse(fs, &options.mount) {
             judge::mount_data(&parsed.data).or_else(|why| if input.mutated { Ok(()) } else { Err(why) })?;
         }
     }

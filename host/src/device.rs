@@ -131,6 +131,16 @@ impl Device {
         self.number
     }
 
+    /// Whether this path leads to the device.
+    ///
+    /// # Errors
+    /// When the path can't be looked at.
+    pub fn is_at(&self, path: &Path) -> Result<bool, Error> {
+        let meta = fs::metadata(path).map_err(Error::io("look at", path))?;
+        let number = (major(meta.rdev()), minor(meta.rdev()));
+        Ok(meta.file_type().is_block_device() && number == self.number)
+    }
+
     /// Its path for the host's programs, by the kernel's own name: nobody can point that elsewhere as long as this value
     /// lives.
     #[must_use]
@@ -143,6 +153,22 @@ impl Device {
     pub fn mapper_path(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.mapper_name)
     }
+}
+
+/// The path of a logical volume's device as people know it, whether it is there or not.
+#[must_use]
+pub fn mapper_path(group: &VgName, name: &LvName) -> PathBuf {
+    Path::new("/dev/mapper").join(mapper_name(group, name))
+}
+
+/// Whether nothing can be written to this device.
+///
+/// # Errors
+/// When the kernel doesn't say.
+pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
+    let path = sys.join(format!("dev/block/{}:{}/ro", number.0, number.1));
+    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok(text.trim_end() != "0")
 }
 
 /// LVM's uuid of the logical volume that has this device number, and the kernel's name of the device. Needs no access to
@@ -225,7 +251,7 @@ fn this(open: &impl AsRawFd) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Roots, identify, mapper_name, refuse_suspended};
+    use super::{Device, Roots, identify, is_read_only, mapper_name, refuse_suspended};
     use crate::error::Kind;
     use crate::name::{LvName, LvUuid, VgName};
     use std::fs;
@@ -275,6 +301,17 @@ mod tests {
         };
         assert_eq!((suspended("0\n"), suspended("1\n")), (Ok(()), Err(Kind::Busy)));
         assert!(refuse_suspended(sys.path(), (8, 0)).is_ok());
+    }
+
+    #[test]
+    fn a_read_only_device_is_known() {
+        let sys = sys_with("LVM-");
+        let read_only = |text| {
+            fs::write(sys.path().join("dev/block/254:3/ro"), text).unwrap();
+            is_read_only(sys.path(), (254, 3)).unwrap()
+        };
+        assert_eq!((read_only("0\n"), read_only("1\n")), (false, true));
+        assert!(is_read_only(sys.path(), (254, 4)).is_err());
     }
 
     #[test]

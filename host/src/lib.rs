@@ -14,6 +14,7 @@ pub mod mountinfo;
 pub mod name;
 pub mod size;
 pub mod superblock;
+pub mod tags;
 pub mod twin;
 
 pub use device::{Device, Roots};

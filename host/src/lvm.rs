@@ -55,6 +55,36 @@ impl Lvm<'_> {
         self.run(&command::activate(vg, lv, uuid)).map(drop)
     }
 
+    /// One logical volume, by its name.
+    ///
+    /// # Errors
+    /// When LVM fails or its answer can't be understood; also when there is no such volume, which only a whole
+    /// [`report`](Self::report) says for sure.
+    pub fn volume(self, vg: &VgName, lv: &LvName) -> Result<Lv, Error> {
+        let cmd = command::volume(vg, lv);
+        let volume = read(&cmd, &self.run(&cmd)?, report::parse_volume)?;
+        if volume.name == lv.as_str() {
+            return Ok(volume);
+        }
+        Err(Error::Answer { program: cmd.line(), detail: format!("it is about {}", volume.name) })
+    }
+
+    /// Takes the device of a logical volume away; nothing when it is gone, or when the uuid is another's.
+    ///
+    /// # Errors
+    /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
+    pub fn deactivate(self, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Result<(), Error> {
+        self.run(&command::deactivate(vg, lv, uuid)).map(drop)
+    }
+
+    /// Takes a tag off a logical volume; nothing when it has none, or when the uuid is another's.
+    ///
+    /// # Errors
+    /// When LVM fails.
+    pub fn remove_tag(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Result<(), Error> {
+        self.run(&command::remove_tag(vg, lv, uuid, tag)).map(drop)
+    }
+
     /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are these and it is
     /// a plain volume. Success says that LVM found nothing to complain about: whether the volume is gone, or is another
     /// than was meant, shows when one looks.

@@ -1,5 +1,7 @@
 //! mount(2) and umount(2): the only place that calls them. Called by the driver.
 
+pub mod view;
+
 use std::ffi::CString;
 use std::path::Path;
 
@@ -56,6 +58,22 @@ pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
         }
         (Err(errno), _) => Err(refused(request, errno)),
     }
+}
+
+/// Shows at `place`, too, what is mounted at `from`, read-only where that is asked for.
+///
+/// # Errors
+/// When the kernel refuses. Nothing is mounted then.
+pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), Error> {
+    rustix::mount::mount_bind(from, place.folder)
+        .map_err(|errno| Error::io("make a bind mount of", request.source)(errno.into()))?;
+    if !request.read_only {
+        return Ok(());
+    }
+    make_read_only(request, place.top).inspect_err(|_| {
+        // What can't be taken down again shows when the caller looks at the mounts.
+        let _ = umount(place.top);
+    })
 }
 
 /// Makes the one mount at `top` read-only.

@@ -58,6 +58,9 @@ impl World {
         ];
         world.tables =
             (0_u8..).zip(tables).map(|(number, table)| world.file(&format!("table-{number}"), &table)).collect();
+        world.file("attach.json", r#"{"attach":true,"node":"node1"}"#);
+        world.file("mount.json", r#"{"attach":false,"node":"node1"}"#);
+        world.file("broken.json", "{");
         world.tables.push(world.scratch.path().join("no-such-table"));
         for (minor, uuid) in [(3, "LVM-0123456789abcdef0123456789abcdefABCDEF1234567890abcdefghijklmnop"), (4, "x")] {
             let block = world.scratch.path().join(format!("sys/dev/block/254:{minor}"));
@@ -82,6 +85,7 @@ impl World {
         let mut node = Node::here(door).within(Duration::from_millis(3));
         node.roots = Roots { dev: at("dev"), sys: at("sys") };
         node.locks = at("locks");
+        node.settings = at(random.pick(&["none", "attach.json", "attach.json", "mount.json", "broken.json"]));
         // Most often nothing is mounted.
         let table = random.below(2 * self.tables.len());
         node.mounts.clone_from(self.tables.get(table).unwrap_or(&self.tables[0]));

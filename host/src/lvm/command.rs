@@ -14,6 +14,9 @@ const VG_COLUMNS: &str =
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
 const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time";
 
+/// Seconds since 1970, whatever the administrator likes to read.
+const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
+
 /// LVM waits for its locks without end, and others hold them for long when disks are slow.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -24,8 +27,7 @@ const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 /// or need a lock manager: hidden, they would look like missing ones.
 pub(super) fn report() -> Cmd {
     json("fullreport")
-        // Seconds since 1970, whatever the administrator likes to read.
-        .args(["--config", "report/time_format=\"%s\""])
+        .args(TIME_FORMAT)
         .args(["--foreign", "--shared"])
         .args(["--configreport", "vg", "--options", VG_COLUMNS])
         .args(["--configreport", "lv", "--options", LV_COLUMNS])
@@ -33,6 +35,11 @@ pub(super) fn report() -> Cmd {
         .args(["--configreport", "pv", "--options", "pv_name"])
         .args(["--configreport", "pvseg", "--options", "pvseg_start"])
         .args(["--configreport", "seg", "--options", "segtype"])
+}
+
+/// One logical volume.
+pub(super) fn volume(vg: &VgName, lv: &LvName) -> Cmd {
+    json("lvs").args(TIME_FORMAT).args(["--options", LV_COLUMNS, &path(vg, lv)])
 }
 
 /// The uuids of the volume groups that this host may use.
@@ -61,7 +68,22 @@ pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents) -> Cmd {
 
 /// Makes the device.
 pub(super) fn activate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
-    lvm("lvchange").args(["--activate", "y", "--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
+    change(["--activate", "y"], vg, lv, uuid)
+}
+
+/// Takes the device away; LVM refuses when somebody has it open.
+pub(super) fn deactivate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
+    change(["--activate", "n"], vg, lv, uuid)
+}
+
+/// Takes a tag off the volume.
+pub(super) fn remove_tag(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Cmd {
+    change(["--deltag", tag.as_str()], vg, lv, uuid)
+}
+
+/// Changes the volume of this name if it also has this uuid.
+fn change(what: [&str; 2], vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
+    lvm("lvchange").args(what).args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
 /// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all three under its lock,
@@ -89,7 +111,7 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{activate, create, extend, remove, report};
+    use super::{activate, create, deactivate, extend, remove, remove_tag, report, volume};
     use crate::name::{LvName, LvTag, LvUuid, VgName};
     use crate::size::Extents;
     use proptest::prelude::*;
@@ -123,6 +145,20 @@ mod tests {
             (
                 activate(&vg(), &lv(), &uuid()),
                 "lvm lvchange --activate y --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            ),
+            (
+                deactivate(&vg(), &lv(), &uuid()),
+                "lvm lvchange --activate n --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            ),
+            (
+                remove_tag(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/format")),
+                "lvm lvchange --deltag flexlvm.dev/format --select \
+                 lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            ),
+            (
+                volume(&vg(), &lv()),
+                "lvm lvs --reportformat json --units b --nosuffix --config report/time_format=\"%s\" --options \
+                 lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time vg0/pvc-1",
             ),
             (
                 remove(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/claim-uid=1")),

@@ -135,6 +135,16 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
     Ok(vgs)
 }
 
+/// Reads the one logical volume that `lvs` was asked for.
+pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
+    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let mut rows = answer.report.into_iter().flat_map(|part| part.lv);
+    match (rows.next(), rows.next()) {
+        (Some(row), None) => row.read(),
+        _ => Err("it is not about one logical volume".to_owned()),
+    }
+}
+
 /// Reads the uuids that `vgs --options vg_uuid` lists.
 pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     #[derive(Deserialize)]
@@ -157,7 +167,10 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
 /// Marks what belongs to another host: it has a system ID, and is not among those that this host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
     for vg in vgs.iter_mut().filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid)) {
-        vg.fault = Some(format!("it belongs to another host, with system ID {:?}", vg.system_id));
+        vg.fault = Some(format!(
+            "it belongs to another host, with system ID {:?}; vgexport there and vgimport here bring it over",
+            vg.system_id
+        ));
     }
 }
 
@@ -202,9 +215,12 @@ impl VgRow {
         let fault = if exported == 'x' {
             "it is exported; vgimport brings it back".to_owned()
         } else if missing > 0 || partial == 'p' {
-            format!("{missing} of its disks are missing")
+            format!(
+                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing takes them back"
+            )
         } else if !self.vg_lock_type.is_empty() && self.vg_lock_type != "none" {
-            format!("it is shared between hosts (lock type {})", self.vg_lock_type)
+            let kind = &self.vg_lock_type;
+            format!("it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here")
         } else if shared != '-' {
             "it is shared between hosts".to_owned()
         } else if permissions != 'w' {

@@ -3,14 +3,9 @@
 
 use crds::logical_volume::{LogicalVolumeStatus, State};
 use crds::{LogicalVolume, quantity};
+use host::tags::{CLAIM_NAME, CLAIM_UID};
 use host::{Bytes, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
-
-/// Begin of the tag that says whose a logical volume is: the claim's uid follows.
-const IDENTITY: &str = "flexlvm.dev/claim-uid=";
-
-/// Begin of the tag that leads people from an orphan to its claim: namespace and name follow.
-const TRACE: &str = "flexlvm.dev/claim=";
 
 /// No smaller volume has room for the fresh mark.
 const SMALLEST: Bytes = Bytes(4 << 20);
@@ -52,14 +47,14 @@ impl Order {
         let published =
             status.uuid.as_ref().map(LvUuid::new).transpose().map_err(|error| format!("status.uuid: {error}"))?;
         let identity =
-            LvTag::new(format!("{IDENTITY}{}", spec.claim.uid)).map_err(|error| format!("spec.claim.uid: {error}"))?;
+            LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid)).map_err(|error| format!("spec.claim.uid: {error}"))?;
         let made = object.creation_timestamp().map_or(0, |time| time.0.as_second());
         Ok(Self {
             node: spec.node.clone(),
             group: VgName::new(&spec.volume_group).map_err(|error| format!("spec.volumeGroup: {error}"))?,
             name: LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?,
             identity,
-            trace: LvTag::new(format!("{TRACE}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
+            trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
             size,
             state: spec.state,
             published,

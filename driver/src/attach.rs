@@ -1,0 +1,78 @@
+//! `attach <options> <node>` and `waitforattach <device> <options>`: a volume's device is there, and is the volume's.
+//! A logical volume never leaves its node, so attaching is activating. Called by the kubelet on the node, or by the
+//! controller manager, wherever that runs.
+
+use std::ffi::OsStr;
+use std::io;
+
+use host::lvm::Lvm;
+use host::mounted::is_of;
+use host::{Error as HostError, Kind, device, mountinfo};
+
+use crate::attached::{self, Name};
+use crate::error::Error;
+use crate::node::Node;
+use crate::options::{self, Options};
+use crate::settings::Settings;
+use crate::volume::{Identity, Volume};
+
+/// Activates the volume if this is its node. Returns the path of its device.
+///
+/// # Errors
+/// When this is its node, and the device isn't there or is another's.
+pub(crate) fn attach(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<String, Error> {
+    let options = options::parse(options)?;
+    if settings.is_own(name) {
+        match hold(node, &options, OsStr::new("")) {
+            // The controller manager in its container: the node's own `waitforattach` does it.
+            Err(Error::Host(HostError::Start { source, .. })) if source.kind() == io::ErrorKind::NotFound => {}
+            result => return result,
+        }
+    }
+    Ok(device::mapper_path(&options.group, &options.volume).display().to_string())
+}
+
+/// Sees to it that the volume is active on this node. Returns the path of its device.
+///
+/// # Errors
+/// When it isn't, or when `device` leads to another.
+pub(crate) fn wait_for_attach(node: &Node<'_>, device: &OsStr, options: &str) -> Result<String, Error> {
+    hold(node, &options::parse(options)?, device)
+}
+
+fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<String, Error> {
+    let name = Name::new(&options.name)?;
+    let volume = Volume::of(node, options)?.identity;
+    let _lock = node.lock(&volume.uuid)?;
+    node.check_device_path(device_path, &volume)?;
+    refuse_namesake(node, &name, &volume)?;
+    let was_active = node.device(&volume)?.is_some();
+    let path = node.active_device(&volume)?.mapper_path().display().to_string();
+    attached::remember(node, &name, &volume).inspect_err(|_| {
+        // As it was before; whether that succeeds, nobody is left to tell.
+        if !was_active {
+            let _ = Lvm(node).deactivate(&volume.group, &volume.name, &volume.uuid);
+        }
+    })?;
+    Ok(path)
+}
+
+/// Two volumes of pods may have one name, and Kubernetes takes them for one.
+fn refuse_namesake(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
+    let Some(other) = attached::recall(node, name)?.filter(|other| other.uuid != volume.uuid) else {
+        return Ok(());
+    };
+    let Some(device) = node.device(&other).ok().flatten() else {
+        return Ok(());
+    };
+    let mounts = mountinfo::read(&node.mounts)?;
+    let Some(mount) = mounts.iter().find(|mount| is_of(&node.roots, mount, &device)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "logical volume {volume} is wanted, and under its name {other} is attached and mounted on {}: two volumes of \
+         one name can't be on one node while the driver attaches; give the pod's volume another name",
+        mount.point.display()
+    );
+    Err(HostError::refused(Kind::Exists, message).into())
+}

@@ -1,0 +1,143 @@
+//! Which volumes are attached to this node: a small file for each, on a file system that a reboot empties, as it empties
+//! the list of active devices. `detach` is told nothing but a name. Used by `attach`, `waitforattach` and `detach`.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
+
+use host::{Error, Kind, LvName, LvUuid, VgName};
+use serde_json::{Value, json};
+
+use crate::node::Node;
+use crate::options::{GROUP, UUID, VOLUME};
+use crate::volume::Identity;
+use crate::volume_folder::is_plain;
+
+/// The name of a PersistentVolume, or of a pod's volume, that can be a file's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Name<'a>(&'a str);
+
+impl<'a> Name<'a> {
+    /// The name, if Kubernetes could have given it.
+    ///
+    /// # Errors
+    /// `Invalid` when not.
+    pub(crate) fn new(name: &'a str) -> Result<Self, Error> {
+        if is_plain(name.as_bytes()) {
+            return Ok(Self(name));
+        }
+        let shown: String = name.chars().take(64).collect();
+        Err(Error::refused(Kind::Invalid, format!("{shown:?} is not the name of a volume in Kubernetes")))
+    }
+}
+
+/// Remembers that this volume is attached under this name.
+pub(crate) fn remember(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
+    let folder = folder(node);
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(Error::io("make", &folder))?;
+    let text = json!({GROUP: volume.group.as_str(), VOLUME: volume.name.as_str(), UUID: volume.uuid.as_str()});
+    let (path, new) = (path(node, name), folder.join(format!(".{}.{}", name.0, volume.uuid)));
+    fs::write(&new, text.to_string()).map_err(Error::io("write", &new))?;
+    fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
+}
+
+/// The volume that is attached under this name, as far as anybody remembers.
+pub(crate) fn recall(node: &Node<'_>, name: &Name<'_>) -> Result<Option<Identity>, Error> {
+    let path = path(node, name);
+    match fs::read(&path) {
+        Ok(text) => read(&text).map(Some).ok_or_else(|| {
+            let message = format!("{} can't be understood; remove it, and the volume stays as it is", path.display());
+            Error::refused(Kind::Invalid, message)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", &path)(error)),
+    }
+}
+
+/// Forgets it.
+pub(crate) fn forget(node: &Node<'_>, name: &Name<'_>) -> Result<(), Error> {
+    let path = path(node, name);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the volume is attached under another name, too.
+pub(crate) fn has_another_name(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<bool, Error> {
+    let folder = folder(node);
+    for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
+        let entry = entry.map_err(Error::io("list", &folder))?.file_name();
+        let other = entry.to_str().and_then(|other| Name::new(other).ok()).filter(|other| other != name);
+        if let Some(other) = other
+            && recall(node, &other)?.is_some_and(|other| other.uuid == volume.uuid)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn folder(node: &Node<'_>) -> PathBuf {
+    node.locks.join("attached")
+}
+
+fn path(node: &Node<'_>, name: &Name<'_>) -> PathBuf {
+    folder(node).join(name.0)
+}
+
+fn read(text: &[u8]) -> Option<Identity> {
+    let value: Value = serde_json::from_slice(text).ok()?;
+    let text = |key| value.get(key)?.as_str();
+    Some(Identity {
+        group: VgName::new(text(GROUP)?).ok()?,
+        name: LvName::new(text(VOLUME)?).ok()?,
+        uuid: LvUuid::new(text(UUID)?).ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Name, forget, has_another_name, recall, remember};
+    use crate::node::Node;
+    use crate::volume::Identity;
+    use host::{LvName, LvUuid, System, VgName};
+
+    fn volume(uuid: &str) -> Identity {
+        let (group, name) = (VgName::new("vg0").unwrap(), LvName::new("data").unwrap());
+        Identity { group, name, uuid: LvUuid::from_plain(uuid).unwrap() }
+    }
+
+    #[test]
+    fn what_is_attached_is_remembered_until_it_is_forgotten() {
+        let scratch = tempfile::tempdir().unwrap();
+        let system = System::here();
+        let mut node = Node::here(&system);
+        node.locks = scratch.path().into();
+        let (one, other) = (Name::new("pvc-1").unwrap(), Name::new("pvc-2").unwrap());
+        let (first, second) = (volume("ABCDEF1234567890abcdefghijklmnop"), volume("BBCDEF1234567890abcdefghijklmnop"));
+        assert_eq!(recall(&node, &one).unwrap(), None);
+        for _ in 0..2 {
+            remember(&node, &one, &first).unwrap();
+            assert_eq!(recall(&node, &one).unwrap().as_ref(), Some(&first));
+        }
+        remember(&node, &other, &second).unwrap();
+        assert!(!has_another_name(&node, &one, &first).unwrap());
+        remember(&node, &other, &first).unwrap();
+        assert!(has_another_name(&node, &one, &first).unwrap());
+        for _ in 0..2 {
+            forget(&node, &one).unwrap();
+            assert_eq!(recall(&node, &one).unwrap(), None);
+        }
+        std::fs::write(scratch.path().join("attached/pvc-2"), "{").unwrap();
+        assert!(recall(&node, &other).unwrap_err().to_string().contains("attached/pvc-2"));
+    }
+
+    #[test]
+    fn a_name_is_never_a_path() {
+        for bad in ["", ".", "..", "../x", "a/b", ".hidden", "-rf", "a b", "ä", &"x".repeat(254)] {
+            assert!(Name::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `detach <volume> <node>`: a volume's device goes, unless somebody uses it. Called by the kubelet on the node, or by the
+//! controller manager, wherever that runs.
+
+use std::ffi::OsStr;
+
+use host::lvm::Lvm;
+use host::mounted::is_of;
+use host::{Error as HostError, Kind, mountinfo};
+
+use crate::attached::{self, Name};
+use crate::error::Error;
+use crate::node::Node;
+use crate::settings::Settings;
+use crate::volume::Identity;
+
+/// Deactivates what was attached under this name. That it stays because somebody uses it is no failure: returned is a word
+/// for the log.
+///
+/// # Errors
+/// When nobody uses it and it can't be deactivated.
+pub(crate) fn detach(
+    node: &Node<'_>,
+    settings: &Settings,
+    volume: &OsStr,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let volume = volume.to_string_lossy();
+    let volume = Name::new(&volume)?;
+    if !settings.is_own(name) {
+        return Ok(None);
+    }
+    let Some(identity) = attached::recall(node, &volume)? else {
+        return Ok(None);
+    };
+    let _lock = node.lock(&identity.uuid)?;
+    if attached::recall(node, &volume)?.as_ref() != Some(&identity) {
+        let message = format!("logical volume {identity} was attached or detached meanwhile; it is tried again");
+        return Err(HostError::refused(Kind::Busy, message).into());
+    }
+    if attached::has_another_name(node, &volume, &identity)? {
+        attached::forget(node, &volume)?;
+        return Ok(Some(format!("logical volume {identity} stays active: it is attached under another name, too")));
+    }
+    if let Some(user) = deactivate(node, &identity)? {
+        return Ok(Some(format!("logical volume {identity} stays active: {user}")));
+    }
+    attached::forget(node, &volume)?;
+    Ok(None)
+}
+
+/// Takes the device away; returns who uses it when somebody does.
+fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, HostError> {
+    let Some(device) = node.device(volume)? else {
+        return Ok(None);
+    };
+    if let Some(mount) = mountinfo::read(&node.mounts)?.iter().find(|mount| is_of(&node.roots, mount, &device)) {
+        return Ok(Some(format!("it is mounted on {}", mount.point.display())));
+    }
+    // Held open by us, it could not go.
+    drop(device);
+    let Identity { group, name, uuid } = volume;
+    let attempt = Lvm(node).deactivate(group, name, uuid);
+    if node.device(volume)?.is_none() {
+        return Ok(None);
+    }
+    // Only now is LVM's word needed: whether somebody has it open, or it just didn't work.
+    let now = Lvm(node).volume(group, name)?;
+    match attempt {
+        _ if now.uuid == *uuid && now.open => Ok(Some("something has it open".to_owned())),
+        Err(error) => Err(error),
+        Ok(()) => {
+            let message = format!("LVM did not deactivate logical volume {volume}, though it says so");
+            Err(HostError::refused(Kind::Failed, message))
+        }
+    }
+}

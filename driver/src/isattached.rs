@@ -1,0 +1,25 @@
+//! `isattached <options> <node>`: whether a volume's device is on that node. Called by the controller manager, again and
+//! again; whatever is not attached is attached anew. Runs no program.
+
+use crate::error::Error;
+use crate::node::Node;
+use crate::options;
+use crate::settings::Settings;
+use crate::volume::Volume;
+
+/// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
+///
+/// # Errors
+/// When nobody can tell: the device is suspended, or another has its name.
+pub(crate) fn is_attached(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<bool, Error> {
+    let options = options::parse(options)?;
+    if !settings.is_own(name) {
+        return Ok(true);
+    }
+    let device = if options.proof.is_some() {
+        node.device(&Volume::of(node, &options)?.identity)?
+    } else {
+        node.device_named(&options.group, &options.volume)?
+    };
+    Ok(device.is_some())
+}

@@ -1,0 +1,145 @@
+//! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods themselves name without a uuid.
+//! Called by `volume`, and before the first mount.
+
+use host::filesystem::is_blank;
+use host::lvm::{Lv, Lvm};
+use host::tags::{FORMAT, OF_CLAIM, STATIC};
+use host::{Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
+
+use crate::absent;
+use crate::error::Error;
+use crate::node::Node;
+use crate::plan::Refusal;
+use crate::volume::{Identity, Volume};
+
+/// Why a volume can't be had by its name alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Forbidden {
+    /// A claim has it.
+    #[error(
+        "logical volume {volume} belongs to a claim (its tag is {tag}): only the claim's own PersistentVolume, whose \
+         options hold the uuid, can have it mounted"
+    )]
+    Claimed {
+        /// `<group>/<name>`.
+        volume: String,
+        /// The tag that says so.
+        tag: String,
+    },
+    /// Nobody said that it may be used.
+    #[error(
+        "logical volume {volume} is named without its uuid, and has no tag that allows that; if pods may use it, say \
+         so on its node: lvchange --addtag {STATIC} {volume}"
+    )]
+    NotTagged {
+        /// `<group>/<name>`.
+        volume: String,
+    },
+}
+
+/// The volume of this name, by what LVM says of it now.
+///
+/// # Errors
+/// When it is not tagged for this, or isn't there, or LVM doesn't say.
+pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Volume, Error> {
+    let found = Lvm(node).volume(group, name).map_err(|error| absent::explain(node, group, name, None, error))?;
+    Ok(allow(group, name, &found)?)
+}
+
+/// Whether the volume may be used. Pure.
+fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, Forbidden> {
+    let volume = || format!("{group}/{name}");
+    if let Some(tag) = found.tags.iter().find(|tag| tag.starts_with(OF_CLAIM)) {
+        return Err(Forbidden::Claimed { volume: volume(), tag: tag.clone() });
+    }
+    if !found.has_tag(STATIC) {
+        return Err(Forbidden::NotTagged { volume: volume() });
+    }
+    let identity = Identity { group: group.clone(), name: name.clone(), uuid: found.uuid.clone() };
+    Ok(Volume { identity, size: found.size, to_format: found.has_tag(FORMAT) })
+}
+
+/// Before the first mount of a volume that is tagged as having nothing on it: its fresh mark takes the tag's place, if it
+/// is blank. From then on it is as a claim's volume, whatever is cut short. The lock is held.
+///
+/// # Errors
+/// When something can't be done; the next call begins again.
+pub(crate) fn take_up(
+    node: &Node<'_>,
+    volume: &Volume,
+    device: &Device,
+    mark: &FreshMark,
+    may_format: bool,
+) -> Result<(), Error> {
+    if !volume.to_format {
+        return Ok(());
+    }
+    // Another call may have done it while this one waited for the lock.
+    let Identity { group, name, uuid } = &volume.identity;
+    let now = find(node, group, name)?;
+    if (&now.identity, now.size) != (&volume.identity, volume.size) {
+        let message = format!("logical volume {volume} was changed while it was being mounted; it is tried again");
+        return Err(HostError::refused(Kind::Busy, message).into());
+    }
+    if !now.to_format {
+        return Ok(());
+    }
+    let blank = is_blank(node, device, mark)?;
+    if !may_format {
+        let refused = Error::Refused { volume: volume.to_string(), source: Refusal::ReadOnly };
+        return if blank { Err(refused) } else { Ok(()) };
+    }
+    if blank {
+        mark.write_fresh(&device.claim()?)?;
+    }
+    // What is on it from now on is worth keeping: the tag must not outlive it.
+    let tag = LvTag::new(FORMAT).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))?;
+    Lvm(node).remove_tag(group, name, uuid, &tag)?;
+    if find(node, group, name)?.to_format {
+        let message = format!("LVM did not take the tag {FORMAT} off logical volume {volume}, though it says so");
+        return Err(HostError::refused(Kind::Failed, message).into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Forbidden, allow};
+    use host::lvm::Lv;
+    use host::{Bytes, LvName, LvUuid, VgName};
+
+    fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
+        let lv = Lv {
+            name: "data".to_owned(),
+            uuid: LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
+            size: Bytes(1 << 30),
+            tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+            active: true,
+            open: false,
+            plain: true,
+            made: 0,
+        };
+        let allowed = allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv)?;
+        assert_eq!((&allowed.identity.uuid, allowed.size), (&lv.uuid, lv.size));
+        Ok(allowed.to_format)
+    }
+
+    #[test]
+    fn only_an_admins_tag_allows_a_name_alone() {
+        assert_eq!(tagged(&["flexlvm.dev/static"]), Ok(false));
+        assert_eq!(tagged(&["x", "flexlvm.dev/format", "flexlvm.dev/static"]), Ok(true));
+        for tags in [&[][..], &["flexlvm.dev/format"], &["static"], &["flexlvm.dev/static2"]] {
+            let error = tagged(tags).unwrap_err();
+            assert!(error.to_string().contains("lvchange --addtag flexlvm.dev/static vg0/data"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_claims_volume_is_never_had_by_its_name() {
+        for tag in ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data", "flexlvm.dev/claims-of-later-versions"]
+        {
+            let error = tagged(&["flexlvm.dev/static", "flexlvm.dev/format", tag]).unwrap_err();
+            assert!(matches!(&error, Forbidden::Claimed { tag: named, .. } if named == tag), "{error}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The LVM tags by which a logical volume says whose it is. Written by the agent and by admins, read by agent and driver.
+
+/// Begin of every tag that the agent gives to a claim's volume.
+pub const OF_CLAIM: &str = "flexlvm.dev/claim";
+
+/// Begin of the tag that says whose a volume is: the claim's uid follows.
+pub const CLAIM_UID: &str = "flexlvm.dev/claim-uid=";
+
+/// Begin of the tag that leads people from an orphan to its claim: namespace and name follow.
+pub const CLAIM_NAME: &str = "flexlvm.dev/claim=";
+
+/// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by hand, and inline.
+pub const STATIC: &str = "flexlvm.dev/static";
+
+/// An admin's word that there is nothing on such a volume, and that the first mount makes the file system.
+pub const FORMAT: &str = "flexlvm.dev/format";
+
+#[cfg(test)]
+mod tests {
+    use super::{CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC};
+    use crate::name::LvTag;
+
+    #[test]
+    fn a_claims_tags_are_known_by_their_begin() {
+        assert!(CLAIM_UID.starts_with(OF_CLAIM) && CLAIM_NAME.starts_with(OF_CLAIM));
+        assert!(!STATIC.starts_with(OF_CLAIM) && !FORMAT.starts_with(OF_CLAIM));
+        assert!([OF_CLAIM, CLAIM_UID, CLAIM_NAME, STATIC, FORMAT].iter().all(|&tag| LvTag::new(tag).is_ok()));
+    }
+}
