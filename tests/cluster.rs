@@ -115,6 +115,14 @@ allowVolumeExpansion: true
 ---
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
+metadata: {name: flexlvm-btrfs}
+provisioner: flexlvm.dev
+parameters: {backend: flexlvm, fsType: btrfs}
+volumeBindingMode: WaitForFirstConsumer
+allowVolumeExpansion: true
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
 metadata: {name: flexlvm-immediate}
 provisioner: flexlvm.dev
 parameters: {backend: flexlvm}

@@ -50,23 +50,25 @@ pub(crate) fn data_survives() -> Result<()> {
     })
 }
 
-/// Both file systems at once: the kubelet looks for growth about once in a minute.
+/// All file systems at once: the kubelet looks for growth about once in a minute.
 pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     let cluster = cluster();
     tell(async {
-        let (ext4, xfs) = (App::new(&cluster).await?, App::new(&cluster).await?);
-        for (app, class) in [(&ext4, "flexlvm"), (&xfs, "flexlvm-xfs")] {
+        let mut apps = Vec::new();
+        for (fs, class) in [("ext4", "flexlvm"), ("xfs", "flexlvm-xfs"), ("btrfs", "flexlvm-btrfs")] {
+            let app = App::new(&cluster).await?;
             app.claim(class, "320Mi").await?;
             app.pod("app").await?;
+            apps.push((app, fs));
         }
-        for (app, fs) in [(&ext4, "ext4"), (&xfs, "xfs")] {
+        for (app, fs) in &apps {
             app.runs("app").await?;
             let mounted = app.exec(&cluster, "app", "awk '$2 == \"/data\" {print $3}' /proc/mounts")?;
-            ensure!(mounted == fs, "{mounted} is mounted, and {fs} was asked for");
+            ensure!(mounted == *fs, "{mounted} is mounted, and {fs} was asked for");
             app.write(&cluster, "app")?;
             app.grow("640Mi").await?;
         }
-        for app in [&ext4, &xfs] {
+        for (app, _) in &apps {
             let sum = app.exec(&cluster, "app", "sha256sum /data/blob")?;
             app.has_grown(&cluster, "app", 500).await?;
             ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "other data after the growth");

@@ -104,7 +104,13 @@ pub(crate) fn a_corrupt_mount_can_be_taken_down(stage: &Stage) {
 }
 
 pub(crate) fn a_suspended_volume_is_waited_for(stage: &Stage) {
-    let volume = stage.fresh_volume("ext4", 64);
+    for fs in ["ext4", "btrfs"] {
+        suspended_volume_is_waited_for(stage, fs);
+    }
+}
+
+fn suspended_volume_is_waited_for(stage: &Stage, fs: &'static str) {
+    let volume = stage.fresh_volume(fs, smallest(fs));
     let folder = stage.mount("suspended", &volume);
     let device = volume.device();
     stage.shell(&format!("dmsetup suspend {device}"));
