@@ -5,6 +5,8 @@
 mod forgotten;
 #[path = "node_agent/inactive.rs"]
 mod inactive;
+#[path = "node_agent/kinds.rs"]
+mod kinds;
 #[path = "node_agent/stage.rs"]
 mod stage;
 
@@ -13,6 +15,10 @@ use std::time::{Duration, Instant};
 
 use crds::condition::{READY, REMOVED};
 use harness::suite::{self, Test};
+use kinds::{
+    a_mirror_with_a_snapshot_is_kept_with_it, checksums_that_a_crash_left_out_are_added, every_kind_lives_and_dies,
+    lvm_takes_what_the_model_says, too_few_disks_are_no_lesser_kind,
+};
 use serde_json::json;
 use stage::{GROUP, Stage};
 
@@ -51,6 +57,11 @@ fn main() -> ExitCode {
             test!("what is not ours is never removed", what_is_not_ours_is_never_removed),
             test!("an origin is kept with its snapshots", an_origin_is_kept_with_its_snapshots),
             test!("only an unused volume counts as unused", only_an_unused_volume_counts_as_unused),
+            test!("every kind of volume lives and dies", every_kind_lives_and_dies),
+            test!("LVM takes what the model says", lvm_takes_what_the_model_says),
+            test!("checksums that a crash left out are added", checksums_that_a_crash_left_out_are_added),
+            test!("a mirror with a snapshot is kept with it", a_mirror_with_a_snapshot_is_kept_with_it),
+            test!("too few disks are no lesser kind", too_few_disks_are_no_lesser_kind),
             test!("vgextend is reported within five seconds", vgextend_is_reported_within_five_seconds),
             test!("a volume group comes and goes", a_volume_group_comes_and_goes),
             test!(

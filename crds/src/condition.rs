@@ -23,6 +23,8 @@ pub mod reason {
     pub const VOLUME_GROUP_UNUSABLE: &str = "VolumeGroupUnusable";
     /// The volume group has too little free space.
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
+    /// The volume group can't hold a volume of the layout asked for: its extents are too small or too large.
+    pub const LAYOUT_UNSUITABLE: &str = "LayoutUnsuitable";
     /// A logical volume of this name is there, and is not the one that this object asks for.
     pub const FOREIGN_LOGICAL_VOLUME: &str = "ForeignLogicalVolume";
     /// The logical volume that this object describes is not on the node any more.

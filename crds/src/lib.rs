@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "the derive of KubeSchema declares the type once more, inside a function")]
 
 pub mod condition;
+pub mod layout;
 pub mod logical_volume;
 pub mod node_storage;
 pub mod quantity;

@@ -7,7 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::storage_backend::Layout;
+use crate::layout::Layout;
 
 /// The work order for one logical volume, and what became of it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -82,6 +82,11 @@ pub struct LogicalVolumeSpec {
     /// The size promised. It may be raised, and is never lowered; the logical volume is at least as large.
     #[x_kube(validation = Rule::new("quantity(string(self)).compareTo(quantity(string(oldSelf))) >= 0").message("size can't be lowered: a logical volume is never shrunk"))]
     pub size: Quantity,
+    /// The physical volumes on which the space was promised, and how much on each: images, parity and metadata included.
+    /// Left out: on whichever have room.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
+    pub physical_volumes: Vec<Share>,
     /// Whether the logical volume is to be there.
     #[serde(default)]
     pub state: State,
@@ -94,6 +99,17 @@ pub struct LogicalVolumeSpec {
     pub reclaim_policy: ReclaimPolicy,
     /// The file system that the driver makes at the first mount.
     pub filesystem: Filesystem,
+}
+
+/// What a logical volume takes of one physical volume.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Share {
+    /// LVM's uuid of the physical volume: its device's name may change with every start of the node.
+    #[schemars(length(min = 1, max = 64))]
+    pub uuid: String,
+    /// How much of it, in whole extents.
+    pub size: Quantity,
 }
 
 /// Whether a logical volume is to be there.

@@ -92,7 +92,27 @@ pub struct VolumeGroup {
     pub other_use: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
+    /// The physical volumes, LVM's word for its disks, that the volume group is made of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
+    pub physical_volumes: Vec<PhysicalVolume>,
     /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
+}
+
+/// One physical volume of a volume group.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct PhysicalVolume {
+    /// LVM's uuid of it.
+    pub uuid: String,
+    /// Its device's name, which may change with every start of the node.
+    pub name: String,
+    /// The size of its extents; nothing, where LVM is told to allocate none on it (`pvchange --allocatable n`).
+    pub size: Quantity,
+    /// Of that, what is not FlexLVM's to promise.
+    pub other_use: Quantity,
+    /// Free space, for people: it is brought up to date at leisure.
+    pub free: Quantity,
 }

@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::layout::Layout;
 use crate::quantity;
 use crate::reserve::Reserve;
 use crate::selector::NodeSelector;
@@ -80,8 +81,15 @@ pub struct StorageBackendSpec {
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: volumes are in it"))]
     pub volume_group: String,
-    /// How logical volumes are laid out on the disks of the volume group.
+    /// How logical volumes are laid out on the disks of the volume group. A change concerns volumes that are made
+    /// afterwards.
     #[serde(default)]
+    #[x_kube(
+        validation = Rule::new("self.type in ['Striped', 'RAID5', 'RAID6', 'RAID10'] || (!has(self.stripes) && !has(self.stripeSize))").message("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10"),
+        validation = Rule::new("self.type == 'RAID1' || !has(self.copies)").message("layout.copies is for type RAID1"),
+        validation = Rule::new("self.type.startsWith('RAID') || !has(self.integrity) || !self.integrity").message("layout.integrity is for the RAID types"),
+        validation = Rule::new("self.type != 'RAID6' || !has(self.stripes) || self.stripes >= 3").message("layout.stripes of type RAID6 is at least 3"),
+    )]
     pub layout: Layout,
     /// Space of each volume group that no volume of this backend gets: an amount (`10Gi`), or a share of the volume
     /// group (`5%`). Volumes that are there already keep theirs.
@@ -117,23 +125,6 @@ pub enum Placement {
     Pack,
 }
 
-/// How a logical volume is laid out on the disks of its volume group.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct Layout {
-    /// The kind of logical volume. `Linear`: one after the other, on whichever disks have room.
-    #[serde(default, rename = "type")]
-    pub type_: LayoutType,
-}
-
-/// Kinds of logical volumes.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LayoutType {
-    /// Plain extents, on whichever disks have room: as fast, and as safe, as one disk.
-    #[default]
-    Linear,
-}
-
 /// What the controller found out about a StorageBackend.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -151,10 +142,11 @@ pub struct StorageBackendStatus {
     /// The size of the volume groups of all serving nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
-    /// What volumes may still take on all serving nodes together; one volume finds no more than its node has.
+    /// What volumes may still take on all serving nodes together, for their copies, parity and metadata too; one volume
+    /// finds no more than its node has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<Quantity>,
-    /// What volumes of this backend were promised.
+    /// What volumes of this backend were promised, copies, parity and metadata included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promised: Option<Quantity>,
     /// What is kept back on all serving nodes together.
@@ -191,7 +183,8 @@ impl StorageBackendSpec {
             Ok(())
         };
         let reserve = || self.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(0));
-        self.node_selector.fault().or_else(|| limits().err()).or_else(|| reserve().err())
+        let layout = || self.layout.fault();
+        self.node_selector.fault().or_else(layout).or_else(|| limits().err()).or_else(|| reserve().err())
     }
 
     /// The least and the most bytes of a volume.

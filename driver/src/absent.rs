@@ -58,8 +58,9 @@ fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Op
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, Vg};
+    use host::lvm::{Lv, LvKind, Vg};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
+    use std::collections::BTreeMap;
 
     const MEANT: &str = "ABCDEF1234567890abcdefghijklmnop";
 
@@ -71,7 +72,9 @@ mod tests {
             tags: Vec::new(),
             active,
             open: false,
-            plain: true,
+            kind: LvKind::Plain,
+            shares: BTreeMap::new(),
+            integrity: false,
             made: 0,
         };
         Vg {
@@ -82,6 +85,7 @@ mod tests {
             free: Extents(1),
             fault: fault.map(str::to_owned),
             lvs: lvs.iter().map(lv).collect(),
+            pvs: vec![],
             system_id: String::new(),
         }
     }

@@ -105,8 +105,9 @@ pub(crate) fn take_up(
 #[cfg(test)]
 mod tests {
     use super::{Forbidden, allow};
-    use host::lvm::Lv;
+    use host::lvm::{Lv, LvKind};
     use host::{Bytes, LvName, LvUuid, VgName};
+    use std::collections::BTreeMap;
 
     fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
         let lv = Lv {
@@ -116,7 +117,9 @@ mod tests {
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             active: true,
             open: false,
-            plain: true,
+            kind: LvKind::Plain,
+            shares: BTreeMap::new(),
+            integrity: false,
             made: 0,
         };
         let allowed = allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv)?;

@@ -2,6 +2,7 @@
 
 mod command;
 mod hint;
+mod layout;
 mod report;
 
 use crate::error::Error;
@@ -9,7 +10,9 @@ use crate::exec::{Cmd, Exec, Output};
 use crate::name::{LvName, LvTag, LvUuid, VgName};
 use crate::size::Extents;
 
-pub use report::{Lv, Vg};
+pub use command::New;
+pub use layout::{Cost, Layout, Level, Stripes};
+pub use report::{Lv, LvKind, Pv, Vg};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
 #[derive(Clone, Copy)]
@@ -31,20 +34,28 @@ impl Lvm<'_> {
         Ok(vgs)
     }
 
-    /// Makes a linear, active logical volume with these tags; its first sectors are zero.
+    /// Makes an active logical volume; its first sectors are zero.
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
-    pub fn create(self, vg: &VgName, lv: &LvName, extents: Extents, tags: &[LvTag]) -> Result<(), Error> {
-        self.run(&command::create(vg, lv, extents, tags)).map(drop)
+    pub fn create(self, vg: &VgName, lv: &LvName, new: &New<'_>) -> Result<(), Error> {
+        self.run(&command::create(vg, lv, new)).map(drop)
     }
 
-    /// Extends a logical volume to this size.
+    /// Extends a logical volume to this size, on these devices; none named means on any.
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when it is that large or larger.
-    pub fn extend(self, vg: &VgName, lv: &LvName, extents: Extents) -> Result<(), Error> {
-        self.run(&command::extend(vg, lv, extents)).map(drop)
+    pub fn extend(self, vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Result<(), Error> {
+        self.run(&command::extend(vg, lv, extents, disks)).map(drop)
+    }
+
+    /// Gives the images of a RAID their checksums, where making it was cut short before that.
+    ///
+    /// # Errors
+    /// Hint: [`Kind::NoSpace`](crate::Kind).
+    pub fn add_integrity(self, vg: &VgName, lv: &LvName) -> Result<(), Error> {
+        self.run(&command::add_integrity(vg, lv)).map(drop)
     }
 
     /// Makes the device of a logical volume; nothing when it is there, or when the uuid is another's.
@@ -86,13 +97,13 @@ impl Lvm<'_> {
     }
 
     /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are these and it is
-    /// a plain volume. Success says that LVM found nothing to complain about: whether the volume is gone, or is another
+    /// of this kind. Success says that LVM found nothing to complain about: whether the volume is gone, or is another
     /// than was meant, shows when one looks.
     ///
     /// # Errors
     /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
-    pub fn remove(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Result<(), Error> {
-        self.run(&command::remove(vg, lv, uuid, tag)).map(drop)
+    pub fn remove(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Result<(), Error> {
+        self.run(&command::remove(vg, lv, uuid, tag, kind)).map(drop)
     }
 
     /// The version of LVM, as in `2.03.16(2)`.

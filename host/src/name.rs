@@ -47,6 +47,12 @@ macro_rules! name {
     };
 }
 
+/// What LVM puts behind the name of a logical volume to name the parts that it is made of.
+const RESERVED: [&str; 16] = [
+    "_cdata", "_cmeta", "_corig", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata",
+    "_tmeta", "_vdata", "_vorigin", "_wcorig", "_cvol",
+];
+
 name!(
     /// The name of a volume group, as lvm(8) allows it.
     VgName, "volume group name", |name| plain(name, 127, &[])
@@ -56,8 +62,7 @@ name!(
     LvName, "logical volume name", |name| {
         plain(name, 127, &[])?;
         if ["snapshot", "pvmove"].iter().any(|reserved| name.starts_with(reserved))
-            || ["_cdata", "_cmeta", "_corig", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata",
-                "_tmeta", "_vdata", "_vorigin", "_wcorig", "_imeta"].iter().any(|reserved| name.contains(reserved))
+            || RESERVED.iter().any(|reserved| name.contains(reserved))
         {
             return Err("LVM keeps it for itself");
         }
@@ -79,6 +84,15 @@ name!(
         Ok(())
     }
 );
+
+impl LvName {
+    /// The name of the logical volume that LVM made `part` for; `part` itself when it is nobody's part.
+    #[must_use]
+    pub fn owner(part: &str) -> &str {
+        let at = RESERVED.iter().filter_map(|reserved| part.find(reserved)).min();
+        at.and_then(|at| part.get(..at)).unwrap_or(part)
+    }
+}
 
 impl LvUuid {
     /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's), without hyphens.

@@ -7,6 +7,8 @@ pub mod act;
 pub mod backend;
 pub mod claim;
 pub mod class;
+pub mod demand;
+pub mod disks;
 pub mod ledger;
 pub mod place;
 pub mod plan;

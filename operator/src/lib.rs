@@ -5,6 +5,7 @@ pub mod controller;
 pub mod error;
 pub mod events;
 pub mod http;
+pub mod layout;
 pub mod lease;
 pub mod mirror;
 pub mod names;

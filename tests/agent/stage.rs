@@ -10,7 +10,7 @@ use crate::faults::{Faults, faulty};
 use crds::condition;
 use crds::{LogicalVolume, NodeStorage};
 use harness::apiserver::ApiServer;
-use harness::simulated::{EXTENT, SimulatedNode};
+use harness::simulated::{self, EXTENT, SimulatedNode};
 use harness::{namespace, wait};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -139,7 +139,9 @@ impl Stage {
 
     /// Orders a volume of so many extents, as the controller does.
     pub(crate) async fn order(&self, short: &str, extents: u64) -> String {
-        self.order_on(short, json!({"size": format!("{}", extents * EXTENT)})).await
+        let size = format!("{}", extents * EXTENT);
+        let share = json!({"uuid": simulated::disk_of("vg0"), "size": size});
+        self.order_on(short, json!({"size": size, "physicalVolumes": [share]})).await
     }
 
     pub(crate) async fn order_on(&self, short: &str, changes: Value) -> String {

@@ -116,6 +116,13 @@ impl Stage {
         self.wait(&backends, &self.namespace, "the backend is judged", |backend| backend.status.is_some()).await;
     }
 
+    /// Changes the spec of this corner's backend, as its admin would.
+    pub(crate) async fn change_backend(&self, spec: Value) {
+        let backends: Api<StorageBackend> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"spec": spec}));
+        backends.patch(&self.namespace, &PatchParams::default(), &patch).await.unwrap();
+    }
+
     /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler selected it.
     pub(crate) async fn claim(&self, name: &str, size: &str, node: Option<&str>) -> PersistentVolumeClaim {
         let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}});

@@ -195,7 +195,8 @@ impl Devices for SimulatedNode {
 impl State {
     fn run(&mut self, verb: &str, words: &[&str]) -> Result<String, String> {
         let last = words.last().copied().unwrap_or_default();
-        let after = |option: &str| words.iter().position(|word| *word == option).map(|at| words[at + 1]);
+        let behind = |option: &str, by: usize| words.iter().position(|word| *word == option).map(|at| words[at + by]);
+        let after = |option: &str| behind(option, 1);
         let extents = after("--extents").map_or(0, |extents| extents.parse().expect("a number"));
         let select = after("--select").unwrap_or_default();
         match verb {
@@ -204,9 +205,10 @@ impl State {
             "lvcreate" => {
                 let tags =
                     words.windows(2).filter(|pair| pair[0] == "--addtag").map(|pair| pair[1].to_owned()).collect();
-                self.create(last, after("--name").expect("a name"), extents, tags)?;
+                let group = behind("--name", 2).expect("a group");
+                self.create(group, after("--name").expect("a name"), extents, tags)?;
             }
-            "lvextend" => self.extend(last, extents)?,
+            "lvextend" => self.extend(behind("--extents", 2).expect("a path"), extents)?,
             "lvremove" => self.remove(last, select)?,
             "lvchange" => {}
             _ => return Err(format!("  Unknown command {verb}.")),
@@ -314,12 +316,26 @@ impl Group {
             })
         });
         let exported = if self.exported { 'x' } else { '-' };
+        let disk = disk_of(&self.name);
+        let piece =
+            |name: &str, extents: u64| json!({"pv_uuid": disk, "pvseg_size": extents.to_string(), "lv_name": name});
+        let mut pieces: Vec<Value> = self.volumes.iter().map(|volume| piece(&volume.name, volume.extents)).collect();
+        pieces.push(piece("", self.free()));
         json!({"vg": [{
             "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
             "vg_extent_size": EXTENT.to_string(), "vg_extent_count": self.extents.to_string(),
             "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "",
-        }], "lv": volumes.collect::<Vec<_>>()})
+        }], "pv": [{
+            "pv_name": "/dev/sda", "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
+            "pv_pe_count": self.extents.to_string(), "pv_pe_alloc_count": (self.extents - self.free()).to_string(),
+        }], "lv": volumes.collect::<Vec<_>>(), "pvseg": pieces})
     }
+}
+
+/// LVM's uuid of the one disk of a group.
+#[must_use]
+pub fn disk_of(group: &str) -> String {
+    uuid_of(&format!("disk of {group}"))
 }
 
 fn uuid_of(name: &str) -> String {

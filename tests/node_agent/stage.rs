@@ -38,6 +38,12 @@ pub(crate) const GROUP: &str = "vg-0";
 /// A look for forgotten mounts every two seconds is often enough to wait for, and slow enough to be overtaken.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// Another group, of several disks, for volumes of each kind.
+pub(crate) const KINDS: &str = "kinds";
+
+/// The disks of that group.
+pub(crate) const DISKS: [&str; 5] = ["/dev/ubdd", "/dev/ubde", "/dev/ubdf", "/dev/ubdg", "/dev/ubdh"];
+
 /// How long anything may take here before the test gives up: starting a program takes a guest half a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -59,7 +65,7 @@ impl Stage {
 
     fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let hardware = Hardware { disks_mib: vec![4096, 1024], ..Hardware::default() };
+        let hardware = Hardware { disks_mib: vec![4096, 1024, 2048, 2048, 2048, 2048, 2048], ..Hardware::default() };
         let plan = Plan { nodes: 0, hardware: hardware.clone(), volume_group: None, images: Vec::new() };
         let cluster = runtime.block_on(Cluster::start(&plan))?;
         let mut guest = Guest::create(cluster.api().workplace(), 1, &hardware)?;
@@ -72,7 +78,7 @@ impl Stage {
             anyhow::Ok(())
         })?;
         guest.wait_until_up()?;
-        guest.shell(&format!("vgcreate -qq {GROUP} /dev/ubdb"))?;
+        guest.shell(&format!("vgcreate -qq {GROUP} /dev/ubdb; vgcreate -qq {KINDS} {}", DISKS.join(" ")))?;
         let stage = Self { runtime, cluster, client, guest: Mutex::new(guest), next: AtomicU32::new(1) };
         stage.cluster.api().workplace().write("agent.json", stage.access()?)?;
         stage.start_agent();
@@ -126,7 +132,12 @@ impl Stage {
 
     /// Orders a volume, as the controller does.
     pub(crate) fn order(&self, name: &str, size: &str) {
-        let object = json!({
+        self.order_with(name, size, json!({}));
+    }
+
+    /// Orders a volume of which more is said.
+    pub(crate) fn order_with(&self, name: &str, size: &str, extra: Value) {
+        let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": name, "labels": {"flexlvm.dev/node": "node1"}, "finalizers": ["flexlvm.dev/logical-volume"]},
             "spec": {
@@ -135,6 +146,9 @@ impl Stage {
                 "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"},
             },
         });
+        for (key, value) in extra.as_object().unwrap() {
+            object["spec"][key] = value.clone();
+        }
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
         self.runtime.block_on(self.logical_volumes().create(&PostParams::default(), &object)).unwrap();
     }
@@ -162,6 +176,15 @@ impl Stage {
     /// Waits until the volume is ready; returns its uuid.
     pub(crate) fn ready(&self, name: &str) -> String {
         self.says(name, condition::READY, "Ready", "").uuid.unwrap()
+    }
+
+    /// Waits until the volume is reported in this size.
+    pub(crate) fn reaches(&self, name: &str, bytes: u64) {
+        let found = self.runtime.block_on(until(&format!("{name} has {bytes} bytes"), LIMIT, async || {
+            let size = self.logical_volumes().get(name).await?.status.and_then(|status| status.size);
+            Ok(size.filter(|size| crds::quantity::parse(size) == Ok(bytes)).map(drop))
+        }));
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
     }
 
     /// A volume that is ready; returns its name.
@@ -236,7 +259,12 @@ impl Stage {
 
     /// What the fresh mark of a volume says.
     pub(crate) fn mark(&self, name: &str) -> String {
-        self.shell(&format!("{PROGRAM} {MARK} {name}"))
+        self.mark_in(GROUP, name)
+    }
+
+    /// The same, in another group.
+    pub(crate) fn mark_in(&self, group: &str, name: &str) -> String {
+        self.shell(&format!("{PROGRAM} {MARK} {group} {name}"))
     }
 
     fn logical_volumes(&self) -> Api<LogicalVolume> {
@@ -268,10 +296,11 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
     })
 }
 
-/// In the guest: `--mark VOLUME`.
-pub(crate) fn read_mark(mut arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    let name = arguments.next().context("which volume?")?.to_string_lossy().into_owned();
-    let (device, uuid): (Device, LvUuid) = Device::find(&Roots::here(), &VgName::new(GROUP)?, &LvName::new(name)?)?;
+/// In the guest: `--mark GROUP VOLUME`.
+pub(crate) fn read_mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
+    let names: Vec<String> = arguments.map(|name| name.to_string_lossy().into_owned()).collect();
+    let [group, name] = names.as_slice() else { anyhow::bail!("which volume?") };
+    let (device, uuid): (Device, LvUuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(name)?)?;
     let size: Bytes = device.size()?;
     println!(
         "{}",

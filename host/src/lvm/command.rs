@@ -7,6 +7,22 @@ use crate::exec::Cmd;
 use crate::name::{LvName, LvTag, LvUuid, VgName};
 use crate::size::Extents;
 
+use super::layout::Layout;
+use super::report::LvKind;
+
+/// A logical volume that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct New<'a> {
+    /// Its size.
+    pub extents: Extents,
+    /// How it is laid out.
+    pub layout: Layout,
+    /// The devices that its extents come from, as LVM calls them; none named means any.
+    pub disks: &'a [String],
+    /// Its tags.
+    pub tags: &'a [LvTag],
+}
+
 /// What a report says of a volume group; `vg_attr` tells exported, partial and shared.
 const VG_COLUMNS: &str =
     "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type";
@@ -16,6 +32,12 @@ const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time";
 
 /// Seconds since 1970, whatever the administrator likes to read.
 const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
+
+/// What a report says of a physical volume; `pv_attr` tells allocatable and missing.
+const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";
+
+/// What a report says of each piece of a physical volume.
+const PVSEG_COLUMNS: &str = "pv_uuid,pvseg_size,lv_name";
 
 /// LVM waits for its locks without end, and others hold them for long when disks are slow.
 const TIMEOUT: Duration = Duration::from_mins(2);
@@ -31,9 +53,9 @@ pub(super) fn report() -> Cmd {
         .args(["--foreign", "--shared"])
         .args(["--configreport", "vg", "--options", VG_COLUMNS])
         .args(["--configreport", "lv", "--options", LV_COLUMNS])
-        // The other parts of the report can't be left out, only kept short.
-        .args(["--configreport", "pv", "--options", "pv_name"])
-        .args(["--configreport", "pvseg", "--options", "pvseg_start"])
+        .args(["--configreport", "pv", "--options", PV_COLUMNS])
+        .args(["--configreport", "pvseg", "--options", PVSEG_COLUMNS])
+        // This part of the report can't be left out, only kept short.
         .args(["--configreport", "seg", "--options", "segtype"])
 }
 
@@ -51,19 +73,30 @@ fn json(verb: &str) -> Cmd {
     lvm(verb).args(["--reportformat", "json", "--units", "b", "--nosuffix"])
 }
 
-/// A linear logical volume with its tags, in one change of the metadata: there is no moment at which it is there and
-/// not known as ours. Signatures of whatever was there before are wiped, or the next mount would find them.
-pub(super) fn create(vg: &VgName, lv: &LvName, extents: Extents, tags: &[LvTag]) -> Cmd {
+/// A logical volume with its tags, in one change of the metadata: there is no moment at which it is there and not known
+/// as ours. Signatures of whatever was there before are wiped, or the next mount would find them.
+pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
+    let New { extents, layout, disks, tags } = new;
     lvm("lvcreate")
-        .args(["--yes", "--type", "linear", "--wipesignatures", "y", "--zero", "y"])
+        .arg("--yes")
+        .args(layout.arguments())
+        .args(["--wipesignatures", "y", "--zero", "y"])
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--extents", &extents.0.to_string()])
         .args(["--name", lv.as_str(), vg.as_str()])
+        .args(disks.iter().map(|disk| escaped(disk)))
 }
 
-/// To a total of `extents`, never by some: repeated, it changes nothing.
-pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents) -> Cmd {
-    lvm("lvextend").args(["--extents", &extents.0.to_string(), &path(vg, lv)])
+/// To a total of `extents`, never by some: repeated, it changes nothing. On these disks; none named means on any.
+pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
+    lvm("lvextend")
+        .args(["--extents", &extents.0.to_string(), &path(vg, lv)])
+        .args(disks.iter().map(|disk| escaped(disk)))
+}
+
+/// Gives the images of a RAID their checksums: what `lvcreate` does last.
+pub(super) fn add_integrity(vg: &VgName, lv: &LvName) -> Cmd {
+    lvm("lvconvert").args(["--yes", "--raidintegrity", "y", &path(vg, lv)])
 }
 
 /// Makes the device.
@@ -88,10 +121,16 @@ fn change(what: [&str; 2], vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
 
 /// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all three under its lock,
 /// and does nothing when one of them differs. `--yes` answers "really remove the active volume?"; an open one is refused
-/// all the same. It would also agree to removing snapshots along with their origin: hence only a plain volume, whose
-/// attributes begin with a hyphen.
-pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Cmd {
-    let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"^-\"");
+/// all the same. It would also agree to removing snapshots along with their origin: hence only a volume that is of this
+/// kind and nothing more. An origin's attributes begin with an `o`, whatever it is beside.
+pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Cmd {
+    let letters = match kind {
+        LvKind::Plain => "^-",
+        LvKind::Raid => "^[rR]",
+        // No volume has such attributes: nothing is removed.
+        LvKind::Other => "^$",
+    };
+    let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"");
     lvm("lvremove").args(["--yes", "--select", &selection, &path(vg, lv)]).timeout(REMOVE_TIMEOUT)
 }
 
@@ -104,6 +143,11 @@ fn lvm(verb: &str) -> Cmd {
     Cmd::new("lvm").arg(verb).timeout(TIMEOUT)
 }
 
+/// A device as LVM takes it: a colon would begin a range of extents, an at sign a tag.
+fn escaped(disk: &str) -> String {
+    disk.replace('\\', "\\\\").replace(':', "\\:").replace('@', "\\@")
+}
+
 /// `vg/lv`: neither part can begin with a hyphen or hold a slash.
 fn path(vg: &VgName, lv: &LvName) -> String {
     format!("{vg}/{lv}")
@@ -111,7 +155,10 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{activate, create, deactivate, extend, remove, remove_tag, report, volume};
+    use super::{
+        New, activate, add_integrity, create, deactivate, escaped, extend, remove, remove_tag, report, volume,
+    };
+    use crate::lvm::{Layout, Level, LvKind};
     use crate::name::{LvName, LvTag, LvUuid, VgName};
     use crate::size::Extents;
     use proptest::prelude::*;
@@ -135,13 +182,25 @@ mod tests {
     #[test]
     fn every_command_line_is_as_tried_on_real_lvm() {
         let tags = [tag("flexlvm.dev/claim-uid=1"), tag("flexlvm.dev/claim=default/data")];
+        let linear = New { extents: Extents(32), layout: Layout::Linear, disks: &[], tags: &tags };
+        let disks = ["/dev/sdb".to_owned(), "/dev/disk/by-path/pci-0000:00".to_owned()];
+        let mirrored = Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: true };
+        let raid = New { layout: mirrored, disks: &disks, tags: &tags[..1], ..linear };
         for (command, line) in [
             (
-                create(&vg(), &lv(), Extents(32), &tags),
+                create(&vg(), &lv(), &raid),
+                "lvm lvcreate --yes --type raid1 --mirrors 1 --raidintegrity y --wipesignatures y --zero y \
+                 --addtag flexlvm.dev/claim-uid=1 --extents 32 --name pvc-1 vg0 /dev/sdb \
+                 /dev/disk/by-path/pci-0000\\:00",
+            ),
+            (extend(&vg(), &lv(), Extents(64), &disks[..1]), "lvm lvextend --extents 64 vg0/pvc-1 /dev/sdb"),
+            (add_integrity(&vg(), &lv()), "lvm lvconvert --yes --raidintegrity y vg0/pvc-1"),
+            (
+                create(&vg(), &lv(), &linear),
                 "lvm lvcreate --yes --type linear --wipesignatures y --zero y --addtag flexlvm.dev/claim-uid=1 \
                  --addtag flexlvm.dev/claim=default/data --extents 32 --name pvc-1 vg0",
             ),
-            (extend(&vg(), &lv(), Extents(64)), "lvm lvextend --extents 64 vg0/pvc-1"),
+            (extend(&vg(), &lv(), Extents(64), &[]), "lvm lvextend --extents 64 vg0/pvc-1"),
             (
                 activate(&vg(), &lv(), &uuid()),
                 "lvm lvchange --activate y --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
@@ -161,7 +220,7 @@ mod tests {
                  lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time vg0/pvc-1",
             ),
             (
-                remove(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/claim-uid=1")),
+                remove(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/claim-uid=1"), LvKind::Plain),
                 "lvm lvremove --yes --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
                  lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
             ),
@@ -171,17 +230,30 @@ mod tests {
         assert!(report().line().starts_with("lvm fullreport --reportformat json --units b --nosuffix --config "));
     }
 
+    #[test]
+    fn only_plain_and_raid_volumes_are_ever_removed() {
+        let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
+        assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
+        assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
+    }
+
+    #[test]
+    fn no_device_is_taken_for_a_range_or_a_tag() {
+        assert_eq!(escaped("/dev/a:b@c\\d"), "/dev/a\\:b\\@c\\\\d");
+    }
+
     proptest! {
         /// Names come from objects that users influence.
         #[test]
         fn no_name_becomes_an_option_or_ends_a_selection(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
             let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else { return Ok(()) };
-            let command = remove(&vg, &lv, &uuid(), &tag);
+            let command = remove(&vg, &lv, &uuid(), &tag, LvKind::Raid);
             let selection = &command.arguments()[3];
             prop_assert_eq!(selection.matches('"').count(), 6);
             prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());
             prop_assert_eq!(command.arguments().len(), 5);
-            for command in [create(&vg, &lv, Extents(1), &[tag]), extend(&vg, &lv, Extents(1))] {
+            let new = New { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
+            for command in [create(&vg, &lv, &new), extend(&vg, &lv, Extents(1), &[])] {
                 prop_assert!(!command.arguments().last().unwrap().starts_with('-'));
             }
         }

@@ -2,9 +2,11 @@
 //! Pure. Columns that are not known are ignored; one that is missing or malformed spoils the whole answer: half an
 //! answer could make a volume look absent.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use crate::name::LvUuid;
+use crate::name::{LvName, LvUuid};
 use crate::size::{Bytes, Extents};
 
 /// A volume group and its logical volumes.
@@ -24,8 +26,44 @@ pub struct Vg {
     pub fault: Option<String>,
     /// Its logical volumes by name, without those that LVM keeps for itself.
     pub lvs: Vec<Lv>,
+    /// Its physical volumes, LVM's word for the disks that it is made of.
+    pub pvs: Vec<Pv>,
     /// The host that it belongs to, by its system ID; empty when it belongs to none.
     pub system_id: String,
+}
+
+/// A physical volume of a volume group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pv {
+    /// LVM's uuid of it: what stays, whatever the device is called.
+    pub uuid: LvUuid,
+    /// The device, as LVM calls it today.
+    pub name: String,
+    /// How many extents it has.
+    pub extents: Extents,
+    /// How many of them no logical volume has.
+    pub free: Extents,
+    /// Whether LVM may give its free extents away.
+    pub allocatable: bool,
+}
+
+impl Pv {
+    /// What can be had of it.
+    #[must_use]
+    pub fn available(&self) -> Extents {
+        if self.allocatable { self.free } else { Extents(0) }
+    }
+}
+
+/// What a logical volume is, by the first letter of its attributes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LvKind {
+    /// Just extents, linear or striped: no origin of snapshots, no snapshot, no pool, nothing being moved.
+    Plain,
+    /// A RAID, and nothing more.
+    Raid,
+    /// Anything else.
+    Other,
 }
 
 /// A logical volume.
@@ -43,8 +81,12 @@ pub struct Lv {
     pub active: bool,
     /// Whether somebody has its device open. What LVM can't tell counts as open.
     pub open: bool,
-    /// Whether it is just extents: no origin of snapshots, no snapshot, no pool, nothing being moved.
-    pub plain: bool,
+    /// What it is.
+    pub kind: LvKind,
+    /// What it takes of each physical volume, by LVM's uuid: also what LVM keeps for itself to make it work.
+    pub shares: BTreeMap<LvUuid, Extents>,
+    /// Whether its RAID images have checksums.
+    pub integrity: bool,
     /// When it was made, in seconds since 1970, by this host's clock; 0 when LVM does not know.
     pub made: u64,
 }
@@ -52,9 +94,9 @@ pub struct Lv {
 impl PartialEq for Lv {
     /// Two reports of the same volume are equal, though whoever made it may not know the second that LVM wrote down.
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, uuid, size, tags, active, open, plain, made: _ } = self;
-        (name, uuid, size, tags) == (&other.name, &other.uuid, &other.size, &other.tags)
-            && (*active, *open, *plain) == (other.active, other.open, other.plain)
+        let Self { name, uuid, size, tags, active, open, kind, shares, integrity, made: _ } = self;
+        (name, uuid, size, tags, shares) == (&other.name, &other.uuid, &other.size, &other.tags, &other.shares)
+            && (*active, *open, *kind, *integrity) == (other.active, other.open, other.kind, other.integrity)
     }
 }
 
@@ -73,8 +115,26 @@ impl Vg {
         self.lvs.iter().find(|lv| lv.name == name)
     }
 
-    /// Adds a logical volume where a report would have it.
+    /// The physical volume of this uuid.
+    #[must_use]
+    pub fn pv(&self, uuid: &LvUuid) -> Option<&Pv> {
+        self.pvs.iter().find(|pv| pv.uuid == *uuid)
+    }
+
+    /// How many extents can be had: not those that are on disks of which nothing is to be taken.
+    #[must_use]
+    pub fn available(&self) -> Extents {
+        Extents(self.pvs.iter().map(|pv| pv.available().0).sum())
+    }
+
+    /// Adds a logical volume where a report would have it, with what it takes.
     pub fn insert(&mut self, lv: Lv) {
+        for (uuid, taken) in &lv.shares {
+            self.free.0 = self.free.0.saturating_sub(taken.0);
+            if let Some(pv) = self.pvs.iter_mut().find(|pv| pv.uuid == *uuid) {
+                pv.free.0 = pv.free.0.saturating_sub(taken.0);
+            }
+        }
         let at = self.lvs.partition_point(|other| other.name < lv.name);
         self.lvs.insert(at, lv);
     }
@@ -92,6 +152,28 @@ struct Part {
     vg: Vec<VgRow>,
     #[serde(default)]
     lv: Vec<LvRow>,
+    #[serde(default)]
+    pv: Vec<PvRow>,
+    #[serde(default)]
+    pvseg: Vec<PvSegRow>,
+}
+
+#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
+#[derive(Deserialize)]
+struct PvRow {
+    pv_name: String,
+    pv_uuid: String,
+    pv_attr: String,
+    pv_pe_count: String,
+    pv_pe_alloc_count: String,
+}
+
+/// A piece of a physical volume, and whose it is; nobody's when it is free.
+#[derive(Deserialize)]
+struct PvSegRow {
+    pv_uuid: String,
+    lv_name: String,
+    pvseg_size: String,
 }
 
 #[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
@@ -126,7 +208,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
     for part in answer.report {
         let mut rows = part.vg.into_iter();
         match (rows.next(), rows.next()) {
-            (Some(row), None) => vgs.push(row.read(part.lv)?),
+            (Some(row), None) => vgs.push(row.read(part.lv, part.pv, &part.pvseg)?),
             (None, _) if part.lv.is_empty() => {}
             _ => return Err("a part of the report is not about one volume group".to_owned()),
         }
@@ -185,11 +267,13 @@ fn mark_namesakes(vgs: &mut [Vg]) {
 }
 
 impl VgRow {
-    fn read(self, lvs: Vec<LvRow>) -> Result<Vg, String> {
+    fn read(self, lvs: Vec<LvRow>, pvs: Vec<PvRow>, segments: &[PvSegRow]) -> Result<Vg, String> {
         let missing = number(&self.vg_missing_pv_count)?;
         let fault = self.fault(missing)?;
+        let pvs = pvs.into_iter().map(PvRow::read).collect::<Result<Vec<_>, _>>()?;
         let mut lvs = lvs.into_iter().map(LvRow::read).collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
+        share_out(&mut lvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),
@@ -197,10 +281,12 @@ impl VgRow {
             free: Extents(number(&self.vg_free_count)?),
             fault,
             lvs,
+            pvs,
             system_id: self.vg_systemid,
             name: self.vg_name,
         };
-        if vg.name.is_empty() || vg.extent_size.0 == 0 || vg.free > vg.extents {
+        let on_disks: u64 = vg.pvs.iter().map(|pv| pv.extents.0).sum();
+        if vg.name.is_empty() || vg.extent_size.0 == 0 || vg.free > vg.extents || on_disks != vg.extents.0 {
             return Err(format!("volume group {:?} with impossible numbers", vg.name));
         }
         Ok(vg)
@@ -247,11 +333,53 @@ impl LvRow {
             tags: self.lv_tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
             active: state != '-',
             open: open != '-',
-            plain: kind == '-',
+            kind: match kind {
+                '-' => LvKind::Plain,
+                'r' | 'R' => LvKind::Raid,
+                _ => LvKind::Other,
+            },
+            shares: BTreeMap::new(),
+            integrity: false,
             made: if self.lv_time.is_empty() { 0 } else { number(&self.lv_time)? },
             name: self.lv_name,
         })
     }
+}
+
+impl PvRow {
+    /// `pv_attr`, see pvs(8): allocatable, exported, missing.
+    fn read(self) -> Result<Pv, String> {
+        let attr: Vec<char> = self.pv_attr.chars().collect();
+        let [allocatable, _, missing, ..] = attr[..] else {
+            return Err(format!("pv_attr {:?}", self.pv_attr));
+        };
+        let (extents, taken) = (number(&self.pv_pe_count)?, number(&self.pv_pe_alloc_count)?);
+        let free = extents.checked_sub(taken).ok_or_else(|| format!("{} with impossible numbers", self.pv_name))?;
+        Ok(Pv {
+            uuid: uuid(self.pv_uuid)?,
+            name: self.pv_name,
+            extents: Extents(extents),
+            free: Extents(free),
+            allocatable: allocatable == 'a' && missing != 'm',
+        })
+    }
+}
+
+/// Says of each logical volume what it takes of each physical volume, with what LVM keeps for itself below it.
+fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
+    for segment in segments {
+        let size = number(&segment.pvseg_size)?;
+        // What LVM keeps for itself stands in brackets.
+        let name = segment.lv_name.trim_start_matches('[').trim_end_matches(']');
+        let owner = LvName::owner(name);
+        if let Ok(at) = lvs.binary_search_by(|lv| lv.name.as_str().cmp(owner))
+            && let Some(lv) = lvs.get_mut(at)
+        {
+            lv.shares.entry(uuid(segment.pv_uuid.clone())?).or_default().0 += size;
+            lv.integrity |= name.ends_with("_imeta");
+        }
+    }
+    Ok(())
 }
 
 fn number(text: &str) -> Result<u64, String> {

@@ -5,10 +5,11 @@
 //! what it needs: `lvcreate` the name and the space, `lvremove` name, uuid and tag. When one refuses, or the plan has bad
 //! news, a new report decides.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::lvm::{Lv, Lvm, Vg};
+use host::lvm::{Lv, Lvm, New, Pv, Vg};
 use host::{Bytes, Error, Exec, Extents, Kind, LvUuid};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
@@ -193,24 +194,30 @@ impl Node {
         match step {
             Step::Settle(_) => {}
             Step::Look(uuid) => pass.content = Some(self.devices.look(path, &uuid)?),
-            Step::Create(extents) => {
-                self.create(order, extents)?;
+            Step::Create(extents, disks) => {
+                if !self.create(order, extents, &disks)? {
+                    pass.changed = Some(Instant::now());
+                }
                 pass.content = Some(Content::Fresh);
+            }
+            Step::AddIntegrity => {
+                lvm.add_integrity(&order.group, &order.name)?;
+                pass.changed = Some(Instant::now());
             }
             Step::Mark(uuid) => {
                 self.devices.mark_blank(path, &uuid)?;
                 pass.content = Some(Content::Fresh);
             }
-            Step::Extend(extents) => {
-                lvm.extend(&order.group, &order.name, extents)?;
+            Step::Extend(extents, disks) => {
+                lvm.extend(&order.group, &order.name, extents, &disks)?;
                 pass.changed = Some(Instant::now());
             }
             Step::Activate(uuid) => {
                 lvm.activate(&order.group, &order.name, &uuid)?;
                 pass.changed = Some(Instant::now());
             }
-            Step::Remove(uuid) => {
-                lvm.remove(&order.group, &order.name, &uuid, &order.identity)?;
+            Step::Remove(uuid, kind) => {
+                lvm.remove(&order.group, &order.name, &uuid, &order.identity, kind)?;
                 pass.removed = true;
                 pass.changed = Some(Instant::now());
             }
@@ -220,21 +227,25 @@ impl Node {
     }
 
     /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is brought up to date
-    /// without asking LVM again.
-    fn create(&self, order: &Order, extents: Extents) -> Result<(), Error> {
+    /// without asking LVM again, if it is known what the volume took of which disk; else this returns false.
+    fn create(&self, order: &Order, extents: Extents, disks: &[String]) -> Result<bool, Error> {
         let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
-        lvm.create(&order.group, &order.name, extents, &order.tags())?;
+        let tags = order.tags();
+        lvm.create(&order.group, &order.name, &New { extents, layout: order.layout, disks, tags: &tags })?;
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
-        let lv = new_lv(order, uuid, size);
-        self.view.send_modify(|view| {
+        let mut is_known = false;
+        self.view.send_if_modified(|view| {
             let groups = view.groups.get_or_insert_default();
-            if let Some(vg) = Arc::make_mut(groups).iter_mut().find(|vg| vg.name == order.group.as_str()) {
-                vg.free.0 = vg.free.0.saturating_sub(extents.0);
-                vg.insert(lv);
+            if let Some(vg) = Arc::make_mut(groups).iter_mut().find(|vg| vg.name == order.group.as_str())
+                && let Some(shares) = shares(order, vg, extents, disks)
+            {
+                vg.insert(new_lv(order, uuid, size, shares));
+                is_known = true;
             }
+            is_known
         });
-        Ok(())
+        Ok(is_known)
     }
 
     /// Says who has the volume open, where that can be seen.
@@ -262,8 +273,19 @@ impl Node {
     }
 }
 
+/// What a volume that was made just now took of each disk, where that is beyond doubt.
+fn shares(order: &Order, vg: &Vg, extents: Extents, disks: &[String]) -> Option<BTreeMap<LvUuid, Extents>> {
+    let images = usize::try_from(order.layout.images()).ok()?;
+    let used: Vec<&Pv> = match vg.pvs.as_slice() {
+        [only] => vec![only],
+        all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
+    };
+    let cost = order.layout.cost(extents.bytes(vg.extent_size), vg.extent_size).ok()?;
+    (used.len() == images).then(|| used.iter().map(|pv| (pv.uuid.clone(), cost.image)).collect())
+}
+
 /// What a report would say of a volume that was made just now.
-fn new_lv(order: &Order, uuid: LvUuid, size: Bytes) -> Lv {
+fn new_lv(order: &Order, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Lv {
         name: order.name.to_string(),
@@ -272,7 +294,9 @@ fn new_lv(order: &Order, uuid: LvUuid, size: Bytes) -> Lv {
         tags: order.tags().iter().map(ToString::to_string).collect(),
         active: true,
         open: false,
-        plain: true,
+        kind: plan::kind_of(order),
+        shares,
+        integrity: order.layout.has_integrity(),
         made: now.map_or(0, |now| now.as_secs()),
     }
 }

@@ -1,11 +1,16 @@
 //! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a command line.
 //! Pure. Called by `reconcile` and `storage`.
 
-use crds::logical_volume::{LogicalVolumeStatus, State};
+use std::collections::BTreeMap;
+
+use crds::logical_volume::{LogicalVolumeStatus, Share, State};
 use crds::{LogicalVolume, quantity};
+use host::lvm::Layout;
 use host::tags::{CLAIM_NAME, CLAIM_UID};
-use host::{Bytes, LvName, LvTag, LvUuid, VgName};
+use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
+
+use crate::layout;
 
 /// No smaller volume has room for the fresh mark.
 const SMALLEST: Bytes = Bytes(4 << 20);
@@ -26,6 +31,10 @@ pub struct Order {
     pub trace: Option<LvTag>,
     /// The size, at least.
     pub size: Bytes,
+    /// How it lies on the disks.
+    pub layout: Layout,
+    /// The physical volumes on which its space was promised, and how much on each; none where nobody said which.
+    pub disks: BTreeMap<LvUuid, Bytes>,
     /// Whether the volume is to be there.
     pub state: State,
     /// The uuid that was reported, once it was: from then on others may have used the volume.
@@ -56,6 +65,8 @@ impl Order {
             identity,
             trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
             size,
+            layout: read_layout(object)?,
+            disks: spec.physical_volumes.iter().map(read_share).collect::<Result<_, _>>()?,
             state: spec.state,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
@@ -69,11 +80,39 @@ impl Order {
         std::iter::once(&self.identity).chain(&self.trace).cloned().collect()
     }
 
+    /// What was promised of each physical volume.
+    pub fn shares(&self, extent: Bytes) -> impl Iterator<Item = (&LvUuid, Extents)> {
+        self.disks.iter().map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
+    }
+
+    /// What was promised altogether.
+    #[must_use]
+    pub fn promised(&self, extent: Bytes) -> Extents {
+        if self.disks.is_empty() {
+            return self.size.extents_up(extent);
+        }
+        Extents(self.shares(extent).map(|(_, extents)| extents.0).fold(0, u64::saturating_add))
+    }
+
     /// The logical volume as people write it: `vg0/pvc-1`.
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}/{}", self.group, self.name)
     }
+}
+
+/// No layout keeps a volume from being removed.
+fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
+    match layout::of(&object.spec.layout) {
+        Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
+        layout => layout.map_err(|error| format!("spec.{error}")),
+    }
+}
+
+fn read_share(share: &Share) -> Result<(LvUuid, Bytes), String> {
+    let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("spec.physicalVolumes: {error}"))?;
+    let size = quantity::parse(&share.size).map_err(|error| format!("spec.physicalVolumes: {error}"))?;
+    Ok((uuid, Bytes(size)))
 }
 
 /// The size that is asked for; 0 where none is: no size keeps a volume from being removed.
@@ -101,7 +140,7 @@ mod tests {
             "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "reclaimPolicy": "Delete",
-                "filesystem": {"type": "ext4"}},
+                "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": []},
             "status": {},
         });
         *object.pointer_mut(path).unwrap() = value;
@@ -127,6 +166,8 @@ mod tests {
             ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
+            ("/spec/layout", json!({"type": "RAID1", "copies": 1}), "spec.layout.copies: "),
+            ("/spec/physicalVolumes", json!([{"uuid": "u", "size": "4Mi"}]), "spec.physicalVolumes: "),
         ] {
             let error = read(path, value).unwrap_err();
             assert!(error.starts_with(sentence), "{error}");

@@ -3,13 +3,13 @@
 //! in `plan/absent.rs`.
 
 mod absent;
+mod disks;
 
 use std::time::Duration;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use crds::quantity::human;
-use host::lvm::{Lv, Vg};
+use host::lvm::{Cost, Layout, Lv, LvKind, Vg};
 use host::{Bytes, Extents, LvUuid};
 
 use super::order::Order;
@@ -47,18 +47,20 @@ pub enum Content {
 /// The next step. All but `Look` and `Settle` change the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make the logical volume, mark it as fresh.
-    Create(Extents),
-    /// Extend it to this size.
-    Extend(Extents),
+    /// Make the logical volume of this size on these devices, mark it as fresh.
+    Create(Extents, Vec<String>),
+    /// Extend it to this size on these devices.
+    Extend(Extents, Vec<String>),
+    /// Give its images their checksums.
+    AddIntegrity,
     /// Make its device.
     Activate(LvUuid),
     /// Look at what is on it.
     Look(LvUuid),
     /// It was made and never given away, and is blank: mark it as fresh.
     Mark(LvUuid),
-    /// Remove it.
-    Remove(LvUuid),
+    /// Remove it, as long as it is of this kind.
+    Remove(LvUuid, LvKind),
     /// Nothing is to be done, for now: this is how things stand.
     Settle(Box<Verdict>),
 }
@@ -124,6 +126,15 @@ pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
     match order.state {
         State::Present => plan_present(order, seen),
         State::Absent | State::AbsentIfUnused => absent::plan_absent(order, seen),
+    }
+}
+
+/// What a volume of this order is, as long as it is nothing beside: an origin of snapshots is another kind.
+#[must_use]
+pub fn kind_of(order: &Order) -> LvKind {
+    match order.layout {
+        Layout::Linear | Layout::Striped(_) => LvKind::Plain,
+        Layout::Raid { .. } => LvKind::Raid,
     }
 }
 
@@ -204,17 +215,19 @@ fn unusable(order: &Order, fault: &str) -> String {
 }
 
 fn plan_new(order: &Order, vg: &Vg) -> Step {
-    let extents = order.size.extents_up(vg.extent_size);
-    if extents <= vg.free {
-        return Step::Create(extents);
+    let cost = match cost(order, vg) {
+        Ok(cost) => cost,
+        Err(message) => return Verdict::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
+    };
+    match disks::for_new(order, cost, vg) {
+        Ok(devices) => Step::Create(cost.size, devices),
+        Err(message) => Verdict::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
     }
-    Verdict::not_ready(reason::INSUFFICIENT_SPACE, no_space(order, vg, extents, "wanted")).into()
 }
 
-fn no_space(order: &Order, vg: &Vg, extents: Extents, wanted: &str) -> String {
-    let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-    let (free, needed) = (bytes(vg.free), bytes(extents));
-    format!("no space in volume group {} on {}: {free} free, {needed} {wanted}", order.group, order.node)
+fn cost(order: &Order, vg: &Vg) -> Result<Cost, String> {
+    let cost = order.layout.cost(order.size, vg.extent_size);
+    cost.map_err(|error| format!("volume group {} on {} can't hold the volume: {error}", order.group, order.node))
 }
 
 /// The volume is there: is it large enough, and was it finished?
@@ -228,13 +241,18 @@ fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
     if let Some(fault) = &vg.fault {
         return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault));
     }
-    let (wanted, has) = (order.size.extents_up(vg.extent_size), lv.size.extents_up(vg.extent_size));
-    if wanted > has {
-        let missing = Extents(wanted.0.saturating_sub(has.0));
-        if missing <= vg.free {
-            return Step::Extend(wanted);
-        }
-        return not_ready(reason::INSUFFICIENT_SPACE, no_space(order, vg, missing, "more wanted"));
+    if order.layout.has_integrity() && !lv.integrity && !published {
+        return Step::AddIntegrity;
+    }
+    let cost = match cost(order, vg) {
+        Ok(cost) => cost,
+        Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
+    };
+    if cost.size > lv.size.extents_up(vg.extent_size) {
+        return match disks::for_growth(order, cost, vg, lv) {
+            Ok(devices) => Step::Extend(cost.size, devices),
+            Err(message) => not_ready(reason::INSUFFICIENT_SPACE, message),
+        };
     }
     if !published && let Some(step) = plan_unfinished(order, lv, seen.content) {
         return step;

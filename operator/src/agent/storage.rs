@@ -3,9 +3,9 @@
 
 use crds::NodeStorageStatus;
 use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
-use crds::node_storage::VolumeGroup;
+use crds::node_storage::{PhysicalVolume, VolumeGroup};
 use crds::quantity;
-use host::lvm::Vg;
+use host::lvm::{Lv, Pv, Vg};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::node::View;
@@ -57,6 +57,7 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
     let mut status = status.clone();
     for group in &mut status.volume_groups {
         group.free = quantity::format(0);
+        group.physical_volumes.iter_mut().for_each(|disk| disk.free = quantity::format(0));
     }
     status
 }
@@ -70,29 +71,53 @@ fn build_groups(groups: &[Vg], orders: &[Order]) -> Vec<VolumeGroup> {
 }
 
 fn build_group(vg: &Vg, orders: &[Order]) -> VolumeGroup {
-    let used = vg.extents.0.saturating_sub(vg.free.0);
-    let ours: u64 = orders.iter().map(|order| space_of(order, vg)).sum();
     let bytes = |extents| quantity::format(host::Extents(extents).bytes(vg.extent_size).0);
+    let ours: Vec<_> = orders.iter().filter_map(|order| Some((order, volume_of(order, vg)?))).collect();
+    let extent = vg.extent_size;
+    let promised = ours.iter().map(|(order, lv)| order.promised(extent).0.min(total(lv)));
+    // Free extents that LVM is not to give away are not ours to promise either.
+    let used = vg.extents.0.saturating_sub(vg.available().0);
+    let disk = |pv: &Pv| {
+        let share = |(order, lv): &(&Order, &Lv)| {
+            let promised = order.disks.get(&pv.uuid).map_or(0, |bytes| bytes.extents_up(extent).0);
+            promised.min(lv.shares.get(&pv.uuid).map_or(0, |extents| extents.0))
+        };
+        let ours: u64 = ours.iter().map(share).sum();
+        PhysicalVolume {
+            uuid: pv.uuid.to_string(),
+            name: pv.name.clone(),
+            size: bytes(pv.extents.0),
+            other_use: bytes(pv.extents.0.saturating_sub(pv.available().0).saturating_sub(ours)),
+            free: bytes(pv.available().0),
+        }
+    };
+    let mut physical_volumes: Vec<_> = vg.pvs.iter().map(disk).collect();
+    physical_volumes.sort_by(|a, b| a.uuid.cmp(&b.uuid));
     VolumeGroup {
         name: vg.name.clone(),
         uuid: vg.uuid.to_string(),
         size: bytes(vg.extents.0),
-        extent_size: quantity::format(vg.extent_size.0),
-        other_use: bytes(used.saturating_sub(ours)),
-        free: bytes(vg.free.0),
+        extent_size: quantity::format(extent.0),
+        other_use: bytes(used.saturating_sub(promised.sum())),
+        free: bytes(vg.available().0),
+        physical_volumes,
         unusable: vg.fault.clone(),
     }
 }
 
-/// The extents that an order has in a volume group, of those that were promised to it. They are promised whether they
-/// are taken already or not: so making a volume, or removing one, changes nothing of what is reported here.
-fn space_of(order: &Order, vg: &Vg) -> u64 {
+/// The volume of an order in a volume group, whose extents were promised to it: as many as were promised are not others'
+/// use. They are promised whether they are taken already or not: so making a volume, or removing one, changes nothing of
+/// what is reported here.
+fn volume_of<'a>(order: &Order, vg: &'a Vg) -> Option<&'a Lv> {
     if order.group.as_str() != vg.name {
-        return 0;
+        return None;
     }
-    let lv = vg.lv(order.name.as_str()).filter(|lv| lv.has_tag(order.identity.as_str()));
-    let lv = lv.filter(|lv| order.published.as_ref().is_none_or(|uuid| lv.uuid == *uuid));
-    lv.map_or(0, |lv| lv.size.extents_up(vg.extent_size).min(order.size.extents_up(vg.extent_size)).0)
+    let lv = vg.lv(order.name.as_str()).filter(|lv| lv.has_tag(order.identity.as_str()))?;
+    order.published.as_ref().is_none_or(|uuid| lv.uuid == *uuid).then_some(lv)
+}
+
+fn total(lv: &Lv) -> u64 {
+    lv.shares.values().map(|extents| extents.0).sum()
 }
 
 #[cfg(test)]

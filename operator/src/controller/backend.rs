@@ -15,6 +15,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::demand::Demand;
 use super::ledger::Ledger;
 use super::place::{Candidate, Space, Unfit, space};
 use super::world::World;
@@ -74,8 +75,7 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
     let mut status = judge(backend, &World::borrow(&candidates), &world.ledger(), &now);
     let name = backend.name_any();
     let volumes = world.logical_volumes.state_filter(|lv| lv.spec.backend == name);
-    let sizes = volumes.iter().filter_map(|lv| quantity::parse(&lv.spec.size).ok());
-    let promised = sizes.fold(0, u64::saturating_add);
+    let promised = volumes.iter().map(|lv| Demand::of(lv).bytes).fold(0, u64::saturating_add);
     status.promised = Some(quantity::format(promised));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();

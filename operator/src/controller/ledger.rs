@@ -4,9 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::quantity;
 use crds::{LogicalVolume, condition};
 use kube::ResourceExt as _;
+
+use super::demand::Demand;
 
 /// A volume group on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,15 +22,19 @@ pub struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Entry {
     place: Place,
-    /// Bytes that the LogicalVolume was last seen with; `None` while it has not been seen at all.
-    seen: Option<u64>,
-    /// Bytes promised by a write that has not come back to us as a watch event yet.
-    pending: Option<u64>,
+    /// What the LogicalVolume was last seen with; `None` while it has not been seen at all.
+    seen: Option<Demand>,
+    /// Promised by a write that has not come back to us as a watch event yet.
+    pending: Option<Demand>,
 }
 
 impl Entry {
-    fn bytes(&self) -> u64 {
-        self.seen.unwrap_or(0).max(self.pending.unwrap_or(0))
+    fn demand(&self) -> Demand {
+        let seen = self.seen.clone().unwrap_or_default();
+        match &self.pending {
+            Some(pending) => seen.or_more(pending),
+            None => seen,
+        }
     }
 }
 
@@ -37,7 +42,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<String, Entry>,
-    sums: BTreeMap<Place, u64>,
+    sums: BTreeMap<Place, Demand>,
     /// The volumes that a list, under way, has shown so far.
     listed: Option<BTreeSet<String>>,
 }
@@ -46,7 +51,13 @@ impl Ledger {
     /// Bytes promised at a place.
     #[must_use]
     pub fn promised(&self, place: &Place) -> u64 {
-        self.sums.get(place).copied().unwrap_or(0)
+        self.sums.get(place).map_or(0, |sum| sum.bytes)
+    }
+
+    /// Bytes promised on one physical volume of a place.
+    #[must_use]
+    pub fn promised_on(&self, place: &Place, uuid: &str) -> u64 {
+        self.sums.get(place).map_or(0, |sum| sum.on(uuid))
     }
 
     /// True when the volume has a promise already.
@@ -55,10 +66,10 @@ impl Ledger {
         self.entries.contains_key(name)
     }
 
-    /// Promises `bytes` in total to a volume, before the write that asks for it.
-    pub fn promise(&mut self, name: &str, place: &Place, bytes: u64) {
-        let seen = self.entries.get(name).and_then(|entry| entry.seen);
-        self.put(name, Some(Entry { place: place.clone(), seen, pending: Some(bytes) }));
+    /// Promises so much in total to a volume, before the write that asks for it.
+    pub fn promise(&mut self, name: &str, place: &Place, demand: impl Into<Demand>) {
+        let seen = self.entries.get(name).and_then(|entry| entry.seen.clone());
+        self.put(name, Some(Entry { place: place.clone(), seen, pending: Some(demand.into()) }));
     }
 
     /// Takes a promise back whose write failed.
@@ -77,11 +88,11 @@ impl Ledger {
             .status
             .as_ref()
             .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
-        let seen = if removed { 0 } else { quantity::parse(&logical_volume.spec.size).unwrap_or(0) };
+        let seen = if removed { Demand::default() } else { Demand::of(logical_volume) };
         let place =
             Place { node: logical_volume.spec.node.clone(), volume_group: logical_volume.spec.volume_group.clone() };
-        let pending =
-            self.entries.get(&name).and_then(|entry| entry.pending).filter(|pending| !removed && *pending > seen);
+        let pending = self.entries.get(&name).and_then(|entry| entry.pending.clone());
+        let pending = pending.filter(|pending| !removed && pending.bytes > seen.bytes);
         self.put(&name, Some(Entry { place, seen: Some(seen), pending }));
     }
 
@@ -107,15 +118,13 @@ impl Ledger {
     }
 
     fn put(&mut self, name: &str, entry: Option<Entry>) {
-        if let Some(old) = self.entries.remove(name) {
-            let bytes = old.bytes();
-            if let Some(sum) = self.sums.get_mut(&old.place) {
-                *sum = sum.saturating_sub(bytes);
-            }
+        if let Some(old) = self.entries.remove(name)
+            && let Some(sum) = self.sums.get_mut(&old.place)
+        {
+            sum.subtract(&old.demand());
         }
         if let Some(new) = entry {
-            let sum = self.sums.entry(new.place.clone()).or_default();
-            *sum = sum.saturating_add(new.bytes());
+            self.sums.entry(new.place.clone()).or_default().add(&new.demand());
             self.entries.insert(name.to_owned(), new);
         }
     }
@@ -123,7 +132,7 @@ impl Ledger {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ledger, Place};
+    use super::{Demand, Ledger, Place};
     use crds::LogicalVolume;
     use proptest::prelude::*;
     use serde_json::json;
@@ -185,6 +194,21 @@ mod tests {
         assert_eq!(ledger.promised(&place()), 20 << 20);
     }
 
+    #[test]
+    fn each_disk_has_a_sum_of_its_own() {
+        let mut ledger = Ledger::default();
+        let share = |disk: &str, bytes: u64| (disk.to_owned(), bytes);
+        ledger.promise("a", &place(), Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]));
+        let mut seen = volume("a", "4Mi", false);
+        seen.spec.physical_volumes = Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
+        ledger.observe(&seen);
+        ledger.promise("b", &place(), Demand::from_iter([share("d2", 4 << 20)]));
+        let on = |ledger: &Ledger| ["d1", "d2", "d3"].map(|disk| ledger.promised_on(&place(), disk) >> 20);
+        assert_eq!((on(&ledger), ledger.promised(&place())), ([8, 12, 0], 20 << 20));
+        ledger.forget("a");
+        assert_eq!(on(&ledger), [0, 4, 0]);
+    }
+
     proptest! {
         #[test]
         fn the_sum_is_that_of_the_volumes(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
@@ -197,7 +221,7 @@ mod tests {
                     2 => ledger.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
                     _ => ledger.forget(&name),
                 }
-                let sum: u64 = ledger.entries.values().map(super::Entry::bytes).sum();
+                let sum: u64 = ledger.entries.values().map(|entry| entry.demand().bytes).sum();
                 prop_assert_eq!(ledger.promised(&place()), sum);
             }
         }

@@ -1,13 +1,19 @@
 //! Where a volume goes: which node's volume group has room for it, and if none, why.
 //! Pure: called by `act.rs` with the ledger locked.
 
-use crds::storage_backend::{LayoutType, Placement};
+use crds::node_storage::PhysicalVolume;
+use crds::storage_backend::Placement;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec, condition, quantity};
+use host::Bytes;
+use host::lvm::{Cost, Layout};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 
+use super::demand::Demand;
+use super::disks::{self, Disk};
 use super::ledger::{Ledger, Place};
-use crate::names;
+use crate::{layout, names};
 
 /// The condition by which a Node says that its kubelet is there.
 pub const NODE_READY: &str = "Ready";
@@ -41,6 +47,8 @@ pub struct Room {
     pub place: Place,
     /// The volume's size in bytes: the order's, in whole extents.
     pub bytes: u64,
+    /// What it takes, and where.
+    pub demand: Demand,
     /// Bytes that nobody has been promised yet, before this volume.
     pub free: u64,
 }
@@ -75,6 +83,47 @@ pub enum Unfit {
     /// The volume group is there, and can't be used.
     #[error("can't use volume group {0}: {1}")]
     Unusable(String, String),
+    /// The volume group can't hold a volume of this layout.
+    #[error("can't make the volume in volume group {0}: {1}")]
+    Unsuitable(String, String),
+    /// The layout needs more disks than there are.
+    #[error("has {has} disk{} in volume group {group}, and {kind} as ordered needs {needs}; vgextend adds one", if *has == 1 { "" } else { "s" })]
+    TooFewDisks {
+        /// The volume group.
+        group: String,
+        /// What LVM calls the layout.
+        kind: &'static str,
+        /// How many disks there are.
+        has: usize,
+        /// How many there would have to be.
+        needs: usize,
+    },
+    /// The layout needs more disks with room than there are.
+    #[error("has too full disks in volume group {group}: {kind} as ordered needs {} free on each of {needs}, and {fitting} {} that", quantity::human(*image), if *fitting == 1 { "has" } else { "have" })]
+    DisksTooFull {
+        /// The volume group.
+        group: String,
+        /// What LVM calls the layout.
+        kind: &'static str,
+        /// How many disks have room.
+        fitting: usize,
+        /// How many would have to have it.
+        needs: usize,
+        /// Bytes that each would have to have.
+        image: u64,
+    },
+    /// The disk of an image has too little room for its growth.
+    #[error("has {} free on disk {name} of volume group {group}, and {} more are wanted there", quantity::human(*free), quantity::human(*needs))]
+    DiskFull {
+        /// The volume group.
+        group: String,
+        /// The disk's device.
+        name: String,
+        /// Bytes that nobody has been promised.
+        free: u64,
+        /// Bytes that are wanted.
+        needs: u64,
+    },
     /// There is too little room.
     #[error("has {} free of {} in volume group {group}", quantity::human(*free), quantity::human(*size))]
     TooLittle {
@@ -175,11 +224,9 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
         return Err(Unfit::NoHostname);
     }
     let space = space(&order.backend.spec, candidate, ledger)?;
-    let bytes = whole_extents(order.backend.spec.layout.type_, order.bytes, space.extent);
-    match bytes {
-        Some(bytes) if bytes <= space.free => Ok(Room { place: space.place, bytes, free: space.free }),
-        _ => Err(Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }),
-    }
+    let (layout, cost) = space.cost(&order.backend.spec.layout, order.bytes)?;
+    let demand = disks::assign(layout, cost, &space)?;
+    Ok(space.room(cost, demand))
 }
 
 /// Whether the node's own condition says nothing against it: one without any is so new that it has none yet.
@@ -213,15 +260,12 @@ pub fn grown(
         ));
     }
     let space = space(backend, candidate, ledger).map_err(|unfit| cannot(unfit.to_string()))?;
-    let own = quantity::parse(&spec.size).map_err(|error| cannot(format!("has a size that can't be read: {error}")))?;
-    match whole_extents(spec.layout.type_, bytes, space.extent) {
-        Some(bytes) if bytes.saturating_sub(own) <= space.free => {
-            Ok(Room { place: space.place, bytes, free: space.free })
-        }
-        _ => Err(cannot(
-            Unfit::TooLittle { group: space.place.volume_group, free: space.free, size: space.size }.to_string(),
-        )),
-    }
+    let grow = || {
+        let (layout, cost) = space.cost(&spec.layout, bytes)?;
+        Ok((cost, disks::extend(layout, cost, &Demand::of(logical_volume), &space)?))
+    };
+    let (cost, demand) = grow().map_err(|unfit: Unfit| cannot(unfit.to_string()))?;
+    Ok(space.room(cost, demand))
 }
 
 /// The space of a backend on one node, in bytes.
@@ -237,6 +281,29 @@ pub struct Space {
     pub reserve: u64,
     /// What nobody has been promised, nobody else uses, and is not kept back.
     pub free: u64,
+    /// The disks; none when the agent does not report them.
+    pub disks: Vec<Disk>,
+}
+
+impl Space {
+    /// What a volume of so many bytes takes here.
+    fn cost(&self, asked: &crds::layout::Layout, bytes: u64) -> Result<(Layout, Cost), Unfit> {
+        let unsuitable = |why: String| Unfit::Unsuitable(self.place.volume_group.clone(), why);
+        let layout = layout::of(asked).map_err(unsuitable)?;
+        let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
+        Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
+    }
+
+    fn room(self, cost: Cost, demand: Demand) -> Room {
+        let bytes = cost.size.bytes(Bytes(self.extent)).0;
+        Room { place: self.place, bytes, demand, free: self.free }
+    }
+
+    /// That there is too little here.
+    #[must_use]
+    pub fn too_little(&self) -> Unfit {
+        Unfit::TooLittle { group: self.place.volume_group.clone(), free: self.free, size: self.size }
+    }
 }
 
 /// The space of a backend on one node.
@@ -257,20 +324,18 @@ pub fn space(backend: &StorageBackendSpec, candidate: Candidate<'_>, ledger: &Le
     if let Some(reason) = &group.unusable {
         return Err(unusable(reason.clone()));
     }
-    let read = |quantity| quantity::parse(quantity).map_err(|error| unusable(error.to_string()));
+    let read = |quantity: &Quantity| quantity::parse(quantity).map_err(|error| unusable(error.to_string()));
     let (size, extent, other) = (read(&group.size)?, read(&group.extent_size)?, read(&group.other_use)?);
     let place = Place { node: candidate.node.name_any(), volume_group: volume_group.to_owned() };
     let reserve = backend.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(size)).map_err(unusable)?;
     let taken = other.saturating_add(ledger.promised(&place)).saturating_add(reserve);
-    Ok(Space { place, extent: extent.max(1), size, reserve, free: size.saturating_sub(taken) })
-}
-
-/// What a volume of so many bytes takes, in whole extents; `None` when that is more than can be counted.
-#[must_use]
-pub fn whole_extents(layout: LayoutType, bytes: u64, extent: u64) -> Option<u64> {
-    match layout {
-        LayoutType::Linear => bytes.div_ceil(extent).checked_mul(extent),
-    }
+    let disk = |reported: &PhysicalVolume| {
+        let taken = read(&reported.other_use)?.saturating_add(ledger.promised_on(&place, &reported.uuid));
+        let free = read(&reported.size)?.saturating_sub(taken);
+        Ok(Disk { uuid: reported.uuid.clone(), name: reported.name.clone(), free })
+    };
+    let disks = group.physical_volumes.iter().map(disk).collect::<Result<_, _>>()?;
+    Ok(Space { place, extent: extent.max(1), size, reserve, free: size.saturating_sub(taken), disks })
 }
 
 /// True when one of the terms allows the node. No terms allow every node.

@@ -233,7 +233,8 @@ fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
 
 /// Another node, or the same one later, may do what this one can't.
 fn is_local(found: &str) -> bool {
-    [reason::INSUFFICIENT_SPACE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE].contains(&found)
+    [reason::INSUFFICIENT_SPACE, reason::LAYOUT_UNSUITABLE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE]
+        .contains(&found)
 }
 
 /// There is a PersistentVolume.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeSpec, State};
-use crds::{LogicalVolume, quantity};
+use crds::{LogicalVolume, StorageBackend, quantity};
 use host::{Bytes, LvName, LvUuid, VgName};
 use k8s_openapi::api::core::v1::{
     FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
@@ -22,7 +22,13 @@ use crds::logical_volume::{Fsck, ReclaimPolicy};
 /// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time the object can go
 /// while its logical volume stays.
 #[must_use]
-pub fn build_logical_volume(name: &str, claim: &PersistentVolumeClaim, class: &Class, room: &Room) -> LogicalVolume {
+pub fn build_logical_volume(
+    name: &str,
+    claim: &PersistentVolumeClaim,
+    class: &Class,
+    backend: &StorageBackend,
+    room: &Room,
+) -> LogicalVolume {
     let node = room.place.node.clone();
     LogicalVolume {
         metadata: ObjectMeta {
@@ -35,8 +41,9 @@ pub fn build_logical_volume(name: &str, claim: &PersistentVolumeClaim, class: &C
             node,
             backend: class.backend.clone(),
             volume_group: room.place.volume_group.clone(),
-            layout: crds::storage_backend::Layout::default(),
+            layout: backend.spec.layout.clone(),
             size: quantity::format(room.bytes),
+            physical_volumes: room.demand.shares(),
             state: State::Present,
             claim: claim::reference(claim),
             storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),

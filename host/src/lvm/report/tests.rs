@@ -1,6 +1,6 @@
 //! Reports of a real LVM, each made by the command of `command::report`, and what must be read from them.
 
-use super::{Lv, Vg, mark_foreign, parse, parse_uuids, parse_volume};
+use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_uuids, parse_volume};
 use crate::size::{Bytes, Extents};
 use proptest::prelude::*;
 
@@ -23,7 +23,7 @@ fn a_volume_group_and_every_kind_of_volume() {
     let vgs = parse(fixture!("kinds")).unwrap();
     assert_eq!(vgs.len(), 2);
     let vg = vg0(fixture!("kinds"));
-    assert_eq!((vg.extent_size, vg.extents, vg.free), (Bytes(4 << 20), Extents(2046), Extents(1978)));
+    assert_eq!((vg.extent_size, vg.extents, vg.free), (Bytes(4 << 20), Extents(2046), Extents(1974)));
     assert_eq!((&vg.fault, vg.lvs.len()), (&None, 8));
 
     let mounted = vg.lv("pvc-a").unwrap();
@@ -36,16 +36,44 @@ fn a_volume_group_and_every_kind_of_volume() {
             tags: vec!["flexlvm.dev/claim-uid=a".to_owned(), "flexlvm.dev/claim=default/a".to_owned()],
             active: true,
             open: true,
-            plain: true,
+            kind: LvKind::Plain,
+            shares: [(vg.pvs[0].uuid.clone(), Extents(8))].into(),
+            integrity: false,
             made: mounted.made,
         }
     );
     assert!(mounted.made > 1_700_000_000);
     let inactive = vg.lv("pvc-c").unwrap();
-    assert!(!inactive.active && !inactive.open && inactive.plain && inactive.has_tag("flexlvm.dev/claim-uid=c"));
-    for other in ["pvc-b", "snapb", "pool", "thin1", "r1"] {
-        assert!(!vg.lv(other).unwrap().plain, "{other}");
+    assert!(
+        !inactive.active
+            && !inactive.open
+            && inactive.kind == LvKind::Plain
+            && inactive.has_tag("flexlvm.dev/claim-uid=c")
+    );
+    for (name, kind) in [("striped", LvKind::Plain), ("r1", LvKind::Raid)] {
+        assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
+    for other in ["pvc-b", "snapb", "pool", "thin1"] {
+        assert_eq!(vg.lv(other).unwrap().kind, LvKind::Other, "{other}");
+    }
+}
+
+#[test]
+fn what_each_volume_takes_of_each_disk() {
+    let vg = vg0(fixture!("kinds"));
+    let disks: Vec<_> = vg.pvs.iter().map(|pv| (pv.name.as_str(), pv.extents.0, pv.free.0, pv.allocatable)).collect();
+    assert_eq!(disks, [("/dev/ubdb", 1023, 967, true), ("/dev/ubdd", 1023, 1007, true)]);
+    let shares = |name: &str| -> Vec<u64> {
+        let lv = vg.lv(name).unwrap();
+        vg.pvs.iter().map(|pv| lv.shares.get(&pv.uuid).map_or(0, |extents| extents.0)).collect()
+    };
+    // The RAID's images, each with one extent of metadata and two of checksums; the pool's data and metadata.
+    assert_eq!((shares("r1"), shares("striped"), shares("pvc-c")), (vec![11, 11], vec![4, 4], vec![8, 0]));
+    assert_eq!((shares("pool"), shares("thin1")), (vec![8, 1], vec![0, 0]));
+    assert!(vg.lv("r1").unwrap().integrity && !vg.lv("striped").unwrap().integrity);
+    assert_eq!(vg.available(), vg.free);
+    let partial = vg0(fixture!("partial"));
+    assert!(!partial.pvs[1].allocatable && partial.pv(&partial.pvs[1].uuid) == Some(&partial.pvs[1]));
 }
 
 #[test]
@@ -97,13 +125,17 @@ fn half_an_answer_is_none() {
         ("33554432", "32.00m"),
         ("\"2046\"", "\"-1\""),
         ("\"lv_time\":\"", "\"lv_time\":\"x"),
-        ("\"1978\"", "\"2047\""),
+        ("\"1974\"", "\"2047\""),
         ("-wi-ao----", "-wi"),
         ("wz--n-", ""),
         ("\"lv_uuid\":\"", "\"lv_uuid\":\"x"),
         ("\"vg_extent_size\":\"4194304\"", "\"vg_extent_size\":\"0\""),
         ("\"report\"", "\"reports\""),
         ("\"vg\":", "\"vgs\":"),
+        ("\"pv\":", "\"pvs\":"),
+        ("\"pv_attr\":\"a--\"", "\"pv_attr\":\"\""),
+        ("\"pvseg_size\":\"8\"", "\"pvseg_size\":\"x\""),
+        ("\"pv_pe_alloc_count\":\"56\"", "\"pv_pe_alloc_count\":\"1024\""),
     ] {
         assert!(good.contains(old), "{old}");
         assert!(parse(good.replace(old, new).as_bytes()).is_err(), "{old}");

@@ -5,7 +5,7 @@ use crds::condition::reason;
 use crds::logical_volume::State;
 use host::lvm::Lv;
 
-use super::{Content, Finding, Found, Seen, Step, Verdict, find, unusable};
+use super::{Content, Finding, Found, Seen, Step, Verdict, find, kind_of, unusable};
 use crate::agent::order::Order;
 
 /// The next step for an order whose volume is not to be there.
@@ -39,7 +39,7 @@ pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
         )
         .into();
     }
-    if !lv.plain {
+    if lv.kind != kind_of(order) {
         let message = format!(
             "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; lvs shows it"
         );
@@ -47,7 +47,7 @@ pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
     }
     match order.state {
         State::AbsentIfUnused => plan_unused(order, lv, seen.content),
-        State::Absent | State::Present => Step::Remove(lv.uuid.clone()),
+        State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.kind),
     }
 }
 
@@ -56,8 +56,8 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
         None => return Step::Look(lv.uuid.clone()),
-        Some(Content::Fresh | Content::Formatting) => return Step::Remove(lv.uuid.clone()),
-        Some(Content::Blank) if order.published.is_none() => return Step::Remove(lv.uuid.clone()),
+        Some(Content::Fresh | Content::Formatting) => return Step::Remove(lv.uuid.clone(), lv.kind),
+        Some(Content::Blank) if order.published.is_none() => return Step::Remove(lv.uuid.clone(), lv.kind),
         Some(Content::Blank) => "blank, but was marked as used",
         Some(Content::Data(what)) => what,
     };

@@ -5,9 +5,10 @@ use super::{Content, Seen, Step, Verdict, plan};
 use crate::agent::order::Order;
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Lv, Vg};
+use host::lvm::{Layout, Level, Lv, LvKind, Pv, Vg};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 const DAY: u64 = 24 * 3600;
@@ -24,6 +25,8 @@ fn order() -> Order {
         identity: LvTag::new("flexlvm.dev/claim-uid=1").unwrap(),
         trace: None,
         size: Bytes(32 << 20),
+        layout: Layout::Linear,
+        disks: BTreeMap::new(),
         state: State::Present,
         published: None,
         deleted: false,
@@ -39,8 +42,21 @@ fn lv() -> Lv {
         tags: vec!["flexlvm.dev/claim-uid=1".to_owned()],
         active: true,
         open: false,
-        plain: true,
+        kind: LvKind::Plain,
+        shares: BTreeMap::from([(uuid(100), Extents(8))]),
+        integrity: false,
         made: 100 * DAY,
+    }
+}
+
+/// A disk of 100 extents.
+fn pv(number: u32, free: u64) -> Pv {
+    Pv {
+        uuid: uuid(number),
+        name: format!("/dev/sd{number}"),
+        extents: Extents(100),
+        free: Extents(free),
+        allocatable: true,
     }
 }
 
@@ -54,6 +70,7 @@ fn vg(lvs: Vec<Lv>) -> Vg {
         free: Extents(50),
         fault: None,
         lvs,
+        pvs: vec![pv(100, 50)],
         system_id: String::new(),
     }
 }
@@ -88,8 +105,8 @@ fn published() -> Order {
 #[test]
 fn a_new_volume_is_made_in_whole_extents() {
     let odd = Order { size: Bytes((32 << 20) + 1), ..order() };
-    assert_eq!(next(&order(), &[vg(vec![])], None), Step::Create(Extents(8)));
-    assert_eq!(next(&odd, &[vg(vec![])], None), Step::Create(Extents(9)));
+    assert_eq!(next(&order(), &[vg(vec![])], None), Step::Create(Extents(8), vec![]));
+    assert_eq!(next(&odd, &[vg(vec![])], None), Step::Create(Extents(9), vec![]));
 }
 
 #[test]
@@ -160,7 +177,7 @@ fn a_volume_that_was_begun_is_finished() {
     let short = [vg(vec![Lv { size: EXTENT, ..lv() }])];
     assert_eq!(
         next(&order, &short, None),
-        Step::Extend(Extents(8)),
+        Step::Extend(Extents(8), vec![]),
         "the mark stands by the size that is reported first"
     );
 }
@@ -177,10 +194,82 @@ fn a_volume_grows_and_never_shrinks() {
     let groups = [vg(vec![lv()])];
     let larger = Order { size: Bytes(33 << 20), ..published() };
     let smaller = Order { size: Bytes(8 << 20), ..published() };
-    assert_eq!(next(&larger, &groups, None), Step::Extend(Extents(9)));
+    assert_eq!(next(&larger, &groups, None), Step::Extend(Extents(9), vec![]));
     assert_eq!(ready(&smaller, &groups), (true, reason::READY));
     let odd = [vg(vec![Lv { size: Bytes(36 << 20), ..lv() }])];
     assert_eq!(settled(&larger, &odd, None).volume, Some((uuid(1), Bytes(36 << 20))));
+}
+
+/// An order for a RAID1 of eight extents on the first two of three disks.
+fn mirrored() -> Order {
+    let layout = Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: false };
+    let disks = [100, 101].map(|disk| (uuid(disk), Extents(9).bytes(EXTENT))).into();
+    Order { layout, disks, ..order() }
+}
+
+/// A group of three disks, of which the last is full.
+fn three_disks(lvs: Vec<Lv>) -> Vg {
+    Vg { pvs: vec![pv(100, 50), pv(101, 50), pv(102, 0)], ..vg(lvs) }
+}
+
+fn mirror() -> Lv {
+    let shares = [100, 101].map(|disk| (uuid(disk), Extents(9))).into();
+    Lv { kind: LvKind::Raid, shares, ..lv() }
+}
+
+#[test]
+fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
+    let devices = || vec!["/dev/sd100".to_owned(), "/dev/sd101".to_owned()];
+    assert_eq!(next(&mirrored(), &[three_disks(vec![])], None), Step::Create(Extents(8), devices()));
+    let larger = Order { size: Bytes(33 << 20), published: Some(uuid(1)), ..mirrored() };
+    assert_eq!(next(&larger, &[three_disks(vec![mirror()])], None), Step::Extend(Extents(9), devices()));
+    assert!(ready(&Order { published: Some(uuid(1)), ..mirrored() }, &[three_disks(vec![mirror()])]).0);
+
+    let full = Vg { pvs: vec![pv(100, 50), pv(101, 8), pv(102, 100)], ..vg(vec![]) };
+    let verdict = settled(&mirrored(), &[full], None).ready.unwrap();
+    assert_eq!(verdict.reason, reason::INSUFFICIENT_SPACE);
+    assert_eq!(verdict.message, "no space on disk /dev/sd101 of volume group vg0 on node1: 32 MiB free, 36 MiB wanted");
+    let gone = Vg { pvs: vec![pv(100, 50), pv(102, 100)], ..vg(vec![]) };
+    assert!(settled(&mirrored(), &[gone], None).ready.unwrap().message.contains("is not in volume group vg0"));
+    let full = Vg { pvs: vec![pv(100, 0), pv(101, 8), pv(102, 100)], ..vg(vec![mirror()]) };
+    assert!(settled(&larger, &[full], None).ready.unwrap().message.starts_with("no space on disk /dev/sd100"));
+}
+
+#[test]
+fn a_linear_volume_takes_what_there_is() {
+    let on_full = Order { disks: [(uuid(102), Bytes(32 << 20))].into(), ..order() };
+    assert_eq!(next(&on_full, &[three_disks(vec![])], None), Step::Create(Extents(8), vec![]));
+    let kept_back = Pv { allocatable: false, ..pv(100, 50) };
+    let group = Vg { pvs: vec![kept_back, pv(101, 7)], ..vg(vec![]) };
+    assert_eq!(ready(&order(), &[group]), (false, reason::INSUFFICIENT_SPACE));
+}
+
+#[test]
+fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
+    let absent = Order { state: State::Absent, ..mirrored() };
+    assert_eq!(next(&absent, &[three_disks(vec![mirror()])], None), Step::Remove(uuid(1), LvKind::Raid));
+    for kind in [LvKind::Plain, LvKind::Other] {
+        let groups = [three_disks(vec![Lv { kind, ..mirror() }])];
+        assert_eq!(removed(&absent, &groups, None), (false, reason::IN_USE), "{kind:?}");
+    }
+    let linear = Order { state: State::Absent, ..order() };
+    assert_eq!(removed(&linear, &[three_disks(vec![mirror()])], None), (false, reason::IN_USE));
+}
+
+#[test]
+fn checksums_that_were_not_added_any_more_are_added() {
+    let layout = Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: true };
+    let checked = Order { layout, ..mirrored() };
+    let groups = [three_disks(vec![mirror()])];
+    assert_eq!(next(&checked, &groups, None), Step::AddIntegrity);
+    let published = Order { published: Some(uuid(1)), ..checked };
+    assert!(ready(&published, &groups).0, "whoever took them away had a reason");
+}
+
+#[test]
+fn extents_that_do_not_suit_the_layout_are_said() {
+    let small = Vg { extent_size: Bytes(256 << 10), ..three_disks(vec![]) };
+    assert_eq!(ready(&mirrored(), &[small]), (false, reason::LAYOUT_UNSUITABLE));
 }
 
 #[test]
@@ -198,10 +287,10 @@ fn a_released_volume_is_removed_unless_somebody_has_it() {
     for order in [published(), order()] {
         let order = Order { state: State::Absent, ..order };
         let (one, gone) = (vg(vec![lv()]), vg(vec![]));
-        assert_eq!(next(&order, std::slice::from_ref(&one), None), Step::Remove(uuid(1)));
+        assert_eq!(next(&order, std::slice::from_ref(&one), None), Step::Remove(uuid(1), LvKind::Plain));
         assert!(removed(&order, &[gone], None).0);
         assert_eq!(removed(&order, &[vg(vec![Lv { open: true, ..lv() }])], None), (false, reason::IN_USE));
-        assert_eq!(removed(&order, &[vg(vec![Lv { plain: false, ..lv() }])], None), (false, reason::IN_USE));
+        assert_eq!(removed(&order, &[vg(vec![Lv { kind: LvKind::Other, ..lv() }])], None), (false, reason::IN_USE));
         let broken = Vg { fault: Some("1 of its disks are missing".to_owned()), ..one };
         assert_eq!(removed(&order, &[broken], None), (false, reason::VOLUME_GROUP_UNUSABLE));
         assert_eq!(removed(&order, &[], None), (false, reason::VOLUME_GROUP_MISSING));
@@ -214,12 +303,12 @@ fn an_unused_volume_is_removed_only_with_proof() {
     let unused = |order: Order| Order { state: State::AbsentIfUnused, ..order };
     for order in [unused(order()), unused(published())] {
         assert_eq!(next(&order, &groups, None), Step::Look(uuid(1)));
-        assert_eq!(next(&order, &groups, Some(Content::Fresh)), Step::Remove(uuid(1)));
-        assert_eq!(next(&order, &groups, Some(Content::Formatting)), Step::Remove(uuid(1)));
+        assert_eq!(next(&order, &groups, Some(Content::Fresh)), Step::Remove(uuid(1), LvKind::Plain));
+        assert_eq!(next(&order, &groups, Some(Content::Formatting)), Step::Remove(uuid(1), LvKind::Plain));
         let data = Some(Content::Data("ext4".to_owned()));
         assert_eq!(removed(&order, &groups, data), (false, reason::CARRIES_DATA));
     }
-    assert_eq!(next(&unused(order()), &groups, Some(Content::Blank)), Step::Remove(uuid(1)));
+    assert_eq!(next(&unused(order()), &groups, Some(Content::Blank)), Step::Remove(uuid(1), LvKind::Plain));
     assert_eq!(removed(&unused(published()), &groups, Some(Content::Blank)), (false, reason::CARRIES_DATA));
     assert_eq!(removed(&unused(order()), &[vg(vec![])], None), (true, reason::NEVER_MADE));
     assert_eq!(removed(&unused(order()), &[], None), (true, reason::NEVER_MADE));
@@ -240,21 +329,24 @@ impl Simulated {
         let vg = self.groups.first_mut();
         match (step, vg) {
             (Step::Settle(_), _) => return false,
-            (Step::Create(extents), Some(vg)) => {
+            (Step::Create(extents, _), Some(vg)) => {
                 assert!(vg.fault.is_none() && *extents <= vg.free && vg.lv("pvc-1").is_none());
                 vg.free.0 -= extents.0;
+                vg.pvs[0].free.0 -= extents.0;
                 vg.lvs.push(Lv { uuid: uuid(9), size: extents.bytes(EXTENT), ..lv() });
                 self.content = Content::Fresh;
                 self.seen = Some(Content::Fresh);
             }
-            (Step::Extend(extents), Some(vg)) => {
+            (Step::Extend(extents, _), Some(vg)) => {
                 let free = vg.free;
                 let lv = one(vg);
                 let more = extents.0 - lv.size.extents_up(EXTENT).0;
                 assert!(more > 0 && more <= free.0);
                 lv.size = extents.bytes(EXTENT);
                 vg.free.0 -= more;
+                vg.pvs[0].free.0 -= more;
             }
+            (Step::AddIntegrity, Some(vg)) => one(vg).integrity = true,
             (Step::Activate(_), Some(vg)) => one(vg).active = true,
             (Step::Look(_), Some(vg)) => {
                 assert!(one(vg).active);
@@ -265,7 +357,7 @@ impl Simulated {
                 self.content = Content::Fresh;
                 self.seen = Some(Content::Fresh);
             }
-            (Step::Remove(_), Some(vg)) => {
+            (Step::Remove(..), Some(vg)) => {
                 vg.lvs.retain(|lv| lv.name != "pvc-1");
                 self.removed = true;
             }
@@ -295,9 +387,10 @@ prop_compose! {
 prop_compose! {
     fn any_lv()(name in prop_oneof![3 => Just("pvc-1"), 1 => Just("rescued")], number in 1..3_u32, extents in 1..60_u64,
                 tagged in prop::bool::weighted(0.8), active: bool, open in prop::bool::weighted(0.2),
-                plain in prop::bool::weighted(0.9)) -> Lv {
+                is_plain in prop::bool::weighted(0.9)) -> Lv {
         let tags = if tagged { lv().tags } else { vec![] };
-        Lv { name: name.to_owned(), uuid: uuid(number), size: Extents(extents).bytes(EXTENT), tags, active, open, plain, ..lv() }
+        let kind = if is_plain { LvKind::Plain } else { LvKind::Other };
+        Lv { name: name.to_owned(), uuid: uuid(number), size: Extents(extents).bytes(EXTENT), tags, active, open, kind, ..lv() }
     }
 }
 
@@ -344,14 +437,14 @@ proptest! {
             prop_assert!(is_ours || !changes, "{:?}", steps);
             // Ours is removed only when it is to be, closed, tagged, and, where that is asked for, proven empty.
             if after.is_none() {
-                prop_assert!(is_ours && order.state != State::Present && !before.open && before.plain);
+                prop_assert!(is_ours && order.state != State::Present && !before.open && before.kind == LvKind::Plain);
                 prop_assert!(before.has_tag(order.identity.as_str()));
                 prop_assert!(order.state == State::Absent || !matches!(content, Content::Data(_)));
             }
         }
         // What was given away is never made or marked again.
         if order.published.is_some() {
-            prop_assert!(!steps.iter().any(|step| matches!(step, Step::Create(_) | Step::Mark(_))), "{:?}", steps);
+            prop_assert!(!steps.iter().any(|step| matches!(step, Step::Create(..) | Step::Mark(_))), "{:?}", steps);
         }
         // It says Ready only when it is there, and Removed only when it is not.
         if let Some(Step::Settle(verdict)) = steps.last() {

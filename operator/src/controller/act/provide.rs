@@ -26,7 +26,7 @@ impl Actor {
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
             Choice::Here(room) => {
-                let built = volume::build_logical_volume(name, claim, class, &room);
+                let built = volume::build_logical_volume(name, claim, class, backend, &room);
                 let created = self.logical_volumes().create(&PostParams::default(), &built).await;
                 match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
                     Ok(_) => {
@@ -70,7 +70,7 @@ impl Actor {
         let mut ledger = self.world.ledger();
         let choice = place::choose(&order, &World::borrow(&candidates), &ledger);
         if let Choice::Here(room) = &choice {
-            ledger.promise(name, &room.place, room.bytes);
+            ledger.promise(name, &room.place, room.demand.clone());
         }
         choice
     }
@@ -136,7 +136,7 @@ impl Actor {
         let promised = {
             let mut ledger = self.world.ledger();
             place::grown(logical_volume, &backend, bytes, candidate, &ledger)
-                .inspect(|room| ledger.promise(name, &room.place, room.bytes))
+                .inspect(|room| ledger.promise(name, &room.place, room.demand.clone()))
         };
         let failed = |message| {
             let about = claim::object_reference(&logical_volume.spec.claim);
@@ -144,7 +144,8 @@ impl Actor {
         };
         match promised {
             Ok(room) => {
-                let written = self.patch_spec(name, json!({"size": quantity::format(room.bytes)})).await;
+                let spec = json!({"size": quantity::format(room.bytes), "physicalVolumes": room.demand.shares()});
+                let written = self.patch_spec(name, spec).await;
                 if written.is_err() {
                     self.world.ledger().withdraw(name);
                 }
