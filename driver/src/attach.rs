@@ -3,7 +3,6 @@
 //! controller manager, wherever that runs.
 
 use std::ffi::OsStr;
-use std::io;
 
 use host::lvm::Lvm;
 use host::mounted::is_of;
@@ -22,13 +21,10 @@ use crate::volume::{Identity, Volume};
 /// When this is its node, and the device isn't there or is another's.
 pub(crate) fn attach(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<String, Error> {
     let options = options::parse(options)?;
-    if settings.is_own(name) {
-        match hold(node, &options, OsStr::new("")) {
-            // The controller manager in its container: the node's own `waitforattach` does it.
-            Err(Error::Host(HostError::Start { source, .. })) if source.kind() == io::ErrorKind::NotFound => {}
-            result => return result,
-        }
+    if node.is(settings, name) {
+        return hold(node, &options, OsStr::new(""));
     }
+    // The node's own `waitforattach` does it.
     Ok(device::mapper_path(&options.group, &options.volume).display().to_string())
 }
 

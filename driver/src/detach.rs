@@ -26,7 +26,7 @@ pub(crate) fn detach(
 ) -> Result<Option<String>, Error> {
     let volume = volume.to_string_lossy();
     let volume = Name::new(&volume)?;
-    if !settings.is_own(name) {
+    if !node.is(settings, name) {
         return Ok(None);
     }
     let Some(identity) = attached::recall(node, &volume)? else {

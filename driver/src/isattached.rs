@@ -13,7 +13,7 @@ use crate::volume::Volume;
 /// When nobody can tell: the device is suspended, or another has its name.
 pub(crate) fn is_attached(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<bool, Error> {
     let options = options::parse(options)?;
-    if !settings.is_own(name) {
+    if !node.is(settings, name) {
         return Ok(true);
     }
     let device = if options.proof.is_some() {

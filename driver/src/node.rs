@@ -13,7 +13,7 @@ use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, 
 use crate::absent;
 use crate::driver_name::DriverName;
 use crate::folder::{Folder, Whose};
-use crate::settings;
+use crate::settings::{self, Settings};
 use crate::volume::Identity;
 
 /// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that follows for the volume;
@@ -63,6 +63,12 @@ impl<'a> Node<'a> {
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         Self { deadline: Instant::now() + time, ..self }
+    }
+
+    /// Whether this is the node of that name, with its LVM. The controller manager is elsewhere, or in a container of its
+    /// own on this very node, where it sees none of the devices.
+    pub(crate) fn is(&self, settings: &Settings, name: &str) -> bool {
+        settings.node.as_deref() == Some(name) && self.has("lvm")
     }
 
     /// Takes the lock of a logical volume.
@@ -177,5 +183,9 @@ impl Exec for Node<'_> {
             return Err(Error::Deadline { command: cmd.line(), limit: time });
         }
         self.exec.exec(&cmd.clone().timeout(time))
+    }
+
+    fn has(&self, program: &str) -> bool {
+        self.exec.has(program)
     }
 }

@@ -76,12 +76,6 @@ impl Settings {
     pub fn to_json(&self) -> String {
         format!("{}\n", serde_json::json!({ "attach": self.attach, "node": self.node }))
     }
-
-    /// Whether the node of this name is the one that this driver stands on.
-    #[must_use]
-    pub fn is_own(&self, node: &str) -> bool {
-        self.node.as_deref() == Some(node)
-    }
 }
 
 #[cfg(test)]
@@ -94,7 +88,6 @@ mod tests {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(Settings::read(&scratch.path().join("none")).unwrap(), Settings::default());
         assert_eq!(Settings::parse(b"{}").unwrap(), Settings { attach: false, node: None });
-        assert!(!Settings::default().is_own(""));
     }
 
     #[test]

@@ -123,4 +123,9 @@ pub trait Exec: Send + Sync {
     /// # Errors
     /// When the program can't be started, or was not done in time and had to be killed.
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
+
+    /// Whether there is a program of this name at all.
+    fn has(&self, _program: &str) -> bool {
+        true
+    }
 }

@@ -23,6 +23,9 @@ const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 const GROUP: &str = "vg-0";
 
+/// The node's name, as the driver is told it.
+pub(crate) const NODE: &str = "node-1";
+
 /// Where [`Stage::replace`] keeps programs, under their own names: mke2fs goes by its name.
 pub(crate) const KEPT: &str = "/var/kept";
 
@@ -51,10 +54,11 @@ impl Stage {
     fn start() -> Result<Self> {
         let workplace = Workplace::isolated()?;
         network::create()?;
-        let hardware = Hardware { disks_mib: vec![16384], ..Hardware::default() };
+        // The small ones are for whoever wants to break a volume group.
+        let hardware = Hardware { disks_mib: vec![16384, 64, 64], ..Hardware::default() };
         let mut guest = Guest::create(&workplace, 1, &hardware)?;
         guest.wait_until_up()?;
-        guest.make_volume_group(GROUP)?;
+        guest.shell(&format!("vgcreate {GROUP} /dev/ubdb"))?;
         Ok(Self { workplace, guest: Mutex::new(guest), driver: driver_binary()?, next: AtomicU32::new(1) })
     }
 
@@ -149,6 +153,32 @@ impl Stage {
         }
     }
 
+    /// Lets the driver attach, for as long as the returned value lives.
+    pub(crate) fn attaching(&self) -> Attaching<'_> {
+        let settings = driver::Settings { attach: true, node: Some(NODE.to_owned()) };
+        let json = settings.to_json();
+        self.shell(&format!("mkdir -p /var/lib/flexlvm; echo '{}' >{}; sync", json.trim(), driver::settings::PATH));
+        Attaching(self)
+    }
+
+    /// The folder for all pods, made as the kubelet makes it.
+    pub(crate) fn folder_for_all(&self, volume: &Volume) -> String {
+        let name = &volume.options.volume;
+        let folder = format!("/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}");
+        self.shell(&format!("mkdir -p {folder}"));
+        folder
+    }
+
+    /// Whether the volume's device is there.
+    pub(crate) fn is_active(&self, volume: &Volume) -> bool {
+        self.shell(&format!("test -b {} && echo yes || true", volume.mapper())) == "yes"
+    }
+
+    /// Deactivates the volume.
+    pub(crate) fn deactivate(&self, volume: &Volume) {
+        self.shell(&format!("lvchange -qq -an {}", volume.path()));
+    }
+
     /// The folder of a pod for the volume, made as the kubelet makes it.
     pub(crate) fn folder(&self, pod: &str, volume: &Volume) -> String {
         let name = &volume.options.volume;
@@ -193,19 +223,44 @@ impl Stage {
     }
 }
 
+/// The driver attaches.
+pub(crate) struct Attaching<'a>(&'a Stage);
+
+impl Drop for Attaching<'_> {
+    fn drop(&mut self) {
+        self.0.shell(&format!("rm -f {}", driver::settings::PATH));
+    }
+}
+
 impl Volume {
     /// What the kubelet passes.
     pub(crate) fn json(&self, readwrite: &str) -> String {
+        self.json_with(readwrite, &[])
+    }
+
+    /// What the kubelet passes, with something else; without what has no value.
+    pub(crate) fn json_with(&self, readwrite: &str, other: &[(&str, Option<&str>)]) -> String {
         let mut map = self.options.to_map();
         map.insert("kubernetes.io/fsType".to_owned(), self.fs.to_owned());
         map.insert("kubernetes.io/readwrite".to_owned(), readwrite.to_owned());
         map.insert("kubernetes.io/pvOrVolumeName".to_owned(), self.options.volume.to_string());
+        for (key, value) in other {
+            match value {
+                Some(value) => map.insert((*key).to_owned(), (*value).to_owned()),
+                None => map.remove(*key),
+            };
+        }
         serde_json::to_string(&map).unwrap()
     }
 
     /// Its group and name, for LVM.
     pub(crate) fn path(&self) -> String {
         format!("{GROUP}/{}", self.options.volume)
+    }
+
+    /// Its device, by the name that the driver answers.
+    pub(crate) fn mapper(&self) -> String {
+        format!("/dev/mapper/{}-{}", GROUP.replace('-', "--"), self.options.volume.as_str().replace('-', "--"))
     }
 
     /// Its device.
