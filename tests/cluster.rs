@@ -3,6 +3,8 @@
 
 #[path = "cluster_tests/app.rs"]
 mod app;
+#[path = "cluster_tests/attach.rs"]
+mod attach;
 #[path = "cluster_tests/cost.rs"]
 mod cost;
 #[path = "cluster_tests/crashes.rs"]
@@ -64,6 +66,12 @@ fn tests() -> Vec<Test> {
             "deleting every LogicalVolume object removes no data",
             crashes::deleting_every_logicalvolume_object_removes_no_data,
         ),
+        Test::new("a cluster moves over from the example script", attach::a_cluster_moves_over_from_the_example_script),
+        Test::new("the mode changes once nothing is mounted", attach::the_mode_changes_once_nothing_is_mounted),
+        Test::new(
+            "volumes are attached by the controller manager or the kubelet",
+            attach::volumes_are_attached_by_the_controller_manager_or_the_kubelet,
+        ),
     ]
 }
 
@@ -75,15 +83,21 @@ fn cluster() -> MutexGuard<'static, Cluster> {
     CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The node whose kubelet attaches volumes itself, in the end.
+const ATTACHES_ITSELF: u8 = 2;
+
+/// The path of a file of the repository.
+fn file(path: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).display().to_string()
+}
+
 /// As a user would: the configuration and the samples as they are, and two more classes for the tests.
 async fn install() -> Result<Cluster> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let file = |path: &str| root.join(path).display().to_string();
     let plan = Plan {
         nodes: 2,
         hardware: Hardware { disks_mib: vec![4096, 512], ..Hardware::default() },
         volume_group: Some(app::VOLUME_GROUP.to_owned()),
-        images: vec![root.join("target/image/flexlvm.tar")],
+        images: vec![file("target/image/flexlvm.tar").into()],
     };
     let cluster = Cluster::start(&plan).await?;
     let kubectl = |arguments: &[&str]| cluster.api().kubectl(arguments);

@@ -60,16 +60,25 @@ impl App {
 
     /// Makes a pod that mounts the claim.
     pub(crate) async fn pod(&self, name: &str) -> Result<()> {
-        self.pod_with(name, json!({"persistentVolumeClaim": {"claimName": "data"}})).await
+        self.pod_with(name, data(false)).await
     }
 
     /// Makes a pod that mounts any volume.
     pub(crate) async fn pod_with(&self, name: &str, source: Value) -> Result<()> {
+        self.make_pod(name, json!({}), source).await
+    }
+
+    /// The same, on a certain node.
+    pub(crate) async fn pod_on(&self, name: &str, node: &str, source: Value) -> Result<()> {
+        self.make_pod(name, json!({"kubernetes.io/hostname": node}), source).await
+    }
+
+    async fn make_pod(&self, name: &str, nodes: Value, source: Value) -> Result<()> {
         let mut volume = source;
         volume["name"] = json!("data");
         let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1,
             // Its token may take a moment in a new namespace.
-            "automountServiceAccountToken": false, "volumes": [volume],
+            "automountServiceAccountToken": false, "nodeSelector": nodes, "volumes": [volume],
             "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
         self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
@@ -183,6 +192,11 @@ impl App {
         })
         .await
     }
+}
+
+/// The claim as a source of a pod's volume.
+pub(crate) fn data(read_only: bool) -> Value {
+    json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": read_only}})
 }
 
 /// The nodes that have a logical volume of this name, each as often as it has it.

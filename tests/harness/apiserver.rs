@@ -36,6 +36,25 @@ pub(crate) struct Settings {
     pub(crate) flags: Vec<String>,
 }
 
+/// Where the controller manager looks for FlexVolume drivers, and ours for its settings.
+#[derive(Clone, Debug)]
+pub struct DriverFolders {
+    /// Its `--flex-volume-plugin-dir`.
+    pub plugins: PathBuf,
+    /// Its `/var/lib/flexlvm`.
+    pub state: PathBuf,
+}
+
+impl DriverFolders {
+    pub(crate) fn create(workplace: &Workplace) -> Result<Self> {
+        let folders =
+            Self { plugins: workplace.path("controllers-plugins"), state: workplace.path("controllers-state") };
+        std::fs::create_dir(&folders.plugins)?;
+        std::fs::create_dir(&folders.state)?;
+        Ok(folders)
+    }
+}
+
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 const TOKENS: &str = "tokens.csv";
 
@@ -161,27 +180,39 @@ impl ApiServer {
         audit::writes(&self.workplace, part)
     }
 
-    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, removes
-    /// finalizers, namespaces and what lost its owner.
-    pub fn start_controllers(&self) -> Result<Program> {
-        self.start_beside(
-            "kube-controller-manager",
-            &[
-                format!("--service-account-private-key-file={SERVICE_ACCOUNT_KEY}"),
-                "--root-ca-file=certificates/apiserver.crt".to_owned(),
-            ],
-        )
+    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, attaches volumes,
+    /// removes finalizers, namespaces and what lost its owner. On its host there is a folder for FlexVolume drivers, and
+    /// one that is `/var/lib/flexlvm`, with nothing in them.
+    pub(crate) fn start_controllers(&self, drivers: &DriverFolders) -> Result<Program> {
+        // What it needs has no place below /var/lib; and nobody else is to see these settings.
+        let mut within = Command::new("unshare");
+        within.args(["--mount", "sh", "-ec"]).arg(
+            "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/flexlvm; mount --bind \"$0\" /var/lib/flexlvm; exec \"$@\"",
+        );
+        within.arg(&drivers.state);
+        let flags = [
+            format!("--service-account-private-key-file={SERVICE_ACCOUNT_KEY}"),
+            "--root-ca-file=certificates/apiserver.crt".to_owned(),
+            format!("--flex-volume-plugin-dir={}", drivers.plugins.display()),
+        ];
+        self.start_beside("kube-controller-manager", Some(within), &flags)
     }
 
     /// Starts the scheduler too.
     pub fn start_scheduler(&self) -> Result<Program> {
-        self.start_beside("kube-scheduler", &[])
+        self.start_beside("kube-scheduler", None, &[])
     }
 
-    fn start_beside(&self, name: &str, flags: &[String]) -> Result<Program> {
+    fn start_beside(&self, name: &str, within: Option<Command>, flags: &[String]) -> Result<Program> {
         let program = self.kubernetes.program(name);
         anyhow::ensure!(program.is_file(), "{} is missing", program.display());
-        let mut command = Command::new(program);
+        let mut command = match within {
+            None => Command::new(program),
+            Some(mut within) => {
+                within.arg(program);
+                within
+            }
+        };
         command
             .arg(format!("--kubeconfig={}", self.access.kubeconfig().display()))
             .args(["--leader-elect=false", "--secure-port=0"])

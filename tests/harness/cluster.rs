@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 
-use crate::apiserver::{ApiServer, Settings};
+use crate::apiserver::{ApiServer, DriverFolders, Settings};
 use crate::guest::{Guest, Hardware};
 use crate::kubernetes::Kubernetes;
 use crate::network;
@@ -40,6 +40,7 @@ pub struct Cluster {
     node_settings: node::Settings,
     controllers: Program,
     scheduler: Program,
+    drivers: DriverFolders,
     api: ApiServer,
 }
 
@@ -63,12 +64,13 @@ impl Cluster {
         let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
         let listen = Settings { address: network::HOST, port: 443, etcd_port: 2379, flags: flags.into() };
         let api = ApiServer::launch(kubernetes, workplace, &listen).await?;
-        let (controllers, scheduler) = (api.start_controllers()?, api.start_scheduler()?);
+        let drivers = DriverFolders::create(api.workplace())?;
+        let (controllers, scheduler) = (api.start_controllers(&drivers)?, api.start_scheduler()?);
         let nodes = tokio::task::spawn_blocking(|| booting.join()).await?.expect("no panic while the nodes boot")?;
         for guest in &nodes {
             node::start_kubelet(guest, &settings)?;
         }
-        let mut cluster = Self { nodes, node_settings: settings, controllers, scheduler, api };
+        let mut cluster = Self { nodes, node_settings: settings, controllers, scheduler, drivers, api };
         for number in 1..=plan.nodes {
             cluster.wait_until_ready(number).await?;
         }
@@ -115,6 +117,22 @@ impl Cluster {
     /// Ends a node's kubelet; another one starts at once. Returns when the new one answers.
     pub fn restart_kubelet(&self, number: u8) -> Result<()> {
         node::restart_kubelet(self.node(number))
+    }
+
+    /// The folders of the controller manager's host that concern FlexVolume drivers.
+    #[must_use]
+    pub fn driver_folders(&self) -> &DriverFolders {
+        &self.drivers
+    }
+
+    /// Has a node's kubelet attach volumes itself, until the node boots again, and not leave that to the controller manager.
+    pub fn attach_by_kubelet(&self, number: u8) -> Result<()> {
+        let set = "echo 'enableControllerAttachDetach: false' >>/etc/kubelet.yaml";
+        if self.node(number).run(&["grep", "-q", "^enableControllerAttachDetach", "/etc/kubelet.yaml"])?.status != 0 {
+            self.node(number).shell(set)?;
+            self.restart_kubelet(number)?;
+        }
+        Ok(())
     }
 
     /// Waits until the API calls the node Ready, and means the node as it is since its last boot.

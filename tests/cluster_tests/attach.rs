@@ -1,0 +1,195 @@
+//! Volumes that Kubernetes attaches before it mounts them: by the controller manager on one node, by the kubelet itself on
+//! the other. These tests change the mode of the whole cluster, so they are the last.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use driver::{DriverName, Settings};
+use harness::cluster::Cluster;
+use harness::guest::Guest;
+use harness::wait::until;
+use kube::api::Api;
+use operator::agent::install::{Target, install};
+use serde_json::json;
+
+use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, tell};
+use crate::{ATTACHES_ITSELF, cluster, file};
+
+/// Where the kubelet mounts what all pods of a node share.
+const SHARED: &str = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts";
+
+/// Puts driver and settings on the controller manager's host, as an agent there would.
+fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
+    let (folders, workplace) = (cluster.driver_folders(), cluster.api().workplace());
+    let target = Target {
+        driver: Path::new(&file("target/image/context/flexlvm-driver")).to_owned(),
+        plugins: folders.plugins.clone(),
+        state: folders.state.clone(),
+        mounts: workplace.write("no-mounts", "")?,
+        names: vec![DriverName::own()],
+        settings: Settings { attach: true, node: Some("control-plane".to_owned()) },
+    };
+    let installed = install(&target, false)?;
+    ensure!(installed.finding.status, "{:?}", installed.finding);
+    Ok(())
+}
+
+/// Has every volume attached from now on, as docs/attach-mode.md says; by now or already.
+fn attach(cluster: &Cluster) -> Result<()> {
+    install_for_the_controller_manager(cluster)?;
+    cluster.api().kubectl(&["apply", "-k", &file("config/attach")]).map(drop)
+}
+
+/// Waits until the report of a node says this of its driver.
+pub(crate) async fn driver_says(cluster: &Cluster, node: &str, reason: &str, words: &str) -> Result<()> {
+    let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
+    until(&format!("{node} says of its driver: {reason} {words:?}"), LIMIT, async || {
+        let conditions = storages.get(node).await?.status.unwrap_or_default().conditions;
+        let driver = crds::condition::get(&conditions, crds::condition::DRIVER_INSTALLED);
+        Ok(driver.filter(|driver| driver.reason == reason && driver.message.contains(words)).map(drop))
+    })
+    .await
+}
+
+/// The attach mode that a node's driver works in.
+fn mode(node: &Guest) -> Result<String> {
+    node.shell("sed 's/.*\"attach\":\\([a-z]*\\).*/\\1/' /var/lib/flexlvm/driver.json")
+}
+
+pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
+    let cluster = cluster();
+    tell(async {
+        let app = App::new(&cluster).await?;
+        let volume = app.claim("flexlvm", "64Mi").await?;
+        app.pod_on("app", "node1", data(false)).await?;
+        app.runs("app").await?;
+        let sum = app.write(&cluster, "app")?;
+        attach(&cluster)?;
+        driver_says(&cluster, "node2", "Installed", "with attach: true").await?;
+        driver_says(&cluster, "node1", "VolumesMounted", &volume).await?;
+        ensure!(mode(cluster.node(1))? == "false", "the mode changed under a mounted volume");
+        ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
+        app.delete_pod("app").await?;
+        driver_says(&cluster, "node1", "Installed", "with attach: true").await?;
+        ensure!(mode(cluster.node(1))? == "true", "its driver has not heard of it");
+        app.delete_claim().await?;
+        app.gone(&cluster, &volume).await
+    })
+}
+
+pub(crate) fn volumes_are_attached_by_the_controller_manager_or_the_kubelet() -> Result<()> {
+    let mut cluster = cluster();
+    tell(async {
+        attach(&cluster)?;
+        cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
+        cluster.wait_until_ready(ATTACHES_ITSELF).await?;
+        for node in cluster.nodes() {
+            driver_says(&cluster, &node.name(), "Installed", "with attach: true").await?;
+        }
+        let by_controller_manager = attached_volume(&cluster, 1);
+        let by_kubelet = attached_volume(&cluster, ATTACHES_ITSELF);
+        tokio::try_join!(by_controller_manager, by_kubelet).map(drop)
+    })
+}
+
+/// One volume's life, with two pods of one node.
+async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
+    let node = cluster.node(number);
+    let name = node.name();
+    let app = App::new(cluster).await?;
+    let volume = app.claim("flexlvm", "320Mi").await?;
+    app.pod_on("writer", &name, data(false)).await?;
+    app.runs("writer").await?;
+    let sum = app.write(cluster, "writer")?;
+    app.pod_on("reader", &name, data(true)).await?;
+    app.runs("reader").await?;
+    ensure!(app.exec(cluster, "reader", "sha256sum /data/blob")? == sum, "{name}: the second pod has other data");
+    app.exec(cluster, "reader", "! touch /data/file 2>/dev/null").context("a read-only pod can write")?;
+    let points = node.shell(&format!("findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*/{volume}$'"))?;
+    ensure!(points == "3", "{name}: mounted {points} times for two pods");
+    node.shell(&format!("findmnt -rn {SHARED}/{volume}")).context("not mounted for all pods")?;
+
+    app.delete_pod("writer").await?;
+    let one = format!("test $(findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/pods/.*/{volume}$') = 1");
+    on_node(node, "one pod is left", &one).await?;
+    ensure!(app.exec(cluster, "reader", "sha256sum /data/blob")? == sum, "{name}: other data for the second pod");
+    app.delete_pod("reader").await?;
+    let lv = format!("lvs --noheadings -o lv_active {VOLUME_GROUP}/{volume}");
+    on_node(node, "it is unmounted", &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'")).await?;
+    // The controller manager does not reach the node, and leaves the volume active there.
+    if number == ATTACHES_ITSELF {
+        on_node(node, "it is inactive", &format!("test -z \"$({lv} | tr -d ' ')\"")).await?;
+    }
+
+    app.grow("640Mi").await?;
+    until("the logical volume has grown", LIMIT, async || {
+        let status = app.logical_volumes().get(&volume).await?.status.unwrap_or_default();
+        Ok(status.size.filter(|size| size.0 == "640Mi").map(drop))
+    })
+    .await?;
+    app.pod_on("later", &name, data(false)).await?;
+    app.runs("later").await?;
+    app.has_grown(cluster, "later", 500).await?;
+    ensure!(app.exec(cluster, "later", "sha256sum /data/blob")? == sum, "{name}: other data after the growth");
+    app.delete_pod("later").await?;
+    app.delete_claim().await?;
+    app.gone(cluster, &volume).await
+}
+
+/// A cluster that has the example of Kubernetes' LVM FlexVolume moves over, as docs/moving-from-the-lvm-example.md says.
+pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
+    let mut cluster = cluster();
+    tell(async {
+        // As the example wants it.
+        cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
+        cluster.wait_until_ready(ATTACHES_ITSELF).await?;
+        let (node, app) = (cluster.node(ATTACHES_ITSELF), App::new(&cluster).await?);
+        install_script(node)?;
+        node.shell(&format!("lvcreate -qq -y -n vol1 -L 64M {VOLUME_GROUP}"))?;
+        let example = |driver: &str| {
+            let options = json!({"volumegroup": VOLUME_GROUP, "volumeID": "vol1", "size": "1000m"});
+            json!({"flexVolume": {"driver": driver, "fsType": "ext4", "options": options}})
+        };
+        app.pod_on("before", &node.name(), example("kubernetes.io/lvm")).await?;
+        app.runs("before").await?;
+        let sum = app.write(&cluster, "before")?;
+
+        // 1. The alias; it waits for the volumes of the script.
+        let alias = "FLEXLVM_DRIVER_ALIASES=kubernetes.io/lvm";
+        let agents = "daemonset/flexlvm-agent";
+        cluster.api().kubectl(&["-n", "flexlvm-system", "set", "env", agents, alias])?;
+        driver_says(&cluster, &node.name(), "VolumesMounted", "driver kubernetes.io/lvm is somebody else's").await?;
+        ensure!(app.exec(&cluster, "before", "sha256sum /data/blob")? == sum, "the data has changed");
+
+        // 2. Pods go from the node, the driver is replaced.
+        app.delete_pod("before").await?;
+        driver_says(&cluster, &node.name(), "Installed", "flexlvm.dev/lvm and kubernetes.io/lvm").await?;
+        node.shell("grep -q waitforattach /var/lib/flexlvm/replaced/kubernetes.io~lvm/lvm")?;
+
+        // 3. An untagged volume is refused, and says what to do; a tagged one is the pod's again, under both names.
+        app.pod_on("after", &node.name(), example("kubernetes.io/lvm")).await?;
+        app.told(&["FailedMount", "flexlvm.dev/static"]).await?;
+        node.shell(&format!("lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"))?;
+        app.pod_on("renamed", &node.name(), example("flexlvm.dev/lvm")).await?;
+        for pod in ["after", "renamed"] {
+            app.runs(pod).await?;
+            ensure!(app.exec(&cluster, pod, "sha256sum /data/blob")? == sum, "other data in {pod}");
+            app.delete_pod(pod).await?;
+        }
+        on_node(node, "it is unmounted", "! findmnt -rn -S /dev/mapper/flexlvm-vol1").await?;
+        node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/vol1"))?;
+        Ok(())
+    })
+}
+
+/// Installs what stands in for the example's script: the same call-outs, options and ways.
+fn install_script(node: &Guest) -> Result<()> {
+    let folder = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
+    node.shell(&format!(
+        "mkdir -p {folder}/.new; cat >{folder}/.new/lvm <<'S'\n{EXAMPLE}S\nchmod 755 {folder}/.new/lvm; mv {folder}/.new {folder}/kubernetes.io~lvm"
+    ))
+    .map(drop)
+}
+
+/// Says `attach: true` by saying nothing; finds its device by the names in its options; formats what blkid calls empty.
+const EXAMPLE: &str = include_str!("example-driver");
