@@ -22,6 +22,7 @@ mod trouble;
 
 use std::process::ExitCode;
 
+use crds::logical_volume::FilesystemType;
 use harness::suite::{self, Test};
 use stage::Stage;
 
@@ -132,11 +133,7 @@ fn power_cuts() -> Vec<Test> {
 /// All that volumes can have.
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
-/// In MiB; xfsprogs refuses less than 300 MB, btrfs-progs less than 109 MiB.
+/// The size in MiB that the smallest claims are rounded up to.
 fn smallest(fs: &str) -> u64 {
-    match fs {
-        "ext4" => 64,
-        "xfs" => 320,
-        _ => 200,
-    }
+    FilesystemType::from_name(fs).expect("a file system of ours").smallest_volume() >> 20
 }

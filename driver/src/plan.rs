@@ -40,6 +40,12 @@ pub(crate) enum Refusal {
          mounted"
     )]
     SeveralDevices,
+    /// Nobody can write to it.
+    #[error(
+        "the logical volume is read-only, and a writable mount is wanted: mount it read-only, or have LVM change that \
+         (`lvchange --permission rw`)"
+    )]
+    ReadOnlyVolume,
     /// There is nothing to read yet.
     #[error("it is new and has no file system yet, which a read-only mount can't make: mount it writable once")]
     ReadOnly,

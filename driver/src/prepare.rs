@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use host::device::is_read_only;
 use host::filesystem::{self, Make, MkfsOptions};
 use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FreshMark};
@@ -41,12 +42,15 @@ pub(crate) struct Preparation<'a> {
 /// When it doesn't, and can't be made to.
 pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, Error> {
     let Preparation { volume, device, mark, fs: wanted, .. } = *task;
+    let refused = |source| Error::Refused { volume: volume.to_owned(), source };
+    if !task.read_only && is_read_only(&node.roots.sys, device.number())? {
+        return Err(refused(Refusal::ReadOnlyVolume));
+    }
     let says = mark.read(device.file())?;
     let look = device.superblock()?;
     if !plan::is_ready(says, look.map(|look| look.fs), wanted) {
         let found = filesystem::probe(node, device.file(), &device.path(), mark)?;
         let used = look.is_some_and(|look| look.used);
-        let refused = |source| Error::Refused { volume: volume.to_owned(), source };
         match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
             Step::Mount if wanted == Filesystem::Btrfs && look.is_none() => {
                 return Err(refused(Refusal::SeveralDevices));

@@ -138,6 +138,10 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
             "another device with the same file system, such as its snapshot or origin, is mounted on this node"
         }
         Errno::NODEV => "this kernel doesn't know the file system",
+        Errno::ROFS | Errno::ACCESS if request.read_only => {
+            "the logical volume is read-only, and its file system was not unmounted, so that it has to recover first: \
+             `lvchange --permission rw` allows that"
+        }
         Errno::ROFS | Errno::ACCESS => "the logical volume is read-only, and a writable mount is wanted",
         Errno::UCLEAN | Errno::BADMSG => {
             "the file system is damaged and has to be repaired by hand; see the kernel's log"

@@ -122,7 +122,7 @@ pub(crate) fn read_only_is_read_only(stage: &Stage) {
         // By the logical volume: who wants to write is told.
         stage.shell(&format!("lvchange -qq -pr {}", volume.path()));
         let before = stage.checksum(&volume);
-        stage.fails(&["mount", &writer, &volume.json("rw")], &["the logical volume is read-only"]);
+        stage.fails(&["mount", &writer, &volume.json("rw")], &["the logical volume is read-only", "--permission rw"]);
         stage.succeeds(&["mount", &reader, &volume.json("ro")]);
         refuses_writes(&reader);
         stage.succeeds(&["unmount", &reader]);
@@ -172,6 +172,27 @@ pub(crate) fn a_snapshot_beside_its_origin(stage: &Stage) {
         }
         stage.shell(&format!("lvremove -qq -y {}", copy.path()));
     }
+    a_read_only_snapshot_of_what_is_written_to(stage);
+}
+
+/// It would have to recover, and can't be written to.
+fn a_read_only_snapshot_of_what_is_written_to(stage: &Stage) {
+    let origin = stage.fresh_volume("xfs", smallest("xfs"));
+    let folder = stage.mount("written", &origin);
+    stage.shell(&format!("echo hello >{folder}/file; sync {folder}/file"));
+    let copy = snapshot(stage, &origin);
+    stage.shell(&format!("lvchange -qq -pr {}", copy.path()));
+    let beside = stage.folder("beside", &copy);
+    let reply = stage.call(&["mount", &beside, &copy.json("ro")]);
+    assert_eq!(reply["status"], "Failure", "{reply}");
+    let message = reply["message"].as_str().unwrap();
+    assert!(message.contains("read-only") && message.contains("lvchange --permission rw"), "{message}");
+    stage.shell(&format!("lvchange -qq -prw {}", copy.path()));
+    stage.succeeds(&["mount", &beside, &copy.json("ro")]);
+    stage.shell(&format!("grep -q hello {beside}/file"));
+    stage.succeeds(&["unmount", &beside]);
+    stage.succeeds(&["unmount", &folder]);
+    stage.shell(&format!("lvremove -qq -y {}", copy.path()));
 }
 
 pub(crate) fn only_a_whole_btrfs_is_mounted(stage: &Stage) {

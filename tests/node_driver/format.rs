@@ -114,23 +114,28 @@ pub(crate) fn a_mkfs_cut_short_is_made_again(stage: &Stage) {
         // It was mounted once: the mark is wrong, and data weigh more.
         assert_eq!(before, after);
         stage.succeeds(&["unmount", &folder]);
-        // A real mkfs, cut short in the middle by a loss of power.
-        let volume = stage.fresh_volume(fs, smallest(fs));
-        let folder = stage.folder("cut", &volume);
-        let mkfs = format!("mkfs.{fs}");
-        stage.replace(&mkfs, &format!("timeout 0.1 {KEPT}/{mkfs} \"$@\"; touch /run/begun; sleep 1000"));
+    }
+    // A real mkfs, cut short in the middle by a loss of power.
+    let volumes = FILESYSTEMS.map(|fs| stage.fresh_volume(fs, smallest(fs)));
+    let folders = volumes.each_ref().map(|volume| stage.folder("cut", volume));
+    for (volume, folder) in volumes.iter().zip(&folders) {
+        let mkfs = format!("mkfs.{}", volume.fs);
+        stage.replace(&mkfs, &format!("timeout 0.1 {KEPT}/{mkfs} \"$@\"; touch /run/begun.{mkfs}; sleep 1000"));
         stage.shell(&format!(
-            "{} mount {folder} {:?} >/dev/null 2>&1 & for i in $(seq 600); do test -e /run/begun && exit; sleep 0.1; done; false",
+            "{} mount {folder} {:?} >/dev/null 2>&1 &
+             for i in $(seq 600); do test -e /run/begun.{mkfs} && exit; sleep 0.1; done; false",
             stage.driver(),
             volume.json("rw")
         ));
-        stage.power_cut();
-        stage.undo(&mkfs);
-        stage.shell(&format!("vgchange -qq -ay {}", volume.options.group));
-        assert_eq!(stage.mark(&volume, "read"), "formatting");
-        let folder = stage.mount("cut", &volume);
+    }
+    stage.power_cut();
+    stage.shell(&format!("vgchange -qq -ay {}", volumes[0].options.group));
+    for (volume, folder) in volumes.iter().zip(&folders) {
+        stage.undo(&format!("mkfs.{}", volume.fs));
+        assert_eq!(stage.mark(volume, "read"), "formatting");
+        stage.mount("cut", volume);
         stage.shell(&format!("touch {folder}/file"));
-        stage.succeeds(&["unmount", &folder]);
+        stage.succeeds(&["unmount", folder]);
     }
 }
 
