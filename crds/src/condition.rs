@@ -49,6 +49,8 @@ pub mod reason {
     pub const VOLUMES_MOUNTED: &str = "VolumesMounted";
     /// The driver is in place.
     pub const INSTALLED: &str = "Installed";
+    /// The object is being deleted, and waits for something; the message says for what.
+    pub const BEING_DELETED: &str = "BeingDeleted";
     /// No node is selected, or none of those that are has reported yet.
     pub const NO_NODES: &str = "NoNodes";
     /// Some of the selected nodes can't serve the backend.

@@ -29,6 +29,9 @@ pub const NODE_LABEL: &str = "flexlvm.dev/node";
 /// Finalizer of LogicalVolumes: the object stays until its space on the node is free.
 pub const FINALIZER: &str = "flexlvm.dev/logical-volume";
 
+/// Finalizer of StorageBackends that have volumes: the object stays until they are gone.
+pub const BACKEND_FINALIZER: &str = "flexlvm.dev/storage-backend";
+
 /// Every custom resource definition, as Kubernetes 1.25 and later take it (with CEL rules).
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {

@@ -1,5 +1,8 @@
 //! The status of StorageBackends: which of the selected nodes can serve them, and why the others can't.
 
+mod guard;
+mod reserves;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::demand::Demand;
 use super::ledger::Ledger;
-use super::place::{Candidate, Space, Unfit, space};
+use super::place::{Candidate, Space, Unfit, serve};
 use super::world::World;
 use crate::error::ApiError;
 use crate::names;
@@ -72,9 +75,17 @@ enum Outcome {
 async fn update(client: &Client, world: &World, backend: &StorageBackend, recently: bool) -> Result<Outcome, ApiError> {
     let candidates = world.candidates();
     let now = Time(Timestamp::now());
-    let mut status = judge(backend, &World::borrow(&candidates), &world.ledger(), &now);
     let name = backend.name_any();
     let volumes = world.logical_volumes.state_filter(|lv| lv.spec.backend == name);
+    let candidates = World::borrow(&candidates);
+    let trouble = if backend.metadata.deletion_timestamp.is_some() {
+        Some((reason::BEING_DELETED, guard::waits_for(&volumes)))
+    } else {
+        let contradiction = || reserves::contradiction(backend, &world.backends.state(), &candidates);
+        backend.spec.fault().or_else(contradiction).map(|fault| (reason::INVALID_SPEC, fault))
+    };
+    let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
+    guard::keep(client, backend, !volumes.is_empty()).await?;
     let promised = volumes.iter().map(|lv| Demand::of(lv).bytes).fold(0, u64::saturating_add);
     status.promised = Some(quantity::format(promised));
     status.volumes = i64::try_from(volumes.len()).ok();
@@ -98,8 +109,14 @@ fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
     StorageBackendStatus { observed_generation, conditions, nodes, ..StorageBackendStatus::default() }
 }
 
-/// The status of a backend on these nodes, but for what its volumes add up to.
-fn judge(backend: &StorageBackend, candidates: &[Candidate<'_>], ledger: &Ledger, now: &Time) -> StorageBackendStatus {
+/// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what makes it serve nobody.
+fn judge(
+    backend: &StorageBackend,
+    trouble: Option<(&'static str, String)>,
+    candidates: &[Candidate<'_>],
+    ledger: &Ledger,
+    now: &Time,
+) -> StorageBackendStatus {
     let mut status = backend.status.clone().unwrap_or_default();
     let (spec, generation) = (&backend.spec, backend.metadata.generation);
     // Left out, the selector means every node that runs an agent; a control plane's nodes may not.
@@ -107,7 +124,7 @@ fn judge(backend: &StorageBackend, candidates: &[Candidate<'_>], ledger: &Ledger
         spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
     };
     let selected = candidates.iter().filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
-    let judged = selected.map(|candidate| (candidate.node.name_any(), space(spec, *candidate, ledger)));
+    let judged = selected.map(|candidate| (candidate.node.name_any(), serve(spec, *candidate, ledger)));
     let (serving, failing): (Vec<_>, Vec<_>) =
         judged.filter(|(_, space)| is_meant(space)).partition(|(_, s)| s.is_ok());
     let spaces: Vec<Space> = serving.into_iter().filter_map(|(_, space)| space.ok()).collect();
@@ -115,8 +132,8 @@ fn judge(backend: &StorageBackend, candidates: &[Candidate<'_>], ledger: &Ledger
     let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
     let (able, total) = (spaces.len(), spaces.len() + faults.len());
-    let (ready, reason, message) = match spec.fault() {
-        Some(fault) => (false, reason::INVALID_SPEC, fault),
+    let (ready, reason, message) = match trouble {
+        Some((reason, message)) => (false, reason, message),
         None if total == 0 => (false, reason::NO_NODES, "no selected node has reported yet".to_owned()),
         None if faults.is_empty() => (true, reason::READY, format!("all selected nodes can serve it ({able})")),
         None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),

@@ -36,15 +36,26 @@ pub fn assign(layout: Layout, cost: Cost, space: &Space) -> Result<Demand, Unfit
         return if disks.is_empty() { Ok(total.into()) } else { fill(&disks, total).ok_or_else(|| space.too_little()) };
     }
     let (image, images) = (bytes(cost.image), usize::try_from(cost.images).unwrap_or(usize::MAX));
+    check_number(layout, space)?;
     let group = space.place.volume_group.clone();
-    if disks.len() < images {
-        return Err(Unfit::TooFewDisks { group, kind: layout.segtype(), has: disks.len(), needs: images });
-    }
     let fitting = disks.iter().filter(|disk| disk.free >= image).count();
     if fitting < images {
         return Err(Unfit::DisksTooFull { group, kind: layout.segtype(), fitting, needs: images, image });
     }
     Ok(disks.into_iter().take(images).map(|disk| (disk.uuid.clone(), image)).collect())
+}
+
+/// Whether there are as many disks as the layout needs, full or not.
+///
+/// # Errors
+/// How many are missing.
+pub fn check_number(layout: Layout, space: &Space) -> Result<(), Unfit> {
+    let needs = usize::try_from(layout.images()).unwrap_or(usize::MAX);
+    if layout.is_divisible() || space.disks.len() >= needs {
+        return Ok(());
+    }
+    let group = space.place.volume_group.clone();
+    Err(Unfit::TooFewDisks { group, kind: layout.segtype(), has: space.disks.len(), needs })
 }
 
 /// The disks for a volume that grows. Its images stay where they are.

@@ -223,7 +223,7 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
     if !node.labels().contains_key(names::HOSTNAME_LABEL) {
         return Err(Unfit::NoHostname);
     }
-    let space = space(&order.backend.spec, candidate, ledger)?;
+    let space = serve(&order.backend.spec, candidate, ledger)?;
     let (layout, cost) = space.cost(&order.backend.spec.layout, order.bytes)?;
     let demand = disks::assign(layout, cost, &space)?;
     Ok(space.room(cost, demand))
@@ -304,6 +304,17 @@ impl Space {
     pub fn too_little(&self) -> Unfit {
         Unfit::TooLittle { group: self.place.volume_group.clone(), free: self.free, size: self.size }
     }
+}
+
+/// The space of a backend on one node that can make volumes of its layout.
+///
+/// # Errors
+/// Why no volume can be made there, however small.
+pub fn serve(backend: &StorageBackendSpec, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Space, Unfit> {
+    let space = space(backend, candidate, ledger)?;
+    let (layout, _) = space.cost(&backend.layout, 1)?;
+    disks::check_number(layout, &space)?;
+    Ok(space)
 }
 
 /// The space of a backend on one node.

@@ -148,6 +148,9 @@ fn plan_wanted(seen: &Seen) -> Plan {
     let Some(backend) = seen.backend.as_deref() else {
         return refuse(format!("StorageBackend {}, which the class names, does not exist", class.backend));
     };
+    if backend.metadata.deletion_timestamp.is_some() {
+        return refuse(format!("StorageBackend {}, which the class names, is being deleted", class.backend));
+    }
     if let Some(fault) = backend.spec.fault() {
         return refuse(format!("StorageBackend {}: {fault}", class.backend));
     }
