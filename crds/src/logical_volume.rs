@@ -153,10 +153,10 @@ pub struct Filesystem {
     /// The type: `ext4`, `xfs` or `btrfs`.
     #[serde(rename = "type")]
     pub type_: FilesystemType,
-    /// Options for mkfs, one per item, as the class gave them.
+    /// Options for mkfs, one per item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mkfs_options: Vec<String>,
-    /// Options of the mount, one per item, as the class gave them.
+    /// Options of the mount, one per item.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<String>,
     /// When it is checked before it is mounted: `auto` (left out: so) or `never`.

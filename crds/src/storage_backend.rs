@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
+use crate::logical_volume::Filesystem;
 use crate::quantity;
 use crate::reserve::Reserve;
 use crate::selector::NodeSelector;
@@ -98,6 +99,11 @@ pub struct StorageBackendSpec {
     /// How small and how large the volumes of this backend may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<SizeLimits>,
+    /// The file system of volumes whose class names none. What a class says itself (`fsType`, `mkfsOptions`, `fsck`,
+    /// `mountOptions`) counts instead; the options are for this type, so a class with another type gets none of them.
+    /// Left out: ext4 without options.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filesystem: Option<Filesystem>,
     /// Which node gets a volume that the scheduler has not chosen one for (`volumeBindingMode: Immediate`).
     #[serde(default)]
     pub placement: Placement,
@@ -167,6 +173,7 @@ impl StorageBackendSpec {
             layout: Layout::default(),
             reserve: None,
             volume_size: None,
+            filesystem: None,
             placement: Placement::default(),
         }
     }

@@ -128,3 +128,20 @@ async fn two_backends_that_each_keep_back_the_whole_group_say_so() {
     says(&stage, &stage.namespace, "Ready", &[]).await;
     says(&stage, &other, "Ready", &[]).await;
 }
+
+#[tokio::test]
+async fn the_default_file_system_is_the_backends() {
+    let stage = Stage::new().await;
+    stage.node("n1", 2048).await;
+    stage.class(json!({})).await;
+    stage.change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["loop"]}})).await;
+    says(&stage, &stage.namespace, "InvalidSpec", &["filesystem.mountOptions", "loop"]).await;
+    stage.change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["noatime"]}})).await;
+    says(&stage, &stage.namespace, "Ready", &[]).await;
+    let name = volume_of(&stage.claim("data", "1Gi", None).await);
+    let made = stage.wait(&stage.logical_volumes(), &name, "the LogicalVolume is written", |_| true).await;
+    assert_eq!(
+        serde_json::to_value(made.spec.filesystem).unwrap(),
+        json!({"type": "xfs", "mountOptions": ["noatime"]})
+    );
+}

@@ -18,6 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::class;
 use super::demand::Demand;
 use super::ledger::Ledger;
 use super::place::{Candidate, Space, Unfit, serve};
@@ -82,7 +83,8 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
         Some((reason::BEING_DELETED, guard::waits_for(&volumes)))
     } else {
         let contradiction = || reserves::contradiction(backend, &world.backends.state(), &candidates);
-        backend.spec.fault().or_else(contradiction).map(|fault| (reason::INVALID_SPEC, fault))
+        let default = || backend.spec.filesystem.as_ref().and_then(class::default_fault);
+        backend.spec.fault().or_else(default).or_else(contradiction).map(|fault| (reason::INVALID_SPEC, fault))
     };
     let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
     guard::keep(client, backend, !volumes.is_empty()).await?;

@@ -28,11 +28,23 @@ pub struct Class {
     pub allowed_topologies: Vec<TopologySelectorTerm>,
 }
 
-/// Reads a class.
+/// The name of the StorageBackend that a class names.
+#[must_use]
+pub fn backend_of(class: &StorageClass) -> Option<&str> {
+    class.parameters.as_ref()?.get(BACKEND).map(String::as_str)
+}
+
+/// What is wrong with the default file system of a backend, in one sentence that names the field.
+#[must_use]
+pub fn default_fault(default: &Filesystem) -> Option<String> {
+    check(default, "filesystem.mkfsOptions", "filesystem.mountOptions").err()
+}
+
+/// Reads a class. What it does not say of the file system, the backend's default says.
 ///
 /// # Errors
 /// One sentence that names the parameter, its value and what is possible.
-pub fn read(class: &StorageClass) -> Result<Class, String> {
+pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, String> {
     let name = class.name_any();
     let parameters = class.parameters.clone().unwrap_or_default();
     if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
@@ -44,41 +56,49 @@ pub fn read(class: &StorageClass) -> Result<Class, String> {
     let Some(backend) = parameters.get(BACKEND).filter(|backend| !backend.is_empty()) else {
         return Err(format!("StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"));
     };
-    let type_ = match parameters.get(FS_TYPE).map(String::as_str) {
-        None | Some("") => FilesystemType::default(),
-        Some(type_) => FilesystemType::from_name(type_).ok_or_else(|| {
-            format!(
-                "StorageClass {name}: parameter {FS_TYPE} {type_:?} is not possible; possible are {}",
-                host::Filesystem::NAMES
-            )
-        })?,
+    if let Some(fault) = default.and_then(default_fault) {
+        return Err(format!("StorageBackend {backend}: {fault}"));
+    }
+    let given = |key: &str| parameters.get(key).map(String::as_str).filter(|text| !text.is_empty());
+    let not_possible = |key: &str, text: &str, possible: &str| {
+        format!("StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}")
     };
-    let fsck = match parameters.get(FSCK).map(String::as_str) {
-        None | Some("" | "auto") => Fsck::Auto,
-        Some("never") => Fsck::Never,
-        Some(other) => {
-            return Err(format!(
-                "StorageClass {name}: parameter {FSCK} {other:?} is not possible; possible are auto and never"
-            ));
+    let type_ = match given(FS_TYPE) {
+        None => default.map(|default| default.type_).unwrap_or_default(),
+        Some(type_) => {
+            FilesystemType::from_name(type_).ok_or_else(|| not_possible(FS_TYPE, type_, host::Filesystem::NAMES))?
         }
     };
-    let mkfs_options: Vec<String> = parameters
-        .get(MKFS_OPTIONS)
-        .map(|options| options.split_whitespace().map(str::to_owned).collect())
-        .unwrap_or_default();
-    let mount_options = class.mount_options.clone().unwrap_or_default();
-    let prefix =
-        |what: &str, error: driver::OptionError| format!("StorageClass {name}: {what}: {}", host::error::chain(&error));
-    let filesystem = host_filesystem(type_);
-    driver::mkfs_options::check(filesystem, &mkfs_options).map_err(|error| prefix(MKFS_OPTIONS, error))?;
-    driver::mount_options::check(filesystem, &mount_options).map_err(|error| prefix("mountOptions", error))?;
+    // Options are for one type.
+    let default = default.filter(|default| default.type_ == type_);
+    let fsck = match given(FSCK) {
+        None => default.map(|default| default.fsck).unwrap_or_default(),
+        Some("auto") => Fsck::Auto,
+        Some("never") => Fsck::Never,
+        Some(other) => return Err(not_possible(FSCK, other, "auto and never")),
+    };
+    let words = |options: &str| options.split_whitespace().map(str::to_owned).collect();
+    let mkfs_options = given(MKFS_OPTIONS).map(words).or_else(|| default.map(|default| default.mkfs_options.clone()));
+    let mount_options = class.mount_options.clone().filter(|options| !options.is_empty());
+    let mount_options = mount_options.or_else(|| default.map(|default| default.mount_options.clone()));
+    let (mkfs_options, mount_options) = (mkfs_options.unwrap_or_default(), mount_options.unwrap_or_default());
+    let filesystem = Filesystem { type_, mkfs_options, mount_options, fsck };
+    check(&filesystem, MKFS_OPTIONS, "mountOptions").map_err(|fault| format!("StorageClass {name}: {fault}"))?;
     Ok(Class {
         backend: backend.clone(),
-        filesystem: Filesystem { type_, mkfs_options, mount_options, fsck },
+        filesystem,
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
         waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
         allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
     })
+}
+
+/// Asks the driver, which heeds the options, whether they are possible.
+fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String> {
+    let type_ = host_filesystem(filesystem.type_);
+    let fault = |what: &str, error: driver::OptionError| format!("{what}: {}", host::error::chain(&error));
+    driver::mkfs_options::check(type_, &filesystem.mkfs_options).map_err(|error| fault(mkfs, error))?;
+    driver::mount_options::check(type_, &filesystem.mount_options).map_err(|error| fault(mount, error))
 }
 
 /// The driver's word for a file system of ours.
@@ -102,8 +122,8 @@ pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::{host_filesystem, read};
-    use crds::logical_volume::{FilesystemType, Fsck, ReclaimPolicy};
+    use super::{default_fault, host_filesystem, read};
+    use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
     use k8s_openapi::api::storage::v1::StorageClass;
     use serde_json::{Value, json};
 
@@ -120,10 +140,32 @@ mod tests {
         let class = class(json!({"parameters": {"backend": "b", "fsType": "xfs", "fsck": "never"},
             "mountOptions": ["noatime"],
             "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"}));
-        let class = read(&class).unwrap();
+        let class = read(&class, None).unwrap();
         assert_eq!((class.backend.as_str(), class.filesystem.type_), ("b", FilesystemType::Xfs));
         assert_eq!((class.filesystem.mount_options, class.filesystem.fsck), (vec!["noatime".to_owned()], Fsck::Never));
         assert_eq!((class.reclaim_policy, class.waits_for_consumer), (ReclaimPolicy::Retain, true));
+    }
+
+    #[test]
+    fn the_backend_says_what_the_class_does_not() {
+        let default = json!({"type": "xfs", "mountOptions": ["noatime"], "fsck": "never"});
+        let default: Filesystem = serde_json::from_value(default).unwrap();
+        let read = |value| read(&class(value), Some(&default)).map(|class| class.filesystem);
+        assert_eq!(read(json!({"parameters": {"backend": "b"}})).unwrap(), default);
+        let own =
+            read(json!({"parameters": {"backend": "b", "fsck": "auto"}, "mountOptions": ["nodiratime"]})).unwrap();
+        assert_eq!(
+            (own.type_, own.fsck, own.mount_options),
+            (FilesystemType::Xfs, Fsck::Auto, vec!["nodiratime".to_owned()])
+        );
+        // Its options are for another type.
+        let other = read(json!({"parameters": {"backend": "b", "fsType": "ext4"}})).unwrap();
+        assert_eq!((other.type_, other.mount_options.len(), other.fsck), (FilesystemType::Ext4, 0, Fsck::Auto));
+
+        let bad = Filesystem { mount_options: vec!["loop".to_owned()], ..default };
+        assert!(default_fault(&bad).unwrap().starts_with("filesystem.mountOptions: "));
+        let refused = super::read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
+        assert!(refused.starts_with("StorageBackend b: filesystem.mountOptions: "), "{refused}");
     }
 
     #[test]
@@ -142,7 +184,7 @@ mod tests {
             (json!({"parameters": {"backend": "b", "fsType": "ntfs"}}), ["ntfs", "ext4, xfs", "btrfs"]),
             (json!({"parameters": {"backend": "b", "fsck": "always"}}), ["always", "auto", "never"]),
         ] {
-            let text = read(&class(value)).unwrap_err();
+            let text = read(&class(value), None).unwrap_err();
             assert!(text.starts_with("StorageClass fast: ") && words.iter().all(|word| text.contains(word)), "{text}");
         }
     }

@@ -14,7 +14,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::Notify;
 
 use super::ledger::Ledger;
-use super::{claim, place, plan};
+use super::{claim, class, place, plan};
 use crate::mirror::follow;
 use crate::names;
 use crate::queue::Wake;
@@ -123,19 +123,20 @@ impl World {
         let claim = name.strip_prefix("pvc-").and_then(|uid| self.lock_claims().get(uid).cloned());
         let claim = claim.and_then(|reference| self.claims.get(&reference));
         let class = claim.as_deref().map(|claim| self.class_of(claim));
-        let backend = class.as_ref().and_then(|class| class.as_ref().ok());
-        let backend = backend.and_then(|class| self.backends.get(&ObjectRef::new(&class.backend)));
+        // Looked up once: the class is read with the very backend that the volume is made from.
+        let named = class.as_ref().and_then(|class| class::backend_of(class.as_ref().ok()?));
+        let backend = named.and_then(|name| self.backends.get(&ObjectRef::new(name)));
+        let default = backend.as_ref().and_then(|backend| backend.spec.filesystem.as_ref());
+        let class = class.map(|class| class.and_then(|class| class::read(&class, default)));
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
         let node = logical_volume.as_ref().and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
         plan::Seen { claim, class, backend, logical_volume, volume, node, ..plan::Seen::default() }
     }
 
-    fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<super::class::Class, String> {
+    fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, String> {
         let name = claim::class_name(claim).ok_or("the claim names no StorageClass")?;
-        let class =
-            self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))?;
-        super::class::read(&class)
+        self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))
     }
 
     /// The backend that a volume was asked from; where that is gone, one without rules of its own.

@@ -110,7 +110,7 @@ impl Story {
         let node = json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
         plan(&Seen {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
-            class: self.claim.as_ref().map(|_| crate::controller::class::read(&from(self.class.clone()))),
+            class: self.claim.as_ref().map(|_| crate::controller::class::read(&from(self.class.clone()), None)),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
             volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
