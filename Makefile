@@ -1,7 +1,7 @@
 # FlexLVM's commands. Everything that they need they install themselves, on Debian 12.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster fuzz lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver lint generate image clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -28,6 +28,9 @@ test-cluster: ## A whole cluster: data, crashes, power cuts
 
 fuzz: ## A million inputs for the driver: one answer each, no panic, no word unchecked (FUZZ_INPUTS, FUZZ_SEED)
 	@FUZZ_INPUTS=$${FUZZ_INPUTS:-1000000} cargo test --quiet --locked --release -p driver --test fuzz -- --nocapture every_input
+
+bench-driver: ## The driver beside bare programs and the example's script, as ratios (ROUNDS=25)
+	@tests/bench-driver $(ROUNDS)
 
 lint: ## Formatting, clippy, dependencies, scripts; nothing is changed
 	@tests/lint

@@ -3,6 +3,8 @@
 
 #[path = "node_driver/attach.rs"]
 mod attach;
+#[path = "node_driver/faults.rs"]
+mod faults;
 #[path = "node_driver/filesystems.rs"]
 mod filesystems;
 #[path = "node_driver/format.rs"]
@@ -20,6 +22,7 @@ mod static_volumes;
 #[path = "node_driver/trouble.rs"]
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crds::logical_volume::FilesystemType;
@@ -38,14 +41,19 @@ macro_rules! test {
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == stage::MARK) {
-        return stage::mark(arguments).unwrap_or_else(|error| {
+    let in_guest = match arguments.next() {
+        Some(first) if first == stage::MARK => Some(stage::mark(arguments)),
+        Some(first) if first == faults::FAULTS => Some(faults::run(arguments)),
+        _ => None,
+    };
+    if let Some(done) = in_guest {
+        return done.unwrap_or_else(|error| {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         });
     }
     suite::isolated(|| {
-        let groups = [mounting(), attaching(), static_volumes(), many(), power_cuts()];
+        let groups = [mounting(), attaching(), static_volumes(), many(), proof(), power_cuts()];
         groups.into_iter().flatten().collect()
     })
 }
@@ -122,6 +130,13 @@ fn many() -> Vec<Test> {
     ]
 }
 
+fn proof() -> Vec<Test> {
+    vec![
+        test!("each program fails in each way at each place", faults::each_program_fails_in_each_way_at_each_place),
+        test!("the bench prints its four ratios", the_bench_prints_its_four_ratios),
+    ]
+}
+
 /// Last: they take the guest down.
 fn power_cuts() -> Vec<Test> {
     vec![
@@ -132,6 +147,17 @@ fn power_cuts() -> Vec<Test> {
 
 /// All that volumes can have.
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
+
+/// Its numbers mean nothing here, where it has one round and others to share the processors with.
+fn the_bench_prints_its_four_ratios(stage: &Stage) {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/bench_driver/example");
+    let bench = env!("CARGO_BIN_EXE_bench-driver");
+    let output = stage.shell(&format!("{bench} {} {} {example} 1", stage::GROUP, stage.driver()));
+    let last: BTreeMap<String, f64> = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    let keys: Vec<&str> = last.keys().map(String::as_str).collect();
+    assert_eq!(keys, ["first_mount_vs_bare", "init_vs_true", "mount_vs_bare", "mount_vs_bash"]);
+    assert!(last.values().all(|ratio| *ratio > 0.0));
+}
 
 /// The size in MiB that the smallest claims are rounded up to.
 fn smallest(fs: &str) -> u64 {

@@ -218,14 +218,14 @@ impl FilesystemType {
     }
 
     /// The smallest volume, in bytes, that holds such a file system with room for data, and the fresh mark at its end:
-    /// mkfs.xfs refuses less than 300 MiB, mkfs.btrfs less than 109 MiB, of which hardly anything is left for data, and
-    /// ext4 needs some for its journal.
+    /// mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less than 256 MiB, and ext4 needs some for its
+    /// journal.
     #[must_use]
     pub fn smallest_volume(self) -> u64 {
         match self {
             Self::Ext4 => 32 << 20,
             Self::Xfs => 301 << 20,
-            Self::Btrfs => 200 << 20,
+            Self::Btrfs => 256 << 20,
         }
     }
 }

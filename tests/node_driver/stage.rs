@@ -21,7 +21,7 @@ pub(crate) const MARK: &str = "--mark";
 /// This program, as a guest sees it.
 const PROGRAM: &str = "/.host/run/flexlvm/program";
 
-const GROUP: &str = "vg-0";
+pub(crate) const GROUP: &str = "vg-0";
 
 /// The node's name, as the driver is told it.
 pub(crate) const NODE: &str = "node-1";
@@ -122,6 +122,13 @@ impl Stage {
     pub(crate) fn mark(&self, volume: &Volume, verb: &str) -> String {
         let VolumeOptions { group, volume, size, .. } = &volume.options;
         self.shell(&format!("{PROGRAM} {MARK} {group} {volume} {} {verb}", size.0))
+    }
+
+    /// Runs this very program in the guest; it has to succeed.
+    pub(crate) fn program(&self, arguments: &[&str]) -> String {
+        let output = self.run(std::iter::once(PROGRAM).chain(arguments.iter().copied()));
+        assert_eq!(output.status, 0, "{arguments:?}:\n{}{}", output.stdout, output.stderr);
+        output.stdout.trim_end().to_owned()
     }
 
     /// Calls the driver, and checks that its answer is one.

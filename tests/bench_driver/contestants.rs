@@ -1,0 +1,151 @@
+//! Who is measured, and what is made ready for it before the clock runs.
+
+use anyhow::Result;
+use driver::{Fsck, VolumeOptions};
+use host::{Bytes, Device, FreshMark, LvName, LvUuid, Roots, VgName};
+
+use crate::clock::{Line, shell};
+
+/// As large as a small claim's.
+const SIZE: Bytes = Bytes(1 << 30);
+
+const VOLUMES: [&str; 4] = ["bench-formatted", "bench-first-bare", "bench-first-driver", "bench-first-used"];
+
+/// What the driver itself makes of a volume: the same for the bare programs.
+const MKFS: [&str; 7] = ["mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-m", "0"];
+
+/// Somebody whose time is taken.
+pub(crate) struct Contestant {
+    /// For the table.
+    pub(crate) name: &'static str,
+    /// What is timed.
+    pub(crate) lines: Vec<Line>,
+    before: String,
+    mark: Option<VolumeOptions>,
+    after: String,
+}
+
+/// In the order of the table; each number below is an index into this.
+pub(crate) const TRUE: usize = 0;
+pub(crate) const INIT: usize = 1;
+pub(crate) const BARE: usize = 2;
+pub(crate) const DRIVER: usize = 3;
+pub(crate) const EXAMPLE: usize = 4;
+pub(crate) const FIRST_BARE: usize = 5;
+pub(crate) const FIRST_DRIVER: usize = 6;
+pub(crate) const FIRST_USED: usize = 7;
+
+impl Contestant {
+    /// Makes everything as it has to be before the clock runs.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        shell(&self.before)?;
+        let Some(volume) = &self.mark else { return Ok(()) };
+        let device = Device::open(&Roots::here(), &volume.group, &volume.volume, &volume.uuid)?;
+        FreshMark::new(&volume.uuid, volume.size)?.write_fresh(&device.claim()?)?;
+        Ok(())
+    }
+
+    /// Cleans up.
+    pub(crate) fn finish(&self) -> Result<()> {
+        shell(&self.after).map(drop)
+    }
+}
+
+/// All of them, with their volumes.
+pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Contestant>> {
+    let [formatted, bare, ours, used] = VOLUMES.map(|name| make(group, name));
+    let (formatted, bare, ours, used) = (formatted?, bare?, ours?, used?);
+    shell(&format!("{} {}", MKFS.join(" "), device(&formatted)))?;
+    let (json, device, at) = (json(&formatted), device(&formatted), |pod: &str| folder(pod, &formatted));
+    let [at_bare, at_driver, at_example] = [at("bare")?, at("driver")?, at("example")?];
+    let quiet =
+        |name, lines: Vec<Line>| Contestant { name, lines, before: String::new(), mark: None, after: String::new() };
+    let mount = |device: &str, folder: &str| line(&["mount", "-t", "ext4", device, folder]);
+    Ok(vec![
+        quiet("/bin/true", vec![line(&["/bin/true"])]),
+        quiet("init", vec![line(&[driver, "init"])]),
+        quiet("mount and umount, the programs", vec![mount(&device, &at_bare), line(&["umount", &at_bare])]),
+        quiet(
+            "mount and unmount",
+            vec![line(&[driver, "mount", &at_driver, &json]), line(&[driver, "unmount", &at_driver])],
+        ),
+        quiet(
+            "mount and unmount, the example's script",
+            vec![line(&[example, "mount", &at_example, &json]), line(&[example, "unmount", &at_example])],
+        ),
+        first_bare(&bare)?,
+        first("first mount", driver, &ours, &blank(&ours))?,
+        first("first mount, on space that was used before", driver, &used, &used_before(&used))?,
+    ])
+}
+
+/// Removes the volumes.
+pub(crate) fn remove(group: &str) -> Result<()> {
+    let paths: Vec<String> = VOLUMES.iter().map(|name| format!("{group}/{name}")).collect();
+    shell(&format!("udevadm settle; lvremove -qq -y {}", paths.join(" "))).map(drop)
+}
+
+fn first_bare(volume: &VolumeOptions) -> Result<Contestant> {
+    let (folder, device) = (folder("first", volume)?, device(volume));
+    let mkfs = MKFS.iter().map(|&word| word.to_owned()).chain([device.clone()]).collect();
+    let lines = vec![mkfs, line(&["mount", "-t", "ext4", &device, &folder])];
+    let (before, after) = (blank(volume), format!("umount {folder}"));
+    Ok(Contestant { name: "mkfs and mount, the programs", lines, before, mark: None, after })
+}
+
+fn first(name: &'static str, driver: &str, volume: &VolumeOptions, before: &str) -> Result<Contestant> {
+    let folder = folder("first", volume)?;
+    let lines = vec![line(&[driver, "mount", &folder, &json(volume)])];
+    let after = format!("umount {folder}");
+    Ok(Contestant { name, lines, before: before.to_owned(), mark: Some(volume.clone()), after })
+}
+
+/// A new disk's space: all zeros.
+fn blank(volume: &VolumeOptions) -> String {
+    format!("blkdiscard -f {}", device(volume))
+}
+
+/// Somebody else's before: no signature of anything, and not zero either.
+fn used_before(volume: &VolumeOptions) -> String {
+    let device = device(volume);
+    format!(
+        "blkdiscard -f {device}; yes data | head -c 1M | dd of={device} bs=64k seek=4 conv=notrunc,fsync status=none"
+    )
+}
+
+fn line(words: &[&str]) -> Line {
+    words.iter().map(|&word| word.to_owned()).collect()
+}
+
+/// A logical volume as the agent makes it, but for the mark.
+fn make(group: &str, name: &str) -> Result<VolumeOptions> {
+    shell(&format!("lvcreate -qq -y -Wy -Zy -n {name} -L {}b {group}", SIZE.0))?;
+    let uuid = shell(&format!("lvs --noheadings -o lv_uuid {group}/{name}"))?;
+    Ok(VolumeOptions {
+        group: VgName::new(group)?,
+        volume: LvName::new(name)?,
+        uuid: LvUuid::new(uuid)?,
+        size: SIZE,
+        mkfs: Vec::new(),
+        mount: Vec::new(),
+        fsck: Fsck::default(),
+    })
+}
+
+fn device(volume: &VolumeOptions) -> String {
+    format!("/dev/{}/{}", volume.group, volume.volume)
+}
+
+fn folder(pod: &str, volume: &VolumeOptions) -> Result<String> {
+    let folder = format!("/var/lib/kubelet/pods/{pod}/volumes/{}/{}", driver::FOLDER, volume.volume);
+    shell(&format!("mkdir -p {folder}"))?;
+    Ok(folder)
+}
+
+fn json(volume: &VolumeOptions) -> String {
+    let mut map = volume.to_map();
+    for (key, value) in [("fsType", "ext4"), ("readwrite", "rw"), ("pvOrVolumeName", volume.volume.as_str())] {
+        map.insert(format!("kubernetes.io/{key}"), value.to_owned());
+    }
+    serde_json::json!(map).to_string()
+}
