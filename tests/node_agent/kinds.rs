@@ -16,12 +16,10 @@ fn layouts() -> Vec<(Value, &'static str)> {
         (json!({"type": "Linear"}), "linear"),
         (json!({"type": "Striped", "stripes": 3, "stripeSize": "128Ki"}), "striped"),
         (json!({"type": "RAID1"}), "raid1"),
-        (json!({"type": "RAID1", "copies": 3, "integrity": true}), "raid1"),
+        (json!({"type": "RAID1", "integrity": true}), "raid1"),
         (json!({"type": "RAID5"}), "raid5"),
-        (json!({"type": "RAID5", "integrity": true}), "raid5"),
         (json!({"type": "RAID6"}), "raid6"),
         (json!({"type": "RAID10"}), "raid10"),
-        (json!({"type": "RAID10", "integrity": true}), "raid10"),
     ]
 }
 
@@ -65,16 +63,14 @@ pub(crate) fn every_kind_lives_and_dies(stage: &Stage) {
 
         let device = format!("/dev/{KINDS}/{name}");
         let sum = format!("head -c 36M {device} | md5sum");
-        stage.shell(&format!("dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none"));
-        let before = stage.shell(&sum);
-        for mebibytes in [41, 602] {
-            let larger = cost(&layout, mebibytes);
-            let size = format!("{mebibytes}Mi");
-            stage.change(&name, json!({"size": size, "physicalVolumes": shares(stage, larger)}));
-            stage.reaches(&name, larger.size.bytes(EXTENT).0);
-            assert_eq!(taken(stage), images(larger), "{layout} at {size}");
-            assert_eq!(stage.shell(&format!("blockdev --getsize64 {device}")), larger.size.bytes(EXTENT).0.to_string());
-        }
+        let before =
+            stage.shell(&format!("dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none; {sum}"));
+        // Far enough that checksums need more room too.
+        let larger = cost(&layout, 602);
+        stage.change(&name, json!({"size": "602Mi", "physicalVolumes": shares(stage, larger)}));
+        stage.reaches(&name, larger.size.bytes(EXTENT).0);
+        assert_eq!(taken(stage), images(larger), "{layout}");
+        assert_eq!(stage.shell(&format!("blockdev --getsize64 {device}")), larger.size.bytes(EXTENT).0.to_string());
         assert_eq!(stage.shell(&sum), before, "{layout}");
         assert_eq!(stage.shell(&format!("lvs --noheadings -o lv_uuid,lv_health_status {KINDS}/{name}")), uuid);
         stage.remove(&name);
@@ -85,12 +81,12 @@ pub(crate) fn every_kind_lives_and_dies(stage: &Stage) {
 /// Sizes in MiB at which something rounds; without a device where that can be, which is much faster.
 pub(crate) fn lvm_takes_what_the_model_says(stage: &Stage) {
     for (layout, sizes, quick) in [
-        (json!({"type": "Linear"}), vec![1, 5, 333], "-an -Zn -Wn"),
-        (json!({"type": "Striped", "stripes": 5}), vec![1, 23, 333], "-an -Zn -Wn"),
-        (json!({"type": "RAID1", "copies": 4}), vec![1, 101, 777], "-an -Zn -Wn"),
-        (json!({"type": "RAID5", "stripes": 4}), vec![1, 101, 1501], "-an -Zn -Wn"),
-        (json!({"type": "RAID6"}), vec![1, 101, 777], "-an -Zn -Wn"),
-        (json!({"type": "RAID10"}), vec![1, 101, 777], "-an -Zn -Wn"),
+        (json!({"type": "Linear"}), vec![1, 333], "-an -Zn -Wn"),
+        (json!({"type": "Striped", "stripes": 5}), vec![23, 333], "-an -Zn -Wn"),
+        (json!({"type": "RAID1", "copies": 4}), vec![1, 777], "-an -Zn -Wn"),
+        (json!({"type": "RAID5", "stripes": 4}), vec![101, 1501], "-an -Zn -Wn"),
+        (json!({"type": "RAID6"}), vec![1, 777], "-an -Zn -Wn"),
+        (json!({"type": "RAID10"}), vec![1, 777], "-an -Zn -Wn"),
         (json!({"type": "RAID1", "integrity": true}), vec![513], ""),
     ] {
         let costs: Vec<Cost> = sizes.iter().map(|size| cost(&layout, *size)).collect();
