@@ -183,7 +183,7 @@ mod tests {
     #[test]
     fn only_an_unmarked_file_system_of_the_wanted_type_needs_no_second_look() {
         for mark in MARKS {
-            for look in [None, Some(Filesystem::Ext4), Some(Filesystem::Xfs)] {
+            for look in std::iter::once(None).chain(Filesystem::ALL.map(Some)) {
                 for wanted in Filesystem::ALL {
                     assert_eq!(is_ready(mark, look, wanted), mark == Mark::None && look == Some(wanted));
                 }

@@ -14,7 +14,7 @@ pub struct Mount {
     pub id: u64,
     /// The id of the mount that it stands on.
     pub parent: u64,
-    /// Major and minor number of what is mounted; for ext4 and xfs, the block device's.
+    /// Major and minor number of what is mounted; whether that is a block device, [`mounted`](crate::mounted) tells.
     pub device: (u32, u32),
     /// Which folder of the file system is mounted: `/` unless it is a bind mount.
     pub root: PathBuf,
