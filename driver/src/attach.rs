@@ -58,7 +58,7 @@ fn refuse_namesake(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Resul
     let Some(other) = attached::recall(node, name)?.filter(|other| other.uuid != volume.uuid) else {
         return Ok(());
     };
-    let Some(device) = node.device(&other).ok().flatten() else {
+    let Some(device) = node.device_if_its_own(&other)? else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;

@@ -50,7 +50,8 @@ pub(crate) fn detach(
 
 /// Takes the device away; returns who uses it when somebody does.
 fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, HostError> {
-    let Some(device) = node.device(volume)? else {
+    // Where another has its name by now, there is nothing that could be found by it.
+    let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
     };
     if let Some(mount) = mountinfo::read(&node.mounts)?.iter().find(|mount| is_of(&node.roots, mount, &device)) {

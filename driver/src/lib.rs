@@ -11,6 +11,7 @@ mod driver_name;
 mod error;
 mod expandfs;
 mod expandvolume;
+mod flat_json;
 mod folder;
 mod fsck;
 mod grow;

@@ -93,6 +93,14 @@ impl<'a> Node<'a> {
         self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
     }
 
+    /// The device of a logical volume, if that is active and has still its name to itself.
+    pub(crate) fn device_if_its_own(&self, volume: &Identity) -> Result<Option<Device>, Error> {
+        match self.device(volume) {
+            Err(error) if error.kind() == Kind::Invalid => Ok(None),
+            result => result,
+        }
+    }
+
     /// The device of the logical volume that has this name now, if that is active.
     pub(crate) fn device_named(&self, group: &VgName, name: &LvName) -> Result<Option<Device>, Error> {
         Ok(self.if_found(|| Device::find(&self.roots, group, name))?.map(|(device, _uuid)| device))

@@ -3,13 +3,12 @@
 //! Pure.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use host::name::NameError;
 use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use crate::allowed::shortened;
+use crate::flat_json;
 use crate::fsck::Fsck;
 use crate::volume_folder::is_plain;
 
@@ -151,6 +150,10 @@ pub enum OptionsError {
     ReadWrite(String),
 }
 
+fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
+    flat_json::parse(json).map_err(|error| OptionsError::Json { line: error.line(), column: error.column() })
+}
+
 /// Reads what the kubelet passes.
 ///
 /// # Errors
@@ -226,34 +229,6 @@ fn parse_size(text: &str) -> Result<Bytes, OptionsError> {
 
 fn split(options: &str) -> Vec<String> {
     options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect()
-}
-
-/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take the last of two
-/// equal keys: with a hand-written PersistentVolume nobody knows which was meant.
-fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let map = deserializer.deserialize_map(Flat).and_then(|map| deserializer.end().map(|()| map));
-    map.map_err(|error| OptionsError::Json { line: error.line(), column: error.column() })
-}
-
-struct Flat;
-
-impl<'de> Visitor<'de> for Flat {
-    type Value = BTreeMap<String, String>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object of strings")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
-        let mut map = BTreeMap::new();
-        while let Some((key, value)) = access.next_entry()? {
-            if map.insert(key, value).is_some() {
-                return Err(A::Error::custom("twice the same key"));
-            }
-        }
-        Ok(map)
-    }
 }
 
 #[cfg(test)]

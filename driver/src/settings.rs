@@ -52,7 +52,7 @@ impl Settings {
     /// # Errors
     /// When there is one, and it can't be read or understood.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
-        match std::fs::read(path) {
+        match read_file(path) {
             Ok(text) => Self::parse(&text).map_err(|source| SettingsError::Malformed { path: path.to_owned(), source }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(source) => Err(SettingsError::Unreadable { path: path.to_owned(), source }),
@@ -78,10 +78,19 @@ impl Settings {
     }
 }
 
+/// Anything but a file could keep `init` waiting, and with it the kubelet.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    std::fs::read(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::Settings;
     use proptest::prelude::*;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     #[test]
     fn what_is_left_out_has_a_default() {
@@ -111,8 +120,12 @@ mod tests {
             let error = Settings::read(&path).unwrap_err().to_string();
             assert!(error.contains(&path.display().to_string()), "{bad}: {error}");
         }
-        let error = Settings::read(scratch.path()).unwrap_err().to_string();
-        assert!(error.contains("can't be read"), "{error}");
+        let fifo = scratch.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        for path in [scratch.path(), &fifo] {
+            let error = Settings::read(path).unwrap_err().to_string();
+            assert!(error.contains("can't be read"), "{error}");
+        }
     }
 
     proptest! {

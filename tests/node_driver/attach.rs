@@ -207,10 +207,19 @@ pub(crate) fn what_is_forgotten_or_used_stays_active(stage: &Stage) {
     stage.shell("kill $(cat /run/user.pid); while kill -0 $(cat /run/user.pid) 2>/dev/null; do sleep 0.1; done");
     stage.succeeds(&["detach", name, NODE]);
     assert!(!stage.is_active(&volume));
-    // Deactivated by somebody else; and removed.
+    // Deactivated by somebody else.
     stage.succeeds(&["attach", &json, NODE]);
     stage.deactivate(&volume);
     stage.succeeds(&["detach", name, NODE]);
+    // Its name is another's by now.
+    stage.succeeds(&["attach", &json, NODE]);
+    let path = volume.path();
+    stage.shell(&format!("lvrename -qq {path} {path}-old && lvcreate -qq -y -Wy -Zy -n {name} -L 64M vg-0"));
+    stage.succeeds(&["detach", name, NODE]);
+    assert!(stage.is_active(&volume));
+    stage.fails(&["attach", &json, NODE], &["is another one than the volume's"]);
+    stage.shell(&format!("lvremove -qq -y {path} && lvrename -qq {path}-old {path}"));
+    // Removed.
     stage.succeeds(&["attach", &json, NODE]);
     stage.shell(&format!("lvremove -qq -y {}", volume.path()));
     stage.succeeds(&["detach", name, NODE]);
@@ -319,6 +328,8 @@ pub(crate) fn the_driver_goes_by_its_own_name(stage: &Stage) {
     assert!(call("mountdevice", all, &format!("'' '{json}'")).contains("Success"));
     assert!(call("unmountdevice", all, "").contains("Success"));
     assert_eq!([&*alias, &*own, all].map(|folder| stage.mounts(folder)), [0, 0, 0]);
+    // Each change there makes the kubelet start the driver anew.
+    assert_eq!(stage.shell("ls -A /run/exec/kubernetes.io~lvm"), "lvm");
     stage.shell("rm -r /run/exec");
 }
 

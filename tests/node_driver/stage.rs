@@ -55,7 +55,7 @@ impl Stage {
         let workplace = Workplace::isolated()?;
         network::create()?;
         // The small ones are for whoever wants to break a volume group.
-        let hardware = Hardware { disks_mib: vec![16384, 64, 64], ..Hardware::default() };
+        let hardware = Hardware { disks_mib: vec![65536, 64, 64], ..Hardware::default() };
         let mut guest = Guest::create(&workplace, 1, &hardware)?;
         guest.wait_until_up()?;
         guest.shell(&format!("vgcreate {GROUP} /dev/ubdb"))?;

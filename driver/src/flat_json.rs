@@ -1,0 +1,37 @@
+//! A flat JSON object, as the kubelet passes options. Called by `options`.
+//! Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take the last of two
+/// equal keys: with a hand-written PersistentVolume nobody knows which was meant.
+///
+/// # Errors
+/// When it is anything else. Its words can hold what stands in the text, which may be secret: only its place is to be told.
+pub(crate) fn parse(json: &str) -> Result<BTreeMap<String, String>, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    deserializer.deserialize_map(Flat).and_then(|map| deserializer.end().map(|()| map))
+}
+
+struct Flat;
+
+impl<'de> Visitor<'de> for Flat {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = access.next_entry()? {
+            if map.insert(key, value).is_some() {
+                return Err(A::Error::custom("twice the same key"));
+            }
+        }
+        Ok(map)
+    }
+}
