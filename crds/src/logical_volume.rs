@@ -93,6 +93,11 @@ pub struct LogicalVolumeSpec {
     /// The claim that the volume is for.
     #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data is its own"))]
     pub claim: ClaimReference,
+    /// The key to the volume. It stands in the options of the claim's PersistentVolume, too, and the driver mounts the volume
+    /// for nobody who doesn't have it. Whoever may read this object may mount the volume.
+    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("key can't be changed: the PersistentVolume holds it"))]
+    pub key: String,
     /// The StorageClass that the claim named.
     pub storage_class: String,
     /// What becomes of the volume when its claim is deleted: the reclaim policy of its PersistentVolume.

@@ -8,6 +8,7 @@ use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Error as HostError, Kind};
 
+use crate::admit::admit;
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
 use crate::mount::{already, mounted_device, verify};
@@ -27,6 +28,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Opt
     let target = folder.target()?;
     let volume = Volume::of(node, &options)?;
     let _lock = node.lock(&volume.identity.uuid)?;
+    admit(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
     let not_for_all = || {
         let message = format!("logical volume {volume} is not mounted for all pods of this node; it is tried again");

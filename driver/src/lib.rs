@@ -1,6 +1,7 @@
 //! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes, and what the controller has to know of them.
 
 mod absent;
+mod admit;
 mod allowed;
 mod attach;
 mod attached;

@@ -8,6 +8,7 @@ use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Device, Error as HostError, FreshMark, Kind, device};
 
+use crate::admit::admit;
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
 use crate::grow::grow_if_larger;
@@ -60,6 +61,7 @@ fn mount_on(
         Some(there) => mounted_device(node, &volume, &folder, there)?,
         None => node.active_device(&volume.identity)?,
     };
+    admit(node, &volume.identity, options)?;
     // For all pods, a pod that only reads must not keep the next from writing.
     let read_only = mount_options.read_only
         || match whose {

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use host::name::NameError;
-use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
+use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
 use crate::allowed::shortened;
 use crate::flat_json;
@@ -16,9 +16,11 @@ use crate::volume_folder::is_plain;
 pub const GROUP: &str = "volumegroup";
 /// The logical volume's name; the key is the Kubernetes LVM example's.
 pub const VOLUME: &str = "volumeID";
-/// LVM's uuid of the logical volume: the proof that whoever wrote this may have it. Without it, the volume's tags have to
-/// say that pods may use it by its name alone.
+/// LVM's uuid of the logical volume: names can come to mean another one. Without it, the volume's tags have to say that pods
+/// may use it by its name alone.
 pub const UUID: &str = "uuid";
+/// The key to the logical volume: the proof that whoever wrote this may have it.
+pub const KEY: &str = "key";
 /// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays when the volume grows.
 pub const SIZE: &str = "size";
 /// Options for mkfs, with spaces between.
@@ -41,6 +43,8 @@ pub struct VolumeOptions {
     pub volume: LvName,
     /// LVM's uuid of it.
     pub uuid: LvUuid,
+    /// The key to it.
+    pub key: Key,
     /// Its size when it was made.
     pub size: Bytes,
     /// Options for mkfs, see [`mkfs_options`](crate::mkfs_options).
@@ -59,6 +63,7 @@ impl VolumeOptions {
             (GROUP.to_owned(), self.group.to_string()),
             (VOLUME.to_owned(), self.volume.to_string()),
             (UUID.to_owned(), self.uuid.to_string()),
+            (KEY.to_owned(), self.key.secret().to_owned()),
             (SIZE.to_owned(), self.size.0.to_string()),
         ]);
         for (key, options, between) in [(MKFS, &self.mkfs, " "), (MOUNT, &self.mount, ",")] {
@@ -101,6 +106,8 @@ pub struct Options {
 pub struct Proof {
     /// LVM's uuid of the logical volume.
     pub uuid: LvUuid,
+    /// The key to it.
+    pub key: Key,
     /// Its size when it was made.
     pub size: Bytes,
 }
@@ -124,7 +131,7 @@ pub enum OptionsError {
     NoName,
     /// One is unknown.
     #[error(
-        "the option {0:?} is unknown; there are volumegroup, volumeID, uuid, size, mkfsOptions, mountOptions and fsck"
+        "the option {0:?} is unknown; there are volumegroup, volumeID, uuid, key, size, mkfsOptions, mountOptions and fsck"
     )]
     Unknown(String),
     /// A name or uuid is none.
@@ -136,6 +143,9 @@ pub enum OptionsError {
         #[source]
         source: NameError,
     },
+    /// The key is none. It is not repeated.
+    #[error("the option \"key\" has to be 32 of the digits 0-9 and a-f")]
+    Key,
     /// The size is none.
     #[error("the option \"size\" is {0:?}, and has to be a number of bytes")]
     Size(String),
@@ -197,13 +207,15 @@ fn parse_own(
     let group = take(GROUP).ok_or(OptionsError::Missing(GROUP))?;
     let volume = take(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
     let wrong = |key| move |source| OptionsError::Name { key, source };
-    let proof = match (take(UUID), take(SIZE)) {
-        (Some(uuid), Some(size)) => {
-            Some(Proof { uuid: LvUuid::new(uuid).map_err(wrong(UUID))?, size: parse_size(&size)? })
-        }
-        (Some(_), None) => return Err(OptionsError::Missing(SIZE)),
+    let (key, size) = (take(KEY), take(SIZE));
+    let proof = match take(UUID) {
+        Some(uuid) => Some(Proof {
+            uuid: LvUuid::new(uuid).map_err(wrong(UUID))?,
+            key: Key::new(&key.ok_or(OptionsError::Missing(KEY))?).ok_or(OptionsError::Key)?,
+            size: parse_size(&size.ok_or(OptionsError::Missing(SIZE))?)?,
+        }),
         // In the Kubernetes LVM example, the size is text for people.
-        (None, _) => None,
+        None => None,
     };
     Ok(Options {
         name,
@@ -234,7 +246,7 @@ fn split(options: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::{Fsck, Options, OptionsError, Proof, VolumeOptions, name, parse};
-    use host::{Bytes, Filesystem, LvName, LvUuid, VgName};
+    use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -245,6 +257,7 @@ mod tests {
             "kubernetes.io/fsType": "", "kubernetes.io/readwrite": "rw", "kubernetes.io/pvOrVolumeName": "pvc-1",
             "kubernetes.io/pod.name": "p", "kubernetes.io/secret/x": "c2VjcmV0",
             "volumegroup": "vg0", "volumeID": "pvc-1", "uuid": UUID, "size": "1073741824",
+            "key": "0123456789abcdef0123456789abcdef",
         })
     }
 
@@ -290,6 +303,7 @@ mod tests {
             ("uuid", json!("x"), "\"uuid\" can't be used"),
             ("volumeID", json!("../x"), "\"volumeID\" can't be used"),
             ("volumegroup", json!("-rf"), "\"volumegroup\" can't be used"),
+            ("key", json!("ABC"), "\"key\" has to be 32"),
             ("size", json!("1Gi"), "number of bytes"),
             ("size", json!("+5"), "number of bytes"),
             ("size", json!(5), "JSON object of strings"),
@@ -303,7 +317,7 @@ mod tests {
             let error = with(key, value.clone()).unwrap_err().to_string();
             assert!(error.contains(text), "{key} {value}: {error}");
         }
-        for key in ["volumegroup", "volumeID", "size"] {
+        for key in ["volumegroup", "volumeID", "size", "key"] {
             let mut json = full();
             json.as_object_mut().unwrap().remove(key);
             let error = parse(&json.to_string()).unwrap_err().to_string();
@@ -331,6 +345,7 @@ mod tests {
                     group: VgName::new(group).ok()?,
                     volume: LvName::new(volume).ok()?,
                     uuid: LvUuid::from_plain(&uuid)?,
+                    key: Key::random().ok()?,
                     size: Bytes(size),
                     mkfs,
                     mount,
@@ -346,7 +361,7 @@ mod tests {
             map.insert("kubernetes.io/fsType".to_owned(), "xfs".to_owned());
             let options = parse(&serde_json::to_string(&map).unwrap()).unwrap();
             prop_assert_eq!((options.group, options.volume), (volume.group, volume.volume));
-            prop_assert_eq!(options.proof, Some(Proof { uuid: volume.uuid, size: volume.size }));
+            prop_assert_eq!(options.proof, Some(Proof { uuid: volume.uuid, key: volume.key, size: volume.size }));
             prop_assert_eq!((options.mkfs, options.mount), (volume.mkfs, volume.mount));
         }
 

@@ -51,6 +51,7 @@ fn options() -> Value {
     json!({
         "kubernetes.io/fsType": "ext4", "kubernetes.io/readwrite": "rw", "kubernetes.io/pvOrVolumeName": "pvc-1",
         "volumegroup": "flexlvm-test-none", "volumeID": "pvc-1", "uuid": UUID, "size": "1073741824",
+        "key": "00000000000000000000000000000000",
     })
 }
 

@@ -9,6 +9,9 @@ pub const CLAIM_UID: &str = "flexlvm.dev/claim-uid=";
 /// Begin of the tag that leads people from an orphan to its claim: namespace and name follow.
 pub const CLAIM_NAME: &str = "flexlvm.dev/claim=";
 
+/// Begin of the tag that holds the digest of the volume's key, see [`Key`](crate::Key).
+pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
+
 /// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by hand, and inline.
 pub const STATIC: &str = "flexlvm.dev/static";
 
@@ -17,13 +20,15 @@ pub const FORMAT: &str = "flexlvm.dev/format";
 
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC};
+    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC};
     use crate::name::LvTag;
 
     #[test]
     fn a_claims_tags_are_known_by_their_begin() {
-        assert!(CLAIM_UID.starts_with(OF_CLAIM) && CLAIM_NAME.starts_with(OF_CLAIM));
+        assert!([CLAIM_UID, CLAIM_NAME, CLAIM_KEY].iter().all(|tag| tag.starts_with(OF_CLAIM)));
         assert!(!STATIC.starts_with(OF_CLAIM) && !FORMAT.starts_with(OF_CLAIM));
-        assert!([OF_CLAIM, CLAIM_UID, CLAIM_NAME, STATIC, FORMAT].iter().all(|&tag| LvTag::new(tag).is_ok()));
+        assert!(
+            [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT].iter().all(|&tag| LvTag::new(tag).is_ok())
+        );
     }
 }

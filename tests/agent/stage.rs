@@ -149,7 +149,7 @@ impl Stage {
         let mut spec = json!({
             "node": self.name, "backend": "b", "volumeGroup": "vg0", "size": "32Mi", "storageClass": "s",
             "claim": {"namespace": "default", "name": short, "uid": format!("{}-{short}", self.name)},
-            "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"},
+            "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"},
         });
         for (key, value) in changes.as_object().unwrap() {
             spec[key] = value.clone();

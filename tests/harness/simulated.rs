@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use host::{Bytes, Cmd, Error, Exec, Kind, LvUuid, Output};
+use host::{Bytes, Cmd, Error, Exec, KeyDigest, Kind, LvUuid, Output};
 use operator::agent::device::{self, Devices};
 use operator::agent::plan::Content;
 use serde_json::{Value, json};
@@ -160,6 +160,10 @@ impl Exec for SimulatedNode {
 impl Devices for SimulatedNode {
     fn mark_new(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         self.mark_blank(path, uuid)
+    }
+
+    fn tell_key(&self, _: &LvUuid, _: &KeyDigest) -> Result<(), Error> {
+        Ok(())
     }
 
     fn mark_blank(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {

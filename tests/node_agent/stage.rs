@@ -143,7 +143,7 @@ impl Stage {
             "spec": {
                 "node": "node1", "backend": "b", "volumeGroup": GROUP, "size": size, "storageClass": "s",
                 "claim": {"namespace": "default", "name": name, "uid": name.trim_start_matches("pvc-")},
-                "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"},
+                "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"},
             },
         });
         for (key, value) in extra.as_object().unwrap() {

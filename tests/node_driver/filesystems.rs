@@ -137,7 +137,9 @@ pub(crate) fn read_only_is_read_only(stage: &Stage) {
 fn snapshot(stage: &Stage, origin: &Volume) -> Volume {
     let mut copy = origin.clone();
     let name = format!("{}-copy", origin.options.volume);
-    stage.shell(&format!("lvcreate -qq -y -s -n {name} -L 64M {}", origin.path()));
+    // LVM gives a snapshot none of its origin's tags.
+    let tag = origin.options.key.digest().tag();
+    stage.shell(&format!("lvcreate -qq -y -s --addtag {tag} -n {name} -L 64M {}", origin.path()));
     let uuid = stage.shell(&format!("lvs --noheadings -o lv_uuid vg-0/{name}"));
     copy.options.uuid = host::LvUuid::new(uuid.trim()).unwrap();
     copy.options.volume = host::LvName::new(name).unwrap();

@@ -12,7 +12,7 @@ use harness::guest::{Guest, Hardware};
 use harness::network;
 use harness::remote::{Call, Output};
 use harness::workplace::Workplace;
-use host::{Bytes, Device, FreshMark, LvName, Mark, Roots, VgName};
+use host::{Bytes, Device, FreshMark, Key, LvName, Mark, Roots, VgName};
 use serde_json::Value;
 
 /// The first argument that makes this program write or read a fresh mark, in the guest.
@@ -25,6 +25,9 @@ pub(crate) const GROUP: &str = "vg-0";
 
 /// The node's name, as the driver is told it.
 pub(crate) const NODE: &str = "node-1";
+
+/// The key to all volumes.
+const KEY: &str = "00000000000000000000000000000000";
 
 /// Where [`Stage::replace`] keeps programs, under their own names: mke2fs goes by its name.
 pub(crate) const KEPT: &str = "/var/kept";
@@ -97,12 +100,15 @@ impl Stage {
     /// A logical volume as lvcreate leaves it, without a mark. One that was there before is its content.
     pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         let name = format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.shell(&format!("lvcreate -qq -y -Wy -Zy -n {name} -L {size_mib}M {GROUP}"));
+        let key = Key::new(KEY).unwrap();
+        let tag = key.digest().tag();
+        self.shell(&format!("lvcreate -qq -y -Wy -Zy --addtag {tag} -n {name} -L {size_mib}M {GROUP}"));
         let uuid = self.shell(&format!("lvs --noheadings -o lv_uuid {GROUP}/{name}"));
         let options = VolumeOptions {
             group: VgName::new(GROUP).unwrap(),
             volume: LvName::new(name).unwrap(),
             uuid: host::LvUuid::new(uuid.trim()).unwrap(),
+            key,
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
             mount: Vec::new(),

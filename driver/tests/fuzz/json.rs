@@ -1,7 +1,7 @@
 //! The options as JSON: what the kubelet writes, and then less and less of it.
 
 use super::random::Random;
-use super::words::{self, GROUP, SECRET, UUID};
+use super::words::{self, GROUP, KEY, SECRET, UUID};
 
 /// One JSON document, most often an object of strings.
 pub(crate) fn options(random: &mut Random) -> String {
@@ -35,6 +35,7 @@ fn members(random: &mut Random) -> Vec<(String, String)> {
     // Without a uuid it is a static volume.
     if !random.chance(200) {
         pairs.push(("uuid", UUID.to_owned()));
+        pairs.push(("key", random.pick(&[KEY, KEY, KEY, "0", "ffffffffffffffffffffffffffffffff"]).to_owned()));
     }
     if !random.chance(100) {
         pairs.push(("size", words::good_size(random)));

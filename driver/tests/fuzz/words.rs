@@ -27,6 +27,8 @@ pub(crate) const CALLS: &[&str] = &[
 /// A volume group that no machine has.
 pub(crate) const GROUP: &str = "flexlvm-fuzz-none";
 
+/// The key to the volume that inputs name.
+pub(crate) const KEY: &str = "00000000000000000000000000000000";
 pub(crate) const UUID: &str = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
 
 const HOSTILE_NAMES: &[&str] = &[

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use host::device::{Device, Roots};
 use host::filesystem::{self, Probe};
 use host::fresh::{FreshMark, Mark};
-use host::{Bytes, Error, Exec, Kind, LvName, LvUuid, VgName, mounted, mountinfo};
+use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName, mounted, mountinfo};
 
 use super::plan::Content;
 
@@ -51,6 +51,12 @@ pub trait Devices: Send + Sync {
     /// When looking fails. That is never "nothing".
     fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error>;
 
+    /// Tells the driver the digest of a volume's key, so that it need not ask LVM.
+    ///
+    /// # Errors
+    /// When that can't be written: then it asks.
+    fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
+
     /// Where a volume is mounted on the node; nothing when nobody can tell.
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
 }
@@ -60,13 +66,15 @@ pub struct NodeDevices {
     exec: Arc<dyn Exec>,
     roots: Roots,
     mounts: PathBuf,
+    keys: KnownKeys,
 }
 
 impl NodeDevices {
     /// Seen from a container that shares the node's process ids; `exec` runs the node's programs.
     #[must_use]
     pub fn of_host(exec: Arc<dyn Exec>) -> Self {
-        Self { exec, roots: Roots::of_host(), mounts: "/proc/1/mountinfo".into() }
+        let locks = std::path::Path::new("/proc/1/root").join(host::lock::FOLDER.trim_start_matches('/'));
+        Self { exec, roots: Roots::of_host(), mounts: "/proc/1/mountinfo".into(), keys: KnownKeys::beside(&locks) }
     }
 
     fn open(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Device, Error> {
@@ -118,6 +126,10 @@ impl Devices for NodeDevices {
             Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
             Probe::Other(what) => Content::Data(what),
         })
+    }
+
+    fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
+        self.keys.remember(uuid, key)
     }
 
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {

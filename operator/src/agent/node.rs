@@ -234,6 +234,8 @@ impl Node {
         lvm.create(&order.group, &order.name, &New { extents, layout: order.layout, disks, tags: &tags })?;
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
+        // Only spares the driver a question.
+        let _ = self.devices.tell_key(&uuid, &order.key);
         let mut is_known = false;
         self.view.send_if_modified(|view| {
             let groups = view.groups.get_or_insert_default();

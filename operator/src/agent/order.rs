@@ -7,7 +7,7 @@ use crds::logical_volume::{LogicalVolumeStatus, Share, State};
 use crds::{LogicalVolume, quantity};
 use host::lvm::Layout;
 use host::tags::{CLAIM_NAME, CLAIM_UID};
-use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
+use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
 
 use crate::layout;
@@ -29,6 +29,8 @@ pub struct Order {
     pub identity: LvTag,
     /// A tag for people.
     pub trace: Option<LvTag>,
+    /// What may be known of the key to the volume.
+    pub key: KeyDigest,
     /// The size, at least.
     pub size: Bytes,
     /// How it lies on the disks.
@@ -64,6 +66,7 @@ impl Order {
             name: LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?,
             identity,
             trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
+            key: Key::new(&spec.key).ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?.digest(),
             size,
             layout: read_layout(object)?,
             disks: spec.physical_volumes.iter().map(read_share).collect::<Result<_, _>>()?,
@@ -77,7 +80,8 @@ impl Order {
     /// The tags that the logical volume is made with.
     #[must_use]
     pub fn tags(&self) -> Vec<LvTag> {
-        std::iter::once(&self.identity).chain(&self.trace).cloned().collect()
+        let key = LvTag::new(self.key.tag()).ok();
+        [Some(self.identity.clone()), self.trace.clone(), key].into_iter().flatten().collect()
     }
 
     /// What was promised of each physical volume.
@@ -134,12 +138,14 @@ mod tests {
     use crds::LogicalVolume;
     use serde_json::{Value, json};
 
+    const KEY: &str = "00000000000000000000000000000000";
+
     fn read(path: &str, value: Value) -> Result<Order, String> {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
-                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "reclaimPolicy": "Delete",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "key": KEY, "reclaimPolicy": "Delete",
                 "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": []},
             "status": {},
         });
@@ -153,7 +159,8 @@ mod tests {
         let order = read("/metadata/name", json!("pvc-1")).unwrap();
         assert_eq!(order.path(), "vg0/pvc-1");
         let tags: Vec<_> = order.tags().iter().map(ToString::to_string).collect();
-        assert_eq!(tags, ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data"]);
+        let key = "flexlvm.dev/claim-key=84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
+        assert_eq!(tags, ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data", key]);
         assert_eq!((order.size.0, order.ordered, order.published), (1 << 30, 1_767_225_600, None));
     }
 
@@ -165,6 +172,7 @@ mod tests {
             ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
             ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
+            ("/spec/key", json!("secret"), "spec.key: it has to be"),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
             ("/spec/layout", json!({"type": "RAID1", "copies": 1}), "spec.layout.copies: "),
             ("/spec/physicalVolumes", json!([{"uuid": "u", "size": "4Mi"}]), "spec.physicalVolumes: "),

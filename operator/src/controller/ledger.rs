@@ -149,7 +149,7 @@ mod tests {
         };
         serde_json::from_value(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
             "spec": {"node": "n1", "backend": "b", "volumeGroup": "vg", "size": size, "claim": {"namespace": "d", "name": "c", "uid": "u"},
-                "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}},
+                "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}},
             "status": {"conditions": conditions}}))
         .unwrap()
     }

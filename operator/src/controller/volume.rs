@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeSpec, State};
 use crds::{LogicalVolume, StorageBackend, quantity};
-use host::{Bytes, LvName, LvUuid, VgName};
+use host::{Bytes, Key, LvName, LvUuid, VgName};
 use k8s_openapi::api::core::v1::{
     FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
     PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
@@ -28,6 +28,7 @@ pub fn build_logical_volume(
     class: &Class,
     backend: &StorageBackend,
     room: &Room,
+    key: &Key,
 ) -> LogicalVolume {
     let node = room.place.node.clone();
     LogicalVolume {
@@ -46,6 +47,7 @@ pub fn build_logical_volume(
             physical_volumes: room.demand.shares(),
             state: State::Present,
             claim: claim::reference(claim),
+            key: key.secret().to_owned(),
             storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),
             reclaim_policy: class.reclaim_policy,
             filesystem: class.filesystem.clone(),
@@ -86,6 +88,7 @@ pub fn build_persistent_volume(
         group: VgName::new(&spec.volume_group).ok()?,
         volume: LvName::new(&name).ok()?,
         uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
+        key: Key::new(&spec.key)?,
         size: Bytes(quantity::parse(&size).ok()?),
         mkfs: spec.filesystem.mkfs_options.clone(),
         mount: spec.filesystem.mount_options.clone(),

@@ -24,6 +24,7 @@ fn order() -> Order {
         name: LvName::new("pvc-1").unwrap(),
         identity: LvTag::new("flexlvm.dev/claim-uid=1").unwrap(),
         trace: None,
+        key: host::Key::new("00000000000000000000000000000000").unwrap().digest(),
         size: Bytes(32 << 20),
         layout: Layout::Linear,
         disks: BTreeMap::new(),

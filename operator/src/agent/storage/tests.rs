@@ -34,6 +34,7 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
         name: LvName::new(format!("pvc-{claim}")).unwrap(),
         identity: LvTag::new(format!("flexlvm.dev/claim-uid={claim}")).unwrap(),
         trace: None,
+        key: host::Key::new("00000000000000000000000000000000").unwrap().digest(),
         size,
         layout: Layout::Linear,
         disks: BTreeMap::new(),

@@ -1,6 +1,7 @@
 //! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
 
 use crds::{StorageBackend, quantity};
+use host::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -22,11 +23,13 @@ impl Actor {
         let (Some(claim), Some(Ok(class)), Some(backend)) = (&seen.claim, &seen.class, &seen.backend) else {
             return Ok(Step::Done.into());
         };
+        let no_key = |error: std::io::Error| kube::Error::Service(error.into());
+        let key = Key::random().map_err(no_key).map_err(ApiError::of("choose the key of", "LogicalVolume", name))?;
         let choice = self.promise(name, claim, class, backend, bytes);
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
             Choice::Here(room) => {
-                let built = volume::build_logical_volume(name, claim, class, backend, &room);
+                let built = volume::build_logical_volume(name, claim, class, backend, &room, &key);
                 let created = self.logical_volumes().create(&PostParams::default(), &built).await;
                 match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
                     Ok(_) => {

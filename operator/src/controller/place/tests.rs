@@ -151,7 +151,7 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
     let volume: LogicalVolume = from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
-            "storageClass": "s", "reclaimPolicy": "Delete", "filesystem": {"type": "ext4"}}}),
+            "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}}}),
     );
     let mut spec = StorageBackendSpec::of("vg0");
     let mut ledger = Ledger::default();

@@ -50,6 +50,7 @@ impl Story {
             "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "key": "00000000000000000000000000000000",
                 "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}));
         story
     }
