@@ -11,6 +11,8 @@ mod filesystems;
 mod format;
 #[path = "node_driver/growth.rs"]
 mod growth;
+#[path = "node_driver/keys.rs"]
+mod keys;
 #[path = "node_driver/many.rs"]
 mod many;
 #[path = "node_driver/pods.rs"]
@@ -71,6 +73,7 @@ fn mounting() -> Vec<Test> {
             "a volume that is not ours is refused and untouched",
             format::a_volume_that_is_not_ours_is_refused_and_untouched
         ),
+        test!("a claim's volume opens only to its key", keys::a_claims_volume_opens_only_to_its_key),
         test!("a prepared volume is taken as it is", format::a_prepared_volume_is_taken_as_it_is),
         test!("a blank volume needs one program, its mkfs", format::a_blank_volume_needs_one_program),
         test!("a damaged ext4 is repaired, or left to a person", filesystems::a_damaged_ext4_is_repaired),

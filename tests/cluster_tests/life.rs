@@ -175,18 +175,24 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
         let sum = owner.write(&cluster, "app")?;
 
         let thief = App::new(&cluster).await?;
+        // A container can read every volume's uuid in /sys/block/*/dm/uuid; the key is what it can't.
+        let logical_volume =
+            cluster.api().kubectl(&["get", "logicalvolume", &volume, "-o", "jsonpath={.status.uuid}"])?;
         let options = |uuid: Option<&str>| {
             let mut options = json!({"volumegroup": VOLUME_GROUP, "volumeID": volume, "size": "67108864"});
             if let Some(uuid) = uuid {
                 options["uuid"] = json!(uuid);
+                options["key"] = json!("0123456789abcdef0123456789abcdef");
             }
             json!({"flexVolume": {"driver": "flexlvm.dev/lvm", "options": options}})
         };
         thief.pod_with("unnamed", options(None)).await?;
         thief.pod_with("guessed", options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"))).await?;
+        thief.pod_with("informed", options(Some(logical_volume.trim()))).await?;
         thief.told(&["FailedMount", "uuid"]).await?;
+        thief.told(&["FailedMount", "is not the key"]).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
-        for pod in ["unnamed", "guessed"] {
+        for pod in ["unnamed", "guessed", "informed"] {
             let phase = thief.pods().get(pod).await?.status.and_then(|status| status.phase);
             ensure!(phase.as_deref() == Some("Pending"), "pod {pod} is {phase:?}");
             thief.delete_pod(pod).await?;

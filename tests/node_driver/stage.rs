@@ -97,18 +97,25 @@ impl Stage {
         guest.wait_until_up().expect("the guest is up again");
     }
 
-    /// A logical volume as lvcreate leaves it, without a mark. One that was there before is its content.
+    /// A logical volume as lvcreate leaves it: nobody's, without a mark. One that was there before is its content.
+    pub(crate) fn untagged_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
+        self.make_volume(fs, size_mib, "")
+    }
+
+    /// A claim's logical volume, without a mark.
     pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
+        self.make_volume(fs, size_mib, &format!("--addtag {}", Key::new(KEY).unwrap().digest().tag()))
+    }
+
+    fn make_volume(&self, fs: &'static str, size_mib: u64, tags: &str) -> Volume {
         let name = format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed));
-        let key = Key::new(KEY).unwrap();
-        let tag = key.digest().tag();
-        self.shell(&format!("lvcreate -qq -y -Wy -Zy --addtag {tag} -n {name} -L {size_mib}M {GROUP}"));
+        self.shell(&format!("lvcreate -qq -y -Wy -Zy {tags} -n {name} -L {size_mib}M {GROUP}"));
         let uuid = self.shell(&format!("lvs --noheadings -o lv_uuid {GROUP}/{name}"));
         let options = VolumeOptions {
             group: VgName::new(GROUP).unwrap(),
             volume: LvName::new(name).unwrap(),
             uuid: host::LvUuid::new(uuid.trim()).unwrap(),
-            key,
+            key: Key::new(KEY).unwrap(),
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
             mount: Vec::new(),
@@ -117,9 +124,12 @@ impl Stage {
         Volume { options, fs }
     }
 
-    /// A logical volume as the agent leaves it: marked as fresh.
+    /// A logical volume as the agent leaves it: marked as fresh, and the digest of its key known.
     pub(crate) fn fresh_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         let volume = self.bare_volume(fs, size_mib);
+        let tag = volume.options.key.digest().tag();
+        let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
+        self.shell(&format!("mkdir -p /run/flexlvm/keys; printf {digest} >/run/flexlvm/keys/{}", volume.options.uuid));
         self.mark(&volume, "fresh");
         volume
     }

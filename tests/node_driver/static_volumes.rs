@@ -28,7 +28,7 @@ fn make(stage: &Stage, volume: &Volume) {
 
 pub(crate) fn the_example_of_kubernetes_works(stage: &Stage) {
     for fs in FILESYSTEMS {
-        let volume = stage.bare_volume(fs, smallest(fs));
+        let volume = stage.untagged_volume(fs, smallest(fs));
         tag(stage, &volume, &[STATIC, FORMAT]);
         stage.deactivate(&volume);
         let folder = stage.folder("example", &volume);
@@ -66,7 +66,7 @@ pub(crate) fn the_example_of_kubernetes_works(stage: &Stage) {
 }
 
 pub(crate) fn a_volume_without_a_tag_is_refused(stage: &Stage) {
-    let volume = stage.bare_volume("ext4", 64);
+    let volume = stage.untagged_volume("ext4", 64);
     make(stage, &volume);
     let before = stage.checksum(&volume);
     let (folder, all) = (stage.folder("untagged", &volume), stage.folder_for_all(&volume));
@@ -86,6 +86,7 @@ pub(crate) fn a_volume_without_a_tag_is_refused(stage: &Stage) {
     refused("belongs to a claim");
     // Not even while its owner has it mounted, where pods get bind mounts.
     let _attaching = stage.attaching();
+    stage.shell(&format!("lvchange -qq --addtag {} {}", volume.options.key.digest().tag(), volume.path()));
     stage.succeeds(&["mountdevice", &all, "", &volume.json("ro")]);
     stage.fails(&["mount", &folder, &json], &["belongs to a claim"]);
     stage.succeeds(&["unmountdevice", &all]);
@@ -95,7 +96,7 @@ pub(crate) fn a_volume_without_a_tag_is_refused(stage: &Stage) {
 }
 
 pub(crate) fn a_first_mount_cut_short_is_carried_on(stage: &Stage) {
-    let volume = stage.bare_volume("ext4", 64);
+    let volume = stage.untagged_volume("ext4", 64);
     tag(stage, &volume, &[STATIC, FORMAT]);
     let (folder, json) = (stage.folder("cut-short", &volume), example(&volume, "rw"));
     let unless =
@@ -117,7 +118,7 @@ pub(crate) fn a_first_mount_cut_short_is_carried_on(stage: &Stage) {
     stage.succeeds(&["unmount", &folder]);
     assert_eq!(stage.mark(&volume, "read"), "none");
     // Many at once, for the first time.
-    let volume = stage.bare_volume("ext4", 64);
+    let volume = stage.untagged_volume("ext4", 64);
     tag(stage, &volume, &[STATIC, FORMAT]);
     let folders: Vec<String> = (0..4).map(|pod| stage.folder(&format!("example-{pod}"), &volume)).collect();
     let (driver, json) = (stage.driver(), example(&volume, "rw"));
@@ -133,7 +134,7 @@ pub(crate) fn a_first_mount_cut_short_is_carried_on(stage: &Stage) {
 
 pub(crate) fn what_an_admin_made_is_kept(stage: &Stage) {
     for fs in FILESYSTEMS {
-        let volume = stage.bare_volume(fs, smallest(fs));
+        let volume = stage.untagged_volume(fs, smallest(fs));
         let (folder, json) = (stage.folder("made", &volume), example(&volume, "rw"));
         tag(stage, &volume, &[STATIC]);
         // Blank, and nobody said that it is to be formatted.
@@ -147,7 +148,7 @@ pub(crate) fn what_an_admin_made_is_kept(stage: &Stage) {
         assert_eq!(tags(stage, &volume), STATIC);
         stage.succeeds(&["unmount", &folder]);
     }
-    let volume = stage.bare_volume("ext4", 64);
+    let volume = stage.untagged_volume("ext4", 64);
     stage.shell(&format!("mkswap {} 2>&1", volume.device()));
     tag(stage, &volume, &[STATIC, FORMAT]);
     let before = stage.checksum(&volume);
@@ -160,7 +161,7 @@ pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
     stage.shell("vgcreate -qq vg-1 /dev/ubdc /dev/ubdd && lvcreate -qq -y -Wy -Zy -n data -L 80M vg-1");
     stage.shell("lvchange -qq -an vg-1/data");
     let uuid = stage.shell("lvs --noheadings -o lv_uuid vg-1/data").trim().to_owned();
-    let volume = stage.bare_volume("ext4", 64);
+    let volume = stage.untagged_volume("ext4", 64);
     let folder = stage.folder("cause", &volume);
     let other = |key: &str, value: &str| {
         let group = [("volumegroup", Some("vg-1")), ("volumeID", Some("data")), ("uuid", Some(&*uuid))];
