@@ -1,8 +1,10 @@
 //! Who is measured, and what is made ready for it before the clock runs.
 
+use std::path::Path;
+
 use anyhow::Result;
 use driver::{Fsck, VolumeOptions};
-use host::{Bytes, Device, FreshMark, LvName, LvUuid, Roots, VgName};
+use host::{Bytes, Device, FreshMark, Key, KnownKeys, LvName, LvUuid, Roots, VgName, lock};
 
 use crate::clock::{Line, shell};
 
@@ -119,12 +121,15 @@ fn line(words: &[&str]) -> Line {
 
 /// A logical volume as the agent makes it, but for the mark.
 fn make(group: &str, name: &str) -> Result<VolumeOptions> {
-    shell(&format!("lvcreate -qq -y -Wy -Zy -n {name} -L {}b {group}", SIZE.0))?;
-    let uuid = shell(&format!("lvs --noheadings -o lv_uuid {group}/{name}"))?;
+    let key = Key::random()?;
+    shell(&format!("lvcreate -qq -y -Wy -Zy --addtag {} -n {name} -L {}b {group}", key.digest().tag(), SIZE.0))?;
+    let uuid = LvUuid::new(shell(&format!("lvs --noheadings -o lv_uuid {group}/{name}"))?)?;
+    KnownKeys::beside(Path::new(lock::FOLDER)).remember(&uuid, &key.digest())?;
     Ok(VolumeOptions {
         group: VgName::new(group)?,
         volume: LvName::new(name)?,
-        uuid: LvUuid::new(uuid)?,
+        uuid,
+        key,
         size: SIZE,
         mkfs: Vec::new(),
         mount: Vec::new(),

@@ -165,7 +165,9 @@ fn attached(ground: &Ground) -> Result<()> {
 /// The test: a volume for each file system, and a neighbour.
 pub(crate) fn each_program_fails_in_each_way_at_each_place(stage: &Stage) {
     for fs in Filesystem::ALL {
-        let volume = stage.bare_volume(fs.name(), smallest(fs.name()) + 100);
+        // A claim's by the key that the driver was told, and an admin's by its tags.
+        let volume = stage.untagged_volume(fs.name(), smallest(fs.name()) + 100);
+        stage.tell_key(&volume);
         let neighbour = stage.bare_volume(fs.name(), 4);
         println!("{}", stage.program(&[FAULTS, &volume.json("rw"), &neighbour.device()]));
         stage.shell(&format!("lvremove -qq -y {} {}", volume.path(), neighbour.path()));

@@ -127,11 +127,16 @@ impl Stage {
     /// A logical volume as the agent leaves it: marked as fresh, and the digest of its key known.
     pub(crate) fn fresh_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         let volume = self.bare_volume(fs, size_mib);
+        self.tell_key(&volume);
+        self.mark(&volume, "fresh");
+        volume
+    }
+
+    /// What the agent tells the driver of a volume's key.
+    pub(crate) fn tell_key(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
         let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
         self.shell(&format!("mkdir -p /run/flexlvm/keys; printf {digest} >/run/flexlvm/keys/{}", volume.options.uuid));
-        self.mark(&volume, "fresh");
-        volume
     }
 
     /// Writes a mark, or reads it, after what is cached of the device was dropped.
