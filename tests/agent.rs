@@ -30,7 +30,8 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
     let object = stage.ready(&name).await;
     let volume = stage.node.volume(&name).unwrap();
     assert_eq!(volume.extents, 8);
-    assert_eq!(volume.tags, [stage.tag("data"), "flexlvm.dev/claim=default/data".to_owned()]);
+    let key = host::Key::new("00000000000000000000000000000000").unwrap().digest();
+    assert_eq!(volume.tags, [stage.tag("data"), "flexlvm.dev/claim=default/data".to_owned(), key.tag()]);
     assert_eq!(volume.content, Content::Fresh);
     let status = object.status.unwrap();
     assert_eq!((status.uuid, status.size.unwrap().0), (Some(volume.uuid), "32Mi".to_owned()));

@@ -92,7 +92,8 @@ fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {
     assert_eq!(stage.lvs(&name, "lv_size"), "64.00m");
     assert_eq!(stage.lvs(&name, "segtype"), "linear");
     let claim = name.trim_start_matches("pvc-");
-    let tags = format!("flexlvm.dev/claim-uid={claim},flexlvm.dev/claim=default/{name}");
+    let key = host::Key::new("00000000000000000000000000000000").unwrap().digest().tag();
+    let tags = format!("flexlvm.dev/claim-uid={claim},flexlvm.dev/claim=default/{name},{key}");
     assert_eq!(stage.lvs(&name, "lv_tags"), tags);
     assert_eq!(stage.mark(&name), "fresh");
     assert_eq!(stage.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")), "blank");
