@@ -39,17 +39,27 @@ impl Fsck {
     }
 }
 
+/// Whether the device is mounted, or a program works on it.
+///
+/// # Errors
+/// When nobody can tell.
+pub(crate) fn is_claimed(device: &Device) -> Result<bool, Error> {
+    match device.claim() {
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == Kind::Busy => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Checks the ext4 on this device, unless it is mounted already: then what could be checked is gone, and another mount of
 /// it changes nothing.
 ///
 /// # Errors
 /// When it is not sound afterwards: what to do is said.
 pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
-    match device.claim() {
-        // e2fsck claims it for itself.
-        Ok(claimed) => drop(claimed),
-        Err(error) if error.kind() == Kind::Busy => return Ok(()),
-        Err(error) => return Err(error),
+    // e2fsck claims it for itself.
+    if is_claimed(device)? {
+        return Ok(());
     }
     filesystem::check(node, &device.path(), &device.mapper_path(), TIME)?;
     if device.superblock()?.is_none_or(|superblock| superblock.unchecked) {

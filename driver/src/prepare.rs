@@ -1,11 +1,12 @@
 //! Before a device is mounted: it carries the file system that is wanted, or it is refused. Called by `mount`.
 
+use std::fs::File;
 use std::time::Duration;
 
 use host::device::is_read_only;
 use host::filesystem::{self, Make, MkfsOptions};
 use host::mount::Flags;
-use host::{Device, Error as HostError, Filesystem, FreshMark};
+use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
 
 use crate::error::Error;
 use crate::fsck::{self, Fsck};
@@ -49,6 +50,9 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
     let says = mark.read(device.file())?;
     let look = device.superblock()?;
     if !plan::is_ready(says, look.map(|look| look.fs), wanted) {
+        // Taken before the look, and kept until the mark says what comes of it: nobody else can use the device meanwhile.
+        let claimed = (says != Mark::None && !task.read_only).then(|| device.claim());
+        let claim = || claimed.unwrap_or_else(|| device.claim());
         let found = filesystem::probe(node, device.file(), &device.path(), mark)?;
         let used = look.is_some_and(|look| look.used);
         match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
@@ -61,25 +65,28 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
                 let detail = format!("{wanted} on {volume}, where none is to be seen");
                 return Err(HostError::Answer { program: "blkid".to_owned(), detail }.into());
             }
-            Step::ClearMark => mark.clear(&device.claim()?)?,
+            Step::ClearMark => mark.clear(&claim()?)?,
             Step::Format if !task.may_format => return Err(refused(Refusal::ReadOnly)),
-            Step::Format => return Ok(format(node, task).map(|()| Flags::empty())?),
+            Step::Format => return Ok(format(node, task, claim()?).map(|()| Flags::empty())?),
         }
     }
     match plan::care(look.is_some_and(|look| look.unchecked), task.fsck, task.read_only) {
         Care::None => Ok(Flags::empty()),
         Care::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
+        // Mounted writable already, it can't be mounted in another way.
+        Care::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
         Care::NoWriting => Ok(Flags::RDONLY),
     }
 }
 
 /// Makes the file system. Each step is on the disk before the next begins, so that a call cut short is carried on by the
 /// next, and the mark is gone before anybody can write.
-fn format(node: &Node<'_>, task: &Preparation<'_>) -> Result<(), HostError> {
+fn format(node: &Node<'_>, task: &Preparation<'_>, claimed: File) -> Result<(), HostError> {
     let Preparation { device, mark, fs, .. } = *task;
     // Exclusive: not while it is mounted anywhere, or a mkfs that outlived its driver works on it. mkfs has to have
     // it to itself, too, so it is given back in between; the lock is held all the time.
-    mark.begin(&device.claim()?)?;
+    mark.begin(&claimed)?;
+    drop(claimed);
     let (path, size) = (device.path(), mark.filesystem_size());
     let make = Make { path: &path, size, options: task.mkfs_options, time: MKFS_TIME };
     filesystem::make(node, fs, &make)?;

@@ -84,13 +84,15 @@ pub(crate) fn take_up(
     if !now.to_format {
         return Ok(());
     }
+    // Taken before the look, and kept until the mark is written: nobody else can use the device meanwhile.
+    let claimed = may_format.then(|| device.claim());
     let blank = is_blank(node, device, mark)?;
-    if !may_format {
+    let Some(claimed) = claimed else {
         let refused = Error::Refused { volume: volume.to_string(), source: Refusal::ReadOnly };
         return if blank { Err(refused) } else { Ok(()) };
-    }
+    };
     if blank {
-        mark.write_fresh(&device.claim()?)?;
+        mark.write_fresh(&claimed?)?;
     }
     // What is on it from now on is worth keeping: the tag must not outlive it.
     let tag = LvTag::new(FORMAT).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))?;

@@ -51,6 +51,10 @@ pub(crate) fn a_damaged_ext4_is_repaired(stage: &Stage) {
     stage.shell(&format!("mkfs.ext4 -q -F -E nodiscard -O ^has_journal {} 60M", volume.device()));
     stage.shell(&format!("debugfs -w -R 'ssv state 0' {} 2>&1", volume.device()));
     let folder = stage.mount("no-journal", &volume);
+    // While it is mounted it looks as if it had not been unmounted: a reader may join the writer all the same.
+    let reader = stage.folder("no-journal-reader", &volume);
+    stage.succeeds(&["mount", &reader, &volume.json("ro")]);
+    stage.succeeds(&["unmount", &reader]);
     stage.succeeds(&["unmount", &folder]);
     assert_eq!(state(stage, &volume), "clean");
 }
