@@ -3,22 +3,22 @@
 
 #[path = "agent/faults.rs"]
 mod faults;
+#[path = "agent/reports.rs"]
+mod reports;
 #[path = "agent/stage.rs"]
 mod stage;
+#[path = "agent/trouble.rs"]
+mod trouble;
 
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crds::condition::{self, DRIVER_INSTALLED, READY, REMOVED};
+use crds::condition::{self, READY, REMOVED};
 use crds::quantity;
-use faults::Faults;
 use harness::simulated::{EXTENT, Volume};
-use harness::wait;
-use host::{Error, Kind};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use operator::agent::plan::Content;
 use serde_json::json;
-use stage::Stage;
+use stage::{Stage, groups};
 
 #[tokio::test]
 async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
@@ -40,55 +40,6 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
     assert_eq!(stage.node.count("fullreport"), reports, "the report before is enough");
     stage.quiet().await;
     assert_eq!(stage.writes(&name), ["patch logicalvolumes/status"]);
-}
-
-#[tokio::test]
-async fn an_agent_killed_between_lvcreate_and_its_report_leaves_one_volume() {
-    for verb in ["lvcreate", "mark"] {
-        let stage = Stage::new(100).await;
-        let agent = stage.agent();
-        let (here, reached) = std::sync::mpsc::channel();
-        stage.node.hook(move |run, after| {
-            if run == verb && after {
-                let _ = here.send(());
-                std::thread::sleep(Duration::from_secs(1));
-                return Err(Error::refused(Kind::Failed, "killed"));
-            }
-            Ok(())
-        });
-        let name = stage.order("data", 8).await;
-        tokio::task::spawn_blocking(move || reached.recv_timeout(Duration::from_secs(10)).unwrap()).await.unwrap();
-        drop(agent);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        stage.node.unhook();
-        assert_eq!(stage.status(&name).await.uuid, None);
-        let made = stage.node.volume(&name).unwrap();
-
-        let _agent = stage.agent();
-        let status = stage.ready(&name).await.status.unwrap();
-        assert_eq!(status.uuid, Some(made.uuid));
-        assert_eq!(stage.node.volume(&name).unwrap().content, Content::Fresh);
-        assert_eq!(stage.node.count("lvcreate"), 1, "{verb}");
-    }
-}
-
-#[tokio::test]
-async fn a_report_that_is_lost_is_written_again_and_the_volume_made_once() {
-    for unanswered in [false, true] {
-        let stage = Stage::new(100).await;
-        let faults = Faults::default();
-        // What was carried out is seen in the watch, whether there was an answer or not.
-        let (count, times) = if unanswered { (&faults.unanswered, 1) } else { (&faults.lost, 3) };
-        count.store(times, Ordering::Relaxed);
-        let _agent = stage.agent_with(faults.clone());
-        let name = stage.order("data", 8).await;
-        stage.ready(&name).await;
-        let all_gone = wait::until("all faults are used up", Duration::from_secs(20), async || {
-            Ok((count.load(Ordering::Relaxed) == 0).then_some(()))
-        });
-        all_gone.await.unwrap();
-        assert_eq!((stage.node.count("lvcreate"), stage.node.state().groups[0].volumes.len()), (1, 1));
-    }
 }
 
 #[tokio::test]
@@ -148,20 +99,6 @@ async fn what_does_not_fit_says_so_with_numbers_and_is_made_when_it_does() {
     stage.node.change(|state| state.groups[0].extents = 200);
     let object = stage.ready(&name).await;
     assert_eq!((object.status.unwrap().size.unwrap().0.as_str(), stage.node.count("lvextend")), ("100Mi", 1));
-}
-
-#[tokio::test]
-async fn a_report_out_of_date_is_found_out_by_lvm() {
-    let stage = Stage::new(100).await;
-    // LVM keeps its backups elsewhere: nobody hears of changes.
-    stage.node.state().verbs.clear();
-    std::fs::remove_dir_all(stage.folder.path().join("lvm")).unwrap();
-    std::fs::create_dir_all(stage.folder.path().join("lvm/backup")).unwrap();
-    let _agent = stage.agent();
-    stage.reports("the node is reported", |storage| storage.status.is_some()).await;
-    stage.node.state().groups[0].extents = 4;
-    let name = stage.order("data", 8).await;
-    stage.says(&name, READY, "False", "InsufficientSpace", "16 MiB free, 32 MiB wanted").await;
 }
 
 #[tokio::test]
@@ -227,109 +164,6 @@ async fn a_volume_that_vanished_is_missed_and_not_made_anew() {
 }
 
 #[tokio::test]
-async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let report = stage.reports("the node is reported", |storage| storage.status.is_some()).await;
-    let owner = report.metadata.owner_references.unwrap().remove(0);
-    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("Node", stage.name.as_str()));
-    let group = report.status.clone().unwrap().volume_groups.remove(0);
-    let numbers = [&group.size, &group.extent_size, &group.other_use, &group.free].map(|size| size.0.as_str());
-    assert_eq!(numbers, ["400Mi", "4Mi", "0", "400Mi"]);
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
-
-    let before = stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
-    for number in 0..10 {
-        stage.order(&format!("v{number}"), 2).await;
-    }
-    for number in 0..10 {
-        stage.ready(&stage.volume(&format!("v{number}"))).await;
-    }
-    stage.quiet().await;
-    let after = stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
-    assert_eq!(after, before, "{:?}", stage.writes(&stage.name));
-
-    // vgextend, and somebody else's volume.
-    let begin = Instant::now();
-    stage.node.change(|state| {
-        state.groups[0].extents = 150;
-        let volume =
-            Volume { tags: Vec::new(), name: "other".to_owned(), extents: 5, ..state.groups[0].volumes[0].clone() };
-        state.groups[0].volumes.push(volume);
-    });
-    let grown = |storage: &crds::NodeStorage| groups(storage).first().is_some_and(|group| group.size.0 == "600Mi");
-    let group = groups(&stage.reports("the group has grown", grown).await).remove(0);
-    assert!(begin.elapsed() < Duration::from_secs(5));
-    assert_eq!([group.other_use.0.as_str(), group.free.0.as_str()], ["20Mi", "500Mi"]);
-}
-
-#[tokio::test]
-async fn free_space_is_reported_at_leisure() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage.ready(&stage.order("data", 25).await).await;
-    let begin = Instant::now();
-    stage
-        .reports("the free space is brought up to date", |storage| {
-            groups(storage).first().is_some_and(|group| group.free.0 == "300Mi")
-        })
-        .await;
-    assert!(begin.elapsed() > Duration::from_secs(5));
-}
-
-#[tokio::test]
-async fn lvm_that_fails_is_said_and_makes_no_volume_worse() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let good = stage.order("good", 8).await;
-    stage.ready(&good).await;
-    stage.node.hook(|_, _| Err(Error::refused(Kind::Failed, "lvm is broken")));
-    let bad = stage.order("bad", 8).await;
-    stage.says(&bad, READY, "False", "LvmFailed", "lvm is broken").await;
-    stage.node.change(|_| ());
-    stage.reports("LVM is broken", |storage| !holds(storage, READY)).await;
-    assert!(condition::is_true(&stage.status(&good).await.conditions, READY));
-    stage.node.unhook();
-    stage.ready(&bad).await;
-    let version = |storage: &crds::NodeStorage| storage.status.clone().unwrap_or_default().lvm_version;
-    let works =
-        |storage: &crds::NodeStorage| holds(storage, READY) && version(storage).as_deref() == Some("2.03.16(2)");
-    stage.reports("LVM works", works).await;
-}
-
-#[tokio::test]
-async fn growth_that_fails_says_so() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let name = stage.order("data", 8).await;
-    stage.ready(&name).await;
-    stage.node.hook(|verb, _| match verb {
-        "lvextend" => Err(Error::refused(Kind::Failed, "lvextend is broken")),
-        _ => Ok(()),
-    });
-    stage.change(&name, json!({"size": "64Mi"})).await;
-    let status = stage.says(&name, READY, "False", "LvmFailed", "lvextend is broken").await.status.unwrap();
-    assert_eq!((status.size.unwrap().0.as_str(), status.uuid), ("32Mi", Some(stage.node.volume(&name).unwrap().uuid)));
-    stage.node.unhook();
-    assert_eq!(stage.ready(&name).await.status.unwrap().size.unwrap().0, "64Mi");
-}
-
-#[tokio::test]
-async fn a_report_that_was_deleted_is_written_again() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
-    stage.storages().delete(&stage.name, &DeleteParams::default()).await.unwrap();
-    stage.node.change(|state| state.groups[0].extents = 120);
-    let whole = |storage: &crds::NodeStorage| {
-        storage.metadata.owner_references.is_some()
-            && holds(storage, DRIVER_INSTALLED)
-            && groups(storage).first().is_some_and(|group| group.size.0 == "480Mi")
-    };
-    stage.reports("it is whole again", whole).await;
-}
-
-#[tokio::test]
 async fn only_orders_for_this_node_that_can_be_carried_out_are() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
@@ -341,29 +175,6 @@ async fn only_orders_for_this_node_that_can_be_carried_out_are() {
     stage.quiet().await;
     assert_eq!(stage.node.count("lvcreate"), 0);
     assert_eq!(stage.writes(&stage.volume("other")), [""; 0]);
-}
-
-#[tokio::test]
-async fn the_driver_is_installed_and_repaired() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
-    let driver = stage.plugins().join("flexlvm.dev~lvm/lvm");
-    let is_whole = async || Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()));
-    assert!(is_whole().await.is_ok_and(|is: Option<()>| is.is_some()));
-    for damage in 0..3 {
-        match damage {
-            0 => std::fs::write(&driver, "broken").unwrap(),
-            1 => std::fs::remove_file(&driver).unwrap(),
-            _ => std::fs::remove_dir_all(driver.parent().unwrap()).unwrap(),
-        }
-        wait::until("it is repaired", Duration::from_secs(5), is_whole).await.unwrap();
-    }
-    std::fs::remove_dir_all(driver.parent().unwrap()).unwrap();
-    std::os::unix::fs::symlink("/nowhere", driver.parent().unwrap()).unwrap();
-    let report = stage.reports("it says what is in the way", |storage| !holds(storage, DRIVER_INSTALLED)).await;
-    let conditions = report.status.unwrap().conditions;
-    assert!(condition::get(&conditions, DRIVER_INSTALLED).unwrap().message.contains("is not a folder: remove it"));
 }
 
 #[tokio::test]
@@ -445,14 +256,6 @@ async fn an_agent_may_write_reports_and_nothing_else() {
     volumes.patch_status(&name, &PatchParams::default(), &sneak).await.unwrap();
     let after = volumes.get(&name).await.unwrap();
     assert_eq!((after.spec, after.metadata.finalizers), (object.spec, object.metadata.finalizers));
-}
-
-fn groups(storage: &crds::NodeStorage) -> Vec<crds::node_storage::VolumeGroup> {
-    storage.status.clone().unwrap_or_default().volume_groups
-}
-
-fn holds(storage: &crds::NodeStorage, type_: &str) -> bool {
-    condition::is_true(&storage.status.clone().unwrap_or_default().conditions, type_)
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub mod node;
 pub mod order;
 pub mod orders;
 pub mod plan;
+pub mod presence;
 pub mod reconcile;
 pub mod report;
 pub mod status;
@@ -99,7 +100,15 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let node = Arc::new(Node::new(host.exec, host.devices));
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
     let worker = Worker::new(client.clone(), node.clone(), orders.clone());
-    let reporter = Reporter { client: client.clone(), node: node.clone(), orders: orders.clone(), driver, ready };
+    let deleted = Arc::new(Notify::new());
+    let reporter = Reporter {
+        client: client.clone(),
+        node: node.clone(),
+        orders: orders.clone(),
+        driver,
+        deleted: deleted.clone(),
+        ready,
+    };
     let of_this_node = format!("{}={}", crds::NODE_LABEL, crds::node_label_value(&settings.node));
     let selection = watcher::Config::default().labels(&of_this_node);
     let table = target.mounts.clone();
@@ -114,8 +123,10 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         changes::run(node.clone(), &settings.lvm),
         mounts::run(&table, mounts_changed),
         install::run(target, installed, unmounted.clone()),
-        Box::pin(forgotten.run()), // large, and seldom awake
+        // Seldom awake, and large otherwise.
+        Box::pin(forgotten.run()),
         reporter.run(),
+        Box::pin(presence::run(&client, &settings.node, &deleted)),
     );
 }
 

@@ -230,3 +230,13 @@ impl Stage {
         self.logical_volumes().get(name).await.unwrap().metadata.deletion_timestamp.is_some()
     }
 }
+
+/// The volume groups in a report.
+pub(crate) fn groups(storage: &crds::NodeStorage) -> Vec<crds::node_storage::VolumeGroup> {
+    storage.status.clone().unwrap_or_default().volume_groups
+}
+
+/// Whether a report has a condition that is `True`.
+pub(crate) fn holds(storage: &crds::NodeStorage, type_: &str) -> bool {
+    condition::is_true(&storage.status.clone().unwrap_or_default().conditions, type_)
+}

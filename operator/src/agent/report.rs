@@ -11,7 +11,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::node::{Node, View};
@@ -30,7 +30,7 @@ const QUIET: Duration = Duration::from_secs(10);
 /// … or has been wrong for so long.
 const LONGEST_WRONG: Duration = Duration::from_mins(1);
 
-/// The report is written again after this time: somebody may have deleted it, or its Node may be another one.
+/// The report is written again after this time: its Node may be another one.
 const RENEW: Duration = Duration::from_mins(10);
 
 /// What a report is made from.
@@ -43,6 +43,8 @@ pub struct Reporter {
     pub orders: Arc<Orders>,
     /// Whether the driver is installed.
     pub driver: watch::Receiver<Option<Finding>>,
+    /// Hears when somebody deleted what was written.
+    pub deleted: Arc<Notify>,
     /// Set once the first report is written.
     pub ready: Ready,
 }
@@ -82,6 +84,7 @@ impl Reporter {
                 Ok(()) = view.changed() => {}
                 Ok(()) = self.driver.changed() => {}
                 () = self.orders.changed.notified() => {}
+                () = self.deleted.notified() => written = None,
                 () = sleep_until(next) => {}
             }
         }
