@@ -10,6 +10,7 @@ mod kinds;
 #[path = "node_agent/stage.rs"]
 mod stage;
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -93,8 +94,12 @@ fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {
     assert_eq!(stage.lvs(&name, "segtype"), "linear");
     let claim = name.trim_start_matches("pvc-");
     let key = host::Key::new("00000000000000000000000000000000").unwrap().digest().tag();
-    let tags = format!("flexlvm.dev/claim-uid={claim},flexlvm.dev/claim=default/{name},{key}");
-    assert_eq!(stage.lvs(&name, "lv_tags"), tags);
+    // LVM says them in an order of its own.
+    let tags = [key, format!("flexlvm.dev/claim-uid={claim}"), format!("flexlvm.dev/claim=default/{name}")];
+    assert_eq!(
+        stage.lvs(&name, "lv_tags").split(',').collect::<BTreeSet<_>>(),
+        tags.iter().map(String::as_str).collect()
+    );
     assert_eq!(stage.mark(&name), "fresh");
     assert_eq!(stage.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")), "blank");
     stage.remove(&name);
