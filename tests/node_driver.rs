@@ -17,6 +17,8 @@ mod keys;
 mod many;
 #[path = "node_driver/pods.rs"]
 mod pods;
+#[path = "node_driver/replay.rs"]
+mod replay;
 #[path = "node_driver/stage.rs"]
 mod stage;
 #[path = "node_driver/static_volumes.rs"]
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let in_guest = match arguments.next() {
         Some(first) if first == stage::MARK => Some(stage::mark(arguments)),
         Some(first) if first == faults::FAULTS => Some(faults::run(arguments)),
+        Some(first) if first == replay::REPLAY => Some(replay::run(arguments)),
         _ => None,
     };
     if let Some(done) = in_guest {
@@ -136,6 +139,7 @@ fn many() -> Vec<Test> {
 fn proof() -> Vec<Test> {
     vec![
         test!("each program fails in each way at each place", faults::each_program_fails_in_each_way_at_each_place),
+        test!("the kubelet's sequences end as they should", replay::the_kubelets_sequences_end_as_they_should),
         test!("the bench prints its four ratios", the_bench_prints_its_four_ratios),
     ]
 }
@@ -144,6 +148,7 @@ fn proof() -> Vec<Test> {
 fn power_cuts() -> Vec<Test> {
     vec![
         test!("after a power cut everything goes on", trouble::after_a_power_cut_everything_goes_on),
+        test!("after a power cut the kubelet's sequences go on", replay::and_after_a_power_cut_they_go_on),
         test!("after a power cut volumes are attached again", attach::after_a_power_cut_volumes_are_attached_again),
     ]
 }

@@ -1,0 +1,84 @@
+//! What the kubelet asks for, in which order, and what is true in between: data. Pods are `a`, `b`, `c`; a line is a step, see
+//! `actor`. What stands after `reboot` comes when the power was cut.
+
+/// A sequence of steps.
+pub(crate) struct Sequence {
+    /// What happens.
+    pub(crate) name: &'static str,
+    /// Whether Kubernetes attaches.
+    pub(crate) attach: bool,
+    /// One a line.
+    pub(crate) steps: &'static str,
+}
+
+const fn mounting(name: &'static str, steps: &'static str) -> Sequence {
+    Sequence { name, attach: false, steps }
+}
+
+const fn attaching(name: &'static str, steps: &'static str) -> Sequence {
+    Sequence { name, attach: true, steps }
+}
+
+/// All of them; those with a reboot come last in either mode.
+pub(crate) const ALL: &[Sequence] = &[
+    mounting(
+        "pods come and go",
+        "mount a rw; write a; mount b ro; read b; locked b; unmount a; read b; unmount b;
+         mount c rw; read c; unmount c",
+    ),
+    mounting(
+        "the kubelet starts again",
+        // What is wanted is a mount point already: no call. What is not is unmounted by its path, mounted or not.
+        "mount a rw; write a; folder b; restart; unmount b; read a; unmount a; unmount a; mount c rw; read c; unmount c",
+    ),
+    mounting(
+        "a pod is deleted by force",
+        "mount a rw; mount b rw; write b; forget; unmount a; read b; unmount b; unmount a",
+    ),
+    mounting(
+        "growth while it is mounted",
+        "mount a rw; write a; mount b rw; too-small a; extend; expandfs a; large a; expandfs b; read b; unmount a;
+         expandfs b; unmount b",
+    ),
+    mounting(
+        "growth at the next mount",
+        "mount a rw; write a; unmount a; extend; mount b rw; large b; expandfs b; read b; unmount b",
+    ),
+    mounting(
+        "the node starts again",
+        "mount a rw; write a; mount b ro; folder c; reboot; free a; unmount a; unmount c; mount b rw; read b; unmount b",
+    ),
+    attaching(
+        "attached, pods come and go",
+        "attach; waitforattach; mountdevice; mount a rw; write a; waitforattach; mountdevice; mount b ro; read b; locked b;
+         unmount a; read b; unmount b; unmountdevice; detach; inactive;
+         attach; waitforattach; mountdevice; mount c rw; read c; unmount c; unmountdevice; detach; inactive",
+    ),
+    attaching(
+        "attached, the kubelet starts again",
+        "attach; waitforattach; mountdevice; mount a rw; write a; restart; unmount b; read a; unmount a; unmountdevice;
+         unmountdevice; detach; detach; inactive",
+    ),
+    attaching(
+        "attached, a pod is deleted by force",
+        // Six minutes later the controller manager detaches without asking: it stays.
+        "attach; waitforattach; mountdevice; mount a rw; write a; forget; detach; read a; unmount a; detach; unmountdevice;
+         detach; inactive",
+    ),
+    attaching(
+        "attached, growth while it is mounted",
+        "attach; waitforattach; mountdevice; mount a rw; write a; too-small a; extend; expandfs a; large a; read a; unmount a;
+         unmountdevice; detach; inactive",
+    ),
+    attaching(
+        "attached, growth between both mounts",
+        // As Kubernetes 1.20 does it.
+        "attach; waitforattach; mountdevice; mount a rw; write a; unmount a; unmountdevice; extend; waitforattach; mountdevice;
+         expandfs all; mount b rw; large b; read b; unmount b; unmountdevice; detach; inactive",
+    ),
+    attaching(
+        "attached, the node starts again",
+        "attach; waitforattach; mountdevice; mount a rw; write a; reboot; free a; unmount a; unmountdevice; waitforattach;
+         mountdevice; mount b rw; read b; unmount b; unmountdevice; detach; inactive",
+    ),
+];
