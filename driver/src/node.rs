@@ -148,8 +148,13 @@ impl<'a> Node<'a> {
         if plain && self.device(volume)?.is_some_and(|device| device.is_at(Path::new(path)).unwrap_or(false)) {
             return Ok(());
         }
-        let shown: String = path.to_string_lossy().chars().take(100).collect();
-        let message = format!("{shown:?} is not the device of logical volume {volume}: it is not touched");
+        // What is no path at all may hold a secret.
+        let shown: String = if path.as_encoded_bytes().starts_with(b"/") {
+            path.to_string_lossy().chars().take(100).collect()
+        } else {
+            "what is given".to_owned()
+        };
+        let message = format!("{shown} is not the device of logical volume {volume}: it is not touched");
         Err(Error::refused(Kind::Invalid, message))
     }
 
