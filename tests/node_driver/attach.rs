@@ -377,22 +377,21 @@ pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
 pub(crate) fn after_a_power_cut_volumes_are_attached_again(stage: &Stage) {
     let _attaching = stage.attaching();
     let volumes = FILESYSTEMS.map(|fs| used_volume(stage, fs));
-    let mut kernels = Vec::new();
     for volume in &volumes {
         let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(volume), stage.folder("cut", volume));
         stage.succeeds(&["attach", &json, NODE]);
         stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
         stage.succeeds(&["mount", &pod, &json]);
         stage.shell(&format!("echo again >{pod}/file; sync {pod}/file"));
-        kernels.push(stage.shell(&format!("readlink -f {}", volume.mapper())));
     }
     stage.power_cut();
     stage.shell("vgchange -qq -an vg-0");
-    // In another order: each device has another number than before.
+    // Numbers are given anew: what was one volume's before may be another's now.
     for volume in volumes.iter().rev() {
         stage.shell(&format!("lvchange -qq -ay {}", volume.path()));
     }
-    stage.fails(&["waitforattach", &kernels[0], &volumes[0].json("rw")], &["is not the device of"]);
+    let of_another = stage.shell(&format!("readlink -f {}", volumes[1].mapper()));
+    stage.fails(&["waitforattach", &of_another, &volumes[0].json("rw")], &["is not the device of"]);
     stage.shell("vgchange -qq -an vg-0");
     for volume in &volumes {
         let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(volume), stage.folder("cut", volume));
