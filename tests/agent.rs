@@ -1,6 +1,8 @@
 //! The agent against a real API server, with its own account's rights and simulated LVM: orders become volumes, and go;
 //! whatever happens in between.
 
+#[path = "agent/backends.rs"]
+mod backends;
 #[path = "agent/faults.rs"]
 mod faults;
 #[path = "agent/reports.rs"]
@@ -245,10 +247,15 @@ async fn an_agent_may_write_reports_and_nothing_else() {
     let finalizers = volumes.patch(&name, &PatchParams::default(), &finalizers).await.map(drop);
     let create = volumes.create(&PostParams::default(), &object).await.map(drop);
     let delete = volumes.delete(&name, &DeleteParams::default()).await.map(drop);
+    let backends: kube::Api<crds::StorageBackend> = kube::Api::all(client.clone());
+    let patch = Patch::Merge(json!({"spec": {"reserve": "1Gi"}}));
+    let backend = backends.patch("b", &PatchParams::default(), &patch).await.map(drop);
+    let numbers = Patch::Merge(json!({"status": {"volumes": 1}}));
+    let numbers = backends.patch_status("b", &PatchParams::default(), &numbers).await.map(drop);
     let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(client);
     let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
     let node = nodes.patch(&stage.name, &PatchParams::default(), &label).await.map(drop);
-    for refused in [spec, finalizers, create, delete, node] {
+    for refused in [spec, finalizers, create, delete, backend, numbers, node] {
         assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));
     }
     // Through the status alone the spec can't be reached either.

@@ -2,9 +2,10 @@
 //! has, and installs the driver.
 //!
 //! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with it what `plan` says,
-//! and reports. `changes` notices what others do to the volume groups, `mounts` when a volume is let go of; `forgotten`
-//! lets go of what the kubelet has forgotten.
+//! and reports. `backends` knows which StorageBackends select the node. `changes` notices what others do to the volume
+//! groups, `mounts` when a volume is let go of; `forgotten` lets go of what the kubelet has forgotten.
 
+pub mod backends;
 pub mod changes;
 pub mod device;
 pub mod folders;
@@ -35,6 +36,7 @@ use tokio::sync::{Notify, watch};
 use crate::http::Ready;
 use crate::mirror;
 use crate::queue::{self, Wake};
+use backends::Backends;
 use device::{Devices, NodeDevices};
 use forgotten::Forgotten;
 use node::Node;
@@ -96,6 +98,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let (wake, requests) = Wake::channel();
     let (store, writer) = reflector::store();
     let orders = Arc::new(Orders { node: settings.node.clone(), store, changed: Notify::new(), wake });
+    let (backends, backends_writer) = Backends::new(&settings.node);
     let (target, forgotten) = (settings.target(&host), settings.forgotten(&client, &host));
     let node = Arc::new(Node::new(host.exec, host.devices));
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
@@ -118,6 +121,8 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     };
     tokio::join!(
         mirror::follow_some(&client, selection, writer, |_| true, &orders, Orders::heard),
+        // Large while they are set up, like the others in boxes.
+        Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
         wake_on_news(&node, &orders),
         changes::run(node.clone(), &settings.lvm),

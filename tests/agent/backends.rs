@@ -1,0 +1,64 @@
+//! The agent's copy of the StorageBackends, with its own account's rights.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::StorageBackend;
+use k8s_openapi::api::core::v1::Node;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use operator::agent::backends::{Backends, Selected};
+use serde_json::{Value, json};
+use tokio::sync::watch::Receiver;
+
+use crate::stage::Stage;
+
+/// Waits until of this test's backends exactly these select the node.
+async fn select(selected: &mut Receiver<Option<Arc<Selected>>>, part: &str, expected: &[&str]) {
+    let is = |known: &Option<Arc<Selected>>| {
+        let names = known.as_ref().map(|all| all.iter().map(|one| one.name_any()));
+        names.is_some_and(|names| names.filter(|name| name.contains(part)).eq(expected.iter().copied()))
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(20), selected.wait_for(is)).await.is_ok();
+    assert!(waited, "{expected:?} should be selected, and {:?} are", selected.borrow());
+}
+
+#[tokio::test]
+async fn an_agent_knows_which_backends_select_its_node() {
+    let stage = Stage::new(1).await;
+    let (backends, writer) = Backends::new(&stage.name);
+    let (client, followed) = (stage.agents_client().await, backends.clone());
+    let follow = tokio::spawn(async move { followed.run(&client, writer).await });
+    let mut selected = backends.selected();
+    let api: Api<StorageBackend> = Api::all(stage.client.clone());
+    let (first, second) = (format!("{}-a", stage.name), format!("{}-b", stage.name));
+    for (name, disk) in [(&first, "ssd"), (&second, "hdd")] {
+        let object: StorageBackend = serde_json::from_value(json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},
+            "spec": {"volumeGroup": "vg0", "nodeSelector": {"matchLabels": {"disk": disk}}},
+        }))
+        .unwrap();
+        api.create(&PostParams::default(), &object).await.unwrap();
+    }
+    select(&mut selected, &stage.name, &[]).await;
+    let nodes: Api<Node> = Api::all(stage.client.clone());
+    let label = async |value: &str| {
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"disk": value}}}));
+        nodes.patch(&stage.name, &PatchParams::default(), &patch).await.unwrap();
+    };
+    label("ssd").await;
+    select(&mut selected, &stage.name, &[&first]).await;
+    label("hdd").await;
+    select(&mut selected, &stage.name, &[&second]).await;
+    let change = async |name: &str, spec: Value| {
+        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
+    };
+    change(&first, json!({"nodeSelector": null})).await;
+    select(&mut selected, &stage.name, &[&first, &second]).await;
+    api.delete(&second, &DeleteParams::default()).await.unwrap();
+    select(&mut selected, &stage.name, &[&first]).await;
+    nodes.delete(&stage.name, &DeleteParams::default()).await.unwrap();
+    assert!(tokio::time::timeout(Duration::from_secs(20), selected.wait_for(Option::is_none)).await.is_ok());
+    api.delete(&first, &DeleteParams::default()).await.unwrap();
+    follow.abort();
+}
