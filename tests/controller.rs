@@ -2,6 +2,10 @@
 
 #[path = "controller/backends.rs"]
 mod backends;
+#[path = "controller/capacity.rs"]
+mod capacity;
+#[path = "controller/rules.rs"]
+mod rules;
 #[path = "controller/stage.rs"]
 mod stage;
 

@@ -28,9 +28,9 @@ use std::time::Duration;
 
 use ::driver::DriverName;
 use host::{Exec, System};
-use kube::Client;
 use kube::runtime::reflector;
 use kube::runtime::watcher;
+use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
@@ -120,7 +120,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         unmounted.notify_one();
     };
     tokio::join!(
-        mirror::follow_some(&client, selection, writer, |_| true, &orders, Orders::heard),
+        mirror::follow_some(Api::all(client.clone()), selection, writer, |_| true, &orders, Orders::heard),
         // Large while they are set up, like the others in boxes.
         Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),

@@ -5,6 +5,7 @@
 
 pub mod act;
 pub mod backend;
+pub mod capacity;
 pub mod claim;
 pub mod class;
 pub mod demand;
@@ -28,11 +29,22 @@ use world::World;
 /// Volumes that are worked on at the same time.
 const AT_ONCE: usize = 16;
 
+/// What the controller is told on its command line.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The name that this controller has among others: its pod's.
+    pub identity: String,
+    /// The namespace that it lives in: for the Lease, and for the capacity that it publishes.
+    pub namespace: String,
+    /// Whether the scheduler is told how full the nodes are, where the API server has the means.
+    pub publish_capacity: bool,
+}
+
 /// Does the controller's work for ever: to be called once the lease is held, and dropped when it is lost.
-pub async fn run(client: Client, instance: &str, ready: Ready) {
+pub async fn run(client: Client, settings: &Settings, ready: Ready) {
     let (wake, requests) = Wake::channel();
     let (world, follow) = World::watch(&client, wake);
-    let recorder = Recorder::new(client.clone(), instance);
+    let recorder = Recorder::new(client.clone(), &settings.identity);
     let worker = Worker::new(client.clone(), world.clone(), recorder);
     let work = async {
         world.ready().await;
@@ -40,6 +52,7 @@ pub async fn run(client: Client, instance: &str, ready: Ready) {
         tokio::join!(
             queue::run(requests, AT_ONCE, |name| worker.work(name)),
             backend::run(client.clone(), world.clone()),
+            capacity::run(client.clone(), world.clone(), &settings.namespace, settings.publish_capacity),
         );
     };
     tokio::join!(follow, work);

@@ -10,9 +10,10 @@ use anyhow::Context as _;
 use clap::{ArgAction, Parser, Subcommand};
 use driver::DriverName;
 use kube::{Client, Config};
+use operator::controller::capacity::home::Home;
 use operator::http::{self, Ready};
 use operator::lease::Election;
-use operator::{agent, controller};
+use operator::{agent, controller, names};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -34,12 +35,16 @@ struct Cli {
 enum Role {
     /// Turns claims into volumes. Several may run; one of them works.
     Controller {
-        /// The namespace of the Lease by which controllers agree on who works.
+        /// The controller's own namespace: of the Lease by which controllers agree on who works, and of the capacity that they
+        /// publish.
         #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
         namespace: String,
         /// The name that this controller has among them: its pod's.
         #[arg(long, env = "POD_NAME")]
         identity: String,
+        /// Tell the scheduler how full the nodes are, on Kubernetes 1.24 and later. `false` takes back what was told before.
+        #[arg(long, env = "FLEXLVM_PUBLISH_CAPACITY", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+        publish_capacity: bool,
     },
     /// Makes, extends and removes the logical volumes of this node, and installs the driver.
     Agent {
@@ -122,24 +127,9 @@ async fn connect() -> anyhow::Result<Client> {
 
 async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
     match role {
-        Role::Controller { namespace, identity } => {
-            let election = Election::new(client.clone(), &namespace, "flexlvm-controller", &identity);
-            // One that stands by is as ready as it can be.
-            ready.set(true);
-            tokio::select! {
-                () = election.acquire() => {}
-                ended = terminated() => return ended,
-            }
-            ready.set(false); // until it has seen everything
-            tracing::info!(identity, "this controller works from now on");
-            tokio::select! {
-                () = controller::run(client, &identity, ready) => anyhow::bail!("the controller ended"),
-                () = election.keep() => anyhow::bail!("the lease is lost: another controller may work now"),
-                ended = terminated() => {
-                    election.release().await;
-                    ended
-                }
-            }
+        Role::Controller { namespace, identity, publish_capacity } => {
+            let settings = controller::Settings { identity, namespace, publish_capacity };
+            Box::pin(control(client, settings, ready)).await
         }
         Role::Agent { node, driver, attach, aliases, plugin_dir, state_dir, lvm_dir } => {
             let settings = agent::Settings {
@@ -156,6 +146,30 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),
                 ended = terminated() => ended,
             }
+        }
+    }
+}
+
+/// Waits until this controller is the one that works, and works until it is asked to end.
+async fn control(client: Client, settings: controller::Settings, ready: Ready) -> anyhow::Result<()> {
+    let controller::Settings { identity, namespace, .. } = &settings;
+    let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
+    let home = Home::find(&client, namespace).await;
+    // One that stands by is as ready as it can be.
+    ready.set(true);
+    tokio::select! {
+        () = election.acquire() => {}
+        ended = terminated() => return ended,
+    }
+    ready.set(false); // until it has seen everything
+    tracing::info!(identity, "this controller works from now on");
+    tokio::select! {
+        () = controller::run(client, &settings, ready) => anyhow::bail!("the controller ended"),
+        () = election.keep() => anyhow::bail!("the lease is lost: another controller may work now"),
+        ended = terminated() => {
+            home.leave().await;
+            election.release().await;
+            ended
         }
     }
 }

@@ -24,12 +24,12 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    follow_some(client, watcher::Config::default(), writer, keep, world, changed)
+    follow_some(Api::all(client.clone()), watcher::Config::default(), writer, keep, world, changed)
 }
 
-/// The same for those objects only that `selection` selects.
+/// The same for those objects only that `api` reaches and `selection` selects.
 pub fn follow_some<K, W>(
-    client: &Client,
+    api: Api<DeserializeGuard<K>>,
     selection: watcher::Config,
     mut writer: Writer<K>,
     keep: fn(&mut K) -> bool,
@@ -40,7 +40,7 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    let events = watch(Api::<DeserializeGuard<K>>::all(client.clone()), selection).default_backoff();
+    let events = watch(api, selection).default_backoff();
     let world = world.clone();
     async move {
         pin_mut!(events);

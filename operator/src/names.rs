@@ -19,13 +19,16 @@ pub const PROVISIONER_FINALIZER: &str = "external-provisioner.volume.kubernetes.
 /// Label of a node that the affinity of our volumes names; its value may differ from the node's name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
+/// Label of objects that a program writes and keeps: which program.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+
 /// Annotation of a static pod: the hash of its file, by which the kubelet names its folders.
 pub const STATIC_POD_HASH: &str = "kubernetes.io/config.hash";
 
 /// Annotation of the object that stands for a static pod in the API: that hash again.
 pub const STATIC_POD_MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Field manager of everything that the controller applies.
+/// Field manager of everything that the controller applies; the names of its Deployment and ClusterRole.
 pub const CONTROLLER: &str = "flexlvm-controller";
 
 /// Field manager of everything that an agent applies.

@@ -51,8 +51,7 @@ async fn installed() -> &'static ApiServer {
     static DONE: OnceCell<()> = OnceCell::const_new();
     let server = ApiServer::shared().await;
     let install = || async {
-        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
-        server.kubectl(&["apply", "-k", root]).expect("config/default is applied");
+        server.install().expect("FlexLVM's configuration is applied");
     };
     DONE.get_or_init(install).await;
     server

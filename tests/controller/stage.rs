@@ -1,6 +1,7 @@
 //! What a test of the controller sets up: nodes and their reports, a backend, a class, claims; and the parts of everybody
 //! else, the scheduler, the controller manager and the agents, played by the test.
 
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
@@ -10,9 +11,10 @@ use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolume
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
+use operator::controller::Settings;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, oneshot};
 
 /// How long anything may take here before the test gives up.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -29,33 +31,64 @@ pub(crate) fn from<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-/// Starts one controller for the whole program, with the rights of its own account, in a thread of its own.
-async fn controller() {
-    static RUNNING: OnceCell<()> = OnceCell::const_new();
-    RUNNING
-        .get_or_init(|| async {
-            let server = ApiServer::shared().await;
-            let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
-            server.kubectl(&["apply", "-k", root]).expect("config/default is applied");
-            let (told, ready) = tokio::sync::oneshot::channel();
-            std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-                runtime.block_on(async {
-                    let client = server.client_of("flexlvm-system", "flexlvm-controller").await.expect("a token");
-                    let _ = told.send(());
-                    operator::controller::run(client, "test", operator::http::Ready::default()).await;
-                });
+/// A running controller, with the rights of its own account, in a thread of its own. Dropping it ends it as `kill -9` would.
+pub(crate) struct Controller {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Controller {
+    /// Starts one; FlexLVM's configuration is applied already.
+    pub(crate) async fn start(server: &'static ApiServer, publish_capacity: bool) -> Self {
+        let (told, ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel();
+        let settings =
+            Settings { identity: "test".to_owned(), namespace: "flexlvm-system".to_owned(), publish_capacity };
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let client = server.client_of("flexlvm-system", "flexlvm-controller").await.expect("a token");
+                let _ = told.send(());
+                tokio::select! {
+                    () = operator::controller::run(client, &settings, operator::http::Ready::default()) => {}
+                    _ = stopped => {}
+                }
             });
-            ready.await.unwrap();
-        })
-        .await;
+        });
+        ready.await.unwrap();
+        Self { stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// The one for the whole program.
+    async fn shared(server: &'static ApiServer) {
+        static RUNNING: OnceCell<Controller> = OnceCell::const_new();
+        let start = || async {
+            server.install().expect("FlexLVM's configuration is applied");
+            Self::start(server, true).await
+        };
+        RUNNING.get_or_init(start).await;
+    }
+}
+
+impl Drop for Controller {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Stage {
     /// A new corner: a namespace whose name also begins the names of everything that is not in it.
     pub(crate) async fn new() -> Self {
         let server = ApiServer::shared().await;
-        controller().await;
+        Controller::shared(server).await;
+        Self::on(server).await
+    }
+
+    /// A new corner of any server.
+    pub(crate) async fn on(server: &'static ApiServer) -> Self {
         let client = server.client();
         let namespace = namespace::create(&client, "t").await.unwrap();
         Self { server, client, namespace }
@@ -98,6 +131,11 @@ impl Stage {
     /// A backend on this corner's nodes, and a class for it, both named as the corner.
     pub(crate) async fn class(&self, extra: Value) {
         self.backend("vg0").await;
+        self.class_alone(extra).await;
+    }
+
+    /// A class for this corner's backend, named as the corner.
+    pub(crate) async fn class_alone(&self, extra: Value) {
         let mut class = json!({"metadata": {"name": self.namespace}, "provisioner": "flexlvm.dev", "parameters": {"backend": self.namespace}});
         for (key, value) in extra.as_object().unwrap() {
             class[key] = value.clone();
@@ -107,13 +145,18 @@ impl Stage {
 
     /// A backend on this corner's nodes, named as the corner. The controller has judged it when this returns.
     pub(crate) async fn backend(&self, volume_group: &str) {
+        self.unjudged_backend(volume_group).await;
+        let backends: Api<StorageBackend> = Api::all(self.client.clone());
+        self.wait(&backends, &self.namespace, "the backend is judged", |backend| backend.status.is_some()).await;
+    }
+
+    /// The same, where no controller runs.
+    pub(crate) async fn unjudged_backend(&self, volume_group: &str) {
         self.create::<StorageBackend>(
             json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
             "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}),
         )
         .await;
-        let backends: Api<StorageBackend> = Api::all(self.client.clone());
-        self.wait(&backends, &self.namespace, "the backend is judged", |backend| backend.status.is_some()).await;
     }
 
     /// Changes the spec of this corner's backend, as its admin would.

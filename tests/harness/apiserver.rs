@@ -1,6 +1,7 @@
 //! A real API server with its etcd, as plain processes on free ports: up in seconds, no node, no Docker. API tests use it
 //! directly, `control_plane` inside a cluster.
 
+use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
@@ -161,6 +162,39 @@ impl ApiServer {
     /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained about.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.access.kubectl(&self.kubernetes, arguments)
+    }
+
+    /// Applies FlexLVM's configuration, the one for this version.
+    pub fn install(&self) -> Result<()> {
+        let variant = if self.kubernetes.minor_version()? < 25 { "default" } else { "v1.25" };
+        let root = format!("{}/../config/{variant}", env!("CARGO_MANIFEST_DIR"));
+        self.kubectl(&["apply", "-k", &root]).map(drop)
+    }
+
+    /// Whether the server is of Kubernetes 1.`minor` or later. If not, says so in a line that `tests/run` counts: a test that
+    /// then returns has not shown anything. To be asked once in a test, at its beginning.
+    #[must_use]
+    pub fn is_since(&self, minor: u32) -> bool {
+        self.minor() >= minor || self.not_applicable(&format!("needs 1.{minor}"))
+    }
+
+    /// The same for a test of what older servers lack: whether this one is of before 1.`minor`.
+    #[must_use]
+    pub fn is_before(&self, minor: u32) -> bool {
+        self.minor() < minor || self.not_applicable(&format!("is about servers before 1.{minor}"))
+    }
+
+    fn minor(&self) -> u32 {
+        self.kubernetes.minor_version().expect("the server says its version")
+    }
+
+    fn not_applicable(&self, why: &str) -> bool {
+        let version = self.kubernetes.version().expect("the server says its version");
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        // Not `eprintln`, which the test runner keeps to itself as long as a test succeeds.
+        let line = format!("not applicable on {version}: {test} {why}\n");
+        std::io::stderr().write_all(line.as_bytes()).expect("there is a standard error");
+        false
     }
 
     /// The programs of this server's version.

@@ -36,7 +36,9 @@ const LEISURE: Duration = Duration::from_secs(10);
 /// Keeps the status of every backend current, for ever.
 pub async fn run(client: Client, world: Arc<World>) {
     let mut written: HashMap<String, Instant> = HashMap::new();
+    let mut changes = world.space_changed.subscribe();
     loop {
+        changes.mark_unchanged();
         let mut later = false;
         for backend in world.backends.state() {
             let name = backend.name_any();
@@ -56,11 +58,10 @@ pub async fn run(client: Client, world: Arc<World>) {
                 }
             }
         }
-        let changed = world.backends_changed.notified();
         if later {
-            let _ = timeout(LEISURE, changed).await;
-        } else {
-            changed.await;
+            let _ = timeout(LEISURE, changes.changed()).await;
+        } else if changes.changed().await.is_err() {
+            return; // the world has ended
         }
         sleep(SETTLE).await;
     }

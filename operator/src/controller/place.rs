@@ -1,6 +1,8 @@
 //! Where a volume goes: which node's volume group has room for it, and if none, why.
 //! Pure: called by `act.rs` with the ledger locked.
 
+mod largest;
+
 use crds::node_storage::PhysicalVolume;
 use crds::storage_backend::Placement;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec, condition, quantity};
@@ -224,8 +226,7 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
         return Err(Unfit::NoHostname);
     }
     let space = serve(&order.backend.spec, candidate, ledger)?;
-    let (layout, cost) = space.cost(&order.backend.spec.layout, order.bytes)?;
-    let demand = disks::assign(layout, cost, &space)?;
+    let (cost, demand) = space.take(&order.backend.spec.layout, order.bytes)?;
     Ok(space.room(cost, demand))
 }
 
@@ -292,6 +293,12 @@ impl Space {
         let layout = layout::of(asked).map_err(unsuitable)?;
         let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
         Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
+    }
+
+    /// What a new volume of at least so many bytes takes here, and from which disks.
+    fn take(&self, asked: &crds::layout::Layout, bytes: u64) -> Result<(Cost, Demand), Unfit> {
+        let (layout, cost) = self.cost(asked, bytes)?;
+        Ok((cost, disks::assign(layout, cost, self)?))
     }
 
     fn room(self, cost: Cost, demand: Demand) -> Room {

@@ -2,6 +2,7 @@
 //! and who is to be woken when something changes. Nothing else of the controller keeps state that matters.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
@@ -11,7 +12,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::ledger::Ledger;
 use super::{claim, class, place, plan};
@@ -35,8 +36,9 @@ pub struct World {
     pub storages: Store<NodeStorage>,
     /// Every node: its labels, whether it is cordoned, and whether it is Ready.
     pub nodes: Store<Node>,
-    /// Something changed that the status of a StorageBackend depends on.
-    pub backends_changed: Notify,
+    /// Something changed that space, its promises, or who may ask for it depends on.
+    pub space_changed: watch::Sender<()>,
+    scheduler_knows: AtomicBool,
     ledger: Mutex<Ledger>,
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
@@ -62,7 +64,8 @@ impl World {
             backends,
             storages,
             nodes,
-            backends_changed: Notify::new(),
+            space_changed: watch::Sender::new(()),
+            scheduler_knows: AtomicBool::new(false),
             ledger: Mutex::default(),
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
@@ -95,6 +98,19 @@ impl World {
     /// The ledger, locked: hold it for as long as a decision takes, never across a request.
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too full.
+    #[must_use]
+    pub fn scheduler_knows(&self) -> bool {
+        self.scheduler_knows.load(Ordering::Relaxed)
+    }
+
+    /// Says so.
+    pub fn set_scheduler_knows(&self, knows: bool) {
+        if self.scheduler_knows.swap(knows, Ordering::Relaxed) != knows {
+            self.wake_all(); // claims without a node are to be told about, or not any more
+        }
     }
 
     /// Every node, with its report.
@@ -213,7 +229,7 @@ impl World {
     }
 
     fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
-        self.backends_changed.notify_one();
+        self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {
                 self.ledger().observe(logical_volume);
@@ -239,7 +255,7 @@ impl World {
     /// A class, a backend, a node or its report changed: whoever waits may wait no longer.
     fn premise_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.backends_changed.notify_one();
+            self.space_changed.send_replace(());
             self.wake_waiting();
         }
     }

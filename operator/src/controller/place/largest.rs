@@ -1,0 +1,164 @@
+//! How much fits into a space: the largest single volume, and all volumes together. What is published to the scheduler.
+//! Pure. It asks the very function that places volumes, so that the two can't come apart. Called by `capacity/wanted.rs`.
+
+use super::Space;
+use crate::controller::demand::Demand;
+
+impl Space {
+    /// The largest volume of this layout that finds room here, in bytes: whole extents. 0 when none does.
+    #[must_use]
+    pub fn largest(&self, layout: &crds::layout::Layout) -> u64 {
+        self.largest_room(layout).map_or(0, |(bytes, _)| bytes)
+    }
+
+    /// What volumes of this layout can have here altogether, in bytes: the largest one, and the largest one in what that
+    /// leaves, and so on. More than [`Space::largest`] where a volume can't be spread over all disks.
+    #[must_use]
+    pub fn capacity(&self, layout: &crds::layout::Layout) -> u64 {
+        let mut rest = self.clone();
+        let mut sum = 0_u64;
+        // Each volume leaves one disk less with room for another: the fullest of those that it was given.
+        for _ in 0..=self.disks.len() {
+            let Some((bytes, demand)) = rest.largest_room(layout) else { break };
+            sum = sum.saturating_add(bytes);
+            rest.give(&demand);
+        }
+        sum
+    }
+
+    fn largest_room(&self, layout: &crds::layout::Layout) -> Option<(u64, Demand)> {
+        let room = |extents: u64| {
+            let (cost, demand) = self.take(layout, extents.saturating_mul(self.extent)).ok()?;
+            Some((cost.size.0.saturating_mul(self.extent), demand))
+        };
+        // Of two sizes the larger never takes less, so what fits can be found by halving. LVM counts extents with 32 bits.
+        let (mut fits, mut least, mut most) = (None, 1, u64::from(u32::MAX));
+        while least <= most {
+            let middle = least.midpoint(most);
+            match room(middle) {
+                Some(found) => {
+                    fits = Some(found);
+                    least = middle + 1;
+                }
+                None => most = middle - 1,
+            }
+        }
+        fits
+    }
+
+    /// Takes what a volume was given out of what is free.
+    fn give(&mut self, demand: &Demand) {
+        self.free = self.free.saturating_sub(demand.bytes);
+        for disk in &mut self.disks {
+            disk.free = disk.free.saturating_sub(demand.on(&disk.uuid));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Place, Space};
+    use crate::controller::disks::Disk;
+    use crds::layout::Layout;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const EXTENT: u64 = 4 << 20;
+
+    fn layout(value: Value) -> Layout {
+        serde_json::from_value(value).unwrap()
+    }
+
+    /// A volume group whose disks have so many extents free, and which keeps some back.
+    fn space(disks: &[u64], reserve: u64) -> Space {
+        let place = Place { node: "n1".into(), volume_group: "vg0".into() };
+        let disk = |(number, extents): (usize, &u64)| {
+            let uuid = format!("d{number}");
+            Disk { name: format!("/dev/{uuid}"), uuid, free: extents * EXTENT }
+        };
+        let size = disks.iter().sum::<u64>() * EXTENT;
+        let reserve = reserve * EXTENT;
+        let free = size.saturating_sub(reserve);
+        Space { place, extent: EXTENT, size, reserve, free, disks: disks.iter().enumerate().map(disk).collect() }
+    }
+
+    #[test]
+    fn a_linear_volume_may_have_everything() {
+        let space = space(&[10, 20, 5], 3);
+        assert_eq!(space.largest(&Layout::default()), 32 * EXTENT);
+        assert_eq!(space.capacity(&Layout::default()), 32 * EXTENT);
+    }
+
+    #[test]
+    fn an_agent_that_reports_no_disks_has_room_for_linear_volumes() {
+        let mut space = space(&[10], 0);
+        space.disks.clear();
+        assert_eq!(
+            (space.largest(&Layout::default()), space.largest(&layout(json!({"type": "RAID1"})))),
+            (40 << 20, 0)
+        );
+    }
+
+    #[test]
+    fn a_mirror_is_as_large_as_the_second_disk_and_others_follow() {
+        // One extent of each image is its metadata.
+        let space = space(&[160, 50, 40], 0);
+        let mirror = layout(json!({"type": "RAID1"}));
+        assert_eq!(space.largest(&mirror), 49 * EXTENT);
+        assert_eq!(space.capacity(&mirror), (49 + 39) * EXTENT);
+    }
+
+    #[test]
+    fn stripes_come_in_multiples() {
+        let space = space(&[10, 7, 7], 0);
+        assert_eq!(space.largest(&layout(json!({"type": "Striped", "stripes": 3}))), 21 * EXTENT);
+        assert_eq!(space.largest(&layout(json!({"type": "Striped", "stripes": 4}))), 0);
+    }
+
+    fn layouts() -> impl Strategy<Value = Layout> {
+        prop::sample::select(vec![
+            json!({}),
+            json!({"type": "Striped", "stripes": 2}),
+            json!({"type": "Striped", "stripes": 3}),
+            json!({"type": "RAID1"}),
+            json!({"type": "RAID1", "copies": 3, "integrity": true}),
+            json!({"type": "RAID5"}),
+            json!({"type": "RAID6", "integrity": true}),
+            json!({"type": "RAID10"}),
+        ])
+        .prop_map(layout)
+    }
+
+    proptest! {
+        /// The published number is true: so much is placed, and one byte more is not.
+        #[test]
+        fn the_largest_fits_and_nothing_larger_does(
+            layout in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+        ) {
+            let space = space(&disks, reserve);
+            let largest = space.largest(&layout);
+            if largest > 0 {
+                let (cost, _) = space.take(&layout, largest).unwrap();
+                prop_assert_eq!(cost.size.0 * EXTENT, largest);
+            }
+            prop_assert!(space.take(&layout, largest + 1).is_err());
+        }
+
+        /// What makes halving right.
+        #[test]
+        fn whatever_is_smaller_fits_too(layout in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
+            let space = space(&disks, 0);
+            let smaller = space.largest(&layout) * part / 100;
+            prop_assert!(smaller == 0 || space.take(&layout, smaller).is_ok());
+        }
+
+        #[test]
+        fn volumes_together_have_what_is_there_and_one_has_no_more(
+            layout in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+        ) {
+            let space = space(&disks, reserve);
+            let (largest, capacity) = (space.largest(&layout), space.capacity(&layout));
+            prop_assert!(largest <= capacity && capacity <= space.free);
+        }
+    }
+}
