@@ -8,6 +8,8 @@ mod capacity;
 mod rules;
 #[path = "controller/stage.rs"]
 mod stage;
+#[path = "controller/waiting.rs"]
+mod waiting;
 
 use crds::logical_volume::State;
 use kube::ResourceExt as _;
@@ -113,29 +115,6 @@ async fn an_order_gets_its_label_back_and_somebody_elses_volume_is_not_taken_for
     stage.volumes().create(&PostParams::default(), &foreign).await.unwrap();
     stage.agent_makes(&name).await;
     stage.told(&["ProvisioningFailed", &name, "did not make"]).await;
-}
-
-#[tokio::test]
-async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_the_rest_wait_for_more() {
-    let stage = Stage::new().await;
-    stage.node("n1", 256).await;
-    stage.node("n2", 64).await;
-    stage.class(json!({})).await;
-    for number in 0..50 {
-        stage.claim(&format!("c{number}"), "32Mi", None).await;
-    }
-    stage.told(&["ProvisioningFailed", "0 bytes free of 256 MiB", "0 bytes free of 64 MiB"]).await;
-    stage.quiet().await;
-    let made = stage.made().await;
-    assert_eq!(made.len(), 10);
-    assert_eq!(made.iter().filter(|lv| lv.spec.node == stage.name("n2")).count(), 2);
-    let group =
-        json!([{"name": "vg0", "uuid": "u", "size": "96Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
-    stage.report(&stage.name("n2"), group).await;
-    let served = harness::wait::until("one more is served", std::time::Duration::from_secs(5), async || {
-        Ok((stage.made().await.len() == 11).then_some(()))
-    });
-    served.await.unwrap();
 }
 
 #[tokio::test]

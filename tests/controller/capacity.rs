@@ -261,3 +261,21 @@ async fn a_claim_on_the_last_space_is_served_though_its_node_is_published_as_ful
     let claim = stage.claims().get("data").await.unwrap();
     assert_eq!(claim.annotations()["volume.kubernetes.io/selected-node"], stage.name("n1"));
 }
+
+#[tokio::test]
+async fn a_claim_that_no_node_has_room_for_says_so_without_a_node() {
+    if !ApiServer::shared().await.is_since(SINCE) {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.node("n1", 64).await;
+    stage.class(waits_for_consumer()).await;
+    publishes(&stage, &[("n1", "64Mi")]).await;
+    stage.wait(&drivers(&stage), "flexlvm.dev", "the scheduler is told to heed it", |_| true).await;
+    stage.claim("small", "32Mi", None).await;
+    stage.claim("large", "1Gi", None).await;
+    stage.told(&["ProvisioningFailed", "1 GiB", "is to be had on no node", "64 MiB free of 64 MiB"]).await;
+    stage.quiet().await;
+    assert_eq!(stage.words().await.len(), 1, "the small one waits for its pod");
+    assert!(stage.made().await.is_empty());
+}

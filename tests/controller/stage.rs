@@ -223,20 +223,30 @@ impl Stage {
         assert!(gone.is_ok(), "{name} is still there: {:#?}", api.get_opt(name).await);
     }
 
+    async fn events(&self) -> Vec<Event> {
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
+        events.list(&ListParams::default()).await.unwrap().items
+    }
+
     /// This corner's Events: `reason: message`.
     pub(crate) async fn words(&self) -> Vec<String> {
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
-        let all = events.list(&ListParams::default()).await.unwrap().items;
-        all.into_iter()
-            .map(|event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default()))
-            .collect()
+        self.events().await.into_iter().map(words_of).collect()
     }
 
     /// Waits until an Event has all of these words.
     pub(crate) async fn told(&self, words: &[&str]) {
+        self.told_of(|_| true, words).await;
+    }
+
+    /// Waits until an Event about this claim has all of these words.
+    pub(crate) async fn told_about(&self, claim: &str, words: &[&str]) {
+        self.told_of(|event| event.involved_object.name.as_deref() == Some(claim), words).await;
+    }
+
+    async fn told_of(&self, is: impl Fn(&Event) -> bool, words: &[&str]) {
         let told = async || {
-            let all = self.words().await;
-            Ok(all.iter().any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
+            let mut all = self.events().await.into_iter().filter(&is).map(words_of);
+            Ok(all.any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
         };
         if let Err(error) = wait::until("an Event says so", LIMIT, told).await {
             panic!("{error}: {words:?} in {:#?}", self.words().await);
@@ -296,6 +306,10 @@ impl Stage {
         let _ = self.claims().patch(name, &PatchParams::default(), &patch).await;
         self.gone(&self.claims(), name).await;
     }
+}
+
+fn words_of(event: Event) -> String {
+    format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default())
 }
 
 /// The name of a claim's volume.

@@ -54,6 +54,7 @@ impl Actor {
         match step {
             Step::Done | Step::Wait(_) => Ok(step.into()),
             Step::Place { bytes } => self.place(name, seen, bytes).await,
+            Step::Foretell { bytes } => Ok(self.foretell(seen, bytes)),
             Step::Publish(volume) => self.publish(seen, *volume).await,
             Step::Grow(bytes) => self.grow(name, seen, bytes).await,
             Step::Abandon => self.abandon(name, seen).await,

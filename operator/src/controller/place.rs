@@ -166,8 +166,10 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
             Err(unfit) => unfit,
         };
         let sentence = format!("{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}");
-        let another =
-            candidates.iter().any(|candidate| candidate.node.name_any() != selected && fits(candidate).is_ok());
+        // One that the scheduler would select: else it would select this one again, and again.
+        let free = Order { selected: None, ..*order };
+        let others = candidates.iter().filter(|candidate| candidate.node.name_any() != selected);
+        let another = others.into_iter().any(|candidate| fit(&free, *candidate, ledger).is_ok());
         return if another { Choice::Elsewhere(sentence) } else { Choice::Nowhere(sentence) };
     }
     let rooms = candidates.iter().filter_map(|candidate| fits(candidate).ok());

@@ -38,6 +38,8 @@ pub struct Seen {
     pub volume: Option<Arc<PersistentVolume>>,
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
+    /// The scheduler knows how full the nodes are.
+    pub scheduler_knows: bool,
     /// We wrote something about this volume that has not come back to us yet.
     pub in_flight: bool,
     /// For how long nothing could be done about this volume.
@@ -53,6 +55,12 @@ pub enum Step {
     Wait(Duration),
     /// Choose a place, promise its space, and write the LogicalVolume.
     Place {
+        /// How many bytes at least.
+        bytes: u64,
+    },
+    /// The scheduler has selected no node yet. It selects none that it knows to be too full: if that goes for all of them,
+    /// say so.
+    Foretell {
         /// How many bytes at least.
         bytes: u64,
     },
@@ -108,6 +116,10 @@ impl Step {
 /// that its Event does not expire.
 pub const REVISIT: Duration = Duration::from_mins(15);
 
+/// How long until the space for a claim without a node is looked at again: nobody tells us when its pod begins to wait, nor
+/// when space goes that it would have had.
+pub const FORETELL: Duration = Duration::from_secs(30);
+
 /// How long until somebody else's object that is in the way, and that we don't watch, is looked for again.
 pub const OBSTRUCTED: Duration = Duration::from_mins(1);
 
@@ -154,12 +166,14 @@ fn plan_wanted(seen: &Seen) -> Plan {
     if let Some(fault) = backend.spec.fault() {
         return refuse(format!("StorageBackend {}: {fault}", class.backend));
     }
-    if class.waits_for_consumer && claim::selected_node(claim).is_none() {
-        return Step::Done.into(); // the PersistentVolume controller tells the user
-    }
-    match claim::size(claim).and_then(|bytes| within_limits(bytes, class, backend)) {
-        Ok(bytes) => Step::Place { bytes }.into(),
-        Err(sentence) => refuse(sentence),
+    let bytes = match claim::size(claim).and_then(|bytes| within_limits(bytes, class, backend)) {
+        Ok(bytes) => bytes,
+        Err(sentence) => return refuse(sentence),
+    };
+    match (class.waits_for_consumer, claim::selected_node(claim)) {
+        (true, None) if seen.scheduler_knows => Step::Foretell { bytes }.into(),
+        (true, None) => Step::Done.into(), // the PersistentVolume controller tells the user
+        _ => Step::Place { bytes }.into(),
     }
 }
 

@@ -147,7 +147,8 @@ impl World {
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
         let node = logical_volume.as_ref().and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
-        plan::Seen { claim, class, backend, logical_volume, volume, node, ..plan::Seen::default() }
+        let scheduler_knows = self.scheduler_knows();
+        plan::Seen { claim, class, backend, logical_volume, volume, node, scheduler_knows, ..plan::Seen::default() }
     }
 
     fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, String> {

@@ -78,6 +78,22 @@ impl Actor {
         choice
     }
 
+    /// Looks whether a claim without a node would find room anywhere, and promises nothing.
+    pub(super) fn foretell(&self, seen: &Seen, bytes: u64) -> Plan {
+        let (Some(claim), Some(Ok(class)), Some(backend)) = (&seen.claim, &seen.class, &seen.backend) else {
+            return Step::Done.into();
+        };
+        let candidates = self.world.candidates();
+        let order = Order { backend, bytes, selected: None, topologies: &class.allowed_topologies };
+        let notice = match place::choose(&order, &World::borrow(&candidates), &self.world.ledger()) {
+            Choice::Here(_) => None,
+            Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => {
+                Some(plan::about_claim(claim, event::PROVISIONING_FAILED, sentence))
+            }
+        };
+        Plan { step: Step::Wait(plan::FORETELL), notice }
+    }
+
     /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the claim is still as we
     /// saw it.
     async fn reselect(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {

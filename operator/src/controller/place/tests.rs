@@ -130,6 +130,10 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
     assert!(matches!(choose(&ask, &both, &Ledger::default()), Choice::Elsewhere(_)));
     assert!(matches!(choose(&ask, &both[..1], &Ledger::default()), Choice::Nowhere(_)));
     assert!(matches!(choose(&order(&backend, 1, Some("gone")), &both, &Ledger::default()), Choice::Elsewhere(_)));
+    let mut cordoned = n2.clone();
+    cordoned.spec = Some(from(json!({"unschedulable": true})));
+    let both = [both[0], Candidate { node: &cordoned, storage: Some(&roomy) }];
+    assert!(matches!(choose(&ask, &both, &Ledger::default()), Choice::Nowhere(_)), "it would be selected again");
 }
 
 #[test]

@@ -20,6 +20,7 @@ struct Story {
     logical_volume: Option<Value>,
     volume: Option<Value>,
     node: bool,
+    scheduler_knows: bool,
     waited: Duration,
 }
 
@@ -39,6 +40,7 @@ impl Story {
             logical_volume: None,
             volume: None,
             node: true,
+            scheduler_knows: false,
             waited: Duration::ZERO,
         }
     }
@@ -118,6 +120,7 @@ impl Story {
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
+            scheduler_knows: self.scheduler_knows,
         })
     }
 
@@ -168,6 +171,8 @@ fn the_limits_of_the_backend_are_kept() {
     assert!(
         story.words().contains("1 GiB is more than StorageBackend fast allows") && story.words().contains("512 MiB")
     );
+    story.claim.as_mut().unwrap()["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] = json!("");
+    assert!(story.words().contains("1 GiB is more"), "a scheduler that knows the limit selects no node");
 }
 
 #[test]
@@ -178,6 +183,8 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
         .unwrap()
         .remove("volume.kubernetes.io/selected-node");
     assert_eq!(story.plan(), Plan::from(Step::Done));
+    story.scheduler_knows = true;
+    assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 }, "nobody else says where there is no room");
     story.class["volumeBindingMode"] = json!("Immediate");
     assert!(matches!(story.step(), Step::Place { .. }));
 }
