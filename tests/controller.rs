@@ -4,6 +4,8 @@
 mod backends;
 #[path = "controller/capacity.rs"]
 mod capacity;
+#[path = "controller/crowd.rs"]
+mod crowd;
 #[path = "controller/rules.rs"]
 mod rules;
 #[path = "controller/stage.rs"]

@@ -79,7 +79,7 @@ async fn the_driver_is_installed_and_repaired() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
     stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
-    let driver = stage.plugins().join("flexlvm.dev~lvm/lvm");
+    let driver = stage.site.plugins().join("flexlvm.dev~lvm/lvm");
     let is_whole = async || Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()));
     assert!(is_whole().await.is_ok_and(|is: Option<()>| is.is_some()));
     for damage in 0..3 {

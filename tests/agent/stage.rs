@@ -1,8 +1,6 @@
 //! What a test of the agent sets up: a node with simulated LVM, an agent on it with its own account's rights, orders; and
 //! the part of the controller, played by the test.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,11 +9,12 @@ use crds::condition;
 use crds::{LogicalVolume, NodeStorage};
 use harness::apiserver::ApiServer;
 use harness::simulated::{self, EXTENT, SimulatedNode};
+use harness::site::Site;
 use harness::{namespace, wait};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, Client};
-use operator::agent::{self, Host, Settings};
+use operator::agent;
 use operator::http::Ready;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
@@ -29,7 +28,7 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     pub(crate) name: String,
     pub(crate) node: SimulatedNode,
-    pub(crate) folder: tempfile::TempDir,
+    pub(crate) site: Site,
 }
 
 /// A running agent. Dropping it ends it as `kill -9` would: nothing more is written.
@@ -65,12 +64,9 @@ impl Stage {
         let name = namespace::unique("node");
         let node: Node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
         Api::all(client.clone()).create(&PostParams::default(), &node).await.unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("flexlvm-driver"), "the driver").unwrap();
-        std::fs::create_dir_all(folder.path().join("proc/1")).unwrap();
-        std::fs::write(folder.path().join("proc/1/mountinfo"), "").unwrap();
-        let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
-        Self { server, client, name, node, folder }
+        let site = Site::new(&name, extents).unwrap();
+        let node = site.node.clone();
+        Self { server, client, name, node, site }
     }
 
     /// A client with the rights of the agents' account.
@@ -85,14 +81,13 @@ impl Stage {
 
     /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has faults.
     pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
-        let (server, node, settings, proc) = (self.server, self.node.clone(), self.settings(), self.proc());
+        let (server, host, settings) = (self.server, self.site.host(), self.site.settings());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 let client = server.client_of("flexlvm-system", "flexlvm-agent").await.expect("a token");
                 let client = faulty(client, faults);
-                let host = Host { exec: Arc::new(node.clone()), devices: Arc::new(node), proc };
                 tokio::select! {
                     () = agent::run(client, settings, host, Ready::default()) => {}
                     _ = stopped => {}
@@ -102,28 +97,6 @@ impl Stage {
             runtime.shutdown_background();
         });
         Agent { stop: Some(stop), thread: Some(thread) }
-    }
-
-    pub(crate) fn plugins(&self) -> PathBuf {
-        self.folder.path().join("plugins")
-    }
-
-    /// The node's `/proc`.
-    fn proc(&self) -> PathBuf {
-        self.folder.path().join("proc")
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            node: self.name.clone(),
-            driver: self.folder.path().join("flexlvm-driver"),
-            plugins: self.plugins(),
-            state: self.folder.path().join("state"),
-            attach: false,
-            aliases: Vec::new(),
-            lvm: self.folder.path().join("lvm"),
-            look_every: agent::forgotten::EVERY,
-        }
     }
 
     /// The order's name for a short one, and for its logical volume.

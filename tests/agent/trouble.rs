@@ -103,8 +103,8 @@ async fn a_report_out_of_date_is_found_out_by_lvm() {
     let stage = Stage::new(100).await;
     // LVM keeps its backups elsewhere: nobody hears of changes.
     stage.node.state().verbs.clear();
-    std::fs::remove_dir_all(stage.folder.path().join("lvm")).unwrap();
-    std::fs::create_dir_all(stage.folder.path().join("lvm/backup")).unwrap();
+    std::fs::remove_dir_all(stage.site.folder().join("lvm")).unwrap();
+    std::fs::create_dir_all(stage.site.folder().join("lvm/backup")).unwrap();
     let _agent = stage.agent();
     stage.reports("the node is reported", |storage| storage.status.is_some()).await;
     stage.node.state().groups[0].extents = 4;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::apiserver::ApiServer;
-use harness::audit::Write;
+use harness::audit::Request;
 use harness::wait;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
@@ -58,7 +58,7 @@ fn group(size: &str) -> Value {
 /// The controller's writes to what is published, in order: `patch csidrivers`, …
 fn writes(server: &ApiServer) -> Vec<String> {
     let writes = server.writes("").unwrap().into_iter().filter(|write| write.resource.starts_with("csi"));
-    writes.map(|Write { verb, resource, .. }| format!("{verb} {resource}")).collect()
+    writes.map(|Request { verb, resource, .. }| format!("{verb} {resource}")).collect()
 }
 
 #[tokio::test]

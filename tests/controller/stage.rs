@@ -112,12 +112,18 @@ impl Stage {
 
     /// A node whose agent reports one volume group `vg0` of so many MiB.
     pub(crate) async fn node(&self, name: &str, mebibytes: u64) {
-        let name = self.name(name);
-        let labels = json!({"kubernetes.io/hostname": format!("host-{name}"), "stage": self.namespace});
-        self.create::<Node>(json!({"metadata": {"name": name, "labels": labels}})).await;
+        let name = self.silent_node(name).await;
         self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
         let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "otherUse": "0", "free": "0"});
         self.report(&name, json!([group])).await;
+    }
+
+    /// A node that nobody reports; returns its whole name.
+    pub(crate) async fn silent_node(&self, name: &str) -> String {
+        let name = self.name(name);
+        let labels = json!({"kubernetes.io/hostname": format!("host-{name}"), "stage": self.namespace});
+        self.create::<Node>(json!({"metadata": {"name": name, "labels": labels}})).await;
+        name
     }
 
     /// What the agent of a node (by its whole name) reports.

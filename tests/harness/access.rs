@@ -25,15 +25,7 @@ impl Access {
     pub(crate) const ADMIN_TOKEN: &'static str = "admin-token";
 
     pub(crate) fn new(workplace: &Workplace, url: String) -> Result<Self> {
-        let kubeconfig = json!({
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "flexlvm", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
-            "users": [{"name": "admin", "user": {"token": Self::ADMIN_TOKEN}}],
-            "contexts": [{"name": "flexlvm", "context": {"cluster": "flexlvm", "user": "admin"}}],
-            "current-context": "flexlvm",
-        });
-        let kubeconfig = workplace.write("kubeconfig", kubeconfig.to_string())?;
+        let kubeconfig = workplace.write("kubeconfig", kubeconfig(&url, Self::ADMIN_TOKEN))?;
         Ok(Self { url, kubeconfig })
     }
 
@@ -56,6 +48,17 @@ impl Access {
 
     /// A new client with the rights of a service account, which must exist.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Client> {
+        self.with_token(self.token(namespace, name).await?)
+    }
+
+    /// A kubeconfig with the rights of a service account, which must exist; for a program of its own.
+    pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<PathBuf> {
+        let path = self.kubeconfig.with_file_name(format!("kubeconfig-{name}"));
+        std::fs::write(&path, kubeconfig(&self.url, &self.token(namespace, name).await?))?;
+        Ok(path)
+    }
+
+    async fn token(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin()?, namespace);
         let spec = TokenRequestSpec { expiration_seconds: Some(86400), ..TokenRequestSpec::default() };
         let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
@@ -63,7 +66,7 @@ impl Access {
             .create_subresource("token", name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("no token for the service account {namespace}/{name}"))?;
-        self.with_token(answer.status.and_then(|status| status.token).context("the server gave no token")?)
+        answer.status.and_then(|status| status.token).context("the server gave no token")
     }
 
     fn with_token(&self, token: String) -> Result<Client> {
@@ -85,4 +88,16 @@ impl Access {
         anyhow::ensure!(output.status.success(), "kubectl {}: {complaint}", arguments.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+fn kubeconfig(url: &str, token: &str) -> String {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "flexlvm", "cluster": {"server": url, "insecure-skip-tls-verify": true}}],
+        "users": [{"name": "user", "user": {"token": token}}],
+        "contexts": [{"name": "flexlvm", "context": {"cluster": "flexlvm", "user": "user"}}],
+        "current-context": "flexlvm",
+    })
+    .to_string()
 }

@@ -12,8 +12,9 @@ use kube::Client;
 use tokio::sync::OnceCell;
 
 use crate::access::Access;
-use crate::audit::{self, Write};
+use crate::audit::{self, Request};
 use crate::kubernetes::Kubernetes;
+use crate::network;
 use crate::wait::until;
 use crate::workplace::{Program, Workplace};
 
@@ -30,11 +31,11 @@ pub struct ApiServer {
 
 /// Where the server listens, and what else it is told.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) address: Ipv4Addr,
-    pub(crate) port: u16,
-    pub(crate) etcd_port: u16,
-    pub(crate) flags: Vec<String>,
+struct Settings {
+    address: Ipv4Addr,
+    port: u16,
+    etcd_port: u16,
+    flags: Vec<String>,
 }
 
 /// Where the controller manager looks for FlexVolume drivers, and ours for its settings.
@@ -108,13 +109,20 @@ impl ApiServer {
         Err(last.expect("three attempts were made"))
     }
 
+    /// Starts one that guests reach, in the network of a cluster. Inside [`crate::main`], once.
+    pub async fn start_for_guests(kubernetes: Kubernetes, workplace: Workplace) -> Result<Self> {
+        let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
+        let settings = Settings { address: network::HOST, port: 443, etcd_port: 2379, flags: flags.into() };
+        Self::launch(kubernetes, workplace, &settings).await
+    }
+
     /// The server that all tests of one program use; started by whoever asks first.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
         SHARED.get_or_init(|| async { Self::start().await.expect("no API server") }).await
     }
 
-    pub(crate) async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
+    async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
         let key = workplace.path(SERVICE_ACCOUNT_KEY);
         let made = Command::new("openssl").arg("genrsa").arg("-out").arg(&key).arg("2048").output();
         anyhow::ensure!(made.context("cannot run openssl")?.status.success(), "openssl made no key");
@@ -210,8 +218,15 @@ impl ApiServer {
     }
 
     /// The writes of FlexLVM's own accounts that the server has accepted so far, to objects with `part` in their name.
-    pub fn writes(&self, part: &str) -> Result<Vec<Write>> {
-        audit::writes(&self.workplace, part)
+    pub fn writes(&self, part: &str) -> Result<Vec<Request>> {
+        let mut requests = self.requests()?;
+        requests.retain(|request| request.is_write() && request.name.contains(part));
+        Ok(requests)
+    }
+
+    /// The requests of FlexLVM's own accounts that the server has answered so far.
+    pub fn requests(&self) -> Result<Vec<Request>> {
+        audit::requests(&self.workplace)
     }
 
     /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, attaches volumes,
@@ -254,6 +269,18 @@ impl ApiServer {
             .args((self.kubernetes.minor_version()? < 24).then_some("--port=0"))
             .args(flags);
         self.workplace.start(name, &mut command)
+    }
+
+    /// Returns once the server rests: after its start, and after new definitions, it works for seconds by itself.
+    pub async fn settle(&self) -> Result<()> {
+        let mut before = self.server.cpu()?;
+        until("the API server rests", Duration::from_secs(120), async || {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.server.cpu()?;
+            let used = now.saturating_sub(std::mem::replace(&mut before, now));
+            Ok((used < Duration::from_millis(200)).then_some(()))
+        })
+        .await
     }
 
     /// Kills server and etcd without notice.

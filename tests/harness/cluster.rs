@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use k8s_openapi::api::core::v1::Node;
 use kube::api::Api;
 
-use crate::apiserver::{ApiServer, DriverFolders, Settings};
+use crate::apiserver::{ApiServer, DriverFolders};
 use crate::guest::{Guest, Hardware};
 use crate::kubernetes::Kubernetes;
 use crate::network;
@@ -61,9 +61,7 @@ impl Cluster {
             prepare(&mut guests, &node_settings, volume_group.as_deref())?;
             anyhow::Ok(guests)
         });
-        let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
-        let listen = Settings { address: network::HOST, port: 443, etcd_port: 2379, flags: flags.into() };
-        let api = ApiServer::launch(kubernetes, workplace, &listen).await?;
+        let api = ApiServer::start_for_guests(kubernetes, workplace).await?;
         let drivers = DriverFolders::create(api.workplace())?;
         let (controllers, scheduler) = (api.start_controllers(&drivers)?, api.start_scheduler()?);
         let nodes = tokio::task::spawn_blocking(|| booting.join()).await?.expect("no panic while the nodes boot")?;

@@ -6,6 +6,7 @@
 //! - On a cluster: the same, with `Cluster::start`.
 
 pub mod access;
+pub mod agents;
 pub mod apiserver;
 pub mod audit;
 pub mod cluster;
@@ -18,6 +19,7 @@ pub mod network;
 mod node;
 pub mod remote;
 pub mod simulated;
+pub mod site;
 pub mod suite;
 pub mod wait;
 pub mod workplace;

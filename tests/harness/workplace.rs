@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -100,6 +101,22 @@ impl Program {
     #[must_use]
     pub fn last_lines(&self, count: usize) -> String {
         last_lines(&self.log, count)
+    }
+
+    /// The most memory that the program has had in use, in KiB.
+    pub fn peak_kib(&self) -> Result<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells no peak")?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
+    /// The time that the program has had on processors.
+    pub fn cpu(&self) -> Result<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
+        // Behind the name, which may hold anything; in hundredths of a second, for itself and in the kernel.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let (own, kernels) = fields.get(11).zip(fields.get(12)).context("the kernel tells no times")?;
+        Ok(Duration::from_millis((own.parse::<u64>()? + kernels.parse::<u64>()?) * 10))
     }
 
     /// Kills the program at once and waits until it is gone.

@@ -1,0 +1,59 @@
+//! The agents of several simulated nodes: their real code, each with a connection of its own.
+
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::future::join_all;
+use operator::agent;
+use operator::http::Ready;
+use tokio::sync::oneshot;
+
+use crate::access::Access;
+use crate::site::Site;
+use crate::wait::until;
+
+/// Agents at work in a thread of their own. Dropping this ends them.
+pub struct Agents {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Agents {
+    /// Starts one for each site, with the rights of their account, and returns once all have reported their nodes.
+    pub async fn start(access: &Access, sites: Vec<Site>) -> Result<Self> {
+        let ready: Vec<Ready> = sites.iter().map(|_| Ready::default()).collect();
+        let (stop, stopped) = oneshot::channel();
+        let (access, told) = (access.clone(), ready.clone());
+        let thread = std::thread::spawn(move || work(&access, &sites, &told, stopped));
+        let agents = Self { stop: Some(stop), thread: Some(thread) };
+        let all = async || Ok(ready.iter().all(Ready::get).then_some(()));
+        until("all agents have reported", Duration::from_secs(120), all).await?;
+        Ok(agents)
+    }
+}
+
+impl Drop for Agents {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn work(access: &Access, sites: &[Site], ready: &[Ready], stopped: oneshot::Receiver<()>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let agent = async |site: &Site, ready: &Ready| {
+        let client = access.service_account("flexlvm-system", "flexlvm-agent").await.expect("a token");
+        agent::run(client, site.settings(), site.host(), ready.clone()).await;
+    };
+    runtime.block_on(async {
+        let agents = join_all(sites.iter().zip(ready).map(|(site, ready)| agent(site, ready)));
+        tokio::select! {
+            _ = agents => {}
+            _ = stopped => {}
+        }
+    });
+    runtime.shutdown_background();
+}
