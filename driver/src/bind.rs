@@ -11,8 +11,8 @@ use host::{Error as HostError, Kind};
 use crate::admit::admit;
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
-use crate::mount::{already, mounted_device, verify};
 use crate::node::Node;
+use crate::there::{already, mounted_device, verify};
 use crate::volume::Volume;
 use crate::{mount_options, options};
 

@@ -99,7 +99,7 @@ pub(crate) enum CallError {
     #[error("{call} takes {wanted}, and was given {given} argument(s)")]
     Count {
         /// The call-out.
-        call: &'static str,
+        call: String,
         /// What it takes.
         wanted: &'static str,
         /// How many there were.
@@ -124,52 +124,71 @@ pub(crate) enum CallError {
 /// # Errors
 /// When it is one of ours and its arguments are not what it takes.
 pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
-    let Some((verb, rest)) = args.split_first() else {
+    let Some((verb, args)) = args.split_first() else {
         return Err(CallError::None);
     };
-    let call = match (verb.to_str().unwrap_or_default(), rest) {
+    let verb = verb.to_str().unwrap_or_default();
+    Ok(match verb {
         // Whatever else a later kubelet adds: this answer must never fail.
-        ("init", _) => Call::Init,
-        ("getvolumename", [options]) => Call::GetVolumeName { options: json(options)? },
-        ("attach", [options, node]) => Call::Attach { options: json(options)?, node: name(node)? },
-        ("detach", [volume, node]) => Call::Detach { volume, node: name(node)? },
-        ("waitforattach", [device, options]) => Call::WaitForAttach { device, options: json(options)? },
-        ("isattached", [options, node]) => Call::IsAttached { options: json(options)?, node: name(node)? },
-        ("mountdevice", [folder, device, options]) => Call::MountDevice { folder, device, options: json(options)? },
-        ("unmountdevice", [folder]) => Call::UnmountDevice { folder },
-        ("mount", [folder, options]) => Call::Mount { folder, device: None, options: json(options)? },
-        ("mount", [folder, device, options]) => Call::Mount { folder, device: Some(device), options: json(options)? },
-        ("unmount", [folder]) => Call::Unmount { folder },
-        ("expandvolume", [options, _folder, new, old]) => {
+        "init" => Call::Init,
+        "getvolumename" => {
+            let [options] = take(verb, "options", args)?;
+            Call::GetVolumeName { options: json(options)? }
+        }
+        "attach" => {
+            let [options, node] = take(verb, "options and a node", args)?;
+            Call::Attach { options: json(options)?, node: name(node)? }
+        }
+        "detach" => {
+            let [volume, node] = take(verb, "a volume and a node", args)?;
+            Call::Detach { volume, node: name(node)? }
+        }
+        "waitforattach" => {
+            let [device, options] = take(verb, "a device and options", args)?;
+            Call::WaitForAttach { device, options: json(options)? }
+        }
+        "isattached" => {
+            let [options, node] = take(verb, "options and a node", args)?;
+            Call::IsAttached { options: json(options)?, node: name(node)? }
+        }
+        "mountdevice" => {
+            let [folder, device, options] = take(verb, "a folder, a device and options", args)?;
+            Call::MountDevice { folder, device, options: json(options)? }
+        }
+        "mount" => mount(verb, args)?,
+        "unmountdevice" => take(verb, "a folder", args).map(|[folder]| Call::UnmountDevice { folder })?,
+        "unmount" => take(verb, "a folder", args).map(|[folder]| Call::Unmount { folder })?,
+        "expandvolume" => {
+            let [options, _folder, new, old] = take(verb, "options, a folder, the new and the old size", args)?;
             Call::ExpandVolume { options: json(options)?, size: sizes(new, old)? }
         }
-        ("expandfs", [options, _device, folder, new, old]) => {
+        "expandfs" => {
+            let wanted = "options, a device, a folder, the new and the old size";
+            let [options, _device, folder, new, old] = take(verb, wanted, args)?;
             Call::ExpandFs { options: json(options)?, folder, size: sizes(new, old)? }
         }
-        (other, _) => return unknown(other, rest.len()),
-    };
-    Ok(call)
+        _ => Call::NotSupported,
+    })
 }
 
-/// What each call-out takes, for one that was given something else; any other is none of ours.
-fn unknown(verb: &str, given: usize) -> Result<Call<'static>, CallError> {
-    const TAKES: [(&str, &str); 11] = [
-        ("getvolumename", "options"),
-        ("attach", "options and a node"),
-        ("detach", "a volume and a node"),
-        ("waitforattach", "a device and options"),
-        ("isattached", "options and a node"),
-        ("mountdevice", "a folder, a device and options"),
-        ("unmountdevice", "a folder"),
-        ("mount", "a folder, perhaps a device, and options"),
-        ("unmount", "a folder"),
-        ("expandvolume", "options, a folder, the new and the old size"),
-        ("expandfs", "options, a device, a folder, the new and the old size"),
-    ];
-    match TAKES.into_iter().find(|(call, _)| *call == verb) {
-        Some((call, wanted)) => Err(CallError::Count { call, wanted, given }),
-        None => Ok(Call::NotSupported),
+/// The one that has two forms.
+fn mount<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    if let [folder, options] = args {
+        return Ok(Call::Mount { folder, device: None, options: json(options)? });
     }
+    let [folder, device, options] = take(verb, "a folder, perhaps a device, and options", args)?;
+    Ok(Call::Mount { folder, device: Some(device), options: json(options)? })
+}
+
+/// So many arguments as the call-out takes.
+fn take<'a, const N: usize>(
+    call: &str,
+    wanted: &'static str,
+    args: &'a [OsString],
+) -> Result<[&'a OsStr; N], CallError> {
+    let args: &[OsString; N] =
+        args.try_into().map_err(|_| CallError::Count { call: call.to_owned(), wanted, given: args.len() })?;
+    Ok(args.each_ref().map(OsString::as_os_str))
 }
 
 fn json(arg: &OsStr) -> Result<&str, CallError> {
@@ -243,7 +262,7 @@ mod tests {
             for more in [&[][..], &["a"; 6]] {
                 let line = [&[verb], more].concat();
                 let error = parse(&args(&line)).unwrap_err();
-                assert!(matches!(error, CallError::Count { call, .. } if call == verb), "{line:?}: {error}");
+                assert!(matches!(&error, CallError::Count { call, .. } if call == verb), "{line:?}: {error}");
             }
         }
         for size in ["", "-1", "+1", "1.5", "1Gi", "99999999999999999999"] {

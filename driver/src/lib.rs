@@ -31,6 +31,7 @@ mod prepare;
 mod reply;
 pub mod settings;
 mod static_volume;
+mod there;
 mod twin;
 mod unmount;
 mod volume;

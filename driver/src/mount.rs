@@ -4,17 +4,16 @@
 use std::ffi::OsStr;
 
 use host::mount::{Place, Request};
-use host::mounted::shows_all_of;
-use host::mountinfo::Mount;
-use host::{Device, Error as HostError, FreshMark, Kind, device};
+use host::{FreshMark, device};
 
 use crate::admit::admit;
 use crate::error::Error;
-use crate::folder::{Folder, Whose};
+use crate::folder::Whose;
 use crate::grow::grow_if_larger;
 use crate::node::Node;
 use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
+use crate::there::{already, mounted_device, verify};
 use crate::twin::mount_beside_twin;
 use crate::volume::Volume;
 use crate::{mkfs_options, mount_options, static_volume};
@@ -90,61 +89,4 @@ fn mount_on(
     mount_beside_twin(node, &device, &request, Place { folder: &path, top: &top })?;
     verify(node, &folder, &device, read_only)?;
     Ok(if read_only { None } else { grow_if_larger(node, options.filesystem, &device, folder.path()) })
-}
-
-/// The device of what is mounted on the folder already, if that is this volume.
-pub(crate) fn mounted_device(
-    node: &Node<'_>,
-    volume: &Volume,
-    folder: &Folder,
-    there: &Mount,
-) -> Result<Device, HostError> {
-    node.device(&volume.identity)?.filter(|device| shows_all_of(&node.roots, there, device)).ok_or_else(|| {
-        let (path, source) = (folder.path().display(), there.source.display());
-        let message = format!("something else is mounted on {path} already: {source} ({})", there.fs);
-        HostError::refused(Kind::Exists, message)
-    })
-}
-
-/// The volume is mounted already: the call was repeated.
-pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<Option<String>, Error> {
-    match (request.read_only, there.read_only || there.fs_read_only) {
-        (false, true) => {
-            let message = format!("the volume is mounted on {} already, read-only", folder.path().display());
-            Err(HostError::refused(Kind::Exists, message).into())
-        }
-        // The call before was cut short between the mount and this.
-        (true, false) => {
-            host::mount::make_read_only(request, &folder.top())?;
-            Ok(None)
-        }
-        (false, false) | (true, true) => Ok(None),
-    }
-}
-
-/// Takes the mount down again unless it is what was meant: names can change between a look and a mount.
-///
-/// # Errors
-/// When it isn't.
-pub(crate) fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_only: bool) -> Result<(), HostError> {
-    let error = match node.mounted(folder) {
-        Ok(Some(there))
-            if shows_all_of(&node.roots, &there, device) && (there.read_only || there.fs_read_only || !read_only) =>
-        {
-            return Ok(());
-        }
-        Ok(there) => {
-            let source = device.mapper_path();
-            let message = format!("{} was mounted, and something else is seen: {there:?}", source.display());
-            HostError::refused(Kind::Failed, message)
-        }
-        Err(error) => error,
-    };
-    match host::mount::unmount_all(&folder.top(), folder.path()) {
-        Ok(_) => Err(error),
-        Err(left) => {
-            let message = format!("{}; and what was mounted is still there: {left}", host::error::chain(&error));
-            Err(HostError::refused(Kind::Failed, message))
-        }
-    }
 }
