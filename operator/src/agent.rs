@@ -99,7 +99,8 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let (store, writer) = reflector::store();
     let orders = Arc::new(Orders { node: settings.node.clone(), store, changed: Notify::new(), wake });
     let (backends, backends_writer) = Backends::new(&settings.node);
-    let (target, forgotten) = (settings.target(&host), settings.forgotten(&client, &host));
+    let target = settings.target(&host);
+    let forgotten = settings.forgotten(&client, &host, &target);
     let node = Arc::new(Node::new(host.exec, host.devices));
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
     let worker = Worker::new(client.clone(), node.clone(), orders.clone());
@@ -147,11 +148,16 @@ impl Settings {
         }
     }
 
-    fn forgotten(&self, client: &Client, host: &Host) -> Forgotten {
+    fn forgotten(&self, client: &Client, host: &Host, target: &install::Target) -> Forgotten {
+        let drivers = install::names(target).unwrap_or_else(|error| {
+            let error = host::error::chain(&error);
+            tracing::warn!(error, "nobody can tell what the driver was called before");
+            target.names.clone()
+        });
         Forgotten {
             client: client.clone(),
             node: self.node.clone(),
-            drivers: DriverName::with_aliases(&self.aliases),
+            drivers,
             exec: host.exec.clone(),
             proc: host.proc.clone(),
             every: self.look_every,

@@ -54,6 +54,16 @@ pub struct Target {
     pub settings: Settings,
 }
 
+/// The names under which the driver is to be installed, and those under which it was and perhaps is: what is mounted under
+/// any of them is ours.
+///
+/// # Errors
+/// When what is remembered can't be read.
+pub fn names(target: &Target) -> Result<Vec<DriverName>, Error> {
+    let former = seen::names(&target.state)?.into_iter().filter(|name| !target.names.contains(name));
+    Ok(target.names.iter().cloned().chain(former).collect())
+}
+
 /// Installs the driver and repairs it for ever; says how that went. `unmounted` wakes it when volumes were in the way.
 pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmounted: Arc<Notify>) {
     let mut paths = vec![target.plugins.clone(), target.state.clone()];
@@ -112,7 +122,7 @@ fn say(Finding { status, reason, message }: &Finding) {
 /// How an attempt went.
 #[derive(Debug)]
 pub struct Installed {
-    /// Whether something had to be installed.
+    /// Whether something had to be installed, or removed.
     pub installed: bool,
     /// How things stand.
     pub finding: Finding,
@@ -126,7 +136,7 @@ pub struct Installed {
 pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
     let seen = seen::look(target)?;
     let Plan { deeds, refused } = plan::plan(&seen, &target.settings, again);
-    let installs = |deed: &Deed| matches!(deed, Deed::Install(_));
+    let installs = |deed: &Deed| matches!(deed, Deed::Install(_) | Deed::Remove(_));
     let installed = deeds.iter().any(installs);
     for deed in deeds {
         act(target, deed)?;
@@ -137,9 +147,14 @@ pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
 fn act(target: &Target, deed: Deed) -> Result<(), Error> {
     match deed {
         Deed::Settings(settings) => files::write(&target.state, seen::SETTINGS, settings.to_json().as_bytes()),
+        Deed::Names(names) => {
+            let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+            files::write(&target.state, seen::NAMES, serde_json::json!(names).to_string().as_bytes())
+        }
         Deed::Keep(name) => files::keep(&target.plugins, &name, &target.state.join("replaced")),
         Deed::Install(name) => files::install(&target.driver, &target.plugins, &name),
         Deed::Shown(settings) => files::write(&target.state, seen::SHOWN, settings.to_json().as_bytes()),
+        Deed::Remove(name) => files::remove(&target.plugins, &name),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Resul
     if kind(&folder)? == Thing::Nothing {
         return install_folder(driver, plugins, name);
     }
-    let (temporary, installed) = (folder.join(format!(".{}.tmp", name.driver())), folder.join(name.driver()));
+    let (temporary, installed) = (folder.join(self::temporary(name)), folder.join(name.driver()));
     copy(driver, &temporary)?;
     fs::rename(&temporary, &installed).map_err(Error::io("rename into place", &installed))?;
     sync(&folder)
@@ -58,6 +58,32 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
     sync(&hidden)?;
     fs::rename(&hidden, &folder).map_err(Error::io("rename into place", &folder))?;
     sync(plugins)
+}
+
+/// Deletes the driver and its folder, in which nothing else may be: the driver goes first, and the kubelet with it.
+pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
+    let folder = plugins.join(name.folder());
+    let own = [name.driver().to_owned(), temporary(name)];
+    for entry in fs::read_dir(&folder).map_err(Error::io("read", &folder))? {
+        let entry = entry.map_err(Error::io("read", &folder))?.file_name();
+        if !own.iter().any(|own| entry.to_str() == Some(own)) {
+            let message = format!(
+                "{} is not FlexLVM's: remove it, and the driver's former folder goes",
+                folder.join(entry).display()
+            );
+            return Err(Error::refused(Kind::Invalid, message));
+        }
+    }
+    for file in own.iter().rev() {
+        delete(&folder.join(file))?;
+    }
+    fs::remove_dir(&folder).map_err(Error::io("remove", &folder))?;
+    sync(plugins)
+}
+
+/// The name of what is not yet the driver, which the kubelet passes over.
+fn temporary(name: &DriverName) -> String {
+    format!(".{}.tmp", name.driver())
 }
 
 /// Copies the driver of this name to below `kept`, where nothing is ever overwritten.
@@ -103,11 +129,15 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
     finish(&copy, to, 0o755)
 }
 
-fn create(path: &Path) -> Result<File, Error> {
+fn delete(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("remove", path)(error)),
-        _ => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
     }
+}
+
+fn create(path: &Path) -> Result<File, Error> {
+    delete(path)?;
     File::create_new(path).map_err(Error::io("create", path))
 }
 

@@ -1,6 +1,7 @@
 //! What is to be done so that the driver is installed, and what keeps us from it.
 //! Pure. Called by `install`.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crds::condition::reason;
@@ -18,12 +19,16 @@ const NAMED: usize = 3;
 pub enum Deed {
     /// Write the driver's settings.
     Settings(Settings),
+    /// Note under which names the driver is installed, or is about to be.
+    Names(BTreeSet<DriverName>),
     /// Put a copy of somebody else's driver where it can be found again.
     Keep(DriverName),
     /// Rename the driver into place; the kubelet then asks it what it can do.
     Install(DriverName),
     /// Note that the kubelet knows of these settings.
     Shown(Settings),
+    /// Delete the driver's folder of this name. Never moved away: the kubelet would take it for one without a driver.
+    Remove(DriverName),
 }
 
 /// What is to be done.
@@ -42,6 +47,13 @@ pub fn plan(seen: &Seen, wanted: &Settings, again: bool) -> Plan {
     let mut plan = Plan::default();
     let settings = plan_settings(seen, wanted, &mut plan);
     let show_all = seen.shown.as_ref() != Some(&settings) || (again && !seen.others.is_empty());
+    let names = names(seen);
+    if names != seen.names {
+        plan.deeds.push(Deed::Names(names));
+    }
+    for (name, there) in &seen.former {
+        plan_former(seen, name, there, show_all, &mut plan);
+    }
     // Our own name last: by it an older version under the other names is known.
     for (name, there) in seen.drivers.iter().rev() {
         plan_driver(seen, name, there, show_all, &mut plan);
@@ -49,13 +61,52 @@ pub fn plan(seen: &Seen, wanted: &Settings, again: bool) -> Plan {
     if seen.shown.as_ref() != Some(&settings) {
         plan.deeds.push(Deed::Shown(settings));
     }
+    // Last: what fails there keeps nothing else from being done.
+    plan.deeds.sort_by_key(|deed| matches!(deed, Deed::Remove(_)));
     plan
+}
+
+/// Under which names there will be a driver of ours.
+fn names(seen: &Seen) -> BTreeSet<DriverName> {
+    let will_be = |(name, there): &&(DriverName, There)| match there {
+        There::Missing | There::Current | There::Outdated => true,
+        There::Foreign => mounted(seen, &[name]).is_empty(),
+        There::InTheWay(..) => false,
+    };
+    let left = |(_, there): &&(DriverName, There)| is_ours(there);
+    let names = seen.drivers.iter().filter(will_be).chain(seen.former.iter().filter(left));
+    names.map(|(name, _)| name.clone()).collect()
+}
+
+fn is_ours(there: &There) -> bool {
+    matches!(there, There::Missing | There::Current | There::Outdated)
+}
+
+/// A name that the driver is no longer to have goes with the last volume that is mounted under it: until then the kubelet
+/// needs the driver, to unmount.
+fn plan_former(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: &mut Plan) {
+    // Somebody else's by now.
+    if !is_ours(there) {
+        return;
+    }
+    let mounted = mounted(seen, &[name]);
+    if mounted.is_empty() {
+        plan.deeds.push(Deed::Remove(name.clone()));
+        return;
+    }
+    plan_driver(seen, name, there, show, plan);
+    let message = format!(
+        "the driver is no longer to be called {name}, and stays under that name while volumes of it are mounted: {}; {DRAIN}",
+        named(&mounted)
+    );
+    plan.refused.push((reason::VOLUMES_MOUNTED, message));
 }
 
 /// The settings that hold from now on. The kubelet knows a volume by another name in each mode: it would neither unmount
 /// nor detach what was mounted in the other.
 fn plan_settings(seen: &Seen, wanted: &Settings, plan: &mut Plan) -> Settings {
-    let ours = seen.drivers.iter().filter(|(_, there)| *there != There::Foreign).map(|(name, _)| name);
+    let all = seen.drivers.iter().chain(&seen.former);
+    let ours = all.filter(|(_, there)| *there != There::Foreign).map(|(name, _)| name);
     let mounted = mounted(seen, &ours.collect::<Vec<_>>());
     let attach = current_mode(seen, &mounted).unwrap_or(wanted.attach);
     if attach != wanted.attach && !mounted.is_empty() {

@@ -1,5 +1,6 @@
 //! What is installed on the node. Called by `install`.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,9 @@ pub(super) const SETTINGS: &str = "driver.json";
 /// The file of the settings that the kubelet was told of: written after the driver was shown to it with them.
 pub(super) const SHOWN: &str = "shown.json";
 
+/// The file of the names under which the driver was installed: written before it is.
+pub(super) const NAMES: &str = "names.json";
+
 /// What is there.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -24,6 +28,10 @@ pub struct Seen {
     pub shown: Option<Settings>,
     /// What is installed under each of the driver's names.
     pub drivers: Vec<(DriverName, There)>,
+    /// The names under which the driver was installed.
+    pub names: BTreeSet<DriverName>,
+    /// What has a folder under those of them that the driver is no longer to have.
+    pub former: Vec<(DriverName, There)>,
     /// The volumes that are mounted, of all FlexVolume drivers.
     pub mounted: Vec<(VolumeFolder, PathBuf)>,
     /// Folders of other drivers.
@@ -63,20 +71,44 @@ pub(super) fn look(target: &Target) -> Result<Seen, Error> {
     for name in &target.names {
         drivers.push((name.clone(), look_at(target, name)?));
     }
+    let names = names(&target.state)?;
+    let mut former = Vec::new();
+    for name in names.iter().filter(|name| !target.names.contains(name)) {
+        // A folder without a driver is worse than none: a kubelet may then load none at all.
+        if files::kind(&target.plugins.join(name.folder()))? != Thing::Nothing {
+            former.push((name.clone(), look_at(target, name)?));
+        }
+    }
     let mounts = mountinfo::read(&target.mounts)?.into_iter();
     let mounted = mounts.filter_map(|mount| Some((VolumeFolder::of(&mount.point)?, mount.point))).collect();
     Ok(Seen {
         settings: settings(&target.state.join(SETTINGS))?,
         shown: settings(&target.state.join(SHOWN))?,
         drivers,
+        names,
+        former,
         mounted,
         others: others(target)?,
     })
 }
 
+/// The names under which the driver was installed, as far as anybody remembers.
+///
+/// # Errors
+/// When the file can't be read.
+pub(super) fn names(state: &Path) -> Result<BTreeSet<DriverName>, Error> {
+    let text = read(&state.join(NAMES))?;
+    let names: Vec<String> = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
 fn settings(path: &Path) -> Result<Option<Settings>, Error> {
+    Ok(read(path)?.and_then(|text| Settings::parse(&text).ok()))
+}
+
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     match std::fs::read(path) {
-        Ok(text) => Ok(Settings::parse(&text).ok()),
+        Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
     }

@@ -343,3 +343,62 @@ fn a_neighbour_without_a_program_is_named_and_ours_is_shown_again() {
     let finding = place.attempt().finding;
     assert!(finding.status && finding.message.contains("; c~d there is without a program"), "{finding:?}");
 }
+
+#[test]
+fn a_name_that_is_taken_away_goes_with_the_last_volume_under_it() {
+    let mut place = Place::new();
+    place.aliases = vec!["kubernetes.io/lvm".parse().unwrap()];
+    place.install();
+    place.aliases.clear();
+    place.mount(&[OF_ALIAS]);
+    for version in ["version 1", "version 2"] {
+        // An upgrade, too: the kubelet needs the driver to unmount.
+        place.ship(version);
+        let (reason, message) = place.refused();
+        assert_eq!(reason, reason::VOLUMES_MOUNTED);
+        assert!(
+            message.contains("no longer to be called kubernetes.io/lvm") && message.contains(OF_ALIAS),
+            "{message}"
+        );
+        assert_eq!((fs::read_to_string(place.alias()).unwrap(), place.content()), (version.into(), version.into()));
+    }
+    // What is mounted under it keeps the mode.
+    place.attach = true;
+    assert!(place.refused().1.contains("keeps working with attach: false"));
+    place.attach = false;
+    place.mount(&[POD]);
+    assert!(place.install());
+    assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
+    // It is forgotten, and what comes there later is somebody else's.
+    place.install();
+    place.has_a_script("version 2");
+    assert!(!place.install());
+    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 2");
+}
+
+#[test]
+fn a_former_name_is_removed_whole_or_left_to_others() {
+    let former = || {
+        let mut place = Place::new();
+        place.aliases = vec!["kubernetes.io/lvm".parse().unwrap()];
+        place.install();
+        place.aliases.clear();
+        place
+    };
+    // Cut short after the driver, before its folder.
+    let place = former();
+    fs::remove_file(place.alias()).unwrap();
+    assert!(place.install());
+    assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
+    // The script is back already.
+    let place = former();
+    place.has_a_script("#!/bin/bash");
+    assert!(!place.install());
+    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "#!/bin/bash");
+    // Something else is in the folder.
+    let place = former();
+    fs::write(place.plugins().join("kubernetes.io~lvm/notes"), "").unwrap();
+    let error = install(&place.target(), false).unwrap_err().to_string();
+    assert!(error.contains("kubernetes.io~lvm/notes is not FlexLVM's"), "{error}");
+    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 1");
+}
