@@ -272,10 +272,24 @@ async fn a_claim_that_no_node_has_room_for_says_so_without_a_node() {
     stage.class(waits_for_consumer()).await;
     publishes(&stage, &[("n1", "64Mi")]).await;
     stage.wait(&drivers(&stage), "flexlvm.dev", "the scheduler is told to heed it", |_| true).await;
-    stage.claim("small", "32Mi", None).await;
-    stage.claim("large", "1Gi", None).await;
+    stage.unasked_claim("small", "32Mi").await;
+    stage.unasked_claim("large", "1Gi").await;
     stage.told(&["ProvisioningFailed", "1 GiB", "is to be had on no node", "64 MiB free of 64 MiB"]).await;
     stage.quiet().await;
     assert_eq!(stage.words().await.len(), 1, "the small one waits for its pod");
     assert!(stage.made().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_claim_whose_class_is_not_understood_says_so_without_a_node() {
+    if !ApiServer::shared().await.is_since(SINCE) {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.node("n1", 64).await;
+    stage.unasked_claim("data", "32Mi").await;
+    let parameters = json!({"backend": stage.namespace, "speed": "high"});
+    stage.class(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters})).await;
+    stage.told(&["ProvisioningFailed", "parameter \"speed\" is not known"]).await;
+    publishes(&stage, &[]).await;
 }

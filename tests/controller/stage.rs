@@ -178,6 +178,13 @@ impl Stage {
         self.claim_of(name, spec, node).await
     }
 
+    /// A claim as its user makes it, with a class that waits for the scheduler: no provisioner is asked yet.
+    pub(crate) async fn unasked_claim(&self, name: &str, size: &str) {
+        let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, "storageClassName": self.namespace});
+        let claim = json!({"metadata": {"name": name}, "spec": spec});
+        self.claims().create(&PostParams::default(), &from(claim)).await.unwrap();
+    }
+
     /// A claim with a spec of its own.
     pub(crate) async fn claim_of(&self, name: &str, mut spec: Value, node: Option<&str>) -> PersistentVolumeClaim {
         let mut annotations = json!({"volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev"});

@@ -35,6 +35,9 @@ use crate::retry::Retries;
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);
 
+/// What is written together is done by then, or taken for failed; nor is anything that failed left for longer.
+const LIMIT: Duration = Duration::from_mins(1);
+
 /// Publishes for as long as it is polled; returns where there is nothing to do. With `publish` false, takes back what was
 /// published before.
 pub async fn run(client: Client, world: Arc<World>, namespace: &str, publish: bool) {
@@ -126,9 +129,14 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
         space.mark_unchanged();
         own.mark_unchanged();
         let Plan { steps, again } = next(world, observed, &mut written);
-        if let Err(error) = publisher.carry_out(steps, &mut written).await {
-            let (_, wait) = retries.failed(&());
-            tracing::warn!(error = host::error::chain(&error), "not published; tried again in {} s", wait.as_secs());
+        let error = match timeout(LIMIT, publisher.carry_out(steps, &mut written)).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(host::error::chain(&error)),
+            Err(_) => Some(format!("the API server did not answer within {} s", LIMIT.as_secs())),
+        };
+        if let Some(error) = error {
+            let wait = retries.failed(&()).1.min(LIMIT);
+            tracing::warn!(error, "capacity is not published; tried again in {} s", wait.as_secs());
             sleep(wait).await;
             continue;
         }

@@ -25,8 +25,18 @@ pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
 /// True when the claim waits for a volume of ours (as sig-storage-lib's `shouldProvision`, as far as the claim tells).
 #[must_use]
 pub fn is_waiting(claim: &PersistentVolumeClaim) -> bool {
-    provisioner(claim) == Some(crds::GROUP)
-        && claim.metadata.deletion_timestamp.is_none()
+    provisioner(claim) == Some(crds::GROUP) && is_unbound(claim)
+}
+
+/// True when the claim has no volume and nobody was asked for one yet: a class that waits for the scheduler names its
+/// provisioner to the claim only once a node is selected.
+#[must_use]
+pub fn is_unasked(claim: &PersistentVolumeClaim) -> bool {
+    provisioner(claim).is_none() && is_unbound(claim)
+}
+
+fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
+    claim.metadata.deletion_timestamp.is_none()
         && claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).is_none_or(str::is_empty)
 }
 
@@ -118,7 +128,7 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_waiting, refusal, size};
+    use super::{is_unasked, is_waiting, refusal, size};
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -153,7 +163,12 @@ mod tests {
             .as_mut()
             .unwrap()
             .insert("volume.kubernetes.io/storage-provisioner".into(), "other.dev".into());
-        assert!(!is_waiting(&foreign));
+        assert!(!is_waiting(&foreign) && !is_unasked(&foreign));
+        let mut unasked = with(json!({}));
+        unasked.metadata.annotations = None;
+        assert!(!is_waiting(&unasked) && is_unasked(&unasked));
+        unasked.spec.as_mut().unwrap().volume_name = Some("pv-1".into());
+        assert!(!is_unasked(&unasked));
     }
 
     #[test]

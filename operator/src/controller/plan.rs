@@ -141,7 +141,10 @@ pub fn plan(seen: &Seen) -> Plan {
 
 /// There is nothing yet but, maybe, a claim.
 fn plan_wanted(seen: &Seen) -> Plan {
-    let Some(claim) = seen.claim.as_deref().filter(|claim| claim::is_waiting(claim)) else {
+    // Where the scheduler knows, it selects no node for a claim that can't be served, and so nobody would ask us.
+    let waits =
+        |claim: &&PersistentVolumeClaim| claim::is_waiting(claim) || (seen.scheduler_knows && claim::is_unasked(claim));
+    let Some(claim) = seen.claim.as_deref().filter(waits) else {
         return Step::Done.into();
     };
     let refuse = |message: String| Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message));
@@ -173,6 +176,7 @@ fn plan_wanted(seen: &Seen) -> Plan {
     match (class.waits_for_consumer, claim::selected_node(claim)) {
         (true, None) if seen.scheduler_knows => Step::Foretell { bytes }.into(),
         (true, None) => Step::Done.into(), // the PersistentVolume controller tells the user
+        _ if claim::is_unasked(claim) => Step::Done.into(), // we are asked in a moment
         _ => Step::Place { bytes }.into(),
     }
 }

@@ -22,7 +22,7 @@ use crate::queue::Wake;
 
 /// The controller's knowledge.
 pub struct World {
-    /// Claims that name us as their provisioner.
+    /// Claims that name us as their provisioner, and those that name nobody yet.
     pub claims: Store<PersistentVolumeClaim>,
     /// Every StorageClass.
     pub classes: Store<StorageClass>,
@@ -72,8 +72,8 @@ impl World {
             wake,
         });
         let followers = vec![
-            follow(client, claims_writer, is_our_claim, &world, Self::claim_changed).boxed(),
-            follow(client, classes_writer, |_| true, &world, Self::premise_changed).boxed(),
+            follow(client, claims_writer, may_be_our_claim, &world, Self::claim_changed).boxed(),
+            follow(client, classes_writer, |_| true, &world, Self::class_changed).boxed(),
             follow(client, volumes_writer, is_our_volume, &world, Self::volume_changed).boxed(),
             follow(client, logical_volumes_writer, |_| true, &world, Self::logical_volume_changed).boxed(),
             follow(client, backends_writer, |_| true, &world, Self::premise_changed).boxed(),
@@ -137,7 +137,7 @@ impl World {
     #[must_use]
     pub fn see(&self, name: &str) -> plan::Seen {
         let claim = name.strip_prefix("pvc-").and_then(|uid| self.lock_claims().get(uid).cloned());
-        let claim = claim.and_then(|reference| self.claims.get(&reference));
+        let claim = claim.and_then(|reference| self.claims.get(&reference)).filter(|claim| self.is_ours(claim));
         let class = claim.as_deref().map(|claim| self.class_of(claim));
         // Looked up once: the class is read with the very backend that the volume is made from.
         let named = class.as_ref().and_then(|class| class::backend_of(class.as_ref().ok()?));
@@ -149,6 +149,11 @@ impl World {
         let volume = self.volumes.get(&ObjectRef::new(name));
         let scheduler_knows = self.scheduler_knows();
         plan::Seen { claim, class, backend, logical_volume, volume, node, scheduler_knows, ..plan::Seen::default() }
+    }
+
+    /// Whether the claim asks us, or will once its pod has a node.
+    fn is_ours(&self, claim: &PersistentVolumeClaim) -> bool {
+        claim::provisioner(claim).is_some() || self.class_of(claim).is_ok_and(|class| class.provisioner == crds::GROUP)
     }
 
     fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, String> {
@@ -253,7 +258,15 @@ impl World {
         }
     }
 
-    /// A class, a backend, a node or its report changed: whoever waits may wait no longer.
+    /// A class came, or changed: some claims may be ours by it.
+    fn class_changed(&self, event: &Event<StorageClass>) {
+        self.premise_changed(event);
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.claims.state().iter().for_each(|claim| self.wake_claim(claim));
+        }
+    }
+
+    /// A backend, a node or its report changed: whoever waits may wait no longer.
     fn premise_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
@@ -275,8 +288,8 @@ impl World {
     }
 }
 
-fn is_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    claim::provisioner(claim) == Some(crds::GROUP)
+fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
+    claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
 }
 
 fn is_our_volume(volume: &mut PersistentVolume) -> bool {

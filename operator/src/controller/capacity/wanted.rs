@@ -69,8 +69,9 @@ fn room(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> 
     let labels = candidate.node.labels();
     let host = labels.get(names::HOSTNAME_LABEL).filter(|_| backend.spec.node_selector.matches(labels))?;
     let space = serve(&backend.spec, candidate, ledger).ok()?;
-    let layout = &backend.spec.layout;
-    Some(Room { host: host.clone(), largest: space.largest(layout), total: space.capacity(layout) })
+    let volumes = space.largest_volumes(&backend.spec.layout);
+    let total = volumes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    Some(Room { host: host.clone(), largest: volumes.first().copied().unwrap_or(0), total })
 }
 
 /// The largest claim that is served where a volume may have so many bytes; 0 when not even the smallest is.

@@ -1,49 +1,53 @@
 //! How much fits into a space: the largest single volume, and all volumes together. What is published to the scheduler.
 //! Pure. It asks the very function that places volumes, so that the two can't come apart. Called by `capacity/wanted.rs`.
 
+use crds::layout::Layout;
+
 use super::Space;
 use crate::controller::demand::Demand;
 
 impl Space {
     /// The largest volume of this layout that finds room here, in bytes: whole extents. 0 when none does.
     #[must_use]
-    pub fn largest(&self, layout: &crds::layout::Layout) -> u64 {
+    pub fn largest(&self, layout: &Layout) -> u64 {
         self.largest_room(layout).map_or(0, |(bytes, _)| bytes)
     }
 
-    /// What volumes of this layout can have here altogether, in bytes: the largest one, and the largest one in what that
-    /// leaves, and so on. More than [`Space::largest`] where a volume can't be spread over all disks.
+    /// The volumes of this layout that use the space up, in bytes: the largest one, then the largest one in what that leaves,
+    /// and so on. More than one where a volume can't be spread over all disks.
     #[must_use]
-    pub fn capacity(&self, layout: &crds::layout::Layout) -> u64 {
+    pub fn largest_volumes(&self, layout: &Layout) -> Vec<u64> {
         let mut rest = self.clone();
-        let mut sum = 0_u64;
-        // Each volume leaves one disk less with room for another: the fullest of those that it was given.
-        for _ in 0..=self.disks.len() {
-            let Some((bytes, demand)) = rest.largest_room(layout) else { break };
-            sum = sum.saturating_add(bytes);
+        let mut volumes = Vec::new();
+        // Each one leaves one disk less with room for another: the fullest of those that it was given.
+        while volumes.len() <= self.disks.len()
+            && let Some((bytes, demand)) = rest.largest_room(layout)
+        {
+            volumes.push(bytes);
             rest.give(&demand);
         }
-        sum
+        volumes
     }
 
-    fn largest_room(&self, layout: &crds::layout::Layout) -> Option<(u64, Demand)> {
+    fn largest_room(&self, layout: &Layout) -> Option<(u64, Demand)> {
         let room = |extents: u64| {
             let (cost, demand) = self.take(layout, extents.saturating_mul(self.extent)).ok()?;
             Some((cost.size.0.saturating_mul(self.extent), demand))
         };
-        // Of two sizes the larger never takes less, so what fits can be found by halving. LVM counts extents with 32 bits.
-        let (mut fits, mut least, mut most) = (None, 1, u64::from(u32::MAX));
+        let mut fits = room(1)?;
+        // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts extents with 32 bits.
+        let (mut least, mut most) = (2, u64::from(u32::MAX));
         while least <= most {
             let middle = least.midpoint(most);
             match room(middle) {
                 Some(found) => {
-                    fits = Some(found);
+                    fits = found;
                     least = middle + 1;
                 }
                 None => most = middle - 1,
             }
         }
-        fits
+        Some(fits)
     }
 
     /// Takes what a volume was given out of what is free.
@@ -86,7 +90,7 @@ mod tests {
     fn a_linear_volume_may_have_everything() {
         let space = space(&[10, 20, 5], 3);
         assert_eq!(space.largest(&Layout::default()), 32 * EXTENT);
-        assert_eq!(space.capacity(&Layout::default()), 32 * EXTENT);
+        assert_eq!(space.largest_volumes(&Layout::default()), [32 * EXTENT]);
     }
 
     #[test]
@@ -105,7 +109,7 @@ mod tests {
         let space = space(&[160, 50, 40], 0);
         let mirror = layout(json!({"type": "RAID1"}));
         assert_eq!(space.largest(&mirror), 49 * EXTENT);
-        assert_eq!(space.capacity(&mirror), (49 + 39) * EXTENT);
+        assert_eq!(space.largest_volumes(&mirror), [49 * EXTENT, 39 * EXTENT]);
     }
 
     #[test]
@@ -157,8 +161,9 @@ mod tests {
             layout in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
         ) {
             let space = space(&disks, reserve);
-            let (largest, capacity) = (space.largest(&layout), space.capacity(&layout));
-            prop_assert!(largest <= capacity && capacity <= space.free);
+            let volumes = space.largest_volumes(&layout);
+            prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&layout));
+            prop_assert!(volumes.is_sorted_by(|a, b| a >= b) && volumes.iter().sum::<u64>() <= space.free);
         }
     }
 }

@@ -190,6 +190,22 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
 }
 
 #[test]
+fn a_claim_that_nobody_was_asked_about_yet_is_only_spoken_of() {
+    let mut story = Story::new();
+    story.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({});
+    assert_eq!(story.step(), Step::Done, "the scheduler selects a node, and then we are asked");
+    story.scheduler_knows = true;
+    assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 });
+    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
+    assert!(story.words().contains("Block"));
+    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
+    story.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "n1"});
+    assert_eq!(story.step(), Step::Done, "not before we are asked");
+    story.class["volumeBindingMode"] = json!("Immediate");
+    assert_eq!(story.step(), Step::Done);
+}
+
+#[test]
 fn what_can_not_be_served_says_why() {
     let mut story = Story::new();
     story.backend = None;
