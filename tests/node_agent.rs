@@ -3,6 +3,8 @@
 
 #[path = "node_agent/forgotten.rs"]
 mod forgotten;
+#[path = "node_agent/forgotten_for_all.rs"]
+mod forgotten_for_all;
 #[path = "node_agent/inactive.rs"]
 mod inactive;
 #[path = "node_agent/kinds.rs"]
@@ -72,6 +74,10 @@ fn main() -> ExitCode {
             test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
             test!("a forgotten mount is cleared and no other", forgotten::a_forgotten_mount_is_cleared_and_no_other),
             test!("what a process still uses is not forgotten", forgotten::what_a_process_still_uses_is_not_forgotten),
+            test!(
+                "the mount for all pods goes with the last of them",
+                forgotten_for_all::the_mount_for_all_pods_goes_with_the_last_of_them
+            ),
             test!(
                 "a detached volume stays inactive and can grow and go",
                 inactive::a_detached_volume_stays_inactive_and_can_grow_and_go

@@ -5,23 +5,23 @@ use std::time::Duration;
 use crate::stage::{GROUP, LOOK_EVERY, Stage};
 
 /// Enough for an agent to do what it should not.
-const LOOKS: Duration = Duration::from_secs(4 * LOOK_EVERY.as_secs());
+pub(crate) const LOOKS: Duration = Duration::from_secs(4 * LOOK_EVERY.as_secs());
 
 /// The folder of a pod's volume, of one driver.
-fn folder(pod: &str, driver: &str) -> String {
+pub(crate) fn folder(pod: &str, driver: &str) -> String {
     format!("/var/lib/kubelet/pods/{pod}/volumes/{driver}/data")
 }
 
 /// Mounts a volume as the driver would.
-fn mount(stage: &Stage, volume: &str, folder: &str) {
+pub(crate) fn mount(stage: &Stage, volume: &str, folder: &str) {
     stage.shell(&format!("mkdir -p {folder}; mount /dev/{GROUP}/{volume} {folder}"));
 }
 
-fn is_mounted(stage: &Stage, folder: &str) -> bool {
+pub(crate) fn is_mounted(stage: &Stage, folder: &str) -> bool {
     stage.shell(&format!("findmnt -rn {folder} >/dev/null && echo yes || true")) == "yes"
 }
 
-fn is_cleared(stage: &Stage, folder: &str) {
+pub(crate) fn is_cleared(stage: &Stage, folder: &str) {
     stage.comes_true("its mount is cleared", &format!("test ! -e {folder} && test -d $(dirname {folder})"));
 }
 

@@ -253,6 +253,13 @@ impl Stage {
         self.runtime.block_on(self.pods().delete(name, &by_force)).unwrap();
     }
 
+    /// What the kubelet says that it uses.
+    pub(crate) fn volumes_in_use(&self, names: &[&str]) {
+        let patch = Patch::Merge(json!({"status": {"volumesInUse": names}}));
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        self.runtime.block_on(nodes.patch_status("node1", &PatchParams::default(), &patch)).unwrap();
+    }
+
     fn pods(&self) -> Api<Pod> {
         Api::default_namespaced(self.client.clone())
     }

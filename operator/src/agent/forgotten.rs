@@ -2,6 +2,7 @@
 //! that the logical volume can neither be removed nor deactivated. Started by the agent, for ever.
 //!
 //! A kubelet forgets when a pod goes while it is away, or, the old ones, when a volume was mounted and could not be grown.
+//! Where volumes are attached, the mount for all pods of the node is forgotten with the last pod's: it goes, too.
 //! What is cleared is what `plan` allows, seen at two looks in a row, and never by force.
 
 pub mod plan;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use host::{Cmd, Error, Exec, Kind, mountinfo};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::task::spawn_blocking;
@@ -86,7 +87,16 @@ impl Forgotten {
             return Ok(candidates);
         }
         let pods = self.pods().await?;
-        Ok(plan::forgotten(candidates, &pods, |root, uid| self.has_folder(root, uid)))
+        let for_all = candidates.iter().any(|one| one.folder.pod.is_none());
+        let in_use = if for_all { self.volumes_in_use().await? } else { Vec::new() };
+        Ok(plan::forgotten(candidates, &pods, &in_use, |root, uid| self.has_folder(root, uid)))
+    }
+
+    /// The volumes that the kubelet has mounted for all pods, or is about to: it says so before it mounts one.
+    async fn volumes_in_use(&self) -> Result<Vec<String>, ApiError> {
+        let api: Api<Node> = Api::all(self.client.clone());
+        let node = api.get(&self.node).await.map_err(ApiError::of("get", "Node", &self.node))?;
+        Ok(node.status.and_then(|status| status.volumes_in_use).unwrap_or_default())
     }
 
     /// The uids of all pods of this node, ended ones too, as the API server has them now.
@@ -114,7 +124,8 @@ impl Forgotten {
     /// Unmounts, and removes the empty folder, so that the kubelet can remove those above it.
     async fn clear(&self, candidate: Candidate) {
         let (exec, table, path) = (self.exec.clone(), self.table(), candidate.point.display().to_string());
-        let (pod, source) = (candidate.pod.clone(), candidate.source.display().to_string());
+        let pod = candidate.folder.pod.clone().unwrap_or_else(|| "any".to_owned());
+        let source = candidate.source.display().to_string();
         match blocking(move || clear(&*exec, &table, &candidate)).await {
             Ok(()) => {
                 tracing::info!(

@@ -9,7 +9,7 @@ use host::mountinfo::Mount;
 use driver::DriverName;
 use driver::VolumeFolder;
 
-/// A mount of a volume of ours in the folder of a pod.
+/// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
     /// The mount's id: another mount in the same place is another one.
@@ -20,10 +20,8 @@ pub struct Candidate {
     pub source: PathBuf,
     /// Where.
     pub point: PathBuf,
-    /// The kubelet's root.
-    pub root: PathBuf,
-    /// The pod's uid.
-    pub pod: String,
+    /// What the kubelet made the folder for.
+    pub folder: VolumeFolder,
 }
 
 /// What is known of the node's processes.
@@ -35,19 +33,19 @@ pub struct Processes {
     pub mounts: Vec<Mount>,
 }
 
-/// The mounts that could be forgotten, says the node's mount table alone. Never the folder that all pods share: whether
-/// anybody still wants that is for the kubelet to know.
+/// The mounts that could be forgotten, says the node's mount table alone. The folder that all pods share is one of them
+/// when nothing else on the node shows the volume.
 #[must_use]
 pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
+    let is_alone = |mount: &Mount| mounts.iter().all(|other| other.id == mount.id || other.device != mount.device);
     let candidate = |mount: &Mount| {
         let folder = VolumeFolder::of(&mount.point).filter(|folder| drivers.contains(&folder.driver))?;
-        Some(Candidate {
+        (folder.pod.is_some() || is_alone(mount)).then(|| Candidate {
             id: mount.id,
             device: mount.device,
             source: mount.source.clone(),
             point: mount.point.clone(),
-            root: folder.root,
-            pod: folder.pod?,
+            folder,
         })
     };
     mounts.iter().filter_map(candidate).collect()
@@ -61,20 +59,28 @@ pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidat
         // Services and containers that see the node's file systems have a copy of its mounts, in the same folders.
         processes.mounts.iter().filter(same).any(|mount| VolumeFolder::of(&mount.point).is_none())
     };
-    candidates.into_iter().filter(|one| !processes.pods.contains(&one.pod) && !in_container(one)).collect()
+    let runs = |candidate: &Candidate| candidate.folder.pod.as_ref().is_some_and(|pod| processes.pods.contains(pod));
+    candidates.into_iter().filter(|one| !runs(one) && !in_container(one)).collect()
 }
 
-/// Those whose pod does not exist: `pods` are the uids of all pods of this node, `has_folder` tells whether the kubelet
-/// with this root has a folder for the pod of this uid.
+/// Those whose pod does not exist, and of the folders for all pods, those of which the kubelet does not say that it uses
+/// the volume: `pods` are the uids of all pods of this node, `in_use` the volumes in its status, `has_folder` tells whether
+/// the kubelet with this root has a folder for the pod of this uid.
 #[must_use]
 pub fn forgotten(
     candidates: Vec<Candidate>,
     pods: &BTreeSet<String>,
+    in_use: &[String],
     has_folder: impl Fn(&Path, &str) -> bool,
 ) -> Vec<Candidate> {
     // A root without any pod of this node is another kubelet's; or the list is not what it should be.
     let is_ours = |root: &Path| pods.iter().any(|uid| has_folder(root, uid));
-    candidates.into_iter().filter(|one| !pods.contains(&one.pod) && is_ours(&one.root)).collect()
+    let is_wanted = |folder: &VolumeFolder| match &folder.pod {
+        Some(pod) => pods.contains(pod),
+        // Its names have the driver's and the volume's at their end.
+        None => in_use.iter().any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
+    };
+    candidates.into_iter().filter(|one| !is_wanted(&one.folder) && is_ours(&one.folder.root)).collect()
 }
 
 /// Remembers the look before.

@@ -24,8 +24,8 @@ pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
         let Some(process) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) else { continue };
         let folder = proc.join(process);
         if let Some(groups) = read(&folder.join("cgroup"))? {
-            let of = |candidate: &&Candidate| names_pod(&groups, &candidate.pod);
-            seen.pods.extend(candidates.iter().filter(of).map(|candidate| candidate.pod.clone()));
+            let pods = candidates.iter().filter_map(|candidate| candidate.folder.pod.as_ref());
+            seen.pods.extend(pods.filter(|pod| names_pod(&groups, pod)).cloned());
         }
         let namespace = namespace(proc, process)?;
         if namespace.is_none() || !namespaces.insert(namespace) {
@@ -77,6 +77,7 @@ fn has_ended(error: &io::Error) -> bool {
 mod tests {
     use super::{look, names_pod};
     use crate::agent::forgotten::plan::Candidate;
+    use driver::VolumeFolder;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
@@ -92,8 +93,9 @@ mod tests {
     }
 
     fn candidate() -> Candidate {
-        let (source, root) = ("/dev/mapper/a".into(), "/k".into());
-        Candidate { id: 1, device: (254, 3), source, point: "/k".into(), root, pod: UID.to_owned() }
+        let point = format!("/k/pods/{UID}/volumes/flexlvm.dev~lvm/data");
+        let folder = VolumeFolder::of(Path::new(&point)).unwrap();
+        Candidate { id: 1, device: (254, 3), source: "/dev/mapper/a".into(), point: point.into(), folder }
     }
 
     #[test]

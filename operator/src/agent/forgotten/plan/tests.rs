@@ -40,10 +40,30 @@ fn only_pod_folders_of_our_drivers_can_be_forgotten() {
         mount(8, 8, "/var/lib/kubelet/pods/1-a/volume-subpaths/pvc-1/app/0"),
     ];
     let ids = |drivers: &[DriverName]| candidates(&mounts, drivers).iter().map(|one| one.id).collect::<Vec<_>>();
-    assert_eq!(ids(&[DriverName::own()]), [3]);
-    assert_eq!(ids(&[DriverName::own(), alias]), [3, 4]);
-    let candidate = one().remove(0);
-    assert_eq!((candidate.pod.as_str(), candidate.root.as_path()), ("1-a", Path::new("/var/lib/kubelet")));
+    assert_eq!(ids(&[DriverName::own()]), [3, 7]);
+    assert_eq!(ids(&[DriverName::own(), alias]), [3, 4, 7]);
+    let folder = one().remove(0).folder;
+    assert_eq!((folder.pod.as_deref(), folder.root.as_path()), (Some("1-a"), Path::new("/var/lib/kubelet")));
+}
+
+#[test]
+fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubelet_uses_it() {
+    let all = mount(7, 3, "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
+    let own = [DriverName::own()];
+    for other in [POINT, "/mnt"] {
+        let left = candidates(&[all.clone(), mount(8, 3, other)], &own);
+        assert!(left.iter().all(|one| one.id != 7), "{other}");
+    }
+    let alone = || candidates(std::slice::from_ref(&all), &own);
+    let data = Processes { mounts: vec![mount(70, 3, "/data")], ..Processes::default() };
+    assert!(is_left(alone()) && !is_left(unheld(alone(), &data)));
+    let left = |in_use: &[&str], pods: &[&str]| {
+        let in_use: Vec<String> = in_use.iter().map(|&name| name.to_owned()).collect();
+        is_left(forgotten(alone(), &uids(pods), &in_use, |_, _| true))
+    };
+    assert!(left(&[], &["2-b"]) && left(&["flexvolume-flexlvm.dev/lvm/pvc-2", "kubernetes.io/csi/x/pvc-1"], &["2-b"]));
+    assert!(!left(&["flexvolume-flexlvm.dev/lvm/pvc-1"], &["2-b"]));
+    assert!(!left(&[], &[]), "another kubelet's root");
 }
 
 #[test]
@@ -61,16 +81,16 @@ fn what_a_container_still_has_is_kept() {
 #[test]
 fn a_pod_that_exists_keeps_its_mounts() {
     let there = |_: &Path, _: &str| true;
-    assert!(is_left(forgotten(one(), &uids(&["2-b"]), there)));
-    assert!(!is_left(forgotten(one(), &uids(&["1-a", "2-b"]), there)));
+    assert!(is_left(forgotten(one(), &uids(&["2-b"]), &[], there)));
+    assert!(!is_left(forgotten(one(), &uids(&["1-a", "2-b"]), &[], there)));
 }
 
 #[test]
 fn without_any_pod_of_this_kubelet_nothing_is_forgotten() {
-    assert!(!is_left(forgotten(one(), &uids(&[]), |_, _| true)), "an empty list");
-    assert!(!is_left(forgotten(one(), &uids(&["2-b"]), |_, _| false)), "another kubelet's root");
+    assert!(!is_left(forgotten(one(), &uids(&[]), &[], |_, _| true)), "an empty list");
+    assert!(!is_left(forgotten(one(), &uids(&["2-b"]), &[], |_, _| false)), "another kubelet's root");
     let root = |root: &Path, uid: &str| root == Path::new("/var/lib/kubelet") && uid == "3-c";
-    assert!(is_left(forgotten(one(), &uids(&["2-b", "3-c"]), root)));
+    assert!(is_left(forgotten(one(), &uids(&["2-b", "3-c"]), &[], root)));
 }
 
 #[test]
