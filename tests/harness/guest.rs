@@ -38,6 +38,9 @@ pub struct Guest {
     kernel: Option<Program>,
 }
 
+/// The variable with the number of the processor for the first guest; programs that run at once should not have the same.
+const FIRST_PROCESSOR: &str = "FLEXLVM_PROCESSOR";
+
 /// The first process of every guest.
 const INIT: &str = include_str!("../cluster/node-init");
 
@@ -72,8 +75,11 @@ impl Guest {
             std::os::unix::fs::symlink(std::env::current_exe()?, workplace.path("program"))?;
         }
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
-        let mut kernel = Command::new("linux.uml");
+        let mut kernel = Command::new("taskset");
         kernel
+            // On one processor: each step of a program in the guest goes back and forth between two processes of the host,
+            // and takes twice as long from one processor to another.
+            .args(["--cpu-list", &self.processor()?.to_string(), "linux.uml"])
             .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
             .args(["con0=null,fd:1", "con=null", "ssl=null"])
             .arg(format!("init={}", init.display()))
@@ -88,6 +94,12 @@ impl Guest {
         kernel.arg(format!("node_name={}", self.name())).arg(format!("node_address={}", self.address()));
         self.kernel = Some(workplace.start(&self.name(), &mut kernel)?);
         Ok(())
+    }
+
+    /// Which of the host's processors the guest has: guests of one program have different ones, as far as there are any.
+    fn processor(&self) -> Result<usize> {
+        let first = std::env::var(FIRST_PROCESSOR).map_or(Ok(0), |number| number.parse::<usize>())?;
+        Ok((first + usize::from(self.number) - 1) % std::thread::available_parallelism()?.get())
     }
 
     /// Waits until programs can be run in the guest.

@@ -1,9 +1,12 @@
-//! Tests that run inside a cluster's namespaces, one after the other, as `cargo test` runs and reports any others.
+//! Tests that run inside a cluster's namespaces, one after the other but for those that go together, as `cargo test` runs and reports any others.
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock, Mutex};
+use std::thread::{JoinHandle, spawn};
+use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Trial, run};
 use tokio::runtime::Runtime;
@@ -13,15 +16,38 @@ use tokio::runtime::Runtime;
 pub struct Test {
     sentence: &'static str,
     function: fn() -> anyhow::Result<()>,
+    together: bool,
 }
 
 impl Test {
     /// The sentence says what holds.
     #[must_use]
     pub const fn new(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
-        Self { sentence, function }
+        Self { sentence, function, together: false }
+    }
+
+    /// Runs at the same time as all others of this kind, which begin with the first of them.
+    #[must_use]
+    pub const fn together(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
+        Self { sentence, function, together: true }
+    }
+
+    fn name(&self) -> String {
+        self.sentence.replace(", ", "_").replace(' ', "_")
+    }
+
+    fn run(&self) -> Outcome {
+        let begun = Instant::now();
+        let result = catch_unwind(self.function).unwrap_or_else(|panic| Err(anyhow::anyhow!(words_of(&*panic))));
+        (result, begun.elapsed())
     }
 }
+
+/// How a test ended, and how long it took.
+type Outcome = (anyhow::Result<()>, Duration);
+
+/// Tests that run at the same time, by their names.
+type Together = Mutex<BTreeMap<String, JoinHandle<Outcome>>>;
 
 /// The whole main function of a test program of such tests.
 pub fn isolated(tests: impl FnOnce() -> Vec<Test>) -> ExitCode {
@@ -34,16 +60,41 @@ pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str
         let mut arguments = Arguments::from_args();
         // They share a cluster, and cut its power.
         arguments.test_threads = Some(1);
+        let tests = tests();
+        let together: Vec<Test> =
+            tests.iter().filter(|test| test.together && is_wanted(&arguments, &test.name())).copied().collect();
+        let running: Arc<LazyLock<Together, _>> = Arc::new(LazyLock::new(move || {
+            Mutex::new(
+                together
+                    .iter()
+                    .map(|test| {
+                        (test.name(), {
+                            let test = *test;
+                            spawn(move || test.run())
+                        })
+                    })
+                    .collect(),
+            )
+        }));
         let trial = |test: Test| {
-            let name = test.sentence.replace(", ", "_").replace(' ', "_");
+            let (name, running) = (test.name(), Arc::clone(&running));
             Trial::test(name.clone(), move || {
-                let result =
-                    catch_unwind(test.function).unwrap_or_else(|panic| Err(anyhow::anyhow!(words_of(&*panic))));
-                result.inspect_err(|_| on_failure(&name)).map_err(|error| format!("{error:#}").into())
+                let begun = test.together.then(|| running.lock().expect("no panic here").remove(&name)).flatten();
+                let outcome = begun.map_or_else(|| test.run(), |thread| thread.join().expect("panics are caught"));
+                // Comes between the test's name and how it ended.
+                print!("({:.1} s) ", outcome.1.as_secs_f64());
+                outcome.0.inspect_err(|_| on_failure(&name)).map_err(|error| format!("{error:#}").into())
             })
         };
-        Ok(run(&arguments, tests().into_iter().map(trial).collect()).exit_code())
+        let trials = tests.into_iter().map(trial).collect();
+        Ok(run(&arguments, trials).exit_code())
     })
+}
+
+/// Whether a test was asked for, by the rules of `cargo test`.
+fn is_wanted(arguments: &Arguments, name: &str) -> bool {
+    let is = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter) };
+    !arguments.list && arguments.filter.as_ref().is_none_or(is) && !arguments.skip.iter().any(is)
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {
