@@ -36,22 +36,13 @@ macro_rules! test {
 }
 
 fn main() -> ExitCode {
-    // The agent starts itself to run a program of the node.
-    if let Some(code) = host::exec::on_host::run_if_asked(std::env::args_os()) {
-        return code;
-    }
-    let mut arguments = std::env::args_os().skip(1);
-    let in_guest = match arguments.next() {
-        Some(first) if first == stage::AGENT => Some(stage::run_agent()),
-        Some(first) if first == stage::MARK => Some(stage::read_mark(arguments)),
-        _ => None,
-    };
-    if let Some(done) = in_guest {
-        return done.unwrap_or_else(|error| {
+    if std::env::args_os().nth(1).is_some_and(|first| first == stage::AGENT) {
+        return stage::run_agent().unwrap_or_else(|error| {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         });
     }
+    harness::remote::serves(stage::serve);
     suite::isolated(|| {
         vec![
             test!("a volume is made tagged and fresh", a_volume_is_made_tagged_and_fresh),

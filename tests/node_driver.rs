@@ -17,8 +17,16 @@ mod keys;
 mod many;
 #[path = "node_driver/pods.rs"]
 mod pods;
+#[path = "node_driver/power_cuts.rs"]
+mod power_cuts;
 #[path = "node_driver/replay.rs"]
 mod replay;
+#[path = "node_driver/secrets.rs"]
+mod secrets;
+#[path = "node_driver/service.rs"]
+mod service;
+#[path = "node_driver/settings.rs"]
+mod settings;
 #[path = "node_driver/stage.rs"]
 mod stage;
 #[path = "node_driver/static_volumes.rs"]
@@ -46,7 +54,6 @@ macro_rules! test {
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     let in_guest = match arguments.next() {
-        Some(first) if first == stage::MARK => Some(stage::mark(arguments)),
         Some(first) if first == faults::FAULTS => Some(faults::run(arguments)),
         Some(first) if first == replay::REPLAY => Some(replay::run(arguments)),
         _ => None,
@@ -57,6 +64,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         });
     }
+    harness::remote::serves(service::serve);
     suite::isolated(|| {
         let groups = [mounting(), attaching(), static_volumes(), many(), proof(), power_cuts()];
         groups.into_iter().flatten().collect()
@@ -111,9 +119,9 @@ fn attaching() -> Vec<Test> {
         test!("what is forgotten or used stays active", attach::what_is_forgotten_or_used_stays_active),
         test!("a failed attachment leaves nothing behind", attach::a_failed_attachment_leaves_nothing_behind),
         test!("attached volumes grow", attach::attached_volumes_grow),
-        test!("settings that can not be read are named", attach::settings_that_can_not_be_read_are_named),
-        test!("the driver goes by the name it is installed under", attach::the_driver_goes_by_its_own_name),
-        test!("secrets reach no program and no log", attach::secrets_reach_no_program_and_no_log),
+        test!("settings that can not be read are named", settings::settings_that_can_not_be_read_are_named),
+        test!("the driver goes by the name it is installed under", settings::the_driver_goes_by_its_own_name),
+        test!("secrets reach no program and no log", secrets::secrets_reach_no_program_and_no_log),
     ]
 }
 
@@ -136,10 +144,14 @@ fn many() -> Vec<Test> {
     ]
 }
 
+/// Those that `tests/run` gives a guest of their own, by their first word.
 fn proof() -> Vec<Test> {
     vec![
-        test!("each program fails in each way at each place", faults::each_program_fails_in_each_way_at_each_place),
-        test!("the kubelet's sequences end as they should", replay::the_kubelets_sequences_end_as_they_should),
+        test!(
+            "proof: each program fails in each way at each place",
+            faults::each_program_fails_in_each_way_at_each_place
+        ),
+        test!("proof: the kubelet's sequences end as they should", replay::the_kubelets_sequences_end_as_they_should),
         test!("the bench prints its four ratios", the_bench_prints_its_four_ratios),
     ]
 }
@@ -147,9 +159,9 @@ fn proof() -> Vec<Test> {
 /// Last: they take the guest down.
 fn power_cuts() -> Vec<Test> {
     vec![
-        test!("after a power cut everything goes on", trouble::after_a_power_cut_everything_goes_on),
-        test!("after a power cut the kubelet's sequences go on", replay::and_after_a_power_cut_they_go_on),
-        test!("after a power cut volumes are attached again", attach::after_a_power_cut_volumes_are_attached_again),
+        test!("after a power cut everything goes on", power_cuts::after_a_power_cut_everything_goes_on),
+        test!("proof: after a power cut the kubelet's sequences go on", replay::and_after_a_power_cut_they_go_on),
+        test!("after a power cut volumes are attached again", power_cuts::after_a_power_cut_volumes_are_attached_again),
     ]
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod server;
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -39,12 +40,31 @@ pub struct Call {
     pub folder: Option<String>,
     /// Killed, with its process group, after so many seconds.
     pub limit_s: Option<u64>,
+    /// No program, but what the server does itself, see [`serves`].
+    #[serde(default)]
+    pub by_server: bool,
+}
+
+/// What a test program does in a guest within the server: the words after the first, to what is printed. Starting any
+/// program takes a guest a hundred times as long.
+pub type Service = fn(&[String]) -> Result<String>;
+
+static SERVICE: OnceLock<Service> = OnceLock::new();
+
+/// Lets the servers in this program's guests do this. Before [`crate::main`].
+pub fn serves(service: Service) {
+    SERVICE.get_or_init(|| service);
 }
 
 impl Call {
     /// A program with arguments.
     pub fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self { arguments: arguments.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// A word of what the program [`serves`], with arguments.
+    pub fn service<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
+        Self { by_server: true, ..Self::new(arguments) }
     }
 }
 

@@ -1,10 +1,9 @@
 //! One guest with real LVM and an agent of this code in it, and an API server that the agent reports to. The test plays
 //! the controller.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -13,11 +12,12 @@ use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
 use harness::remote::Call;
 use harness::wait::{until, until_blocking};
-use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use host::{Bytes, Device, Exec, FreshMark, LvName, LvUuid, Mark, Roots, System, VgName};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
+use operator::agent::device::NodeDevices;
 use operator::agent::{self, Host, Settings};
 use operator::http::Ready;
 use serde_json::{Value, json};
@@ -26,11 +26,11 @@ use tokio::runtime::Runtime;
 /// The first argument that makes this program the agent, in the guest.
 pub(crate) const AGENT: &str = "--agent";
 
-/// The first argument that makes this program read a fresh mark, in the guest.
-pub(crate) const MARK: &str = "--mark";
-
 /// This program, as a guest sees it.
 const PROGRAM: &str = "/.host/run/flexlvm/program";
+
+/// What the agent starts to run a program of the node.
+const ON_HOST: &str = env!("CARGO_BIN_EXE_on-host");
 
 /// The volume group, with a hyphen, which device-mapper doubles.
 pub(crate) const GROUP: &str = "vg-0";
@@ -271,7 +271,9 @@ impl Stage {
 
     /// The same, in another group.
     pub(crate) fn mark_in(&self, group: &str, name: &str) -> String {
-        self.shell(&format!("{PROGRAM} {MARK} {group} {name}"))
+        let output = self.guest().remote().output(&Call::service([group, name])).expect("the guest answers");
+        assert_eq!(output.status, 0, "the mark of {group}/{name}: {}", output.stderr);
+        output.stdout
     }
 
     fn logical_volumes(&self) -> Api<LogicalVolume> {
@@ -298,24 +300,22 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             lvm: "/etc/lvm".into(),
             look_every: LOOK_EVERY,
         };
-        agent::run(Client::try_from(config)?, settings, Host::outside(), Ready::default()).await;
+        let exec: Arc<dyn Exec> = Arc::new(System::on_host(ON_HOST));
+        let host = Host { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, ..Host::outside() };
+        agent::run(Client::try_from(config)?, settings, host, Ready::default()).await;
         Ok(ExitCode::FAILURE)
     })
 }
 
-/// In the guest: `--mark GROUP VOLUME`.
-pub(crate) fn read_mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    let names: Vec<String> = arguments.map(|name| name.to_string_lossy().into_owned()).collect();
-    let [group, name] = names.as_slice() else { anyhow::bail!("which volume?") };
+/// In the guest, within its server: what the fresh mark of a volume says, by its group and name.
+pub(crate) fn serve(names: &[String]) -> Result<String> {
+    let [group, name] = names else { anyhow::bail!("which volume?") };
     let (device, uuid): (Device, LvUuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(name)?)?;
     let size: Bytes = device.size()?;
-    println!(
-        "{}",
-        match FreshMark::new(&uuid, size)?.read(device.file())? {
-            Mark::None => "none",
-            Mark::Fresh => "fresh",
-            Mark::Formatting => "formatting",
-        }
-    );
-    Ok(ExitCode::SUCCESS)
+    Ok(match FreshMark::new(&uuid, size)?.read(device.file())? {
+        Mark::None => "none",
+        Mark::Fresh => "fresh",
+        Mark::Formatting => "formatting",
+    }
+    .to_owned())
 }

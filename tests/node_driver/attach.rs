@@ -1,19 +1,8 @@
 //! The driver where Kubernetes attaches: every call-out of it, in order, repeated, out of order, and after trouble.
 
-use crate::stage::{KEPT, NODE, Stage, Volume};
+use crate::stage::{KEPT, NODE, Stage};
 use crate::{FILESYSTEMS, smallest};
 use serde_json::json;
-
-/// A file system is on it, and it is inactive.
-fn used_volume(stage: &Stage, fs: &'static str) -> Volume {
-    let volume = stage.fresh_volume(fs, smallest(fs));
-    let (folder, json) = (stage.folder_for_all(&volume), volume.json("rw"));
-    stage.succeeds(&["mountdevice", &folder, "", &json]);
-    stage.shell(&format!("echo hello >{folder}/file"));
-    stage.succeeds(&["unmountdevice", &folder]);
-    stage.deactivate(&volume);
-    volume
-}
 
 fn options_of(stage: &Stage, folder: &str) -> String {
     stage.shell(&format!("findmnt -no VFS-OPTIONS {folder}"))
@@ -22,58 +11,57 @@ fn options_of(stage: &Stage, folder: &str) -> String {
 pub(crate) fn a_volume_is_attached_shared_and_detached(stage: &Stage) {
     let _attaching = stage.attaching();
     assert_eq!(stage.call(&["init"])["capabilities"]["attach"], true);
-    for fs in FILESYSTEMS {
-        let volume = stage.fresh_volume(fs, smallest(fs));
-        stage.deactivate(&volume);
-        let (json, device, name) = (volume.json("rw"), volume.mapper(), volume.options.volume.to_string());
-        let attached = |expected: bool| {
-            let reply = json!({"status": "Success", "attached": expected});
-            assert_eq!(stage.call(&["isattached", &json, NODE]), reply);
-        };
-        assert_eq!(stage.call(&["getvolumename", &json]), json!({"status": "Success", "volumeName": name}));
-        attached(false);
-        for _ in 0..2 {
-            let reply = json!({"status": "Success", "device": device});
-            assert_eq!(stage.call(&["attach", &json, NODE]), reply);
-            assert_eq!(stage.call(&["waitforattach", &device, &json]), reply);
-            attached(true);
-        }
-        let (all, writer, reader) =
-            (stage.folder_for_all(&volume), stage.folder("writer", &volume), stage.folder("reader", &volume));
-        stage.fails(&["mount", &writer, &json], &["is not mounted for all pods"]);
-        for _ in 0..2 {
-            stage.succeeds(&["mountdevice", &all, &device, &json]);
-            stage.succeeds(&["mount", &reader, &volume.json("ro")]);
-            stage.succeeds(&["mount", &writer, &json]);
-            assert_eq!([&all, &writer, &reader].map(|folder| stage.mounts(folder)), [1, 1, 1]);
-        }
-        stage.shell(&format!("echo {fs} >{writer}/file && grep -q {fs} {reader}/file && grep -q {fs} {all}/file"));
-        stage.shell(&format!("! touch {reader}/file 2>/dev/null"));
-        assert!(options_of(stage, &reader).starts_with("ro") && options_of(stage, &writer).starts_with("rw"));
-        stage.fails(&["mount", &reader, &json], &["already, read-only"]);
-        // Too early, again and again: it stays, and that is no failure.
-        stage.succeeds(&["detach", &name, NODE]);
-        stage.succeeds(&["unmount", &writer]);
-        stage.succeeds(&["unmountdevice", &all]);
-        stage.succeeds(&["detach", &name, NODE]);
-        stage.shell(&format!("grep -q {fs} {reader}/file"));
-        for _ in 0..2 {
-            stage.succeeds(&["unmount", &reader]);
-            stage.succeeds(&["unmountdevice", &all]);
-        }
+    let fs = "ext4";
+    let volume = stage.fresh_volume(fs, smallest(fs));
+    stage.deactivate(&volume);
+    let (json, device, name) = (volume.json("rw"), volume.mapper(), volume.options.volume.to_string());
+    let attached = |expected: bool| {
+        let reply = json!({"status": "Success", "attached": expected});
+        assert_eq!(stage.call(&["isattached", &json, NODE]), reply);
+    };
+    assert_eq!(stage.call(&["getvolumename", &json]), json!({"status": "Success", "volumeName": name}));
+    attached(false);
+    for _ in 0..2 {
+        let reply = json!({"status": "Success", "device": device});
+        assert_eq!(stage.call(&["attach", &json, NODE]), reply);
+        assert_eq!(stage.call(&["waitforattach", &device, &json]), reply);
         attached(true);
-        for _ in 0..2 {
-            stage.succeeds(&["detach", &name, NODE]);
-            attached(false);
-        }
-        assert_eq!(stage.shell("ls -A /run/flexlvm/attached"), "");
     }
+    let (all, writer, reader) =
+        (stage.folder_for_all(&volume), stage.folder("writer", &volume), stage.folder("reader", &volume));
+    stage.fails(&["mount", &writer, &json], &["is not mounted for all pods"]);
+    for _ in 0..2 {
+        stage.succeeds(&["mountdevice", &all, &device, &json]);
+        stage.succeeds(&["mount", &reader, &volume.json("ro")]);
+        stage.succeeds(&["mount", &writer, &json]);
+        assert_eq!([&all, &writer, &reader].map(|folder| stage.mounts(folder)), [1, 1, 1]);
+    }
+    stage.shell(&format!("echo {fs} >{writer}/file && grep -q {fs} {reader}/file && grep -q {fs} {all}/file"));
+    stage.shell(&format!("! touch {reader}/file 2>/dev/null"));
+    assert!(options_of(stage, &reader).starts_with("ro") && options_of(stage, &writer).starts_with("rw"));
+    stage.fails(&["mount", &reader, &json], &["already, read-only"]);
+    // Too early, again and again: it stays, and that is no failure.
+    stage.succeeds(&["detach", &name, NODE]);
+    stage.succeeds(&["unmount", &writer]);
+    stage.succeeds(&["unmountdevice", &all]);
+    stage.succeeds(&["detach", &name, NODE]);
+    stage.shell(&format!("grep -q {fs} {reader}/file"));
+    for _ in 0..2 {
+        stage.succeeds(&["unmount", &reader]);
+        stage.succeeds(&["unmountdevice", &all]);
+    }
+    attached(true);
+    for _ in 0..2 {
+        stage.succeeds(&["detach", &name, NODE]);
+        attached(false);
+    }
+    assert_eq!(stage.shell("ls -A /run/flexlvm/attached"), "");
 }
 
 /// The controller manager: on another host, or in a container without LVM.
 pub(crate) fn elsewhere_nothing_is_touched(stage: &Stage) {
     let _attaching = stage.attaching();
-    let volume = used_volume(stage, "ext4");
+    let volume = stage.used_volume("ext4");
     let (json, device) = (volume.json("rw"), volume.mapper());
     let touches_nothing = |node| {
         assert_eq!(stage.call(&["attach", &json, node]), json!({"status": "Success", "device": device}));
@@ -125,7 +113,7 @@ pub(crate) fn a_reader_may_come_before_a_writer(stage: &Stage) {
 
 pub(crate) fn two_volumes_of_one_name_are_kept_apart(stage: &Stage) {
     let _attaching = stage.attaching();
-    let (one, other) = (used_volume(stage, "ext4"), used_volume(stage, "ext4"));
+    let (one, other) = (stage.used_volume("ext4"), stage.used_volume("ext4"));
     let name = one.options.volume.as_str();
     let theirs = other.json_with("rw", &[("kubernetes.io/pvOrVolumeName", Some(name))]);
     let (all, pod) = (stage.folder_for_all(&one), stage.folder("namesake", &one));
@@ -155,7 +143,7 @@ pub(crate) fn two_volumes_of_one_name_are_kept_apart(stage: &Stage) {
 
 pub(crate) fn no_other_device_is_taken_for_the_volumes(stage: &Stage) {
     let _attaching = stage.attaching();
-    let (volume, other) = (used_volume(stage, "ext4"), stage.fresh_volume("ext4", 64));
+    let (volume, other) = (stage.used_volume("ext4"), stage.fresh_volume("ext4", 64));
     let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(&volume), stage.folder("device", &volume));
     stage.shell(&format!("mkfifo /dev/fifo; ln -s {} /dev/link", other.mapper()));
     let kernels = stage.shell(&format!("readlink -f {}", other.mapper()));
@@ -188,7 +176,7 @@ pub(crate) fn no_other_device_is_taken_for_the_volumes(stage: &Stage) {
 
 pub(crate) fn what_is_forgotten_or_used_stays_active(stage: &Stage) {
     let _attaching = stage.attaching();
-    let volume = used_volume(stage, "ext4");
+    let volume = stage.used_volume("ext4");
     let (json, name, all) = (volume.json("rw"), volume.options.volume.as_str(), stage.folder_for_all(&volume));
     let pod = stage.folder("emptied", &volume);
     stage.succeeds(&["attach", &json, NODE]);
@@ -229,7 +217,7 @@ pub(crate) fn what_is_forgotten_or_used_stays_active(stage: &Stage) {
 
 pub(crate) fn a_failed_attachment_leaves_nothing_behind(stage: &Stage) {
     let _attaching = stage.attaching();
-    let volume = used_volume(stage, "ext4");
+    let volume = stage.used_volume("ext4");
     let (json, name, all) = (volume.json("rw"), volume.options.volume.as_str(), stage.folder_for_all(&volume));
     let forgotten = || assert_eq!(stage.shell("ls -A /run/flexlvm/attached 2>/dev/null || true"), "");
     for lie in ["exit 5", "exit 0", "kill -9 $$", "echo garbage"] {
@@ -291,120 +279,5 @@ pub(crate) fn attached_volumes_grow(stage: &Stage) {
         let size: u64 = stage.shell(&format!("df --output=size -m {all} | tail -1")).trim().parse().unwrap();
         assert!(size > 850, "{fs}: {size}");
         stage.succeeds(&["unmountdevice", &all]);
-    }
-}
-
-pub(crate) fn settings_that_can_not_be_read_are_named(stage: &Stage) {
-    let _attaching = stage.attaching();
-    let volume = stage.fresh_volume("ext4", 64);
-    let (json, folder) = (volume.json("rw"), stage.folder("settings", &volume));
-    for broken in ["{", "", "{\"attach\": \"yes\"}", "{\"attach\": true, \"other\": 1}"] {
-        stage.shell(&format!("printf '%s' '{broken}' >{}", driver::settings::PATH));
-        let reply = stage.call(&["init"]);
-        assert_eq!((&reply["status"], &reply["capabilities"]["attach"]), (&json!("Success"), &json!(false)));
-        for line in [&["mount", &*folder, &*json][..], &["unmount", &*folder], &["attach", &*json, NODE]] {
-            stage.fails(line, &[driver::settings::PATH]);
-        }
-        assert_eq!(stage.call(&["provision"])["status"], "Not supported");
-    }
-    assert_eq!((stage.mounts(&folder), &*stage.mark(&volume, "read")), (0, "fresh"));
-}
-
-pub(crate) fn the_driver_goes_by_its_own_name(stage: &Stage) {
-    let volume = used_volume(stage, "ext4");
-    stage
-        .shell(&format!("mkdir -p /run/exec/kubernetes.io~lvm; cp {} /run/exec/kubernetes.io~lvm/lvm", stage.driver()));
-    let (own, json) = (stage.folder("alias", &volume), volume.json("rw"));
-    let alias = own.replace("flexlvm.dev~lvm", "kubernetes.io~lvm");
-    let call = |verb: &str, folder: &str, rest: &str| {
-        stage.shell(&format!("mkdir -p {folder}; /run/exec/kubernetes.io~lvm/lvm {verb} {folder} {rest}"))
-    };
-    assert!(call("mount", &alias, &format!("'{json}'")).contains("Success"));
-    stage.shell(&format!("grep -q hello {alias}/file"));
-    assert!(call("mount", &own, &format!("'{json}'")).contains("volumes/kubernetes.io~lvm/<name>"));
-    stage.fails(&["unmount", &alias], &["volumes/flexlvm.dev~lvm/<name>"]);
-    assert!(call("unmount", &alias, "").contains("Success"));
-    let all = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/kubernetes.io/lvm/mounts/x";
-    assert!(call("mountdevice", all, &format!("'' '{json}'")).contains("Success"));
-    assert!(call("unmountdevice", all, "").contains("Success"));
-    assert_eq!([&*alias, &*own, all].map(|folder| stage.mounts(folder)), [0, 0, 0]);
-    // Each change there makes the kubelet start the driver anew.
-    assert_eq!(stage.shell("ls -A /run/exec/kubernetes.io~lvm"), "lvm");
-    stage.shell("rm -r /run/exec");
-}
-
-pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
-    const SECRET: &str = "aHVudGVyMg==";
-    let _attaching = stage.attaching();
-    let volume = stage.fresh_volume("ext4", 64);
-    stage.deactivate(&volume);
-    let programs = ["lvm", "blkid", "wipefs", "mkfs.ext4", "resize2fs", "e2fsck"];
-    for program in programs {
-        stage.replace(program, &format!("echo \"$0 $*\" >>/run/were-run; exec {KEPT}/{program} \"$@\""));
-    }
-    let json = volume.json_with("rw", &[("kubernetes.io/secret/password", Some(SECRET))]);
-    let wrong = json.replace("vg-0", "vg-none");
-    let (all, pod) = (stage.folder_for_all(&volume), stage.folder("secret", &volume));
-    let mut replies = Vec::new();
-    for json in [&wrong, &json] {
-        for line in [
-            &["attach", json, NODE][..],
-            &["waitforattach", "", json],
-            &["mountdevice", &all, "", json],
-            &["mount", &pod, json],
-            &["expandfs", json, "", &pod, "1", "1"],
-            &["isattached", json, NODE],
-            &["mount", json, &pod],
-            &["detach", json, NODE],
-        ] {
-            replies.push(stage.call(line).to_string());
-        }
-    }
-    stage.succeeds(&["unmount", &pod]);
-    stage.succeeds(&["unmountdevice", &all]);
-    stage.succeeds(&["detach", volume.options.volume.as_str(), NODE]);
-    for program in programs {
-        stage.undo(program);
-    }
-    let (ran, logged) = (stage.shell("cat /run/were-run; rm /run/were-run"), stage.shell("dmesg"));
-    assert!(ran.contains("mkfs.ext4") && ran.contains("--activate"), "{ran}");
-    assert!(logged.contains("call=attach") && logged.contains("call=mountdevice"), "the driver logs here");
-    for text in [&ran, &logged, &replies.join("\n")] {
-        assert!(!text.contains("aHVudGVyMg"), "{text}");
-    }
-}
-
-pub(crate) fn after_a_power_cut_volumes_are_attached_again(stage: &Stage) {
-    let _attaching = stage.attaching();
-    let volumes = FILESYSTEMS.map(|fs| used_volume(stage, fs));
-    for volume in &volumes {
-        let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(volume), stage.folder("cut", volume));
-        stage.succeeds(&["attach", &json, NODE]);
-        stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-        stage.succeeds(&["mount", &pod, &json]);
-        stage.shell(&format!("echo again >{pod}/file; sync {pod}/file"));
-    }
-    stage.power_cut();
-    stage.shell("vgchange -qq -an vg-0");
-    // Numbers are given anew: what was one volume's before may be another's now.
-    for volume in volumes.iter().rev() {
-        stage.shell(&format!("lvchange -qq -ay {}", volume.path()));
-    }
-    let of_another = stage.shell(&format!("readlink -f {}", volumes[1].mapper()));
-    stage.fails(&["waitforattach", &of_another, &volumes[0].json("rw")], &["is not the device of"]);
-    stage.shell("vgchange -qq -an vg-0");
-    for volume in &volumes {
-        let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(volume), stage.folder("cut", volume));
-        let name = volume.options.volume.as_str();
-        assert_eq!(stage.call(&["isattached", &json, NODE]), json!({"status": "Success", "attached": false}));
-        // What the node's status still says.
-        stage.succeeds(&["waitforattach", &volume.mapper(), &json]);
-        stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-        stage.succeeds(&["mount", &pod, &json]);
-        assert_eq!(stage.shell(&format!("cat {pod}/file")), "again");
-        stage.succeeds(&["unmount", &pod]);
-        stage.succeeds(&["unmountdevice", &all]);
-        stage.succeeds(&["detach", name, NODE]);
-        assert!(!stage.is_active(volume));
     }
 }

@@ -61,6 +61,7 @@ const OF_EACH: &[Scenario] = &[
 /// What does not, or is ext4's alone.
 const OF_EXT4: &[Scenario] = &[
     Scenario { name: "first mount by name", prepare: tagged, args: mount_by_name, end: End::Mounted },
+    Scenario { name: "mount with a key to look up", prepare: unknown_key, args: mount, end: End::Filled },
     Scenario { name: "mount after a reboot", prepare: inactive, args: mount, end: End::Filled },
     Scenario { name: "mount that checks", prepare: unchecked, args: mount, end: End::Filled },
     Scenario { name: "a foreign signature", prepare: foreign, args: mount, end: End::Refused },
@@ -116,13 +117,25 @@ fn cut_short(ground: &Ground) -> Result<()> {
 }
 
 /// Made for the first of several: nobody writes to it.
-fn inactive(ground: &Ground) -> Result<()> {
+fn used(ground: &Ground) -> Result<()> {
     if !ground.kept.replace(true) {
         ground.empty()?;
         ground.make(None)?;
         ground.fill()?;
     }
+    Ok(())
+}
+
+fn inactive(ground: &Ground) -> Result<()> {
+    used(ground)?;
     ground.deactivate()
+}
+
+/// As it is when the agent has not met the volume since the node started.
+fn unknown_key(ground: &Ground) -> Result<()> {
+    used(ground)?;
+    ground.tag_with_key()?;
+    ground::shell("rm -rf /run/flexlvm/keys")
 }
 
 fn grown(ground: &Ground) -> Result<()> {
@@ -133,9 +146,8 @@ fn grown(ground: &Ground) -> Result<()> {
 
 /// An ext4 that says of itself that it has errors.
 fn unchecked(ground: &Ground) -> Result<()> {
-    ground.empty()?;
-    ground.make(None)?;
-    ground.fill()?;
+    ground.kept.set(false);
+    used(ground)?;
     ground.doubt()
 }
 

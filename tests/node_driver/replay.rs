@@ -15,9 +15,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use driver::Settings;
 
-use crate::smallest;
 use crate::stage::{Stage, Volume};
-use actor::{Actor, Manner, shell};
+use crate::{FILESYSTEMS, smallest};
+use actor::{Actor, Manner};
 use sequences::{ALL, Sequence};
 
 /// The first argument that makes this program play sequences, in the guest.
@@ -53,7 +53,7 @@ pub(crate) fn and_after_a_power_cut_they_go_on(stage: &Stage) {
     }
 }
 
-/// Each manner with ext4, but the one that another begins with; of the others, all manners mixed.
+/// Each manner with ext4, but the one that another begins with; of the others, all manners mixed, and what differs.
 fn lanes(stage: &Stage) -> &'static [Lane] {
     static LANES: OnceLock<Vec<Lane>> = OnceLock::new();
     LANES.get_or_init(|| {
@@ -86,6 +86,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
     let mut actors = [actor(mounting)?, actor(attaching)?];
     for sequence in ALL.iter().filter(|sequence| (part == "before") != sequence.steps.contains(REBOOT)) {
         let begun = Instant::now();
+        if sequence.of_any && actors[0].options["kubernetes.io/fsType"] != FILESYSTEMS[0] {
+            continue;
+        }
         let actor = &mut actors[usize::from(sequence.attach)];
         let fs = actor.options["kubernetes.io/fsType"].clone();
         play(actor, sequence, part)
@@ -114,5 +117,6 @@ fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
         actor.check_end(sequence.attach)?;
         std::fs::remove_file(driver::settings::PATH)?;
     }
-    shell("sync").map(drop)
+    rustix::fs::sync();
+    Ok(())
 }

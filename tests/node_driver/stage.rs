@@ -1,8 +1,6 @@
 //! One guest with a volume group, logical volumes as the agent makes them, and the driver called as the kubelet calls it.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -12,11 +10,8 @@ use harness::guest::{Guest, Hardware};
 use harness::network;
 use harness::remote::{Call, Output};
 use harness::workplace::Workplace;
-use host::{Bytes, Device, FreshMark, Key, LvName, Mark, Roots, VgName};
+use host::{Bytes, Key, LvName, VgName};
 use serde_json::Value;
-
-/// The first argument that makes this program write or read a fresh mark, in the guest.
-pub(crate) const MARK: &str = "--mark";
 
 /// This program, as a guest sees it.
 const PROGRAM: &str = "/.host/run/flexlvm/program";
@@ -76,13 +71,23 @@ impl Stage {
         output.stdout.trim_end().to_owned()
     }
 
+    /// Has the guest's server do something itself; that has to succeed.
+    pub(crate) fn serve(&self, words: &[&str]) -> String {
+        let output = self.output(&Call::service(words.iter().copied()));
+        assert_eq!(output.status, 0, "{words:?}: {}", output.stderr);
+        output.stdout
+    }
+
     fn run<'a>(&self, arguments: impl Iterator<Item = &'a str>) -> Output {
+        self.output(&Call::new(arguments))
+    }
+
+    fn output(&self, call: &Call) -> Output {
         let remote = self.guest().remote();
-        let call = Call::new(arguments);
         // A busy guest may be slow to take a call; one that it took is never repeated.
         let mut tries = 30;
         loop {
-            match remote.output(&call) {
+            match remote.output(call) {
                 Err(error) if tries > 0 && error.to_string().contains("does not answer") => tries -= 1,
                 result => return result.expect("the guest answers"),
             }
@@ -99,22 +104,22 @@ impl Stage {
 
     /// A logical volume as lvcreate leaves it: nobody's, without a mark. One that was there before is its content.
     pub(crate) fn untagged_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
-        self.make_volume(fs, size_mib, "")
+        self.make_volume(fs, size_mib, &[])
     }
 
     /// A claim's logical volume, without a mark.
     pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
-        self.make_volume(fs, size_mib, &format!("--addtag {}", Key::new(KEY).unwrap().digest().tag()))
+        self.make_volume(fs, size_mib, &["--addtag", &Key::new(KEY).unwrap().digest().tag()])
     }
 
-    fn make_volume(&self, fs: &'static str, size_mib: u64, tags: &str) -> Volume {
+    fn make_volume(&self, fs: &'static str, size_mib: u64, tags: &[&str]) -> Volume {
         let name = format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed));
-        self.shell(&format!("lvcreate -qq -y -Wy -Zy {tags} -n {name} -L {size_mib}M {GROUP}"));
-        let uuid = self.shell(&format!("lvs --noheadings -o lv_uuid {GROUP}/{name}"));
+        let size = format!("{size_mib}M");
+        let uuid = self.serve(&[&["lvcreate", GROUP, &name, "-L", &size], tags].concat());
         let options = VolumeOptions {
             group: VgName::new(GROUP).unwrap(),
             volume: LvName::new(name).unwrap(),
-            uuid: host::LvUuid::new(uuid.trim()).unwrap(),
+            uuid: host::LvUuid::new(uuid).unwrap(),
             key: Key::new(KEY).unwrap(),
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
@@ -132,17 +137,28 @@ impl Stage {
         volume
     }
 
+    /// A logical volume with a file system, and a file in it, that is inactive.
+    pub(crate) fn used_volume(&self, fs: &'static str) -> Volume {
+        let volume = self.fresh_volume(fs, crate::smallest(fs));
+        let (folder, json) = (self.folder_for_all(&volume), volume.json("rw"));
+        self.succeeds(&["mountdevice", &folder, "", &json]);
+        self.shell(&format!("echo hello >{folder}/file"));
+        self.succeeds(&["unmountdevice", &folder]);
+        self.deactivate(&volume);
+        volume
+    }
+
     /// What the agent tells the driver of a volume's key.
     pub(crate) fn tell_key(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
         let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
-        self.shell(&format!("mkdir -p /run/flexlvm/keys; printf {digest} >/run/flexlvm/keys/{}", volume.options.uuid));
+        self.serve(&["write", &format!("/run/flexlvm/keys/{}", volume.options.uuid), digest]);
     }
 
     /// Writes a mark, or reads it, after what is cached of the device was dropped.
     pub(crate) fn mark(&self, volume: &Volume, verb: &str) -> String {
         let VolumeOptions { group, volume, size, .. } = &volume.options;
-        self.shell(&format!("{PROGRAM} {MARK} {group} {volume} {} {verb}", size.0))
+        self.serve(&["mark", group.as_str(), volume.as_str(), &size.0.to_string(), verb])
     }
 
     /// Runs this very program in the guest; it has to succeed.
@@ -193,13 +209,13 @@ impl Stage {
     pub(crate) fn folder_for_all(&self, volume: &Volume) -> String {
         let name = &volume.options.volume;
         let folder = format!("/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}");
-        self.shell(&format!("mkdir -p {folder}"));
+        self.serve(&["folder", &folder]);
         folder
     }
 
     /// Whether the volume's device is there.
     pub(crate) fn is_active(&self, volume: &Volume) -> bool {
-        self.shell(&format!("test -b {} && echo yes || true", volume.mapper())) == "yes"
+        self.serve(&["exists", &volume.mapper()]) == "true"
     }
 
     /// Deactivates the volume.
@@ -211,7 +227,7 @@ impl Stage {
     pub(crate) fn folder(&self, pod: &str, volume: &Volume) -> String {
         let name = &volume.options.volume;
         let folder = format!("/var/lib/kubelet/pods/{pod}/volumes/flexlvm.dev~lvm/{name}");
-        self.shell(&format!("mkdir -p {folder}"));
+        self.serve(&["folder", &folder]);
         folder
     }
 
@@ -224,12 +240,12 @@ impl Stage {
 
     /// How often something is mounted there.
     pub(crate) fn mounts(&self, folder: &str) -> usize {
-        self.shell(&format!("grep -c ' {folder} ' /proc/self/mountinfo || true")).parse().unwrap()
+        self.serve(&["read", "/proc/self/mountinfo"]).matches(&format!(" {folder} ")).count()
     }
 
     /// A checksum of the whole device.
     pub(crate) fn checksum(&self, volume: &Volume) -> String {
-        self.shell(&format!("sync; sha256sum <{}", volume.device()))
+        self.serve(&["checksum", &volume.device()])
     }
 
     /// Writes bytes (as printf spells them) to the device.
@@ -239,15 +255,12 @@ impl Stage {
 
     /// Puts another program in the place of one of the host's, in the guest only, until `undo` runs.
     pub(crate) fn replace(&self, program: &str, script: &str) {
-        self.shell(&format!(
-            "mkdir -p {KEPT}; cp -aL $(command -v {program}) {KEPT}/; test ! -e /usr/sbin/{program} || rm /usr/sbin/{program}
-             printf '#!/bin/sh\\n%s\\n' '{script}' >/usr/sbin/{program}; chmod +x /usr/sbin/{program}; sync"
-        ));
+        self.serve(&["replace", program, script]);
     }
 
     /// Undoes [`Self::replace`].
     pub(crate) fn undo(&self, program: &str) {
-        self.shell(&format!("mv {KEPT}/{program} /usr/sbin/{program}; sync"));
+        self.serve(&["undo", program]);
     }
 }
 
@@ -303,32 +316,4 @@ fn driver_binary() -> Result<String> {
     let path = std::env::var_os("FLEXLVM_DRIVER").map(PathBuf::from).or_else(beside).context("where is the driver?")?;
     anyhow::ensure!(path.is_file(), "{} is missing: `cargo build -p driver` makes it", path.display());
     Ok(path.display().to_string())
-}
-
-/// In the guest: `--mark GROUP VOLUME SIZE fresh|formatting|clear|read`.
-pub(crate) fn mark(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
-    let [group, volume, size, verb] = arguments.as_slice() else {
-        anyhow::bail!("{MARK} takes a group, a volume, a size and a verb");
-    };
-    let (device, uuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(volume)?)?;
-    let mark = FreshMark::new(&uuid, Bytes(size.parse()?))?;
-    match verb.as_str() {
-        "fresh" => mark.write_fresh(&device.claim()?)?,
-        "clear" => mark.clear(&device.claim()?)?,
-        "formatting" => {
-            let file = device.claim()?;
-            mark.write_fresh(&file)?;
-            mark.begin(&file)?;
-        }
-        _ => println!(
-            "{}",
-            match mark.read(device.file())? {
-                Mark::None => "none",
-                Mark::Fresh => "fresh",
-                Mark::Formatting => "formatting",
-            }
-        ),
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -121,22 +121,3 @@ fn suspended_volume_is_waited_for(stage: &Stage, fs: &'static str) {
     stage.succeeds(&["unmount", &folder]);
     stage.succeeds(&["unmount", &other]);
 }
-
-pub(crate) fn after_a_power_cut_everything_goes_on(stage: &Stage) {
-    let volumes = FILESYSTEMS.map(|fs| stage.fresh_volume(fs, smallest(fs)));
-    let mut sums = Vec::new();
-    for volume in &volumes {
-        let folder = stage.mount("cut-off", volume);
-        sums.push(stage.shell(&format!("head -c 4M /dev/urandom | tee {folder}/data | sha256sum; sync {folder}/data")));
-    }
-    stage.power_cut();
-    stage.shell(&format!("vgchange -qq -an {}", volumes[0].options.group));
-    for (volume, sum) in volumes.iter().zip(sums) {
-        // Unwanted by now: the kubelet takes it down though nothing is mounted. Wanted again: it is activated.
-        let folder = stage.folder("cut-off", volume);
-        stage.succeeds(&["unmount", &folder]);
-        stage.mount("cut-off", volume);
-        assert_eq!(stage.shell(&format!("sha256sum <{folder}/data")), sum);
-        stage.succeeds(&["unmount", &folder]);
-    }
-}

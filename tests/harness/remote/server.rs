@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{ALIVE, Call, EXIT, HEARTBEAT, PORT, STDERR, STDOUT, write_frame};
+use super::{ALIVE, Call, EXIT, HEARTBEAT, PORT, SERVICE, STDERR, STDOUT, write_frame};
 
 /// Serves until the power is cut.
 pub(crate) fn serve() -> Result<ExitCode> {
@@ -35,6 +35,16 @@ fn answer(stream: &TcpStream) -> Result<()> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let call: Call = serde_json::from_str(&line)?;
+    if call.by_server {
+        let (status, kind, text) = match SERVICE.get().map(|service| service(&call.arguments)) {
+            Some(Ok(text)) => (0, STDOUT, text),
+            Some(Err(error)) => (1, STDERR, format!("{error:#}")),
+            None => (127, STDERR, "this program serves nothing".to_owned()),
+        };
+        send(kind, text.as_bytes())?;
+        send(EXIT, &i32::to_be_bytes(status))?;
+        return Ok(());
+    }
     let status = match start(&call) {
         Ok(child) => follow(child, call.limit_s.map(Duration::from_secs), reader, &send)?,
         Err(error) => {

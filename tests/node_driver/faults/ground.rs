@@ -154,6 +154,11 @@ impl Ground {
         shell(&format!("lvm lvchange -qq {tags} {}", self.path))
     }
 
+    /// Gives the volume the tag of a claim's.
+    pub(crate) fn tag_with_key(&self) -> Result<()> {
+        shell(&format!("lvm lvchange -qq --addtag {} {}", self.proof.key.digest().tag(), self.path))
+    }
+
     /// Has the superblock say that there are errors.
     pub(crate) fn doubt(&self) -> Result<()> {
         shell(&format!("debugfs -w -R 'ssv state 3' {} 2>/dev/null", self.device()))

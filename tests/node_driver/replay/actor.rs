@@ -1,15 +1,19 @@
 //! Plays a sequence with one volume, in the guest: each call-out as the kubelet makes it, once, twice, killed and repeated, or
-//! several at once; and looks, with the node's own programs, whether the world is as it has to be.
+//! several at once; and looks, also with the node's own programs, whether the world is as it has to be.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use host::mount::{Flags, Place, Request};
+use host::{Bytes, Device, Filesystem, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use rustix::fs::statvfs;
 use serde_json::Value;
 
 /// The node's name, for the driver.
@@ -55,8 +59,8 @@ pub(crate) struct Actor {
 impl Actor {
     /// Makes the volume new: nothing on it, and marked as fresh.
     pub(crate) fn renew(&mut self) -> Result<()> {
-        let path = self.path();
-        shell(&format!("lvchange -qq -ay {path}; udevadm settle; blkdiscard -f /dev/{path}"))?;
+        self.activate()?;
+        shell(&format!("blkdiscard -f /dev/{}", self.path()))?;
         self.measure()?;
         let device = self.device()?;
         Ok(self.mark()?.write_fresh(&device.claim()?)?)
@@ -128,17 +132,31 @@ impl Actor {
             ["write", pod] => {
                 let folder = self.folder(pod);
                 self.size.set(size_in_mib(&folder)?);
-                shell(&format!("echo {} >{folder}/data; sync {folder}/data", self.content())).map(drop)
+                let mut file = File::create(format!("{folder}/data"))?;
+                file.write_all(self.content().as_bytes())?;
+                Ok(file.sync_all()?)
             }
-            ["read", pod] => is(&format!("cat {}/data", self.folder(pod)), &self.content()),
-            ["locked", pod] => shell(&format!("! touch {}/other 2>&1", self.folder(pod))).map(drop),
-            ["free", pod] => is(&format!("findmnt -n {} || true", self.folder(pod)), ""),
+            ["read", pod] => self.holds(&self.folder(pod)),
+            ["locked", pod] => {
+                let made = File::create(format!("{}/other", self.folder(pod)));
+                let kind = made.map_err(|error| error.kind());
+                ensure!(matches!(kind, Err(ErrorKind::ReadOnlyFilesystem)), "{pod} can write: {kind:?}");
+                Ok(())
+            }
+            ["free", pod] => {
+                let (folder, mounts) = (self.folder(pod), std::fs::read_to_string("/proc/self/mountinfo")?);
+                ensure!(!mounts.contains(&format!(" {folder} ")), "something is mounted on {folder}");
+                Ok(())
+            }
             ["large", pod] => {
                 let (before, now) = (self.size.get(), size_in_mib(&self.folder(pod))?);
                 ensure!(now > before + GROWTH_MIB / 2, "{now} MiB now, and {before} MiB before");
                 Ok(())
             }
-            ["inactive"] => is(&format!("lvs --noheadings -o lv_active {}", self.path()), ""),
+            ["inactive"] => {
+                ensure!(self.device().is_err(), "it is active");
+                Ok(())
+            }
             _ => bail!("nobody knows what {words:?} means"),
         }
     }
@@ -150,14 +168,33 @@ impl Actor {
         // Active, and nobody has it open; or neither.
         let (columns, state) = if attach { ("lv_active", "") } else { ("lv_active,lv_device_open", "active") };
         is(&format!("lvs --noheadings -o {columns} {path}"), state)?;
-        shell(&format!("lvchange -qq -ay {path}; udevadm settle"))?;
+        self.activate()?;
         is(&format!("blkid -p -s TYPE -o value {mapper}"), fs)?;
         let device = self.device()?;
         let mark = self.mark()?.read(device.file())?;
         ensure!(mark == Mark::None, "the mark says {mark:?}");
         drop(device);
-        let sum = shell(&format!("echo {} | sha256sum", self.content()))?;
-        is(&format!("mount -t {fs} {mapper} /mnt; sha256sum </mnt/data; umount /mnt"), &sum)
+        let (source, folder) = (Path::new(&mapper), Path::new("/mnt"));
+        let fs = Filesystem::from_name(fs).context("which?")?;
+        let request = Request { source, fs, flags: Flags::empty(), data: "", read_only: false };
+        host::mount::mount(&request, Place { folder, top: folder })?;
+        self.holds("/mnt")?;
+        Ok(host::mount::unmount_all(folder, folder).map(drop)?)
+    }
+
+    /// Has a device made of the volume, unless there is one.
+    fn activate(&self) -> Result<()> {
+        if self.device().is_err() {
+            shell(&format!("lvchange -qq -ay {}; udevadm settle", self.path()))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is there, with its content.
+    fn holds(&self, folder: &str) -> Result<()> {
+        let found = std::fs::read_to_string(format!("{folder}/data"))?;
+        ensure!(found == self.content(), "{folder}/data holds {found:?}");
+        Ok(())
     }
 
     /// A call-out that succeeds, in this actor's manner.
@@ -256,7 +293,10 @@ impl Actor {
     }
 
     fn size_now(&self) -> Result<String> {
-        shell(&format!("lvs --noheadings --units b --nosuffix -o lv_size {}", self.path()))
+        match self.device() {
+            Ok(device) => Ok(device.size()?.0.to_string()),
+            Err(_) => shell(&format!("lvs --noheadings --units b --nosuffix -o lv_size {}", self.path())),
+        }
     }
 
     /// A number below `end`: SplitMix64.
@@ -269,7 +309,8 @@ impl Actor {
 }
 
 fn size_in_mib(folder: &str) -> Result<u64> {
-    Ok(shell(&format!("df --output=size -m {folder} | tail -1"))?.parse()?)
+    let found = statvfs(folder)?;
+    Ok((found.f_blocks * found.f_frsize) >> 20)
 }
 
 /// As the kubelet does it after an unmount; it fails when the driver lied.
@@ -293,7 +334,7 @@ fn is(script: &str, expected: &str) -> Result<()> {
 }
 
 /// What a script prints; it has to succeed.
-pub(crate) fn shell(script: &str) -> Result<String> {
+fn shell(script: &str) -> Result<String> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "`{script}` ended with {}: {said}", output.status);

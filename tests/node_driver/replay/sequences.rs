@@ -7,16 +7,24 @@ pub(crate) struct Sequence {
     pub(crate) name: &'static str,
     /// Whether Kubernetes attaches.
     pub(crate) attach: bool,
+    /// Whether it is the same for all file systems: nothing is made, grown, recovered or mounted another way.
+    pub(crate) of_any: bool,
     /// One a line.
     pub(crate) steps: &'static str,
 }
 
 const fn mounting(name: &'static str, steps: &'static str) -> Sequence {
-    Sequence { name, attach: false, steps }
+    Sequence { name, attach: false, of_any: false, steps }
 }
 
 const fn attaching(name: &'static str, steps: &'static str) -> Sequence {
-    Sequence { name, attach: true, steps }
+    Sequence { name, attach: true, of_any: false, steps }
+}
+
+impl Sequence {
+    const fn of_any(self) -> Self {
+        Self { of_any: true, ..self }
+    }
 }
 
 /// All of them; those with a reboot come last in either mode.
@@ -30,11 +38,13 @@ pub(crate) const ALL: &[Sequence] = &[
         "the kubelet starts again",
         // What is wanted is a mount point already: no call. What is not is unmounted by its path, mounted or not.
         "mount a rw; write a; folder b; restart; unmount b; read a; unmount a; unmount a; mount c rw; read c; unmount c",
-    ),
+    )
+    .of_any(),
     mounting(
         "a pod is deleted by force",
         "mount a rw; mount b rw; write b; forget; unmount a; read b; unmount b; unmount a",
-    ),
+    )
+    .of_any(),
     mounting(
         "growth while it is mounted",
         "mount a rw; write a; mount b rw; too-small a; extend; expandfs a; large a; expandfs b; read b; unmount a;
@@ -58,13 +68,15 @@ pub(crate) const ALL: &[Sequence] = &[
         "attached, the kubelet starts again",
         "attach; waitforattach; mountdevice; mount a rw; write a; restart; unmount b; read a; unmount a; unmountdevice;
          unmountdevice; detach; detach; inactive",
-    ),
+    )
+    .of_any(),
     attaching(
         "attached, a pod is deleted by force",
         // Six minutes later the controller manager detaches without asking: it stays.
         "attach; waitforattach; mountdevice; mount a rw; write a; forget; detach; read a; unmount a; detach; unmountdevice;
          detach; inactive",
-    ),
+    )
+    .of_any(),
     attaching(
         "attached, growth while it is mounted",
         "attach; waitforattach; mountdevice; mount a rw; write a; too-small a; extend; expandfs a; large a; read a; unmount a;
