@@ -71,7 +71,10 @@ async fn a_server_without_capacities_is_left_in_peace() {
     stage.class(waits_for_consumer()).await;
     let name = stage.bound("data", "64Mi", "n1").await;
     assert!(!name.is_empty());
+    // Here the scheduler selects a node all the same, and then somebody asks.
+    stage.unasked_claim("unasked", "1Ti").await;
     stage.quiet().await;
+    assert_eq!(stage.words().await.len(), 1, "nothing but the volume that was made");
     assert!(writes(stage.server).is_empty());
     assert!(drivers(&stage).get_opt("flexlvm.dev").await.unwrap().is_none());
 }
