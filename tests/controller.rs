@@ -6,6 +6,8 @@ mod backends;
 mod capacity;
 #[path = "controller/crowd.rs"]
 mod crowd;
+#[path = "controller/kinds.rs"]
+mod kinds;
 #[path = "controller/rules.rs"]
 mod rules;
 #[path = "controller/stage.rs"]

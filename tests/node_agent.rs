@@ -1,6 +1,8 @@
 //! The agent on a node with real LVM and an API server, without a kubelet: what it makes of orders, and what LVM itself
 //! says afterwards.
 
+#[path = "node_agent/cached.rs"]
+mod cached;
 #[path = "node_agent/forgotten.rs"]
 mod forgotten;
 #[path = "node_agent/forgotten_for_all.rs"]
@@ -11,6 +13,8 @@ mod inactive;
 mod kinds;
 #[path = "node_agent/stage.rs"]
 mod stage;
+#[path = "node_agent/thin.rs"]
+mod thin;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -43,39 +47,57 @@ fn main() -> ExitCode {
         });
     }
     harness::remote::serves(stage::serve);
-    suite::isolated(|| {
-        vec![
-            test!("a volume is made tagged and fresh", a_volume_is_made_tagged_and_fresh),
-            test!("a volume grows and never shrinks", a_volume_grows_and_never_shrinks),
-            test!("a mounted volume is removed once it is free", a_mounted_volume_is_removed_once_it_is_free),
-            test!("what is not ours is never removed", what_is_not_ours_is_never_removed),
-            test!("an origin is kept with its snapshots", an_origin_is_kept_with_its_snapshots),
-            test!("only an unused volume counts as unused", only_an_unused_volume_counts_as_unused),
-            test!("every kind of volume lives and dies", every_kind_lives_and_dies),
-            test!("LVM takes what the model says", lvm_takes_what_the_model_says),
-            test!("checksums that a crash left out are added", checksums_that_a_crash_left_out_are_added),
-            test!("a mirror with a snapshot is kept with it", a_mirror_with_a_snapshot_is_kept_with_it),
-            test!("too few disks are no lesser kind", too_few_disks_are_no_lesser_kind),
-            test!("vgextend is reported within five seconds", vgextend_is_reported_within_five_seconds),
-            test!("a volume group comes and goes", a_volume_group_comes_and_goes),
-            test!(
-                "a volume made by an agent that was killed at once is finished",
-                a_volume_made_by_an_agent_that_was_killed_at_once_is_finished
-            ),
-            test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
-            test!("a forgotten mount is cleared and no other", forgotten::a_forgotten_mount_is_cleared_and_no_other),
-            test!("what a process still uses is not forgotten", forgotten::what_a_process_still_uses_is_not_forgotten),
-            test!(
-                "the mount for all pods goes with the last of them",
-                forgotten_for_all::the_mount_for_all_pods_goes_with_the_last_of_them
-            ),
-            test!(
-                "a detached volume stays inactive and can grow and go",
-                inactive::a_detached_volume_stays_inactive_and_can_grow_and_go
-            ),
-            test!("a power cut loses nothing", a_power_cut_loses_nothing),
-        ]
-    })
+    suite::isolated(|| [of_one_kind(), of_every_kind()].into_iter().flatten().collect())
+}
+
+fn of_one_kind() -> Vec<Test> {
+    vec![
+        test!("a volume is made tagged and fresh", a_volume_is_made_tagged_and_fresh),
+        test!("a volume grows and never shrinks", a_volume_grows_and_never_shrinks),
+        test!("a mounted volume is removed once it is free", a_mounted_volume_is_removed_once_it_is_free),
+        test!("what is not ours is never removed", what_is_not_ours_is_never_removed),
+        test!("an origin is kept with its snapshots", an_origin_is_kept_with_its_snapshots),
+        test!("only an unused volume counts as unused", only_an_unused_volume_counts_as_unused),
+        test!("vgextend is reported within five seconds", vgextend_is_reported_within_five_seconds),
+        test!("a volume group comes and goes", a_volume_group_comes_and_goes),
+        test!(
+            "a volume made by an agent that was killed at once is finished",
+            a_volume_made_by_an_agent_that_was_killed_at_once_is_finished
+        ),
+        test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
+        test!("a forgotten mount is cleared and no other", forgotten::a_forgotten_mount_is_cleared_and_no_other),
+        test!("what a process still uses is not forgotten", forgotten::what_a_process_still_uses_is_not_forgotten),
+        test!(
+            "the mount for all pods goes with the last of them",
+            forgotten_for_all::the_mount_for_all_pods_goes_with_the_last_of_them
+        ),
+        test!(
+            "a detached volume stays inactive and can grow and go",
+            inactive::a_detached_volume_stays_inactive_and_can_grow_and_go
+        ),
+        test!("a power cut loses nothing", a_power_cut_loses_nothing),
+    ]
+}
+
+fn of_every_kind() -> Vec<Test> {
+    vec![
+        test!("every kind of volume lives and dies", every_kind_lives_and_dies),
+        test!("LVM takes what the model says", lvm_takes_what_the_model_says),
+        test!("checksums that a crash left out are added", checksums_that_a_crash_left_out_are_added),
+        test!("a mirror with a snapshot is kept with it", a_mirror_with_a_snapshot_is_kept_with_it),
+        test!("too few disks are no lesser kind", too_few_disks_are_no_lesser_kind),
+        test!("a pool lives and dies with its volumes", thin::a_pool_lives_and_dies_with_its_volumes),
+        test!("a pool grows as it fills up", thin::a_pool_grows_as_it_fills_up),
+        test!("a full pool says so and what to do", thin::a_full_pool_says_so_and_what_to_do),
+        test!("an admin's pool is left as it is", thin::an_admins_pool_is_left_as_it_is),
+        test!("a pool takes what the model says", thin::a_pool_takes_what_the_model_says),
+        test!("a volume with a cache lives and dies", cached::a_volume_with_a_cache_lives_and_dies),
+        test!("a cache that a crash left out is put in front", cached::a_cache_that_a_crash_left_out_is_put_in_front),
+        test!(
+            "disks for caches are known by their stable paths",
+            cached::disks_for_caches_are_known_by_their_stable_paths
+        ),
+    ]
 }
 
 fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {

@@ -25,6 +25,10 @@ pub mod reason {
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
     /// The volume group can't hold a volume of the layout asked for: its extents are too small or too large.
     pub const LAYOUT_UNSUITABLE: &str = "LayoutUnsuitable";
+    /// The thin pool that the volume is to be in is not there.
+    pub const THIN_POOL_MISSING: &str = "ThinPoolMissing";
+    /// The thin pool is there, and nothing can be made in it: it is full, or needs a repair.
+    pub const THIN_POOL_UNUSABLE: &str = "ThinPoolUnusable";
     /// A logical volume of this name is there, and is not the one that this object asks for.
     pub const FOREIGN_LOGICAL_VOLUME: &str = "ForeignLogicalVolume";
     /// The logical volume that this object describes is not on the node any more.

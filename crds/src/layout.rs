@@ -19,8 +19,9 @@ const STRIPE_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
 pub struct Layout {
     /// The kind of logical volume. `Linear`: plain extents, on whichever disks have room. `Striped`: spread over several
     /// disks for speed; one lost disk loses the volume. `RAID1`: the same on several disks. `RAID5`, `RAID6`: spread,
-    /// with parity for one or two lost disks. `RAID10`: spread, and each part twice. A node whose volume group has too
-    /// few disks for the kind gets no volume; it never gets a lesser kind.
+    /// with parity for one or two lost disks. `RAID10`: spread, and each part twice. `Thin`: out of a thin pool, which
+    /// gives space only for what is written. `Cached`: plain extents on slow disks, with a cache on fast ones. A node
+    /// whose volume group has too few disks for the kind gets no volume; it never gets a lesser kind.
     #[serde(default, rename = "type")]
     pub type_: LayoutType,
     /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how many disks share the data, parity and copies not counted. Left out:
@@ -62,6 +63,10 @@ pub enum LayoutType {
     /// Spread, and each part twice.
     #[serde(rename = "RAID10")]
     Raid10,
+    /// Out of a thin pool.
+    Thin,
+    /// Plain extents with a cache in front.
+    Cached,
 }
 
 impl LayoutType {
@@ -75,6 +80,8 @@ impl LayoutType {
             Self::Raid5 => "RAID5",
             Self::Raid6 => "RAID6",
             Self::Raid10 => "RAID10",
+            Self::Thin => "Thin",
+            Self::Cached => "Cached",
         }
     }
 
@@ -87,7 +94,7 @@ impl LayoutType {
     /// Whether a lost disk loses no data.
     #[must_use]
     pub fn is_raid(self) -> bool {
-        !matches!(self, Self::Linear | Self::Striped)
+        matches!(self, Self::Raid1 | Self::Raid5 | Self::Raid6 | Self::Raid10)
     }
 
     /// The fewest disks that can share the data.
@@ -179,6 +186,8 @@ mod tests {
             (json!({"type": "RAID1", "stripes": 2}), ["layout.stripes", "RAID1", "leave it out"]),
             (json!({"type": "RAID1", "stripeSize": "64Ki"}), ["layout.stripeSize", "RAID1", "leave it out"]),
             (json!({"type": "Striped", "copies": 2}), ["layout.copies", "Striped", "RAID1"]),
+            (json!({"type": "Thin", "stripes": 2}), ["layout.stripes", "Thin", "leave it out"]),
+            (json!({"type": "Cached", "integrity": true}), ["layout.integrity", "Cached", "RAID"]),
             (json!({"type": "Striped", "integrity": true}), ["layout.integrity", "Striped", "RAID"]),
             (json!({"type": "RAID6", "stripes": 2}), ["layout.stripes", "2 is not possible", "3 to 32"]),
             (json!({"type": "Striped", "stripes": 33}), ["layout.stripes", "33 is not possible", "2 to 32"]),

@@ -2,14 +2,16 @@
 
 #![expect(unreachable_pub, reason = "the derive of KubeSchema declares the type once more, inside a function")]
 
+pub mod cache;
 pub mod condition;
 pub mod layout;
 pub mod logical_volume;
 pub mod node_storage;
+pub mod portion;
 pub mod quantity;
-pub mod reserve;
 pub mod selector;
 pub mod storage_backend;
+pub mod thin_pool;
 
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};

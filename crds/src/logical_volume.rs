@@ -7,7 +7,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cache::CacheOrder;
 use crate::layout::Layout;
+use crate::thin_pool::PoolOrder;
 
 /// The work order for one logical volume, and what became of it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -87,6 +89,14 @@ pub struct LogicalVolumeSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
+    /// For layout type `Thin`: the pool that the volume is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("thinPool.name can't be changed: the data is there"))]
+    pub thin_pool: Option<PoolOrder>,
+    /// For layout type `Cached`: the cache in front of the volume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("cache can't be changed"))]
+    pub cache: Option<CacheOrder>,
     /// Whether the logical volume is to be there.
     #[serde(default)]
     pub state: State,

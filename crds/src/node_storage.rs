@@ -7,6 +7,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::logical_volume::Share;
+
 /// A NodeStorage has nothing to ask for: its agent reports.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
@@ -96,6 +98,10 @@ pub struct VolumeGroup {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<PhysicalVolume>,
+    /// The thin pools in the volume group.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub thin_pools: Vec<ThinPool>,
     /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
@@ -115,4 +121,34 @@ pub struct PhysicalVolume {
     pub other_use: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
+    /// The paths by which StorageBackends name this disk as one for caches (`cache.devices`). Where there are any, nothing
+    /// but caches is put on it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cache_paths: Vec<String>,
+}
+
+/// One thin pool of a volume group.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct ThinPool {
+    /// The name.
+    pub name: String,
+    /// The size of its data.
+    pub size: Quantity,
+    /// The size of its metadata.
+    pub metadata_size: Quantity,
+    /// Percent of its data in use, brought up to date at leisure.
+    pub data_used: u32,
+    /// Percent of its metadata in use.
+    pub metadata_used: u32,
+    /// The sizes together of its volumes that are not FlexLVM's.
+    pub other_volumes: Quantity,
+    /// Where a FlexLVM agent made the pool: what it takes of each physical volume, which is not counted in `otherUse`. Left
+    /// out for pools that an admin made.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
+    pub physical_volumes: Vec<Share>,
+    /// Why no volume can be made in it, or grow; left out when all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusable: Option<String>,
 }

@@ -7,11 +7,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::Layout;
+use crate::cache::Cache;
+use crate::layout::{Layout, LayoutType};
 use crate::logical_volume::Filesystem;
+use crate::portion::Portion;
 use crate::quantity;
-use crate::reserve::Reserve;
 use crate::selector::NodeSelector;
+use crate::thin_pool::ThinPool;
 
 /// A StorageBackend tells FlexLVM where volumes may be made: in the volume group of this name, on the nodes that the
 /// selector means. A StorageClass names its backend in `parameters.backend`.
@@ -92,10 +94,18 @@ pub struct StorageBackendSpec {
         validation = Rule::new("self.type != 'RAID6' || !has(self.stripes) || self.stripes >= 3").message("layout.stripes of type RAID6 is at least 3"),
     )]
     pub layout: Layout,
+    /// For layout type `Thin`: the pool that the volumes of a node share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!has(self.name) || !(has(self.size) || has(self.maximumSize) || has(self.metadataSize) || has(self.extendAt) || has(self.extendBy))").message("thinPool: a pool that has a name is there already and stays as it is; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy"))]
+    #[x_kube(validation = Rule::new("has(self.name) || has(self.size)").message("thinPool: say how large the pool is to be (size), or name one that is there (name)"))]
+    pub thin_pool: Option<ThinPool>,
+    /// For layout type `Cached`: the cache that each volume gets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// Space of each volume group that no volume of this backend gets: an amount (`10Gi`), or a share of the volume
     /// group (`5%`). Volumes that are there already keep theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserve: Option<Reserve>,
+    pub reserve: Option<Portion>,
     /// How small and how large the volumes of this backend may be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<SizeLimits>,
@@ -145,14 +155,14 @@ pub struct StorageBackendStatus {
     /// Nodes that can serve the backend, of the nodes that are selected: `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
-    /// The size of the volume groups of all serving nodes.
+    /// The size of the volume groups of all serving nodes; of their thin pools, where there are such, at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
     /// What volumes may still take on all serving nodes together, for their copies, parity and metadata too; one volume
-    /// finds no more than its node has.
+    /// finds no more than its node has. Of thin pools, what their volumes may still have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<Quantity>,
-    /// What volumes of this backend were promised, copies, parity and metadata included.
+    /// What volumes of this backend were promised, copies, parity, metadata and caches included; in thin pools, their sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promised: Option<Quantity>,
     /// What is kept back on all serving nodes together.
@@ -171,6 +181,8 @@ impl StorageBackendSpec {
             node_selector: NodeSelector::default(),
             volume_group: volume_group.to_owned(),
             layout: Layout::default(),
+            thin_pool: None,
+            cache: None,
             reserve: None,
             volume_size: None,
             filesystem: None,
@@ -189,9 +201,37 @@ impl StorageBackendSpec {
             }
             Ok(())
         };
-        let reserve = || self.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(0));
-        let layout = || self.layout.fault();
+        let reserve = || self.reserve(0).map(drop);
+        let layout = || self.layout.fault().or_else(|| self.kind_fault());
         self.node_selector.fault().or_else(layout).or_else(|| limits().err()).or_else(|| reserve().err())
+    }
+
+    /// What is contradictory between the layout and what is said about pools and caches.
+    fn kind_fault(&self) -> Option<String> {
+        let kind = self.layout.type_;
+        match (&self.thin_pool, &self.cache) {
+            (Some(pool), None) if kind == LayoutType::Thin => pool.fault(),
+            (None, Some(cache)) if kind == LayoutType::Cached => cache.fault(),
+            (Some(_), _) if kind != LayoutType::Thin => Some(misplaced("thinPool", "Thin", kind)),
+            (_, Some(_)) if kind != LayoutType::Cached => Some(misplaced("cache", "Cached", kind)),
+            (None, _) if kind == LayoutType::Thin => Some(
+                "thinPool: layout type Thin takes its volumes out of one; say thinPool.size or thinPool.name"
+                    .to_owned(),
+            ),
+            (_, None) if kind == LayoutType::Cached => {
+                Some("cache: layout type Cached has one; say cache.devices and cache.size".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    /// Bytes that are kept back of a volume group of so many.
+    ///
+    /// # Errors
+    /// One sentence, when the field holds no amount and no share.
+    pub fn reserve(&self, group: u64) -> Result<u64, String> {
+        let bytes = self.reserve.as_ref().map_or(Ok(0), |reserve| reserve.bytes(group));
+        bytes.map_err(|error| format!("reserve: {error}"))
     }
 
     /// The least and the most bytes of a volume.
@@ -208,6 +248,13 @@ impl StorageBackendSpec {
         let maximum = read("maximum", limits.and_then(|limits| limits.maximum.as_ref()), u64::MAX)?;
         Ok((minimum, maximum))
     }
+}
+
+fn misplaced(field: &str, type_: &str, kind: LayoutType) -> String {
+    format!(
+        "{field}: it is for layout type {type_}, and this one is {}; leave it out, or change layout.type",
+        kind.as_str()
+    )
 }
 
 #[cfg(test)]
@@ -227,5 +274,23 @@ mod tests {
         assert_eq!(text, "volumeSize: the minimum, 2 GiB, is more than the maximum, 1 GiB");
         assert!(fault(json!({"volumeSize": {"maximum": "ten"}})).unwrap().contains("volumeSize.maximum"));
         assert!(fault(json!({"reserve": "101%"})).unwrap().contains("reserve"));
+        for (value, words) in [
+            (json!({"thinPool": {"size": "1Gi"}}), "thinPool: it is for layout type Thin, and this one is Linear"),
+            (json!({"layout": {"type": "Thin"}}), "thinPool: layout type Thin"),
+            (json!({"layout": {"type": "Thin"}, "thinPool": {}}), "thinPool.size"),
+            (json!({"layout": {"type": "Cached"}}), "cache: layout type Cached"),
+            (
+                json!({"layout": {"type": "RAID1"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
+                "cache: it is for",
+            ),
+            (
+                json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
+                "cache: it is for layout type Cached, and this one is Thin",
+            ),
+        ] {
+            let fault = fault(value.clone()).unwrap_or_else(|| panic!("{value} is accepted"));
+            assert!(fault.starts_with(words), "{value}: {fault}");
+        }
+        assert_eq!(fault(json!({"layout": {"type": "Thin"}, "thinPool": {"name": "pool0"}})), None);
     }
 }

@@ -76,6 +76,8 @@ mod tests {
             shares: BTreeMap::new(),
             integrity: false,
             made: 0,
+            pool: None,
+            state: None,
         };
         Vg {
             name: name.to_owned(),

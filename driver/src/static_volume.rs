@@ -123,6 +123,8 @@ mod tests {
             shares: BTreeMap::new(),
             integrity: false,
             made: 0,
+            pool: None,
+            state: None,
         };
         let allowed = allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv)?;
         assert_eq!((&allowed.identity.uuid, allowed.size), (&lv.uuid, lv.size));

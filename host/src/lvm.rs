@@ -3,15 +3,17 @@
 mod command;
 mod hint;
 mod layout;
+mod pool;
 mod report;
 
 use crate::error::Error;
 use crate::exec::{Cmd, Exec, Output};
 use crate::name::{LvName, LvTag, LvUuid, VgName};
-use crate::size::Extents;
+use crate::size::{Bytes, Extents};
 
-pub use command::New;
+pub use command::{New, NewPool};
 pub use layout::{Cost, Layout, Level, Stripes};
+pub use pool::{PoolCost, PoolState};
 pub use report::{Lv, LvKind, Pv, Vg};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
@@ -40,6 +42,37 @@ impl Lvm<'_> {
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
     pub fn create(self, vg: &VgName, lv: &LvName, new: &New<'_>) -> Result<(), Error> {
         self.run(&command::create(vg, lv, new)).map(drop)
+    }
+
+    /// Makes an active logical volume of so many bytes in a thin pool.
+    ///
+    /// # Errors
+    /// Hint: [`Kind::Exists`](crate::Kind).
+    pub fn create_thin(
+        self,
+        vg: &VgName,
+        pool: &LvName,
+        lv: &LvName,
+        size: Bytes,
+        tags: &[LvTag],
+    ) -> Result<(), Error> {
+        self.run(&command::create_thin(vg, pool, lv, size, tags)).map(drop)
+    }
+
+    /// Makes a thin pool.
+    ///
+    /// # Errors
+    /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
+    pub fn create_pool(self, vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Result<(), Error> {
+        self.run(&command::create_pool(vg, pool, new)).map(drop)
+    }
+
+    /// Makes one logical volume the cache of another; what was on it is lost.
+    ///
+    /// # Errors
+    /// When LVM fails.
+    pub fn attach_cache(self, vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Result<(), Error> {
+        self.run(&command::attach_cache(vg, lv, cache, mode)).map(drop)
     }
 
     /// Extends a logical volume to this size, on these devices; none named means on any.

@@ -53,6 +53,9 @@ const RESERVED: [&str; 16] = [
     "_tmeta", "_vdata", "_vorigin", "_wcorig", "_cvol",
 ];
 
+/// What we put behind the name of a logical volume to name its cache.
+const CACHE: &str = "_cache";
+
 name!(
     /// The name of a volume group, as lvm(8) allows it.
     VgName, "volume group name", |name| plain(name, 127, &[])
@@ -90,7 +93,16 @@ impl LvName {
     #[must_use]
     pub fn owner(part: &str) -> &str {
         let at = RESERVED.iter().filter_map(|reserved| part.find(reserved)).min();
-        at.and_then(|at| part.get(..at)).unwrap_or(part)
+        let owner = at.and_then(|at| part.get(..at)).unwrap_or(part);
+        if part.contains("_cvol") { owner.strip_suffix(CACHE).unwrap_or(owner) } else { owner }
+    }
+
+    /// The name of the logical volume that becomes the cache of this one.
+    ///
+    /// # Errors
+    /// When that would be too long.
+    pub fn cache(&self) -> Result<Self, NameError> {
+        Self::new(format!("{self}{CACHE}"))
     }
 }
 
@@ -148,6 +160,21 @@ mod tests {
         assert!(LvName::new("a_rimage_0").is_err());
         assert!(LvTag::new("flexlvm.dev/claim=default/data").is_ok());
         assert!(LvTag::new("a@b").is_err());
+    }
+
+    #[test]
+    fn parts_belong_to_their_volume() {
+        let cache = LvName::new("pvc-1").unwrap().cache().unwrap();
+        for (part, owner) in [
+            ("pvc-1_rimage_0", "pvc-1"),
+            ("pool_tdata", "pool"),
+            ("pvc-1_corig", "pvc-1"),
+            (&format!("{cache}_cvol"), "pvc-1"),
+            ("pvc-1_cache", "pvc-1_cache"),
+            ("pvc-1", "pvc-1"),
+        ] {
+            assert_eq!(LvName::owner(part), owner);
+        }
     }
 
     #[test]

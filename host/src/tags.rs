@@ -12,6 +12,9 @@ pub const CLAIM_NAME: &str = "flexlvm.dev/claim=";
 /// Begin of the tag that holds the digest of the volume's key, see [`Key`](crate::Key).
 pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 
+/// Begin of the tag that says which backend a thin pool was made for: its name follows.
+pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
+
 /// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by hand, and inline.
 pub const STATIC: &str = "flexlvm.dev/static";
 
@@ -20,15 +23,17 @@ pub const FORMAT: &str = "flexlvm.dev/format";
 
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC};
+    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC, THIN_POOL};
     use crate::name::LvTag;
 
     #[test]
     fn a_claims_tags_are_known_by_their_begin() {
         assert!([CLAIM_UID, CLAIM_NAME, CLAIM_KEY].iter().all(|tag| tag.starts_with(OF_CLAIM)));
-        assert!(!STATIC.starts_with(OF_CLAIM) && !FORMAT.starts_with(OF_CLAIM));
+        assert!(![STATIC, FORMAT, THIN_POOL].iter().any(|tag| tag.starts_with(OF_CLAIM)));
         assert!(
-            [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT].iter().all(|&tag| LvTag::new(tag).is_ok())
+            [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, THIN_POOL]
+                .iter()
+                .all(|&tag| LvTag::new(tag).is_ok())
         );
     }
 }

@@ -3,9 +3,10 @@
 //!
 //! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with it what `plan` says,
 //! and reports. `backends` knows which StorageBackends select the node. `changes` notices what others do to the volume
-//! groups, `mounts` when a volume is let go of; `forgotten` lets go of what the kubelet has forgotten.
+//! groups, `pools` when a thin pool fills up, `mounts` when a volume is let go of; `forgotten` lets go of what the kubelet has forgotten.
 
 pub mod backends;
+pub mod cache_paths;
 pub mod changes;
 pub mod device;
 pub mod folders;
@@ -16,6 +17,7 @@ pub mod node;
 pub mod order;
 pub mod orders;
 pub mod plan;
+pub mod pools;
 pub mod presence;
 pub mod reconcile;
 pub mod report;
@@ -109,6 +111,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         client: client.clone(),
         node: node.clone(),
         orders: orders.clone(),
+        backends: backends.clone(),
         driver,
         deleted: deleted.clone(),
         ready,
@@ -127,6 +130,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
         wake_on_news(&node, &orders),
         changes::run(node.clone(), &settings.lvm),
+        Box::pin(pools::run(node.clone(), orders.clone(), backends.clone())),
         mounts::run(&table, mounts_changed),
         install::run(target, installed, unmounted.clone()),
         // Seldom awake, and large otherwise.

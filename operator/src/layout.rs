@@ -17,6 +17,8 @@ pub fn of(layout: &Layout) -> Result<lvm::Layout, String> {
     let level = match layout.type_ {
         LayoutType::Linear => return Ok(lvm::Layout::Linear),
         LayoutType::Striped => return Ok(lvm::Layout::Striped(stripes)),
+        LayoutType::Thin => return Ok(lvm::Layout::Thin),
+        LayoutType::Cached => return Ok(lvm::Layout::Cached),
         LayoutType::Raid1 => Level::Raid1 { copies: layout.copies() },
         LayoutType::Raid5 => Level::Raid5(stripes),
         LayoutType::Raid6 => Level::Raid6(stripes),
@@ -43,6 +45,8 @@ mod tests {
         for (value, layout) in [
             (json!({}), Layout::Linear),
             (json!({"type": "Striped", "stripes": 4}), Layout::Striped(stripes(4))),
+            (json!({"type": "Thin"}), Layout::Thin),
+            (json!({"type": "Cached"}), Layout::Cached),
             (json!({"type": "RAID1", "copies": 3}), raid(Level::Raid1 { copies: 3 })),
             (json!({"type": "RAID5"}), raid(Level::Raid5(stripes(2)))),
             (json!({"type": "RAID6"}), raid(Level::Raid6(stripes(3)))),

@@ -29,6 +29,11 @@ fn of_backends() -> Vec<Case> {
     let stripes = Some("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10");
     let (copies, integrity) = (Some("layout.copies is for type RAID1"), Some("layout.integrity is for the RAID types"));
     let raid6 = Some("layout.stripes of type RAID6 is at least 3");
+    let thin = || backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}}));
+    let named = Some(
+        "thinPool: a pool that has a name is there already and stays as it is; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
+    );
+    let no_size = Some("thinPool: say how large the pool is to be (size), or name one that is there (name)");
     vec![
         (backend(json!({})), json!({"volumeGroup": "vg1"}), Some("volumeGroup can't be changed: volumes are in it")),
         (backend(json!({})), json!({"reserve": "5%", "placement": "Pack"}), None),
@@ -44,13 +49,19 @@ fn of_backends() -> Vec<Case> {
         (of(json!({"type": "RAID1", "integrity": false})), edit(json!({"type": "Linear"})), None),
         (of(json!({"type": "RAID6", "stripes": 3})), edit(json!({"stripes": 2})), raid6),
         (of(json!({"type": "RAID6", "stripes": 3})), edit(json!({"type": "RAID5", "stripes": 2})), None),
+        (thin(), json!({"thinPool": {"name": "pool0"}}), named),
+        (thin(), json!({"thinPool": {"name": "pool0", "size": null, "extendAt": 50}}), named),
+        (thin(), json!({"thinPool": {"size": null}}), no_size),
+        (thin(), json!({"thinPool": {"maximumSize": "50%", "overprovision": "1.5"}}), None),
+        (thin(), json!({"thinPool": {"name": "pool0", "size": null}}), None),
     ]
 }
 
 fn of_logical_volumes() -> Vec<Case> {
     let volume = json!({"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "key": "0".repeat(32),
         "claim": {"namespace": "d", "name": "c", "uid": "u"}, "storageClass": "s", "reclaimPolicy": "Delete",
-        "filesystem": {"type": "ext4"}, "layout": {"type": "RAID1"}});
+        "filesystem": {"type": "ext4"}, "layout": {"type": "RAID1"}, "thinPool": {"name": "pool0"},
+        "cache": {"size": "1Gi", "physicalVolumes": []}});
     [
         (json!({"node": "n2"}), Some("node can't be changed: the data is there")),
         (json!({"backend": "slow"}), Some("backend can't be changed")),
@@ -58,6 +69,8 @@ fn of_logical_volumes() -> Vec<Case> {
         (json!({"layout": {"type": "Linear"}}), Some("layout can't be changed")),
         (json!({"layout": {"copies": 2}}), Some("layout can't be changed")),
         (json!({"claim": {"uid": "v"}}), Some("claim can't be changed: the data is its own")),
+        (json!({"thinPool": {"name": "pool1"}}), Some("thinPool.name can't be changed: the data is there")),
+        (json!({"cache": {"size": "2Gi"}}), Some("cache can't be changed")),
         (json!({"key": "1".repeat(32)}), Some("key can't be changed: the PersistentVolume holds it")),
         (json!({"size": "2Gi", "state": "Absent", "reclaimPolicy": "Retain"}), None),
     ]

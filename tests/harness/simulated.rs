@@ -190,6 +190,10 @@ impl Devices for SimulatedNode {
         })
     }
 
+    fn is_same(&self, name: &str, path: &str) -> bool {
+        name == path
+    }
+
     fn mount_points(&self, path: device::Path<'_>, _: &LvUuid) -> Vec<PathBuf> {
         let open = self.state().device(path).is_ok_and(|volume| volume.open);
         if open { vec!["/mnt/data".into()] } else { Vec::new() }
@@ -316,7 +320,7 @@ impl Group {
             json!({
                 "lv_name": volume.name, "lv_uuid": volume.uuid, "lv_attr": format!("-wi-a{open}----"),
                 "lv_size": (volume.extents * EXTENT).to_string(), "lv_tags": volume.tags.join(","),
-                "lv_time": now.to_string(),
+                "lv_time": now.to_string(), "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
             })
         });
         let exported = if self.exported { 'x' } else { '-' };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use crds::{LogicalVolume, LogicalVolumeStatus, NodeStorage, condition};
+use crds::{LogicalVolume, LogicalVolumeStatus, NodeStorage, StorageBackend, condition};
 use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
 use harness::remote::Call;
@@ -193,6 +193,20 @@ impl Stage {
         self.order(&name, size);
         self.ready(&name);
         name
+    }
+
+    /// Makes a backend.
+    pub(crate) fn apply(&self, backend: &StorageBackend) {
+        self.runtime.block_on(self.backends().create(&PostParams::default(), backend)).unwrap();
+    }
+
+    /// Deletes a backend.
+    pub(crate) fn delete_backend(&self, name: &str) {
+        self.runtime.block_on(self.backends().delete(name, &DeleteParams::default())).unwrap();
+    }
+
+    fn backends(&self) -> Api<StorageBackend> {
+        Api::all(self.client.clone())
     }
 
     /// Has a volume removed, and waits until it is.

@@ -139,8 +139,11 @@ fn is_expected(program: &str, word: &str) -> bool {
 }
 
 fn is_for_lvm(word: &str) -> bool {
-    let columns =
-        word.split(',').all(|column| ["lv_", "vg_"].iter().any(|of| column.starts_with(of)) && is_name(column));
+    let is_column = |column: &str| {
+        ["lv_", "vg_"].iter().any(|of| column.starts_with(of))
+            || ["pool_lv", "data_percent", "metadata_percent"].contains(&column)
+    };
+    let columns = word.split(',').all(|column| is_column(column) && is_name(column));
     let path = word.split_once('/').is_some_and(|(group, volume)| is_name(group) && is_name(volume));
     columns || path || is_selection(word)
 }

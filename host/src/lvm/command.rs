@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use crate::exec::Cmd;
 use crate::name::{LvName, LvTag, LvUuid, VgName};
-use crate::size::Extents;
+use crate::size::{Bytes, Extents};
 
 use super::layout::Layout;
+use super::pool::{self, PoolCost};
 use super::report::LvKind;
 
 /// A logical volume that is to be made.
@@ -23,12 +24,28 @@ pub struct New<'a> {
     pub tags: &'a [LvTag],
 }
 
+/// A thin pool that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPool<'a> {
+    /// What it takes.
+    pub cost: PoolCost,
+    /// The size of an extent.
+    pub extent: Bytes,
+    /// How large its data may become.
+    pub most: Bytes,
+    /// The devices that its extents come from, as LVM calls them; none named means any.
+    pub disks: &'a [String],
+    /// The tag that says whose it is.
+    pub tag: &'a LvTag,
+}
+
 /// What a report says of a volume group; `vg_attr` tells exported, partial and shared.
 const VG_COLUMNS: &str =
     "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type";
 
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
-const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time";
+const LV_COLUMNS: &str =
+    "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
 /// Seconds since 1970, whatever the administrator likes to read.
 const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
@@ -87,6 +104,40 @@ pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
         .args(disks.iter().map(|disk| escaped(disk)))
 }
 
+/// A volume of so many bytes in a thin pool. It reads as zeros: pools are made so.
+pub(super) fn create_thin(vg: &VgName, pool: &LvName, lv: &LvName, size: Bytes, tags: &[LvTag]) -> Cmd {
+    lvm("lvcreate")
+        .args(["--yes", "--type", "thin", "--setactivationskip", "n"])
+        .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
+        .args(["--virtualsize", &format!("{}b", size.0)])
+        .args(["--name", lv.as_str(), "--thinpool", pool.as_str(), vg.as_str()])
+}
+
+/// A thin pool. One that is extended as it fills up lets writers wait for that a while; another lets them fail at once.
+pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd {
+    let NewPool { cost, extent, most, disks, tag } = new;
+    let chunk = pool::chunk(*most, *extent);
+    let is_extended = cost.data < most.extents_up(*extent);
+    lvm("lvcreate")
+        .args(["--yes", "--type", "thin-pool", "--zero", "y", "--discards", "passdown", "--poolmetadataspare", "n"])
+        .args(["--config", &format!("activation/error_when_full={}", u8::from(!is_extended))])
+        .args(["--chunksize", &format!("{}k", chunk.0 >> 10)])
+        .args(["--poolmetadatasize", &format!("{}b", cost.metadata.bytes(*extent).0)])
+        .args(["--addtag", tag.as_str()])
+        .args(["--extents", &cost.data.0.to_string()])
+        .args(["--name", pool.as_str(), vg.as_str()])
+        .args(disks.iter().map(|disk| escaped(disk)))
+}
+
+/// Puts a cache in front of a volume: what `cache` was before, is gone.
+pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Cmd {
+    lvm("lvconvert").args(["--yes", "--type", "cache", "--cachemode", mode]).args([
+        "--cachevol",
+        cache.as_str(),
+        &path(vg, lv),
+    ])
+}
+
 /// To a total of `extents`, never by some: repeated, it changes nothing. On these disks; none named means on any.
 pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
     lvm("lvextend")
@@ -127,10 +178,15 @@ pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind:
     let letters = match kind {
         LvKind::Plain => "^-",
         LvKind::Raid => "^[rR]",
+        LvKind::Thin => "^V",
+        LvKind::Cached => "^C",
+        // A pool with volumes would take them along.
+        LvKind::ThinPool => "^t",
         // No volume has such attributes: nothing is removed.
         LvKind::Other => "^$",
     };
-    let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"");
+    let empty = if kind == LvKind::ThinPool { " && thin_count=0" } else { "" };
+    let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
     lvm("lvremove").args(["--yes", "--select", &selection, &path(vg, lv)]).timeout(REMOVE_TIMEOUT)
 }
 
@@ -156,11 +212,12 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, activate, add_integrity, create, deactivate, escaped, extend, remove, remove_tag, report, volume,
+        New, NewPool, activate, add_integrity, attach_cache, create, create_pool, create_thin, deactivate, escaped,
+        extend, remove, remove_tag, report, volume,
     };
-    use crate::lvm::{Layout, Level, LvKind};
+    use crate::lvm::{Layout, Level, LvKind, PoolCost};
     use crate::name::{LvName, LvTag, LvUuid, VgName};
-    use crate::size::Extents;
+    use crate::size::{Bytes, Extents};
     use proptest::prelude::*;
 
     fn vg() -> VgName {
@@ -177,6 +234,38 @@ mod tests {
 
     fn tag(tag: &str) -> LvTag {
         LvTag::new(tag).unwrap()
+    }
+
+    #[test]
+    fn so_are_those_of_pools_and_caches() {
+        let pool_name = LvName::new("pool0").unwrap();
+        let disks = ["/dev/sdb".to_owned()];
+        let pool = NewPool {
+            cost: PoolCost { data: Extents(256), metadata: Extents(1) },
+            extent: Bytes(4 << 20),
+            most: Bytes(2 << 30),
+            disks: &disks,
+            tag: &tag("flexlvm.dev/thin-pool=thin"),
+        };
+        for (command, line) in [
+            (
+                create_thin(&vg(), &pool_name, &lv(), Bytes(4 << 20), &[tag("flexlvm.dev/claim-uid=1")]),
+                "lvm lvcreate --yes --type thin --setactivationskip n --addtag flexlvm.dev/claim-uid=1 \
+                 --virtualsize 4194304b --name pvc-1 --thinpool pool0 vg0",
+            ),
+            (
+                create_pool(&vg(), &pool_name, &pool),
+                "lvm lvcreate --yes --type thin-pool --zero y --discards passdown --poolmetadataspare n \
+                 --config activation/error_when_full=0 --chunksize 64k --poolmetadatasize 4194304b --addtag flexlvm.dev/thin-pool=thin \
+                 --extents 256 --name pool0 vg0 /dev/sdb",
+            ),
+            (
+                attach_cache(&vg(), &lv(), &LvName::new("pvc-1_cache").unwrap(), "writethrough"),
+                "lvm lvconvert --yes --type cache --cachemode writethrough --cachevol pvc-1_cache vg0/pvc-1",
+            ),
+        ] {
+            assert_eq!(command.line(), line);
+        }
     }
 
     #[test]
@@ -217,7 +306,7 @@ mod tests {
             (
                 volume(&vg(), &lv()),
                 "lvm lvs --reportformat json --units b --nosuffix --config report/time_format=\"%s\" --options \
-                 lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time vg0/pvc-1",
+                 lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size vg0/pvc-1",
             ),
             (
                 remove(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/claim-uid=1"), LvKind::Plain),

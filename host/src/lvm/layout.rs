@@ -31,6 +31,10 @@ pub enum Layout {
         /// Whether each image has checksums.
         integrity: bool,
     },
+    /// Out of a thin pool: it takes nothing of the disks itself, see [`PoolCost`](super::PoolCost).
+    Thin,
+    /// Plain extents; what its cache takes is counted apart.
+    Cached,
 }
 
 /// Kinds of RAID.
@@ -82,25 +86,28 @@ impl Layout {
     #[must_use]
     pub fn images(self) -> u32 {
         match self {
-            Self::Linear => 1,
+            Self::Linear | Self::Cached => 1,
             Self::Striped(stripes) => stripes.count,
             Self::Raid { level, .. } => level.images(),
+            Self::Thin => 0,
         }
     }
 
     /// Whether a volume may be split over any number of disks.
     #[must_use]
     pub fn is_divisible(self) -> bool {
-        self == Self::Linear
+        matches!(self, Self::Linear | Self::Cached)
     }
 
     /// What LVM calls the kind.
     #[must_use]
     pub fn segtype(self) -> &'static str {
         match self {
-            Self::Linear => "linear",
+            // A cache is put in front of what is there already.
+            Self::Linear | Self::Cached => "linear",
             Self::Striped(_) => "striped",
             Self::Raid { level, .. } => level.segtype(),
+            Self::Thin => "thin",
         }
     }
 
@@ -110,7 +117,7 @@ impl Layout {
             | Self::Raid { level: Level::Raid5(stripes) | Level::Raid6(stripes) | Level::Raid10(stripes), .. } => {
                 Some(stripes)
             }
-            Self::Linear | Self::Raid { level: Level::Raid1 { .. }, .. } => None,
+            Self::Linear | Self::Thin | Self::Cached | Self::Raid { level: Level::Raid1 { .. }, .. } => None,
         }
     }
 
@@ -151,7 +158,7 @@ impl Layout {
         let stripes = self.stripes().map_or(1, |stripes| u64::from(stripes.count.max(1)));
         let length = size.extents_up(extent).0.max(1).div_ceil(stripes);
         let metadata = match self {
-            Self::Linear | Self::Striped(_) => 0,
+            Self::Linear | Self::Striped(_) | Self::Thin | Self::Cached => 0,
             // Two superblocks and a bitmap: at most 2^21 regions have a bit each, whatever their size.
             Self::Raid { integrity: false, .. } => 1,
             Self::Raid { integrity: true, .. } => 1 + checksums(Extents(length).bytes(extent)).0 / extent.0.max(1),
@@ -289,6 +296,7 @@ mod tests {
         ];
         prop_oneof![
             Just(Layout::Linear),
+            Just(Layout::Cached),
             stripes.prop_map(Layout::Striped),
             (level, any::<bool>()).prop_map(|(level, integrity)| Layout::Raid { level, integrity }),
         ]

@@ -9,6 +9,8 @@ use serde::Deserialize;
 use crate::name::{LvName, LvUuid};
 use crate::size::{Bytes, Extents};
 
+use super::pool::{self, PoolState};
+
 /// A volume group and its logical volumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Vg {
@@ -62,6 +64,12 @@ pub enum LvKind {
     Plain,
     /// A RAID, and nothing more.
     Raid,
+    /// A volume in a thin pool. Thin snapshots of it stand on their own.
+    Thin,
+    /// A thin pool.
+    ThinPool,
+    /// Plain extents with a cache in front.
+    Cached,
     /// Anything else.
     Other,
 }
@@ -89,14 +97,19 @@ pub struct Lv {
     pub integrity: bool,
     /// When it was made, in seconds since 1970, by this host's clock; 0 when LVM does not know.
     pub made: u64,
+    /// The thin pool that it is in.
+    pub pool: Option<String>,
+    /// What is known of it if it is a thin pool.
+    pub state: Option<PoolState>,
 }
 
 impl PartialEq for Lv {
     /// Two reports of the same volume are equal, though whoever made it may not know the second that LVM wrote down.
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, uuid, size, tags, active, open, kind, shares, integrity, made: _ } = self;
+        let Self { name, uuid, size, tags, active, open, kind, shares, integrity, made: _, pool, state } = self;
         (name, uuid, size, tags, shares) == (&other.name, &other.uuid, &other.size, &other.tags, &other.shares)
             && (*active, *open, *kind, *integrity) == (other.active, other.open, other.kind, other.integrity)
+            && (pool, state) == (&other.pool, &other.state)
     }
 }
 
@@ -190,7 +203,6 @@ struct VgRow {
     vg_lock_type: String,
 }
 
-#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
 #[derive(Deserialize)]
 struct LvRow {
     lv_name: String,
@@ -199,6 +211,10 @@ struct LvRow {
     lv_size: String,
     lv_tags: String,
     lv_time: String,
+    pool_lv: String,
+    data_percent: String,
+    metadata_percent: String,
+    lv_metadata_size: String,
 }
 
 /// Reads a full report; an error says what was wrong with it.
@@ -324,9 +340,10 @@ impl LvRow {
     /// `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and more.
     fn read(self) -> Result<Lv, String> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, _, _, _, state, open, ..] = attr[..] else {
+        let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
             return Err(format!("lv_attr {:?}", self.lv_attr));
         };
+        let pool_state = if kind == 't' { Some(self.pool_state(health)?) } else { None };
         Ok(Lv {
             uuid: uuid(self.lv_uuid)?,
             size: Bytes(number(&self.lv_size)?),
@@ -336,12 +353,28 @@ impl LvRow {
             kind: match kind {
                 '-' => LvKind::Plain,
                 'r' | 'R' => LvKind::Raid,
+                'V' => LvKind::Thin,
+                't' => LvKind::ThinPool,
+                'C' => LvKind::Cached,
                 _ => LvKind::Other,
             },
+            // Where LVM shows names of what it keeps for itself, they stand in brackets.
+            pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned()).filter(|pool| !pool.is_empty()),
+            state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
             made: if self.lv_time.is_empty() { 0 } else { number(&self.lv_time)? },
             name: self.lv_name,
+        })
+    }
+
+    /// The ninth of a pool's attributes says how it is.
+    fn pool_state(&self, health: char) -> Result<PoolState, String> {
+        Ok(PoolState {
+            metadata: Bytes(number(&self.lv_metadata_size)?),
+            data_used: percent(&self.data_percent)?,
+            metadata_used: percent(&self.metadata_percent)?,
+            fault: pool::fault(health, &self.lv_name),
         })
     }
 }
@@ -384,6 +417,14 @@ fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
 
 fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
+}
+
+/// Percent as LVM prints them, `12.34`, rounded up; nothing counts as 0.
+fn percent(text: &str) -> Result<u32, String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let whole: u32 =
+        if text.is_empty() { 0 } else { whole.parse().map_err(|_| format!("{text:?} is no percentage"))? };
+    Ok(whole + u32::from(fraction.bytes().any(|digit| digit != b'0')))
 }
 
 fn uuid(text: String) -> Result<LvUuid, String> {

@@ -1,7 +1,7 @@
 //! What the agent does to a logical volume's device itself: find out which it is, mark it, look what is on it. Called by
 //! `node`, which runs it where blocking is allowed.
 
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -56,6 +56,9 @@ pub trait Devices: Send + Sync {
     /// # Errors
     /// When that can't be written: then it asks.
     fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
+
+    /// Whether a path leads to the device of this name, a disk.
+    fn is_same(&self, name: &str, path: &str) -> bool;
 
     /// Where a volume is mounted on the node; nothing when nobody can tell.
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
@@ -130,6 +133,15 @@ impl Devices for NodeDevices {
 
     fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
         self.keys.remember(uuid, key)
+    }
+
+    fn is_same(&self, name: &str, path: &str) -> bool {
+        let number = |path: &str| {
+            let below = std::path::Path::new("/proc/1/root").join(path.trim_start_matches('/'));
+            let found = std::fs::metadata(below).ok().filter(|found| found.file_type().is_block_device());
+            found.map(|found| found.rdev())
+        };
+        number(path).is_some_and(|wanted| number(name) == Some(wanted))
     }
 
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {

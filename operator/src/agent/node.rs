@@ -9,14 +9,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use host::lvm::{Lv, Lvm, New, Pv, Vg};
-use host::{Bytes, Error, Exec, Extents, Kind, LvUuid};
+use crds::StorageBackend;
+use host::lvm::{Layout, Lv, LvKind, Lvm, New, NewPool, Pv, Vg};
+use host::{Bytes, Error, Exec, Extents, Kind, LvUuid, VgName};
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 
+use super::cache_paths;
 use super::device::{Devices, Path};
 use super::order::Order;
 use super::plan::{self, Content, Seen, Step, Verdict};
+use super::pools::Growth;
 
 /// One pass never takes more turns: create, or activate, look, mark; each with a surprise.
 const MOST_TURNS: u32 = 12;
@@ -97,6 +100,27 @@ impl Node {
     /// When LVM fails; what was known stays.
     pub async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
         self.blocking(Self::take_report).await
+    }
+
+    /// Makes a thin pool larger.
+    ///
+    /// # Errors
+    /// When LVM fails.
+    pub async fn extend_pool(self: &Arc<Self>, growth: Growth) -> Result<(), Error> {
+        self.blocking(move |node, taken| {
+            node.changed.send_replace(Some(Instant::now()));
+            let Growth { group, pool, extents, disks } = &growth;
+            let extended = Lvm(&*node.exec).extend(group, pool, *extents, disks);
+            node.take_report(taken)?;
+            extended
+        })
+        .await
+    }
+
+    /// By which paths these backends name each device as one for caches.
+    #[must_use]
+    pub fn cache_paths(&self, backends: &[Arc<StorageBackend>], groups: &[Vg]) -> BTreeMap<String, Vec<String>> {
+        cache_paths::find(backends, groups, &*self.devices)
     }
 
     /// Does for one order what can be done now, and says how things stand then.
@@ -189,36 +213,24 @@ impl Node {
     }
 
     fn act(&self, order: &Order, step: Step, pass: &mut Pass) -> Result<(), Error> {
-        let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
+        let path = Path { group: &order.group, name: &order.name };
         self.changed.send_replace(Some(Instant::now()));
         match step {
             Step::Settle(_) => {}
             Step::Look(uuid) => pass.content = Some(self.devices.look(path, &uuid)?),
-            Step::Create(extents, disks) => {
-                if !self.create(order, extents, &disks)? {
-                    pass.changed = Some(Instant::now());
-                }
-                pass.content = Some(Content::Fresh);
-            }
-            Step::AddIntegrity => {
-                lvm.add_integrity(&order.group, &order.name)?;
-                pass.changed = Some(Instant::now());
-            }
             Step::Mark(uuid) => {
                 self.devices.mark_blank(path, &uuid)?;
                 pass.content = Some(Content::Fresh);
             }
-            Step::Extend(extents, disks) => {
-                lvm.extend(&order.group, &order.name, extents, &disks)?;
-                pass.changed = Some(Instant::now());
+            Step::Create(..) | Step::CreateThin(_) => {
+                if !self.create(order, &step)? {
+                    pass.changed = Some(Instant::now());
+                }
+                pass.content = Some(Content::Fresh);
             }
-            Step::Activate(uuid) => {
-                lvm.activate(&order.group, &order.name, &uuid)?;
-                pass.changed = Some(Instant::now());
-            }
-            Step::Remove(uuid, kind) => {
-                lvm.remove(&order.group, &order.name, &uuid, &order.identity, kind)?;
-                pass.removed = true;
+            change => {
+                self.change(order, &change)?;
+                pass.removed |= matches!(change, Step::Remove(..));
                 pass.changed = Some(Instant::now());
             }
         }
@@ -226,12 +238,52 @@ impl Node {
         Ok(())
     }
 
+    /// A command of LVM, what became of which only a report tells.
+    fn change(&self, order: &Order, step: &Step) -> Result<(), Error> {
+        let (lvm, group, name) = (Lvm(&*self.exec), &order.group, &order.name);
+        match (step, &order.pool, &order.cache) {
+            (Step::AddIntegrity, ..) => lvm.add_integrity(group, name),
+            (Step::Extend(extents, disks), ..) => lvm.extend(group, name, *extents, disks),
+            (Step::Activate(uuid), ..) => lvm.activate(group, name, uuid),
+            (Step::Remove(uuid, kind), ..) => lvm.remove(group, name, uuid, &order.identity, *kind),
+            (Step::CreatePool(cost, most, disks), Some(pool), _) => {
+                let extent = self.extent_size(group);
+                let new = NewPool { cost: *cost, extent, most: *most, disks, tag: &pool.identity };
+                lvm.create_pool(group, &pool.name, &new)
+            }
+            (Step::RemovePool(uuid), Some(pool), _) => {
+                lvm.remove(group, &pool.name, uuid, &pool.identity, LvKind::ThinPool)
+            }
+            (Step::CreateCache(extents, disks), _, Some(cache)) => {
+                let tags = [order.identity.clone()];
+                let new = New { extents: *extents, layout: Layout::Linear, disks, tags: &tags };
+                lvm.create(group, &cache.name, &new)
+            }
+            (Step::AttachCache, _, Some(cache)) => lvm.attach_cache(group, name, &cache.name, cache.mode.as_str()),
+            (Step::RemoveCache(uuid), _, Some(cache)) => {
+                lvm.remove(group, &cache.name, uuid, &order.identity, LvKind::Plain)
+            }
+            (step, ..) => Err(Error::refused(Kind::Invalid, format!("{step:?} is no change of {}", order.path()))),
+        }
+    }
+
     /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is brought up to date
     /// without asking LVM again, if it is known what the volume took of which disk; else this returns false.
-    fn create(&self, order: &Order, extents: Extents, disks: &[String]) -> Result<bool, Error> {
+    fn create(&self, order: &Order, step: &Step) -> Result<bool, Error> {
         let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
         let tags = order.tags();
-        lvm.create(&order.group, &order.name, &New { extents, layout: order.layout, disks, tags: &tags })?;
+        let (extents, disks) = match (step, &order.pool) {
+            (Step::Create(extents, disks), _) => {
+                let new = New { extents: *extents, layout: order.layout, disks, tags: &tags };
+                lvm.create(&order.group, &order.name, &new)?;
+                (*extents, disks.as_slice())
+            }
+            (Step::CreateThin(size), Some(pool)) => {
+                lvm.create_thin(&order.group, &pool.name, &order.name, *size, &tags)?;
+                (Extents(0), [].as_slice())
+            }
+            _ => return Ok(false),
+        };
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
         // Only spares the driver a question.
@@ -248,6 +300,13 @@ impl Node {
             is_known
         });
         Ok(is_known)
+    }
+
+    /// The size of an extent, as of the last report.
+    fn extent_size(&self, group: &VgName) -> Bytes {
+        let view = self.view.borrow();
+        let vg = view.groups.iter().flat_map(|groups| groups.iter()).find(|vg| vg.name == group.as_str());
+        vg.map_or(Bytes(0), |vg| vg.extent_size)
     }
 
     /// Says who has the volume open, where that can be seen.
@@ -277,7 +336,9 @@ impl Node {
 
 /// What a volume that was made just now took of each disk, where that is beyond doubt.
 fn shares(order: &Order, vg: &Vg, extents: Extents, disks: &[String]) -> Option<BTreeMap<LvUuid, Extents>> {
-    let images = usize::try_from(order.layout.images()).ok()?;
+    let images = usize::try_from(order.layout.images()).ok().filter(|images| *images > 0);
+    // A thin volume takes nothing of the disks itself.
+    let Some(images) = images else { return Some(BTreeMap::new()) };
     let used: Vec<&Pv> = match vg.pvs.as_slice() {
         [only] => vec![only],
         all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
@@ -300,5 +361,7 @@ fn new_lv(order: &Order, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Ext
         shares,
         integrity: order.layout.has_integrity(),
         made: now.map_or(0, |now| now.as_secs()),
+        pool: order.pool.as_ref().map(|pool| pool.name.to_string()),
+        state: None,
     }
 }

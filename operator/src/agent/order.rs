@@ -1,9 +1,11 @@
 //! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a command line.
 //! Pure. Called by `reconcile` and `storage`.
 
+mod parts;
+
 use std::collections::BTreeMap;
 
-use crds::logical_volume::{LogicalVolumeStatus, Share, State};
+use crds::logical_volume::{LogicalVolumeStatus, State};
 use crds::{LogicalVolume, quantity};
 use host::lvm::Layout;
 use host::tags::{CLAIM_NAME, CLAIM_UID};
@@ -11,6 +13,8 @@ use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
 
 use crate::layout;
+
+pub use parts::{Cache, MakePool, Pool};
 
 /// No smaller volume has room for the fresh mark.
 const SMALLEST: Bytes = Bytes(4 << 20);
@@ -37,6 +41,10 @@ pub struct Order {
     pub layout: Layout,
     /// The physical volumes on which its space was promised, and how much on each; none where nobody said which.
     pub disks: BTreeMap<LvUuid, Bytes>,
+    /// The thin pool that it is in.
+    pub pool: Option<Pool>,
+    /// The cache in front of it.
+    pub cache: Option<Cache>,
     /// Whether the volume is to be there.
     pub state: State,
     /// The uuid that was reported, once it was: from then on others may have used the volume.
@@ -59,17 +67,20 @@ impl Order {
             status.uuid.as_ref().map(LvUuid::new).transpose().map_err(|error| format!("status.uuid: {error}"))?;
         let identity =
             LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid)).map_err(|error| format!("spec.claim.uid: {error}"))?;
+        let name = LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?;
         let made = object.creation_timestamp().map_or(0, |time| time.0.as_second());
         Ok(Self {
             node: spec.node.clone(),
             group: VgName::new(&spec.volume_group).map_err(|error| format!("spec.volumeGroup: {error}"))?,
-            name: LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?,
+            pool: parts::read_pool(object)?,
+            cache: parts::read_cache(object, &name)?,
+            name,
             identity,
             trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
             key: Key::new(&spec.key).ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?.digest(),
             size,
             layout: read_layout(object)?,
-            disks: spec.physical_volumes.iter().map(read_share).collect::<Result<_, _>>()?,
+            disks: parts::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
             state: spec.state,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
@@ -89,13 +100,23 @@ impl Order {
         self.disks.iter().map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
     }
 
-    /// What was promised altogether.
+    /// What was promised altogether, with its cache.
     #[must_use]
     pub fn promised(&self, extent: Bytes) -> Extents {
-        if self.disks.is_empty() {
-            return self.size.extents_up(extent);
-        }
-        Extents(self.shares(extent).map(|(_, extents)| extents.0).fold(0, u64::saturating_add))
+        let cache = self.cache.as_ref().map_or(0, |cache| cache.size.extents_up(extent).0);
+        let own = if self.disks.is_empty() {
+            self.size.extents_up(extent).0
+        } else {
+            self.shares(extent).map(|(_, extents)| extents.0).fold(0, u64::saturating_add)
+        };
+        Extents(own.saturating_add(cache))
+    }
+
+    /// What was promised of one physical volume, to the volume or its cache.
+    #[must_use]
+    pub fn promised_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
+        let on = |disks: &BTreeMap<LvUuid, Bytes>| disks.get(uuid).map_or(0, |bytes| bytes.extents_up(extent).0);
+        Extents(on(&self.disks).saturating_add(self.cache.as_ref().map_or(0, |cache| on(&cache.disks))))
     }
 
     /// The logical volume as people write it: `vg0/pvc-1`.
@@ -111,12 +132,6 @@ fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
         Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
         layout => layout.map_err(|error| format!("spec.{error}")),
     }
-}
-
-fn read_share(share: &Share) -> Result<(LvUuid, Bytes), String> {
-    let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("spec.physicalVolumes: {error}"))?;
-    let size = quantity::parse(&share.size).map_err(|error| format!("spec.physicalVolumes: {error}"))?;
-    Ok((uuid, Bytes(size)))
 }
 
 /// The size that is asked for; 0 where none is: no size keeps a volume from being removed.
@@ -146,7 +161,7 @@ mod tests {
             "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "key": KEY, "reclaimPolicy": "Delete",
-                "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": []},
+                "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": [], "thinPool": null, "cache": null},
             "status": {},
         });
         *object.pointer_mut(path).unwrap() = value;
@@ -176,6 +191,8 @@ mod tests {
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
             ("/spec/layout", json!({"type": "RAID1", "copies": 1}), "spec.layout.copies: "),
             ("/spec/physicalVolumes", json!([{"uuid": "u", "size": "4Mi"}]), "spec.physicalVolumes: "),
+            ("/spec/layout", json!({"type": "Thin"}), "spec.thinPool: "),
+            ("/spec/layout", json!({"type": "Cached"}), "spec.cache: "),
         ] {
             let error = read(path, value).unwrap_err();
             assert!(error.starts_with(sentence), "{error}");

@@ -4,15 +4,18 @@
 
 mod absent;
 mod disks;
+mod parts;
 
 use std::time::Duration;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Cost, Layout, Lv, LvKind, Vg};
+use host::lvm::{Cost, Layout, Lv, LvKind, PoolCost, Vg};
 use host::{Bytes, Extents, LvUuid};
 
 use super::order::Order;
+
+pub use parts::extended;
 
 /// Clocks of servers and nodes differ by less, or somebody has other worries.
 const CLOCKS_DIFFER: u64 = 600;
@@ -49,6 +52,18 @@ pub enum Content {
 pub enum Step {
     /// Make the logical volume of this size on these devices, mark it as fresh.
     Create(Extents, Vec<String>),
+    /// Make the thin pool that it is to be in, which may become so large, on these devices.
+    CreatePool(PoolCost, Bytes, Vec<String>),
+    /// Make the logical volume of this size in its thin pool, mark it as fresh.
+    CreateThin(Bytes),
+    /// Make what is to be its cache, of this size, on these devices.
+    CreateCache(Extents, Vec<String>),
+    /// Put the cache in front of it.
+    AttachCache,
+    /// Remove its thin pool, as long as there is no volume in it.
+    RemovePool(LvUuid),
+    /// Remove what was to be its cache.
+    RemoveCache(LvUuid),
     /// Extend it to this size on these devices.
     Extend(Extents, Vec<String>),
     /// Give its images their checksums.
@@ -129,13 +144,19 @@ pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
     }
 }
 
-/// What a volume of this order is, as long as it is nothing beside: an origin of snapshots is another kind.
+/// What a volume of this order is when it is made, as long as it is nothing beside: an origin of snapshots is another kind.
 #[must_use]
 pub fn kind_of(order: &Order) -> LvKind {
     match order.layout {
-        Layout::Linear | Layout::Striped(_) => LvKind::Plain,
+        Layout::Linear | Layout::Striped(_) | Layout::Cached => LvKind::Plain,
         Layout::Raid { .. } => LvKind::Raid,
+        Layout::Thin => LvKind::Thin,
     }
+}
+
+/// Whether a volume of this order may be of this kind: one with a cache is also itself without it.
+fn is_of_kind(order: &Order, kind: LvKind) -> bool {
+    kind == kind_of(order) || (order.layout == Layout::Cached && kind == LvKind::Cached)
 }
 
 /// The order's logical volume, or what is in its place.
@@ -219,6 +240,10 @@ fn plan_new(order: &Order, vg: &Vg) -> Step {
         Ok(cost) => cost,
         Err(message) => return Verdict::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
     };
+    if let Some(pool) = &order.pool {
+        let made = parts::pool_for_new(order, pool, vg);
+        return made.map_or_else(|step| step, |()| Step::CreateThin(cost.size.bytes(vg.extent_size)));
+    }
     match disks::for_new(order, cost, vg) {
         Ok(devices) => Step::Create(cost.size, devices),
         Err(message) => Verdict::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
@@ -244,11 +269,17 @@ fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
     if order.layout.has_integrity() && !lv.integrity && !published {
         return Step::AddIntegrity;
     }
+    if let Some(step) = parts::cache_for(order, vg, lv) {
+        return step;
+    }
     let cost = match cost(order, vg) {
         Ok(cost) => cost,
         Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
     };
     if cost.size > lv.size.extents_up(vg.extent_size) {
+        if let Some(finding) = parts::pool_fault_of(order, vg) {
+            return not_ready(finding.reason, finding.message);
+        }
         return match disks::for_growth(order, cost, vg, lv) {
             Ok(devices) => Step::Extend(cost.size, devices),
             Err(message) => not_ready(reason::INSUFFICIENT_SPACE, message),

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
+use super::backends::Backends;
 use super::node::{Node, View};
 use super::order::Order;
 use super::orders::Orders;
@@ -41,6 +42,8 @@ pub struct Reporter {
     pub node: Arc<Node>,
     /// The LogicalVolumes of this node.
     pub orders: Arc<Orders>,
+    /// The StorageBackends, which name disks by paths.
+    pub backends: Arc<Backends>,
     /// Whether the driver is installed.
     pub driver: watch::Receiver<Option<Finding>>,
     /// Hears when somebody deleted what was written.
@@ -62,7 +65,7 @@ impl Reporter {
     pub async fn run(mut self) {
         // Without all orders their space would look like somebody else's.
         let _ = self.orders.store.wait_until_ready().await;
-        let (mut view, mut written) = (self.node.view(), None);
+        let (mut view, mut written, mut backends) = (self.node.view(), None, self.backends.selected());
         let retries = Retries::default();
         loop {
             let known = view.borrow_and_update().clone();
@@ -83,6 +86,7 @@ impl Reporter {
             tokio::select! {
                 Ok(()) = view.changed() => {}
                 Ok(()) = self.driver.changed() => {}
+                Ok(()) = backends.changed() => {}
                 () = self.orders.changed.notified() => {}
                 () = self.deleted.notified() => written = None,
                 () = sleep_until(next) => {}
@@ -125,7 +129,10 @@ impl Reporter {
     fn build(&self, old: &NodeStorageStatus, view: &View, lvm_version: Option<&str>) -> NodeStorageStatus {
         let orders: Vec<_> = self.orders.all().filter_map(|object| read(&object)).collect();
         let driver = self.driver.borrow();
-        let facts = Facts { view, orders: &orders, driver: driver.as_ref(), lvm_version };
+        let backends = self.backends.selected().borrow().clone().unwrap_or_default();
+        let groups = view.groups.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let cache_paths = self.node.cache_paths(&backends, groups);
+        let facts = Facts { view, orders: &orders, driver: driver.as_ref(), lvm_version, cache_paths: &cache_paths };
         storage::build(old, facts, &Time(Timestamp::now()))
     }
 

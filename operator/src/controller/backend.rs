@@ -10,7 +10,7 @@ use std::time::Duration;
 use crds::condition::{self, reason};
 use crds::selector::NodeSelector;
 use crds::storage_backend::StorageBackendStatus;
-use crds::{StorageBackend, quantity};
+use crds::{LogicalVolume, StorageBackend, quantity};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
@@ -19,9 +19,11 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::class;
-use super::demand::Demand;
+use super::demand::Promise;
 use super::ledger::Ledger;
-use super::place::{Candidate, Space, Unfit, serve};
+use super::place::Candidate;
+use super::space::{Space, serve};
+use super::unfit::Unfit;
 use super::world::World;
 use crate::error::ApiError;
 use crate::names;
@@ -89,7 +91,7 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
     };
     let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
     guard::keep(client, backend, !volumes.is_empty()).await?;
-    let promised = volumes.iter().map(|lv| Demand::of(lv).bytes).fold(0, u64::saturating_add);
+    let promised = volumes.iter().map(|lv| promised(lv)).fold(0, u64::saturating_add);
     status.promised = Some(quantity::format(promised));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
@@ -105,6 +107,12 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
     let patched = backends.patch_status(&name, &params, &Patch::Apply(patch)).await;
     patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
     Ok(Outcome::Written)
+}
+
+/// What a volume was promised: of a thin pool its size, of a volume group what it takes.
+fn promised(logical_volume: &LogicalVolume) -> u64 {
+    let promise = Promise::of(logical_volume);
+    promise.pool.as_ref().map_or_else(|| promise.demand().bytes, |pool| pool.bytes)
 }
 
 fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
@@ -127,7 +135,7 @@ fn judge(
         spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
     };
     let selected = candidates.iter().filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
-    let judged = selected.map(|candidate| (candidate.node.name_any(), serve(spec, *candidate, ledger)));
+    let judged = selected.map(|candidate| (candidate.node.name_any(), serve(backend, *candidate, ledger)));
     let (serving, failing): (Vec<_>, Vec<_>) =
         judged.filter(|(_, space)| is_meant(space)).partition(|(_, s)| s.is_ok());
     let spaces: Vec<Space> = serving.into_iter().filter_map(|(_, space)| space.ok()).collect();

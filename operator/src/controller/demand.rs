@@ -1,9 +1,11 @@
-//! Space that a volume takes, or that several take together: of the volume group, and of each of its disks.
-//! Pure. Kept by the ledger, made by `disks.rs`.
+//! Space that a volume takes, or that several take together: of the volume group, of each of its disks, of a thin pool.
+//! Pure. Kept by the ledger, made by `disks.rs` and `thin.rs`.
 
 use std::collections::BTreeMap;
 
+use crds::cache::CacheOrder;
 use crds::logical_volume::Share;
+use crds::thin_pool::PoolOrder;
 use crds::{LogicalVolume, quantity};
 
 /// Space in bytes, whole extents.
@@ -15,22 +17,105 @@ pub struct Demand {
     pub disks: BTreeMap<String, u64>,
 }
 
+/// What one volume is promised: space of its own, a cache's, and its part of a thin pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Promise {
+    /// What it takes itself.
+    pub own: Demand,
+    /// The cache in front of it.
+    pub cache: Option<CacheOrder>,
+    /// The thin pool that it is in.
+    pub pool: Option<InPool>,
+}
+
+/// A volume's part of a thin pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct InPool {
+    /// The pool, with the space that was promised to it: it is promised once, however many volumes are in it.
+    pub order: PoolOrder,
+    /// The volume's size in bytes.
+    pub bytes: u64,
+}
+
 impl From<u64> for Demand {
     fn from(bytes: u64) -> Self {
         Self { bytes, disks: BTreeMap::new() }
     }
 }
 
-impl Demand {
+impl<D: Into<Demand>> From<D> for Promise {
+    fn from(own: D) -> Self {
+        Self { own: own.into(), ..Self::default() }
+    }
+}
+
+impl Promise {
     /// What was promised to a volume, says its object.
     #[must_use]
     pub fn of(logical_volume: &LogicalVolume) -> Self {
-        let size = |quantity| quantity::parse(quantity).unwrap_or(0);
+        let spec = &logical_volume.spec;
+        let bytes = quantity::parse(&spec.size).unwrap_or(0);
+        match &spec.thin_pool {
+            Some(order) => Self { pool: Some(InPool { order: order.clone(), bytes }), ..Self::default() },
+            None => Self { own: Demand::of(logical_volume), cache: spec.cache.clone(), pool: None },
+        }
+    }
+
+    /// What it takes of its volume group for itself alone, its cache included.
+    #[must_use]
+    pub fn demand(&self) -> Demand {
+        let mut all = self.own.clone();
+        if let Some(cache) = &self.cache {
+            all.add(&Demand::of_shares(&cache.physical_volumes));
+        }
+        all
+    }
+
+    /// The larger of two, everywhere.
+    #[must_use]
+    pub fn or_more(self, other: &Self) -> Self {
+        let pool = match (self.pool, &other.pool) {
+            (Some(own), Some(other)) => {
+                let larger = if other.space().bytes > own.space().bytes { &other.order } else { &own.order };
+                Some(InPool { bytes: own.bytes.max(other.bytes), order: larger.clone() })
+            }
+            (own, other) => own.or_else(|| other.clone()),
+        };
+        Self { own: self.own.or_more(&other.own), cache: self.cache.or_else(|| other.cache.clone()), pool }
+    }
+
+    /// Whether it is more than another, anywhere.
+    #[must_use]
+    pub fn exceeds(&self, other: &Self) -> bool {
+        let pooled = |promise: &Self| promise.pool.as_ref().map_or((0, 0), |pool| (pool.bytes, pool.space().bytes));
+        let ((bytes, space), (other_bytes, other_space)) = (pooled(self), pooled(other));
+        self.demand().bytes > other.demand().bytes || bytes > other_bytes || space > other_space
+    }
+}
+
+impl InPool {
+    /// The space that was promised to the pool; none of a pool that an admin made.
+    #[must_use]
+    pub fn space(&self) -> Demand {
+        self.order.make.as_ref().map_or_else(Demand::default, |make| Demand::of_shares(&make.physical_volumes))
+    }
+}
+
+impl Demand {
+    /// What a volume takes itself, says its object.
+    #[must_use]
+    pub fn of(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
         if spec.physical_volumes.is_empty() {
-            return size(&spec.size).into();
+            return quantity::parse(&spec.size).unwrap_or(0).into();
         }
-        spec.physical_volumes.iter().map(|share| (share.uuid.clone(), size(&share.size))).collect()
+        Self::of_shares(&spec.physical_volumes)
+    }
+
+    /// What is said of physical volumes.
+    #[must_use]
+    pub fn of_shares(shares: &[Share]) -> Self {
+        shares.iter().map(|share| (share.uuid.clone(), quantity::parse(&share.size).unwrap_or(0))).collect()
     }
 
     /// As the object says it.

@@ -6,7 +6,8 @@ use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};
 
 use super::demand::Demand;
-use super::place::{Space, Unfit};
+use super::space::Space;
+use super::unfit::Unfit;
 
 /// A disk of a volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +30,7 @@ pub fn assign(layout: Layout, cost: Cost, space: &Space) -> Result<Demand, Unfit
     if total > space.free {
         return Err(space.too_little());
     }
-    let mut disks: Vec<&Disk> = space.disks.iter().collect();
-    disks.sort_by(|a, b| b.free.cmp(&a.free).then_with(|| a.uuid.cmp(&b.uuid)));
+    let disks = by_room(&space.disks);
     if layout.is_divisible() {
         // An agent of an earlier version reports no disks.
         return if disks.is_empty() { Ok(total.into()) } else { fill(&disks, total).ok_or_else(|| space.too_little()) };
@@ -93,8 +93,17 @@ pub fn extend(layout: Layout, cost: Cost, own: &Demand, space: &Space) -> Result
     Ok(own.disks.keys().map(|uuid| (uuid.clone(), image)).collect())
 }
 
+/// Those with the most room first.
+#[must_use]
+pub fn by_room(disks: &[Disk]) -> Vec<&Disk> {
+    let mut disks: Vec<&Disk> = disks.iter().collect();
+    disks.sort_by(|a, b| b.free.cmp(&a.free).then_with(|| a.uuid.cmp(&b.uuid)));
+    disks
+}
+
 /// So much, from the first disk that has it all, else from one after the other; `None` when all together have not.
-fn fill(disks: &[&Disk], bytes: u64) -> Option<Demand> {
+#[must_use]
+pub fn fill(disks: &[&Disk], bytes: u64) -> Option<Demand> {
     if let Some(disk) = disks.iter().find(|disk| disk.free >= bytes) {
         return Some([(disk.uuid.clone(), bytes)].into_iter().filter(|(_, bytes)| *bytes > 0).collect());
     }

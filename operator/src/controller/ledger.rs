@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crds::thin_pool::PoolOrder;
 use crds::{LogicalVolume, condition};
 use kube::ResourceExt as _;
 
-use super::demand::Demand;
+use super::demand::{Demand, InPool, Promise};
 
 /// A volume group on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,17 +20,17 @@ pub struct Place {
 }
 
 /// One volume's space.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Entry {
     place: Place,
     /// What the LogicalVolume was last seen with; `None` while it has not been seen at all.
-    seen: Option<Demand>,
+    seen: Option<Promise>,
     /// Promised by a write that has not come back to us as a watch event yet.
-    pending: Option<Demand>,
+    pending: Option<Promise>,
 }
 
 impl Entry {
-    fn demand(&self) -> Demand {
+    fn promise(&self) -> Promise {
         let seen = self.seen.clone().unwrap_or_default();
         match &self.pending {
             Some(pending) => seen.or_more(pending),
@@ -38,17 +39,32 @@ impl Entry {
     }
 }
 
+/// The thin pools of a place by name, each with its volumes' parts of it.
+type Pools = BTreeMap<String, BTreeMap<String, InPool>>;
+
+/// What is promised of one thin pool.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pooled {
+    /// The sizes of its volumes together, in bytes.
+    pub volumes: u64,
+    /// The space that it may take; none where an admin made it.
+    pub space: Demand,
+    /// The order that allows it the most.
+    pub order: Option<PoolOrder>,
+}
+
 /// All that is promised.
 #[derive(Debug, Default)]
 pub struct Ledger {
     entries: BTreeMap<String, Entry>,
     sums: BTreeMap<Place, Demand>,
+    pools: BTreeMap<Place, Pools>,
     /// The volumes that a list, under way, has shown so far.
     listed: Option<BTreeSet<String>>,
 }
 
 impl Ledger {
-    /// Bytes promised at a place.
+    /// Bytes promised at a place, thin pools not counted.
     #[must_use]
     pub fn promised(&self, place: &Place) -> u64 {
         self.sums.get(place).map_or(0, |sum| sum.bytes)
@@ -60,6 +76,20 @@ impl Ledger {
         self.sums.get(place).map_or(0, |sum| sum.on(uuid))
     }
 
+    /// The thin pools of a place that volumes are in.
+    #[must_use]
+    pub fn pools(&self, place: &Place) -> BTreeMap<&str, Pooled> {
+        let pools = self.pools.get(place).into_iter().flatten();
+        pools.map(|(name, parts)| (name.as_str(), Pooled::of(parts.values()))).collect()
+    }
+
+    /// What is promised of one thin pool.
+    #[must_use]
+    pub fn pool(&self, place: &Place, name: &str) -> Pooled {
+        let parts = self.pools.get(place).and_then(|pools| pools.get(name));
+        Pooled::of(parts.into_iter().flatten().map(|(_, part)| part))
+    }
+
     /// True when the volume has a promise already.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {
@@ -67,9 +97,9 @@ impl Ledger {
     }
 
     /// Promises so much in total to a volume, before the write that asks for it.
-    pub fn promise(&mut self, name: &str, place: &Place, demand: impl Into<Demand>) {
+    pub fn promise(&mut self, name: &str, place: &Place, promise: impl Into<Promise>) {
         let seen = self.entries.get(name).and_then(|entry| entry.seen.clone());
-        self.put(name, Some(Entry { place: place.clone(), seen, pending: Some(demand.into()) }));
+        self.put(name, Some(Entry { place: place.clone(), seen, pending: Some(promise.into()) }));
     }
 
     /// Takes a promise back whose write failed.
@@ -88,11 +118,11 @@ impl Ledger {
             .status
             .as_ref()
             .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
-        let seen = if removed { Demand::default() } else { Demand::of(logical_volume) };
+        let seen = if removed { Promise::default() } else { Promise::of(logical_volume) };
         let place =
             Place { node: logical_volume.spec.node.clone(), volume_group: logical_volume.spec.volume_group.clone() };
         let pending = self.entries.get(&name).and_then(|entry| entry.pending.clone());
-        let pending = pending.filter(|pending| !removed && pending.bytes > seen.bytes);
+        let pending = pending.filter(|pending| !removed && pending.exceeds(&seen));
         self.put(&name, Some(Entry { place, seen: Some(seen), pending }));
     }
 
@@ -118,15 +148,42 @@ impl Ledger {
     }
 
     fn put(&mut self, name: &str, entry: Option<Entry>) {
-        if let Some(old) = self.entries.remove(name)
-            && let Some(sum) = self.sums.get_mut(&old.place)
-        {
-            sum.subtract(&old.demand());
+        if let Some(old) = self.entries.remove(name) {
+            let promise = old.promise();
+            if let Some(sum) = self.sums.get_mut(&old.place) {
+                sum.subtract(&promise.demand());
+            }
+            if let Some(pools) = self.pools.get_mut(&old.place) {
+                for parts in pools.values_mut() {
+                    parts.remove(name);
+                }
+                pools.retain(|_, parts| !parts.is_empty());
+            }
         }
         if let Some(new) = entry {
-            self.sums.entry(new.place.clone()).or_default().add(&new.demand());
+            let promise = new.promise();
+            self.sums.entry(new.place.clone()).or_default().add(&promise.demand());
+            if let Some(part) = promise.pool {
+                let pools = self.pools.entry(new.place.clone()).or_default();
+                pools.entry(part.order.name.clone()).or_default().insert(name.to_owned(), part);
+            }
             self.entries.insert(name.to_owned(), new);
         }
+    }
+}
+
+impl Pooled {
+    fn of<'a>(parts: impl Iterator<Item = &'a InPool>) -> Self {
+        let mut pooled = Self::default();
+        for part in parts {
+            let space = part.space();
+            pooled.volumes = pooled.volumes.saturating_add(part.bytes);
+            if pooled.order.is_none() || space.bytes > pooled.space.bytes {
+                pooled.order = Some(part.order.clone());
+            }
+            pooled.space = pooled.space.or_more(&space);
+        }
+        pooled
     }
 }
 
@@ -221,7 +278,7 @@ mod tests {
                     2 => ledger.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
                     _ => ledger.forget(&name),
                 }
-                let sum: u64 = ledger.entries.values().map(|entry| entry.demand().bytes).sum();
+                let sum: u64 = ledger.entries.values().map(|entry| entry.promise().demand().bytes).sum();
                 prop_assert_eq!(ledger.promised(&place()), sum);
             }
         }

@@ -12,6 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
+use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
@@ -44,7 +45,9 @@ pub fn build_logical_volume(
             volume_group: room.place.volume_group.clone(),
             layout: backend.spec.layout.clone(),
             size: quantity::format(room.bytes),
-            physical_volumes: room.demand.shares(),
+            physical_volumes: room.promise.own.shares(),
+            thin_pool: room.promise.pool.as_ref().map(|pool| pool.order.clone()),
+            cache: room.promise.cache.clone(),
             state: State::Present,
             claim: claim::reference(claim),
             key: key.secret().to_owned(),
@@ -53,6 +56,16 @@ pub fn build_logical_volume(
             filesystem: class.filesystem.clone(),
         },
         status: None,
+    }
+}
+
+/// What is written into the spec of a LogicalVolume that grows.
+#[must_use]
+pub fn grown(room: &Room) -> Value {
+    let size = quantity::format(room.bytes);
+    match &room.promise.pool {
+        Some(pool) => json!({"size": size, "thinPool": pool.order}),
+        None => json!({"size": size, "physicalVolumes": room.promise.own.shares()}),
     }
 }
 

@@ -40,6 +40,8 @@ fn a_volume_group_and_every_kind_of_volume() {
             shares: [(vg.pvs[0].uuid.clone(), Extents(8))].into(),
             integrity: false,
             made: mounted.made,
+            pool: None,
+            state: None,
         }
     );
     assert!(mounted.made > 1_700_000_000);
@@ -53,9 +55,12 @@ fn a_volume_group_and_every_kind_of_volume() {
     for (name, kind) in [("striped", LvKind::Plain), ("r1", LvKind::Raid)] {
         assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
-    for other in ["pvc-b", "snapb", "pool", "thin1"] {
-        assert_eq!(vg.lv(other).unwrap().kind, LvKind::Other, "{other}");
+    for (name, kind) in [("pvc-b", LvKind::Other), ("snapb", LvKind::Other), ("thin1", LvKind::Thin)] {
+        assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
+    let (thin, pool) = (vg.lv("thin1").unwrap(), vg.lv("pool").unwrap());
+    assert_eq!((thin.pool.as_deref(), pool.kind), (Some("pool"), LvKind::ThinPool));
+    assert!(pool.state.as_ref().is_some_and(|state| state.fault.is_none() && state.metadata == Bytes(4 << 20)));
 }
 
 #[test]
@@ -79,7 +84,7 @@ fn what_each_volume_takes_of_each_disk() {
 #[test]
 fn one_volume_is_what_was_asked_for() {
     let row = r#"{"lv_name":"a","lv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP","lv_attr":"-wi-a-----",
-        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1"}"#;
+        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1","pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}"#;
     let report = |rows: &str| format!(r#"{{"report":[{{"lv":[{rows}]}}]}}"#);
     let lv = parse_volume(report(row).as_bytes()).unwrap();
     assert!(lv.active && !lv.open && lv.has_tag("flexlvm.dev/static") && lv.size == Bytes(4 << 20));

@@ -5,7 +5,7 @@ use crds::condition::reason;
 use crds::logical_volume::State;
 use host::lvm::Lv;
 
-use super::{Content, Finding, Found, Seen, Step, Verdict, find, kind_of, unusable};
+use super::{Content, Finding, Found, Seen, Step, Verdict, find, is_of_kind, parts, unusable};
 use crate::agent::order::Order;
 
 /// The next step for an order whose volume is not to be there.
@@ -20,7 +20,7 @@ pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
             );
             return Verdict::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
         }
-        Found::Nothing => return plan_not_found(order, seen).into(),
+        Found::Nothing => return plan_not_found(order, seen),
     };
     if !lv.has_tag(order.identity.as_str()) {
         let message = format!(
@@ -39,7 +39,7 @@ pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
         )
         .into();
     }
-    if lv.kind != kind_of(order) {
+    if !is_of_kind(order, lv.kind) {
         let message = format!(
             "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; lvs shows it"
         );
@@ -70,18 +70,23 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
 }
 
 /// Nothing is found. On a disk that is away it may still be.
-fn plan_not_found(order: &Order, seen: Seen<'_>) -> Verdict {
-    let group_is_there = seen.groups.iter().any(|vg| vg.name == order.group.as_str());
+fn plan_not_found(order: &Order, seen: Seen<'_>) -> Step {
+    let group = seen.groups.iter().find(|vg| vg.name == order.group.as_str());
+    if let Some(vg) = group.filter(|vg| vg.fault.is_none())
+        && let Some(step) = parts::leftover(order, vg)
+    {
+        return step;
+    }
     // Never reported, and not to be kept: if it is on a disk that is away all the same, it is empty.
     let never_given_away = order.published.is_none() && order.state == State::AbsentIfUnused;
-    if group_is_there || never_given_away {
-        return gone(order, seen);
+    if group.is_some() || never_given_away {
+        return gone(order, seen).into();
     }
     let message = format!(
         "there is no volume group {} on {}, so nobody can say that the volume is removed",
         order.group, order.node
     );
-    Verdict::kept(reason::VOLUME_GROUP_MISSING, message)
+    Verdict::kept(reason::VOLUME_GROUP_MISSING, message).into()
 }
 
 fn gone(order: &Order, seen: Seen<'_>) -> Verdict {

@@ -4,8 +4,9 @@
 use crds::quantity::human;
 use host::Extents;
 use host::lvm::{Cost, Lv, Vg};
+use std::collections::BTreeMap;
 
-use crate::agent::order::Order;
+use crate::agent::order::{Cache, MakePool, Order};
 
 /// The devices for a new volume; none named means that LVM may choose.
 ///
@@ -46,6 +47,42 @@ pub(super) fn for_growth(order: &Order, cost: Cost, vg: &Vg, lv: &Lv) -> Result<
         return Ok(named(order, vg, wanted).unwrap_or_default());
     }
     named(order, vg, lv.shares.iter().map(|(uuid, has)| (uuid, missing(cost.image, *has))))
+}
+
+/// The devices for a thin pool that takes so much at first; its space may be on several of those that were promised.
+///
+/// # Errors
+/// As above.
+pub(super) fn for_pool(order: &Order, make: &MakePool, wanted: Extents, vg: &Vg) -> Result<Vec<String>, String> {
+    if make.disks.is_empty() && wanted <= vg.available() {
+        return Ok(Vec::new());
+    }
+    fitting(&make.disks, wanted, vg).map_err(|free| full_for(order, vg, "the thin pool", free, wanted))
+}
+
+/// The devices for a cache: none but those that were promised, since others may be slow.
+///
+/// # Errors
+/// As above.
+pub(super) fn for_cache(order: &Order, cache: &Cache, vg: &Vg) -> Result<Vec<String>, String> {
+    let wanted = cache.size.extents_up(vg.extent_size);
+    fitting(&cache.disks, wanted, vg).map_err(|free| full_for(order, vg, "the cache", free, wanted))
+}
+
+/// The promised devices, if together they have so much; else what they have.
+fn fitting(promised: &BTreeMap<host::LvUuid, host::Bytes>, wanted: Extents, vg: &Vg) -> Result<Vec<String>, Extents> {
+    let disks: Vec<_> = promised.keys().filter_map(|uuid| vg.pv(uuid)).collect();
+    let free = Extents(disks.iter().map(|pv| pv.available().0).sum());
+    if free < wanted { Err(free) } else { Ok(disks.iter().map(|pv| pv.name.clone()).collect()) }
+}
+
+fn full_for(order: &Order, vg: &Vg, what: &str, free: Extents, wanted: Extents) -> String {
+    let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
+    let (free, wanted) = (bytes(free), bytes(wanted));
+    format!(
+        "no space for {what} on its disks of volume group {} on {}: {free} free, {wanted} wanted",
+        order.group, order.node
+    )
 }
 
 /// The devices of those of which something is wanted, if each has it.

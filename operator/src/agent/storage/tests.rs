@@ -38,6 +38,8 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
         size,
         layout: Layout::Linear,
         disks: BTreeMap::new(),
+        pool: None,
+        cache: None,
         state: State::Present,
         published,
         deleted: false,
@@ -47,7 +49,7 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
 
 fn status(groups: Vec<Vg>, orders: &[Order]) -> NodeStorageStatus {
     let view = View { groups: Some(Arc::new(groups)), failure: None };
-    let facts = Facts { view: &view, orders, driver: None, lvm_version: None };
+    let facts = Facts { view: &view, orders, driver: None, lvm_version: None, cache_paths: &BTreeMap::new() };
     build(&NodeStorageStatus::default(), facts, &Time(Timestamp::UNIX_EPOCH))
 }
 
@@ -105,7 +107,13 @@ fn each_disk_has_its_own_account() {
 fn a_report_that_failed_keeps_what_was_known() {
     let known = status(groups(), &[]);
     let view = View { groups: None, failure: Some("lvm could not be started".to_owned()) };
-    let facts = Facts { view: &view, orders: &[], driver: None, lvm_version: Some("2.03.16(2)") };
+    let facts = Facts {
+        view: &view,
+        orders: &[],
+        driver: None,
+        lvm_version: Some("2.03.16(2)"),
+        cache_paths: &BTreeMap::new(),
+    };
     let failed = build(&known, facts, &Time(Timestamp::UNIX_EPOCH));
     assert_eq!(failed.volume_groups, known.volume_groups);
     assert_eq!(condition::get(&failed.conditions, READY).unwrap().message, "lvm could not be started");
@@ -141,6 +149,8 @@ proptest! {
             shares,
             integrity: false,
             made: 0,
+            pool: None,
+            state: None,
         });
         let orders = [order];
         let (before, after) = (status(groups(), &orders), status(after, &orders));

@@ -73,7 +73,7 @@ impl Actor {
         let mut ledger = self.world.ledger();
         let choice = place::choose(&order, &World::borrow(&candidates), &ledger);
         if let Choice::Here(room) = &choice {
-            ledger.promise(name, &room.place, room.demand.clone());
+            ledger.promise(name, &room.place, room.promise.clone());
         }
         choice
     }
@@ -155,7 +155,7 @@ impl Actor {
         let promised = {
             let mut ledger = self.world.ledger();
             place::grown(logical_volume, &backend, bytes, candidate, &ledger)
-                .inspect(|room| ledger.promise(name, &room.place, room.demand.clone()))
+                .inspect(|room| ledger.promise(name, &room.place, room.promise.clone()))
         };
         let failed = |message| {
             let about = claim::object_reference(&logical_volume.spec.claim);
@@ -163,7 +163,7 @@ impl Actor {
         };
         match promised {
             Ok(room) => {
-                let spec = json!({"size": quantity::format(room.bytes), "physicalVolumes": room.demand.shares()});
+                let spec = volume::grown(&room);
                 let written = self.patch_spec(name, spec).await;
                 if written.is_err() {
                     self.world.ledger().withdraw(name);

@@ -11,7 +11,8 @@ use kube::ResourceExt as _;
 use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
 use crate::controller::ledger::Ledger;
-use crate::controller::place::{Candidate, serve};
+use crate::controller::place::Candidate;
+use crate::controller::space::serve;
 use crate::names;
 
 /// The capacities to publish, by the names of their objects.
@@ -68,8 +69,8 @@ struct Room {
 fn room(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> Option<Room> {
     let labels = candidate.node.labels();
     let host = labels.get(names::HOSTNAME_LABEL).filter(|_| backend.spec.node_selector.matches(labels))?;
-    let space = serve(&backend.spec, candidate, ledger).ok()?;
-    let volumes = space.largest_volumes(&backend.spec.layout);
+    let space = serve(backend, candidate, ledger).ok()?;
+    let volumes = space.largest_volumes(&backend.spec);
     let total = volumes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
     Some(Room { host: host.clone(), largest: volumes.first().copied().unwrap_or(0), total })
 }

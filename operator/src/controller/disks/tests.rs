@@ -3,7 +3,8 @@
 use super::{Disk, assign, extend};
 use crate::controller::demand::Demand;
 use crate::controller::ledger::Place;
-use crate::controller::place::{Space, Unfit};
+use crate::controller::space::Space;
+use crate::controller::unfit::Unfit;
 use host::Bytes;
 use host::lvm::{Layout, Level, Stripes};
 use proptest::prelude::*;
@@ -22,7 +23,7 @@ fn space(free: &[u64]) -> Space {
     let disks: Vec<_> = free.iter().enumerate().map(disk).collect();
     let free = disks.iter().map(|disk| disk.free).sum();
     let place = Place { node: "n1".into(), volume_group: "vg0".into() };
-    Space { place, extent: EXTENT, size: free, reserve: 0, free, disks }
+    Space { place, extent: EXTENT, size: free, reserve: 0, free, disks, fast: Vec::new(), pool: None }
 }
 
 /// What a volume of so many extents gets of each disk, in extents.

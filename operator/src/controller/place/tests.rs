@@ -2,7 +2,7 @@
 
 use super::{Candidate, Choice, Order, choose, grown};
 use crate::controller::ledger::{Ledger, Place};
-use crds::reserve::Reserve;
+use crds::portion::Portion;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
@@ -73,7 +73,7 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
         let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &ledger) else {
             panic!("not placed")
         };
-        ledger.promise(name, &room.place, room.demand);
+        ledger.promise(name, &room.place, room.promise);
         choices.push(room.place.node);
     }
     assert_eq!(choices, ["n2", "n3", "n2"]);
@@ -168,7 +168,7 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
         "{refused}"
     );
     assert!(grown(&volume, &spec, 1, None, &ledger).is_err());
-    spec.reserve = Some(Reserve("10%".into()));
+    spec.reserve = Some(Portion("10%".into()));
     assert!(grown(&volume, &spec, 92 << 20, candidate, &ledger).unwrap_err().contains("30 MiB free"));
     spec.volume_size = Some(from(json!({"maximum": "64Mi"})));
     assert!(grown(&volume, &spec, 68 << 20, candidate, &ledger).unwrap_err().contains("allows 64 MiB"));
@@ -185,7 +185,7 @@ proptest! {
             if let Choice::Here(room) = choose(&order(&backend, bytes, None), &candidates, &ledger) {
                 prop_assert!(room.bytes >= bytes && room.bytes.is_multiple_of(4 << 20));
                 given += room.bytes;
-                ledger.promise(&format!("v{number}"), &room.place, room.demand);
+                ledger.promise(&format!("v{number}"), &room.place, room.promise);
             }
         }
         prop_assert!(given <= 240 << 20);

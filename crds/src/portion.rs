@@ -1,4 +1,4 @@
-//! Space that a StorageBackend keeps back: an amount, or a share of the volume group.
+//! A part of some space: an amount, or a share of the whole.
 //! Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity;
 
-/// An amount of space (`10Gi`), or a share of a volume group (`5%`).
+/// An amount of space (`10Gi`), or a share of something (`5%`).
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(transparent)]
-pub struct Reserve(
+pub struct Portion(
     #[schemars(
         length(min = 1, max = 32),
         regex(pattern = r"^(100|[0-9]{1,2})%$|^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
@@ -18,36 +18,36 @@ pub struct Reserve(
     pub String,
 );
 
-impl Reserve {
-    /// How many bytes of a volume group of `size` bytes are kept back; shares are rounded up.
+impl Portion {
+    /// How many bytes it is, of a whole of so many; shares are rounded up.
     ///
     /// # Errors
     /// One sentence, when the text is neither an amount nor a share from 0 to 100 %.
-    pub fn bytes(&self, size: u64) -> Result<u64, String> {
+    pub fn bytes(&self, whole: u64) -> Result<u64, String> {
         let Some(share) = self.0.strip_suffix('%') else {
-            return quantity::parse(&Quantity(self.0.clone())).map_err(|error| format!("reserve: {error}"));
+            return quantity::parse(&Quantity(self.0.clone())).map_err(|error| error.to_string());
         };
-        let share: u128 = share.parse().map_err(|_| format!("reserve: \"{}\" is no share such as 5%", self.0))?;
+        let share: u128 = share.parse().map_err(|_| format!("\"{}\" is no share such as 5%", self.0))?;
         if share > 100 {
-            return Err(format!("reserve: {share}% is more than there is"));
+            return Err(format!("{share}% is more than there is"));
         }
-        let bytes = (u128::from(size) * share).div_ceil(100);
-        Ok(u64::try_from(bytes).unwrap_or(size))
+        let bytes = (u128::from(whole) * share).div_ceil(100);
+        Ok(u64::try_from(bytes).unwrap_or(whole))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Reserve;
+    use super::Portion;
 
     #[test]
     fn reads_amounts_and_shares() {
-        let bytes = |text: &str| Reserve(text.to_owned()).bytes(1000);
+        let bytes = |text: &str| Portion(text.to_owned()).bytes(1000);
         assert_eq!(bytes("5%"), Ok(50));
         assert_eq!(bytes("0%"), Ok(0));
         assert_eq!(bytes("100%"), Ok(1000));
         assert_eq!(bytes("1Ki"), Ok(1024));
-        assert_eq!(Reserve("1%".into()).bytes(1001), Ok(11));
+        assert_eq!(Portion("1%".into()).bytes(1001), Ok(11));
         for text in ["101%", "x%", "-5%", "ten"] {
             assert!(bytes(text).is_err(), "{text}");
         }

@@ -1,39 +1,36 @@
 //! How much fits into a space: the largest single volume, and all volumes together. What is published to the scheduler.
 //! Pure. It asks the very function that places volumes, so that the two can't come apart. Called by `capacity/wanted.rs`.
 
-use crds::layout::Layout;
+use crds::StorageBackendSpec;
 
 use super::Space;
-use crate::controller::demand::Demand;
+use crate::controller::demand::Promise;
 
 impl Space {
-    /// The largest volume of this layout that finds room here, in bytes: whole extents. 0 when none does.
+    /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when none does.
     #[must_use]
-    pub fn largest(&self, layout: &Layout) -> u64 {
-        self.largest_room(layout).map_or(0, |(bytes, _)| bytes)
+    pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
+        self.largest_room(backend).map_or(0, |(bytes, _)| bytes)
     }
 
-    /// The volumes of this layout that use the space up, in bytes: the largest one, then the largest one in what that leaves,
+    /// The volumes of this backend that use the space up, in bytes: the largest one, then the largest one in what that leaves,
     /// and so on. More than one where a volume can't be spread over all disks.
     #[must_use]
-    pub fn largest_volumes(&self, layout: &Layout) -> Vec<u64> {
+    pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<u64> {
         let mut rest = self.clone();
         let mut volumes = Vec::new();
         // Each one leaves one disk less with room for another: the fullest of those that it was given.
         while volumes.len() <= self.disks.len()
-            && let Some((bytes, demand)) = rest.largest_room(layout)
+            && let Some((bytes, promise)) = rest.largest_room(backend)
         {
             volumes.push(bytes);
-            rest.give(&demand);
+            rest.give(bytes, &promise);
         }
         volumes
     }
 
-    fn largest_room(&self, layout: &Layout) -> Option<(u64, Demand)> {
-        let room = |extents: u64| {
-            let (cost, demand) = self.take(layout, extents.saturating_mul(self.extent)).ok()?;
-            Some((cost.size.0.saturating_mul(self.extent), demand))
-        };
+    fn largest_room(&self, backend: &StorageBackendSpec) -> Option<(u64, Promise)> {
+        let room = |extents: u64| self.take(backend, extents.saturating_mul(self.extent)).ok();
         let mut fits = room(1)?;
         // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts extents with 32 bits.
         let (mut least, mut most) = (2, u64::from(u32::MAX));
@@ -50,11 +47,15 @@ impl Space {
         Some(fits)
     }
 
-    /// Takes what a volume was given out of what is free.
-    fn give(&mut self, demand: &Demand) {
-        self.free = self.free.saturating_sub(demand.bytes);
-        for disk in &mut self.disks {
-            disk.free = disk.free.saturating_sub(demand.on(&disk.uuid));
+    /// Takes what a volume of so many bytes was given out of what is free.
+    fn give(&mut self, bytes: u64, promise: &Promise) {
+        let all = promise.demand();
+        self.free = self.free.saturating_sub(promise.own.bytes);
+        for disk in self.disks.iter_mut().chain(&mut self.fast) {
+            disk.free = disk.free.saturating_sub(all.on(&disk.uuid));
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.free = pool.free.saturating_sub(bytes);
         }
     }
 }
@@ -63,14 +64,14 @@ impl Space {
 mod tests {
     use super::super::{Place, Space};
     use crate::controller::disks::Disk;
-    use crds::layout::Layout;
+    use crds::StorageBackendSpec;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
     const EXTENT: u64 = 4 << 20;
 
-    fn layout(value: Value) -> Layout {
-        serde_json::from_value(value).unwrap()
+    fn layout(value: Value) -> StorageBackendSpec {
+        serde_json::from_value(json!({"volumeGroup": "vg0", "layout": value})).unwrap()
     }
 
     /// A volume group whose disks have so many extents free, and which keeps some back.
@@ -83,14 +84,15 @@ mod tests {
         let size = disks.iter().sum::<u64>() * EXTENT;
         let reserve = reserve * EXTENT;
         let free = size.saturating_sub(reserve);
-        Space { place, extent: EXTENT, size, reserve, free, disks: disks.iter().enumerate().map(disk).collect() }
+        let disks = disks.iter().enumerate().map(disk).collect();
+        Space { place, extent: EXTENT, size, reserve, free, disks, fast: Vec::new(), pool: None }
     }
 
     #[test]
     fn a_linear_volume_may_have_everything() {
         let space = space(&[10, 20, 5], 3);
-        assert_eq!(space.largest(&Layout::default()), 32 * EXTENT);
-        assert_eq!(space.largest_volumes(&Layout::default()), [32 * EXTENT]);
+        assert_eq!(space.largest(&layout(json!({}))), 32 * EXTENT);
+        assert_eq!(space.largest_volumes(&layout(json!({}))), [32 * EXTENT]);
     }
 
     #[test]
@@ -98,7 +100,7 @@ mod tests {
         let mut space = space(&[10], 0);
         space.disks.clear();
         assert_eq!(
-            (space.largest(&Layout::default()), space.largest(&layout(json!({"type": "RAID1"})))),
+            (space.largest(&layout(json!({}))), space.largest(&layout(json!({"type": "RAID1"})))),
             (40 << 20, 0)
         );
     }
@@ -119,7 +121,7 @@ mod tests {
         assert_eq!(space.largest(&layout(json!({"type": "Striped", "stripes": 4}))), 0);
     }
 
-    fn layouts() -> impl Strategy<Value = Layout> {
+    fn layouts() -> impl Strategy<Value = StorageBackendSpec> {
         prop::sample::select(vec![
             json!({}),
             json!({"type": "Striped", "stripes": 2}),
@@ -137,32 +139,31 @@ mod tests {
         /// The published number is true: so much is placed, and one byte more is not.
         #[test]
         fn the_largest_fits_and_nothing_larger_does(
-            layout in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
         ) {
             let space = space(&disks, reserve);
-            let largest = space.largest(&layout);
+            let largest = space.largest(&backend);
             if largest > 0 {
-                let (cost, _) = space.take(&layout, largest).unwrap();
-                prop_assert_eq!(cost.size.0 * EXTENT, largest);
+                prop_assert_eq!(space.take(&backend, largest).unwrap().0, largest);
             }
-            prop_assert!(space.take(&layout, largest + 1).is_err());
+            prop_assert!(space.take(&backend, largest + 1).is_err());
         }
 
         /// What makes halving right.
         #[test]
-        fn whatever_is_smaller_fits_too(layout in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
+        fn whatever_is_smaller_fits_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
             let space = space(&disks, 0);
-            let smaller = space.largest(&layout) * part / 100;
-            prop_assert!(smaller == 0 || space.take(&layout, smaller).is_ok());
+            let smaller = space.largest(&backend) * part / 100;
+            prop_assert!(smaller == 0 || space.take(&backend, smaller).is_ok());
         }
 
         #[test]
         fn volumes_together_have_what_is_there_and_one_has_no_more(
-            layout in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
         ) {
             let space = space(&disks, reserve);
-            let volumes = space.largest_volumes(&layout);
-            prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&layout));
+            let volumes = space.largest_volumes(&backend);
+            prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&backend));
             prop_assert!(volumes.is_sorted_by(|a, b| a >= b) && volumes.iter().sum::<u64>() <= space.free);
         }
     }
