@@ -1,5 +1,5 @@
 //! The whole cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and FlexLVM as its users
-//! install it. One cluster for all tests, which run one after the other.
+//! install it. One cluster for all tests: first those that go together, then whoever needs it alone.
 
 #[path = "cluster_tests/app.rs"]
 mod app;
@@ -14,7 +14,7 @@ mod life;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use anyhow::Result;
 use harness::cluster::{Cluster, Plan};
@@ -29,26 +29,30 @@ fn main() -> ExitCode {
 
 fn tests() -> Vec<Test> {
     vec![
-        Test::new("a volume costs three writes and one event", cost::a_volume_costs_three_writes_and_one_event),
         Test::new("programs at rest are small", cost::programs_at_rest_are_small),
+        Test::together("a volume costs three writes and one event", cost::a_volume_costs_three_writes_and_one_event),
+        Test::together("volumes grow while mounted", life::volumes_grow_while_mounted),
+        Test::together(
+            "a mounted volume is not removed before it is free",
+            life::a_mounted_volume_is_not_removed_before_it_is_free,
+        ),
+        Test::together("what does not fit waits with the reason", life::what_does_not_fit_waits_with_the_reason),
+        Test::together(
+            "a pod can not mount the volume of another by its name",
+            life::a_pod_can_not_mount_the_volume_of_another_by_its_name,
+        ),
+        Test::together(
+            "a claim deleted while its volume is made leaves nothing",
+            crashes::a_claim_deleted_while_its_volume_is_made_leaves_nothing,
+        ),
         Test::new("data survives pod deletion, kubelet restart and power cut", life::data_survives),
-        Test::new("volumes grow while mounted", life::volumes_grow_while_mounted),
         Test::new(
             "growth without room says so, and ends when there is room",
             life::growth_without_room_says_so_and_ends_when_there_is_room,
         ),
         Test::new(
-            "a mounted volume is not removed before it is free",
-            life::a_mounted_volume_is_not_removed_before_it_is_free,
-        ),
-        Test::new(
             "a volume group that grows is seen within five seconds",
             life::a_volume_group_that_grows_is_seen_within_five_seconds,
-        ),
-        Test::new("what does not fit waits with the reason", life::what_does_not_fit_waits_with_the_reason),
-        Test::new(
-            "a pod can not mount the volume of another by its name",
-            life::a_pod_can_not_mount_the_volume_of_another_by_its_name,
         ),
         Test::new(
             "an agent killed between lvcreate and its report makes one volume",
@@ -57,10 +61,6 @@ fn tests() -> Vec<Test> {
         Test::new(
             "a controller killed between order and volume makes one volume",
             crashes::a_controller_killed_between_order_and_volume_makes_one_volume,
-        ),
-        Test::new(
-            "a claim deleted while its volume is made leaves nothing",
-            crashes::a_claim_deleted_while_its_volume_is_made_leaves_nothing,
         ),
         Test::new(
             "deleting every LogicalVolume object removes no data",
@@ -76,11 +76,18 @@ fn tests() -> Vec<Test> {
 }
 
 /// The cluster that all tests share, with FlexLVM in it; started by the first.
-static CLUSTER: LazyLock<Mutex<Cluster>> = LazyLock::new(|| Mutex::new(suite::runtime().block_on(install()).unwrap()));
+static CLUSTER: LazyLock<RwLock<Cluster>> =
+    LazyLock::new(|| RwLock::new(suite::runtime().block_on(install()).unwrap()));
 
-fn cluster() -> MutexGuard<'static, Cluster> {
+/// The cluster, for what does not disturb others.
+fn cluster() -> RwLockReadGuard<'static, Cluster> {
     // A failed test does not spoil it for the others.
-    CLUSTER.lock().unwrap_or_else(PoisonError::into_inner)
+    CLUSTER.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The cluster, for one test alone: whoever cuts the power, kills a program of all, or takes what others may need.
+fn cluster_alone() -> RwLockWriteGuard<'static, Cluster> {
+    CLUSTER.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The node whose kubelet attaches volumes itself, in the end.

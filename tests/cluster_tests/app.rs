@@ -13,7 +13,7 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// Nothing in a cluster takes longer; most of it is kubelets that look once in a minute, or back off for two.
+/// Nothing in a cluster takes longer; most of it is kubelets that look now and then, or back off for two minutes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The volume group of every node.
@@ -32,6 +32,38 @@ impl App {
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
         until("pods can be made", LIMIT, async || Ok(accounts.get_opt("default").await?.map(drop))).await?;
         Ok(Self { client, namespace })
+    }
+
+    /// A user with a claim of a class and the pod `app` that mounts it; nothing is waited for. The name of the volume, too.
+    pub(crate) async fn with_pod(cluster: &Cluster, class: &str, size: &str) -> Result<(Self, String)> {
+        let app = Self::new(cluster).await?;
+        let volume = app.claim(class, size).await?;
+        app.pod("app").await?;
+        Ok((app, volume))
+    }
+
+    /// The same, once the pod runs and has written its 8 MiB. Where it runs, and their checksum, too.
+    pub(crate) async fn with_data(
+        cluster: &Cluster,
+        class: &str,
+        size: &str,
+    ) -> Result<(Self, String, String, String)> {
+        let (app, volume) = Self::with_pod(cluster, class, size).await?;
+        let node = app.runs("app").await?;
+        let sum = app.write(cluster, "app")?;
+        Ok((app, volume, node, sum))
+    }
+
+    /// Deletes the pod by force, and the claim.
+    pub(crate) async fn leave(&self) -> Result<()> {
+        self.delete_pod("app").await?;
+        self.delete_claim().await
+    }
+
+    /// The same, and waits until nothing is left of the volume.
+    pub(crate) async fn end(&self, cluster: &Cluster, volume: &str) -> Result<()> {
+        self.leave().await?;
+        self.gone(cluster, volume).await
     }
 
     pub(crate) fn claims(&self) -> Api<PersistentVolumeClaim> {
@@ -98,6 +130,13 @@ impl App {
         .with_context(|| format!("in namespace {}", self.namespace))
     }
 
+    /// The id of a pod's container, when it is ready.
+    pub(crate) async fn container(&self, pod: &str) -> Result<Option<String>> {
+        let containers =
+            self.pods().get(pod).await?.status.and_then(|status| status.container_statuses).unwrap_or_default();
+        Ok(containers.into_iter().find(|container| container.ready).and_then(|container| container.container_id))
+    }
+
     /// Waits until the claim is bound.
     pub(crate) async fn bound(&self) -> Result<()> {
         let claims = self.claims();
@@ -134,7 +173,7 @@ impl App {
         self.pods().delete(name, &DeleteParams::default().grace_period(0)).await.map(drop).context("deleting the pod")
     }
 
-    /// Deletes a pod and waits until its node has nothing of it any more, which takes a kubelet half a minute.
+    /// Deletes a pod and waits until its node has nothing of it any more.
     pub(crate) async fn end_pod(&self, name: &str) -> Result<()> {
         let pods = self.pods();
         pods.delete(name, &DeleteParams::default()).await?;

@@ -13,7 +13,7 @@ use operator::agent::install::{Target, install};
 use serde_json::json;
 
 use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, tell};
-use crate::{ATTACHES_ITSELF, cluster, file};
+use crate::{ATTACHES_ITSELF, cluster_alone, file};
 
 /// Where the kubelet mounts what all pods of a node share.
 const SHARED: &str = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts";
@@ -57,7 +57,7 @@ fn mode(node: &Guest) -> Result<String> {
 }
 
 pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
         let app = App::new(&cluster).await?;
         let volume = app.claim("flexlvm", "64Mi").await?;
@@ -78,7 +78,7 @@ pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
 }
 
 pub(crate) fn volumes_are_attached_by_the_controller_manager_or_the_kubelet() -> Result<()> {
-    let mut cluster = cluster();
+    let mut cluster = cluster_alone();
     tell(async {
         attach(&cluster)?;
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
@@ -138,7 +138,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
 
 /// A cluster that has the example of Kubernetes' LVM FlexVolume moves over, as docs/moving-from-the-lvm-example.md says.
 pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
-    let mut cluster = cluster();
+    let mut cluster = cluster_alone();
     tell(async {
         // As the example wants it.
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;

@@ -3,14 +3,12 @@
 use anyhow::{Result, ensure};
 
 use crate::app::{App, tell};
-use crate::cluster;
+use crate::{cluster, cluster_alone};
 
 pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
     let cluster = cluster();
     tell(async {
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
+        let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         app.bound().await?;
         app.told(&["ProvisioningSucceeded", &volume]).await?;
         let writes = cluster.api().writes(&volume)?;
@@ -27,13 +25,12 @@ pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
         let ours: Vec<_> = ours.iter().filter(|event| !event.starts_with("ExternalProvisioning")).collect();
         ensure!(ours.len() == 1, "{ours:?}");
         app.runs("app").await?;
-        app.delete_pod("app").await?;
-        app.delete_claim().await
+        app.leave().await
     })
 }
 
 pub(crate) fn programs_at_rest_are_small() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     for (role, most) in [("controller", 50), ("agent", 20)] {
         let mut seen = 0;
         for node in cluster.nodes() {

@@ -12,7 +12,7 @@ use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
 use crate::app::{App, LIMIT, holders, tell};
-use crate::cluster;
+use crate::{cluster, cluster_alone};
 
 /// Takes the right to `verb` a resource from a role; returns its rules as they were.
 async fn take_right(cluster: &Cluster, role: &str, resource: &str, verb: &str) -> Result<Vec<PolicyRule>> {
@@ -43,12 +43,10 @@ fn kill(cluster: &Cluster, role: &str) -> Result<()> {
 }
 
 pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
         let rules = take_right(&cluster, "flexlvm-agent", "logicalvolumes/status", "patch").await?;
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
+        let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let made = until("the logical volume is there", LIMIT, async || {
             Ok(Some(holders(&cluster, &volume)?).filter(|nodes| !nodes.is_empty()))
         })
@@ -61,19 +59,15 @@ pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume()
         app.runs("app").await?;
         ensure!(holders(&cluster, &volume)? == made, "there is another logical volume now");
         app.write(&cluster, "app")?;
-        app.delete_pod("app").await?;
-        app.delete_claim().await?;
-        app.gone(&cluster, &volume).await
+        app.end(&cluster, &volume).await
     })
 }
 
 pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
         let rules = take_right(&cluster, "flexlvm-controller", "persistentvolumes", "create").await?;
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
+        let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let ready = until("the LogicalVolume is ready", LIMIT, async || {
             let status = app.logical_volumes().get_opt(&volume).await?.and_then(|lv| lv.status).unwrap_or_default();
             Ok(condition::is_true(&status.conditions, condition::READY).then_some(()))
@@ -85,9 +79,7 @@ pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() ->
         ensure!(app.volumes().get_opt(&volume).await?.is_none(), "it was written before the controller died");
         app.runs("app").await?;
         ensure!(holders(&cluster, &volume)?.len() == 1, "there is not exactly one logical volume");
-        app.delete_pod("app").await?;
-        app.delete_claim().await?;
-        app.gone(&cluster, &volume).await
+        app.end(&cluster, &volume).await
     })
 }
 
@@ -110,19 +102,13 @@ pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Resul
 }
 
 pub(crate) fn deleting_every_logicalvolume_object_removes_no_data() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
-        app.runs("app").await?;
-        let sum = app.write(&cluster, "app")?;
+        let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
         cluster.api().kubectl(&["delete", "logicalvolumes", "--all", "--wait=false"])?;
         tokio::time::sleep(Duration::from_secs(5)).await;
         ensure!(holders(&cluster, &volume)?.len() == 1, "the logical volume is gone");
         ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
-        app.delete_pod("app").await?;
-        app.delete_claim().await?;
-        app.gone(&cluster, &volume).await
+        app.end(&cluster, &volume).await
     })
 }

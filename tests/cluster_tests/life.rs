@@ -8,10 +8,10 @@ use kube::api::Api;
 use serde_json::json;
 
 use crate::app::{App, LIMIT, VOLUME_GROUP, holders, on_node, tell};
-use crate::cluster;
+use crate::{cluster, cluster_alone};
 
 pub(crate) fn data_survives() -> Result<()> {
-    let mut cluster = cluster();
+    let mut cluster = cluster_alone();
     tell(async {
         let app = App::new(&cluster).await?;
         let volume = app.claim("flexlvm", "64Mi").await?;
@@ -32,14 +32,13 @@ pub(crate) fn data_survives() -> Result<()> {
             cluster.node(number).shell(&format!("findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*{volume}$'"))?;
         ensure!(mounts == "1", "mounted {mounts} times after a kubelet restart");
 
+        let before = app.container("second").await?.context("it runs")?;
         cluster.cut_power(number)?;
         cluster.power_on(number)?;
         cluster.wait_until_ready(number).await?;
         // The kubelet reports the pod as it was until it has looked.
         until("the pod runs again", LIMIT, async || {
-            let pod = app.pods().get("second").await?;
-            let containers = pod.status.and_then(|status| status.container_statuses).unwrap_or_default();
-            Ok(containers.iter().any(|container| container.ready && container.restart_count > 0).then_some(()))
+            Ok(app.container("second").await?.filter(|now| *now != before).map(drop))
         })
         .await?;
         ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a power cut");
@@ -50,7 +49,7 @@ pub(crate) fn data_survives() -> Result<()> {
     })
 }
 
-/// All file systems at once: the kubelet looks for growth about once in a minute.
+/// All file systems at once: the kubelet looks for growth only now and then.
 pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     let cluster = cluster();
     tell(async {
@@ -72,22 +71,19 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
             let sum = app.exec(&cluster, "app", "sha256sum /data/blob")?;
             app.has_grown(&cluster, "app", 500).await?;
             ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "other data after the growth");
-            app.delete_pod("app").await?;
-            app.delete_claim().await?;
+            app.leave().await?;
         }
         Ok(())
     })
 }
 
 pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
+        let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let node = app.runs("app").await?;
         let node = cluster.node_named(&node)?;
-        node.shell(&format!("lvcreate -qq -n foreign -l 100%FREE {VOLUME_GROUP}"))?;
+        node.shell(&format!("lvcreate -qq -y -n foreign -l 100%FREE {VOLUME_GROUP}"))?;
         app.grow("256Mi").await?;
         let told = app.told(&["VolumeResizeFailed", "0 bytes free"]).await;
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/foreign"))?;
@@ -98,24 +94,17 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
             Ok(status.size.filter(|size| size.0 == "256Mi").map(drop))
         })
         .await?;
-        app.delete_pod("app").await?;
-        app.delete_claim().await?;
-        app.gone(&cluster, &volume).await
+        app.end(&cluster, &volume).await
     })
 }
 
 pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> {
     let cluster = cluster();
     tell(async {
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "64Mi").await?;
-        app.pod("app").await?;
-        let node = app.runs("app").await?;
+        let (app, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
         let node = cluster.node_named(&node)?;
-        let sum = app.write(&cluster, "app")?;
         node.shell(&format!("mkdir -p /mnt/held && mount /dev/{VOLUME_GROUP}/{volume} /mnt/held"))?;
-        app.delete_pod("app").await?;
-        app.delete_claim().await?;
+        app.leave().await?;
 
         until("the volume says that it is in use", LIMIT, async || {
             let conditions = app.logical_volumes().get(&volume).await?.status.unwrap_or_default().conditions;
@@ -133,7 +122,7 @@ pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> 
 }
 
 pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<()> {
-    let cluster = cluster();
+    let cluster = cluster_alone();
     tell(async {
         let node = cluster.node(1);
         let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
@@ -155,24 +144,17 @@ pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<
 pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
     let cluster = cluster();
     tell(async {
-        let app = App::new(&cluster).await?;
-        let volume = app.claim("flexlvm", "100Gi").await?;
-        app.pod("app").await?;
+        let (app, volume) = App::with_pod(&cluster, "flexlvm", "100Gi").await?;
         app.told(&["ProvisioningFailed", "100 GiB from backend flexlvm"]).await?;
         ensure!(app.logical_volumes().get_opt(&volume).await?.is_none(), "something was made");
-        app.delete_pod("app").await?;
-        app.delete_claim().await
+        app.leave().await
     })
 }
 
 pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<()> {
     let cluster = cluster();
     tell(async {
-        let owner = App::new(&cluster).await?;
-        let volume = owner.claim("flexlvm", "64Mi").await?;
-        owner.pod("app").await?;
-        let node = owner.runs("app").await?;
-        let sum = owner.write(&cluster, "app")?;
+        let (owner, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
 
         let thief = App::new(&cluster).await?;
         // A container can read every volume's uuid in /sys/block/*/dm/uuid; the key is what it can't.
@@ -198,8 +180,7 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
             thief.delete_pod(pod).await?;
         }
         ensure!(owner.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
-        owner.delete_pod("app").await?;
-        owner.delete_claim().await?;
+        owner.leave().await?;
         on_node(cluster.node_named(&node)?, "it is unmounted", &format!("! findmnt -rn -o TARGET | grep {volume}"))
             .await?;
         owner.gone(&cluster, &volume).await

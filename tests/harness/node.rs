@@ -15,6 +15,10 @@ use crate::workplace::Workplace;
 /// The image that holds a pod's namespaces.
 pub(crate) const PAUSE_IMAGE: &str = "flexlvm.test/pause:1";
 
+/// Flags that newer kubelets don't have or need. One that keeps a pod's dead container lets the pod go only when it next
+/// clears away such containers, up to a minute later.
+const OLD_KUBELET: &str = "--container-runtime=remote --maximum-dead-containers-per-container=0";
+
 /// What all nodes of a cluster share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -32,7 +36,7 @@ impl Settings {
         Ok(Self {
             script: workplace.write("kubernetes-node", include_str!("../cluster/kubernetes-node"))?,
             kubelet: kubernetes.program("kubelet"),
-            kubelet_flags: if kubernetes.minor_version()? < 24 { "--container-runtime=remote" } else { "" },
+            kubelet_flags: if kubernetes.minor_version()? < 24 { OLD_KUBELET } else { "" },
             kubeconfig: workplace.path("kubeconfig"),
             images: images.join(" "),
         })
