@@ -1,6 +1,8 @@
 //! The driver on a node with real LVM, without a kubelet: volumes as the agent makes them, calls as the kubelet makes
 //! them, and after each what the node itself says.
 
+#[path = "node_driver/at_once.rs"]
+mod at_once;
 #[path = "node_driver/attach.rs"]
 mod attach;
 #[path = "node_driver/faults.rs"]
@@ -11,8 +13,12 @@ mod filesystems;
 mod format;
 #[path = "node_driver/growth.rs"]
 mod growth;
+#[path = "node_driver/growth_in_between.rs"]
+mod growth_in_between;
 #[path = "node_driver/keys.rs"]
 mod keys;
+#[path = "node_driver/let_go.rs"]
+mod let_go;
 #[path = "node_driver/many.rs"]
 mod many;
 #[path = "node_driver/pods.rs"]
@@ -104,6 +110,11 @@ fn mounting() -> Vec<Test> {
         test!("a corrupt mount can be taken down", trouble::a_corrupt_mount_can_be_taken_down),
         test!("expandfs grows when the volume has grown", growth::expandfs_grows_when_the_volume_has_grown),
         test!("a mount grows what has grown meanwhile", growth::a_mount_grows_what_has_grown_meanwhile),
+        test!(
+            "a program that only claims growth is a failure",
+            growth_in_between::a_program_that_only_claims_growth_is_a_failure
+        ),
+        test!("a reader is never a writer, wherever it is killed", at_once::a_reader_is_never_a_writer),
         test!("a suspended volume is waited for and never for ever", trouble::a_suspended_volume_is_waited_for),
     ]
 }
@@ -112,6 +123,10 @@ fn mounting() -> Vec<Test> {
 fn attaching() -> Vec<Test> {
     vec![
         test!("a volume is attached shared and detached", attach::a_volume_is_attached_shared_and_detached),
+        test!(
+            "without a detach the device goes with the last mount",
+            let_go::without_a_detach_the_device_goes_with_the_last_mount
+        ),
         test!("elsewhere nothing is touched", attach::elsewhere_nothing_is_touched),
         test!("a reader may come before a writer", attach::a_reader_may_come_before_a_writer),
         test!("two volumes of one name are kept apart", attach::two_volumes_of_one_name_are_kept_apart),

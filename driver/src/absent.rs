@@ -48,9 +48,10 @@ fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Op
         (Some(lv), None) if !is_meant(&lv.uuid) => {
             Some(format!("it is another one than the volume's, with uuid {}", lv.uuid))
         }
-        (Some(lv), None) if !lv.active => {
-            Some(format!("LVM does not activate it; lvchange --activate y {group}/{name} says why"))
-        }
+        (Some(lv), None) if !lv.active => Some(format!(
+            "LVM does not activate it; lvchange --activate y {group}/{name} says why, and with -K it activates a \
+                 snapshot of a thin volume, too, which LVM otherwise skips"
+        )),
         (Some(_), None) => None,
     }
 }

@@ -1,10 +1,11 @@
 //! Which volumes are attached to this node: a small file for each, on a file system that a reboot empties, as it empties
-//! the list of active devices. `detach` is told nothing but a name. Used by `attach`, `waitforattach` and `detach`.
+//! the list of active devices. `detach` and `unmountdevice` are told nothing but a name. Used by them, `attach` and
+//! `waitforattach`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use host::{Error, Kind, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
@@ -44,15 +45,7 @@ pub(crate) fn remember(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> R
 
 /// The volume that is attached under this name, as far as anybody remembers.
 pub(crate) fn recall(node: &Node<'_>, name: &Name<'_>) -> Result<Option<Identity>, Error> {
-    let path = path(node, name);
-    match fs::read(&path) {
-        Ok(text) => read(&text).map(Some).ok_or_else(|| {
-            let message = format!("{} can't be understood; remove it, and the volume stays as it is", path.display());
-            Error::refused(Kind::Invalid, message)
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", &path)(error)),
-    }
+    read(&path(node, name))
 }
 
 /// Forgets it.
@@ -64,30 +57,50 @@ pub(crate) fn forget(node: &Node<'_>, name: &Name<'_>) -> Result<(), Error> {
     }
 }
 
-/// Whether the volume is attached under another name, too.
+/// Whether the volume is attached under another name, too, or by this driver under another of its own.
 pub(crate) fn has_another_name(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<bool, Error> {
-    let folder = folder(node);
-    for entry in fs::read_dir(&folder).map_err(Error::io("list", &folder))? {
-        let entry = entry.map_err(Error::io("list", &folder))?.file_name();
-        let other = entry.to_str().and_then(|other| Name::new(other).ok()).filter(|other| other != name);
-        if let Some(other) = other
-            && recall(node, &other)?.is_some_and(|other| other.uuid == volume.uuid)
-        {
-            return Ok(true);
+    let own = path(node, name);
+    for driver in entries(&node.locks.join(ALL))?.into_iter().filter(|path| path.is_dir()) {
+        for other in entries(&driver)? {
+            let is_name = other.file_name().and_then(|name| name.to_str()).is_some_and(|name| Name::new(name).is_ok());
+            if is_name && other != own && read(&other)?.is_some_and(|other| other.uuid == volume.uuid) {
+                return Ok(true);
+            }
         }
     }
     Ok(false)
 }
 
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("list", folder))).collect()
+}
+
+/// In the folder for locks.
+const ALL: &str = "attached";
+
+/// Two drivers may have a volume of one name each.
 fn folder(node: &Node<'_>) -> PathBuf {
-    node.locks.join("attached")
+    node.locks.join(ALL).join(node.driver.folder())
 }
 
 fn path(node: &Node<'_>, name: &Name<'_>) -> PathBuf {
     folder(node).join(name.0)
 }
 
-fn read(text: &[u8]) -> Option<Identity> {
+/// What the file says; nothing if there is none.
+fn read(path: &Path) -> Result<Option<Identity>, Error> {
+    match fs::read(path) {
+        Ok(text) => parse(&text).map(Some).ok_or_else(|| {
+            let message = format!("{} can't be understood; remove it, and the volume stays as it is", path.display());
+            Error::refused(Kind::Invalid, message)
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+fn parse(text: &[u8]) -> Option<Identity> {
     let value: Value = serde_json::from_slice(text).ok()?;
     let text = |key| value.get(key)?.as_str();
     Some(Identity {
@@ -130,8 +143,28 @@ mod tests {
             forget(&node, &one).unwrap();
             assert_eq!(recall(&node, &one).unwrap(), None);
         }
-        std::fs::write(scratch.path().join("attached/pvc-2"), "{").unwrap();
-        assert!(recall(&node, &other).unwrap_err().to_string().contains("attached/pvc-2"));
+        std::fs::write(scratch.path().join("attached/flexlvm.dev~lvm/pvc-2"), "{").unwrap();
+        assert!(recall(&node, &other).unwrap_err().to_string().contains("attached/flexlvm.dev~lvm/pvc-2"));
+    }
+
+    #[test]
+    fn each_driver_has_names_of_its_own() {
+        let scratch = tempfile::tempdir().unwrap();
+        let system = System::here();
+        let node = |driver: &str| {
+            let mut node = Node::here(&system);
+            (node.locks, node.driver) = (scratch.path().into(), driver.parse().unwrap());
+            node
+        };
+        let (own, alias) = (node("flexlvm.dev/lvm"), node("kubernetes.io/lvm"));
+        let (name, first) = (Name::new("data").unwrap(), volume("ABCDEF1234567890abcdefghijklmnop"));
+        remember(&own, &name, &first).unwrap();
+        assert_eq!(recall(&alias, &name).unwrap(), None);
+        remember(&alias, &name, &volume("BBCDEF1234567890abcdefghijklmnop")).unwrap();
+        assert!(!has_another_name(&own, &name, &first).unwrap());
+        remember(&alias, &name, &first).unwrap();
+        assert!(has_another_name(&own, &name, &first).unwrap());
+        assert_eq!(recall(&own, &name).unwrap(), Some(first));
     }
 
     #[test]

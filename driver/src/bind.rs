@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 
-use host::mount::{Place, Request};
+use host::mount::{Flags, Place, Request};
 use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Error as HostError, Kind};
@@ -47,7 +47,8 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Opt
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     let source = device.mapper_path();
-    let (flags, data) = (mount_options.flags, mount_options.data.as_str());
+    let as_whole = if whole.fs_read_only { Flags::RDONLY } else { Flags::empty() };
+    let (flags, data) = (mount_options.flags | as_whole, mount_options.data.as_str());
     let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
     if let Some(there) = node.mounted(&folder)? {
         mounted_device(node, &volume, &folder, &there)?;

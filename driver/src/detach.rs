@@ -1,5 +1,5 @@
 //! `detach <volume> <node>`: a volume's device goes, unless somebody uses it. Called by the kubelet on the node, or by the
-//! controller manager, wherever that runs.
+//! controller manager, wherever that runs; and by `unmountdevice`, since only the node itself can take its devices away.
 
 use std::ffi::OsStr;
 
@@ -26,25 +26,30 @@ pub(crate) fn detach(
 ) -> Result<Option<String>, Error> {
     let volume = volume.to_string_lossy();
     let volume = Name::new(&volume)?;
-    if !node.is(settings, name) {
-        return Ok(None);
-    }
-    let Some(identity) = attached::recall(node, &volume)? else {
+    if node.is(settings, name) { let_go(node, &volume) } else { Ok(None) }
+}
+
+/// The same, on this node.
+///
+/// # Errors
+/// As [`detach`].
+pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String>, Error> {
+    let Some(identity) = attached::recall(node, volume)? else {
         return Ok(None);
     };
     let _lock = node.lock(&identity.uuid)?;
-    if attached::recall(node, &volume)?.as_ref() != Some(&identity) {
+    if attached::recall(node, volume)?.as_ref() != Some(&identity) {
         let message = format!("logical volume {identity} was attached or detached meanwhile; it is tried again");
         return Err(HostError::refused(Kind::Busy, message).into());
     }
-    if attached::has_another_name(node, &volume, &identity)? {
-        attached::forget(node, &volume)?;
+    if attached::has_another_name(node, volume, &identity)? {
+        attached::forget(node, volume)?;
         return Ok(Some(format!("logical volume {identity} stays active: it is attached under another name, too")));
     }
     if let Some(user) = deactivate(node, &identity)? {
         return Ok(Some(format!("logical volume {identity} stays active: {user}")));
     }
-    attached::forget(node, &volume)?;
+    attached::forget(node, volume)?;
     Ok(None)
 }
 

@@ -6,13 +6,9 @@ use std::time::Duration;
 use host::mount::view;
 use host::mounted::is_of;
 use host::mountinfo::{self, Mount};
-use host::{Bytes, Device, Error as HostError, Filesystem, filesystem};
+use host::{Device, Error as HostError, Filesystem, filesystem};
 
 use crate::node::Node;
-
-/// A file system may leave so much of its device unused, and can't grow by less: the fresh mark's place, and what is too
-/// little for another of ext4's block groups.
-const LEFT_OVER: Bytes = Bytes(32 << 20);
 
 /// The most that it may take.
 const TIME: Duration = Duration::from_secs(90);
@@ -23,10 +19,7 @@ pub(crate) fn grow_if_larger(node: &Node<'_>, fs: Filesystem, device: &Device, p
     let attempt = || -> Result<(), HostError> {
         let size = device.size()?;
         let used = device.superblock()?.map_or(size, |look| look.size);
-        if size.0.saturating_sub(used.0) < LEFT_OVER.0 {
-            return Ok(());
-        }
-        grow(node, fs, device, point)
+        if filesystem::fills(used, size) { Ok(()) } else { grow(node, fs, device, point) }
     };
     attempt().err().map(|error| format!("the file system did not grow: {}", host::error::chain(&error)))
 }
@@ -34,9 +27,9 @@ pub(crate) fn grow_if_larger(node: &Node<'_>, fs: Filesystem, device: &Device, p
 /// Grows the file system that is mounted on `point`.
 ///
 /// # Errors
-/// When it can't; it is as sound as before.
+/// When it can't, or did not; it is as sound as before.
 pub(crate) fn grow(node: &Node<'_>, fs: Filesystem, device: &Device, point: &Path) -> Result<(), HostError> {
-    let attempt = || filesystem::grow(node, fs, &device.path(), point, TIME);
+    let attempt = || filesystem::grow(node, fs, device, point, TIME);
     // resize2fs goes by the first mount of a device that it finds, and fails when that one is read-only.
     let Some(reader) = read_only_mount(node, device).filter(|_| fs == Filesystem::Ext4) else {
         return attempt();

@@ -110,7 +110,7 @@ fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Out
             isattached::is_attached(node, settings, options, name).map(Reply::Attached).map(answer)
         }
         Call::MountDevice { folder, device, options } => mount::mount_for_all(node, folder, device, options).map(noted),
-        Call::UnmountDevice { folder } => unmount::unmount(node, folder, Whose::AllPods).map(done),
+        Call::UnmountDevice { folder } => unmount::unmount_device(node, settings, folder).map(noted),
         Call::Mount { folder, device: None, options } if settings.attach => {
             bind::bind(node, folder, options).map(noted)
         }

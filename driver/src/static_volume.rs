@@ -3,8 +3,8 @@
 
 use host::filesystem::is_blank;
 use host::lvm::{Lv, Lvm};
-use host::tags::{FORMAT, OF_CLAIM, STATIC};
-use host::{Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
+use host::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
+use host::{Bytes, Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
 
 use crate::absent;
 use crate::error::Error;
@@ -42,8 +42,11 @@ pub(crate) enum Forbidden {
 /// # Errors
 /// When it is not tagged for this, or isn't there, or LVM doesn't say.
 pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Volume, Error> {
-    let found = Lvm(node).volume(group, name).map_err(|error| absent::explain(node, group, name, None, error))?;
-    Ok(allow(group, name, &found)?)
+    Ok(allow(group, name, &look(node, group, name)?)?)
+}
+
+fn look(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
+    Lvm(node).volume(group, name).map_err(|error| absent::explain(node, group, name, None, error))
 }
 
 /// Whether the volume may be used. Pure.
@@ -56,7 +59,16 @@ fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, Forbidden>
         return Err(Forbidden::NotTagged { volume: volume() });
     }
     let identity = Identity { group: group.clone(), name: name.clone(), uuid: found.uuid.clone() };
-    Ok(Volume { identity, size: found.size, to_format: found.has_tag(FORMAT) })
+    let to_format = found.has_tag(FORMAT);
+    // It may have grown since the mark was written.
+    let size = if to_format { found.size } else { marked_at(found).unwrap_or(found.size) };
+    Ok(Volume { identity, size, to_format })
+}
+
+/// How large the volume was when its mark was written. One that was made smaller since has none any more.
+fn marked_at(found: &Lv) -> Option<Bytes> {
+    let sizes = found.tags.iter().filter_map(|tag| tag.strip_prefix(MARKED)?.parse().ok().map(Bytes));
+    sizes.filter(|size| *size <= found.size).max()
 }
 
 /// Before the first mount of a volume that is tagged as having nothing on it: its fresh mark takes the tag's place, if it
@@ -75,8 +87,9 @@ pub(crate) fn take_up(
         return Ok(());
     }
     // Another call may have done it while this one waited for the lock.
-    let Identity { group, name, uuid } = &volume.identity;
-    let now = find(node, group, name)?;
+    let Identity { group, name, .. } = &volume.identity;
+    let found = look(node, group, name)?;
+    let now = allow(group, name, &found)?;
     if (&now.identity, now.size) != (&volume.identity, volume.size) {
         let message = format!("logical volume {volume} was changed while it was being mounted; it is tried again");
         return Err(HostError::refused(Kind::Busy, message).into());
@@ -95,13 +108,25 @@ pub(crate) fn take_up(
         mark.write_fresh(&claimed?)?;
     }
     // What is on it from now on is worth keeping: the tag must not outlive it.
-    let tag = LvTag::new(FORMAT).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))?;
-    Lvm(node).remove_tag(group, name, uuid, &tag)?;
+    replace_tag(node, volume, &found, blank.then_some(volume.size))?;
     if find(node, group, name)?.to_format {
         let message = format!("LVM did not take the tag {FORMAT} off logical volume {volume}, though it says so");
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     Ok(())
+}
+
+/// Takes the tag off that says that there is nothing on the volume; in the same moment another says where the mark is.
+fn replace_tag(node: &Node<'_>, volume: &Volume, found: &Lv, marked_at: Option<Bytes>) -> Result<(), HostError> {
+    let Identity { group, name, uuid } = &volume.identity;
+    let tag = |text: String| LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()));
+    // Those of earlier times, too.
+    let old = found.tags.iter().filter(|tag| *tag == FORMAT || tag.starts_with(MARKED));
+    let old = old.map(|text| tag(text.clone())).collect::<Result<Vec<_>, _>>()?;
+    let new = marked_at.map(|size| tag(format!("{MARKED}{}", size.0))).transpose()?;
+    // LVM takes one off and gives it in the same command, and would be left without it.
+    let old: Vec<_> = old.into_iter().filter(|tag| new.as_ref() != Some(tag)).collect();
+    Lvm(node).change_tags(group, name, uuid, &old, new.as_slice())
 }
 
 #[cfg(test)]
@@ -111,8 +136,8 @@ mod tests {
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
-    fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
-        let lv = Lv {
+    fn lv(tags: &[&str]) -> Lv {
+        Lv {
             name: "data".to_owned(),
             uuid: LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
             size: Bytes(1 << 30),
@@ -125,9 +150,13 @@ mod tests {
             made: 0,
             pool: None,
             state: None,
-        };
+        }
+    }
+
+    fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
+        let lv = lv(tags);
         let allowed = allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv)?;
-        assert_eq!((&allowed.identity.uuid, allowed.size), (&lv.uuid, lv.size));
+        assert_eq!(allowed.identity.uuid, lv.uuid);
         Ok(allowed.to_format)
     }
 
@@ -138,6 +167,23 @@ mod tests {
         for tags in [&[][..], &["flexlvm.dev/format"], &["static"], &["flexlvm.dev/static2"]] {
             let error = tagged(tags).unwrap_err();
             assert!(error.to_string().contains("lvchange --addtag flexlvm.dev/static vg0/data"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_mark_is_where_it_was_written() {
+        let size = |tags: &[&str]| {
+            let tags = [tags, &["flexlvm.dev/static"]].concat();
+            allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv(&tags)).unwrap().size.0
+        };
+        let (now, before) = (1 << 30, 1 << 29);
+        assert_eq!(size(&[]), now);
+        assert_eq!(size(&["flexlvm.dev/marked-at-size=536870912"]), before);
+        assert_eq!(size(&["flexlvm.dev/marked-at-size=536870912", "flexlvm.dev/format"]), now, "once more");
+        for bad in
+            ["flexlvm.dev/marked-at-size=", "flexlvm.dev/marked-at-size=1x", "flexlvm.dev/marked-at-size=1073741825"]
+        {
+            assert_eq!(size(&[bad]), now, "{bad}");
         }
     }
 

@@ -21,6 +21,14 @@ pub(crate) fn mount_beside_twin(
     let mounts = mountinfo::read(&node.mounts)?;
     let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else { return Err(error) };
     match request.fs {
+        // Two mounts that know nothing of each other would destroy it.
+        _ if twin.is_same => {
+            let message = format!(
+                "{error}: it is mounted on {} already, through a loop device: unmount that first",
+                twin.point.display()
+            );
+            Err(Error::refused(Kind::Busy, message))
+        }
         Filesystem::Xfs => {
             let data = if request.data.is_empty() { "nouuid".to_owned() } else { format!("{},nouuid", request.data) };
             host::mount::mount(&Request { data: &data, ..*request }, place)
@@ -30,7 +38,7 @@ pub(crate) fn mount_beside_twin(
             let message = format!(
                 "{error}: a copy of the same btrfs is mounted on {}, and only one of them can be mounted on a node at a \
                  time",
-                twin.display()
+                twin.point.display()
             );
             Err(Error::refused(Kind::Busy, message))
         }

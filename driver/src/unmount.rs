@@ -1,15 +1,21 @@
 //! `unmount <folder>` and `unmountdevice <folder>`: the folder is free again. The kubelet gives nothing but the path: the
-//! PersistentVolume and all its options may be gone, so everything is decided by the table of mounts. Runs no program.
+//! PersistentVolume and all its options may be gone, so everything is decided by the table of mounts. Unmounting runs no
+//! program.
 
 use std::ffi::OsStr;
+use std::path::Path;
 
 use host::mounted::device_of;
 use host::mountinfo::{self, Mount};
 use host::{Error as HostError, Kind, device};
 
+use crate::attached::Name;
+use crate::detach::let_go;
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
 use crate::node::Node;
+use crate::settings::Settings;
+use crate::volume_folder::VolumeFolder;
 
 /// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it returns. The folder
 /// stays, for the kubelet to remove.
@@ -49,4 +55,19 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     Ok(())
+}
+
+/// `unmountdevice <folder>`: no pod of this node needs the volume any more, so where Kubernetes attaches it is deactivated,
+/// too. `detach` may be for somebody elsewhere, who can't. `waitforattach` and `mountdevice` bring it back. That it stays
+/// active is no failure: returned is a word for the log.
+///
+/// # Errors
+/// As [`unmount`].
+pub(crate) fn unmount_device(node: &Node<'_>, settings: &Settings, folder: &OsStr) -> Result<Option<String>, Error> {
+    unmount(node, folder, Whose::AllPods)?;
+    let Some(place) = VolumeFolder::of(Path::new(folder)).filter(|_| settings.attach) else {
+        return Ok(None);
+    };
+    let attempt = Name::new(&place.name).map_err(Error::from).and_then(|name| let_go(node, &name));
+    Ok(attempt.unwrap_or_else(|error| Some(format!("it was not deactivated: {}", host::error::chain(&error)))))
 }

@@ -208,7 +208,7 @@ pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Erro
 }
 
 /// What the kernel shows of the block device that has this number.
-fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
+pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
     sys.join(format!("dev/block/{}:{}", number.0, number.1))
 }
 

@@ -6,13 +6,15 @@ mod check;
 mod grow;
 mod make;
 mod probe;
+mod size;
 
 use std::fmt;
 
 pub use check::check;
-pub use grow::grow;
+pub use grow::{fills, grow};
 pub use make::{Make, MkfsOptions, make};
 pub use probe::{Probe, is_blank, probe};
+pub use size::size;
 
 /// The file systems that volumes can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

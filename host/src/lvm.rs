@@ -121,12 +121,19 @@ impl Lvm<'_> {
         self.run(&command::deactivate(vg, lv, uuid)).map(drop)
     }
 
-    /// Takes a tag off a logical volume; nothing when it has none, or when the uuid is another's.
+    /// Takes tags off a logical volume and gives it others, all at once; nothing when the uuid is another's.
     ///
     /// # Errors
     /// When LVM fails.
-    pub fn remove_tag(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Result<(), Error> {
-        self.run(&command::remove_tag(vg, lv, uuid, tag)).map(drop)
+    pub fn change_tags(
+        self,
+        vg: &VgName,
+        lv: &LvName,
+        uuid: &LvUuid,
+        remove: &[LvTag],
+        add: &[LvTag],
+    ) -> Result<(), Error> {
+        self.run(&command::change_tags(vg, lv, uuid, remove, add)).map(drop)
     }
 
     /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are these and it is

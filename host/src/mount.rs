@@ -1,5 +1,6 @@
 //! mount(2) and umount(2): the only place that calls them. Called by the driver.
 
+mod at_once;
 pub mod view;
 
 use std::ffi::CString;
@@ -31,6 +32,15 @@ pub struct Request<'a> {
     pub read_only: bool,
 }
 
+impl Request<'_> {
+    /// The file system's own options, with commas between.
+    fn options(&self) -> String {
+        // The whole of it, and not the part that somebody has made its default.
+        let whole = (self.fs == Filesystem::Btrfs).then_some("subvolid=5");
+        [Some(self.data).filter(|data| !data.is_empty()), whole].into_iter().flatten().collect::<Vec<_>>().join(",")
+    }
+}
+
 /// Where something is to be mounted.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {
@@ -46,18 +56,19 @@ pub struct Place<'a> {
 /// # Errors
 /// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses. Nothing is mounted then.
 pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
-    match (call(request, place.folder, request.flags), request.read_only) {
-        (Ok(()), false) => Ok(()),
-        (Ok(()), true) => make_read_only(request, place.top).inspect_err(|_| {
-            // What can't be taken down again shows when the caller looks at the mounts.
-            let _ = umount(place.top);
-        }),
-        // The device can't be written to, or is mounted read-only as a whole.
-        (Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS), true) => {
-            call(request, place.folder, request.flags | Flags::RDONLY).map_err(|errno| refused(request, errno))
+    let attempt = |flags| {
+        let request = Request { flags, ..*request };
+        if !request.read_only {
+            return call(&request, place.folder);
         }
-        (Err(errno), _) => Err(refused(request, errno)),
-    }
+        at_once::mount(&request, place.folder).unwrap_or_else(|| in_two_steps(&request, place))
+    };
+    let result = match attempt(request.flags) {
+        // The device can't be written to, or is mounted read-only as a whole.
+        Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) if request.read_only => attempt(request.flags | Flags::RDONLY),
+        result => result,
+    };
+    result.map_err(|errno| refused(request, errno))
 }
 
 /// Shows at `place`, too, what is mounted at `from`, read-only where that is asked for.
@@ -65,12 +76,26 @@ pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
 /// # Errors
 /// When the kernel refuses. Nothing is mounted then.
 pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), Error> {
-    rustix::mount::mount_bind(from, place.folder)
-        .map_err(|errno| Error::io("make a bind mount of", request.source)(errno.into()))?;
-    if !request.read_only {
-        return Ok(());
+    let refused = |errno: Errno| Error::io("make a bind mount of", request.source)(errno.into());
+    if request.read_only {
+        // Another mount of the same device is the same as a bind mount of the whole of it.
+        if let Some(result) = at_once::mount(request, place.folder) {
+            return result.map_err(refused);
+        }
     }
-    make_read_only(request, place.top).inspect_err(|_| {
+    rustix::mount::mount_bind(from, place.folder).map_err(refused)?;
+    if request.read_only { remount_or_unmount(request, place).map_err(refused) } else { Ok(()) }
+}
+
+/// For kernels that can't make a mount read-only before it is seen: whoever is killed in between leaves it writable, and
+/// [`make_read_only`] is what the next call does.
+fn in_two_steps(request: &Request<'_>, place: Place<'_>) -> Result<(), Errno> {
+    call(request, place.folder)?;
+    remount_or_unmount(request, place)
+}
+
+fn remount_or_unmount(request: &Request<'_>, place: Place<'_>) -> Result<(), Errno> {
+    remount_read_only(request, place.top).inspect_err(|_| {
         // What can't be taken down again shows when the caller looks at the mounts.
         let _ = umount(place.top);
     })
@@ -81,11 +106,15 @@ pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), 
 /// # Errors
 /// When the kernel refuses.
 pub fn make_read_only(request: &Request<'_>, top: &Path) -> Result<(), Error> {
+    remount_read_only(request, top)
+        .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
+}
+
+fn remount_read_only(request: &Request<'_>, top: &Path) -> Result<(), Errno> {
     // The flags of a mount that are not repeated are lost.
     let of_mount = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC | Flags::NOATIME | Flags::NODIRATIME | Flags::RELATIME;
     let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
     rustix::mount::mount_remount(top, flags, c"")
-        .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
 }
 
 /// Takes down everything that is mounted at `top`, never lazily and never by force, and says how many mounts it
@@ -119,14 +148,9 @@ fn umount(top: &Path) -> Result<(), Errno> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
-fn call(request: &Request<'_>, folder: &Path, flags: Flags) -> Result<(), Errno> {
-    let mut data = request.data.to_owned();
-    if request.fs == Filesystem::Btrfs {
-        // The whole of it, and not the part that somebody has made its default.
-        data.push_str(if data.is_empty() { "subvolid=5" } else { ",subvolid=5" });
-    }
-    let data = CString::new(data).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(request.source, folder, request.fs.name(), flags, data.as_c_str())
+fn call(request: &Request<'_>, folder: &Path) -> Result<(), Errno> {
+    let data = CString::new(request.options()).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(request.source, folder, request.fs.name(), request.flags, data.as_c_str())
 }
 
 fn refused(request: &Request<'_>, errno: Errno) -> Error {
@@ -135,7 +159,8 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
         Errno::BUSY => "it is mounted elsewhere in another way (read-only or not), or another program has it open",
         Errno::INVAL => "the file system is damaged, or this kernel doesn't know one of the mount options; see its log",
         Errno::EXIST => {
-            "another device with the same file system, such as its snapshot or origin, is mounted on this node"
+            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, of a \
+             btrfs, was seen there: `btrfs device scan --forget` forgets those that are not mounted"
         }
         Errno::NODEV => "this kernel doesn't know the file system",
         Errno::ROFS | Errno::ACCESS if request.read_only => {

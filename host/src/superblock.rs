@@ -23,6 +23,8 @@ pub struct Superblock {
     pub fs: Filesystem,
     /// From the device's begin to the file system's end.
     pub size: Bytes,
+    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS' log.
+    pub left_out: Bytes,
     /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave no trace.
     pub used: bool,
     /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in the middle of a change
@@ -95,6 +97,7 @@ fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     Some(Superblock {
         fs: Filesystem::Ext4,
         size: Bytes(blocks.checked_mul(block_size)?),
+        left_out: Bytes(0),
         used: last_mount != 0 || mounts != 0,
         unchecked: state & (VALID | ERROR) != VALID,
         uuid: *block.get(0x68..)?.first_chunk()?,
@@ -108,11 +111,15 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     if !(512..=65536).contains(&block_size) {
         return None;
     }
+    // Nowhere, if the log is on another device.
+    let log_begin = u64::from_be_bytes(*block.get(0x30..)?.first_chunk()?);
+    let log_blocks = if log_begin == 0 { 0 } else { u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?) };
     // The position in the log that the superblock was last written from; mkfs leaves zero.
     let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
     Some(Superblock {
         fs: Filesystem::Xfs,
         size: Bytes(blocks.checked_mul(u64::from(block_size))?),
+        left_out: Bytes(u64::from(log_blocks) * u64::from(block_size)),
         used: log_position != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
@@ -131,6 +138,7 @@ fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
     Some(Superblock {
         fs: Filesystem::Btrfs,
         size: Bytes(long(block, 0x70)?),
+        left_out: Bytes(0),
         used: looked_through != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
@@ -187,6 +195,15 @@ mod tests {
         assert_eq!(read(&ext(0xc2, 0)), Some((Filesystem::Ext4, size, false, false)), "64bit");
         assert_eq!(read(&xfs()), Some((Filesystem::Xfs, 4_096_000, false, false)));
         assert_eq!(read(&btrfs(1)), Some((Filesystem::Btrfs, 5_000_000, false, false)));
+    }
+
+    #[test]
+    fn the_log_of_an_xfs_is_left_out_unless_it_is_elsewhere() {
+        let mut start = xfs();
+        start[0x60..0x64].copy_from_slice(&7_u32.to_be_bytes());
+        assert_eq!(parse(&start).unwrap().left_out.0, 0, "on another device");
+        start[0x37] = 1;
+        assert_eq!(parse(&start).unwrap().left_out.0, 7 * 4096);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The LVM tags by which a logical volume says whose it is. Written by the agent and by admins, read by agent and driver.
+//! The LVM tags by which a logical volume says whose it is. Written by the agent, the driver and admins, read by
+//! agent and driver.
 
 /// Begin of every tag that the agent gives to a claim's volume.
 pub const OF_CLAIM: &str = "flexlvm.dev/claim";
@@ -21,19 +22,20 @@ pub const STATIC: &str = "flexlvm.dev/static";
 /// An admin's word that there is nothing on such a volume, and that the first mount makes the file system.
 pub const FORMAT: &str = "flexlvm.dev/format";
 
+/// Begin of the tag by which the driver finds such a volume's fresh mark again, however large the volume is by then: the
+/// size in bytes that the mark stands by follows.
+pub const MARKED: &str = "flexlvm.dev/marked-at-size=";
+
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, OF_CLAIM, STATIC, THIN_POOL};
+    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OF_CLAIM, STATIC, THIN_POOL};
     use crate::name::LvTag;
 
     #[test]
     fn a_claims_tags_are_known_by_their_begin() {
         assert!([CLAIM_UID, CLAIM_NAME, CLAIM_KEY].iter().all(|tag| tag.starts_with(OF_CLAIM)));
-        assert!(![STATIC, FORMAT, THIN_POOL].iter().any(|tag| tag.starts_with(OF_CLAIM)));
-        assert!(
-            [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, THIN_POOL]
-                .iter()
-                .all(|&tag| LvTag::new(tag).is_ok())
-        );
+        assert!([STATIC, FORMAT, MARKED, THIN_POOL].iter().all(|tag| !tag.starts_with(OF_CLAIM)));
+        let all = [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, THIN_POOL];
+        assert!(all.iter().all(|&tag| LvTag::new(tag).is_ok()));
     }
 }

@@ -1,6 +1,6 @@
 //! The driver where Kubernetes attaches: every call-out of it, in order, repeated, out of order, and after trouble.
 
-use crate::stage::{KEPT, NODE, Stage};
+use crate::stage::{KEPT, NODE, Stage, Volume};
 use crate::{FILESYSTEMS, smallest};
 use serde_json::json;
 
@@ -46,16 +46,25 @@ pub(crate) fn a_volume_is_attached_shared_and_detached(stage: &Stage) {
     stage.succeeds(&["unmountdevice", &all]);
     stage.succeeds(&["detach", &name, NODE]);
     stage.shell(&format!("grep -q {fs} {reader}/file"));
+    // The last pod takes the device along, whoever detaches; it comes back for the next.
     for _ in 0..2 {
         stage.succeeds(&["unmount", &reader]);
         stage.succeeds(&["unmountdevice", &all]);
+        attached(false);
     }
+    assert_eq!(remembered(stage), "");
+    stage.succeeds(&["waitforattach", &device, &json]);
     attached(true);
     for _ in 0..2 {
         stage.succeeds(&["detach", &name, NODE]);
         attached(false);
     }
-    assert_eq!(stage.shell("ls -A /run/flexlvm/attached"), "");
+    assert_eq!(remembered(stage), "");
+}
+
+/// The volumes that are remembered as attached.
+pub(crate) fn remembered(stage: &Stage) -> String {
+    stage.shell("find /run/flexlvm/attached -type f 2>/dev/null || true")
 }
 
 /// The controller manager: on another host, or in a container without LVM.
@@ -146,7 +155,7 @@ pub(crate) fn no_other_device_is_taken_for_the_volumes(stage: &Stage) {
     let (volume, other) = (stage.used_volume("ext4"), stage.fresh_volume("ext4", 64));
     let (json, all, pod) = (volume.json("rw"), stage.folder_for_all(&volume), stage.folder("device", &volume));
     stage.shell(&format!("mkfifo /dev/fifo; ln -s {} /dev/link", other.mapper()));
-    let kernels = stage.shell(&format!("readlink -f {}", other.mapper()));
+    let kernels = kernels_name(stage, &other);
     for device in ["/dev/ubda", "/dev/fifo", "/dev/link", "/dev/none", "/etc/passwd", "/dev/../etc/passwd", &*kernels] {
         for line in [
             &["waitforattach", device, &*json][..],
@@ -159,19 +168,25 @@ pub(crate) fn no_other_device_is_taken_for_the_volumes(stage: &Stage) {
     stage.shell("rm /dev/fifo /dev/link");
     assert!(!stage.is_active(&volume));
     assert_eq!((stage.mounts(&all), stage.mounts(&pod), &*stage.mark(&other, "read")), (0, 0, "fresh"));
-    // Its own, by any of its names, once it is there; and by the one that never changes, before.
-    stage.succeeds(&["waitforattach", &volume.mapper(), &json]);
-    let kernels = stage.shell(&format!("readlink -f {}", volume.mapper()));
-    for device in [&*volume.mapper(), &*volume.device(), &*kernels, ""] {
-        stage.succeeds(&["waitforattach", device, &json]);
-        stage.succeeds(&["mountdevice", &all, device, &json]);
-        stage.succeeds(&["unmountdevice", &all]);
+    // Its own, by the name that never changes, before it is there; and by any, afterwards.
+    let names: [fn(&Stage, &Volume) -> String; 4] =
+        [|_, volume| volume.mapper(), |_, volume| volume.device(), kernels_name, |_, _| String::new()];
+    for of_volume in names {
+        stage.succeeds(&["waitforattach", &volume.mapper(), &json]);
+        let device = of_volume(stage, &volume);
+        stage.succeeds(&["waitforattach", &device, &json]);
         // The way of old kubelets, which know of no folder for all pods.
-        stage.succeeds(&["mount", &pod, device, &json]);
+        stage.succeeds(&["mount", &pod, &device, &json]);
         stage.shell(&format!("grep -q hello {pod}/file"));
         stage.succeeds(&["unmount", &pod]);
+        stage.succeeds(&["mountdevice", &all, &device, &json]);
+        stage.succeeds(&["unmountdevice", &all]);
     }
     stage.succeeds(&["detach", volume.options.volume.as_str(), NODE]);
+}
+
+fn kernels_name(stage: &Stage, volume: &Volume) -> String {
+    stage.shell(&format!("readlink -f {}", volume.mapper()))
 }
 
 pub(crate) fn what_is_forgotten_or_used_stays_active(stage: &Stage) {
@@ -212,14 +227,14 @@ pub(crate) fn what_is_forgotten_or_used_stays_active(stage: &Stage) {
     stage.shell(&format!("lvremove -qq -y {}", volume.path()));
     stage.succeeds(&["detach", name, NODE]);
     stage.fails(&["attach", &json, NODE], &["has no logical volume of this name"]);
-    assert_eq!(stage.shell("ls -A /run/flexlvm/attached"), "");
+    assert_eq!(remembered(stage), "");
 }
 
 pub(crate) fn a_failed_attachment_leaves_nothing_behind(stage: &Stage) {
     let _attaching = stage.attaching();
     let volume = stage.used_volume("ext4");
     let (json, name, all) = (volume.json("rw"), volume.options.volume.as_str(), stage.folder_for_all(&volume));
-    let forgotten = || assert_eq!(stage.shell("ls -A /run/flexlvm/attached 2>/dev/null || true"), "");
+    let forgotten = || assert_eq!(remembered(stage), "");
     for lie in ["exit 5", "exit 0", "kill -9 $$", "echo garbage"] {
         stage.replace("lvm", lie);
         let replies = [stage.call(&["attach", &json, NODE]), stage.call(&["waitforattach", "", &json])];

@@ -5,6 +5,7 @@ use crate::{FILESYSTEMS, smallest};
 
 const STATIC: &str = "flexlvm.dev/static";
 const FORMAT: &str = "flexlvm.dev/format";
+const MARKED: &str = "flexlvm.dev/marked-at-size=";
 
 /// As the Kubernetes LVM example has it: no uuid, and a size for people.
 fn example(volume: &Volume, readwrite: &str) -> String {
@@ -17,8 +18,11 @@ fn tag(stage: &Stage, volume: &Volume, tags: &[&str]) {
     }
 }
 
+/// Those that an admin gave it, and not the driver's own.
 fn tags(stage: &Stage, volume: &Volume) -> String {
-    stage.shell(&format!("lvs --noheadings -o lv_tags {}", volume.path())).trim().to_owned()
+    let all = stage.shell(&format!("lvs --noheadings -o lv_tags {}", volume.path()));
+    let of_admins = all.trim().split(',').filter(|tag| !tag.starts_with(MARKED));
+    of_admins.collect::<Vec<_>>().join(",")
 }
 
 fn make(stage: &Stage, volume: &Volume) {

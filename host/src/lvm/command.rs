@@ -160,13 +160,14 @@ pub(super) fn deactivate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
     change(["--activate", "n"], vg, lv, uuid)
 }
 
-/// Takes a tag off the volume.
-pub(super) fn remove_tag(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag) -> Cmd {
-    change(["--deltag", tag.as_str()], vg, lv, uuid)
+/// Takes tags off the volume, and gives it others, in one change of the metadata.
+pub(super) fn change_tags(vg: &VgName, lv: &LvName, uuid: &LvUuid, remove: &[LvTag], add: &[LvTag]) -> Cmd {
+    let removed = remove.iter().flat_map(|tag| ["--deltag", tag.as_str()]);
+    change(removed.chain(add.iter().flat_map(|tag| ["--addtag", tag.as_str()])), vg, lv, uuid)
 }
 
 /// Changes the volume of this name if it also has this uuid.
-fn change(what: [&str; 2], vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
+fn change<'a>(what: impl IntoIterator<Item = &'a str>, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
     lvm("lvchange").args(what).args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
@@ -212,8 +213,8 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, NewPool, activate, add_integrity, attach_cache, create, create_pool, create_thin, deactivate, escaped,
-        extend, remove, remove_tag, report, volume,
+        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_pool, create_thin, deactivate,
+        escaped, extend, remove, report, volume,
     };
     use crate::lvm::{Layout, Level, LvKind, PoolCost};
     use crate::name::{LvName, LvTag, LvUuid, VgName};
@@ -299,8 +300,8 @@ mod tests {
                 "lvm lvchange --activate n --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
             ),
             (
-                remove_tag(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/format")),
-                "lvm lvchange --deltag flexlvm.dev/format --select \
+                change_tags(&vg(), &lv(), &uuid(), &[tag("flexlvm.dev/format")], &tags[..1]),
+                "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --select \
                  lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
             ),
             (

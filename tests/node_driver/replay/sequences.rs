@@ -65,6 +65,12 @@ pub(crate) const ALL: &[Sequence] = &[
          attach; waitforattach; mountdevice; mount c rw; read c; unmount c; unmountdevice; detach; inactive",
     ),
     attaching(
+        "attached, and detached elsewhere",
+        // By a controller manager that does nothing on this node.
+        "waitforattach; mountdevice; mount a rw; write a; unmount a; unmountdevice; inactive; waitforattach; mountdevice;
+         mount b rw; read b; unmount b; unmountdevice; inactive",
+    ),
+    attaching(
         "attached, the kubelet starts again",
         "attach; waitforattach; mountdevice; mount a rw; write a; restart; unmount b; read a; unmount a; unmountdevice;
          unmountdevice; detach; detach; inactive",
