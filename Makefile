@@ -1,10 +1,10 @@
 # FlexLVM's commands. Everything that they need they install themselves, on Debian 12.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver bench-provision lint generate image clean
 
 help: ## What there is
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## A cluster of two nodes, a claim, a pod, growth, removal (KEEP=1 leaves it up)
 	@tests/cluster/prepare build
@@ -31,6 +31,9 @@ fuzz: ## A million inputs for the driver: one answer each, no panic, no word unc
 
 bench-driver: ## The driver beside bare programs and the example's script, as ratios (ROUNDS=25)
 	@tests/bench-driver $(ROUNDS)
+
+bench-provision: ## Many claims beside a bare client, real volumes beside a loop of lvcreate, as ratios (ROUNDS=3, PART=claims or volumes)
+	@tests/bench-provision $(or $(ROUNDS),3) $(PART)
 
 lint: ## Formatting, clippy, dependencies, scripts; nothing is changed
 	@tests/lint

@@ -1,0 +1,87 @@
+//! The least that could serve a claim: a client that makes the same three writes with the same content, knows everything
+//! beforehand, decides nothing, watches nothing, and says nothing.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use crds::condition::{READY, reason};
+use crds::{LogicalVolume, LogicalVolumeStatus};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use host::{Bytes, Key, LvUuid};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use operator::agent::plan::{Finding, Verdict};
+use operator::agent::status;
+use operator::controller::class::{self, Class};
+use operator::controller::demand::Demand;
+use operator::controller::ledger::Place;
+use operator::controller::place::Room;
+use operator::controller::{claim, volume};
+use operator::names;
+use serde_json::json;
+
+use crate::scene::{AT_ONCE, NAMESPACE, Scene};
+
+const SIZE: u64 = 64 << 20;
+
+/// From the first write to the last.
+pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
+    let claims = scene.claim().await?;
+    // With the same accounts, so that the server has the same to check.
+    let controller = scene.server.client_of(NAMESPACE, "flexlvm-controller").await?;
+    let agent = scene.server.client_of(NAMESPACE, "flexlvm-agent").await?;
+    let writer = Writer {
+        scene,
+        class: class::read(&scene.class, None).map_err(anyhow::Error::msg)?,
+        key: Key::random()?,
+        orders: Api::all(controller.clone()),
+        reports: Api::all(agent),
+        volumes: Api::all(controller),
+    };
+    scene.server.settle().await?;
+    let begun = Instant::now();
+    let nodes = scene.nodes.iter().cycle();
+    let all = claims.iter().zip(nodes).map(|(claim, node)| writer.serve(claim, node));
+    stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    Ok(begun.elapsed())
+}
+
+struct Writer<'a> {
+    scene: &'a Scene,
+    class: Class,
+    key: Key,
+    orders: Api<LogicalVolume>,
+    reports: Api<LogicalVolume>,
+    volumes: Api<PersistentVolume>,
+}
+
+impl Writer<'_> {
+    async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
+        let name = claim::volume_name(claim).context("a claim has a uid")?;
+        let disk = harness::simulated::disk_of("vg0");
+        let room = Room {
+            place: Place { node: node.name_any(), volume_group: "vg0".to_owned() },
+            bytes: SIZE,
+            promise: [(disk.clone(), SIZE)].into_iter().collect::<Demand>().into(),
+            free: 0,
+        };
+        let order = volume::build_logical_volume(&name, claim, &self.class, &self.scene.backend, &room, &self.key);
+        let order = self.orders.create(&PostParams::default(), &order).await?;
+        let ready = Finding { status: true, reason: reason::READY, message: String::new() };
+        let made = Some((LvUuid::new(disk)?, Bytes(SIZE)));
+        let verdict = Verdict { ready: Some(ready), removed: None, volume: made };
+        let now = Time(Timestamp::now());
+        let status = status::build(&LogicalVolumeStatus::default(), &verdict, order.metadata.generation, &now);
+        let patch = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": name, "uid": order.uid()}, "status": status});
+        let params = PatchParams::apply(names::AGENT).force();
+        let order = self.reports.patch_status(&name, &params, &Patch::Apply(&patch)).await?;
+        debug_assert!(crds::condition::is_true(&order.status.clone().unwrap_or_default().conditions, READY));
+        let built = volume::build_persistent_volume(&order, claim, node).context("the volume is ready")?;
+        self.volumes.create(&PostParams::default(), &built).await?;
+        Ok(())
+    }
+}

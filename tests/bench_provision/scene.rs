@@ -1,0 +1,88 @@
+//! The ground of one turn: an API server with nodes, a backend, a class, and claims that wait. The parts of the user and
+//! of the PersistentVolume controller are played here, before the clock runs.
+
+use std::fmt::Debug;
+
+use anyhow::Result;
+use crds::StorageBackend;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+use harness::apiserver::ApiServer;
+use harness::namespace;
+use k8s_openapi::ClusterResourceScope;
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Requests at the same time, of whoever is measured: as many as the controller makes.
+pub(crate) const AT_ONCE: usize = 16;
+
+/// Where FlexLVM's accounts are, and the claims too.
+pub(crate) const NAMESPACE: &str = "flexlvm-system";
+
+const NAME: &str = "bench";
+
+/// How many claims at once, over how many nodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) claims: usize,
+    pub(crate) nodes: usize,
+}
+
+/// Everything but claims.
+pub(crate) struct Scene {
+    pub(crate) server: ApiServer,
+    pub(crate) client: Client,
+    pub(crate) crowd: Crowd,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) backend: StorageBackend,
+    pub(crate) class: StorageClass,
+}
+
+impl Scene {
+    pub(crate) async fn set(crowd: Crowd) -> Result<Self> {
+        let server = ApiServer::start().await?;
+        server.install()?;
+        let client = server.client();
+        namespace::ensure(&client, NAMESPACE).await?;
+        let names = (1..=crowd.nodes).map(|number| format!("node{number}"));
+        let node = |name: String| json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
+        let nodes = stream::iter(names.map(|name| create(&client, node(name)))).buffered(AT_ONCE).try_collect().await?;
+        let backend = create(
+            &client,
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
+            "metadata": {"name": NAME}, "spec": {"volumeGroup": "vg0"}}),
+        );
+        let class = create(
+            &client,
+            json!({"metadata": {"name": NAME}, "provisioner": crds::GROUP,
+            "parameters": {"backend": NAME}}),
+        );
+        let (backend, class) = (backend.await?, class.await?);
+        Ok(Self { server, client, crowd, nodes, backend, class })
+    }
+
+    /// Makes all claims, as the PersistentVolume controller hands them over.
+    pub(crate) async fn claim(&self) -> Result<Vec<PersistentVolumeClaim>> {
+        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), NAMESPACE);
+        let claim = |number: usize| {
+            let claim = json!({
+                "metadata": {"name": format!("data-{number}"), "annotations": {operator::names::STORAGE_PROVISIONER_BETA: crds::GROUP}},
+                "spec": {"storageClassName": NAME, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
+            });
+            let claims = &claims;
+            async move { anyhow::Ok(claims.create(&PostParams::default(), &serde_json::from_value(claim)?).await?) }
+        };
+        stream::iter((0..self.crowd.claims).map(claim)).buffered(AT_ONCE).try_collect().await
+    }
+}
+
+async fn create<K>(client: &Client, value: Value) -> Result<K>
+where
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+{
+    Ok(Api::all(client.clone()).create(&PostParams::default(), &serde_json::from_value(value)?).await?)
+}
