@@ -7,6 +7,8 @@ mod cached;
 mod forgotten;
 #[path = "node_agent/forgotten_for_all.rs"]
 mod forgotten_for_all;
+#[path = "node_agent/groups.rs"]
+mod groups;
 #[path = "node_agent/inactive.rs"]
 mod inactive;
 #[path = "node_agent/kinds.rs"]
@@ -47,7 +49,7 @@ fn main() -> ExitCode {
         });
     }
     harness::remote::serves(stage::serve);
-    suite::isolated(|| [of_one_kind(), of_every_kind()].into_iter().flatten().collect())
+    suite::isolated(|| [of_one_kind(), of_every_kind(), of_groups()].into_iter().flatten().collect())
 }
 
 fn of_one_kind() -> Vec<Test> {
@@ -76,6 +78,26 @@ fn of_one_kind() -> Vec<Test> {
             inactive::a_detached_volume_stays_inactive_and_can_grow_and_go
         ),
         test!("a power cut loses nothing", a_power_cut_loses_nothing),
+    ]
+}
+
+fn of_groups() -> Vec<Test> {
+    vec![
+        test!(
+            "a volume group is made of blank devices and of no others",
+            groups::a_volume_group_is_made_of_blank_devices_and_of_no_others
+        ),
+        test!("a volume group that was there is not made anew", groups::a_volume_group_that_was_there_is_not_made_anew),
+        test!(
+            "a volume group whose agent is killed at each step is made",
+            groups::an_agent_killed_at_each_step_is_taken_up
+        ),
+        test!("a volume group is made though LVM is killed at any time", groups::lvm_killed_at_any_time_is_taken_up),
+        test!("two agents make one volume group", groups::two_agents_make_one_volume_group),
+        test!(
+            "a volume group is not made of what appears before LVM looks",
+            groups::what_appears_before_lvm_looks_is_not_overwritten
+        ),
     ]
 }
 

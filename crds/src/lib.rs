@@ -4,6 +4,7 @@
 
 pub mod cache;
 pub mod condition;
+pub mod devices;
 pub mod layout;
 pub mod logical_volume;
 pub mod node_storage;

@@ -7,6 +7,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::NodeDevice;
 use crate::logical_volume::Share;
 
 /// A NodeStorage has nothing to ask for: its agent reports.
@@ -69,6 +70,15 @@ pub struct NodeStorageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volume_groups: Vec<VolumeGroup>,
+    /// Names of volume groups that were on this node and are not any more: their disks may come back, so FlexLVM makes no
+    /// volume group of such a name. Forgotten when this object is deleted; it is then written anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "set"))]
+    pub missing_volume_groups: Vec<String>,
+    /// The devices that StorageBackends name for this node (`spec.devices`), and what became of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volumeGroup", "path"]))]
+    pub devices: Vec<NodeDevice>,
     /// The version of the agent, and of the driver that it installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
+use crate::devices;
 use crate::layout::{Layout, LayoutType};
 use crate::logical_volume::Filesystem;
 use crate::portion::Portion;
@@ -77,13 +78,19 @@ pub struct StorageBackendSpec {
     #[serde(default)]
     pub node_selector: NodeSelector,
     /// The LVM volume group that volumes are made in. It has the same name on every node, and exists already (see
-    /// `vgcreate`). Letters, digits and `+ _ . -`; it doesn't begin with a hyphen, and is neither `.` nor `..`.
+    /// `vgcreate`), or is made of `devices`. Letters, digits and `+ _ . -`; it doesn't begin with a hyphen, and is neither `.` nor `..`.
     #[schemars(
         length(min = 1, max = 127),
         regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: volumes are in it"))]
     pub volume_group: String,
+    /// Devices, by paths that stay (`/dev/disk/by-id/…`), from which each selected node's agent makes the volume group
+    /// where it never was: of those that are there and blank. A volume group that is there is never changed: `vgextend`
+    /// adds devices to it. What became of each device, and why, says `status.devices` of the node's NodeStorage.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64), inner(length(max = 255), regex(pattern = r"^/dev/[!-~]+$")))]
+    pub devices: Vec<String>,
     /// How logical volumes are laid out on the disks of the volume group. A change concerns volumes that are made
     /// afterwards.
     #[serde(default)]
@@ -180,6 +187,7 @@ impl StorageBackendSpec {
         Self {
             node_selector: NodeSelector::default(),
             volume_group: volume_group.to_owned(),
+            devices: Vec::new(),
             layout: Layout::default(),
             thin_pool: None,
             cache: None,
@@ -203,7 +211,9 @@ impl StorageBackendSpec {
         };
         let reserve = || self.reserve(0).map(drop);
         let layout = || self.layout.fault().or_else(|| self.kind_fault());
-        self.node_selector.fault().or_else(layout).or_else(|| limits().err()).or_else(|| reserve().err())
+        let devices = || devices::fault(&self.devices);
+        let selector = self.node_selector.fault();
+        selector.or_else(devices).or_else(layout).or_else(|| limits().err()).or_else(|| reserve().err())
     }
 
     /// What is contradictory between the layout and what is said about pools and caches.
@@ -273,6 +283,7 @@ mod tests {
         let text = fault(json!({"volumeSize": {"minimum": "2Gi", "maximum": "1Gi"}})).unwrap();
         assert_eq!(text, "volumeSize: the minimum, 2 GiB, is more than the maximum, 1 GiB");
         assert!(fault(json!({"volumeSize": {"maximum": "ten"}})).unwrap().contains("volumeSize.maximum"));
+        assert!(fault(json!({"devices": ["/etc/passwd"]})).unwrap().contains("devices"));
         assert!(fault(json!({"reserve": "101%"})).unwrap().contains("reserve"));
         for (value, words) in [
             (json!({"thinPool": {"size": "1Gi"}}), "thinPool: it is for layout type Thin, and this one is Linear"),

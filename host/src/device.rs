@@ -245,7 +245,7 @@ pub(crate) fn size_of(mut file: &File) -> io::Result<Bytes> {
 }
 
 /// What is open already, as a path: opening it again can't arrive at anything else.
-fn this(open: &impl AsRawFd) -> PathBuf {
+pub(crate) fn this(open: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 

@@ -13,7 +13,7 @@ use std::fmt;
 pub use check::check;
 pub use grow::{fills, grow};
 pub use make::{Make, MkfsOptions, make};
-pub use probe::{Probe, is_blank, probe};
+pub use probe::{Content, Probe, examine, is_blank, probe};
 pub use size::size;
 
 /// The file systems that volumes can have.

@@ -31,16 +31,7 @@ impl Key {
     /// # Errors
     /// When the kernel has no random bytes.
     pub fn random() -> io::Result<Self> {
-        let mut bytes = [0; 16];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match getrandom(rest, GetRandomFlags::empty()) {
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(Self(hex(&bytes)))
+        random_hex().map(Self)
     }
 
     /// The key itself, for the PersistentVolume.
@@ -54,6 +45,20 @@ impl Key {
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(hex(&Sha256::digest(&self.0)))
     }
+}
+
+/// 32 hexadecimal digits that nobody can guess, and nobody else gets.
+pub(crate) fn random_hex() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match getrandom(rest, GetRandomFlags::empty()) {
+            Ok(count) => filled += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(hex(&bytes))
 }
 
 impl fmt::Debug for Key {

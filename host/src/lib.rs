@@ -2,6 +2,7 @@
 //! synchronous, and without a word to any log: libraries return, binaries report.
 
 pub mod device;
+pub mod disk;
 pub mod error;
 pub mod exec;
 pub mod filesystem;
@@ -19,11 +20,12 @@ pub mod tags;
 pub mod twin;
 
 pub use device::{Device, Roots};
+pub use disk::Disk;
 pub use error::{Error, Kind};
 pub use exec::{Cmd, Exec, Output, System};
 pub use filesystem::Filesystem;
 pub use fresh::{FreshMark, Mark};
 pub use key::{Key, KeyDigest, KnownKeys};
 pub use lock::Lock;
-pub use name::{LvName, LvTag, LvUuid, VgName};
+pub use name::{DevicePath, LvName, LvTag, LvUuid, VgName};
 pub use size::{Bytes, Extents};

@@ -8,13 +8,13 @@ mod report;
 
 use crate::error::Error;
 use crate::exec::{Cmd, Exec, Output};
-use crate::name::{LvName, LvTag, LvUuid, VgName};
+use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::size::{Bytes, Extents};
 
 pub use command::{New, NewPool};
 pub use layout::{Cost, Layout, Level, Stripes};
 pub use pool::{PoolCost, PoolState};
-pub use report::{Lv, LvKind, Pv, Vg};
+pub use report::{Lv, LvKind, Owned, Pv, Vg};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
 #[derive(Clone, Copy)]
@@ -144,6 +144,31 @@ impl Lvm<'_> {
     /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
     pub fn remove(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Result<(), Error> {
         self.run(&command::remove(vg, lv, uuid, tag, kind)).map(drop)
+    }
+
+    /// Every physical volume, and whose it is.
+    ///
+    /// # Errors
+    /// When LVM fails or its answer can't be understood.
+    pub fn disks(self) -> Result<Vec<Owned>, Error> {
+        let cmd = command::disks();
+        read(&cmd, &self.run(&cmd)?, report::parse_disks)
+    }
+
+    /// Makes a physical volume of this uuid. LVM claims the device, and refuses when anything has it in use or is on it.
+    ///
+    /// # Errors
+    /// When LVM refuses or fails.
+    pub fn create_disk(self, disk: &DevicePath, uuid: &LvUuid) -> Result<(), Error> {
+        self.run(&command::create_disk(disk, uuid)).map(drop)
+    }
+
+    /// Makes a volume group of physical volumes that no group has.
+    ///
+    /// # Errors
+    /// When LVM refuses or fails.
+    pub fn create_group(self, vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) -> Result<(), Error> {
+        self.run(&command::create_group(vg, tags, disks)).map(drop)
     }
 
     /// The version of LVM, as in `2.03.16(2)`.

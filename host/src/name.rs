@@ -1,5 +1,5 @@
 //! Names that reach a command line: validated once, here, and trusted from then on.
-//! Pure.
+//! Pure, but for a random uuid.
 
 use std::fmt;
 
@@ -77,6 +77,22 @@ name!(
     LvTag, "tag", |name| plain(name, 1024, b"/=!:#&")
 );
 name!(
+    /// The path of a block device: below /dev, and plain.
+    DevicePath, "device path", |path| {
+        let below = path.strip_prefix("/dev/").ok_or("outside /dev/")?;
+        if path.len() > 255 {
+            return Err("it is too long");
+        }
+        if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
+            return Err("not plain");
+        }
+        if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Err("not ASCII");
+        }
+        Ok(())
+    }
+);
+name!(
     /// LVM's uuid of a logical volume or volume group: 32 letters and digits, with hyphens as LVM prints them.
     LvUuid, "LVM uuid", |uuid| {
         let groups: Vec<&str> = uuid.split('-').collect();
@@ -107,6 +123,15 @@ impl LvName {
 }
 
 impl LvUuid {
+    /// A new one, which nothing else has.
+    ///
+    /// # Errors
+    /// When the kernel has no random bytes.
+    pub fn random() -> std::io::Result<Self> {
+        let digits = crate::key::random_hex()?;
+        Self::from_plain(&digits).ok_or_else(|| std::io::Error::other("no uuid"))
+    }
+
     /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's), without hyphens.
     #[must_use]
     pub fn from_plain(plain: &str) -> Option<Self> {
@@ -146,7 +171,7 @@ fn plain(name: &str, longest: usize, also: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{LvName, LvTag, LvUuid, VgName};
+    use super::{DevicePath, LvName, LvTag, LvUuid, VgName};
     use proptest::prelude::*;
 
     #[test]
@@ -160,6 +185,10 @@ mod tests {
         assert!(LvName::new("a_rimage_0").is_err());
         assert!(LvTag::new("flexlvm.dev/claim=default/data").is_ok());
         assert!(LvTag::new("a@b").is_err());
+        assert!(DevicePath::new("/dev/disk/by-id/a:b").is_ok());
+        for path in ["", "sdb", "/dev", "/dev/", "/etc/x", "/dev/../x", "/dev//x", "/dev/a b", "/dev/a\n", "-/dev/a"] {
+            assert!(DevicePath::new(path).is_err(), "{path:?}");
+        }
     }
 
     #[test]

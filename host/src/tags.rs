@@ -26,6 +26,9 @@ pub const FORMAT: &str = "flexlvm.dev/format";
 /// size in bytes that the mark stands by follows.
 pub const MARKED: &str = "flexlvm.dev/marked-at-size=";
 
+/// Begin of a volume group's tag that names a StorageBackend whose devices it was made of.
+pub const BACKEND: &str = "flexlvm.dev/backend=";
+
 #[cfg(test)]
 mod tests {
     use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OF_CLAIM, STATIC, THIN_POOL};

@@ -2,8 +2,9 @@
 //! has, and installs the driver.
 //!
 //! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with it what `plan` says,
-//! and reports. `backends` knows which StorageBackends select the node. `changes` notices what others do to the volume
-//! groups, `pools` when a thin pool fills up, `mounts` when a volume is let go of; `forgotten` lets go of what the kubelet has forgotten.
+//! and reports. `backends` knows which StorageBackends select the node, `groups` makes their volume groups. `changes`
+//! notices what others do to the volume groups, `pools` when a thin pool fills up, `mounts` when a volume is let go of;
+//! `forgotten` lets go of what the kubelet has forgotten.
 
 pub mod backends;
 pub mod cache_paths;
@@ -11,6 +12,7 @@ pub mod changes;
 pub mod device;
 pub mod folders;
 pub mod forgotten;
+pub mod groups;
 pub mod install;
 pub mod mounts;
 pub mod node;
@@ -29,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::driver::DriverName;
-use host::{Exec, System};
+use host::{Exec, Roots, System};
 use kube::runtime::reflector;
 use kube::runtime::watcher;
 use kube::{Api, Client};
@@ -41,6 +43,8 @@ use crate::queue::{self, Wake};
 use backends::Backends;
 use device::{Devices, NodeDevices};
 use forgotten::Forgotten;
+use groups::Maker;
+use groups::look::Place;
 use node::Node;
 use orders::Orders;
 use reconcile::Worker;
@@ -89,6 +93,13 @@ impl Host {
         Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, proc: "/proc".into() }
     }
 
+    /// What making volume groups needs to know.
+    fn place(&self, settings: &Settings) -> Place {
+        let roots = Roots { dev: self.proc.join("1/root/dev"), sys: "/sys".into() };
+        let (state, lvm) = (settings.state.clone(), settings.lvm.clone());
+        Place { exec: self.exec.clone(), roots, proc: self.proc.clone(), state, lvm }
+    }
+
     /// The mount table of its first process.
     fn mounts(&self) -> PathBuf {
         self.proc.join("1/mountinfo")
@@ -102,9 +113,11 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let orders = Arc::new(Orders { node: settings.node.clone(), store, changed: Notify::new(), wake });
     let (backends, backends_writer) = Backends::new(&settings.node);
     let target = settings.target(&host);
-    let forgotten = settings.forgotten(&client, &host, &target);
+    let (forgotten, place) = (settings.forgotten(&client, &host, &target), host.place(&settings));
     let node = Arc::new(Node::new(host.exec, host.devices));
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
+    let (said, devices) = watch::channel(None);
+    let maker = Maker::new(&client, &node, &backends, &orders, place, said);
     let worker = Worker::new(client.clone(), node.clone(), orders.clone());
     let deleted = Arc::new(Notify::new());
     let reporter = Reporter {
@@ -113,6 +126,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         orders: orders.clone(),
         backends: backends.clone(),
         driver,
+        devices,
         deleted: deleted.clone(),
         ready,
     };
@@ -135,6 +149,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         install::run(target, installed, unmounted.clone()),
         // Seldom awake, and large otherwise.
         Box::pin(forgotten.run()),
+        Box::pin(maker.run()),
         reporter.run(),
         Box::pin(presence::run(&client, &settings.node, &deleted)),
     );

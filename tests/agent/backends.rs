@@ -24,6 +24,45 @@ async fn select(selected: &mut Receiver<Option<Arc<Selected>>>, part: &str, expe
 }
 
 #[tokio::test]
+async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
+    let stage = Stage::new(100).await;
+    let dev = stage.site.folder().join("proc/1/root/dev");
+    std::fs::create_dir_all(&dev).unwrap();
+    std::fs::write(dev.join("file"), "").unwrap();
+    let nodes: Api<Node> = Api::all(stage.client.clone());
+    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": &stage.name}}}));
+    nodes.patch(&stage.name, &PatchParams::default(), &label).await.unwrap();
+    let _agent = stage.agent();
+    let name = format!("{}-devices", stage.name);
+    let object: StorageBackend = serde_json::from_value(json!({
+        "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": &name},
+        "spec": {"volumeGroup": "vg1", "devices": ["/dev/none", "/dev/file"], "nodeSelector": {"matchLabels": {"disk": &stage.name}}},
+    }))
+    .unwrap();
+    let api: Api<StorageBackend> = Api::all(stage.client.clone());
+    api.create(&PostParams::default(), &object).await.unwrap();
+    let reasons = |storage: &crds::NodeStorage| {
+        let devices = storage.status.clone().unwrap_or_default().devices;
+        let line = |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
+        devices.into_iter().map(line).collect::<Vec<_>>()
+    };
+    let expected =
+        [("/dev/none", "NotThere"), ("/dev/file", "NoBlockDevice")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    stage.reports("both devices are reported", |storage| reasons(storage) == expected).await;
+    stage.reports("the driver is installed", |storage| crate::stage::holds(storage, "DriverInstalled")).await;
+    let count = || stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
+    let before = count();
+    // Its volume, and the controller's numbers, are no reason to say it again.
+    stage.ready(&stage.order("data", 8).await).await;
+    let numbers = Patch::Merge(json!({"status": {"volumes": 1}}));
+    api.patch_status(&name, &PatchParams::default(), &numbers).await.unwrap();
+    stage.quiet().await;
+    assert_eq!(count(), before);
+    api.delete(&name, &DeleteParams::default()).await.unwrap();
+    stage.reports("nothing is wanted any more", |storage| reasons(storage).is_empty()).await;
+}
+
+#[tokio::test]
 async fn an_agent_knows_which_backends_select_its_node() {
     let stage = Stage::new(1).await;
     let (backends, writer) = Backends::new(&stage.name);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use crds::StorageBackend;
 use crds::logical_volume::State;
-use kube::api::{DeleteParams, PostParams};
+use crds::{NodeStorage, StorageBackend};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -128,6 +128,36 @@ async fn two_backends_that_each_keep_back_the_whole_group_say_so() {
     stage.change_backend(json!({"reserve": "50%"})).await;
     says(&stage, &stage.namespace, "Ready", &[]).await;
     says(&stage, &other, "Ready", &[]).await;
+}
+
+#[tokio::test]
+async fn devices_of_two_volume_groups_and_devices_that_can_not_be_taken_are_named() {
+    let stage = Stage::new().await;
+    stage.node("n1", 64).await;
+    stage.class(json!({})).await;
+    let device = format!("/dev/disk/by-id/{}", stage.namespace);
+    stage.change_backend(json!({"devices": [device, device]})).await;
+    says(&stage, &stage.namespace, "InvalidSpec", &["devices", &device, "is named twice"]).await;
+    stage.change_backend(json!({"devices": [device]})).await;
+    says(&stage, &stage.namespace, "Ready", &[]).await;
+    let other = stage.name("other");
+    let spec =
+        json!({"volumeGroup": "vg1", "devices": [device], "nodeSelector": {"matchLabels": {"stage": stage.namespace}}});
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": other}, "spec": spec});
+    backends(&stage).create(&PostParams::default(), &from(object)).await.unwrap();
+    let words = [device.as_str(), "is named for volume group vg0 here", &other, "for volume group vg1"];
+    says(&stage, &stage.namespace, "InvalidSpec", &words).await;
+    says(&stage, &other, "InvalidSpec", &["is named for volume group vg1 here", &stage.namespace]).await;
+    stage.change_backend(json!({"devices": null})).await;
+    says(&stage, &stage.namespace, "Ready", &[]).await;
+    says(&stage, &other, "SomeNodesUnready", &["has no volume group vg1"]).await;
+
+    let entry = json!({"volumeGroup": "vg1", "path": device, "taken": false, "reason": "NotBlank", "message": "there is ext4 on it"});
+    let storages: Api<NodeStorage> = Api::all(stage.client.clone());
+    let patch = Patch::Merge(json!({"status": {"devices": [entry]}}));
+    storages.patch_status(&stage.name("n1"), &PatchParams::default(), &patch).await.unwrap();
+    let words = format!("has no volume group vg1 ({device}: there is ext4 on it)");
+    says(&stage, &other, "SomeNodesUnready", &[&words]).await;
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ use tokio::runtime::Runtime;
 pub(crate) const AGENT: &str = "--agent";
 
 /// This program, as a guest sees it.
-const PROGRAM: &str = "/.host/run/flexlvm/program";
+pub(crate) const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 /// What the agent starts to run a program of the node.
 const ON_HOST: &str = env!("CARGO_BIN_EXE_on-host");
@@ -43,6 +43,9 @@ pub(crate) const KINDS: &str = "kinds";
 
 /// The disks of that group.
 pub(crate) const DISKS: [&str; 5] = ["/dev/ubdd", "/dev/ubde", "/dev/ubdf", "/dev/ubdg", "/dev/ubdh"];
+
+/// The sizes in MiB of disks that nothing is on at first, `/dev/ubdi` and so on: for volume groups that the agent makes.
+const SPARE_MIB: [u64; 8] = [256, 256, 96, 96, 96, 96, 96, 32];
 
 /// How long anything may take here before the test gives up: starting a program takes a guest half a second.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -65,7 +68,8 @@ impl Stage {
 
     fn start() -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let hardware = Hardware { disks_mib: vec![4096, 1024, 2048, 2048, 2048, 2048, 2048], ..Hardware::default() };
+        let disks_mib = [&[4096, 1024, 2048, 2048, 2048, 2048, 2048][..], &SPARE_MIB].concat();
+        let hardware = Hardware { disks_mib, ..Hardware::default() };
         let plan = Plan { nodes: 0, hardware: hardware.clone(), volume_group: None, images: Vec::new() };
         let cluster = runtime.block_on(Cluster::start(&plan))?;
         let mut guest = Guest::create(cluster.api().workplace(), 1, &hardware)?;
@@ -231,7 +235,9 @@ impl Stage {
             last.clone_from(&object);
             Ok(object.filter(|object| is(object)).map(drop))
         }));
-        found.unwrap_or_else(|error| panic!("{error:#}; the report is {last:#?}"));
+        found.unwrap_or_else(|error| {
+            panic!("{error:#}; the report is {last:#?}\n{}", self.shell("tail -20 /run/agent.log"))
+        });
         begin.elapsed()
     }
 
@@ -243,6 +249,26 @@ impl Stage {
             Ok((output.status == 0).then_some(()))
         });
         found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
+    }
+
+    /// A StorageBackend, which may be there already.
+    pub(crate) fn backend(&self, name: &str, spec: Value) {
+        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
+        let backends: Api<StorageBackend> = Api::all(self.client.clone());
+        let how = PatchParams::apply("test").force();
+        self.runtime.block_on(backends.patch(name, &how, &Patch::Apply(object))).unwrap();
+    }
+
+    /// What the agent says of the node now.
+    pub(crate) fn storage(&self) -> NodeStorage {
+        let storages: Api<NodeStorage> = Api::all(self.client.clone());
+        self.runtime.block_on(storages.get("node1")).unwrap()
+    }
+
+    /// Deletes the report of the node; the agent writes another.
+    pub(crate) fn delete_storage(&self) {
+        let storages: Api<NodeStorage> = Api::all(self.client.clone());
+        self.runtime.block_on(storages.delete("node1", &DeleteParams::default())).unwrap();
     }
 
     /// A pod on this node, as far as the API server and its folder go; returns its uid.

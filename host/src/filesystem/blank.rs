@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -47,6 +48,43 @@ pub(super) fn read_ends(device: &File, path: &Path, mark: &FreshMark) -> Result<
     Ok(ends)
 }
 
+/// What was read of a device's begin.
+pub(super) struct Start {
+    /// Its first bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Where the first byte is that is not zero.
+    pub(super) first: Option<u64>,
+}
+
+/// Reads a device's begin. What `pvremove` leaves there counts as zeros: LVM's metadata area without the label that would
+/// name it. `pvcreate`, ended half-way, leaves the same, since it writes the label last.
+pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
+    let size = size_of(device).map_err(Error::io("measure", path))?.0;
+    let (mut start, mut left_over) = (Start { bytes: Vec::new(), first: None }, 0..0);
+    let mut at = 0;
+    while at < START.min(size) {
+        let chunk = read(device, at, CHUNK.min(size - at)).map_err(Error::io("read", path))?;
+        if at == 0 {
+            left_over = lvm_area(&chunk);
+        }
+        let is_data = |(offset, byte): (u64, &u8)| (*byte != 0 && !left_over.contains(&offset)).then_some(offset);
+        start.first = start.first.or_else(|| (at..).zip(&chunk).find_map(is_data));
+        at += CHUNK;
+        if start.bytes.is_empty() {
+            start.bytes = chunk;
+        }
+    }
+    Ok(start)
+}
+
+/// Where these first bytes of a device say that LVM has its metadata. `struct mda_header` in LVM's `lib/format_text`: a
+/// checksum, then this magic.
+fn lvm_area(start: &[u8]) -> Range<u64> {
+    const AT: usize = 4096;
+    let magic = start.get(AT + 4..AT + 20) == Some(b" LVM2 x[5A%r0N*>");
+    if magic { AT as u64..1 << 20 } else { 0..0 }
+}
+
 fn read(device: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
     let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     device.read_exact_at(&mut chunk, at).map(|()| chunk)
@@ -54,7 +92,7 @@ fn read(device: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{END, START, read_ends};
+    use super::{END, START, read_ends, read_start};
     use crate::fresh::FreshMark;
     use crate::name::LvUuid;
     use crate::size::Bytes;
@@ -90,6 +128,29 @@ mod tests {
             device.write_all_at(b"x", at + 4000).unwrap();
             assert!(!is_zero(&device, &mark), "{size}: a torn mark is none");
         }
+    }
+
+    #[test]
+    fn no_byte_of_the_begin_is_passed_over_but_what_pvremove_leaves() {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(64 * MIB).unwrap();
+        let first = || read_start(&device, Path::new("x")).unwrap().first;
+        assert_eq!(first(), None);
+        for at in [0, 1, 512, 4095, 4096, 262_144, MIB, START - 1] {
+            device.write_all_at(b"x", at).unwrap();
+            assert_eq!(first(), Some(at));
+            device.write_all_at(b"\0", at).unwrap();
+        }
+        device.write_all_at(b"sum! LVM2 x[5A%r0N*>\x01", 4096).unwrap();
+        device.write_all_at(b"vg0 {", 300 << 10).unwrap();
+        assert_eq!(first(), None);
+        for at in [512, 4095, MIB] {
+            device.write_all_at(b"L", at).unwrap();
+            assert_eq!(first(), Some(at));
+            device.write_all_at(b"\0", at).unwrap();
+        }
+        device.write_all_at(b"X", 4100).unwrap();
+        assert_eq!(first(), Some(4096));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Filesystem;
-use super::blank::read_ends;
+use super::blank::{read_ends, read_start};
 use crate::device::Device;
 use crate::error::{Error, Kind};
 use crate::exec::{Cmd, Exec, Output};
@@ -37,6 +37,35 @@ pub fn probe(exec: &dyn Exec, device: &File, path: &Path, mark: &FreshMark) -> R
     if ends.zero {
         return Ok(Probe::Blank);
     }
+    ask_programs(exec, path, &ends.start)
+}
+
+/// What is on a device that nobody has made for us, as far as it matters to who would write over it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: blkid and wipefs find nothing, and it begins with nothing but zeros.
+    Blank,
+    /// Something that blkid knows, in words.
+    Known(String),
+    /// Nothing that blkid knows, and yet this byte is not zero: what it is, nobody can say.
+    Unknown(u64),
+}
+
+/// What is on a device. blkid, wipefs and our own reading have to agree that it is blank: data need not have a signature.
+///
+/// # Errors
+/// As [`probe`].
+pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, Error> {
+    let start = read_start(device, path)?;
+    Ok(match ask_programs(exec, path, &start.bytes)? {
+        Probe::Blank => start.first.map_or(Content::Blank, Content::Unknown),
+        Probe::Filesystem(filesystem) => Content::Known(filesystem.to_string()),
+        Probe::Other(what) => Content::Known(what),
+    })
+}
+
+/// By blkid's word, and, where it says nothing, wipefs' and ours about these first bytes.
+fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
     let path_text = path.display().to_string();
     let blkid = Cmd::new("blkid").args(["-p", "-o", "export"]).arg(&path_text).timeout(PROBE_TIME);
     if let Some(found) = parse_blkid(&blkid, &exec.exec(&blkid)?)? {
@@ -47,7 +76,7 @@ pub fn probe(exec: &dyn Exec, device: &File, path: &Path, mark: &FreshMark) -> R
     if !output.success() || !output.stderr.is_empty() {
         return Err(output.failed(&wipefs, Kind::Failed));
     }
-    if !output.stdout.is_empty() || superblock::has_magic(&ends.start) {
+    if !output.stdout.is_empty() || superblock::has_magic(start) {
         let detail = format!("nothing on {path_text}, but there is the signature of a file system");
         return Err(Error::Answer { program: "blkid".to_owned(), detail });
     }
@@ -85,7 +114,7 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cmd, Error, Exec, Filesystem, FreshMark, Kind, Output, Path, Probe, probe};
+    use super::{Cmd, Content, Error, Exec, Filesystem, FreshMark, Kind, Output, Path, Probe, examine, probe};
     use crate::name::LvUuid;
     use crate::size::Bytes;
     use std::os::unix::fs::FileExt;
@@ -152,6 +181,21 @@ mod tests {
         for wipefs in [(Some(0), "0x438,,,ext4\n", ""), (Some(0), "", "warning"), (Some(1), "", ""), (None, "", "")] {
             assert_eq!(ask(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
         }
+    }
+
+    #[test]
+    fn a_disk_is_blank_only_if_all_say_so() {
+        let ask = |blkid, wipefs, start: &[u8]| {
+            let device = tempfile::tempfile().unwrap();
+            device.set_len(8 << 20).unwrap();
+            device.write_all_at(start, 0).unwrap();
+            examine(&Fake(blkid, wipefs), &device, Path::new("/dev/x")).map_err(|error| error.kind())
+        };
+        assert_eq!(ask(NOTHING, SILENT, b""), Ok(Content::Blank));
+        assert_eq!(ask(NOTHING, SILENT, b"\0\0raw"), Ok(Content::Unknown(2)));
+        assert_eq!(ask((Some(0), "TYPE=ext4\n", ""), SILENT, b""), Ok(Content::Known("ext4".to_owned())));
+        assert_eq!(ask(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""), Err(Kind::Failed));
+        assert_eq!(ask((Some(2), "", "blkid: error"), SILENT, b""), Err(Kind::Failed));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::exec::Cmd;
-use crate::name::{LvName, LvTag, LvUuid, VgName};
+use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::size::{Bytes, Extents};
 
 use super::layout::Layout;
@@ -191,6 +191,25 @@ pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind:
     lvm("lvremove").args(["--yes", "--select", &selection, &path(vg, lv)]).timeout(REMOVE_TIMEOUT)
 }
 
+/// Every physical volume, also those of groups that LVM otherwise hides.
+pub(super) fn disks() -> Cmd {
+    json("pvs").args(["--foreign", "--shared", "--options", "pv_name,pv_uuid,vg_name"])
+}
+
+/// Makes a physical volume of this uuid. Without `--yes` and without a terminal LVM refuses to wipe whatever signature it
+/// finds; with `--force` it would take the disk of another group.
+pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
+    lvm("pvcreate").args(["--norestorefile", "--uuid", uuid.as_str(), "--", disk.as_str()])
+}
+
+/// Makes a volume group of physical volumes that no group has.
+pub(super) fn create_group(vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) -> Cmd {
+    lvm("vgcreate")
+        .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
+        .args(["--", vg.as_str()])
+        .args(disks.iter().map(DevicePath::as_str))
+}
+
 /// The version of LVM.
 pub(super) fn version() -> Cmd {
     lvm("version")
@@ -213,11 +232,11 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_pool, create_thin, deactivate,
-        escaped, extend, remove, report, volume,
+        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk, create_group,
+        create_pool, create_thin, deactivate, escaped, extend, remove, report, volume,
     };
     use crate::lvm::{Layout, Level, LvKind, PoolCost};
-    use crate::name::{LvName, LvTag, LvUuid, VgName};
+    use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
     use crate::size::{Bytes, Extents};
     use proptest::prelude::*;
 
@@ -318,6 +337,15 @@ mod tests {
             assert_eq!(command.line(), line);
         }
         assert!(report().line().starts_with("lvm fullreport --reportformat json --units b --nosuffix --config "));
+    }
+
+    #[test]
+    fn a_group_is_made_without_a_word_that_agrees_to_anything() {
+        let disks = ["/dev/sdb", "/dev/nvme0n1"].map(|disk| DevicePath::new(disk).unwrap());
+        let line = "lvm pvcreate --norestorefile --uuid abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP -- /dev/sdb";
+        assert_eq!(create_disk(&disks[0], &uuid()).line(), line);
+        let line = "lvm vgcreate --addtag flexlvm.dev/backend=a -- vg0 /dev/sdb /dev/nvme0n1";
+        assert_eq!(create_group(&vg(), &[tag("flexlvm.dev/backend=a")], &disks).line(), line);
     }
 
     #[test]

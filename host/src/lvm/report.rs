@@ -57,6 +57,17 @@ impl Pv {
     }
 }
 
+/// A physical volume, and the volume group that has it, if any does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owned {
+    /// The device, as LVM calls it today.
+    pub name: String,
+    /// LVM's uuid of it.
+    pub uuid: LvUuid,
+    /// The volume group.
+    pub group: Option<String>,
+}
+
 /// What a logical volume is, by the first letter of its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LvKind {
@@ -262,6 +273,30 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     rows.map(|row| uuid(row.vg_uuid)).collect()
 }
 
+/// Reads the physical volumes that `pvs` lists.
+pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
+    #[derive(Deserialize)]
+    struct Row {
+        pv_name: String,
+        pv_uuid: String,
+        vg_name: String,
+    }
+    #[derive(Deserialize)]
+    struct Part {
+        pv: Vec<Row>,
+    }
+    #[derive(Deserialize)]
+    struct Answer {
+        report: Vec<Part>,
+    }
+    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let read = |row: Row| {
+        let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
+        Ok(Owned { name: row.pv_name, uuid: uuid(row.pv_uuid)?, group })
+    };
+    answer.report.into_iter().flat_map(|part| part.pv).map(read).collect()
+}
+
 /// Marks what belongs to another host: it has a system ID, and is not among those that this host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
     for vg in vgs.iter_mut().filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid)) {
@@ -324,7 +359,7 @@ impl VgRow {
             let kind = &self.vg_lock_type;
             format!("it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here")
         } else if shared != '-' {
-            "it is shared between hosts".to_owned()
+            "it is clustered; vgchange --locktype none --lockopt force makes it this host's alone, once no other uses it".to_owned()
         } else if permissions != 'w' {
             "it is read-only".to_owned()
         } else if resizeable != 'z' {

@@ -5,7 +5,7 @@
 //! without its driver or half a driver in it, and nothing is written when nothing has to change. Names that begin with a
 //! dot are none of its business. What the driver says of itself the kubelet hears when the file is renamed into place.
 
-mod files;
+pub(super) mod files;
 pub mod plan;
 mod seen;
 

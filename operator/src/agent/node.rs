@@ -117,6 +117,25 @@ impl Node {
         .await
     }
 
+    /// Has `work` make volume groups while nobody else changes anything; LVM is asked for everything afterwards, whatever
+    /// came of it.
+    ///
+    /// # Errors
+    /// When `work` fails, or LVM's report does.
+    pub async fn change_groups<F>(self: &Arc<Self>, work: F) -> Result<(), Error>
+    where
+        F: FnOnce() -> Result<(), Error> + Send + 'static,
+    {
+        self.blocking(move |node, taken| {
+            node.changed.send_replace(Some(Instant::now()));
+            let done = work();
+            node.changed.send_replace(Some(Instant::now()));
+            let report = node.take_report(taken);
+            done.and(report)
+        })
+        .await
+    }
+
     /// By which paths these backends name each device as one for caches.
     #[must_use]
     pub fn cache_paths(&self, backends: &[Arc<StorageBackend>], groups: &[Vg]) -> BTreeMap<String, Vec<String>> {

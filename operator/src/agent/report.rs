@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crds::devices::NodeDevice;
 use crds::{LogicalVolume, NodeStorage, NodeStorageStatus};
 use k8s_openapi::api::core::v1::Node as KubernetesNode;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -15,6 +16,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::backends::Backends;
+use super::groups;
 use super::node::{Node, View};
 use super::order::Order;
 use super::orders::Orders;
@@ -46,6 +48,8 @@ pub struct Reporter {
     pub backends: Arc<Backends>,
     /// Whether the driver is installed.
     pub driver: watch::Receiver<Option<Finding>>,
+    /// What became of the devices that volume groups are made of.
+    pub devices: watch::Receiver<Option<Vec<NodeDevice>>>,
     /// Hears when somebody deleted what was written.
     pub deleted: Arc<Notify>,
     /// Set once the first report is written.
@@ -87,6 +91,7 @@ impl Reporter {
                 Ok(()) = view.changed() => {}
                 Ok(()) = self.driver.changed() => {}
                 Ok(()) = backends.changed() => {}
+                Ok(()) = self.devices.changed() => {}
                 () = self.orders.changed.notified() => {}
                 () = self.deleted.notified() => written = None,
                 () = sleep_until(next) => {}
@@ -133,7 +138,9 @@ impl Reporter {
         let groups = view.groups.as_deref().map(Vec::as_slice).unwrap_or_default();
         let cache_paths = self.node.cache_paths(&backends, groups);
         let facts = Facts { view, orders: &orders, driver: driver.as_ref(), lvm_version, cache_paths: &cache_paths };
-        storage::build(old, facts, &Time(Timestamp::now()))
+        let mut status = storage::build(old, facts, &Time(Timestamp::now()));
+        groups::note(&mut status, old, self.devices.borrow().as_deref());
+        status
     }
 
     /// The object with its owner, and its status.

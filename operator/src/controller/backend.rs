@@ -1,5 +1,6 @@
 //! The status of StorageBackends: which of the selected nodes can serve them, and why the others can't.
 
+mod devices;
 mod guard;
 mod reserves;
 
@@ -85,7 +86,11 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
     let trouble = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, guard::waits_for(&volumes)))
     } else {
-        let contradiction = || reserves::contradiction(backend, &world.backends.state(), &candidates);
+        let contradiction = || {
+            let others = world.backends.state();
+            let reserves = reserves::contradiction(backend, &others, &candidates);
+            reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
+        };
         let default = || backend.spec.filesystem.as_ref().and_then(class::default_fault);
         backend.spec.fault().or_else(default).or_else(contradiction).map(|fault| (reason::INVALID_SPEC, fault))
     };

@@ -4,6 +4,7 @@
 mod largest;
 
 use crds::cache::{Cache, CacheOrder};
+use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
@@ -183,6 +184,20 @@ pub fn of<'a>(
     Ok((space, group))
 }
 
+/// What the agent says of the devices that it would make a volume group of: a clause, or nothing.
+fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
+    const SHOWN: usize = 3;
+    let of_group: Vec<_> = devices.iter().filter(|device| device.volume_group == volume_group).collect();
+    let line = |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
+    let lines: Vec<_> = of_group.iter().take(SHOWN).filter_map(line).collect();
+    let more = of_group.len().saturating_sub(SHOWN);
+    match (lines.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" ({})", lines.join("; ")),
+        (false, _) => format!(" ({}; and {more} more in its NodeStorage)", lines.join("; ")),
+    }
+}
+
 /// The volume group, if its node's agent reports it, and nothing is wrong with it.
 fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Unfit> {
     let status = candidate.storage.and_then(|storage| storage.status.as_ref()).ok_or(Unfit::NoReport)?;
@@ -192,7 +207,7 @@ fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGr
         None => return Err(Unfit::NoReport),
     }
     let group = status.volume_groups.iter().find(|group| group.name == name);
-    let group = group.ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned()))?;
+    let group = group.ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name)))?;
     match &group.unusable {
         None => Ok(group),
         Some(reason) => Err(Unfit::Unusable(name.to_owned(), reason.clone())),

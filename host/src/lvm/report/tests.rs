@@ -1,6 +1,6 @@
 //! Reports of a real LVM, each made by the command of `command::report`, and what must be read from them.
 
-use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_uuids, parse_volume};
+use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume};
 use crate::size::{Bytes, Extents};
 use proptest::prelude::*;
 
@@ -94,6 +94,20 @@ fn one_volume_is_what_was_asked_for() {
 }
 
 #[test]
+fn a_disk_has_an_owner_or_none() {
+    let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+    let row = |name: &str, group: &str| format!(r#"{{"pv_name":"{name}", "pv_uuid":"{uuid}", "vg_name":"{group}"}}"#);
+    let answer = format!(r#"{{"report":[{{"pv":[{},{}]}}]}}"#, row("/dev/a", ""), row("/dev/b", "vg1"));
+    let disks = parse_disks(answer.as_bytes()).unwrap();
+    let owners: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.group.as_deref())).collect();
+    assert_eq!(owners, [("/dev/a", None), ("/dev/b", Some("vg1"))]);
+    assert_eq!(parse_disks(br#"{"report":[{"pv":[]}]}"#), Ok(vec![]));
+    for bad in [answer.replace("vg_name", "x"), answer.replace(uuid, "x"), r#"{"report":[{}]}"#.to_owned()] {
+        assert!(parse_disks(bad.as_bytes()).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn nothing_is_an_answer_too() {
     assert_eq!(parse(fixture!("nothing")), Ok(vec![]));
 }
@@ -106,6 +120,8 @@ fn what_can_not_be_used_says_why() {
         fault(fixture!("shared")).starts_with("it is shared between hosts (lock type sanlock); vgchange --lockstart")
     );
     assert_eq!(fault(fixture!("not-resizeable")), "it is not resizeable; vgchange --resizeable y makes it so");
+    let clustered = std::str::from_utf8(fixture!("kinds")).unwrap().replace("wz--n-", "wz--nc");
+    assert!(fault(clustered.as_bytes()).starts_with("it is clustered; vgchange --locktype none"));
     assert!(fault(fixture!("namesakes")).starts_with("two volume groups have this name"));
 }
 

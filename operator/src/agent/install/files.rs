@@ -1,4 +1,4 @@
-//! Files that are there completely or not at all, and outlast a power cut. Called by `install`.
+//! Files that are there completely or not at all, and outlast a power cut. Called by `install` and `groups`.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -111,7 +111,7 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
 }
 
 /// Writes a file that all may read.
-pub(super) fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
+pub(in crate::agent) fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let (temporary, path) = (folder.join(format!(".{name}.tmp")), folder.join(name));
     let mut file = create(&temporary)?;

@@ -1,0 +1,318 @@
+//! What is to be done about the volume groups that are wanted: nothing, or make one of these devices; and what is said of
+//! each device. Losing data is decided here: a device is taken only if it is positively nobody's.
+//! Pure. Called by `groups`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::devices::{NodeDevice, reason};
+use crds::quantity;
+use host::{Bytes, DevicePath, LvUuid, VgName};
+
+use super::intent::Intent;
+use super::wanted::Wanted;
+
+/// A smaller device is none for volumes.
+const SMALLEST: Bytes = Bytes(64 << 20);
+
+/// A block device's number.
+pub type Number = (u32, u32);
+
+/// How a volume group stands that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It is on the node, of the devices with these numbers.
+    There(BTreeSet<Number>),
+    /// It is not, and it was once.
+    Vanished(Trace),
+    /// It is not, and never was.
+    Missing,
+}
+
+/// By what a volume group is known that is not there any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// In words.
+    pub tells: String,
+    /// What takes it away, in words, if the group is lost for good.
+    pub remedy: String,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// Something else than a block device.
+    NoBlockDevice,
+    /// It can't be looked at, for this reason.
+    Unreadable(String),
+    /// A block device that is part of a wanted group.
+    Member(Number),
+    /// Another block device.
+    Device(Seen),
+}
+
+impl Found {
+    /// The number of the block device.
+    fn number(&self) -> Option<Number> {
+        match self {
+            Self::Member(number) => Some(*number),
+            Self::Device(seen) => Some(seen.number),
+            _ => None,
+        }
+    }
+}
+
+/// A block device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Its number.
+    pub number: Number,
+    /// Its path by the kernel's own name.
+    pub path: DevicePath,
+    /// Its size.
+    pub size: Bytes,
+    /// The size of its sectors in bytes.
+    pub sector: u64,
+    /// What the hardware tells it from others by.
+    pub identity: Option<String>,
+    /// What it is used for.
+    pub state: State,
+}
+
+/// What a block device is used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing.
+    Blank,
+    /// Nothing can be written to it.
+    ReadOnly,
+    /// It has these partitions.
+    Partitioned(Vec<String>),
+    /// Somebody has it; said in words.
+    InUse(String),
+    /// There is something on it that is known; said in words.
+    Known(String),
+    /// There is something on it that nobody knows, at this byte.
+    Unknown(u64),
+    /// It is a physical volume, of this group if of any.
+    PhysicalVolume(LvUuid, Option<String>),
+    /// It could not be looked at, for this reason.
+    Unreadable(String),
+}
+
+/// A volume group that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Make {
+    /// Its name.
+    pub group: VgName,
+    /// The backends that want it.
+    pub backends: Vec<String>,
+    /// Its devices.
+    pub parts: Vec<Part>,
+}
+
+/// A device that is to be part of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its path, as a backend names it.
+    pub path: DevicePath,
+    /// Its number when it was looked at.
+    pub number: Number,
+    /// The uuid of the physical volume that an agent has made of it already.
+    pub uuid: Option<LvUuid>,
+}
+
+/// All that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What is wanted.
+    pub wanted: &'a [Wanted],
+    /// How each wanted group stands.
+    pub standings: &'a BTreeMap<VgName, Standing>,
+    /// What is at each path.
+    pub found: &'a BTreeMap<DevicePath, Found>,
+    /// What was begun.
+    pub intents: &'a BTreeMap<VgName, Intent>,
+}
+
+/// What is to be done and said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// The groups that are to be made.
+    pub make: Vec<Make>,
+    /// What is to be said of each device.
+    pub devices: Vec<NodeDevice>,
+}
+
+/// Why a device is not taken: a reason, and a sentence.
+type Refusal = (&'static str, String);
+
+/// Plans.
+#[must_use]
+pub fn plan(facts: Facts<'_>) -> Plan {
+    let mut plan = Plan::default();
+    for wanted in facts.wanted {
+        let parts = match facts.standings.get(&wanted.group) {
+            Some(Standing::There(members)) => {
+                let word = |path| (path, in_group(facts, wanted, members, path));
+                plan.devices.extend(wanted.devices.iter().map(word).map(|(path, word)| say(wanted, path, word)));
+                continue;
+            }
+            Some(Standing::Vanished(trace)) => {
+                let word = vanished(&wanted.group, trace);
+                plan.devices.extend(wanted.devices.iter().map(|path| say(wanted, path, Err(word.clone()))));
+                continue;
+            }
+            Some(Standing::Missing) => choose(facts, wanted, &mut plan.devices),
+            None => continue,
+        };
+        if !parts.is_empty() {
+            plan.make.push(Make { group: wanted.group.clone(), backends: wanted.backends.clone(), parts });
+        }
+    }
+    plan
+}
+
+/// What is said of a device of a group.
+fn say(wanted: &Wanted, path: &DevicePath, word: Result<(), Refusal>) -> NodeDevice {
+    let (reason, message) = word.err().map(|(reason, message)| (reason.to_owned(), message)).unzip();
+    let (volume_group, path) = (wanted.group.to_string(), path.to_string());
+    NodeDevice { volume_group, path, taken: reason.is_none(), reason, message }
+}
+
+/// Of a device of a group that is there.
+fn in_group(facts: Facts<'_>, wanted: &Wanted, members: &BTreeSet<Number>, path: &DevicePath) -> Result<(), Refusal> {
+    if facts.found.get(path).and_then(Found::number).is_some_and(|number| members.contains(&number)) {
+        return Ok(());
+    }
+    let seen = device(facts, path)?;
+    usable(facts, wanted, path, seen)?;
+    let group = &wanted.group;
+    let words = format!(
+        "volume group {group} was there before, and FlexLVM changes none that is; `vgextend {group} {path}` adds it"
+    );
+    Err((reason::VOLUME_GROUP_EXISTS, words))
+}
+
+/// Of every device of a group that was there once.
+fn vanished(group: &VgName, Trace { tells, remedy }: &Trace) -> Refusal {
+    let words = format!(
+        "volume group {group} was on this node and is not any more: {tells}. It is not made anew, since its disks may come \
+         back; bring them back, or see why `vgs` and `pvs` do not show it. If it is lost for good: {remedy}"
+    );
+    (reason::VOLUME_GROUP_VANISHED, words)
+}
+
+/// The devices that a group can be made of, and what is said of all that are named for it.
+fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<Part> {
+    let mut parts = Vec::<(Part, &Seen)>::new();
+    for path in &wanted.devices {
+        let word = device(facts, path).and_then(|seen| {
+            let uuid = usable(facts, wanted, path, seen)?;
+            beside(&parts, seen)?;
+            parts.push((Part { path: path.clone(), number: seen.number, uuid }, seen));
+            Err((reason::MAKING, format!("volume group {} is about to be made of it", wanted.group)))
+        });
+        said.push(say(wanted, path, word));
+    }
+    parts.into_iter().map(|(part, _)| part).collect()
+}
+
+/// The block device at a path.
+fn device<'a>(facts: Facts<'a>, path: &DevicePath) -> Result<&'a Seen, Refusal> {
+    match facts.found.get(path) {
+        Some(Found::Device(seen)) => Ok(seen),
+        Some(Found::Member(_)) => {
+            Err((reason::CONTESTED, "it is part of another volume group that StorageBackends name it for".to_owned()))
+        }
+        Some(Found::Nothing) => Err((reason::NOT_THERE, "there is no such device on this node".to_owned())),
+        Some(Found::NoBlockDevice) => Err((reason::NO_BLOCK_DEVICE, "it is not a block device".to_owned())),
+        Some(Found::Unreadable(why)) => Err(unreadable(why)),
+        None => Err(unreadable("nobody has yet")),
+    }
+}
+
+fn unreadable(why: &str) -> Refusal {
+    (reason::UNREADABLE, format!("it can't be looked at: {why}"))
+}
+
+/// Whether a device can be part of a group, as far as it alone goes; with the uuid that an agent gave it already.
+fn usable(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, seen: &Seen) -> Result<Option<LvUuid>, Refusal> {
+    if let Some(other) = rival(facts, wanted, seen.number) {
+        let words = format!(
+            "StorageBackends name it for volume group {} and for volume group {other}, and it can be part of one",
+            wanted.group
+        );
+        return Err((reason::CONTESTED, words));
+    }
+    let uuid = free(facts, wanted, path, &seen.state)?;
+    if seen.size < SMALLEST {
+        let (has, least) = (quantity::human(seen.size.0), quantity::human(SMALLEST.0));
+        return Err((reason::TOO_SMALL, format!("it has {has}, and {least} are the least")));
+    }
+    Ok(uuid)
+}
+
+/// Whether nobody has a device, and nothing is on it.
+fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> Result<Option<LvUuid>, Refusal> {
+    // Clears all that refuses it here.
+    let clear = format!("if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`");
+    Err(match state {
+        State::Blank => return Ok(None),
+        State::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => return Ok(Some(uuid.clone())),
+        State::PhysicalVolume(_, None) => {
+            let words = format!(
+                "it is a physical volume of LVM that no volume group has; if nothing on it is needed: `pvremove {path}`"
+            );
+            (reason::PHYSICAL_VOLUME, words)
+        }
+        State::PhysicalVolume(_, Some(group)) => {
+            (reason::PHYSICAL_VOLUME, format!("it is part of volume group {group}"))
+        }
+        State::ReadOnly => (reason::READ_ONLY, "it is read-only".to_owned()),
+        State::Partitioned(partitions) => (
+            reason::PARTITIONED,
+            format!("it has partitions ({}); name a free one, or, {clear}", partitions.join(", ")),
+        ),
+        State::InUse(by) => (reason::IN_USE, by.clone()),
+        State::Known(what) => (reason::NOT_BLANK, format!("there is {what} on it; {clear}")),
+        State::Unknown(at) => {
+            let words = format!("it is not blank: byte {at} is not zero, though nothing known is on it; {clear}");
+            (reason::NOT_BLANK, words)
+        }
+        State::Unreadable(why) => unreadable(why),
+    })
+}
+
+/// Whether an agent has made this physical volume for the group, and was ended before the group was there.
+fn has_begun(facts: Facts<'_>, wanted: &Wanted, uuid: &LvUuid) -> bool {
+    facts.intents.get(&wanted.group).is_some_and(|intent| intent.has(uuid))
+}
+
+/// Another group that the device is named for.
+fn rival<'a>(facts: Facts<'a>, wanted: &Wanted, number: Number) -> Option<&'a VgName> {
+    let names_it = |path: &DevicePath| facts.found.get(path).and_then(Found::number) == Some(number);
+    let mut others = facts.wanted.iter().filter(|other| other.group != wanted.group);
+    others.find(|other| other.devices.iter().any(names_it)).map(|other| &other.group)
+}
+
+/// Whether a device can be in one group with those that were chosen before.
+fn beside(parts: &[(Part, &Seen)], seen: &Seen) -> Result<(), Refusal> {
+    let is_same =
+        |other: &Seen| other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity);
+    if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
+        return Err((reason::SAME_DISK, format!("it is the same disk as {}, by another path", same.path)));
+    }
+    if let Some((first, other)) = parts.first().filter(|(_, other)| other.sector != seen.sector) {
+        let words = format!(
+            "its sectors have {} bytes, those of {} have {}, and LVM has no volume group of both",
+            seen.sector, first.path, other.sector
+        );
+        return Err((reason::SECTOR_SIZE, words));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
