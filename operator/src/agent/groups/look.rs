@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use host::disk::{self, Disk, Facts};
 use host::error::chain;
@@ -16,6 +18,9 @@ use super::plan::{Found, Number, Seen, State};
 
 /// What blkid calls a physical volume.
 const PHYSICAL_VOLUME: &str = "LVM2_member";
+
+/// So long somebody may have a device who only looks at it.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where things are on the node.
 #[derive(Clone)]
@@ -91,7 +96,7 @@ fn state(place: &Place, disk: &Disk, facts: &Facts) -> Result<(State, Option<Fil
     if facts.read_only {
         return Ok((State::ReadOnly, None));
     }
-    let claim = match disk.claim() {
+    let claim = match claim(disk) {
         Err(error) if error.kind() == Kind::Busy => return used("another program has claimed it".to_owned()),
         claim => claim?,
     };
@@ -101,6 +106,18 @@ fn state(place: &Place, disk: &Disk, facts: &Facts) -> Result<(State, Option<Fil
         Content::Unknown(at) => State::Unknown(at),
     };
     Ok((state, Some(claim)))
+}
+
+/// Claims a device; waits a while for whoever has it only to look, as another agent of this node does. What nobody has for
+/// long must not be left out of a group.
+fn claim(disk: &Disk) -> Result<File, Error> {
+    let begun = Instant::now();
+    loop {
+        match disk.claim() {
+            Err(error) if error.kind() == Kind::Busy && begun.elapsed() < PATIENCE => sleep(PATIENCE / 100),
+            claim => return claim,
+        }
+    }
 }
 
 fn mount_point(place: &Place, number: Number) -> Result<Option<PathBuf>, Error> {
