@@ -277,7 +277,7 @@ fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
         Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
     };
     if cost.size > lv.size.extents_up(vg.extent_size) {
-        if let Some(finding) = parts::pool_fault_of(order, vg) {
+        if let Some(finding) = parts::growth_fault(order, vg, lv) {
             return not_ready(finding.reason, finding.message);
         }
         return match disks::for_growth(order, cost, vg, lv) {

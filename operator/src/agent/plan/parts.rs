@@ -4,7 +4,7 @@
 
 use crds::condition::reason;
 use host::Extents;
-use host::lvm::{Lv, LvKind, PoolCost, Vg};
+use host::lvm::{Layout, Lv, LvKind, PoolCost, Vg};
 
 use super::{Finding, Step, Verdict, disks};
 use crate::agent::order::{Order, Pool};
@@ -85,8 +85,17 @@ pub(super) fn leftover(order: &Order, vg: &Vg) -> Option<Step> {
     is_empty.then(|| Step::RemovePool(lv.uuid.clone()))
 }
 
-/// That a pool has no room any more, when a volume in it is to be made larger.
-pub(super) fn pool_fault_of(order: &Order, vg: &Vg) -> Option<Finding> {
+/// Why a volume can't be made larger, as far as its pool goes: it has no room any more; or one of the two is in a pool, the
+/// order or the volume, and the other is not, so that its space was never promised.
+pub(super) fn growth_fault(order: &Order, vg: &Vg, lv: &Lv) -> Option<Finding> {
+    if (order.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
+        let message = format!(
+            "logical volume {} on {} was converted: it is not of the layout any more that it was ordered with, so it is not extended",
+            order.path(),
+            order.node
+        );
+        return Some(Finding { status: false, reason: reason::LAYOUT_UNSUITABLE, message });
+    }
     let pool = order.pool.as_ref()?;
     let state = vg.lv(pool.name.as_str())?.state.as_ref()?;
     let why = state.fault.clone()?;

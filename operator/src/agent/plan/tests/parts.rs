@@ -102,6 +102,15 @@ fn a_pool_grows_as_it_fills_up() {
 }
 
 #[test]
+fn a_volume_that_was_converted_is_not_extended() {
+    let larger = |order: Order| Order { size: Bytes(64 << 20), published: Some(uuid(1)), ..order };
+    for (order, lv) in [(thin(), lv()), (order(), in_pool())] {
+        let verdict = settled(&larger(order), &[vg(vec![pool(1), lv])], None).ready.unwrap();
+        assert!(verdict.reason == reason::LAYOUT_UNSUITABLE && verdict.message.contains("was converted"));
+    }
+}
+
+#[test]
 fn a_volume_gets_its_cache_before_it_is_reported() {
     let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Fresh));
     assert_eq!(next(&cached(), &[vg(vec![])], None), Step::Create(Extents(8), vec![]));
