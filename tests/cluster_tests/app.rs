@@ -92,15 +92,10 @@ impl App {
 
     /// Makes a pod that mounts the claim.
     pub(crate) async fn pod(&self, name: &str) -> Result<()> {
-        self.pod_with(name, data(false)).await
+        self.make_pod(name, json!({}), data(false)).await
     }
 
-    /// Makes a pod that mounts any volume.
-    pub(crate) async fn pod_with(&self, name: &str, source: Value) -> Result<()> {
-        self.make_pod(name, json!({}), source).await
-    }
-
-    /// The same, on a certain node.
+    /// Makes a pod that mounts any volume, on a certain node.
     pub(crate) async fn pod_on(&self, name: &str, node: &str, source: Value) -> Result<()> {
         self.make_pod(name, json!({"kubernetes.io/hostname": node}), source).await
     }

@@ -168,9 +168,9 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
             }
             json!({"flexVolume": {"driver": "flexlvm.dev/lvm", "options": options}})
         };
-        thief.pod_with("unnamed", options(None)).await?;
-        thief.pod_with("guessed", options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"))).await?;
-        thief.pod_with("informed", options(Some(logical_volume.trim()))).await?;
+        thief.pod_on("unnamed", &node, options(None)).await?;
+        thief.pod_on("guessed", &node, options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"))).await?;
+        thief.pod_on("informed", &node, options(Some(logical_volume.trim()))).await?;
         thief.told(&["FailedMount", "uuid"]).await?;
         thief.told(&["FailedMount", "is not the key"]).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
