@@ -103,20 +103,23 @@ fn of_groups() -> Vec<Test> {
 
 fn of_every_kind() -> Vec<Test> {
     vec![
-        test!("every kind of volume lives and dies", every_kind_lives_and_dies),
-        test!("LVM takes what the model says", lvm_takes_what_the_model_says),
-        test!("checksums that a crash left out are added", checksums_that_a_crash_left_out_are_added),
-        test!("a mirror with a snapshot is kept with it", a_mirror_with_a_snapshot_is_kept_with_it),
-        test!("too few disks are no lesser kind", too_few_disks_are_no_lesser_kind),
-        test!("a pool lives and dies with its volumes", thin::a_pool_lives_and_dies_with_its_volumes),
-        test!("a pool grows as it fills up", thin::a_pool_grows_as_it_fills_up),
-        test!("a full pool says so and what to do", thin::a_full_pool_says_so_and_what_to_do),
-        test!("an admin's pool is left as it is", thin::an_admins_pool_is_left_as_it_is),
-        test!("a pool takes what the model says", thin::a_pool_takes_what_the_model_says),
-        test!("a volume with a cache lives and dies", cached::a_volume_with_a_cache_lives_and_dies),
-        test!("a cache that a crash left out is put in front", cached::a_cache_that_a_crash_left_out_is_put_in_front),
+        test!("kind: every kind of volume lives and dies", every_kind_lives_and_dies),
+        test!("kind: LVM takes what the model says", lvm_takes_what_the_model_says),
+        test!("kind: checksums that a crash left out are added", checksums_that_a_crash_left_out_are_added),
+        test!("kind: a mirror with a snapshot is kept with it", a_mirror_with_a_snapshot_is_kept_with_it),
+        test!("kind: too few disks are no lesser kind", too_few_disks_are_no_lesser_kind),
+        test!("kind: a pool lives and dies with its volumes", thin::a_pool_lives_and_dies_with_its_volumes),
+        test!("kind: a pool grows as it fills up", thin::a_pool_grows_as_it_fills_up),
+        test!("kind: a full pool says so and what to do", thin::a_full_pool_says_so_and_what_to_do),
+        test!("kind: an admin's pool is left as it is", thin::an_admins_pool_is_left_as_it_is),
+        test!("kind: a pool takes what the model says", thin::a_pool_takes_what_the_model_says),
+        test!("kind: a volume with a cache lives and dies", cached::a_volume_with_a_cache_lives_and_dies),
         test!(
-            "disks for caches are known by their stable paths",
+            "kind: a cache that a crash left out is put in front",
+            cached::a_cache_that_a_crash_left_out_is_put_in_front
+        ),
+        test!(
+            "kind: disks for caches are known by their stable paths",
             cached::disks_for_caches_are_known_by_their_stable_paths
         ),
     ]
