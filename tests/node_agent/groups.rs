@@ -187,6 +187,18 @@ pub(crate) fn lvm_killed_at_any_time_is_taken_up(stage: &Stage) {
     want(stage, &[]);
     stage.reports("the group is made", has_group);
     undisguise(stage);
+    // A disk that LVM had marked, and no more, is a person's to clear: no agent forces LVM to anything.
+    let marked = |device: &NodeDevice| {
+        device.message.as_deref().is_some_and(|message| message.contains("pvremove --force --force"))
+    };
+    stage.reports("each disk is taken or spoken of", |report| {
+        let devices = devices(report);
+        devices.len() == DISKS.len() && devices.iter().all(|device| device.taken || marked(device))
+    });
+    for device in devices(&stage.storage()).iter().filter(|device| marked(device)) {
+        let path = &device.path;
+        stage.shell(&format!("pvremove -qq -y --force --force {path}; vgextend -qq {MADE} {path}"));
+    }
     is_made(stage);
     done(stage);
 }

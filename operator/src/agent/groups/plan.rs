@@ -14,6 +14,10 @@ use super::wanted::Wanted;
 /// A smaller device is none for volumes.
 const SMALLEST: Bytes = Bytes(64 << 20);
 
+/// What LVM calls the group of a physical volume that says it is part of one, while no metadata tell of which. It marks them
+/// so before it writes the metadata, and gives none of them to another group unless it is forced to.
+const UNKNOWN_GROUP: &str = "[unknown]";
+
 /// A block device's number.
 pub type Number = (u32, u32);
 
@@ -264,6 +268,13 @@ fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> 
         State::PhysicalVolume(_, None) => {
             let words = format!(
                 "it is a physical volume of LVM that no volume group has; if nothing on it is needed: `pvremove {path}`"
+            );
+            (reason::PHYSICAL_VOLUME, words)
+        }
+        State::PhysicalVolume(_, Some(group)) if group == UNKNOWN_GROUP => {
+            let words = format!(
+                "it is marked as part of a volume group that is not there: LVM was ended while it made one, or lost its \
+                 metadata; if nothing on it is needed: `pvremove --force --force {path}`"
             );
             (reason::PHYSICAL_VOLUME, words)
         }

@@ -101,6 +101,11 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
         (device(9, State::Unreadable("EIO".to_owned())), reason::UNREADABLE, "EIO"),
         (device(9, State::PhysicalVolume(uuid(), None)), reason::PHYSICAL_VOLUME, "`pvremove /dev/1`"),
         (
+            device(9, State::PhysicalVolume(uuid(), Some("[unknown]".to_owned()))),
+            reason::PHYSICAL_VOLUME,
+            "`pvremove --force --force /dev/1`",
+        ),
+        (
             device(9, State::PhysicalVolume(uuid(), Some("vg7".to_owned()))),
             reason::PHYSICAL_VOLUME,
             "part of volume group vg7",
