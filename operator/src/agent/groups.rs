@@ -33,7 +33,7 @@ use crate::error::ApiError;
 use crate::retry::Retries;
 use intent::Intent;
 use look::Place;
-use plan::{Found, Make, Plan, Standing, Trace};
+use plan::{Found, Make, Plan, Standing, State, Trace};
 use wanted::Wanted;
 
 /// How long looking at a device may take before it is said that it does not answer.
@@ -74,6 +74,21 @@ enum Failure {
     Node(#[from] Error),
     #[error(transparent)]
     Api(#[from] ApiError),
+}
+
+/// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was asked for everything.
+fn is_behind(standings: &BTreeMap<VgName, Standing>, found: &BTreeMap<DevicePath, Found>) -> bool {
+    let is_there = |name: &str| {
+        let known = standings.iter().find(|(group, _)| group.as_str() == name);
+        known.is_none_or(|(_, standing)| matches!(standing, Standing::There(_)))
+    };
+    found.values().any(|found| match found {
+        Found::Device(seen) => match &seen.state {
+            State::PhysicalVolume(_, Some(group)) => !is_there(group),
+            _ => false,
+        },
+        _ => false,
+    })
 }
 
 /// What decides whether devices have to be looked at again: the groups and their disks.
@@ -175,6 +190,10 @@ impl Maker {
         let plan = |standings: &BTreeMap<_, _>| {
             plan::plan(plan::Facts { wanted, standings, found: &found, intents: &intents })
         };
+        if is_behind(&standings, &found) {
+            // Heard of, it brings the next pass.
+            self.node.refresh().await?;
+        }
         let mut planned = plan(&standings);
         if !planned.make.is_empty() {
             self.ask_report(&mut standings).await?;

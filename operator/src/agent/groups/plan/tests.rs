@@ -75,6 +75,17 @@ impl World {
 }
 
 #[test]
+fn a_disk_that_lvm_has_marked_and_given_to_no_group_is_a_persons() {
+    let marked = device(9, State::PhysicalVolume(uuid(), Some("[unknown]".to_owned())));
+    let world = World::of(vec![blank(0), marked]);
+    assert_eq!(
+        world.outcome(),
+        (vec!["/dev/0".to_owned()], vec![reason::MAKING.to_owned(), reason::PHYSICAL_VOLUME.to_owned()])
+    );
+    assert!(world.message(1).contains("`pvremove --force --force /dev/1`"));
+}
+
+#[test]
 fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
     let small = Found::Device(Seen {
         size: Bytes((64 << 20) - 1),
@@ -100,11 +111,6 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
         (device(9, State::Unknown(7)), reason::NOT_BLANK, "byte 7 is not zero"),
         (device(9, State::Unreadable("EIO".to_owned())), reason::UNREADABLE, "EIO"),
         (device(9, State::PhysicalVolume(uuid(), None)), reason::PHYSICAL_VOLUME, "`pvremove /dev/1`"),
-        (
-            device(9, State::PhysicalVolume(uuid(), Some("[unknown]".to_owned()))),
-            reason::PHYSICAL_VOLUME,
-            "`pvremove --force --force /dev/1`",
-        ),
         (
             device(9, State::PhysicalVolume(uuid(), Some("vg7".to_owned()))),
             reason::PHYSICAL_VOLUME,
