@@ -185,8 +185,6 @@ pub(crate) fn lvm_killed_at_any_time_is_taken_up(stage: &Stage) {
         ),
     );
     want(stage, &[]);
-    stage.reports("the group is made", has_group);
-    undisguise(stage);
     // A disk that LVM had marked, and no more, is a person's to clear: no agent forces LVM to anything.
     let marked = |device: &NodeDevice| {
         device.message.as_deref().is_some_and(|message| message.contains("pvremove --force --force"))
@@ -195,9 +193,11 @@ pub(crate) fn lvm_killed_at_any_time_is_taken_up(stage: &Stage) {
         let devices = devices(report);
         devices.len() == DISKS.len() && devices.iter().all(|device| device.taken || marked(device))
     });
+    undisguise(stage);
     for device in devices(&stage.storage()).iter().filter(|device| marked(device)) {
         let path = &device.path;
-        stage.shell(&format!("pvremove -qq -y --force --force {path}; vgextend -qq {MADE} {path}"));
+        let add = format!("if vgs {MADE} >/dev/null 2>&1; then vgextend -qq {MADE} {path}; fi");
+        stage.shell(&format!("pvremove -qq -y --force --force {path}; {add}"));
     }
     is_made(stage);
     done(stage);
