@@ -9,6 +9,8 @@ mod attach;
 mod cost;
 #[path = "cluster_tests/crashes.rs"]
 mod crashes;
+#[path = "cluster_tests/kinds.rs"]
+mod kinds;
 #[path = "cluster_tests/life.rs"]
 mod life;
 
@@ -32,6 +34,10 @@ fn tests() -> Vec<Test> {
         Test::new("programs at rest are small", cost::programs_at_rest_are_small),
         Test::together("a volume costs three writes and one event", cost::a_volume_costs_three_writes_and_one_event),
         Test::together("volumes grow while mounted", life::volumes_grow_while_mounted),
+        Test::together(
+            "thin and cached volumes live in a group that is made while they wait",
+            kinds::thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wait,
+        ),
         Test::together(
             "a mounted volume is not removed before it is free",
             life::a_mounted_volume_is_not_removed_before_it_is_free,
@@ -102,7 +108,7 @@ fn file(path: &str) -> String {
 async fn install() -> Result<Cluster> {
     let plan = Plan {
         nodes: 2,
-        hardware: Hardware { disks_mib: vec![4096, 512], ..Hardware::default() },
+        hardware: Hardware { disks_mib: vec![4096, 512, 1024, 256], ..Hardware::default() },
         volume_group: Some(app::VOLUME_GROUP.to_owned()),
         images: vec![file("target/image/flexlvm.tar").into()],
     };

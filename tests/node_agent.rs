@@ -93,6 +93,10 @@ fn of_groups() -> Vec<Test> {
             groups::an_agent_killed_at_each_step_is_taken_up
         ),
         test!("a volume group is made though LVM is killed at any time", groups::lvm_killed_at_any_time_is_taken_up),
+        test!(
+            "a disk that LVM marked and no more is waited for",
+            groups::a_disk_that_lvm_marked_and_no_more_is_waited_for
+        ),
         test!("two agents make one volume group", groups::two_agents_make_one_volume_group),
         test!(
             "a volume group is not made of what appears before LVM looks",

@@ -90,6 +90,7 @@ mod tests {
             lvs: lvs.iter().map(lv).collect(),
             pvs: vec![],
             system_id: String::new(),
+            seqno: 1,
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{mount_options, options};
 ///
 /// # Errors
 /// When the volume is not mounted on the pod's folder; then nothing of the attempt is left.
-pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Option<String>, Error> {
+pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(), Error> {
     let options = options::parse(options)?;
     let mount_options = mount_options::parse(options.filesystem, &options.mount)?;
     let folder = node.folder(folder, Whose::OnePod)?;
@@ -56,8 +56,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<Opt
     }
     let (path, top) = (target.path(), folder.top());
     host::mount::bind(&request, &all.top(), Place { folder: &path, top: &top })?;
-    verify(node, &folder, &device, read_only)?;
-    Ok(None)
+    Ok(verify(node, &folder, &device, read_only)?)
 }
 
 fn another(volume: &Volume, all: &Folder, whole: &Mount) -> HostError {

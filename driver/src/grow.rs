@@ -19,7 +19,9 @@ pub(crate) fn grow_if_larger(node: &Node<'_>, fs: Filesystem, device: &Device, p
     let attempt = || -> Result<(), HostError> {
         let size = device.size()?;
         let used = device.superblock()?.map_or(size, |look| look.size);
-        if filesystem::fills(used, size) { Ok(()) } else { grow(node, fs, device, point) }
+        // What is on the device may be older than what is mounted.
+        let is_full = filesystem::fills(used, size) || filesystem::fills(filesystem::size(device, point)?, size);
+        if is_full { Ok(()) } else { grow(node, fs, device, point) }
     };
     attempt().err().map(|error| format!("the file system did not grow: {}", host::error::chain(&error)))
 }

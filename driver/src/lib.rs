@@ -111,9 +111,7 @@ fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Out
         }
         Call::MountDevice { folder, device, options } => mount::mount_for_all(node, folder, device, options).map(noted),
         Call::UnmountDevice { folder } => unmount::unmount_device(node, settings, folder).map(noted),
-        Call::Mount { folder, device: None, options } if settings.attach => {
-            bind::bind(node, folder, options).map(noted)
-        }
+        Call::Mount { folder, device: None, options } if settings.attach => bind::bind(node, folder, options).map(done),
         Call::Mount { folder, device, options } => {
             mount::mount(node, folder, device.unwrap_or_default(), options).map(noted)
         }

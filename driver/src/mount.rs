@@ -70,8 +70,11 @@ fn mount_on(
     let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
     let (flags, data) = (mount_options.flags, mount_options.data.as_str());
     let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
+    let grow = || if read_only { None } else { grow_if_larger(node, options.filesystem, &device, folder.path()) };
     if let Some(there) = &there {
-        return already(&folder, there, &request);
+        already(&folder, there, &request)?;
+        // The call before may have been cut short before this.
+        return Ok(grow());
     }
     let may_format = !read_only && !options.read_only;
     static_volume::take_up(node, &volume, &device, &mark, may_format)?;
@@ -88,5 +91,5 @@ fn mount_on(
     let request = Request { flags: flags | prepare(node, &task)?, ..request };
     mount_beside_twin(node, &device, &request, Place { folder: &path, top: &top })?;
     verify(node, &folder, &device, read_only)?;
-    Ok(if read_only { None } else { grow_if_larger(node, options.filesystem, &device, folder.path()) })
+    Ok(grow())
 }

@@ -26,18 +26,15 @@ pub(crate) fn mounted_device(
 }
 
 /// The volume is mounted already: the call was repeated.
-pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<Option<String>, Error> {
+pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<(), Error> {
     match (request.read_only, there.read_only || there.fs_read_only) {
         (false, true) => {
             let message = format!("the volume is mounted on {} already, read-only", folder.path().display());
             Err(HostError::refused(Kind::Exists, message).into())
         }
         // The call before was cut short between the mount and this.
-        (true, false) => {
-            host::mount::make_read_only(request, &folder.top())?;
-            Ok(None)
-        }
-        (false, false) | (true, true) => Ok(None),
+        (true, false) => Ok(host::mount::make_read_only(request, &folder.top())?),
+        (false, false) | (true, true) => Ok(()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The one door through which programs are started: a command is a value, and whoever runs it can be replaced.
 
 mod child;
-pub mod on_host;
+mod on_host;
 mod system;
 
 use std::time::Duration;

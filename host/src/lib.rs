@@ -17,6 +17,7 @@ pub mod name;
 pub mod size;
 pub mod superblock;
 pub mod tags;
+mod thread;
 pub mod twin;
 
 pub use device::{Device, Roots};

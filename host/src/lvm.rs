@@ -1,6 +1,7 @@
 //! LVM through its own programs: a command is built, run, and its answer read. Called by the agent and the driver.
 
 mod command;
+mod group;
 mod hint;
 mod layout;
 mod pool;
@@ -12,9 +13,9 @@ use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::size::{Bytes, Extents};
 
 pub use command::{New, NewPool};
+pub use group::{Lv, LvKind, Owned, Pv, Vg};
 pub use layout::{Cost, Layout, Level, Stripes};
 pub use pool::{PoolCost, PoolState};
-pub use report::{Lv, LvKind, Owned, Pv, Vg};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
 #[derive(Clone, Copy)]

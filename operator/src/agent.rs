@@ -7,6 +7,8 @@
 //! `forgotten` lets go of what the kubelet has forgotten.
 
 pub mod backends;
+pub mod backup;
+pub mod blocking;
 pub mod cache_paths;
 pub mod changes;
 pub mod device;
@@ -89,7 +91,7 @@ impl Host {
     /// From a container that shares the node's process ids.
     #[must_use]
     pub fn outside() -> Self {
-        let exec: Arc<dyn Exec> = Arc::new(System::on_host("/proc/self/exe"));
+        let exec: Arc<dyn Exec> = Arc::new(System::on_host());
         Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, proc: "/proc".into() }
     }
 

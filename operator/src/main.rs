@@ -74,10 +74,6 @@ enum Role {
 }
 
 fn main() -> ExitCode {
-    // Before any thread is there: entering another mount namespace needs a process with one.
-    if let Some(code) = host::exec::on_host::run_if_asked(std::env::args_os()) {
-        return code;
-    }
     let cli = Cli::parse();
     log_to_stderr(&cli.log);
     match start(cli) {

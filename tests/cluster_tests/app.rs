@@ -237,7 +237,7 @@ pub(crate) fn data(read_only: bool) -> Value {
 pub(crate) fn holders(cluster: &Cluster, volume: &str) -> Result<Vec<String>> {
     let mut holders = Vec::new();
     for node in cluster.nodes() {
-        let names = node.shell(&format!("lvs --noheadings -o lv_name {VOLUME_GROUP}"))?;
+        let names = node.shell("lvs --noheadings -o lv_name")?;
         holders.extend(names.lines().filter(|name| name.trim() == volume).map(|_| node.name()));
     }
     Ok(holders)

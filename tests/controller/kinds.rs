@@ -1,5 +1,7 @@
 //! Volumes in thin pools and with caches: what their orders say, and that neither pool nor fast disk is promised twice.
 
+use crds::LogicalVolume;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::stage::Stage;
@@ -49,6 +51,28 @@ async fn forty_thin_claims_share_one_pool_for_thirty_two_until_more_is_allowed()
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     panic!("{} are made", stage.made().await.len());
+}
+
+#[tokio::test]
+async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_room() {
+    let stage = Stage::new().await;
+    node_with(&stage, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
+    stage
+        .change_backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "128Mi", "maximumSize": "256Mi"}}))
+        .await;
+    let name = format!("pvc-{}", stage.claim("c", "32Mi", None).await.uid().unwrap());
+    stage.agent_makes(&name).await;
+    stage.wait(&stage.volumes(), &name, "the PersistentVolume is written", |_| true).await;
+    let most = |lv: &LogicalVolume| lv.spec.thin_pool.clone().unwrap().make.unwrap().maximum_size.0;
+    stage.change_backend(json!({"thinPool": {"maximumSize": "2000Mi"}})).await;
+    stage.quiet().await;
+    assert_eq!(most(&stage.made().await[0]), "256Mi", "there is no room for more");
+    let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0",
+        "physicalVolumes": [disk("a", "4000Mi", &[])]});
+    stage.report(&stage.name("n1"), json!([group])).await;
+    let grown = |lv: &LogicalVolume| most(lv) == "2000Mi";
+    let lv = stage.wait(&stage.logical_volumes(), &name, "more is promised", grown).await;
+    assert_eq!(lv.spec.size.0, "32Mi", "the volume itself stays as it is");
 }
 
 #[tokio::test]

@@ -165,11 +165,16 @@ impl Stage {
         .await;
     }
 
-    /// Changes the spec of this corner's backend, as its admin would.
+    /// Changes the spec of this corner's backend, as its admin would. The controller has judged it when this returns:
+    /// a claim that is made next can't reach it before the change does.
     pub(crate) async fn change_backend(&self, spec: Value) {
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"spec": spec}));
-        backends.patch(&self.namespace, &PatchParams::default(), &patch).await.unwrap();
+        let changed = backends.patch(&self.namespace, &PatchParams::default(), &patch).await.unwrap();
+        let judged = |backend: &StorageBackend| {
+            backend.status.as_ref().and_then(|status| status.observed_generation) >= changed.metadata.generation
+        };
+        self.wait(&backends, &self.namespace, "the changed backend is judged", judged).await;
     }
 
     /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler selected it.

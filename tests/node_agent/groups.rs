@@ -185,20 +185,55 @@ pub(crate) fn lvm_killed_at_any_time_is_taken_up(stage: &Stage) {
         ),
     );
     want(stage, &[]);
-    // A disk that LVM had marked, and no more, is a person's to clear: no agent forces LVM to anything.
-    let marked = |device: &NodeDevice| {
-        device.message.as_deref().is_some_and(|message| message.contains("pvremove --force --force"))
-    };
-    stage.reports("each disk is taken or spoken of", |report| {
-        let devices = devices(report);
-        devices.len() == DISKS.len() && devices.iter().all(|device| device.taken || marked(device))
+    stage.reports("it is made, or waits for a person", |report| {
+        has_group(report) || devices(report).iter().any(is_marked)
     });
     undisguise(stage);
-    for device in devices(&stage.storage()).iter().filter(|device| marked(device)) {
-        let path = &device.path;
-        let add = format!("if vgs {MADE} >/dev/null 2>&1; then vgextend -qq {MADE} {path}; fi");
-        stage.shell(&format!("pvremove -qq -y --force --force {path}; {add}"));
-    }
+    stage.reports("it is made, with a person's help", |report| {
+        devices(report).iter().filter(|device| is_marked(device)).for_each(|device| clear(stage, &device.path));
+        has_group(report)
+    });
+    is_made(stage);
+    done(stage);
+}
+
+/// Whether LVM has marked a disk as part of a group, and no more: a person's to clear, since no agent forces LVM to anything.
+fn is_marked(device: &NodeDevice) -> bool {
+    device.message.as_deref().is_some_and(|message| message.contains("clears it, and then the group is made"))
+}
+
+/// Does what the message says, unless the disk has a group by now.
+fn clear(stage: &Stage, path: &str) {
+    let group = format!("$(pvs --noheadings -o vg_name {path} 2>/dev/null)");
+    stage.shell(&format!(
+        "if test {group} = '[unknown]'; then
+         pvremove -qq -y --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5 status=none; fi"
+    ));
+}
+
+pub(crate) fn a_disk_that_lvm_marked_and_no_more_is_waited_for(stage: &Stage) {
+    clean(stage);
+    // LVM says on both disks that a group has them, writes the group's metadata, and is ended before those are on a disk.
+    let save = |disk| format!("dd if=/dev/ubd{disk} of=/run/ubd{disk} bs=512 skip=8 count=2040 status=none");
+    let bring_back = |disk| format!("dd if=/run/ubd{disk} of=/dev/ubd{disk} bs=512 seek=8 conv=notrunc status=none");
+    disguise(
+        stage,
+        &format!(
+            "test $1 = vgcreate || exec {LVM} \"$@\"\n{}; {}; {LVM} \"$@\"; {}; {}
+             rm -f /etc/lvm/backup/{MADE}; exit 5",
+            save('i'),
+            save('j'),
+            bring_back('i'),
+            bring_back('j')
+        ),
+    );
+    want(stage, &[]);
+    says(stage, DISKS[1], "PhysicalVolume", "`pvremove --force --force /dev/disk/by-id/two && dd ");
+    undisguise(stage);
+    clear(stage, DISKS[1]);
+    says(stage, DISKS[1], "MakingFailed", "once /dev/disk/by-id/one, which is to be part of it, is clear");
+    assert_eq!(stage.shell(&format!("vgs --noheadings {MADE} 2>/dev/null || true")), "");
+    clear(stage, DISKS[0]);
     is_made(stage);
     done(stage);
 }

@@ -29,9 +29,6 @@ pub(crate) const AGENT: &str = "--agent";
 /// This program, as a guest sees it.
 pub(crate) const PROGRAM: &str = "/.host/run/flexlvm/program";
 
-/// What the agent starts to run a program of the node.
-const ON_HOST: &str = env!("CARGO_BIN_EXE_on-host");
-
 /// The volume group, with a hyphen, which device-mapper doubles.
 pub(crate) const GROUP: &str = "vg-0";
 
@@ -340,7 +337,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             lvm: "/etc/lvm".into(),
             look_every: LOOK_EVERY,
         };
-        let exec: Arc<dyn Exec> = Arc::new(System::on_host(ON_HOST));
+        let exec: Arc<dyn Exec> = Arc::new(System::on_host());
         let host = Host { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, ..Host::outside() };
         agent::run(Client::try_from(config)?, settings, host, Ready::default()).await;
         Ok(ExitCode::FAILURE)

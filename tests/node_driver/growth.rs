@@ -34,9 +34,16 @@ pub(crate) fn a_mount_grows_what_has_grown_meanwhile(stage: &Stage) {
         let folder = stage.mount("meanwhile", &volume);
         stage.succeeds(&["unmount", &folder]);
         stage.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
-        stage.mount("meanwhile", &volume);
-        let size: u64 = stage.shell(&format!("df --output=size -m {folder} | tail -1")).trim().parse().unwrap();
+        let mounted_size = || {
+            stage.mount("meanwhile", &volume);
+            stage.shell(&format!("df --output=size -m {folder} | tail -1")).trim().parse::<u64>().unwrap()
+        };
+        let size = mounted_size();
         assert!(size > 650, "{fs}: {size}");
+        // As if the call had been cut short after the mount, and were repeated.
+        stage.shell(&format!("lvextend -qq -L 1024M {}", volume.path()));
+        let size = mounted_size();
+        assert!(size > 900, "{fs}: {size}");
         stage.succeeds(&["unmount", &folder]);
     }
 }

@@ -1,13 +1,13 @@
 //! Runs commands on this machine, or, from inside a container, with the programs of the host. Called through
 //! [`Exec`] by the driver and the agent.
 
-use std::ffi::OsStr;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{Cmd, Exec, Output, child, on_host};
+use super::on_host::on_host;
+use super::{Cmd, Exec, Output, child};
 use crate::error::Error;
 
 /// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
@@ -21,59 +21,46 @@ const ENVIRONMENT: [(&str, &str); 3] =
 /// Runs the system's own programs.
 #[derive(Clone, Debug, Default)]
 pub struct System {
-    entered_by: Option<PathBuf>,
+    on_host: bool,
 }
 
 impl System {
     /// With the programs that stand on this machine: for the driver, which the kubelet runs on the host.
     #[must_use]
     pub fn here() -> Self {
-        Self { entered_by: None }
+        Self { on_host: false }
     }
 
-    /// With the programs of the host, from a container that shares the host's process ids: `own_binary` (usually
-    /// `/proc/self/exe`) is run as `own_binary on-host <program> <arguments>`, see [`on_host`].
+    /// With the programs of the host, from a privileged container that shares the host's process ids.
     #[must_use]
-    pub fn on_host(own_binary: impl Into<PathBuf>) -> Self {
-        Self { entered_by: Some(own_binary.into()) }
+    pub fn on_host() -> Self {
+        Self { on_host: true }
     }
 }
 
 impl Exec for System {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         let not_started = |source| Error::Start { program: cmd.program().to_owned(), source };
-        let mut command = match &self.entered_by {
-            None => command(&find(OsStr::new(cmd.program())).map_err(not_started)?),
-            Some(own_binary) => {
-                let mut command = command(own_binary);
-                command.arg(on_host::SUBCOMMAND).arg(cmd.program());
-                command
-            }
-        };
-        command.args(cmd.arguments());
-        let output = child::run(command, cmd)?;
-        if self.entered_by.is_some() && output.code == Some(i32::from(on_host::NOT_STARTED)) {
-            return Err(not_started(io::Error::other(super::said(&output.stderr))));
-        }
-        Ok(output)
+        let start = || child::run(command(&find(cmd.program()).map_err(not_started)?, cmd.arguments()), cmd);
+        if self.on_host { on_host(start).map_err(not_started)? } else { start() }
     }
 
     fn has(&self, program: &str) -> bool {
-        self.entered_by.is_some() || find(OsStr::new(program)).is_ok()
+        self.on_host || find(program).is_ok()
     }
 }
 
 /// A command with the fixed environment and nothing else.
 #[expect(clippy::disallowed_methods, reason = "this is the one door that the rule is about")]
-pub(super) fn command(program: &Path) -> Command {
+fn command(program: &Path, arguments: &[String]) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().envs(ENVIRONMENT);
+    command.env_clear().envs(ENVIRONMENT).args(arguments);
     command
 }
 
 /// The first executable file of this name in the system's folders.
-pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
-    let bare = !program.is_empty() && !program.as_encoded_bytes().contains(&b'/');
+fn find(program: &str) -> io::Result<PathBuf> {
+    let bare = !program.is_empty() && !program.contains('/');
     let found = FOLDERS.iter().map(|folder| Path::new(folder).join(program)).find(|path| {
         bare && path.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     });
@@ -85,7 +72,7 @@ pub(super) fn find(program: &OsStr) -> io::Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OsStr, System, find};
+    use super::{System, find};
     use crate::error::Kind;
     use crate::exec::{Cmd, Exec};
     use std::time::{Duration, Instant};
@@ -98,7 +85,7 @@ mod tests {
     fn programs_come_from_the_systems_folders_only() {
         assert!(System::here().has("sh") && !System::here().has("no-such-program"));
         for name in ["", "/bin/sh", "../bin/sh", "no-such-program", "."] {
-            assert!(find(OsStr::new(name)).is_err(), "{name:?}");
+            assert!(find(name).is_err(), "{name:?}");
         }
         let error = System::here().exec(&Cmd::new("no-such-program")).unwrap_err();
         assert_eq!(error.kind(), Kind::Failed);

@@ -7,9 +7,9 @@ use crate::exec::Cmd;
 use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::size::{Bytes, Extents};
 
+use super::group::LvKind;
 use super::layout::Layout;
 use super::pool::{self, PoolCost};
-use super::report::LvKind;
 
 /// A logical volume that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,7 @@ pub struct NewPool<'a> {
 }
 
 /// What a report says of a volume group; `vg_attr` tells exported, partial and shared.
-const VG_COLUMNS: &str =
-    "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type";
+const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type,vg_seqno";
 
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
 const LV_COLUMNS: &str =

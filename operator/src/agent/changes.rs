@@ -1,13 +1,14 @@
 //! Keeps what is known of LVM up to date when somebody else changes it. Started by the agent, for ever.
 //!
-//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once. Where it is told not to,
-//! or keeps its backups elsewhere, a look once a minute finds out.
+//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once, and the backup says whether
+//! it was a change of ours, which is known already. Where LVM is told not to, or keeps its backups elsewhere, a look once a
+//! minute finds out.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::folders::Folders;
 use super::node::Node;
@@ -29,21 +30,26 @@ const LONGEST_UNREST: Duration = Duration::from_secs(3);
 pub async fn run(node: Arc<Node>, lvm: &Path) {
     let folders = Folders::watch(vec![lvm.join("backup"), lvm.join("archive")]);
     let retries = Retries::default();
+    let mut due = Instant::now();
     loop {
-        let wait = match node.refresh().await {
-            Ok(()) => {
+        let asked = if timeout_at(due, folders.changed()).await.is_err() {
+            node.refresh().await.map(|()| true)
+        } else {
+            settle(&node, &folders).await;
+            node.catch_up(lvm).await
+        };
+        match asked {
+            Ok(true) => {
                 retries.succeeded(&());
-                LONGEST
+                due = Instant::now() + LONGEST;
             }
+            Ok(false) => {}
             Err(error) => {
                 tracing::warn!(error = host::error::chain(&error), "LVM does not say what it has");
-                retries.failed(&()).1.min(LONGEST)
+                due = Instant::now() + retries.failed(&()).1.min(LONGEST);
             }
-        };
-        folders.renew();
-        if timeout(wait, folders.changed()).await.is_ok() {
-            settle(&node, &folders).await;
         }
+        folders.renew();
     }
 }
 

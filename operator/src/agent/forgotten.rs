@@ -17,9 +17,9 @@ use host::{Cmd, Error, Exec, Kind, mountinfo};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
-use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
+use super::blocking::blocking;
 use crate::error::ApiError;
 use crate::names;
 use driver::DriverName;
@@ -168,9 +168,4 @@ fn clear(exec: &dyn Exec, table: &Path, candidate: &Candidate) -> Result<(), Err
 fn run(exec: &dyn Exec, cmd: &Cmd) -> Result<(), Error> {
     let output = exec.exec(cmd)?;
     if output.success() { Ok(()) } else { Err(output.failed(cmd, Kind::Busy)) }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    let done = spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, format!("a task of the agent ended: {error}"))))
 }

@@ -19,13 +19,14 @@ use crds::condition::{self, REMOVED};
 use crds::devices::{NodeDevice, reason};
 use crds::{LogicalVolume, NodeStorage};
 use host::lvm::{Lvm, Vg};
-use host::{DevicePath, Error, Kind, VgName};
+use host::{DevicePath, Error, VgName};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backends::Backends;
+use super::blocking::blocking;
 use super::folders::Folders;
 use super::node::Node;
 use super::orders::Orders;
@@ -335,8 +336,7 @@ impl Maker {
         }
         if look::needs_owners(&found) {
             let place = self.place.clone();
-            let owners = spawn_blocking(move || Lvm(&*place.exec).disks()).await;
-            let owners = owners.map_err(|error| Error::refused(Kind::Failed, error.to_string()))??;
+            let owners = blocking(move || Lvm(&*place.exec).disks()).await?;
             for found in found.values_mut() {
                 look::name_owner(&self.place.roots, found, &owners);
             }

@@ -15,11 +15,11 @@ use std::time::Duration;
 
 use crds::condition::reason;
 use driver::{DriverName, Settings};
-use host::{Error, Kind};
+use host::Error;
 use tokio::sync::{Notify, watch};
-use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::blocking::blocking;
 use super::folders::Folders;
 use super::plan::Finding;
 use plan::{Deed, Plan};
@@ -72,8 +72,7 @@ pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmoun
     let mut shown = Instant::now();
     loop {
         let (here, again) = (target.clone(), shown.elapsed() >= SHOW_AGAIN);
-        let installed = spawn_blocking(move || install(&here, again)).await;
-        let installed = installed.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, error.to_string())));
+        let installed = blocking(move || install(&here, again)).await;
         // What a failed attempt wrote and removed must not wake us to the next one at once.
         let failed = installed.is_err();
         if again || installed.as_ref().is_ok_and(|done| done.installed) {

@@ -13,8 +13,9 @@ use crds::StorageBackend;
 use host::lvm::{Layout, Lv, LvKind, Lvm, New, NewPool, Pv, Vg};
 use host::{Bytes, Error, Exec, Extents, Kind, LvUuid, VgName};
 use tokio::sync::{Mutex, watch};
-use tokio::task::spawn_blocking;
 
+use super::backup;
+use super::blocking::blocking;
 use super::cache_paths;
 use super::device::{Devices, Path};
 use super::order::Order;
@@ -102,6 +103,21 @@ impl Node {
         self.blocking(Self::take_report).await
     }
 
+    /// Asks LVM for everything, unless its backups agree with what is known: returns whether it was asked. `lvm` is the
+    /// node's folder `/etc/lvm`.
+    ///
+    /// # Errors
+    /// As above.
+    pub async fn catch_up(self: &Arc<Self>, lvm: &std::path::Path) -> Result<bool, Error> {
+        let lvm = lvm.to_owned();
+        self.blocking(move |node, taken| {
+            let known = node.view.borrow().clone();
+            let is_known = known.failure.is_none() && known.groups.is_some_and(|groups| backup::agrees(&lvm, &groups));
+            if is_known { Ok(false) } else { node.take_report(taken).map(|()| true) }
+        })
+        .await
+    }
+
     /// Makes a thin pool larger.
     ///
     /// # Errors
@@ -171,8 +187,7 @@ impl Node {
     {
         let mut taken = self.taken.clone().lock_owned().await;
         let node = self.clone();
-        let done = spawn_blocking(move || work(&node, &mut taken)).await;
-        done.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, format!("a task of the agent ended: {error}"))))
+        blocking(move || work(&node, &mut taken)).await
     }
 
     fn take_report(&self, taken: &mut Option<Instant>) -> Result<(), Error> {
@@ -188,7 +203,7 @@ impl Node {
         let is_news = self.view.send_if_modified(|view| {
             let turned = std::mem::replace(&mut view.failure, failure.clone()) != failure;
             let news = groups.is_some_and(|groups| view.groups.as_deref() != Some(groups));
-            if let Some(groups) = groups.filter(|_| news) {
+            if let Some(groups) = groups {
                 view.groups = Some(Arc::new(groups.clone()));
             }
             turned || news

@@ -90,6 +90,11 @@ impl Ledger {
         Pooled::of(parts.into_iter().flatten().map(|(_, part)| part))
     }
 
+    /// One volume of each thin pool: any of them can say in its object that the pool may become larger.
+    pub fn first_of_pools(&self) -> impl Iterator<Item = &str> {
+        self.pools.values().flat_map(BTreeMap::values).filter_map(|parts| parts.keys().next()).map(String::as_str)
+    }
+
     /// True when the volume has a promise already.
     #[must_use]
     pub fn knows(&self, name: &str) -> bool {

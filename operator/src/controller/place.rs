@@ -2,6 +2,7 @@
 //! Pure: called by `act.rs` with the ledger locked.
 
 use crds::storage_backend::Placement;
+use crds::thin_pool::PoolOrder;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec, quantity};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
@@ -165,7 +166,7 @@ pub fn grown(
     let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
     let (_, maximum) =
         backend.limits().map_err(|fault| cannot(format!("belongs to backend {}: {fault}", spec.backend)))?;
-    if bytes > maximum {
+    if bytes > maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
         let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
         return Err(format!(
             "the volume can't grow to {bytes}: backend {} allows {maximum} (volumeSize.maximum)",
@@ -175,6 +176,23 @@ pub fn grown(
     let room = space::of(backend, candidate, ledger)
         .and_then(|(space, group)| space.room_to_grow(logical_volume, backend, bytes, group, ledger));
     room.map_err(|unfit| cannot(unfit.to_string()))
+}
+
+/// Whether the thin pool of a volume may become larger than was promised, and there is room for that.
+#[must_use]
+pub fn pool_lags(
+    logical_volume: &LogicalVolume,
+    backend: &StorageBackendSpec,
+    candidate: Candidate<'_>,
+    ledger: &Ledger,
+) -> bool {
+    let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else { return false };
+    let Ok(room) = grown(logical_volume, backend, bytes, Some(candidate), ledger) else { return false };
+    let most = |order: &PoolOrder| order.make.as_ref().and_then(|make| quantity::parse(&make.maximum_size).ok());
+    room.promise.pool.is_some_and(|pool| {
+        let promised = ledger.pool(&room.place, &pool.order.name);
+        most(&pool.order) > promised.order.as_ref().and_then(most)
+    })
 }
 
 /// True when one of the terms allows the node. No terms allow every node.

@@ -2,19 +2,25 @@
 //! PersistentVolume.
 //! Pure: `act.rs` observes, asks here, and does one step; then it is asked again.
 
+mod promised;
+mod published;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::condition::{self, reason};
-use crds::logical_volume::{ReclaimPolicy, State};
+use crds::logical_volume::ReclaimPolicy;
 use crds::{LogicalVolume, StorageBackend, quantity};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
-use super::class::{self, Class};
+use super::class::Class;
 use super::{claim, volume};
 use crate::events::Notice;
-use crate::names::{self, event};
+use crate::names::event;
+use promised::plan_promised;
+use published::plan_published;
+
+pub use published::is_released;
 
 /// An agent that has not answered for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -38,6 +44,8 @@ pub struct Seen {
     pub volume: Option<Arc<PersistentVolume>>,
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
+    /// The volume's thin pool may become larger than was promised.
+    pub pool_lags: bool,
     /// The scheduler knows how full the nodes are.
     pub scheduler_knows: bool,
     /// We wrote something about this volume that has not come back to us yet.
@@ -87,7 +95,8 @@ pub enum Step {
     SetFinalizer(bool),
     /// The LogicalVolume has lost the label by which its agent finds it: write it anew.
     Label,
-    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume.
+    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume; with its size of now, only its
+    /// thin pool's space.
     Grow(u64),
 }
 
@@ -133,7 +142,7 @@ pub fn plan(seen: &Seen) -> Plan {
         return Step::Label.into();
     }
     match (&seen.volume, &seen.logical_volume) {
-        (Some(volume), logical_volume) => plan_published(volume, logical_volume.as_deref(), seen.waited),
+        (Some(volume), _) => plan_published(volume, seen),
         (None, Some(logical_volume)) => plan_promised(logical_volume, seen),
         (None, None) => plan_wanted(seen),
     }
@@ -194,187 +203,6 @@ fn within_limits(asked: u64, class: &Class, backend: &StorageBackend) -> Result<
         "{bytes} is more than StorageBackend {} allows for one volume (volumeSize.maximum: {maximum})",
         class.backend
     ))
-}
-
-/// There is a LogicalVolume, and no PersistentVolume yet, or no longer.
-fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
-    let status = logical_volume.status.clone().unwrap_or_default();
-    if condition::is_true(&status.conditions, condition::REMOVED) {
-        return Step::Forget.into();
-    }
-    if seen.node.is_none() && status.uuid.is_none() {
-        return Step::DropUnmade.into();
-    }
-    if logical_volume.spec.state != State::Present {
-        return plan_withdrawn(logical_volume, seen);
-    }
-    let Some(claim) = seen.claim.as_deref() else {
-        return match logical_volume.spec.reclaim_policy {
-            ReclaimPolicy::Delete => Step::Abandon.into(),
-            ReclaimPolicy::Retain => Step::Done.into(),
-        };
-    };
-    if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {
-        return Step::Withdraw.into();
-    }
-    let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
-    match condition::get(&status.conditions, condition::READY) {
-        Some(ready) if ready.status == "True" => {
-            let built =
-                seen.node.as_deref().and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
-            let missing =
-                || format!("node {} is gone or has no label {}", logical_volume.spec.node, names::HOSTNAME_LABEL);
-            built.map_or_else(
-                || Step::Wait(REVISIT).saying(failed(missing())),
-                |volume| Step::Publish(Box::new(volume)).into(),
-            )
-        }
-        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
-            Step::Withdraw.saying(failed(ready.message.clone()))
-        }
-        Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
-        None if seen.waited >= PATIENCE => Step::Wait(REVISIT).saying(failed(silent(logical_volume))),
-        None => Step::Wait(PATIENCE).into(),
-    }
-}
-
-/// The LogicalVolume is to go before its claim can be promised another one.
-fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
-    let status = logical_volume.status.clone().unwrap_or_default();
-    let kept = condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
-    let message = kept.or_else(|| (seen.waited >= PATIENCE).then(|| silent(logical_volume)));
-    match (seen.claim.as_deref(), message) {
-        (Some(claim), Some(message)) => {
-            Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
-        }
-        (Some(_), None) => Step::Wait(PATIENCE).into(),
-        (None, _) => Step::Wait(REVISIT).into(),
-    }
-}
-
-/// Another node, or the same one later, may do what this one can't.
-fn is_local(found: &str) -> bool {
-    [reason::INSUFFICIENT_SPACE, reason::LAYOUT_UNSUITABLE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE]
-        .contains(&found)
-}
-
-/// There is a PersistentVolume.
-fn plan_published(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
-    if volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) != Some(crds::GROUP) {
-        return Step::Done.into();
-    }
-    let spec = volume.spec.clone().unwrap_or_default();
-    let policy = class::reclaim_policy(spec.persistent_volume_reclaim_policy.as_deref());
-    if let Some(logical_volume) = logical_volume
-        && logical_volume.spec.reclaim_policy != policy
-    {
-        return Step::SetReclaimPolicy(policy).into();
-    }
-    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
-    let leaving = volume.metadata.deletion_timestamp.is_some();
-    match policy {
-        ReclaimPolicy::Retain if guarded => return Step::SetFinalizer(false).into(),
-        ReclaimPolicy::Delete if !guarded && !leaving && logical_volume.is_some() => {
-            return Step::SetFinalizer(true).into();
-        }
-        _ => {}
-    }
-    if is_released(volume) {
-        return plan_released(volume, logical_volume, waited);
-    }
-    let phase = phase(volume);
-    if leaving && guarded && ["Available", "Failed"].contains(&phase) {
-        let message = format!(
-            "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
-        );
-        return Step::Wait(REVISIT).saying(about_volume(volume, message));
-    }
-    match logical_volume {
-        None if phase == "Bound" => {
-            let message = "the volume has no LogicalVolume any more: nobody can extend or remove it";
-            Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()))
-        }
-        None => Step::Done.into(),
-        Some(logical_volume) if logical_volume.spec.state != State::Present => plan_kept(volume, logical_volume),
-        Some(logical_volume) => plan_size(volume, logical_volume, waited),
-    }
-}
-
-fn phase(volume: &PersistentVolume) -> &str {
-    volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
-}
-
-/// True when a PersistentVolume of ours is released, and its policy says that its volume goes.
-#[must_use]
-pub fn is_released(volume: &PersistentVolume) -> bool {
-    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
-    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
-    volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
-        && class::reclaim_policy(policy) == ReclaimPolicy::Delete
-        && phase(volume) == "Released"
-        && (guarded || volume.metadata.deletion_timestamp.is_none())
-}
-
-/// The volume was to be removed, and its PersistentVolume is not released any more: somebody bound it again. As long as
-/// the volume is there, it stays.
-fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
-    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-    if condition::is_true(&conditions, condition::REMOVED) {
-        let message = "the volume was released, and its logical volume was removed before it was bound again";
-        return Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()));
-    }
-    Step::Keep.into()
-}
-
-/// The PersistentVolume is released, and its policy is Delete.
-fn plan_released(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
-    let Some(logical_volume) = logical_volume else {
-        return Step::Unpublish.into();
-    };
-    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
-    if logical_volume.spec.state != State::Absent {
-        return Step::Retire.into();
-    }
-    match condition::get(&conditions, condition::REMOVED) {
-        Some(removed) if removed.status == "True" => Step::Forget.into(),
-        Some(kept) => Step::Wait(REVISIT).saying(about_volume(volume, kept.message.clone())),
-        None if waited >= PATIENCE => Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume))),
-        None => Step::Wait(PATIENCE).into(),
-    }
-}
-
-/// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager raises the capacity
-/// of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
-fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, waited: Duration) -> Plan {
-    let capacity =
-        volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).and_then(|capacity| capacity.get("storage"));
-    let capacity = capacity.and_then(|capacity| quantity::parse(capacity).ok()).unwrap_or(0);
-    let promised = quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX);
-    if capacity > promised {
-        return Step::Grow(capacity).into();
-    }
-    let status = logical_volume.status.clone().unwrap_or_default();
-    let actual = status.size.and_then(|size| quantity::parse(&size).ok()).unwrap_or(0);
-    let claim = about_reference(
-        claim::object_reference(&logical_volume.spec.claim),
-        event::VOLUME_RESIZE_FAILED,
-        String::new(),
-    );
-    let ready = condition::get(&status.conditions, condition::READY);
-    match ready.filter(|ready| ready.status != "True") {
-        Some(ready) if actual < promised => {
-            Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim })
-        }
-        Some(ready) => {
-            let (reason, message) = (event::VOLUME_NOT_READY, ready.message.clone());
-            Step::Wait(REVISIT).saying(Notice { reason, message, ..claim })
-        }
-        None if actual < promised && waited >= PATIENCE => {
-            Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim })
-        }
-        None if actual < promised => Step::Wait(PATIENCE).into(),
-        None => Step::Done.into(),
-    }
 }
 
 fn silent(logical_volume: &LogicalVolume) -> String {

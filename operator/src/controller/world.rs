@@ -147,8 +147,22 @@ impl World {
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
         let node = logical_volume.as_ref().and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
+        let pool_lags = logical_volume.as_deref().is_some_and(|logical_volume| self.pool_lags(logical_volume));
         let scheduler_knows = self.scheduler_knows();
-        plan::Seen { claim, class, backend, logical_volume, volume, node, scheduler_knows, ..plan::Seen::default() }
+        let rest = plan::Seen::default();
+        plan::Seen { claim, class, backend, logical_volume, volume, node, pool_lags, scheduler_knows, ..rest }
+    }
+
+    /// Whether the thin pool of a volume may become larger than was promised.
+    fn pool_lags(&self, logical_volume: &LogicalVolume) -> bool {
+        if logical_volume.spec.thin_pool.is_none() {
+            return false;
+        }
+        let reference = ObjectRef::new(&logical_volume.spec.node);
+        let Some(node) = self.nodes.get(&reference) else { return false };
+        let storage = self.storages.get(&ObjectRef::new(&logical_volume.spec.node));
+        let candidate = place::Candidate { node: &node, storage: storage.as_deref() };
+        place::pool_lags(logical_volume, &self.backend_of(logical_volume), candidate, &self.ledger())
     }
 
     /// Whether the claim asks us, or will once its pod has a node.
@@ -186,8 +200,12 @@ impl World {
         }
     }
 
+    /// Whoever waits for something outside itself: volumes, and thin pools that may become larger.
     fn wake_waiting(&self) {
         for name in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.wake.now(name);
+        }
+        for name in self.ledger().first_of_pools() {
             self.wake.now(name);
         }
     }

@@ -211,10 +211,16 @@ fn vanished(group: &VgName, Trace { tells, remedy }: &Trace) -> Refusal {
 /// The devices that a group can be made of, and what is said of all that are named for it.
 fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<Part> {
     let mut parts = Vec::<(Part, &Seen)>::new();
+    let marked = wanted.devices.iter().find(|path| is_marked(facts, wanted, path));
     for path in &wanted.devices {
         let word = device(facts, path).and_then(|seen| {
             let uuid = usable(facts, wanted, path, seen)?;
             beside(&parts, seen)?;
+            if let Some(marked) = marked {
+                let words =
+                    format!("volume group {} is made once {marked}, which is to be part of it, is clear", wanted.group);
+                return Err((reason::MAKING_FAILED, words));
+            }
             parts.push((Part { path: path.clone(), number: seen.number, uuid }, seen));
             Err((reason::MAKING, format!("volume group {} is about to be made of it", wanted.group)))
         });
@@ -271,11 +277,20 @@ fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> 
             );
             (reason::PHYSICAL_VOLUME, words)
         }
-        State::PhysicalVolume(_, Some(group)) if group == UNKNOWN_GROUP => {
-            let words = format!(
-                "it is marked as part of a volume group that is not there: LVM was ended while it made one, or lost its \
-                 metadata; if nothing on it is needed: `pvremove --force --force {path}`"
-            );
+        State::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
+            let clear = format!("`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`");
+            let words = if has_begun(facts, wanted, uuid) {
+                format!(
+                    "LVM was ended while it made volume group {} of it: it is marked as part of a group, and in none; {clear} \
+                     clears it, and then the group is made",
+                    wanted.group
+                )
+            } else {
+                format!(
+                    "it is marked as part of a volume group that is not there: LVM was ended while it made one, or lost its \
+                     metadata; if nothing on it is needed: {clear}"
+                )
+            };
             (reason::PHYSICAL_VOLUME, words)
         }
         State::PhysicalVolume(_, Some(group)) => {
@@ -293,6 +308,15 @@ fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> 
             (reason::NOT_BLANK, words)
         }
         State::Unreadable(why) => unreadable(why),
+    })
+}
+
+/// Whether LVM was ended while it made the group of this device: then it gives the device to no group, nor the others together
+/// with it, before a person clears it.
+fn is_marked(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath) -> bool {
+    device(facts, path).is_ok_and(|seen| match &seen.state {
+        State::PhysicalVolume(uuid, Some(group)) => group == UNKNOWN_GROUP && has_begun(facts, wanted, uuid),
+        _ => false,
     })
 }
 

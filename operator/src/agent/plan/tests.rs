@@ -80,6 +80,7 @@ fn vg(lvs: Vec<Lv>) -> Vg {
         lvs,
         pvs: vec![pv(100, 50)],
         system_id: String::new(),
+        seqno: 1,
     }
 }
 

@@ -21,6 +21,7 @@ struct Story {
     volume: Option<Value>,
     node: bool,
     scheduler_knows: bool,
+    pool_lags: bool,
     waited: Duration,
 }
 
@@ -41,6 +42,7 @@ impl Story {
             volume: None,
             node: true,
             scheduler_knows: false,
+            pool_lags: false,
             waited: Duration::ZERO,
         }
     }
@@ -121,6 +123,7 @@ impl Story {
             in_flight: false,
             waited: self.waited,
             scheduler_knows: self.scheduler_knows,
+            pool_lags: self.pool_lags,
         })
     }
 
@@ -367,6 +370,8 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["size"] = json!("2Gi");
     story.lv()["status"]["conditions"] = json!([]);
     assert_eq!(story.step(), Step::Done);
+    story.pool_lags = true;
+    assert_eq!(story.step(), Step::Grow(2 << 30), "to the size that it has, for its pool's sake");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What thin pools and caches take, and what may be promised of them.
 
 use crate::controller::ledger::Ledger;
-use crate::controller::place::{Candidate, Order, Room, fit, grown};
+use crate::controller::place::{Candidate, Order, Room, fit, grown, pool_lags};
 use crate::controller::space::{Space, serve};
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
@@ -101,6 +101,28 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
     ledger.forget("a");
     ledger.forget("b");
     assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB);
+}
+
+#[test]
+fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
+    let backend = |most: &str| thin(json!({"size": "10Gi", "maximumSize": most}));
+    let (storage, mut ledger) = (storage(json!([])), Ledger::default());
+    let room = place(&backend("20Gi"), &storage, &ledger, GIB).unwrap();
+    let volume = object("a", &room);
+    ledger.observe(&volume);
+    let node = node();
+    let candidate = Candidate { node: &node, storage: Some(&storage) };
+    let lags = |most: &str, ledger: &Ledger| pool_lags(&volume, &backend(most).spec, candidate, ledger);
+    assert_eq!(["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &ledger)), [false, false, true, false]);
+    // Its own size is none too many, whatever the backend allows new ones.
+    let mut small = backend("60Gi").spec;
+    small.volume_size = Some(from(json!({"maximum": "512Mi"})));
+    assert!(pool_lags(&volume, &small, candidate, &ledger));
+    // What it grows into is promised once, with the metadata that it has, and then lags no more.
+    let more = grown(&volume, &backend("60Gi").spec, GIB, Some(candidate), &ledger).unwrap();
+    ledger.promise("a", &more.place, more.promise);
+    assert!(!lags("60Gi", &ledger));
+    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB - 60 * GIB - (20 << 20));
 }
 
 #[test]
