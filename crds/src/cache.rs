@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::logical_volume::Share;
 use crate::portion::Portion;
+use crate::share::Share;
 
 /// LVM refuses a smaller one.
 const SMALLEST: u64 = 8 << 20;

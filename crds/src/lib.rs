@@ -11,11 +11,13 @@ pub mod node_storage;
 pub mod portion;
 pub mod quantity;
 pub mod selector;
+pub mod share;
 pub mod storage_backend;
 pub mod thin_pool;
 
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
+pub use share::Share;
 pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStatus};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

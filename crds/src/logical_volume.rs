@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::CacheOrder;
 use crate::layout::Layout;
+use crate::share::Share;
 use crate::thin_pool::PoolOrder;
 
 /// The work order for one logical volume, and what became of it.
@@ -114,17 +115,6 @@ pub struct LogicalVolumeSpec {
     pub reclaim_policy: ReclaimPolicy,
     /// The file system that the driver makes at the first mount.
     pub filesystem: Filesystem,
-}
-
-/// What a logical volume takes of one physical volume.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct Share {
-    /// LVM's uuid of the physical volume: its device's name may change with every start of the node.
-    #[schemars(length(min = 1, max = 64))]
-    pub uuid: String,
-    /// How much of it, in whole extents.
-    pub size: Quantity,
 }
 
 /// Whether a logical volume is to be there.

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::devices::NodeDevice;
-use crate::logical_volume::Share;
+use crate::share::Share;
 
 /// A NodeStorage has nothing to ask for: its agent reports.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]

@@ -6,9 +6,9 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::logical_volume::Share;
 use crate::portion::Portion;
 use crate::quantity;
+use crate::share::Share;
 
 /// What a pool takes at least: fewer make no sense, and LVM's smallest metadata want some room beside.
 const SMALLEST: u64 = 64 << 20;

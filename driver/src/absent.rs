@@ -1,27 +1,25 @@
 //! Why a volume can't be had on this node, in words: one report of all that LVM knows. Called when something has failed.
 
 use host::lvm::{Lvm, Vg};
-use host::{Error as HostError, LvName, LvUuid, VgName};
-
-use crate::node::Node;
+use host::{Error as HostError, Exec, LvName, LvUuid, VgName};
 
 /// The failure, with its cause where LVM's report shows one. Without a `uuid`, any volume of that name is meant.
 pub(crate) fn explain(
-    node: &Node<'_>,
+    exec: &dyn Exec,
     group: &VgName,
     name: &LvName,
     uuid: Option<&LvUuid>,
     error: HostError,
 ) -> HostError {
-    match reason(node, group, name, uuid) {
+    match reason(exec, group, name, uuid) {
         Some(reason) => HostError::refused(error.kind(), format!("{reason} ({})", host::error::chain(&error))),
         None => error,
     }
 }
 
 /// Why the volume can't be had, if LVM's report shows it: in one sentence, with what to do.
-pub(crate) fn reason(node: &Node<'_>, group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Option<String> {
-    let cause = cause(&Lvm(node).report().ok()?, group, name, uuid)?;
+pub(crate) fn reason(exec: &dyn Exec, group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Option<String> {
+    let cause = cause(&Lvm(exec).report().ok()?, group, name, uuid)?;
     Some(format!("logical volume {group}/{name} can't be used on this node: {cause}"))
 }
 

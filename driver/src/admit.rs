@@ -1,5 +1,5 @@
-//! Whether whoever wrote the options may have the volume. An inline volume of a pod can name any logical volume, and LVM's
-//! uuid of it can be read in every container; the key stands in the claim's PersistentVolume alone. Called before a mount.
+//! Which volume the options name, and whether whoever wrote them may have it. An inline volume of a pod can name any logical volume, and LVM's
+//! uuid of it can be read in every container; the key stands in the claim's PersistentVolume alone. Called by the call-outs.
 
 use host::lvm::Lvm;
 use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
@@ -8,7 +8,21 @@ use crate::absent;
 use crate::error::Error;
 use crate::node::Node;
 use crate::options::Options;
-use crate::volume::Identity;
+use crate::static_volume;
+use crate::volume::{Identity, Volume};
+
+/// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked about another's tags.
+///
+/// # Errors
+/// When it may not be used, or LVM doesn't say.
+pub(crate) fn named(node: &Node<'_>, options: &Options) -> Result<Volume, Error> {
+    let Options { group, volume, .. } = options;
+    let Some(proof) = &options.proof else {
+        return static_volume::find(node, group, volume);
+    };
+    let identity = Identity { group: group.clone(), name: volume.clone(), uuid: proof.uuid.clone() };
+    Ok(Volume { identity, size: proof.size, to_format: false })
+}
 
 /// Admits options that hold the volume's key. Those without a uuid were judged by the volume's tags. LVM is asked once
 /// after each start of the node, and again when the key is another one.

@@ -8,12 +8,13 @@ use host::lvm::Lvm;
 use host::mounted::is_of;
 use host::{Error as HostError, Kind, device, mountinfo};
 
+use crate::admit::named;
 use crate::attached::{self, Name};
 use crate::error::Error;
 use crate::node::Node;
 use crate::options::{self, Options};
 use crate::settings::Settings;
-use crate::volume::{Identity, Volume};
+use crate::volume::Identity;
 
 /// Activates the volume if this is its node. Returns the path of its device.
 ///
@@ -38,7 +39,7 @@ pub(crate) fn wait_for_attach(node: &Node<'_>, device: &OsStr, options: &str) ->
 
 fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<String, Error> {
     let name = Name::new(&options.name)?;
-    let volume = Volume::of(node, options)?.identity;
+    let volume = named(node, options)?.identity;
     let _lock = node.lock(&volume.uuid)?;
     node.check_device_path(device_path, &volume)?;
     refuse_namesake(node, &name, &volume)?;

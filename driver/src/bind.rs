@@ -8,7 +8,7 @@ use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Error as HostError, Kind};
 
-use crate::admit::admit;
+use crate::admit::{admit, named};
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
 use crate::node::Node;
@@ -26,7 +26,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     let mount_options = mount_options::parse(options.filesystem, &options.mount)?;
     let folder = node.folder(folder, Whose::OnePod)?;
     let target = folder.target()?;
-    let volume = Volume::of(node, &options)?;
+    let volume = named(node, &options)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     admit(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;

@@ -2,10 +2,10 @@
 
 use crate::allowed::OptionError;
 use crate::call::CallError;
+use crate::forbidden::Forbidden;
 use crate::options::OptionsError;
 use crate::plan::Refusal;
 use crate::settings::SettingsError;
-use crate::static_volume::Forbidden;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]

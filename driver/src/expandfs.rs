@@ -7,13 +7,13 @@ use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
 
+use crate::admit::named;
 use crate::error::Error;
 use crate::expandvolume::check_size;
 use crate::folder::{Folder, Whose};
 use crate::grow::grow;
 use crate::node::Node;
 use crate::options;
-use crate::volume::Volume;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last reboot.
 ///
@@ -22,7 +22,7 @@ use crate::volume::Volume;
 pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Bytes) -> Result<(), Error> {
     let options = options::parse(options)?;
     let folder_or_none = Folder::open(folder, &node.driver, Whose::Any)?;
-    let volume = Volume::of(node, &options)?;
+    let volume = named(node, &options)?;
     let not_mounted = || {
         let message = format!("logical volume {volume} is not mounted on {}", folder.display());
         HostError::refused(Kind::Invalid, message)

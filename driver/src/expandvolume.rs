@@ -3,6 +3,7 @@
 
 use host::{Bytes, Error as HostError, Kind};
 
+use crate::admit::named;
 use crate::error::Error;
 use crate::node::Node;
 use crate::options::{self, Options};
@@ -14,7 +15,7 @@ use crate::volume::Volume;
 /// When it isn't, or isn't active here.
 pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let volume = Volume::of(node, &options)?;
+    let volume = named(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
         HostError::refused(Kind::NotFound, format!("logical volume {volume} is not active on this node"))
     })?;

@@ -1,4 +1,4 @@
-//! Whether a file system is checked before it is mounted, and the check. Called by `prepare`.
+//! The check of a file system before it is mounted. Called by `prepare`.
 
 use std::time::Duration;
 
@@ -8,36 +8,6 @@ use crate::node::Node;
 
 /// How long a check may take. The kubelet's patience for a pod's volumes is two minutes.
 const TIME: Duration = Duration::from_secs(90);
-
-/// When a file system is checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Fsck {
-    /// When its superblock asks for it.
-    #[default]
-    Auto,
-    /// Never: it is mounted as it is, if the kernel does so.
-    Never,
-}
-
-impl Fsck {
-    /// All there are.
-    pub const ALL: [Self; 2] = [Self::Auto, Self::Never];
-
-    /// The one of this name.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|fsck| fsck.name() == name)
-    }
-
-    /// Its name, as classes and volumes spell it.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Never => "never",
-        }
-    }
-}
 
 /// Whether the device is mounted, or a program works on it.
 ///

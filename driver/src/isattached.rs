@@ -1,11 +1,11 @@
 //! `isattached <options> <node>`: whether a volume's device is on that node. Called by the controller manager, again and
 //! again; whatever is not attached is attached anew. Runs no program.
 
+use crate::admit::named;
 use crate::error::Error;
 use crate::node::Node;
 use crate::options;
 use crate::settings::Settings;
-use crate::volume::Volume;
 
 /// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
 ///
@@ -17,7 +17,7 @@ pub(crate) fn is_attached(node: &Node<'_>, settings: &Settings, options: &str, n
         return Ok(true);
     }
     let device = if options.proof.is_some() {
-        node.device(&Volume::of(node, &options)?.identity)?
+        node.device(&named(node, &options)?.identity)?
     } else {
         node.device_named(&options.group, &options.volume)?
     };

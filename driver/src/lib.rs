@@ -14,7 +14,9 @@ mod expandfs;
 mod expandvolume;
 mod flat_json;
 mod folder;
+mod forbidden;
 mod fsck;
+mod fsck_policy;
 mod grow;
 mod guard;
 mod isattached;
@@ -44,7 +46,7 @@ use host::Bytes;
 
 pub use allowed::OptionError;
 pub use driver_name::{DriverName, DriverNameError};
-pub use fsck::Fsck;
+pub use fsck_policy::Fsck;
 pub use guard::guarded;
 pub use node::Node;
 pub use options::VolumeOptions;

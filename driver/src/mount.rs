@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use host::mount::{Place, Request};
 use host::{FreshMark, device};
 
-use crate::admit::admit;
+use crate::admit::{admit, named};
 use crate::error::Error;
 use crate::folder::Whose;
 use crate::grow::grow_if_larger;
@@ -15,7 +15,6 @@ use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
 use crate::there::{already, mounted_device, verify};
 use crate::twin::mount_beside_twin;
-use crate::volume::Volume;
 use crate::{mkfs_options, mount_options, static_volume};
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's folder. What is worth a
@@ -51,7 +50,7 @@ fn mount_on(
     let mkfs_options = mkfs_options::parse(options.filesystem, &options.mkfs)?;
     let folder = node.folder(folder, whose)?;
     let target = folder.target()?;
-    let volume = Volume::of(node, options)?;
+    let volume = named(node, options)?;
     let mark = FreshMark::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;

@@ -9,7 +9,7 @@ use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
 use crate::allowed::shortened;
 use crate::flat_json;
-use crate::fsck::Fsck;
+use crate::fsck_policy::Fsck;
 use crate::volume_folder::is_plain;
 
 /// The volume group's name; the key is the Kubernetes LVM example's.

@@ -4,7 +4,7 @@
 use host::filesystem::Probe;
 use host::{Filesystem, Mark};
 
-use crate::fsck::Fsck;
+use crate::fsck_policy::Fsck;
 
 /// What a volume needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
 #[cfg(test)]
 mod tests {
     use super::{Care, Refusal, Step, care, is_ready, plan};
-    use crate::fsck::Fsck;
+    use crate::fsck_policy::Fsck;
     use host::filesystem::Probe;
     use host::{Filesystem, Mark};
 

@@ -9,7 +9,8 @@ use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
 
 use crate::error::Error;
-use crate::fsck::{self, Fsck};
+use crate::fsck;
+use crate::fsck_policy::Fsck;
 use crate::node::Node;
 use crate::plan::{self, Care, Refusal, Step};
 

@@ -1,17 +1,16 @@
 //! The key to a claim's volume: a secret that stands in the claim's PersistentVolume, and whose digest LVM keeps with the
 //! logical volume. LVM's uuid is no such secret: every container can read it in `/sys/block/*/dm/uuid`.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-use rustix::rand::{GetRandomFlags, getrandom};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
+use crate::hex::{hex, random_hex};
 use crate::name::LvUuid;
 use crate::tags;
 
@@ -45,20 +44,6 @@ impl Key {
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(hex(&Sha256::digest(&self.0)))
     }
-}
-
-/// 32 hexadecimal digits that nobody can guess, and nobody else gets.
-pub(crate) fn random_hex() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match getrandom(rest, GetRandomFlags::empty()) {
-            Ok(count) => filled += count,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    Ok(hex(&bytes))
 }
 
 impl fmt::Debug for Key {
@@ -124,13 +109,6 @@ impl KnownKeys {
 
 fn is_hex(text: &str, length: usize) -> bool {
     text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ pub mod error;
 pub mod exec;
 pub mod filesystem;
 pub mod fresh;
+mod hex;
 pub mod key;
 pub mod lock;
 pub mod lvm;

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::hex::random_hex;
+
 /// A name that LVM would refuse, or that could be taken for something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {value:?} is not allowed: {why}")]
@@ -128,7 +130,7 @@ impl LvUuid {
     /// # Errors
     /// When the kernel has no random bytes.
     pub fn random() -> std::io::Result<Self> {
-        let digits = crate::key::random_hex()?;
+        let digits = random_hex()?;
         Self::from_plain(&digits).ok_or_else(|| std::io::Error::other("no uuid"))
     }
 

@@ -13,6 +13,8 @@ pub mod disks;
 pub mod ledger;
 pub mod place;
 pub mod plan;
+pub mod room;
+pub mod serve;
 pub mod space;
 pub mod thin;
 pub mod unfit;

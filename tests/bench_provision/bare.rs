@@ -18,7 +18,7 @@ use operator::agent::status;
 use operator::controller::class::{self, Class};
 use operator::controller::demand::Demand;
 use operator::controller::ledger::Place;
-use operator::controller::place::Room;
+use operator::controller::room::Room;
 use operator::controller::{claim, volume};
 use operator::names;
 use serde_json::json;

@@ -95,7 +95,7 @@ async fn caches_are_promised_on_fast_disks_and_volumes_on_the_others() {
     assert_eq!(made.len(), 4);
     for lv in made {
         let cache = lv.spec.cache.unwrap();
-        let share = |share: &crds::logical_volume::Share| (share.uuid.clone(), share.size.0.clone());
+        let share = |share: &crds::Share| (share.uuid.clone(), share.size.0.clone());
         assert_eq!(lv.spec.physical_volumes.iter().map(share).collect::<Vec<_>>(), [("slow".into(), "64Mi".into())]);
         assert_eq!(cache.physical_volumes.iter().map(share).collect::<Vec<_>>(), [("fast".into(), "16Mi".into())]);
         assert_eq!((cache.size.0.as_str(), cache.mode.as_str()), ("16Mi", "writeback"));

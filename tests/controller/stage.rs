@@ -1,6 +1,8 @@
 //! What a test of the controller sets up: nodes and their reports, a backend, a class, claims; and the parts of everybody
 //! else, the scheduler, the controller manager and the agents, played by the test.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -24,6 +26,8 @@ pub(crate) struct Stage {
     pub(crate) server: &'static ApiServer,
     pub(crate) client: Client,
     pub(crate) namespace: String,
+    /// The nodes of this corner that were reported.
+    reported: Mutex<BTreeSet<String>>,
 }
 
 /// Reads an object from JSON.
@@ -91,7 +95,7 @@ impl Stage {
     pub(crate) async fn on(server: &'static ApiServer) -> Self {
         let client = server.client();
         let namespace = namespace::create(&client, "t").await.unwrap();
-        Self { server, client, namespace }
+        Self { server, client, namespace, reported: Mutex::default() }
     }
 
     /// A name of this corner, for what has no namespace.
@@ -116,6 +120,7 @@ impl Stage {
         self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
         let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "otherUse": "0", "free": "0"});
         self.report(&name, json!([group])).await;
+        self.reported.lock().unwrap().insert(name);
     }
 
     /// A node that nobody reports; returns its whole name.
@@ -149,11 +154,19 @@ impl Stage {
         self.create::<StorageClass>(class).await;
     }
 
-    /// A backend on this corner's nodes, named as the corner. The controller has judged it when this returns.
+    /// A backend on this corner's nodes, named as the corner. The controller has judged it when this returns, and knows of
+    /// all nodes that were reported: what is asked for next can't reach it before them.
     pub(crate) async fn backend(&self, volume_group: &str) {
         self.unjudged_backend(volume_group).await;
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
-        self.wait(&backends, &self.namespace, "the backend is judged", |backend| backend.status.is_some()).await;
+        let reported = self.reported.lock().unwrap().clone();
+        let judged = |backend: &StorageBackend| {
+            let Some(status) = &backend.status else { return false };
+            let nodes = status.nodes.as_deref().and_then(|nodes| nodes.split('/').next_back()?.parse().ok());
+            let says = |words: &str| status.conditions.iter().any(|condition| condition.message.contains(words));
+            nodes >= Some(reported.len()) && !reported.iter().any(|node| says(&format!("{node} has no FlexLVM agent")))
+        };
+        self.wait(&backends, &self.namespace, "the backend is judged", judged).await;
     }
 
     /// The same, where no controller runs.

@@ -20,7 +20,7 @@ use super::cache_paths;
 use super::device::{Devices, Path};
 use super::order::Order;
 use super::plan::{self, Content, Seen, Step, Verdict};
-use super::pools::Growth;
+use super::pools::plan::Growth;
 
 /// One pass never takes more turns: create, or activate, look, mark; each with a surprise.
 const MOST_TURNS: u32 = 12;

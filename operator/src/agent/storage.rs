@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crds::NodeStorageStatus;
 use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
-use crds::logical_volume::Share;
 use crds::node_storage::{PhysicalVolume, ThinPool, VolumeGroup};
 use crds::quantity;
+use crds::{NodeStorageStatus, Share};
 use host::LvUuid;
 use host::lvm::{Lv, LvKind, Pv, Vg};
 use host::tags::THIN_POOL;

@@ -4,9 +4,8 @@
 use std::collections::BTreeMap;
 
 use crds::cache::CacheOrder;
-use crds::logical_volume::Share;
 use crds::thin_pool::PoolOrder;
-use crds::{LogicalVolume, quantity};
+use crds::{LogicalVolume, Share, quantity};
 
 /// Space in bytes, whole extents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

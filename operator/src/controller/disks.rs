@@ -1,24 +1,13 @@
 //! On which disks of a volume group a volume's space is promised. A volume of several images needs as many different
 //! disks, each with room for a whole one; a linear volume stays on one disk where it can.
-//! Pure. Called by `place.rs`.
+//! Pure. Called by `serve.rs` and `thin.rs`.
 
 use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};
 
 use super::demand::Demand;
-use super::space::Space;
+use super::space::{Disk, Space};
 use super::unfit::Unfit;
-
-/// A disk of a volume group.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disk {
-    /// LVM's uuid of it.
-    pub uuid: String,
-    /// Its device's name, for people.
-    pub name: String,
-    /// What nobody has been promised, and nobody else uses.
-    pub free: u64,
-}
 
 /// The disks for a new volume, those with the most room first: so the most volumes of several images find room.
 ///

@@ -3,13 +3,13 @@
 
 use crds::storage_backend::Placement;
 use crds::thin_pool::PoolOrder;
-use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec, quantity};
+use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, quantity};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
 
-use super::demand::Promise;
-use super::ledger::{Ledger, Place};
-use super::space::{self, serve};
+use super::ledger::Ledger;
+use super::room::{Candidate, Room};
+use super::serve::{self, serve};
 use super::unfit::Unfit;
 use crate::names;
 
@@ -27,28 +27,6 @@ pub struct Order<'a> {
     pub selected: Option<&'a str>,
     /// On a node that one of these allows; empty allows all. The scheduler has seen to it where it chose.
     pub topologies: &'a [TopologySelectorTerm],
-}
-
-/// A node that might hold a volume.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    /// The node.
-    pub node: &'a Node,
-    /// What its agent reports, if it does.
-    pub storage: Option<&'a NodeStorage>,
-}
-
-/// Room that was found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Room {
-    /// Where.
-    pub place: Place,
-    /// The volume's size in bytes: the order's, in whole extents.
-    pub bytes: u64,
-    /// What it takes, and where.
-    pub promise: Promise,
-    /// Bytes that nobody has been promised yet, before this volume.
-    pub free: u64,
 }
 
 /// What is to be done with an order.
@@ -173,7 +151,7 @@ pub fn grown(
             spec.backend
         ));
     }
-    let room = space::of(backend, candidate, ledger)
+    let room = serve::of(backend, candidate, ledger)
         .and_then(|(space, group)| space.room_to_grow(logical_volume, backend, bytes, group, ledger));
     room.map_err(|unfit| cannot(unfit.to_string()))
 }

@@ -1,7 +1,7 @@
 //! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's overprovision allows; the
 //! pool itself takes its largest size of the volume group from its first volume on, so that it can grow into it whenever
 //! it must.
-//! Pure. Called by `space.rs`.
+//! Pure. Called by `serve.rs`.
 
 use std::collections::BTreeMap;
 
@@ -12,38 +12,11 @@ use host::Bytes;
 use host::lvm::PoolCost;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::demand::{Demand, InPool, Promise};
+use super::demand::Demand;
 use super::disks;
 use super::ledger::{Ledger, Pooled};
-use super::space::Space;
+use super::space::{PoolRoom, Space};
 use super::unfit::Unfit;
-
-/// What may still be promised of a thin pool.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PoolRoom {
-    /// How a volume's object names the pool, with the space that is promised to the pool then.
-    pub order: PoolOrder,
-    /// The size of its data, at most, in bytes.
-    pub size: u64,
-    /// Bytes that its volumes may still have.
-    pub free: u64,
-    /// How many hundredths of `size` they may have together.
-    hundredths: u64,
-}
-
-impl PoolRoom {
-    /// A volume of so many bytes in the pool, which has so many there already.
-    ///
-    /// # Errors
-    /// That this is too much.
-    pub fn take(&self, bytes: u64, has: u64) -> Result<Promise, Unfit> {
-        if bytes.saturating_sub(has) > self.free {
-            let Self { order, size, free, hundredths } = self.clone();
-            return Err(Unfit::PoolPromised { pool: order.name, free, size, hundredths });
-        }
-        Ok(Promise { pool: Some(InPool { order: self.order.clone(), bytes }), ..Promise::default() })
-    }
-}
 
 /// What the pools that FlexLVM makes take of a volume group: what they were promised, or have already.
 #[must_use]

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
-use super::place::Room;
+use super::room::Room;
 use crate::names;
 use crds::logical_volume::{Fsck, ReclaimPolicy};
 

@@ -15,7 +15,7 @@ use kube::{Client, ResourceExt as _};
 use tokio::sync::watch;
 
 use super::ledger::Ledger;
-use super::{claim, class, place, plan};
+use super::{claim, class, place, plan, room};
 use crate::mirror::follow;
 use crate::names;
 use crate::queue::Wake;
@@ -129,8 +129,8 @@ impl World {
 
     /// The candidates of [`World::candidates`], as placing takes them.
     #[must_use]
-    pub fn borrow(candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)]) -> Vec<place::Candidate<'_>> {
-        candidates.iter().map(|(node, storage)| place::Candidate { node, storage: storage.as_deref() }).collect()
+    pub fn borrow(candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)]) -> Vec<room::Candidate<'_>> {
+        candidates.iter().map(|(node, storage)| room::Candidate { node, storage: storage.as_deref() }).collect()
     }
 
     /// What the API says about one volume; `in_flight` and `waited` are the caller's to fill in.
@@ -161,7 +161,7 @@ impl World {
         let reference = ObjectRef::new(&logical_volume.spec.node);
         let Some(node) = self.nodes.get(&reference) else { return false };
         let storage = self.storages.get(&ObjectRef::new(&logical_volume.spec.node));
-        let candidate = place::Candidate { node: &node, storage: storage.as_deref() };
+        let candidate = room::Candidate { node: &node, storage: storage.as_deref() };
         place::pool_lags(logical_volume, &self.backend_of(logical_volume), candidate, &self.ledger())
     }
 

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use crds::LogicalVolume;
+use crds::Share;
 use crds::cache::{CacheMode, CacheOrder};
 use crds::layout::LayoutType;
-use crds::logical_volume::{Share, State};
+use crds::logical_volume::State;
 use crds::quantity;
 use crds::thin_pool::{PoolOrder, PoolPlan};
 use host::tags::THIN_POOL;

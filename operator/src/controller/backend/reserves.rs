@@ -6,8 +6,8 @@ use crds::quantity;
 use kube::ResourceExt as _;
 
 use crate::controller::ledger::Ledger;
-use crate::controller::place::Candidate;
-use crate::controller::space;
+use crate::controller::room::Candidate;
+use crate::controller::serve;
 
 /// That this backend and another one both keep a whole volume group back, so that nobody could ever use it.
 #[must_use]
@@ -17,7 +17,7 @@ pub(super) fn contradiction(
     candidates: &[Candidate<'_>],
 ) -> Option<String> {
     let whole = |backend: &StorageBackend, candidate: Candidate<'_>| {
-        let (space, _) = space::of(&backend.spec, candidate, &Ledger::default()).ok()?;
+        let (space, _) = serve::of(&backend.spec, candidate, &Ledger::default()).ok()?;
         (space.size > 0 && space.reserve >= space.size).then_some(space.size)
     };
     let name = backend.name_any();

@@ -11,8 +11,8 @@ use kube::ResourceExt as _;
 use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
 use crate::controller::ledger::Ledger;
-use crate::controller::place::Candidate;
-use crate::controller::space::serve;
+use crate::controller::room::Candidate;
+use crate::controller::serve::serve;
 use crate::names;
 
 /// The capacities to publish, by the names of their objects.

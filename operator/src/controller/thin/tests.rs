@@ -1,8 +1,10 @@
 //! What thin pools and caches take, and what may be promised of them.
 
 use crate::controller::ledger::Ledger;
-use crate::controller::place::{Candidate, Order, Room, fit, grown, pool_lags};
-use crate::controller::space::{Space, serve};
+use crate::controller::place::{Order, fit, grown, pool_lags};
+use crate::controller::room::{Candidate, Room};
+use crate::controller::serve::serve;
+use crate::controller::space::Space;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;

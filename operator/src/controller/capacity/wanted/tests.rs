@@ -3,7 +3,7 @@
 use super::wanted;
 use crate::controller::capacity::object::{self, Capacity};
 use crate::controller::ledger::{Ledger, Place};
-use crate::controller::place::Candidate;
+use crate::controller::room::Candidate;
 use crds::{NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;

@@ -3,8 +3,8 @@
 
 use crds::StorageBackendSpec;
 
-use super::Space;
 use crate::controller::demand::Promise;
+use crate::controller::space::Space;
 
 impl Space {
     /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when none does.
@@ -62,8 +62,8 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Place, Space};
-    use crate::controller::disks::Disk;
+    use crate::controller::ledger::Place;
+    use crate::controller::space::{Disk, Space};
     use crds::StorageBackendSpec;
     use proptest::prelude::*;
     use serde_json::{Value, json};
