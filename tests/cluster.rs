@@ -108,7 +108,7 @@ fn file(path: &str) -> String {
 async fn install() -> Result<Cluster> {
     let plan = Plan {
         nodes: 2,
-        hardware: Hardware { disks_mib: vec![4096, 512, 1024, 256], ..Hardware::default() },
+        hardware: Hardware { disks_mib: vec![4096, 512], spare_mib: vec![1024, 256], ..Hardware::default() },
         volume_group: Some(app::VOLUME_GROUP.to_owned()),
         images: vec![file("target/image/flexlvm.tar").into()],
     };

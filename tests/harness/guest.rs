@@ -21,11 +21,13 @@ pub struct Hardware {
     pub memory_mib: u32,
     /// The sizes of the data disks in MiB: `/dev/ubdb`, `/dev/ubdc` and so on. Sparse.
     pub disks_mib: Vec<u64>,
+    /// The sizes of further disks in MiB, which come after those and are in no volume group.
+    pub spare_mib: Vec<u64>,
 }
 
 impl Default for Hardware {
     fn default() -> Self {
-        Self { memory_mib: 1024, disks_mib: vec![4096] }
+        Self { memory_mib: 1024, disks_mib: vec![4096], spare_mib: Vec::new() }
     }
 }
 
@@ -35,6 +37,8 @@ pub struct Guest {
     number: u8,
     memory_mib: u32,
     disks: Vec<PathBuf>,
+    /// How many of them, after the first, volume groups are made of.
+    data_disks: usize,
     kernel: Option<Program>,
 }
 
@@ -49,7 +53,12 @@ impl Guest {
     pub fn create(workplace: &Workplace, number: u8, hardware: &Hardware) -> Result<Self> {
         anyhow::ensure!((1..=network::NODES).contains(&number), "no guest can have number {number}");
         let own = ("system".to_owned(), 8192);
-        let data = hardware.disks_mib.iter().zip('b'..).map(|(size, letter)| (format!("data-{letter}"), *size));
+        let data = hardware
+            .disks_mib
+            .iter()
+            .chain(&hardware.spare_mib)
+            .zip('b'..)
+            .map(|(size, letter)| (format!("data-{letter}"), *size));
         let mut disks = Vec::new();
         for (name, size_mib) in std::iter::once(own).chain(data) {
             let path = workplace.path(&format!("node{number}-{name}.disk"));
@@ -60,7 +69,8 @@ impl Guest {
         let made =
             Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disks[0]).status().context("cannot run mkfs.ext4")?;
         anyhow::ensure!(made.success(), "mkfs.ext4 could not format the system disk");
-        let mut guest = Self { number, memory_mib: hardware.memory_mib, disks, kernel: None };
+        let mut guest =
+            Self { number, memory_mib: hardware.memory_mib, disks, data_disks: hardware.disks_mib.len(), kernel: None };
         guest.power_on(workplace)?;
         Ok(guest)
     }
@@ -159,10 +169,9 @@ impl Guest {
         Ok(stdout.trim_end().to_owned())
     }
 
-    /// Makes a volume group of all data disks, in the guest.
+    /// Makes a volume group of all data disks but the spare ones, in the guest.
     pub fn make_volume_group(&self, name: &str) -> Result<()> {
-        let devices: Vec<String> =
-            ('b'..).take(self.disks.len() - 1).map(|letter| format!("/dev/ubd{letter}")).collect();
+        let devices: Vec<String> = ('b'..).take(self.data_disks).map(|letter| format!("/dev/ubd{letter}")).collect();
         self.shell(&format!("vgcreate {name} {}", devices.join(" "))).map(drop)
     }
 
