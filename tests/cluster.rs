@@ -51,7 +51,6 @@ fn tests() -> Vec<Test> {
             "a claim deleted while its volume is made leaves nothing",
             crashes::a_claim_deleted_while_its_volume_is_made_leaves_nothing,
         ),
-        Test::new("data survives pod deletion, kubelet restart and power cut", life::data_survives),
         Test::new(
             "growth without room says so, and ends when there is room",
             life::growth_without_room_says_so_and_ends_when_there_is_room,
@@ -60,6 +59,7 @@ fn tests() -> Vec<Test> {
             "a volume group that grows is seen within five seconds",
             life::a_volume_group_that_grows_is_seen_within_five_seconds,
         ),
+        Test::new("data survives pod deletion, kubelet restart and power cut", life::data_survives),
         Test::new(
             "an agent killed between lvcreate and its report makes one volume",
             crashes::an_agent_killed_between_lvcreate_and_its_report_makes_one_volume,
