@@ -97,6 +97,10 @@ fn mounting() -> Vec<Test> {
         test!("a check is bounded, and not for what is mounted", filesystems::a_check_is_bounded),
         test!("read only is read only, however it is asked for", filesystems::read_only_is_read_only),
         test!("a snapshot is mounted beside its origin, in any order", filesystems::a_snapshot_beside_its_origin),
+        test!(
+            "a volume behind a loop device is no copy of itself",
+            filesystems::a_volume_behind_a_loop_device_is_no_copy
+        ),
         test!("only a btrfs on one device, as a whole, is mounted", filesystems::only_a_whole_btrfs_is_mounted),
         test!("a mkfs cut short is made again", format::a_mkfs_cut_short_is_made_again),
         test!("a mkfs that outlives its driver keeps the lock", format::a_mkfs_that_outlives_its_driver_keeps_the_lock),

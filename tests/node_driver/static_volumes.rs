@@ -116,8 +116,10 @@ pub(crate) fn a_first_mount_cut_short_is_carried_on(stage: &Stage) {
     stage.fails(&["mount", &folder, &json], &["mkfs.ext4"]);
     stage.undo("mkfs.ext4");
     assert_eq!((&*tags(stage, &volume), &*stage.mark(&volume, "read")), (STATIC, "formatting"));
+    // It grows before the next call: its mark is where it was written.
+    stage.shell(&format!("lvextend -qq -L 128M {}", volume.path()));
     stage.succeeds(&["mount", &folder, &json]);
-    stage.shell(&format!("echo hello >{folder}/file"));
+    stage.shell(&format!("test $(df --output=size -m {folder} | tail -1) -gt 100; echo hello >{folder}/file"));
     stage.succeeds(&["unmount", &folder]);
     assert_eq!(stage.mark(&volume, "read"), "none");
     // Many at once, for the first time.
