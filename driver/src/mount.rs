@@ -14,7 +14,7 @@ use crate::node::Node;
 use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
 use crate::there::{already, mounted_device, verify};
-use crate::twin::mount_beside_twin;
+use crate::twin::{mount_beside_twin, refuse_loop};
 use crate::{mkfs_options, mount_options, static_volume};
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's folder. What is worth a
@@ -75,6 +75,7 @@ fn mount_on(
         // The call before may have been cut short before this.
         return Ok(grow());
     }
+    refuse_loop(node, &volume, &device)?;
     let may_format = !read_only && !options.read_only;
     static_volume::take_up(node, &volume, &device, &mark, may_format)?;
     let task = Preparation {

@@ -1,11 +1,26 @@
 //! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy beside its origin, in
-//! whatever order they come. Called by `mount`.
+//! whatever order they come; or itself, through a loop device. Called by `mount`.
 
 use host::mount::{Place, Request};
-use host::twin::mounted_twin;
+use host::twin::{mounted_through_loop, mounted_twin};
 use host::{Device, Error, Filesystem, Kind, mountinfo};
 
 use crate::node::Node;
+use crate::volume::Volume;
+
+/// Refuses a volume that is mounted through a loop device: before anything is done to it, since nothing else does.
+///
+/// # Errors
+/// `Busy` when it is.
+pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> Result<(), Error> {
+    let mounts = mountinfo::read(&node.mounts)?;
+    let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else { return Ok(()) };
+    let message = format!(
+        "logical volume {volume} is mounted on {} already, through a loop device: unmount that first",
+        point.display()
+    );
+    Err(Error::refused(Kind::Busy, message))
+}
 
 /// Mounts. An XFS whose uuid another device's has, too, is mounted without regard to that.
 ///
@@ -21,14 +36,6 @@ pub(crate) fn mount_beside_twin(
     let mounts = mountinfo::read(&node.mounts)?;
     let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else { return Err(error) };
     match request.fs {
-        // Two mounts that know nothing of each other would destroy it.
-        _ if twin.is_same => {
-            let message = format!(
-                "{error}: it is mounted on {} already, through a loop device: unmount that first",
-                twin.point.display()
-            );
-            Err(Error::refused(Kind::Busy, message))
-        }
         Filesystem::Xfs => {
             let data = if request.data.is_empty() { "nouuid".to_owned() } else { format!("{},nouuid", request.data) };
             host::mount::mount(&Request { data: &data, ..*request }, place)
@@ -38,7 +45,7 @@ pub(crate) fn mount_beside_twin(
             let message = format!(
                 "{error}: a copy of the same btrfs is mounted on {}, and only one of them can be mounted on a node at a \
                  time",
-                twin.point.display()
+                twin.display()
             );
             Err(Error::refused(Kind::Busy, message))
         }

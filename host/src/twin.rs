@@ -1,5 +1,5 @@
-//! Devices with the same file system: a snapshot or a copy beside its origin. XFS and btrfs know a file system by its
-//! uuid, and refuse the second one. Called by the driver when a mount was refused.
+//! Devices with the same file system. A snapshot or a copy beside its origin: XFS and btrfs know a file system by its uuid, and
+//! refuse the second one. Or the very same blocks, through a loop device. Called by the driver.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,29 +10,31 @@ use crate::mounted;
 use crate::mountinfo::Mount;
 use crate::superblock::{self, Superblock};
 
-/// Another device that is mounted, with the same file system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Twin<'a> {
-    /// Where it is mounted.
-    pub point: &'a Path,
-    /// Whether it is a loop device that shows the device itself, and no copy.
-    pub is_same: bool,
+/// Linux's major number of loop devices.
+const LOOP: u32 = 7;
+
+/// Where a loop device is mounted that shows this device. A loop device claims nothing: the kernel allows both at a time, as
+/// two file systems that know nothing of each other and destroy each other.
+#[must_use]
+pub fn mounted_through_loop<'a>(roots: &Roots, mounts: &'a [Mount], device: &Device) -> Option<&'a Path> {
+    let is_it = |mount: &&Mount| {
+        mounted::device_of(roots, mount).is_some_and(|number| number.0 == LOOP && is_loop_over(roots, number, device))
+    };
+    mounts.iter().find(is_it).map(|mount| mount.point.as_path())
 }
 
-/// A mounted device that carries the same file system as this one; of several, one that is the same. What can't be looked
-/// at is none.
+/// Where a device is mounted that carries the same file system as this one. What can't be looked at carries another.
 ///
 /// # Errors
 /// When this device can't be read.
-pub fn mounted_twin<'a>(roots: &Roots, mounts: &'a [Mount], device: &Device) -> Result<Option<Twin<'a>>, Error> {
+pub fn mounted_twin<'a>(roots: &Roots, mounts: &'a [Mount], device: &Device) -> Result<Option<&'a Path>, Error> {
     let Some(own) = device.superblock()? else { return Ok(None) };
-    let twin = |mount: &'a Mount| {
-        let number = mounted::device_of(roots, mount).filter(|number| *number != device.number())?;
-        let other = Some(mount).filter(|mount| mount.fs == own.fs.name()).and_then(|_| look(roots, number))?;
-        let is_twin = (other.fs, other.uuid) == (own.fs, own.uuid);
-        is_twin.then(|| Twin { point: &mount.point, is_same: is_loop_over(roots, number, device) })
+    let is_twin = |mount: &&Mount| {
+        let number = mounted::device_of(roots, mount).filter(|number| *number != device.number());
+        let number = number.filter(|_| mount.fs == own.fs.name());
+        number.and_then(|number| look(roots, number)).is_some_and(|other| (other.fs, other.uuid) == (own.fs, own.uuid))
     };
-    Ok(mounts.iter().filter_map(twin).max_by_key(|twin| twin.is_same))
+    Ok(mounts.iter().find(is_twin).map(|mount| mount.point.as_path()))
 }
 
 /// Whether the block device with this number is a loop device that shows `device`.

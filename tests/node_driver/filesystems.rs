@@ -151,16 +151,20 @@ fn snapshot(stage: &Stage, origin: &Volume) -> Volume {
 }
 
 pub(crate) fn a_volume_behind_a_loop_device_is_no_copy(stage: &Stage) {
-    let volume = stage.fresh_volume("xfs", smallest("xfs"));
-    let folder = stage.mount("loop", &volume);
-    stage.succeeds(&["unmount", &folder]);
-    let device = stage.shell(&format!("modprobe loop 2>/dev/null || true; losetup --find --show {}", volume.device()));
-    stage.shell(&format!("mkdir -p /mnt/loop; mount {device} /mnt/loop; echo kept >/mnt/loop/file"));
-    stage.fails(&["mount", &folder, &volume.json("rw")], &["/mnt/loop already, through a loop device: unmount that"]);
-    stage.shell(&format!("grep -q kept /mnt/loop/file; umount /mnt/loop; losetup --detach {device}"));
-    stage.mount("loop", &volume);
-    stage.shell(&format!("grep -q kept {folder}/file"));
-    stage.succeeds(&["unmount", &folder]);
+    for fs in FILESYSTEMS {
+        let volume = stage.fresh_volume(fs, smallest(fs));
+        let folder = stage.mount("loop", &volume);
+        stage.succeeds(&["unmount", &folder]);
+        let device =
+            stage.shell(&format!("modprobe loop 2>/dev/null || true; losetup --find --show {}", volume.device()));
+        stage.shell(&format!("mkdir -p /mnt/loop; mount {device} /mnt/loop; echo kept >/mnt/loop/file"));
+        let refusal = "/mnt/loop already, through a loop device: unmount that";
+        stage.fails(&["mount", &folder, &volume.json("rw")], &[refusal]);
+        stage.shell(&format!("grep -q kept /mnt/loop/file; umount /mnt/loop; losetup --detach {device}"));
+        stage.mount("loop", &volume);
+        stage.shell(&format!("grep -q kept {folder}/file"));
+        stage.succeeds(&["unmount", &folder]);
+    }
 }
 
 pub(crate) fn a_snapshot_beside_its_origin(stage: &Stage) {
