@@ -18,7 +18,6 @@ pub mod name;
 pub mod size;
 pub mod superblock;
 pub mod tags;
-mod thread;
 pub mod twin;
 
 pub use device::{Device, Roots};

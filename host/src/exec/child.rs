@@ -19,6 +19,8 @@ const STDOUT_CAP: usize = 32 << 20;
 const STDERR_CAP: usize = 64 << 10;
 /// How long a pipe that somebody else holds open is read after the child has ended.
 const STRAGGLERS: Duration = Duration::from_millis(500);
+/// How much longer than its limit all may take: both signals, the stragglers, and some time to start.
+pub(super) const LONGEST_END: Duration = Duration::from_secs(10);
 /// How long the child has between SIGTERM and SIGKILL, and after SIGKILL (in D state it doesn't die).
 const DYING: Duration = Duration::from_secs(1);
 

@@ -40,14 +40,26 @@ impl System {
 
 impl Exec for System {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        let not_started = |source| Error::Start { program: cmd.program().to_owned(), source };
-        let start = || child::run(command(&find(cmd.program()).map_err(not_started)?, cmd.arguments()), cmd);
-        if self.on_host { on_host(start).map_err(not_started)? } else { start() }
+        if !self.on_host {
+            return start(cmd);
+        }
+        let own = cmd.clone();
+        let done = on_host(cmd.limit() + child::LONGEST_END, move || start(&own)).map_err(not_started(cmd))?;
+        done.unwrap_or_else(|| Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }))
     }
 
     fn has(&self, program: &str) -> bool {
         self.on_host || find(program).is_ok()
     }
+}
+
+fn start(cmd: &Cmd) -> Result<Output, Error> {
+    let path = find(cmd.program()).map_err(not_started(cmd))?;
+    child::run(command(&path, cmd.arguments()), cmd)
+}
+
+fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
+    |source| Error::Start { program: cmd.program().to_owned(), source }
 }
 
 /// A command with the fixed environment and nothing else.

@@ -40,7 +40,8 @@ pub struct NewPool<'a> {
 }
 
 /// What a report says of a volume group; `vg_attr` tells exported, partial and shared.
-const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_extent_size,vg_extent_count,vg_free_count,vg_missing_pv_count,vg_systemid,vg_lock_type,vg_seqno";
+const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_extent_count,vg_free_count,\
+                          vg_missing_pv_count,vg_systemid,vg_lock_type";
 
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
 const LV_COLUMNS: &str =

@@ -159,7 +159,8 @@ impl Vg {
         Extents(self.pvs.iter().map(|pv| pv.available().0).sum())
     }
 
-    /// Adds a logical volume where a report would have it, with what it takes. LVM makes one in one change.
+    /// Adds a logical volume where a report would have it, with what it takes. LVM makes a plain one
+    /// in one change; others take it more, so that the count is behind and LVM is asked.
     pub fn insert(&mut self, lv: Lv) {
         self.seqno += 1;
         for (uuid, taken) in &lv.shares {

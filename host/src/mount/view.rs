@@ -2,13 +2,13 @@
 //! for programs that go by the first mount of a device that they find.
 
 use std::path::Path;
+use std::thread::{self, ScopedJoinHandle};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
 use crate::error::{Error, Kind};
 use crate::mountinfo;
-use crate::thread::apart;
 
 /// The table of the mounts that the calling thread sees.
 const TABLE: &str = "/proc/thread-self/mountinfo";
@@ -19,7 +19,14 @@ const TABLE: &str = "/proc/thread-self/mountinfo";
 /// # Errors
 /// When this process may not have a view of its own; `work` was not done then.
 pub fn with_writable<T: Send>(device: (u32, u32), work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-    apart(|| enter(device).map(|()| work())).map_err(Error::io("start a thread for", TABLE))?
+    let made = thread::scope(|scope| {
+        let thread = thread::Builder::new().spawn_scoped(scope, || enter(device).map(|()| work()));
+        thread.map(ScopedJoinHandle::join)
+    });
+    match made.map_err(Error::io("start a thread for", TABLE))? {
+        Ok(result) => result,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 #[expect(deprecated, reason = "what replaces it is unsafe because of other flags, which share more than mounts")]

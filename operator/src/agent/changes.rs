@@ -32,7 +32,8 @@ pub async fn run(node: Arc<Node>, lvm: &Path) {
     let retries = Retries::default();
     let mut due = Instant::now();
     loop {
-        let asked = if timeout_at(due, folders.changed()).await.is_err() {
+        // Even if something happens all the time.
+        let asked = if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
             node.refresh().await.map(|()| true)
         } else {
             settle(&node, &folders).await;

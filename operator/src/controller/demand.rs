@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::cache::CacheOrder;
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::{PoolOrder, PoolPlan};
 use crds::{LogicalVolume, Share, quantity};
 
 /// Space in bytes, whole extents.
@@ -75,7 +75,7 @@ impl Promise {
     pub fn or_more(self, other: &Self) -> Self {
         let pool = match (self.pool, &other.pool) {
             (Some(own), Some(other)) => {
-                let larger = if other.space().bytes > own.space().bytes { &other.order } else { &own.order };
+                let larger = if other.weight() > own.weight() { &other.order } else { &own.order };
                 Some(InPool { bytes: own.bytes.max(other.bytes), order: larger.clone() })
             }
             (own, other) => own.or_else(|| other.clone()),
@@ -86,13 +86,21 @@ impl Promise {
     /// Whether it is more than another, anywhere.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
-        let pooled = |promise: &Self| promise.pool.as_ref().map_or((0, 0), |pool| (pool.bytes, pool.space().bytes));
-        let ((bytes, space), (other_bytes, other_space)) = (pooled(self), pooled(other));
-        self.demand().bytes > other.demand().bytes || bytes > other_bytes || space > other_space
+        let pooled = |promise: &Self| promise.pool.as_ref().map_or((0, (0, 0)), |pool| (pool.bytes, pool.weight()));
+        let ((bytes, weight), (other_bytes, other_weight)) = (pooled(self), pooled(other));
+        self.demand().bytes > other.demand().bytes || bytes > other_bytes || weight > other_weight
     }
 }
 
 impl InPool {
+    /// Of two orders for a pool the heavier one allows it more: space first, then its largest size, which the same space may
+    /// suffice for.
+    #[must_use]
+    pub fn weight(&self) -> (u64, u64) {
+        let most = |make: &PoolPlan| quantity::parse(&make.maximum_size).unwrap_or(0);
+        (self.space().bytes, self.order.make.as_ref().map_or(0, most))
+    }
+
     /// The space that was promised to the pool; none of a pool that an admin made.
     #[must_use]
     pub fn space(&self) -> Demand {

@@ -90,9 +90,11 @@ impl Ledger {
         Pooled::of(parts.into_iter().flatten().map(|(_, part)| part))
     }
 
-    /// One volume of each thin pool: any of them can say in its object that the pool may become larger.
-    pub fn first_of_pools(&self) -> impl Iterator<Item = &str> {
-        self.pools.values().flat_map(BTreeMap::values).filter_map(|parts| parts.keys().next()).map(String::as_str)
+    /// The volumes of each thin pool, on this node or on all.
+    #[must_use]
+    pub fn in_pools(&self, node: Option<&str>) -> Vec<Vec<String>> {
+        let here = self.pools.iter().filter(|(place, _)| node.is_none_or(|node| place.node == node));
+        here.flat_map(|(_, pools)| pools.values()).map(|parts| parts.keys().cloned().collect()).collect()
     }
 
     /// True when the volume has a promise already.
@@ -179,14 +181,14 @@ impl Ledger {
 
 impl Pooled {
     fn of<'a>(parts: impl Iterator<Item = &'a InPool>) -> Self {
-        let mut pooled = Self::default();
+        let (mut pooled, mut heaviest) = (Self::default(), (0, 0));
         for part in parts {
-            let space = part.space();
             pooled.volumes = pooled.volumes.saturating_add(part.bytes);
-            if pooled.order.is_none() || space.bytes > pooled.space.bytes {
+            if pooled.order.is_none() || part.weight() > heaviest {
+                heaviest = part.weight();
                 pooled.order = Some(part.order.clone());
             }
-            pooled.space = pooled.space.or_more(&space);
+            pooled.space = pooled.space.or_more(&part.space());
         }
         pooled
     }

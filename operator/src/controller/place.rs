@@ -1,12 +1,14 @@
 //! Where a volume goes: which node's volume group has room for it, and if none, why.
 //! Pure: called by `act.rs` with the ledger locked.
 
+use crds::layout::LayoutType;
 use crds::storage_backend::Placement;
 use crds::thin_pool::PoolOrder;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, quantity};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
 
+use super::demand::InPool;
 use super::ledger::Ledger;
 use super::room::{Candidate, Room};
 use super::serve::{self, serve};
@@ -156,7 +158,8 @@ pub fn grown(
     room.map_err(|unfit| cannot(unfit.to_string()))
 }
 
-/// Whether the thin pool of a volume may become larger than was promised, and there is room for that.
+/// Whether the thin pool of a volume may become larger than was promised, and there is room for that. Only where the backend
+/// would make pools still.
 #[must_use]
 pub fn pool_lags(
     logical_volume: &LogicalVolume,
@@ -165,12 +168,15 @@ pub fn pool_lags(
     ledger: &Ledger,
 ) -> bool {
     let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else { return false };
-    let Ok(room) = grown(logical_volume, backend, bytes, Some(candidate), ledger) else { return false };
+    let is_meant = backend.layout.type_ == LayoutType::Thin && backend.node_selector.matches(candidate.node.labels());
+    let Ok(Room { place, promise, .. }) = grown(logical_volume, backend, bytes, Some(candidate), ledger) else {
+        return false;
+    };
     let most = |order: &PoolOrder| order.make.as_ref().and_then(|make| quantity::parse(&make.maximum_size).ok());
-    room.promise.pool.is_some_and(|pool| {
-        let promised = ledger.pool(&room.place, &pool.order.name);
-        most(&pool.order) > promised.order.as_ref().and_then(most)
-    })
+    // Without an order there is no pool any more.
+    let promised = |pool: &InPool| ledger.pool(&place, &pool.order.name).order;
+    let is_more = |pool: &InPool| promised(pool).is_some_and(|order| most(&pool.order) > most(&order));
+    is_meant && promise.pool.as_ref().is_some_and(is_more)
 }
 
 /// True when one of the terms allows the node. No terms allow every node.

@@ -107,6 +107,9 @@ pub fn serve(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger
     let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else { return Ok(space) };
     let name = rules.name.clone().unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
     let pool = thin::room(rules, &name, group, &space, ledger)?;
+    if let Some(full) = pool.full {
+        return Err(full);
+    }
     Ok(Space { size: pool.size, free: pool.free, pool: Some(pool), ..space })
 }
 

@@ -57,6 +57,8 @@ pub struct PoolRoom {
     pub size: u64,
     /// Bytes that its volumes may still have.
     pub free: u64,
+    /// Why they may have no more, whatever is free. The pool itself may become larger all the same: that is what helps.
+    pub full: Option<Unfit>,
     /// How many hundredths of `size` they may have together.
     pub(super) hundredths: u64,
 }
@@ -67,8 +69,14 @@ impl PoolRoom {
     /// # Errors
     /// That this is too much.
     pub fn take(&self, bytes: u64, has: u64) -> Result<Promise, Unfit> {
-        if bytes.saturating_sub(has) > self.free {
-            let Self { order, size, free, hundredths } = self.clone();
+        let more = bytes.saturating_sub(has);
+        if more > 0
+            && let Some(full) = &self.full
+        {
+            return Err(full.clone());
+        }
+        if more > self.free {
+            let Self { order, size, free, hundredths, .. } = self.clone();
             return Err(Unfit::PoolPromised { pool: order.name, free, size, hundredths });
         }
         Ok(Promise { pool: Some(InPool { order: self.order.clone(), bytes }), ..Promise::default() })

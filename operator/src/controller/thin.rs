@@ -46,9 +46,6 @@ pub fn room(
     ledger: &Ledger,
 ) -> Result<PoolRoom, Unfit> {
     let reported = group.thin_pools.iter().find(|pool| pool.name == name);
-    if let Some(why) = reported.and_then(|pool| pool.unusable.as_ref()) {
-        return Err(Unfit::PoolUnusable(name.to_owned(), why.clone()));
-    }
     let pooled = ledger.pool(&space.place, name);
     let is_named = rules.name.is_some() || pooled.order.as_ref().is_some_and(|order| order.make.is_none());
     let (make, size) = if is_named {
@@ -59,15 +56,13 @@ pub fn room(
         let most = bytes(&plan.maximum_size);
         (Some(plan), most)
     };
-    if let Some(pool) = reported {
-        check_guards(rules, pool, size)?;
-    }
+    let full = reported.and_then(|pool| check(rules, pool, size).err());
     let unsuitable = |fault| Unfit::Unsuitable(group.name.clone(), fault);
     let hundredths = rules.overprovision().map_err(unsuitable)?;
     let allowed = u128::from(size) * u128::from(hundredths) / 100;
     let taken = pooled.volumes.saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
     let free = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_sub(taken);
-    Ok(PoolRoom { order: PoolOrder { name: name.to_owned(), make }, size, free, hundredths })
+    Ok(PoolRoom { order: PoolOrder { name: name.to_owned(), make }, size, free, full, hundredths })
 }
 
 /// How the backend's own pool is made, and the space that is promised to it: what it has, and what it lacks to become as
@@ -119,8 +114,12 @@ fn plan(
     })
 }
 
-/// Whether so much of a pool is in use that nothing more is to be promised: of its data as large as they may become.
-fn check_guards(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Unfit> {
+/// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its data as large as they may
+/// become.
+fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Unfit> {
+    if let Some(why) = &pool.unusable {
+        return Err(Unfit::PoolUnusable(pool.name.clone(), why.clone()));
+    }
     let (data, metadata) = rules.guards();
     let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
     let used = u64::try_from(in_use.div_ceil(u128::from(most.max(1)))).unwrap_or(u64::MAX);

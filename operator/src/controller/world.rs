@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
@@ -76,8 +77,8 @@ impl World {
             follow(client, classes_writer, |_| true, &world, Self::class_changed).boxed(),
             follow(client, volumes_writer, is_our_volume, &world, Self::volume_changed).boxed(),
             follow(client, logical_volumes_writer, |_| true, &world, Self::logical_volume_changed).boxed(),
-            follow(client, backends_writer, |_| true, &world, Self::premise_changed).boxed(),
-            follow(client, storages_writer, |_| true, &world, Self::premise_changed).boxed(),
+            follow(client, backends_writer, |_| true, &world, Self::backend_changed).boxed(),
+            follow(client, storages_writer, |_| true, &world, Self::storage_changed).boxed(),
             follow(client, nodes_writer, only_what_places, &world, Self::premise_changed).boxed(),
         ];
         (world, join_all(followers).map(|_| ()).boxed())
@@ -200,14 +201,24 @@ impl World {
         }
     }
 
-    /// Whoever waits for something outside itself: volumes, and thin pools that may become larger.
     fn wake_waiting(&self) {
         for name in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             self.wake.now(name);
         }
-        for name in self.ledger().first_of_pools() {
-            self.wake.now(name);
-        }
+    }
+
+    /// One volume of each thin pool on this node, or on all: one that can say in its object that the pool may become larger.
+    fn wake_pools(&self, node: Option<&str>) {
+        let pools = self.ledger().in_pools(node);
+        let speakers = pools.iter().filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
+        speakers.for_each(|name| self.wake.now(name));
+    }
+
+    /// Whether a volume is there to stay.
+    fn is_in_use(&self, name: &str) -> bool {
+        let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
+        self.logical_volumes.get(&ObjectRef::new(name)).is_some_and(|lv| is_present(&lv))
+            && self.volumes.get(&ObjectRef::new(name)).is_some_and(|volume| !plan::is_released(&volume))
     }
 
     fn wake_claim(&self, claim: &PersistentVolumeClaim) {
@@ -258,14 +269,14 @@ impl World {
             Event::Apply(logical_volume) => {
                 self.ledger().observe(logical_volume);
                 self.wake.now(&logical_volume.name_any());
-                if logical_volume.spec.state != crds::logical_volume::State::Present {
-                    self.wake_waiting(); // its space may be free now
+                if logical_volume.spec.state != State::Present {
+                    self.space_freed(logical_volume);
                 }
             }
             Event::Delete(logical_volume) => {
                 self.ledger().forget(&logical_volume.name_any());
                 self.wake.now(&logical_volume.name_any());
-                self.wake_waiting();
+                self.space_freed(logical_volume);
             }
             Event::Init => self.ledger().list_begins(),
             Event::InitApply(logical_volume) => self.ledger().observe(logical_volume),
@@ -273,6 +284,28 @@ impl World {
                 self.ledger().list_ends();
                 self.wake_all();
             }
+        }
+    }
+
+    /// The space of a volume may be free now.
+    fn space_freed(&self, logical_volume: &LogicalVolume) {
+        self.wake_waiting();
+        self.wake_pools(Some(&logical_volume.spec.node));
+    }
+
+    fn backend_changed(&self, event: &Event<StorageBackend>) {
+        self.premise_changed(event);
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.wake_pools(None);
+        }
+    }
+
+    fn storage_changed(&self, event: &Event<NodeStorage>) {
+        self.premise_changed(event);
+        match event {
+            Event::Apply(storage) => self.wake_pools(Some(&storage.name_any())),
+            Event::InitDone => self.wake_pools(None),
+            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
         }
     }
 

@@ -128,6 +128,37 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
 }
 
 #[test]
+fn a_full_pool_may_become_larger_and_nothing_else_may() {
+    let shares = json!([{"uuid": format!("{DISK}1"), "size": "20500Mi"}]);
+    let backend = |most: &str| thin(json!({"size": "20Gi", "maximumSize": most}));
+    let (empty, node, mut ledger) = (storage(json!([])), node(), Ledger::default());
+    let volume = object("a", &place(&backend("20Gi"), &empty, &ledger, GIB).unwrap());
+    ledger.observe(&volume);
+    let mut broken = pool("flexlvm-thin", "20Gi", 100, shares.clone());
+    broken["unusable"] = json!("its data are full");
+    for pool in [pool("flexlvm-thin", "20Gi", 97, shares), broken] {
+        let full = storage(json!([pool]));
+        let candidate = Candidate { node: &node, storage: Some(&full) };
+        let lags = |backend: &StorageBackend| pool_lags(&volume, &backend.spec, candidate, &ledger);
+        assert!(lags(&backend("21Gi")) && !lags(&backend("20Gi")));
+        assert!(grown(&volume, &backend("21Gi").spec, 2 * GIB, Some(candidate), &ledger).is_err());
+        assert!(place(&backend("21Gi"), &full, &ledger, GIB).is_err());
+        // A backend that makes no pools any more, or none on this node.
+        let mut other = backend("21Gi");
+        other.spec.layout = linear().spec.layout;
+        assert!(!lags(&other));
+        let mut elsewhere = backend("21Gi");
+        elsewhere.spec.node_selector = from(json!({"matchLabels": {"disk": "fast"}}));
+        assert!(!lags(&elsewhere));
+    }
+    // Removed: there is no pool that anything was promised to.
+    let all = storage(json!([]));
+    let candidate = Candidate { node: &node, storage: Some(&all) };
+    ledger.forget("a");
+    assert!(!pool_lags(&volume, &backend("60Gi").spec, candidate, &ledger));
+}
+
+#[test]
 fn a_pool_that_is_there_counts_until_it_is_gone() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "10244Mi"}]);
     let (backend, mut ledger) = (thin(json!({"size": "10Gi", "maximumSize": "20Gi"})), Ledger::default());
