@@ -90,6 +90,20 @@ impl App {
         Ok(format!("pvc-{}", claim.uid().context("a uid")?))
     }
 
+    /// Makes the claim `data` of a PersistentVolume that is written by hand, for this node, named as the namespace.
+    pub(crate) async fn claim_by_hand(&self, node: &str, source: Value) -> Result<()> {
+        let of_node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
+        let mut volume = json!({"metadata": {"name": self.namespace}, "spec": {"capacity": {"storage": "64Mi"},
+            "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
+            "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [of_node]}]}}}});
+        volume["spec"]["flexVolume"] = source["flexVolume"].clone();
+        self.volumes().create(&PostParams::default(), &serde_json::from_value(volume)?).await?;
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": "", "volumeName": self.namespace,
+            "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}});
+        self.claims().create(&PostParams::default(), &serde_json::from_value(claim)?).await?;
+        Ok(())
+    }
+
     /// Makes a pod that mounts the claim.
     pub(crate) async fn pod(&self, name: &str) -> Result<()> {
         self.make_pod(name, json!({}), data(false)).await

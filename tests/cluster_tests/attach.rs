@@ -169,7 +169,9 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
         app.told(&["FailedMount", "flexlvm.dev/static"]).await?;
         node.shell(&format!("lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"))?;
         app.pod_on("renamed", &node.name(), example("flexlvm.dev/lvm")).await?;
-        for pod in ["after", "renamed"] {
+        app.claim_by_hand(&node.name(), example("flexlvm.dev/lvm")).await?;
+        app.pod_on("by-hand", &node.name(), data(false)).await?;
+        for pod in ["after", "renamed", "by-hand"] {
             app.runs(pod).await?;
             ensure!(app.exec(&cluster, pod, "sha256sum /data/blob")? == sum, "other data in {pod}");
             app.delete_pod(pod).await?;
