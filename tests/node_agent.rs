@@ -13,6 +13,8 @@ mod groups;
 mod inactive;
 #[path = "node_agent/kinds.rs"]
 mod kinds;
+#[path = "node_agent/rows.rs"]
+mod rows;
 #[path = "node_agent/stage.rs"]
 mod stage;
 #[path = "node_agent/thin.rs"]
@@ -66,7 +68,10 @@ fn of_one_kind() -> Vec<Test> {
             "a volume made by an agent that was killed at once is finished",
             a_volume_made_by_an_agent_that_was_killed_at_once_is_finished
         ),
+        test!("what LVM did not come to wipe is given to nobody", what_lvm_did_not_come_to_wipe_is_given_to_nobody),
         test!("an agent killed at any time leaves nothing twice", an_agent_killed_at_any_time_leaves_nothing_twice),
+        test!("many volumes in a row are made by one LVM", rows::many_volumes_in_a_row_are_made_by_one_lvm),
+        test!("a row is made though its LVM is killed", rows::a_row_is_made_though_its_lvm_is_killed),
         test!("a forgotten mount is cleared and no other", forgotten::a_forgotten_mount_is_cleared_and_no_other),
         test!("what a process still uses is not forgotten", forgotten::what_a_process_still_uses_is_not_forgotten),
         test!(
@@ -299,6 +304,23 @@ fn a_volume_made_by_an_agent_that_was_killed_at_once_is_finished(stage: &Stage) 
     stage.remove(&name);
 }
 
+/// LVM gives a volume its tags first, and wipes it then.
+fn what_lvm_did_not_come_to_wipe_is_given_to_nobody(stage: &Stage) {
+    let name = stage.name();
+    let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+    stage.shell(&format!(
+        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old
+         lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} -L 64M {GROUP}"
+    ));
+    stage.order(&name, "64Mi");
+    stage.says(&name, READY, "CarriesData", "is not empty (ext4)");
+    assert_eq!(stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")), "ext4");
+    stage.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+    stage.ready(&name);
+    assert_eq!(stage.mark(&name), "fresh");
+    stage.remove(&name);
+}
+
 fn an_agent_killed_at_any_time_leaves_nothing_twice(stage: &Stage) {
     let names: Vec<_> = (0..6).map(|_| stage.name()).collect();
     for (at, name) in names.iter().enumerate() {
@@ -325,6 +347,8 @@ fn an_agent_killed_at_any_time_leaves_nothing_twice(stage: &Stage) {
 }
 
 fn a_power_cut_loses_nothing(stage: &Stage) {
+    // What other tests have left would be given to nobody, if LVM does not come to wipe it.
+    stage.zero("128M");
     let before = stage.volume("16Mi");
     let names: Vec<_> = (0..3).map(|_| stage.name()).collect();
     for name in &names {

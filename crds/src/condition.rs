@@ -35,7 +35,7 @@ pub mod reason {
     pub const LOGICAL_VOLUME_MISSING: &str = "LogicalVolumeMissing";
     /// The logical volume is open (mounted, most likely), so it is not removed.
     pub const IN_USE: &str = "InUse";
-    /// The logical volume carries data although nobody can have used it, so it is not removed.
+    /// The logical volume carries data although nobody can have used it, so it is not given away, and not removed.
     pub const CARRIES_DATA: &str = "CarriesData";
     /// The object was deleted by hand while its volume is wanted: nothing is removed.
     pub const STILL_WANTED: &str = "StillWanted";

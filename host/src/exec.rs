@@ -3,12 +3,14 @@
 mod child;
 mod on_host;
 mod system;
+mod talk;
 
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
 
 pub use system::System;
+pub use talk::Talk;
 
 /// How long a program may take unless its command says otherwise.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
@@ -123,6 +125,14 @@ pub trait Exec: Send + Sync {
     /// # Errors
     /// When the program can't be started, or was not done in time and had to be killed.
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
+
+    /// Starts a program that is to be kept, with these variables beside the fixed ones.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    fn keep(&self, cmd: &Cmd, _variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
+        Err(Error::refused(Kind::Invalid, format!("{} can't be kept here", cmd.program())))
+    }
 
     /// Whether there is a program of this name at all.
     fn has(&self, _program: &str) -> bool {

@@ -6,6 +6,7 @@ mod hint;
 mod layout;
 mod pool;
 mod report;
+mod row;
 
 use crate::error::Error;
 use crate::exec::{Cmd, Exec, Output};
@@ -16,6 +17,7 @@ pub use command::{New, NewPool};
 pub use group::{Lv, LvKind, Owned, Pv, Vg};
 pub use layout::{Cost, Layout, Level, Stripes};
 pub use pool::{PoolCost, PoolState};
+pub use row::InARow;
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
 #[derive(Clone, Copy)]

@@ -33,6 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::driver::DriverName;
+use host::lvm::InARow;
 use host::{Exec, Roots, System};
 use kube::runtime::reflector;
 use kube::runtime::watcher;
@@ -91,7 +92,7 @@ impl Host {
     /// From a container that shares the node's process ids.
     #[must_use]
     pub fn outside() -> Self {
-        let exec: Arc<dyn Exec> = Arc::new(System::on_host());
+        let exec: Arc<dyn Exec> = Arc::new(InARow::new(System::on_host()));
         Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, proc: "/proc".into() }
     }
 

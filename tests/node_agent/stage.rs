@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -12,12 +12,11 @@ use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
 use harness::remote::Call;
 use harness::wait::{until, until_blocking};
-use host::{Bytes, Device, Exec, FreshMark, LvName, LvUuid, Mark, Roots, System, VgName};
+use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
-use operator::agent::device::NodeDevices;
 use operator::agent::{self, Host, Settings};
 use operator::http::Ready;
 use serde_json::{Value, json};
@@ -217,6 +216,14 @@ impl Stage {
         assert_eq!(self.lvs(name, "lv_name"), "");
     }
 
+    /// Overwrites the first free space of the group, so that nothing is found in it.
+    pub(crate) fn zero(&self, size: &str) {
+        self.shell(&format!(
+            "lvcreate -qq -y -n zero -L {size} {GROUP}; dd if=/dev/zero of=/dev/{GROUP}/zero bs=1M conv=fsync 2>/dev/null || true
+             lvremove -qq -y {GROUP}/zero"
+        ));
+    }
+
     /// One column of what `lvs` says of a volume; empty when it is not there.
     pub(crate) fn lvs(&self, name: &str, column: &str) -> String {
         self.shell(&format!("lvs --noheadings --units m -o {column} -S lv_name={name}"))
@@ -337,9 +344,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             lvm: "/etc/lvm".into(),
             look_every: LOOK_EVERY,
         };
-        let exec: Arc<dyn Exec> = Arc::new(System::on_host());
-        let host = Host { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, ..Host::outside() };
-        agent::run(Client::try_from(config)?, settings, host, Ready::default()).await;
+        agent::run(Client::try_from(config)?, settings, Host::outside(), Ready::default()).await;
         Ok(ExitCode::FAILURE)
     })
 }

@@ -1,4 +1,5 @@
-//! One child process from start to end, in bounded time whatever it does. Called by [`System`](super::System).
+//! One child process from start to end, in bounded time whatever it does. Called by [`System`](super::System) and
+//! [`Talk`](super::Talk).
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -75,8 +76,17 @@ fn ended(child: &Child) -> bool {
     waitid(WaitId::Pid(Pid::from_child(child)), options).map_or(true, |status| status.is_some())
 }
 
+/// Waits for a child that was told to end; one that does not is ended like any other.
+pub(super) fn see_off(mut child: Child, output: &Pipe) {
+    if ends_before(&child, Instant::now() + DYING, &[output]) {
+        let _ = child.wait();
+    } else {
+        end(child);
+    }
+}
+
 /// Ends the child and its whole group; gives up on what not even SIGKILL ends.
-fn end(mut child: Child) {
+pub(super) fn end(mut child: Child) {
     let group = Pid::from_child(&child);
     for signal in [Signal::TERM, Signal::KILL] {
         // Fails when all are gone already: as wanted.
@@ -92,9 +102,10 @@ fn end(mut child: Child) {
 }
 
 /// A pipe that is read to its end on a thread of its own.
-struct Pipe {
+pub(super) struct Pipe {
     kept: Arc<Mutex<Kept>>,
-    end: Receiver<()>,
+    /// Hears of whatever was read, and of the end.
+    news: Receiver<()>,
 }
 
 #[derive(Default)]
@@ -104,12 +115,11 @@ struct Kept {
 }
 
 impl Pipe {
-    fn read(mut from: impl Read + Send + 'static, cap: usize) -> io::Result<Self> {
+    pub(super) fn read(mut from: impl Read + Send + 'static, cap: usize) -> io::Result<Self> {
         let kept = Arc::new(Mutex::new(Kept::default()));
         let shared = Arc::clone(&kept);
-        let (sender, end) = mpsc::channel::<()>();
+        let (sender, news) = mpsc::channel();
         thread::Builder::new().spawn(move || {
-            let _sender = sender; // Dropped at the end: that is the message.
             let mut chunk = vec![0; 64 << 10];
             loop {
                 let length = match from.read(&mut chunk) {
@@ -122,18 +132,30 @@ impl Pipe {
                 let room = cap.saturating_sub(kept.bytes.len()).min(length);
                 kept.overflow |= room < length;
                 kept.bytes.extend(chunk.iter().take(room));
+                drop(kept);
+                // Whoever does not listen any more takes what there is later.
+                let _ = sender.send(());
             }
         })?;
-        Ok(Self { kept, end })
+        Ok(Self { kept, news })
     }
 
     fn ends_before(&self, deadline: Instant) -> bool {
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.end.recv_timeout(left) == Err(RecvTimeoutError::Disconnected)
+        loop {
+            match self.more_before(deadline) {
+                Ok(()) => {}
+                Err(end) => return end == RecvTimeoutError::Disconnected,
+            }
+        }
     }
 
-    /// What was read so far, and whether that is all there was.
-    fn take(self) -> (Vec<u8>, bool) {
+    /// Waits until more was read.
+    pub(super) fn more_before(&self, deadline: Instant) -> Result<(), RecvTimeoutError> {
+        self.news.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// What was read since the last time, and whether that is all there was.
+    pub(super) fn take(&self) -> (Vec<u8>, bool) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         (std::mem::take(&mut kept.bytes), !kept.overflow)
     }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::on_host::on_host;
-use super::{Cmd, Exec, Output, child};
+use super::{Cmd, Exec, Output, Talk, child};
 use crate::error::Error;
 
 /// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
@@ -46,6 +46,18 @@ impl Exec for System {
         let own = cmd.clone();
         let done = on_host(cmd.limit() + child::LONGEST_END, move || start(&own)).map_err(not_started(cmd))?;
         done.unwrap_or_else(|| Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }))
+    }
+
+    fn keep(&self, cmd: &Cmd, variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
+        let own = cmd.clone();
+        let start = move || {
+            let mut command = command(&find(own.program())?, own.arguments());
+            command.envs(variables.iter().copied());
+            Talk::start(command)
+        };
+        let started = if self.on_host { on_host(child::LONGEST_END, start) } else { Ok(Some(start())) };
+        let started = started.and_then(|started| started.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())));
+        started.map_err(not_started(cmd))
     }
 
     fn has(&self, program: &str) -> bool {

@@ -298,15 +298,26 @@ fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<
     if !lv.active {
         return Some(Step::Activate(lv.uuid.clone()));
     }
+    // A volume older than its object was in use before the object was restored, and what is on it is the claim's. If it
+    // is blank, somebody may still want to rescue something: the mark would allow a mkfs, so it gets none.
+    let is_restored = order.ordered > lv.made.saturating_add(CLOCKS_DIFFER);
     match content {
         None => Some(Step::Look(lv.uuid.clone())),
-        // A volume older than its object was in use before the object was restored. If it is blank, somebody may still
-        // want to rescue something: the mark would allow a mkfs, so it gets none.
-        Some(Content::Blank) if order.ordered <= lv.made.saturating_add(CLOCKS_DIFFER) => {
-            Some(Step::Mark(lv.uuid.clone()))
-        }
+        Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
+        Some(Content::Data(what)) if !is_restored => Some(not_wiped(order, what).into()),
         Some(Content::Blank | Content::Fresh | Content::Formatting | Content::Data(_)) => None,
     }
+}
+
+/// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that is not whose claim this is.
+fn not_wiped(order: &Order, what: &str) -> Verdict {
+    let (path, node) = (order.path(), &order.node);
+    let message = format!(
+        "logical volume {path} on {node} was made for this claim, but is not empty ({what}): most likely LVM was cut short \
+         before it wiped what another volume had left there, so nobody gets it; look at it on the node, and have it made \
+         anew by: lvremove {path}"
+    );
+    Verdict::not_ready(reason::CARRIES_DATA, message)
 }
 
 /// What to say when the object of a volume that is wanted was deleted.

@@ -176,7 +176,7 @@ fn a_volume_that_was_begun_is_finished() {
     let mark = Step::Mark(uuid(1));
     assert_eq!(next(&order, &groups, None), look);
     assert_eq!(next(&order, &groups, Some(Content::Blank)), mark);
-    for content in [Content::Fresh, Content::Formatting, Content::Data("ext4".to_owned())] {
+    for content in [Content::Fresh, Content::Formatting] {
         let verdict = settled(&order, &groups, Some(content));
         assert!(verdict.ready.unwrap().status);
         assert_eq!(verdict.volume, Some((uuid(1), Bytes(32 << 20))));
@@ -192,10 +192,24 @@ fn a_volume_that_was_begun_is_finished() {
 }
 
 #[test]
+fn what_an_older_volume_has_left_is_given_to_nobody() {
+    let verdict = settled(&order(), &[vg(vec![lv()])], Some(Content::Data("ext4".to_owned())));
+    let ready = verdict.ready.unwrap();
+    assert_eq!((ready.status, ready.reason, verdict.volume), (false, reason::CARRIES_DATA, None));
+    assert!(
+        ready.message.contains("not empty (ext4)") && ready.message.ends_with("lvremove vg0/pvc-1"),
+        "{}",
+        ready.message
+    );
+}
+
+#[test]
 fn a_restored_object_does_not_make_an_old_volume_fresh() {
     let old = [vg(vec![Lv { made: 90 * DAY, ..lv() }])];
-    let verdict = settled(&order(), &old, Some(Content::Blank));
-    assert!(verdict.ready.unwrap().status, "it is adopted, without a mark");
+    for content in [Content::Blank, Content::Data("ext4".to_owned())] {
+        let verdict = settled(&order(), &old, Some(content));
+        assert!(verdict.ready.unwrap().status, "it is adopted, without a mark");
+    }
 }
 
 #[test]

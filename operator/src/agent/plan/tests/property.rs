@@ -199,6 +199,10 @@ proptest! {
         if let Some(Step::Settle(verdict)) = steps.last() {
             if verdict.ready.as_ref().is_some_and(|ready| ready.status) {
                 prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= order.size));
+                // What is on a volume that was given to nobody yet is somebody else's, unless it is older than its order.
+                let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < order.ordered);
+                let is_made = steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
+                prop_assert!(order.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));
             }
             if verdict.removed.as_ref().is_some_and(|removed| removed.status) {
                 prop_assert!(after.as_ref().is_none_or(|lv| order.published.as_ref() != Some(&lv.uuid)));
