@@ -348,7 +348,7 @@ fn an_agent_killed_at_any_time_leaves_nothing_twice(stage: &Stage) {
 
 fn a_power_cut_loses_nothing(stage: &Stage) {
     // What other tests have left would be given to nobody, if LVM does not come to wipe it.
-    stage.zero("128M");
+    stage.zero("64M");
     let before = stage.volume("16Mi");
     let names: Vec<_> = (0..3).map(|_| stage.name()).collect();
     for name in &names {

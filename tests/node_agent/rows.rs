@@ -25,7 +25,7 @@ pub(crate) fn many_volumes_in_a_row_are_made_by_one_lvm(stage: &Stage) {
 
 pub(crate) fn a_row_is_made_though_its_lvm_is_killed(stage: &Stage) {
     // What other tests have left would be given to nobody, if LVM does not come to wipe it.
-    stage.zero("128M");
+    stage.zero("32M");
     let names = ordered(stage);
     let killed = until_blocking("LVM's shell is killed", Duration::from_secs(30), || {
         Ok((!stage.shell(&format!("for shell in $({SHELL}); do kill -9 $shell && echo killed; done")).is_empty())
@@ -38,7 +38,7 @@ pub(crate) fn a_row_is_made_though_its_lvm_is_killed(stage: &Stage) {
 /// Enough for a row, one after the other.
 fn ordered(stage: &Stage) -> Vec<String> {
     let names: Vec<_> = (0..8).map(|_| stage.name()).collect();
-    names.iter().for_each(|name| stage.order(name, "16Mi"));
+    names.iter().for_each(|name| stage.order(name, "4Mi"));
     names
 }
 
