@@ -31,7 +31,8 @@ impl Talk {
         Ok(Self { child: Some(child), input: Some(input), output: pipe })
     }
 
-    /// Tells it one line, and waits until `understand` makes something of what it said since.
+    /// Tells it one line, and waits until `understand` makes something of what it said since; what it said before that,
+    /// is no answer.
     ///
     /// # Errors
     /// `TimedOut` when it has not said it by then, `UnexpectedEof` when it has ended, `InvalidData` when it says more and
@@ -39,6 +40,7 @@ impl Talk {
     pub fn ask<T>(&mut self, line: &str, limit: Duration, understand: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
         let deadline = Instant::now() + limit;
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
+        drop(self.output.take());
         input.write_all(format!("{line}\n").as_bytes())?;
         let mut said = Vec::new();
         loop {
