@@ -28,8 +28,10 @@ pub(crate) fn a_row_is_made_though_its_lvm_is_killed(stage: &Stage) {
     stage.zero("32M");
     let names = ordered(stage);
     let killed = until_blocking("LVM's shell is killed", Duration::from_secs(30), || {
-        Ok((!stage.shell(&format!("for shell in $({SHELL}); do kill -9 $shell && echo killed; done")).is_empty())
-            .then_some(()))
+        Ok((!stage
+            .shell(&format!("for shell in $({SHELL}); do if kill -9 $shell; then echo killed; fi; done"))
+            .is_empty())
+        .then_some(()))
     });
     killed.unwrap();
     remove(stage, &names);
@@ -38,7 +40,9 @@ pub(crate) fn a_row_is_made_though_its_lvm_is_killed(stage: &Stage) {
 /// Enough for a row, one after the other.
 fn ordered(stage: &Stage) -> Vec<String> {
     let names: Vec<_> = (0..8).map(|_| stage.name()).collect();
-    names.iter().for_each(|name| stage.order(name, "4Mi"));
+    for name in &names {
+        stage.order(name, "4Mi");
+    }
     names
 }
 
@@ -49,5 +53,7 @@ fn remove(stage: &Stage, names: &[String]) {
         assert_eq!((stage.lvs(name, "lv_uuid"), stage.mark(name).as_str()), (uuid, "fresh"));
     }
     assert_eq!(stage.shell(&format!("lvs --noheadings -o lv_name {GROUP} | wc -l")), names.len().to_string());
-    names.iter().for_each(|name| stage.remove(name));
+    for name in names {
+        stage.remove(name);
+    }
 }

@@ -154,7 +154,7 @@ impl Pipe {
         self.news.recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What was read since the last time, and whether that is all there was.
+    /// What was read since the last time, and whether nothing was ever dropped.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         (std::mem::take(&mut kept.bytes), !kept.overflow)

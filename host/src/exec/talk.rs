@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::child::{self, Pipe};
 
-/// No answer is longer.
-const LONGEST: usize = 1 << 20;
+/// No answer is longer, however much the program has been told to say of its work.
+const LONGEST: usize = 4 << 20;
 
 /// A program that waits for its next line. It ends with this.
 pub struct Talk {
@@ -61,12 +61,13 @@ impl Talk {
 
     /// Ends it at once, with whatever it is doing.
     pub fn kill(mut self) {
+        self.input = None;
         self.child.take().into_iter().for_each(child::end);
     }
 }
 
 impl Drop for Talk {
-    /// Whatever it does, it does to its end.
+    /// Nothing more comes: it has a second to end.
     fn drop(&mut self) {
         self.input = None;
         if let Some(child) = self.child.take() {

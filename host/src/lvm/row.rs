@@ -2,8 +2,8 @@
 //! made like everything else; for those that follow closely, LVM's shell is kept until nothing comes for a while.
 //!
 //! The shell is spoken with as lvmdbusd does it, see lvmreport(7): one line, and a JSON object with its status. Only success
-//! is taken from it. What it did not do, or where it can't be understood, the command is run by itself, and that counts:
-//! every command checks for itself what it needs. Nothing that removes anything goes this way.
+//! is taken from it. After anything else the shell is let go, since it may remember what is no longer so, and the command is
+//! run by itself: that counts. Nothing that removes anything goes this way.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,11 +15,11 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::exec::{Cmd, Exec, Output, Talk};
 
-/// What follows within this time belongs to the row; after it, the shell ends.
+/// What follows within this time belongs to the row; the shell ends after one to two of it.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long the shell may take to start.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(5);
 
 /// The profile comes with LVM itself; no history is kept, and no key has another meaning.
 const VARIABLES: &[(&str, &str)] =
@@ -38,8 +38,15 @@ pub struct InARow<E> {
 struct Row {
     last: Option<Instant>,
     shell: Option<Talk>,
-    /// LVM has no shell here, or none that can be understood.
+    /// LVM has no shell here, none that can be understood, or one that takes too long to start.
     is_out: bool,
+}
+
+/// What became of a command that might have gone through the shell.
+enum Outcome {
+    Done,
+    NotDone,
+    Late,
 }
 
 impl<E: Exec> InARow<E> {
@@ -49,27 +56,24 @@ impl<E: Exec> InARow<E> {
         Self { programs, row: Arc::default() }
     }
 
-    /// Has the shell do it: `None` when it did not, or nobody can tell.
-    fn through_the_shell(&self, row: &mut Row, cmd: &Cmd) -> Option<Result<Output, Error>> {
-        if row.is_out || row.last.is_none_or(|last| last.elapsed() > PAUSE) {
-            return None;
-        }
-        let line = line(cmd)?;
+    /// Has the shell do it, if it belongs to a row.
+    fn through_the_shell(&self, row: &mut Row, cmd: &Cmd) -> Outcome {
+        let follows = row.last.is_some_and(|last| last.elapsed() <= PAUSE);
+        let Some(line) = line(cmd).filter(|_| follows && !row.is_out) else { return Outcome::NotDone };
         let Some(mut shell) = row.shell.take().or_else(|| self.open()) else {
             row.is_out = true;
-            return None;
+            return Outcome::NotDone;
         };
         match shell.ask(&line, cmd.limit(), status) {
-            Ok(done) => {
+            Ok(true) => {
                 row.shell = Some(shell);
-                done.then(|| Ok(Output { code: Some(0), ..Output::default() }))
+                Outcome::Done
             }
-            Err(error) => {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 shell.kill();
-                let is_late = error.kind() == io::ErrorKind::TimedOut;
-                row.is_out = !is_late;
-                is_late.then(|| Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }))
+                Outcome::Late
             }
+            Ok(false) | Err(_) => Outcome::NotDone,
         }
     }
 
@@ -92,7 +96,11 @@ impl<E: Exec> Exec for InARow<E> {
             return self.programs.exec(cmd);
         }
         let mut row = lock(&self.row);
-        let done = self.through_the_shell(&mut row, cmd).unwrap_or_else(|| self.programs.exec(cmd));
+        let done = match self.through_the_shell(&mut row, cmd) {
+            Outcome::Done => Ok(Output { code: Some(0), ..Output::default() }),
+            Outcome::NotDone => self.programs.exec(cmd),
+            Outcome::Late => Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }),
+        };
         row.last = Some(Instant::now());
         done
     }
@@ -120,7 +128,7 @@ fn line(cmd: &Cmd) -> Option<String> {
     (is_short && cmd.arguments().iter().all(is_plain)).then(|| cmd.arguments().join(" "))
 }
 
-/// Whether the command was done, once the shell has said all of it.
+/// Whether the command was done, once the shell has said all of it; what can't be understood says no.
 fn status(said: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Report {

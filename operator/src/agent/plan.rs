@@ -314,8 +314,8 @@ fn not_wiped(order: &Order, what: &str) -> Verdict {
     let (path, node) = (order.path(), &order.node);
     let message = format!(
         "logical volume {path} on {node} was made for this claim, but is not empty ({what}): most likely LVM was cut short \
-         before it wiped what another volume had left there, so nobody gets it; look at it on the node, and have it made \
-         anew by: lvremove {path}"
+         before it wiped what another volume had left there, so nobody gets it; look at it on the node, and if it is not \
+         this claim's, have it made anew by: lvremove {path}"
     );
     Verdict::not_ready(reason::CARRIES_DATA, message)
 }

@@ -71,15 +71,28 @@ fn what_the_shell_did_not_do_is_run_by_itself() {
 }
 
 #[test]
-fn a_shell_that_nobody_understands_is_not_asked_again() {
-    for script in ["lvcreate*) exit 0 ;;", "lvcreate*) kill -9 $$ ;;", "lvcreate*) head -c 3000000 /dev/zero ;;"] {
-        let row = row(script);
-        assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a", "b", "c"], "{script}");
+fn what_a_shell_says_that_nobody_understands_is_no_success() {
+    for script in [
+        "*b*) exit 0 ;;",
+        "*b*) kill -9 $$ ;;",
+        "*b*) head -c 9000000 /dev/zero ;;",
+        // An answer that comes later is not the next command's.
+        "*b*) echo '{'; echo x; sleep 0.3; say 1 ;;",
+    ] {
+        let row = row(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
+        assert_eq!(run(&row, &["a", "b"].map(lvcreate)), ["a", "b"], "{script}");
+        assert!(row.row.lock().unwrap().shell.is_none(), "{script}");
+        assert_eq!(run(&row, &["c", "d"].map(lvcreate)), ["c"], "{script}: another shell goes on");
+    }
+}
+
+#[test]
+fn where_lvm_has_no_shell_everything_is_run_by_itself() {
+    for script in ["exit 1", "while read -r line; do echo 'lvm> '; exit; done"] {
+        let row = InARow::new(Programs { script, ran: Mutex::default() });
+        assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a", "b", "c"]);
         assert!(row.row.lock().unwrap().is_out);
     }
-    let none = InARow::new(Programs { script: "exit 1", ran: Mutex::default() });
-    assert_eq!(run(&none, &["a", "b", "c"].map(lvcreate)), ["a", "b", "c"]);
-    assert!(none.row.lock().unwrap().is_out);
 }
 
 #[test]
