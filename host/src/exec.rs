@@ -5,6 +5,7 @@ mod on_host;
 mod system;
 mod talk;
 
+use std::io;
 use std::time::Duration;
 
 use crate::error::{Error, Kind};
@@ -131,7 +132,7 @@ pub trait Exec: Send + Sync {
     /// # Errors
     /// When it can't be started.
     fn keep(&self, cmd: &Cmd, _variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
-        Err(Error::refused(Kind::Invalid, format!("{} can't be kept here", cmd.program())))
+        Err(Error::Start { program: cmd.program().to_owned(), source: io::ErrorKind::Unsupported.into() })
     }
 
     /// Whether there is a program of this name at all.
