@@ -1,6 +1,7 @@
-//! `bench-provision FLEXLVM ROUNDS [PART]`: what FlexLVM costs beside the least that could do the same. Many claims at once on
-//! simulated nodes, beside a client that only makes the three writes per claim; and real logical volumes in a guest,
-//! beside a loop of `lvcreate`. The last line printed is one JSON object. Called by `tests/bench-provision`.
+//! `bench-provision FLEXLVM ROUNDS [PART]`: what FlexLVM costs beside the least that could do the
+//! same. Many claims at once on simulated nodes, beside a client that only makes the three writes
+//! per claim; and real logical volumes in a guest, beside a loop of `lvcreate`. The last line
+//! printed is one JSON object. Called by `tests/bench-provision`.
 
 #[path = "bench_provision/bare.rs"]
 mod bare;
@@ -23,10 +24,22 @@ use tokio::runtime::Runtime;
 
 /// How many claims at once, over how many nodes.
 const CROWDS: [Crowd; 4] = [
-    Crowd { claims: 200, nodes: 3 },
-    Crowd { claims: 1000, nodes: 3 },
-    Crowd { claims: 200, nodes: 100 },
-    Crowd { claims: 1000, nodes: 100 },
+    Crowd {
+        claims: 200,
+        nodes: 3,
+    },
+    Crowd {
+        claims: 1000,
+        nodes: 3,
+    },
+    Crowd {
+        claims: 200,
+        nodes: 100,
+    },
+    Crowd {
+        claims: 1000,
+        nodes: 100,
+    },
 ];
 
 fn main() -> ExitCode {
@@ -43,10 +56,15 @@ fn run() -> Result<()> {
     let rounds: usize = rounds.parse().context("how many rounds?")?;
     ensure!(rounds > 0, "no rounds, no medians");
     let wants = |name: &str| part.is_empty() || part == [name];
-    ensure!(wants("claims") || wants("volumes"), "{part:?} is neither claims nor volumes");
+    ensure!(
+        wants("claims") || wants("volumes"),
+        "{part:?} is neither claims nor volumes"
+    );
     network::create()?;
     // One thread, as the controller has.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let mut figures = Vec::new();
     if wants("claims") {
         figures.extend(race(&runtime, program, rounds)?);
@@ -54,7 +72,10 @@ fn run() -> Result<()> {
     if wants("volumes") {
         figures.extend(volumes::race(&runtime, program, rounds)?);
     }
-    let figures: Vec<String> = figures.iter().map(|(name, figure)| format!("\"{name}\":{figure:.3}")).collect();
+    let figures: Vec<String> = figures
+        .iter()
+        .map(|(name, figure)| format!("\"{name}\":{figure:.3}"))
+        .collect();
     println!("{{{}}}", figures.join(","));
     Ok(())
 }
@@ -80,13 +101,18 @@ fn play(runtime: &Runtime, program: &str, round: usize, tally: &mut Tally) -> Re
                 tally.bare.push(time);
                 anyhow::Ok(("the bare client", time))
             } else {
-                let outcome = flexlvm::provision(&scene, program).await.context("FlexLVM")?;
+                let outcome = flexlvm::provision(&scene, program)
+                    .await
+                    .context("FlexLVM")?;
                 let time = outcome.time;
                 tally.ours.push(outcome);
                 Ok(("FlexLVM", time))
             }
         })?;
-        eprintln!("{claims} claims over {nodes} nodes: {who} took {:.2} s", time.as_secs_f64());
+        eprintln!(
+            "{claims} claims over {nodes} nodes: {who} took {:.2} s",
+            time.as_secs_f64()
+        );
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! The whole cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and FlexLVM as its users
-//! install it. One cluster for all tests: first those that go together, then whoever needs it alone.
+//! The whole cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and
+//! FlexLVM as its users install it. One cluster for all tests: first those that go together, then
+//! whoever needs it alone.
 
 #[path = "cluster_tests/app.rs"]
 mod app;
@@ -31,9 +32,18 @@ fn main() -> ExitCode {
 
 fn tests() -> Vec<Test> {
     vec![
-        Test::new("programs at rest are small", cost::programs_at_rest_are_small),
-        Test::together("a volume costs three writes and one event", cost::a_volume_costs_three_writes_and_one_event),
-        Test::together("volumes grow while mounted", life::volumes_grow_while_mounted),
+        Test::new(
+            "programs at rest are small",
+            cost::programs_at_rest_are_small,
+        ),
+        Test::together(
+            "a volume costs three writes and one event",
+            cost::a_volume_costs_three_writes_and_one_event,
+        ),
+        Test::together(
+            "volumes grow while mounted",
+            life::volumes_grow_while_mounted,
+        ),
         Test::together(
             "thin and cached volumes live in a group that is made while they wait",
             kinds::thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wait,
@@ -42,7 +52,10 @@ fn tests() -> Vec<Test> {
             "a mounted volume is not removed before it is free",
             life::a_mounted_volume_is_not_removed_before_it_is_free,
         ),
-        Test::together("what does not fit waits with the reason", life::what_does_not_fit_waits_with_the_reason),
+        Test::together(
+            "what does not fit waits with the reason",
+            life::what_does_not_fit_waits_with_the_reason,
+        ),
         Test::together(
             "a pod can not mount the volume of another by its name",
             life::a_pod_can_not_mount_the_volume_of_another_by_its_name,
@@ -59,7 +72,10 @@ fn tests() -> Vec<Test> {
             "a volume group that grows is seen within five seconds",
             life::a_volume_group_that_grows_is_seen_within_five_seconds,
         ),
-        Test::new("data survives pod deletion, kubelet restart and power cut", life::data_survives),
+        Test::new(
+            "data survives pod deletion, kubelet restart and power cut",
+            life::data_survives,
+        ),
         Test::new(
             "an agent killed between lvcreate and its report makes one volume",
             crashes::an_agent_killed_between_lvcreate_and_its_report_makes_one_volume,
@@ -72,8 +88,14 @@ fn tests() -> Vec<Test> {
             "deleting every LogicalVolume object removes no data",
             crashes::deleting_every_logicalvolume_object_removes_no_data,
         ),
-        Test::new("a cluster moves over from the example script", attach::a_cluster_moves_over_from_the_example_script),
-        Test::new("the mode changes once nothing is mounted", attach::the_mode_changes_once_nothing_is_mounted),
+        Test::new(
+            "a cluster moves over from the example script",
+            attach::a_cluster_moves_over_from_the_example_script,
+        ),
+        Test::new(
+            "the mode changes once nothing is mounted",
+            attach::the_mode_changes_once_nothing_is_mounted,
+        ),
         Test::new(
             "volumes are attached by the controller manager or the kubelet",
             attach::volumes_are_attached_by_the_controller_manager_or_the_kubelet,
@@ -91,7 +113,8 @@ fn cluster() -> RwLockReadGuard<'static, Cluster> {
     CLUSTER.read().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The cluster, for one test alone: whoever cuts the power, kills a program of all, or takes what others may need.
+/// The cluster, for one test alone: whoever cuts the power, kills a program of all, or takes what
+/// others may need.
 fn cluster_alone() -> RwLockWriteGuard<'static, Cluster> {
     CLUSTER.write().unwrap_or_else(PoisonError::into_inner)
 }
@@ -101,14 +124,23 @@ const ATTACHES_ITSELF: u8 = 2;
 
 /// The path of a file of the repository.
 fn file(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path).display().to_string()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .join(path)
+        .display()
+        .to_string()
 }
 
-/// As a user would: the configuration and the samples as they are, and two more classes for the tests.
+/// As a user would: the configuration and the samples as they are, and two more classes for the
+/// tests.
 async fn install() -> Result<Cluster> {
     let plan = Plan {
         nodes: 2,
-        hardware: Hardware { disks_mib: vec![4096, 512], spare_mib: vec![1024, 256], ..Hardware::default() },
+        hardware: Hardware {
+            disks_mib: vec![4096, 512],
+            spare_mib: vec![1024, 256],
+            ..Hardware::default()
+        },
         volume_group: Some(app::VOLUME_GROUP.to_owned()),
         images: vec![file("target/image/flexlvm.tar").into()],
     };
@@ -116,17 +148,37 @@ async fn install() -> Result<Cluster> {
     let kubectl = |arguments: &[&str]| cluster.api().kubectl(arguments);
     kubectl(&["apply", "-k", &file("config/default")])?;
     for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
-        kubectl(&["-n", "flexlvm-system", "rollout", "status", "--timeout=180s", workload])?;
+        kubectl(&[
+            "-n",
+            "flexlvm-system",
+            "rollout",
+            "status",
+            "--timeout=180s",
+            workload,
+        ])?;
     }
-    let classes = cluster.api().workplace().write("classes.yaml", CLASSES)?.display().to_string();
-    for samples in [file("config/samples/storagebackend.yaml"), file("config/samples/storageclass.yaml"), classes] {
+    let classes = cluster
+        .api()
+        .workplace()
+        .write("classes.yaml", CLASSES)?
+        .display()
+        .to_string();
+    for samples in [
+        file("config/samples/storagebackend.yaml"),
+        file("config/samples/storageclass.yaml"),
+        classes,
+    ] {
         kubectl(&["apply", "-f", &samples])?;
     }
     let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
-    until("the backend is Ready on both nodes", app::LIMIT, async || {
-        let state = kubectl(&["get", "storagebackend", "flexlvm", "-o", ready])?;
-        Ok((state == "True 2/2").then_some(()))
-    })
+    until(
+        "the backend is Ready on both nodes",
+        app::LIMIT,
+        async || {
+            let state = kubectl(&["get", "storagebackend", "flexlvm", "-o", ready])?;
+            Ok((state == "True 2/2").then_some(()))
+        },
+    )
     .await?;
     Ok(cluster)
 }

@@ -1,5 +1,5 @@
-//! `make demo`: from nothing to a claim with data on a disk, shown step by step on a cluster of two nodes, and everything
-//! removed again. The last line it prints is one JSON object.
+//! `make demo`: from nothing to a claim with data on a disk, shown step by step on a cluster of two
+//! nodes, and everything removed again. The last line it prints is one JSON object.
 
 #[path = "demo/story.rs"]
 mod story;
@@ -16,7 +16,12 @@ use harness::remote::{Call, Remote};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+    match arguments
+        .iter()
+        .map(String::as_str)
+        .collect::<Vec<_>>()
+        .as_slice()
+    {
         ["shell", number] => return shell(number).unwrap_or_else(|error| failure(&error)),
         [] if !isolation::is_inside() => {
             if let Err(error) = prepare() {
@@ -26,7 +31,9 @@ fn main() -> ExitCode {
         _ => {}
     }
     harness::main(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(story::tell())?;
         Ok(ExitCode::SUCCESS)
     })
@@ -37,18 +44,23 @@ fn failure(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is done once per machine, and before the cluster's namespaces: packages, Kubernetes, the image.
+/// What is done once per machine, and before the cluster's namespaces: packages, Kubernetes, the
+/// image.
 fn prepare() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     teller::step_blocking("packages and Kubernetes are there", || {
         run(Command::new(root.join("tests/cluster/prepare")).args(["build", "image", "cluster"]))
     })?;
-    teller::step_blocking("the image is built", || run(&mut Command::new(root.join("image/build"))))
+    teller::step_blocking("the image is built", || {
+        run(&mut Command::new(root.join("image/build")))
+    })
 }
 
 fn run(command: &mut Command) -> Result<()> {
     let program = command.get_program().to_owned();
-    let status = command.status().with_context(|| format!("cannot run {}", program.display()))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot run {}", program.display()))?;
     ensure!(status.success(), "{} failed", program.display());
     Ok(())
 }
@@ -58,6 +70,11 @@ fn shell(number: &str) -> Result<ExitCode> {
     let number: u8 = number.parse().context("which node? 1 or 2")?;
     let call = Call::new(["sh", "-i"]);
     let remote = Remote::new(network::node_address(number));
-    let status = remote.stream(&call, std::io::stdin(), &mut std::io::stdout(), &mut std::io::stderr())?;
+    let status = remote.stream(
+        &call,
+        std::io::stdin(),
+        &mut std::io::stdout(),
+        &mut std::io::stderr(),
+    )?;
     Ok(ExitCode::from(u8::try_from(status).unwrap_or(1)))
 }

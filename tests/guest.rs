@@ -1,4 +1,5 @@
-//! The harness itself: a guest that runs what it is told, keeps what was synced, and dies with its maker.
+//! The harness itself: a guest that runs what it is told, keeps what was synced, and dies with its
+//! maker.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::{LazyLock, Mutex, PoisonError};
@@ -16,7 +17,10 @@ static WORKPLACE: LazyLock<Workplace> = LazyLock::new(|| Workplace::isolated().u
 
 static GUEST: LazyLock<Mutex<Guest>> = LazyLock::new(|| {
     network::create().unwrap();
-    let hardware = Hardware { disks_mib: vec![256, 256], ..Hardware::default() };
+    let hardware = Hardware {
+        disks_mib: vec![256, 256],
+        ..Hardware::default()
+    };
     let mut guest = Guest::create(&WORKPLACE, 1, &hardware).unwrap();
     guest.wait_until_up().unwrap();
     Mutex::new(guest)
@@ -25,14 +29,32 @@ static GUEST: LazyLock<Mutex<Guest>> = LazyLock::new(|| {
 fn main() -> ExitCode {
     let tests = || {
         vec![
-            Test::new("arguments, input, output and status arrive as they are", arguments_arrive_as_they_are),
-            Test::new("a program that hangs is killed at its limit", a_hanging_program_is_killed),
-            Test::new("what was synced survives a power cut, what was not does not", a_power_cut_keeps_what_was_synced),
-            Test::new("a killed program leaves no guest behind", a_killed_program_leaves_no_guest),
+            Test::new(
+                "arguments, input, output and status arrive as they are",
+                arguments_arrive_as_they_are,
+            ),
+            Test::new(
+                "a program that hangs is killed at its limit",
+                a_hanging_program_is_killed,
+            ),
+            Test::new(
+                "what was synced survives a power cut, what was not does not",
+                a_power_cut_keeps_what_was_synced,
+            ),
+            Test::new(
+                "a killed program leaves no guest behind",
+                a_killed_program_leaves_no_guest,
+            ),
         ]
     };
     suite::isolated_with_dump(tests, |_| {
-        eprintln!("{}", GUEST.lock().unwrap_or_else(PoisonError::into_inner).console(30));
+        eprintln!(
+            "{}",
+            GUEST
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .console(30)
+        );
     })
 }
 
@@ -44,8 +66,12 @@ fn arguments_arrive_as_they_are() -> Result<()> {
 
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
     let input = vec![0xfe_u8; 3 << 20];
-    let status =
-        guest.remote().stream(&Call::new(["cat"]), std::io::Cursor::new(input.clone()), &mut stdout, &mut stderr)?;
+    let status = guest.remote().stream(
+        &Call::new(["cat"]),
+        std::io::Cursor::new(input.clone()),
+        &mut stdout,
+        &mut stderr,
+    )?;
     ensure!(status == 0 && stdout == input && stderr.is_empty());
     ensure!(guest.run(&["/no/such/program"])?.status == 127);
     Ok(())
@@ -70,7 +96,8 @@ fn a_power_cut_keeps_what_was_synced() -> Result<()> {
     guest.cut_power()?;
     guest.power_on(&WORKPLACE)?;
     guest.wait_until_up()?;
-    let files = guest.shell("lvchange -ay vg0/data; mount /dev/vg0/data /mnt; cat /mnt/kept; ls /mnt")?;
+    let files =
+        guest.shell("lvchange -ay vg0/data; mount /dev/vg0/data /mnt; cat /mnt/kept; ls /mnt")?;
     ensure!(files == "kept\nkept\nlost+found", "{files}");
     Ok(())
 }
@@ -87,10 +114,16 @@ fn a_killed_program_leaves_no_guest() -> Result<()> {
     let before = kernels()?;
     maker.kill()?;
     maker.wait()?;
-    until_blocking("its guest is gone", Duration::from_secs(10), || Ok((kernels()? < before).then_some(())))
+    until_blocking("its guest is gone", Duration::from_secs(10), || {
+        Ok((kernels()? < before).then_some(()))
+    })
 }
 
 /// How many guests run in these namespaces, and in those within.
 fn kernels() -> Result<usize> {
-    Ok(String::from_utf8(Command::new("pidof").arg("linux.uml").output()?.stdout)?.split_whitespace().count())
+    Ok(
+        String::from_utf8(Command::new("pidof").arg("linux.uml").output()?.stdout)?
+            .split_whitespace()
+            .count(),
+    )
 }

@@ -10,11 +10,21 @@ async fn a_service_account_has_its_own_rights_and_no_others() {
     let server = ApiServer::shared().await;
     let admin = server.client();
     let name = namespace::create(&admin, "rights").await.unwrap();
-    let metadata = ObjectMeta { name: Some("nobody".into()), ..ObjectMeta::default() };
-    let account = ServiceAccount { metadata, ..ServiceAccount::default() };
-    Api::namespaced(admin.clone(), &name).create(&PostParams::default(), &account).await.unwrap();
+    let metadata = ObjectMeta {
+        name: Some("nobody".into()),
+        ..ObjectMeta::default()
+    };
+    let account = ServiceAccount {
+        metadata,
+        ..ServiceAccount::default()
+    };
+    Api::namespaced(admin.clone(), &name)
+        .create(&PostParams::default(), &account)
+        .await
+        .unwrap();
 
-    let theirs: Api<ConfigMap> = Api::namespaced(server.client_of(&name, "nobody").await.unwrap(), &name);
+    let theirs: Api<ConfigMap> =
+        Api::namespaced(server.client_of(&name, "nobody").await.unwrap(), &name);
     let ours: Api<ConfigMap> = Api::namespaced(admin, &name);
 
     let refused = theirs.list(&ListParams::default()).await.unwrap_err();
@@ -26,7 +36,12 @@ async fn a_service_account_has_its_own_rights_and_no_others() {
 async fn a_dropped_server_leaves_nothing_behind() {
     let server = ApiServer::start().await.unwrap();
     let folder = server.workplace().folder().to_owned();
-    assert!(server.kubectl(&["get", "namespaces", "-o", "name"]).unwrap().contains("namespace/default"));
+    assert!(
+        server
+            .kubectl(&["get", "namespaces", "-o", "name"])
+            .unwrap()
+            .contains("namespace/default")
+    );
     drop(server);
     assert!(!folder.exists());
 }

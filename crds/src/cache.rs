@@ -1,6 +1,5 @@
-//! Caches: what a StorageBackend says of the fast disks in front of its volumes, and what a LogicalVolume was promised of
-//! them.
-//! Pure.
+//! Caches: what a StorageBackend says of the fast disks in front of its volumes, and what a
+//! LogicalVolume was promised of them. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -16,11 +15,15 @@ const SMALLEST: u64 = 8 << 20;
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// The fast disks that hold the caches, by stable paths (`/dev/disk/by-id/…`): disks of the volume group, each on
-    /// the nodes that have it. Nothing else is put on them, whichever backend it is from.
+    /// The fast disks that hold the caches, by stable paths (`/dev/disk/by-id/…`): disks of the
+    /// volume group, each on the nodes that have it. Nothing else is put on them, whichever backend
+    /// it is from.
     #[schemars(
         length(min = 1, max = 64),
-        inner(length(min = 6, max = 255), regex(pattern = r"^/dev/[a-zA-Z0-9_.:+=@,/-]+$"))
+        inner(
+            length(min = 6, max = 255),
+            regex(pattern = r"^/dev/[a-zA-Z0-9_.:+=@,/-]+$")
+        )
     )]
     pub devices: Vec<String>,
     /// How large a volume's cache is: an amount (`10Gi`), or a share of the volume (`10%`).
@@ -71,7 +74,10 @@ impl Cache {
     /// # Errors
     /// One sentence, when the field holds no possible size.
     pub fn bytes(&self, volume: u64) -> Result<u64, String> {
-        self.size.bytes(volume).map(|bytes| bytes.max(SMALLEST)).map_err(|error| format!("cache.size: {error}"))
+        self.size
+            .bytes(volume)
+            .map(|bytes| bytes.max(SMALLEST))
+            .map_err(|error| format!("cache.size: {error}"))
     }
 
     /// What is contradictory, in one sentence that names the field; `None` when nothing is.
@@ -80,13 +86,17 @@ impl Cache {
         if self.devices.is_empty() {
             return Some("cache.devices: name the fast disks by their stable paths".to_owned());
         }
-        let is_wrong = |path: &&String| !path.starts_with("/dev/") || path.split('/').any(|part| part == "..");
+        let is_wrong =
+            |path: &&String| !path.starts_with("/dev/") || path.split('/').any(|part| part == "..");
         if let Some(path) = self.devices.iter().find(is_wrong) {
             return Some(format!("cache.devices: {path} is no path below /dev"));
         }
         match self.size.bytes(100 << 30) {
             Err(error) => Some(format!("cache.size: {error}")),
-            Ok(0) => Some("cache.size: a cache of nothing is none; say an amount, or a share of the volume".to_owned()),
+            Ok(0) => Some(
+                "cache.size: a cache of nothing is none; say an amount, or a share of the volume"
+                    .to_owned(),
+            ),
             Ok(_) => None,
         }
     }
@@ -114,12 +124,23 @@ mod tests {
     fn contradictions_name_the_field() {
         for (value, words) in [
             (json!({"devices": [], "size": "1Gi"}), "cache.devices"),
-            (json!({"devices": ["/dev/../etc/passwd"], "size": "1Gi"}), "cache.devices"),
+            (
+                json!({"devices": ["/dev/../etc/passwd"], "size": "1Gi"}),
+                "cache.devices",
+            ),
             (json!({"devices": ["sdb"], "size": "1Gi"}), "cache.devices"),
             (json!({"devices": ["/dev/sdb"], "size": "0%"}), "cache.size"),
-            (json!({"devices": ["/dev/sdb"], "size": "much"}), "cache.size"),
+            (
+                json!({"devices": ["/dev/sdb"], "size": "much"}),
+                "cache.size",
+            ),
         ] {
-            assert!(cache(value.clone()).fault().is_some_and(|fault| fault.starts_with(words)), "{value}");
+            assert!(
+                cache(value.clone())
+                    .fault()
+                    .is_some_and(|fault| fault.starts_with(words)),
+                "{value}"
+            );
         }
     }
 }

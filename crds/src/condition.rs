@@ -1,5 +1,5 @@
-//! Conditions of our objects: their types, their reasons, and how one is set without losing when it last changed.
-//! Pure: the time comes in as an argument.
+//! Conditions of our objects: their types, their reasons, and how one is set without losing when it
+//! last changed. Pure: the time comes in as an argument.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -9,8 +9,8 @@ pub const READY: &str = "Ready";
 /// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space free again.
 pub const REMOVED: &str = "Removed";
 
-/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of this version lies in the kubelet's plugin folder, under
-/// each of its names, and works in the mode that the agent was asked for.
+/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of this version lies in the kubelet's
+/// plugin folder, under each of its names, and works in the mode that the agent was asked for.
 pub const DRIVER_INSTALLED: &str = "DriverInstalled";
 
 /// Reasons of conditions. Events use the reasons that upstream's provisioners use instead.
@@ -19,11 +19,13 @@ pub mod reason {
     pub const READY: &str = "Ready";
     /// The volume group is not on the node.
     pub const VOLUME_GROUP_MISSING: &str = "VolumeGroupMissing";
-    /// The volume group is there, and can't be used: exported, partial, or of another host or lock manager.
+    /// The volume group is there, and can't be used: exported, partial, or of another host or lock
+    /// manager.
     pub const VOLUME_GROUP_UNUSABLE: &str = "VolumeGroupUnusable";
     /// The volume group has too little free space.
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
-    /// The volume group can't hold a volume of the layout asked for: its extents are too small or too large.
+    /// The volume group can't hold a volume of the layout asked for: its extents are too small or
+    /// too large.
     pub const LAYOUT_UNSUITABLE: &str = "LayoutUnsuitable";
     /// The thin pool that the volume is to be in is not there.
     pub const THIN_POOL_MISSING: &str = "ThinPoolMissing";
@@ -35,7 +37,8 @@ pub mod reason {
     pub const LOGICAL_VOLUME_MISSING: &str = "LogicalVolumeMissing";
     /// The logical volume is open (mounted, most likely), so it is not removed.
     pub const IN_USE: &str = "InUse";
-    /// The logical volume carries data although nobody can have used it, so it is not given away, and not removed.
+    /// The logical volume carries data although nobody can have used it, so it is not given away,
+    /// and not removed.
     pub const CARRIES_DATA: &str = "CarriesData";
     /// The object was deleted by hand while its volume is wanted: nothing is removed.
     pub const STILL_WANTED: &str = "StillWanted";
@@ -49,7 +52,8 @@ pub mod reason {
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The driver could not be written into the kubelet's plugin folder.
     pub const INSTALL_FAILED: &str = "InstallFailed";
-    /// The driver, or its mode, is not replaced while volumes are mounted; the message says which are in the way.
+    /// The driver, or its mode, is not replaced while volumes are mounted; the message says which
+    /// are in the way.
     pub const VOLUMES_MOUNTED: &str = "VolumesMounted";
     /// The driver is in place.
     pub const INSTALLED: &str = "Installed";
@@ -61,7 +65,8 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 }
 
-/// Sets the condition `type_`; `lastTransitionTime` moves only when the status flips. True when anything changed.
+/// Sets the condition `type_`; `lastTransitionTime` moves only when the status flips. True when
+/// anything changed.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: &str,
@@ -119,12 +124,50 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_transition_time_until_its_status_flips() {
         let mut conditions = Vec::new();
-        assert!(set(&mut conditions, READY, false, reason::IN_USE, "a", Some(1), &second(1)));
-        assert!(set(&mut conditions, READY, false, reason::IN_USE, "b", Some(1), &second(2)));
-        assert_eq!(get(&conditions, READY).unwrap().last_transition_time, second(1));
-        assert!(!set(&mut conditions, READY, false, reason::IN_USE, "b", Some(1), &second(3)));
-        assert!(set(&mut conditions, READY, true, reason::READY, "", Some(2), &second(4)));
-        assert_eq!(get(&conditions, READY).unwrap().last_transition_time, second(4));
+        assert!(set(
+            &mut conditions,
+            READY,
+            false,
+            reason::IN_USE,
+            "a",
+            Some(1),
+            &second(1)
+        ));
+        assert!(set(
+            &mut conditions,
+            READY,
+            false,
+            reason::IN_USE,
+            "b",
+            Some(1),
+            &second(2)
+        ));
+        assert_eq!(
+            get(&conditions, READY).unwrap().last_transition_time,
+            second(1)
+        );
+        assert!(!set(
+            &mut conditions,
+            READY,
+            false,
+            reason::IN_USE,
+            "b",
+            Some(1),
+            &second(3)
+        ));
+        assert!(set(
+            &mut conditions,
+            READY,
+            true,
+            reason::READY,
+            "",
+            Some(2),
+            &second(4)
+        ));
+        assert_eq!(
+            get(&conditions, READY).unwrap().last_transition_time,
+            second(4)
+        );
         assert!(is_true(&conditions, READY));
         assert_eq!(conditions.len(), 1);
     }

@@ -1,5 +1,5 @@
-//! The devices that a StorageBackend names for its volume group, and what a node says of each of them.
-//! Pure.
+//! The devices that a StorageBackend names for its volume group, and what a node says of each of
+//! them. Pure.
 
 use std::collections::BTreeSet;
 
@@ -63,7 +63,8 @@ pub mod reason {
     pub const MAKING_FAILED: &str = "MakingFailed";
 }
 
-/// What is wrong with a backend's list of devices, in one sentence; `None` when nothing is. The schema says most of it.
+/// What is wrong with a backend's list of devices, in one sentence; `None` when nothing is. The
+/// schema says most of it.
 #[must_use]
 pub fn fault(devices: &[String]) -> Option<String> {
     let mut seen = BTreeSet::new();
@@ -77,7 +78,9 @@ pub fn fault(devices: &[String]) -> Option<String> {
 }
 
 fn check(device: &str) -> Result<(), &'static str> {
-    let Some(below) = device.strip_prefix("/dev/") else { return Err("does not begin with /dev/") };
+    let Some(below) = device.strip_prefix("/dev/") else {
+        return Err("does not begin with /dev/");
+    };
     if device.len() > LONGEST {
         return Err("is too long");
     }
@@ -96,15 +99,45 @@ mod tests {
 
     #[test]
     fn only_plain_paths_below_dev_are_devices_and_each_once() {
-        let fault = |devices: &[&str]| fault(&devices.iter().map(|device| (*device).to_owned()).collect::<Vec<_>>());
+        let fault = |devices: &[&str]| {
+            fault(
+                &devices
+                    .iter()
+                    .map(|device| (*device).to_owned())
+                    .collect::<Vec<_>>(),
+            )
+        };
         assert_eq!(fault(&[]), None);
-        assert_eq!(fault(&["/dev/disk/by-id/nvme-A_B:1.2", "/dev/disk/by-partlabel/a\\x20b", "/dev/sdb"]), None);
-        for bad in
-            ["", "sdb", "/dev", "/dev/", "/etc/x", "/dev/../etc", "/dev/./sdb", "/dev//sdb", "/dev/a b", "/dev/ä"]
-        {
+        assert_eq!(
+            fault(&[
+                "/dev/disk/by-id/nvme-A_B:1.2",
+                "/dev/disk/by-partlabel/a\\x20b",
+                "/dev/sdb"
+            ]),
+            None
+        );
+        for bad in [
+            "",
+            "sdb",
+            "/dev",
+            "/dev/",
+            "/etc/x",
+            "/dev/../etc",
+            "/dev/./sdb",
+            "/dev//sdb",
+            "/dev/a b",
+            "/dev/ä",
+        ] {
             assert!(fault(&[bad]).unwrap().starts_with("devices: "), "{bad:?}");
         }
-        assert_eq!(fault(&["/dev/a", "/dev/b", "/dev/a"]).unwrap(), "devices: /dev/a is named twice");
-        assert!(fault(&[&format!("/dev/{}", "x".repeat(255))]).unwrap().contains("too long"));
+        assert_eq!(
+            fault(&["/dev/a", "/dev/b", "/dev/a"]).unwrap(),
+            "devices: /dev/a is named twice"
+        );
+        assert!(
+            fault(&[&format!("/dev/{}", "x".repeat(255))])
+                .unwrap()
+                .contains("too long")
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! How a logical volume lies on the disks of its volume group: a part of StorageBackends and of LogicalVolumes.
-//! Pure.
+//! How a logical volume lies on the disks of its volume group: a part of StorageBackends and of
+//! LogicalVolumes. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -17,28 +17,31 @@ const STRIPE_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Layout {
-    /// The kind of logical volume. `Linear`: plain extents, on whichever disks have room. `Striped`: spread over several
-    /// disks for speed; one lost disk loses the volume. `RAID1`: the same on several disks. `RAID5`, `RAID6`: spread,
-    /// with parity for one or two lost disks. `RAID10`: spread, and each part twice. `Thin`: out of a thin pool, which
-    /// gives space only for what is written. `Cached`: plain extents on slow disks, with a cache on fast ones. A node
-    /// whose volume group has too few disks for the kind gets no volume; it never gets a lesser kind.
+    /// The kind of logical volume. `Linear`: plain extents, on whichever disks have room.
+    /// `Striped`: spread over several disks for speed; one lost disk loses the volume. `RAID1`: the
+    /// same on several disks. `RAID5`, `RAID6`: spread, with parity for one or two lost disks.
+    /// `RAID10`: spread, and each part twice. `Thin`: out of a thin pool, which gives space only
+    /// for what is written. `Cached`: plain extents on slow disks, with a cache on fast ones. A
+    /// node whose volume group has too few disks for the kind gets no volume; it never gets a
+    /// lesser kind.
     #[serde(default, rename = "type")]
     pub type_: LayoutType,
-    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how many disks share the data, parity and copies not counted. Left out:
-    /// 3 for `RAID6`, else 2. `RAID5` takes one disk more, `RAID6` two more, `RAID10` twice as many.
+    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how many disks share the data, parity and copies
+    /// not counted. Left out: 3 for `RAID6`, else 2. `RAID5` takes one disk more, `RAID6` two more,
+    /// `RAID10` twice as many.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 32))]
     pub stripes: Option<u32>,
-    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how much goes to one disk before the next one's turn; a power of two from
-    /// `4Ki` to `1Mi`. Left out: `64Ki`.
+    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how much goes to one disk before the next one's
+    /// turn; a power of two from `4Ki` to `1Mi`. Left out: `64Ki`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_size: Option<Quantity>,
     /// For `RAID1`: on how many disks the data are. Left out: 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 10))]
     pub copies: Option<u32>,
-    /// For the RAID kinds: each disk's part has checksums (dm-integrity), so that what a disk silently changed is noticed and
-    /// mended from the others. Costs space and speed.
+    /// For the RAID kinds: each disk's part has checksums (dm-integrity), so that what a disk
+    /// silently changed is noticed and mended from the others. Costs space and speed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<bool>,
 }
@@ -88,7 +91,10 @@ impl LayoutType {
     /// Whether the data are spread over several disks.
     #[must_use]
     pub fn is_striped(self) -> bool {
-        matches!(self, Self::Striped | Self::Raid5 | Self::Raid6 | Self::Raid10)
+        matches!(
+            self,
+            Self::Striped | Self::Raid5 | Self::Raid6 | Self::Raid10
+        )
     }
 
     /// Whether a lost disk loses no data.
@@ -107,7 +113,11 @@ impl Layout {
     /// How many disks share the data; 1 for kinds that are not striped.
     #[must_use]
     pub fn stripes(&self) -> u32 {
-        if self.type_.is_striped() { self.stripes.unwrap_or(self.type_.fewest_stripes()) } else { 1 }
+        if self.type_.is_striped() {
+            self.stripes.unwrap_or(self.type_.fewest_stripes())
+        } else {
+            1
+        }
     }
 
     /// On how many disks a RAID1 is.
@@ -121,27 +131,48 @@ impl Layout {
     /// # Errors
     /// One sentence, when the field holds no possible size.
     pub fn stripe_size(&self) -> Result<u64, String> {
-        let Some(asked) = &self.stripe_size else { return Ok(STRIPE_SIZE) };
-        let bytes = quantity::parse(asked).map_err(|error| format!("layout.stripeSize: {error}"))?;
+        let Some(asked) = &self.stripe_size else {
+            return Ok(STRIPE_SIZE);
+        };
+        let bytes =
+            quantity::parse(asked).map_err(|error| format!("layout.stripeSize: {error}"))?;
         if STRIPE_SIZES.contains(&bytes) && bytes.is_power_of_two() {
             return Ok(bytes);
         }
-        Err(format!("layout.stripeSize: {} is not possible; say a power of two from 4Ki to 1Mi", asked.0))
+        Err(format!(
+            "layout.stripeSize: {} is not possible; say a power of two from 4Ki to 1Mi",
+            asked.0
+        ))
     }
 
-    /// What is contradictory, in one sentence that names the field and what is possible; `None` when nothing is.
+    /// What is contradictory, in one sentence that names the field and what is possible; `None`
+    /// when nothing is.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let kind = self.type_.as_str();
         let misplaced = |field: &str, kinds: &str| {
-            Some(format!("layout.{field}: type {kind} has none; leave it out, or choose {kinds} as layout.type"))
+            Some(format!(
+                "layout.{field}: type {kind} has none; leave it out, or choose {kinds} as layout.type"
+            ))
         };
         let striped = "Striped, RAID5, RAID6 or RAID10";
         match self {
-            Self { stripes: Some(_), .. } if !self.type_.is_striped() => misplaced("stripes", striped),
-            Self { stripe_size: Some(_), .. } if !self.type_.is_striped() => misplaced("stripeSize", striped),
-            Self { copies: Some(_), type_, .. } if *type_ != LayoutType::Raid1 => misplaced("copies", "RAID1"),
-            Self { integrity: Some(true), .. } if !self.type_.is_raid() => misplaced("integrity", "a RAID kind"),
+            Self {
+                stripes: Some(_), ..
+            } if !self.type_.is_striped() => misplaced("stripes", striped),
+            Self {
+                stripe_size: Some(_),
+                ..
+            } if !self.type_.is_striped() => misplaced("stripeSize", striped),
+            Self {
+                copies: Some(_),
+                type_,
+                ..
+            } if *type_ != LayoutType::Raid1 => misplaced("copies", "RAID1"),
+            Self {
+                integrity: Some(true),
+                ..
+            } if !self.type_.is_raid() => misplaced("integrity", "a RAID kind"),
             _ => self.range_fault().or_else(|| self.stripe_size().err()),
         }
     }
@@ -150,14 +181,20 @@ impl Layout {
         let outside = |field: &str, number: u32, least: u32, most: u32| {
             let sentence = || {
                 let kind = self.type_.as_str();
-                format!("layout.{field}: {number} is not possible for type {kind}; say {least} to {most}")
+                format!(
+                    "layout.{field}: {number} is not possible for type {kind}; say {least} to {most}"
+                )
             };
             (number < least || number > most).then(sentence)
         };
         if self.type_.is_striped() {
             return outside("stripes", self.stripes(), self.type_.fewest_stripes(), 32);
         }
-        if self.type_ == LayoutType::Raid1 { outside("copies", self.copies(), 2, 10) } else { None }
+        if self.type_ == LayoutType::Raid1 {
+            outside("copies", self.copies(), 2, 10)
+        } else {
+            None
+        }
     }
 }
 
@@ -173,31 +210,78 @@ mod tests {
     #[test]
     fn what_is_left_out_has_a_value() {
         let raid6 = layout(json!({"type": "RAID6"}));
-        assert_eq!((raid6.stripes(), raid6.stripe_size(), raid6.fault()), (3, Ok(64 << 10), None));
+        assert_eq!(
+            (raid6.stripes(), raid6.stripe_size(), raid6.fault()),
+            (3, Ok(64 << 10), None)
+        );
         assert_eq!(layout(json!({"type": "RAID1"})).copies(), 2);
         assert_eq!(layout(json!({})), Layout::default());
-        assert_eq!(serde_json::to_value(Layout::default()).unwrap(), json!({"type": "Linear"}));
+        assert_eq!(
+            serde_json::to_value(Layout::default()).unwrap(),
+            json!({"type": "Linear"})
+        );
     }
 
     #[test]
     fn contradictions_name_the_field_and_the_remedy() {
         for (value, words) in [
             (json!({"stripes": 2}), ["layout.stripes", "Linear", "RAID5"]),
-            (json!({"type": "RAID1", "stripes": 2}), ["layout.stripes", "RAID1", "leave it out"]),
-            (json!({"type": "RAID1", "stripeSize": "64Ki"}), ["layout.stripeSize", "RAID1", "leave it out"]),
-            (json!({"type": "Striped", "copies": 2}), ["layout.copies", "Striped", "RAID1"]),
-            (json!({"type": "Thin", "stripes": 2}), ["layout.stripes", "Thin", "leave it out"]),
-            (json!({"type": "Cached", "integrity": true}), ["layout.integrity", "Cached", "RAID"]),
-            (json!({"type": "Striped", "integrity": true}), ["layout.integrity", "Striped", "RAID"]),
-            (json!({"type": "RAID6", "stripes": 2}), ["layout.stripes", "2 is not possible", "3 to 32"]),
-            (json!({"type": "Striped", "stripes": 33}), ["layout.stripes", "33 is not possible", "2 to 32"]),
-            (json!({"type": "RAID1", "copies": 1}), ["layout.copies", "1 is not possible", "2 to 10"]),
-            (json!({"type": "Striped", "stripeSize": "3Ki"}), ["layout.stripeSize", "3Ki", "power of two"]),
-            (json!({"type": "Striped", "stripeSize": "2Mi"}), ["layout.stripeSize", "2Mi", "1Mi"]),
-            (json!({"type": "RAID5", "stripeSize": "lots"}), ["layout.stripeSize", "lots", "quantity"]),
+            (
+                json!({"type": "RAID1", "stripes": 2}),
+                ["layout.stripes", "RAID1", "leave it out"],
+            ),
+            (
+                json!({"type": "RAID1", "stripeSize": "64Ki"}),
+                ["layout.stripeSize", "RAID1", "leave it out"],
+            ),
+            (
+                json!({"type": "Striped", "copies": 2}),
+                ["layout.copies", "Striped", "RAID1"],
+            ),
+            (
+                json!({"type": "Thin", "stripes": 2}),
+                ["layout.stripes", "Thin", "leave it out"],
+            ),
+            (
+                json!({"type": "Cached", "integrity": true}),
+                ["layout.integrity", "Cached", "RAID"],
+            ),
+            (
+                json!({"type": "Striped", "integrity": true}),
+                ["layout.integrity", "Striped", "RAID"],
+            ),
+            (
+                json!({"type": "RAID6", "stripes": 2}),
+                ["layout.stripes", "2 is not possible", "3 to 32"],
+            ),
+            (
+                json!({"type": "Striped", "stripes": 33}),
+                ["layout.stripes", "33 is not possible", "2 to 32"],
+            ),
+            (
+                json!({"type": "RAID1", "copies": 1}),
+                ["layout.copies", "1 is not possible", "2 to 10"],
+            ),
+            (
+                json!({"type": "Striped", "stripeSize": "3Ki"}),
+                ["layout.stripeSize", "3Ki", "power of two"],
+            ),
+            (
+                json!({"type": "Striped", "stripeSize": "2Mi"}),
+                ["layout.stripeSize", "2Mi", "1Mi"],
+            ),
+            (
+                json!({"type": "RAID5", "stripeSize": "lots"}),
+                ["layout.stripeSize", "lots", "quantity"],
+            ),
         ] {
-            let fault = layout(value.clone()).fault().unwrap_or_else(|| panic!("{value} is accepted"));
-            assert!(words.iter().all(|word| fault.contains(word)), "{value}: {fault}");
+            let fault = layout(value.clone())
+                .fault()
+                .unwrap_or_else(|| panic!("{value} is accepted"));
+            assert!(
+                words.iter().all(|word| fault.contains(word)),
+                "{value}: {fault}"
+            );
         }
         for value in [
             json!({"type": "Striped", "stripes": 4, "stripeSize": "128Ki"}),

@@ -1,6 +1,10 @@
-//! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of FlexLVM shares.
+//! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of
+//! FlexLVM shares.
 
-#![expect(unreachable_pub, reason = "the derive of KubeSchema declares the type once more, inside a function")]
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema declares the type once more, inside a function"
+)]
 
 pub mod cache;
 pub mod condition;
@@ -23,12 +27,13 @@ pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStat
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group, and the `provisioner` of StorageClasses. Without a slash, so that it can also name a `CSIDriver`
-/// object: the stock scheduler then takes the capacity that we publish into account.
+/// The API group, and the `provisioner` of StorageClasses. Without a slash, so that it can also
+/// name a `CSIDriver` object: the stock scheduler then takes the capacity that we publish into
+/// account.
 pub const GROUP: &str = "flexlvm.dev";
 
-/// Label of LogicalVolumes: the node, as [`node_label_value`] gives it. An agent watches its own by this label, since
-/// field selectors on custom resources exist from Kubernetes 1.31 on only.
+/// Label of LogicalVolumes: the node, as [`node_label_value`] gives it. An agent watches its own by
+/// this label, since field selectors on custom resources exist from Kubernetes 1.31 on only.
 pub const NODE_LABEL: &str = "flexlvm.dev/node";
 
 /// Finalizer of LogicalVolumes: the object stays until its space on the node is free.
@@ -40,11 +45,15 @@ pub const BACKEND_FINALIZER: &str = "flexlvm.dev/storage-backend";
 /// Every custom resource definition, as Kubernetes 1.25 and later take it (with CEL rules).
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![StorageBackend::crd(), LogicalVolume::crd(), NodeStorage::crd()]
+    vec![
+        StorageBackend::crd(),
+        LogicalVolume::crd(),
+        NodeStorage::crd(),
+    ]
 }
 
-/// The value of [`NODE_LABEL`] for a node. Names of nodes have up to 253 characters, values of labels up to 63: a
-/// longer name is cut and closed with a hash of the whole.
+/// The value of [`NODE_LABEL`] for a node. Names of nodes have up to 253 characters, values of
+/// labels up to 63: a longer name is cut and closed with a hash of the whole.
 #[must_use]
 pub fn node_label_value(node: &str) -> String {
     const LONGEST: usize = 63;
@@ -55,10 +64,13 @@ pub fn node_label_value(node: &str) -> String {
     format!("{head}-{:016x}", hash(node))
 }
 
-/// A hash for names (FNV-1a): the same on every machine and in every version, which std's hasher does not promise.
+/// A hash for names (FNV-1a): the same on every machine and in every version, which std's hasher
+/// does not promise.
 #[must_use]
 pub fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 #[cfg(test)]

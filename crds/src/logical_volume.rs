@@ -1,5 +1,5 @@
-//! LogicalVolume: one volume on one node. The controller writes the spec, a work order; the node's agent carries it
-//! out and writes the status.
+//! LogicalVolume: one volume on one node. The controller writes the spec, a work order; the node's
+//! agent carries it out and writes the status.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -30,22 +30,41 @@ use crate::thin_pool::PoolOrder;
         description = "True when the logical volume is there, in the size asked for.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
-    printcolumn(name = "Node", type_ = "string", description = "The node.", json_path = ".spec.node"),
-    printcolumn(name = "Size", type_ = "string", description = "The size on the node.", json_path = ".status.size"),
+    printcolumn(
+        name = "Node",
+        type_ = "string",
+        description = "The node.",
+        json_path = ".spec.node"
+    ),
+    printcolumn(
+        name = "Size",
+        type_ = "string",
+        description = "The size on the node.",
+        json_path = ".status.size"
+    ),
     printcolumn(
         name = "Namespace",
         type_ = "string",
         description = "The claim's namespace.",
         json_path = ".spec.claim.namespace"
     ),
-    printcolumn(name = "Claim", type_ = "string", description = "The claim.", json_path = ".spec.claim.name"),
+    printcolumn(
+        name = "Claim",
+        type_ = "string",
+        description = "The claim.",
+        json_path = ".spec.claim.name"
+    ),
     printcolumn(
         name = "Reason",
         type_ = "string",
         description = "Why the volume is, or is not, Ready.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    ),
     printcolumn(
         name = "Volume Group",
         type_ = "string",
@@ -82,11 +101,13 @@ pub struct LogicalVolumeSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("layout can't be changed"))]
     pub layout: Layout,
-    /// The size promised. It may be raised, and is never lowered; the logical volume is at least as large.
-    // No rule says so: CEL knows quantities from Kubernetes 1.29 on, and a server before that refuses the whole definition.
+    /// The size promised. It may be raised, and is never lowered; the logical volume is at least as
+    /// large.
+    // No rule says so: CEL knows quantities from Kubernetes 1.29 on, and a server before that
+    // refuses the whole definition.
     pub size: Quantity,
-    /// The physical volumes on which the space was promised, and how much on each: images, parity and metadata included.
-    /// Left out: on whichever have room.
+    /// The physical volumes on which the space was promised, and how much on each: images, parity
+    /// and metadata included. Left out: on whichever have room.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
@@ -104,14 +125,16 @@ pub struct LogicalVolumeSpec {
     /// The claim that the volume is for.
     #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data is its own"))]
     pub claim: ClaimReference,
-    /// The key to the volume. It stands in the options of the claim's PersistentVolume, too, and the driver mounts the volume
-    /// for nobody who doesn't have it. Whoever may read this object may mount the volume.
+    /// The key to the volume. It stands in the options of the claim's PersistentVolume, too, and
+    /// the driver mounts the volume for nobody who doesn't have it. Whoever may read this object
+    /// may mount the volume.
     #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("key can't be changed: the PersistentVolume holds it"))]
     pub key: String,
     /// The StorageClass that the claim named.
     pub storage_class: String,
-    /// What becomes of the volume when its claim is deleted: the reclaim policy of its PersistentVolume.
+    /// What becomes of the volume when its claim is deleted: the reclaim policy of its
+    /// PersistentVolume.
     pub reclaim_policy: ReclaimPolicy,
     /// The file system that the driver makes at the first mount.
     pub filesystem: Filesystem,
@@ -120,12 +143,15 @@ pub struct LogicalVolumeSpec {
 /// Whether a logical volume is to be there.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// The logical volume is made if it isn't there, and kept. Deleting the LogicalVolume object removes nothing.
+    /// The logical volume is made if it isn't there, and kept. Deleting the LogicalVolume object
+    /// removes nothing.
     #[default]
     Present,
-    /// The claim went before its PersistentVolume was made: the logical volume is removed if it never carried data.
+    /// The claim went before its PersistentVolume was made: the logical volume is removed if it
+    /// never carried data.
     AbsentIfUnused,
-    /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody has it open.
+    /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody
+    /// has it open.
     Absent,
 }
 
@@ -173,8 +199,9 @@ pub struct Filesystem {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Fsck {
-    /// When it is an ext4 whose superblock asks for it: it has recorded errors, or has no journal and was not unmounted.
-    /// `e2fsck -p` then repairs what is safe to repair; with more damage the volume is not mounted.
+    /// When it is an ext4 whose superblock asks for it: it has recorded errors, or has no journal
+    /// and was not unmounted. `e2fsck -p` then repairs what is safe to repair; with more damage the
+    /// volume is not mounted.
     #[default]
     Auto,
     /// Never: it is mounted as it is, if the kernel does so.
@@ -222,9 +249,9 @@ impl FilesystemType {
         }
     }
 
-    /// The smallest volume, in bytes, that holds such a file system with room for data, and the fresh mark at its end:
-    /// mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less than 256 MiB, and ext4 needs some for its
-    /// journal.
+    /// The smallest volume, in bytes, that holds such a file system with room for data, and the
+    /// fresh mark at its end: mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less
+    /// than 256 MiB, and ext4 needs some for its journal.
     #[must_use]
     pub fn smallest_volume(self) -> u64 {
         match self {
@@ -242,11 +269,13 @@ pub struct LogicalVolumeStatus {
     /// The generation of the spec that this status is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the logical volume is there in the size asked for. `Removed`: it is gone, its space is free.
+    /// `Ready`: the logical volume is there in the size asked for. `Removed`: it is gone, its space
+    /// is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The size of the logical volume on the node: whole extents, so often a little more than asked.
+    /// The size of the logical volume on the node: whole extents, so often a little more than
+    /// asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
     /// LVM's uuid of the logical volume. The driver mounts nothing else.

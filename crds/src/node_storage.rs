@@ -1,5 +1,5 @@
-//! NodeStorage: what one node has. One per node, written by the node's agent, so that a thousand agents never write to
-//! one object.
+//! NodeStorage: what one node has. One per node, written by the node's agent, so that a thousand
+//! agents never write to one object.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -53,7 +53,11 @@ use crate::share::Share;
         json_path = ".status.agentVersion",
         priority = 1
     ),
-    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(
+        name = "Age",
+        type_ = "date",
+        json_path = ".metadata.creationTimestamp"
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStorageSpec {}
@@ -62,7 +66,8 @@ pub struct NodeStorageSpec {}
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStorageStatus {
-    /// `Ready`: LVM answers. `DriverInstalled`: the FlexVolume driver of this agent's version is in place.
+    /// `Ready`: LVM answers. `DriverInstalled`: the FlexVolume driver of this agent's version is in
+    /// place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
@@ -70,12 +75,14 @@ pub struct NodeStorageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volume_groups: Vec<VolumeGroup>,
-    /// Names of volume groups that were on this node and are not any more: their disks may come back, so FlexLVM makes no
-    /// volume group of such a name. Forgotten when this object is deleted; it is then written anew.
+    /// Names of volume groups that were on this node and are not any more: their disks may come
+    /// back, so FlexLVM makes no volume group of such a name. Forgotten when this object is
+    /// deleted; it is then written anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub missing_volume_groups: Vec<String>,
-    /// The devices that StorageBackends name for this node (`spec.devices`), and what became of each.
+    /// The devices that StorageBackends name for this node (`spec.devices`), and what became of
+    /// each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volumeGroup", "path"]))]
     pub devices: Vec<NodeDevice>,
@@ -99,8 +106,8 @@ pub struct VolumeGroup {
     pub size: Quantity,
     /// The size of one extent, in bytes: every logical volume is a multiple of it.
     pub extent_size: Quantity,
-    /// Space taken by logical volumes that are not FlexLVM's, or that no LogicalVolume object knows. What remains of
-    /// `size` is FlexLVM's to promise.
+    /// Space taken by logical volumes that are not FlexLVM's, or that no LogicalVolume object
+    /// knows. What remains of `size` is FlexLVM's to promise.
     pub other_use: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
@@ -112,7 +119,8 @@ pub struct VolumeGroup {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub thin_pools: Vec<ThinPool>,
-    /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all is well.
+    /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all
+    /// is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable: Option<String>,
 }
@@ -125,14 +133,15 @@ pub struct PhysicalVolume {
     pub uuid: String,
     /// Its device's name, which may change with every start of the node.
     pub name: String,
-    /// The size of its extents; nothing, where LVM is told to allocate none on it (`pvchange --allocatable n`).
+    /// The size of its extents; nothing, where LVM is told to allocate none on it (`pvchange
+    /// --allocatable n`).
     pub size: Quantity,
     /// Of that, what is not FlexLVM's to promise.
     pub other_use: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
-    /// The paths by which StorageBackends name this disk as one for caches (`cache.devices`). Where there are any, nothing
-    /// but caches is put on it.
+    /// The paths by which StorageBackends name this disk as one for caches (`cache.devices`). Where
+    /// there are any, nothing but caches is put on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_paths: Vec<String>,
 }
@@ -153,8 +162,8 @@ pub struct ThinPool {
     pub metadata_used: u32,
     /// The sizes together of its volumes that are not FlexLVM's.
     pub other_volumes: Quantity,
-    /// Where a FlexLVM agent made the pool: what it takes of each physical volume, which is not counted in `otherUse`. Left
-    /// out for pools that an admin made.
+    /// Where a FlexLVM agent made the pool: what it takes of each physical volume, which is not
+    /// counted in `otherUse`. Left out for pools that an admin made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,

@@ -13,7 +13,9 @@ use crate::quantity;
 pub struct Portion(
     #[schemars(
         length(min = 1, max = 32),
-        regex(pattern = r"^(100|[0-9]{1,2})%$|^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$")
+        regex(
+            pattern = r"^(100|[0-9]{1,2})%$|^[0-9]+(\.[0-9]+)?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E)?$"
+        )
     )]
     pub String,
 );
@@ -27,7 +29,9 @@ impl Portion {
         let Some(share) = self.0.strip_suffix('%') else {
             return quantity::parse(&Quantity(self.0.clone())).map_err(|error| error.to_string());
         };
-        let share: u128 = share.parse().map_err(|_| format!("\"{}\" is no share such as 5%", self.0))?;
+        let share: u128 = share
+            .parse()
+            .map_err(|_| format!("\"{}\" is no share such as 5%", self.0))?;
         if share > 100 {
             return Err(format!("{share}% is more than there is"));
         }

@@ -1,5 +1,5 @@
-//! Quantities, Kubernetes' way to write sizes ("10Gi", "1500M", "1e9"), to and from bytes: exact, or an error.
-//! Pure.
+//! Quantities, Kubernetes' way to write sizes ("10Gi", "1500M", "1e9"), to and from bytes: exact,
+//! or an error. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
@@ -17,11 +17,29 @@ pub enum QuantityError {
     TooLarge(String),
 }
 
-const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
-const DECIMAL: [(&str, i32); 10] =
-    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const BINARY: [(&str, u32); 6] = [
+    ("Ki", 10),
+    ("Mi", 20),
+    ("Gi", 30),
+    ("Ti", 40),
+    ("Pi", 50),
+    ("Ei", 60),
+];
+const DECIMAL: [(&str, i32); 10] = [
+    ("n", -9),
+    ("u", -6),
+    ("m", -3),
+    ("", 0),
+    ("k", 3),
+    ("M", 6),
+    ("G", 9),
+    ("T", 12),
+    ("P", 15),
+    ("E", 18),
+];
 
-/// The number of bytes of a quantity; a fraction of a byte counts as a whole one, so that nobody gets less than asked.
+/// The number of bytes of a quantity; a fraction of a byte counts as a whole one, so that nobody
+/// gets less than asked.
 ///
 /// # Errors
 /// When the text is no quantity, is negative, or exceeds `i64::MAX` bytes.
@@ -33,7 +51,9 @@ pub fn parse(quantity: &Quantity) -> Result<u64, QuantityError> {
         Some(_) => return Err(QuantityError::Negative(text.to_owned())),
         None => text.strip_prefix('+').unwrap_or(text),
     };
-    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
+    let end = unsigned
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -52,7 +72,11 @@ fn factor(suffix: &str) -> Option<(u32, i32)> {
         return Some((0, *ten));
     }
     let exponent = suffix.strip_prefix(['e', 'E'])?;
-    exponent.parse().ok().filter(|ten: &i32| ten.abs() <= 40).map(|ten| (0, ten))
+    exponent
+        .parse()
+        .ok()
+        .filter(|ten: &i32| ten.abs() <= 40)
+        .map(|ten| (0, ten))
 }
 
 fn scaled(whole: &str, fraction: &str, two: u32, ten: i32) -> Option<u64> {
@@ -68,22 +92,31 @@ fn scaled(whole: &str, fraction: &str, two: u32, ten: i32) -> Option<u64> {
         binary.checked_mul(10_u128.checked_pow(ten.unsigned_abs())?)?
     } else {
         // A divisor beyond 128 bits leaves less than one byte, which rounds up to one.
-        10_u128.checked_pow(ten.unsigned_abs()).map_or(1, |divisor| binary.div_ceil(divisor))
+        10_u128
+            .checked_pow(ten.unsigned_abs())
+            .map_or(1, |divisor| binary.div_ceil(divisor))
     };
-    u64::try_from(bytes).ok().filter(|bytes| i64::try_from(*bytes).is_ok())
+    u64::try_from(bytes)
+        .ok()
+        .filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
-/// Bytes as the shortest exact quantity with a binary suffix: 10737418240 is `10Gi`, 1000 is `1000`.
+/// Bytes as the shortest exact quantity with a binary suffix: 10737418240 is `10Gi`, 1000 is
+/// `1000`.
 #[must_use]
 pub fn format(bytes: u64) -> Quantity {
-    let suffix = BINARY.iter().rev().find(|(_, two)| bytes > 0 && bytes.is_multiple_of(1 << two));
+    let suffix = BINARY
+        .iter()
+        .rev()
+        .find(|(_, two)| bytes > 0 && bytes.is_multiple_of(1 << two));
     Quantity(match suffix {
         Some((name, two)) => format!("{}{name}", bytes >> two),
         None => bytes.to_string(),
     })
 }
 
-/// Bytes for people: two digits after the point at most, in the largest binary unit below the value ("9.5 GiB").
+/// Bytes for people: two digits after the point at most, in the largest binary unit below the value
+/// ("9.5 GiB").
 #[must_use]
 pub fn human(bytes: u64) -> String {
     let Some((name, two)) = BINARY.iter().rev().find(|(_, two)| bytes >= 1 << two) else {
@@ -133,12 +166,26 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_size() {
-        for text in ["", "Gi", ".", "1.2.3", "1GB", "ten", "1 Gi", "0x10", "1e", "1e999", "1KI"] {
-            assert!(matches!(bytes(text), Err(QuantityError::Malformed(_))), "{text}");
+        for text in [
+            "", "Gi", ".", "1.2.3", "1GB", "ten", "1 Gi", "0x10", "1e", "1e999", "1KI",
+        ] {
+            assert!(
+                matches!(bytes(text), Err(QuantityError::Malformed(_))),
+                "{text}"
+            );
         }
         assert!(matches!(bytes("-1Gi"), Err(QuantityError::Negative(_))));
-        for text in ["8Ei", "9223372036854775808", "100E", "1e40", "99999999999999999999999999999999999999999999"] {
-            assert!(matches!(bytes(text), Err(QuantityError::TooLarge(_))), "{text}");
+        for text in [
+            "8Ei",
+            "9223372036854775808",
+            "100E",
+            "1e40",
+            "99999999999999999999999999999999999999999999",
+        ] {
+            assert!(
+                matches!(bytes(text), Err(QuantityError::TooLarge(_))),
+                "{text}"
+            );
         }
     }
 

@@ -5,11 +5,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Selects nodes by their labels. Everything that is given must hold; nothing given selects every node.
+/// Selects nodes by their labels. Everything that is given must hold; nothing given selects every
+/// node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSelector {
-    /// Labels that a node must carry, each with this value. Example: `{"node-role.kubernetes.io/storage": ""}`.
+    /// Labels that a node must carry, each with this value. Example:
+    /// `{"node-role.kubernetes.io/storage": ""}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements on a node's labels.
@@ -49,31 +51,41 @@ impl NodeSelector {
     /// True when a node with these labels is meant.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.match_labels.iter().all(|(key, value)| labels.get(key) == Some(value))
+        self.match_labels
+            .iter()
+            .all(|(key, value)| labels.get(key) == Some(value))
             && self.match_expressions.iter().all(|requirement| {
                 let value = labels.get(&requirement.key);
                 match requirement.operator {
                     Operator::In => value.is_some_and(|value| requirement.values.contains(value)),
-                    Operator::NotIn => value.is_none_or(|value| !requirement.values.contains(value)),
+                    Operator::NotIn => {
+                        value.is_none_or(|value| !requirement.values.contains(value))
+                    }
                     Operator::Exists => value.is_some(),
                     Operator::DoesNotExist => value.is_none(),
                 }
             })
     }
 
-    /// What is contradictory in the selector, in one sentence; `None` when nothing is. The schema can't say this on
-    /// servers without CEL rules.
+    /// What is contradictory in the selector, in one sentence; `None` when nothing is. The schema
+    /// can't say this on servers without CEL rules.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.match_expressions.iter().find_map(|Requirement { key, operator, values }| match operator {
-            Operator::In | Operator::NotIn if values.is_empty() => {
-                Some(format!("nodeSelector.matchExpressions: {key} {operator:?} needs at least one value"))
-            }
-            Operator::Exists | Operator::DoesNotExist if !values.is_empty() => {
-                Some(format!("nodeSelector.matchExpressions: {key} {operator:?} takes no values"))
-            }
-            _ => None,
-        })
+        self.match_expressions.iter().find_map(
+            |Requirement {
+                 key,
+                 operator,
+                 values,
+             }| match operator {
+                Operator::In | Operator::NotIn if values.is_empty() => Some(format!(
+                    "nodeSelector.matchExpressions: {key} {operator:?} needs at least one value"
+                )),
+                Operator::Exists | Operator::DoesNotExist if !values.is_empty() => Some(format!(
+                    "nodeSelector.matchExpressions: {key} {operator:?} takes no values"
+                )),
+                _ => None,
+            },
+        )
     }
 }
 
@@ -84,7 +96,10 @@ mod tests {
 
     fn selects(selector: serde_json::Value, labels: &[(&str, &str)]) -> bool {
         let selector: NodeSelector = serde_json::from_value(selector).unwrap();
-        let labels: BTreeMap<_, _> = labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let labels: BTreeMap<_, _> = labels
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         selector.matches(&labels)
     }
 
@@ -92,9 +107,18 @@ mod tests {
     fn selects_as_kubernetes_does() {
         let expression = |operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]});
         assert!(selects(serde_json::json!({}), &[]));
-        assert!(selects(serde_json::json!({"matchLabels": {"disk": "ssd"}}), &[("disk", "ssd"), ("zone", "a")]));
-        assert!(!selects(serde_json::json!({"matchLabels": {"disk": "ssd"}}), &[("disk", "hdd")]));
-        assert!(selects(expression("In", &["ssd", "nvme"]), &[("disk", "nvme")]));
+        assert!(selects(
+            serde_json::json!({"matchLabels": {"disk": "ssd"}}),
+            &[("disk", "ssd"), ("zone", "a")]
+        ));
+        assert!(!selects(
+            serde_json::json!({"matchLabels": {"disk": "ssd"}}),
+            &[("disk", "hdd")]
+        ));
+        assert!(selects(
+            expression("In", &["ssd", "nvme"]),
+            &[("disk", "nvme")]
+        ));
         assert!(!selects(expression("In", &["ssd"]), &[]));
         assert!(selects(expression("NotIn", &["ssd"]), &[]));
         assert!(!selects(expression("Exists", &[]), &[]));
@@ -103,10 +127,14 @@ mod tests {
 
     #[test]
     fn names_the_contradiction() {
-        let selector: NodeSelector =
-            serde_json::from_value(serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]}))
-                .unwrap();
-        assert_eq!(selector.fault().unwrap(), "nodeSelector.matchExpressions: disk In needs at least one value");
+        let selector: NodeSelector = serde_json::from_value(
+            serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]}),
+        )
+        .unwrap();
+        assert_eq!(
+            selector.fault().unwrap(),
+            "nodeSelector.matchExpressions: disk In needs at least one value"
+        );
         assert_eq!(NodeSelector::default().fault(), None);
     }
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Share {
-    /// LVM's uuid of the physical volume: its device's name may change with every start of the node.
+    /// LVM's uuid of the physical volume: its device's name may change with every start of the
+    /// node.
     #[schemars(length(min = 1, max = 64))]
     pub uuid: String,
     /// How much of it, in whole extents.

@@ -1,6 +1,5 @@
-//! Thin pools: what a StorageBackend says of the pool that its volumes share on each node, and what a LogicalVolume
-//! was promised of one.
-//! Pure.
+//! Thin pools: what a StorageBackend says of the pool that its volumes share on each node, and what
+//! a LogicalVolume was promised of one. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -10,31 +9,37 @@ use crate::portion::Portion;
 use crate::quantity;
 use crate::share::Share;
 
-/// What a pool takes at least: fewer make no sense, and LVM's smallest metadata want some room beside.
+/// What a pool takes at least: fewer make no sense, and LVM's smallest metadata want some room
+/// beside.
 const SMALLEST: u64 = 64 << 20;
 
 /// The thin pool of a backend, one on each node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ThinPool {
-    /// A thin pool that is there already, on every node under this name. It stays as it is: FlexLVM neither extends nor
-    /// removes it. Left out: FlexLVM makes a pool of its own with the first volume, `flexlvm-` and the backend's name, and
-    /// removes it with the last one.
+    /// A thin pool that is there already, on every node under this name. It stays as it is: FlexLVM
+    /// neither extends nor removes it. Left out: FlexLVM makes a pool of its own with the first
+    /// volume, `flexlvm-` and the backend's name, and removes it with the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 100), regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$"))]
+    #[schemars(
+        length(min = 1, max = 100),
+        regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$")
+    )]
     pub name: Option<String>,
     /// How large FlexLVM makes a pool: an amount (`100Gi`), or a share of the volume group (`50%`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Portion>,
-    /// How large such a pool may become. The space is promised to the pool from its first volume on, so it is there when
-    /// it is needed; the pool is extended as it fills up. Left out: `size`, so it is never extended.
+    /// How large such a pool may become. The space is promised to the pool from its first volume
+    /// on, so it is there when it is needed; the pool is extended as it fills up. Left out: `size`,
+    /// so it is never extended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_size: Option<Portion>,
     /// The size of such a pool's metadata. Left out: enough for the maximum size.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_size: Option<Quantity>,
-    /// How many times a pool's size its volumes may have together, with up to two digits after the point (`1.5`). With
-    /// more than `1`, the pool can fill up although no volume is full, and writing then fails. Left out: `1`.
+    /// How many times a pool's size its volumes may have together, with up to two digits after the
+    /// point (`1.5`). With more than `1`, the pool can fill up although no volume is full, and
+    /// writing then fails. Left out: `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,4}(\.[0-9]{1,2})?$"))]
     pub overprovision: Option<String>,
@@ -46,7 +51,8 @@ pub struct ThinPool {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub extend_by: Option<u32>,
-    /// Percent of a pool's data in use from which on it gets no new volume, and no volume in it grows. Left out: 90.
+    /// Percent of a pool's data in use from which on it gets no new volume, and no volume in it
+    /// grows. Left out: 90.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub data_guard: Option<u32>,
@@ -61,7 +67,10 @@ pub struct ThinPool {
 #[serde(rename_all = "camelCase")]
 pub struct PoolOrder {
     /// The pool's name in its volume group.
-    #[schemars(length(min = 1, max = 127), regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$"))]
+    #[schemars(
+        length(min = 1, max = 127),
+        regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$")
+    )]
     pub name: String,
     /// How the pool is made where it is missing; left out for a pool that an admin made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,16 +99,22 @@ impl ThinPool {
     /// # Errors
     /// One sentence, when the field holds no such number.
     pub fn overprovision(&self) -> Result<u64, String> {
-        let Some(text) = &self.overprovision else { return Ok(100) };
+        let Some(text) = &self.overprovision else {
+            return Ok(100);
+        };
         let wrong = || format!("thinPool.overprovision: \"{text}\" is no number such as 1.5");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
         if whole.is_empty() || fraction.len() > 2 || !is_number(whole) || !is_number(fraction) {
             return Err(wrong());
         }
-        let hundredths: u64 = format!("{whole}{fraction:0<2}").parse().map_err(|_| wrong())?;
+        let hundredths: u64 = format!("{whole}{fraction:0<2}")
+            .parse()
+            .map_err(|_| wrong())?;
         if !(100..=100_000).contains(&hundredths) {
-            return Err(format!("thinPool.overprovision: {text} is not possible; say 1 to 1000"));
+            return Err(format!(
+                "thinPool.overprovision: {text} is not possible; say 1 to 1000"
+            ));
         }
         Ok(hundredths)
     }
@@ -119,10 +134,14 @@ impl ThinPool {
     /// Percent of data, and of metadata, in use from which on nothing more is promised.
     #[must_use]
     pub fn guards(&self) -> (u32, u32) {
-        (self.data_guard.unwrap_or(90), self.metadata_guard.unwrap_or(80))
+        (
+            self.data_guard.unwrap_or(90),
+            self.metadata_guard.unwrap_or(80),
+        )
     }
 
-    /// The sizes of a pool that FlexLVM makes in a volume group of so many bytes: its data at first and at most.
+    /// The sizes of a pool that FlexLVM makes in a volume group of so many bytes: its data at first
+    /// and at most.
     ///
     /// # Errors
     /// One sentence that names the field.
@@ -130,10 +149,16 @@ impl ThinPool {
         let size = self.size.as_ref().ok_or(
             "thinPool.size: say how large the pool is to be (100Gi, or 50% of the volume group), or name one that is there (thinPool.name)",
         )?;
-        let read =
-            |field: &str, portion: &Portion| portion.bytes(group).map_err(|error| format!("thinPool.{field}: {error}"));
+        let read = |field: &str, portion: &Portion| {
+            portion
+                .bytes(group)
+                .map_err(|error| format!("thinPool.{field}: {error}"))
+        };
         let first = read("size", size)?;
-        let most = self.maximum_size.as_ref().map_or(Ok(first), |portion| read("maximumSize", portion))?;
+        let most = self
+            .maximum_size
+            .as_ref()
+            .map_or(Ok(first), |portion| read("maximumSize", portion))?;
         Ok((first, most))
     }
 
@@ -145,9 +170,10 @@ impl ThinPool {
         let bytes = self.metadata_size.as_ref().map(quantity::parse).transpose();
         let bytes = bytes.map_err(|error| format!("thinPool.metadataSize: {error}"))?;
         match bytes {
-            Some(bytes) if !(2 << 20..=16 << 30).contains(&bytes) => {
-                Err(format!("thinPool.metadataSize: {} is not possible; say 2Mi to 16Gi", quantity::human(bytes)))
-            }
+            Some(bytes) if !(2 << 20..=16 << 30).contains(&bytes) => Err(format!(
+                "thinPool.metadataSize: {} is not possible; say 2Mi to 16Gi",
+                quantity::human(bytes)
+            )),
             bytes => Ok(bytes),
         }
     }
@@ -171,7 +197,10 @@ impl ThinPool {
         } else if let Some(fault) = self.sizes_fault() {
             return Some(fault);
         }
-        self.overprovision().err().or_else(|| self.metadata().err()).or_else(|| self.percent_fault())
+        self.overprovision()
+            .err()
+            .or_else(|| self.metadata().err())
+            .or_else(|| self.percent_fault())
     }
 
     fn percent_fault(&self) -> Option<String> {
@@ -184,16 +213,23 @@ impl ThinPool {
         ]
         .iter()
         .find(|(_, percent, most)| !(1..=*most).contains(percent))
-        .map(|(field, percent, most)| format!("thinPool.{field}: {percent} is not possible; say 1 to {most}"))
+        .map(|(field, percent, most)| {
+            format!("thinPool.{field}: {percent} is not possible; say 1 to {most}")
+        })
     }
 
     fn sizes_fault(&self) -> Option<String> {
-        // Shares and amounts can only be compared where a volume group is; those of one kind can be here.
+        // Shares and amounts can only be compared where a volume group is; those of one kind can be
+        // here.
         let (first, most) = match self.sizes(100 << 40) {
             Ok(sizes) => sizes,
             Err(fault) => return Some(fault),
         };
-        let is_share = |portion: &Option<Portion>| portion.as_ref().is_some_and(|portion| portion.0.ends_with('%'));
+        let is_share = |portion: &Option<Portion>| {
+            portion
+                .as_ref()
+                .is_some_and(|portion| portion.0.ends_with('%'))
+        };
         let comparable = is_share(&self.size) == is_share(&self.maximum_size);
         if self.maximum_size.is_some() && comparable && most < first {
             return Some("thinPool.maximumSize: it is less than thinPool.size".to_owned());
@@ -209,7 +245,11 @@ impl ThinPool {
 pub fn pool_name(backend: &str) -> String {
     const LONGEST: usize = 80;
     let name: String = backend.chars().take(LONGEST).collect();
-    if name == backend { format!("flexlvm-{name}") } else { format!("flexlvm-{name}-{:016x}", crate::hash(backend)) }
+    if name == backend {
+        format!("flexlvm-{name}")
+    } else {
+        format!("flexlvm-{name}-{:016x}", crate::hash(backend))
+    }
 }
 
 #[cfg(test)]
@@ -224,34 +264,87 @@ mod tests {
     #[test]
     fn what_is_left_out_has_a_value() {
         let made = pool(json!({"size": "50%"}));
-        assert_eq!((made.fault(), made.sizes(1000), made.overprovision()), (None, Ok((500, 500)), Ok(100)));
-        assert_eq!((made.extend_at(), made.extend_by(), made.guards()), (70, 20, (90, 80)));
-        assert_eq!(pool(json!({"size": "1Gi", "maximumSize": "50%"})).sizes(4 << 30), Ok((1 << 30, 2 << 30)));
-        assert_eq!(pool(json!({"name": "pool0", "overprovision": "2.5"})).overprovision(), Ok(250));
+        assert_eq!(
+            (made.fault(), made.sizes(1000), made.overprovision()),
+            (None, Ok((500, 500)), Ok(100))
+        );
+        assert_eq!(
+            (made.extend_at(), made.extend_by(), made.guards()),
+            (70, 20, (90, 80))
+        );
+        assert_eq!(
+            pool(json!({"size": "1Gi", "maximumSize": "50%"})).sizes(4 << 30),
+            Ok((1 << 30, 2 << 30))
+        );
+        assert_eq!(
+            pool(json!({"name": "pool0", "overprovision": "2.5"})).overprovision(),
+            Ok(250)
+        );
     }
 
     #[test]
     fn contradictions_name_the_field_and_the_remedy() {
         for (value, words) in [
             (json!({}), ["thinPool.size", "thinPool.name"]),
-            (json!({"name": "p", "size": "1Gi"}), ["thinPool.size", "leave out"]),
-            (json!({"name": "p", "extendAt": 70}), ["thinPool.extendAt", "leave out"]),
-            (json!({"size": "2Gi", "maximumSize": "1Gi"}), ["thinPool.maximumSize", "less than"]),
-            (json!({"size": "50%", "maximumSize": "40%"}), ["thinPool.maximumSize", "less than"]),
+            (
+                json!({"name": "p", "size": "1Gi"}),
+                ["thinPool.size", "leave out"],
+            ),
+            (
+                json!({"name": "p", "extendAt": 70}),
+                ["thinPool.extendAt", "leave out"],
+            ),
+            (
+                json!({"size": "2Gi", "maximumSize": "1Gi"}),
+                ["thinPool.maximumSize", "less than"],
+            ),
+            (
+                json!({"size": "50%", "maximumSize": "40%"}),
+                ["thinPool.maximumSize", "less than"],
+            ),
             (json!({"size": "1Mi"}), ["thinPool.size", "64 MiB"]),
             (json!({"size": "0%"}), ["thinPool.size", "64 MiB"]),
-            (json!({"size": "1Gi", "maximumSize": "lots"}), ["thinPool.maximumSize", "lots"]),
-            (json!({"size": "1Gi", "overprovision": "0.5"}), ["thinPool.overprovision", "1 to 1000"]),
-            (json!({"size": "1Gi", "overprovision": "x"}), ["thinPool.overprovision", "1.5"]),
-            (json!({"size": "1Gi", "overprovision": "1.555"}), ["thinPool.overprovision", "1.5"]),
-            (json!({"size": "1Gi", "metadataSize": "1Ti"}), ["thinPool.metadataSize", "16Gi"]),
-            (json!({"size": "1Gi", "dataGuard": 0}), ["thinPool.dataGuard", "1 to 100"]),
-            (json!({"size": "1Gi", "extendAt": 100}), ["thinPool.extendAt", "1 to 99"]),
+            (
+                json!({"size": "1Gi", "maximumSize": "lots"}),
+                ["thinPool.maximumSize", "lots"],
+            ),
+            (
+                json!({"size": "1Gi", "overprovision": "0.5"}),
+                ["thinPool.overprovision", "1 to 1000"],
+            ),
+            (
+                json!({"size": "1Gi", "overprovision": "x"}),
+                ["thinPool.overprovision", "1.5"],
+            ),
+            (
+                json!({"size": "1Gi", "overprovision": "1.555"}),
+                ["thinPool.overprovision", "1.5"],
+            ),
+            (
+                json!({"size": "1Gi", "metadataSize": "1Ti"}),
+                ["thinPool.metadataSize", "16Gi"],
+            ),
+            (
+                json!({"size": "1Gi", "dataGuard": 0}),
+                ["thinPool.dataGuard", "1 to 100"],
+            ),
+            (
+                json!({"size": "1Gi", "extendAt": 100}),
+                ["thinPool.extendAt", "1 to 99"],
+            ),
         ] {
-            let fault = pool(value.clone()).fault().unwrap_or_else(|| panic!("{value} is accepted"));
-            assert!(words.iter().all(|word| fault.contains(word)), "{value}: {fault}");
+            let fault = pool(value.clone())
+                .fault()
+                .unwrap_or_else(|| panic!("{value} is accepted"));
+            assert!(
+                words.iter().all(|word| fault.contains(word)),
+                "{value}: {fault}"
+            );
         }
-        assert_eq!(pool(json!({"size": "1Gi", "maximumSize": "90%", "overprovision": "1000"})).fault(), None);
+        assert_eq!(
+            pool(json!({"size": "1Gi", "maximumSize": "90%", "overprovision": "1000"})).fault(),
+            None
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The YAML of the custom resource definitions is what the types say. `make generate` runs this with UPDATE=1, which
-//! writes the files instead of comparing them.
+//! The YAML of the custom resource definitions is what the types say. `make generate` runs this
+//! with UPDATE=1, which writes the files instead of comparing them.
 
 #![expect(clippy::unwrap_used, reason = "test code outside test functions")]
 
@@ -18,7 +18,11 @@ fn current(file: &str, definition: &Value) {
         std::fs::write(&path, text).unwrap();
     } else {
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == text, "{} is out of date: run `make generate`", path.display());
+        assert!(
+            found == text,
+            "{} is out of date: run `make generate`",
+            path.display()
+        );
     }
 }
 
@@ -35,12 +39,18 @@ fn without_cel(value: &mut Value) {
 }
 
 fn names() -> Vec<String> {
-    crds::all().into_iter().map(|definition| definition.spec.names.plural).collect()
+    crds::all()
+        .into_iter()
+        .map(|definition| definition.spec.names.plural)
+        .collect()
 }
 
 #[test]
 fn yaml_is_current() {
-    assert_eq!(names(), ["storagebackends", "logicalvolumes", "nodestorages"]);
+    assert_eq!(
+        names(),
+        ["storagebackends", "logicalvolumes", "nodestorages"]
+    );
     for definition in crds::all() {
         let plural = definition.spec.names.plural.clone();
         let mut definition = serde_json::to_value(definition).unwrap();
@@ -55,14 +65,21 @@ fn every_field_explains_itself() {
     fn check(path: &str, schema: &Value) {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");
-            assert!(property["description"].is_string(), "{path} has no description for kubectl explain");
+            assert!(
+                property["description"].is_string(),
+                "{path} has no description for kubectl explain"
+            );
             check(&path, property);
         }
         if schema["items"].is_object() {
             check(&format!("{path}[]"), &schema["items"]);
         }
     }
-    for definition in [crds::StorageBackend::crd(), crds::LogicalVolume::crd(), crds::NodeStorage::crd()] {
+    for definition in [
+        crds::StorageBackend::crd(),
+        crds::LogicalVolume::crd(),
+        crds::NodeStorage::crd(),
+    ] {
         let definition = serde_json::to_value(definition).unwrap();
         let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
         for part in ["spec", "status"] {

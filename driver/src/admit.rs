@@ -1,6 +1,6 @@
-//! Which volume the options name, and whether whoever wrote them may have it. An inline volume of a pod can name any logical
-//! volume, and LVM's uuid of it can be read in every container; the key stands in the claim's PersistentVolume alone.
-//! Called by the call-outs.
+//! Which volume the options name, and whether whoever wrote them may have it. An inline volume of a
+//! pod can name any logical volume, and LVM's uuid of it can be read in every container; the key
+//! stands in the claim's PersistentVolume alone. Called by the call-outs.
 
 use host::lvm::Lvm;
 use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
@@ -12,7 +12,8 @@ use crate::options::Options;
 use crate::static_volume;
 use crate::volume::{Identity, Volume};
 
-/// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked about another's tags.
+/// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked
+/// about another's tags.
 ///
 /// # Errors
 /// When it may not be used, or LVM doesn't say.
@@ -21,17 +22,27 @@ pub(crate) fn named(node: &Node<'_>, options: &Options) -> Result<Volume, Error>
     let Some(proof) = &options.proof else {
         return static_volume::find(node, group, volume);
     };
-    let identity = Identity { group: group.clone(), name: volume.clone(), uuid: proof.uuid.clone() };
-    Ok(Volume { identity, size: proof.size, to_format: false })
+    let identity = Identity {
+        group: group.clone(),
+        name: volume.clone(),
+        uuid: proof.uuid.clone(),
+    };
+    Ok(Volume {
+        identity,
+        size: proof.size,
+        to_format: false,
+    })
 }
 
-/// Admits options that hold the volume's key. Those without a uuid were judged by the volume's tags. LVM is asked once
-/// after each start of the node, and again when the key is another one.
+/// Admits options that hold the volume's key. Those without a uuid were judged by the volume's
+/// tags. LVM is asked once after each start of the node, and again when the key is another one.
 ///
 /// # Errors
 /// When the key is not the volume's, or LVM doesn't say.
 pub(crate) fn admit(node: &Node<'_>, volume: &Identity, options: &Options) -> Result<(), Error> {
-    let Some(proof) = &options.proof else { return Ok(()) };
+    let Some(proof) = &options.proof else {
+        return Ok(());
+    };
     let wanted = proof.key.digest();
     let known = KnownKeys::beside(&node.locks);
     if known.recall(&volume.uuid).as_ref() == Some(&wanted) {
@@ -57,9 +68,12 @@ pub(crate) fn admit(node: &Node<'_>, volume: &Identity, options: &Options) -> Re
 
 fn look_up(node: &Node<'_>, volume: &Identity) -> Result<Option<KeyDigest>, HostError> {
     let Identity { group, name, uuid } = volume;
-    let found = Lvm(node).volume(group, name).map_err(|error| absent::explain(node, group, name, Some(uuid), error))?;
+    let found = Lvm(node)
+        .volume(group, name)
+        .map_err(|error| absent::explain(node, group, name, Some(uuid), error))?;
     if found.uuid != *uuid {
-        let message = format!("the name {volume} means another logical volume by now; it is tried again");
+        let message =
+            format!("the name {volume} means another logical volume by now; it is tried again");
         return Err(HostError::refused(Kind::Busy, message));
     }
     Ok(KeyDigest::of_tags(&found.tags))

@@ -1,6 +1,5 @@
-//! What an option's value may be, and what is wrong with one that isn't allowed. Used by `mount_options` and
-//! `mkfs_options`.
-//! Pure.
+//! What an option's value may be, and what is wrong with one that isn't allowed. Used by
+//! `mount_options` and `mkfs_options`. Pure.
 
 use host::Filesystem;
 
@@ -81,28 +80,39 @@ impl Value {
     /// Whether `value` is one; else what would be.
     pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
         let Some(text) = value else {
-            return if matches!(self, Self::No | Self::Perhaps(_)) { Ok(()) } else { Err(self.wanted()) };
+            return if matches!(self, Self::No | Self::Perhaps(_)) {
+                Ok(())
+            } else {
+                Err(self.wanted())
+            };
         };
         let fits = match self {
             Self::No => false,
-            Self::Number(least, most) => digits(text).is_some_and(|number| (least..=most).contains(&number)),
+            Self::Number(least, most) => {
+                digits(text).is_some_and(|number| (least..=most).contains(&number))
+            }
             Self::Percent(most) => {
                 let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
-                let below = digits(fraction).is_some() && digits(whole).is_some_and(|whole| whole < most);
+                let below =
+                    digits(fraction).is_some() && digits(whole).is_some_and(|whole| whole < most);
                 below || (digits(whole) == Some(most) && digits(fraction) == Some(0))
             }
             Self::Size => {
-                let number = text.strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T']).unwrap_or(text);
+                let number = text
+                    .strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T'])
+                    .unwrap_or(text);
                 digits(number).is_some_and(|number| number > 0)
             }
             Self::OneOf(words) | Self::Perhaps(words) => words.contains(&text),
             Self::Label(longest) => {
                 let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
-                (1..=longest).contains(&text.len()) && text.bytes().all(plain) && !text.starts_with('-')
+                (1..=longest).contains(&text.len())
+                    && text.bytes().all(plain)
+                    && !text.starts_with('-')
             }
-            Self::Pair => {
-                text.split_once(':').is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some())
-            }
+            Self::Pair => text
+                .split_once(':')
+                .is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some()),
         };
         if fits { Ok(()) } else { Err(self.wanted()) }
     }
@@ -141,19 +151,45 @@ mod tests {
     #[test]
     fn values_are_what_they_say() {
         for (value, good, bad) in [
-            (Value::Number(1, 300), &["1", "300"][..], &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..]),
-            (Value::Percent(50), &["0", "50", "0.5", "50.0"], &["51", "50.1", "-1", ".5", "1.", "a"]),
-            (Value::Size, &["1", "64k", "1G"], &["k", "0", "-1", "64kk", "64k,size=1", ""]),
+            (
+                Value::Number(1, 300),
+                &["1", "300"][..],
+                &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..],
+            ),
+            (
+                Value::Percent(50),
+                &["0", "50", "0.5", "50.0"],
+                &["51", "50.1", "-1", ".5", "1.", "a"],
+            ),
+            (
+                Value::Size,
+                &["1", "64k", "1G"],
+                &["k", "0", "-1", "64kk", "64k,size=1", ""],
+            ),
             (Value::OneOf(&["a", "b"]), &["a"], &["c", "a,b", ""]),
-            (Value::Label(4), &["a-b_"], &["abcde", "", "-a", "a b", "a,b", "ä"]),
+            (
+                Value::Label(4),
+                &["a-b_"],
+                &["abcde", "", "-a", "a b", "a,b", "ä"],
+            ),
             (Value::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),
         ] {
-            assert!(good.iter().all(|text| value.check(Some(text)).is_ok()), "{value:?}");
-            assert!(bad.iter().all(|text| value.check(Some(text)).is_err()), "{value:?}");
+            assert!(
+                good.iter().all(|text| value.check(Some(text)).is_ok()),
+                "{value:?}"
+            );
+            assert!(
+                bad.iter().all(|text| value.check(Some(text)).is_err()),
+                "{value:?}"
+            );
             assert!(value.check(None).is_err());
         }
         assert!(Value::No.check(None).is_ok() && Value::No.check(Some("")).is_err());
         let perhaps = Value::Perhaps(&["a"]);
-        assert!(perhaps.check(None).is_ok() && perhaps.check(Some("a")).is_ok() && perhaps.check(Some("")).is_err());
+        assert!(
+            perhaps.check(None).is_ok()
+                && perhaps.check(Some("a")).is_ok()
+                && perhaps.check(Some("")).is_err()
+        );
     }
 }

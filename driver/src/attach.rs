@@ -1,6 +1,6 @@
-//! `attach <options> <node>` and `waitforattach <device> <options>`: a volume's device is there, and is the volume's.
-//! A logical volume never leaves its node, so attaching is activating. Called by the kubelet on the node, or by the
-//! controller manager, wherever that runs.
+//! `attach <options> <node>` and `waitforattach <device> <options>`: a volume's device is there,
+//! and is the volume's. A logical volume never leaves its node, so attaching is activating. Called
+//! by the kubelet on the node, or by the controller manager, wherever that runs.
 
 use std::ffi::OsStr;
 
@@ -20,20 +20,31 @@ use crate::volume::Identity;
 ///
 /// # Errors
 /// When this is its node, and the device isn't there or is another's.
-pub(crate) fn attach(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<String, Error> {
+pub(crate) fn attach(
+    node: &Node<'_>,
+    settings: &Settings,
+    options: &str,
+    name: &str,
+) -> Result<String, Error> {
     let options = options::parse(options)?;
     if node.is(settings, name) {
         return hold(node, &options, OsStr::new(""));
     }
     // The node's own `waitforattach` does it.
-    Ok(device::mapper_path(&options.group, &options.volume).display().to_string())
+    Ok(device::mapper_path(&options.group, &options.volume)
+        .display()
+        .to_string())
 }
 
 /// Sees to it that the volume is active on this node. Returns the path of its device.
 ///
 /// # Errors
 /// When it isn't, or when `device` leads to another.
-pub(crate) fn wait_for_attach(node: &Node<'_>, device: &OsStr, options: &str) -> Result<String, Error> {
+pub(crate) fn wait_for_attach(
+    node: &Node<'_>,
+    device: &OsStr,
+    options: &str,
+) -> Result<String, Error> {
     hold(node, &options::parse(options)?, device)
 }
 
@@ -44,7 +55,11 @@ fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<Strin
     node.check_device_path(device_path, &volume)?;
     refuse_namesake(node, &name, &volume)?;
     let was_active = node.device(&volume)?.is_some();
-    let path = node.active_device(&volume)?.mapper_path().display().to_string();
+    let path = node
+        .active_device(&volume)?
+        .mapper_path()
+        .display()
+        .to_string();
     attached::remember(node, &name, &volume).inspect_err(|_| {
         // As it was before; whether that succeeds, nobody is left to tell.
         if !was_active {
@@ -56,14 +71,18 @@ fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<Strin
 
 /// Two volumes of pods may have one name, and Kubernetes takes them for one.
 fn refuse_namesake(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
-    let Some(other) = attached::recall(node, name)?.filter(|other| other.uuid != volume.uuid) else {
+    let Some(other) = attached::recall(node, name)?.filter(|other| other.uuid != volume.uuid)
+    else {
         return Ok(());
     };
     let Some(device) = node.device_if_its_own(&other)? else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(mount) = mounts.iter().find(|mount| is_of(&node.roots, mount, &device)) else {
+    let Some(mount) = mounts
+        .iter()
+        .find(|mount| is_of(&node.roots, mount, &device))
+    else {
         return Ok(());
     };
     let message = format!(

@@ -1,6 +1,6 @@
-//! Which volumes are attached to this node: a small file for each, on a file system that a reboot empties, as it empties
-//! the list of active devices. `detach` and `unmountdevice` are told nothing but a name. Used by them, `attach` and
-//! `waitforattach`.
+//! Which volumes are attached to this node: a small file for each, on a file system that a reboot
+//! empties, as it empties the list of active devices. `detach` and `unmountdevice` are told nothing
+//! but a name. Used by them, `attach` and `waitforattach`.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -29,16 +29,26 @@ impl<'a> Name<'a> {
             return Ok(Self(name));
         }
         // Not repeated: whatever stands in its place may hold a secret.
-        Err(Error::refused(Kind::Invalid, "what is given is not the name of a volume in Kubernetes"))
+        Err(Error::refused(
+            Kind::Invalid,
+            "what is given is not the name of a volume in Kubernetes",
+        ))
     }
 }
 
 /// Remembers that this volume is attached under this name.
 pub(crate) fn remember(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
     let folder = folder(node);
-    DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(Error::io("make", &folder))?;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(Error::io("make", &folder))?;
     let text = json!({GROUP: volume.group.as_str(), VOLUME: volume.name.as_str(), UUID: volume.uuid.as_str()});
-    let (path, new) = (path(node, name), folder.join(format!(".{}.{}", name.0, volume.uuid)));
+    let (path, new) = (
+        path(node, name),
+        folder.join(format!(".{}.{}", name.0, volume.uuid)),
+    );
     fs::write(&new, text.to_string()).map_err(Error::io("write", &new))?;
     fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
 }
@@ -52,18 +62,34 @@ pub(crate) fn recall(node: &Node<'_>, name: &Name<'_>) -> Result<Option<Identity
 pub(crate) fn forget(node: &Node<'_>, name: &Name<'_>) -> Result<(), Error> {
     let path = path(node, name);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &path)(error))
+        }
         _ => Ok(()),
     }
 }
 
-/// Whether the volume is attached under another name, too, or by this driver under another of its own.
-pub(crate) fn has_another_name(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<bool, Error> {
+/// Whether the volume is attached under another name, too, or by this driver under another of its
+/// own.
+pub(crate) fn has_another_name(
+    node: &Node<'_>,
+    name: &Name<'_>,
+    volume: &Identity,
+) -> Result<bool, Error> {
     let own = path(node, name);
-    for driver in entries(&node.locks.join(ALL))?.into_iter().filter(|path| path.is_dir()) {
+    for driver in entries(&node.locks.join(ALL))?
+        .into_iter()
+        .filter(|path| path.is_dir())
+    {
         for other in entries(&driver)? {
-            let is_name = other.file_name().and_then(|name| name.to_str()).is_some_and(|name| Name::new(name).is_ok());
-            if is_name && other != own && read(&other)?.is_some_and(|other| other.uuid == volume.uuid) {
+            let is_name = other
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(|name| Name::new(name).is_ok());
+            if is_name
+                && other != own
+                && read(&other)?.is_some_and(|other| other.uuid == volume.uuid)
+            {
                 return Ok(true);
             }
         }
@@ -73,7 +99,13 @@ pub(crate) fn has_another_name(node: &Node<'_>, name: &Name<'_>, volume: &Identi
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    entries.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io("list", folder))).collect()
+    entries
+        .map(|entry| {
+            entry
+                .map(|entry| entry.path())
+                .map_err(Error::io("list", folder))
+        })
+        .collect()
 }
 
 /// In the folder for locks.
@@ -92,7 +124,10 @@ fn path(node: &Node<'_>, name: &Name<'_>) -> PathBuf {
 fn read(path: &Path) -> Result<Option<Identity>, Error> {
     match fs::read(path) {
         Ok(text) => parse(&text).map(Some).ok_or_else(|| {
-            let message = format!("{} can't be understood; remove it, and the volume stays as it is", path.display());
+            let message = format!(
+                "{} can't be understood; remove it, and the volume stays as it is",
+                path.display()
+            );
             Error::refused(Kind::Invalid, message)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -119,7 +154,11 @@ mod tests {
 
     fn volume(uuid: &str) -> Identity {
         let (group, name) = (VgName::new("vg0").unwrap(), LvName::new("data").unwrap());
-        Identity { group, name, uuid: LvUuid::from_plain(uuid).unwrap() }
+        Identity {
+            group,
+            name,
+            uuid: LvUuid::from_plain(uuid).unwrap(),
+        }
     }
 
     #[test]
@@ -129,7 +168,10 @@ mod tests {
         let mut node = Node::here(&system);
         node.locks = scratch.path().into();
         let (one, other) = (Name::new("pvc-1").unwrap(), Name::new("pvc-2").unwrap());
-        let (first, second) = (volume("ABCDEF1234567890abcdefghijklmnop"), volume("BBCDEF1234567890abcdefghijklmnop"));
+        let (first, second) = (
+            volume("ABCDEF1234567890abcdefghijklmnop"),
+            volume("BBCDEF1234567890abcdefghijklmnop"),
+        );
         assert_eq!(recall(&node, &one).unwrap(), None);
         for _ in 0..2 {
             remember(&node, &one, &first).unwrap();
@@ -144,7 +186,12 @@ mod tests {
             assert_eq!(recall(&node, &one).unwrap(), None);
         }
         std::fs::write(scratch.path().join("attached/flexlvm.dev~lvm/pvc-2"), "{").unwrap();
-        assert!(recall(&node, &other).unwrap_err().to_string().contains("attached/flexlvm.dev~lvm/pvc-2"));
+        assert!(
+            recall(&node, &other)
+                .unwrap_err()
+                .to_string()
+                .contains("attached/flexlvm.dev~lvm/pvc-2")
+        );
     }
 
     #[test]
@@ -157,7 +204,10 @@ mod tests {
             node
         };
         let (own, alias) = (node("flexlvm.dev/lvm"), node("kubernetes.io/lvm"));
-        let (name, first) = (Name::new("data").unwrap(), volume("ABCDEF1234567890abcdefghijklmnop"));
+        let (name, first) = (
+            Name::new("data").unwrap(),
+            volume("ABCDEF1234567890abcdefghijklmnop"),
+        );
         remember(&own, &name, &first).unwrap();
         assert_eq!(recall(&alias, &name).unwrap(), None);
         remember(&alias, &name, &volume("BBCDEF1234567890abcdefghijklmnop")).unwrap();
@@ -169,7 +219,18 @@ mod tests {
 
     #[test]
     fn a_name_is_never_a_path() {
-        for bad in ["", ".", "..", "../x", "a/b", ".hidden", "-rf", "a b", "ä", &"x".repeat(254)] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/b",
+            ".hidden",
+            "-rf",
+            "a b",
+            "ä",
+            &"x".repeat(254),
+        ] {
             assert!(Name::new(bad).is_err(), "{bad:?}");
         }
     }

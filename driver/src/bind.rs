@@ -1,5 +1,5 @@
-//! `mount <folder> <options>` where volumes are attached: the volume is mounted for all pods already, and appears in one
-//! pod's folder as a bind mount of that. Runs no program.
+//! `mount <folder> <options>` where volumes are attached: the volume is mounted for all pods
+//! already, and appears in one pod's folder as a bind mount of that. Runs no program.
 
 use std::ffi::OsStr;
 
@@ -16,8 +16,8 @@ use crate::there::{already, mounted_device, verify};
 use crate::volume::Volume;
 use crate::{mount_options, options};
 
-/// Makes the bind mount, once it is certain that the folder for all pods shows this very volume: volumes of pods that have
-/// the same name have the same folder.
+/// Makes the bind mount, once it is certain that the folder for all pods shows this very volume:
+/// volumes of pods that have the same name have the same folder.
 ///
 /// # Errors
 /// When the volume is not mounted on the pod's folder; then nothing of the attempt is left.
@@ -31,12 +31,16 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     admit(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
     let not_for_all = || {
-        let message = format!("logical volume {volume} is not mounted for all pods of this node; it is tried again");
+        let message = format!(
+            "logical volume {volume} is not mounted for all pods of this node; it is tried again"
+        );
         HostError::refused(Kind::NotFound, message)
     };
     let all = folder.for_all_pods()?.ok_or_else(not_for_all)?;
     let whole = node.mounted(&all)?.ok_or_else(not_for_all)?;
-    let device = node.device(&volume.identity)?.filter(|device| shows_all_of(&node.roots, &whole, device));
+    let device = node
+        .device(&volume.identity)?
+        .filter(|device| shows_all_of(&node.roots, &whole, device));
     let device = device.ok_or_else(|| another(&volume, &all, &whole))?;
     if !read_only && (whole.read_only || whole.fs_read_only) {
         let message = format!(
@@ -47,15 +51,32 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     let source = device.mapper_path();
-    let as_whole = if whole.fs_read_only { Flags::RDONLY } else { Flags::empty() };
+    let as_whole = if whole.fs_read_only {
+        Flags::RDONLY
+    } else {
+        Flags::empty()
+    };
     let (flags, data) = (mount_options.flags | as_whole, mount_options.data.as_str());
-    let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
+    let request = Request {
+        source: &source,
+        fs: options.filesystem,
+        flags,
+        data,
+        read_only,
+    };
     if let Some(there) = node.mounted(&folder)? {
         mounted_device(node, &volume, &folder, &there)?;
         return already(&folder, &there, &request);
     }
     let (path, top) = (target.path(), folder.top());
-    host::mount::bind(&request, &all.top(), Place { folder: &path, top: &top })?;
+    host::mount::bind(
+        &request,
+        &all.top(),
+        Place {
+            folder: &path,
+            top: &top,
+        },
+    )?;
     Ok(verify(node, &folder, &device, read_only)?)
 }
 

@@ -133,39 +133,67 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
         "init" => Call::Init,
         "getvolumename" => {
             let [options] = take(verb, "options", args)?;
-            Call::GetVolumeName { options: json(options)? }
+            Call::GetVolumeName {
+                options: json(options)?,
+            }
         }
         "attach" => {
             let [options, node] = take(verb, "options and a node", args)?;
-            Call::Attach { options: json(options)?, node: name(node)? }
+            Call::Attach {
+                options: json(options)?,
+                node: name(node)?,
+            }
         }
         "detach" => {
             let [volume, node] = take(verb, "a volume and a node", args)?;
-            Call::Detach { volume, node: name(node)? }
+            Call::Detach {
+                volume,
+                node: name(node)?,
+            }
         }
         "waitforattach" => {
             let [device, options] = take(verb, "a device and options", args)?;
-            Call::WaitForAttach { device, options: json(options)? }
+            Call::WaitForAttach {
+                device,
+                options: json(options)?,
+            }
         }
         "isattached" => {
             let [options, node] = take(verb, "options and a node", args)?;
-            Call::IsAttached { options: json(options)?, node: name(node)? }
+            Call::IsAttached {
+                options: json(options)?,
+                node: name(node)?,
+            }
         }
         "mountdevice" => {
             let [folder, device, options] = take(verb, "a folder, a device and options", args)?;
-            Call::MountDevice { folder, device, options: json(options)? }
+            Call::MountDevice {
+                folder,
+                device,
+                options: json(options)?,
+            }
         }
         "mount" => mount(verb, args)?,
-        "unmountdevice" => take(verb, "a folder", args).map(|[folder]| Call::UnmountDevice { folder })?,
+        "unmountdevice" => {
+            take(verb, "a folder", args).map(|[folder]| Call::UnmountDevice { folder })?
+        }
         "unmount" => take(verb, "a folder", args).map(|[folder]| Call::Unmount { folder })?,
         "expandvolume" => {
-            let [options, _folder, new, old] = take(verb, "options, a folder, the new and the old size", args)?;
-            Call::ExpandVolume { options: json(options)?, size: sizes(new, old)? }
+            let [options, _folder, new, old] =
+                take(verb, "options, a folder, the new and the old size", args)?;
+            Call::ExpandVolume {
+                options: json(options)?,
+                size: sizes(new, old)?,
+            }
         }
         "expandfs" => {
             let wanted = "options, a device, a folder, the new and the old size";
             let [options, _device, folder, new, old] = take(verb, wanted, args)?;
-            Call::ExpandFs { options: json(options)?, folder, size: sizes(new, old)? }
+            Call::ExpandFs {
+                options: json(options)?,
+                folder,
+                size: sizes(new, old)?,
+            }
         }
         _ => Call::NotSupported,
     })
@@ -174,10 +202,18 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
 /// The one that has two forms.
 fn mount<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
     if let [folder, options] = args {
-        return Ok(Call::Mount { folder, device: None, options: json(options)? });
+        return Ok(Call::Mount {
+            folder,
+            device: None,
+            options: json(options)?,
+        });
     }
     let [folder, device, options] = take(verb, "a folder, perhaps a device, and options", args)?;
-    Ok(Call::Mount { folder, device: Some(device), options: json(options)? })
+    Ok(Call::Mount {
+        folder,
+        device: Some(device),
+        options: json(options)?,
+    })
 }
 
 /// So many arguments as the call-out takes.
@@ -186,17 +222,24 @@ fn take<'a, const N: usize>(
     wanted: &'static str,
     args: &'a [OsString],
 ) -> Result<[&'a OsStr; N], CallError> {
-    let args: &[OsString; N] =
-        args.try_into().map_err(|_| CallError::Count { call: call.to_owned(), wanted, given: args.len() })?;
+    let args: &[OsString; N] = args.try_into().map_err(|_| CallError::Count {
+        call: call.to_owned(),
+        wanted,
+        given: args.len(),
+    })?;
     Ok(args.each_ref().map(OsString::as_os_str))
 }
 
 fn json(arg: &OsStr) -> Result<&str, CallError> {
-    arg.to_str().ok_or(CallError::Encoding { what: "the options are" })
+    arg.to_str().ok_or(CallError::Encoding {
+        what: "the options are",
+    })
 }
 
 fn name(arg: &OsStr) -> Result<&str, CallError> {
-    arg.to_str().ok_or(CallError::Encoding { what: "the node's name is" })
+    arg.to_str().ok_or(CallError::Encoding {
+        what: "the node's name is",
+    })
 }
 
 /// The new size; the old one has to be a number, too.
@@ -206,8 +249,12 @@ fn sizes(new: &OsStr, old: &OsStr) -> Result<u64, CallError> {
 }
 
 fn bytes(arg: &OsStr, what: &'static str) -> Result<u64, CallError> {
-    let digits = arg.to_str().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
-    digits.and_then(|text| text.parse().ok()).ok_or(CallError::Size { what })
+    let digits = arg
+        .to_str()
+        .filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    digits
+        .and_then(|text| text.parse().ok())
+        .ok_or(CallError::Size { what })
 }
 
 #[cfg(test)]
@@ -227,18 +274,79 @@ mod tests {
         assert_eq!(parse(&args(&["init", "more"])), Ok(Call::Init));
         let device = OsStr::new("/dev/x");
         for (line, call) in [
-            (&["getvolumename", "{}"][..], Call::GetVolumeName { options: "{}" }),
-            (&["attach", "{}", "n"], Call::Attach { options: "{}", node: "n" }),
-            (&["detach", "pv", "n"], Call::Detach { volume: OsStr::new("pv"), node: "n" }),
-            (&["waitforattach", "/dev/x", "{}"], Call::WaitForAttach { device, options: "{}" }),
-            (&["isattached", "{}", "n"], Call::IsAttached { options: "{}", node: "n" }),
-            (&["mountdevice", "/f", "/dev/x", "{}"], Call::MountDevice { folder, device, options: "{}" }),
+            (
+                &["getvolumename", "{}"][..],
+                Call::GetVolumeName { options: "{}" },
+            ),
+            (
+                &["attach", "{}", "n"],
+                Call::Attach {
+                    options: "{}",
+                    node: "n",
+                },
+            ),
+            (
+                &["detach", "pv", "n"],
+                Call::Detach {
+                    volume: OsStr::new("pv"),
+                    node: "n",
+                },
+            ),
+            (
+                &["waitforattach", "/dev/x", "{}"],
+                Call::WaitForAttach {
+                    device,
+                    options: "{}",
+                },
+            ),
+            (
+                &["isattached", "{}", "n"],
+                Call::IsAttached {
+                    options: "{}",
+                    node: "n",
+                },
+            ),
+            (
+                &["mountdevice", "/f", "/dev/x", "{}"],
+                Call::MountDevice {
+                    folder,
+                    device,
+                    options: "{}",
+                },
+            ),
             (&["unmountdevice", "/f"], Call::UnmountDevice { folder }),
-            (&["mount", "/f", "{}"], Call::Mount { folder, device: None, options: "{}" }),
-            (&["mount", "/f", "/dev/x", "{}"], Call::Mount { folder, device: Some(device), options: "{}" }),
+            (
+                &["mount", "/f", "{}"],
+                Call::Mount {
+                    folder,
+                    device: None,
+                    options: "{}",
+                },
+            ),
+            (
+                &["mount", "/f", "/dev/x", "{}"],
+                Call::Mount {
+                    folder,
+                    device: Some(device),
+                    options: "{}",
+                },
+            ),
             (&["unmount", "/f"], Call::Unmount { folder }),
-            (&["expandvolume", "{}", "/f", "20", "10"], Call::ExpandVolume { options: "{}", size: 20 }),
-            (&["expandfs", "{}", "", "/f", "20", "10"], Call::ExpandFs { options: "{}", folder, size: 20 }),
+            (
+                &["expandvolume", "{}", "/f", "20", "10"],
+                Call::ExpandVolume {
+                    options: "{}",
+                    size: 20,
+                },
+            ),
+            (
+                &["expandfs", "{}", "", "/f", "20", "10"],
+                Call::ExpandFs {
+                    options: "{}",
+                    folder,
+                    size: 20,
+                },
+            ),
         ] {
             assert_eq!(parse(&args(line)), Ok(call));
         }
@@ -246,10 +354,27 @@ mod tests {
 
     #[test]
     fn all_others_are_not_supported() {
-        for verb in ["", "Init", "INIT", "Mount", "--help", "x", "provision", "getvolumenames", "mountdevice "] {
-            assert_eq!(parse(&args(&[verb, "a", "b"])), Ok(Call::NotSupported), "{verb:?}");
+        for verb in [
+            "",
+            "Init",
+            "INIT",
+            "Mount",
+            "--help",
+            "x",
+            "provision",
+            "getvolumenames",
+            "mountdevice ",
+        ] {
+            assert_eq!(
+                parse(&args(&[verb, "a", "b"])),
+                Ok(Call::NotSupported),
+                "{verb:?}"
+            );
         }
-        assert_eq!(parse(&[OsString::from_vec(vec![0xff])]), Ok(Call::NotSupported));
+        assert_eq!(
+            parse(&[OsString::from_vec(vec![0xff])]),
+            Ok(Call::NotSupported)
+        );
     }
 
     #[test]
@@ -267,12 +392,19 @@ mod tests {
         }
         for size in ["", "-1", "+1", "1.5", "1Gi", "99999999999999999999"] {
             let error = parse(&args(&["expandfs", "{}", "", "/f", size, "0"])).unwrap_err();
-            assert_eq!(error, CallError::Size { what: "the new size" });
+            assert_eq!(
+                error,
+                CallError::Size {
+                    what: "the new size"
+                }
+            );
         }
         let invalid = OsString::from_vec(vec![b'{', 0xff, b'}']);
         assert_eq!(
             parse(&["mount".into(), "/f".into(), invalid]),
-            Err(CallError::Encoding { what: "the options are" })
+            Err(CallError::Encoding {
+                what: "the options are"
+            })
         );
     }
 }

@@ -1,5 +1,6 @@
-//! `detach <volume> <node>`: a volume's device goes, unless somebody uses it. Called by the kubelet on the node, or by the
-//! controller manager, wherever that runs; and by `unmountdevice`, since only the node itself can take its devices away.
+//! `detach <volume> <node>`: a volume's device goes, unless somebody uses it. Called by the kubelet
+//! on the node, or by the controller manager, wherever that runs; and by `unmountdevice`, since
+//! only the node itself can take its devices away.
 
 use std::ffi::OsStr;
 
@@ -13,8 +14,8 @@ use crate::node::Node;
 use crate::settings::Settings;
 use crate::volume::Identity;
 
-/// Deactivates what was attached under this name. That it stays because somebody uses it is no failure: returned is a word
-/// for the log.
+/// Deactivates what was attached under this name. That it stays because somebody uses it is no
+/// failure: returned is a word for the log.
 ///
 /// # Errors
 /// When nobody uses it and it can't be deactivated.
@@ -26,7 +27,11 @@ pub(crate) fn detach(
 ) -> Result<Option<String>, Error> {
     let volume = volume.to_string_lossy();
     let volume = Name::new(&volume)?;
-    if node.is(settings, name) { let_go(node, &volume) } else { Ok(None) }
+    if node.is(settings, name) {
+        let_go(node, &volume)
+    } else {
+        Ok(None)
+    }
 }
 
 /// The same, on this node.
@@ -39,15 +44,21 @@ pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String
     };
     let _lock = node.lock(&identity.uuid)?;
     if attached::recall(node, volume)?.as_ref() != Some(&identity) {
-        let message = format!("logical volume {identity} was attached or detached meanwhile; it is tried again");
+        let message = format!(
+            "logical volume {identity} was attached or detached meanwhile; it is tried again"
+        );
         return Err(HostError::refused(Kind::Busy, message).into());
     }
     if attached::has_another_name(node, volume, &identity)? {
         attached::forget(node, volume)?;
-        return Ok(Some(format!("logical volume {identity} stays active: it is attached under another name, too")));
+        return Ok(Some(format!(
+            "logical volume {identity} stays active: it is attached under another name, too"
+        )));
     }
     if let Some(user) = deactivate(node, &identity)? {
-        return Ok(Some(format!("logical volume {identity} stays active: {user}")));
+        return Ok(Some(format!(
+            "logical volume {identity} stays active: {user}"
+        )));
     }
     attached::forget(node, volume)?;
     Ok(None)
@@ -59,7 +70,10 @@ fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, Host
     let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
     };
-    if let Some(mount) = mountinfo::read(&node.mounts)?.iter().find(|mount| is_of(&node.roots, mount, &device)) {
+    if let Some(mount) = mountinfo::read(&node.mounts)?
+        .iter()
+        .find(|mount| is_of(&node.roots, mount, &device))
+    {
         return Ok(Some(format!("it is mounted on {}", mount.point.display())));
     }
     // Held open by us, it could not go.
@@ -75,7 +89,8 @@ fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, Host
         _ if now.uuid == *uuid && now.open => Ok(Some("something has it open".to_owned())),
         Err(error) => Err(error),
         Ok(()) => {
-            let message = format!("LVM did not deactivate logical volume {volume}, though it says so");
+            let message =
+                format!("LVM did not deactivate logical volume {volume}, though it says so");
             Err(HostError::refused(Kind::Failed, message))
         }
     }

@@ -1,12 +1,13 @@
 //! A name under which the driver is installed: `vendor/driver`, as PersistentVolumes spell it.
-//! Pure. Used by the driver, which goes by the folder it was installed in, and by the agent, which installs it.
+//! Pure. Used by the driver, which goes by the folder it was installed in, and by the agent, which
+//! installs it.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The name, in a form that the kubelet accepts: its folder's name is the name, with `~` for `/`, and both have to be a
-/// qualified name (`pkg/volume/plugins.go`, `initProbedPlugin`).
+/// The name, in a form that the kubelet accepts: its folder's name is the name, with `~` for `/`,
+/// and both have to be a qualified name (`pkg/volume/plugins.go`, `initProbedPlugin`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DriverName {
     vendor: String,
@@ -28,7 +29,10 @@ impl DriverName {
     /// FlexLVM's own.
     #[must_use]
     pub fn own() -> Self {
-        Self { vendor: crate::VENDOR.to_owned(), driver: crate::NAME.to_owned() }
+        Self {
+            vendor: crate::VENDOR.to_owned(),
+            driver: crate::NAME.to_owned(),
+        }
     }
 
     /// FlexLVM's own, and then the others, each once.
@@ -43,15 +47,20 @@ impl DriverName {
         names
     }
 
-    /// The name under which this program was installed: it stands in `<vendor>~<driver>/<driver>`. FlexLVM's own when it
-    /// stands anywhere else.
+    /// The name under which this program was installed: it stands in `<vendor>~<driver>/<driver>`.
+    /// FlexLVM's own when it stands anywhere else.
     #[must_use]
     pub fn of_program(path: &Path) -> Self {
         let installed = || Self::of_folder(path.parent()?.file_name()?.to_str()?);
         // The kernel adds to the name of a file that was replaced since: `lvm (deleted)`.
-        let file = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let file = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
         let file = file.strip_suffix(" (deleted)").unwrap_or(file);
-        installed().filter(|name| name.driver == file).unwrap_or_else(Self::own)
+        installed()
+            .filter(|name| name.driver == file)
+            .unwrap_or_else(Self::own)
     }
 
     /// The vendor's part.
@@ -90,30 +99,48 @@ impl FromStr for DriverName {
     type Err = DriverNameError;
 
     fn from_str(name: &str) -> Result<Self, DriverNameError> {
-        let refused = |why| DriverNameError { name: name.chars().take(64).collect(), why };
-        let (vendor, driver) = name.split_once('/').ok_or_else(|| refused("it has the form vendor/driver"))?;
+        let refused = |why| DriverNameError {
+            name: name.chars().take(64).collect(),
+            why,
+        };
+        let (vendor, driver) = name
+            .split_once('/')
+            .ok_or_else(|| refused("it has the form vendor/driver"))?;
         if vendor.len() > LONGEST_VENDOR || !vendor.split('.').all(is_label) {
-            return Err(refused("the vendor is a DNS name: small letters, digits, hyphens and dots"));
+            return Err(refused(
+                "the vendor is a DNS name: small letters, digits, hyphens and dots",
+            ));
         }
         if driver.len() > LONGEST_DRIVER || !is_qualified(driver) {
             return Err(refused(
                 "the driver is at most 63 letters, digits and - _ . long, with a letter or digit at both ends",
             ));
         }
-        Ok(Self { vendor: vendor.to_owned(), driver: driver.to_owned() })
+        Ok(Self {
+            vendor: vendor.to_owned(),
+            driver: driver.to_owned(),
+        })
     }
 }
 
 fn is_label(label: &str) -> bool {
-    has_plain_ends(label) && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    has_plain_ends(label)
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn is_qualified(name: &str) -> bool {
-    has_plain_ends(name) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+    has_plain_ends(name)
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn has_plain_ends(text: &str) -> bool {
-    [text.bytes().next(), text.bytes().last()].iter().all(|end| end.is_some_and(|b| b.is_ascii_alphanumeric()))
+    [text.bytes().next(), text.bytes().last()]
+        .iter()
+        .all(|end| end.is_some_and(|b| b.is_ascii_alphanumeric()))
 }
 
 #[cfg(test)]
@@ -132,15 +159,25 @@ mod tests {
             ("/lvm", "flexlvm.dev/lvm"),
             ("", "flexlvm.dev/lvm"),
         ] {
-            assert_eq!(DriverName::of_program(Path::new(path)).to_string(), name, "{path:?}");
+            assert_eq!(
+                DriverName::of_program(Path::new(path)).to_string(),
+                name,
+                "{path:?}"
+            );
         }
     }
 
     #[test]
     fn what_the_kubelet_accepts_is_accepted() {
-        for (name, folder) in [("kubernetes.io/lvm", "kubernetes.io~lvm"), ("a/B_c.d-1", "a~B_c.d-1")] {
+        for (name, folder) in [
+            ("kubernetes.io/lvm", "kubernetes.io~lvm"),
+            ("a/B_c.d-1", "a~B_c.d-1"),
+        ] {
             let parsed: DriverName = name.parse().unwrap();
-            assert_eq!((parsed.to_string(), parsed.folder()), (name.to_owned(), folder.to_owned()));
+            assert_eq!(
+                (parsed.to_string(), parsed.folder()),
+                (name.to_owned(), folder.to_owned())
+            );
             assert_eq!(DriverName::of_folder(folder), Some(parsed));
         }
         assert_eq!(DriverName::own().to_string(), crate::DRIVER);
@@ -151,8 +188,8 @@ mod tests {
     fn what_it_would_refuse_is_refused() {
         let long = format!("a/{}", "x".repeat(64));
         for name in [
-            "", "/", "lvm", "a/", "/b", "a/b/c", "A/b", "a~b/c", "a/b~c", "../b", "a/..", "a/.b", "a/b.", "-a/b",
-            "a./b", "a..b/c", "a b/c", "a/b c", "a/b\n", "ä/b", &long,
+            "", "/", "lvm", "a/", "/b", "a/b/c", "A/b", "a~b/c", "a/b~c", "../b", "a/..", "a/.b",
+            "a/b.", "-a/b", "a./b", "a..b/c", "a b/c", "a/b c", "a/b\n", "ä/b", &long,
         ] {
             assert!(name.parse::<DriverName>().is_err(), "{name:?}");
         }

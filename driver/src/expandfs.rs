@@ -1,5 +1,6 @@
-//! `expandfs <options> <device> <folder> <new size> <old size>`: the file system grows to the size of its logical volume,
-//! which the agent has extended before. Called by the kubelet, for each pod or once for all, until it succeeds.
+//! `expandfs <options> <device> <folder> <new size> <old size>`: the file system grows to the size
+//! of its logical volume, which the agent has extended before. Called by the kubelet, for each pod
+//! or once for all, until it succeeds.
 
 use std::ffi::OsStr;
 
@@ -15,26 +16,39 @@ use crate::grow::grow;
 use crate::node::Node;
 use crate::options;
 
-/// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last reboot.
+/// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last
+/// reboot.
 ///
 /// # Errors
 /// When the volume isn't mounted there, or its logical volume is not yet large enough.
-pub(crate) fn expandfs(node: &Node<'_>, options: &str, folder: &OsStr, size: Bytes) -> Result<(), Error> {
+pub(crate) fn expandfs(
+    node: &Node<'_>,
+    options: &str,
+    folder: &OsStr,
+    size: Bytes,
+) -> Result<(), Error> {
     let options = options::parse(options)?;
     let folder_or_none = Folder::open(folder, &node.driver, Whose::Any)?;
     let volume = named(node, &options)?;
     let not_mounted = || {
-        let message = format!("logical volume {volume} is not mounted on {}", folder.display());
+        let message = format!(
+            "logical volume {volume} is not mounted on {}",
+            folder.display()
+        );
         HostError::refused(Kind::Invalid, message)
     };
     let folder = folder_or_none.ok_or_else(not_mounted)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     let device = node.device(&volume.identity)?.ok_or_else(not_mounted)?;
     let is_it = |mount: &Mount| shows_all_of(&node.roots, mount, &device);
-    let mount = node.mounted(&folder)?.filter(is_it).ok_or_else(not_mounted)?;
+    let mount = node
+        .mounted(&folder)?
+        .filter(is_it)
+        .ok_or_else(not_mounted)?;
     let there = device.size()?;
     check_size(&options, &volume, there, size)?;
-    // What is mounted decides, not what the options say: nobody can change those when they are wrong.
+    // What is mounted decides, not what the options say: nobody can change those when they are
+    // wrong.
     let fs = Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
     if device.superblock()?.is_some_and(|look| look.size == there) {
         return Ok(());

@@ -1,5 +1,5 @@
-//! `expandvolume <options> <folder> <new size> <old size>`: whether the logical volume is as large as it is to be. The
-//! agent extends it, not the driver.
+//! `expandvolume <options> <folder> <new size> <old size>`: whether the logical volume is as large
+//! as it is to be. The agent extends it, not the driver.
 
 use host::{Bytes, Error as HostError, Kind};
 
@@ -17,7 +17,10 @@ pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Resul
     let options = options::parse(options)?;
     let volume = named(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
-        HostError::refused(Kind::NotFound, format!("logical volume {volume} is not active on this node"))
+        HostError::refused(
+            Kind::NotFound,
+            format!("logical volume {volume} is not active on this node"),
+        )
     })?;
     Ok(check_size(&options, &volume, device.size()?, size)?)
 }
@@ -26,14 +29,22 @@ pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Resul
 ///
 /// # Errors
 /// `NoSpace` then, with who is to extend it.
-pub(crate) fn check_size(options: &Options, volume: &Volume, there: Bytes, wanted: Bytes) -> Result<(), HostError> {
+pub(crate) fn check_size(
+    options: &Options,
+    volume: &Volume,
+    there: Bytes,
+    wanted: Bytes,
+) -> Result<(), HostError> {
     if there >= wanted {
         return Ok(());
     }
     let who = if options.proof.is_some() {
         "FlexLVM's agent on this node has not extended it yet; why not, its LogicalVolume object says".to_owned()
     } else {
-        format!("whoever made it by hand extends it on its node: lvextend --size {}b {volume}", wanted.0)
+        format!(
+            "whoever made it by hand extends it on its node: lvextend --size {}b {volume}",
+            wanted.0
+        )
     };
     Err(HostError::refused(
         Kind::NoSpace,

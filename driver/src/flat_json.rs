@@ -6,14 +6,17 @@ use std::fmt;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take the last of two
-/// equal keys: with a hand-written PersistentVolume nobody knows which was meant.
+/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take
+/// the last of two equal keys: with a hand-written PersistentVolume nobody knows which was meant.
 ///
 /// # Errors
-/// When it is anything else. Its words can hold what stands in the text, which may be secret: only its place is to be told.
+/// When it is anything else. Its words can hold what stands in the text, which may be secret: only
+/// its place is to be told.
 pub(crate) fn parse(json: &str) -> Result<BTreeMap<String, String>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    deserializer.deserialize_map(Flat).and_then(|map| deserializer.end().map(|()| map))
+    deserializer
+        .deserialize_map(Flat)
+        .and_then(|map| deserializer.end().map(|()| map))
 }
 
 struct Flat;

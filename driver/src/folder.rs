@@ -1,5 +1,5 @@
-//! A folder that the kubelet gives for a volume: a pod's, or the one for all pods of a node, of this very driver and with
-//! no symbolic link below the kubelet's root. Called by the call-outs.
+//! A folder that the kubelet gives for a volume: a pod's, or the one for all pods of a node, of
+//! this very driver and with no symbolic link below the kubelet's root. Called by the call-outs.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -40,9 +40,13 @@ impl Folder {
     /// The folder of this path, which itself need not exist; `None` when one above it doesn't.
     ///
     /// # Errors
-    /// `Invalid` when the path isn't one that the kubelet would give this driver, or when there is a symbolic link on the
-    /// way.
-    pub(crate) fn open(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<Option<Self>, Error> {
+    /// `Invalid` when the path isn't one that the kubelet would give this driver, or when there is
+    /// a symbolic link on the way.
+    pub(crate) fn open(
+        path: &OsStr,
+        driver: &DriverName,
+        whose: Whose,
+    ) -> Result<Option<Self>, Error> {
         let place = read(path, driver, whose).map_err(|why| Error::refused(Kind::Invalid, why))?;
         Self::walk(place)
     }
@@ -58,7 +62,9 @@ impl Folder {
     fn walk(place: VolumeFolder) -> Result<Option<Self>, Error> {
         let shown = place.path();
         let steps = place.steps();
-        let (name, above) = steps.split_last().ok_or_else(|| Error::refused(Kind::Invalid, "no folder"))?;
+        let (name, above) = steps
+            .split_last()
+            .ok_or_else(|| Error::refused(Kind::Invalid, "no folder"))?;
         // The kubelet's root may be a symbolic link, or lie below one: that is the admin's affair.
         let mut parent = match openat(CWD, place.root.as_path(), WALK, Mode::empty()) {
             Ok(folder) => folder,
@@ -66,15 +72,27 @@ impl Folder {
             Err(errno) => return Err(Error::io("open", &place.root)(errno.into())),
         };
         for step in above {
-            parent = match openat(&parent, step.as_str(), WALK | OFlags::NOFOLLOW, Mode::empty()) {
+            parent = match openat(
+                &parent,
+                step.as_str(),
+                WALK | OFlags::NOFOLLOW,
+                Mode::empty(),
+            ) {
                 Ok(folder) => folder,
                 Err(Errno::NOENT) => return Ok(None),
-                Err(Errno::LOOP | Errno::NOTDIR) => return Err(no_folder(&shown, OsStr::new(step))),
+                Err(Errno::LOOP | Errno::NOTDIR) => {
+                    return Err(no_folder(&shown, OsStr::new(step)));
+                }
                 Err(errno) => return Err(Error::io("open", &shown)(errno.into())),
             };
         }
         let real = std::fs::read_link(handle(&parent)).map_err(Error::io("find", &shown))?;
-        Ok(Some(Self { parent, name: name.into(), path: real.join(name), place }))
+        Ok(Some(Self {
+            parent,
+            name: name.into(),
+            path: real.join(name),
+            place,
+        }))
     }
 
     /// Its path without any symbolic link: as the table of mounts has it.
@@ -89,10 +107,18 @@ impl Folder {
         handle(&self.parent).join(&self.name)
     }
 
-    /// Whether there is positively nothing of that name. A corrupt mount is something: it answers with other errors.
+    /// Whether there is positively nothing of that name. A corrupt mount is something: it answers
+    /// with other errors.
     #[must_use]
     pub(crate) fn is_missing(&self) -> bool {
-        matches!(statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT), Err(Errno::NOENT))
+        matches!(
+            statat(
+                &self.parent,
+                &self.name,
+                AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT
+            ),
+            Err(Errno::NOENT)
+        )
     }
 
     /// The folder itself, as what to mount on.
@@ -100,7 +126,12 @@ impl Folder {
     /// # Errors
     /// `NotFound`, and `Invalid` when it is a symbolic link or no folder.
     pub(crate) fn target(&self) -> Result<Target, Error> {
-        match openat(&self.parent, &self.name, WALK | OFlags::NOFOLLOW, Mode::empty()) {
+        match openat(
+            &self.parent,
+            &self.name,
+            WALK | OFlags::NOFOLLOW,
+            Mode::empty(),
+        ) {
             Ok(folder) => Ok(Target(folder)),
             Err(Errno::LOOP | Errno::NOTDIR) => Err(no_folder(&self.path, &self.name)),
             Err(errno) => Err(Error::io("open", &self.path)(errno.into())),
@@ -125,7 +156,11 @@ fn handle(folder: &OwnedFd) -> PathBuf {
 }
 
 fn no_folder(path: &Path, step: &OsStr) -> Error {
-    let message = format!("{}: {} is a symbolic link, or no folder", path.display(), step.display());
+    let message = format!(
+        "{}: {} is a symbolic link, or no folder",
+        path.display(),
+        step.display()
+    );
     Error::refused(Kind::Invalid, message)
 }
 
@@ -136,7 +171,10 @@ fn read(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<VolumeFolder,
     if !bytes.starts_with(b"/") || bytes.len() >= MOST {
         return Err("the folder has to be an absolute path, shorter than 4096 bytes".to_owned());
     }
-    if bytes.split(|&b| b == b'/').any(|step| matches!(step, b"." | b"..") || step.contains(&0)) {
+    if bytes
+        .split(|&b| b == b'/')
+        .any(|step| matches!(step, b"." | b"..") || step.contains(&0))
+    {
         return Err("the folder's path must not contain . or ..".to_owned());
     }
     let place = VolumeFolder::of(Path::new(path)).filter(|place| place.driver == *driver);
@@ -223,7 +261,10 @@ mod tests {
         }
         let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
         assert!(!is_ours(OsStr::new(&long), Whose::Any));
-        assert!(!is_ours(OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff"), Whose::Any));
+        assert!(!is_ours(
+            OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff"),
+            Whose::Any
+        ));
     }
 
     #[test]
@@ -236,7 +277,8 @@ mod tests {
         fs::create_dir_all(root.join(ALL)).unwrap();
         assert_eq!(pod.for_all_pods().unwrap().unwrap().path(), root.join(ALL));
         assert!(
-            is_ours(root.join(ALL).as_os_str(), Whose::AllPods) && !is_ours(root.join(ALL).as_os_str(), Whose::OnePod)
+            is_ours(root.join(ALL).as_os_str(), Whose::AllPods)
+                && !is_ours(root.join(ALL).as_os_str(), Whose::OnePod)
         );
         for bad in [
             "/k/plugins/kubernetes.io/flexvolume/other/lvm/mounts/x",
@@ -249,9 +291,19 @@ mod tests {
     #[test]
     fn the_folders_of_another_name_are_anothers() {
         let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
-        let (own, other) = ("/k/pods/u/volumes/flexlvm.dev~lvm/x", "/k/pods/u/volumes/kubernetes.io~lvm/x");
-        assert!(read(OsStr::new(own), &alias, Whose::Any).unwrap_err().contains("kubernetes.io~lvm/<name>"));
-        assert!(read(OsStr::new(other), &alias, Whose::Any).is_ok() && !is_ours(OsStr::new(other), Whose::Any));
+        let (own, other) = (
+            "/k/pods/u/volumes/flexlvm.dev~lvm/x",
+            "/k/pods/u/volumes/kubernetes.io~lvm/x",
+        );
+        assert!(
+            read(OsStr::new(own), &alias, Whose::Any)
+                .unwrap_err()
+                .contains("kubernetes.io~lvm/<name>")
+        );
+        assert!(
+            read(OsStr::new(other), &alias, Whose::Any).is_ok()
+                && !is_ours(OsStr::new(other), Whose::Any)
+        );
     }
 
     #[test]
@@ -262,7 +314,12 @@ mod tests {
         let root = scratch.path().join("root");
         symlink("real", &root).unwrap();
         assert_eq!(open(&root.join(BELOW)), Ok(Some(real.join(BELOW))));
-        for link in ["pods", "pods/0a-1", "pods/0a-1/volumes", "pods/0a-1/volumes/flexlvm.dev~lvm"] {
+        for link in [
+            "pods",
+            "pods/0a-1",
+            "pods/0a-1/volumes",
+            "pods/0a-1/volumes/flexlvm.dev~lvm",
+        ] {
             let root = scratch.path().join(format!("with-link-{}", link.len()));
             fs::create_dir_all(root.join(link).parent().unwrap()).unwrap();
             symlink(real.join(link), root.join(link)).unwrap();

@@ -21,8 +21,8 @@ pub(crate) fn is_claimed(device: &Device) -> Result<bool, Error> {
     }
 }
 
-/// Checks the ext4 on this device, unless it is mounted already: then what could be checked is gone, and another mount of
-/// it changes nothing.
+/// Checks the ext4 on this device, unless it is mounted already: then what could be checked is
+/// gone, and another mount of it changes nothing.
 ///
 /// # Errors
 /// When it is not sound afterwards: what to do is said.
@@ -32,9 +32,18 @@ pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
         return Ok(());
     }
     filesystem::check(node, &device.path(), &device.mapper_path(), TIME)?;
-    if device.superblock()?.is_none_or(|superblock| superblock.unchecked) {
-        let detail = format!("success, and {} still asks for a check", device.mapper_path().display());
-        return Err(Error::Answer { program: "e2fsck".to_owned(), detail });
+    if device
+        .superblock()?
+        .is_none_or(|superblock| superblock.unchecked)
+    {
+        let detail = format!(
+            "success, and {} still asks for a check",
+            device.mapper_path().display()
+        );
+        return Err(Error::Answer {
+            program: "e2fsck".to_owned(),
+            detail,
+        });
     }
     Ok(())
 }

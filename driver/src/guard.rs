@@ -12,13 +12,17 @@ static PLACE: Mutex<Option<String>> = Mutex::new(None);
 pub fn guarded(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option<String>) {
     panic::set_hook(Box::new(|panic| {
         if let Ok(mut last) = PLACE.try_lock() {
-            *last = panic.location().map(|place| format!("{}:{}", place.file(), place.line()));
+            *last = panic
+                .location()
+                .map(|place| format!("{}:{}", place.file(), place.line()));
         }
     }));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let place = PLACE.try_lock().ok().and_then(|mut last| last.take());
         let place = place.unwrap_or_else(|| "an unknown place".to_owned());
-        let sentence = format!("the driver broke down at {place}: this is a fault of its own, please report it");
+        let sentence = format!(
+            "the driver broke down at {place}: this is a fault of its own, please report it"
+        );
         (Reply::failure(&sentence), None)
     })
 }
@@ -34,8 +38,13 @@ mod tests {
         let (reply, _) = guarded(|| panic!("secret"));
         let (fine, _) = guarded(|| (Reply::Success, None));
         std::panic::set_hook(hook);
-        let Reply::Failure(sentence) = reply else { panic!("{reply:?}") };
-        assert!(sentence.contains("broke down at driver/src/guard.rs:") && !sentence.contains("secret"), "{sentence}");
+        let Reply::Failure(sentence) = reply else {
+            panic!("{reply:?}")
+        };
+        assert!(
+            sentence.contains("broke down at driver/src/guard.rs:") && !sentence.contains("secret"),
+            "{sentence}"
+        );
         assert_eq!(fine, Reply::Success);
     }
 }

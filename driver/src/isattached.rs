@@ -1,5 +1,5 @@
-//! `isattached <options> <node>`: whether a volume's device is on that node. Called by the controller manager, again and
-//! again; whatever is not attached is attached anew. Runs no program.
+//! `isattached <options> <node>`: whether a volume's device is on that node. Called by the
+//! controller manager, again and again; whatever is not attached is attached anew. Runs no program.
 
 use crate::admit::named;
 use crate::error::Error;
@@ -11,7 +11,12 @@ use crate::settings::Settings;
 ///
 /// # Errors
 /// When nobody can tell: the device is suspended, or another has its name.
-pub(crate) fn is_attached(node: &Node<'_>, settings: &Settings, options: &str, name: &str) -> Result<bool, Error> {
+pub(crate) fn is_attached(
+    node: &Node<'_>,
+    settings: &Settings,
+    options: &str,
+    name: &str,
+) -> Result<bool, Error> {
     let options = options::parse(options)?;
     if !node.is(settings, name) {
         return Ok(true);

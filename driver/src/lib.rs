@@ -1,4 +1,5 @@
-//! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes, and what the controller has to know of them.
+//! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes, and what the controller has
+//! to know of them.
 
 mod absent;
 mod admit;
@@ -65,21 +66,24 @@ pub const VENDOR: &str = "flexlvm.dev";
 pub const NAME: &str = "lvm";
 /// The driver's name, as PersistentVolumes spell it.
 pub const DRIVER: &str = "flexlvm.dev/lvm";
-/// The name of the driver's folder in the kubelet's plugin folder, and of its folders among a pod's volumes.
+/// The name of the driver's folder in the kubelet's plugin folder, and of its folders among a pod's
+/// volumes.
 pub const FOLDER: &str = "flexlvm.dev~lvm";
 
 /// An answer, and a word for the log about what went well, but not as it should.
 type Outcome = (Reply, Option<String>);
 
-/// Carries out the call-out that the arguments (without the program's name) ask for. The second value is a word for the
-/// log about what went well, but not as it should.
+/// Carries out the call-out that the arguments (without the program's name) ask for. The second
+/// value is a word for the log about what went well, but not as it should.
 #[must_use]
 pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
     let settings = Settings::read(&node.settings);
     let result = match call::parse(args) {
         Ok(Call::Init) => Ok(init(settings)),
         Ok(Call::NotSupported) => Ok((Reply::NotSupported, None)),
-        Ok(call) => settings.map_err(Error::from).and_then(|settings| carry_out(call, node, &settings)),
+        Ok(call) => settings
+            .map_err(Error::from)
+            .and_then(|settings| carry_out(call, node, &settings)),
         Err(error) => Err(error.into()),
     };
     result.unwrap_or_else(|error| (Reply::failure(&host::error::chain(&error)), None))
@@ -91,7 +95,12 @@ fn init(settings: Result<Settings, SettingsError>) -> Outcome {
         Ok(settings) => (settings, None),
         Err(error) => (Settings::default(), Some(host::error::chain(&error))),
     };
-    (Reply::Capabilities { attach: settings.attach }, note)
+    (
+        Reply::Capabilities {
+            attach: settings.attach,
+        },
+        note,
+    )
 }
 
 fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Outcome, Error> {
@@ -101,30 +110,56 @@ fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Out
     match call {
         Call::Init | Call::NotSupported => Ok(answer(Reply::NotSupported)),
         Call::GetVolumeName { options } => Ok(answer(Reply::VolumeName(options::name(options)?))),
-        Call::Attach { options, node: name } => {
-            attach::attach(node, settings, options, name).map(Reply::Device).map(answer)
+        Call::Attach {
+            options,
+            node: name,
+        } => attach::attach(node, settings, options, name)
+            .map(Reply::Device)
+            .map(answer),
+        Call::Detach { volume, node: name } => {
+            detach::detach(node, settings, volume, name).map(noted)
         }
-        Call::Detach { volume, node: name } => detach::detach(node, settings, volume, name).map(noted),
-        Call::WaitForAttach { device, options } => {
-            attach::wait_for_attach(node, device, options).map(Reply::Device).map(answer)
+        Call::WaitForAttach { device, options } => attach::wait_for_attach(node, device, options)
+            .map(Reply::Device)
+            .map(answer),
+        Call::IsAttached {
+            options,
+            node: name,
+        } => isattached::is_attached(node, settings, options, name)
+            .map(Reply::Attached)
+            .map(answer),
+        Call::MountDevice {
+            folder,
+            device,
+            options,
+        } => mount::mount_for_all(node, folder, device, options).map(noted),
+        Call::UnmountDevice { folder } => {
+            unmount::unmount_device(node, settings, folder).map(noted)
         }
-        Call::IsAttached { options, node: name } => {
-            isattached::is_attached(node, settings, options, name).map(Reply::Attached).map(answer)
-        }
-        Call::MountDevice { folder, device, options } => mount::mount_for_all(node, folder, device, options).map(noted),
-        Call::UnmountDevice { folder } => unmount::unmount_device(node, settings, folder).map(noted),
-        Call::Mount { folder, device: None, options } if settings.attach => bind::bind(node, folder, options).map(done),
-        Call::Mount { folder, device, options } => {
-            mount::mount(node, folder, device.unwrap_or_default(), options).map(noted)
-        }
+        Call::Mount {
+            folder,
+            device: None,
+            options,
+        } if settings.attach => bind::bind(node, folder, options).map(done),
+        Call::Mount {
+            folder,
+            device,
+            options,
+        } => mount::mount(node, folder, device.unwrap_or_default(), options).map(noted),
         Call::Unmount { folder } => unmount::unmount(node, folder, Whose::OnePod).map(done),
-        Call::ExpandVolume { options, size } => expandvolume::expandvolume(node, options, Bytes(size)).map(done),
-        Call::ExpandFs { options, folder, size } => expandfs::expandfs(node, options, folder, Bytes(size)).map(done),
+        Call::ExpandVolume { options, size } => {
+            expandvolume::expandvolume(node, options, Bytes(size)).map(done)
+        }
+        Call::ExpandFs {
+            options,
+            folder,
+            size,
+        } => expandfs::expandfs(node, options, folder, Bytes(size)).map(done),
     }
 }
 
-/// Which volume the arguments are about, for the log: by the last part of the folder, or by its name, if that looks like
-/// one. Whatever else stands there may hold a secret.
+/// Which volume the arguments are about, for the log: by the last part of the folder, or by its
+/// name, if that looks like one. Whatever else stands there may hold a secret.
 fn volume_of(args: &[OsString]) -> Option<String> {
     let (verb, rest) = args.split_first()?;
     let of_folder = |folder: &OsStr| {
@@ -134,9 +169,8 @@ fn volume_of(args: &[OsString]) -> Option<String> {
     };
     let of_json = |options: &OsStr| options::name(options.to_str()?).ok();
     let name = match (verb.to_str()?, rest) {
-        ("mount" | "unmount" | "mountdevice" | "unmountdevice", [folder, ..]) | ("expandfs", [_, _, folder, ..]) => {
-            of_folder(folder)
-        }
+        ("mount" | "unmount" | "mountdevice" | "unmountdevice", [folder, ..])
+        | ("expandfs", [_, _, folder, ..]) => of_folder(folder),
         ("getvolumename" | "attach" | "isattached" | "expandvolume", [options, ..])
         | ("waitforattach", [_, options, ..]) => of_json(options),
         ("detach", [name, ..]) => name.to_str().map(str::to_owned),

@@ -1,5 +1,6 @@
-//! One line per call-out, for an admin who wants to see what happened: in the journal, else in the syslog, else in the
-//! kernel's log. Never on stdout or stderr, where it would break the reply; and never worth a failure. Called by `main`.
+//! One line per call-out, for an admin who wants to see what happened: in the journal, else in the
+//! syslog, else in the kernel's log. Never on stdout or stderr, where it would break the reply; and
+//! never worth a failure. Called by `main`.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -28,24 +29,53 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// The line for a call with these arguments, of which nothing but plain names gets into it.
     #[must_use]
-    pub fn of(args: &'a [OsString], reply: &'a Reply, note: Option<&'a str>, time: Duration) -> Self {
-        let call = args.first().and_then(|verb| verb.to_str()).unwrap_or_default();
+    pub fn of(
+        args: &'a [OsString],
+        reply: &'a Reply,
+        note: Option<&'a str>,
+        time: Duration,
+    ) -> Self {
+        let call = args
+            .first()
+            .and_then(|verb| verb.to_str())
+            .unwrap_or_default();
         let plain = (1..=20).contains(&call.len()) && call.bytes().all(|b| b.is_ascii_lowercase());
-        Self { call: if plain { call } else { "-" }, volume: crate::volume_of(args), reply, note, time }
+        Self {
+            call: if plain { call } else { "-" },
+            volume: crate::volume_of(args),
+            reply,
+            note,
+            time,
+        }
     }
 
     /// 6 is an information, 4 a warning: syslog(3).
     fn priority(&self) -> u8 {
-        if matches!(self.reply, Reply::Failure(_)) || self.note.is_some() { 4 } else { 6 }
+        if matches!(self.reply, Reply::Failure(_)) || self.note.is_some() {
+            4
+        } else {
+            6
+        }
     }
 }
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (volume, outcome, ms) =
-            (self.volume.as_deref().unwrap_or("-"), self.reply.outcome(), self.time.as_millis());
-        write!(f, "call={} volume={volume} outcome={outcome:?} ms={ms}", self.call)?;
-        let message = if let Reply::Failure(message) = self.reply { Some(message.as_str()) } else { self.note };
+        let (volume, outcome, ms) = (
+            self.volume.as_deref().unwrap_or("-"),
+            self.reply.outcome(),
+            self.time.as_millis(),
+        );
+        write!(
+            f,
+            "call={} volume={volume} outcome={outcome:?} ms={ms}",
+            self.call
+        )?;
+        let message = if let Reply::Failure(message) = self.reply {
+            Some(message.as_str())
+        } else {
+            self.note
+        };
         message.map_or(Ok(()), |message| write!(f, " message={message:?}"))
     }
 }
@@ -63,10 +93,19 @@ pub fn write(line: &Line<'_>) {
         line.time.as_millis()
     );
     // 24 is the facility "daemon".
-    let tagged = format!("<{}>flexlvm-driver[{}]: {text}", 24 + priority, std::process::id());
+    let tagged = format!(
+        "<{}>flexlvm-driver[{}]: {text}",
+        24 + priority,
+        std::process::id()
+    );
     let _ = send("/run/systemd/journal/socket", &fields)
         .or_else(|_| send("/dev/log", &tagged))
-        .or_else(|_| OpenOptions::new().write(true).open("/dev/kmsg")?.write_all(tagged.as_bytes()));
+        .or_else(|_| {
+            OpenOptions::new()
+                .write(true)
+                .open("/dev/kmsg")?
+                .write_all(tagged.as_bytes())
+        });
 }
 
 /// Never waits for whoever should read it.

@@ -1,5 +1,6 @@
-//! The driver's program: arguments in, exactly one JSON object out, exit status 0 whatever happens. The kubelet reads
-//! stdout and stderr as one, and logs all arguments of a call that ends with another status.
+//! The driver's program: arguments in, exactly one JSON object out, exit status 0 whatever happens.
+//! The kubelet reads stdout and stderr as one, and logs all arguments of a call that ends with
+//! another status.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -16,6 +17,11 @@ fn main() -> ExitCode {
     let (reply, note) = guarded(|| run(&args, &Node::here(&system)));
     // Nobody is there to be told that nobody reads this.
     let _ = writeln!(std::io::stdout(), "{}", reply.to_json());
-    log::write(&log::Line::of(&args, &reply, note.as_deref(), begun.elapsed()));
+    log::write(&log::Line::of(
+        &args,
+        &reply,
+        note.as_deref(),
+        begun.elapsed(),
+    ));
     ExitCode::SUCCESS
 }

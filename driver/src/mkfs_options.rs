@@ -1,6 +1,5 @@
-//! Options for mkfs: which are allowed for which file system. Called by the controller, which refuses a class, and by the
-//! driver, which trusts nobody.
-//! Pure.
+//! Options for mkfs: which are allowed for which file system. Called by the controller, which
+//! refuses a class, and by the driver, which trusts nobody. Pure.
 
 use host::Filesystem;
 use host::filesystem::MkfsOptions;
@@ -8,8 +7,8 @@ use host::filesystem::MkfsOptions;
 use crate::allowed::{OptionError, shortened};
 use crate::mkfs_table::{BTRFS, EXT4, Takes, XFS};
 
-/// Whether these options can be used for this file system. One word per item; an item may also hold several, with spaces
-/// between.
+/// Whether these options can be used for this file system. One word per item; an item may also hold
+/// several, with spaces between.
 ///
 /// # Errors
 /// The first that can't be used, in a sentence for whoever wrote it.
@@ -24,7 +23,9 @@ pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
 pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionError> {
     let mut parsed = MkfsOptions::default();
     let mut seen: Vec<(&str, &str)> = Vec::new();
-    let mut words = options.iter().flat_map(|item| item.split_ascii_whitespace());
+    let mut words = options
+        .iter()
+        .flat_map(|item| item.split_ascii_whitespace());
     while let Some(word) = words.next() {
         let (option, joined, takes) = find(fs, word)?;
         // `-i 8192` and `-i8192`, `--csum xxhash` and `--csum=xxhash` are understood.
@@ -32,7 +33,8 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
         let Some(value) = value else {
             return Err(wrong(word, "its value is missing"));
         };
-        let keys = check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), &why))?;
+        let keys =
+            check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), &why))?;
         for key in keys {
             // A program would silently take the last one.
             if seen.contains(&(option, key)) {
@@ -49,7 +51,11 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
 }
 
 fn wrong(option: &str, why: &str) -> OptionError {
-    OptionError::Value { what: "mkfs", option: shortened(option), why: why.to_owned() }
+    OptionError::Value {
+        what: "mkfs",
+        option: shortened(option),
+        why: why.to_owned(),
+    }
 }
 
 /// The option that `word` begins, and the value that is joined to it.
@@ -60,17 +66,30 @@ fn find(fs: Filesystem, word: &str) -> Result<(&'static str, Option<&str>, Takes
         Filesystem::Btrfs => BTRFS,
     };
     let (name, joined) = if word.starts_with("--") {
-        word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)))
+        word.split_once('=')
+            .map_or((word, None), |(name, value)| (name, Some(value)))
     } else {
-        let end = word.char_indices().nth(2).map_or(word.len(), |(end, _)| end);
+        let end = word
+            .char_indices()
+            .nth(2)
+            .map_or(word.len(), |(end, _)| end);
         let (name, value) = word.split_at(end);
         (name, Some(value).filter(|value| !value.is_empty()))
     };
     if let Some((option, takes)) = table.iter().find(|(known, _)| *known == name) {
         return Ok((option, joined, *takes));
     }
-    let possible = table.iter().map(|(option, _)| *option).collect::<Vec<_>>().join(", ");
-    Err(OptionError::Unknown { what: "mkfs", option: shortened(word), fs, possible })
+    let possible = table
+        .iter()
+        .map(|(option, _)| *option)
+        .collect::<Vec<_>>()
+        .join(", ");
+    Err(OptionError::Unknown {
+        what: "mkfs",
+        option: shortened(word),
+        fs,
+        possible,
+    })
 }
 
 /// What of an option is given: the names of its sub-options or features, or one empty name.
@@ -80,11 +99,18 @@ fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, String> {
         Takes::Several(known) => value
             .split(',')
             .map(|item| {
-                let (name, value) = item.split_once('=').map_or((item, None), |(name, value)| (name, Some(value)));
+                let (name, value) = item
+                    .split_once('=')
+                    .map_or((item, None), |(name, value)| (name, Some(value)));
                 let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
-                    return Err(unknown(name, &known.iter().map(|(name, _)| *name).collect::<Vec<_>>()));
+                    return Err(unknown(
+                        name,
+                        &known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+                    ));
                 };
-                kind.check(value).map(|()| name).map_err(|why| format!("{name}: {why}"))
+                kind.check(value)
+                    .map(|()| name)
+                    .map_err(|why| format!("{name}: {why}"))
             })
             .collect(),
         Takes::Features(known) => value
@@ -92,9 +118,14 @@ fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, String> {
             .map(|item| {
                 let name = item.strip_prefix('^').unwrap_or(item);
                 match known.iter().find(|(known, _)| *known == name) {
-                    Some((_, false)) if item != name => Err(format!("{name:?} can't be switched off")),
+                    Some((_, false)) if item != name => {
+                        Err(format!("{name:?} can't be switched off"))
+                    }
                     Some(_) => Ok(name),
-                    None => Err(unknown(name, &known.iter().map(|(name, _)| *name).collect::<Vec<_>>())),
+                    None => Err(unknown(
+                        name,
+                        &known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
+                    )),
                 }
             })
             .collect(),
@@ -117,10 +148,25 @@ mod tests {
 
     #[test]
     fn options_become_words_and_one_extended_list() {
-        let parsed = parse(Ext4, &list("-i 8192 -m1 -E stride=4,stripe_width=8 -O ^metadata_csum,quota")).unwrap();
-        assert_eq!(parsed.words, ["-i", "8192", "-m", "1", "-O", "^metadata_csum,quota"]);
+        let parsed = parse(
+            Ext4,
+            &list("-i 8192 -m1 -E stride=4,stripe_width=8 -O ^metadata_csum,quota"),
+        )
+        .unwrap();
+        assert_eq!(
+            parsed.words,
+            ["-i", "8192", "-m", "1", "-O", "^metadata_csum,quota"]
+        );
         assert_eq!(parsed.extended, ["stride=4", "stripe_width=8"]);
-        let parsed = parse(Xfs, &["-d".to_owned(), "agcount=4".to_owned(), "-m reflink=0".to_owned()]).unwrap();
+        let parsed = parse(
+            Xfs,
+            &[
+                "-d".to_owned(),
+                "agcount=4".to_owned(),
+                "-m reflink=0".to_owned(),
+            ],
+        )
+        .unwrap();
         assert_eq!(parsed.words, ["-d", "agcount=4", "-m", "reflink=0"]);
         assert_eq!(parse(Xfs, &[]).unwrap().words, Vec::<String>::new());
     }
@@ -216,16 +262,38 @@ mod tests {
         ] {
             assert!(check(Btrfs, &list(options)).is_err(), "{options:?}");
         }
-        let parsed = parse(Btrfs, &list("-m single --csum=xxhash -O ^no-holes,quota -Ldata")).unwrap();
-        assert_eq!(parsed.words, ["-m", "single", "--csum", "xxhash", "-O", "^no-holes,quota", "-L", "data"]);
+        let parsed = parse(
+            Btrfs,
+            &list("-m single --csum=xxhash -O ^no-holes,quota -Ldata"),
+        )
+        .unwrap();
+        assert_eq!(
+            parsed.words,
+            [
+                "-m",
+                "single",
+                "--csum",
+                "xxhash",
+                "-O",
+                "^no-holes,quota",
+                "-L",
+                "data"
+            ]
+        );
     }
 
     #[test]
     fn a_refusal_says_what_is_possible() {
         let text = check(Xfs, &list("-d size=1g")).unwrap_err().to_string();
-        assert!(text.contains("\"size\" is not one of: agcount, agsize"), "{text}");
+        assert!(
+            text.contains("\"size\" is not one of: agcount, agsize"),
+            "{text}"
+        );
         let text = check(Ext4, &list("-z")).unwrap_err().to_string();
-        assert!(text.contains("not among those allowed for ext4: -b, -e"), "{text}");
+        assert!(
+            text.contains("not among those allowed for ext4: -b, -e"),
+            "{text}"
+        );
     }
 
     proptest! {

@@ -1,6 +1,5 @@
-//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs_options`. An option that is not
-//! here is refused.
-//! Pure.
+//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs_options`.
+//! An option that is not here is refused. Pure.
 
 use crate::allowed::{SWITCH, Value};
 
@@ -25,16 +24,32 @@ pub(crate) const EXT4: &[(&str, Takes)] = &[
     ("-G", Takes::One(Value::Number(1, 1 << 20))),
     ("-i", Takes::One(Value::Number(1024, 1 << 26))),
     ("-I", Takes::One(Value::OneOf(&["256", "512", "1024"]))),
-    ("-J", Takes::Several(&[("size", Value::Number(1, 1 << 20)), ("fast_commit_size", Value::Number(1, 1 << 20))])),
+    (
+        "-J",
+        Takes::Several(&[
+            ("size", Value::Number(1, 1 << 20)),
+            ("fast_commit_size", Value::Number(1, 1 << 20)),
+        ]),
+    ),
     ("-L", Takes::One(Value::Label(16))),
     ("-m", Takes::One(Value::Percent(50))),
     ("-N", Takes::One(Value::Number(16, 1 << 32))),
     ("-O", Takes::Features(FEATURES)),
-    ("-T", Takes::One(Value::OneOf(&["small", "big", "huge", "news", "largefile", "largefile4"]))),
+    (
+        "-T",
+        Takes::One(Value::OneOf(&[
+            "small",
+            "big",
+            "huge",
+            "news",
+            "largefile",
+            "largefile4",
+        ])),
+    ),
 ];
 
-/// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system elsewhere, and
-/// `assume_storage_prezeroed` is not true of a logical volume.
+/// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system
+/// elsewhere, and `assume_storage_prezeroed` is not true of a logical volume.
 const EXTENDED: &[(&str, Value)] = &[
     ("lazy_itable_init", SWITCH),
     ("lazy_journal_init", SWITCH),
@@ -48,8 +63,8 @@ const EXTENDED: &[(&str, Value)] = &[
     ("stripe-width", MANY),
 ];
 
-/// See ext4(5). Not here: what a power cut or a growth needs (`has_journal`, `resize_inode`), what names other devices
-/// (`journal_dev`), and what the driver knows an ext4 by (`extent`).
+/// See ext4(5). Not here: what a power cut or a growth needs (`has_journal`, `resize_inode`), what
+/// names other devices (`journal_dev`), and what the driver knows an ext4 by (`extent`).
 const FEATURES: &[(&str, bool)] = &[
     ("64bit", true),
     ("casefold", true),
@@ -75,9 +90,16 @@ const FEATURES: &[(&str, bool)] = &[
     ("verity", true),
 ];
 
-/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system is: the driver's affair.
+/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system
+/// is: the driver's affair.
 pub(crate) const XFS: &[(&str, Takes)] = &[
-    ("-b", Takes::Several(&[("size", Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]))])),
+    (
+        "-b",
+        Takes::Several(&[(
+            "size",
+            Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]),
+        )]),
+    ),
     (
         "-d",
         Takes::Several(&[
@@ -99,7 +121,10 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
             ("sparse", SWITCH),
         ]),
     ),
-    ("-l", Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)])),
+    (
+        "-l",
+        Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)]),
+    ),
     ("-L", Takes::One(Value::Label(12))),
     (
         "-m",
@@ -116,20 +141,34 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
         "-n",
         Takes::Several(&[(
             "size",
-            Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k"]),
+            Value::OneOf(&[
+                "4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k",
+            ]),
         )]),
     ),
-    ("-s", Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))])),
+    (
+        "-s",
+        Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))]),
+    ),
 ];
 
-/// See mkfs.btrfs(8). Profiles over several devices, `-r` and `-U`, `-b` and what is done to the device are not here.
+/// See mkfs.btrfs(8). Profiles over several devices, `-r` and `-U`, `-b` and what is done to the
+/// device are not here.
 pub(crate) const BTRFS: &[(&str, Takes)] = &[
     ("-d", Takes::One(PROFILE)),
     ("-L", Takes::One(Value::Label(255))),
     ("-m", Takes::One(PROFILE)),
-    ("-n", Takes::One(Value::OneOf(&["4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "32k", "64k"]))),
+    (
+        "-n",
+        Takes::One(Value::OneOf(&[
+            "4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "32k", "64k",
+        ])),
+    ),
     ("-O", Takes::Features(BTRFS_FEATURES)),
-    ("--csum", Takes::One(Value::OneOf(&["crc32c", "xxhash", "sha256", "blake2"]))),
+    (
+        "--csum",
+        Takes::One(Value::OneOf(&["crc32c", "xxhash", "sha256", "blake2"])),
+    ),
 ];
 
 const PROFILE: Value = Value::OneOf(&["single", "dup"]);

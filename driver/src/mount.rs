@@ -1,5 +1,6 @@
-//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The common case runs no
-//! program. Called by the kubelet for every pod anew, perhaps several times, and for several pods at once.
+//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The
+//! common case runs no program. Called by the kubelet for every pod anew, perhaps several times,
+//! and for several pods at once.
 
 use std::ffi::OsStr;
 
@@ -17,16 +18,28 @@ use crate::there::{already, mounted_device, verify};
 use crate::twin::{mount_beside_twin, refuse_loop};
 use crate::{mkfs_options, mount_options, static_volume};
 
-/// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's folder. What is worth a
-/// word in the log, though all went well, is returned.
+/// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
+/// folder. What is worth a word in the log, though all went well, is returned.
 ///
 /// # Errors
 /// When the volume is not mounted; then nothing of the attempt is left.
-pub(crate) fn mount(node: &Node<'_>, folder: &OsStr, device: &OsStr, options: &str) -> Result<Option<String>, Error> {
-    mount_on(node, folder, Whose::OnePod, device, &options::parse(options)?)
+pub(crate) fn mount(
+    node: &Node<'_>,
+    folder: &OsStr,
+    device: &OsStr,
+    options: &str,
+) -> Result<Option<String>, Error> {
+    mount_on(
+        node,
+        folder,
+        Whose::OnePod,
+        device,
+        &options::parse(options)?,
+    )
 }
 
-/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then makes bind mounts.
+/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then
+/// makes bind mounts.
 ///
 /// # Errors
 /// As [`mount`].
@@ -36,7 +49,13 @@ pub(crate) fn mount_for_all(
     device: &OsStr,
     options: &str,
 ) -> Result<Option<String>, Error> {
-    mount_on(node, folder, Whose::AllPods, device, &options::parse(options)?)
+    mount_on(
+        node,
+        folder,
+        Whose::AllPods,
+        device,
+        &options::parse(options)?,
+    )
 }
 
 fn mount_on(
@@ -68,8 +87,20 @@ fn mount_on(
         };
     let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
     let (flags, data) = (mount_options.flags, mount_options.data.as_str());
-    let request = Request { source: &source, fs: options.filesystem, flags, data, read_only };
-    let grow = || if read_only { None } else { grow_if_larger(node, options.filesystem, &device, folder.path()) };
+    let request = Request {
+        source: &source,
+        fs: options.filesystem,
+        flags,
+        data,
+        read_only,
+    };
+    let grow = || {
+        if read_only {
+            None
+        } else {
+            grow_if_larger(node, options.filesystem, &device, folder.path())
+        }
+    };
     if let Some(there) = &there {
         already(&folder, there, &request)?;
         // The call before may have been cut short before this.
@@ -88,8 +119,19 @@ fn mount_on(
         read_only,
         may_format,
     };
-    let request = Request { flags: flags | prepare(node, &task)?, ..request };
-    mount_beside_twin(node, &device, &request, Place { folder: &path, top: &top })?;
+    let request = Request {
+        flags: flags | prepare(node, &task)?,
+        ..request
+    };
+    mount_beside_twin(
+        node,
+        &device,
+        &request,
+        Place {
+            folder: &path,
+            top: &top,
+        },
+    )?;
     verify(node, &folder, &device, read_only)?;
     Ok(grow())
 }

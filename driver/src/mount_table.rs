@@ -1,6 +1,5 @@
-//! The mount options that are safe in anybody's hands, per file system: data for `mount_options`. An option that is not here
-//! is refused.
-//! Pure.
+//! The mount options that are safe in anybody's hands, per file system: data for `mount_options`.
+//! An option that is not here is refused. Pure.
 
 use host::Filesystem;
 use host::mount::Flags;
@@ -55,19 +54,31 @@ const EXT4: &[Row] = &[
     ("barrier", "barrier", Effect::Data(Value::Perhaps(&["1"]))),
     ("block_validity", "block_validity", PLAIN),
     ("commit", "commit", Effect::Data(Value::Number(1, 300))),
-    ("data", "data", Effect::Data(Value::OneOf(&["ordered", "journal"]))),
+    (
+        "data",
+        "data",
+        Effect::Data(Value::OneOf(&["ordered", "journal"])),
+    ),
     ("delalloc", "delalloc", PLAIN),
     ("nodelalloc", "delalloc", PLAIN),
     ("dioread_lock", "dioread", PLAIN),
     ("dioread_nolock", "dioread", PLAIN),
     ("discard", "discard", PLAIN),
     ("nodiscard", "discard", PLAIN),
-    ("errors", "errors", Effect::Data(Value::OneOf(&["remount-ro"]))),
+    (
+        "errors",
+        "errors",
+        Effect::Data(Value::OneOf(&["remount-ro"])),
+    ),
     ("grpid", "grpid", PLAIN),
     ("nogrpid", "grpid", PLAIN),
     ("init_itable", "init_itable", Effect::Data(MANY)),
     ("noinit_itable", "init_itable", PLAIN),
-    ("inode_readahead_blks", "inode_readahead_blks", Effect::Data(MANY)),
+    (
+        "inode_readahead_blks",
+        "inode_readahead_blks",
+        Effect::Data(MANY),
+    ),
     ("journal_checksum", "journal_checksum", PLAIN),
     ("max_batch_time", "max_batch_time", Effect::Data(MANY)),
     ("min_batch_time", "min_batch_time", Effect::Data(MANY)),
@@ -92,7 +103,11 @@ const XFS: &[Row] = &[
     ("inode64", "inode", PLAIN),
     ("largeio", "largeio", PLAIN),
     ("nolargeio", "largeio", PLAIN),
-    ("logbsize", "logbsize", Effect::Data(Value::OneOf(&["32k", "64k", "128k", "256k"]))),
+    (
+        "logbsize",
+        "logbsize",
+        Effect::Data(Value::OneOf(&["32k", "64k", "128k", "256k"])),
+    ),
     ("logbufs", "logbufs", Effect::Data(Value::Number(2, 8))),
     ("noalign", "noalign", PLAIN),
     ("nouuid", "nouuid", PLAIN),
@@ -106,57 +121,124 @@ const XFS: &[Row] = &[
     ("wsync", "wsync", PLAIN),
 ];
 
-/// See btrfs(5). Whatever names a device, a subvolume or an older state of the file system is not here.
+/// See btrfs(5). Whatever names a device, a subvolume or an older state of the file system is not
+/// here.
 const BTRFS: &[Row] = &[
     ("acl", "acl", PLAIN),
     ("autodefrag", "autodefrag", PLAIN),
     ("noautodefrag", "autodefrag", PLAIN),
     ("barrier", "barrier", PLAIN),
     ("commit", "commit", Effect::Data(Value::Number(1, 300))),
-    ("compress", "compress", Effect::Data(Value::Perhaps(COMPRESSION))),
-    ("compress-force", "compress", Effect::Data(Value::Perhaps(COMPRESSION))),
+    (
+        "compress",
+        "compress",
+        Effect::Data(Value::Perhaps(COMPRESSION)),
+    ),
+    (
+        "compress-force",
+        "compress",
+        Effect::Data(Value::Perhaps(COMPRESSION)),
+    ),
     ("datacow", "datacow", PLAIN),
     ("nodatacow", "datacow", PLAIN),
     ("datasum", "datasum", PLAIN),
     ("nodatasum", "datasum", PLAIN),
-    ("discard", "discard", Effect::Data(Value::Perhaps(&["sync", "async"]))),
+    (
+        "discard",
+        "discard",
+        Effect::Data(Value::Perhaps(&["sync", "async"])),
+    ),
     ("nodiscard", "discard", PLAIN),
     ("flushoncommit", "flushoncommit", PLAIN),
     ("noflushoncommit", "flushoncommit", PLAIN),
-    ("max_inline", "max_inline", Effect::Data(Value::Number(0, 4096))),
+    (
+        "max_inline",
+        "max_inline",
+        Effect::Data(Value::Number(0, 4096)),
+    ),
     ("metadata_ratio", "metadata_ratio", Effect::Data(MANY)),
     ("skip_balance", "skip_balance", PLAIN),
-    ("space_cache", "space_cache", Effect::Data(Value::Perhaps(&["v2"]))),
+    (
+        "space_cache",
+        "space_cache",
+        Effect::Data(Value::Perhaps(&["v2"])),
+    ),
     ("ssd", "ssd", PLAIN),
     ("ssd_spread", "ssd", PLAIN),
     ("nossd", "ssd", PLAIN),
-    ("thread_pool", "thread_pool", Effect::Data(Value::Number(1, 256))),
+    (
+        "thread_pool",
+        "thread_pool",
+        Effect::Data(Value::Number(1, 256)),
+    ),
     ("treelog", "treelog", PLAIN),
     ("notreelog", "treelog", PLAIN),
     ("user_subvol_rm_allowed", "user_subvol_rm_allowed", PLAIN),
 ];
 
 const COMPRESSION: &[&str] = &[
-    "no", "lzo", "zlib", "zlib:1", "zlib:3", "zlib:6", "zlib:9", "zstd", "zstd:1", "zstd:3", "zstd:6", "zstd:9",
-    "zstd:12", "zstd:15",
+    "no", "lzo", "zlib", "zlib:1", "zlib:3", "zlib:6", "zlib:9", "zstd", "zstd:1", "zstd:3",
+    "zstd:6", "zstd:9", "zstd:12", "zstd:15",
 ];
 
 /// Options that people do try, and why not.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
-    ("nobarrier", "a power cut would lose data that was reported as written"),
-    ("barrier=0", "a power cut would lose data that was reported as written"),
-    ("data=writeback", "after a crash, files could show what another volume left on the disk"),
-    ("errors=continue", "a damaged file system would be written to"),
-    ("errors=panic", "one damaged volume would take the node down"),
-    ("noload", "without its journal the file system is not consistent"),
-    ("norecovery", "without its log the file system is not consistent"),
-    ("noauto_da_alloc", "programs that replace files would lose both versions in a crash"),
-    ("nologreplay", "without its log the file system is not consistent"),
-    ("recovery", "it goes back to an older state: what was reported as written since would be lost"),
-    ("usebackuproot", "it goes back to an older state: what was reported as written since would be lost"),
-    ("rescue", "the file system would be shown without what makes it consistent"),
-    ("degraded", "a volume is one device, and all of it is needed"),
-    ("fatal_errors", "one damaged volume would take the node down"),
+    (
+        "nobarrier",
+        "a power cut would lose data that was reported as written",
+    ),
+    (
+        "barrier=0",
+        "a power cut would lose data that was reported as written",
+    ),
+    (
+        "data=writeback",
+        "after a crash, files could show what another volume left on the disk",
+    ),
+    (
+        "errors=continue",
+        "a damaged file system would be written to",
+    ),
+    (
+        "errors=panic",
+        "one damaged volume would take the node down",
+    ),
+    (
+        "noload",
+        "without its journal the file system is not consistent",
+    ),
+    (
+        "norecovery",
+        "without its log the file system is not consistent",
+    ),
+    (
+        "noauto_da_alloc",
+        "programs that replace files would lose both versions in a crash",
+    ),
+    (
+        "nologreplay",
+        "without its log the file system is not consistent",
+    ),
+    (
+        "recovery",
+        "it goes back to an older state: what was reported as written since would be lost",
+    ),
+    (
+        "usebackuproot",
+        "it goes back to an older state: what was reported as written since would be lost",
+    ),
+    (
+        "rescue",
+        "the file system would be shown without what makes it consistent",
+    ),
+    (
+        "degraded",
+        "a volume is one device, and all of it is needed",
+    ),
+    (
+        "fatal_errors",
+        "one damaged volume would take the node down",
+    ),
     ("subvol", "a volume is mounted as a whole"),
     ("subvolid", "a volume is mounted as a whole"),
     ("device", "it names another device"),

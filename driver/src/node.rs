@@ -16,8 +16,8 @@ use crate::folder::{Folder, Whose};
 use crate::settings::{self, Settings};
 use crate::volume::Identity;
 
-/// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that follows for the volume;
-/// its own patience for a pod's volumes is two minutes.
+/// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that
+/// follows for the volume; its own patience for a pod's volumes is two minutes.
 const TIME: Duration = Duration::from_secs(100);
 /// How long another call-out for the same volume is waited for.
 const LOCK_TIME: Duration = Duration::from_secs(30);
@@ -62,11 +62,14 @@ impl<'a> Node<'a> {
     /// The same with so much time, instead of what a call-out of the kubelet has.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
-        Self { deadline: Instant::now() + time, ..self }
+        Self {
+            deadline: Instant::now() + time,
+            ..self
+        }
     }
 
-    /// Whether this is the node of that name, with its LVM. The controller manager is elsewhere, or in a container of its
-    /// own on this very node, where it sees none of the devices.
+    /// Whether this is the node of that name, with its LVM. The controller manager is elsewhere, or
+    /// in a container of its own on this very node, where it sees none of the devices.
     pub(crate) fn is(&self, settings: &Settings, name: &str) -> bool {
         settings.node.as_deref() == Some(name) && self.has("lvm")
     }
@@ -78,14 +81,21 @@ impl<'a> Node<'a> {
 
     /// A folder that the kubelet has made to mount on.
     pub(crate) fn folder(&self, path: &OsStr, whose: Whose) -> Result<Folder, Error> {
-        let missing = || Error::refused(Kind::NotFound, format!("there is no folder {}", path.display()));
+        let missing = || {
+            Error::refused(
+                Kind::NotFound,
+                format!("there is no folder {}", path.display()),
+            )
+        };
         Folder::open(path, &self.driver, whose)?.ok_or_else(missing)
     }
 
     /// What is mounted on `folder`, the last of it.
     pub(crate) fn mounted(&self, folder: &Folder) -> Result<Option<Mount>, Error> {
         let mounts = mountinfo::read(&self.mounts)?;
-        Ok(mountinfo::at(&mounts, folder.path()).last().map(|mount| (*mount).clone()))
+        Ok(mountinfo::at(&mounts, folder.path())
+            .last()
+            .map(|mount| (*mount).clone()))
     }
 
     /// The device of a logical volume, if that is active.
@@ -102,8 +112,14 @@ impl<'a> Node<'a> {
     }
 
     /// The device of the logical volume that has this name now, if that is active.
-    pub(crate) fn device_named(&self, group: &VgName, name: &LvName) -> Result<Option<Device>, Error> {
-        Ok(self.if_found(|| Device::find(&self.roots, group, name))?.map(|(device, _uuid)| device))
+    pub(crate) fn device_named(
+        &self,
+        group: &VgName,
+        name: &LvName,
+    ) -> Result<Option<Device>, Error> {
+        Ok(self
+            .if_found(|| Device::find(&self.roots, group, name))?
+            .map(|(device, _uuid)| device))
     }
 
     /// The device of a logical volume, which is made active if it isn't: after a reboot, none is.
@@ -112,7 +128,9 @@ impl<'a> Node<'a> {
             return Ok(device);
         }
         let Identity { group, name, uuid } = volume;
-        Lvm(self).activate(group, name, uuid).map_err(|error| absent::explain(self, group, name, Some(uuid), error))?;
+        Lvm(self)
+            .activate(group, name, uuid)
+            .map_err(|error| absent::explain(self, group, name, Some(uuid), error))?;
         if let Some(device) = self.device(volume)? {
             return Ok(device);
         }
@@ -136,16 +154,24 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Refuses a path that the kubelet takes for the volume's device, and that leads to another: it may be older than the
-    /// last reboot, or not be one at all. Nothing but `/dev` is ever looked at.
+    /// Refuses a path that the kubelet takes for the volume's device, and that leads to another: it
+    /// may be older than the last reboot, or not be one at all. Nothing but `/dev` is ever looked
+    /// at.
     pub(crate) fn check_device_path(&self, path: &OsStr, volume: &Identity) -> Result<(), Error> {
         if path.is_empty() || path == device::mapper_path(&volume.group, &volume.name) {
             return Ok(());
         }
         let plain = Path::new(path).strip_prefix("/dev").is_ok_and(|below| {
-            path.len() < LONGEST_PATH && below.components().all(|step| matches!(step, Component::Normal(_)))
+            path.len() < LONGEST_PATH
+                && below
+                    .components()
+                    .all(|step| matches!(step, Component::Normal(_)))
         });
-        if plain && self.device(volume)?.is_some_and(|device| device.is_at(Path::new(path)).unwrap_or(false)) {
+        if plain
+            && self
+                .device(volume)?
+                .is_some_and(|device| device.is_at(Path::new(path)).unwrap_or(false))
+        {
             return Ok(());
         }
         // What is no path at all may hold a secret.
@@ -154,7 +180,8 @@ impl<'a> Node<'a> {
         } else {
             "what is given".to_owned()
         };
-        let message = format!("{shown} is not the device of logical volume {volume}: it is not touched");
+        let message =
+            format!("{shown} is not the device of logical volume {volume}: it is not touched");
         Err(Error::refused(Kind::Invalid, message))
     }
 
@@ -193,7 +220,10 @@ impl Exec for Node<'_> {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         let time = cmd.limit().min(self.left());
         if time.is_zero() {
-            return Err(Error::Deadline { command: cmd.line(), limit: time });
+            return Err(Error::Deadline {
+                command: cmd.line(),
+                limit: time,
+            });
         }
         self.exec.exec(&cmd.clone().timeout(time))
     }

@@ -1,6 +1,6 @@
-//! The options of a volume: the controller writes them into `flexVolume.options` of a PersistentVolume, the kubelet passes
-//! them on as JSON together with its own, and the driver reads them.
-//! Pure.
+//! The options of a volume: the controller writes them into `flexVolume.options` of a
+//! PersistentVolume, the kubelet passes them on as JSON together with its own, and the driver reads
+//! them. Pure.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +16,13 @@ use crate::volume_folder::is_plain;
 pub const GROUP: &str = "volumegroup";
 /// The logical volume's name; the key is the Kubernetes LVM example's.
 pub const VOLUME: &str = "volumeID";
-/// LVM's uuid of the logical volume: names can come to mean another one. Without it, the volume's tags have to say that pods
-/// may use it by its name alone.
+/// LVM's uuid of the logical volume: names can come to mean another one. Without it, the volume's
+/// tags have to say that pods may use it by its name alone.
 pub const UUID: &str = "uuid";
 /// The key to the logical volume: the proof that whoever wrote this may have it.
 pub const KEY: &str = "key";
-/// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays when the volume grows.
+/// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays
+/// when the volume grows.
 pub const SIZE: &str = "size";
 /// Options for mkfs, with spaces between.
 pub const MKFS: &str = "mkfsOptions";
@@ -87,7 +88,8 @@ pub struct Options {
     pub group: VgName,
     /// The logical volume.
     pub volume: LvName,
-    /// What shows that this volume is meant, and may be used; `None` for one that an admin has tagged for it.
+    /// What shows that this volume is meant, and may be used; `None` for one that an admin has
+    /// tagged for it.
     pub proof: Option<Proof>,
     /// Options for mkfs.
     pub mkfs: Vec<String>,
@@ -116,7 +118,9 @@ pub struct Proof {
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
     /// No flat JSON object of strings. The JSON itself is not repeated: it can hold secrets.
-    #[error("the options are not one JSON object of strings with distinct keys (line {line}, column {column})")]
+    #[error(
+        "the options are not one JSON object of strings with distinct keys (line {line}, column {column})"
+    )]
     Json {
         /// Where.
         line: usize,
@@ -161,7 +165,10 @@ pub enum OptionsError {
 }
 
 fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
-    flat_json::parse(json).map_err(|error| OptionsError::Json { line: error.line(), column: error.column() })
+    flat_json::parse(json).map_err(|error| OptionsError::Json {
+        line: error.line(),
+        column: error.column(),
+    })
 }
 
 /// Reads what the kubelet passes.
@@ -173,7 +180,8 @@ pub fn parse(json: &str) -> Result<Options, OptionsError> {
     let name = map.remove(NAME).unwrap_or_default();
     let filesystem = match map.remove(FS_TYPE).unwrap_or_default() {
         none if none.is_empty() => Filesystem::Ext4,
-        text => Filesystem::from_name(&text).ok_or_else(|| OptionsError::Filesystem(shortened(&text)))?,
+        text => Filesystem::from_name(&text)
+            .ok_or_else(|| OptionsError::Filesystem(shortened(&text)))?,
     };
     let read_only = match map.remove(READ_WRITE).as_deref() {
         None | Some("rw") => false,
@@ -181,20 +189,28 @@ pub fn parse(json: &str) -> Result<Options, OptionsError> {
         Some(other) => return Err(OptionsError::ReadWrite(shortened(other))),
     };
     let options = parse_own(&mut map, name, filesystem, read_only)?;
-    // A misspelt option would be silently without effect. What Kubernetes adds of its own is not ours to judge.
-    let of_kubernetes = |key: &str| key.split_once('/').is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"));
+    // A misspelt option would be silently without effect. What Kubernetes adds of its own is not
+    // ours to judge.
+    let of_kubernetes = |key: &str| {
+        key.split_once('/')
+            .is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"))
+    };
     match map.keys().find(|key| !of_kubernetes(key)) {
         Some(key) => Err(OptionsError::Unknown(shortened(key))),
         None => Ok(options),
     }
 }
 
-/// The name of the PersistentVolume, or of the pod's volume: all that the kubelet says when it has nothing else.
+/// The name of the PersistentVolume, or of the pod's volume: all that the kubelet says when it has
+/// nothing else.
 ///
 /// # Errors
 /// When the options are none, or hold no name.
 pub fn name(json: &str) -> Result<String, OptionsError> {
-    parse_flat(json)?.remove(NAME).filter(|name| is_plain(name.as_bytes())).ok_or(OptionsError::NoName)
+    parse_flat(json)?
+        .remove(NAME)
+        .filter(|name| is_plain(name.as_bytes()))
+        .ok_or(OptionsError::NoName)
 }
 
 fn parse_own(
@@ -222,11 +238,17 @@ fn parse_own(
         group: VgName::new(group).map_err(wrong(GROUP))?,
         volume: LvName::new(volume).map_err(wrong(VOLUME))?,
         proof,
-        mkfs: take(MKFS).unwrap_or_default().split_ascii_whitespace().map(str::to_owned).collect(),
+        mkfs: take(MKFS)
+            .unwrap_or_default()
+            .split_ascii_whitespace()
+            .map(str::to_owned)
+            .collect(),
         mount: split(&take(MOUNT).unwrap_or_default()),
         fsck: match take(FSCK) {
             None => Fsck::default(),
-            Some(text) => Fsck::from_name(&text).ok_or_else(|| OptionsError::Fsck(shortened(&text)))?,
+            Some(text) => {
+                Fsck::from_name(&text).ok_or_else(|| OptionsError::Fsck(shortened(&text)))?
+            }
         },
         filesystem,
         read_only,
@@ -236,11 +258,17 @@ fn parse_own(
 fn parse_size(text: &str) -> Result<Bytes, OptionsError> {
     let decimal = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let bytes = text.parse().ok().filter(|_| decimal);
-    bytes.map(Bytes).ok_or_else(|| OptionsError::Size(shortened(text)))
+    bytes
+        .map(Bytes)
+        .ok_or_else(|| OptionsError::Size(shortened(text)))
 }
 
 fn split(options: &str) -> Vec<String> {
-    options.split(',').filter(|option| !option.is_empty()).map(str::to_owned).collect()
+    options
+        .split(',')
+        .filter(|option| !option.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -270,17 +298,29 @@ mod tests {
     #[test]
     fn what_the_kubelet_passes_is_read() {
         let options = parse(&full().to_string()).unwrap();
-        assert_eq!((options.filesystem, options.read_only, &*options.name), (Filesystem::Ext4, false, "pvc-1"));
+        assert_eq!(
+            (options.filesystem, options.read_only, &*options.name),
+            (Filesystem::Ext4, false, "pvc-1")
+        );
         assert_eq!(options.proof.unwrap().size, Bytes(1 << 30));
         let options = with("kubernetes.io/fsType", json!("xfs")).unwrap();
         assert_eq!(options.filesystem, Filesystem::Xfs);
-        assert!(with("kubernetes.io/readwrite", json!("ro")).unwrap().read_only);
+        assert!(
+            with("kubernetes.io/readwrite", json!("ro"))
+                .unwrap()
+                .read_only
+        );
         let options = with("mountOptions", json!("noatime,commit=5")).unwrap();
         assert_eq!(options.mount, ["noatime", "commit=5"]);
         assert_eq!(name(&full().to_string()).unwrap(), "pvc-1");
-        assert_eq!(name(r#"{"kubernetes.io/pvOrVolumeName":"x"}"#).unwrap(), "x");
+        assert_eq!(
+            name(r#"{"kubernetes.io/pvOrVolumeName":"x"}"#).unwrap(),
+            "x"
+        );
         assert!(
-            name("{}").is_err() && name("[]").is_err() && name(r#"{"kubernetes.io/pvOrVolumeName":"../x"}"#).is_err()
+            name("{}").is_err()
+                && name("[]").is_err()
+                && name(r#"{"kubernetes.io/pvOrVolumeName":"../x"}"#).is_err()
         );
     }
 
@@ -309,7 +349,11 @@ mod tests {
             ("size", json!(5), "JSON object of strings"),
             ("size", json!(null), "JSON object of strings"),
             ("size", json!({}), "JSON object of strings"),
-            ("kubernetes.io/fsType", json!("zfs"), "\"zfs\" is not one of"),
+            (
+                "kubernetes.io/fsType",
+                json!("zfs"),
+                "\"zfs\" is not one of",
+            ),
             ("kubernetes.io/readwrite", json!("r"), "rw or ro"),
             ("fsck", json!("always"), "auto or never"),
             ("mountoptions", json!("ro"), "\"mountoptions\" is unknown"),
@@ -327,9 +371,16 @@ mod tests {
 
     #[test]
     fn what_is_no_flat_object_is_refused_and_not_repeated() {
-        for json in
-            ["", "null", "[]", "{", "{}{}", "{\"a\":\"secret\",\"a\":\"secret\"}", "{\"secret\":1}", "\"secret\""]
-        {
+        for json in [
+            "",
+            "null",
+            "[]",
+            "{",
+            "{}{}",
+            "{\"a\":\"secret\",\"a\":\"secret\"}",
+            "{\"secret\":1}",
+            "\"secret\"",
+        ] {
             let error = parse(json).unwrap_err().to_string();
             assert!(!error.contains("secret"), "{error}");
         }
@@ -339,19 +390,30 @@ mod tests {
         let words = |pattern| proptest::collection::vec(pattern, 0..4);
         let (name, uuid) = ("[a-zA-Z0-9+_][a-zA-Z0-9+_.-]{0,30}", "[a-zA-Z0-9]{32}");
         let fsck = proptest::sample::select(Fsck::ALL.to_vec());
-        (name, name, uuid, any::<u64>(), words("[a-zA-Z0-9=,^-]{1,9}"), words("[a-zA-Z0-9=_]{1,9}"), fsck)
-            .prop_filter_map("a name that LVM reserves", |(group, volume, uuid, size, mkfs, mount, fsck)| {
-                Some(VolumeOptions {
-                    group: VgName::new(group).ok()?,
-                    volume: LvName::new(volume).ok()?,
-                    uuid: LvUuid::from_plain(&uuid)?,
-                    key: Key::random().ok()?,
-                    size: Bytes(size),
-                    mkfs,
-                    mount,
-                    fsck,
-                })
-            })
+        (
+            name,
+            name,
+            uuid,
+            any::<u64>(),
+            words("[a-zA-Z0-9=,^-]{1,9}"),
+            words("[a-zA-Z0-9=_]{1,9}"),
+            fsck,
+        )
+            .prop_filter_map(
+                "a name that LVM reserves",
+                |(group, volume, uuid, size, mkfs, mount, fsck)| {
+                    Some(VolumeOptions {
+                        group: VgName::new(group).ok()?,
+                        volume: LvName::new(volume).ok()?,
+                        uuid: LvUuid::from_plain(&uuid)?,
+                        key: Key::random().ok()?,
+                        size: Bytes(size),
+                        mkfs,
+                        mount,
+                        fsck,
+                    })
+                },
+            )
     }
 
     proptest! {

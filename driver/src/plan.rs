@@ -1,5 +1,5 @@
-//! What a mount has to do to a volume first. Here, and only here, is decided whether a file system is made.
-//! Pure.
+//! What a mount has to do to a volume first. Here, and only here, is decided whether a file system
+//! is made. Pure.
 
 use host::filesystem::Probe;
 use host::{Filesystem, Mark};
@@ -47,17 +47,21 @@ pub(crate) enum Refusal {
     )]
     ReadOnlyVolume,
     /// There is nothing to read yet.
-    #[error("it is new and has no file system yet, which a read-only mount can't make: mount it writable once")]
+    #[error(
+        "it is new and has no file system yet, which a read-only mount can't make: mount it writable once"
+    )]
     ReadOnly,
 }
 
-/// Whether the first look settles it: no mark, and beyond doubt the file system that is wanted. Otherwise blkid is asked.
+/// Whether the first look settles it: no mark, and beyond doubt the file system that is wanted.
+/// Otherwise blkid is asked.
 #[must_use]
 pub(crate) fn is_ready(mark: Mark, first_look: Option<Filesystem>, wanted: Filesystem) -> bool {
     mark == Mark::None && first_look == Some(wanted)
 }
 
-/// What a volume with this mark needs, on which blkid found this. `used`: what is there shows that it was mounted once.
+/// What a volume with this mark needs, on which blkid found this. `used`: what is there shows that
+/// it was mounted once.
 ///
 /// # Errors
 /// When it is not to be touched.
@@ -68,21 +72,40 @@ pub(crate) fn plan(
     wanted: Filesystem,
     read_only: bool,
 ) -> Result<Step, Refusal> {
-    let foreign = |found: &str| Err(Refusal::Foreign { found: found.to_owned(), wanted });
+    let foreign = |found: &str| {
+        Err(Refusal::Foreign {
+            found: found.to_owned(),
+            wanted,
+        })
+    };
     match (mark, found) {
         (_, Probe::Other(other)) => foreign(other),
         (_, Probe::Filesystem(other)) if *other != wanted => foreign(other.name()),
         (Mark::None, Probe::Blank) => Err(Refusal::NotFresh),
         (Mark::None, Probe::Filesystem(_)) => Ok(Step::Mount),
-        // Somebody made it by hand. Or, with a disk that forgot what it had reported as written, the mark is older than
-        // the file system: traces of use weigh more. To take the mark away is for the first who may write.
-        (Mark::Fresh, Probe::Filesystem(_)) => Ok(if read_only { Step::Mount } else { Step::ClearMark }),
-        (Mark::Formatting, Probe::Filesystem(_)) if used => Ok(if read_only { Step::Mount } else { Step::ClearMark }),
-        // Blank and fresh; or a mkfs of ours was cut short, at whatever point, and nobody has ever mounted it.
-        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_)) if read_only => {
+        // Somebody made it by hand. Or, with a disk that forgot what it had reported as written,
+        // the mark is older than the file system: traces of use weigh more. To take the mark away
+        // is for the first who may write.
+        (Mark::Fresh, Probe::Filesystem(_)) => Ok(if read_only {
+            Step::Mount
+        } else {
+            Step::ClearMark
+        }),
+        (Mark::Formatting, Probe::Filesystem(_)) if used => Ok(if read_only {
+            Step::Mount
+        } else {
+            Step::ClearMark
+        }),
+        // Blank and fresh; or a mkfs of ours was cut short, at whatever point, and nobody has ever
+        // mounted it.
+        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_))
+            if read_only =>
+        {
             Err(Refusal::ReadOnly)
         }
-        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_)) => Ok(Step::Format),
+        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_)) => {
+            Ok(Step::Format)
+        }
     }
 }
 
@@ -103,8 +126,8 @@ pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
     match (unchecked, fsck, read_only) {
         (false, _, _) | (true, Fsck::Never, _) => Care::None,
         (true, Fsck::Auto, false) => Care::Check,
-        // A check repairs, and who asked for a read-only mount did not ask for that. Were it mounted writable beneath,
-        // the next writable mount would join in unchecked.
+        // A check repairs, and who asked for a read-only mount did not ask for that. Were it
+        // mounted writable beneath, the next writable mount would join in unchecked.
         (true, Fsck::Auto, true) => Care::NoWriting,
     }
 }
@@ -120,7 +143,11 @@ mod tests {
 
     fn probes() -> Vec<Probe> {
         let mut probes: Vec<Probe> = Filesystem::ALL.into_iter().map(Probe::Filesystem).collect();
-        probes.extend([Probe::Blank, Probe::Other("crypto_LUKS".to_owned()), Probe::Other("ext3".to_owned())]);
+        probes.extend([
+            Probe::Blank,
+            Probe::Other("crypto_LUKS".to_owned()),
+            Probe::Other("ext3".to_owned()),
+        ]);
         probes
     }
 
@@ -135,7 +162,10 @@ mod tests {
             let fresh = mark == Mark::Fresh && probe == Probe::Blank;
             let unused = probe == Probe::Blank || (probe == Probe::Filesystem(wanted) && !used);
             let cut_short = mark == Mark::Formatting && unused;
-            assert!(!read_only && (fresh || cut_short), "{mark:?} {probe:?} {wanted} {read_only}");
+            assert!(
+                !read_only && (fresh || cut_short),
+                "{mark:?} {probe:?} {wanted} {read_only}"
+            );
         }
         assert_eq!(formats, Filesystem::ALL.len() * 5);
     }
@@ -145,7 +175,10 @@ mod tests {
         for (mark, probe, used, wanted, read_only) in all() {
             if let Ok(Step::Mount | Step::ClearMark) = plan(mark, &probe, used, wanted, read_only) {
                 assert_eq!(probe, Probe::Filesystem(wanted));
-                assert!(mark != Mark::Formatting || used, "a file system that mkfs perhaps never finished");
+                assert!(
+                    mark != Mark::Formatting || used,
+                    "a file system that mkfs perhaps never finished"
+                );
             }
         }
     }
@@ -153,7 +186,10 @@ mod tests {
     #[test]
     fn a_read_only_mount_writes_nothing() {
         for (mark, probe, used, wanted, _) in all() {
-            assert!(matches!(plan(mark, &probe, used, wanted, true), Ok(Step::Mount) | Err(_)));
+            assert!(matches!(
+                plan(mark, &probe, used, wanted, true),
+                Ok(Step::Mount) | Err(_)
+            ));
         }
     }
 
@@ -175,9 +211,14 @@ mod tests {
     #[test]
     fn refusals_name_what_was_found_and_what_was_wanted() {
         let found = Probe::Filesystem(Filesystem::Xfs);
-        let text = plan(Mark::None, &found, false, Filesystem::Ext4, false).unwrap_err().to_string();
+        let text = plan(Mark::None, &found, false, Filesystem::Ext4, false)
+            .unwrap_err()
+            .to_string();
         assert!(text.contains("carries xfs, and ext4 is wanted"), "{text}");
-        assert_eq!(plan(Mark::None, &Probe::Blank, true, Filesystem::Ext4, false), Err(Refusal::NotFresh));
+        assert_eq!(
+            plan(Mark::None, &Probe::Blank, true, Filesystem::Ext4, false),
+            Err(Refusal::NotFresh)
+        );
     }
 
     #[test]
@@ -185,7 +226,10 @@ mod tests {
         for mark in MARKS {
             for look in std::iter::once(None).chain(Filesystem::ALL.map(Some)) {
                 for wanted in Filesystem::ALL {
-                    assert_eq!(is_ready(mark, look, wanted), mark == Mark::None && look == Some(wanted));
+                    assert_eq!(
+                        is_ready(mark, look, wanted),
+                        mark == Mark::None && look == Some(wanted)
+                    );
                 }
             }
         }
@@ -196,7 +240,9 @@ mod tests {
         for mark in MARKS {
             for probe in probes() {
                 for wanted in Filesystem::ALL {
-                    for (used, read_only) in [(false, false), (false, true), (true, false), (true, true)] {
+                    for (used, read_only) in
+                        [(false, false), (false, true), (true, false), (true, true)]
+                    {
                         all.push((mark, probe.clone(), used, wanted, read_only));
                     }
                 }

@@ -13,7 +13,8 @@ pub enum Reply {
     Success,
     /// Not done, and why, in one sentence.
     Failure(String),
-    /// A call-out that this driver doesn't have. The kubelet never asks again: not for what may work another time.
+    /// A call-out that this driver doesn't have. The kubelet never asks again: not for what may
+    /// work another time.
     NotSupported,
     /// What this driver can do.
     Capabilities {
@@ -32,7 +33,11 @@ impl Reply {
     /// A failure with this sentence.
     #[must_use]
     pub fn failure(sentence: &str) -> Self {
-        let line: String = sentence.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect();
+        let line: String = sentence
+            .chars()
+            .map(|c| if c.is_control() { ' ' } else { c })
+            .take(LONGEST)
+            .collect();
         Self::Failure(line)
     }
 
@@ -43,7 +48,8 @@ impl Reply {
             Self::Success => json!({"status": "Success"}),
             Self::Failure(message) => json!({"status": "Failure", "message": message}),
             Self::NotSupported => json!({"status": "Not supported"}),
-            // All five, always: the kubelet has its own defaults for those that are missing, and a null crashes it.
+            // All five, always: the kubelet has its own defaults for those that are missing, and a
+            // null crashes it.
             Self::Device(path) => json!({"status": "Success", "device": path}),
             // A bool: the text "true" would fail the call.
             Self::Attached(attached) => json!({"status": "Success", "attached": attached}),
@@ -66,9 +72,11 @@ impl Reply {
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
-            Self::Success | Self::Capabilities { .. } | Self::Device(_) | Self::Attached(_) | Self::VolumeName(_) => {
-                "Success"
-            }
+            Self::Success
+            | Self::Capabilities { .. }
+            | Self::Device(_)
+            | Self::Attached(_)
+            | Self::VolumeName(_) => "Success",
             Self::Failure(_) => "Failure",
             Self::NotSupported => "Not supported",
         }
@@ -83,15 +91,31 @@ mod tests {
     #[test]
     fn answers_are_what_the_kubelet_parses() {
         assert_eq!(Reply::Success.to_json(), r#"{"status":"Success"}"#);
-        assert_eq!(Reply::NotSupported.to_json(), r#"{"status":"Not supported"}"#);
+        assert_eq!(
+            Reply::NotSupported.to_json(),
+            r#"{"status":"Not supported"}"#
+        );
         let expected = r#"{"capabilities":{"attach":false,"fsGroup":true,"requiresFSResize":true,"selinuxRelabel":true,"supportsMetrics":true},"status":"Success"}"#;
         assert_eq!(Reply::Capabilities { attach: false }.to_json(), expected);
-        assert!(Reply::Capabilities { attach: true }.to_json().contains(r#""attach":true"#));
+        assert!(
+            Reply::Capabilities { attach: true }
+                .to_json()
+                .contains(r#""attach":true"#)
+        );
         let device = Reply::Device("/dev/mapper/a-b".to_owned());
-        assert_eq!(device.to_json(), r#"{"device":"/dev/mapper/a-b","status":"Success"}"#);
-        assert_eq!(Reply::Attached(true).to_json(), r#"{"attached":true,"status":"Success"}"#);
+        assert_eq!(
+            device.to_json(),
+            r#"{"device":"/dev/mapper/a-b","status":"Success"}"#
+        );
+        assert_eq!(
+            Reply::Attached(true).to_json(),
+            r#"{"attached":true,"status":"Success"}"#
+        );
         let name = Reply::VolumeName("pvc-1".to_owned());
-        assert_eq!(name.to_json(), r#"{"status":"Success","volumeName":"pvc-1"}"#);
+        assert_eq!(
+            name.to_json(),
+            r#"{"status":"Success","volumeName":"pvc-1"}"#
+        );
     }
 
     proptest! {

@@ -1,5 +1,6 @@
-//! What this node's driver is told by the agent: a small file, read in every call-out. It lies on a disk that a reboot
-//! leaves alone, and not in the driver's own folder, where each change makes the kubelet start the driver anew.
+//! What this node's driver is told by the agent: a small file, read in every call-out. It lies on a
+//! disk that a reboot leaves alone, and not in the driver's own folder, where each change makes the
+//! kubelet start the driver anew.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,8 @@ pub const PATH: &str = "/var/lib/flexlvm/driver.json";
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Whether Kubernetes attaches volumes before it mounts them: once per node, with bind mounts for the pods.
+    /// Whether Kubernetes attaches volumes before it mounts them: once per node, with bind mounts
+    /// for the pods.
     pub attach: bool,
     /// The name of this node's Node object: whether `attach` and `detach` are about this node.
     pub node: Option<String>,
@@ -53,16 +55,23 @@ impl Settings {
     /// When there is one, and it can't be read or understood.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         match read_file(path) {
-            Ok(text) => Self::parse(&text).map_err(|source| SettingsError::Malformed { path: path.to_owned(), source }),
+            Ok(text) => Self::parse(&text).map_err(|source| SettingsError::Malformed {
+                path: path.to_owned(),
+                source,
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(SettingsError::Unreadable { path: path.to_owned(), source }),
+            Err(source) => Err(SettingsError::Unreadable {
+                path: path.to_owned(),
+                source,
+            }),
         }
     }
 
     /// From the text of the file.
     ///
     /// # Errors
-    /// When it is no JSON object, or has keys that this driver does not know: it could be meant otherwise.
+    /// When it is no JSON object, or has keys that this driver does not know: it could be meant
+    /// otherwise.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         // A derived parser takes arrays, too.
         if !text.trim_ascii_start().starts_with(b"{") {
@@ -74,7 +83,10 @@ impl Settings {
     /// As the text of the file.
     #[must_use]
     pub fn to_json(&self) -> String {
-        format!("{}\n", serde_json::json!({ "attach": self.attach, "node": self.node }))
+        format!(
+            "{}\n",
+            serde_json::json!({ "attach": self.attach, "node": self.node })
+        )
     }
 }
 
@@ -95,8 +107,17 @@ mod tests {
     #[test]
     fn what_is_left_out_has_a_default() {
         let scratch = tempfile::tempdir().unwrap();
-        assert_eq!(Settings::read(&scratch.path().join("none")).unwrap(), Settings::default());
-        assert_eq!(Settings::parse(b"{}").unwrap(), Settings { attach: false, node: None });
+        assert_eq!(
+            Settings::read(&scratch.path().join("none")).unwrap(),
+            Settings::default()
+        );
+        assert_eq!(
+            Settings::parse(b"{}").unwrap(),
+            Settings {
+                attach: false,
+                node: None
+            }
+        );
     }
 
     #[test]
@@ -118,7 +139,10 @@ mod tests {
         ] {
             std::fs::write(&path, bad).unwrap();
             let error = Settings::read(&path).unwrap_err().to_string();
-            assert!(error.contains(&path.display().to_string()), "{bad}: {error}");
+            assert!(
+                error.contains(&path.display().to_string()),
+                "{bad}: {error}"
+            );
         }
         let fifo = scratch.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();

@@ -1,5 +1,5 @@
-//! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods themselves name without a uuid.
-//! Called by `volume`, and before the first mount.
+//! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods
+//! themselves name without a uuid. Called by `volume`, and before the first mount.
 
 use host::filesystem::is_blank;
 use host::lvm::{Lv, Lvm};
@@ -22,33 +22,55 @@ pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Vol
 }
 
 fn look(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
-    Lvm(node).volume(group, name).map_err(|error| absent::explain(node, group, name, None, error))
+    Lvm(node)
+        .volume(group, name)
+        .map_err(|error| absent::explain(node, group, name, None, error))
 }
 
 /// Whether the volume may be used. Pure.
 fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, Forbidden> {
     let volume = || format!("{group}/{name}");
     if let Some(tag) = found.tags.iter().find(|tag| tag.starts_with(OF_CLAIM)) {
-        return Err(Forbidden::Claimed { volume: volume(), tag: tag.clone() });
+        return Err(Forbidden::Claimed {
+            volume: volume(),
+            tag: tag.clone(),
+        });
     }
     if !found.has_tag(STATIC) {
         return Err(Forbidden::NotTagged { volume: volume() });
     }
-    let identity = Identity { group: group.clone(), name: name.clone(), uuid: found.uuid.clone() };
+    let identity = Identity {
+        group: group.clone(),
+        name: name.clone(),
+        uuid: found.uuid.clone(),
+    };
     let to_format = found.has_tag(FORMAT);
     // It may have grown since the mark was written.
-    let size = if to_format { found.size } else { marked_at(found).unwrap_or(found.size) };
-    Ok(Volume { identity, size, to_format })
+    let size = if to_format {
+        found.size
+    } else {
+        marked_at(found).unwrap_or(found.size)
+    };
+    Ok(Volume {
+        identity,
+        size,
+        to_format,
+    })
 }
 
-/// How large the volume was when its mark was written. One that was made smaller since has none any more.
+/// How large the volume was when its mark was written. One that was made smaller since has none any
+/// more.
 fn marked_at(found: &Lv) -> Option<Bytes> {
-    let sizes = found.tags.iter().filter_map(|tag| tag.strip_prefix(MARKED)?.parse().ok().map(Bytes));
+    let sizes = found
+        .tags
+        .iter()
+        .filter_map(|tag| tag.strip_prefix(MARKED)?.parse().ok().map(Bytes));
     sizes.filter(|size| *size <= found.size).max()
 }
 
-/// Before the first mount of a volume that is tagged as having nothing on it: its fresh mark takes the tag's place, if it
-/// is blank. From then on it is as a claim's volume, whatever is cut short. The lock is held.
+/// Before the first mount of a volume that is tagged as having nothing on it: its fresh mark takes
+/// the tag's place, if it is blank. From then on it is as a claim's volume, whatever is cut short.
+/// The lock is held.
 ///
 /// # Errors
 /// When something can't be done; the next call begins again.
@@ -67,17 +89,23 @@ pub(crate) fn take_up(
     let found = look(node, group, name)?;
     let now = allow(group, name, &found)?;
     if (&now.identity, now.size) != (&volume.identity, volume.size) {
-        let message = format!("logical volume {volume} was changed while it was being mounted; it is tried again");
+        let message = format!(
+            "logical volume {volume} was changed while it was being mounted; it is tried again"
+        );
         return Err(HostError::refused(Kind::Busy, message).into());
     }
     if !now.to_format {
         return Ok(());
     }
-    // Taken before the look, and kept until the mark is written: nobody else can use the device meanwhile.
+    // Taken before the look, and kept until the mark is written: nobody else can use the device
+    // meanwhile.
     let claimed = may_format.then(|| device.claim());
     let blank = is_blank(node, device, mark)?;
     let Some(claimed) = claimed else {
-        let refused = Error::Refused { volume: volume.to_string(), source: Refusal::ReadOnly };
+        let refused = Error::Refused {
+            volume: volume.to_string(),
+            source: Refusal::ReadOnly,
+        };
         return if blank { Err(refused) } else { Ok(()) };
     };
     if blank {
@@ -86,22 +114,42 @@ pub(crate) fn take_up(
     // What is on it from now on is worth keeping: the tag must not outlive it.
     replace_tag(node, volume, &found, blank.then_some(volume.size))?;
     if find(node, group, name)?.to_format {
-        let message = format!("LVM did not take the tag {FORMAT} off logical volume {volume}, though it says so");
+        let message = format!(
+            "LVM did not take the tag {FORMAT} off logical volume {volume}, though it says so"
+        );
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     Ok(())
 }
 
-/// Takes the tag off that says that there is nothing on the volume; in the same moment another says where the mark is.
-fn replace_tag(node: &Node<'_>, volume: &Volume, found: &Lv, marked_at: Option<Bytes>) -> Result<(), HostError> {
+/// Takes the tag off that says that there is nothing on the volume; in the same moment another says
+/// where the mark is.
+fn replace_tag(
+    node: &Node<'_>,
+    volume: &Volume,
+    found: &Lv,
+    marked_at: Option<Bytes>,
+) -> Result<(), HostError> {
     let Identity { group, name, uuid } = &volume.identity;
-    let tag = |text: String| LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()));
+    let tag = |text: String| {
+        LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))
+    };
     // Those of earlier times, too.
-    let old = found.tags.iter().filter(|tag| *tag == FORMAT || tag.starts_with(MARKED));
-    let old = old.map(|text| tag(text.clone())).collect::<Result<Vec<_>, _>>()?;
-    let new = marked_at.map(|size| tag(format!("{MARKED}{}", size.0))).transpose()?;
+    let old = found
+        .tags
+        .iter()
+        .filter(|tag| *tag == FORMAT || tag.starts_with(MARKED));
+    let old = old
+        .map(|text| tag(text.clone()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let new = marked_at
+        .map(|size| tag(format!("{MARKED}{}", size.0)))
+        .transpose()?;
     // LVM takes one off and gives it in the same command, and would be left without it.
-    let old: Vec<_> = old.into_iter().filter(|tag| new.as_ref() != Some(tag)).collect();
+    let old: Vec<_> = old
+        .into_iter()
+        .filter(|tag| new.as_ref() != Some(tag))
+        .collect();
     Lvm(node).change_tags(group, name, uuid, &old, new.as_slice())
 }
 
@@ -131,7 +179,11 @@ mod tests {
 
     fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
         let lv = lv(tags);
-        let allowed = allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv)?;
+        let allowed = allow(
+            &VgName::new("vg0").unwrap(),
+            &LvName::new("data").unwrap(),
+            &lv,
+        )?;
         assert_eq!(allowed.identity.uuid, lv.uuid);
         Ok(allowed.to_format)
     }
@@ -139,10 +191,23 @@ mod tests {
     #[test]
     fn only_an_admins_tag_allows_a_name_alone() {
         assert_eq!(tagged(&["flexlvm.dev/static"]), Ok(false));
-        assert_eq!(tagged(&["x", "flexlvm.dev/format", "flexlvm.dev/static"]), Ok(true));
-        for tags in [&[][..], &["flexlvm.dev/format"], &["static"], &["flexlvm.dev/static2"]] {
+        assert_eq!(
+            tagged(&["x", "flexlvm.dev/format", "flexlvm.dev/static"]),
+            Ok(true)
+        );
+        for tags in [
+            &[][..],
+            &["flexlvm.dev/format"],
+            &["static"],
+            &["flexlvm.dev/static2"],
+        ] {
             let error = tagged(tags).unwrap_err();
-            assert!(error.to_string().contains("lvchange --addtag flexlvm.dev/static vg0/data"), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .contains("lvchange --addtag flexlvm.dev/static vg0/data"),
+                "{error}"
+            );
         }
     }
 
@@ -150,25 +215,44 @@ mod tests {
     fn a_mark_is_where_it_was_written() {
         let size = |tags: &[&str]| {
             let tags = [tags, &["flexlvm.dev/static"]].concat();
-            allow(&VgName::new("vg0").unwrap(), &LvName::new("data").unwrap(), &lv(&tags)).unwrap().size.0
+            allow(
+                &VgName::new("vg0").unwrap(),
+                &LvName::new("data").unwrap(),
+                &lv(&tags),
+            )
+            .unwrap()
+            .size
+            .0
         };
         let (now, before) = (1 << 30, 1 << 29);
         assert_eq!(size(&[]), now);
         assert_eq!(size(&["flexlvm.dev/marked-at-size=536870912"]), before);
-        assert_eq!(size(&["flexlvm.dev/marked-at-size=536870912", "flexlvm.dev/format"]), now, "once more");
-        for bad in
-            ["flexlvm.dev/marked-at-size=", "flexlvm.dev/marked-at-size=1x", "flexlvm.dev/marked-at-size=1073741825"]
-        {
+        assert_eq!(
+            size(&["flexlvm.dev/marked-at-size=536870912", "flexlvm.dev/format"]),
+            now,
+            "once more"
+        );
+        for bad in [
+            "flexlvm.dev/marked-at-size=",
+            "flexlvm.dev/marked-at-size=1x",
+            "flexlvm.dev/marked-at-size=1073741825",
+        ] {
             assert_eq!(size(&[bad]), now, "{bad}");
         }
     }
 
     #[test]
     fn a_claims_volume_is_never_had_by_its_name() {
-        for tag in ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data", "flexlvm.dev/claims-of-later-versions"]
-        {
+        for tag in [
+            "flexlvm.dev/claim-uid=1",
+            "flexlvm.dev/claim=default/data",
+            "flexlvm.dev/claims-of-later-versions",
+        ] {
             let error = tagged(&["flexlvm.dev/static", "flexlvm.dev/format", tag]).unwrap_err();
-            assert!(matches!(&error, Forbidden::Claimed { tag: named, .. } if named == tag), "{error}");
+            assert!(
+                matches!(&error, Forbidden::Claimed { tag: named, .. } if named == tag),
+                "{error}"
+            );
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What is mounted on a folder: already, before a mount, and afterwards, when it has to be what was meant. Called by `mount`
-//! and `bind`.
+//! What is mounted on a folder: already, before a mount, and afterwards, when it has to be what was
+//! meant. Called by `mount` and `bind`.
 
 use host::mount::Request;
 use host::mounted::shows_all_of;
@@ -18,18 +18,26 @@ pub(crate) fn mounted_device(
     folder: &Folder,
     there: &Mount,
 ) -> Result<Device, HostError> {
-    node.device(&volume.identity)?.filter(|device| shows_all_of(&node.roots, there, device)).ok_or_else(|| {
-        let (path, source) = (folder.path().display(), there.source.display());
-        let message = format!("something else is mounted on {path} already: {source} ({})", there.fs);
-        HostError::refused(Kind::Exists, message)
-    })
+    node.device(&volume.identity)?
+        .filter(|device| shows_all_of(&node.roots, there, device))
+        .ok_or_else(|| {
+            let (path, source) = (folder.path().display(), there.source.display());
+            let message = format!(
+                "something else is mounted on {path} already: {source} ({})",
+                there.fs
+            );
+            HostError::refused(Kind::Exists, message)
+        })
 }
 
 /// The volume is mounted already: the call was repeated.
 pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<(), Error> {
     match (request.read_only, there.read_only || there.fs_read_only) {
         (false, true) => {
-            let message = format!("the volume is mounted on {} already, read-only", folder.path().display());
+            let message = format!(
+                "the volume is mounted on {} already, read-only",
+                folder.path().display()
+            );
             Err(HostError::refused(Kind::Exists, message).into())
         }
         // The call before was cut short between the mount and this.
@@ -38,20 +46,30 @@ pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> 
     }
 }
 
-/// Takes the mount down again unless it is what was meant: names can change between a look and a mount.
+/// Takes the mount down again unless it is what was meant: names can change between a look and a
+/// mount.
 ///
 /// # Errors
 /// When it isn't.
-pub(crate) fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_only: bool) -> Result<(), HostError> {
+pub(crate) fn verify(
+    node: &Node<'_>,
+    folder: &Folder,
+    device: &Device,
+    read_only: bool,
+) -> Result<(), HostError> {
     let error = match node.mounted(folder) {
         Ok(Some(there))
-            if shows_all_of(&node.roots, &there, device) && (there.read_only || there.fs_read_only || !read_only) =>
+            if shows_all_of(&node.roots, &there, device)
+                && (there.read_only || there.fs_read_only || !read_only) =>
         {
             return Ok(());
         }
         Ok(there) => {
             let source = device.mapper_path();
-            let message = format!("{} was mounted, and something else is seen: {there:?}", source.display());
+            let message = format!(
+                "{} was mounted, and something else is seen: {there:?}",
+                source.display()
+            );
             HostError::refused(Kind::Failed, message)
         }
         Err(error) => error,
@@ -59,7 +77,10 @@ pub(crate) fn verify(node: &Node<'_>, folder: &Folder, device: &Device, read_onl
     match host::mount::unmount_all(&folder.top(), folder.path()) {
         Ok(_) => Err(error),
         Err(left) => {
-            let message = format!("{}; and what was mounted is still there: {left}", host::error::chain(&error));
+            let message = format!(
+                "{}; and what was mounted is still there: {left}",
+                host::error::chain(&error)
+            );
             Err(HostError::refused(Kind::Failed, message))
         }
     }

@@ -1,5 +1,6 @@
-//! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy beside its origin, in
-//! whatever order they come; or itself, through a loop device. Called by `mount`.
+//! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy
+//! beside its origin, in whatever order they come; or itself, through a loop device. Called by
+//! `mount`.
 
 use host::mount::{Place, Request};
 use host::twin::{mounted_through_loop, mounted_twin};
@@ -8,13 +9,16 @@ use host::{Device, Error, Filesystem, Kind, mountinfo};
 use crate::node::Node;
 use crate::volume::Volume;
 
-/// Refuses a volume that is mounted through a loop device: before anything is done to it, since nothing else does.
+/// Refuses a volume that is mounted through a loop device: before anything is done to it, since
+/// nothing else does.
 ///
 /// # Errors
 /// `Busy` when it is.
 pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> Result<(), Error> {
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else { return Ok(()) };
+    let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else {
+        return Ok(());
+    };
     let message = format!(
         "logical volume {volume} is mounted on {} already, through a loop device: unmount that first",
         point.display()
@@ -32,13 +36,27 @@ pub(crate) fn mount_beside_twin(
     request: &Request<'_>,
     place: Place<'_>,
 ) -> Result<(), Error> {
-    let Err(error) = host::mount::mount(request, place) else { return Ok(()) };
+    let Err(error) = host::mount::mount(request, place) else {
+        return Ok(());
+    };
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else { return Err(error) };
+    let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else {
+        return Err(error);
+    };
     match request.fs {
         Filesystem::Xfs => {
-            let data = if request.data.is_empty() { "nouuid".to_owned() } else { format!("{},nouuid", request.data) };
-            host::mount::mount(&Request { data: &data, ..*request }, place)
+            let data = if request.data.is_empty() {
+                "nouuid".to_owned()
+            } else {
+                format!("{},nouuid", request.data)
+            };
+            host::mount::mount(
+                &Request {
+                    data: &data,
+                    ..*request
+                },
+                place,
+            )
         }
         // The kernel can't tell them apart, and only ever knows one of them.
         Filesystem::Btrfs => {

@@ -1,6 +1,6 @@
-//! `unmount <folder>` and `unmountdevice <folder>`: the folder is free again. The kubelet gives nothing but the path: the
-//! PersistentVolume and all its options may be gone, so everything is decided by the table of mounts. Unmounting runs no
-//! program.
+//! `unmount <folder>` and `unmountdevice <folder>`: the folder is free again. The kubelet gives
+//! nothing but the path: the PersistentVolume and all its options may be gone, so everything is
+//! decided by the table of mounts. Unmounting runs no program.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -17,8 +17,8 @@ use crate::node::Node;
 use crate::settings::Settings;
 use crate::volume_folder::VolumeFolder;
 
-/// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it returns. The folder
-/// stays, for the kubelet to remove.
+/// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it
+/// returns. The folder stays, for the kubelet to remove.
 ///
 /// # Errors
 /// `Busy` when something is still in use.
@@ -32,16 +32,21 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
     if there.is_empty() && folder.is_missing() {
         return Ok(());
     }
-    // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all the same.
+    // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all
+    // the same.
     let device_of = |mount: &&Mount| device_of(&node.roots, mount);
-    let uuid = there.last().and_then(device_of).and_then(|top| device::identify(&node.roots.sys, top).ok());
+    let uuid = there
+        .last()
+        .and_then(device_of)
+        .and_then(|top| device::identify(&node.roots.sys, top).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
     for device in there.iter().filter_map(device_of) {
         node.not_suspended(device)?;
     }
     host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
         let below = mounts.iter().find(|mount| {
-            mount.point.starts_with(folder.path()) && mount.point.as_os_str() != folder.path().as_os_str()
+            mount.point.starts_with(folder.path())
+                && mount.point.as_os_str() != folder.path().as_os_str()
         });
         match below {
             Some(mount) if error.kind() == Kind::Busy => {
@@ -57,17 +62,29 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
     Ok(())
 }
 
-/// `unmountdevice <folder>`: no pod of this node needs the volume any more, so where Kubernetes attaches it is deactivated,
-/// too. `detach` may be for somebody elsewhere, who can't. `waitforattach` and `mountdevice` bring it back. That it stays
-/// active is no failure: returned is a word for the log.
+/// `unmountdevice <folder>`: no pod of this node needs the volume any more, so where Kubernetes
+/// attaches it is deactivated, too. `detach` may be for somebody elsewhere, who can't.
+/// `waitforattach` and `mountdevice` bring it back. That it stays active is no failure: returned is
+/// a word for the log.
 ///
 /// # Errors
 /// As [`unmount`].
-pub(crate) fn unmount_device(node: &Node<'_>, settings: &Settings, folder: &OsStr) -> Result<Option<String>, Error> {
+pub(crate) fn unmount_device(
+    node: &Node<'_>,
+    settings: &Settings,
+    folder: &OsStr,
+) -> Result<Option<String>, Error> {
     unmount(node, folder, Whose::AllPods)?;
     let Some(place) = VolumeFolder::of(Path::new(folder)).filter(|_| settings.attach) else {
         return Ok(None);
     };
-    let attempt = Name::new(&place.name).map_err(Error::from).and_then(|name| let_go(node, &name));
-    Ok(attempt.unwrap_or_else(|error| Some(format!("it was not deactivated: {}", host::error::chain(&error)))))
+    let attempt = Name::new(&place.name)
+        .map_err(Error::from)
+        .and_then(|name| let_go(node, &name));
+    Ok(attempt.unwrap_or_else(|error| {
+        Some(format!(
+            "it was not deactivated: {}",
+            host::error::chain(&error)
+        ))
+    }))
 }

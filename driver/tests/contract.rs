@@ -1,8 +1,15 @@
-//! The real program, called as the kubelet calls it, with good and with hostile input: always exactly one JSON object on
-//! stdout and stderr together, and exit status 0.
+//! The real program, called as the kubelet calls it, with good and with hostile input: always
+//! exactly one JSON object on stdout and stderr together, and exit status 0.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may panic")]
-#![expect(clippy::disallowed_methods, reason = "a test starts the program that it tests")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may panic"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test starts the program that it tests"
+)]
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -21,7 +28,11 @@ const UUID: &str = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
 fn call<S: AsRef<OsStr>>(args: &[S]) -> Value {
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_flexlvm-driver"));
-    command.args(args).stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
+    command
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone().unwrap())
+        .stderr(writer);
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();
     drop(command);
@@ -34,10 +45,20 @@ fn call<S: AsRef<OsStr>>(args: &[S]) -> Value {
     assert_eq!(text.trim_end().lines().count(), 1, "{text:?}");
     let reply: Value = serde_json::from_str(&text).unwrap();
     let status = reply["status"].as_str().unwrap();
-    assert!(["Success", "Failure", "Not supported"].contains(&status), "{text}");
-    assert_eq!(reply.get("message").is_some(), status == "Failure", "{text}");
+    assert!(
+        ["Success", "Failure", "Not supported"].contains(&status),
+        "{text}"
+    );
+    assert_eq!(
+        reply.get("message").is_some(),
+        status == "Failure",
+        "{text}"
+    );
     assert!(reply.get("attached").is_none_or(Value::is_boolean));
-    assert!(args.first().is_some_and(|verb| verb.as_ref() == "init") || reply.get("capabilities").is_none());
+    assert!(
+        args.first().is_some_and(|verb| verb.as_ref() == "init")
+            || reply.get("capabilities").is_none()
+    );
     reply
 }
 
@@ -61,7 +82,8 @@ fn options_with(key: &str, value: &str) -> String {
     options.to_string()
 }
 
-/// Every call-out that is given options, with these and with folders below that of a kubelet of our own.
+/// Every call-out that is given options, with these and with folders below that of a kubelet of our
+/// own.
 fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
     let pod = format!("{root}/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
     let all = format!("{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
@@ -75,8 +97,22 @@ fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
         &["waitforattach", device, options],
         &["isattached", options, "node-1"],
         &["expandvolume", options, &*all, "2147483648", "1073741824"],
-        &["expandfs", options, device, &*pod, "2147483648", "1073741824"],
-        &["expandfs", options, device, &*all, "2147483648", "1073741824"],
+        &[
+            "expandfs",
+            options,
+            device,
+            &*pod,
+            "2147483648",
+            "1073741824",
+        ],
+        &[
+            "expandfs",
+            options,
+            device,
+            &*all,
+            "2147483648",
+            "1073741824",
+        ],
     ]
     .iter()
     .map(|line| line.iter().map(|&arg| arg.to_owned()).collect())
@@ -85,7 +121,10 @@ fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
 
 /// A pod's folder for the volume, in a kubelet's tree of our own.
 fn pod_folder(root: &Path) -> String {
-    let folder = root.canonicalize().unwrap().join("pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
+    let folder = root
+        .canonicalize()
+        .unwrap()
+        .join("pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
     std::fs::create_dir_all(&folder).unwrap();
     folder.display().to_string()
 }
@@ -97,16 +136,34 @@ fn init_says_all_five_capabilities() {
         let expected = json!({
             "attach": false, "selinuxRelabel": true, "supportsMetrics": true, "fsGroup": true, "requiresFSResize": true
         });
-        assert_eq!(reply, json!({"status": "Success", "capabilities": expected}));
+        assert_eq!(
+            reply,
+            json!({"status": "Success", "capabilities": expected})
+        );
     }
 }
 
 #[test]
 fn call_outs_that_it_does_not_have_are_not_supported() {
-    for verb in ["", "-rf", "Mount", "\n", "provision", "delete", "getvolumenames"] {
-        assert_eq!(call(&[verb, "{}", "x"]), json!({"status": "Not supported"}), "{verb:?}");
+    for verb in [
+        "",
+        "-rf",
+        "Mount",
+        "\n",
+        "provision",
+        "delete",
+        "getvolumenames",
+    ] {
+        assert_eq!(
+            call(&[verb, "{}", "x"]),
+            json!({"status": "Not supported"}),
+            "{verb:?}"
+        );
     }
-    assert_eq!(call(&[OsString::from_vec(vec![0xff, 0xfe])])["status"], "Not supported");
+    assert_eq!(
+        call(&[OsString::from_vec(vec![0xff, 0xfe])])["status"],
+        "Not supported"
+    );
 }
 
 #[test]
@@ -124,8 +181,14 @@ fn too_few_and_too_many_arguments_are_named() {
 
 #[test]
 fn a_volume_is_called_as_kubernetes_calls_it() {
-    for options in [options().to_string(), r#"{"kubernetes.io/pvOrVolumeName":"pvc-1"}"#.to_owned()] {
-        assert_eq!(call(&["getvolumename", &*options]), json!({"status": "Success", "volumeName": "pvc-1"}));
+    for options in [
+        options().to_string(),
+        r#"{"kubernetes.io/pvOrVolumeName":"pvc-1"}"#.to_owned(),
+    ] {
+        assert_eq!(
+            call(&["getvolumename", &*options]),
+            json!({"status": "Success", "volumeName": "pvc-1"})
+        );
     }
     assert!(failure(&["getvolumename", "{}"]).contains("kubernetes.io/pvOrVolumeName"));
 }
@@ -134,11 +197,23 @@ fn a_volume_is_called_as_kubernetes_calls_it() {
 fn on_another_node_attaching_touches_nothing() {
     let options = options().to_string();
     let device = "/dev/mapper/flexlvm--test--none-pvc--1";
-    assert_eq!(call(&["attach", &*options, "elsewhere"]), json!({"status": "Success", "device": device}));
-    assert_eq!(call(&["isattached", &*options, "elsewhere"]), json!({"status": "Success", "attached": true}));
-    assert_eq!(call(&["detach", "pvc-1", "elsewhere"]), json!({"status": "Success"}));
+    assert_eq!(
+        call(&["attach", &*options, "elsewhere"]),
+        json!({"status": "Success", "device": device})
+    );
+    assert_eq!(
+        call(&["isattached", &*options, "elsewhere"]),
+        json!({"status": "Success", "attached": true})
+    );
+    assert_eq!(
+        call(&["detach", "pvc-1", "elsewhere"]),
+        json!({"status": "Success"})
+    );
     for name in ["", "../x", "a/b", "-rf", ".", ".."] {
-        assert!(failure(&["detach", name, "elsewhere"]).contains("not the name of a volume"), "{name:?}");
+        assert!(
+            failure(&["detach", name, "elsewhere"]).contains("not the name of a volume"),
+            "{name:?}"
+        );
     }
 }
 
@@ -146,7 +221,11 @@ fn on_another_node_attaching_touches_nothing() {
 fn devices_of_others_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
-    let all = root.path().canonicalize().unwrap().join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
+    let all = root
+        .path()
+        .canonicalize()
+        .unwrap()
+        .join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
     std::fs::create_dir_all(&all).unwrap();
     let (all, options) = (all.display().to_string(), options().to_string());
     let long = format!("/dev/{}", "x".repeat(5000));
@@ -173,7 +252,8 @@ fn devices_of_others_are_refused() {
         ] {
             let message = failure(line);
             // Without root there is no lock either.
-            let right = message.contains("is not the device of") || !rustix::process::geteuid().is_root();
+            let right =
+                message.contains("is not the device of") || !rustix::process::geteuid().is_root();
             assert!(right && message.len() < 1200, "{device:?}: {message}");
         }
     }
@@ -184,7 +264,10 @@ fn secrets_are_never_repeated() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
     let root = root.path().canonicalize().unwrap().display().to_string();
-    std::fs::create_dir_all(format!("{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1")).unwrap();
+    std::fs::create_dir_all(format!(
+        "{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1"
+    ))
+    .unwrap();
     // Good, and wrong in each way in which the options are ever quoted.
     let good = options_with("kubernetes.io/secret/password", "aHVudGVyMg==");
     let mut lines = Vec::new();
@@ -201,16 +284,30 @@ fn secrets_are_never_repeated() {
         lines.extend(all_with_options(&root, &good.replace(old, new)));
     }
     // In the wrong place.
-    for verb in ["mount", "unmount", "detach", "attach", "waitforattach", "expandfs", "other"] {
+    for verb in [
+        "mount",
+        "unmount",
+        "detach",
+        "attach",
+        "waitforattach",
+        "expandfs",
+        "other",
+    ] {
         lines.push(vec![verb.to_owned(), good.clone(), folder.clone()]);
         lines.push(vec![verb.to_owned(), good.clone()]);
     }
     for line in lines {
         let args: Vec<OsString> = line.iter().map(OsString::from).collect();
         let reply = call(&args).to_string();
-        assert!(!reply.contains("aHVudGVyMg") && !reply.contains("password"), "{line:?}: {reply}");
+        assert!(
+            !reply.contains("aHVudGVyMg") && !reply.contains("password"),
+            "{line:?}: {reply}"
+        );
         let logged = Line::of(&args, &Reply::Success, None, Duration::ZERO).to_string();
-        assert!(!logged.contains("aHVudGVyMg") && !logged.contains("password"), "{line:?}: {logged}");
+        assert!(
+            !logged.contains("aHVudGVyMg") && !logged.contains("password"),
+            "{line:?}: {logged}"
+        );
     }
 }
 
@@ -231,10 +328,18 @@ fn options_that_can_not_be_used_are_named() {
         ("size", "-1", "number of bytes"),
         ("size", "18446744073709551616", "number of bytes"),
         ("size", "4096", "too small"),
-        ("kubernetes.io/fsType", "vfat", "is not one of ext4, xfs and btrfs"),
+        (
+            "kubernetes.io/fsType",
+            "vfat",
+            "is not one of ext4, xfs and btrfs",
+        ),
         ("kubernetes.io/readwrite", "yes", "rw or ro"),
         ("mountOptions", "ro,rw", "contradict each other"),
-        ("mountOptions", "journal_path=/dev/sda", "names another device"),
+        (
+            "mountOptions",
+            "journal_path=/dev/sda",
+            "names another device",
+        ),
         ("mkfsOptions", "-d /etc", "not among those allowed"),
         ("mkfsoptions", "-m 0", "is unknown"),
     ] {
@@ -253,22 +358,46 @@ fn what_is_no_flat_json_object_is_refused_and_not_repeated() {
     let good = options().to_string();
     let twice = good.replacen('{', "{\"uuid\":\"secret\",", 1);
     let number = good.replace("\"1073741824\"", "1073741824");
-    for json in ["", "null", "{", "[]", "{}{}", "secret", "{\"a\":{}}", &*deep, &*twice, &*number, &*large] {
+    for json in [
+        "",
+        "null",
+        "{",
+        "[]",
+        "{}{}",
+        "secret",
+        "{\"a\":{}}",
+        &*deep,
+        &*twice,
+        &*number,
+        &*large,
+    ] {
         let message = failure(&["mount", &*folder, json]);
-        assert!(!message.contains("secret") && message.len() < 1200, "{message}");
+        assert!(
+            !message.contains("secret") && message.len() < 1200,
+            "{message}"
+        );
         let root = folder.replace("/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1", "");
         for line in all_with_options(&root, json) {
             // Mount options concern only those that mount.
             let reply = call(&line);
-            let harmless = json == large && ["getvolumename", "attach", "isattached"].contains(&&*line[0]);
+            let harmless =
+                json == large && ["getvolumename", "attach", "isattached"].contains(&&*line[0]);
             assert!(reply["status"] == "Failure" || harmless, "{line:?}");
             assert!(!reply.to_string().contains("secret"), "{reply}");
         }
     }
     let invalid = OsString::from_vec(b"{\"volumeID\":\"\xff\"}".to_vec());
     for line in all_with_options("/root", "{}") {
-        let args: Vec<OsString> =
-            line.iter().map(|arg| if arg == "{}" { invalid.clone() } else { arg.into() }).collect();
+        let args: Vec<OsString> = line
+            .iter()
+            .map(|arg| {
+                if arg == "{}" {
+                    invalid.clone()
+                } else {
+                    arg.into()
+                }
+            })
+            .collect();
         assert!(failure(&args).contains("UTF-8"));
     }
 }
@@ -308,15 +437,20 @@ fn folders_outside_the_kubelets_tree_are_refused() {
     }
     let invalid = OsString::from_vec(b"/pods/u/volumes/flexlvm.dev~lvm/\xff".to_vec());
     assert!(failure(&["unmount".into(), invalid]).contains("folder"));
-    let (pod, all) =
-        ("/pods/u/volumes/flexlvm.dev~lvm/x", "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/x");
+    let (pod, all) = (
+        "/pods/u/volumes/flexlvm.dev~lvm/x",
+        "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/x",
+    );
     for args in [
         &["mount", all, &*options][..],
         &["unmount", all],
         &["mountdevice", pod, "", &*options],
         &["unmountdevice", pod],
     ] {
-        assert!(failure(args).contains("the folder is not the kubelet's"), "{args:?}");
+        assert!(
+            failure(args).contains("the folder is not the kubelet's"),
+            "{args:?}"
+        );
     }
 }
 
@@ -326,11 +460,21 @@ fn symbolic_links_on_the_way_are_refused() {
     pod_folder(root.path());
     let root = root.path().canonicalize().unwrap();
     std::os::unix::fs::symlink("0a-1", root.join("pods/link")).unwrap();
-    let linked = root.join("pods/link/volumes/flexlvm.dev~lvm/pvc-1").display().to_string();
+    let linked = root
+        .join("pods/link/volumes/flexlvm.dev~lvm/pvc-1")
+        .display()
+        .to_string();
     std::fs::create_dir_all(root.join("real/lvm/mounts/pvc-1")).unwrap();
     std::fs::create_dir_all(root.join("plugins/kubernetes.io/flexvolume")).unwrap();
-    std::os::unix::fs::symlink(root.join("real"), root.join("plugins/kubernetes.io/flexvolume/flexlvm.dev")).unwrap();
-    let all = root.join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1").display().to_string();
+    std::os::unix::fs::symlink(
+        root.join("real"),
+        root.join("plugins/kubernetes.io/flexvolume/flexlvm.dev"),
+    )
+    .unwrap();
+    let all = root
+        .join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1")
+        .display()
+        .to_string();
     let json = &*options().to_string();
     for args in [
         &["mount", &*linked, json][..],
@@ -351,8 +495,17 @@ fn unmounting_what_is_not_mounted_succeeds_and_touches_nothing() {
     std::fs::write(&file, "data").unwrap();
     let missing = folder.replace("pvc-1", "pvc-2");
     let nowhere = folder.replace("0a-1", "0a-2");
-    for folder in [&folder, &missing, &nowhere, "/no-such-root/pods/u/volumes/flexlvm.dev~lvm/x"] {
-        assert_eq!(call(&["unmount", folder]), json!({"status": "Success"}), "{folder}");
+    for folder in [
+        &folder,
+        &missing,
+        &nowhere,
+        "/no-such-root/pods/u/volumes/flexlvm.dev~lvm/x",
+    ] {
+        assert_eq!(
+            call(&["unmount", folder]),
+            json!({"status": "Success"}),
+            "{folder}"
+        );
     }
     assert_eq!(std::fs::read(&file).unwrap(), b"data");
 }
@@ -363,14 +516,31 @@ fn a_volume_that_is_not_there_is_named() {
     let folder = pod_folder(root.path());
     // Where LVM can be asked it knows no such group; elsewhere it fails. Neither ends well.
     failure(&["mount", &*folder, &*options().to_string()]);
-    let message = failure(&["expandfs", &*options().to_string(), "", &*folder, "2147483648", "1073741824"]);
+    let message = failure(&[
+        "expandfs",
+        &*options().to_string(),
+        "",
+        &*folder,
+        "2147483648",
+        "1073741824",
+    ]);
     // Without root there is no lock either.
-    assert!(message.contains("flexlvm-test-none/pvc-1 is not mounted on") || !rustix::process::geteuid().is_root());
+    assert!(
+        message.contains("flexlvm-test-none/pvc-1 is not mounted on")
+            || !rustix::process::geteuid().is_root()
+    );
     let missing = folder.replace("pvc-1", "pvc-2");
     let message = failure(&["mount", &*missing, &*options().to_string()]);
     assert!(message.contains("pvc-2"), "{message}");
     for sizes in [["1Gi", "0"], ["", "0"], ["1", "x"], ["-1", "0"]] {
-        let message = failure(&["expandfs", &*options().to_string(), "", &*folder, sizes[0], sizes[1]]);
+        let message = failure(&[
+            "expandfs",
+            &*options().to_string(),
+            "",
+            &*folder,
+            sizes[0],
+            sizes[1],
+        ]);
         assert!(message.contains("size is not a number"), "{message}");
     }
 }

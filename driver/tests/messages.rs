@@ -1,5 +1,6 @@
-//! `docs/driver.md` has every sentence that the driver can answer, and none that it can't. Every string in the code of
-//! driver and host that has three words counts as a sentence, or a part of one, unless it stands below.
+//! `docs/driver.md` has every sentence that the driver can answer, and none that it can't. Every
+//! string in the code of driver and host that has three words counts as a sentence, or a part of
+//! one, unless it stands below.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,7 +15,11 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, Item, Lit, LitStr, Macro, Token};
 
 /// The agent's own, which the driver never runs.
-const OF_THE_AGENT: &[&str] = &["host/src/exec/on_host.rs", "host/src/lvm/layout.rs", "host/src/lvm/pool.rs"];
+const OF_THE_AGENT: &[&str] = &[
+    "host/src/exec/on_host.rs",
+    "host/src/lvm/layout.rs",
+    "host/src/lvm/pool.rs",
+];
 
 /// Strings that are no messages.
 const NO_MESSAGES: &[&str] = &[
@@ -37,9 +42,19 @@ fn the_documentation_has_every_message_and_no_other() {
         .filter(|(sentence, _)| !page.contains(*sentence))
         .map(|(sentence, file)| format!("- **{sentence}** ({file})"))
         .collect();
-    let gone: Vec<&String> = page.iter().filter(|sentence| !code.contains_key(*sentence)).collect();
-    assert!(missing.is_empty(), "docs/driver.md lacks:\n{}", missing.join("\n"));
-    assert!(gone.is_empty(), "docs/driver.md has what no code says: {gone:#?}");
+    let gone: Vec<&String> = page
+        .iter()
+        .filter(|sentence| !code.contains_key(*sentence))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/driver.md lacks:\n{}",
+        missing.join("\n")
+    );
+    assert!(
+        gone.is_empty(),
+        "docs/driver.md has what no code says: {gone:#?}"
+    );
 }
 
 #[test]
@@ -49,12 +64,20 @@ fn the_documentation_has_every_option_that_is_allowed() {
     let (options, _) = options.split_once("\n## ").unwrap();
     for fs in Filesystem::ALL {
         let none = ["none-such".to_owned()];
-        for error in [mount_options::check(fs, &none).unwrap_err(), mkfs_options::check(fs, &none).unwrap_err()] {
+        for error in [
+            mount_options::check(fs, &none).unwrap_err(),
+            mkfs_options::check(fs, &none).unwrap_err(),
+        ] {
             let text = error.to_string();
             let (_, possible) = text.split_once(&format!("allowed for {fs}: ")).unwrap();
-            let missing: Vec<&str> =
-                possible.split(", ").filter(|option| !options.contains(&format!("`{option}`"))).collect();
-            assert!(missing.is_empty(), "docs/driver.md lacks options for {fs}: {missing:?}");
+            let missing: Vec<&str> = possible
+                .split(", ")
+                .filter(|option| !options.contains(&format!("`{option}`")))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "docs/driver.md lacks options for {fs}: {missing:?}"
+            );
         }
     }
 }
@@ -66,7 +89,10 @@ fn in_code() -> BTreeMap<String, String> {
     for folder in ["driver/src", "host/src"] {
         for path in sources(&root.join(folder)) {
             let name = path.strip_prefix(root).unwrap().display().to_string();
-            if OF_THE_AGENT.contains(&&*name) || READ_ONLY.contains(&&*name) || name.contains("tests") {
+            if OF_THE_AGENT.contains(&&*name)
+                || READ_ONLY.contains(&&*name)
+                || name.contains("tests")
+            {
                 continue;
             }
             let mut found = Strings::default();
@@ -78,8 +104,16 @@ fn in_code() -> BTreeMap<String, String> {
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    let below: Vec<PathBuf> = paths.iter().filter(|path| path.is_dir()).flat_map(|path| sources(path)).collect();
+    let mut paths: Vec<PathBuf> = folder
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    let below: Vec<PathBuf> = paths
+        .iter()
+        .filter(|path| path.is_dir())
+        .flat_map(|path| sources(path))
+        .collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
     paths.extend(below);
     paths
@@ -112,8 +146,12 @@ impl<'ast> Visit<'ast> for Strings {
 
     fn visit_attribute(&mut self, attribute: &'ast Attribute) {
         if attribute.path().is_ident("error")
-            && let Ok(args) = attribute.parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated)
-            && let Some(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) = args.first()
+            && let Ok(args) =
+                attribute.parse_args_with(Punctuated::<Expr, Token![,]>::parse_terminated)
+            && let Some(Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            })) = args.first()
         {
             self.take(text);
         }
@@ -155,7 +193,9 @@ impl Strings {
 }
 
 fn is_test(attribute: &Attribute) -> bool {
-    let Ok(list) = attribute.meta.require_list() else { return attribute.path().is_ident("test") };
+    let Ok(list) = attribute.meta.require_list() else {
+        return attribute.path().is_ident("test");
+    };
     attribute.path().is_ident("cfg") && list.tokens.to_string() == "test"
 }
 
@@ -173,7 +213,8 @@ fn normalised(text: &str) -> String {
 }
 
 fn page() -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/driver.md")).unwrap()
+    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/driver.md"))
+        .unwrap()
 }
 
 /// What stands in bold at the begin of an item.
@@ -181,5 +222,7 @@ fn in_documentation() -> BTreeSet<String> {
     let page = page();
     let (_, list) = page.split_once("## Messages").unwrap();
     let items = list.split("\n- **").skip(1);
-    items.map(|item| normalised(item.split_once("**").unwrap().0)).collect()
+    items
+        .map(|item| normalised(item.split_once("**").unwrap().0))
+        .collect()
 }

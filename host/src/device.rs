@@ -1,5 +1,5 @@
-//! A logical volume's block device: found without running a program, known by LVM's uuid, and held open so that it
-//! can't become another one. Called by the driver and the agent.
+//! A logical volume's block device: found without running a program, known by LVM's uuid, and held
+//! open so that it can't become another one. Called by the driver and the agent.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -27,18 +27,25 @@ impl Roots {
     /// On the host itself: for the driver.
     #[must_use]
     pub fn here() -> Self {
-        Self { dev: "/dev".into(), sys: "/sys".into() }
+        Self {
+            dev: "/dev".into(),
+            sys: "/sys".into(),
+        }
     }
 
-    /// From a container that shares the host's process ids and has none of its devices: for the agent.
+    /// From a container that shares the host's process ids and has none of its devices: for the
+    /// agent.
     #[must_use]
     pub fn of_host() -> Self {
-        Self { dev: "/proc/1/root/dev".into(), sys: "/sys".into() }
+        Self {
+            dev: "/proc/1/root/dev".into(),
+            sys: "/sys".into(),
+        }
     }
 }
 
-/// An active logical volume's device. While this value lives, the device can't be removed, and its number can't be
-/// given to another; so drop it before `lvremove` or a deactivation.
+/// An active logical volume's device. While this value lives, the device can't be removed, and its
+/// number can't be given to another; so drop it before `lvremove` or a deactivation.
 #[derive(Debug)]
 pub struct Device {
     file: File,
@@ -51,9 +58,14 @@ impl Device {
     /// The active logical volume `group`/`name`, if LVM's uuid of it is `uuid`.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`: another one has the
-    /// name. `Busy`: it is suspended. Else the look itself failed.
-    pub fn open(roots: &Roots, group: &VgName, name: &LvName, uuid: &LvUuid) -> Result<Self, Error> {
+    /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`:
+    /// another one has the name. `Busy`: it is suspended. Else the look itself failed.
+    pub fn open(
+        roots: &Roots,
+        group: &VgName,
+        name: &LvName,
+        uuid: &LvUuid,
+    ) -> Result<Self, Error> {
         let (device, found) = Self::find(roots, group, name)?;
         if found != *uuid {
             let message = format!(
@@ -65,26 +77,35 @@ impl Device {
         Ok(device)
     }
 
-    /// The active logical volume `group`/`name`, whichever it is, and LVM's uuid of it: for the agent, when it has made
-    /// a volume just now.
+    /// The active logical volume `group`/`name`, whichever it is, and LVM's uuid of it: for the
+    /// agent, when it has made a volume just now.
     ///
     /// # Errors
     /// `NotFound`: there is no such device. `Busy`: it is suspended. Else the look itself failed.
     pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
-        // Nothing is really opened before it is known to be a block device: opening others can block, or do things.
+        // Nothing is really opened before it is known to be a block device: opening others can
+        // block, or do things.
         let handle = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io("find", &path)(errno.into()))?;
         let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", &path))?;
         if !meta.file_type().is_block_device() {
-            return Err(Error::refused(Kind::Invalid, format!("{} is not a block device", path.display())));
+            return Err(Error::refused(
+                Kind::Invalid,
+                format!("{} is not a block device", path.display()),
+            ));
         }
         let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
-        let device = Self { file, number, kernel_name, mapper_name };
+        let device = Self {
+            file,
+            number,
+            kernel_name,
+            mapper_name,
+        };
         Ok((device, uuid))
     }
 
@@ -100,13 +121,21 @@ impl Device {
     /// `Busy` when it is mounted, or a program such as mkfs works on it.
     pub fn claim(&self) -> Result<File, Error> {
         let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
-        OpenOptions::new().read(true).write(true).custom_flags(exclusive).open(this(&self.file)).map_err(|error| {
-            if error.kind() == io::ErrorKind::ResourceBusy {
-                let message = format!("{} is mounted, or another program works on it", self.mapper_path().display());
-                return Error::refused(Kind::Busy, message);
-            }
-            Error::io("open for writing", self.mapper_path())(error)
-        })
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .custom_flags(exclusive)
+            .open(this(&self.file))
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::ResourceBusy {
+                    let message = format!(
+                        "{} is mounted, or another program works on it",
+                        self.mapper_path().display()
+                    );
+                    return Error::refused(Kind::Busy, message);
+                }
+                Error::io("open for writing", self.mapper_path())(error)
+            })
     }
 
     /// Its size now.
@@ -141,8 +170,8 @@ impl Device {
         Ok(meta.file_type().is_block_device() && number == self.number)
     }
 
-    /// Its path for the host's programs, by the kernel's own name: nobody can point that elsewhere as long as this value
-    /// lives.
+    /// Its path for the host's programs, by the kernel's own name: nobody can point that elsewhere
+    /// as long as this value lives.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.kernel_name)
@@ -171,15 +200,18 @@ pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
     Ok(text.trim_end() != "0")
 }
 
-/// LVM's uuid of the logical volume that has this device number, and the kernel's name of the device. Needs no access to
-/// the device.
+/// LVM's uuid of the logical volume that has this device number, and the kernel's name of the
+/// device. Needs no access to the device.
 ///
 /// # Errors
 /// `NotFound`: no such device. `Invalid`: it is no logical volume, or a hidden part of one.
 pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
     let kernel_name = kernel_name(sys, number)?;
     let none = || {
-        let message = format!("the device {}:{} is not a logical volume", number.0, number.1);
+        let message = format!(
+            "the device {}:{} is not a logical volume",
+            number.0, number.1
+        );
         Error::refused(Kind::Invalid, message)
     };
     let path = folder(sys, number).join("dm/uuid");
@@ -188,11 +220,16 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as `-real`.
-    let uuid = text.trim_end().strip_prefix("LVM-").filter(|uuids| uuids.is_ascii()).and_then(|uuids| {
-        let (_group, volume) = uuids.split_at_checked(32)?;
-        LvUuid::from_plain(volume)
-    });
+    // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as
+    // `-real`.
+    let uuid = text
+        .trim_end()
+        .strip_prefix("LVM-")
+        .filter(|uuids| uuids.is_ascii())
+        .and_then(|uuids| {
+            let (_group, volume) = uuids.split_at_checked(32)?;
+            LvUuid::from_plain(volume)
+        });
     Ok((uuid.ok_or_else(none)?, kernel_name))
 }
 
@@ -203,7 +240,10 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
 pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Error> {
     let folder = folder(sys, number);
     let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
-    let name = link.file_name().and_then(|name| name.to_str()).map(str::to_owned);
+    let name = link
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(str::to_owned);
     name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
 }
 
@@ -212,8 +252,9 @@ pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
     sys.join(format!("dev/block/{}:{}", number.0, number.1))
 }
 
-/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't be ended until it is
-/// resumed. LVM suspends a volume for a moment when it changes it, and for good when it is killed just then.
+/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't
+/// be ended until it is resumed. LVM suspends a volume for a moment when it changes it, and for
+/// good when it is killed just then.
 ///
 /// # Errors
 /// `Busy` when it is.
@@ -267,20 +308,32 @@ mod tests {
         fs::create_dir_all(folder.join("dm")).unwrap();
         fs::create_dir_all(sys.path().join("dev/block")).unwrap();
         fs::write(folder.join("dm/uuid"), uuid).unwrap();
-        symlink("../../devices/virtual/block/dm-3", sys.path().join("dev/block/254:3")).unwrap();
+        symlink(
+            "../../devices/virtual/block/dm-3",
+            sys.path().join("dev/block/254:3"),
+        )
+        .unwrap();
         sys
     }
 
     fn try_open(dev: &Path) -> Kind {
-        let roots = Roots { dev: dev.into(), sys: "/sys".into() };
+        let roots = Roots {
+            dev: dev.into(),
+            sys: "/sys".into(),
+        };
         let (group, name) = (VgName::new("vg-0").unwrap(), LvName::new("pvc-1").unwrap());
         let uuid = LvUuid::from_plain(VOLUME).unwrap();
-        Device::open(&roots, &group, &name, &uuid).unwrap_err().kind()
+        Device::open(&roots, &group, &name, &uuid)
+            .unwrap_err()
+            .kind()
     }
 
     #[test]
     fn a_name_is_spelled_as_device_mapper_spells_it() {
-        let name = mapper_name(&VgName::new("vg-0").unwrap(), &LvName::new("pvc-a--b").unwrap());
+        let name = mapper_name(
+            &VgName::new("vg-0").unwrap(),
+            &LvName::new("pvc-a--b").unwrap(),
+        );
         assert_eq!(name, "vg--0-pvc--a----b");
     }
 
@@ -288,8 +341,14 @@ mod tests {
     fn a_logical_volume_is_known_by_its_uuid() {
         let sys = sys_with(&format!("LVM-{GROUP}{VOLUME}\n"));
         let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
-        assert_eq!((uuid, &*name), (LvUuid::from_plain(VOLUME).unwrap(), "dm-3"));
-        assert_eq!(identify(sys.path(), (254, 4)).unwrap_err().kind(), Kind::NotFound);
+        assert_eq!(
+            (uuid, &*name),
+            (LvUuid::from_plain(VOLUME).unwrap(), "dm-3")
+        );
+        assert_eq!(
+            identify(sys.path(), (254, 4)).unwrap_err().kind(),
+            Kind::NotFound
+        );
     }
 
     #[test]
@@ -299,7 +358,10 @@ mod tests {
             fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
             refuse_suspended(sys.path(), (254, 3)).map_err(|error| error.kind())
         };
-        assert_eq!((suspended("0\n"), suspended("1\n")), (Ok(()), Err(Kind::Busy)));
+        assert_eq!(
+            (suspended("0\n"), suspended("1\n")),
+            (Ok(()), Err(Kind::Busy))
+        );
         assert!(refuse_suspended(sys.path(), (8, 0)).is_ok());
     }
 
@@ -325,7 +387,11 @@ mod tests {
             format!("mpath-{GROUP}{VOLUME}"),
         ] {
             let sys = sys_with(&uuid);
-            assert_eq!(identify(sys.path(), (254, 3)).unwrap_err().kind(), Kind::Invalid, "{uuid:?}");
+            assert_eq!(
+                identify(sys.path(), (254, 3)).unwrap_err().kind(),
+                Kind::Invalid,
+                "{uuid:?}"
+            );
         }
     }
 
@@ -336,7 +402,11 @@ mod tests {
         let path = dev.path().join("mapper/vg--0-pvc--1");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink("../dm-9", &path).unwrap();
-        assert_eq!(try_open(dev.path()), Kind::NotFound, "a link that leads nowhere");
+        assert_eq!(
+            try_open(dev.path()),
+            Kind::NotFound,
+            "a link that leads nowhere"
+        );
         fs::remove_file(&path).unwrap();
         symlink("/dev/null", &path).unwrap();
         assert_eq!(try_open(dev.path()), Kind::Invalid, "a character device");

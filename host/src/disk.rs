@@ -1,5 +1,6 @@
-//! A block device that might become part of a volume group: found below the node's `/dev`, held open so that its number
-//! and its name can't become another's, and looked at. Nothing here writes. Called by the agent.
+//! A block device that might become part of a volume group: found below the node's `/dev`, held
+//! open so that its number and its name can't become another's, and looked at. Nothing here writes.
+//! Called by the agent.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -17,7 +18,8 @@ use crate::filesystem::{self, Content};
 use crate::name::DevicePath;
 use crate::size::Bytes;
 
-/// A block device. Opened for reading alone: closing one that was open for writing has udev look at it anew.
+/// A block device. Opened for reading alone: closing one that was open for writing has udev look at
+/// it anew.
 #[derive(Debug)]
 pub struct Disk {
     file: File,
@@ -41,7 +43,8 @@ pub struct Facts {
     pub holders: Vec<String>,
     /// Whether it is a logical volume itself, or a part of one.
     pub logical_volume: bool,
-    /// What the hardware tells it from others by, whatever path leads to it; nothing where it does not say.
+    /// What the hardware tells it from others by, whatever path leads to it; nothing where it does
+    /// not say.
     pub identity: Option<String>,
 }
 
@@ -49,12 +52,17 @@ impl Disk {
     /// The block device at this path of the node.
     ///
     /// # Errors
-    /// `NotFound`: there is nothing. `Invalid`: there is something else. `Busy`: it is suspended. Else the look failed.
+    /// `NotFound`: there is nothing. `Invalid`: there is something else. `Busy`: it is suspended.
+    /// Else the look failed.
     pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
-        let handle = find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
+        let handle =
+            find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
         let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", path.as_str()))?;
         if !meta.file_type().is_block_device() {
-            return Err(Error::refused(Kind::Invalid, format!("{path} is not a block device")));
+            return Err(Error::refused(
+                Kind::Invalid,
+                format!("{path} is not a block device"),
+            ));
         }
         let number = (major(meta.rdev()), minor(meta.rdev()));
         device::refuse_suspended(&roots.sys, number)?;
@@ -62,9 +70,17 @@ impl Disk {
         let name = device::kernel_name(&roots.sys, number)?.replace('!', "/");
         let known = DevicePath::new(format!("/dev/{name}"));
         let known = known.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))?;
-        let file = OpenOptions::new().read(true).custom_flags(flags(OFlags::NONBLOCK)).open(this(&handle));
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::NONBLOCK))
+            .open(this(&handle));
         let file = file.map_err(Error::io("open", path.as_str()))?;
-        Ok(Self { file, number, path: known, sys: roots.sys.clone() })
+        Ok(Self {
+            file,
+            number,
+            path: known,
+            sys: roots.sys.clone(),
+        })
     }
 
     /// Its number.
@@ -73,19 +89,23 @@ impl Disk {
         self.number
     }
 
-    /// Its path for the node's programs, by the kernel's own name: nobody can point that elsewhere as long as this value
-    /// lives.
+    /// Its path for the node's programs, by the kernel's own name: nobody can point that elsewhere
+    /// as long as this value lives.
     #[must_use]
     pub fn path(&self) -> &DevicePath {
         &self.path
     }
 
-    /// The device, claimed: as long as this file is open nobody can mount it, make a file system on it, or claim it too.
+    /// The device, claimed: as long as this file is open nobody can mount it, make a file system on
+    /// it, or claim it too.
     ///
     /// # Errors
     /// `Busy` when somebody else has it.
     pub fn claim(&self) -> Result<File, Error> {
-        let claimed = OpenOptions::new().read(true).custom_flags(flags(OFlags::EXCL)).open(this(&self.file));
+        let claimed = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::EXCL))
+            .open(this(&self.file));
         claimed.map_err(Error::io("claim", self.path.as_str()))
     }
 
@@ -97,11 +117,18 @@ impl Disk {
         let folder = device::folder(&self.sys, self.number);
         let partition = read(&folder.join("partition"));
         // A partition is in the folder of its disk.
-        let disk = if partition.is_some() { folder.join("..") } else { folder.clone() };
-        let sector = read(&disk.join("queue/logical_block_size")).and_then(|text| text.parse().ok());
+        let disk = if partition.is_some() {
+            folder.join("..")
+        } else {
+            folder.clone()
+        };
+        let sector =
+            read(&disk.join("queue/logical_block_size")).and_then(|text| text.parse().ok());
         let dm = read(&folder.join("dm/uuid")).unwrap_or_default();
         // Not serial numbers: makers give many disks one, and drivers say `(null)`.
-        let identity = ["wwid", "device/wwid", "dm/uuid"].iter().find_map(|file| read(&disk.join(file)));
+        let identity = ["wwid", "device/wwid", "dm/uuid"]
+            .iter()
+            .find_map(|file| read(&disk.join(file)));
         let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
         let is_partition = |name: &String| folder.join(name).join("partition").exists();
         Ok(Facts {
@@ -124,21 +151,38 @@ impl Disk {
     }
 }
 
-/// The number of the block device at a path of the node, whatever it is; nothing when there is none.
+/// The number of the block device at a path of the node, whatever it is; nothing when there is
+/// none.
 #[must_use]
 pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<(u32, u32)> {
     let meta = fs::metadata(this(&find(roots, path).ok()?)).ok()?;
-    meta.file_type().is_block_device().then(|| (major(meta.rdev()), minor(meta.rdev())))
+    meta.file_type()
+        .is_block_device()
+        .then(|| (major(meta.rdev()), minor(meta.rdev())))
 }
 
-/// What is at a path of the node, not opened yet: opening what is no block device can block, or do things. Links lead
-/// where they lead on the node, not in our container.
+/// What is at a path of the node, not opened yet: opening what is no block device can block, or do
+/// things. Links lead where they lead on the node, not in our container.
 fn find(roots: &Roots, path: &DevicePath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = open(roots.dev.parent().unwrap_or(&roots.dev), flags | OFlags::DIRECTORY, Mode::empty())?;
-    match openat2(&root, path.as_str(), flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+    let root = open(
+        roots.dev.parent().unwrap_or(&roots.dev),
+        flags | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?;
+    match openat2(
+        &root,
+        path.as_str(),
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT,
+    ) {
         // Before Linux 5.6. Links below /dev are relative ones, wherever udev makes them.
-        Err(Errno::NOSYS) => open(roots.dev.join(path.as_str().trim_start_matches("/dev/")), flags, Mode::empty()),
+        Err(Errno::NOSYS) => open(
+            roots.dev.join(path.as_str().trim_start_matches("/dev/")),
+            flags,
+            Mode::empty(),
+        ),
         found => found,
     }
 }
@@ -152,8 +196,13 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", folder))?,
     };
-    let name = |entry: io::Result<fs::DirEntry>| entry.map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let mut names = entries.map(name).collect::<Result<Vec<_>, _>>().map_err(Error::io("read", folder))?;
+    let name = |entry: io::Result<fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let mut names = entries
+        .map(name)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::io("read", folder))?;
     names.sort();
     Ok(names)
 }
@@ -176,7 +225,10 @@ mod tests {
     #[test]
     fn only_a_block_device_below_the_nodes_dev_is_one() {
         let root = tempfile::tempdir().unwrap();
-        let roots = Roots { dev: root.path().join("dev"), sys: root.path().join("sys") };
+        let roots = Roots {
+            dev: root.path().join("dev"),
+            sys: root.path().join("sys"),
+        };
         fs::create_dir_all(roots.dev.join("disk")).unwrap();
         fs::write(roots.dev.join("file"), "").unwrap();
         fs::write(root.path().join("outside"), "").unwrap();
@@ -184,13 +236,30 @@ mod tests {
         symlink("/dev/file", roots.dev.join("disk/absolute")).unwrap();
         symlink("../../../../../outside", roots.dev.join("disk/out")).unwrap();
         symlink("/dev/none", roots.dev.join("disk/nowhere")).unwrap();
-        let kind = |path: &str| Disk::open(&roots, &DevicePath::new(path).unwrap()).unwrap_err().kind();
-        for path in ["/dev/file", "/dev/disk", "/dev/disk/relative", "/dev/disk/absolute", "/dev/disk/out"] {
-            assert_eq!(kind(path), Kind::Invalid, "{path}: its links are followed as on the node");
+        let kind = |path: &str| {
+            Disk::open(&roots, &DevicePath::new(path).unwrap())
+                .unwrap_err()
+                .kind()
+        };
+        for path in [
+            "/dev/file",
+            "/dev/disk",
+            "/dev/disk/relative",
+            "/dev/disk/absolute",
+            "/dev/disk/out",
+        ] {
+            assert_eq!(
+                kind(path),
+                Kind::Invalid,
+                "{path}: its links are followed as on the node"
+            );
         }
         for path in ["/dev/none", "/dev/disk/nowhere", "/dev/null0"] {
             assert_eq!(kind(path), Kind::NotFound, "{path}");
         }
-        assert_eq!(number_at(&roots, &DevicePath::new("/dev/file").unwrap()), None);
+        assert_eq!(
+            number_at(&roots, &DevicePath::new("/dev/file").unwrap()),
+            None
+        );
     }
 }

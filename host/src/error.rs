@@ -104,13 +104,23 @@ impl Error {
     /// A refusal of this kind, with its sentence.
     #[must_use]
     pub fn refused(kind: Kind, message: impl Into<String>) -> Self {
-        Self::Refused { kind, message: message.into() }
+        Self::Refused {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// Turns an `io::Error` into ours: `map_err(Error::io("open", path))`.
-    pub fn io(action: &'static str, path: impl AsRef<std::path::Path>) -> impl FnOnce(io::Error) -> Self {
+    pub fn io(
+        action: &'static str,
+        path: impl AsRef<std::path::Path>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().display().to_string();
-        move |source| Self::Io { action, path, source }
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
     }
 }
 

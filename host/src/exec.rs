@@ -1,4 +1,5 @@
-//! The one door through which programs are started: a command is a value, and whoever runs it can be replaced.
+//! The one door through which programs are started: a command is a value, and whoever runs it can
+//! be replaced.
 
 mod child;
 mod on_host;
@@ -25,11 +26,15 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// A command without arguments. `program` is a bare name, such as `lvm`: it is looked up in the system's own
-    /// folders, never in `PATH`.
+    /// A command without arguments. `program` is a bare name, such as `lvm`: it is looked up in the
+    /// system's own folders, never in `PATH`.
     #[must_use]
     pub fn new(program: &'static str) -> Self {
-        Self { program, args: Vec::new(), timeout: TIMEOUT }
+        Self {
+            program,
+            args: Vec::new(),
+            timeout: TIMEOUT,
+        }
     }
 
     /// Adds one argument.
@@ -74,11 +79,15 @@ impl Cmd {
     /// Program and arguments in one line, for messages.
     #[must_use]
     pub fn line(&self) -> String {
-        std::iter::once(self.program).chain(self.args.iter().map(String::as_str)).collect::<Vec<_>>().join(" ")
+        std::iter::once(self.program)
+            .chain(self.args.iter().map(String::as_str))
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
-/// What a program left behind. A failing exit status is not an [`Error`] here: blkid says things by it.
+/// What a program left behind. A failing exit status is not an [`Error`] here: blkid says things by
+/// it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
     /// The exit status; `None` when a signal ended it.
@@ -105,8 +114,16 @@ impl Output {
     /// This output as an error: `cmd` ended with a failure.
     #[must_use]
     pub fn failed(&self, cmd: &Cmd, kind: Kind) -> Error {
-        let status = self.code.map_or_else(|| "ended by a signal".to_owned(), |code| format!("exit status {code}"));
-        Error::Program { command: cmd.line(), status, stderr: said(&self.stderr), kind }
+        let status = self.code.map_or_else(
+            || "ended by a signal".to_owned(),
+            |code| format!("exit status {code}"),
+        );
+        Error::Program {
+            command: cmd.line(),
+            status,
+            stderr: said(&self.stderr),
+            kind,
+        }
     }
 }
 
@@ -115,8 +132,16 @@ fn said(bytes: &[u8]) -> String {
     const LONGEST: usize = 1000;
     let text = String::from_utf8_lossy(bytes);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line: String = words.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-    if line.is_empty() { "it gave no reason".to_owned() } else { line }
+    let line: String = words
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(LONGEST)
+        .collect();
+    if line.is_empty() {
+        "it gave no reason".to_owned()
+    } else {
+        line
+    }
 }
 
 /// Runs commands. [`System`] runs them on this machine; tests have one that follows a script.
@@ -132,7 +157,10 @@ pub trait Exec: Send + Sync {
     /// # Errors
     /// When it can't be started.
     fn keep(&self, cmd: &Cmd, _variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
-        Err(Error::Start { program: cmd.program().to_owned(), source: io::ErrorKind::Unsupported.into() })
+        Err(Error::Start {
+            program: cmd.program().to_owned(),
+            source: io::ErrorKind::Unsupported.into(),
+        })
     }
 
     /// Whether there is a program of this name at all.

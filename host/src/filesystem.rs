@@ -1,5 +1,6 @@
-//! File systems on a device: what is on it, make one, check one, grow one. Called by the driver; the agent asks whether a
-//! volume that it made is blank. Losing data is decided here: whatever is not positively blank is not blank.
+//! File systems on a device: what is on it, make one, check one, grow one. Called by the driver;
+//! the agent asks whether a volume that it made is blank. Losing data is decided here: whatever is
+//! not positively blank is not blank.
 
 mod blank;
 mod check;

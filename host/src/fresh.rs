@@ -1,8 +1,10 @@
-//! The fresh mark: positive proof, on the device itself, that a logical volume is ours and was never used. The agent
-//! writes it when it has made the volume; the driver makes a file system only where it finds it, and takes it away.
+//! The fresh mark: positive proof, on the device itself, that a logical volume is ours and was
+//! never used. The agent writes it when it has made the volume; the driver makes a file system only
+//! where it finds it, and takes it away.
 //!
-//! The mark stands 1 MiB before the end that the volume had when it was made. The driver makes file systems that end
-//! before it, so mkfs can't touch it: neither the copies of ext4's superblock nor xfs' wipe of the last 128 KiB.
+//! The mark stands 1 MiB before the end that the volume had when it was made. The driver makes file
+//! systems that end before it, so mkfs can't touch it: neither the copies of ext4's superblock nor
+//! xfs' wipe of the last 128 KiB.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -12,7 +14,8 @@ use crate::name::LvUuid;
 use crate::size::Bytes;
 
 const LENGTH: usize = 4096;
-/// mkfs.xfs wipes the last 128 KiB of the device; other programs look for, and wipe, less than 1 MiB.
+/// mkfs.xfs wipes the last 128 KiB of the device; other programs look for, and wipe, less than 1
+/// MiB.
 const FROM_END: u64 = 1 << 20;
 /// File systems end at a multiple of this: any block size of theirs.
 const ALIGNMENT: u64 = 64 << 10;
@@ -44,11 +47,16 @@ impl FreshMark {
     /// `Invalid` when a volume of that size has no room for it.
     pub fn new(uuid: &LvUuid, size_when_made: Bytes) -> Result<Self, Error> {
         if size_when_made.0 < SMALLEST {
-            let message = format!("a volume of {size_when_made} is too small: {SMALLEST} bytes are the least");
+            let message = format!(
+                "a volume of {size_when_made} is too small: {SMALLEST} bytes are the least"
+            );
             return Err(Error::refused(Kind::Invalid, message));
         }
         let offset = (size_when_made.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
-        Ok(Self { uuid: uuid.clone(), offset })
+        Ok(Self {
+            uuid: uuid.clone(),
+            offset,
+        })
     }
 
     /// Where the file system has to end, so that mkfs leaves the mark alone.
@@ -63,13 +71,19 @@ impl FreshMark {
     /// When it can't be read; that is never taken for "nothing".
     pub fn read(&self, device: &File) -> Result<Mark, Error> {
         let mut block = vec![0; LENGTH];
-        device.read_exact_at(&mut block, self.offset).map_err(Error::io("read", self.place()))?;
+        device
+            .read_exact_at(&mut block, self.offset)
+            .map_err(Error::io("read", self.place()))?;
         let says = |mark| self.text(mark) == block;
-        Ok([Mark::Fresh, Mark::Formatting].into_iter().find(|mark| says(*mark)).unwrap_or(Mark::None))
+        Ok([Mark::Fresh, Mark::Formatting]
+            .into_iter()
+            .find(|mark| says(*mark))
+            .unwrap_or(Mark::None))
     }
 
-    /// Says that the volume is fresh: only for one that was made just now, that nobody knows of yet, and that is
-    /// [blank](crate::filesystem::is_blank). May be repeated until the volume is given away.
+    /// Says that the volume is fresh: only for one that was made just now, that nobody knows of
+    /// yet, and that is [blank](crate::filesystem::is_blank). May be repeated until the volume is
+    /// given away.
     ///
     /// # Errors
     /// When it can't be written.
@@ -83,7 +97,10 @@ impl FreshMark {
     /// `Invalid` when the volume is not marked; else when it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
-            Mark::None => Err(Error::refused(Kind::Invalid, "the logical volume is not known to be fresh")),
+            Mark::None => Err(Error::refused(
+                Kind::Invalid,
+                "the logical volume is not known to be fresh",
+            )),
             Mark::Formatting => Ok(()),
             Mark::Fresh => self.write(device, &self.text(Mark::Formatting)),
         }
@@ -100,13 +117,16 @@ impl FreshMark {
         }
     }
 
-    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves alone what is no mark.
+    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves
+    /// alone what is no mark.
     pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
         let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
         let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         for mark in [Mark::Fresh, Mark::Formatting] {
             let text = self.text(mark);
-            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else { return };
+            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else {
+                return;
+            };
             let length = part.len().min(text.len());
             if let (Some(part), Some(text)) = (part.get_mut(..length), text.get(..length))
                 && part == text
@@ -117,12 +137,17 @@ impl FreshMark {
     }
 
     fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
-        device.write_all_at(block, self.offset).map_err(Error::io("write", self.place()))?;
+        device
+            .write_all_at(block, self.offset)
+            .map_err(Error::io("write", self.place()))?;
         device.sync_all().map_err(Error::io("flush", self.place()))
     }
 
     fn place(&self) -> String {
-        format!("the fresh mark of logical volume {} at byte {}", self.uuid, self.offset)
+        format!(
+            "the fresh mark of logical volume {} at byte {}",
+            self.uuid, self.offset
+        )
     }
 
     fn text(&self, mark: Mark) -> Vec<u8> {
@@ -131,7 +156,11 @@ impl FreshMark {
             Mark::Fresh => "fresh: never written to, waits for its file system",
             Mark::Formatting => "formatting: mkfs was begun, never mounted",
         };
-        let mut block = format!("FlexLVM mark, version 1\nlogical volume {}\n{state}\n", self.uuid).into_bytes();
+        let mut block = format!(
+            "FlexLVM mark, version 1\nlogical volume {}\n{state}\n",
+            self.uuid
+        )
+        .into_bytes();
         block.resize(LENGTH, 0);
         block
     }
@@ -158,7 +187,8 @@ mod tests {
 
     fn volume(byte: u8) -> File {
         let file = tempfile::tempfile().unwrap();
-        file.write_all_at(&vec![byte; usize::try_from(SIZE.0).unwrap()], 0).unwrap();
+        file.write_all_at(&vec![byte; usize::try_from(SIZE.0).unwrap()], 0)
+            .unwrap();
         file
     }
 
@@ -201,7 +231,14 @@ mod tests {
         let device = volume(7);
         mark().write_fresh(&device).unwrap();
         let begin = mark().offset;
-        for at in [begin - 10_000, begin - 1, begin, begin + 1, begin + 4095, begin + 4096] {
+        for at in [
+            begin - 10_000,
+            begin - 1,
+            begin,
+            begin + 1,
+            begin + 4095,
+            begin + 4096,
+        ] {
             for length in [1, 4095, 4096, 20_000] {
                 let mut bytes = vec![0; length];
                 device.read_exact_at(&mut bytes, at).unwrap();

@@ -1,5 +1,6 @@
-//! The key to a claim's volume: a secret that stands in the claim's PersistentVolume, and whose digest LVM keeps with the
-//! logical volume. LVM's uuid is no such secret: every container can read it in `/sys/block/*/dm/uuid`.
+//! The key to a claim's volume: a secret that stands in the claim's PersistentVolume, and whose
+//! digest LVM keeps with the logical volume. LVM's uuid is no such secret: every container can read
+//! it in `/sys/block/*/dm/uuid`.
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -66,7 +67,8 @@ impl KeyDigest {
     /// The one among the tags of a logical volume.
     #[must_use]
     pub fn of_tags(tags: &[String]) -> Option<Self> {
-        tags.iter().find_map(|tag| Self::new(tag.strip_prefix(tags::CLAIM_KEY)?))
+        tags.iter()
+            .find_map(|tag| Self::new(tag.strip_prefix(tags::CLAIM_KEY)?))
     }
 
     fn new(text: &str) -> Option<Self> {
@@ -74,8 +76,8 @@ impl KeyDigest {
     }
 }
 
-/// The digests that this node knows without asking LVM: a small file for each volume, on a file system that a reboot
-/// empties.
+/// The digests that this node knows without asking LVM: a small file for each volume, on a file
+/// system that a reboot empties.
 #[derive(Clone, Debug)]
 pub struct KnownKeys {
     folder: PathBuf,
@@ -85,7 +87,9 @@ impl KnownKeys {
     /// Those beside the locks, see [`lock::FOLDER`](crate::lock::FOLDER).
     #[must_use]
     pub fn beside(locks: &Path) -> Self {
-        Self { folder: locks.join("keys") }
+        Self {
+            folder: locks.join("keys"),
+        }
     }
 
     /// The digest of a volume's key; `None` when LVM has to be asked.
@@ -100,15 +104,25 @@ impl KnownKeys {
     /// When that can't be written: then LVM is asked each time.
     pub fn remember(&self, volume: &LvUuid, digest: &KeyDigest) -> Result<(), Error> {
         let folder = &self.folder;
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("make", folder))?;
-        let (path, new) = (folder.join(volume.as_str()), folder.join(format!(".{volume}.{}", std::process::id())));
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(Error::io("make", folder))?;
+        let (path, new) = (
+            folder.join(volume.as_str()),
+            folder.join(format!(".{volume}.{}", std::process::id())),
+        );
         fs::write(&new, &digest.0).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
     }
 }
 
 fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length && text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    text.len() == length
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 #[cfg(test)]
@@ -122,14 +136,27 @@ mod tests {
         assert_eq!(Key::new(key.secret()), Some(key.clone()));
         assert_ne!(Key::random().unwrap(), key);
         let tag = key.digest().tag();
-        assert_eq!(KeyDigest::of_tags(&["flexlvm.dev/claim-uid=1".to_owned(), tag.clone()]), Some(key.digest()));
+        assert_eq!(
+            KeyDigest::of_tags(&["flexlvm.dev/claim-uid=1".to_owned(), tag.clone()]),
+            Some(key.digest())
+        );
         assert!(!tag.contains(key.secret()) && !format!("{key:?}").contains(key.secret()));
-        for none in ["", "0123", "0123456789ABCDEF0123456789ABCDEF", "0123456789abcdef0123456789abcde/"] {
+        for none in [
+            "",
+            "0123",
+            "0123456789ABCDEF0123456789ABCDEF",
+            "0123456789abcdef0123456789abcde/",
+        ] {
             assert!(Key::new(none).is_none(), "{none}");
         }
         // As sha256sum has it.
-        let known = Key::new("00000000000000000000000000000000").unwrap().digest();
-        assert_eq!(known.0, "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a");
+        let known = Key::new("00000000000000000000000000000000")
+            .unwrap()
+            .digest();
+        assert_eq!(
+            known.0,
+            "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a"
+        );
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts. Used by driver and agent;
-//! synchronous, and without a word to any log: libraries return, binaries report.
+//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts. Used by
+//! driver and agent; synchronous, and without a word to any log: libraries return, binaries report.
 
 pub mod device;
 pub mod disk;

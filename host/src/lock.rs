@@ -1,4 +1,5 @@
-//! One lock per logical volume, so that calls for several pods take turns on it. Called by the driver.
+//! One lock per logical volume, so that calls for several pods take turns on it. Called by the
+//! driver.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,8 +13,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use crate::error::{Error, Kind};
 use crate::name::LvUuid;
 
-/// Where the locks are: on a file system that a reboot empties, and never in the driver's folder, whose changes make
-/// the kubelet start the driver anew.
+/// Where the locks are: on a file system that a reboot empties, and never in the driver's folder,
+/// whose changes make the kubelet start the driver anew.
 pub const FOLDER: &str = "/run/flexlvm";
 
 /// A lock, held until it is dropped.
@@ -23,23 +24,34 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a logical volume, waiting for it no longer than `wait`. Programs started while it is held keep
-    /// it, too: a mkfs that outlives us still works on the device.
+    /// Takes the lock of a logical volume, waiting for it no longer than `wait`. Programs started
+    /// while it is held keep it, too: a mkfs that outlives us still works on the device.
     ///
     /// # Errors
     /// `Busy` when it wasn't free in time; else when it can't be made.
     pub fn take(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(Error::io("make", folder))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(Error::io("make", folder))?;
         let path = folder.join(format!("{volume}.lock"));
         let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(nofollow);
+        options
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .custom_flags(nofollow);
         let file = options.open(&path).map_err(Error::io("open", &path))?;
         let deadline = Instant::now() + wait;
         loop {
             match file.try_lock() {
                 Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                    thread::sleep(Duration::from_millis(20))
+                }
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
                         "another call still works on logical volume {volume} after {} s; it is tried again",
@@ -50,7 +62,8 @@ impl Lock {
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
         }
-        fcntl_setfd(&file, FdFlags::empty()).map_err(|errno| Error::io("keep open", &path)(errno.into()))?;
+        fcntl_setfd(&file, FdFlags::empty())
+            .map_err(|errno| Error::io("keep open", &path)(errno.into()))?;
         Ok(Self { _file: file })
     }
 }
@@ -73,7 +86,10 @@ mod tests {
         let begun = Instant::now();
         let error = Lock::take(&folder, &volume, Duration::from_millis(100)).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
-        assert!(begun.elapsed() >= Duration::from_millis(100) && begun.elapsed() < Duration::from_secs(5));
+        assert!(
+            begun.elapsed() >= Duration::from_millis(100)
+                && begun.elapsed() < Duration::from_secs(5)
+        );
         Lock::take(&folder, &other, Duration::ZERO).unwrap();
         drop(held);
         // What the test below starts meanwhile may have inherited the lock, and ends soon.
@@ -85,7 +101,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         let held = Lock::take(folder.path(), &volume, Duration::ZERO).unwrap();
-        System::here().exec(&Cmd::new("sh").args(["-c", "sleep 1.5 & exit 0"])).unwrap();
+        System::here()
+            .exec(&Cmd::new("sh").args(["-c", "sleep 1.5 & exit 0"]))
+            .unwrap();
         drop(held);
         assert!(Lock::take(folder.path(), &volume, Duration::ZERO).is_err());
         assert!(Lock::take(folder.path(), &volume, Duration::from_secs(10)).is_ok());

@@ -1,4 +1,5 @@
-//! LVM through its own programs: a command is built, run, and its answer read. Called by the agent and the driver.
+//! LVM through its own programs: a command is built, run, and its answer read. Called by the agent
+//! and the driver.
 
 mod command;
 mod group;
@@ -19,7 +20,8 @@ pub use layout::{Cost, Layout, Level, Stripes};
 pub use pool::{PoolCost, PoolState};
 pub use row::InARow;
 
-/// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call one, then observe.
+/// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call
+/// one, then observe.
 #[derive(Clone, Copy)]
 pub struct Lvm<'a>(pub &'a dyn Exec);
 
@@ -31,10 +33,14 @@ impl Lvm<'_> {
     pub fn report(self) -> Result<Vec<Vg>, Error> {
         let cmd = command::report();
         let mut vgs = read(&cmd, &self.run(&cmd)?, report::parse)?;
-        // Which other host's groups this host may use all the same is configured in many places: ask LVM itself.
+        // Which other host's groups this host may use all the same is configured in many places:
+        // ask LVM itself.
         if vgs.iter().any(|vg| !vg.system_id.is_empty()) {
             let cmd = command::usable_groups();
-            report::mark_foreign(&mut vgs, &read(&cmd, &self.run(&cmd)?, report::parse_uuids)?);
+            report::mark_foreign(
+                &mut vgs,
+                &read(&cmd, &self.run(&cmd)?, report::parse_uuids)?,
+            );
         }
         Ok(vgs)
     }
@@ -59,7 +65,8 @@ impl Lvm<'_> {
         size: Bytes,
         tags: &[LvTag],
     ) -> Result<(), Error> {
-        self.run(&command::create_thin(vg, pool, lv, size, tags)).map(drop)
+        self.run(&command::create_thin(vg, pool, lv, size, tags))
+            .map(drop)
     }
 
     /// Makes a thin pool.
@@ -74,15 +81,29 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// When LVM fails.
-    pub fn attach_cache(self, vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Result<(), Error> {
-        self.run(&command::attach_cache(vg, lv, cache, mode)).map(drop)
+    pub fn attach_cache(
+        self,
+        vg: &VgName,
+        lv: &LvName,
+        cache: &LvName,
+        mode: &str,
+    ) -> Result<(), Error> {
+        self.run(&command::attach_cache(vg, lv, cache, mode))
+            .map(drop)
     }
 
     /// Extends a logical volume to this size, on these devices; none named means on any.
     ///
     /// # Errors
-    /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when it is that large or larger.
-    pub fn extend(self, vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Result<(), Error> {
+    /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when it is that large
+    /// or larger.
+    pub fn extend(
+        self,
+        vg: &VgName,
+        lv: &LvName,
+        extents: Extents,
+        disks: &[String],
+    ) -> Result<(), Error> {
         self.run(&command::extend(vg, lv, extents, disks)).map(drop)
     }
 
@@ -94,7 +115,8 @@ impl Lvm<'_> {
         self.run(&command::add_integrity(vg, lv)).map(drop)
     }
 
-    /// Makes the device of a logical volume; nothing when it is there, or when the uuid is another's.
+    /// Makes the device of a logical volume; nothing when it is there, or when the uuid is
+    /// another's.
     ///
     /// # Errors
     /// When LVM fails.
@@ -105,18 +127,22 @@ impl Lvm<'_> {
     /// One logical volume, by its name.
     ///
     /// # Errors
-    /// When LVM fails or its answer can't be understood; also when there is no such volume, which only a whole
-    /// [`report`](Self::report) says for sure.
+    /// When LVM fails or its answer can't be understood; also when there is no such volume, which
+    /// only a whole [`report`](Self::report) says for sure.
     pub fn volume(self, vg: &VgName, lv: &LvName) -> Result<Lv, Error> {
         let cmd = command::volume(vg, lv);
         let volume = read(&cmd, &self.run(&cmd)?, report::parse_volume)?;
         if volume.name == lv.as_str() {
             return Ok(volume);
         }
-        Err(Error::Answer { program: cmd.line(), detail: format!("it is about {}", volume.name) })
+        Err(Error::Answer {
+            program: cmd.line(),
+            detail: format!("it is about {}", volume.name),
+        })
     }
 
-    /// Takes the device of a logical volume away; nothing when it is gone, or when the uuid is another's.
+    /// Takes the device of a logical volume away; nothing when it is gone, or when the uuid is
+    /// another's.
     ///
     /// # Errors
     /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
@@ -124,7 +150,8 @@ impl Lvm<'_> {
         self.run(&command::deactivate(vg, lv, uuid)).map(drop)
     }
 
-    /// Takes tags off a logical volume and gives it others, all at once; nothing when the uuid is another's.
+    /// Takes tags off a logical volume and gives it others, all at once; nothing when the uuid is
+    /// another's.
     ///
     /// # Errors
     /// When LVM fails.
@@ -136,17 +163,26 @@ impl Lvm<'_> {
         remove: &[LvTag],
         add: &[LvTag],
     ) -> Result<(), Error> {
-        self.run(&command::change_tags(vg, lv, uuid, remove, add)).map(drop)
+        self.run(&command::change_tags(vg, lv, uuid, remove, add))
+            .map(drop)
     }
 
-    /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are these and it is
-    /// of this kind. Success says that LVM found nothing to complain about: whether the volume is gone, or is another
-    /// than was meant, shows when one looks.
+    /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are
+    /// these and it is of this kind. Success says that LVM found nothing to complain about: whether
+    /// the volume is gone, or is another than was meant, shows when one looks.
     ///
     /// # Errors
     /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
-    pub fn remove(self, vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Result<(), Error> {
-        self.run(&command::remove(vg, lv, uuid, tag, kind)).map(drop)
+    pub fn remove(
+        self,
+        vg: &VgName,
+        lv: &LvName,
+        uuid: &LvUuid,
+        tag: &LvTag,
+        kind: LvKind,
+    ) -> Result<(), Error> {
+        self.run(&command::remove(vg, lv, uuid, tag, kind))
+            .map(drop)
     }
 
     /// Every physical volume, and whose it is.
@@ -158,7 +194,8 @@ impl Lvm<'_> {
         read(&cmd, &self.run(&cmd)?, report::parse_disks)
     }
 
-    /// Makes a physical volume of this uuid. LVM claims the device, and refuses when anything has it in use or is on it.
+    /// Makes a physical volume of this uuid. LVM claims the device, and refuses when anything has
+    /// it in use or is on it.
     ///
     /// # Errors
     /// When LVM refuses or fails.
@@ -170,7 +207,12 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// When LVM refuses or fails.
-    pub fn create_group(self, vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) -> Result<(), Error> {
+    pub fn create_group(
+        self,
+        vg: &VgName,
+        tags: &[LvTag],
+        disks: &[DevicePath],
+    ) -> Result<(), Error> {
         self.run(&command::create_group(vg, tags, disks)).map(drop)
     }
 
@@ -182,19 +224,34 @@ impl Lvm<'_> {
         let cmd = command::version();
         read(&cmd, &self.run(&cmd)?, |text| {
             let text = String::from_utf8_lossy(text);
-            let version = text.lines().find_map(|line| line.trim().strip_prefix("LVM version:"));
+            let version = text
+                .lines()
+                .find_map(|line| line.trim().strip_prefix("LVM version:"));
             let version = version.and_then(|rest| rest.split_whitespace().next());
-            version.map(str::to_owned).ok_or_else(|| "no version in it".to_owned())
+            version
+                .map(str::to_owned)
+                .ok_or_else(|| "no version in it".to_owned())
         })
     }
 
     fn run(self, cmd: &Cmd) -> Result<Output, Error> {
         let output = self.0.exec(cmd)?;
         // A failing report still prints JSON, with nothing in it.
-        if output.success() { Ok(output) } else { Err(output.failed(cmd, hint::kind(&output.stderr))) }
+        if output.success() {
+            Ok(output)
+        } else {
+            Err(output.failed(cmd, hint::kind(&output.stderr)))
+        }
     }
 }
 
-fn read<T>(cmd: &Cmd, output: &Output, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<T, Error> {
-    parse(&output.stdout).map_err(|detail| Error::Answer { program: cmd.line(), detail })
+fn read<T>(
+    cmd: &Cmd,
+    output: &Output,
+    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+) -> Result<T, Error> {
+    parse(&output.stdout).map_err(|detail| Error::Answer {
+        program: cmd.line(),
+        detail,
+    })
 }

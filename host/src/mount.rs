@@ -28,7 +28,8 @@ pub struct Request<'a> {
     pub flags: Flags,
     /// The file system's own options.
     pub data: &'a str,
-    /// Whether nothing can be written through this mount. Others of the same device may be writable.
+    /// Whether nothing can be written through this mount. Others of the same device may be
+    /// writable.
     pub read_only: bool,
 }
 
@@ -37,7 +38,11 @@ impl Request<'_> {
     fn options(&self) -> String {
         // The whole of it, and not the part that somebody has made its default.
         let whole = (self.fs == Filesystem::Btrfs).then_some("subvolid=5");
-        [Some(self.data).filter(|data| !data.is_empty()), whole].into_iter().flatten().collect::<Vec<_>>().join(",")
+        [Some(self.data).filter(|data| !data.is_empty()), whole]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(",")
     }
 }
 
@@ -50,11 +55,13 @@ pub struct Place<'a> {
     pub top: &'a Path,
 }
 
-/// Mounts. Read-only is a matter of this one mount where possible: the kernel has a device either writable or not, and
-/// refuses the second mount that differs (EBUSY), in whatever order the pods come.
+/// Mounts. Read-only is a matter of this one mount where possible: the kernel has a device either
+/// writable or not, and refuses the second mount that differs (EBUSY), in whatever order the pods
+/// come.
 ///
 /// # Errors
-/// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses. Nothing is mounted then.
+/// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses.
+/// Nothing is mounted then.
 pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
     let attempt = |flags| {
         let request = Request { flags, ..*request };
@@ -65,7 +72,9 @@ pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
     };
     let result = match attempt(request.flags) {
         // The device can't be written to, or is mounted read-only as a whole.
-        Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) if request.read_only => attempt(request.flags | Flags::RDONLY),
+        Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) if request.read_only => {
+            attempt(request.flags | Flags::RDONLY)
+        }
         result => result,
     };
     result.map_err(|errno| refused(request, errno))
@@ -84,11 +93,15 @@ pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), 
         }
     }
     rustix::mount::mount_bind(from, place.folder).map_err(refused)?;
-    if request.read_only { remount_or_unmount(request, place).map_err(refused) } else { Ok(()) }
+    if request.read_only {
+        remount_or_unmount(request, place).map_err(refused)
+    } else {
+        Ok(())
+    }
 }
 
-/// For kernels that can't make a mount read-only before it is seen: whoever is killed in between leaves it writable, and
-/// [`make_read_only`] is what the next call does.
+/// For kernels that can't make a mount read-only before it is seen: whoever is killed in between
+/// leaves it writable, and [`make_read_only`] is what the next call does.
 fn in_two_steps(request: &Request<'_>, place: Place<'_>) -> Result<(), Errno> {
     call(request, place.folder)?;
     remount_or_unmount(request, place)
@@ -112,13 +125,18 @@ pub fn make_read_only(request: &Request<'_>, top: &Path) -> Result<(), Error> {
 
 fn remount_read_only(request: &Request<'_>, top: &Path) -> Result<(), Errno> {
     // The flags of a mount that are not repeated are lost.
-    let of_mount = Flags::NOSUID | Flags::NODEV | Flags::NOEXEC | Flags::NOATIME | Flags::NODIRATIME | Flags::RELATIME;
+    let of_mount = Flags::NOSUID
+        | Flags::NODEV
+        | Flags::NOEXEC
+        | Flags::NOATIME
+        | Flags::NODIRATIME
+        | Flags::RELATIME;
     let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
     rustix::mount::mount_remount(top, flags, c"")
 }
 
-/// Takes down everything that is mounted at `top`, never lazily and never by force, and says how many mounts it
-/// was. `shown` is the place's name for people.
+/// Takes down everything that is mounted at `top`, never lazily and never by force, and says how
+/// many mounts it was. `shown` is the place's name for people.
 ///
 /// # Errors
 /// `Busy` when a file is open on it or something is mounted below it.
@@ -138,26 +156,45 @@ pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
             Err(errno) => return Err(Error::io("unmount", shown)(errno.into())),
         }
     }
-    let message = format!("more than {MOST_STACKED} mounts are stacked on {}", shown.display());
+    let message = format!(
+        "more than {MOST_STACKED} mounts are stacked on {}",
+        shown.display()
+    );
     Err(Error::refused(Kind::Failed, message))
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that the rule is about"
+)]
 fn umount(top: &Path) -> Result<(), Errno> {
     rustix::mount::unmount(top, UnmountFlags::NOFOLLOW)
 }
 
-#[expect(clippy::disallowed_methods, reason = "this is the one place that the rule is about")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that the rule is about"
+)]
 fn call(request: &Request<'_>, folder: &Path) -> Result<(), Errno> {
     let data = CString::new(request.options()).map_err(|_| Errno::INVAL)?;
-    rustix::mount::mount(request.source, folder, request.fs.name(), request.flags, data.as_c_str())
+    rustix::mount::mount(
+        request.source,
+        folder,
+        request.fs.name(),
+        request.flags,
+        data.as_c_str(),
+    )
 }
 
 fn refused(request: &Request<'_>, errno: Errno) -> Error {
     let source = request.source.display();
     let hint = match errno {
-        Errno::BUSY => "it is mounted elsewhere in another way (read-only or not), or another program has it open",
-        Errno::INVAL => "the file system is damaged, or this kernel doesn't know one of the mount options; see its log",
+        Errno::BUSY => {
+            "it is mounted elsewhere in another way (read-only or not), or another program has it open"
+        }
+        Errno::INVAL => {
+            "the file system is damaged, or this kernel doesn't know one of the mount options; see its log"
+        }
         Errno::EXIST => {
             "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, of a \
              btrfs, was seen there: `btrfs device scan --forget` forgets those that are not mounted"
@@ -167,12 +204,24 @@ fn refused(request: &Request<'_>, errno: Errno) -> Error {
             "the logical volume is read-only, and its file system was not unmounted, so that it has to recover first: \
              `lvchange --permission rw` allows that"
         }
-        Errno::ROFS | Errno::ACCESS => "the logical volume is read-only, and a writable mount is wanted",
+        Errno::ROFS | Errno::ACCESS => {
+            "the logical volume is read-only, and a writable mount is wanted"
+        }
         Errno::UCLEAN | Errno::BADMSG => {
             "the file system is damaged and has to be repaired by hand; see the kernel's log"
         }
         _ => return Error::io("mount", request.source)(errno.into()),
     };
-    let kind = if errno == Errno::BUSY { Kind::Busy } else { Kind::Failed };
-    Error::refused(kind, format!("{source} can't be mounted as {}: {hint} ({errno})", request.fs))
+    let kind = if errno == Errno::BUSY {
+        Kind::Busy
+    } else {
+        Kind::Failed
+    };
+    Error::refused(
+        kind,
+        format!(
+            "{source} can't be mounted as {}: {hint} ({errno})",
+            request.fs
+        ),
+    )
 }

@@ -1,5 +1,5 @@
-//! What is mounted where: `/proc/self/mountinfo` as values. Called by the driver and by [`mount`](crate::mount).
-//! Pure, but for [`read`].
+//! What is mounted where: `/proc/self/mountinfo` as values. Called by the driver and by
+//! [`mount`](crate::mount). Pure, but for [`read`].
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -14,7 +14,8 @@ pub struct Mount {
     pub id: u64,
     /// The id of the mount that it stands on.
     pub parent: u64,
-    /// Major and minor number of what is mounted; whether that is a block device, [`mounted`](crate::mounted) tells.
+    /// Major and minor number of what is mounted; whether that is a block device,
+    /// [`mounted`](crate::mounted) tells.
     pub device: (u32, u32),
     /// Which folder of the file system is mounted: `/` unless it is a bind mount.
     pub root: PathBuf,
@@ -33,7 +34,8 @@ pub struct Mount {
 /// Every mount that this process sees, in the kernel's order.
 ///
 /// # Errors
-/// When the table can't be read, or holds a line that can't be understood: a mount that was overlooked is worse.
+/// When the table can't be read, or holds a line that can't be understood: a mount that was
+/// overlooked is worse.
 pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     let text = std::fs::read(table).map_err(Error::io("read", table))?;
     parse(&text).map_err(|line| Error::Answer {
@@ -42,7 +44,8 @@ pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     })
 }
 
-/// The mounts in the text of a mountinfo file; the first line that can't be understood as the error.
+/// The mounts in the text of a mountinfo file; the first line that can't be understood as the
+/// error.
 ///
 /// # Errors
 /// That line.
@@ -56,11 +59,18 @@ pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
 /// The mounts whose mount point is exactly `point`, the one that is seen there last.
 #[must_use]
 pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
-    let mut left: Vec<&Mount> = mounts.iter().filter(|mount| mount.point.as_os_str() == point.as_os_str()).collect();
+    let mut left: Vec<&Mount> = mounts
+        .iter()
+        .filter(|mount| mount.point.as_os_str() == point.as_os_str())
+        .collect();
     let mut sorted = Vec::with_capacity(left.len());
-    // One that is stacked on another has that one as its parent. The order of the lines says nothing (Linux 6.8).
+    // One that is stacked on another has that one as its parent. The order of the lines says
+    // nothing (Linux 6.8).
     while !left.is_empty() {
-        let lowest = left.iter().position(|mount| left.iter().all(|other| other.id != mount.parent)).unwrap_or(0);
+        let lowest = left
+            .iter()
+            .position(|mount| left.iter().all(|other| other.id != mount.parent))
+            .unwrap_or(0);
         sorted.push(left.remove(lowest));
     }
     sorted
@@ -72,7 +82,10 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
     let mut numbers = fields.next()?.split(|&b| b == b':');
-    let device = (number(numbers.next()?)?.try_into().ok()?, number(numbers.next()?)?.try_into().ok()?);
+    let device = (
+        number(numbers.next()?)?.try_into().ok()?,
+        number(numbers.next()?)?.try_into().ok()?,
+    );
     let root = path(fields.next()?);
     let point = path(fields.next()?);
     let options = fields.next()?;
@@ -81,7 +94,17 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let source = path(fields.next()?);
     let fs_options = fields.next().unwrap_or_default();
     let (read_only, fs_read_only) = (is_read_only(options), is_read_only(fs_options));
-    Some(Mount { id, parent, device, root, point, read_only, fs, source, fs_read_only })
+    Some(Mount {
+        id,
+        parent,
+        device,
+        root,
+        point,
+        read_only,
+        fs,
+        source,
+        fs_read_only,
+    })
 }
 
 fn number(field: &[u8]) -> Option<u64> {
@@ -108,7 +131,11 @@ fn unescape(field: &[u8]) -> Vec<u8> {
             _ => None,
         };
         bytes.push(escaped.unwrap_or(first));
-        rest = if escaped.is_some() { rest.get(4..).unwrap_or_default() } else { after };
+        rest = if escaped.is_some() {
+            rest.get(4..).unwrap_or_default()
+        } else {
+            after
+        };
     }
     bytes
 }
@@ -135,7 +162,9 @@ mod tests {
     }
 
     fn line(id: u64, parent: u64, point: &str) -> String {
-        format!("{id} {parent} 254:3 / {point} rw,relatime shared:7 master:1 - ext4 /dev/mapper/a-b ro,x=y\n")
+        format!(
+            "{id} {parent} 254:3 / {point} rw,relatime shared:7 master:1 - ext4 /dev/mapper/a-b ro,x=y\n"
+        )
     }
 
     #[test]
@@ -157,22 +186,39 @@ mod tests {
 
     #[test]
     fn lines_without_optional_fields_or_options_are_read() {
-        assert_eq!(parse(b"1 0 0:1 / / ro - rootfs none \n").unwrap()[0].fs, "rootfs");
+        assert_eq!(
+            parse(b"1 0 0:1 / / ro - rootfs none \n").unwrap()[0].fs,
+            "rootfs"
+        );
         assert!(parse(b"1 0 0:1 / / ro - rootfs none\n").unwrap()[0].read_only);
     }
 
     #[test]
     fn what_is_no_line_is_an_error_and_never_left_out() {
-        for bad in ["x", "1 2 3 / / rw - a b c", "1 2 0:1 / / rw a b c", "1 2 0:1 / /"] {
+        for bad in [
+            "x",
+            "1 2 3 / / rw - a b c",
+            "1 2 0:1 / / rw a b c",
+            "1 2 0:1 / /",
+        ] {
             assert!(parse(bad.as_bytes()).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn stacked_mounts_come_in_the_order_of_stacking() {
-        let text = [line(12, 11, "/p"), line(10, 1, "/p"), line(11, 10, "/p"), line(13, 12, "/p/q")].concat();
+        let text = [
+            line(12, 11, "/p"),
+            line(10, 1, "/p"),
+            line(11, 10, "/p"),
+            line(13, 12, "/p/q"),
+        ]
+        .concat();
         let mounts = parse(text.as_bytes()).unwrap();
-        let ids: Vec<u64> = at(&mounts, Path::new("/p")).iter().map(|mount| mount.id).collect();
+        let ids: Vec<u64> = at(&mounts, Path::new("/p"))
+            .iter()
+            .map(|mount| mount.id)
+            .collect();
         assert_eq!(ids, [10, 11, 12]);
         assert!(at(&mounts, Path::new("/p/")).is_empty());
     }

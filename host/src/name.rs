@@ -51,8 +51,8 @@ macro_rules! name {
 
 /// What LVM puts behind the name of a logical volume to name the parts that it is made of.
 const RESERVED: [&str; 16] = [
-    "_cdata", "_cmeta", "_corig", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage", "_rmeta", "_tdata",
-    "_tmeta", "_vdata", "_vorigin", "_wcorig", "_cvol",
+    "_cdata", "_cmeta", "_corig", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage",
+    "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig", "_cvol",
 ];
 
 /// What we put behind the name of a logical volume to name its cache.
@@ -95,7 +95,8 @@ name!(
     }
 );
 name!(
-    /// LVM's uuid of a logical volume or volume group: 32 letters and digits, with hyphens as LVM prints them.
+    /// LVM's uuid of a logical volume or volume group: 32 letters and digits, with hyphens as LVM
+    /// prints them.
     LvUuid, "LVM uuid", |uuid| {
         let groups: Vec<&str> = uuid.split('-').collect();
         let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
@@ -107,12 +108,20 @@ name!(
 );
 
 impl LvName {
-    /// The name of the logical volume that LVM made `part` for; `part` itself when it is nobody's part.
+    /// The name of the logical volume that LVM made `part` for; `part` itself when it is nobody's
+    /// part.
     #[must_use]
     pub fn owner(part: &str) -> &str {
-        let at = RESERVED.iter().filter_map(|reserved| part.find(reserved)).min();
+        let at = RESERVED
+            .iter()
+            .filter_map(|reserved| part.find(reserved))
+            .min();
         let owner = at.and_then(|at| part.get(..at)).unwrap_or(part);
-        if part.contains("_cvol") { owner.strip_suffix(CACHE).unwrap_or(owner) } else { owner }
+        if part.contains("_cvol") {
+            owner.strip_suffix(CACHE).unwrap_or(owner)
+        } else {
+            owner
+        }
     }
 
     /// The name of the logical volume that becomes the cache of this one.
@@ -134,7 +143,8 @@ impl LvUuid {
         Self::from_plain(&digits).ok_or_else(|| std::io::Error::other("no uuid"))
     }
 
-    /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's), without hyphens.
+    /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's),
+    /// without hyphens.
     #[must_use]
     pub fn from_plain(plain: &str) -> Option<Self> {
         if plain.len() != 32 || !plain.is_ascii() {
@@ -178,7 +188,9 @@ mod tests {
 
     #[test]
     fn hostile_names_are_refused() {
-        for name in ["", "-rf", ".", "..", "../x", "a/b", "a b", "a\nb", "a;b", "$(id)", "ü", "--help"] {
+        for name in [
+            "", "-rf", ".", "..", "../x", "a/b", "a b", "a\nb", "a;b", "$(id)", "ü", "--help",
+        ] {
             assert!(VgName::new(name).is_err(), "{name:?}");
             assert!(LvName::new(name).is_err(), "{name:?}");
         }
@@ -188,7 +200,18 @@ mod tests {
         assert!(LvTag::new("flexlvm.dev/claim=default/data").is_ok());
         assert!(LvTag::new("a@b").is_err());
         assert!(DevicePath::new("/dev/disk/by-id/a:b").is_ok());
-        for path in ["", "sdb", "/dev", "/dev/", "/etc/x", "/dev/../x", "/dev//x", "/dev/a b", "/dev/a\n", "-/dev/a"] {
+        for path in [
+            "",
+            "sdb",
+            "/dev",
+            "/dev/",
+            "/etc/x",
+            "/dev/../x",
+            "/dev//x",
+            "/dev/a b",
+            "/dev/a\n",
+            "-/dev/a",
+        ] {
             assert!(DevicePath::new(path).is_err(), "{path:?}");
         }
     }
@@ -211,7 +234,10 @@ mod tests {
     #[test]
     fn a_uuid_is_the_same_from_both_spellings() {
         let uuid = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
-        assert_eq!(LvUuid::from_plain("abcdef1234567890ABCDEFGHIJKLMNOP"), Some(uuid));
+        assert_eq!(
+            LvUuid::from_plain("abcdef1234567890ABCDEFGHIJKLMNOP"),
+            Some(uuid)
+        );
         assert_eq!(LvUuid::from_plain("short"), None);
         assert!(LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNO").is_err());
     }

@@ -1,7 +1,6 @@
-//! What the first bytes of a device say of its file system: enough to mount it, to see whether it has to be checked and
-//! whether it can grow, without running a program. It never proves that a device is blank. Called by the driver and by
-//! `filesystem`.
-//! Pure, but for [`read`].
+//! What the first bytes of a device say of its file system: enough to mount it, to see whether it
+//! has to be checked and whether it can grow, without running a program. It never proves that a
+//! device is blank. Called by the driver and by `filesystem`. Pure, but for [`read`].
 
 use std::fs::File;
 use std::io;
@@ -23,12 +22,14 @@ pub struct Superblock {
     pub fs: Filesystem,
     /// From the device's begin to the file system's end.
     pub size: Bytes,
-    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS' log.
+    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS'
+    /// log.
     pub left_out: Bytes,
-    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave no trace.
+    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave
+    /// no trace.
     pub used: bool,
-    /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in the middle of a change
-    /// and has no journal to recover from.
+    /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in
+    /// the middle of a change and has no journal to recover from.
     pub unchecked: bool,
     /// What file systems are told apart by; a copy of the device has the same.
     pub uuid: [u8; 16],
@@ -43,14 +44,15 @@ pub fn read(device: &File) -> io::Result<Option<Superblock>> {
     device.read_exact_at(&mut start, 0).map(|()| parse(&start))
 }
 
-/// The file system that these first bytes of a device belong to, if that is beyond doubt: anything unusual is for blkid
-/// to judge.
+/// The file system that these first bytes of a device belong to, if that is beyond doubt: anything
+/// unusual is for blkid to judge.
 #[must_use]
 pub fn parse(start: &[u8]) -> Option<Superblock> {
     match (has_ext(start), has_xfs(start)) {
         (true, false) => parse_ext4(start.get(1024..)?),
         (false, true) => parse_xfs(start),
-        // mkfs.btrfs clears the first 2 MiB: beside either of the others it is what was there before.
+        // mkfs.btrfs clears the first 2 MiB: beside either of the others it is what was there
+        // before.
         (false, false) if has_btrfs(start) => parse_btrfs(start.get(BTRFS..)?),
         // Nothing known; or traces of two, of which only one is alive.
         (false, false) | (true, true) => None,
@@ -79,7 +81,8 @@ fn has_btrfs(start: &[u8]) -> bool {
 fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     const JOURNAL_DEVICE: u32 = 0x8;
     const BIG_NUMBERS: u32 = 0x80;
-    // What ext2 and ext3 know too: file types, recovery, meta_bg; sparse superblocks, large files, B-trees.
+    // What ext2 and ext3 know too: file types, recovery, meta_bg; sparse superblocks, large files,
+    // B-trees.
     const OLD_INCOMPATIBLE: u32 = 0x2 | 0x4 | 0x10;
     const OLD_READ_ONLY: u32 = 0x1 | 0x2 | 0x4;
     // With a journal, `VALID` stays while it is mounted.
@@ -90,10 +93,20 @@ fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     if !newer || incompatible & JOURNAL_DEVICE != 0 {
         return None;
     }
-    let high = if incompatible & BIG_NUMBERS == 0 { 0 } else { little(block, 0x150)? };
+    let high = if incompatible & BIG_NUMBERS == 0 {
+        0
+    } else {
+        little(block, 0x150)?
+    };
     let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
-    let block_size = 1024_u64.checked_shl(little(block, 0x18)?).filter(|size| (1024..=65536).contains(size))?;
-    let (last_mount, mounts, state) = (little(block, 0x2c)?, little(block, 0x34)? & 0xffff, little(block, 0x38)? >> 16);
+    let block_size = 1024_u64
+        .checked_shl(little(block, 0x18)?)
+        .filter(|size| (1024..=65536).contains(size))?;
+    let (last_mount, mounts, state) = (
+        little(block, 0x2c)?,
+        little(block, 0x34)? & 0xffff,
+        little(block, 0x38)? >> 16,
+    );
     Some(Superblock {
         fs: Filesystem::Ext4,
         size: Bytes(blocks.checked_mul(block_size)?),
@@ -113,7 +126,11 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     }
     // Nowhere, if the log is on another device.
     let log_begin = u64::from_be_bytes(*block.get(0x30..)?.first_chunk()?);
-    let log_blocks = if log_begin == 0 { 0 } else { u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?) };
+    let log_blocks = if log_begin == 0 {
+        0
+    } else {
+        u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?)
+    };
     // The position in the log that the superblock was last written from; mkfs leaves zero.
     let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
     Some(Superblock {
@@ -126,11 +143,12 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     })
 }
 
-/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`. Of several devices, each has only a
-/// part of the data: that is not for us.
+/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`. Of several
+/// devices, each has only a part of the data: that is not for us.
 fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
     let devices = long(block, 0x88)?;
-    // When the tree of subvolumes' uuids was last looked through, which each mount does; mkfs leaves zero.
+    // When the tree of subvolumes' uuids was last looked through, which each mount does; mkfs
+    // leaves zero.
     let looked_through = long(block, 0x233)?;
     if devices != 1 {
         return None;
@@ -161,7 +179,9 @@ mod tests {
 
     fn ext(incompatible: u32, read_only: u32) -> Vec<u8> {
         let mut start = vec![0; LENGTH];
-        let mut put = |at: usize, bytes: &[u8]| start[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes);
+        let mut put = |at: usize, bytes: &[u8]| {
+            start[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes)
+        };
         put(0x04, &25_u32.to_le_bytes());
         put(0x18, &2_u32.to_le_bytes());
         put(0x38, &[0x53, 0xef, 1, 0]);
@@ -189,12 +209,28 @@ mod tests {
 
     #[test]
     fn type_and_size_are_read() {
-        let read = |start: &[u8]| parse(start).map(|found| (found.fs, found.size.0, found.used, found.unchecked));
-        assert_eq!(read(&ext(0x40, 0)), Some((Filesystem::Ext4, 25 * 4096, false, false)), "extents, small numbers");
+        let read = |start: &[u8]| {
+            parse(start).map(|found| (found.fs, found.size.0, found.used, found.unchecked))
+        };
+        assert_eq!(
+            read(&ext(0x40, 0)),
+            Some((Filesystem::Ext4, 25 * 4096, false, false)),
+            "extents, small numbers"
+        );
         let size = (25 + (1 << 32)) * 4096;
-        assert_eq!(read(&ext(0xc2, 0)), Some((Filesystem::Ext4, size, false, false)), "64bit");
-        assert_eq!(read(&xfs()), Some((Filesystem::Xfs, 4_096_000, false, false)));
-        assert_eq!(read(&btrfs(1)), Some((Filesystem::Btrfs, 5_000_000, false, false)));
+        assert_eq!(
+            read(&ext(0xc2, 0)),
+            Some((Filesystem::Ext4, size, false, false)),
+            "64bit"
+        );
+        assert_eq!(
+            read(&xfs()),
+            Some((Filesystem::Xfs, 4_096_000, false, false))
+        );
+        assert_eq!(
+            read(&btrfs(1)),
+            Some((Filesystem::Btrfs, 5_000_000, false, false))
+        );
     }
 
     #[test]
@@ -208,8 +244,12 @@ mod tests {
 
     #[test]
     fn a_mount_leaves_traces() {
-        let traces =
-            [(ext(0x40, 0), 1024 + 0x2c), (ext(0x40, 0), 1024 + 0x34), (xfs(), 0xf7), (btrfs(1), BTRFS + 0x233)];
+        let traces = [
+            (ext(0x40, 0), 1024 + 0x2c),
+            (ext(0x40, 0), 1024 + 0x34),
+            (xfs(), 0xf7),
+            (btrfs(1), BTRFS + 0x233),
+        ];
         for (mut start, at) in traces {
             start[at] = 1;
             assert!(parse(&start).unwrap().used, "{at}");
@@ -227,7 +267,11 @@ mod tests {
 
     #[test]
     fn a_copy_is_known_by_its_uuid() {
-        for (mut start, at) in [(ext(0x40, 0), 1024 + 0x68), (xfs(), 0x20), (btrfs(1), BTRFS + 0x20)] {
+        for (mut start, at) in [
+            (ext(0x40, 0), 1024 + 0x68),
+            (xfs(), 0x20),
+            (btrfs(1), BTRFS + 0x20),
+        ] {
             let uuid: Vec<u8> = (1..=16).collect();
             start[at..at + 16].copy_from_slice(&uuid);
             assert_eq!(parse(&start).unwrap().uuid.to_vec(), uuid);
@@ -243,9 +287,15 @@ mod tests {
         assert_eq!(parse(&both), None, "traces of both");
         let mut older = btrfs(1);
         older[..LENGTH - 4096].copy_from_slice(&ext(0x40, 0)[..LENGTH - 4096]);
-        assert_eq!(parse(&older).unwrap().fs, Filesystem::Ext4, "made where a btrfs was");
+        assert_eq!(
+            parse(&older).unwrap().fs,
+            Filesystem::Ext4,
+            "made where a btrfs was"
+        );
         assert_eq!(parse(&btrfs(2)), None, "a part of a btrfs");
-        assert!(has_magic(&both) && has_magic(&ext(0, 0)) && has_magic(&xfs()) && has_magic(&btrfs(7)));
+        assert!(
+            has_magic(&both) && has_magic(&ext(0, 0)) && has_magic(&xfs()) && has_magic(&btrfs(7))
+        );
         assert_eq!(parse(&vec![0; LENGTH]), None);
         assert!(!has_magic(&vec![0; LENGTH]) && !has_magic(&[]));
     }

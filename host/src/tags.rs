@@ -1,5 +1,5 @@
-//! The LVM tags by which a logical volume says whose it is. Written by the agent, the driver and admins, read by
-//! agent and driver.
+//! The LVM tags by which a logical volume says whose it is. Written by the agent, the driver and
+//! admins, read by agent and driver.
 
 /// Begin of every tag that the agent gives to a claim's volume.
 pub const OF_CLAIM: &str = "flexlvm.dev/claim";
@@ -16,14 +16,16 @@ pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 /// Begin of the tag that says which backend a thin pool was made for: its name follows.
 pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
 
-/// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by hand, and inline.
+/// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by
+/// hand, and inline.
 pub const STATIC: &str = "flexlvm.dev/static";
 
-/// An admin's word that there is nothing on such a volume, and that the first mount makes the file system.
+/// An admin's word that there is nothing on such a volume, and that the first mount makes the file
+/// system.
 pub const FORMAT: &str = "flexlvm.dev/format";
 
-/// Begin of the tag by which the driver finds such a volume's fresh mark again, however large the volume is by then: the
-/// size in bytes that the mark stands by follows.
+/// Begin of the tag by which the driver finds such a volume's fresh mark again, however large the
+/// volume is by then: the size in bytes that the mark stands by follows.
 pub const MARKED: &str = "flexlvm.dev/marked-at-size=";
 
 /// Begin of a volume group's tag that names a StorageBackend whose devices it was made of.
@@ -36,9 +38,19 @@ mod tests {
 
     #[test]
     fn a_claims_tags_are_known_by_their_begin() {
-        assert!([CLAIM_UID, CLAIM_NAME, CLAIM_KEY].iter().all(|tag| tag.starts_with(OF_CLAIM)));
-        assert!([STATIC, FORMAT, MARKED, THIN_POOL].iter().all(|tag| !tag.starts_with(OF_CLAIM)));
-        let all = [OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, THIN_POOL];
+        assert!(
+            [CLAIM_UID, CLAIM_NAME, CLAIM_KEY]
+                .iter()
+                .all(|tag| tag.starts_with(OF_CLAIM))
+        );
+        assert!(
+            [STATIC, FORMAT, MARKED, THIN_POOL]
+                .iter()
+                .all(|tag| !tag.starts_with(OF_CLAIM))
+        );
+        let all = [
+            OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, THIN_POOL,
+        ];
         assert!(all.iter().all(|&tag| LvTag::new(tag).is_ok()));
     }
 }

@@ -1,4 +1,5 @@
-//! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the fresh mark.
+//! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the
+//! fresh mark.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -23,7 +24,11 @@ fn volume(size: u64) -> Volume {
     let (file, path) = tempfile::NamedTempFile::new().unwrap().into_parts();
     file.set_len(size).unwrap();
     let uuid = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
-    Volume { file, path, mark: FreshMark::new(&uuid, Bytes(size)).unwrap() }
+    Volume {
+        file,
+        path,
+        mark: FreshMark::new(&uuid, Bytes(size)).unwrap(),
+    }
 }
 
 impl Volume {
@@ -32,9 +37,17 @@ impl Volume {
     }
 
     fn make(&self, fs: Filesystem, words: &[&str]) {
-        let options = MkfsOptions { words: words.iter().map(|&word| word.to_owned()).collect(), extended: Vec::new() };
+        let options = MkfsOptions {
+            words: words.iter().map(|&word| word.to_owned()).collect(),
+            extended: Vec::new(),
+        };
         let size = self.mark.filesystem_size();
-        let plan = Make { path: &self.path, size, options: &options, time: Duration::from_mins(1) };
+        let plan = Make {
+            path: &self.path,
+            size,
+            options: &options,
+            time: Duration::from_mins(1),
+        };
         make(&System::here(), fs, &plan).unwrap();
     }
 
@@ -47,7 +60,15 @@ impl Volume {
 
 #[test]
 fn the_mark_outlives_every_mkfs() {
-    let sizes = [4 * MIB, 25 * MIB, 100 * MIB, 385 * MIB, GIB + 4 * MIB, 16 * GIB + 128 * MIB + MIB, 2048 * GIB];
+    let sizes = [
+        4 * MIB,
+        25 * MIB,
+        100 * MIB,
+        385 * MIB,
+        GIB + 4 * MIB,
+        16 * GIB + 128 * MIB + MIB,
+        2048 * GIB,
+    ];
     for size in sizes {
         for (fs, words) in [
             (Filesystem::Ext4, &[][..]),
@@ -55,10 +76,15 @@ fn the_mark_outlives_every_mkfs() {
             (Filesystem::Xfs, &[]),
             (Filesystem::Xfs, &["-d", "agcount=3"]),
             (Filesystem::Btrfs, &[]),
-            (Filesystem::Btrfs, &["-m", "single", "-O", "mixed-bg", "-n", "4096", "-d", "single"]),
+            (
+                Filesystem::Btrfs,
+                &[
+                    "-m", "single", "-O", "mixed-bg", "-n", "4096", "-d", "single",
+                ],
+            ),
         ] {
-            // xfsprogs refuses less than 300 MB, btrfs-progs less than 109 MiB, or 45 MiB when mixed; and a 1 KiB block
-            // size makes large ext4 slow to write.
+            // xfsprogs refuses less than 300 MB, btrfs-progs less than 109 MiB, or 45 MiB when
+            // mixed; and a 1 KiB block size makes large ext4 slow to write.
             let least = match fs {
                 Filesystem::Ext4 => 0,
                 Filesystem::Xfs => 350 * MIB,
@@ -75,16 +101,31 @@ fn the_mark_outlives_every_mkfs() {
             }
             let volume = volume(size);
             volume.mark.write_fresh(&volume.file).unwrap();
-            assert_eq!(volume.probe(), Ok(Probe::Blank), "the mark itself is no signature");
+            assert_eq!(
+                volume.probe(),
+                Ok(Probe::Blank),
+                "the mark itself is no signature"
+            );
             volume.mark.begin(&volume.file).unwrap();
             volume.make(fs, words);
             volume.make(fs, words);
-            assert_eq!(volume.mark.read(&volume.file).unwrap(), Mark::Formatting, "{fs} {words:?} {size}");
-            assert_eq!(volume.probe(), Ok(Probe::Filesystem(fs)), "{fs} {words:?} {size}");
+            assert_eq!(
+                volume.mark.read(&volume.file).unwrap(),
+                Mark::Formatting,
+                "{fs} {words:?} {size}"
+            );
+            assert_eq!(
+                volume.probe(),
+                Ok(Probe::Filesystem(fs)),
+                "{fs} {words:?} {size}"
+            );
             let found = volume.superblock().unwrap();
             assert_eq!(found.fs, fs);
             let left = volume.mark.filesystem_size().0 - found.size.0;
-            assert!(left < 32 * MIB, "{fs} {words:?} {size}: {left} bytes are left over");
+            assert!(
+                left < 32 * MIB,
+                "{fs} {words:?} {size}: {left} bytes are left over"
+            );
         }
     }
 }
@@ -94,13 +135,25 @@ fn what_is_not_blank_is_never_called_blank() {
     let volume = volume(100 * MIB);
     assert_eq!(volume.probe(), Ok(Probe::Blank));
     volume.file.write_all_at(&[0x55, 0xaa], 510).unwrap();
-    volume.file.write_all_at(&[0x80, 1, 1, 0, 0x83, 1, 1, 9, 0, 8, 0, 0, 0, 0, 1, 0], 446).unwrap();
-    assert_eq!(volume.probe(), Ok(Probe::Other("a partition table (dos)".to_owned())));
+    volume
+        .file
+        .write_all_at(&[0x80, 1, 1, 0, 0x83, 1, 1, 9, 0, 8, 0, 0, 0, 0, 1, 0], 446)
+        .unwrap();
+    assert_eq!(
+        volume.probe(),
+        Ok(Probe::Other("a partition table (dos)".to_owned()))
+    );
     volume.file.write_all_at(&[0; 512], 0).unwrap();
-    volume.file.write_all_at(b"LUKS\xba\xbe\x00\x01", 0).unwrap();
+    volume
+        .file
+        .write_all_at(b"LUKS\xba\xbe\x00\x01", 0)
+        .unwrap();
     assert_eq!(volume.probe(), Ok(Probe::Other("crypto_LUKS".to_owned())));
     volume.file.write_all_at(&[0; 8], 0).unwrap();
-    volume.file.write_all_at(b"_BHRfS_M", (64 << 10) + 64).unwrap();
+    volume
+        .file
+        .write_all_at(b"_BHRfS_M", (64 << 10) + 64)
+        .unwrap();
     assert_ne!(volume.probe(), Ok(Probe::Blank), "half of a btrfs");
 }
 
@@ -109,7 +162,8 @@ fn a_damaged_file_system_is_not_blank() {
     let volume = volume(400 * MIB);
     for fs in Filesystem::ALL {
         volume.make(fs, &[]);
-        // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a mkfs.
+        // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a
+        // mkfs.
         let (magic, at) = match fs {
             Filesystem::Ext4 => (vec![0x53, 0xef], 1080),
             Filesystem::Xfs => (b"XFSB".to_vec(), 0),

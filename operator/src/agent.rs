@@ -1,10 +1,11 @@
-//! The agent: one per node, carries out the LogicalVolumes of its node with the node's own LVM, reports what the node
-//! has, and installs the driver.
+//! The agent: one per node, carries out the LogicalVolumes of its node with the node's own LVM,
+//! reports what the node has, and installs the driver.
 //!
-//! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with it what `plan` says,
-//! and reports. `backends` knows which StorageBackends select the node, `groups` makes their volume groups. `changes`
-//! notices what others do to the volume groups, `pools` when a thin pool fills up, `mounts` when a volume is let go of;
-//! `forgotten` lets go of what the kubelet has forgotten.
+//! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with
+//! it what `plan` says, and reports. `backends` knows which StorageBackends select the node,
+//! `groups` makes their volume groups. `changes` notices what others do to the volume groups,
+//! `pools` when a thin pool fills up, `mounts` when a volume is let go of; `forgotten` lets go of
+//! what the kubelet has forgotten.
 
 pub mod backends;
 pub mod backup;
@@ -53,7 +54,8 @@ use orders::Orders;
 use reconcile::Worker;
 use report::Reporter;
 
-/// LogicalVolumes that are worked on at the same time: while LVM works for one, the API server does for others.
+/// LogicalVolumes that are worked on at the same time: while LVM works for one, the API server does
+/// for others.
 const AT_ONCE: usize = 8;
 
 /// Which node this is, and where things are on it.
@@ -93,14 +95,27 @@ impl Host {
     #[must_use]
     pub fn outside() -> Self {
         let exec: Arc<dyn Exec> = Arc::new(InARow::new(System::on_host()));
-        Self { devices: Arc::new(NodeDevices::of_host(exec.clone())), exec, proc: "/proc".into() }
+        Self {
+            devices: Arc::new(NodeDevices::of_host(exec.clone())),
+            exec,
+            proc: "/proc".into(),
+        }
     }
 
     /// What making volume groups needs to know.
     fn place(&self, settings: &Settings) -> Place {
-        let roots = Roots { dev: self.proc.join("1/root/dev"), sys: "/sys".into() };
+        let roots = Roots {
+            dev: self.proc.join("1/root/dev"),
+            sys: "/sys".into(),
+        };
         let (state, lvm) = (settings.state.clone(), settings.lvm.clone());
-        Place { exec: self.exec.clone(), roots, proc: self.proc.clone(), state, lvm }
+        Place {
+            exec: self.exec.clone(),
+            roots,
+            proc: self.proc.clone(),
+            state,
+            lvm,
+        }
     }
 
     /// The mount table of its first process.
@@ -113,10 +128,18 @@ impl Host {
 pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
     let (wake, requests) = Wake::channel();
     let (store, writer) = reflector::store();
-    let orders = Arc::new(Orders { node: settings.node.clone(), store, changed: Notify::new(), wake });
+    let orders = Arc::new(Orders {
+        node: settings.node.clone(),
+        store,
+        changed: Notify::new(),
+        wake,
+    });
     let (backends, backends_writer) = Backends::new(&settings.node);
     let target = settings.target(&host);
-    let (forgotten, place) = (settings.forgotten(&client, &host, &target), host.place(&settings));
+    let (forgotten, place) = (
+        settings.forgotten(&client, &host, &target),
+        host.place(&settings),
+    );
     let node = Arc::new(Node::new(host.exec, host.devices));
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
     let (said, devices) = watch::channel(None);
@@ -133,15 +156,29 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         deleted: deleted.clone(),
         ready,
     };
-    let of_this_node = format!("{}={}", crds::NODE_LABEL, crds::node_label_value(&settings.node));
+    let of_this_node = format!(
+        "{}={}",
+        crds::NODE_LABEL,
+        crds::node_label_value(&settings.node)
+    );
     let selection = watcher::Config::default().labels(&of_this_node);
     let table = target.mounts.clone();
     let mounts_changed = || {
-        worker.in_use().iter().for_each(|name| orders.wake.now(name));
+        worker
+            .in_use()
+            .iter()
+            .for_each(|name| orders.wake.now(name));
         unmounted.notify_one();
     };
     tokio::join!(
-        mirror::follow_some(Api::all(client.clone()), selection, writer, |_| true, &orders, Orders::heard),
+        mirror::follow_some(
+            Api::all(client.clone()),
+            selection,
+            writer,
+            |_| true,
+            &orders,
+            Orders::heard
+        ),
         // Large while they are set up, like the others in boxes.
         Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
@@ -166,7 +203,10 @@ impl Settings {
             state: self.state.clone(),
             mounts: host.mounts(),
             names: DriverName::with_aliases(&self.aliases),
-            settings: ::driver::Settings { attach: self.attach, node: Some(self.node.clone()) },
+            settings: ::driver::Settings {
+                attach: self.attach,
+                node: Some(self.node.clone()),
+            },
         }
     }
 

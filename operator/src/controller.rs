@@ -1,7 +1,8 @@
-//! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of several, one works.
+//! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of
+//! several, one works.
 //!
-//! `world` hears of every change and queues the name of the volume that it concerns; `worker` looks at everything about
-//! that one volume, has `plan` choose the next step, and `act` do it.
+//! `world` hears of every change and queues the name of the volume that it concerns; `worker` looks
+//! at everything about that one volume, has `plan` choose the next step, and `act` do it.
 
 pub mod act;
 pub mod backend;
@@ -45,7 +46,8 @@ pub struct Settings {
     pub publish_capacity: bool,
 }
 
-/// Does the controller's work for ever: to be called once the lease is held, and dropped when it is lost.
+/// Does the controller's work for ever: to be called once the lease is held, and dropped when it is
+/// lost.
 pub async fn run(client: Client, settings: &Settings, ready: Ready) {
     let (wake, requests) = Wake::channel();
     let (world, follow) = World::watch(&client, wake);
@@ -57,7 +59,12 @@ pub async fn run(client: Client, settings: &Settings, ready: Ready) {
         tokio::join!(
             queue::run(requests, AT_ONCE, |name| worker.work(name)),
             backend::run(client.clone(), world.clone()),
-            capacity::run(client.clone(), world.clone(), &settings.namespace, settings.publish_capacity),
+            capacity::run(
+                client.clone(),
+                world.clone(),
+                &settings.namespace,
+                settings.publish_capacity
+            ),
         );
     };
     tokio::join!(follow, work);

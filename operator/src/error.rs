@@ -17,9 +17,18 @@ pub struct ApiError {
 
 impl ApiError {
     /// Turns kube's error into ours: `map_err(ApiError::of("create", "LogicalVolume", &name))`.
-    pub fn of(action: &'static str, kind: &'static str, name: &str) -> impl FnOnce(kube::Error) -> Self {
+    pub fn of(
+        action: &'static str,
+        kind: &'static str,
+        name: &str,
+    ) -> impl FnOnce(kube::Error) -> Self {
         let name = name.to_owned();
-        move |source| Self { action, kind, name, source: Box::new(source) }
+        move |source| Self {
+            action,
+            kind,
+            name,
+            source: Box::new(source),
+        }
     }
 
     /// The status of the answer, if there was one.

@@ -1,4 +1,5 @@
-//! The probes: `/livez` answers while the process can answer at all, `/readyz` once it does its work.
+//! The probes: `/livez` answers while the process can answer at all, `/readyz` once it does its
+//! work.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,8 +31,14 @@ impl Ready {
 /// When the address can't be listened at.
 pub async fn serve(address: SocketAddr, ready: Ready) -> std::io::Result<()> {
     let readyz = move || async move {
-        if ready.get() { (StatusCode::OK, "ok") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready") }
+        if ready.get() {
+            (StatusCode::OK, "ok")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        }
     };
-    let router = axum::Router::new().route("/livez", get(async || "ok")).route("/readyz", get(readyz));
+    let router = axum::Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(readyz));
     axum::serve(tokio::net::TcpListener::bind(address).await?, router).await
 }

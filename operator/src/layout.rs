@@ -1,5 +1,5 @@
-//! A layout of the API as one of LVM's. Called by the controller, which promises its cost, and by the agent, which makes it.
-//! Pure.
+//! A layout of the API as one of LVM's. Called by the controller, which promises its cost, and by
+//! the agent, which makes it. Pure.
 
 use crds::layout::{Layout, LayoutType};
 use host::Bytes;
@@ -13,18 +13,26 @@ pub fn of(layout: &Layout) -> Result<lvm::Layout, String> {
     if let Some(fault) = layout.fault() {
         return Err(fault);
     }
-    let stripes = Stripes { count: layout.stripes(), size: Bytes(layout.stripe_size()?) };
+    let stripes = Stripes {
+        count: layout.stripes(),
+        size: Bytes(layout.stripe_size()?),
+    };
     let level = match layout.type_ {
         LayoutType::Linear => return Ok(lvm::Layout::Linear),
         LayoutType::Striped => return Ok(lvm::Layout::Striped(stripes)),
         LayoutType::Thin => return Ok(lvm::Layout::Thin),
         LayoutType::Cached => return Ok(lvm::Layout::Cached),
-        LayoutType::Raid1 => Level::Raid1 { copies: layout.copies() },
+        LayoutType::Raid1 => Level::Raid1 {
+            copies: layout.copies(),
+        },
         LayoutType::Raid5 => Level::Raid5(stripes),
         LayoutType::Raid6 => Level::Raid6(stripes),
         LayoutType::Raid10 => Level::Raid10(stripes),
     };
-    Ok(lvm::Layout::Raid { level, integrity: layout.integrity.unwrap_or(false) })
+    Ok(lvm::Layout::Raid {
+        level,
+        integrity: layout.integrity.unwrap_or(false),
+    })
 }
 
 #[cfg(test)]
@@ -40,23 +48,42 @@ mod tests {
 
     #[test]
     fn every_kind_is_lvms() {
-        let stripes = |count| Stripes { count, size: Bytes(64 << 10) };
-        let raid = |level| Layout::Raid { level, integrity: false };
+        let stripes = |count| Stripes {
+            count,
+            size: Bytes(64 << 10),
+        };
+        let raid = |level| Layout::Raid {
+            level,
+            integrity: false,
+        };
         for (value, layout) in [
             (json!({}), Layout::Linear),
-            (json!({"type": "Striped", "stripes": 4}), Layout::Striped(stripes(4))),
+            (
+                json!({"type": "Striped", "stripes": 4}),
+                Layout::Striped(stripes(4)),
+            ),
             (json!({"type": "Thin"}), Layout::Thin),
             (json!({"type": "Cached"}), Layout::Cached),
-            (json!({"type": "RAID1", "copies": 3}), raid(Level::Raid1 { copies: 3 })),
+            (
+                json!({"type": "RAID1", "copies": 3}),
+                raid(Level::Raid1 { copies: 3 }),
+            ),
             (json!({"type": "RAID5"}), raid(Level::Raid5(stripes(2)))),
             (json!({"type": "RAID6"}), raid(Level::Raid6(stripes(3)))),
             (
                 json!({"type": "RAID10", "integrity": true}),
-                Layout::Raid { level: Level::Raid10(stripes(2)), integrity: true },
+                Layout::Raid {
+                    level: Level::Raid10(stripes(2)),
+                    integrity: true,
+                },
             ),
         ] {
             assert_eq!(read(value), Ok(layout));
         }
-        assert!(read(json!({"stripes": 2})).unwrap_err().contains("layout.stripes"));
+        assert!(
+            read(json!({"stripes": 2}))
+                .unwrap_err()
+                .contains("layout.stripes")
+        );
     }
 }

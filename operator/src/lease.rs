@@ -1,8 +1,8 @@
 //! Leader election on a Lease: of several controllers, one works. Called by `main`.
 //!
-//! A lease is taken by replacing the object that was read, so that of two claimants the API server lets one win. Whether
-//! another holder is gone is judged by our own clock, from when its record last changed here: clocks of two machines
-//! are never compared.
+//! A lease is taken by replacing the object that was read, so that of two claimants the API server
+//! lets one win. Whether another holder is gone is judged by our own clock, from when its record
+//! last changed here: clocks of two machines are never compared.
 
 use std::time::Duration;
 
@@ -46,15 +46,21 @@ impl Sighting {
             self.version.clone_from(&lease.metadata.resource_version);
             self.since = Some(now);
         }
-        self.since.is_some_and(|since| now.duration_since(since) >= DURATION)
+        self.since
+            .is_some_and(|since| now.duration_since(since) >= DURATION)
     }
 }
 
 impl Election {
-    /// An election in `namespace` for the lease `name`; `identity` differs between claimants (a pod's name).
+    /// An election in `namespace` for the lease `name`; `identity` differs between claimants (a
+    /// pod's name).
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
-        Self { leases: Api::namespaced(client, namespace), name: name.to_owned(), identity: identity.to_owned() }
+        Self {
+            leases: Api::namespaced(client, namespace),
+            name: name.to_owned(),
+            identity: identity.to_owned(),
+        }
     }
 
     /// Returns once we hold the lease.
@@ -65,13 +71,17 @@ impl Election {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) if error.is_conflict() => {}
-                Err(error) => tracing::warn!(error = host::error::chain(&error), "the lease could not be asked for"),
+                Err(error) => tracing::warn!(
+                    error = host::error::chain(&error),
+                    "the lease could not be asked for"
+                ),
             }
             sleep(PERIOD).await;
         }
     }
 
-    /// Renews the lease for as long as that works; returns when it is lost, and work must stop at once.
+    /// Renews the lease for as long as that works; returns when it is lost, and work must stop at
+    /// once.
     pub async fn keep(&self) {
         let mut deadline = Instant::now() + RENEW_DEADLINE;
         loop {
@@ -81,7 +91,10 @@ impl Election {
             match timeout_at(deadline, self.renew()).await {
                 Ok(Ok(true)) => deadline = asked + RENEW_DEADLINE,
                 Ok(Ok(false)) | Err(_) => return,
-                Ok(Err(error)) => tracing::warn!(error = host::error::chain(&error), "the lease could not be renewed"),
+                Ok(Err(error)) => tracing::warn!(
+                    error = host::error::chain(&error),
+                    "the lease could not be renewed"
+                ),
             }
             if Instant::now() >= deadline {
                 return;
@@ -97,7 +110,10 @@ impl Election {
             let spec = lease.spec.get_or_insert_default();
             spec.holder_identity = None;
             spec.renew_time = Some(MicroTime(Timestamp::now()));
-            let _ = self.leases.replace(&self.name, &PostParams::default(), &lease).await;
+            let _ = self
+                .leases
+                .replace(&self.name, &PostParams::default(), &lease)
+                .await;
         }
     }
 
@@ -105,9 +121,15 @@ impl Election {
         let Some(lease) = self.read().await? else {
             let lease = self.taken(&Lease::default());
             let created = self.leases.create(&PostParams::default(), &lease).await;
-            return created.map(|_| true).map_err(ApiError::of("create", "Lease", &self.name));
+            return created
+                .map(|_| true)
+                .map_err(ApiError::of("create", "Lease", &self.name));
         };
-        let free = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).is_none_or(str::is_empty);
+        let free = lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            .is_none_or(str::is_empty);
         if !(self.holds(&lease) || free || sighting.expired(&lease, Instant::now())) {
             return Ok(false);
         }
@@ -126,16 +148,28 @@ impl Election {
     }
 
     async fn read(&self) -> Result<Option<Lease>, ApiError> {
-        self.leases.get_opt(&self.name).await.map_err(ApiError::of("get", "Lease", &self.name))
+        self.leases
+            .get_opt(&self.name)
+            .await
+            .map_err(ApiError::of("get", "Lease", &self.name))
     }
 
     async fn write(&self, lease: &Lease) -> Result<(), ApiError> {
-        let replaced = self.leases.replace(&self.name, &PostParams::default(), lease).await;
-        replaced.map(|_| ()).map_err(ApiError::of("update", "Lease", &self.name))
+        let replaced = self
+            .leases
+            .replace(&self.name, &PostParams::default(), lease)
+            .await;
+        replaced
+            .map(|_| ())
+            .map_err(ApiError::of("update", "Lease", &self.name))
     }
 
     fn holds(&self, lease: &Lease) -> bool {
-        lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()) == Some(self.identity.as_str())
+        lease
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.holder_identity.as_deref())
+            == Some(self.identity.as_str())
     }
 
     /// The lease as it is when we hold it, renewed now.
@@ -152,7 +186,11 @@ impl Election {
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-                acquire_time: if mine { old.acquire_time } else { Some(now.clone()) },
+                acquire_time: if mine {
+                    old.acquire_time
+                } else {
+                    Some(now.clone())
+                },
                 renew_time: Some(now),
                 lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!mine)),
                 ..LeaseSpec::default()

@@ -1,4 +1,5 @@
-//! FlexLVM's operator: the controller, which decides, and the agent, which carries out what concerns its node.
+//! FlexLVM's operator: the controller, which decides, and the agent, which carries out what
+//! concerns its node.
 
 pub mod agent;
 pub mod controller;

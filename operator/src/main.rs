@@ -25,7 +25,12 @@ struct Cli {
     #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
     log: String,
     /// Where to serve the probes /livez and /readyz.
-    #[arg(long, env = "FLEXLVM_LISTEN", default_value = "0.0.0.0:8080", global = true)]
+    #[arg(
+        long,
+        env = "FLEXLVM_LISTEN",
+        default_value = "0.0.0.0:8080",
+        global = true
+    )]
     listen: SocketAddr,
     #[command(subcommand)]
     role: Role,
@@ -35,14 +40,15 @@ struct Cli {
 enum Role {
     /// Turns claims into volumes. Several may run; one of them works.
     Controller {
-        /// The controller's own namespace: of the Lease by which controllers agree on who works, and of the capacity that they
-        /// publish.
+        /// The controller's own namespace: of the Lease by which controllers agree on who works,
+        /// and of the capacity that they publish.
         #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
         namespace: String,
         /// The name that this controller has among them: its pod's.
         #[arg(long, env = "POD_NAME")]
         identity: String,
-        /// Tell the scheduler how full the nodes are, on Kubernetes 1.24 and later. `false` takes back what was told before.
+        /// Tell the scheduler how full the nodes are, on Kubernetes 1.24 and later. `false` takes
+        /// back what was told before.
         #[arg(long, env = "FLEXLVM_PUBLISH_CAPACITY", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         publish_capacity: bool,
     },
@@ -54,15 +60,25 @@ enum Role {
         /// The driver's binary, to be installed.
         #[arg(long, env = "FLEXLVM_DRIVER", default_value = "/flexlvm-driver")]
         driver: PathBuf,
-        /// Have Kubernetes attach volumes before it mounts them. Not changed while volumes are mounted.
+        /// Have Kubernetes attach volumes before it mounts them. Not changed while volumes are
+        /// mounted.
         // A value is expected, so that the environment and a command line say it alike.
         #[arg(long, env = "FLEXLVM_ATTACH", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         attach: bool,
-        /// A further name to install the driver under, as in `kubernetes.io/lvm`; may be given several times.
-        #[arg(long = "driver-alias", env = "FLEXLVM_DRIVER_ALIASES", value_delimiter = ',')]
+        /// A further name to install the driver under, as in `kubernetes.io/lvm`; may be given
+        /// several times.
+        #[arg(
+            long = "driver-alias",
+            env = "FLEXLVM_DRIVER_ALIASES",
+            value_delimiter = ','
+        )]
         aliases: Vec<DriverName>,
         /// The kubelet's `--volume-plugin-dir`.
-        #[arg(long, env = "FLEXLVM_PLUGIN_DIR", default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec")]
+        #[arg(
+            long,
+            env = "FLEXLVM_PLUGIN_DIR",
+            default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec"
+        )]
         plugin_dir: PathBuf,
         /// The node's folder for the driver's settings, and for drivers that ours replaced.
         #[arg(long, env = "FLEXLVM_STATE_DIR", default_value = "/var/lib/flexlvm")]
@@ -88,7 +104,9 @@ fn main() -> ExitCode {
 /// Text for a person at a terminal, JSON for a log collector.
 fn log_to_stderr(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         lines.init();
     } else {
@@ -96,9 +114,13 @@ fn log_to_stderr(filter: &str) {
     }
 }
 
-/// One thread: both roles wait for the API server most of the time, and what takes long runs on threads of its own.
+/// One thread: both roles wait for the API server most of the time, and what takes long runs on
+/// threads of its own.
 fn start(cli: Cli) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("starting")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("starting")?;
     runtime.block_on(async {
         let client = connect().await?;
         let ready = Ready::default();
@@ -111,23 +133,41 @@ fn start(cli: Cli) -> anyhow::Result<()> {
 
 /// To the API server: with the pod's own account in a cluster, else as kubectl would.
 async fn connect() -> anyhow::Result<Client> {
-    // By address, as the environment gives it: a static binary has no name service to ask for kubernetes.default.svc.
+    // By address, as the environment gives it: a static binary has no name service to ask for
+    // kubernetes.default.svc.
     let mut config = match Config::incluster_env() {
         Ok(config) => config,
         Err(_) => Config::infer().await.context("finding the API server")?,
     };
-    // Watches end by themselves before this; anything else that takes so long hangs on a dead connection.
+    // Watches end by themselves before this; anything else that takes so long hangs on a dead
+    // connection.
     config.read_timeout = Some(Duration::from_secs(310));
     Client::try_from(config).context("connecting to the API server")
 }
 
 async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
     match role {
-        Role::Controller { namespace, identity, publish_capacity } => {
-            let settings = controller::Settings { identity, namespace, publish_capacity };
+        Role::Controller {
+            namespace,
+            identity,
+            publish_capacity,
+        } => {
+            let settings = controller::Settings {
+                identity,
+                namespace,
+                publish_capacity,
+            };
             Box::pin(control(client, settings, ready)).await
         }
-        Role::Agent { node, driver, attach, aliases, plugin_dir, state_dir, lvm_dir } => {
+        Role::Agent {
+            node,
+            driver,
+            attach,
+            aliases,
+            plugin_dir,
+            state_dir,
+            lvm_dir,
+        } => {
             let settings = agent::Settings {
                 node,
                 driver,
@@ -147,8 +187,16 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
 }
 
 /// Waits until this controller is the one that works, and works until it is asked to end.
-async fn control(client: Client, settings: controller::Settings, ready: Ready) -> anyhow::Result<()> {
-    let controller::Settings { identity, namespace, .. } = &settings;
+async fn control(
+    client: Client,
+    settings: controller::Settings,
+    ready: Ready,
+) -> anyhow::Result<()> {
+    let controller::Settings {
+        identity,
+        namespace,
+        ..
+    } = &settings;
     let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
     let home = Home::find(&client, namespace).await;
     // One that stands by is as ready as it can be.

@@ -1,4 +1,5 @@
-//! A local copy of one kind of object, kept current by a watch: the controller has one per kind, an agent has its orders.
+//! A local copy of one kind of object, kept current by a watch: the controller has one per kind, an
+//! agent has its orders.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-/// Follows the objects of one kind for ever. `keep` takes what nobody reads out of an object and says whether it
-/// concerns us at all; what doesn't is not stored. `changed` hears of each change, after the copy has it.
+/// Follows the objects of one kind for ever. `keep` takes what nobody reads out of an object and
+/// says whether it concerns us at all; what doesn't is not stored. `changed` hears of each change,
+/// after the copy has it.
 pub fn follow<K, W>(
     client: &Client,
     writer: Writer<K>,
@@ -24,7 +26,14 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     W: Send + Sync + 'static,
 {
-    follow_some(Api::all(client.clone()), watcher::Config::default(), writer, keep, world, changed)
+    follow_some(
+        Api::all(client.clone()),
+        watcher::Config::default(),
+        writer,
+        keep,
+        world,
+        changed,
+    )
 }
 
 /// The same for those objects only that `api` reaches and `selection` selects.
@@ -60,8 +69,8 @@ where
     }
 }
 
-/// The event about an object that we can read and that concerns us. An object that stopped to concern us counts as
-/// deleted.
+/// The event about an object that we can read and that concerns us. An object that stopped to
+/// concern us counts as deleted.
 fn readable<K>(event: Event<DeserializeGuard<K>>, keep: fn(&mut K) -> bool) -> Option<Event<K>>
 where
     K: Resource<DynamicType = ()>,
@@ -74,13 +83,17 @@ where
         }
     };
     match event {
-        Event::Apply(guard) => read(guard)
-            .map(|mut object| if prune(&mut object, keep) { Event::Apply(object) } else { Event::Delete(object) }),
+        Event::Apply(guard) => read(guard).map(|mut object| {
+            if prune(&mut object, keep) {
+                Event::Apply(object)
+            } else {
+                Event::Delete(object)
+            }
+        }),
         Event::Delete(guard) => read(guard).map(Event::Delete),
         Event::Init => Some(Event::Init),
-        Event::InitApply(guard) => {
-            read(guard).and_then(|mut object| prune(&mut object, keep).then_some(Event::InitApply(object)))
-        }
+        Event::InitApply(guard) => read(guard)
+            .and_then(|mut object| prune(&mut object, keep).then_some(Event::InitApply(object))),
         Event::InitDone => Some(Event::InitDone),
     }
 }

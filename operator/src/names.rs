@@ -1,6 +1,8 @@
-//! Every name in Kubernetes' API that FlexLVM reads or writes and did not define in its own resources.
+//! Every name in Kubernetes' API that FlexLVM reads or writes and did not define in its own
+//! resources.
 
-/// Annotation of a claim: the provisioner that is to serve it. Set by the PersistentVolume controller.
+/// Annotation of a claim: the provisioner that is to serve it. Set by the PersistentVolume
+/// controller.
 pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 /// The same annotation before Kubernetes 1.23.
@@ -9,14 +11,16 @@ pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-pr
 /// Annotation of a claim: the name of the node that the scheduler chose for its first pod.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-/// Annotation of a PersistentVolume: who made it. Without it the PersistentVolume controller calls the volume failed
-/// once it is released (`pkg/controller/volume/persistentvolume/pv_controller.go`, `findDeletablePlugin`).
+/// Annotation of a PersistentVolume: who made it. Without it the PersistentVolume controller calls
+/// the volume failed once it is released
+/// (`pkg/controller/volume/persistentvolume/pv_controller.go`, `findDeletablePlugin`).
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// Finalizer of a PersistentVolume whose storage its provisioner has still to remove.
 pub const PROVISIONER_FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
 
-/// Label of a node that the affinity of our volumes names; its value may differ from the node's name.
+/// Label of a node that the affinity of our volumes names; its value may differ from the node's
+/// name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 /// Label of objects that a program writes and keeps: which program.
@@ -28,7 +32,8 @@ pub const STATIC_POD_HASH: &str = "kubernetes.io/config.hash";
 /// Annotation of the object that stands for a static pod in the API: that hash again.
 pub const STATIC_POD_MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Field manager of everything that the controller applies; the names of its Deployment and ClusterRole.
+/// Field manager of everything that the controller applies; the names of its Deployment and
+/// ClusterRole.
 pub const CONTROLLER: &str = "flexlvm-controller";
 
 /// Field manager of everything that an agent applies.

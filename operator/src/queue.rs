@@ -1,5 +1,5 @@
-//! The work queue: each volume's name is worked on by one worker at a time, at most so many volumes at once, and a name
-//! that is queued twice is worked on once.
+//! The work queue: each volume's name is worked on by one worker at a time, at most so many volumes
+//! at once, and a name that is queued twice is worked on once.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -31,7 +31,10 @@ impl Wake {
     /// Queues a name for later; sooner requests win.
     pub fn after(&self, name: &str, wait: Duration) {
         // Only when the queue has ended, with the process, is there nobody to receive.
-        let _ = self.0.unbounded_send(ScheduleRequest { message: name.to_owned(), run_at: Instant::now() + wait });
+        let _ = self.0.unbounded_send(ScheduleRequest {
+            message: name.to_owned(),
+            run_at: Instant::now() + wait,
+        });
     }
 }
 

@@ -1,5 +1,5 @@
-//! How long to wait before something that failed is tried again: per object, longer each time, never in step with the
-//! others.
+//! How long to wait before something that failed is tried again: per object, longer each time,
+//! never in step with the others.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -20,7 +20,9 @@ pub struct Retries<K> {
 
 impl<K> Default for Retries<K> {
     fn default() -> Self {
-        Self { failures: Mutex::default() }
+        Self {
+            failures: Mutex::default(),
+        }
     }
 }
 
@@ -37,13 +39,18 @@ impl<K: Eq + Hash + Clone> Retries<K> {
 
     /// Forgets the failures of `key`.
     pub fn succeeded(&self, key: &K) {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
     }
 }
 
 /// The wait after so many failures in a row, within 20 % of the doubled step.
 fn delay(failures: u32, random: u64) -> Duration {
-    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(LONGEST);
+    let doubled = FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(LONGEST);
     let permille = u32::try_from(random % 401).unwrap_or(200) + 800;
     doubled * permille / 1000
 }

@@ -16,11 +16,23 @@ use crate::stage::Stage;
 /// Waits until of this test's backends exactly these select the node.
 async fn select(selected: &mut Receiver<Option<Arc<Selected>>>, part: &str, expected: &[&str]) {
     let is = |known: &Option<Arc<Selected>>| {
-        let names = known.as_ref().map(|all| all.iter().map(|one| one.name_any()));
-        names.is_some_and(|names| names.filter(|name| name.contains(part)).eq(expected.iter().copied()))
+        let names = known
+            .as_ref()
+            .map(|all| all.iter().map(|one| one.name_any()));
+        names.is_some_and(|names| {
+            names
+                .filter(|name| name.contains(part))
+                .eq(expected.iter().copied())
+        })
     };
-    let waited = tokio::time::timeout(Duration::from_secs(20), selected.wait_for(is)).await.is_ok();
-    assert!(waited, "{expected:?} should be selected, and {:?} are", selected.borrow());
+    let waited = tokio::time::timeout(Duration::from_secs(20), selected.wait_for(is))
+        .await
+        .is_ok();
+    assert!(
+        waited,
+        "{expected:?} should be selected, and {:?} are",
+        selected.borrow()
+    );
 }
 
 #[tokio::test]
@@ -31,7 +43,10 @@ async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
     std::fs::write(dev.join("file"), "").unwrap();
     let nodes: Api<Node> = Api::all(stage.client.clone());
     let label = Patch::Merge(json!({"metadata": {"labels": {"disk": &stage.name}}}));
-    nodes.patch(&stage.name, &PatchParams::default(), &label).await.unwrap();
+    nodes
+        .patch(&stage.name, &PatchParams::default(), &label)
+        .await
+        .unwrap();
     let _agent = stage.agent();
     let name = format!("{}-devices", stage.name);
     let object: StorageBackend = serde_json::from_value(json!({
@@ -43,23 +58,44 @@ async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
     api.create(&PostParams::default(), &object).await.unwrap();
     let reasons = |storage: &crds::NodeStorage| {
         let devices = storage.status.clone().unwrap_or_default().devices;
-        let line = |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
+        let line =
+            |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
         devices.into_iter().map(line).collect::<Vec<_>>()
     };
-    let expected =
-        [("/dev/none", "NotThere"), ("/dev/file", "NoBlockDevice")].map(|(a, b)| (a.to_owned(), b.to_owned()));
-    stage.reports("both devices are reported", |storage| reasons(storage) == expected).await;
-    stage.reports("the driver is installed", |storage| crate::stage::holds(storage, "DriverInstalled")).await;
-    let count = || stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
+    let expected = [("/dev/none", "NotThere"), ("/dev/file", "NoBlockDevice")]
+        .map(|(a, b)| (a.to_owned(), b.to_owned()));
+    stage
+        .reports("both devices are reported", |storage| {
+            reasons(storage) == expected
+        })
+        .await;
+    stage
+        .reports("the driver is installed", |storage| {
+            crate::stage::holds(storage, "DriverInstalled")
+        })
+        .await;
+    let count = || {
+        stage
+            .writes(&stage.name)
+            .iter()
+            .filter(|write| write.contains("nodestorages"))
+            .count()
+    };
     let before = count();
     // Its volume, and the controller's numbers, are no reason to say it again.
     stage.ready(&stage.order("data", 8).await).await;
     let numbers = Patch::Merge(json!({"status": {"volumes": 1}}));
-    api.patch_status(&name, &PatchParams::default(), &numbers).await.unwrap();
+    api.patch_status(&name, &PatchParams::default(), &numbers)
+        .await
+        .unwrap();
     stage.quiet().await;
     assert_eq!(count(), before);
     api.delete(&name, &DeleteParams::default()).await.unwrap();
-    stage.reports("nothing is wanted any more", |storage| reasons(storage).is_empty()).await;
+    stage
+        .reports("nothing is wanted any more", |storage| {
+            reasons(storage).is_empty()
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -83,21 +119,37 @@ async fn an_agent_knows_which_backends_select_its_node() {
     let nodes: Api<Node> = Api::all(stage.client.clone());
     let label = async |value: &str| {
         let patch = Patch::Merge(json!({"metadata": {"labels": {"disk": value}}}));
-        nodes.patch(&stage.name, &PatchParams::default(), &patch).await.unwrap();
+        nodes
+            .patch(&stage.name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     };
     label("ssd").await;
     select(&mut selected, &stage.name, &[&first]).await;
     label("hdd").await;
     select(&mut selected, &stage.name, &[&second]).await;
     let change = async |name: &str, spec: Value| {
-        api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"spec": spec}))).await.unwrap();
+        api.patch(
+            name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"spec": spec})),
+        )
+        .await
+        .unwrap();
     };
     change(&first, json!({"nodeSelector": null})).await;
     select(&mut selected, &stage.name, &[&first, &second]).await;
     api.delete(&second, &DeleteParams::default()).await.unwrap();
     select(&mut selected, &stage.name, &[&first]).await;
-    nodes.delete(&stage.name, &DeleteParams::default()).await.unwrap();
-    assert!(tokio::time::timeout(Duration::from_secs(20), selected.wait_for(Option::is_none)).await.is_ok());
+    nodes
+        .delete(&stage.name, &DeleteParams::default())
+        .await
+        .unwrap();
+    assert!(
+        tokio::time::timeout(Duration::from_secs(20), selected.wait_for(Option::is_none))
+            .await
+            .is_ok()
+    );
     api.delete(&first, &DeleteParams::default()).await.unwrap();
     follow.abort();
 }

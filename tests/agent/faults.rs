@@ -1,4 +1,5 @@
-//! A client whose answers a test can take away: what was sent is carried out, or is not, and nobody hears of it.
+//! A client whose answers a test can take away: what was sent is carried out, or is not, and nobody
+//! hears of it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -40,9 +41,15 @@ impl Service<Request<Body>> for Faulty {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_report = request.uri().path().contains("logicalvolumes") && request.uri().path().ends_with("/status");
+        let is_report = request.uri().path().contains("logicalvolumes")
+            && request.uri().path().ends_with("/status");
         let takes = |count: &AtomicU32| {
-            is_report && count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+            is_report
+                && count
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                        left.checked_sub(1)
+                    })
+                    .is_ok()
         };
         let (lost, unanswered) = (takes(&self.faults.lost), takes(&self.faults.unanswered));
         let client = self.client.clone();
@@ -57,8 +64,7 @@ impl Service<Request<Body>> for Faulty {
 }
 
 fn broken() -> Response<Body> {
-    let status =
-        r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the test broke it", "code": 500}"#;
+    let status = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the test broke it", "code": 500}"#;
     let mut response = Response::new(Body::from(status.as_bytes().to_vec()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response

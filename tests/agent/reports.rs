@@ -13,15 +13,34 @@ use crate::stage::{Stage, groups, holds};
 async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
-    let report = stage.reports("the node is reported", |storage| storage.status.is_some()).await;
+    let report = stage
+        .reports("the node is reported", |storage| storage.status.is_some())
+        .await;
     let owner = report.metadata.owner_references.unwrap().remove(0);
-    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("Node", stage.name.as_str()));
+    assert_eq!(
+        (owner.kind.as_str(), owner.name.as_str()),
+        ("Node", stage.name.as_str())
+    );
     let group = report.status.clone().unwrap().volume_groups.remove(0);
-    let numbers = [&group.size, &group.extent_size, &group.other_use, &group.free].map(|size| size.0.as_str());
+    let numbers = [
+        &group.size,
+        &group.extent_size,
+        &group.other_use,
+        &group.free,
+    ]
+    .map(|size| size.0.as_str());
     assert_eq!(numbers, ["400Mi", "4Mi", "0", "400Mi"]);
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
+    stage
+        .reports("the driver is installed", |storage| {
+            holds(storage, DRIVER_INSTALLED)
+        })
+        .await;
 
-    let before = stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
+    let before = stage
+        .writes(&stage.name)
+        .iter()
+        .filter(|write| write.contains("nodestorages"))
+        .count();
     for number in 0..10 {
         stage.order(&format!("v{number}"), 2).await;
     }
@@ -29,21 +48,36 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
         stage.ready(&stage.volume(&format!("v{number}"))).await;
     }
     stage.quiet().await;
-    let after = stage.writes(&stage.name).iter().filter(|write| write.contains("nodestorages")).count();
+    let after = stage
+        .writes(&stage.name)
+        .iter()
+        .filter(|write| write.contains("nodestorages"))
+        .count();
     assert_eq!(after, before, "{:?}", stage.writes(&stage.name));
 
     // vgextend, and somebody else's volume.
     let begin = Instant::now();
     stage.node.change(|state| {
         state.groups[0].extents = 150;
-        let volume =
-            Volume { tags: Vec::new(), name: "other".to_owned(), extents: 5, ..state.groups[0].volumes[0].clone() };
+        let volume = Volume {
+            tags: Vec::new(),
+            name: "other".to_owned(),
+            extents: 5,
+            ..state.groups[0].volumes[0].clone()
+        };
         state.groups[0].volumes.push(volume);
     });
-    let grown = |storage: &crds::NodeStorage| groups(storage).first().is_some_and(|group| group.size.0 == "600Mi");
+    let grown = |storage: &crds::NodeStorage| {
+        groups(storage)
+            .first()
+            .is_some_and(|group| group.size.0 == "600Mi")
+    };
     let group = groups(&stage.reports("the group has grown", grown).await).remove(0);
     assert!(begin.elapsed() < Duration::from_secs(5));
-    assert_eq!([group.other_use.0.as_str(), group.free.0.as_str()], ["20Mi", "500Mi"]);
+    assert_eq!(
+        [group.other_use.0.as_str(), group.free.0.as_str()],
+        ["20Mi", "500Mi"]
+    );
 }
 
 #[tokio::test]
@@ -54,7 +88,9 @@ async fn free_space_is_reported_at_leisure() {
     let begin = Instant::now();
     stage
         .reports("the free space is brought up to date", |storage| {
-            groups(storage).first().is_some_and(|group| group.free.0 == "300Mi")
+            groups(storage)
+                .first()
+                .is_some_and(|group| group.free.0 == "300Mi")
         })
         .await;
     assert!(begin.elapsed() > Duration::from_secs(5));
@@ -64,12 +100,22 @@ async fn free_space_is_reported_at_leisure() {
 async fn a_report_that_was_deleted_is_written_again_at_once() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
-    stage.storages().delete(&stage.name, &DeleteParams::default()).await.unwrap();
+    stage
+        .reports("the driver is installed", |storage| {
+            holds(storage, DRIVER_INSTALLED)
+        })
+        .await;
+    stage
+        .storages()
+        .delete(&stage.name, &DeleteParams::default())
+        .await
+        .unwrap();
     let whole = |storage: &crds::NodeStorage| {
         storage.metadata.owner_references.is_some()
             && holds(storage, DRIVER_INSTALLED)
-            && groups(storage).first().is_some_and(|group| group.size.0 == "400Mi")
+            && groups(storage)
+                .first()
+                .is_some_and(|group| group.size.0 == "400Mi")
     };
     stage.reports("it is whole again", whole).await;
 }
@@ -78,9 +124,15 @@ async fn a_report_that_was_deleted_is_written_again_at_once() {
 async fn the_driver_is_installed_and_repaired() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
-    stage.reports("the driver is installed", |storage| holds(storage, DRIVER_INSTALLED)).await;
+    stage
+        .reports("the driver is installed", |storage| {
+            holds(storage, DRIVER_INSTALLED)
+        })
+        .await;
     let driver = stage.site.plugins().join("flexlvm.dev~lvm/lvm");
-    let is_whole = async || Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()));
+    let is_whole = async || {
+        Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()))
+    };
     assert!(is_whole().await.is_ok_and(|is: Option<()>| is.is_some()));
     for damage in 0..3 {
         match damage {
@@ -88,11 +140,22 @@ async fn the_driver_is_installed_and_repaired() {
             1 => std::fs::remove_file(&driver).unwrap(),
             _ => std::fs::remove_dir_all(driver.parent().unwrap()).unwrap(),
         }
-        wait::until("it is repaired", Duration::from_secs(5), is_whole).await.unwrap();
+        wait::until("it is repaired", Duration::from_secs(5), is_whole)
+            .await
+            .unwrap();
     }
     std::fs::remove_dir_all(driver.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/nowhere", driver.parent().unwrap()).unwrap();
-    let report = stage.reports("it says what is in the way", |storage| !holds(storage, DRIVER_INSTALLED)).await;
+    let report = stage
+        .reports("it says what is in the way", |storage| {
+            !holds(storage, DRIVER_INSTALLED)
+        })
+        .await;
     let conditions = report.status.unwrap().conditions;
-    assert!(condition::get(&conditions, DRIVER_INSTALLED).unwrap().message.contains("is not a folder: remove it"));
+    assert!(
+        condition::get(&conditions, DRIVER_INSTALLED)
+            .unwrap()
+            .message
+            .contains("is not a folder: remove it")
+    );
 }

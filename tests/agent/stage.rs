@@ -1,5 +1,5 @@
-//! What a test of the agent sets up: a node with simulated LVM, an agent on it with its own account's rights, orders; and
-//! the part of the controller, played by the test.
+//! What a test of the agent sets up: a node with simulated LVM, an agent on it with its own
+//! account's rights, orders; and the part of the controller, played by the test.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -50,7 +50,9 @@ async fn installed() -> &'static ApiServer {
     static DONE: OnceCell<()> = OnceCell::const_new();
     let server = ApiServer::shared().await;
     let install = || async {
-        server.install().expect("FlexLVM's configuration is applied");
+        server
+            .install()
+            .expect("FlexLVM's configuration is applied");
     };
     DONE.get_or_init(install).await;
     server
@@ -63,15 +65,27 @@ impl Stage {
         let client = server.client();
         let name = namespace::unique("node");
         let node: Node = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
-        Api::all(client.clone()).create(&PostParams::default(), &node).await.unwrap();
+        Api::all(client.clone())
+            .create(&PostParams::default(), &node)
+            .await
+            .unwrap();
         let site = Site::new(&name, extents).unwrap();
         let node = site.node.clone();
-        Self { server, client, name, node, site }
+        Self {
+            server,
+            client,
+            name,
+            node,
+            site,
+        }
     }
 
     /// A client with the rights of the agents' account.
     pub(crate) async fn agents_client(&self) -> Client {
-        self.server.client_of("flexlvm-system", "flexlvm-agent").await.unwrap()
+        self.server
+            .client_of("flexlvm-system", "flexlvm-agent")
+            .await
+            .unwrap()
     }
 
     /// Starts the agent.
@@ -79,14 +93,21 @@ impl Stage {
         self.agent_with(Faults::default())
     }
 
-    /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has faults.
+    /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has
+    /// faults.
     pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
         let (server, host, settings) = (self.server, self.site.host(), self.site.settings());
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .unwrap();
             runtime.block_on(async {
-                let client = server.client_of("flexlvm-system", "flexlvm-agent").await.expect("a token");
+                let client = server
+                    .client_of("flexlvm-system", "flexlvm-agent")
+                    .await
+                    .expect("a token");
                 let client = faulty(client, faults);
                 tokio::select! {
                     () = agent::run(client, settings, host, Ready::default()) => {}
@@ -96,7 +117,10 @@ impl Stage {
             // A command that is under way goes on without us, as after a kill.
             runtime.shutdown_background();
         });
-        Agent { stop: Some(stop), thread: Some(thread) }
+        Agent {
+            stop: Some(stop),
+            thread: Some(thread),
+        }
     }
 
     /// The order's name for a short one, and for its logical volume.
@@ -113,7 +137,8 @@ impl Stage {
     pub(crate) async fn order(&self, short: &str, extents: u64) -> String {
         let size = format!("{}", extents * EXTENT);
         let share = json!({"uuid": simulated::disk_of("vg0"), "size": size});
-        self.order_on(short, json!({"size": size, "physicalVolumes": [share]})).await
+        self.order_on(short, json!({"size": size, "physicalVolumes": [share]}))
+            .await
     }
 
     pub(crate) async fn order_on(&self, short: &str, changes: Value) -> String {
@@ -132,14 +157,20 @@ impl Stage {
             "spec": spec,
         });
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
-        self.logical_volumes().create(&PostParams::default(), &object).await.unwrap();
+        self.logical_volumes()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
         name
     }
 
     /// Changes an order, as the controller does.
     pub(crate) async fn change(&self, name: &str, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.logical_volumes().patch(name, &PatchParams::default(), &patch).await.unwrap();
+        self.logical_volumes()
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
     }
 
     pub(crate) fn logical_volumes(&self) -> Api<LogicalVolume> {
@@ -151,7 +182,14 @@ impl Stage {
     }
 
     /// Waits until the condition of an order is as expected and its message contains these words.
-    pub(crate) async fn says(&self, name: &str, type_: &str, status: &str, reason: &str, words: &str) -> LogicalVolume {
+    pub(crate) async fn says(
+        &self,
+        name: &str,
+        type_: &str,
+        status: &str,
+        reason: &str,
+        words: &str,
+    ) -> LogicalVolume {
         let mut last = None;
         let what = format!("{name} says {type_}={status} {reason} {words:?}");
         let found = wait::until(&what, LIMIT, async || {
@@ -159,7 +197,9 @@ impl Stage {
             let conditions = object.status.clone().unwrap_or_default().conditions;
             last = Some(conditions.clone());
             let is = condition::get(&conditions, type_);
-            let is = is.is_some_and(|is| is.status == status && is.reason == reason && is.message.contains(words));
+            let is = is.is_some_and(|is| {
+                is.status == status && is.reason == reason && is.message.contains(words)
+            });
             Ok(is.then_some(object))
         });
         let found = found.await;
@@ -171,7 +211,11 @@ impl Stage {
     }
 
     /// Waits until the report of the node is as expected.
-    pub(crate) async fn reports(&self, what: &str, is: impl Fn(&NodeStorage) -> bool) -> NodeStorage {
+    pub(crate) async fn reports(
+        &self,
+        what: &str,
+        is: impl Fn(&NodeStorage) -> bool,
+    ) -> NodeStorage {
         let mut last = None;
         let found = wait::until(what, LIMIT, async || {
             let object = self.storages().get_opt(&self.name).await?;
@@ -184,8 +228,15 @@ impl Stage {
 
     /// The agents' accepted writes to objects whose name contains `part`, as `verb resource`.
     pub(crate) fn writes(&self, part: &str) -> Vec<String> {
-        let writes = self.server.writes(part).unwrap().into_iter().filter(|write| write.account == "flexlvm-agent");
-        writes.map(|write| format!("{} {}", write.verb, write.resource)).collect()
+        let writes = self
+            .server
+            .writes(part)
+            .unwrap()
+            .into_iter()
+            .filter(|write| write.account == "flexlvm-agent");
+        writes
+            .map(|write| format!("{} {}", write.verb, write.resource))
+            .collect()
     }
 
     /// Time enough for an agent to do something that it should not.
@@ -195,11 +246,22 @@ impl Stage {
 
     /// The uid of an order, and what its status has.
     pub(crate) async fn status(&self, name: &str) -> crds::LogicalVolumeStatus {
-        self.logical_volumes().get(name).await.unwrap().status.unwrap_or_default()
+        self.logical_volumes()
+            .get(name)
+            .await
+            .unwrap()
+            .status
+            .unwrap_or_default()
     }
 
     pub(crate) async fn is_deleted(&self, name: &str) -> bool {
-        self.logical_volumes().get(name).await.unwrap().metadata.deletion_timestamp.is_some()
+        self.logical_volumes()
+            .get(name)
+            .await
+            .unwrap()
+            .metadata
+            .deletion_timestamp
+            .is_some()
     }
 }
 
@@ -210,5 +272,8 @@ pub(crate) fn groups(storage: &crds::NodeStorage) -> Vec<crds::node_storage::Vol
 
 /// Whether a report has a condition that is `True`.
 pub(crate) fn holds(storage: &crds::NodeStorage, type_: &str) -> bool {
-    condition::is_true(&storage.status.clone().unwrap_or_default().conditions, type_)
+    condition::is_true(
+        &storage.status.clone().unwrap_or_default().conditions,
+        type_,
+    )
 }

@@ -1,4 +1,5 @@
-//! The clock: the same start for every contestant, straight from this program, with no shell between.
+//! The clock: the same start for every contestant, straight from this program, with no shell
+//! between.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -9,8 +10,9 @@ use anyhow::{Context, Result, ensure};
 /// A program with its arguments.
 pub(crate) type Line = Vec<String>;
 
-/// How long these take, one after the other, from the start of the first to the end of the last. As the kubelet does it,
-/// one pipe takes both outputs, and a program has ended when that is closed and its status is known.
+/// How long these take, one after the other, from the start of the first to the end of the last. As
+/// the kubelet does it, one pipe takes both outputs, and a program has ended when that is closed
+/// and its status is known.
 pub(crate) fn time(lines: &[Line]) -> Result<Duration> {
     let mut outputs = Vec::with_capacity(lines.len());
     let begun = Instant::now();
@@ -29,8 +31,14 @@ fn run(line: &Line) -> Result<String> {
     let (program, arguments) = line.split_first().context("no program")?;
     let (mut reader, writer) = std::io::pipe()?;
     let mut command = Command::new(program);
-    command.args(arguments).stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
-    let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(writer.try_clone()?)
+        .stderr(writer);
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("cannot start {program}"))?;
     drop(command); // It holds the writing ends.
     let mut output = String::new();
     reader.read_to_string(&mut output)?;

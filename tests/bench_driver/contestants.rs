@@ -11,7 +11,12 @@ use crate::clock::{Line, shell};
 /// As large as a small claim's.
 const SIZE: Bytes = Bytes(1 << 30);
 
-const VOLUMES: [&str; 4] = ["bench-formatted", "bench-first-bare", "bench-first-driver", "bench-first-used"];
+const VOLUMES: [&str; 4] = [
+    "bench-formatted",
+    "bench-first-bare",
+    "bench-first-driver",
+    "bench-first-used",
+];
 
 /// What the driver itself makes of a volume: the same for the bare programs.
 const MKFS: [&str; 7] = ["mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-m", "0"];
@@ -41,7 +46,9 @@ impl Contestant {
     /// Makes everything as it has to be before the clock runs.
     pub(crate) fn prepare(&self) -> Result<()> {
         shell(&self.before)?;
-        let Some(volume) = &self.mark else { return Ok(()) };
+        let Some(volume) = &self.mark else {
+            return Ok(());
+        };
         let device = Device::open(&Roots::here(), &volume.group, &volume.volume, &volume.uuid)?;
         FreshMark::new(&volume.uuid, volume.size)?.write_fresh(&device.claim()?)?;
         Ok(())
@@ -58,49 +65,98 @@ pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Contes
     let [formatted, bare, ours, used] = VOLUMES.map(|name| make(group, name));
     let (formatted, bare, ours, used) = (formatted?, bare?, ours?, used?);
     shell(&format!("{} {}", MKFS.join(" "), device(&formatted)))?;
-    let (json, device, at) = (json(&formatted), device(&formatted), |pod: &str| folder(pod, &formatted));
+    let (json, device, at) = (json(&formatted), device(&formatted), |pod: &str| {
+        folder(pod, &formatted)
+    });
     let [at_bare, at_driver, at_example] = [at("bare")?, at("driver")?, at("example")?];
-    let quiet =
-        |name, lines: Vec<Line>| Contestant { name, lines, before: String::new(), mark: None, after: String::new() };
+    let quiet = |name, lines: Vec<Line>| Contestant {
+        name,
+        lines,
+        before: String::new(),
+        mark: None,
+        after: String::new(),
+    };
     let mount = |device: &str, folder: &str| line(&["mount", "-t", "ext4", device, folder]);
     Ok(vec![
         // So short that one start would measure the scheduler.
         quiet("/bin/true, five times", vec![line(&["/bin/true"]); 5]),
         quiet("init, five times", vec![line(&[driver, "init"]); 5]),
-        quiet("mount and umount, the programs", vec![mount(&device, &at_bare), line(&["umount", &at_bare])]),
+        quiet(
+            "mount and umount, the programs",
+            vec![mount(&device, &at_bare), line(&["umount", &at_bare])],
+        ),
         quiet(
             "mount and unmount",
-            vec![line(&[driver, "mount", &at_driver, &json]), line(&[driver, "unmount", &at_driver])],
+            vec![
+                line(&[driver, "mount", &at_driver, &json]),
+                line(&[driver, "unmount", &at_driver]),
+            ],
         ),
         quiet(
             "mount and unmount, the example's script",
-            vec![line(&[example, "mount", &at_example, &json]), line(&[example, "unmount", &at_example])],
+            vec![
+                line(&[example, "mount", &at_example, &json]),
+                line(&[example, "unmount", &at_example]),
+            ],
         ),
         first_bare(&bare)?,
         first("first mount", driver, &ours, &blank(&ours))?,
-        first("first mount, on space that was used before", driver, &used, &used_before(&used))?,
+        first(
+            "first mount, on space that was used before",
+            driver,
+            &used,
+            &used_before(&used),
+        )?,
     ])
 }
 
 /// Removes the volumes.
 pub(crate) fn remove(group: &str) -> Result<()> {
-    let paths: Vec<String> = VOLUMES.iter().map(|name| format!("{group}/{name}")).collect();
-    shell(&format!("udevadm settle; lvremove -qq -y {}", paths.join(" "))).map(drop)
+    let paths: Vec<String> = VOLUMES
+        .iter()
+        .map(|name| format!("{group}/{name}"))
+        .collect();
+    shell(&format!(
+        "udevadm settle; lvremove -qq -y {}",
+        paths.join(" ")
+    ))
+    .map(drop)
 }
 
 fn first_bare(volume: &VolumeOptions) -> Result<Contestant> {
     let (folder, device) = (folder("first", volume)?, device(volume));
-    let mkfs = MKFS.iter().map(|&word| word.to_owned()).chain([device.clone()]).collect();
+    let mkfs = MKFS
+        .iter()
+        .map(|&word| word.to_owned())
+        .chain([device.clone()])
+        .collect();
     let lines = vec![mkfs, line(&["mount", "-t", "ext4", &device, &folder])];
     let (before, after) = (blank(volume), format!("umount {folder}"));
-    Ok(Contestant { name: "mkfs and mount, the programs", lines, before, mark: None, after })
+    Ok(Contestant {
+        name: "mkfs and mount, the programs",
+        lines,
+        before,
+        mark: None,
+        after,
+    })
 }
 
-fn first(name: &'static str, driver: &str, volume: &VolumeOptions, before: &str) -> Result<Contestant> {
+fn first(
+    name: &'static str,
+    driver: &str,
+    volume: &VolumeOptions,
+    before: &str,
+) -> Result<Contestant> {
     let folder = folder("first", volume)?;
     let lines = vec![line(&[driver, "mount", &folder, &json(volume)])];
     let after = format!("umount {folder}");
-    Ok(Contestant { name, lines, before: before.to_owned(), mark: Some(volume.clone()), after })
+    Ok(Contestant {
+        name,
+        lines,
+        before: before.to_owned(),
+        mark: Some(volume.clone()),
+        after,
+    })
 }
 
 /// A new disk's space: all zeros.
@@ -123,8 +179,14 @@ fn line(words: &[&str]) -> Line {
 /// A logical volume as the agent makes it, but for the mark.
 fn make(group: &str, name: &str) -> Result<VolumeOptions> {
     let key = Key::random()?;
-    shell(&format!("lvcreate -qq -y -Wy -Zy --addtag {} -n {name} -L {}b {group}", key.digest().tag(), SIZE.0))?;
-    let uuid = LvUuid::new(shell(&format!("lvs --noheadings -o lv_uuid {group}/{name}"))?)?;
+    shell(&format!(
+        "lvcreate -qq -y -Wy -Zy --addtag {} -n {name} -L {}b {group}",
+        key.digest().tag(),
+        SIZE.0
+    ))?;
+    let uuid = LvUuid::new(shell(&format!(
+        "lvs --noheadings -o lv_uuid {group}/{name}"
+    ))?)?;
     KnownKeys::beside(Path::new(lock::FOLDER)).remember(&uuid, &key.digest())?;
     Ok(VolumeOptions {
         group: VgName::new(group)?,
@@ -143,14 +205,22 @@ fn device(volume: &VolumeOptions) -> String {
 }
 
 fn folder(pod: &str, volume: &VolumeOptions) -> Result<String> {
-    let folder = format!("/var/lib/kubelet/pods/{pod}/volumes/{}/{}", driver::FOLDER, volume.volume);
+    let folder = format!(
+        "/var/lib/kubelet/pods/{pod}/volumes/{}/{}",
+        driver::FOLDER,
+        volume.volume
+    );
     shell(&format!("mkdir -p {folder}"))?;
     Ok(folder)
 }
 
 fn json(volume: &VolumeOptions) -> String {
     let mut map = volume.to_map();
-    for (key, value) in [("fsType", "ext4"), ("readwrite", "rw"), ("pvOrVolumeName", volume.volume.as_str())] {
+    for (key, value) in [
+        ("fsType", "ext4"),
+        ("readwrite", "rw"),
+        ("pvOrVolumeName", volume.volume.as_str()),
+    ] {
         map.insert(format!("kubernetes.io/{key}"), value.to_owned());
     }
     serde_json::json!(map).to_string()

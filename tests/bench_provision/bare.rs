@@ -1,5 +1,5 @@
-//! The least that could serve a claim: a client that makes the same three writes with the same content, knows everything
-//! beforehand, decides nothing, watches nothing, and says nothing.
+//! The least that could serve a claim: a client that makes the same three writes with the same
+//! content, knows everything beforehand, decides nothing, watches nothing, and says nothing.
 
 use std::time::{Duration, Instant};
 
@@ -31,7 +31,10 @@ const SIZE: u64 = 64 << 20;
 pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
     let claims = scene.claim().await?;
     // With the same accounts, so that the server has the same to check.
-    let controller = scene.server.client_of(NAMESPACE, "flexlvm-controller").await?;
+    let controller = scene
+        .server
+        .client_of(NAMESPACE, "flexlvm-controller")
+        .await?;
     let agent = scene.server.client_of(NAMESPACE, "flexlvm-agent").await?;
     let writer = Writer {
         scene,
@@ -44,8 +47,14 @@ pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
     scene.server.settle().await?;
     let begun = Instant::now();
     let nodes = scene.nodes.iter().cycle();
-    let all = claims.iter().zip(nodes).map(|(claim, node)| writer.serve(claim, node));
-    stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+    let all = claims
+        .iter()
+        .zip(nodes)
+        .map(|(claim, node)| writer.serve(claim, node));
+    stream::iter(all)
+        .buffer_unordered(AT_ONCE)
+        .try_collect::<()>()
+        .await?;
     Ok(begun.elapsed())
 }
 
@@ -63,24 +72,57 @@ impl Writer<'_> {
         let name = claim::volume_name(claim).context("a claim has a uid")?;
         let disk = harness::simulated::disk_of("vg0");
         let room = Room {
-            place: Place { node: node.name_any(), volume_group: "vg0".to_owned() },
+            place: Place {
+                node: node.name_any(),
+                volume_group: "vg0".to_owned(),
+            },
             bytes: SIZE,
-            promise: [(disk.clone(), SIZE)].into_iter().collect::<Demand>().into(),
+            promise: [(disk.clone(), SIZE)]
+                .into_iter()
+                .collect::<Demand>()
+                .into(),
             free: 0,
         };
-        let order = volume::build_logical_volume(&name, claim, &self.class, &self.scene.backend, &room, &self.key);
+        let order = volume::build_logical_volume(
+            &name,
+            claim,
+            &self.class,
+            &self.scene.backend,
+            &room,
+            &self.key,
+        );
         let order = self.orders.create(&PostParams::default(), &order).await?;
-        let ready = Finding { status: true, reason: reason::READY, message: String::new() };
+        let ready = Finding {
+            status: true,
+            reason: reason::READY,
+            message: String::new(),
+        };
         let made = Some((LvUuid::new(disk)?, Bytes(SIZE)));
-        let verdict = Verdict { ready: Some(ready), removed: None, volume: made };
+        let verdict = Verdict {
+            ready: Some(ready),
+            removed: None,
+            volume: made,
+        };
         let now = Time(Timestamp::now());
-        let status = status::build(&LogicalVolumeStatus::default(), &verdict, order.metadata.generation, &now);
+        let status = status::build(
+            &LogicalVolumeStatus::default(),
+            &verdict,
+            order.metadata.generation,
+            &now,
+        );
         let patch = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": name, "uid": order.uid()}, "status": status});
         let params = PatchParams::apply(names::AGENT).force();
-        let order = self.reports.patch_status(&name, &params, &Patch::Apply(&patch)).await?;
-        debug_assert!(crds::condition::is_true(&order.status.clone().unwrap_or_default().conditions, READY));
-        let built = volume::build_persistent_volume(&order, claim, node).context("the volume is ready")?;
+        let order = self
+            .reports
+            .patch_status(&name, &params, &Patch::Apply(&patch))
+            .await?;
+        debug_assert!(crds::condition::is_true(
+            &order.status.clone().unwrap_or_default().conditions,
+            READY
+        ));
+        let built =
+            volume::build_persistent_volume(&order, claim, node).context("the volume is ready")?;
         self.volumes.create(&PostParams::default(), &built).await?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! FlexLVM: the controller as its image has it, a process of its own that is started when all claims wait; and the
-//! agents, which work already.
+//! FlexLVM: the controller as its image has it, a process of its own that is started when all
+//! claims wait; and the agents, which work already.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -37,13 +37,25 @@ pub(crate) struct Outcome {
 }
 
 pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
-    let sites = scene.nodes.iter().map(|node| Site::new(&node.name_any(), EXTENTS)).collect::<Result<_>>()?;
+    let sites = scene
+        .nodes
+        .iter()
+        .map(|node| Site::new(&node.name_any(), EXTENTS))
+        .collect::<Result<_>>()?;
     let agents = Agents::start(scene.server.access(), sites).await?;
     scene.claim().await?;
-    let kubeconfig = scene.server.access().kubeconfig_of(NAMESPACE, "flexlvm-controller").await?;
+    let kubeconfig = scene
+        .server
+        .access()
+        .kubeconfig_of(NAMESPACE, "flexlvm-controller")
+        .await?;
     let mut command = Command::new(program);
     command
-        .args(["controller", "--identity=bench", &format!("--listen={}:0", Ipv4Addr::LOCALHOST)])
+        .args([
+            "controller",
+            "--identity=bench",
+            &format!("--listen={}:0", Ipv4Addr::LOCALHOST),
+        ])
         .env_clear()
         .env("KUBECONFIG", kubeconfig);
     scene.server.settle().await?;
@@ -54,7 +66,11 @@ pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
     while count(&volumes).await? < scene.crowd.claims {
         controller.check()?;
         let limit = Duration::from_secs(600);
-        anyhow::ensure!(begun.elapsed() < limit, "not done in {limit:?}:\n{}", controller.last_lines(20));
+        anyhow::ensure!(
+            begun.elapsed() < limit,
+            "not done in {limit:?}:\n{}",
+            controller.last_lines(20)
+        );
         tokio::time::sleep(COUNT_EVERY).await;
     }
     let time = begun.elapsed();
@@ -62,7 +78,12 @@ pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
     let requests = scene.server.requests()?.split_off(before);
     let (peak_kib, cpu) = (controller.peak_kib()?, controller.cpu()?);
     drop(agents);
-    Ok(Outcome { time, requests, peak_kib, cpu })
+    Ok(Outcome {
+        time,
+        requests,
+        peak_kib,
+        cpu,
+    })
 }
 
 /// How many there are: a list of one says how many more.

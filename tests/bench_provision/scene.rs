@@ -1,5 +1,5 @@
-//! The ground of one turn: an API server with nodes, a backend, a class, and claims that wait. The parts of the user and
-//! of the PersistentVolume controller are played here, before the clock runs.
+//! The ground of one turn: an API server with nodes, a backend, a class, and claims that wait. The
+//! parts of the user and of the PersistentVolume controller are played here, before the clock runs.
 
 use std::fmt::Debug;
 
@@ -50,7 +50,10 @@ impl Scene {
         namespace::ensure(&client, NAMESPACE).await?;
         let names = (1..=crowd.nodes).map(|number| format!("node{number}"));
         let node = |name: String| json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
-        let nodes = stream::iter(names.map(|name| create(&client, node(name)))).buffered(AT_ONCE).try_collect().await?;
+        let nodes = stream::iter(names.map(|name| create(&client, node(name))))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await?;
         let backend = create(
             &client,
             json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
@@ -62,7 +65,14 @@ impl Scene {
             "parameters": {"backend": NAME}}),
         );
         let (backend, class) = (backend.await?, class.await?);
-        Ok(Self { server, client, crowd, nodes, backend, class })
+        Ok(Self {
+            server,
+            client,
+            crowd,
+            nodes,
+            backend,
+            class,
+        })
     }
 
     /// Makes all claims, as the PersistentVolume controller hands them over.
@@ -74,15 +84,30 @@ impl Scene {
                 "spec": {"storageClassName": NAME, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
             });
             let claims = &claims;
-            async move { anyhow::Ok(claims.create(&PostParams::default(), &serde_json::from_value(claim)?).await?) }
+            async move {
+                anyhow::Ok(
+                    claims
+                        .create(&PostParams::default(), &serde_json::from_value(claim)?)
+                        .await?,
+                )
+            }
         };
-        stream::iter((0..self.crowd.claims).map(claim)).buffered(AT_ONCE).try_collect().await
+        stream::iter((0..self.crowd.claims).map(claim))
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 
 async fn create<K>(client: &Client, value: Value) -> Result<K>
 where
-    K: Resource<DynamicType = (), Scope = ClusterResourceScope> + Clone + DeserializeOwned + Serialize + Debug,
+    K: Resource<DynamicType = (), Scope = ClusterResourceScope>
+        + Clone
+        + DeserializeOwned
+        + Serialize
+        + Debug,
 {
-    Ok(Api::all(client.clone()).create(&PostParams::default(), &serde_json::from_value(value)?).await?)
+    Ok(Api::all(client.clone())
+        .create(&PostParams::default(), &serde_json::from_value(value)?)
+        .await?)
 }

@@ -29,15 +29,24 @@ struct Row {
 
 impl Tally {
     pub(crate) fn new(crowd: Crowd) -> Self {
-        Self { crowd, bare: Vec::new(), ours: Vec::new() }
+        Self {
+            crowd,
+            bare: Vec::new(),
+            ours: Vec::new(),
+        }
     }
 
     fn row(&self) -> Row {
         let claims = count(self.crowd.claims);
         let bare: Vec<f64> = self.bare.iter().map(Duration::as_secs_f64).collect();
         let ours: Vec<f64> = self.ours.iter().map(|one| one.time.as_secs_f64()).collect();
-        // Of each round by itself: what slowed one of the two down most often slowed the other down too.
-        let ratios = bare.iter().zip(&ours).map(|(bare, ours)| bare / ours).collect();
+        // Of each round by itself: what slowed one of the two down most often slowed the other down
+        // too.
+        let ratios = bare
+            .iter()
+            .zip(&ours)
+            .map(|(bare, ours)| bare / ours)
+            .collect();
         let over = |of: &dyn Fn(&Outcome) -> f64| median(self.ours.iter().map(of).collect());
         let per_claim = |is: fn(&Outcome) -> usize| over(&|one| count(is(one)) / claims);
         Row {
@@ -56,21 +65,39 @@ impl Tally {
 impl Outcome {
     /// Accepted writes of the claims' own objects: LogicalVolume, its status, PersistentVolume.
     fn writes(&self) -> usize {
-        self.requests.iter().filter(|one| one.is_write() && one.name.starts_with("pvc-")).count()
+        self.requests
+            .iter()
+            .filter(|one| one.is_write() && one.name.starts_with("pvc-"))
+            .count()
     }
 
     fn events(&self) -> usize {
-        self.requests.iter().filter(|one| one.is_write() && one.resource == "events").count()
+        self.requests
+            .iter()
+            .filter(|one| one.is_write() && one.resource == "events")
+            .count()
     }
 }
 
 /// Prints the table; returns the figures.
 pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
     let rounds = tallies[0].bare.len();
-    println!("medians of {rounds} rounds; a claim's share of the time, in milliseconds, and of the requests");
+    println!(
+        "medians of {rounds} rounds; a claim's share of the time, in milliseconds, and of the requests"
+    );
     println!(
         "{:>6} {:>5} {:>9} {:>9} {:>6} {:>10} {:>7} {:>7} {:>7} {:>9} {:>9}",
-        "claims", "nodes", "bare", "FlexLVM", "ratio", "claims/s", "writes", "Events", "others", "CPU ms", "peak MiB"
+        "claims",
+        "nodes",
+        "bare",
+        "FlexLVM",
+        "ratio",
+        "claims/s",
+        "writes",
+        "Events",
+        "others",
+        "CPU ms",
+        "peak MiB"
     );
     let rows: Vec<Row> = tallies.iter().map(Tally::row).collect();
     for (tally, row) in tallies.iter().zip(&rows) {
@@ -89,7 +116,10 @@ pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
         );
     }
     let most = |of: fn(&Row) -> f64| rows.iter().map(of).fold(0.0, f64::max);
-    let worst = rows.iter().map(|row| row.ratio).fold(f64::INFINITY, f64::min);
+    let worst = rows
+        .iter()
+        .map(|row| row.ratio)
+        .fold(f64::INFINITY, f64::min);
     let (crowd, largest) = (tallies[tallies.len() - 1].crowd, &rows[rows.len() - 1]);
     vec![
         ("claims_per_s", count(crowd.claims) / largest.ours),
@@ -105,7 +135,10 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values[(values.len() - 1) / 2]
 }
 
-#[expect(clippy::cast_precision_loss, reason = "no count here has so many digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "no count here has so many digits"
+)]
 fn count(number: usize) -> f64 {
     number as f64
 }

@@ -1,5 +1,5 @@
-//! Real logical volumes in a guest: made by the real agent for orders that are all there at once, and by a bare loop of
-//! `lvcreate`.
+//! Real logical volumes in a guest: made by the real agent for orders that are all there at once,
+//! and by a bare loop of `lvcreate`.
 
 use std::time::{Duration, Instant};
 
@@ -30,7 +30,8 @@ const GROUP: &str = "bench";
 /// Where a guest has the host's files.
 const HOSTS_FILES: &str = "/.host";
 
-/// So many rounds, after a small one that does not count: whatever is read for the first time is then in memory.
+/// So many rounds, after a small one that does not count: whatever is read for the first time is
+/// then in memory.
 pub(crate) fn race(runtime: &Runtime, program: &str, rounds: usize) -> Result<Vec<Figure>> {
     let stage = runtime.block_on(Stage::set(program))?;
     stage.bare(3)?;
@@ -45,8 +46,17 @@ pub(crate) fn race(runtime: &Runtime, program: &str, rounds: usize) -> Result<Ve
             }
         }
     }
-    let ratio = median(ours.iter().zip(&bare).map(|(ours, bare)| ours / bare).collect());
-    println!("{COUNT} real volumes: {:.2} s by lvcreate in a loop, {:.2} s by the agent", median(bare), median(ours));
+    let ratio = median(
+        ours.iter()
+            .zip(&bare)
+            .map(|(ours, bare)| ours / bare)
+            .collect(),
+    );
+    println!(
+        "{COUNT} real volumes: {:.2} s by lvcreate in a loop, {:.2} s by the agent",
+        median(bare),
+        median(ours)
+    );
     Ok(vec![("lvm_vs_bare_loop", ratio)])
 }
 
@@ -61,22 +71,39 @@ struct Stage {
 
 impl Stage {
     async fn set(program: &str) -> Result<Self> {
-        let server = ApiServer::start_for_guests(Kubernetes::find()?, Workplace::isolated()?).await?;
-        let mut guest =
-            Guest::create(server.workplace(), 1, &Hardware { disks_mib: vec![8192], ..Hardware::default() })?;
+        let server =
+            ApiServer::start_for_guests(Kubernetes::find()?, Workplace::isolated()?).await?;
+        let mut guest = Guest::create(
+            server.workplace(),
+            1,
+            &Hardware {
+                disks_mib: vec![8192],
+                ..Hardware::default()
+            },
+        )?;
         server.install()?;
         let client = server.client();
         let node: Node = serde_json::from_value(json!({"metadata": {"name": NODE}}))?;
-        Api::all(client.clone()).create(&PostParams::default(), &node).await?;
+        Api::all(client.clone())
+            .create(&PostParams::default(), &node)
+            .await?;
         guest.wait_until_up()?;
         guest.make_volume_group(GROUP)?;
-        let kubeconfig = server.access().kubeconfig_of(NAMESPACE, "flexlvm-agent").await?;
+        let kubeconfig = server
+            .access()
+            .kubeconfig_of(NAMESPACE, "flexlvm-agent")
+            .await?;
         let agent = format!(
             "KUBECONFIG={HOSTS_FILES}{} setsid {HOSTS_FILES}{program} agent --node {NODE} --driver /bin/true \
              --plugin-dir /run/plugins --state-dir /run/state >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid",
             kubeconfig.display()
         );
-        Ok(Self { _server: server, guest, client, agent })
+        Ok(Self {
+            _server: server,
+            guest,
+            client,
+            agent,
+        })
     }
 
     /// The loop, by the guest's own clock; it makes what the agent makes.
@@ -96,8 +123,18 @@ impl Stage {
         self.guest.shell(&self.agent)?;
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         let reported = async || {
-            let status = storages.get_opt(NODE).await?.and_then(|storage| storage.status);
-            Ok(status.and_then(|status| status.volume_groups.first()?.physical_volumes.first().cloned()))
+            let status = storages
+                .get_opt(NODE)
+                .await?
+                .and_then(|storage| storage.status);
+            Ok(status.and_then(|status| {
+                status
+                    .volume_groups
+                    .first()?
+                    .physical_volumes
+                    .first()
+                    .cloned()
+            }))
         };
         let disk = until("the agent has reported", Duration::from_secs(60), reported).await?;
         let orders: Api<LogicalVolume> = Api::all(self.client.clone());
@@ -106,26 +143,43 @@ impl Stage {
             let order = serde_json::from_value(order(number, &disk.uuid))?;
             anyhow::Ok(orders.create(&PostParams::default(), &order).await?)
         };
-        stream::iter((0..count).map(order)).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await?;
+        stream::iter((0..count).map(order))
+            .buffer_unordered(AT_ONCE)
+            .try_collect::<Vec<_>>()
+            .await?;
         let all = async || {
             let list = orders.list(&ListParams::default()).await?;
-            let is_ready =
-                |order: &&LogicalVolume| order.status.as_ref().is_some_and(|status| is_true(&status.conditions, READY));
+            let is_ready = |order: &&LogicalVolume| {
+                order
+                    .status
+                    .as_ref()
+                    .is_some_and(|status| is_true(&status.conditions, READY))
+            };
             Ok((list.iter().filter(is_ready).count() == count).then_some(()))
         };
         let made = until("all volumes are made", Duration::from_secs(600), all).await;
         let time = begun.elapsed();
-        made.with_context(|| self.guest.shell("tail -20 /run/agent.log").unwrap_or_default())?;
+        made.with_context(|| {
+            self.guest
+                .shell("tail -20 /run/agent.log")
+                .unwrap_or_default()
+        })?;
         self.clear(&orders).await?;
         Ok(time)
     }
 
     async fn clear(&self, orders: &Api<LogicalVolume>) -> Result<()> {
-        self.guest.shell(&format!("kill -9 $(cat /run/agent.pid); lvremove -qq -y {GROUP}"))?;
+        self.guest.shell(&format!(
+            "kill -9 $(cat /run/agent.pid); lvremove -qq -y {GROUP}"
+        ))?;
         for order in orders.list(&ListParams::default()).await? {
             let bare = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-            orders.patch(&order.name_any(), &PatchParams::default(), &bare).await?;
-            orders.delete(&order.name_any(), &DeleteParams::default()).await?;
+            orders
+                .patch(&order.name_any(), &PatchParams::default(), &bare)
+                .await?;
+            orders
+                .delete(&order.name_any(), &DeleteParams::default())
+                .await?;
         }
         Ok(())
     }

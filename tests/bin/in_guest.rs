@@ -1,5 +1,6 @@
-//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in a fresh guest with real
-//! LVM, and ends with its exit status. Called by hand, and by cargo as the runner of the node tests.
+//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in a
+//! fresh guest with real LVM, and ends with its exit status. Called by hand, and by cargo as the
+//! runner of the node tests.
 
 use std::env;
 use std::process::ExitCode;
@@ -19,16 +20,24 @@ fn run() -> Result<i32> {
     let mut hardware = Hardware::default();
     let mut arguments = env::args().skip(1).peekable();
     while let Some(option) = arguments.next_if(|argument| argument.starts_with("--")) {
-        let value = arguments.next().with_context(|| format!("{option} needs a value"))?;
+        let value = arguments
+            .next()
+            .with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
-            "--disks" => hardware.disks_mib = value.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            "--disks" => {
+                hardware.disks_mib = value.split(',').map(str::parse).collect::<Result<_, _>>()?
+            }
             "--memory" => hardware.memory_mib = value.parse()?,
             _ => anyhow::bail!("{option} is not an option: --disks MIB,MIB… or --memory MIB"),
         }
     }
     let mut call = Call::new(arguments);
-    anyhow::ensure!(!call.arguments.is_empty(), "in-guest needs a program to run");
-    // The guest sees the caller's files at the same paths, but the folder for temporary ones is its own.
+    anyhow::ensure!(
+        !call.arguments.is_empty(),
+        "in-guest needs a program to run"
+    );
+    // The guest sees the caller's files at the same paths, but the folder for temporary ones is its
+    // own.
     call.environment = env::vars().filter(|(name, _)| name != "TMPDIR").collect();
     call.folder = Some(env::current_dir()?.display().to_string());
     run_in_guest(&hardware, &call)

@@ -8,12 +8,15 @@ use harness::cluster::{Cluster, POD_IMAGE};
 use harness::guest::Guest;
 use harness::wait::until;
 use harness::{namespace, suite};
-use k8s_openapi::api::core::v1::{Event, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
+use k8s_openapi::api::core::v1::{
+    Event, PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount,
+};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// Nothing in a cluster takes longer; most of it is kubelets that look now and then, or back off for two minutes.
+/// Nothing in a cluster takes longer; most of it is kubelets that look now and then, or back off
+/// for two minutes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 /// The volume group of every node.
@@ -30,19 +33,28 @@ impl App {
         let client = cluster.api().client();
         let namespace = namespace::create(&client, "app").await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-        until("pods can be made", LIMIT, async || Ok(accounts.get_opt("default").await?.map(drop))).await?;
+        until("pods can be made", LIMIT, async || {
+            Ok(accounts.get_opt("default").await?.map(drop))
+        })
+        .await?;
         Ok(Self { client, namespace })
     }
 
-    /// A user with a claim of a class and the pod `app` that mounts it; nothing is waited for. The name of the volume, too.
-    pub(crate) async fn with_pod(cluster: &Cluster, class: &str, size: &str) -> Result<(Self, String)> {
+    /// A user with a claim of a class and the pod `app` that mounts it; nothing is waited for. The
+    /// name of the volume, too.
+    pub(crate) async fn with_pod(
+        cluster: &Cluster,
+        class: &str,
+        size: &str,
+    ) -> Result<(Self, String)> {
         let app = Self::new(cluster).await?;
         let volume = app.claim(class, size).await?;
         app.pod("app").await?;
         Ok((app, volume))
     }
 
-    /// The same, once the pod runs and has written its 8 MiB. Where it runs, and their checksum, too.
+    /// The same, once the pod runs and has written its 8 MiB. Where it runs, and their checksum,
+    /// too.
     pub(crate) async fn with_data(
         cluster: &Cluster,
         class: &str,
@@ -86,21 +98,29 @@ impl App {
     pub(crate) async fn claim(&self, class: &str, size: &str) -> Result<String> {
         let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class, "accessModes": ["ReadWriteOnce"],
             "resources": {"requests": {"storage": size}}}});
-        let claim = self.claims().create(&PostParams::default(), &serde_json::from_value(claim)?).await?;
+        let claim = self
+            .claims()
+            .create(&PostParams::default(), &serde_json::from_value(claim)?)
+            .await?;
         Ok(format!("pvc-{}", claim.uid().context("a uid")?))
     }
 
-    /// Makes the claim `data` of a PersistentVolume that is written by hand, for this node, named as the namespace.
+    /// Makes the claim `data` of a PersistentVolume that is written by hand, for this node, named
+    /// as the namespace.
     pub(crate) async fn claim_by_hand(&self, node: &str, source: Value) -> Result<()> {
         let of_node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
         let mut volume = json!({"metadata": {"name": self.namespace}, "spec": {"capacity": {"storage": "64Mi"},
             "accessModes": ["ReadWriteOnce"], "persistentVolumeReclaimPolicy": "Retain",
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [of_node]}]}}}});
         volume["spec"]["flexVolume"] = source["flexVolume"].clone();
-        self.volumes().create(&PostParams::default(), &serde_json::from_value(volume)?).await?;
+        self.volumes()
+            .create(&PostParams::default(), &serde_json::from_value(volume)?)
+            .await?;
         let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": "", "volumeName": self.namespace,
             "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}}});
-        self.claims().create(&PostParams::default(), &serde_json::from_value(claim)?).await?;
+        self.claims()
+            .create(&PostParams::default(), &serde_json::from_value(claim)?)
+            .await?;
         Ok(())
     }
 
@@ -111,7 +131,8 @@ impl App {
 
     /// Makes a pod that mounts any volume, on a certain node.
     pub(crate) async fn pod_on(&self, name: &str, node: &str, source: Value) -> Result<()> {
-        self.make_pod(name, json!({"kubernetes.io/hostname": node}), source).await
+        self.make_pod(name, json!({"kubernetes.io/hostname": node}), source)
+            .await
     }
 
     async fn make_pod(&self, name: &str, nodes: Value, source: Value) -> Result<()> {
@@ -122,7 +143,9 @@ impl App {
             "automountServiceAccountToken": false, "nodeSelector": nodes, "volumes": [volume],
             "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
-        self.pods().create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
+        self.pods()
+            .create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await?;
         Ok(())
     }
 
@@ -131,7 +154,10 @@ impl App {
         let pods = self.pods();
         until(&format!("pod {name} runs"), LIMIT, async || {
             let pod = pods.get(name).await?;
-            let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+            let containers = pod
+                .status
+                .iter()
+                .flat_map(|status| status.container_statuses.iter().flatten());
             let ready = containers.into_iter().any(|container| container.ready);
             Ok(pod.spec.filter(|_| ready).and_then(|spec| spec.node_name))
         })
@@ -141,9 +167,17 @@ impl App {
 
     /// The id of a pod's container, when it is ready.
     pub(crate) async fn container(&self, pod: &str) -> Result<Option<String>> {
-        let containers =
-            self.pods().get(pod).await?.status.and_then(|status| status.container_statuses).unwrap_or_default();
-        Ok(containers.into_iter().find(|container| container.ready).and_then(|container| container.container_id))
+        let containers = self
+            .pods()
+            .get(pod)
+            .await?
+            .status
+            .and_then(|status| status.container_statuses)
+            .unwrap_or_default();
+        Ok(containers
+            .into_iter()
+            .find(|container| container.ready)
+            .and_then(|container| container.container_id))
     }
 
     /// Waits until the claim is bound.
@@ -151,20 +185,41 @@ impl App {
         let claims = self.claims();
         until("the claim is bound", LIMIT, async || {
             let claim = claims.get("data").await?;
-            Ok(claim.status.filter(|status| status.phase.as_deref() == Some("Bound")).map(drop))
+            Ok(claim
+                .status
+                .filter(|status| status.phase.as_deref() == Some("Bound"))
+                .map(drop))
         })
         .await
     }
 
     /// Runs a shell script in a pod.
     pub(crate) fn exec(&self, cluster: &Cluster, pod: &str, script: &str) -> Result<String> {
-        let output = cluster.api().kubectl(&["exec", "-n", &self.namespace, pod, "--", "sh", "-ec", script])?;
+        let output = cluster.api().kubectl(&[
+            "exec",
+            "-n",
+            &self.namespace,
+            pod,
+            "--",
+            "sh",
+            "-ec",
+            script,
+        ])?;
         Ok(output.trim_end().to_owned())
     }
 
-    /// The same as soon as the kubelet answers: one that has just started says of its pods that they don't exist.
-    pub(crate) async fn exec_soon(&self, cluster: &Cluster, pod: &str, script: &str) -> Result<String> {
-        until(&format!("pod {pod} answers"), LIMIT, async || Ok(self.exec(cluster, pod, script).ok())).await
+    /// The same as soon as the kubelet answers: one that has just started says of its pods that
+    /// they don't exist.
+    pub(crate) async fn exec_soon(
+        &self,
+        cluster: &Cluster,
+        pod: &str,
+        script: &str,
+    ) -> Result<String> {
+        until(&format!("pod {pod} answers"), LIMIT, async || {
+            Ok(self.exec(cluster, pod, script).ok())
+        })
+        .await
     }
 
     /// Writes 8 MiB into the volume, durably; returns their checksum.
@@ -176,23 +231,33 @@ impl App {
         )
     }
 
-    /// Deletes a pod by force: the object goes at once, while the node still has to stop its containers and to unmount
-    /// its volumes.
+    /// Deletes a pod by force: the object goes at once, while the node still has to stop its
+    /// containers and to unmount its volumes.
     pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
-        self.pods().delete(name, &DeleteParams::default().grace_period(0)).await.map(drop).context("deleting the pod")
+        self.pods()
+            .delete(name, &DeleteParams::default().grace_period(0))
+            .await
+            .map(drop)
+            .context("deleting the pod")
     }
 
     /// Deletes a pod and waits until its node has nothing of it any more.
     pub(crate) async fn end_pod(&self, name: &str) -> Result<()> {
         let pods = self.pods();
         pods.delete(name, &DeleteParams::default()).await?;
-        until(&format!("pod {name} is gone"), LIMIT, async || Ok(pods.get_opt(name).await?.is_none().then_some(())))
-            .await
+        until(&format!("pod {name} is gone"), LIMIT, async || {
+            Ok(pods.get_opt(name).await?.is_none().then_some(()))
+        })
+        .await
     }
 
     /// Deletes the claim, without waiting.
     pub(crate) async fn delete_claim(&self) -> Result<()> {
-        self.claims().delete("data", &DeleteParams::default()).await.map(drop).context("deleting the claim")
+        self.claims()
+            .delete("data", &DeleteParams::default())
+            .await
+            .map(drop)
+            .context("deleting the claim")
     }
 
     /// Waits until nothing of a volume is left: neither objects nor, on any node, a logical volume.
@@ -201,7 +266,8 @@ impl App {
             let objects = self.volumes().get_opt(volume).await?.is_some()
                 || self.logical_volumes().get_opt(volume).await?.is_some()
                 || self.claims().get_opt("data").await?.is_some();
-            // An order that was on its way when its claim went may be carried out before it is taken back.
+            // An order that was on its way when its claim went may be carried out before it is
+            // taken back.
             Ok((!objects && holders(cluster, volume)?.is_empty()).then_some(()))
         })
         .await
@@ -210,16 +276,28 @@ impl App {
     /// Asks for more.
     pub(crate) async fn grow(&self, size: &str) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-        self.claims().patch("data", &PatchParams::default(), &patch).await?;
+        self.claims()
+            .patch("data", &PatchParams::default(), &patch)
+            .await?;
         Ok(())
     }
 
     /// Waits until the pod's file system has more than so many MiB.
-    pub(crate) async fn has_grown(&self, cluster: &Cluster, pod: &str, mebibytes: u64) -> Result<()> {
-        until(&format!("the file system has more than {mebibytes} MiB"), LIMIT, async || {
-            let size = self.exec(cluster, pod, "df -Pm /data | tail -n 1 | awk '{print $2}'")?;
-            Ok((size.parse::<u64>()? > mebibytes).then_some(()))
-        })
+    pub(crate) async fn has_grown(
+        &self,
+        cluster: &Cluster,
+        pod: &str,
+        mebibytes: u64,
+    ) -> Result<()> {
+        until(
+            &format!("the file system has more than {mebibytes} MiB"),
+            LIMIT,
+            async || {
+                let size =
+                    self.exec(cluster, pod, "df -Pm /data | tail -n 1 | awk '{print $2}'")?;
+                Ok((size.parse::<u64>()? > mebibytes).then_some(()))
+            },
+        )
         .await
     }
 
@@ -227,8 +305,13 @@ impl App {
     pub(crate) async fn events(&self) -> Result<Vec<String>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&ListParams::default()).await?.items;
-        let words =
-            |event: Event| format!("{}: {}", event.reason.unwrap_or_default(), event.message.unwrap_or_default());
+        let words = |event: Event| {
+            format!(
+                "{}: {}",
+                event.reason.unwrap_or_default(),
+                event.message.unwrap_or_default()
+            )
+        };
         Ok(all.into_iter().map(words).collect())
     }
 
@@ -236,7 +319,10 @@ impl App {
     pub(crate) async fn told(&self, words: &[&str]) -> Result<()> {
         until(&format!("an Event says {words:?}"), LIMIT, async || {
             let told = self.events().await?;
-            Ok(told.iter().any(|event| words.iter().all(|word| event.contains(word))).then_some(()))
+            Ok(told
+                .iter()
+                .any(|event| words.iter().all(|word| event.contains(word)))
+                .then_some(()))
         })
         .await
     }
@@ -252,7 +338,12 @@ pub(crate) fn holders(cluster: &Cluster, volume: &str) -> Result<Vec<String>> {
     let mut holders = Vec::new();
     for node in cluster.nodes() {
         let names = node.shell("lvs --noheadings -o lv_name")?;
-        holders.extend(names.lines().filter(|name| name.trim() == volume).map(|_| node.name()));
+        holders.extend(
+            names
+                .lines()
+                .filter(|name| name.trim() == volume)
+                .map(|_| node.name()),
+        );
     }
     Ok(holders)
 }

@@ -1,5 +1,6 @@
-//! Volumes that Kubernetes attaches before it mounts them: by the controller manager on one node, by the kubelet itself on
-//! the other. These tests change the mode of the whole cluster, so they are the last.
+//! Volumes that Kubernetes attaches before it mounts them: by the controller manager on one node,
+//! by the kubelet itself on the other. These tests change the mode of the whole cluster, so they
+//! are the last.
 
 use std::path::Path;
 
@@ -27,7 +28,10 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
         state: folders.state.clone(),
         mounts: workplace.write("no-mounts", "")?,
         names: vec![DriverName::own()],
-        settings: Settings { attach: true, node: Some("control-plane".to_owned()) },
+        settings: Settings {
+            attach: true,
+            node: Some("control-plane".to_owned()),
+        },
     };
     let installed = install(&target, false)?;
     ensure!(installed.finding.status, "{:?}", installed.finding);
@@ -37,17 +41,36 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
 /// Has every volume attached from now on, as docs/attach-mode.md says; by now or already.
 fn attach(cluster: &Cluster) -> Result<()> {
     install_for_the_controller_manager(cluster)?;
-    cluster.api().kubectl(&["apply", "-k", &file("config/attach")]).map(drop)
+    cluster
+        .api()
+        .kubectl(&["apply", "-k", &file("config/attach")])
+        .map(drop)
 }
 
 /// Waits until the report of a node says this of its driver.
-pub(crate) async fn driver_says(cluster: &Cluster, node: &str, reason: &str, words: &str) -> Result<()> {
+pub(crate) async fn driver_says(
+    cluster: &Cluster,
+    node: &str,
+    reason: &str,
+    words: &str,
+) -> Result<()> {
     let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
-    until(&format!("{node} says of its driver: {reason} {words:?}"), LIMIT, async || {
-        let conditions = storages.get(node).await?.status.unwrap_or_default().conditions;
-        let driver = crds::condition::get(&conditions, crds::condition::DRIVER_INSTALLED);
-        Ok(driver.filter(|driver| driver.reason == reason && driver.message.contains(words)).map(drop))
-    })
+    until(
+        &format!("{node} says of its driver: {reason} {words:?}"),
+        LIMIT,
+        async || {
+            let conditions = storages
+                .get(node)
+                .await?
+                .status
+                .unwrap_or_default()
+                .conditions;
+            let driver = crds::condition::get(&conditions, crds::condition::DRIVER_INSTALLED);
+            Ok(driver
+                .filter(|driver| driver.reason == reason && driver.message.contains(words))
+                .map(drop))
+        },
+    )
     .await
 }
 
@@ -67,11 +90,20 @@ pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
         attach(&cluster)?;
         driver_says(&cluster, "node2", "Installed", "with attach: true").await?;
         driver_says(&cluster, "node1", "VolumesMounted", &volume).await?;
-        ensure!(mode(cluster.node(1))? == "false", "the mode changed under a mounted volume");
-        ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
+        ensure!(
+            mode(cluster.node(1))? == "false",
+            "the mode changed under a mounted volume"
+        );
+        ensure!(
+            app.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
+            "the data has changed"
+        );
         app.delete_pod("app").await?;
         driver_says(&cluster, "node1", "Installed", "with attach: true").await?;
-        ensure!(mode(cluster.node(1))? == "true", "its driver has not heard of it");
+        ensure!(
+            mode(cluster.node(1))? == "true",
+            "its driver has not heard of it"
+        );
         app.delete_claim().await?;
         app.gone(&cluster, &volume).await
     })
@@ -103,38 +135,69 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     let sum = app.write(cluster, "writer")?;
     app.pod_on("reader", &name, data(true)).await?;
     app.runs("reader").await?;
-    ensure!(app.exec(cluster, "reader", "sha256sum /data/blob")? == sum, "{name}: the second pod has other data");
-    app.exec(cluster, "reader", "! touch /data/file 2>/dev/null").context("a read-only pod can write")?;
-    let points = node.shell(&format!("findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*/{volume}$'"))?;
+    ensure!(
+        app.exec(cluster, "reader", "sha256sum /data/blob")? == sum,
+        "{name}: the second pod has other data"
+    );
+    app.exec(cluster, "reader", "! touch /data/file 2>/dev/null")
+        .context("a read-only pod can write")?;
+    let points = node.shell(&format!(
+        "findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*/{volume}$'"
+    ))?;
     ensure!(points == "3", "{name}: mounted {points} times for two pods");
-    node.shell(&format!("findmnt -rn {SHARED}/{volume}")).context("not mounted for all pods")?;
+    node.shell(&format!("findmnt -rn {SHARED}/{volume}"))
+        .context("not mounted for all pods")?;
 
     app.delete_pod("writer").await?;
-    let one = format!("test $(findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/pods/.*/{volume}$') = 1");
+    let one = format!(
+        "test $(findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/pods/.*/{volume}$') = 1"
+    );
     on_node(node, "one pod is left", &one).await?;
-    ensure!(app.exec(cluster, "reader", "sha256sum /data/blob")? == sum, "{name}: other data for the second pod");
+    ensure!(
+        app.exec(cluster, "reader", "sha256sum /data/blob")? == sum,
+        "{name}: other data for the second pod"
+    );
     app.delete_pod("reader").await?;
     let lv = format!("lvs --noheadings -o lv_active {VOLUME_GROUP}/{volume}");
-    on_node(node, "it is unmounted", &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'")).await?;
+    on_node(
+        node,
+        "it is unmounted",
+        &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'"),
+    )
+    .await?;
     // The controller manager does not reach the node, which deactivates it by itself.
-    on_node(node, "it is inactive", &format!("test -z \"$({lv} | tr -d ' ')\"")).await?;
+    on_node(
+        node,
+        "it is inactive",
+        &format!("test -z \"$({lv} | tr -d ' ')\""),
+    )
+    .await?;
 
     app.grow("640Mi").await?;
     until("the logical volume has grown", LIMIT, async || {
-        let status = app.logical_volumes().get(&volume).await?.status.unwrap_or_default();
+        let status = app
+            .logical_volumes()
+            .get(&volume)
+            .await?
+            .status
+            .unwrap_or_default();
         Ok(status.size.filter(|size| size.0 == "640Mi").map(drop))
     })
     .await?;
     app.pod_on("later", &name, data(false)).await?;
     app.runs("later").await?;
     app.has_grown(cluster, "later", 500).await?;
-    ensure!(app.exec(cluster, "later", "sha256sum /data/blob")? == sum, "{name}: other data after the growth");
+    ensure!(
+        app.exec(cluster, "later", "sha256sum /data/blob")? == sum,
+        "{name}: other data after the growth"
+    );
     app.delete_pod("later").await?;
     app.delete_claim().await?;
     app.gone(cluster, &volume).await
 }
 
-/// A cluster that has the example of Kubernetes' LVM FlexVolume moves over, as docs/moving-from-the-lvm-example.md says.
+/// A cluster that has the example of Kubernetes' LVM FlexVolume moves over, as
+/// docs/moving-from-the-lvm-example.md says.
 pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
     let mut cluster = cluster_alone();
     tell(async {
@@ -148,35 +211,67 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
             let options = json!({"volumegroup": VOLUME_GROUP, "volumeID": "vol1", "size": "1000m"});
             json!({"flexVolume": {"driver": driver, "fsType": "ext4", "options": options}})
         };
-        app.pod_on("before", &node.name(), example("kubernetes.io/lvm")).await?;
+        app.pod_on("before", &node.name(), example("kubernetes.io/lvm"))
+            .await?;
         app.runs("before").await?;
         let sum = app.write(&cluster, "before")?;
 
         // 1. The alias; it waits for the volumes of the script.
         let alias = "FLEXLVM_DRIVER_ALIASES=kubernetes.io/lvm";
         let agents = "daemonset/flexlvm-agent";
-        cluster.api().kubectl(&["-n", "flexlvm-system", "set", "env", agents, alias])?;
-        driver_says(&cluster, &node.name(), "VolumesMounted", "driver kubernetes.io/lvm is somebody else's").await?;
-        ensure!(app.exec(&cluster, "before", "sha256sum /data/blob")? == sum, "the data has changed");
+        cluster
+            .api()
+            .kubectl(&["-n", "flexlvm-system", "set", "env", agents, alias])?;
+        driver_says(
+            &cluster,
+            &node.name(),
+            "VolumesMounted",
+            "driver kubernetes.io/lvm is somebody else's",
+        )
+        .await?;
+        ensure!(
+            app.exec(&cluster, "before", "sha256sum /data/blob")? == sum,
+            "the data has changed"
+        );
 
         // 2. Pods go from the node, the driver is replaced.
         app.delete_pod("before").await?;
-        driver_says(&cluster, &node.name(), "Installed", "flexlvm.dev/lvm and kubernetes.io/lvm").await?;
+        driver_says(
+            &cluster,
+            &node.name(),
+            "Installed",
+            "flexlvm.dev/lvm and kubernetes.io/lvm",
+        )
+        .await?;
         node.shell("grep -q waitforattach /var/lib/flexlvm/replaced/kubernetes.io~lvm/lvm")?;
 
-        // 3. An untagged volume is refused, and says what to do; a tagged one is the pod's again, under both names.
-        app.pod_on("after", &node.name(), example("kubernetes.io/lvm")).await?;
+        // 3. An untagged volume is refused, and says what to do; a tagged one is the pod's again,
+        //    under both names.
+        app.pod_on("after", &node.name(), example("kubernetes.io/lvm"))
+            .await?;
         app.told(&["FailedMount", "flexlvm.dev/static"]).await?;
-        node.shell(&format!("lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"))?;
-        app.pod_on("renamed", &node.name(), example("flexlvm.dev/lvm")).await?;
-        app.claim_by_hand(&node.name(), example("flexlvm.dev/lvm")).await?;
+        node.shell(&format!(
+            "lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"
+        ))?;
+        app.pod_on("renamed", &node.name(), example("flexlvm.dev/lvm"))
+            .await?;
+        app.claim_by_hand(&node.name(), example("flexlvm.dev/lvm"))
+            .await?;
         app.pod_on("by-hand", &node.name(), data(false)).await?;
         for pod in ["after", "renamed", "by-hand"] {
             app.runs(pod).await?;
-            ensure!(app.exec(&cluster, pod, "sha256sum /data/blob")? == sum, "other data in {pod}");
+            ensure!(
+                app.exec(&cluster, pod, "sha256sum /data/blob")? == sum,
+                "other data in {pod}"
+            );
             app.delete_pod(pod).await?;
         }
-        on_node(node, "it is unmounted", "! findmnt -rn -S /dev/mapper/flexlvm-vol1").await?;
+        on_node(
+            node,
+            "it is unmounted",
+            "! findmnt -rn -S /dev/mapper/flexlvm-vol1",
+        )
+        .await?;
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/vol1"))?;
         Ok(())
     })
@@ -191,5 +286,6 @@ fn install_script(node: &Guest) -> Result<()> {
     .map(drop)
 }
 
-/// Says `attach: true` by saying nothing; finds its device by the names in its options; formats what blkid calls empty.
+/// Says `attach: true` by saying nothing; finds its device by the names in its options; formats
+/// what blkid calls empty.
 const EXAMPLE: &str = include_str!("example-driver");

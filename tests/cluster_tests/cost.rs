@@ -12,8 +12,10 @@ pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
         app.bound().await?;
         app.told(&["ProvisioningSucceeded", &volume]).await?;
         let writes = cluster.api().writes(&volume)?;
-        let mut made: Vec<_> =
-            writes.iter().map(|write| format!("{} {} {}", write.account, write.verb, write.resource)).collect();
+        let mut made: Vec<_> = writes
+            .iter()
+            .map(|write| format!("{} {} {}", write.account, write.verb, write.resource))
+            .collect();
         made.sort();
         let expected = [
             "flexlvm-agent patch logicalvolumes/status",
@@ -21,8 +23,16 @@ pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
             "flexlvm-controller create persistentvolumes",
         ];
         ensure!(made == expected, "{made:?}");
-        let ours = app.events().await?.into_iter().filter(|event| event.contains("rovisioning")).collect::<Vec<_>>();
-        let ours: Vec<_> = ours.iter().filter(|event| !event.starts_with("ExternalProvisioning")).collect();
+        let ours = app
+            .events()
+            .await?
+            .into_iter()
+            .filter(|event| event.contains("rovisioning"))
+            .collect::<Vec<_>>();
+        let ours: Vec<_> = ours
+            .iter()
+            .filter(|event| !event.starts_with("ExternalProvisioning"))
+            .collect();
         ensure!(ours.len() == 1, "{ours:?}");
         app.runs("app").await?;
         app.leave().await
@@ -39,8 +49,15 @@ pub(crate) fn programs_at_rest_are_small() -> Result<()> {
             );
             for kibibytes in node.shell(&script)?.lines() {
                 let kibibytes: u64 = kibibytes.trim().parse()?;
-                println!("{role} on {}: {} MiB resident", node.name(), kibibytes / 1024);
-                ensure!(kibibytes <= most * 1024, "{role} has {kibibytes} KiB resident, {most} MiB are the most");
+                println!(
+                    "{role} on {}: {} MiB resident",
+                    node.name(),
+                    kibibytes / 1024
+                );
+                ensure!(
+                    kibibytes <= most * 1024,
+                    "{role} has {kibibytes} KiB resident, {most} MiB are the most"
+                );
                 seen += 1;
             }
         }

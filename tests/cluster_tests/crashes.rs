@@ -1,5 +1,6 @@
-//! Crashes at the worst moments. A write is made impossible by taking away the right to it; then the writer is killed,
-//! and gets its right back: it has died between what it did and what it would have written.
+//! Crashes at the worst moments. A write is made impossible by taking away the right to it; then
+//! the writer is killed, and gets its right back: it has died between what it did and what it would
+//! have written.
 
 use std::time::Duration;
 
@@ -15,11 +16,19 @@ use crate::app::{App, LIMIT, holders, tell};
 use crate::{cluster, cluster_alone};
 
 /// Takes the right to `verb` a resource from a role; returns its rules as they were.
-async fn take_right(cluster: &Cluster, role: &str, resource: &str, verb: &str) -> Result<Vec<PolicyRule>> {
+async fn take_right(
+    cluster: &Cluster,
+    role: &str,
+    resource: &str,
+    verb: &str,
+) -> Result<Vec<PolicyRule>> {
     let api: Api<ClusterRole> = Api::all(cluster.api().client());
     let before = api.get(role).await?.rules.context("no rules")?;
     let mut rules = before.clone();
-    for rule in rules.iter_mut().filter(|rule| rule.resources.iter().flatten().any(|name| name == resource)) {
+    for rule in rules
+        .iter_mut()
+        .filter(|rule| rule.resources.iter().flatten().any(|name| name == resource))
+    {
         rule.verbs.retain(|name| name != verb);
     }
     rules.retain(|rule| !rule.verbs.is_empty());
@@ -30,7 +39,12 @@ async fn take_right(cluster: &Cluster, role: &str, resource: &str, verb: &str) -
 
 async fn set_rules(cluster: &Cluster, role: &str, rules: &[PolicyRule]) -> Result<()> {
     let api: Api<ClusterRole> = Api::all(cluster.api().client());
-    api.patch(role, &PatchParams::default(), &Patch::Merge(json!({"rules": rules}))).await?;
+    api.patch(
+        role,
+        &PatchParams::default(),
+        &Patch::Merge(json!({"rules": rules})),
+    )
+    .await?;
     Ok(())
 }
 
@@ -54,10 +68,21 @@ pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume()
         kill(&cluster, "agent")?;
         set_rules(&cluster, "flexlvm-agent", &rules).await?;
         let made = made?;
-        let status = app.logical_volumes().get(&volume).await?.status.unwrap_or_default();
-        ensure!(status.uuid.is_none(), "it was reported before the agent died");
+        let status = app
+            .logical_volumes()
+            .get(&volume)
+            .await?
+            .status
+            .unwrap_or_default();
+        ensure!(
+            status.uuid.is_none(),
+            "it was reported before the agent died"
+        );
         app.runs("app").await?;
-        ensure!(holders(&cluster, &volume)? == made, "there is another logical volume now");
+        ensure!(
+            holders(&cluster, &volume)? == made,
+            "there is another logical volume now"
+        );
         app.write(&cluster, "app")?;
         app.end(&cluster, &volume).await
     })
@@ -66,19 +91,36 @@ pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume()
 pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() -> Result<()> {
     let cluster = cluster_alone();
     tell(async {
-        let rules = take_right(&cluster, "flexlvm-controller", "persistentvolumes", "create").await?;
+        let rules = take_right(
+            &cluster,
+            "flexlvm-controller",
+            "persistentvolumes",
+            "create",
+        )
+        .await?;
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let ready = until("the LogicalVolume is ready", LIMIT, async || {
-            let status = app.logical_volumes().get_opt(&volume).await?.and_then(|lv| lv.status).unwrap_or_default();
+            let status = app
+                .logical_volumes()
+                .get_opt(&volume)
+                .await?
+                .and_then(|lv| lv.status)
+                .unwrap_or_default();
             Ok(condition::is_true(&status.conditions, condition::READY).then_some(()))
         })
         .await;
         kill(&cluster, "controller")?;
         set_rules(&cluster, "flexlvm-controller", &rules).await?;
         ready?;
-        ensure!(app.volumes().get_opt(&volume).await?.is_none(), "it was written before the controller died");
+        ensure!(
+            app.volumes().get_opt(&volume).await?.is_none(),
+            "it was written before the controller died"
+        );
         app.runs("app").await?;
-        ensure!(holders(&cluster, &volume)?.len() == 1, "there is not exactly one logical volume");
+        ensure!(
+            holders(&cluster, &volume)?.len() == 1,
+            "there is not exactly one logical volume"
+        );
         app.end(&cluster, &volume).await
     })
 }
@@ -92,10 +134,14 @@ pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Resul
             let volume = app.claim("flexlvm-immediate", "64Mi").await?;
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             app.delete_claim().await?;
-            app.gone(&cluster, &volume).await.with_context(|| format!("deleted after {milliseconds} ms"))?;
+            app.gone(&cluster, &volume)
+                .await
+                .with_context(|| format!("deleted after {milliseconds} ms"))?;
             // The order may have been on its way when the last look was taken.
             tokio::time::sleep(Duration::from_secs(2)).await;
-            app.gone(&cluster, &volume).await.with_context(|| format!("deleted after {milliseconds} ms, later"))?;
+            app.gone(&cluster, &volume)
+                .await
+                .with_context(|| format!("deleted after {milliseconds} ms, later"))?;
         }
         Ok(())
     })
@@ -105,10 +151,18 @@ pub(crate) fn deleting_every_logicalvolume_object_removes_no_data() -> Result<()
     let cluster = cluster_alone();
     tell(async {
         let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
-        cluster.api().kubectl(&["delete", "logicalvolumes", "--all", "--wait=false"])?;
+        cluster
+            .api()
+            .kubectl(&["delete", "logicalvolumes", "--all", "--wait=false"])?;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        ensure!(holders(&cluster, &volume)?.len() == 1, "the logical volume is gone");
-        ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
+        ensure!(
+            holders(&cluster, &volume)?.len() == 1,
+            "the logical volume is gone"
+        );
+        ensure!(
+            app.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
+            "the data has changed"
+        );
         app.end(&cluster, &volume).await
     })
 }

@@ -1,4 +1,5 @@
-//! Volumes that are more than extents: thin and cached ones, in a volume group that the agent makes for them.
+//! Volumes that are more than extents: thin and cached ones, in a volume group that the agent makes
+//! for them.
 
 use anyhow::{Result, ensure};
 use harness::cluster::Cluster;
@@ -21,21 +22,32 @@ const FAST: &str = "/dev/ubde";
 fn apply(cluster: &Cluster, name: &str, rules: Value) -> Result<()> {
     let selector = json!({"matchLabels": {"kubernetes.io/hostname": NODE}});
     let mut spec = json!({"volumeGroup": MADE, "nodeSelector": selector});
-    spec.as_object_mut().into_iter().zip(rules.as_object()).for_each(|(spec, rules)| spec.extend(rules.clone()));
+    spec.as_object_mut()
+        .into_iter()
+        .zip(rules.as_object())
+        .for_each(|(spec, rules)| spec.extend(rules.clone()));
     let backend = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
     let class = json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
         "provisioner": "flexlvm.dev", "parameters": {"backend": name}, "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": true});
     let all = json!({"apiVersion": "v1", "kind": "List", "items": [backend, class]});
-    let file = cluster.api().workplace().write(&format!("{name}.json"), all.to_string())?;
-    cluster.api().kubectl(&["apply", "-f", &file.display().to_string()]).map(drop)
+    let file = cluster
+        .api()
+        .workplace()
+        .write(&format!("{name}.json"), all.to_string())?;
+    cluster
+        .api()
+        .kubectl(&["apply", "-f", &file.display().to_string()])
+        .map(drop)
 }
 
 pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wait() -> Result<()> {
     let cluster = cluster();
     let node = cluster.node_named(NODE)?;
-    let thin_rules = json!({"layout": {"type": "Thin"}, "thinPool": {"size": "64Mi", "maximumSize": "256Mi"}});
-    let cached_rules = json!({"layout": {"type": "Cached"}, "cache": {"devices": [FAST], "size": "25%"}});
+    let thin_rules =
+        json!({"layout": {"type": "Thin"}, "thinPool": {"size": "64Mi", "maximumSize": "256Mi"}});
+    let cached_rules =
+        json!({"layout": {"type": "Cached"}, "cache": {"devices": [FAST], "size": "25%"}});
     tell(async {
         apply(&cluster, "thin", thin_rules.clone())?;
         apply(&cluster, "cached", cached_rules)?;
@@ -44,7 +56,8 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
             let app = App::new(&cluster).await?;
             let volume = app.claim(class, size).await?;
             app.pod_on("app", NODE, data(false)).await?;
-            app.told(&["ProvisioningFailed", "has no volume group made"]).await?;
+            app.told(&["ProvisioningFailed", "has no volume group made"])
+                .await?;
             apps.push((app, volume));
         }
         let mut with_devices = thin_rules;
@@ -52,7 +65,10 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
         apply(&cluster, "thin", with_devices)?;
         let mut sums = Vec::new();
         for ((app, volume), kind) in apps.iter().zip(["thin", "cache"]) {
-            ensure!(app.runs("app").await? == NODE, "{volume} is not where its group is");
+            ensure!(
+                app.runs("app").await? == NODE,
+                "{volume} is not where its group is"
+            );
             sums.push(app.write(&cluster, "app")?);
             let found = node.shell(&format!("lvs --noheadings -o segtype {MADE}/{volume}"))?;
             ensure!(found.trim() == kind, "{volume} is {found}, not {kind}");
@@ -60,23 +76,46 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
 
         outgrow_the_pool(&cluster, node, &apps[0].0).await?;
         for ((app, volume), sum) in apps.iter().zip(&sums) {
-            ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == *sum, "other data in {volume}");
+            ensure!(
+                app.exec(&cluster, "app", "sha256sum /data/blob")? == *sum,
+                "other data in {volume}"
+            );
             app.leave().await?;
         }
         for (app, volume) in &apps {
             app.gone(&cluster, volume).await?;
         }
-        on_node(node, "nothing is left in the group", &format!("test -z \"$(lvs -a --noheadings {MADE})\"")).await?;
-        cluster.api().kubectl(&["delete", "storagebackend,storageclass", "thin", "cached"]).map(drop)
+        on_node(
+            node,
+            "nothing is left in the group",
+            &format!("test -z \"$(lvs -a --noheadings {MADE})\""),
+        )
+        .await?;
+        cluster
+            .api()
+            .kubectl(&["delete", "storagebackend,storageclass", "thin", "cached"])
+            .map(drop)
     })
 }
 
 /// Writes more than the pool has, and less than was promised to it.
 async fn outgrow_the_pool(cluster: &Cluster, node: &Guest, thin: &App) -> Result<()> {
-    thin.exec(cluster, "app", "dd if=/dev/urandom of=/data/more bs=1M count=60 2>/dev/null; sync")?;
+    thin.exec(
+        cluster,
+        "app",
+        "dd if=/dev/urandom of=/data/more bs=1M count=60 2>/dev/null; sync",
+    )?;
     let data = thin.exec(cluster, "app", "sha256sum /data/more")?;
     let size = format!("lvs --noheadings --units m --nosuffix -o lv_size {MADE}/flexlvm-thin");
-    on_node(node, "the pool is larger", &format!("test $({size} | cut -d. -f1) -gt 64")).await?;
-    ensure!(thin.exec(cluster, "app", "sha256sum /data/more")? == data, "other data in the thin volume");
+    on_node(
+        node,
+        "the pool is larger",
+        &format!("test $({size} | cut -d. -f1) -gt 64"),
+    )
+    .await?;
+    ensure!(
+        thin.exec(cluster, "app", "sha256sum /data/more")? == data,
+        "other data in the thin volume"
+    );
     Ok(())
 }

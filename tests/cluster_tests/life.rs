@@ -22,15 +22,28 @@ pub(crate) fn data_survives() -> Result<()> {
 
         app.end_pod("first").await?;
         app.pod("second").await?;
-        ensure!(app.runs("second").await? == node, "the second pod is on another node than the volume");
+        ensure!(
+            app.runs("second").await? == node,
+            "the second pod is on another node than the volume"
+        );
         let check = "sha256sum /data/blob";
-        ensure!(app.exec(&cluster, "second", check)? == sum, "other data after the pod was deleted");
+        ensure!(
+            app.exec(&cluster, "second", check)? == sum,
+            "other data after the pod was deleted"
+        );
 
         cluster.restart_kubelet(number)?;
-        ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a kubelet restart");
-        let mounts =
-            cluster.node(number).shell(&format!("findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*{volume}$'"))?;
-        ensure!(mounts == "1", "mounted {mounts} times after a kubelet restart");
+        ensure!(
+            app.exec_soon(&cluster, "second", check).await? == sum,
+            "other data after a kubelet restart"
+        );
+        let mounts = cluster.node(number).shell(&format!(
+            "findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/.*{volume}$'"
+        ))?;
+        ensure!(
+            mounts == "1",
+            "mounted {mounts} times after a kubelet restart"
+        );
 
         let before = app.container("second").await?.context("it runs")?;
         cluster.cut_power(number)?;
@@ -38,10 +51,17 @@ pub(crate) fn data_survives() -> Result<()> {
         cluster.wait_until_ready(number).await?;
         // The kubelet reports the pod as it was until it has looked.
         until("the pod runs again", LIMIT, async || {
-            Ok(app.container("second").await?.filter(|now| *now != before).map(drop))
+            Ok(app
+                .container("second")
+                .await?
+                .filter(|now| *now != before)
+                .map(drop))
         })
         .await?;
-        ensure!(app.exec_soon(&cluster, "second", check).await? == sum, "other data after a power cut");
+        ensure!(
+            app.exec_soon(&cluster, "second", check).await? == sum,
+            "other data after a power cut"
+        );
         // Others wait until nothing is left of a volume.
         app.delete_pod("second").await?;
         app.delete_claim().await
@@ -53,7 +73,11 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     let cluster = cluster();
     tell(async {
         let mut apps = Vec::new();
-        for (fs, class) in [("ext4", "flexlvm"), ("xfs", "flexlvm-xfs"), ("btrfs", "flexlvm-btrfs")] {
+        for (fs, class) in [
+            ("ext4", "flexlvm"),
+            ("xfs", "flexlvm-xfs"),
+            ("btrfs", "flexlvm-btrfs"),
+        ] {
             let app = App::new(&cluster).await?;
             app.claim(class, "320Mi").await?;
             app.pod("app").await?;
@@ -61,15 +85,25 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
         }
         for (app, fs) in &apps {
             app.runs("app").await?;
-            let mounted = app.exec(&cluster, "app", "awk '$2 == \"/data\" {print $3}' /proc/mounts")?;
-            ensure!(mounted == *fs, "{mounted} is mounted, and {fs} was asked for");
+            let mounted = app.exec(
+                &cluster,
+                "app",
+                "awk '$2 == \"/data\" {print $3}' /proc/mounts",
+            )?;
+            ensure!(
+                mounted == *fs,
+                "{mounted} is mounted, and {fs} was asked for"
+            );
             app.write(&cluster, "app")?;
             app.grow("640Mi").await?;
         }
         for (app, _) in &apps {
             let sum = app.exec(&cluster, "app", "sha256sum /data/blob")?;
             app.has_grown(&cluster, "app", 500).await?;
-            ensure!(app.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "other data after the growth");
+            ensure!(
+                app.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
+                "other data after the growth"
+            );
             app.leave().await?;
         }
         Ok(())
@@ -82,14 +116,21 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let node = app.runs("app").await?;
         let node = cluster.node_named(&node)?;
-        node.shell(&format!("lvcreate -qq -y -n foreign -l 100%FREE {VOLUME_GROUP}"))?;
+        node.shell(&format!(
+            "lvcreate -qq -y -n foreign -l 100%FREE {VOLUME_GROUP}"
+        ))?;
         app.grow("256Mi").await?;
         let told = app.told(&["VolumeResizeFailed", "0 bytes free"]).await;
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/foreign"))?;
         told?;
         // The file system follows when the kubelet asks again, which the test of growth shows.
         until("the logical volume has grown", LIMIT, async || {
-            let status = app.logical_volumes().get(&volume).await?.status.unwrap_or_default();
+            let status = app
+                .logical_volumes()
+                .get(&volume)
+                .await?
+                .status
+                .unwrap_or_default();
             Ok(status.size.filter(|size| size.0 == "256Mi").map(drop))
         })
         .await?;
@@ -102,18 +143,35 @@ pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> 
     tell(async {
         let (app, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
         let node = cluster.node_named(&node)?;
-        node.shell(&format!("mkdir -p /mnt/held && mount /dev/{VOLUME_GROUP}/{volume} /mnt/held"))?;
+        node.shell(&format!(
+            "mkdir -p /mnt/held && mount /dev/{VOLUME_GROUP}/{volume} /mnt/held"
+        ))?;
         app.leave().await?;
 
         until("the volume says that it is in use", LIMIT, async || {
-            let conditions = app.logical_volumes().get(&volume).await?.status.unwrap_or_default().conditions;
-            Ok(conditions.iter().any(|condition| condition.reason == "InUse").then_some(()))
+            let conditions = app
+                .logical_volumes()
+                .get(&volume)
+                .await?
+                .status
+                .unwrap_or_default()
+                .conditions;
+            Ok(conditions
+                .iter()
+                .any(|condition| condition.reason == "InUse")
+                .then_some(()))
         })
         .await?;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        ensure!(holders(&cluster, &volume)?.len() == 1, "the volume was removed although it is mounted");
+        ensure!(
+            holders(&cluster, &volume)?.len() == 1,
+            "the volume was removed although it is mounted"
+        );
         let held = node.shell("sha256sum /mnt/held/blob")?;
-        ensure!(held.split(' ').next() == sum.split(' ').next(), "the data has changed: {held}, {sum}");
+        ensure!(
+            held.split(' ').next() == sum.split(' ').next(),
+            "the data has changed: {held}, {sum}"
+        );
 
         node.shell("umount /mnt/held")?;
         app.gone(&cluster, &volume).await
@@ -127,13 +185,19 @@ pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<
         let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
         let size = async || -> Result<String> {
             let status = storages.get("node1").await?.status.context("no status")?;
-            let group = status.volume_groups.into_iter().find(|group| group.name == VOLUME_GROUP);
+            let group = status
+                .volume_groups
+                .into_iter()
+                .find(|group| group.name == VOLUME_GROUP);
             Ok(group.context("no volume group")?.size.0)
         };
         // The second disk goes, and comes back.
         let before = size().await?;
         node.shell(&format!("vgreduce -qq {VOLUME_GROUP} /dev/ubdc"))?;
-        until("the report has shrunk", LIMIT, async || Ok((size().await? != before).then_some(()))).await?;
+        until("the report has shrunk", LIMIT, async || {
+            Ok((size().await? != before).then_some(()))
+        })
+        .await?;
         node.shell(&format!("vgextend -qq {VOLUME_GROUP} /dev/ubdc"))?;
         let grown = async || Ok((size().await? == before).then_some(()));
         until("the report has grown", Duration::from_secs(5), grown).await
@@ -144,8 +208,12 @@ pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
     let cluster = cluster();
     tell(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "100Gi").await?;
-        app.told(&["ProvisioningFailed", "100 GiB from backend flexlvm"]).await?;
-        ensure!(app.logical_volumes().get_opt(&volume).await?.is_none(), "something was made");
+        app.told(&["ProvisioningFailed", "100 GiB from backend flexlvm"])
+            .await?;
+        ensure!(
+            app.logical_volumes().get_opt(&volume).await?.is_none(),
+            "something was made"
+        );
         app.leave().await
     })
 }
@@ -156,11 +224,18 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
         let (owner, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
 
         let thief = App::new(&cluster).await?;
-        // A container can read every volume's uuid in /sys/block/*/dm/uuid; the key is what it can't.
-        let logical_volume =
-            cluster.api().kubectl(&["get", "logicalvolume", &volume, "-o", "jsonpath={.status.uuid}"])?;
+        // A container can read every volume's uuid in /sys/block/*/dm/uuid; the key is what it
+        // can't.
+        let logical_volume = cluster.api().kubectl(&[
+            "get",
+            "logicalvolume",
+            &volume,
+            "-o",
+            "jsonpath={.status.uuid}",
+        ])?;
         let options = |uuid: Option<&str>| {
-            let mut options = json!({"volumegroup": VOLUME_GROUP, "volumeID": volume, "size": "67108864"});
+            let mut options =
+                json!({"volumegroup": VOLUME_GROUP, "volumeID": volume, "size": "67108864"});
             if let Some(uuid) = uuid {
                 options["uuid"] = json!(uuid);
                 options["key"] = json!("0123456789abcdef0123456789abcdef");
@@ -168,20 +243,43 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
             json!({"flexVolume": {"driver": "flexlvm.dev/lvm", "options": options}})
         };
         thief.pod_on("unnamed", &node, options(None)).await?;
-        thief.pod_on("guessed", &node, options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"))).await?;
-        thief.pod_on("informed", &node, options(Some(logical_volume.trim()))).await?;
+        thief
+            .pod_on(
+                "guessed",
+                &node,
+                options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP")),
+            )
+            .await?;
+        thief
+            .pod_on("informed", &node, options(Some(logical_volume.trim())))
+            .await?;
         thief.told(&["FailedMount", "uuid"]).await?;
         thief.told(&["FailedMount", "is not the key"]).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         for pod in ["unnamed", "guessed", "informed"] {
-            let phase = thief.pods().get(pod).await?.status.and_then(|status| status.phase);
-            ensure!(phase.as_deref() == Some("Pending"), "pod {pod} is {phase:?}");
+            let phase = thief
+                .pods()
+                .get(pod)
+                .await?
+                .status
+                .and_then(|status| status.phase);
+            ensure!(
+                phase.as_deref() == Some("Pending"),
+                "pod {pod} is {phase:?}"
+            );
             thief.delete_pod(pod).await?;
         }
-        ensure!(owner.exec(&cluster, "app", "sha256sum /data/blob")? == sum, "the data has changed");
+        ensure!(
+            owner.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
+            "the data has changed"
+        );
         owner.leave().await?;
-        on_node(cluster.node_named(&node)?, "it is unmounted", &format!("! findmnt -rn -o TARGET | grep {volume}"))
-            .await?;
+        on_node(
+            cluster.node_named(&node)?,
+            "it is unmounted",
+            &format!("! findmnt -rn -o TARGET | grep {volume}"),
+        )
+        .await?;
         owner.gone(&cluster, &volume).await
     })
 }

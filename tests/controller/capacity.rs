@@ -1,4 +1,5 @@
-//! What the scheduler is told of space, on servers that have the means; and that others are left in peace.
+//! What the scheduler is told of space, on servers that have the means; and that others are left in
+//! peace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,22 +33,37 @@ fn capacities(stage: &Stage) -> Api<CSIStorageCapacity> {
 
 /// What this corner's class has published: the largest claim by host.
 async fn published(stage: &Stage) -> BTreeMap<String, String> {
-    let all = capacities(stage).list(&ListParams::default()).await.unwrap();
-    let ours = all.items.into_iter().filter(|capacity| capacity.storage_class_name == stage.namespace);
+    let all = capacities(stage)
+        .list(&ListParams::default())
+        .await
+        .unwrap();
+    let ours = all
+        .items
+        .into_iter()
+        .filter(|capacity| capacity.storage_class_name == stage.namespace);
     ours.map(|capacity| {
         let labels = capacity.node_topology.unwrap().match_labels.unwrap();
         let largest = capacity.maximum_volume_size.unwrap().0;
-        (labels["kubernetes.io/hostname"].replace(&format!("host-{}-", stage.namespace), ""), largest)
+        (
+            labels["kubernetes.io/hostname"].replace(&format!("host-{}-", stage.namespace), ""),
+            largest,
+        )
     })
     .collect()
 }
 
 /// Waits until exactly this is published.
 async fn publishes(stage: &Stage, expected: &[(&str, &str)]) {
-    let expected = expected.iter().map(|(host, size)| ((*host).to_owned(), (*size).to_owned())).collect();
+    let expected = expected
+        .iter()
+        .map(|(host, size)| ((*host).to_owned(), (*size).to_owned()))
+        .collect();
     let is = async || Ok((published(stage).await == expected).then_some(()));
     if let Err(error) = wait::until("it is published", Duration::from_secs(30), is).await {
-        panic!("{error}: expected {expected:?}, found {:?}", published(stage).await);
+        panic!(
+            "{error}: expected {expected:?}, found {:?}",
+            published(stage).await
+        );
     }
 }
 
@@ -57,8 +73,14 @@ fn group(size: &str) -> Value {
 
 /// The controller's writes to what is published, in order: `patch csidrivers`, …
 fn writes(server: &ApiServer) -> Vec<String> {
-    let writes = server.writes("").unwrap().into_iter().filter(|write| write.resource.starts_with("csi"));
-    writes.map(|Request { verb, resource, .. }| format!("{verb} {resource}")).collect()
+    let writes = server
+        .writes("")
+        .unwrap()
+        .into_iter()
+        .filter(|write| write.resource.starts_with("csi"));
+    writes
+        .map(|Request { verb, resource, .. }| format!("{verb} {resource}"))
+        .collect()
 }
 
 #[tokio::test]
@@ -74,9 +96,19 @@ async fn a_server_without_capacities_is_left_in_peace() {
     // Here the scheduler selects a node all the same, and then somebody asks.
     stage.unasked_claim("unasked", "1Ti").await;
     stage.quiet().await;
-    assert_eq!(stage.words().await.len(), 1, "nothing but the volume that was made");
+    assert_eq!(
+        stage.words().await.len(),
+        1,
+        "nothing but the volume that was made"
+    );
     assert!(writes(stage.server).is_empty());
-    assert!(drivers(&stage).get_opt("flexlvm.dev").await.unwrap().is_none());
+    assert!(
+        drivers(&stage)
+            .get_opt("flexlvm.dev")
+            .await
+            .unwrap()
+            .is_none()
+    );
 }
 
 #[tokio::test]
@@ -89,26 +121,46 @@ async fn the_room_of_each_node_is_published_and_followed() {
     stage.node("n2", 64).await;
     stage.class(waits_for_consumer()).await;
     publishes(&stage, &[("n1", "1Gi"), ("n2", "64Mi")]).await;
-    let driver = stage.wait(&drivers(&stage), "flexlvm.dev", "the scheduler is told to heed it", |_| true).await;
+    let driver = stage
+        .wait(
+            &drivers(&stage),
+            "flexlvm.dev",
+            "the scheduler is told to heed it",
+            |_| true,
+        )
+        .await;
     let spec = serde_json::to_value(&driver.spec).unwrap();
-    assert_eq!((&spec["storageCapacity"], &spec["attachRequired"]), (&json!(true), &json!(false)));
+    assert_eq!(
+        (&spec["storageCapacity"], &spec["attachRequired"]),
+        (&json!(true), &json!(false))
+    );
     assert_ne!(spec["preventPodSchedulingIfMissing"], json!(true));
     let owner = &driver.owner_references()[0];
-    assert_eq!((owner.kind.as_str(), owner.name.as_str()), ("ClusterRole", "flexlvm-controller"));
+    assert_eq!(
+        (owner.kind.as_str(), owner.name.as_str()),
+        ("ClusterRole", "flexlvm-controller")
+    );
 
     stage.bound("data", "512Mi", "n1").await;
     publishes(&stage, &[("n1", "512Mi"), ("n2", "64Mi")]).await;
     stage.report(&stage.name("n2"), group("2Gi")).await; // vgextend
     publishes(&stage, &[("n1", "512Mi"), ("n2", "2Gi")]).await;
-    stage.change_backend(json!({"reserve": "256Mi", "volumeSize": {"maximum": "1Gi"}})).await;
+    stage
+        .change_backend(json!({"reserve": "256Mi", "volumeSize": {"maximum": "1Gi"}}))
+        .await;
     publishes(&stage, &[("n1", "256Mi"), ("n2", "1Gi")]).await;
-    stage.change_backend(json!({"reserve": "100%", "volumeSize": null})).await;
+    stage
+        .change_backend(json!({"reserve": "100%", "volumeSize": null}))
+        .await;
     publishes(&stage, &[("n1", "0"), ("n2", "0")]).await;
     stage.change_backend(json!({"reserve": null})).await;
     stage.report(&stage.name("n2"), json!([])).await;
     publishes(&stage, &[("n1", "512Mi")]).await;
     let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(stage.client.clone());
-    nodes.delete(&stage.name("n1"), &DeleteParams::default()).await.unwrap();
+    nodes
+        .delete(&stage.name("n1"), &DeleteParams::default())
+        .await
+        .unwrap();
     publishes(&stage, &[]).await;
 }
 
@@ -121,19 +173,44 @@ async fn what_somebody_deletes_or_changes_is_mended_and_what_nobody_needs_goes()
     stage.node("n1", 1024).await;
     stage.class(waits_for_consumer()).await;
     publishes(&stage, &[("n1", "1Gi")]).await;
-    let all = capacities(&stage).list(&ListParams::default()).await.unwrap().items;
-    let ours = all.into_iter().find(|capacity| capacity.storage_class_name == stage.namespace).unwrap();
-    capacities(&stage).delete(&ours.name_any(), &DeleteParams::default()).await.unwrap();
+    let all = capacities(&stage)
+        .list(&ListParams::default())
+        .await
+        .unwrap()
+        .items;
+    let ours = all
+        .into_iter()
+        .find(|capacity| capacity.storage_class_name == stage.namespace)
+        .unwrap();
+    capacities(&stage)
+        .delete(&ours.name_any(), &DeleteParams::default())
+        .await
+        .unwrap();
     let anew = |found: &CSIStorageCapacity| found.uid() != ours.uid();
-    stage.wait(&capacities(&stage), &ours.name_any(), "it is published again", anew).await;
+    stage
+        .wait(
+            &capacities(&stage),
+            &ours.name_any(),
+            "it is published again",
+            anew,
+        )
+        .await;
     let lie = Patch::Merge(json!({"maximumVolumeSize": "1Ti"}));
-    capacities(&stage).patch(&ours.name_any(), &PatchParams::default(), &lie).await.unwrap();
+    capacities(&stage)
+        .patch(&ours.name_any(), &PatchParams::default(), &lie)
+        .await
+        .unwrap();
     publishes(&stage, &[("n1", "1Gi")]).await;
 
     let classes: Api<StorageClass> = Api::all(stage.client.clone());
-    classes.delete(&stage.namespace, &DeleteParams::default()).await.unwrap();
+    classes
+        .delete(&stage.namespace, &DeleteParams::default())
+        .await
+        .unwrap();
     publishes(&stage, &[]).await;
-    stage.class_alone(json!({"volumeBindingMode": "Immediate"})).await;
+    stage
+        .class_alone(json!({"volumeBindingMode": "Immediate"}))
+        .await;
     stage.quiet().await;
     publishes(&stage, &[]).await;
 }
@@ -153,12 +230,19 @@ async fn a_crowd_of_claims_costs_few_writes() {
     publishes(&stage, &[("n1", "2176Mi")]).await;
     assert_eq!(stage.made().await.len(), CROWD);
     let written = stage.server.writes(&stage.namespace).unwrap();
-    let written = written.iter().filter(|write| write.resource == "csistoragecapacities").count();
+    let written = written
+        .iter()
+        .filter(|write| write.resource == "csistoragecapacities")
+        .count();
     // One that made it, and one each ten seconds while the crowd was served.
-    assert!((2..CROWD / 6).contains(&written), "{written} writes for {CROWD} claims");
+    assert!(
+        (2..CROWD / 6).contains(&written),
+        "{written} writes for {CROWD} claims"
+    );
 }
 
-/// A server of its own, since whatever else runs on one would write too: two nodes and a class, and no controller yet.
+/// A server of its own, since whatever else runs on one would write too: two nodes and a class, and
+/// no controller yet.
 struct Alone {
     server: &'static ApiServer,
     stage: Stage,
@@ -184,22 +268,41 @@ impl Alone {
     async fn publishing(&self) -> Controller {
         let before = self.written().len();
         let running = Controller::start(self.server, true).await;
-        self.stage.wait(&drivers(&self.stage), "flexlvm.dev", "the scheduler is told to heed it", |_| true).await;
-        let order = ["patch csistoragecapacities", "patch csistoragecapacities", "patch csidrivers"];
+        self.stage
+            .wait(
+                &drivers(&self.stage),
+                "flexlvm.dev",
+                "the scheduler is told to heed it",
+                |_| true,
+            )
+            .await;
+        let order = [
+            "patch csistoragecapacities",
+            "patch csistoragecapacities",
+            "patch csidrivers",
+        ];
         assert_eq!(self.written()[before..], order);
         running
     }
 
-    /// Waits until everything is taken back, and looks in which order; `before` is how much was written before that.
+    /// Waits until everything is taken back, and looks in which order; `before` is how much was
+    /// written before that.
     async fn withdrawn(&self, before: usize) {
         self.stage.gone(&drivers(&self.stage), "flexlvm.dev").await;
         publishes(&self.stage, &[]).await;
-        assert_eq!(self.written()[before..], ["delete csidrivers", "deletecollection csistoragecapacities"]);
+        assert_eq!(
+            self.written()[before..],
+            ["delete csidrivers", "deletecollection csistoragecapacities"]
+        );
     }
 
     /// What a controller knows of where it lives, when it starts now.
     async fn home(&self) -> Home {
-        let client = self.server.client_of("flexlvm-system", "flexlvm-controller").await.unwrap();
+        let client = self
+            .server
+            .client_of("flexlvm-system", "flexlvm-controller")
+            .await
+            .unwrap();
         Home::find(&client, "flexlvm-system").await
     }
 }
@@ -229,18 +332,31 @@ async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
 
     // Its Deployment is deleted.
     drop(running);
-    alone.server.kubectl(&["delete", "-n", "flexlvm-system", "deployment", "flexlvm-controller"]).unwrap();
+    alone
+        .server
+        .kubectl(&[
+            "delete",
+            "-n",
+            "flexlvm-system",
+            "deployment",
+            "flexlvm-controller",
+        ])
+        .unwrap();
     home.leave().await;
     alone.withdrawn(before).await;
 
-    // Its namespace is being deleted. The one that comes finds no Deployment, and that says nothing.
+    // Its namespace is being deleted. The one that comes finds no Deployment, and that says
+    // nothing.
     drop(alone.publishing().await);
     let home = alone.home().await;
     let before = alone.written().len();
     home.leave().await;
     assert_eq!(alone.written()[before..], [""; 0]);
     let namespaces: Api<Namespace> = Api::all(alone.stage.client.clone());
-    namespaces.delete("flexlvm-system", &DeleteParams::default()).await.unwrap();
+    namespaces
+        .delete("flexlvm-system", &DeleteParams::default())
+        .await
+        .unwrap();
     home.leave().await;
     alone.withdrawn(before).await;
 }
@@ -255,14 +371,32 @@ async fn a_claim_on_the_last_space_is_served_though_its_node_is_published_as_ful
     stage.class(waits_for_consumer()).await;
     publishes(&stage, &[("n1", "64Mi")]).await;
     let name = volume_of(&stage.claim("data", "64Mi", Some("n1")).await);
-    stage.wait(&stage.logical_volumes(), &name, "its space is promised", |_| true).await;
+    stage
+        .wait(
+            &stage.logical_volumes(),
+            &name,
+            "its space is promised",
+            |_| true,
+        )
+        .await;
     publishes(&stage, &[("n1", "0")]).await;
-    // Whoever looks again now, a scheduler that was restarted, finds the node full. The claim keeps its node, is served without
-    // the scheduler's help, and a bound claim is not asked for capacity.
+    // Whoever looks again now, a scheduler that was restarted, finds the node full. The claim keeps
+    // its node, is served without the scheduler's help, and a bound claim is not asked for
+    // capacity.
     stage.agent_makes(&name).await;
-    stage.wait(&stage.volumes(), &name, "the PersistentVolume is written", |_| true).await;
+    stage
+        .wait(
+            &stage.volumes(),
+            &name,
+            "the PersistentVolume is written",
+            |_| true,
+        )
+        .await;
     let claim = stage.claims().get("data").await.unwrap();
-    assert_eq!(claim.annotations()["volume.kubernetes.io/selected-node"], stage.name("n1"));
+    assert_eq!(
+        claim.annotations()["volume.kubernetes.io/selected-node"],
+        stage.name("n1")
+    );
 }
 
 #[tokio::test]
@@ -274,12 +408,30 @@ async fn a_claim_that_no_node_has_room_for_says_so_without_a_node() {
     stage.node("n1", 64).await;
     stage.class(waits_for_consumer()).await;
     publishes(&stage, &[("n1", "64Mi")]).await;
-    stage.wait(&drivers(&stage), "flexlvm.dev", "the scheduler is told to heed it", |_| true).await;
+    stage
+        .wait(
+            &drivers(&stage),
+            "flexlvm.dev",
+            "the scheduler is told to heed it",
+            |_| true,
+        )
+        .await;
     stage.unasked_claim("small", "32Mi").await;
     stage.unasked_claim("large", "1Gi").await;
-    stage.told(&["ProvisioningFailed", "1 GiB", "is to be had on no node", "64 MiB free of 64 MiB"]).await;
+    stage
+        .told(&[
+            "ProvisioningFailed",
+            "1 GiB",
+            "is to be had on no node",
+            "64 MiB free of 64 MiB",
+        ])
+        .await;
     stage.quiet().await;
-    assert_eq!(stage.words().await.len(), 1, "the small one waits for its pod");
+    assert_eq!(
+        stage.words().await.len(),
+        1,
+        "the small one waits for its pod"
+    );
     assert!(stage.made().await.is_empty());
 }
 
@@ -292,7 +444,11 @@ async fn a_claim_whose_class_is_not_understood_says_so_without_a_node() {
     stage.node("n1", 64).await;
     stage.unasked_claim("data", "32Mi").await;
     let parameters = json!({"backend": stage.namespace, "speed": "high"});
-    stage.class(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters})).await;
-    stage.told(&["ProvisioningFailed", "parameter \"speed\" is not known"]).await;
+    stage
+        .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
+        .await;
+    stage
+        .told(&["ProvisioningFailed", "parameter \"speed\" is not known"])
+        .await;
     publishes(&stage, &[]).await;
 }

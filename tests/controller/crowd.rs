@@ -1,5 +1,5 @@
-//! Many claims at once, with the agents' real code on simulated nodes: what each of them costs the API server. How fast
-//! that is, `make bench-provision` says.
+//! Many claims at once, with the agents' real code on simulated nodes: what each of them costs the
+//! API server. How fast that is, `make bench-provision` says.
 
 use std::collections::BTreeMap;
 
@@ -22,10 +22,19 @@ async fn each_of_many_claims_costs_three_writes_and_one_event_and_no_other_reque
     stage.class(json!({})).await;
     let mut names = Vec::new();
     for number in 0..CLAIMS {
-        names.push(volume_of(&stage.claim(&format!("crowd-{number}"), "64Mi", None).await));
+        names.push(volume_of(
+            &stage.claim(&format!("crowd-{number}"), "64Mi", None).await,
+        ));
     }
     for name in &names {
-        stage.wait(&stage.volumes(), name, "the PersistentVolume is written", |_| true).await;
+        stage
+            .wait(
+                &stage.volumes(),
+                name,
+                "the PersistentVolume is written",
+                |_| true,
+            )
+            .await;
         stage.told(&["ProvisioningSucceeded", name]).await;
     }
     stage.quiet().await;
@@ -34,7 +43,13 @@ async fn each_of_many_claims_costs_three_writes_and_one_event_and_no_other_reque
     for request in requests {
         if names.contains(&request.name) || request.name.starts_with("crowd-") {
             let key = format!("{} {} {}", request.account, request.verb, request.resource);
-            *made.entry(if request.accepted { key } else { format!("refused: {key}") }).or_default() += 1;
+            *made
+                .entry(if request.accepted {
+                    key
+                } else {
+                    format!("refused: {key}")
+                })
+                .or_default() += 1;
         }
     }
     let expected = [
@@ -43,5 +58,8 @@ async fn each_of_many_claims_costs_three_writes_and_one_event_and_no_other_reque
         "flexlvm-controller create persistentvolumes",
         "flexlvm-controller patch events",
     ];
-    assert_eq!(made, expected.map(|request| (request.to_owned(), CLAIMS)).into());
+    assert_eq!(
+        made,
+        expected.map(|request| (request.to_owned(), CLAIMS)).into()
+    );
 }

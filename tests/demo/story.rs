@@ -1,4 +1,5 @@
-//! The demo's story: a cluster, FlexLVM on it, a claim and its life. Every step proves what it says.
+//! The demo's story: a cluster, FlexLVM on it, a claim and its life. Every step proves what it
+//! says.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -33,7 +34,11 @@ pub(crate) async fn tell() -> Result<()> {
         volume_group: Some(VOLUME_GROUP.to_owned()),
         images: vec![root("target/image/flexlvm.tar")],
     };
-    let cluster = teller::step("a control plane and two nodes with real LVM are up", Cluster::start(&plan)).await?;
+    let cluster = teller::step(
+        "a control plane and two nodes with real LVM are up",
+        Cluster::start(&plan),
+    )
+    .await?;
     let mut story = Story { cluster };
     let result = match story.tell().await {
         Ok(numbers) => numbers,
@@ -55,7 +60,8 @@ impl Story {
     }
 
     fn apply(&self, file: &str) -> Result<()> {
-        self.kubectl(&["apply", "-f", &root(file).display().to_string()]).map(drop)
+        self.kubectl(&["apply", "-f", &root(file).display().to_string()])
+            .map(drop)
     }
 
     /// Runs kubectl and shows what it printed.
@@ -72,7 +78,12 @@ impl Story {
     }
 
     /// Waits until kubectl prints what is expected.
-    async fn until(&self, what: &str, arguments: &[&str], mut is: impl FnMut(&str) -> bool) -> Result<String> {
+    async fn until(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        mut is: impl FnMut(&str) -> bool,
+    ) -> Result<String> {
         let probe = async || Ok(self.kubectl(arguments).ok().filter(|output| is(output)));
         until(what, LIMIT, probe).await
     }
@@ -106,10 +117,17 @@ impl Story {
         teller::step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
         let grow_s = begin.elapsed();
         self.show("exec app -- df -Ph /data")?;
-        ensure!(self.checksum()? == sum, "the data changed when the volume grew");
+        ensure!(
+            self.checksum()? == sum,
+            "the data changed when the volume grew"
+        );
 
         let begin = Instant::now();
-        teller::step("pod and claim are deleted, and the space is back", self.delete(guest, &free)).await?;
+        teller::step(
+            "pod and claim are deleted, and the space is back",
+            self.delete(guest, &free),
+        )
+        .await?;
         let delete_s = begin.elapsed();
         Self::show_on(guest, "lvs flexlvm; vgs flexlvm")?;
 
@@ -125,22 +143,34 @@ impl Story {
 
     async fn install(&self) -> Result<()> {
         self.kubectl(&["apply", "-k", &root("config/default").display().to_string()])?;
-        let system = ["-n", "flexlvm-system", "rollout", "status", "--timeout=180s"];
+        let system = [
+            "-n",
+            "flexlvm-system",
+            "rollout",
+            "status",
+            "--timeout=180s",
+        ];
         for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
             self.kubectl(&[&system[..], &[workload]].concat())?;
         }
         self.apply("config/samples/storagebackend.yaml")?;
         let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
         let backend = ["get", "storagebackend", "flexlvm", "-o", ready];
-        self.until("the backend is Ready on both nodes", &backend, |output| output == "True 2/2").await.map(drop)
+        self.until("the backend is Ready on both nodes", &backend, |output| {
+            output == "True 2/2"
+        })
+        .await
+        .map(drop)
     }
 
     /// How large the programs are at rest.
     fn show_sizes(&self) -> Result<()> {
-        let script =
-            "for pid in $(pidof flexlvm); do tr '\\0' ' ' </proc/$pid/cmdline; grep VmRSS /proc/$pid/status; done";
+        let script = "for pid in $(pidof flexlvm); do tr '\\0' ' ' </proc/$pid/cmdline; grep VmRSS /proc/$pid/status; done";
         for node in self.cluster.nodes() {
-            teller::show(&format!("{} # resident memory", node.name()), &node.shell(script)?);
+            teller::show(
+                &format!("{} # resident memory", node.name()),
+                &node.shell(script)?,
+            );
         }
         Ok(())
     }
@@ -156,16 +186,35 @@ impl Story {
             self.apply(&format!("config/samples/{sample}.yaml"))?;
         }
         let phase = ["get", "pvc", "data", "-o", "jsonpath={.status.phase}"];
-        self.until("the claim is bound", &phase, |phase| phase == "Bound").await.map(drop)
+        self.until("the claim is bound", &phase, |phase| phase == "Bound")
+            .await
+            .map(drop)
     }
 
     async fn pod_runs(&self) -> Result<()> {
-        let ready = ["get", "pod", "app", "-o", "jsonpath={.status.phase} {.status.containerStatuses[0].ready}"];
-        self.until("the pod runs", &ready, |state| state == "Running true").await.map(drop)
+        let ready = [
+            "get",
+            "pod",
+            "app",
+            "-o",
+            "jsonpath={.status.phase} {.status.containerStatuses[0].ready}",
+        ];
+        self.until("the pod runs", &ready, |state| state == "Running true")
+            .await
+            .map(drop)
     }
 
     fn write(&self) -> Result<String> {
-        self.kubectl(&["exec", "app", "--", "dd", "if=/dev/urandom", "of=/data/blob", "bs=1M", "count=8"])?;
+        self.kubectl(&[
+            "exec",
+            "app",
+            "--",
+            "dd",
+            "if=/dev/urandom",
+            "of=/data/blob",
+            "bs=1M",
+            "count=8",
+        ])?;
         self.kubectl(&["exec", "app", "--", "sync"])?;
         self.checksum()
     }
@@ -187,53 +236,86 @@ impl Story {
         self.kubectl(&["patch", "pvc", "data", "-p", patch])?;
         let size = ["exec", "app", "--", "df", "-Pk", "/data"];
         let is_grown = |output: &str| {
-            let kibibytes = output.lines().last().and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+            let kibibytes = output
+                .lines()
+                .last()
+                .and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
             kibibytes.is_some_and(|kibibytes| kibibytes > 3 << 19)
         };
-        self.until("df in the pod shows it", &size, is_grown).await.map(drop)
+        self.until("df in the pod shows it", &size, is_grown)
+            .await
+            .map(drop)
     }
 
     async fn delete(&self, node: &Guest, free: &[String]) -> Result<()> {
         self.kubectl(&["delete", "pod", "app"])?;
         self.kubectl(&["delete", "pvc", "data"])?;
         let left = ["get", "pv,logicalvolumes", "-o", "name"];
-        self.until("its objects are gone", &left, |left| left.trim().is_empty()).await?;
-        ensure!(node.shell("lvs --noheadings flexlvm")?.trim().is_empty(), "a logical volume is left");
+        self.until("its objects are gone", &left, |left| left.trim().is_empty())
+            .await?;
+        ensure!(
+            node.shell("lvs --noheadings flexlvm")?.trim().is_empty(),
+            "a logical volume is left"
+        );
         ensure!(self.free_extents()? == free, "the space is not back");
         Ok(())
     }
 
     /// What whoever looks into a failure would ask for.
     fn complain(&self) {
-        let logs = ["logs", "-n", "flexlvm-system", "--tail=40", "--prefix", "-l", "app.kubernetes.io/name=flexlvm"];
+        let logs = [
+            "logs",
+            "-n",
+            "flexlvm-system",
+            "--tail=40",
+            "--prefix",
+            "-l",
+            "app.kubernetes.io/name=flexlvm",
+        ];
         for question in [
             &["get", "events", "-A", "--sort-by=.lastTimestamp"][..],
-            &["get", "pods,pvc,pv,logicalvolumes,nodestorages,storagebackends", "-A", "-o", "wide"],
+            &[
+                "get",
+                "pods,pvc,pv,logicalvolumes,nodestorages,storagebackends",
+                "-A",
+                "-o",
+                "wide",
+            ],
             &logs,
         ] {
-            let answer = self.kubectl(question).unwrap_or_else(|error| format!("{error:#}"));
+            let answer = self
+                .kubectl(question)
+                .unwrap_or_else(|error| format!("{error:#}"));
             teller::show(&format!("kubectl {}", question.join(" ")), &answer);
         }
     }
 
     /// Leaves the cluster up until Ctrl-C.
     async fn keep(&self) -> Result<()> {
-        let pid =
-            std::env::var(harness::isolation::OUTER_PID).context("the number of the first process is not known")?;
+        let pid = std::env::var(harness::isolation::OUTER_PID)
+            .context("the number of the first process is not known")?;
         let enter = format!("nsenter --target {pid} --net --mount --pid");
         let kubectl = self.cluster.api().kubernetes().program("kubectl");
         let demo = std::env::current_exe()?;
-        println!("\nThe cluster stays up until you press Ctrl-C here. In another terminal, as root:");
+        println!(
+            "\nThe cluster stays up until you press Ctrl-C here. In another terminal, as root:"
+        );
         println!(
             "  {enter} {} --kubeconfig {} get nodes",
             kubectl.display(),
             self.cluster.api().kubeconfig().display()
         );
-        println!("  {enter} {} shell 1      # a shell on node1", demo.display());
+        println!(
+            "  {enter} {} shell 1      # a shell on node1",
+            demo.display()
+        );
         tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")
     }
 }
 
 fn free_extents_of(node: &Guest) -> Result<String> {
-    Ok(node.shell(&format!("vgs --noheadings -o vg_free_count {VOLUME_GROUP}"))?.trim().to_owned())
+    Ok(node
+        .shell(&format!("vgs --noheadings -o vg_free_count {VOLUME_GROUP}"))?
+        .trim()
+        .to_owned())
 }

@@ -21,7 +21,8 @@ impl Progress {
                 thread::sleep(Duration::from_millis(100));
                 if start.elapsed() >= next && !watched.load(Ordering::Relaxed) {
                     println!("         … {what}: {} s", start.elapsed().as_secs());
-                    next = start.elapsed() + Duration::from_secs(if next.as_secs() < 5 { 4 } else { 10 });
+                    next = start.elapsed()
+                        + Duration::from_secs(if next.as_secs() < 5 { 4 } else { 10 });
                 }
             }
         });

@@ -51,22 +51,35 @@ impl Access {
         self.with_token(self.token(namespace, name).await?)
     }
 
-    /// A kubeconfig with the rights of a service account, which must exist; for a program of its own.
+    /// A kubeconfig with the rights of a service account, which must exist; for a program of its
+    /// own.
     pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let path = self.kubeconfig.with_file_name(format!("kubeconfig-{name}"));
-        std::fs::write(&path, kubeconfig(&self.url, &self.token(namespace, name).await?))?;
+        std::fs::write(
+            &path,
+            kubeconfig(&self.url, &self.token(namespace, name).await?),
+        )?;
         Ok(path)
     }
 
     async fn token(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin()?, namespace);
-        let spec = TokenRequestSpec { expiration_seconds: Some(86400), ..TokenRequestSpec::default() };
-        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let spec = TokenRequestSpec {
+            expiration_seconds: Some(86400),
+            ..TokenRequestSpec::default()
+        };
+        let request = TokenRequest {
+            spec: Some(spec),
+            ..TokenRequest::default()
+        };
         let answer: TokenRequest = accounts
             .create_subresource("token", name, &PostParams::default(), &request)
             .await
             .with_context(|| format!("no token for the service account {namespace}/{name}"))?;
-        answer.status.and_then(|status| status.token).context("the server gave no token")
+        answer
+            .status
+            .and_then(|status| status.token)
+            .context("the server gave no token")
     }
 
     fn with_token(&self, token: String) -> Result<Client> {
@@ -76,16 +89,24 @@ impl Access {
         Ok(Client::try_from(config)?)
     }
 
-    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained about.
+    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained
+    /// about.
     pub fn kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String> {
         let output = Command::new(kubernetes.program("kubectl"))
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
-            .arg(format!("--cache-dir={}", self.kubeconfig.with_file_name("kubectl-cache").display()))
+            .arg(format!(
+                "--cache-dir={}",
+                self.kubeconfig.with_file_name("kubectl-cache").display()
+            ))
             .args(arguments)
             .output()
             .context("cannot run kubectl")?;
         let complaint = String::from_utf8_lossy(&output.stderr);
-        anyhow::ensure!(output.status.success(), "kubectl {}: {complaint}", arguments.join(" "));
+        anyhow::ensure!(
+            output.status.success(),
+            "kubectl {}: {complaint}",
+            arguments.join(" ")
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 }

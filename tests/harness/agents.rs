@@ -20,13 +20,17 @@ pub struct Agents {
 }
 
 impl Agents {
-    /// Starts one for each site, with the rights of their account, and returns once all have reported their nodes.
+    /// Starts one for each site, with the rights of their account, and returns once all have
+    /// reported their nodes.
     pub async fn start(access: &Access, sites: Vec<Site>) -> Result<Self> {
         let ready: Vec<Ready> = sites.iter().map(|_| Ready::default()).collect();
         let (stop, stopped) = oneshot::channel();
         let (access, told) = (access.clone(), ready.clone());
         let thread = std::thread::spawn(move || work(&access, &sites, &told, stopped));
-        let agents = Self { stop: Some(stop), thread: Some(thread) };
+        let agents = Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        };
         let all = async || Ok(ready.iter().all(Ready::get).then_some(()));
         until("all agents have reported", Duration::from_secs(120), all).await?;
         Ok(agents)
@@ -43,13 +47,24 @@ impl Drop for Agents {
 }
 
 fn work(access: &Access, sites: &[Site], ready: &[Ready], stopped: oneshot::Receiver<()>) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
     let agent = async |site: &Site, ready: &Ready| {
-        let client = access.service_account("flexlvm-system", "flexlvm-agent").await.expect("a token");
+        let client = access
+            .service_account("flexlvm-system", "flexlvm-agent")
+            .await
+            .expect("a token");
         agent::run(client, site.settings(), site.host(), ready.clone()).await;
     };
     runtime.block_on(async {
-        let agents = join_all(sites.iter().zip(ready).map(|(site, ready)| agent(site, ready)));
+        let agents = join_all(
+            sites
+                .iter()
+                .zip(ready)
+                .map(|(site, ready)| agent(site, ready)),
+        );
         tokio::select! {
             _ = agents => {}
             _ = stopped => {}

@@ -1,5 +1,5 @@
-//! A real API server with its etcd, as plain processes on free ports: up in seconds, no node, no Docker. API tests use it
-//! directly, `control_plane` inside a cluster.
+//! A real API server with its etcd, as plain processes on free ports: up in seconds, no node, no
+//! Docker. API tests use it directly, `control_plane` inside a cluster.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -49,8 +49,10 @@ pub struct DriverFolders {
 
 impl DriverFolders {
     pub(crate) fn create(workplace: &Workplace) -> Result<Self> {
-        let folders =
-            Self { plugins: workplace.path("controllers-plugins"), state: workplace.path("controllers-state") };
+        let folders = Self {
+            plugins: workplace.path("controllers-plugins"),
+            state: workplace.path("controllers-state"),
+        };
         std::fs::create_dir(&folders.plugins)?;
         std::fs::create_dir(&folders.state)?;
         Ok(folders)
@@ -60,22 +62,34 @@ impl DriverFolders {
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 const TOKENS: &str = "tokens.csv";
 
-/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all know. File names are within the workplace.
+/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all know. File names are within the
+/// workplace.
 impl Settings {
     fn etcd(&self, kubernetes: &Kubernetes) -> Command {
         let url = format!("http://127.0.0.1:{}", self.etcd_port);
         let mut command = Command::new(kubernetes.etcd());
         command
-            // For tests: a power cut of the host may lose everything, and nothing waits for the disk.
-            .args(["--data-dir=etcd", "--unsafe-no-fsync", "--listen-peer-urls=http://127.0.0.1:0"])
-            .args([format!("--listen-client-urls={url}"), format!("--advertise-client-urls={url}")]);
+            // For tests: a power cut of the host may lose everything, and nothing waits for the
+            // disk.
+            .args([
+                "--data-dir=etcd",
+                "--unsafe-no-fsync",
+                "--listen-peer-urls=http://127.0.0.1:0",
+            ])
+            .args([
+                format!("--listen-client-urls={url}"),
+                format!("--advertise-client-urls={url}"),
+            ]);
         command
     }
 
     fn server(&self, kubernetes: &Kubernetes) -> Command {
         let mut command = Command::new(kubernetes.program("kube-apiserver"));
         command
-            .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd_port))
+            .arg(format!(
+                "--etcd-servers=http://127.0.0.1:{}",
+                self.etcd_port
+            ))
             .arg(format!("--secure-port={}", self.port))
             // The machine may have no network that the server could guess it from.
             .arg(format!("--advertise-address={}", self.address))
@@ -83,9 +97,18 @@ impl Settings {
             .arg(format!("--audit-policy-file={}", audit::POLICY))
             .arg(format!("--audit-log-path={}", audit::LOG))
             .arg(format!("--service-account-key-file={SERVICE_ACCOUNT_KEY}"))
-            .arg(format!("--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"))
-            .args(["--service-account-issuer=https://kubernetes.default.svc", "--cert-dir=certificates"])
-            .args(["--service-cluster-ip-range=10.96.0.0/16", "--authorization-mode=RBAC", "--allow-privileged"])
+            .arg(format!(
+                "--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"
+            ))
+            .args([
+                "--service-account-issuer=https://kubernetes.default.svc",
+                "--cert-dir=certificates",
+            ])
+            .args([
+                "--service-cluster-ip-range=10.96.0.0/16",
+                "--authorization-mode=RBAC",
+                "--allow-privileged",
+            ])
             .args(&self.flags);
         command
     }
@@ -99,8 +122,16 @@ impl ApiServer {
         // Somebody may take a free port before the server does.
         for _ in 0..3 {
             let [port, etcd_port] = free_ports()?;
-            let flags = vec!["--bind-address=127.0.0.1".to_owned(), "--endpoint-reconciler-type=none".to_owned()];
-            let settings = Settings { address: Ipv4Addr::LOCALHOST, port, etcd_port, flags };
+            let flags = vec![
+                "--bind-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+            ];
+            let settings = Settings {
+                address: Ipv4Addr::LOCALHOST,
+                port,
+                etcd_port,
+                flags,
+            };
             match Self::launch(kubernetes.clone(), Workplace::on_host()?, &settings).await {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
@@ -111,48 +142,93 @@ impl ApiServer {
 
     /// Starts one that guests reach, in the network of a cluster. Inside [`crate::main`], once.
     pub async fn start_for_guests(kubernetes: Kubernetes, workplace: Workplace) -> Result<Self> {
-        let flags = ["--bind-address=0.0.0.0", "--kubelet-preferred-address-types=InternalIP"].map(str::to_owned);
-        let settings = Settings { address: network::HOST, port: 443, etcd_port: 2379, flags: flags.into() };
+        let flags = [
+            "--bind-address=0.0.0.0",
+            "--kubelet-preferred-address-types=InternalIP",
+        ]
+        .map(str::to_owned);
+        let settings = Settings {
+            address: network::HOST,
+            port: 443,
+            etcd_port: 2379,
+            flags: flags.into(),
+        };
         Self::launch(kubernetes, workplace, &settings).await
     }
 
     /// The server that all tests of one program use; started by whoever asks first.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
-        SHARED.get_or_init(|| async { Self::start().await.expect("no API server") }).await
+        SHARED
+            .get_or_init(|| async { Self::start().await.expect("no API server") })
+            .await
     }
 
-    async fn launch(kubernetes: Kubernetes, workplace: Workplace, settings: &Settings) -> Result<Self> {
+    async fn launch(
+        kubernetes: Kubernetes,
+        workplace: Workplace,
+        settings: &Settings,
+    ) -> Result<Self> {
         let key = workplace.path(SERVICE_ACCOUNT_KEY);
-        let made = Command::new("openssl").arg("genrsa").arg("-out").arg(&key).arg("2048").output();
-        anyhow::ensure!(made.context("cannot run openssl")?.status.success(), "openssl made no key");
+        let made = Command::new("openssl")
+            .arg("genrsa")
+            .arg("-out")
+            .arg(&key)
+            .arg("2048")
+            .output();
+        anyhow::ensure!(
+            made.context("cannot run openssl")?.status.success(),
+            "openssl made no key"
+        );
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
         workplace.write(TOKENS, tokens)?;
         workplace.write(audit::POLICY, audit::POLICY_TEXT)?;
-        let access = Access::new(&workplace, format!("https://{}:{}", settings.address, settings.port))?;
+        let access = Access::new(
+            &workplace,
+            format!("https://{}:{}", settings.address, settings.port),
+        )?;
 
         let mut etcd = workplace.start("etcd", &mut settings.etcd(&kubernetes))?;
         let mut server = workplace.start("kube-apiserver", &mut settings.server(&kubernetes))?;
         let client = access.admin()?;
-        until("the API server is ready", Duration::from_secs(60), async || {
-            etcd.check()?;
-            server.check()?;
-            let request = http::Request::get("/readyz").body(Vec::new())?;
-            Ok(client.request_text(request).await.is_ok_and(|answer| answer == "ok").then_some(()))
-        })
+        until(
+            "the API server is ready",
+            Duration::from_secs(60),
+            async || {
+                etcd.check()?;
+                server.check()?;
+                let request = http::Request::get("/readyz").body(Vec::new())?;
+                Ok(client
+                    .request_text(request)
+                    .await
+                    .is_ok_and(|answer| answer == "ok")
+                    .then_some(()))
+            },
+        )
         .await?;
-        Ok(Self { kubernetes, access, server, etcd, workplace })
+        Ok(Self {
+            kubernetes,
+            access,
+            server,
+            etcd,
+            workplace,
+        })
     }
 
     /// An administrator's client, bound to the calling runtime.
     #[must_use]
     pub fn client(&self) -> Client {
-        self.access.admin().expect("the settings of the client are valid")
+        self.access
+            .admin()
+            .expect("the settings of the client are valid")
     }
 
-    /// A client with the token of a service account, and so with exactly its rights. The account must exist.
+    /// A client with the token of a service account, and so with exactly its rights. The account
+    /// must exist.
     pub async fn client_of(&self, namespace: &str, service_account: &str) -> Result<Client> {
-        self.access.service_account(namespace, service_account).await
+        self.access
+            .service_account(namespace, service_account)
+            .await
     }
 
     /// Who may reach the server, and how.
@@ -167,20 +243,26 @@ impl ApiServer {
         self.access.kubeconfig().to_owned()
     }
 
-    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained about.
+    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained
+    /// about.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.access.kubectl(&self.kubernetes, arguments)
     }
 
     /// Applies FlexLVM's configuration, the one for this version.
     pub fn install(&self) -> Result<()> {
-        let variant = if self.kubernetes.minor_version()? < 25 { "default" } else { "v1.25" };
+        let variant = if self.kubernetes.minor_version()? < 25 {
+            "default"
+        } else {
+            "v1.25"
+        };
         let root = format!("{}/../config/{variant}", env!("CARGO_MANIFEST_DIR"));
         self.kubectl(&["apply", "-k", &root]).map(drop)
     }
 
-    /// Whether the server is of Kubernetes 1.`minor` or later. If not, says so in a line that `tests/run` counts: a test that
-    /// then returns has not shown anything. To be asked once in a test, at its beginning.
+    /// Whether the server is of Kubernetes 1.`minor` or later. If not, says so in a line that
+    /// `tests/run` counts: a test that then returns has not shown anything. To be asked once in a
+    /// test, at its beginning.
     #[must_use]
     pub fn is_since(&self, minor: u32) -> bool {
         self.minor() >= minor || self.not_applicable(&format!("needs 1.{minor}"))
@@ -193,15 +275,22 @@ impl ApiServer {
     }
 
     fn minor(&self) -> u32 {
-        self.kubernetes.minor_version().expect("the server says its version")
+        self.kubernetes
+            .minor_version()
+            .expect("the server says its version")
     }
 
     fn not_applicable(&self, why: &str) -> bool {
-        let version = self.kubernetes.version().expect("the server says its version");
+        let version = self
+            .kubernetes
+            .version()
+            .expect("the server says its version");
         let test = std::thread::current().name().unwrap_or_default().to_owned();
         // Not `eprintln`, which the test runner keeps to itself as long as a test succeeds.
         let line = format!("not applicable on {version}: {test} {why}\n");
-        std::io::stderr().write_all(line.as_bytes()).expect("there is a standard error");
+        std::io::stderr()
+            .write_all(line.as_bytes())
+            .expect("there is a standard error");
         false
     }
 
@@ -217,7 +306,8 @@ impl ApiServer {
         &self.workplace
     }
 
-    /// The writes of FlexLVM's own accounts that the server has accepted so far, to objects with `part` in their name.
+    /// The writes of FlexLVM's own accounts that the server has accepted so far, to objects with
+    /// `part` in their name.
     pub fn writes(&self, part: &str) -> Result<Vec<Request>> {
         let mut requests = self.requests()?;
         requests.retain(|request| request.is_write() && request.name.contains(part));
@@ -229,9 +319,10 @@ impl ApiServer {
         audit::requests(&self.workplace)
     }
 
-    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown ones, attaches volumes,
-    /// removes finalizers, namespaces and what lost its owner. On its host there is a folder for FlexVolume drivers, and
-    /// one that is `/var/lib/flexlvm`, with nothing in them.
+    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown
+    /// ones, attaches volumes, removes finalizers, namespaces and what lost its owner. On its host
+    /// there is a folder for FlexVolume drivers, and one that is `/var/lib/flexlvm`, with nothing
+    /// in them.
     pub(crate) fn start_controllers(&self, drivers: &DriverFolders) -> Result<Program> {
         // What it needs has no place below /var/lib; and nobody else is to see these settings.
         let mut within = Command::new("unshare");
@@ -252,7 +343,12 @@ impl ApiServer {
         self.start_beside("kube-scheduler", None, &[])
     }
 
-    fn start_beside(&self, name: &str, within: Option<Command>, flags: &[String]) -> Result<Program> {
+    fn start_beside(
+        &self,
+        name: &str,
+        within: Option<Command>,
+        flags: &[String],
+    ) -> Result<Program> {
         let program = self.kubernetes.program(name);
         anyhow::ensure!(program.is_file(), "{} is missing", program.display());
         let mut command = match within {
@@ -263,23 +359,32 @@ impl ApiServer {
             }
         };
         command
-            .arg(format!("--kubeconfig={}", self.access.kubeconfig().display()))
+            .arg(format!(
+                "--kubeconfig={}",
+                self.access.kubeconfig().display()
+            ))
             .args(["--leader-elect=false", "--secure-port=0"])
-            // Up to 1.23 they also listen on a fixed port without TLS, which may be somebody else's.
+            // Up to 1.23 they also listen on a fixed port without TLS, which may be somebody
+            // else's.
             .args((self.kubernetes.minor_version()? < 24).then_some("--port=0"))
             .args(flags);
         self.workplace.start(name, &mut command)
     }
 
-    /// Returns once the server rests: after its start, and after new definitions, it works for seconds by itself.
+    /// Returns once the server rests: after its start, and after new definitions, it works for
+    /// seconds by itself.
     pub async fn settle(&self) -> Result<()> {
         let mut before = self.server.cpu()?;
-        until("the API server rests", Duration::from_secs(120), async || {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let now = self.server.cpu()?;
-            let used = now.saturating_sub(std::mem::replace(&mut before, now));
-            Ok((used < Duration::from_millis(200)).then_some(()))
-        })
+        until(
+            "the API server rests",
+            Duration::from_secs(120),
+            async || {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                let now = self.server.cpu()?;
+                let used = now.saturating_sub(std::mem::replace(&mut before, now));
+                Ok((used < Duration::from_millis(200)).then_some(()))
+            },
+        )
         .await
     }
 

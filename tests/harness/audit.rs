@@ -1,4 +1,5 @@
-//! What the API server wrote down about the requests of FlexLVM's own accounts: how tests and benches count them.
+//! What the API server wrote down about the requests of FlexLVM's own accounts: how tests and
+//! benches count them.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -11,7 +12,8 @@ pub(crate) const POLICY: &str = "audit-policy.yaml";
 /// The log's file, within the workplace.
 pub(crate) const LOG: &str = "audit.log";
 
-/// Only the requests of FlexLVM's accounts, once answered (a watch: once ended), and without their bodies.
+/// Only the requests of FlexLVM's accounts, once answered (a watch: once ended), and without their
+/// bodies.
 pub(crate) const POLICY_TEXT: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -49,17 +51,28 @@ impl Request {
 pub(crate) fn requests(workplace: &Workplace) -> Result<Vec<Request>> {
     let log = std::fs::read_to_string(workplace.path(LOG)).context("cannot read the audit log")?;
     // The last line may be half written.
-    let entries = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let entries = log
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let request = |entry: Value| {
         let object = &entry["objectRef"];
-        let subresource = object["subresource"].as_str().map(|sub| format!("/{sub}")).unwrap_or_default();
+        let subresource = object["subresource"]
+            .as_str()
+            .map(|sub| format!("/{sub}"))
+            .unwrap_or_default();
         Request {
-            account: text(&entry["user"]["username"]).rsplit(':').next().unwrap_or_default().to_owned(),
+            account: text(&entry["user"]["username"])
+                .rsplit(':')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
             verb: text(&entry["verb"]),
             resource: text(&object["resource"]) + &subresource,
             name: text(&object["name"]),
-            accepted: entry["responseStatus"]["code"].as_u64().is_some_and(|code| code < 300),
+            accepted: entry["responseStatus"]["code"]
+                .as_u64()
+                .is_some_and(|code| code < 300),
         }
     };
     Ok(entries.map(request).collect())

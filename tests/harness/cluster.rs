@@ -1,4 +1,5 @@
-//! A whole Kubernetes on one machine: the control plane as plain programs, each node a guest with real LVM.
+//! A whole Kubernetes on one machine: the control plane as plain programs, each node a guest with
+//! real LVM.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -17,7 +18,8 @@ use crate::node;
 use crate::wait::until;
 use crate::workplace::{Program, Workplace};
 
-/// The image that pods of tests and samples run: Debian's busybox under the name that it has elsewhere.
+/// The image that pods of tests and samples run: Debian's busybox under the name that it has
+/// elsewhere.
 pub const POD_IMAGE: &str = "docker.io/library/busybox:1.36";
 
 /// What a cluster is made of.
@@ -64,11 +66,20 @@ impl Cluster {
         let api = ApiServer::start_for_guests(kubernetes, workplace).await?;
         let drivers = DriverFolders::create(api.workplace())?;
         let (controllers, scheduler) = (api.start_controllers(&drivers)?, api.start_scheduler()?);
-        let nodes = tokio::task::spawn_blocking(|| booting.join()).await?.expect("no panic while the nodes boot")?;
+        let nodes = tokio::task::spawn_blocking(|| booting.join())
+            .await?
+            .expect("no panic while the nodes boot")?;
         for guest in &nodes {
             node::start_kubelet(guest, &settings)?;
         }
-        let mut cluster = Self { nodes, node_settings: settings, controllers, scheduler, drivers, api };
+        let mut cluster = Self {
+            nodes,
+            node_settings: settings,
+            controllers,
+            scheduler,
+            drivers,
+            api,
+        };
         for number in 1..=plan.nodes {
             cluster.wait_until_ready(number).await?;
         }
@@ -95,7 +106,10 @@ impl Cluster {
 
     /// The node with this name.
     pub fn node_named(&self, name: &str) -> Result<&Guest> {
-        self.nodes.iter().find(|guest| guest.name() == name).with_context(|| format!("there is no node {name}"))
+        self.nodes
+            .iter()
+            .find(|guest| guest.name() == name)
+            .with_context(|| format!("there is no node {name}"))
     }
 
     /// Cuts the power of a node.
@@ -103,7 +117,8 @@ impl Cluster {
         self.nodes[usize::from(number) - 1].cut_power()
     }
 
-    /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to wait for.
+    /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to
+    /// wait for.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
         let guest = &mut self.nodes[usize::from(number) - 1];
         guest.power_on(self.api.workplace())?;
@@ -123,10 +138,21 @@ impl Cluster {
         &self.drivers
     }
 
-    /// Has a node's kubelet attach volumes itself, until the node boots again, and not leave that to the controller manager.
+    /// Has a node's kubelet attach volumes itself, until the node boots again, and not leave that
+    /// to the controller manager.
     pub fn attach_by_kubelet(&self, number: u8) -> Result<()> {
         let set = "echo 'enableControllerAttachDetach: false' >>/etc/kubelet.yaml";
-        if self.node(number).run(&["grep", "-q", "^enableControllerAttachDetach", "/etc/kubelet.yaml"])?.status != 0 {
+        if self
+            .node(number)
+            .run(&[
+                "grep",
+                "-q",
+                "^enableControllerAttachDetach",
+                "/etc/kubelet.yaml",
+            ])?
+            .status
+            != 0
+        {
             self.node(number).shell(set)?;
             self.restart_kubelet(number)?;
         }
@@ -136,21 +162,33 @@ impl Cluster {
     /// Waits until the API calls the node Ready, and means the node as it is since its last boot.
     pub async fn wait_until_ready(&mut self, number: u8) -> Result<()> {
         let name = self.node(number).name();
-        let boot = self.node(number).shell("cat /proc/sys/kernel/random/boot_id")?;
+        let boot = self
+            .node(number)
+            .shell("cat /proc/sys/kernel/random/boot_id")?;
         let nodes: Api<Node> = Api::all(self.api.client());
-        until(&format!("{name} is Ready"), Duration::from_secs(120), async || {
-            self.controllers.check()?;
-            self.scheduler.check()?;
-            let node = nodes.get_opt(&name).await?;
-            Ok(node.filter(|node| is_ready(node) && boot_id(node) == Some(&boot)).map(drop))
-        })
+        until(
+            &format!("{name} is Ready"),
+            Duration::from_secs(120),
+            async || {
+                self.controllers.check()?;
+                self.scheduler.check()?;
+                let node = nodes.get_opt(&name).await?;
+                Ok(node
+                    .filter(|node| is_ready(node) && boot_id(node) == Some(&boot))
+                    .map(drop))
+            },
+        )
         .await
         .with_context(|| format!("the end of its console:\n{}", self.node(number).console(30)))
     }
 }
 
 /// Brings the guests up as far as they get without an API server, all at once.
-fn prepare(guests: &mut [Guest], settings: &node::Settings, volume_group: Option<&str>) -> Result<()> {
+fn prepare(
+    guests: &mut [Guest],
+    settings: &node::Settings,
+    volume_group: Option<&str>,
+) -> Result<()> {
     thread::scope(|scope| {
         let threads: Vec<_> = guests
             .iter_mut()
@@ -164,26 +202,43 @@ fn prepare(guests: &mut [Guest], settings: &node::Settings, volume_group: Option
                 })
             })
             .collect();
-        threads.into_iter().try_for_each(|thread| thread.join().expect("no panic while a node boots"))
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().expect("no panic while a node boots"))
     })
 }
 
 /// Whether a node's condition Ready is True.
 #[must_use]
 pub fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
-    conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    let conditions = node
+        .status
+        .iter()
+        .flat_map(|status| status.conditions.iter().flatten());
+    conditions
+        .into_iter()
+        .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
 fn boot_id(node: &Node) -> Option<&String> {
-    node.status.as_ref()?.node_info.as_ref().map(|info| &info.boot_id)
+    node.status
+        .as_ref()?
+        .node_info
+        .as_ref()
+        .map(|info| &info.boot_id)
 }
 
 /// Packs the image that pods of tests and samples run.
 pub(crate) fn pack_pod_image(workplace: &Workplace) -> Result<PathBuf> {
-    let (script, out) =
-        (workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?, workplace.path("pod-image.tar"));
-    let status = Command::new("bash").arg(script).arg(&out).args([POD_IMAGE, node::PAUSE_IMAGE]).status()?;
+    let (script, out) = (
+        workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?,
+        workplace.path("pod-image.tar"),
+    );
+    let status = Command::new("bash")
+        .arg(script)
+        .arg(&out)
+        .args([POD_IMAGE, node::PAUSE_IMAGE])
+        .status()?;
     anyhow::ensure!(status.success(), "cannot pack the image for pods");
     Ok(out)
 }

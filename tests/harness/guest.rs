@@ -1,5 +1,6 @@
-//! A guest: a node that is a User-Mode Linux kernel, an ordinary program of the host, with real device-mapper and LVM.
-//! Its root is the host's file system, read only, under an overlay on the guest's own disk.
+//! A guest: a node that is a User-Mode Linux kernel, an ordinary program of the host, with real
+//! device-mapper and LVM. Its root is the host's file system, read only, under an overlay on the
+//! guest's own disk.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -27,7 +28,11 @@ pub struct Hardware {
 
 impl Default for Hardware {
     fn default() -> Self {
-        Self { memory_mib: 1024, disks_mib: vec![4096], spare_mib: Vec::new() }
+        Self {
+            memory_mib: 1024,
+            disks_mib: vec![4096],
+            spare_mib: Vec::new(),
+        }
     }
 }
 
@@ -42,7 +47,8 @@ pub struct Guest {
     kernel: Option<Program>,
 }
 
-/// The variable with the number of the processor for the first guest; programs that run at once should not have the same.
+/// The variable with the number of the processor for the first guest; programs that run at once
+/// should not have the same.
 const FIRST_PROCESSOR: &str = "FLEXLVM_PROCESSOR";
 
 /// The first process of every guest.
@@ -51,7 +57,10 @@ const INIT: &str = include_str!("../cluster/node-init");
 impl Guest {
     /// Makes the disks of guest `number` and starts it, without waiting until it is up.
     pub fn create(workplace: &Workplace, number: u8, hardware: &Hardware) -> Result<Self> {
-        anyhow::ensure!((1..=network::NODES).contains(&number), "no guest can have number {number}");
+        anyhow::ensure!(
+            (1..=network::NODES).contains(&number),
+            "no guest can have number {number}"
+        );
         let own = ("system".to_owned(), 8192);
         let data = hardware
             .disks_mib
@@ -66,11 +75,19 @@ impl Guest {
             disks.push(path);
         }
         // Made here: in a guest it takes seconds.
-        let made =
-            Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&disks[0]).status().context("cannot run mkfs.ext4")?;
+        let made = Command::new("mkfs.ext4")
+            .args(["-q", "-F"])
+            .arg(&disks[0])
+            .status()
+            .context("cannot run mkfs.ext4")?;
         anyhow::ensure!(made.success(), "mkfs.ext4 could not format the system disk");
-        let mut guest =
-            Self { number, memory_mib: hardware.memory_mib, disks, data_disks: hardware.disks_mib.len(), kernel: None };
+        let mut guest = Self {
+            number,
+            memory_mib: hardware.memory_mib,
+            disks,
+            data_disks: hardware.disks_mib.len(),
+            kernel: None,
+        };
         guest.power_on(workplace)?;
         Ok(guest)
     }
@@ -87,42 +104,58 @@ impl Guest {
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
         let mut kernel = Command::new("taskset");
         kernel
-            // On one processor: each step of a program in the guest goes back and forth between two processes of the host,
-            // and takes twice as long from one processor to another.
+            // On one processor: each step of a program in the guest goes back and forth between two
+            // processes of the host, and takes twice as long from one processor to another.
             .args(["--cpu-list", &self.processor()?.to_string(), "linux.uml"])
-            .args(["root=/dev/root", "rootfstype=hostfs", "rootflags=/", "ro", "quiet"])
+            .args([
+                "root=/dev/root",
+                "rootfstype=hostfs",
+                "rootflags=/",
+                "ro",
+                "quiet",
+            ])
             .args(["con0=null,fd:1", "con=null", "ssl=null"])
             .arg(format!("init={}", init.display()))
             .arg(format!("mem={}M", self.memory_mib))
             .arg(format!("uml_dir={}/", workplace.folder().display()))
             // The same hardware address at each boot: the neighbours remember it.
-            .arg(format!("vec0:transport=tap,ifname={tap},mac={mac},depth=128,gro=1"));
+            .arg(format!(
+                "vec0:transport=tap,ifname={tap},mac={mac},depth=128,gro=1"
+            ));
         for (disk, letter) in self.disks.iter().zip('a'..) {
             kernel.arg(format!("ubd{letter}={}", disk.display()));
         }
         // What the kernel does not know becomes environment of the first process.
-        kernel.arg(format!("node_name={}", self.name())).arg(format!("node_address={}", self.address()));
+        kernel
+            .arg(format!("node_name={}", self.name()))
+            .arg(format!("node_address={}", self.address()));
         self.kernel = Some(workplace.start(&self.name(), &mut kernel)?);
         Ok(())
     }
 
-    /// Which of the host's processors the guest has: guests of one program have different ones, as far as there are any.
+    /// Which of the host's processors the guest has: guests of one program have different ones, as
+    /// far as there are any.
     fn processor(&self) -> Result<usize> {
-        let first = std::env::var(FIRST_PROCESSOR).map_or(Ok(0), |number| number.parse::<usize>())?;
+        let first =
+            std::env::var(FIRST_PROCESSOR).map_or(Ok(0), |number| number.parse::<usize>())?;
         Ok((first + usize::from(self.number) - 1) % std::thread::available_parallelism()?.get())
     }
 
     /// Waits until programs can be run in the guest.
     pub fn wait_until_up(&mut self) -> Result<()> {
         let (name, remote) = (self.name(), self.remote());
-        let kernel = self.kernel.as_mut().with_context(|| format!("{name} has no power"))?;
+        let kernel = self
+            .kernel
+            .as_mut()
+            .with_context(|| format!("{name} has no power"))?;
         let up = until_blocking(&format!("{name} is up"), Duration::from_secs(90), || {
             Ok((kernel.has_ended() || remote.answers()).then_some(()))
         });
         up.and_then(|()| kernel.check())
     }
 
-    /// Cuts the power: the guest is gone from one instruction to the next, and what it had not synced with it.
+    /// Cuts the power: the guest is gone from one instruction to the next, and what it had not
+    /// synced with it.
     pub fn cut_power(&mut self) -> Result<()> {
         let Some(mut kernel) = self.kernel.take() else {
             return Ok(());
@@ -160,34 +193,56 @@ impl Guest {
         self.remote().output(&Call::new(arguments.iter().copied()))
     }
 
-    /// Runs a shell script in the guest and returns what it printed, without the last newline; fails when it fails.
-    /// What stays running in the background must not keep the script's output open.
+    /// Runs a shell script in the guest and returns what it printed, without the last newline;
+    /// fails when it fails. What stays running in the background must not keep the script's output
+    /// open.
     pub fn shell(&self, script: &str) -> Result<String> {
         let output = self.run(&["sh", "-ec", script])?;
-        let Output { status, stdout, stderr } = &output;
-        anyhow::ensure!(*status == 0, "on {}: `{script}` ended with {status}:\n{stdout}{stderr}", self.name());
+        let Output {
+            status,
+            stdout,
+            stderr,
+        } = &output;
+        anyhow::ensure!(
+            *status == 0,
+            "on {}: `{script}` ended with {status}:\n{stdout}{stderr}",
+            self.name()
+        );
         Ok(stdout.trim_end().to_owned())
     }
 
     /// Makes a volume group of all data disks but the spare ones, in the guest.
     pub fn make_volume_group(&self, name: &str) -> Result<()> {
-        let devices: Vec<String> = ('b'..).take(self.data_disks).map(|letter| format!("/dev/ubd{letter}")).collect();
-        self.shell(&format!("vgcreate {name} {}", devices.join(" "))).map(drop)
+        let devices: Vec<String> = ('b'..)
+            .take(self.data_disks)
+            .map(|letter| format!("/dev/ubd{letter}"))
+            .collect();
+        self.shell(&format!("vgcreate {name} {}", devices.join(" ")))
+            .map(drop)
     }
 
     /// The last lines of the console.
     #[must_use]
     pub fn console(&self, count: usize) -> String {
-        self.kernel.as_ref().map(|kernel| kernel.last_lines(count)).unwrap_or_default()
+        self.kernel
+            .as_ref()
+            .map(|kernel| kernel.last_lines(count))
+            .unwrap_or_default()
     }
 }
 
-/// Runs this program's `call` in a fresh guest, its output to ours, and returns its exit status. Inside [`crate::main`].
+/// Runs this program's `call` in a fresh guest, its output to ours, and returns its exit status.
+/// Inside [`crate::main`].
 pub fn run_in_guest(hardware: &Hardware, call: &Call) -> Result<i32> {
     let workplace = Workplace::isolated()?;
     network::create()?;
     let mut guest = Guest::create(&workplace, 1, hardware)?;
     guest.wait_until_up()?;
-    let status = guest.remote().stream(call, std::io::empty(), &mut std::io::stdout(), &mut std::io::stderr())?;
+    let status = guest.remote().stream(
+        call,
+        std::io::empty(),
+        &mut std::io::stdout(),
+        &mut std::io::stderr(),
+    )?;
     Ok(status)
 }

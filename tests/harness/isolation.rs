@@ -1,5 +1,5 @@
-//! Isolation: a cluster in namespaces of its own, so that nothing has a name or an address to collide with and nothing
-//! outlives the program that made it. Called by `harness::main`.
+//! Isolation: a cluster in namespaces of its own, so that nothing has a name or an address to
+//! collide with and nothing outlives the program that made it. Called by `harness::main`.
 
 use std::env;
 use std::ffi::OsString;
@@ -23,8 +23,8 @@ const INSIDE: &str = "FLEXLVM_ISOLATED";
 /// Set inside: the number that the first process of the namespaces has outside of them.
 pub const OUTER_PID: &str = "FLEXLVM_OUTER_PID";
 
-/// The whole main function of a program that makes guests or a cluster: `inside` runs in namespaces of its own. The same
-/// binary also serves as their first process and as the server in the guests.
+/// The whole main function of a program that makes guests or a cluster: `inside` runs in namespaces
+/// of its own. The same binary also serves as their first process and as the server in the guests.
 pub fn main(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let result = match env::args_os().nth(1) {
@@ -45,14 +45,28 @@ pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some() && Path::new(FOLDER).is_dir()
 }
 
-/// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces, and returns how it
-/// ended. Call it from the main thread: the kernel ties the kill on our death to the thread.
+/// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces,
+/// and returns how it ended. Call it from the main thread: the kernel ties the kill on our death to
+/// the thread.
 fn enter() -> Result<ExitCode> {
-    anyhow::ensure!(rustix::process::geteuid().is_root(), "a cluster needs root: namespaces, tap devices, mounts");
-    // Whoever dies takes the next one along: this program setpriv's child (unshare), that one the first process, and
-    // the kernel then kills all others in the PID namespace.
+    anyhow::ensure!(
+        rustix::process::geteuid().is_root(),
+        "a cluster needs root: namespaces, tap devices, mounts"
+    );
+    // Whoever dies takes the next one along: this program setpriv's child (unshare), that one the
+    // first process, and the kernel then kills all others in the PID namespace.
     let status = Command::new("setpriv")
-        .args(["--pdeathsig", "KILL", "unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--kill-child"])
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--net",
+            "--mount",
+            "--ipc",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
         .arg(env::current_exe()?)
         .arg(INIT)
         .args(env::args_os().skip(1))
@@ -61,9 +75,11 @@ fn enter() -> Result<ExitCode> {
     Ok(exit_code(status))
 }
 
-/// The first process: prepares the namespaces, runs the program proper, and buries the dead until that one ends.
+/// The first process: prepares the namespaces, runs the program proper, and buries the dead until
+/// that one ends.
 fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    // The old /proc still knows us by the number that others outside know us by: it is how they can enter.
+    // The old /proc still knows us by the number that others outside know us by: it is how they can
+    // enter.
     let outer = std::fs::read_link("/proc/self")?;
     mount("proc", "/proc")?;
     mount("tmpfs", "/run")?;
@@ -79,19 +95,26 @@ fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
         let Some((pid, status)) = wait(WaitOptions::empty())? else {
             continue;
         };
-        if u32::try_from(pid.as_raw_nonzero().get()) == Ok(child.id()) && !WaitStatus::stopped(status) {
+        if u32::try_from(pid.as_raw_nonzero().get()) == Ok(child.id())
+            && !WaitStatus::stopped(status)
+        {
             return Ok(exit_code(ExitStatus::from_raw(status.as_raw())));
         }
     }
 }
 
 fn mount(kind: &str, target: &str) -> Result<()> {
-    let status = Command::new("mount").args(["-t", kind, kind, target]).status()?;
+    let status = Command::new("mount")
+        .args(["-t", kind, kind, target])
+        .status()?;
     anyhow::ensure!(status.success(), "cannot mount {kind} on {target}");
     Ok(())
 }
 
 fn exit_code(status: ExitStatus) -> ExitCode {
-    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = status
+        .code()
+        .or(status.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }

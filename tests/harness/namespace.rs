@@ -12,7 +12,11 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 /// A name that is new in this program and unlikely in any other.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
-    format!("{prefix}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+    format!(
+        "{prefix}-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    )
 }
 
 /// Creates a namespace with a new name and returns the name.
@@ -24,9 +28,18 @@ pub async fn create(client: &Client, prefix: &str) -> Result<String> {
 
 /// Creates a namespace unless it is there.
 pub async fn ensure(client: &Client, name: &str) -> Result<()> {
-    let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
-    let namespace = Namespace { metadata, ..Namespace::default() };
-    match Api::all(client.clone()).create(&PostParams::default(), &namespace).await {
+    let metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        ..ObjectMeta::default()
+    };
+    let namespace = Namespace {
+        metadata,
+        ..Namespace::default()
+    };
+    match Api::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await
+    {
         Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
         other => Ok(other.map(drop)?),
     }

@@ -1,5 +1,5 @@
-//! The network inside a cluster's namespaces: a bridge with the control plane on it and one tap device per node. Nothing
-//! in it reaches the outside; all addresses are fixed.
+//! The network inside a cluster's namespaces: a bridge with the control plane on it and one tap
+//! device per node. Nothing in it reaches the outside; all addresses are fixed.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -48,10 +48,20 @@ pub fn create() -> Result<()> {
         batch.push(format!("tuntap add {tap} mode tap"));
         batch.push(format!("link set {tap} master nodes up"));
         // The pods of that node.
-        batch.push(format!("route add 10.244.{}.0/24 via {address}", 10 + number));
+        batch.push(format!(
+            "route add 10.244.{}.0/24 via {address}",
+            10 + number
+        ));
     }
-    let mut ip = Command::new("ip").args(["-batch", "-"]).stdin(Stdio::piped()).spawn().context("cannot run ip")?;
-    ip.stdin.take().expect("it is a pipe").write_all(batch.join("\n").as_bytes())?;
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .context("cannot run ip")?;
+    ip.stdin
+        .take()
+        .expect("it is a pipe")
+        .write_all(batch.join("\n").as_bytes())?;
     anyhow::ensure!(ip.wait()?.success(), "ip could not make the network");
     std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between nodes")
 }

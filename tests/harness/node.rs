@@ -1,4 +1,5 @@
-//! What makes a guest a Kubernetes node: containerd and the kubelet, by the script `cluster/kubernetes-node`.
+//! What makes a guest a Kubernetes node: containerd and the kubelet, by the script
+//! `cluster/kubernetes-node`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use crate::workplace::Workplace;
 /// The image that holds a pod's namespaces.
 pub(crate) const PAUSE_IMAGE: &str = "flexlvm.test/pause:1";
 
-/// Flags that newer kubelets don't have or need. One that keeps a pod's dead container lets the pod go only when it next
-/// clears away such containers, up to a minute later.
+/// Flags that newer kubelets don't have or need. One that keeps a pod's dead container lets the pod
+/// go only when it next clears away such containers, up to a minute later.
 const OLD_KUBELET: &str = "--container-runtime=remote --maximum-dead-containers-per-container=0";
 
 /// What all nodes of a cluster share.
@@ -30,20 +31,39 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    pub(crate) fn new(workplace: &Workplace, kubernetes: &Kubernetes, images: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn new(
+        workplace: &Workplace,
+        kubernetes: &Kubernetes,
+        images: &[PathBuf],
+    ) -> Result<Self> {
         let pod_image = pack_pod_image(workplace)?;
-        let images: Vec<String> = images.iter().chain([&pod_image]).map(|path| path.display().to_string()).collect();
+        let images: Vec<String> = images
+            .iter()
+            .chain([&pod_image])
+            .map(|path| path.display().to_string())
+            .collect();
         Ok(Self {
-            script: workplace.write("kubernetes-node", include_str!("../cluster/kubernetes-node"))?,
+            script: workplace.write(
+                "kubernetes-node",
+                include_str!("../cluster/kubernetes-node"),
+            )?,
             kubelet: kubernetes.program("kubelet"),
-            kubelet_flags: if kubernetes.minor_version()? < 24 { OLD_KUBELET } else { "" },
+            kubelet_flags: if kubernetes.minor_version()? < 24 {
+                OLD_KUBELET
+            } else {
+                ""
+            },
             kubeconfig: workplace.path("kubeconfig"),
             images: images.join(" "),
         })
     }
 
     fn run(&self, guest: &Guest, step: &str) -> Result<()> {
-        let mut call = Call::new(["sh".to_owned(), format!("/.host{}", self.script.display()), step.to_owned()]);
+        let mut call = Call::new([
+            "sh".to_owned(),
+            format!("/.host{}", self.script.display()),
+            step.to_owned(),
+        ]);
         call.environment = [
             ("node_name", guest.name()),
             ("node_address", guest.address().to_string()),
@@ -55,7 +75,13 @@ impl Settings {
         .map(|(name, value)| (name.to_owned(), value))
         .into();
         let output = guest.remote().output(&call)?;
-        anyhow::ensure!(output.status == 0, "{step} on {}:\n{}{}", guest.name(), output.stdout, output.stderr);
+        anyhow::ensure!(
+            output.status == 0,
+            "{step} on {}:\n{}{}",
+            guest.name(),
+            output.stdout,
+            output.stderr
+        );
         Ok(())
     }
 }
@@ -76,7 +102,10 @@ pub(crate) fn restart_kubelet(guest: &Guest) -> Result<()> {
     guest.shell("kill $(pidof kubelet)")?;
     until_blocking("another kubelet answers", Duration::from_secs(60), || {
         let now = guest.run(&["pidof", "kubelet"])?.stdout;
-        let healthy = guest.run(&["curl", "-sf", "http://127.0.0.1:10248/healthz"])?.status == 0;
+        let healthy = guest
+            .run(&["curl", "-sf", "http://127.0.0.1:10248/healthz"])?
+            .status
+            == 0;
         Ok((healthy && now.trim() != before).then_some(()))
     })
 }

@@ -1,5 +1,6 @@
-//! Runs programs as root in a guest, without a kubelet: the harness asks, `server` in the guest answers, over TCP. Works
-//! like ssh: arguments arrive as they are, output streams back, the exit status is the program's own.
+//! Runs programs as root in a guest, without a kubelet: the harness asks, `server` in the guest
+//! answers, over TCP. Works like ssh: arguments arrive as they are, output streams back, the exit
+//! status is the program's own.
 
 pub(crate) mod server;
 
@@ -45,8 +46,8 @@ pub struct Call {
     pub by_server: bool,
 }
 
-/// What a test program does in a guest within the server: the words after the first, to what is printed. Starting any
-/// program takes a guest a hundred times as long.
+/// What a test program does in a guest within the server: the words after the first, to what is
+/// printed. Starting any program takes a guest a hundred times as long.
 pub type Service = fn(&[String]) -> Result<String>;
 
 static SERVICE: OnceLock<Service> = OnceLock::new();
@@ -59,12 +60,18 @@ pub fn serves(service: Service) {
 impl Call {
     /// A program with arguments.
     pub fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        Self { arguments: arguments.into_iter().map(Into::into).collect(), ..Self::default() }
+        Self {
+            arguments: arguments.into_iter().map(Into::into).collect(),
+            ..Self::default()
+        }
     }
 
     /// A word of what the program [`serves`], with arguments.
     pub fn service<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
-        Self { by_server: true, ..Self::new(arguments) }
+        Self {
+            by_server: true,
+            ..Self::new(arguments)
+        }
     }
 }
 
@@ -89,7 +96,9 @@ impl Remote {
     /// The server at this address.
     #[must_use]
     pub fn new(address: Ipv4Addr) -> Self {
-        Self { address: (address, PORT).into() }
+        Self {
+            address: (address, PORT).into(),
+        }
     }
 
     /// Whether the server answers.
@@ -105,10 +114,15 @@ impl Remote {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         let status = self.stream(call, std::io::empty(), &mut stdout, &mut stderr)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok(Output { status, stdout: text(stdout), stderr: text(stderr) })
+        Ok(Output {
+            status,
+            stdout: text(stdout),
+            stderr: text(stderr),
+        })
     }
 
-    /// Runs a program to its end; what it prints is passed on while it runs. Returns its exit status.
+    /// Runs a program to its end; what it prints is passed on while it runs. Returns its exit
+    /// status.
     pub fn stream(
         &self,
         call: &Call,

@@ -1,5 +1,6 @@
-//! A node's LVM, simulated where its programs would be started: it reads command lines and answers as LVM 2.03 does,
-//! with the same reports, refusals and exit statuses. For tests of the agent without a kernel that has device-mapper.
+//! A node's LVM, simulated where its programs would be started: it reads command lines and answers
+//! as LVM 2.03 does, with the same reports, refusals and exit statuses. For tests of the agent
+//! without a kernel that has device-mapper.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -43,7 +44,8 @@ pub struct Group {
     pub exported: bool,
 }
 
-/// What a test does to a command before (`false`) or after (`true`) it is carried out; an error is the answer.
+/// What a test does to a command before (`false`) or after (`true`) it is carried out; an error is
+/// the answer.
 type Hook = Box<dyn FnMut(&str, bool) -> Result<(), Error> + Send>;
 
 /// Everything of a node that the agent touches through LVM.
@@ -64,7 +66,8 @@ pub struct State {
 pub struct SimulatedNode(Arc<Mutex<State>>);
 
 impl SimulatedNode {
-    /// A node with one volume group `vg0` of so many extents; LVM writes its backups into a folder of `lvm`.
+    /// A node with one volume group `vg0` of so many extents; LVM writes its backups into a folder
+    /// of `lvm`.
     #[must_use]
     pub fn new(lvm: &Path, extents: u64) -> Self {
         let node = Self::default();
@@ -76,12 +79,19 @@ impl SimulatedNode {
 
     /// Its state, locked.
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Makes a volume group.
     pub fn add_group(&self, name: &str, extents: u64) {
-        let group = Group { name: name.to_owned(), extents, volumes: Vec::new(), exported: false };
+        let group = Group {
+            name: name.to_owned(),
+            extents,
+            volumes: Vec::new(),
+            exported: false,
+        };
         self.change(|state| state.groups.push(group));
     }
 
@@ -96,14 +106,23 @@ impl SimulatedNode {
     /// A volume by its name.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<Volume> {
-        self.state().groups.iter().flat_map(|group| &group.volumes).find(|volume| volume.name == name).cloned()
+        self.state()
+            .groups
+            .iter()
+            .flat_map(|group| &group.volumes)
+            .find(|volume| volume.name == name)
+            .cloned()
     }
 
     /// Changes a volume behind the agent's back.
     pub fn change_volume(&self, name: &str, change: impl FnOnce(&mut Volume)) {
         self.change(|state| {
             let mut volumes = state.groups.iter_mut().flat_map(|group| &mut group.volumes);
-            change(volumes.find(|volume| volume.name == name).expect("the volume is there"));
+            change(
+                volumes
+                    .find(|volume| volume.name == name)
+                    .expect("the volume is there"),
+            );
         });
     }
 
@@ -125,13 +144,19 @@ impl SimulatedNode {
 
     fn call_hook(&self, verb: &str, after: bool) -> Result<(), Error> {
         // The hook may wait; meanwhile the node can be looked at.
-        let Some(mut hook) = self.state().hook.take() else { return Ok(()) };
+        let Some(mut hook) = self.state().hook.take() else {
+            return Ok(());
+        };
         let answer = hook(verb, after);
         self.state().hook.get_or_insert(hook);
         answer
     }
 
-    fn with<T>(&self, verb: &str, act: impl FnOnce(&mut State) -> Result<T, Error>) -> Result<T, Error> {
+    fn with<T>(
+        &self,
+        verb: &str,
+        act: impl FnOnce(&mut State) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.call_hook(verb, false)?;
         let mut state = self.state();
         state.verbs.push(verb.to_owned());
@@ -152,7 +177,11 @@ impl Exec for SimulatedNode {
                 Ok(stdout) => (0, stdout, String::new()),
                 Err(stderr) => (5, String::new(), stderr),
             };
-            Ok(Output { code: Some(code), stdout: stdout.into_bytes(), stderr: stderr.into_bytes() })
+            Ok(Output {
+                code: Some(code),
+                stdout: stdout.into_bytes(),
+                stderr: stderr.into_bytes(),
+            })
         })
     }
 }
@@ -170,7 +199,10 @@ impl Devices for SimulatedNode {
         self.with("mark", |state| {
             let volume = state.device(path)?;
             assert_eq!(volume.uuid, uuid.as_str());
-            assert!(!matches!(volume.content, Content::Data(_)), "data are marked as fresh");
+            assert!(
+                !matches!(volume.content, Content::Data(_)),
+                "data are marked as fresh"
+            );
             volume.content = Content::Fresh;
             Ok(())
         })
@@ -179,7 +211,10 @@ impl Devices for SimulatedNode {
     fn identify(&self, path: device::Path<'_>) -> Result<(LvUuid, Bytes), Error> {
         let mut state = self.state();
         let volume = state.device(path)?;
-        Ok((LvUuid::new(&volume.uuid).expect("a uuid"), Bytes(volume.extents * EXTENT)))
+        Ok((
+            LvUuid::new(&volume.uuid).expect("a uuid"),
+            Bytes(volume.extents * EXTENT),
+        ))
     }
 
     fn look(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
@@ -196,14 +231,23 @@ impl Devices for SimulatedNode {
 
     fn mount_points(&self, path: device::Path<'_>, _: &LvUuid) -> Vec<PathBuf> {
         let open = self.state().device(path).is_ok_and(|volume| volume.open);
-        if open { vec!["/mnt/data".into()] } else { Vec::new() }
+        if open {
+            vec!["/mnt/data".into()]
+        } else {
+            Vec::new()
+        }
     }
 }
 
 impl State {
     fn run(&mut self, verb: &str, words: &[&str]) -> Result<String, String> {
         let last = words.last().copied().unwrap_or_default();
-        let behind = |option: &str, by: usize| words.iter().position(|word| *word == option).map(|at| words[at + by]);
+        let behind = |option: &str, by: usize| {
+            words
+                .iter()
+                .position(|word| *word == option)
+                .map(|at| words[at + by])
+        };
         let after = |option: &str| behind(option, 1);
         let extents = after("--extents").map_or(0, |extents| extents.parse().expect("a number"));
         let select = after("--select").unwrap_or_default();
@@ -211,8 +255,11 @@ impl State {
             "version" => return Ok("  LVM version:     2.03.16(2) (2022-05-18)\n".to_owned()),
             "fullreport" => return Ok(self.report()),
             "lvcreate" => {
-                let tags =
-                    words.windows(2).filter(|pair| pair[0] == "--addtag").map(|pair| pair[1].to_owned()).collect();
+                let tags = words
+                    .windows(2)
+                    .filter(|pair| pair[0] == "--addtag")
+                    .map(|pair| pair[1].to_owned())
+                    .collect();
                 let group = behind("--name", 2).expect("a group");
                 self.create(group, after("--name").expect("a name"), extents, tags)?;
             }
@@ -230,12 +277,25 @@ impl State {
         json!({"report": parts}).to_string()
     }
 
-    fn create(&mut self, group: &str, name: &str, extents: u64, tags: Vec<String>) -> Result<(), String> {
+    fn create(
+        &mut self,
+        group: &str,
+        name: &str,
+        extents: u64,
+        tags: Vec<String>,
+    ) -> Result<(), String> {
         self.made += 1;
-        let uuid = format!("{:06}-{:04}-4444-4444-4444-4444-666666", std::process::id() % 1_000_000, self.made);
+        let uuid = format!(
+            "{:06}-{:04}-4444-4444-4444-4444-666666",
+            std::process::id() % 1_000_000,
+            self.made
+        );
         let group = self.group(group)?;
         if group.volumes.iter().any(|volume| volume.name == name) {
-            return Err(format!("  Logical Volume \"{name}\" already exists in volume group \"{}\"", group.name));
+            return Err(format!(
+                "  Logical Volume \"{name}\" already exists in volume group \"{}\"",
+                group.name
+            ));
         }
         let free = group.free();
         if extents > free {
@@ -245,7 +305,14 @@ impl State {
             ));
         }
         let content = Content::Blank;
-        group.volumes.push(Volume { name: name.to_owned(), uuid, extents, tags, open: false, content });
+        group.volumes.push(Volume {
+            name: name.to_owned(),
+            uuid,
+            extents,
+            tags,
+            open: false,
+            content,
+        });
         Ok(())
     }
 
@@ -255,10 +322,14 @@ impl State {
         let free = group.free();
         let volume = group.find(name)?;
         let Some(more) = extents.checked_sub(volume.extents).filter(|more| *more > 0) else {
-            return Err(format!("  New size ({extents} extents) matches existing size ({extents} extents)."));
+            return Err(format!(
+                "  New size ({extents} extents) matches existing size ({extents} extents)."
+            ));
         };
         if more > free {
-            return Err(format!("  Insufficient free space: {more} extents needed, but only {free} available"));
+            return Err(format!(
+                "  Insufficient free space: {more} extents needed, but only {free} available"
+            ));
         }
         volume.extents = extents;
         Ok(())
@@ -270,12 +341,17 @@ impl State {
         let group = self.group(group)?;
         let volume = group.find(name)?;
         let uuid = format!("lv_uuid=\"{}\" && ", volume.uuid);
-        let tag = volume.tags.iter().any(|tag| select.contains(&format!("lv_tags=\"{tag}\"")));
+        let tag = volume
+            .tags
+            .iter()
+            .any(|tag| select.contains(&format!("lv_tags=\"{tag}\"")));
         if !select.starts_with(&uuid) || !tag {
             return Ok(());
         }
         if volume.open {
-            return Err(format!("  Logical volume {path} contains a filesystem in use."));
+            return Err(format!(
+                "  Logical volume {path} contains a filesystem in use."
+            ));
         }
         group.volumes.retain(|volume| volume.name != name);
         Ok(())
@@ -283,28 +359,47 @@ impl State {
 
     fn group(&mut self, name: &str) -> Result<&mut Group, String> {
         let group = self.groups.iter_mut().find(|group| group.name == name);
-        let group = group
-            .ok_or_else(|| format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}"))?;
-        if group.exported { Err(format!("  Volume group {name} is exported")) } else { Ok(group) }
+        let group = group.ok_or_else(|| {
+            format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}")
+        })?;
+        if group.exported {
+            Err(format!("  Volume group {name} is exported"))
+        } else {
+            Ok(group)
+        }
     }
 
     fn device(&mut self, path: device::Path<'_>) -> Result<&mut Volume, Error> {
         let none = || Error::refused(Kind::NotFound, "there is no such device");
-        let group = self.groups.iter_mut().find(|group| group.name == path.group.as_str()).ok_or_else(none)?;
-        group.volumes.iter_mut().find(|volume| volume.name == path.name.as_str()).ok_or_else(none)
+        let group = self
+            .groups
+            .iter_mut()
+            .find(|group| group.name == path.group.as_str())
+            .ok_or_else(none)?;
+        group
+            .volumes
+            .iter_mut()
+            .find(|volume| volume.name == path.name.as_str())
+            .ok_or_else(none)
     }
 
     /// LVM rewrites its backup with every change.
     fn back_up(&self) {
         if let Some(folder) = &self.backups {
-            std::fs::write(folder.join("vg0"), format!("{:?}", self.groups)).expect("the backup can be written");
+            std::fs::write(folder.join("vg0"), format!("{:?}", self.groups))
+                .expect("the backup can be written");
         }
     }
 }
 
 impl Group {
     fn free(&self) -> u64 {
-        self.extents - self.volumes.iter().map(|volume| volume.extents).sum::<u64>()
+        self.extents
+            - self
+                .volumes
+                .iter()
+                .map(|volume| volume.extents)
+                .sum::<u64>()
     }
 
     fn find(&mut self, name: &str) -> Result<&mut Volume, String> {
@@ -314,7 +409,10 @@ impl Group {
     }
 
     fn report(&self) -> Value {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
         let volumes = self.volumes.iter().map(|volume| {
             let open = if volume.open { 'o' } else { '-' };
             json!({
@@ -325,9 +423,12 @@ impl Group {
         });
         let exported = if self.exported { 'x' } else { '-' };
         let disk = disk_of(&self.name);
-        let piece =
-            |name: &str, extents: u64| json!({"pv_uuid": disk, "pvseg_size": extents.to_string(), "lv_name": name});
-        let mut pieces: Vec<Value> = self.volumes.iter().map(|volume| piece(&volume.name, volume.extents)).collect();
+        let piece = |name: &str, extents: u64| json!({"pv_uuid": disk, "pvseg_size": extents.to_string(), "lv_name": name});
+        let mut pieces: Vec<Value> = self
+            .volumes
+            .iter()
+            .map(|volume| piece(&volume.name, volume.extents))
+            .collect();
         pieces.push(piece("", self.free()));
         json!({"vg": [{
             "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
@@ -348,5 +449,10 @@ pub fn disk_of(group: &str) -> String {
 
 fn uuid_of(name: &str) -> String {
     let digits = format!("{:016x}", crds::hash(name));
-    format!("{}-{}-{}-4444-4444-4444-666666", &digits[..6], &digits[6..10], &digits[10..14])
+    format!(
+        "{}-{}-{}-4444-4444-4444-666666",
+        &digits[..6],
+        &digits[6..10],
+        &digits[10..14]
+    )
 }

@@ -1,5 +1,5 @@
-//! A simulated node with the folders that its agent looks into: what the real agent's code needs to run in a test or a
-//! bench.
+//! A simulated node with the folders that its agent looks into: what the real agent's code needs to
+//! run in a test or a bench.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,11 @@ impl Site {
         std::fs::create_dir_all(folder.path().join("proc/1"))?;
         std::fs::write(folder.path().join("proc/1/mountinfo"), "")?;
         let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
-        Ok(Self { name: name.to_owned(), node, folder })
+        Ok(Self {
+            name: name.to_owned(),
+            node,
+            folder,
+        })
     }
 
     /// Where all its folders are.
@@ -45,7 +49,11 @@ impl Site {
     #[must_use]
     pub fn host(&self) -> Host {
         let node = Arc::new(self.node.clone());
-        Host { exec: node.clone(), devices: node, proc: self.folder().join("proc") }
+        Host {
+            exec: node.clone(),
+            devices: node,
+            proc: self.folder().join("proc"),
+        }
     }
 
     /// The agent's settings.

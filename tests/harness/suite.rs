@@ -1,4 +1,5 @@
-//! Tests that run inside a cluster's namespaces, one after the other but for those that go together, as `cargo test` runs and reports any others.
+//! Tests that run inside a cluster's namespaces, one after the other but for those that go
+//! together, as `cargo test` runs and reports any others.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -23,13 +24,21 @@ impl Test {
     /// The sentence says what holds.
     #[must_use]
     pub const fn new(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
-        Self { sentence, function, together: false }
+        Self {
+            sentence,
+            function,
+            together: false,
+        }
     }
 
     /// Runs at the same time as all others of this kind, which begin with the first of them.
     #[must_use]
     pub const fn together(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
-        Self { sentence, function, together: true }
+        Self {
+            sentence,
+            function,
+            together: true,
+        }
     }
 
     fn name(&self) -> String {
@@ -38,7 +47,8 @@ impl Test {
 
     fn run(&self) -> Outcome {
         let begun = Instant::now();
-        let result = catch_unwind(self.function).unwrap_or_else(|panic| Err(anyhow::anyhow!(words_of(&*panic))));
+        let result = catch_unwind(self.function)
+            .unwrap_or_else(|panic| Err(anyhow::anyhow!(words_of(&*panic))));
         (result, begun.elapsed())
     }
 }
@@ -54,15 +64,19 @@ pub fn isolated(tests: impl FnOnce() -> Vec<Test>) -> ExitCode {
     isolated_with_dump(tests, |_| ())
 }
 
-/// The same; `on_failure` gets the name of each test that failed, at once, to save what would explain it.
+/// The same; `on_failure` gets the name of each test that failed, at once, to save what would
+/// explain it.
 pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
     crate::main(|| {
         let mut arguments = Arguments::from_args();
         // They share a cluster, and cut its power.
         arguments.test_threads = Some(1);
         let tests = tests();
-        let together: Vec<Test> =
-            tests.iter().filter(|test| test.together && is_wanted(&arguments, &test.name())).copied().collect();
+        let together: Vec<Test> = tests
+            .iter()
+            .filter(|test| test.together && is_wanted(&arguments, &test.name()))
+            .copied()
+            .collect();
         let running: Arc<LazyLock<Together, _>> = Arc::new(LazyLock::new(move || {
             Mutex::new(
                 together
@@ -79,11 +93,20 @@ pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str
         let trial = |test: Test| {
             let (name, running) = (test.name(), Arc::clone(&running));
             Trial::test(name.clone(), move || {
-                let begun = test.together.then(|| running.lock().expect("no panic here").remove(&name)).flatten();
-                let outcome = begun.map_or_else(|| test.run(), |thread| thread.join().expect("panics are caught"));
+                let begun = test
+                    .together
+                    .then(|| running.lock().expect("no panic here").remove(&name))
+                    .flatten();
+                let outcome = begun.map_or_else(
+                    || test.run(),
+                    |thread| thread.join().expect("panics are caught"),
+                );
                 // Comes between the test's name and how it ended.
                 print!("({:.1} s) ", outcome.1.as_secs_f64());
-                outcome.0.inspect_err(|_| on_failure(&name)).map_err(|error| format!("{error:#}").into())
+                outcome
+                    .0
+                    .inspect_err(|_| on_failure(&name))
+                    .map_err(|error| format!("{error:#}").into())
             })
         };
         let trials = tests.into_iter().map(trial).collect();
@@ -93,14 +116,24 @@ pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str
 
 /// Whether a test was asked for, by the rules of `cargo test`.
 fn is_wanted(arguments: &Arguments, name: &str) -> bool {
-    let is = |filter: &String| if arguments.exact { name == filter } else { name.contains(filter) };
+    let is = |filter: &String| {
+        if arguments.exact {
+            name == filter
+        } else {
+            name.contains(filter)
+        }
+    };
     !arguments.list && arguments.filter.as_ref().is_none_or(is) && !arguments.skip.iter().any(is)
 }
 
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().cloned();
     words
-        .or_else(|| panic.downcast_ref::<&str>().map(|words| (*words).to_owned()))
+        .or_else(|| {
+            panic
+                .downcast_ref::<&str>()
+                .map(|words| (*words).to_owned())
+        })
         .unwrap_or_else(|| "panic".to_owned())
 }
 

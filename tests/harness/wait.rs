@@ -5,28 +5,44 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 /// Asks `probe` again and again until it has an answer; an error of the probe ends the wait.
-pub async fn until<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn until<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
         if let Some(answer) = probe().await? {
             return Ok(answer);
         }
-        anyhow::ensure!(start.elapsed() < limit, "waited {} s in vain until {what}", limit.as_secs());
+        anyhow::ensure!(
+            start.elapsed() < limit,
+            "waited {} s in vain until {what}",
+            limit.as_secs()
+        );
         tokio::time::sleep(pause).await;
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }
 }
 
 /// The same for a probe without tasks of its own.
-pub fn until_blocking<T>(what: &str, limit: Duration, mut probe: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+pub fn until_blocking<T>(
+    what: &str,
+    limit: Duration,
+    mut probe: impl FnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let start = Instant::now();
     let mut pause = Duration::from_millis(20);
     loop {
         if let Some(answer) = probe()? {
             return Ok(answer);
         }
-        anyhow::ensure!(start.elapsed() < limit, "waited {} s in vain until {what}", limit.as_secs());
+        anyhow::ensure!(
+            start.elapsed() < limit,
+            "waited {} s in vain until {what}",
+            limit.as_secs()
+        );
         std::thread::sleep(pause);
         pause = (pause * 3 / 2).min(Duration::from_millis(250));
     }

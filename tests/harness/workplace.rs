@@ -1,4 +1,5 @@
-//! Workplace: a folder with the programs that run in it, their logs, and the promise that all of it goes when we do.
+//! Workplace: a folder with the programs that run in it, their logs, and the promise that all of it
+//! goes when we do.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -18,18 +19,27 @@ pub struct Workplace {
 }
 
 impl Workplace {
-    /// A new folder in the host's temporary folder, guarded by a process that outlives this one by a moment:
-    /// even `kill -9` of a test leaves neither its programs nor its files behind.
+    /// A new folder in the host's temporary folder, guarded by a process that outlives this one by
+    /// a moment: even `kill -9` of a test leaves neither its programs nor its files behind.
     pub fn on_host() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("flexlvm-").tempdir()?.keep();
+        let folder = tempfile::Builder::new()
+            .prefix("flexlvm-")
+            .tempdir()?
+            .keep();
         let guard = Some(Guard::start(&folder)?);
         Ok(Self { folder, guard })
     }
 
     /// The folder of an isolated cluster: memory of its own, gone with its namespaces.
     pub fn isolated() -> Result<Self> {
-        anyhow::ensure!(isolation::is_inside(), "this program runs outside a cluster's namespaces: call harness::main");
-        Ok(Self { folder: PathBuf::from(isolation::FOLDER), guard: None })
+        anyhow::ensure!(
+            isolation::is_inside(),
+            "this program runs outside a cluster's namespaces: call harness::main"
+        );
+        Ok(Self {
+            folder: PathBuf::from(isolation::FOLDER),
+            guard: None,
+        })
     }
 
     /// Where the files are.
@@ -47,14 +57,18 @@ impl Workplace {
     /// Writes a file into the folder and returns its path.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> Result<PathBuf> {
         let path = self.path(name);
-        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, content)
+            .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 
     /// Starts a program in the folder; what it prints goes to `<name>.log`.
     pub fn start(&self, name: &str, command: &mut Command) -> Result<Program> {
         let log = self.path(&format!("{name}.log"));
-        let output = std::fs::File::options().create(true).append(true).open(&log)?;
+        let output = std::fs::File::options()
+            .create(true)
+            .append(true)
+            .open(&log)?;
         let child = command
             .current_dir(&self.folder)
             .stdin(Stdio::null())
@@ -65,7 +79,11 @@ impl Workplace {
         if let Some(guard) = &self.guard {
             guard.adopt(child.id())?;
         }
-        Ok(Program { name: name.to_owned(), log, child })
+        Ok(Program {
+            name: name.to_owned(),
+            log,
+            child,
+        })
     }
 }
 
@@ -93,7 +111,9 @@ impl Program {
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => anyhow::bail!("{} ended ({status}):\n{}", self.name, self.last_lines(20)),
+            Some(status) => {
+                anyhow::bail!("{} ended ({status}):\n{}", self.name, self.last_lines(20))
+            }
         }
     }
 
@@ -106,17 +126,31 @@ impl Program {
     /// The most memory that the program has had in use, in KiB.
     pub fn peak_kib(&self) -> Result<u32> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel tells no peak")?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .context("the kernel tells no peak")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
     /// The time that the program has had on processors.
     pub fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // Behind the name, which may hold anything; in hundredths of a second, for itself and in the kernel.
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let (own, kernels) = fields.get(11).zip(fields.get(12)).context("the kernel tells no times")?;
-        Ok(Duration::from_millis((own.parse::<u64>()? + kernels.parse::<u64>()?) * 10))
+        // Behind the name, which may hold anything; in hundredths of a second, for itself and in
+        // the kernel.
+        let fields: Vec<&str> = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect();
+        let (own, kernels) = fields
+            .get(11)
+            .zip(fields.get(12))
+            .context("the kernel tells no times")?;
+        Ok(Duration::from_millis(
+            (own.parse::<u64>()? + kernels.parse::<u64>()?) * 10,
+        ))
     }
 
     /// Kills the program at once and waits until it is gone.
@@ -139,12 +173,16 @@ pub fn last_lines(path: &Path, count: usize) -> String {
     let content = std::fs::read(path).unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
     // A guest's kernel ends in a panic, and its stack says nothing about the cause.
-    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(" [<")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with(" [<"))
+        .collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// A shell that waits for the end of its input, which comes when we die, however we die. It then kills what it was
-/// told of and removes the folder. In a process group of its own, so that Ctrl-C does not reach it.
+/// A shell that waits for the end of its input, which comes when we die, however we die. It then
+/// kills what it was told of and removes the folder. In a process group of its own, so that Ctrl-C
+/// does not reach it.
 #[derive(Debug)]
 struct Guard {
     shell: Child,
@@ -155,7 +193,10 @@ impl Guard {
     fn start(folder: &Path) -> Result<Self> {
         use std::os::unix::process::CommandExt;
         let mut shell = Command::new("sh")
-            .args(["-c", r#"while read -r id; do ids="$ids $id"; done; kill -9 $ids; rm -rf -- "$0""#])
+            .args([
+                "-c",
+                r#"while read -r id; do ids="$ids $id"; done; kill -9 $ids; rm -rf -- "$0""#,
+            ])
             .arg(folder)
             .current_dir("/")
             .process_group(0)
@@ -176,7 +217,12 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        drop(self.input.lock().expect("no panic while the lock is held").take());
+        drop(
+            self.input
+                .lock()
+                .expect("no panic while the lock is held")
+                .take(),
+        );
         let _ = self.shell.wait();
     }
 }

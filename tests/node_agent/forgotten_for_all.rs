@@ -1,4 +1,5 @@
-//! Where volumes are attached: the mount for all pods of a node goes with the last of them, unless the kubelet still uses it.
+//! Where volumes are attached: the mount for all pods of a node goes with the last of them, unless
+//! the kubelet still uses it.
 
 use crate::forgotten::{LOOKS, folder, is_cleared, is_mounted, mount};
 use crate::stage::{GROUP, Stage};

@@ -16,8 +16,10 @@ pub(crate) fn a_detached_volume_stays_inactive_and_can_grow_and_go(stage: &Stage
     }
     let [name, other] = &names;
     stage.change(name, json!({"size": "100Mi"}));
-    stage
-        .comes_true("it is larger", &format!("lvs --noheadings --units m -o lv_size {GROUP}/{name} | grep -q 100.00m"));
+    stage.comes_true(
+        "it is larger",
+        &format!("lvs --noheadings --units m -o lv_size {GROUP}/{name} | grep -q 100.00m"),
+    );
     stage.says(name, READY, "Ready", "");
     // Another agent looks at everything anew.
     stage.kill_agent();

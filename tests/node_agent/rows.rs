@@ -19,7 +19,10 @@ pub(crate) fn many_volumes_in_a_row_are_made_by_one_lvm(stage: &Stage) {
         stage.ready(name);
     }
     assert_eq!(shells.len(), 1, "{shells:?}");
-    stage.comes_true("nobody keeps LVM's shell for long", &format!("test -z \"$({SHELL})\""));
+    stage.comes_true(
+        "nobody keeps LVM's shell for long",
+        &format!("test -z \"$({SHELL})\""),
+    );
     remove(stage, &names);
 }
 
@@ -29,7 +32,9 @@ pub(crate) fn a_row_is_made_though_its_lvm_is_killed(stage: &Stage) {
     let names = ordered(stage);
     let killed = until_blocking("LVM's shell is killed", Duration::from_secs(30), || {
         Ok((!stage
-            .shell(&format!("for shell in $({SHELL}); do if kill -9 $shell; then echo killed; fi; done"))
+            .shell(&format!(
+                "for shell in $({SHELL}); do if kill -9 $shell; then echo killed; fi; done"
+            ))
             .is_empty())
         .then_some(()))
     });
@@ -50,9 +55,15 @@ fn ordered(stage: &Stage) -> Vec<String> {
 fn remove(stage: &Stage, names: &[String]) {
     for name in names {
         let uuid = stage.ready(name);
-        assert_eq!((stage.lvs(name, "lv_uuid"), stage.mark(name).as_str()), (uuid, "fresh"));
+        assert_eq!(
+            (stage.lvs(name, "lv_uuid"), stage.mark(name).as_str()),
+            (uuid, "fresh")
+        );
     }
-    assert_eq!(stage.shell(&format!("lvs --noheadings -o lv_name {GROUP} | wc -l")), names.len().to_string());
+    assert_eq!(
+        stage.shell(&format!("lvs --noheadings -o lv_name {GROUP} | wc -l")),
+        names.len().to_string()
+    );
     for name in names {
         stage.remove(name);
     }

@@ -1,5 +1,5 @@
-//! One guest with real LVM and an agent of this code in it, and an API server that the agent reports to. The test plays
-//! the controller.
+//! One guest with real LVM and an agent of this code in it, and an API server that the agent
+//! reports to. The test plays the controller.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -31,19 +31,28 @@ pub(crate) const PROGRAM: &str = "/.host/run/flexlvm/program";
 /// The volume group, with a hyphen, which device-mapper doubles.
 pub(crate) const GROUP: &str = "vg-0";
 
-/// A look for forgotten mounts every two seconds is often enough to wait for, and slow enough to be overtaken.
+/// A look for forgotten mounts every two seconds is often enough to wait for, and slow enough to be
+/// overtaken.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Another group, of several disks, for volumes of each kind.
 pub(crate) const KINDS: &str = "kinds";
 
 /// The disks of that group.
-pub(crate) const DISKS: [&str; 5] = ["/dev/ubdd", "/dev/ubde", "/dev/ubdf", "/dev/ubdg", "/dev/ubdh"];
+pub(crate) const DISKS: [&str; 5] = [
+    "/dev/ubdd",
+    "/dev/ubde",
+    "/dev/ubdf",
+    "/dev/ubdg",
+    "/dev/ubdh",
+];
 
-/// The sizes in MiB of disks that nothing is on at first, `/dev/ubdi` and so on: for volume groups that the agent makes.
+/// The sizes in MiB of disks that nothing is on at first, `/dev/ubdi` and so on: for volume groups
+/// that the agent makes.
 const SPARE_MIB: [u64; 8] = [256, 256, 96, 96, 96, 96, 96, 32];
 
-/// How long anything may take here before the test gives up: starting a program takes a guest half a second.
+/// How long anything may take here before the test gives up: starting a program takes a guest half
+/// a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The guest and the API server.
@@ -63,10 +72,21 @@ impl Stage {
     }
 
     fn start() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()?;
         let disks_mib = [&[4096, 1024, 2048, 2048, 2048, 2048, 2048][..], &SPARE_MIB].concat();
-        let hardware = Hardware { disks_mib, ..Hardware::default() };
-        let plan = Plan { nodes: 0, hardware: hardware.clone(), volume_group: None, images: Vec::new() };
+        let hardware = Hardware {
+            disks_mib,
+            ..Hardware::default()
+        };
+        let plan = Plan {
+            nodes: 0,
+            hardware: hardware.clone(),
+            volume_group: None,
+            images: Vec::new(),
+        };
         let cluster = runtime.block_on(Cluster::start(&plan))?;
         let mut guest = Guest::create(cluster.api().workplace(), 1, &hardware)?;
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
@@ -74,13 +94,28 @@ impl Stage {
         let client = runtime.block_on(async { cluster.api().client() });
         runtime.block_on(async {
             let node: Node = serde_json::from_value(json!({"metadata": {"name": "node1"}}))?;
-            Api::all(client.clone()).create(&PostParams::default(), &node).await?;
+            Api::all(client.clone())
+                .create(&PostParams::default(), &node)
+                .await?;
             anyhow::Ok(())
         })?;
         guest.wait_until_up()?;
-        guest.shell(&format!("vgcreate -qq {GROUP} /dev/ubdb; vgcreate -qq {KINDS} {}", DISKS.join(" ")))?;
-        let stage = Self { runtime, cluster, client, guest: Mutex::new(guest), next: AtomicU32::new(1) };
-        stage.cluster.api().workplace().write("agent.json", stage.access()?)?;
+        guest.shell(&format!(
+            "vgcreate -qq {GROUP} /dev/ubdb; vgcreate -qq {KINDS} {}",
+            DISKS.join(" ")
+        ))?;
+        let stage = Self {
+            runtime,
+            cluster,
+            client,
+            guest: Mutex::new(guest),
+            next: AtomicU32::new(1),
+        };
+        stage
+            .cluster
+            .api()
+            .workplace()
+            .write("agent.json", stage.access()?)?;
         stage.start_agent();
         Ok(stage)
     }
@@ -102,14 +137,22 @@ impl Stage {
     /// Runs a shell script in the guest; it has to succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
         let remote = self.guest().remote();
-        let output = remote.output(&Call::new(["sh", "-ec", script])).expect("the guest answers");
-        assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
+        let output = remote
+            .output(&Call::new(["sh", "-ec", script]))
+            .expect("the guest answers");
+        assert_eq!(
+            output.status, 0,
+            "`{script}`:\n{}{}",
+            output.stdout, output.stderr
+        );
         output.stdout.trim().to_owned()
     }
 
     /// Starts the agent in the guest.
     pub(crate) fn start_agent(&self) {
-        self.shell(&format!("setsid {PROGRAM} {AGENT} >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid"));
+        self.shell(&format!(
+            "setsid {PROGRAM} {AGENT} >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid"
+        ));
     }
 
     /// Kills the agent without notice. A command of LVM that it has begun goes on.
@@ -121,7 +164,9 @@ impl Stage {
     pub(crate) fn power_cut(&self) {
         let mut guest = self.guest();
         guest.cut_power().expect("the power can be cut");
-        guest.power_on(self.cluster.api().workplace()).expect("the guest starts again");
+        guest
+            .power_on(self.cluster.api().workplace())
+            .expect("the guest starts again");
         guest.wait_until_up().expect("the guest is up again");
     }
 
@@ -150,27 +195,53 @@ impl Stage {
             object["spec"][key] = value.clone();
         }
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
-        self.runtime.block_on(self.logical_volumes().create(&PostParams::default(), &object)).unwrap();
+        self.runtime
+            .block_on(
+                self.logical_volumes()
+                    .create(&PostParams::default(), &object),
+            )
+            .unwrap();
     }
 
     /// Changes an order, as the controller does.
     pub(crate) fn change(&self, name: &str, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.runtime.block_on(self.logical_volumes().patch(name, &PatchParams::default(), &patch)).unwrap();
+        self.runtime
+            .block_on(
+                self.logical_volumes()
+                    .patch(name, &PatchParams::default(), &patch),
+            )
+            .unwrap();
     }
 
     /// Waits until the condition of an order is as expected and its message contains these words.
-    pub(crate) fn says(&self, name: &str, type_: &str, reason: &str, words: &str) -> LogicalVolumeStatus {
+    pub(crate) fn says(
+        &self,
+        name: &str,
+        type_: &str,
+        reason: &str,
+        words: &str,
+    ) -> LogicalVolumeStatus {
         let mut last = None;
         let what = format!("{name} says {type_} {reason} {words:?}");
         let found = self.runtime.block_on(until(&what, LIMIT, async || {
-            let status = self.logical_volumes().get(name).await?.status.unwrap_or_default();
+            let status = self
+                .logical_volumes()
+                .get(name)
+                .await?
+                .status
+                .unwrap_or_default();
             last = Some(status.clone());
             let is = condition::get(&status.conditions, type_);
             let is = is.is_some_and(|is| is.reason == reason && is.message.contains(words));
             Ok(is.then_some(status))
         }));
-        found.unwrap_or_else(|error| panic!("{error:#}; it says {last:#?}\n{}", self.shell("tail -20 /run/agent.log")))
+        found.unwrap_or_else(|error| {
+            panic!(
+                "{error:#}; it says {last:#?}\n{}",
+                self.shell("tail -20 /run/agent.log")
+            )
+        })
     }
 
     /// Waits until the volume is ready; returns its uuid.
@@ -180,11 +251,23 @@ impl Stage {
 
     /// Waits until the volume is reported in this size.
     pub(crate) fn reaches(&self, name: &str, bytes: u64) {
-        let found = self.runtime.block_on(until(&format!("{name} has {bytes} bytes"), LIMIT, async || {
-            let size = self.logical_volumes().get(name).await?.status.and_then(|status| status.size);
-            Ok(size.filter(|size| crds::quantity::parse(size) == Ok(bytes)).map(drop))
-        }));
-        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
+        let found = self.runtime.block_on(until(
+            &format!("{name} has {bytes} bytes"),
+            LIMIT,
+            async || {
+                let size = self
+                    .logical_volumes()
+                    .get(name)
+                    .await?
+                    .status
+                    .and_then(|status| status.size);
+                Ok(size
+                    .filter(|size| crds::quantity::parse(size) == Ok(bytes))
+                    .map(drop))
+            },
+        ));
+        found
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
     }
 
     /// A volume that is ready; returns its name.
@@ -197,12 +280,16 @@ impl Stage {
 
     /// Makes a backend.
     pub(crate) fn apply(&self, backend: &StorageBackend) {
-        self.runtime.block_on(self.backends().create(&PostParams::default(), backend)).unwrap();
+        self.runtime
+            .block_on(self.backends().create(&PostParams::default(), backend))
+            .unwrap();
     }
 
     /// Deletes a backend.
     pub(crate) fn delete_backend(&self, name: &str) {
-        self.runtime.block_on(self.backends().delete(name, &DeleteParams::default())).unwrap();
+        self.runtime
+            .block_on(self.backends().delete(name, &DeleteParams::default()))
+            .unwrap();
     }
 
     fn backends(&self) -> Api<StorageBackend> {
@@ -226,7 +313,9 @@ impl Stage {
 
     /// One column of what `lvs` says of a volume; empty when it is not there.
     pub(crate) fn lvs(&self, name: &str, column: &str) -> String {
-        self.shell(&format!("lvs --noheadings --units m -o {column} -S lv_name={name}"))
+        self.shell(&format!(
+            "lvs --noheadings --units m -o {column} -S lv_name={name}"
+        ))
     }
 
     /// Waits until the report of the node is as expected; returns how long that took.
@@ -240,7 +329,10 @@ impl Stage {
             Ok(object.filter(|object| is(object)).map(drop))
         }));
         found.unwrap_or_else(|error| {
-            panic!("{error:#}; the report is {last:#?}\n{}", self.shell("tail -20 /run/agent.log"))
+            panic!(
+                "{error:#}; the report is {last:#?}\n{}",
+                self.shell("tail -20 /run/agent.log")
+            )
         });
         begin.elapsed()
     }
@@ -252,7 +344,8 @@ impl Stage {
             let output = remote.output(&Call::new(["sh", "-ec", script]))?;
             Ok((output.status == 0).then_some(()))
         });
-        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
+        found
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
     }
 
     /// A StorageBackend, which may be there already.
@@ -260,7 +353,9 @@ impl Stage {
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
         let how = PatchParams::apply("test").force();
-        self.runtime.block_on(backends.patch(name, &how, &Patch::Apply(object))).unwrap();
+        self.runtime
+            .block_on(backends.patch(name, &how, &Patch::Apply(object)))
+            .unwrap();
     }
 
     /// What the agent says of the node now.
@@ -272,7 +367,9 @@ impl Stage {
     /// Deletes the report of the node; the agent writes another.
     pub(crate) fn delete_storage(&self) {
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
-        self.runtime.block_on(storages.delete("node1", &DeleteParams::default())).unwrap();
+        self.runtime
+            .block_on(storages.delete("node1", &DeleteParams::default()))
+            .unwrap();
     }
 
     /// A pod on this node, as far as the API server and its folder go; returns its uid.
@@ -282,7 +379,10 @@ impl Stage {
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client.clone());
         let uid = self.runtime.block_on(async {
-            until("pods can be made", LIMIT, async || Ok(accounts.get_opt("default").await?.map(drop))).await?;
+            until("pods can be made", LIMIT, async || {
+                Ok(accounts.get_opt("default").await?.map(drop))
+            })
+            .await?;
             let made = self.pods().create(&PostParams::default(), &pod).await?;
             made.metadata.uid.context("it has no uid")
         });
@@ -294,14 +394,18 @@ impl Stage {
     /// Deletes a pod by force: only its folder is left.
     pub(crate) fn delete_pod(&self, name: &str) {
         let by_force = DeleteParams::default().grace_period(0);
-        self.runtime.block_on(self.pods().delete(name, &by_force)).unwrap();
+        self.runtime
+            .block_on(self.pods().delete(name, &by_force))
+            .unwrap();
     }
 
     /// What the kubelet says that it uses.
     pub(crate) fn volumes_in_use(&self, names: &[&str]) {
         let patch = Patch::Merge(json!({"status": {"volumesInUse": names}}));
         let nodes: Api<Node> = Api::all(self.client.clone());
-        self.runtime.block_on(nodes.patch_status("node1", &PatchParams::default(), &patch)).unwrap();
+        self.runtime
+            .block_on(nodes.patch_status("node1", &PatchParams::default(), &patch))
+            .unwrap();
     }
 
     fn pods(&self) -> Api<Pod> {
@@ -315,8 +419,16 @@ impl Stage {
 
     /// The same, in another group.
     pub(crate) fn mark_in(&self, group: &str, name: &str) -> String {
-        let output = self.guest().remote().output(&Call::service([group, name])).expect("the guest answers");
-        assert_eq!(output.status, 0, "the mark of {group}/{name}: {}", output.stderr);
+        let output = self
+            .guest()
+            .remote()
+            .output(&Call::service([group, name]))
+            .expect("the guest answers");
+        assert_eq!(
+            output.status, 0,
+            "the mark of {group}/{name}: {}",
+            output.stderr
+        );
         output.stdout
     }
 
@@ -329,7 +441,9 @@ impl Stage {
 pub(crate) fn run_agent() -> Result<ExitCode> {
     let access: Value = serde_json::from_slice(&std::fs::read("/.host/run/flexlvm/agent.json")?)?;
     let text = |key: &str| access[key].as_str().unwrap_or_default().to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut config = Config::new(text("url").parse()?);
         config.accept_invalid_certs = true;
@@ -344,15 +458,24 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             lvm: "/etc/lvm".into(),
             look_every: LOOK_EVERY,
         };
-        agent::run(Client::try_from(config)?, settings, Host::outside(), Ready::default()).await;
+        agent::run(
+            Client::try_from(config)?,
+            settings,
+            Host::outside(),
+            Ready::default(),
+        )
+        .await;
         Ok(ExitCode::FAILURE)
     })
 }
 
 /// In the guest, within its server: what the fresh mark of a volume says, by its group and name.
 pub(crate) fn serve(names: &[String]) -> Result<String> {
-    let [group, name] = names else { anyhow::bail!("which volume?") };
-    let (device, uuid): (Device, LvUuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(name)?)?;
+    let [group, name] = names else {
+        anyhow::bail!("which volume?")
+    };
+    let (device, uuid): (Device, LvUuid) =
+        Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(name)?)?;
     let size: Bytes = device.size()?;
     Ok(match FreshMark::new(&uuid, size)?.read(device.file())? {
         Mark::None => "none",

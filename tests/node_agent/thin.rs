@@ -1,5 +1,5 @@
-//! Thin pools on real LVM: made with their first volume, extended as they fill up, removed with the last one; and what a
-//! full one says.
+//! Thin pools on real LVM: made with their first volume, extended as they fill up, removed with the
+//! last one; and what a full one says.
 
 use crds::NodeStorage;
 use crds::condition::{READY, REMOVED};
@@ -19,21 +19,33 @@ const POOL: &str = "flexlvm-b";
 fn thin(stage: &Stage, first: u64, most: u64) -> Value {
     let cost = PoolCost::of(Bytes(most << 20), None, EXTENT).unwrap();
     let size = |extents: Extents| extents.bytes(EXTENT).0.to_string();
-    let disk = stage.shell(&format!("pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name | head -1"));
+    let disk = stage.shell(&format!(
+        "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name | head -1"
+    ));
     let make = json!({"size": format!("{first}Mi"), "maximumSize": format!("{most}Mi"), "metadataSize": size(cost.metadata),
         "physicalVolumes": [{"uuid": disk, "size": size(cost.total())}]});
     json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": POOL, "make": make}})
 }
 
 fn taken(stage: &Stage) -> u64 {
-    let taken = stage.shell(&format!("vgs --noheadings --units b --nosuffix -o vg_extent_count,vg_free_count {KINDS}"));
-    let counts: Vec<u64> = taken.split_whitespace().map(|count| count.parse().unwrap()).collect();
+    let taken = stage.shell(&format!(
+        "vgs --noheadings --units b --nosuffix -o vg_extent_count,vg_free_count {KINDS}"
+    ));
+    let counts: Vec<u64> = taken
+        .split_whitespace()
+        .map(|count| count.parse().unwrap())
+        .collect();
     counts[0] - counts[1]
 }
 
 fn pool_of(storage: &NodeStorage) -> Option<ThinPool> {
     let groups = storage.status.clone()?.volume_groups;
-    groups.into_iter().find(|group| group.name == KINDS)?.thin_pools.into_iter().find(|pool| pool.name == POOL)
+    groups
+        .into_iter()
+        .find(|group| group.name == KINDS)?
+        .thin_pools
+        .into_iter()
+        .find(|pool| pool.name == POOL)
 }
 
 pub(crate) fn a_pool_lives_and_dies_with_its_volumes(stage: &Stage) {
@@ -41,19 +53,34 @@ pub(crate) fn a_pool_lives_and_dies_with_its_volumes(stage: &Stage) {
     stage.order_with(&first, "37Mi", thin(stage, 128, 512));
     let uuid = stage.ready(&first);
     assert_eq!(stage.lvs(&first, "segtype,pool_lv"), format!("thin {POOL}"));
-    assert_eq!(stage.lvs(POOL, "lv_tags,lv_when_full"), "flexlvm.dev/thin-pool=b queue");
+    assert_eq!(
+        stage.lvs(POOL, "lv_tags,lv_when_full"),
+        "flexlvm.dev/thin-pool=b queue"
+    );
     assert_eq!(stage.mark_in(KINDS, &first), "fresh");
-    assert_eq!(taken(stage), PoolCost::of(Bytes(128 << 20), None, EXTENT).unwrap().total().0);
+    assert_eq!(
+        taken(stage),
+        PoolCost::of(Bytes(128 << 20), None, EXTENT)
+            .unwrap()
+            .total()
+            .0
+    );
     let reported = |storage: &NodeStorage| {
         let groups = storage.status.clone().unwrap_or_default().volume_groups;
-        let others = groups.into_iter().find(|group| group.name == KINDS).map(|group| group.other_use.0);
-        pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi") && others.as_deref() == Some("0")
+        let others = groups
+            .into_iter()
+            .find(|group| group.name == KINDS)
+            .map(|group| group.other_use.0);
+        pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi")
+            && others.as_deref() == Some("0")
     };
     stage.reports("the pool is no others' use", reported);
 
     let device = format!("/dev/{KINDS}/{first}");
     let sum = format!("head -c 36M {device} | md5sum");
-    let before = stage.shell(&format!("dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none; {sum}"));
+    let before = stage.shell(&format!(
+        "dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none; {sum}"
+    ));
     stage.order_with(&second, "1Gi", thin(stage, 128, 512));
     stage.ready(&second);
     stage.change(&first, json!({"size": "602Mi"}));
@@ -74,10 +101,16 @@ pub(crate) fn a_pool_grows_as_it_fills_up(stage: &Stage) {
     stage.order_with(&name, "200Mi", thin(stage, 64, 128));
     stage.ready(&name);
     // Three quarters: the next size, by a fifth, has less than 70 % in use.
-    stage.shell(&format!("dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=48 conv=fsync status=none"));
-    stage.reports("the pool has grown", |storage| pool_of(storage).is_some_and(|pool| pool.size.0 == "80Mi"));
+    stage.shell(&format!(
+        "dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=48 conv=fsync status=none"
+    ));
+    stage.reports("the pool has grown", |storage| {
+        pool_of(storage).is_some_and(|pool| pool.size.0 == "80Mi")
+    });
     // More than it may ever have, in one go: writers wait for what is promised, and no longer.
-    stage.shell(&format!("dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=110 conv=fsync status=none"));
+    stage.shell(&format!(
+        "dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=110 conv=fsync status=none"
+    ));
     stage.reports("the pool is as large as it may be", |storage| {
         pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi")
     });
@@ -90,11 +123,22 @@ pub(crate) fn a_full_pool_says_so_and_what_to_do(stage: &Stage) {
     stage.order_with(&name, "200Mi", thin(stage, 64, 64));
     stage.ready(&name);
     assert_eq!(stage.lvs(POOL, "lv_when_full"), "error");
-    stage.shell(&format!("! dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=80 conv=fsync status=none 2>/dev/null"));
-    let is_full = |pool: ThinPool| pool.data_used == 100 && pool.unusable.is_some_and(|why| why.contains("lvextend"));
-    stage.reports("the pool is full", |storage| pool_of(storage).is_some_and(is_full));
+    stage.shell(&format!(
+        "! dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=80 conv=fsync status=none 2>/dev/null"
+    ));
+    let is_full = |pool: ThinPool| {
+        pool.data_used == 100 && pool.unusable.is_some_and(|why| why.contains("lvextend"))
+    };
+    stage.reports("the pool is full", |storage| {
+        pool_of(storage).is_some_and(is_full)
+    });
     stage.order_with(&another, "32Mi", thin(stage, 64, 64));
-    stage.says(&another, READY, "ThinPoolUnusable", "its data are full, and writing fails; lvextend makes it larger");
+    stage.says(
+        &another,
+        READY,
+        "ThinPoolUnusable",
+        "its data are full, and writing fails; lvextend makes it larger",
+    );
     stage.shell(&format!("lvextend -qq -L 96M {KINDS}/{POOL}"));
     stage.ready(&another);
     for name in [&name, &another] {
@@ -104,15 +148,25 @@ pub(crate) fn a_full_pool_says_so_and_what_to_do(stage: &Stage) {
 }
 
 pub(crate) fn an_admins_pool_is_left_as_it_is(stage: &Stage) {
-    stage.shell(&format!("lvcreate -qq -y --type thin-pool -l 16 -n pool0 {KINDS}"));
+    stage.shell(&format!(
+        "lvcreate -qq -y --type thin-pool -l 16 -n pool0 {KINDS}"
+    ));
     let before = taken(stage);
     let [missing, name] = [(); 2].map(|()| stage.name());
     let named = |pool: &str| json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": pool}});
     stage.order_with(&missing, "32Mi", named("pool1"));
-    stage.says(&missing, READY, "ThinPoolMissing", "there is no thin pool kinds/pool1 on node1");
+    stage.says(
+        &missing,
+        READY,
+        "ThinPoolMissing",
+        "there is no thin pool kinds/pool1 on node1",
+    );
     stage.order_with(&name, "32Mi", named("pool0"));
     stage.ready(&name);
-    assert_eq!((stage.lvs(&name, "pool_lv"), taken(stage)), ("pool0".to_owned(), before));
+    assert_eq!(
+        (stage.lvs(&name, "pool_lv"), taken(stage)),
+        ("pool0".to_owned(), before)
+    );
     stage.remove(&name);
     stage.change(&missing, json!({"state": "Absent"}));
     stage.says(&missing, REMOVED, "NeverMade", "");
@@ -133,9 +187,11 @@ pub(crate) fn a_pool_takes_what_the_model_says(stage: &Stage) {
         )
     };
     let counts = stage.shell(&costs.iter().map(make).collect::<Vec<_>>().join("\n"));
-    let counts = counts
-        .lines()
-        .map(|line| line.split_whitespace().map(|count| count.parse::<u64>().unwrap()).collect::<Vec<_>>());
+    let counts = counts.lines().map(|line| {
+        line.split_whitespace()
+            .map(|count| count.parse::<u64>().unwrap())
+            .collect::<Vec<_>>()
+    });
     let counts: Vec<u64> = counts.map(|counts| counts[0] - counts[1]).collect();
     assert_eq!(counts, costs.map(|cost| cost.total().0));
 }

@@ -1,7 +1,9 @@
-//! Each program that the driver runs goes wrong, in each way, at each place, for each file system: one answer, no byte
-//! changed that was not ours to change, and the same call succeeds as soon as the program works again.
+//! Each program that the driver runs goes wrong, in each way, at each place, for each file system:
+//! one answer, no byte changed that was not ours to change, and the same call succeeds as soon as
+//! the program works again.
 //!
-//! In the guest, in one program, with the driver's own code and a door of which one program is broken.
+//! In the guest, in one program, with the driver's own code and a door of which one program is
+//! broken.
 
 #[path = "faults/door.rs"]
 mod door;
@@ -52,24 +54,94 @@ enum End {
 
 /// What differs between file systems.
 const OF_EACH: &[Scenario] = &[
-    Scenario { name: "first mount", prepare: fresh, args: mount, end: End::Mounted },
-    Scenario { name: "mkfs cut short", prepare: cut_short, args: mount, end: End::Mounted },
-    Scenario { name: "mount that grows", prepare: grown, args: mount, end: End::Filled },
-    Scenario { name: "expandfs", prepare: mounted, args: expandfs, end: End::Filled },
+    Scenario {
+        name: "first mount",
+        prepare: fresh,
+        args: mount,
+        end: End::Mounted,
+    },
+    Scenario {
+        name: "mkfs cut short",
+        prepare: cut_short,
+        args: mount,
+        end: End::Mounted,
+    },
+    Scenario {
+        name: "mount that grows",
+        prepare: grown,
+        args: mount,
+        end: End::Filled,
+    },
+    Scenario {
+        name: "expandfs",
+        prepare: mounted,
+        args: expandfs,
+        end: End::Filled,
+    },
 ];
 
 /// What does not, or is ext4's alone.
 const OF_EXT4: &[Scenario] = &[
-    Scenario { name: "first mount by name", prepare: tagged, args: mount_by_name, end: End::Mounted },
-    Scenario { name: "mount with a key to look up", prepare: unknown_key, args: mount, end: End::Filled },
-    Scenario { name: "mount after a reboot", prepare: inactive, args: mount, end: End::Filled },
-    Scenario { name: "mount that checks", prepare: unchecked, args: mount, end: End::Filled },
-    Scenario { name: "a foreign signature", prepare: foreign, args: mount, end: End::Refused },
-    Scenario { name: "no mark, no signature", prepare: unmarked, args: mount, end: End::Refused },
-    Scenario { name: "attach", prepare: inactive, args: attach, end: End::Active },
-    Scenario { name: "waitforattach", prepare: inactive, args: wait_for_attach, end: End::Active },
-    Scenario { name: "mountdevice", prepare: inactive, args: mount_device, end: End::Mounted },
-    Scenario { name: "detach", prepare: attached, args: detach, end: End::Inactive },
+    Scenario {
+        name: "first mount by name",
+        prepare: tagged,
+        args: mount_by_name,
+        end: End::Mounted,
+    },
+    Scenario {
+        name: "mount with a key to look up",
+        prepare: unknown_key,
+        args: mount,
+        end: End::Filled,
+    },
+    Scenario {
+        name: "mount after a reboot",
+        prepare: inactive,
+        args: mount,
+        end: End::Filled,
+    },
+    Scenario {
+        name: "mount that checks",
+        prepare: unchecked,
+        args: mount,
+        end: End::Filled,
+    },
+    Scenario {
+        name: "a foreign signature",
+        prepare: foreign,
+        args: mount,
+        end: End::Refused,
+    },
+    Scenario {
+        name: "no mark, no signature",
+        prepare: unmarked,
+        args: mount,
+        end: End::Refused,
+    },
+    Scenario {
+        name: "attach",
+        prepare: inactive,
+        args: attach,
+        end: End::Active,
+    },
+    Scenario {
+        name: "waitforattach",
+        prepare: inactive,
+        args: wait_for_attach,
+        end: End::Active,
+    },
+    Scenario {
+        name: "mountdevice",
+        prepare: inactive,
+        args: mount_device,
+        end: End::Mounted,
+    },
+    Scenario {
+        name: "detach",
+        prepare: attached,
+        args: detach,
+        end: End::Inactive,
+    },
 ];
 
 fn mount(ground: &Ground) -> Vec<&str> {
@@ -81,7 +153,14 @@ fn mount_by_name(ground: &Ground) -> Vec<&str> {
 }
 
 fn expandfs(ground: &Ground) -> Vec<&str> {
-    vec!["expandfs", &ground.json, "", &ground.folder, "33554432", "33554432"]
+    vec![
+        "expandfs",
+        &ground.json,
+        "",
+        &ground.folder,
+        "33554432",
+        "33554432",
+    ]
 }
 
 fn attach(ground: &Ground) -> Vec<&str> {
@@ -181,14 +260,23 @@ pub(crate) fn each_program_fails_in_each_way_at_each_place(stage: &Stage) {
         let volume = stage.untagged_volume(fs.name(), smallest(fs.name()) + 100);
         stage.tell_key(&volume);
         let neighbour = stage.bare_volume(fs.name(), 4);
-        println!("{}", stage.program(&[FAULTS, &volume.json("rw"), &neighbour.device()]));
-        stage.shell(&format!("lvremove -qq -y {} {}", volume.path(), neighbour.path()));
+        println!(
+            "{}",
+            stage.program(&[FAULTS, &volume.json("rw"), &neighbour.device()])
+        );
+        stage.shell(&format!(
+            "lvremove -qq -y {} {}",
+            volume.path(),
+            neighbour.path()
+        ));
     }
 }
 
 /// In the guest: `--faults OPTIONS FOREIGN`.
 pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<ExitCode> {
-    let arguments: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     let [json, foreign] = arguments.as_slice() else {
         anyhow::bail!("{FAULTS} takes a volume's options and a foreign device");
     };
@@ -210,16 +298,24 @@ fn all_faults(ground: &Ground, scenario: &Scenario, is_first: bool) -> Result<St
     ground.kept.set(false);
     let programs = dry_run(ground, scenario).context("without any fault")?;
     let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
-    for (number, program) in programs.iter().enumerate().filter(|(_, program)| is_first || !OF_ALL.contains(program)) {
+    for (number, program) in programs
+        .iter()
+        .enumerate()
+        .filter(|(_, program)| is_first || !OF_ALL.contains(program))
+    {
         for fault in Fault::of(program, programs.len() > 4) {
             let outcome = with_fault(ground, scenario, (number, fault), program);
-            let outcome = outcome.with_context(|| format!("{program}, number {number}: {fault:?}"))?;
+            let outcome =
+                outcome.with_context(|| format!("{program}, number {number}: {fault:?}"))?;
             *outcomes.entry(outcome).or_default() += 1;
         }
     }
     // Nobody has it open any more, whatever went wrong.
     ground.deactivate()?;
-    Ok(format!("{programs:?}: {outcomes:?} in {} s", begun.elapsed().as_secs()))
+    Ok(format!(
+        "{programs:?}: {outcomes:?} in {} s",
+        begun.elapsed().as_secs()
+    ))
 }
 
 /// Which programs the call-out runs when nothing goes wrong.
@@ -233,19 +329,38 @@ fn dry_run(ground: &Ground, scenario: &Scenario) -> Result<Vec<&'static str>> {
 }
 
 /// One fault; returns what came of it in a word.
-fn with_fault(ground: &Ground, scenario: &Scenario, fault: (usize, Fault), program: &str) -> Result<&'static str> {
+fn with_fault(
+    ground: &Ground,
+    scenario: &Scenario,
+    fault: (usize, Fault),
+    program: &str,
+) -> Result<&'static str> {
     (scenario.prepare)(ground)?;
-    let (mounts, written) = (ground.mounts()?, (scenario.end == End::Refused).then(|| ground.written()).transpose()?);
+    let (mounts, written) = (
+        ground.mounts()?,
+        (scenario.end == End::Refused)
+            .then(|| ground.written())
+            .transpose()?,
+    );
     let time = (program == "lvm" && fault.1.is_lie()).then_some(SHORT);
     let args = (scenario.args)(ground);
     let reply = ground::call(&args, &Door::new(Some(fault)), time)?;
     if let Some(written) = written {
-        ensure!(ground.written()? == written, "{reply:?}, and the device was written to");
+        ensure!(
+            ground.written()? == written,
+            "{reply:?}, and the device was written to"
+        );
     }
     if let Reply::Failure(_) = reply {
-        ensure!(ground.mounts()? == mounts, "{reply:?}, and {} mounts are left of {mounts}", ground.mounts()?);
+        ensure!(
+            ground.mounts()? == mounts,
+            "{reply:?}, and {} mounts are left of {mounts}",
+            ground.mounts()?
+        );
         let again = ground::call(&args, &Door::new(None), None)?;
-        scenario.check(ground, &again).with_context(|| format!("again, after {reply:?}"))?;
+        scenario
+            .check(ground, &again)
+            .with_context(|| format!("again, after {reply:?}"))?;
     } else {
         scenario.check(ground, &reply)?;
     }
@@ -256,7 +371,10 @@ fn with_fault(ground: &Ground, scenario: &Scenario, fault: (usize, Fault), progr
 
 /// Nothing is mounted any more.
 fn leave(ground: &Ground) -> Result<()> {
-    for (call, folder) in [("unmount", &ground.folder), ("unmountdevice", &ground.global)] {
+    for (call, folder) in [
+        ("unmount", &ground.folder),
+        ("unmountdevice", &ground.global),
+    ] {
         let reply = ground::call(&[call, folder], &Door::new(None), None)?;
         ensure!(reply == Reply::Success, "{reply:?}");
     }
@@ -280,7 +398,11 @@ impl Scenario {
         ensure!(
             right,
             "{reply:?}, with {mounts} mounts and {}",
-            if ground.is_active() { "a device" } else { "no device" }
+            if ground.is_active() {
+                "a device"
+            } else {
+                "no device"
+            }
         );
         Ok(())
     }

@@ -9,7 +9,9 @@ pub(crate) fn first_mount_makes_the_file_system_and_data_survive(stage: &Stage) 
         let folder = stage.mount("first", &volume);
         assert_eq!(stage.shell(&format!("findmnt -no FSTYPE {folder}")), fs);
         assert_eq!(stage.mark(&volume, "read"), "none");
-        let sum = stage.shell(&format!("head -c 8M /dev/urandom | tee {folder}/data | sha256sum"));
+        let sum = stage.shell(&format!(
+            "head -c 8M /dev/urandom | tee {folder}/data | sha256sum"
+        ));
         stage.succeeds(&["unmount", &folder]);
         assert_eq!(stage.mounts(&folder), 0);
         stage.shell(&format!("rmdir {folder}"));
@@ -22,7 +24,9 @@ pub(crate) fn first_mount_makes_the_file_system_and_data_survive(stage: &Stage) 
 pub(crate) fn mkfs_and_mount_options_arrive(stage: &Stage) {
     let mut volume = stage.fresh_volume("ext4", 64);
     volume.options.mkfs = ["-i", "65536", "-L", "data"].map(str::to_owned).to_vec();
-    volume.options.mount = ["noatime", "nosuid", "commit=17"].map(str::to_owned).to_vec();
+    volume.options.mount = ["noatime", "nosuid", "commit=17"]
+        .map(str::to_owned)
+        .to_vec();
     let folder = stage.mount("options", &volume);
     let options = stage.shell(&format!("findmnt -no OPTIONS {folder}"));
     for option in ["noatime", "nosuid", "commit=17"] {
@@ -33,7 +37,10 @@ pub(crate) fn mkfs_and_mount_options_arrive(stage: &Stage) {
     volume.options.mount = vec!["ro".to_owned(), "noexec".to_owned()];
     let folder = stage.mount("options", &volume);
     let options = stage.shell(&format!("findmnt -no VFS-OPTIONS {folder}"));
-    assert!(options.starts_with("ro,") && options.contains("noexec"), "{options}");
+    assert!(
+        options.starts_with("ro,") && options.contains("noexec"),
+        "{options}"
+    );
     stage.succeeds(&["unmount", &folder]);
 }
 
@@ -45,14 +52,20 @@ pub(crate) fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) 
     let foreign = stage.fresh_volume("ext4", 320);
     stage.shell(&format!("mkfs.xfs -q -K {}", foreign.device()));
     let partitioned = stage.fresh_volume("ext4", 64);
-    for (bytes, at) in [(r"\200\1\1\0\203\1\1\11\0\10\0\0\0\0\1\0", 446), (r"\125\252", 510)] {
+    for (bytes, at) in [
+        (r"\200\1\1\0\203\1\1\11\0\10\0\0\0\0\1\0", 446),
+        (r"\125\252", 510),
+    ] {
         stage.poke(&partitioned, bytes, at);
     }
     let half_wiped = stage.fresh_volume("ext4", 64);
     stage.poke(&half_wiped, r"\123\357", 1080);
     for (volume, words) in [
         (&other, &["is another one than the volume's"][..]),
-        (&blank, &["carries no file system, and is not known to be fresh"]),
+        (
+            &blank,
+            &["carries no file system, and is not known to be fresh"],
+        ),
         (&foreign, &["carries xfs, and ext4 is wanted"]),
         (&partitioned, &["partition table (dos)"]),
         (&half_wiped, &["carries ext2, and ext4 is wanted"]),
@@ -65,7 +78,10 @@ pub(crate) fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) 
     }
     let fresh = stage.fresh_volume("ext4", 64);
     let (folder, before) = (stage.folder("refused", &fresh), stage.checksum(&fresh));
-    stage.fails(&["mount", &folder, &fresh.json("ro")], &["read-only mount can't make"]);
+    stage.fails(
+        &["mount", &folder, &fresh.json("ro")],
+        &["read-only mount can't make"],
+    );
     let mut gone = fresh.clone();
     gone.options.volume = host::LvName::new("pvc-gone").unwrap();
     stage.fails(&["mount", &folder, &gone.json("rw")], &["pvc-gone"]);
@@ -76,7 +92,11 @@ pub(crate) fn a_blank_volume_needs_one_program(stage: &Stage) {
     for fs in FILESYSTEMS {
         let volume = stage.fresh_volume(fs, smallest(fs));
         // Where other volumes were before, LVM leaves what is beyond its first 4 KiB.
-        stage.shell(&format!("dd if=/dev/zero of={} bs=1M count={} conv=notrunc 2>&1", volume.device(), smallest(fs)));
+        stage.shell(&format!(
+            "dd if=/dev/zero of={} bs=1M count={} conv=notrunc 2>&1",
+            volume.device(),
+            smallest(fs)
+        ));
         stage.mark(&volume, "fresh");
         let programs = ["blkid", "wipefs", "e2fsck", "lvm"];
         for program in programs {
@@ -92,9 +112,15 @@ pub(crate) fn a_blank_volume_needs_one_program(stage: &Stage) {
 
 pub(crate) fn a_prepared_volume_is_taken_as_it_is(stage: &Stage) {
     let volume = stage.fresh_volume("ext4", 64);
-    stage.shell(&format!("mkfs.ext4 -q -E nodiscard -L by-hand {}", volume.device()));
+    stage.shell(&format!(
+        "mkfs.ext4 -q -E nodiscard -L by-hand {}",
+        volume.device()
+    ));
     let folder = stage.mount("prepared", &volume);
-    assert_eq!(stage.shell(&format!("e2label {}", volume.device())), "by-hand");
+    assert_eq!(
+        stage.shell(&format!("e2label {}", volume.device())),
+        "by-hand"
+    );
     assert_eq!(stage.mark(&volume, "read"), "none");
     stage.succeeds(&["unmount", &folder]);
 }
@@ -120,7 +146,10 @@ pub(crate) fn a_mkfs_cut_short_is_made_again(stage: &Stage) {
     let folders = volumes.each_ref().map(|volume| stage.folder("cut", volume));
     for (volume, folder) in volumes.iter().zip(&folders) {
         let mkfs = format!("mkfs.{}", volume.fs);
-        stage.replace(&mkfs, &format!("timeout 0.1 {KEPT}/{mkfs} \"$@\"; touch /run/begun.{mkfs}; sleep 1000"));
+        stage.replace(
+            &mkfs,
+            &format!("timeout 0.1 {KEPT}/{mkfs} \"$@\"; touch /run/begun.{mkfs}; sleep 1000"),
+        );
         stage.shell(&format!(
             "{} mount {folder} {:?} >/dev/null 2>&1 &
              for i in $(seq 600); do test -e /run/begun.{mkfs} && exit; sleep 0.1; done; false",
@@ -151,7 +180,10 @@ pub(crate) fn a_mkfs_that_outlives_its_driver_keeps_the_lock(stage: &Stage) {
     ));
     stage.undo("mkfs.ext4");
     let lock = format!("/run/flexlvm/{}.lock", volume.options.uuid);
-    assert_eq!(stage.shell(&format!("flock -n {lock} echo free || echo held")), "held");
+    assert_eq!(
+        stage.shell(&format!("flock -n {lock} echo free || echo held")),
+        "held"
+    );
     stage.shell("kill -9 $(cat /run/mkfs.pid)");
     stage.mount("outlived", &volume);
     stage.succeeds(&["unmount", &folder]);

@@ -4,7 +4,10 @@ use crate::FILESYSTEMS;
 use crate::stage::Stage;
 
 pub(crate) fn a_program_that_only_claims_growth_is_a_failure(stage: &Stage) {
-    for (fs, program) in FILESYSTEMS.into_iter().zip(["resize2fs", "xfs_growfs", "btrfs"]) {
+    for (fs, program) in FILESYSTEMS
+        .into_iter()
+        .zip(["resize2fs", "xfs_growfs", "btrfs"])
+    {
         let volume = stage.fresh_volume(fs, 512);
         let folder = stage.mount("claims", &volume);
         stage.shell(&format!("lvextend -qq -L 768M {}", volume.path()));

@@ -9,15 +9,27 @@ const GUESS: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) fn a_claims_volume_opens_only_to_its_key(stage: &Stage) {
     let fs = "ext4";
     let volume = stage.fresh_volume(fs, smallest(fs));
-    let (folder, thief) = (stage.folder("owner", &volume), stage.folder("thief", &volume));
-    let (json, guess) = (volume.json("rw"), volume.json_with("rw", &[("key", Some(GUESS))]));
+    let (folder, thief) = (
+        stage.folder("owner", &volume),
+        stage.folder("thief", &volume),
+    );
+    let (json, guess) = (
+        volume.json("rw"),
+        volume.json_with("rw", &[("key", Some(GUESS))]),
+    );
     let without = volume.json_with("rw", &[("key", None)]);
-    stage.fails(&["mount", &thief, &guess], &["is not the key", "PersistentVolume"]);
+    stage.fails(
+        &["mount", &thief, &guess],
+        &["is not the key", "PersistentVolume"],
+    );
     stage.succeeds(&["mount", &folder, &json]);
     stage.fails(&["mount", &thief, &guess], &["is not the key"]);
     stage.fails(&["mount", &thief, &without], &["\"key\" is missing"]);
     // After a start of the node, and with a file that was torn, LVM is asked.
-    for forget in ["rm -r /run/flexlvm/keys", "echo torn >/run/flexlvm/keys/$UUID"] {
+    for forget in [
+        "rm -r /run/flexlvm/keys",
+        "echo torn >/run/flexlvm/keys/$UUID",
+    ] {
         stage.shell(&forget.replace("$UUID", volume.options.uuid.as_str()));
         stage.succeeds(&["unmount", &folder]);
         stage.fails(&["mount", &thief, &guess], &["is not the key"]);
@@ -32,7 +44,14 @@ pub(crate) fn a_claims_volume_opens_only_to_its_key(stage: &Stage) {
     stage.succeeds(&["mountdevice", &all, "", &json]);
     stage.fails(&["mount", &thief, &guess], &["is not the key"]);
     stage.succeeds(&["unmountdevice", &all]);
-    stage.shell(&format!("lvchange -qq --deltag {} {}", volume.options.key.digest().tag(), volume.path()));
+    stage.shell(&format!(
+        "lvchange -qq --deltag {} {}",
+        volume.options.key.digest().tag(),
+        volume.path()
+    ));
     stage.shell("rm -r /run/flexlvm/keys");
-    stage.fails(&["mountdevice", &all, "", &json], &["has no tag with the digest of its key"]);
+    stage.fails(
+        &["mountdevice", &all, "", &json],
+        &["has no tag with the digest of its key"],
+    );
 }

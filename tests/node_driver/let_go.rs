@@ -18,7 +18,10 @@ pub(crate) fn without_a_detach_the_device_goes_with_the_last_mount(stage: &Stage
     // Whoever has it open keeps it; and what LVM can't do keeps no folder mounted.
     stage.succeeds(&["waitforattach", "", &json]);
     stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-    stage.shell(&format!("exec 3<{}; sleep 1000 3<&3 >/dev/null 2>&1 & echo $! >/run/user.pid", volume.mapper()));
+    stage.shell(&format!(
+        "exec 3<{}; sleep 1000 3<&3 >/dev/null 2>&1 & echo $! >/run/user.pid",
+        volume.mapper()
+    ));
     stage.succeeds(&["unmountdevice", &all]);
     assert!(stage.is_active(&volume));
     stage.shell("kill $(cat /run/user.pid); while kill -0 $(cat /run/user.pid) 2>/dev/null; do sleep 0.1; done");

@@ -23,9 +23,16 @@ pub(crate) fn many_pods_come_and_go_at_once(stage: &Stage) {
         stage.succeeds(&["unmountdevice", &all]);
         drop(attaching);
         let folder = stage.mount("last", &volume);
-        let size: u64 = stage.shell(&format!("df --output=size -m {folder} | tail -1")).trim().parse().unwrap();
+        let size: u64 = stage
+            .shell(&format!("df --output=size -m {folder} | tail -1"))
+            .trim()
+            .parse()
+            .unwrap();
         assert!(size > 650, "{fs}: {size}");
-        assert_eq!(stage.shell(&format!("ls {folder} | grep -c ^pod")), (PODS - PODS / 3).to_string());
+        assert_eq!(
+            stage.shell(&format!("ls {folder} | grep -c ^pod")),
+            (PODS - PODS / 3).to_string()
+        );
         stage.succeeds(&["unmount", &folder]);
     }
 }
@@ -52,11 +59,20 @@ fn come_and_go(stage: &Stage, volume: &Volume) {
         .collect();
     let script: Vec<String> = pods.iter().map(|pod| format!("({pod}) &")).collect();
     let replies = stage.shell(&format!("set +e; ({}\nwait) 2>&1", script.join("\n")));
-    let bad: Vec<&str> = replies.lines().filter(|line| *line != r#"{"status":"Success"}"#).collect();
+    let bad: Vec<&str> = replies
+        .lines()
+        .filter(|line| *line != r#"{"status":"Success"}"#)
+        .collect();
     assert!(bad.is_empty(), "{bad:?}");
-    assert_eq!(replies.lines().count(), (PODS * 3 * 3 + (PODS - PODS / 3) * 3) as usize);
+    assert_eq!(
+        replies.lines().count(),
+        (PODS * 3 * 3 + (PODS - PODS / 3) * 3) as usize
+    );
     for pod in 0..PODS {
-        assert_eq!(stage.mounts(&stage.folder(&format!("many-{pod}"), volume)), 0);
+        assert_eq!(
+            stage.mounts(&stage.folder(&format!("many-{pod}"), volume)),
+            0
+        );
     }
 }
 
@@ -64,13 +80,20 @@ pub(crate) fn a_volume_grows_beside_a_reader(stage: &Stage) {
     for attach in [false, true] {
         let attaching = attach.then(|| stage.attaching());
         let volume = stage.fresh_volume("ext4", 128);
-        let (all, writing, reading) = (stage.folder_for_all(&volume), volume.json("rw"), volume.json("ro"));
+        let (all, writing, reading) = (
+            stage.folder_for_all(&volume),
+            volume.json("rw"),
+            volume.json("ro"),
+        );
         stage.succeeds(&["mountdevice", &all, "", &writing]);
         if !attach {
             stage.succeeds(&["unmountdevice", &all]);
         }
         // The reader's mount is the older one: resize2fs finds it first.
-        let (reader, writer) = (stage.folder("older", &volume), stage.folder("younger", &volume));
+        let (reader, writer) = (
+            stage.folder("older", &volume),
+            stage.folder("younger", &volume),
+        );
         stage.succeeds(&["mount", &reader, &reading]);
         if attach {
             stage.succeeds(&["unmountdevice", &all]);
@@ -80,11 +103,17 @@ pub(crate) fn a_volume_grows_beside_a_reader(stage: &Stage) {
         stage.shell(&format!("lvextend -qq -L 256M {}", volume.path()));
         let before = stage.shell("wc -l </proc/self/mountinfo");
         stage.succeeds(&["expandfs", &writing, "", &writer, "268435456", "134217728"]);
-        let size: u64 = stage.shell(&format!("df --output=size -m {reader} | tail -1")).trim().parse().unwrap();
+        let size: u64 = stage
+            .shell(&format!("df --output=size -m {reader} | tail -1"))
+            .trim()
+            .parse()
+            .unwrap();
         assert!(size > 200, "{size}");
         // Nobody else has seen anything of it.
         assert_eq!(stage.shell("wc -l </proc/self/mountinfo"), before);
-        stage.shell(&format!("! touch {reader}/file 2>/dev/null && touch {writer}/file"));
+        stage.shell(&format!(
+            "! touch {reader}/file 2>/dev/null && touch {writer}/file"
+        ));
         for folder in [&reader, &writer] {
             stage.succeeds(&["unmount", folder]);
         }

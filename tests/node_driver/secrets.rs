@@ -9,11 +9,17 @@ pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
     stage.deactivate(&volume);
     let programs = ["lvm", "blkid", "wipefs", "mkfs.ext4", "resize2fs", "e2fsck"];
     for program in programs {
-        stage.replace(program, &format!("echo \"$0 $*\" >>/run/were-run; exec {KEPT}/{program} \"$@\""));
+        stage.replace(
+            program,
+            &format!("echo \"$0 $*\" >>/run/were-run; exec {KEPT}/{program} \"$@\""),
+        );
     }
     let json = volume.json_with("rw", &[("kubernetes.io/secret/password", Some(SECRET))]);
     let wrong = json.replace("vg-0", "vg-none");
-    let (all, pod) = (stage.folder_for_all(&volume), stage.folder("secret", &volume));
+    let (all, pod) = (
+        stage.folder_for_all(&volume),
+        stage.folder("secret", &volume),
+    );
     let mut replies = Vec::new();
     for json in [&wrong, &json] {
         for line in [
@@ -35,9 +41,18 @@ pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
     for program in programs {
         stage.undo(program);
     }
-    let (ran, logged) = (stage.shell("cat /run/were-run; rm /run/were-run"), stage.shell("dmesg"));
-    assert!(ran.contains("mkfs.ext4") && ran.contains("--activate"), "{ran}");
-    assert!(logged.contains("call=attach") && logged.contains("call=mountdevice"), "the driver logs here");
+    let (ran, logged) = (
+        stage.shell("cat /run/were-run; rm /run/were-run"),
+        stage.shell("dmesg"),
+    );
+    assert!(
+        ran.contains("mkfs.ext4") && ran.contains("--activate"),
+        "{ran}"
+    );
+    assert!(
+        logged.contains("call=attach") && logged.contains("call=mountdevice"),
+        "the driver logs here"
+    );
     for text in [&ran, &logged, &replies.join("\n")] {
         assert!(!text.contains("aHVudGVyMg"), "{text}");
     }

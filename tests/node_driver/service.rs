@@ -1,5 +1,6 @@
-//! What this program does in the guest itself, within the guest's server: it looks, makes folders, and makes volumes as the
-//! agent does. What the driver has to prove is looked at with the node's own programs, by `Stage::shell`.
+//! What this program does in the guest itself, within the guest's server: it looks, makes folders,
+//! and makes volumes as the agent does. What the driver has to prove is looked at with the node's
+//! own programs, by `Stage::shell`.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +18,9 @@ const SHADOWS: &str = "/usr/sbin";
 pub(crate) fn serve(words: &[String]) -> Result<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["read", path] => std::fs::read_to_string(path).with_context(|| format!("cannot read {path}")),
+        ["read", path] => {
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+        }
         ["exists", path] => Ok(Path::new(path).exists().to_string()),
         ["folder", path] => {
             std::fs::create_dir_all(path)?;
@@ -31,7 +34,10 @@ pub(crate) fn serve(words: &[String]) -> Result<String> {
         ["checksum", device] => checksum(device),
         ["replace", program, script] => replace(program, script),
         ["undo", program] => {
-            std::fs::rename(Path::new(KEPT).join(program), Path::new(SHADOWS).join(program))?;
+            std::fs::rename(
+                Path::new(KEPT).join(program),
+                Path::new(SHADOWS).join(program),
+            )?;
             rustix::fs::sync();
             Ok(String::new())
         }
@@ -44,7 +50,9 @@ pub(crate) fn serve(words: &[String]) -> Result<String> {
 /// Of the whole device, as it is on the disk.
 fn checksum(device: &str) -> Result<String> {
     rustix::fs::sync();
-    let sum = Command::new("sha256sum").stdin(File::open(device)?).output()?;
+    let sum = Command::new("sha256sum")
+        .stdin(File::open(device)?)
+        .output()?;
     ensure!(sum.status.success(), "{sum:?}");
     Ok(String::from_utf8(sum.stdout)?)
 }
@@ -52,10 +60,19 @@ fn checksum(device: &str) -> Result<String> {
 /// Puts a script before a program of the host's, which is kept.
 fn replace(program: &str, script: &str) -> Result<String> {
     let folders = std::env::var("PATH")?;
-    let found = folders.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists());
-    let (kept, shadow) = (Path::new(KEPT).join(program), Path::new(SHADOWS).join(program));
+    let found = folders
+        .split(':')
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| path.exists());
+    let (kept, shadow) = (
+        Path::new(KEPT).join(program),
+        Path::new(SHADOWS).join(program),
+    );
     std::fs::create_dir_all(KEPT)?;
-    std::fs::copy(found.with_context(|| format!("there is no {program}"))?, kept)?;
+    std::fs::copy(
+        found.with_context(|| format!("there is no {program}"))?,
+        kept,
+    )?;
     // It may be a link to a program of another name.
     if shadow.exists() {
         std::fs::remove_file(&shadow)?;
@@ -68,8 +85,11 @@ fn replace(program: &str, script: &str) -> Result<String> {
 
 /// Makes a logical volume, and returns its uuid.
 fn make(group: &str, volume: &str, arguments: &[&str]) -> Result<String> {
-    let made =
-        Command::new("lvcreate").args(["-qq", "-y", "-Wy", "-Zy", "-n", volume]).args(arguments).arg(group).output()?;
+    let made = Command::new("lvcreate")
+        .args(["-qq", "-y", "-Wy", "-Zy", "-n", volume])
+        .args(arguments)
+        .arg(group)
+        .output()?;
     ensure!(made.status.success(), "{made:?}");
     let (_, uuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(volume)?)?;
     Ok(uuid.to_string())

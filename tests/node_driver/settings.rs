@@ -1,4 +1,5 @@
-//! What the driver is told beside its arguments: the file with its settings, and the name that it is installed under.
+//! What the driver is told beside its arguments: the file with its settings, and the name that it
+//! is installed under.
 
 use crate::stage::{NODE, Stage};
 use serde_json::json;
@@ -7,26 +8,48 @@ pub(crate) fn settings_that_can_not_be_read_are_named(stage: &Stage) {
     let _attaching = stage.attaching();
     let volume = stage.fresh_volume("ext4", 64);
     let (json, folder) = (volume.json("rw"), stage.folder("settings", &volume));
-    for broken in ["{", "", "{\"attach\": \"yes\"}", "{\"attach\": true, \"other\": 1}"] {
-        stage.shell(&format!("printf '%s' '{broken}' >{}", driver::settings::PATH));
+    for broken in [
+        "{",
+        "",
+        "{\"attach\": \"yes\"}",
+        "{\"attach\": true, \"other\": 1}",
+    ] {
+        stage.shell(&format!(
+            "printf '%s' '{broken}' >{}",
+            driver::settings::PATH
+        ));
         let reply = stage.call(&["init"]);
-        assert_eq!((&reply["status"], &reply["capabilities"]["attach"]), (&json!("Success"), &json!(false)));
-        for line in [&["mount", &*folder, &*json][..], &["unmount", &*folder], &["attach", &*json, NODE]] {
+        assert_eq!(
+            (&reply["status"], &reply["capabilities"]["attach"]),
+            (&json!("Success"), &json!(false))
+        );
+        for line in [
+            &["mount", &*folder, &*json][..],
+            &["unmount", &*folder],
+            &["attach", &*json, NODE],
+        ] {
             stage.fails(line, &[driver::settings::PATH]);
         }
         assert_eq!(stage.call(&["provision"])["status"], "Not supported");
     }
-    assert_eq!((stage.mounts(&folder), &*stage.mark(&volume, "read")), (0, "fresh"));
+    assert_eq!(
+        (stage.mounts(&folder), &*stage.mark(&volume, "read")),
+        (0, "fresh")
+    );
 }
 
 pub(crate) fn the_driver_goes_by_its_own_name(stage: &Stage) {
     let volume = stage.used_volume("ext4");
-    stage
-        .shell(&format!("mkdir -p /run/exec/kubernetes.io~lvm; cp {} /run/exec/kubernetes.io~lvm/lvm", stage.driver()));
+    stage.shell(&format!(
+        "mkdir -p /run/exec/kubernetes.io~lvm; cp {} /run/exec/kubernetes.io~lvm/lvm",
+        stage.driver()
+    ));
     let (own, json) = (stage.folder("alias", &volume), volume.json("rw"));
     let alias = own.replace("flexlvm.dev~lvm", "kubernetes.io~lvm");
     let call = |verb: &str, folder: &str, rest: &str| {
-        stage.shell(&format!("mkdir -p {folder}; /run/exec/kubernetes.io~lvm/lvm {verb} {folder} {rest}"))
+        stage.shell(&format!(
+            "mkdir -p {folder}; /run/exec/kubernetes.io~lvm/lvm {verb} {folder} {rest}"
+        ))
     };
     assert!(call("mount", &alias, &format!("'{json}'")).contains("Success"));
     stage.shell(&format!("grep -q hello {alias}/file"));
@@ -36,7 +59,10 @@ pub(crate) fn the_driver_goes_by_its_own_name(stage: &Stage) {
     let all = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/kubernetes.io/lvm/mounts/x";
     assert!(call("mountdevice", all, &format!("'' '{json}'")).contains("Success"));
     assert!(call("unmountdevice", all, "").contains("Success"));
-    assert_eq!([&*alias, &*own, all].map(|folder| stage.mounts(folder)), [0, 0, 0]);
+    assert_eq!(
+        [&*alias, &*own, all].map(|folder| stage.mounts(folder)),
+        [0, 0, 0]
+    );
     // Each change there makes the kubelet start the driver anew.
     assert_eq!(stage.shell("ls -A /run/exec/kubernetes.io~lvm"), "lvm");
     stage.shell("rm -r /run/exec");

@@ -1,4 +1,5 @@
-//! One guest with a volume group, logical volumes as the agent makes them, and the driver called as the kubelet calls it.
+//! One guest with a volume group, logical volumes as the agent makes them, and the driver called as
+//! the kubelet calls it.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,11 +54,19 @@ impl Stage {
         let workplace = Workplace::isolated()?;
         network::create()?;
         // The small ones are for whoever wants to break a volume group.
-        let hardware = Hardware { disks_mib: vec![65536, 64, 64], ..Hardware::default() };
+        let hardware = Hardware {
+            disks_mib: vec![65536, 64, 64],
+            ..Hardware::default()
+        };
         let mut guest = Guest::create(&workplace, 1, &hardware)?;
         guest.wait_until_up()?;
         guest.shell(&format!("vgcreate {GROUP} /dev/ubdb"))?;
-        Ok(Self { workplace, guest: Mutex::new(guest), driver: driver_binary()?, next: AtomicU32::new(1) })
+        Ok(Self {
+            workplace,
+            guest: Mutex::new(guest),
+            driver: driver_binary()?,
+            next: AtomicU32::new(1),
+        })
     }
 
     fn guest(&self) -> MutexGuard<'_, Guest> {
@@ -67,7 +76,11 @@ impl Stage {
     /// Runs a shell script; it has to succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
         let output = self.run(["sh", "-ec", script].into_iter());
-        assert_eq!(output.status, 0, "`{script}`:\n{}{}", output.stdout, output.stderr);
+        assert_eq!(
+            output.status, 0,
+            "`{script}`:\n{}{}",
+            output.stdout, output.stderr
+        );
         output.stdout.trim_end().to_owned()
     }
 
@@ -88,7 +101,9 @@ impl Stage {
         let mut tries = 30;
         loop {
             match remote.output(call) {
-                Err(error) if tries > 0 && error.to_string().contains("does not answer") => tries -= 1,
+                Err(error) if tries > 0 && error.to_string().contains("does not answer") => {
+                    tries -= 1
+                }
                 result => return result.expect("the guest answers"),
             }
         }
@@ -98,18 +113,25 @@ impl Stage {
     pub(crate) fn power_cut(&self) {
         let mut guest = self.guest();
         guest.cut_power().expect("the power can be cut");
-        guest.power_on(&self.workplace).expect("the guest starts again");
+        guest
+            .power_on(&self.workplace)
+            .expect("the guest starts again");
         guest.wait_until_up().expect("the guest is up again");
     }
 
-    /// A logical volume as lvcreate leaves it: nobody's, without a mark. One that was there before is its content.
+    /// A logical volume as lvcreate leaves it: nobody's, without a mark. One that was there before
+    /// is its content.
     pub(crate) fn untagged_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         self.make_volume(fs, size_mib, &[])
     }
 
     /// A claim's logical volume, without a mark.
     pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
-        self.make_volume(fs, size_mib, &["--addtag", &Key::new(KEY).unwrap().digest().tag()])
+        self.make_volume(
+            fs,
+            size_mib,
+            &["--addtag", &Key::new(KEY).unwrap().digest().tag()],
+        )
     }
 
     fn make_volume(&self, fs: &'static str, size_mib: u64, tags: &[&str]) -> Volume {
@@ -152,19 +174,38 @@ impl Stage {
     pub(crate) fn tell_key(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
         let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
-        self.serve(&["write", &format!("/run/flexlvm/keys/{}", volume.options.uuid), digest]);
+        self.serve(&[
+            "write",
+            &format!("/run/flexlvm/keys/{}", volume.options.uuid),
+            digest,
+        ]);
     }
 
     /// Writes a mark, or reads it, after what is cached of the device was dropped.
     pub(crate) fn mark(&self, volume: &Volume, verb: &str) -> String {
-        let VolumeOptions { group, volume, size, .. } = &volume.options;
-        self.serve(&["mark", group.as_str(), volume.as_str(), &size.0.to_string(), verb])
+        let VolumeOptions {
+            group,
+            volume,
+            size,
+            ..
+        } = &volume.options;
+        self.serve(&[
+            "mark",
+            group.as_str(),
+            volume.as_str(),
+            &size.0.to_string(),
+            verb,
+        ])
     }
 
     /// Runs this very program in the guest; it has to succeed.
     pub(crate) fn program(&self, arguments: &[&str]) -> String {
         let output = self.run(std::iter::once(PROGRAM).chain(arguments.iter().copied()));
-        assert_eq!(output.status, 0, "{arguments:?}:\n{}{}", output.stdout, output.stderr);
+        assert_eq!(
+            output.status, 0,
+            "{arguments:?}:\n{}{}",
+            output.stdout, output.stderr
+        );
         output.stdout.trim_end().to_owned()
     }
 
@@ -199,16 +240,25 @@ impl Stage {
 
     /// Lets the driver attach, for as long as the returned value lives.
     pub(crate) fn attaching(&self) -> Attaching<'_> {
-        let settings = driver::Settings { attach: true, node: Some(NODE.to_owned()) };
+        let settings = driver::Settings {
+            attach: true,
+            node: Some(NODE.to_owned()),
+        };
         let json = settings.to_json();
-        self.shell(&format!("mkdir -p /var/lib/flexlvm; echo '{}' >{}; sync", json.trim(), driver::settings::PATH));
+        self.shell(&format!(
+            "mkdir -p /var/lib/flexlvm; echo '{}' >{}; sync",
+            json.trim(),
+            driver::settings::PATH
+        ));
         Attaching(self)
     }
 
     /// The folder for all pods, made as the kubelet makes it.
     pub(crate) fn folder_for_all(&self, volume: &Volume) -> String {
         let name = &volume.options.volume;
-        let folder = format!("/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}");
+        let folder = format!(
+            "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}"
+        );
         self.serve(&["folder", &folder]);
         folder
     }
@@ -240,7 +290,9 @@ impl Stage {
 
     /// How often something is mounted there.
     pub(crate) fn mounts(&self, folder: &str) -> usize {
-        self.serve(&["read", "/proc/self/mountinfo"]).matches(&format!(" {folder} ")).count()
+        self.serve(&["read", "/proc/self/mountinfo"])
+            .matches(&format!(" {folder} "))
+            .count()
     }
 
     /// A checksum of the whole device.
@@ -250,10 +302,14 @@ impl Stage {
 
     /// Writes bytes (as printf spells them) to the device.
     pub(crate) fn poke(&self, volume: &Volume, bytes: &str, at: u64) {
-        self.shell(&format!("printf '{bytes}' | dd of={} bs=1 seek={at} conv=notrunc 2>&1", volume.device()));
+        self.shell(&format!(
+            "printf '{bytes}' | dd of={} bs=1 seek={at} conv=notrunc 2>&1",
+            volume.device()
+        ));
     }
 
-    /// Puts another program in the place of one of the host's, in the guest only, until `undo` runs.
+    /// Puts another program in the place of one of the host's, in the guest only, until `undo`
+    /// runs.
     pub(crate) fn replace(&self, program: &str, script: &str) {
         self.serve(&["replace", program, script]);
     }
@@ -284,7 +340,10 @@ impl Volume {
         let mut map = self.options.to_map();
         map.insert("kubernetes.io/fsType".to_owned(), self.fs.to_owned());
         map.insert("kubernetes.io/readwrite".to_owned(), readwrite.to_owned());
-        map.insert("kubernetes.io/pvOrVolumeName".to_owned(), self.options.volume.to_string());
+        map.insert(
+            "kubernetes.io/pvOrVolumeName".to_owned(),
+            self.options.volume.to_string(),
+        );
         for (key, value) in other {
             match value {
                 Some(value) => map.insert((*key).to_owned(), (*value).to_owned()),
@@ -301,7 +360,11 @@ impl Volume {
 
     /// Its device, by the name that the driver answers.
     pub(crate) fn mapper(&self) -> String {
-        format!("/dev/mapper/{}-{}", GROUP.replace('-', "--"), self.options.volume.as_str().replace('-', "--"))
+        format!(
+            "/dev/mapper/{}-{}",
+            GROUP.replace('-', "--"),
+            self.options.volume.as_str().replace('-', "--")
+        )
     }
 
     /// Its device.
@@ -312,8 +375,23 @@ impl Volume {
 
 /// Built as this program was: `<target>/debug/flexlvm-driver` beside `<target>/debug/deps/<this>`.
 fn driver_binary() -> Result<String> {
-    let beside = || Some(std::env::current_exe().ok()?.ancestors().nth(2)?.join("flexlvm-driver"));
-    let path = std::env::var_os("FLEXLVM_DRIVER").map(PathBuf::from).or_else(beside).context("where is the driver?")?;
-    anyhow::ensure!(path.is_file(), "{} is missing: `cargo build -p driver` makes it", path.display());
+    let beside = || {
+        Some(
+            std::env::current_exe()
+                .ok()?
+                .ancestors()
+                .nth(2)?
+                .join("flexlvm-driver"),
+        )
+    };
+    let path = std::env::var_os("FLEXLVM_DRIVER")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .context("where is the driver?")?;
+    anyhow::ensure!(
+        path.is_file(),
+        "{} is missing: `cargo build -p driver` makes it",
+        path.display()
+    );
     Ok(path.display().to_string())
 }

@@ -1,4 +1,5 @@
-//! Whole inputs: arguments as the kubelet gives them, and what becomes of them when something goes wrong.
+//! Whole inputs: arguments as the kubelet gives them, and what becomes of them when something goes
+//! wrong.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -25,7 +26,8 @@ pub(crate) fn input(random: &mut Random, world: &World) -> Input {
     Input { args, mutated }
 }
 
-/// A call-out as it is documented. Each has the places of its arguments from the kubelet's own code.
+/// A call-out as it is documented. Each has the places of its arguments from the kubelet's own
+/// code.
 fn call(random: &mut Random, world: &World) -> Vec<OsString> {
     let verb = random.pick(words::CALLS);
     let shape: &[&str] = match verb {
@@ -45,7 +47,9 @@ fn call(random: &mut Random, world: &World) -> Vec<OsString> {
     };
     let rest = shape.iter().map(|what| match *what {
         "json" => json::options(random).into(),
-        "node" => random.pick(&["node1", "node1", "node2", "Zq7 x", ""]).into(),
+        "node" => random
+            .pick(&["node1", "node1", "node2", "Zq7 x", ""])
+            .into(),
         "name" => words::name(random).into(),
         "device" => device(random).into(),
         "pod" => world.pod_folder(random),
@@ -58,7 +62,18 @@ fn call(random: &mut Random, world: &World) -> Vec<OsString> {
 
 fn device(random: &mut Random) -> &'static str {
     let own = "/dev/mapper/flexlvm--fuzz--none-pvc--1";
-    random.pick(&["", "", own, own, "/dev/dm-3", "/dev/sda", "/dev/../etc/passwd", "-Zq7", "dm-3", "/dev/mapper/Zq7 x"])
+    random.pick(&[
+        "",
+        "",
+        own,
+        own,
+        "/dev/dm-3",
+        "/dev/sda",
+        "/dev/../etc/passwd",
+        "-Zq7",
+        "dm-3",
+        "/dev/mapper/Zq7 x",
+    ])
 }
 
 /// Changes one thing; true when it was bytes.
@@ -80,7 +95,13 @@ fn change(random: &mut Random, args: &mut Vec<OsString>, world: &World) -> bool 
         }
         4 => args[at] = words::hostile(random).into(),
         5 => args[at] = world.pod_folder(random),
-        6 => args[at] = if random.chance(100) { "x".repeat(100 << 10).into() } else { json::options(random).into() },
+        6 => {
+            args[at] = if random.chance(100) {
+                "x".repeat(100 << 10).into()
+            } else {
+                json::options(random).into()
+            }
+        }
         _ => {
             args[at] = garbled(random, &args[at]);
             return true;

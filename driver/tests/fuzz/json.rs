@@ -9,14 +9,29 @@ pub(crate) fn options(random: &mut Random) -> String {
     while random.chance(350) {
         spoil(random, &mut members);
     }
-    let body: Vec<String> = members.iter().map(|(key, value)| format!("{}:{value}", text(random, key))).collect();
+    let body: Vec<String> = members
+        .iter()
+        .map(|(key, value)| format!("{}:{value}", text(random, key)))
+        .collect();
     let object = format!("{{{}}}", body.join(","));
     match random.below(100) {
         0 => format!(" \n\t{object}\r\n "),
         1 => format!("{object}{object}"),
         2 => format!("[{object}]"),
         3 => "[".repeat(random.below(20_000)),
-        4 => random.pick(&["", "null", "0", "\"c2VjcmV0Zr\"", "{", "{}", "[]", "{\"a\":{}}", "\u{feff}{}"]).to_owned(),
+        4 => random
+            .pick(&[
+                "",
+                "null",
+                "0",
+                "\"c2VjcmV0Zr\"",
+                "{",
+                "{}",
+                "[]",
+                "{\"a\":{}}",
+                "\u{feff}{}",
+            ])
+            .to_owned(),
         _ => object,
     }
 }
@@ -30,12 +45,20 @@ fn members(random: &mut Random) -> Vec<(String, String)> {
         ("kubernetes.io/readwrite", readwrite.to_owned()),
         ("kubernetes.io/pvOrVolumeName", words::name(random)),
         ("volumegroup", GROUP.to_owned()),
-        ("volumeID", random.pick(&["pvc-1", "pvc-2", "data"]).to_owned()),
+        (
+            "volumeID",
+            random.pick(&["pvc-1", "pvc-2", "data"]).to_owned(),
+        ),
     ];
     // Without a uuid it is a static volume.
     if !random.chance(200) {
         pairs.push(("uuid", UUID.to_owned()));
-        pairs.push(("key", random.pick(&[KEY, KEY, KEY, "0", "ffffffffffffffffffffffffffffffff"]).to_owned()));
+        pairs.push((
+            "key",
+            random
+                .pick(&[KEY, KEY, KEY, "0", "ffffffffffffffffffffffffffffffff"])
+                .to_owned(),
+        ));
     }
     if !random.chance(100) {
         pairs.push(("size", words::good_size(random)));
@@ -47,16 +70,25 @@ fn members(random: &mut Random) -> Vec<(String, String)> {
         pairs.push(("mountOptions", words::mount(random)));
     }
     if random.chance(100) {
-        pairs.push(("fsck", random.pick(&["auto", "never", "always", "Zq7"]).to_owned()));
+        pairs.push((
+            "fsck",
+            random.pick(&["auto", "never", "always", "Zq7"]).to_owned(),
+        ));
     }
     if random.chance(300) {
-        pairs.push(("kubernetes.io/secret/key", format!("{SECRET}{}", random.below(1 << 30))));
+        pairs.push((
+            "kubernetes.io/secret/key",
+            format!("{SECRET}{}", random.below(1 << 30)),
+        ));
     }
     if random.chance(200) {
         pairs.push(("kubernetes.io/pod.name", words::name(random)));
         pairs.push(("kubernetes.io/mounterArgs.FsGroup", "1000".to_owned()));
     }
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), text(random, &value))).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), text(random, &value)))
+        .collect()
 }
 
 /// Makes one thing wrong, or another.
@@ -74,7 +106,15 @@ fn spoil(random: &mut Random, members: &mut Vec<(String, String)>) {
         }
         2 => {
             random
-                .pick(&["null", "1", "true", "{}", "[\"a\"]", "-1e999", "\"\\ud800\""])
+                .pick(&[
+                    "null",
+                    "1",
+                    "true",
+                    "{}",
+                    "[\"a\"]",
+                    "-1e999",
+                    "\"\\ud800\"",
+                ])
                 .clone_into(&mut members[at].1);
         }
         3 => members[at].0 = words::hostile(random),
@@ -103,6 +143,9 @@ fn text(random: &mut Random, content: &str) -> String {
     if !random.chance(50) || content.is_empty() {
         return plain;
     }
-    let escaped: Vec<String> = content.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+    let escaped: Vec<String> = content
+        .encode_utf16()
+        .map(|unit| format!("\\u{unit:04x}"))
+        .collect();
     format!("\"{}\"", escaped.concat())
 }

@@ -62,8 +62,18 @@ const CONSTANTS: &[&str] = &[
     "flexlvm.dev/format",
 ];
 
-const PROGRAMS: &[&str] =
-    &["lvm", "blkid", "wipefs", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "resize2fs", "xfs_growfs", "btrfs", "e2fsck"];
+const PROGRAMS: &[&str] = &[
+    "lvm",
+    "blkid",
+    "wipefs",
+    "mkfs.ext4",
+    "mkfs.xfs",
+    "mkfs.btrfs",
+    "resize2fs",
+    "xfs_growfs",
+    "btrfs",
+    "e2fsck",
+];
 
 /// What is wrong with the answer, if anything.
 pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
@@ -74,34 +84,60 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
     };
     let verb = args.first().map(|verb| verb.as_bytes()).unwrap_or_default();
     let known = CALLS.iter().any(|call| call.as_bytes() == verb);
-    let status = object.get("status").and_then(Value::as_str).unwrap_or_default();
-    let line = |key: &str| object.get(key).and_then(Value::as_str).is_some_and(|text| !text.contains(char::is_control));
+    let status = object
+        .get("status")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let line = |key: &str| {
+        object
+            .get(key)
+            .and_then(Value::as_str)
+            .is_some_and(|text| !text.contains(char::is_control))
+    };
     if text.len() > LONGEST || text.contains('\n') {
         return wrong("too long, or several lines");
     }
     if !["Success", "Failure", "Not supported"].contains(&status) {
         return wrong("no status that the kubelet knows");
     }
-    if (status == "Failure") != object.contains_key("message") || (status == "Failure" && !line("message")) {
+    if (status == "Failure") != object.contains_key("message")
+        || (status == "Failure" && !line("message"))
+    {
         return wrong("a failure has one sentence, and nothing else has");
     }
     if object.contains_key("capabilities") != (verb == b"init") {
         return wrong("capabilities are init's affair");
     }
-    if object.get("attached").is_some_and(|value| !value.is_boolean()) {
+    if object
+        .get("attached")
+        .is_some_and(|value| !value.is_boolean())
+    {
         return wrong("attached is no bool");
     }
-    if object.get("device").is_some_and(|device| !device.as_str().is_some_and(is_device)) {
+    if object
+        .get("device")
+        .is_some_and(|device| !device.as_str().is_some_and(is_device))
+    {
         return wrong("a device that is none of ours");
     }
-    let keys = ["status", "message", "capabilities", "attached", "device", "volumeName"];
+    let keys = [
+        "status",
+        "message",
+        "capabilities",
+        "attached",
+        "device",
+        "volumeName",
+    ];
     if object.keys().any(|key| !keys.contains(&key.as_str())) {
         return wrong("a key that the kubelet does not know");
     }
     if text.contains(SECRET) {
         return wrong("a secret");
     }
-    if status == "Not supported" && ["init", "mount", "unmount", "expandfs"].iter().any(|must| must.as_bytes() == verb)
+    if status == "Not supported"
+        && ["init", "mount", "unmount", "expandfs"]
+            .iter()
+            .any(|must| must.as_bytes() == verb)
     {
         return wrong("the kubelet would never ask again");
     }
@@ -115,7 +151,11 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
 pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&str>) -> Result<(), String> {
     let line = log::Line::of(args, reply, note, std::time::Duration::ZERO).to_string();
     let wrong = line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST;
-    if wrong { Err(format!("a line that no log should have: {line:?}")) } else { Ok(()) }
+    if wrong {
+        Err(format!("a line that no log should have: {line:?}"))
+    } else {
+        Ok(())
+    }
 }
 
 /// What is wrong with a command line, if anything. `mutated`: bytes were changed at random.
@@ -125,7 +165,10 @@ pub(crate) fn command(cmd: &Cmd, mutated: bool) -> Result<(), String> {
         return wrong(cmd.program());
     }
     for word in cmd.arguments() {
-        if word.contains(SECRET) || (!mutated && word.contains(HOSTILE)) || !is_expected(cmd.program(), word) {
+        if word.contains(SECRET)
+            || (!mutated && word.contains(HOSTILE))
+            || !is_expected(cmd.program(), word)
+        {
             return wrong(word);
         }
     }
@@ -135,7 +178,11 @@ pub(crate) fn command(cmd: &Cmd, mutated: bool) -> Result<(), String> {
 fn is_expected(program: &str, word: &str) -> bool {
     CONSTANTS.contains(&word)
         || is_device(word)
-        || if program == "lvm" { is_for_lvm(word) } else { is_plain_option(word) }
+        || if program == "lvm" {
+            is_for_lvm(word)
+        } else {
+            is_plain_option(word)
+        }
 }
 
 fn is_for_lvm(word: &str) -> bool {
@@ -143,26 +190,39 @@ fn is_for_lvm(word: &str) -> bool {
         ["lv_", "vg_"].iter().any(|of| column.starts_with(of))
             || ["pool_lv", "data_percent", "metadata_percent"].contains(&column)
     };
-    let columns = word.split(',').all(|column| is_column(column) && is_name(column));
-    let path = word.split_once('/').is_some_and(|(group, volume)| is_name(group) && is_name(volume));
+    let columns = word
+        .split(',')
+        .all(|column| is_column(column) && is_name(column));
+    let path = word
+        .split_once('/')
+        .is_some_and(|(group, volume)| is_name(group) && is_name(volume));
     columns || path || is_selection(word)
 }
 
 /// `lv_uuid="…"`, perhaps with others: nothing in it can end the quotes.
 fn is_selection(word: &str) -> bool {
     word.split(" && ").all(|term| {
-        let value = term.strip_prefix("lv_uuid=\"").or_else(|| term.strip_prefix("lv_tags=\""));
-        value.and_then(|value| value.strip_suffix('"')).is_some_and(|value| value.split('/').all(is_name))
+        let value = term
+            .strip_prefix("lv_uuid=\"")
+            .or_else(|| term.strip_prefix("lv_tags=\""));
+        value
+            .and_then(|value| value.strip_suffix('"'))
+            .is_some_and(|value| value.split('/').all(is_name))
     })
 }
 
 fn is_name(word: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
-    !word.is_empty() && !word.starts_with('-') && word != "." && word != ".." && word.bytes().all(plain)
+    !word.is_empty()
+        && !word.starts_with('-')
+        && word != "."
+        && word != ".."
+        && word.bytes().all(plain)
 }
 
 fn is_device(word: &str) -> bool {
-    word.strip_prefix("/dev/").is_some_and(|rest| rest.split('/').all(is_name))
+    word.strip_prefix("/dev/")
+        .is_some_and(|rest| rest.split('/').all(is_name))
 }
 
 /// An option's letter, or a value in which nothing can name a file, a device or another option.
@@ -174,6 +234,12 @@ fn is_plain_option(word: &str) -> bool {
 
 /// What is wrong with the options that mount(2) gets, if anything.
 pub(crate) fn mount_data(data: &str) -> Result<(), String> {
-    let plain = data.bytes().all(|b| b.is_ascii_alphanumeric() || b"_,=:.-".contains(&b));
-    if plain && !data.contains(HOSTILE) { Ok(()) } else { Err(format!("mount options {data:?}")) }
+    let plain = data
+        .bytes()
+        .all(|b| b.is_ascii_alphanumeric() || b"_,=:.-".contains(&b));
+    if plain && !data.contains(HOSTILE) {
+        Ok(())
+    } else {
+        Err(format!("mount options {data:?}"))
+    }
 }

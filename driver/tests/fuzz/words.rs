@@ -1,4 +1,5 @@
-//! The words that inputs are made of: what is right, what is wrong, and what must never get through.
+//! The words that inputs are made of: what is right, what is wrong, and what must never get
+//! through.
 
 use super::random::Random;
 
@@ -56,11 +57,19 @@ const HOSTILE_NAMES: &[&str] = &[
     "%sZq7%n",
 ];
 
-const ODD_TEXTS: &[&str] =
-    &["", " ", ".", "..", "/", "-", "--", "0", "null", "true", "\n", "\u{0}", "\u{feff}", "💾", "a"];
+const ODD_TEXTS: &[&str] = &[
+    "", " ", ".", "..", "/", "-", "--", "0", "null", "true", "\n", "\u{0}", "\u{feff}", "💾", "a",
+];
 
-const NAMES: &[&str] =
-    &["pvc-1", "pvc-0a1b2c3d-0000-1111-2222-333344445555", "data", "a.b", "snapshot1", "x_rimage_0", "A+b"];
+const NAMES: &[&str] = &[
+    "pvc-1",
+    "pvc-0a1b2c3d-0000-1111-2222-333344445555",
+    "data",
+    "a.b",
+    "snapshot1",
+    "x_rimage_0",
+    "A+b",
+];
 
 const SIZES: &[&str] = &[
     "1073741824",
@@ -164,12 +173,20 @@ pub(crate) fn hostile(random: &mut Random) -> String {
 
 /// A name, mostly a good one.
 pub(crate) fn name(random: &mut Random) -> String {
-    if random.chance(150) { hostile(random) } else { random.pick(NAMES).to_owned() }
+    if random.chance(150) {
+        hostile(random)
+    } else {
+        random.pick(NAMES).to_owned()
+    }
 }
 
 /// What stands as a size.
 pub(crate) fn size(random: &mut Random) -> String {
-    if random.chance(50) { hostile(random) } else { random.pick(SIZES).to_owned() }
+    if random.chance(50) {
+        hostile(random)
+    } else {
+        random.pick(SIZES).to_owned()
+    }
 }
 
 /// A size that is one.
@@ -189,5 +206,8 @@ pub(crate) fn mount(random: &mut Random) -> String {
 
 fn several(random: &mut Random, from: &[&str], between: &str) -> String {
     let count = random.below(4);
-    (0..count).map(|_| random.pick(from)).collect::<Vec<_>>().join(between)
+    (0..count)
+        .map(|_| random.pick(from))
+        .collect::<Vec<_>>()
+        .join(between)
 }

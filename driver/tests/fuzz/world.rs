@@ -1,5 +1,5 @@
-//! The node of a fuzz run: folders of its own, tables of mounts that say what they like, and a door behind which no program
-//! is ever started, only looked at.
+//! The node of a fuzz run: folders of its own, tables of mounts that say what they like, and a door
+//! behind which no program is ever started, only looked at.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,8 +14,15 @@ use host::{Cmd, Error, Exec, Kind, Output, Roots};
 use super::random::Random;
 
 /// What one answer of the door is.
-const ANSWERS: &[Answer] =
-    &[Answer::Missing, Answer::Status, Answer::Signal, Answer::Late, Answer::Garbage, Answer::Report, Answer::Nothing];
+const ANSWERS: &[Answer] = &[
+    Answer::Missing,
+    Answer::Status,
+    Answer::Signal,
+    Answer::Late,
+    Answer::Garbage,
+    Answer::Report,
+    Answer::Nothing,
+];
 
 #[derive(Clone, Copy)]
 enum Answer {
@@ -45,7 +52,11 @@ impl World {
         }
         symlink("0a-1", root.join("pods/link")).unwrap();
         fs::write(root.join(pod("file")), "data").unwrap();
-        let mut world = Self { scratch, root, tables: Vec::new() };
+        let mut world = Self {
+            scratch,
+            root,
+            tables: Vec::new(),
+        };
         let line = |id: u32, at: &str, options: &str, number: &str| {
             let point = world.root.join(at).display().to_string();
             format!("{id} 1 {number} / {point} {options} shared:1 - ext4 /dev/mapper/x {options}\n")
@@ -53,17 +64,31 @@ impl World {
         let tables = [
             String::new(),
             line(10, &pod("pvc-1"), "rw", "254:3") + &line(11, &global("pvc-1"), "ro", "254:3"),
-            line(10, &pod("pvc-1"), "ro", "254:4") + &line(11, &format!("{}/sub", pod("pvc-1")), "rw", "0:9"),
+            line(10, &pod("pvc-1"), "ro", "254:4")
+                + &line(11, &format!("{}/sub", pod("pvc-1")), "rw", "0:9"),
             "what is this\n".to_owned(),
         ];
-        world.tables =
-            (0_u8..).zip(tables).map(|(number, table)| world.file(&format!("table-{number}"), &table)).collect();
+        world.tables = (0_u8..)
+            .zip(tables)
+            .map(|(number, table)| world.file(&format!("table-{number}"), &table))
+            .collect();
         world.file("attach.json", r#"{"attach":true,"node":"node1"}"#);
         world.file("mount.json", r#"{"attach":false,"node":"node1"}"#);
         world.file("broken.json", "{");
-        world.tables.push(world.scratch.path().join("no-such-table"));
-        for (minor, uuid) in [(3, "LVM-0123456789abcdef0123456789abcdefABCDEF1234567890abcdefghijklmnop"), (4, "x")] {
-            let block = world.scratch.path().join(format!("sys/dev/block/254:{minor}"));
+        world
+            .tables
+            .push(world.scratch.path().join("no-such-table"));
+        for (minor, uuid) in [
+            (
+                3,
+                "LVM-0123456789abcdef0123456789abcdefABCDEF1234567890abcdefghijklmnop",
+            ),
+            (4, "x"),
+        ] {
+            let block = world
+                .scratch
+                .path()
+                .join(format!("sys/dev/block/254:{minor}"));
             let device = world.scratch.path().join(format!("sys/devices/dm-{minor}"));
             fs::create_dir_all(block.parent().unwrap()).unwrap();
             fs::create_dir_all(device.join("dm")).unwrap();
@@ -83,19 +108,30 @@ impl World {
     pub(crate) fn node<'a>(&self, random: &mut Random, door: &'a Door) -> Node<'a> {
         let at = |name: &str| self.scratch.path().join(name);
         let mut node = Node::here(door).within(Duration::from_millis(3));
-        node.roots = Roots { dev: at("dev"), sys: at("sys") };
+        node.roots = Roots {
+            dev: at("dev"),
+            sys: at("sys"),
+        };
         node.locks = at("locks");
-        node.settings = at(random.pick(&["none", "attach.json", "attach.json", "mount.json", "broken.json"]));
+        node.settings = at(random.pick(&[
+            "none",
+            "attach.json",
+            "attach.json",
+            "mount.json",
+            "broken.json",
+        ]));
         // Most often nothing is mounted.
         let table = random.below(2 * self.tables.len());
-        node.mounts.clone_from(self.tables.get(table).unwrap_or(&self.tables[0]));
+        node.mounts
+            .clone_from(self.tables.get(table).unwrap_or(&self.tables[0]));
         node
     }
 
     /// What is given as a pod's folder.
     pub(crate) fn pod_folder(&self, random: &mut Random) -> OsString {
-        let name =
-            random.pick(&["pvc-1", "pvc-1", "pvc-1", "pvc-2", "pvc-2", "pvc-2", "pvc-none", "file", "Zq7 x", ".."]);
+        let name = random.pick(&[
+            "pvc-1", "pvc-1", "pvc-1", "pvc-2", "pvc-2", "pvc-2", "pvc-none", "file", "Zq7 x", "..",
+        ]);
         self.folder(random, &pod(name), name)
     }
 
@@ -114,7 +150,9 @@ impl World {
             3 => format!("/no-such-root/{good}"),
             4 => format!("{root}//{good}//"),
             5 => good.to_owned(),
-            6 => random.pick(&["", "/", "/etc", "/dev/shm", "-rf", "\n", "/Zq7"]).to_owned(),
+            6 => random
+                .pick(&["", "/", "/etc", "/dev/shm", "-rf", "\n", "/Zq7"])
+                .to_owned(),
             7 => format!("{root}/pods/none/volumes/flexlvm.dev~lvm/{name}"),
             8 => format!("{root}/{good}{}", "/x".repeat(random.below(3000))),
             _ => format!("{root}/{good}"),
@@ -124,9 +162,16 @@ impl World {
 
     /// Whether the folders are as they were: no call-out of a run may change them.
     pub(crate) fn is_untouched(&self) -> bool {
-        let there = |path: String| self.root.join(path).read_dir().is_ok_and(|mut entries| entries.next().is_none());
+        let there = |path: String| {
+            self.root
+                .join(path)
+                .read_dir()
+                .is_ok_and(|mut entries| entries.next().is_none())
+        };
         let file = fs::read(self.root.join(pod("file"))).is_ok_and(|content| content == b"data");
-        file && ["pvc-1", "pvc-2"].into_iter().all(|name| there(pod(name)) && there(global(name)))
+        file && ["pvc-1", "pvc-2"]
+            .into_iter()
+            .all(|name| there(pod(name)) && there(global(name)))
     }
 
     /// A folder that a call may name, below the one that a real kubelet would.
@@ -151,7 +196,10 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(random: Random) -> Self {
-        Self { random: Mutex::new(random), asked: Mutex::new(Vec::new()) }
+        Self {
+            random: Mutex::new(random),
+            asked: Mutex::new(Vec::new()),
+        }
     }
 
     /// What would have been started.
@@ -162,7 +210,11 @@ impl Door {
     fn answer(&self) -> Answer {
         let mut random = self.random.lock().unwrap();
         // After an activation that went well, the driver waits for a device that never comes.
-        if random.chance(5) { Answer::Nothing } else { ANSWERS[random.below(ANSWERS.len() - 1)] }
+        if random.chance(5) {
+            Answer::Nothing
+        } else {
+            ANSWERS[random.below(ANSWERS.len() - 1)]
+        }
     }
 }
 
@@ -178,13 +230,21 @@ fn is_report(cmd: &Cmd) -> bool {
 impl Exec for Door {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         self.asked.lock().unwrap().push(cmd.clone());
-        let output =
-            |code, stdout: &str, stderr: &str| Ok(Output { code, stdout: stdout.into(), stderr: stderr.into() });
+        let output = |code, stdout: &str, stderr: &str| {
+            Ok(Output {
+                code,
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            })
+        };
         match self.answer() {
             Answer::Missing => Err(Error::refused(Kind::Failed, "it is not installed")),
             Answer::Status => output(Some(5), "", "  Failed to find logical volume \"x/y\"\n"),
             Answer::Signal => output(None, "", ""),
-            Answer::Late => Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }),
+            Answer::Late => Err(Error::Deadline {
+                command: cmd.line(),
+                limit: cmd.limit(),
+            }),
             Answer::Garbage => output(Some(3), "\u{0}{[\n\"", "\u{1b}[31m\u{0}"),
             Answer::Report => output(Some(i32::from(!is_report(cmd))), REPORT, ""),
             Answer::Nothing => output(Some(0), "", ""),

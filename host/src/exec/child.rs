@@ -1,5 +1,5 @@
-//! One child process from start to end, in bounded time whatever it does. Called by [`System`](super::System) and
-//! [`Talk`](super::Talk).
+//! One child process from start to end, in bounded time whatever it does. Called by
+//! [`System`](super::System) and [`Talk`](super::Talk).
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -20,25 +20,37 @@ const STDOUT_CAP: usize = 32 << 20;
 const STDERR_CAP: usize = 64 << 10;
 /// How long a pipe that somebody else holds open is read after the child has ended.
 const STRAGGLERS: Duration = Duration::from_millis(500);
-/// How much longer than its limit all may take: both signals, the stragglers, and some time to start.
+/// How much longer than its limit all may take: both signals, the stragglers, and some time to
+/// start.
 pub(super) const LONGEST_END: Duration = Duration::from_secs(10);
-/// How long the child has between SIGTERM and SIGKILL, and after SIGKILL (in D state it doesn't die).
+/// How long the child has between SIGTERM and SIGKILL, and after SIGKILL (in D state it doesn't
+/// die).
 const DYING: Duration = Duration::from_secs(1);
 
 /// Starts `command` in a process group of its own and runs it to its end.
 pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
-    let not_started = |source| Error::Start { program: cmd.program().to_owned(), source };
+    let not_started = |source| Error::Start {
+        program: cmd.program().to_owned(),
+        source,
+    };
     let (out_read, out_write) = io::pipe().map_err(not_started)?;
     let (err_read, err_write) = io::pipe().map_err(not_started)?;
     let stdout = Pipe::read(out_read, STDOUT_CAP).map_err(not_started)?;
     let stderr = Pipe::read(err_read, STDERR_CAP).map_err(not_started)?;
-    command.stdin(Stdio::null()).stdout(out_write).stderr(err_write).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(out_write)
+        .stderr(err_write)
+        .process_group(0);
     let mut child = command.spawn().map_err(not_started)?;
     drop(command); // It holds the writing ends.
     let deadline = Instant::now() + cmd.limit();
     if !ends_before(&child, deadline, &[&stdout, &stderr]) {
         end(child);
-        return Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() });
+        return Err(Error::Deadline {
+            command: cmd.line(),
+            limit: cmd.limit(),
+        });
     }
     let last = Instant::now() + STRAGGLERS;
     stdout.ends_before(last);
@@ -47,12 +59,20 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     let (stdout, all) = stdout.take();
     if !all {
         let detail = format!("more than {} MiB of output", STDOUT_CAP >> 20);
-        return Err(Error::Answer { program: cmd.program().to_owned(), detail });
+        return Err(Error::Answer {
+            program: cmd.program().to_owned(),
+            detail,
+        });
     }
-    Ok(Output { code: status.code(), stdout, stderr: stderr.take().0 })
+    Ok(Output {
+        code: status.code(),
+        stdout,
+        stderr: stderr.take().0,
+    })
 }
 
-/// Waits until the child has ended, without reaping it: as long as it is not reaped, its process group is its own.
+/// Waits until the child has ended, without reaping it: as long as it is not reaped, its process
+/// group is its own.
 fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
     loop {
         if ended(child) {
@@ -151,7 +171,8 @@ impl Pipe {
 
     /// Waits until more was read.
     pub(super) fn more_before(&self, deadline: Instant) -> Result<(), RecvTimeoutError> {
-        self.news.recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        self.news
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// What was read since the last time, and whether nothing was ever dropped.

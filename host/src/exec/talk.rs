@@ -1,5 +1,5 @@
-//! A program that is kept, and told one line after the other: starting it each time would cost more than its work. Made by
-//! [`System`](super::System).
+//! A program that is kept, and told one line after the other: starting it each time would cost more
+//! than its work. Made by [`System`](super::System).
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -26,18 +26,32 @@ impl Talk {
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
         let ((stdin, input), (from, output)) = (io::pipe()?, io::pipe()?);
         let pipe = Pipe::read(from, LONGEST)?;
-        command.stdin(stdin).stdout(output.try_clone()?).stderr(output).process_group(0);
+        command
+            .stdin(stdin)
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0);
         let child = command.spawn()?;
-        Ok(Self { child: Some(child), input: Some(input), output: pipe })
+        Ok(Self {
+            child: Some(child),
+            input: Some(input),
+            output: pipe,
+        })
     }
 
-    /// Tells it one line, and waits until `understand` makes something of what it said since; what it said before that,
-    /// is no answer.
+    /// Tells it one line, and waits until `understand` makes something of what it said since; what
+    /// it said before that, is no answer.
     ///
     /// # Errors
-    /// `TimedOut` when it has not said it by then, `UnexpectedEof` when it has ended, `InvalidData` when it says more and
-    /// more. What it was told may have been done all the same; it can't be told anything else then.
-    pub fn ask<T>(&mut self, line: &str, limit: Duration, understand: impl Fn(&[u8]) -> Option<T>) -> io::Result<T> {
+    /// `TimedOut` when it has not said it by then, `UnexpectedEof` when it has ended, `InvalidData`
+    /// when it says more and more. What it was told may have been done all the same; it can't be
+    /// told anything else then.
+    pub fn ask<T>(
+        &mut self,
+        line: &str,
+        limit: Duration,
+        understand: impl Fn(&[u8]) -> Option<T>,
+    ) -> io::Result<T> {
         let deadline = Instant::now() + limit;
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         drop(self.output.take());
@@ -54,7 +68,9 @@ impl Talk {
                 _ if !all || said.len() > LONGEST => return Err(io::ErrorKind::InvalidData.into()),
                 Ok(()) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
-                Err(RecvTimeoutError::Disconnected) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
             }
         }
     }

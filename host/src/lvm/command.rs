@@ -1,5 +1,5 @@
-//! The command line of each verb of LVM. Called by [`Lvm`](super::Lvm).
-//! Pure: names are validated types, so none of them can be taken for an option or end a selection early.
+//! The command line of each verb of LVM. Called by [`Lvm`](super::Lvm). Pure: names are validated
+//! types, so none of them can be taken for an option or end a selection early.
 
 use std::time::Duration;
 
@@ -44,8 +44,7 @@ const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_ext
                           vg_missing_pv_count,vg_systemid,vg_lock_type";
 
 /// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
-const LV_COLUMNS: &str =
-    "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
+const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
 /// Seconds since 1970, whatever the administrator likes to read.
 const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
@@ -59,11 +58,12 @@ const PVSEG_COLUMNS: &str = "pv_uuid,pvseg_size,lv_name";
 /// LVM waits for its locks without end, and others hold them for long when disks are slow.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Where `issue_discards` is on, the space is discarded before the command ends: minutes, for a large volume.
+/// Where `issue_discards` is on, the space is discarded before the command ends: minutes, for a
+/// large volume.
 const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Every volume group with its logical volumes, also those that LVM otherwise hides because they are another host's
-/// or need a lock manager: hidden, they would look like missing ones.
+/// Every volume group with its logical volumes, also those that LVM otherwise hides because they
+/// are another host's or need a lock manager: hidden, they would look like missing ones.
 pub(super) fn report() -> Cmd {
     json("fullreport")
         .args(TIME_FORMAT)
@@ -78,7 +78,9 @@ pub(super) fn report() -> Cmd {
 
 /// One logical volume.
 pub(super) fn volume(vg: &VgName, lv: &LvName) -> Cmd {
-    json("lvs").args(TIME_FORMAT).args(["--options", LV_COLUMNS, &path(vg, lv)])
+    json("lvs")
+        .args(TIME_FORMAT)
+        .args(["--options", LV_COLUMNS, &path(vg, lv)])
 }
 
 /// The uuids of the volume groups that this host may use.
@@ -90,10 +92,16 @@ fn json(verb: &str) -> Cmd {
     lvm(verb).args(["--reportformat", "json", "--units", "b", "--nosuffix"])
 }
 
-/// A logical volume with its tags, in one change of the metadata: there is no moment at which it is there and not known
-/// as ours. Signatures of whatever was there before are wiped, or the next mount would find them.
+/// A logical volume with its tags, in one change of the metadata: there is no moment at which it is
+/// there and not known as ours. Signatures of whatever was there before are wiped, or the next
+/// mount would find them.
 pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
-    let New { extents, layout, disks, tags } = new;
+    let New {
+        extents,
+        layout,
+        disks,
+        tags,
+    } = new;
     lvm("lvcreate")
         .arg("--yes")
         .args(layout.arguments())
@@ -105,24 +113,59 @@ pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
 }
 
 /// A volume of so many bytes in a thin pool. It reads as zeros: pools are made so.
-pub(super) fn create_thin(vg: &VgName, pool: &LvName, lv: &LvName, size: Bytes, tags: &[LvTag]) -> Cmd {
+pub(super) fn create_thin(
+    vg: &VgName,
+    pool: &LvName,
+    lv: &LvName,
+    size: Bytes,
+    tags: &[LvTag],
+) -> Cmd {
     lvm("lvcreate")
         .args(["--yes", "--type", "thin", "--setactivationskip", "n"])
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--virtualsize", &format!("{}b", size.0)])
-        .args(["--name", lv.as_str(), "--thinpool", pool.as_str(), vg.as_str()])
+        .args([
+            "--name",
+            lv.as_str(),
+            "--thinpool",
+            pool.as_str(),
+            vg.as_str(),
+        ])
 }
 
-/// A thin pool. One that is extended as it fills up lets writers wait for that a while; another lets them fail at once.
+/// A thin pool. One that is extended as it fills up lets writers wait for that a while; another
+/// lets them fail at once.
 pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd {
-    let NewPool { cost, extent, most, disks, tag } = new;
+    let NewPool {
+        cost,
+        extent,
+        most,
+        disks,
+        tag,
+    } = new;
     let chunk = pool::chunk(*most, *extent);
     let is_extended = cost.data < most.extents_up(*extent);
     lvm("lvcreate")
-        .args(["--yes", "--type", "thin-pool", "--zero", "y", "--discards", "passdown", "--poolmetadataspare", "n"])
-        .args(["--config", &format!("activation/error_when_full={}", u8::from(!is_extended))])
+        .args([
+            "--yes",
+            "--type",
+            "thin-pool",
+            "--zero",
+            "y",
+            "--discards",
+            "passdown",
+            "--poolmetadataspare",
+            "n",
+        ])
+        .args([
+            "--config",
+            &format!("activation/error_when_full={}", u8::from(!is_extended)),
+        ])
         .args(["--chunksize", &format!("{}k", chunk.0 >> 10)])
-        .args(["--poolmetadatasize", &format!("{}b", cost.metadata.bytes(*extent).0)])
+        .args([
+            "--poolmetadatasize",
+            &format!("{}b", cost.metadata.bytes(*extent).0),
+        ])
         .args(["--addtag", tag.as_str()])
         .args(["--extents", &cost.data.0.to_string()])
         .args(["--name", pool.as_str(), vg.as_str()])
@@ -131,14 +174,13 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
 
 /// Puts a cache in front of a volume: what `cache` was before, is gone.
 pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Cmd {
-    lvm("lvconvert").args(["--yes", "--type", "cache", "--cachemode", mode]).args([
-        "--cachevol",
-        cache.as_str(),
-        &path(vg, lv),
-    ])
+    lvm("lvconvert")
+        .args(["--yes", "--type", "cache", "--cachemode", mode])
+        .args(["--cachevol", cache.as_str(), &path(vg, lv)])
 }
 
-/// To a total of `extents`, never by some: repeated, it changes nothing. On these disks; none named means on any.
+/// To a total of `extents`, never by some: repeated, it changes nothing. On these disks; none named
+/// means on any.
 pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
     lvm("lvextend")
         .args(["--extents", &extents.0.to_string(), &path(vg, lv)])
@@ -161,20 +203,39 @@ pub(super) fn deactivate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
 }
 
 /// Takes tags off the volume, and gives it others, in one change of the metadata.
-pub(super) fn change_tags(vg: &VgName, lv: &LvName, uuid: &LvUuid, remove: &[LvTag], add: &[LvTag]) -> Cmd {
+pub(super) fn change_tags(
+    vg: &VgName,
+    lv: &LvName,
+    uuid: &LvUuid,
+    remove: &[LvTag],
+    add: &[LvTag],
+) -> Cmd {
     let removed = remove.iter().flat_map(|tag| ["--deltag", tag.as_str()]);
-    change(removed.chain(add.iter().flat_map(|tag| ["--addtag", tag.as_str()])), vg, lv, uuid)
+    change(
+        removed.chain(add.iter().flat_map(|tag| ["--addtag", tag.as_str()])),
+        vg,
+        lv,
+        uuid,
+    )
 }
 
 /// Changes the volume of this name if it also has this uuid.
-fn change<'a>(what: impl IntoIterator<Item = &'a str>, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
-    lvm("lvchange").args(what).args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
+fn change<'a>(
+    what: impl IntoIterator<Item = &'a str>,
+    vg: &VgName,
+    lv: &LvName,
+    uuid: &LvUuid,
+) -> Cmd {
+    lvm("lvchange")
+        .args(what)
+        .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
-/// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all three under its lock,
-/// and does nothing when one of them differs. `--yes` answers "really remove the active volume?"; an open one is refused
-/// all the same. It would also agree to removing snapshots along with their origin: hence only a volume that is of this
-/// kind and nothing more. An origin's attributes begin with an `o`, whatever it is beside.
+/// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all
+/// three under its lock, and does nothing when one of them differs. `--yes` answers "really remove
+/// the active volume?"; an open one is refused all the same. It would also agree to removing
+/// snapshots along with their origin: hence only a volume that is of this kind and nothing more. An
+/// origin's attributes begin with an `o`, whatever it is beside.
 pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Cmd {
     let letters = match kind {
         LvKind::Plain => "^-",
@@ -186,20 +247,38 @@ pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind:
         // No volume has such attributes: nothing is removed.
         LvKind::Other => "^$",
     };
-    let empty = if kind == LvKind::ThinPool { " && thin_count=0" } else { "" };
-    let selection = format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
-    lvm("lvremove").args(["--yes", "--select", &selection, &path(vg, lv)]).timeout(REMOVE_TIMEOUT)
+    let empty = if kind == LvKind::ThinPool {
+        " && thin_count=0"
+    } else {
+        ""
+    };
+    let selection =
+        format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
+    lvm("lvremove")
+        .args(["--yes", "--select", &selection, &path(vg, lv)])
+        .timeout(REMOVE_TIMEOUT)
 }
 
 /// Every physical volume, also those of groups that LVM otherwise hides.
 pub(super) fn disks() -> Cmd {
-    json("pvs").args(["--foreign", "--shared", "--options", "pv_name,pv_uuid,vg_name"])
+    json("pvs").args([
+        "--foreign",
+        "--shared",
+        "--options",
+        "pv_name,pv_uuid,vg_name",
+    ])
 }
 
-/// Makes a physical volume of this uuid. Without `--yes` and without a terminal LVM refuses to wipe whatever signature it
-/// finds; with `--force` it would take the disk of another group.
+/// Makes a physical volume of this uuid. Without `--yes` and without a terminal LVM refuses to wipe
+/// whatever signature it finds; with `--force` it would take the disk of another group.
 pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
-    lvm("pvcreate").args(["--norestorefile", "--uuid", uuid.as_str(), "--", disk.as_str()])
+    lvm("pvcreate").args([
+        "--norestorefile",
+        "--uuid",
+        uuid.as_str(),
+        "--",
+        disk.as_str(),
+    ])
 }
 
 /// Makes a volume group of physical volumes that no group has.
@@ -221,7 +300,9 @@ fn lvm(verb: &str) -> Cmd {
 
 /// A device as LVM takes it: a colon would begin a range of extents, an at sign a tag.
 fn escaped(disk: &str) -> String {
-    disk.replace('\\', "\\\\").replace(':', "\\:").replace('@', "\\@")
+    disk.replace('\\', "\\\\")
+        .replace(':', "\\:")
+        .replace('@', "\\@")
 }
 
 /// `vg/lv`: neither part can begin with a hyphen or hold a slash.
@@ -232,8 +313,9 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk, create_group,
-        create_pool, create_thin, deactivate, escaped, extend, remove, report, volume,
+        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
+        create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report,
+        volume,
     };
     use crate::lvm::{Layout, Level, LvKind, PoolCost};
     use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
@@ -261,7 +343,10 @@ mod tests {
         let pool_name = LvName::new("pool0").unwrap();
         let disks = ["/dev/sdb".to_owned()];
         let pool = NewPool {
-            cost: PoolCost { data: Extents(256), metadata: Extents(1) },
+            cost: PoolCost {
+                data: Extents(256),
+                metadata: Extents(1),
+            },
             extent: Bytes(4 << 20),
             most: Bytes(2 << 30),
             disks: &disks,
@@ -269,7 +354,13 @@ mod tests {
         };
         for (command, line) in [
             (
-                create_thin(&vg(), &pool_name, &lv(), Bytes(4 << 20), &[tag("flexlvm.dev/claim-uid=1")]),
+                create_thin(
+                    &vg(),
+                    &pool_name,
+                    &lv(),
+                    Bytes(4 << 20),
+                    &[tag("flexlvm.dev/claim-uid=1")],
+                ),
                 "lvm lvcreate --yes --type thin --setactivationskip n --addtag flexlvm.dev/claim-uid=1 \
                  --virtualsize 4194304b --name pvc-1 --thinpool pool0 vg0",
             ),
@@ -280,7 +371,12 @@ mod tests {
                  --extents 256 --name pool0 vg0 /dev/sdb",
             ),
             (
-                attach_cache(&vg(), &lv(), &LvName::new("pvc-1_cache").unwrap(), "writethrough"),
+                attach_cache(
+                    &vg(),
+                    &lv(),
+                    &LvName::new("pvc-1_cache").unwrap(),
+                    "writethrough",
+                ),
                 "lvm lvconvert --yes --type cache --cachemode writethrough --cachevol pvc-1_cache vg0/pvc-1",
             ),
         ] {
@@ -290,11 +386,30 @@ mod tests {
 
     #[test]
     fn every_command_line_is_as_tried_on_real_lvm() {
-        let tags = [tag("flexlvm.dev/claim-uid=1"), tag("flexlvm.dev/claim=default/data")];
-        let linear = New { extents: Extents(32), layout: Layout::Linear, disks: &[], tags: &tags };
-        let disks = ["/dev/sdb".to_owned(), "/dev/disk/by-path/pci-0000:00".to_owned()];
-        let mirrored = Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: true };
-        let raid = New { layout: mirrored, disks: &disks, tags: &tags[..1], ..linear };
+        let tags = [
+            tag("flexlvm.dev/claim-uid=1"),
+            tag("flexlvm.dev/claim=default/data"),
+        ];
+        let linear = New {
+            extents: Extents(32),
+            layout: Layout::Linear,
+            disks: &[],
+            tags: &tags,
+        };
+        let disks = [
+            "/dev/sdb".to_owned(),
+            "/dev/disk/by-path/pci-0000:00".to_owned(),
+        ];
+        let mirrored = Layout::Raid {
+            level: Level::Raid1 { copies: 2 },
+            integrity: true,
+        };
+        let raid = New {
+            layout: mirrored,
+            disks: &disks,
+            tags: &tags[..1],
+            ..linear
+        };
         for (command, line) in [
             (
                 create(&vg(), &lv(), &raid),
@@ -302,14 +417,23 @@ mod tests {
                  --addtag flexlvm.dev/claim-uid=1 --extents 32 --name pvc-1 vg0 /dev/sdb \
                  /dev/disk/by-path/pci-0000\\:00",
             ),
-            (extend(&vg(), &lv(), Extents(64), &disks[..1]), "lvm lvextend --extents 64 vg0/pvc-1 /dev/sdb"),
-            (add_integrity(&vg(), &lv()), "lvm lvconvert --yes --raidintegrity y vg0/pvc-1"),
+            (
+                extend(&vg(), &lv(), Extents(64), &disks[..1]),
+                "lvm lvextend --extents 64 vg0/pvc-1 /dev/sdb",
+            ),
+            (
+                add_integrity(&vg(), &lv()),
+                "lvm lvconvert --yes --raidintegrity y vg0/pvc-1",
+            ),
             (
                 create(&vg(), &lv(), &linear),
                 "lvm lvcreate --yes --type linear --wipesignatures y --zero y --addtag flexlvm.dev/claim-uid=1 \
                  --addtag flexlvm.dev/claim=default/data --extents 32 --name pvc-1 vg0",
             ),
-            (extend(&vg(), &lv(), Extents(64), &[]), "lvm lvextend --extents 64 vg0/pvc-1"),
+            (
+                extend(&vg(), &lv(), Extents(64), &[]),
+                "lvm lvextend --extents 64 vg0/pvc-1",
+            ),
             (
                 activate(&vg(), &lv(), &uuid()),
                 "lvm lvchange --activate y --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
@@ -319,7 +443,13 @@ mod tests {
                 "lvm lvchange --activate n --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
             ),
             (
-                change_tags(&vg(), &lv(), &uuid(), &[tag("flexlvm.dev/format")], &tags[..1]),
+                change_tags(
+                    &vg(),
+                    &lv(),
+                    &uuid(),
+                    &[tag("flexlvm.dev/format")],
+                    &tags[..1],
+                ),
                 "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --select \
                  lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
             ),
@@ -329,14 +459,24 @@ mod tests {
                  lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size vg0/pvc-1",
             ),
             (
-                remove(&vg(), &lv(), &uuid(), &tag("flexlvm.dev/claim-uid=1"), LvKind::Plain),
+                remove(
+                    &vg(),
+                    &lv(),
+                    &uuid(),
+                    &tag("flexlvm.dev/claim-uid=1"),
+                    LvKind::Plain,
+                ),
                 "lvm lvremove --yes --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
                  lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
             ),
         ] {
             assert_eq!(command.line(), line);
         }
-        assert!(report().line().starts_with("lvm fullreport --reportformat json --units b --nosuffix --config "));
+        assert!(
+            report()
+                .line()
+                .starts_with("lvm fullreport --reportformat json --units b --nosuffix --config ")
+        );
     }
 
     #[test]
@@ -345,12 +485,16 @@ mod tests {
         let line = "lvm pvcreate --norestorefile --uuid abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP -- /dev/sdb";
         assert_eq!(create_disk(&disks[0], &uuid()).line(), line);
         let line = "lvm vgcreate --addtag flexlvm.dev/backend=a -- vg0 /dev/sdb /dev/nvme0n1";
-        assert_eq!(create_group(&vg(), &[tag("flexlvm.dev/backend=a")], &disks).line(), line);
+        assert_eq!(
+            create_group(&vg(), &[tag("flexlvm.dev/backend=a")], &disks).line(),
+            line
+        );
     }
 
     #[test]
     fn only_plain_and_raid_volumes_are_ever_removed() {
-        let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
+        let selection =
+            |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
         assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
         assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
     }

@@ -35,8 +35,20 @@ pub struct Vg {
 impl PartialEq for Vg {
     /// Two reports of the same group are equal, however many changes led there.
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, uuid, extent_size, extents, free, fault, lvs, pvs, system_id, seqno: _ } = self;
-        (name, uuid, extent_size, extents) == (&other.name, &other.uuid, &other.extent_size, &other.extents)
+        let Self {
+            name,
+            uuid,
+            extent_size,
+            extents,
+            free,
+            fault,
+            lvs,
+            pvs,
+            system_id,
+            seqno: _,
+        } = self;
+        (name, uuid, extent_size, extents)
+            == (&other.name, &other.uuid, &other.extent_size, &other.extents)
             && (free, fault, lvs) == (&other.free, &other.fault, &other.lvs)
             && (pvs, system_id) == (&other.pvs, &other.system_id)
     }
@@ -61,7 +73,11 @@ impl Pv {
     /// What can be had of it.
     #[must_use]
     pub fn available(&self) -> Extents {
-        if self.allocatable { self.free } else { Extents(0) }
+        if self.allocatable {
+            self.free
+        } else {
+            Extents(0)
+        }
     }
 }
 
@@ -79,7 +95,8 @@ pub struct Owned {
 /// What a logical volume is, by the first letter of its attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LvKind {
-    /// Just extents, linear or striped: no origin of snapshots, no snapshot, no pool, nothing being moved.
+    /// Just extents, linear or striped: no origin of snapshots, no snapshot, no pool, nothing being
+    /// moved.
     Plain,
     /// A RAID, and nothing more.
     Raid,
@@ -110,7 +127,8 @@ pub struct Lv {
     pub open: bool,
     /// What it is.
     pub kind: LvKind,
-    /// What it takes of each physical volume, by LVM's uuid: also what LVM keeps for itself to make it work.
+    /// What it takes of each physical volume, by LVM's uuid: also what LVM keeps for itself to make
+    /// it work.
     pub shares: BTreeMap<LvUuid, Extents>,
     /// Whether its RAID images have checksums.
     pub integrity: bool,
@@ -123,11 +141,33 @@ pub struct Lv {
 }
 
 impl PartialEq for Lv {
-    /// Two reports of the same volume are equal, though whoever made it may not know the second that LVM wrote down.
+    /// Two reports of the same volume are equal, though whoever made it may not know the second
+    /// that LVM wrote down.
     fn eq(&self, other: &Self) -> bool {
-        let Self { name, uuid, size, tags, active, open, kind, shares, integrity, made: _, pool, state } = self;
-        (name, uuid, size, tags, shares) == (&other.name, &other.uuid, &other.size, &other.tags, &other.shares)
-            && (*active, *open, *kind, *integrity) == (other.active, other.open, other.kind, other.integrity)
+        let Self {
+            name,
+            uuid,
+            size,
+            tags,
+            active,
+            open,
+            kind,
+            shares,
+            integrity,
+            made: _,
+            pool,
+            state,
+        } = self;
+        (name, uuid, size, tags, shares)
+            == (
+                &other.name,
+                &other.uuid,
+                &other.size,
+                &other.tags,
+                &other.shares,
+            )
+            && (*active, *open, *kind, *integrity)
+                == (other.active, other.open, other.kind, other.integrity)
             && (pool, state) == (&other.pool, &other.state)
     }
 }
@@ -159,8 +199,8 @@ impl Vg {
         Extents(self.pvs.iter().map(|pv| pv.available().0).sum())
     }
 
-    /// Adds a logical volume where a report would have it, with what it takes. LVM makes a plain one
-    /// in one change; others take it more, so that the count is behind and LVM is asked.
+    /// Adds a logical volume where a report would have it, with what it takes. LVM makes a plain
+    /// one in one change; others take it more, so that the count is behind and LVM is asked.
     pub fn insert(&mut self, lv: Lv) {
         self.seqno += 1;
         for (uuid, taken) in &lv.shares {

@@ -24,7 +24,10 @@ const TEXTS: [(&str, Kind); 13] = [
 /// The kind of failure that this standard error hints at.
 pub(super) fn kind(stderr: &[u8]) -> Kind {
     let text = String::from_utf8_lossy(stderr).to_lowercase();
-    TEXTS.iter().find(|(words, _)| text.contains(words)).map_or(Kind::Failed, |(_, kind)| *kind)
+    TEXTS
+        .iter()
+        .find(|(words, _)| text.contains(words))
+        .map_or(Kind::Failed, |(_, kind)| *kind)
 }
 
 #[cfg(test)]
@@ -36,19 +39,52 @@ mod tests {
     #[test]
     fn real_words_are_understood() {
         for (words, expected) in [
-            ("  Volume group \"vg0\" has insufficient free space (991 extents): 99999 required.\n", Kind::NoSpace),
-            ("  Insufficient free space: 63936 extents needed, but only 959 available\n", Kind::NoSpace),
-            ("  Logical Volume \"pvc-1\" already exists in volume group \"vg0\"\n", Kind::Exists),
-            ("  New size (64 extents) matches existing size (64 extents).\n", Kind::Exists),
-            ("  New size given (60 extents) not larger than existing size (64 extents)\n", Kind::Exists),
-            ("  Logical volume vg0/pvc-1 contains a filesystem in use.\n", Kind::Busy),
+            (
+                "  Volume group \"vg0\" has insufficient free space (991 extents): 99999 required.\n",
+                Kind::NoSpace,
+            ),
+            (
+                "  Insufficient free space: 63936 extents needed, but only 959 available\n",
+                Kind::NoSpace,
+            ),
+            (
+                "  Logical Volume \"pvc-1\" already exists in volume group \"vg0\"\n",
+                Kind::Exists,
+            ),
+            (
+                "  New size (64 extents) matches existing size (64 extents).\n",
+                Kind::Exists,
+            ),
+            (
+                "  New size given (60 extents) not larger than existing size (64 extents)\n",
+                Kind::Exists,
+            ),
+            (
+                "  Logical volume vg0/pvc-1 contains a filesystem in use.\n",
+                Kind::Busy,
+            ),
             ("  Logical volume vg0/pvc-1 in use.\n", Kind::Busy),
-            ("  Failed to find logical volume \"vg0/pvc-1\"\n", Kind::NotFound),
-            ("  Logical volume pvc-12 not found in volume group vg0.\n", Kind::NotFound),
-            ("  Volume group \"vgx\" not found\n  Cannot process volume group vgx\n", Kind::NotFound),
-            ("fullreport: unrecognized option '--nonsense'\n  Error during parsing of command line.\n", Kind::Invalid),
+            (
+                "  Failed to find logical volume \"vg0/pvc-1\"\n",
+                Kind::NotFound,
+            ),
+            (
+                "  Logical volume pvc-12 not found in volume group vg0.\n",
+                Kind::NotFound,
+            ),
+            (
+                "  Volume group \"vgx\" not found\n  Cannot process volume group vgx\n",
+                Kind::NotFound,
+            ),
+            (
+                "fullreport: unrecognized option '--nonsense'\n  Error during parsing of command line.\n",
+                Kind::Invalid,
+            ),
             ("  Volume group vg0 is exported\n", Kind::Invalid),
-            ("  Cannot change VG vg0 while PVs are missing.\n", Kind::Failed),
+            (
+                "  Cannot change VG vg0 while PVs are missing.\n",
+                Kind::Failed,
+            ),
             ("", Kind::Failed),
         ] {
             assert_eq!(kind(words.as_bytes()), expected, "{words}");

@@ -1,14 +1,17 @@
-//! The kinds of logical volumes, and what each takes of its volume group: the one cost model, used to place, promise, make,
-//! extend and report. Called by the operator and by [`command`](super::command).
-//! Pure. It repeats LVM's own arithmetic; `tests/node_agent/kinds.rs` compares the two on real LVM.
+//! The kinds of logical volumes, and what each takes of its volume group: the one cost model, used
+//! to place, promise, make, extend and report. Called by the operator and by
+//! [`command`](super::command). Pure. It repeats LVM's own arithmetic; `tests/node_agent/kinds.rs`
+//! compares the two on real LVM.
 
 use crate::error::{Error, Kind};
 use crate::size::{Bytes, Extents};
 
-/// With fewer bytes in an extent LVM needs several for a RAID image's metadata, depending on its configuration.
+/// With fewer bytes in an extent LVM needs several for a RAID image's metadata, depending on its
+/// configuration.
 const LEAST_EXTENT_OF_RAID: Bytes = Bytes(512 << 10);
 
-/// LVM counts a RAID image's checksums in units of this, and rounds down to extents: larger ones would be too few.
+/// LVM counts a RAID image's checksums in units of this, and rounds down to extents: larger ones
+/// would be too few.
 const LARGEST_EXTENT_WITH_INTEGRITY: Bytes = Bytes(4 << 20);
 
 /// LVM counts extents with 32 bits.
@@ -114,17 +117,30 @@ impl Layout {
     fn stripes(self) -> Option<Stripes> {
         match self {
             Self::Striped(stripes)
-            | Self::Raid { level: Level::Raid5(stripes) | Level::Raid6(stripes) | Level::Raid10(stripes), .. } => {
-                Some(stripes)
-            }
-            Self::Linear | Self::Thin | Self::Cached | Self::Raid { level: Level::Raid1 { .. }, .. } => None,
+            | Self::Raid {
+                level: Level::Raid5(stripes) | Level::Raid6(stripes) | Level::Raid10(stripes),
+                ..
+            } => Some(stripes),
+            Self::Linear
+            | Self::Thin
+            | Self::Cached
+            | Self::Raid {
+                level: Level::Raid1 { .. },
+                ..
+            } => None,
         }
     }
 
     /// Whether each image has checksums.
     #[must_use]
     pub fn has_integrity(self) -> bool {
-        matches!(self, Self::Raid { integrity: true, .. })
+        matches!(
+            self,
+            Self::Raid {
+                integrity: true,
+                ..
+            }
+        )
     }
 
     /// What `lvcreate` takes for it.
@@ -133,10 +149,16 @@ impl Layout {
         let mut arguments = vec!["--type".to_owned(), self.segtype().to_owned()];
         let mut add = |option: &str, value: String| arguments.extend([option.to_owned(), value]);
         match self {
-            Self::Raid { level: Level::Raid1 { copies }, .. } => {
+            Self::Raid {
+                level: Level::Raid1 { copies },
+                ..
+            } => {
                 add("--mirrors", copies.saturating_sub(1).to_string());
             }
-            Self::Raid { level: Level::Raid10(_), .. } => add("--mirrors", "1".to_owned()),
+            Self::Raid {
+                level: Level::Raid10(_),
+                ..
+            } => add("--mirrors", "1".to_owned()),
             _ => {}
         }
         if let Some(Stripes { count, size }) = self.stripes() {
@@ -155,13 +177,20 @@ impl Layout {
     /// When LVM can't make one: the sentence says why, and what would help.
     pub fn cost(self, size: Bytes, extent: Bytes) -> Result<Cost, Error> {
         self.check_extent(extent)?;
-        let stripes = self.stripes().map_or(1, |stripes| u64::from(stripes.count.max(1)));
+        let stripes = self
+            .stripes()
+            .map_or(1, |stripes| u64::from(stripes.count.max(1)));
         let length = size.extents_up(extent).0.max(1).div_ceil(stripes);
         let metadata = match self {
             Self::Linear | Self::Striped(_) | Self::Thin | Self::Cached => 0,
-            // Two superblocks and a bitmap: at most 2^21 regions have a bit each, whatever their size.
-            Self::Raid { integrity: false, .. } => 1,
-            Self::Raid { integrity: true, .. } => 1 + checksums(Extents(length).bytes(extent)).0 / extent.0.max(1),
+            // Two superblocks and a bitmap: at most 2^21 regions have a bit each, whatever their
+            // size.
+            Self::Raid {
+                integrity: false, ..
+            } => 1,
+            Self::Raid {
+                integrity: true, ..
+            } => 1 + checksums(Extents(length).bytes(extent)).0 / extent.0.max(1),
         };
         let cost = Cost {
             size: Extents(length.saturating_mul(stripes)),
@@ -169,18 +198,29 @@ impl Layout {
             image: Extents(length.saturating_add(metadata)),
         };
         if cost.total().0 > MOST_EXTENTS {
-            return Err(impossible(format!("{size} are more than LVM can count in extents of {extent}")));
+            return Err(impossible(format!(
+                "{size} are more than LVM can count in extents of {extent}"
+            )));
         }
         Ok(cost)
     }
 
     fn check_extent(self, extent: Bytes) -> Result<(), Error> {
         let of = |what: &str, limit: Bytes| {
-            impossible(format!("its extents of {extent} are too {what} for this layout; {limit} is the limit"))
+            impossible(format!(
+                "its extents of {extent} are too {what} for this layout; {limit} is the limit"
+            ))
         };
         match (self, self.stripes()) {
-            (Self::Raid { .. }, _) if extent < LEAST_EXTENT_OF_RAID => Err(of("small", LEAST_EXTENT_OF_RAID)),
-            (Self::Raid { integrity: true, .. }, _) if extent > LARGEST_EXTENT_WITH_INTEGRITY => {
+            (Self::Raid { .. }, _) if extent < LEAST_EXTENT_OF_RAID => {
+                Err(of("small", LEAST_EXTENT_OF_RAID))
+            }
+            (
+                Self::Raid {
+                    integrity: true, ..
+                },
+                _,
+            ) if extent > LARGEST_EXTENT_WITH_INTEGRITY => {
                 Err(of("large", LARGEST_EXTENT_WITH_INTEGRITY))
             }
             // LVM would silently make the stripe smaller.
@@ -234,11 +274,17 @@ mod tests {
     const STRIPE: Bytes = Bytes(64 << 10);
 
     fn two() -> Stripes {
-        Stripes { count: 2, size: STRIPE }
+        Stripes {
+            count: 2,
+            size: STRIPE,
+        }
     }
 
     fn raid(level: Level) -> Layout {
-        Layout::Raid { level, integrity: false }
+        Layout::Raid {
+            level,
+            integrity: false,
+        }
     }
 
     #[test]
@@ -249,45 +295,104 @@ mod tests {
             (raid(Level::Raid1 { copies: 2 }), 100, 25, 2, 26),
             (raid(Level::Raid1 { copies: 3 }), 1, 1, 3, 2),
             (raid(Level::Raid5(two())), 100, 26, 3, 14),
-            (raid(Level::Raid6(Stripes { count: 3, ..two() })), 100, 27, 5, 10),
+            (
+                raid(Level::Raid6(Stripes { count: 3, ..two() })),
+                100,
+                27,
+                5,
+                10,
+            ),
             (raid(Level::Raid10(two())), 100, 26, 4, 14),
-            (Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: true }, 100, 25, 2, 28),
-            (Layout::Raid { level: Level::Raid5(two()), integrity: true }, 2000, 500, 3, 250 + 1 + 5),
+            (
+                Layout::Raid {
+                    level: Level::Raid1 { copies: 2 },
+                    integrity: true,
+                },
+                100,
+                25,
+                2,
+                28,
+            ),
+            (
+                Layout::Raid {
+                    level: Level::Raid5(two()),
+                    integrity: true,
+                },
+                2000,
+                500,
+                3,
+                250 + 1 + 5,
+            ),
         ] {
             let cost = layout.cost(Bytes(mebibytes << 20), EXTENT).unwrap();
-            assert_eq!((cost.size.0, cost.images, cost.image.0), (size, images, image), "{layout:?}");
+            assert_eq!(
+                (cost.size.0, cost.images, cost.image.0),
+                (size, images, image),
+                "{layout:?}"
+            );
         }
     }
 
     #[test]
     fn checksums_grow_in_steps() {
         let mebibytes = |image: u64| checksums(Bytes(image << 20)).0 >> 20;
-        let of: Vec<u64> = [4, 499, 500, 512, 513, 1024, 1028, 4096, 4100].map(mebibytes).to_vec();
+        let of: Vec<u64> = [4, 499, 500, 512, 513, 1024, 1028, 4096, 4100]
+            .map(mebibytes)
+            .to_vec();
         assert_eq!(of, [8, 8, 12, 12, 16, 20, 44, 68, 100]);
     }
 
     #[test]
     fn extents_that_do_not_suit_a_layout_are_refused() {
-        let refused = |layout: Layout, extent: u64| layout.cost(Bytes(1 << 30), Bytes(extent)).unwrap_err().to_string();
+        let refused = |layout: Layout, extent: u64| {
+            layout
+                .cost(Bytes(1 << 30), Bytes(extent))
+                .unwrap_err()
+                .to_string()
+        };
         assert!(refused(raid(Level::Raid1 { copies: 2 }), 256 << 10).contains("too small"));
-        let checked = Layout::Raid { level: Level::Raid1 { copies: 2 }, integrity: true };
+        let checked = Layout::Raid {
+            level: Level::Raid1 { copies: 2 },
+            integrity: true,
+        };
         assert!(refused(checked, 8 << 20).contains("too large"));
-        assert!(refused(Layout::Striped(Stripes { count: 2, size: Bytes(1 << 20) }), 512 << 10).contains("too small"));
+        assert!(
+            refused(
+                Layout::Striped(Stripes {
+                    count: 2,
+                    size: Bytes(1 << 20)
+                }),
+                512 << 10
+            )
+            .contains("too small")
+        );
         assert!(Layout::Linear.cost(Bytes(u64::MAX), Bytes(1)).is_err());
     }
 
     #[test]
     fn the_arguments_say_everything() {
         assert_eq!(Layout::Linear.arguments().join(" "), "--type linear");
-        assert_eq!(Layout::Striped(two()).arguments().join(" "), "--type striped --stripes 2 --stripesize 64k");
-        assert_eq!(raid(Level::Raid1 { copies: 3 }).arguments().join(" "), "--type raid1 --mirrors 2");
-        let raid10 = Layout::Raid { level: Level::Raid10(two()), integrity: true };
+        assert_eq!(
+            Layout::Striped(two()).arguments().join(" "),
+            "--type striped --stripes 2 --stripesize 64k"
+        );
+        assert_eq!(
+            raid(Level::Raid1 { copies: 3 }).arguments().join(" "),
+            "--type raid1 --mirrors 2"
+        );
+        let raid10 = Layout::Raid {
+            level: Level::Raid10(two()),
+            integrity: true,
+        };
         let line = "--type raid10 --mirrors 1 --stripes 2 --stripesize 64k --raidintegrity y";
         assert_eq!(raid10.arguments().join(" "), line);
     }
 
     fn layouts() -> impl Strategy<Value = Layout> {
-        let stripes = (2..32_u32).prop_map(|count| Stripes { count, size: STRIPE });
+        let stripes = (2..32_u32).prop_map(|count| Stripes {
+            count,
+            size: STRIPE,
+        });
         let level = prop_oneof![
             (2..10_u32).prop_map(|copies| Level::Raid1 { copies }),
             stripes.clone().prop_map(Level::Raid5),
@@ -308,7 +413,8 @@ mod tests {
             let (cost, larger) = (layout.cost(Bytes(size), EXTENT).unwrap(), layout.cost(Bytes(size + more), EXTENT).unwrap());
             prop_assert!(cost.size.bytes(EXTENT).0 >= size && cost.total() >= cost.size);
             prop_assert!(larger.size >= cost.size && larger.image >= cost.image);
-            // What it costs does not depend on how it came about: a size that LVM rounded is not rounded again.
+            // What it costs does not depend on how it came about: a size that LVM rounded is not
+            // rounded again.
             prop_assert_eq!(layout.cost(cost.size.bytes(EXTENT), EXTENT).unwrap(), cost);
         }
 

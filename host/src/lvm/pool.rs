@@ -1,6 +1,6 @@
-//! Thin pools: what one takes of its volume group, and what LVM says of its state. Called by the operator and by
-//! [`command`](super::command).
-//! Pure. Sizes are chosen here and said to LVM, so that nothing depends on its configuration.
+//! Thin pools: what one takes of its volume group, and what LVM says of its state. Called by the
+//! operator and by [`command`](super::command). Pure. Sizes are chosen here and said to LVM, so
+//! that nothing depends on its configuration.
 
 use crate::error::{Error, Kind};
 use crate::size::{Bytes, Extents};
@@ -33,20 +33,29 @@ pub struct PoolCost {
 }
 
 impl PoolCost {
-    /// What a pool of at least so many bytes of data takes where extents are so large. Metadata of which nothing is said
-    /// suffice for a volume on every block.
+    /// What a pool of at least so many bytes of data takes where extents are so large. Metadata of
+    /// which nothing is said suffice for a volume on every block.
     ///
     /// # Errors
     /// When LVM can't make one.
     pub fn of(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
         if extent.0 < SMALLEST_CHUNK {
-            let sentence =
-                format!("its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit");
+            let sentence = format!(
+                "its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit"
+            );
             return Err(Error::refused(Kind::Invalid, sentence));
         }
-        let needed = data.0.div_ceil(chunk(data, extent).0).saturating_mul(METADATA_OF_CHUNK);
-        let metadata = metadata.map_or(needed, |metadata| metadata.0).clamp(LEAST_METADATA, MOST_METADATA);
-        let cost = Self { data: data.extents_up(extent), metadata: Bytes(metadata).extents_up(extent) };
+        let needed = data
+            .0
+            .div_ceil(chunk(data, extent).0)
+            .saturating_mul(METADATA_OF_CHUNK);
+        let metadata = metadata
+            .map_or(needed, |metadata| metadata.0)
+            .clamp(LEAST_METADATA, MOST_METADATA);
+        let cost = Self {
+            data: data.extents_up(extent),
+            metadata: Bytes(metadata).extents_up(extent),
+        };
         if cost.total().0 > u64::from(u32::MAX) {
             let sentence = format!("{data} are more than LVM can count in extents of {extent}");
             return Err(Error::refused(Kind::Invalid, sentence));
@@ -61,11 +70,15 @@ impl PoolCost {
     }
 }
 
-/// The size of the blocks of a pool that may become so large: a power of two, no larger than an extent.
+/// The size of the blocks of a pool that may become so large: a power of two, no larger than an
+/// extent.
 pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
-    let fits = |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
+    let fits =
+        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
     let chunks = std::iter::successors(Some(SMALLEST_CHUNK), |chunk| {
-        chunk.checked_mul(2).filter(|next| *next <= LARGEST_CHUNK.min(extent.0))
+        chunk
+            .checked_mul(2)
+            .filter(|next| *next <= LARGEST_CHUNK.min(extent.0))
     });
     let last = chunks.clone().last().unwrap_or(SMALLEST_CHUNK);
     Bytes(chunks.into_iter().find(fits).unwrap_or(last))
@@ -74,9 +87,13 @@ pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
 /// Why nothing can be made in a pool, by the ninth of its attributes, see lvs(8).
 pub(super) fn fault(health: char, name: &str) -> Option<String> {
     match health {
-        'F' => Some(format!("it has failed; lvconvert --repair of pool {name} may mend it")),
+        'F' => Some(format!(
+            "it has failed; lvconvert --repair of pool {name} may mend it"
+        )),
         'D' => Some("its data are full, and writing fails; lvextend makes it larger".to_owned()),
-        'M' => Some(format!("its metadata are read-only; lvconvert --repair of pool {name} mends them")),
+        'M' => Some(format!(
+            "its metadata are read-only; lvconvert --repair of pool {name} mends them"
+        )),
         _ => None,
     }
 }
@@ -105,14 +122,23 @@ mod tests {
     fn metadata_suffice_for_every_block() {
         let of = |gibibytes: u64| {
             let data = Bytes(gibibytes << 30);
-            (chunk(data, EXTENT).0 >> 10, PoolCost::of(data, None, EXTENT).unwrap().metadata.0)
+            (
+                chunk(data, EXTENT).0 >> 10,
+                PoolCost::of(data, None, EXTENT).unwrap().metadata.0,
+            )
         };
         assert_eq!(of(1), (64, 1));
         assert_eq!(of(100), (64, 25));
         assert_eq!(of(1024), (512, 32));
         assert_eq!(of(100 << 10), (4096, 400));
         let small = PoolCost::of(Bytes(1), Some(Bytes(1)), EXTENT).unwrap();
-        assert_eq!(small, PoolCost { data: Extents(1), metadata: Extents(1) });
+        assert_eq!(
+            small,
+            PoolCost {
+                data: Extents(1),
+                metadata: Extents(1)
+            }
+        );
         assert!(PoolCost::of(Bytes(1 << 30), None, Bytes(4 << 10)).is_err());
     }
 

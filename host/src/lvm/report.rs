@@ -1,6 +1,6 @@
-//! LVM's JSON reports, read into values (`group`). Called by [`Lvm`](super::Lvm).
-//! Pure. Columns that are not known are ignored; one that is missing or malformed spoils the whole answer: half an
-//! answer could make a volume look absent.
+//! LVM's JSON reports, read into values (`group`). Called by [`Lvm`](super::Lvm). Pure. Columns
+//! that are not known are ignored; one that is missing or malformed spoils the whole answer: half
+//! an answer could make a volume look absent.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,10 @@ struct Part {
     pvseg: Vec<PvSegRow>,
 }
 
-#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "these are LVM's names of its columns"
+)]
 #[derive(Deserialize)]
 struct PvRow {
     pv_name: String,
@@ -48,7 +51,10 @@ struct PvSegRow {
     pvseg_size: String,
 }
 
-#[expect(clippy::struct_field_names, reason = "these are LVM's names of its columns")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "these are LVM's names of its columns"
+)]
 #[derive(Deserialize)]
 struct VgRow {
     vg_name: String,
@@ -141,14 +147,27 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let read = |row: Row| {
         let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
-        Ok(Owned { name: row.pv_name, uuid: uuid(row.pv_uuid)?, group })
+        Ok(Owned {
+            name: row.pv_name,
+            uuid: uuid(row.pv_uuid)?,
+            group,
+        })
     };
-    answer.report.into_iter().flat_map(|part| part.pv).map(read).collect()
+    answer
+        .report
+        .into_iter()
+        .flat_map(|part| part.pv)
+        .map(read)
+        .collect()
 }
 
-/// Marks what belongs to another host: it has a system ID, and is not among those that this host may use.
+/// Marks what belongs to another host: it has a system ID, and is not among those that this host
+/// may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
-    for vg in vgs.iter_mut().filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid)) {
+    for vg in vgs
+        .iter_mut()
+        .filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid))
+    {
         vg.fault = Some(format!(
             "it belongs to another host, with system ID {:?}; vgexport there and vgimport here bring it over",
             vg.system_id
@@ -161,7 +180,9 @@ fn mark_namesakes(vgs: &mut [Vg]) {
     let names: Vec<String> = vgs.iter().map(|vg| vg.name.clone()).collect();
     for vg in vgs {
         if names.iter().filter(|name| **name == vg.name).count() > 1 {
-            vg.fault = Some("two volume groups have this name; vgrename can rename one by its uuid".to_owned());
+            vg.fault = Some(
+                "two volume groups have this name; vgrename can rename one by its uuid".to_owned(),
+            );
         }
     }
 }
@@ -170,8 +191,14 @@ impl VgRow {
     fn read(self, lvs: Vec<LvRow>, pvs: Vec<PvRow>, segments: &[PvSegRow]) -> Result<Vg, String> {
         let missing = number(&self.vg_missing_pv_count)?;
         let fault = self.fault(missing)?;
-        let pvs = pvs.into_iter().map(PvRow::read).collect::<Result<Vec<_>, _>>()?;
-        let mut lvs = lvs.into_iter().map(LvRow::read).collect::<Result<Vec<_>, _>>()?;
+        let pvs = pvs
+            .into_iter()
+            .map(PvRow::read)
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut lvs = lvs
+            .into_iter()
+            .map(LvRow::read)
+            .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
         share_out(&mut lvs, segments)?;
         let vg = Vg {
@@ -187,13 +214,21 @@ impl VgRow {
             name: self.vg_name,
         };
         let on_disks: u64 = vg.pvs.iter().map(|pv| pv.extents.0).sum();
-        if vg.name.is_empty() || vg.extent_size.0 == 0 || vg.free > vg.extents || on_disks != vg.extents.0 {
-            return Err(format!("volume group {:?} with impossible numbers", vg.name));
+        if vg.name.is_empty()
+            || vg.extent_size.0 == 0
+            || vg.free > vg.extents
+            || on_disks != vg.extents.0
+        {
+            return Err(format!(
+                "volume group {:?} with impossible numbers",
+                vg.name
+            ));
         }
         Ok(vg)
     }
 
-    /// What `vg_attr` says, see vgs(8): permissions, resizeable, exported, partial, allocation, clustered or shared.
+    /// What `vg_attr` says, see vgs(8): permissions, resizeable, exported, partial, allocation,
+    /// clustered or shared.
     fn fault(&self, missing: u64) -> Result<Option<String>, String> {
         let attr: Vec<char> = self.vg_attr.chars().collect();
         let [permissions, resizeable, exported, partial, _, shared, ..] = attr[..] else {
@@ -207,7 +242,9 @@ impl VgRow {
             )
         } else if !self.vg_lock_type.is_empty() && self.vg_lock_type != "none" {
             let kind = &self.vg_lock_type;
-            format!("it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here")
+            format!(
+                "it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here"
+            )
         } else if shared != '-' {
             "it is clustered; vgchange --locktype none --lockopt force makes it this host's alone, once no other uses it".to_owned()
         } else if permissions != 'w' {
@@ -229,11 +266,20 @@ impl LvRow {
         let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
             return Err(format!("lv_attr {:?}", self.lv_attr));
         };
-        let pool_state = if kind == 't' { Some(self.pool_state(health)?) } else { None };
+        let pool_state = if kind == 't' {
+            Some(self.pool_state(health)?)
+        } else {
+            None
+        };
         Ok(Lv {
             uuid: uuid(self.lv_uuid)?,
             size: Bytes(number(&self.lv_size)?),
-            tags: self.lv_tags.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            tags: self
+                .lv_tags
+                .split(',')
+                .filter(|tag| !tag.is_empty())
+                .map(str::to_owned)
+                .collect(),
             active: state != '-',
             open: open != '-',
             kind: match kind {
@@ -245,11 +291,16 @@ impl LvRow {
                 _ => LvKind::Other,
             },
             // Where LVM shows names of what it keeps for itself, they stand in brackets.
-            pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned()).filter(|pool| !pool.is_empty()),
+            pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned())
+                .filter(|pool| !pool.is_empty()),
             state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
-            made: if self.lv_time.is_empty() { 0 } else { number(&self.lv_time)? },
+            made: if self.lv_time.is_empty() {
+                0
+            } else {
+                number(&self.lv_time)?
+            },
             name: self.lv_name,
         })
     }
@@ -273,7 +324,9 @@ impl PvRow {
             return Err(format!("pv_attr {:?}", self.pv_attr));
         };
         let (extents, taken) = (number(&self.pv_pe_count)?, number(&self.pv_pe_alloc_count)?);
-        let free = extents.checked_sub(taken).ok_or_else(|| format!("{} with impossible numbers", self.pv_name))?;
+        let free = extents
+            .checked_sub(taken)
+            .ok_or_else(|| format!("{} with impossible numbers", self.pv_name))?;
         Ok(Pv {
             uuid: uuid(self.pv_uuid)?,
             name: self.pv_name,
@@ -284,17 +337,24 @@ impl PvRow {
     }
 }
 
-/// Says of each logical volume what it takes of each physical volume, with what LVM keeps for itself below it.
+/// Says of each logical volume what it takes of each physical volume, with what LVM keeps for
+/// itself below it.
 fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
     for segment in segments {
         let size = number(&segment.pvseg_size)?;
         // What LVM keeps for itself stands in brackets.
-        let name = segment.lv_name.trim_start_matches('[').trim_end_matches(']');
+        let name = segment
+            .lv_name
+            .trim_start_matches('[')
+            .trim_end_matches(']');
         let owner = LvName::owner(name);
         if let Ok(at) = lvs.binary_search_by(|lv| lv.name.as_str().cmp(owner))
             && let Some(lv) = lvs.get_mut(at)
         {
-            lv.shares.entry(uuid(segment.pv_uuid.clone())?).or_default().0 += size;
+            lv.shares
+                .entry(uuid(segment.pv_uuid.clone())?)
+                .or_default()
+                .0 += size;
             lv.integrity |= name.ends_with("_imeta");
         }
     }
@@ -308,8 +368,13 @@ fn number(text: &str) -> Result<u64, String> {
 /// Percent as LVM prints them, `12.34`, rounded up; nothing counts as 0.
 fn percent(text: &str) -> Result<u32, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let whole: u32 =
-        if text.is_empty() { 0 } else { whole.parse().map_err(|_| format!("{text:?} is no percentage"))? };
+    let whole: u32 = if text.is_empty() {
+        0
+    } else {
+        whole
+            .parse()
+            .map_err(|_| format!("{text:?} is no percentage"))?
+    };
     Ok(whole + u32::from(fraction.bytes().any(|digit| digit != b'0')))
 }
 

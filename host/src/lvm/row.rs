@@ -1,9 +1,11 @@
-//! Volumes that are made in a row by one and the same LVM: a third of what `lvcreate` takes is its start. The first of a row is
-//! made like everything else; for those that follow closely, LVM's shell is kept until nothing comes for a while.
+//! Volumes that are made in a row by one and the same LVM: a third of what `lvcreate` takes is its
+//! start. The first of a row is made like everything else; for those that follow closely, LVM's
+//! shell is kept until nothing comes for a while.
 //!
-//! The shell is spoken with as lvmdbusd does it, see lvmreport(7): one line, and a JSON object with its status. Only success
-//! is taken from it. After anything else the shell is let go, since it may remember what is no longer so, and the command is
-//! run by itself: that counts. Nothing that removes anything goes this way.
+//! The shell is spoken with as lvmdbusd does it, see lvmreport(7): one line, and a JSON object with
+//! its status. Only success is taken from it. After anything else the shell is let go, since it may
+//! remember what is no longer so, and the command is run by itself: that counts. Nothing that
+//! removes anything goes this way.
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -22,8 +24,11 @@ const PAUSE: Duration = Duration::from_secs(1);
 const START: Duration = Duration::from_secs(5);
 
 /// The profile comes with LVM itself; no history is kept, and no key has another meaning.
-const VARIABLES: &[(&str, &str)] =
-    &[("LVM_COMMAND_PROFILE", "lvmdbusd"), ("HOME", "/dev/null"), ("INPUTRC", "/dev/null")];
+const VARIABLES: &[(&str, &str)] = &[
+    ("LVM_COMMAND_PROFILE", "lvmdbusd"),
+    ("HOME", "/dev/null"),
+    ("INPUTRC", "/dev/null"),
+];
 
 /// LVM's shell takes no more words.
 const MOST_WORDS: usize = 60;
@@ -53,13 +58,18 @@ impl<E: Exec> InARow<E> {
     /// Has `programs` run them.
     #[must_use]
     pub fn new(programs: E) -> Self {
-        Self { programs, row: Arc::default() }
+        Self {
+            programs,
+            row: Arc::default(),
+        }
     }
 
     /// Has the shell do it, if it belongs to a row.
     fn through_the_shell(&self, row: &mut Row, cmd: &Cmd) -> Outcome {
         let follows = row.last.is_some_and(|last| last.elapsed() <= PAUSE);
-        let Some(line) = line(cmd).filter(|_| follows && !row.is_out) else { return Outcome::NotDone };
+        let Some(line) = line(cmd).filter(|_| follows && !row.is_out) else {
+            return Outcome::NotDone;
+        };
         let Some(mut shell) = row.shell.take().or_else(|| self.open()) else {
             row.is_out = true;
             return Outcome::NotDone;
@@ -77,7 +87,8 @@ impl<E: Exec> InARow<E> {
         }
     }
 
-    /// Starts the shell, and sees to it that it ends. It has to say how one harmless command went before it is told more.
+    /// Starts the shell, and sees to it that it ends. It has to say how one harmless command went
+    /// before it is told more.
     fn open(&self) -> Option<Talk> {
         let mut shell = self.programs.keep(&Cmd::new("lvm"), VARIABLES).ok()?;
         if !matches!(shell.ask("version", START, status), Ok(true)) {
@@ -85,7 +96,9 @@ impl<E: Exec> InARow<E> {
             return None;
         }
         let row = self.row.clone();
-        thread::Builder::new().spawn(move || close_when_idle(&row)).ok()?;
+        thread::Builder::new()
+            .spawn(move || close_when_idle(&row))
+            .ok()?;
         Some(shell)
     }
 }
@@ -97,9 +110,15 @@ impl<E: Exec> Exec for InARow<E> {
         }
         let mut row = lock(&self.row);
         let done = match self.through_the_shell(&mut row, cmd) {
-            Outcome::Done => Ok(Output { code: Some(0), ..Output::default() }),
+            Outcome::Done => Ok(Output {
+                code: Some(0),
+                ..Output::default()
+            }),
             Outcome::NotDone => self.programs.exec(cmd),
-            Outcome::Late => Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }),
+            Outcome::Late => Err(Error::Deadline {
+                command: cmd.line(),
+                limit: cmd.limit(),
+            }),
         };
         row.last = Some(Instant::now());
         done
@@ -112,7 +131,11 @@ impl<E: Exec> Exec for InARow<E> {
 
 /// Only what agrees to every question beforehand: the shell would wait for an answer.
 fn makes_a_volume(cmd: &Cmd) -> bool {
-    let is = |index, word| cmd.arguments().get(index).is_some_and(|argument: &String| argument == word);
+    let is = |index, word| {
+        cmd.arguments()
+            .get(index)
+            .is_some_and(|argument: &String| argument == word)
+    };
     cmd.program() == "lvm" && is(0, "lvcreate") && is(1, "--yes")
 }
 
@@ -120,15 +143,22 @@ fn makes_a_volume(cmd: &Cmd) -> bool {
 fn line(cmd: &Cmd) -> Option<String> {
     let is_plain = |word: &String| {
         // A comment, quotes, and what an editor of lines may give a meaning.
-        !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
+        !word.is_empty()
+            && word
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
     };
     // Settings of one command have LVM read its own configuration anew.
-    let is_short =
-        cmd.arguments().len() < MOST_WORDS && !cmd.arguments().iter().any(|word| word.starts_with("--config"));
+    let is_short = cmd.arguments().len() < MOST_WORDS
+        && !cmd
+            .arguments()
+            .iter()
+            .any(|word| word.starts_with("--config"));
     (is_short && cmd.arguments().iter().all(is_plain)).then(|| cmd.arguments().join(" "))
 }
 
-/// Whether the command was done, once the shell has said all of it; what can't be understood says no.
+/// Whether the command was done, once the shell has said all of it; what can't be understood says
+/// no.
 fn status(said: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Report {
@@ -142,7 +172,10 @@ fn status(said: &[u8]) -> Option<bool> {
     // Around it there may be prompts, and the line itself.
     let said = String::from_utf8_lossy(said);
     let report = said.get(said.find("{\n")?..)?;
-    let report: Report = match serde_json::Deserializer::from_str(report).into_iter().next()? {
+    let report: Report = match serde_json::Deserializer::from_str(report)
+        .into_iter()
+        .next()?
+    {
         Ok(report) => report,
         Err(error) if error.is_eof() => return None,
         Err(_) => return Some(false),

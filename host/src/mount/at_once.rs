@@ -1,5 +1,6 @@
-//! A mount that is read-only from its first moment: made where nobody sees it, and moved into place. With mount(2) it would
-//! be writable first, and stay so if we die before the second call. Called by [`mount`](super).
+//! A mount that is read-only from its first moment: made where nobody sees it, and moved into
+//! place. With mount(2) it would be writable first, and stay so if we die before the second call.
+//! Called by [`mount`](super).
 
 use std::path::Path;
 
@@ -7,8 +8,8 @@ use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
-    fsmount, fsopen, move_mount,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
 use super::{Flags, Request};
@@ -24,11 +25,16 @@ const OF_MOUNT: [(Flags, MountAttrFlags); 6] = [
 ];
 
 /// What a file system has, by its name there.
-const OF_FILE_SYSTEM: [(Flags, &str); 4] =
-    [(Flags::RDONLY, "ro"), (Flags::SYNCHRONOUS, "sync"), (Flags::DIRSYNC, "dirsync"), (Flags::LAZYTIME, "lazytime")];
+const OF_FILE_SYSTEM: [(Flags, &str); 4] = [
+    (Flags::RDONLY, "ro"),
+    (Flags::SYNCHRONOUS, "sync"),
+    (Flags::DIRSYNC, "dirsync"),
+    (Flags::LAZYTIME, "lazytime"),
+];
 
-/// Mounts read-only; the file system as such is writable unless [`Flags::RDONLY`] is among the flags. `None` where the
-/// kernel has no such calls (before 5.2), or keeps them from us: some sandboxes refuse every call that they don't know.
+/// Mounts read-only; the file system as such is writable unless [`Flags::RDONLY`] is among the
+/// flags. `None` where the kernel has no such calls (before 5.2), or keeps them from us: some
+/// sandboxes refuse every call that they don't know.
 pub(super) fn mount(request: &Request<'_>, folder: &Path) -> Option<Result<(), Errno>> {
     match fsopen(request.fs.name(), FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NOSYS | Errno::PERM) => None,
@@ -38,26 +44,44 @@ pub(super) fn mount(request: &Request<'_>, folder: &Path) -> Option<Result<(), E
 }
 
 /// What is left half done goes with its file descriptors.
-fn configure_and_mount(context: &OwnedFd, request: &Request<'_>, folder: &Path) -> Result<(), Errno> {
+fn configure_and_mount(
+    context: &OwnedFd,
+    request: &Request<'_>,
+    folder: &Path,
+) -> Result<(), Errno> {
     fsconfig_set_string(context, "source", request.source)?;
-    for (_, name) in OF_FILE_SYSTEM.into_iter().filter(|(flag, _)| request.flags.contains(*flag)) {
+    for (_, name) in OF_FILE_SYSTEM
+        .into_iter()
+        .filter(|(flag, _)| request.flags.contains(*flag))
+    {
         fsconfig_set_flag(context, name)?;
     }
-    for option in request.options().split(',').filter(|option| !option.is_empty()) {
+    for option in request
+        .options()
+        .split(',')
+        .filter(|option| !option.is_empty())
+    {
         match option.split_once('=') {
             Some((name, value)) => fsconfig_set_string(context, name, value)?,
             None => fsconfig_set_flag(context, option)?,
         }
     }
     fsconfig_create(context)?;
-    let mount = fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, attributes(request.flags))?;
+    let mount = fsmount(
+        context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes(request.flags),
+    )?;
     // The folder's path is a link to what is open.
     let how = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     move_mount(&mount, "", CWD, folder, how)
 }
 
 fn attributes(flags: Flags) -> MountAttrFlags {
-    let wanted = OF_MOUNT.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, attribute)| attribute);
+    let wanted = OF_MOUNT
+        .into_iter()
+        .filter(|(flag, _)| flags.contains(*flag))
+        .map(|(_, attribute)| attribute);
     wanted.fold(MountAttrFlags::MOUNT_ATTR_RDONLY, MountAttrFlags::union)
 }
 
@@ -68,9 +92,13 @@ mod tests {
     #[test]
     fn a_mount_is_read_only_and_keeps_its_flags() {
         let flags = Flags::NOSUID | Flags::NOATIME | Flags::LAZYTIME;
-        let expected =
-            MountAttrFlags::MOUNT_ATTR_RDONLY | MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOATIME;
+        let expected = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NOATIME;
         assert_eq!(attributes(flags), expected);
-        assert_eq!(attributes(Flags::empty()), MountAttrFlags::MOUNT_ATTR_RDONLY);
+        assert_eq!(
+            attributes(Flags::empty()),
+            MountAttrFlags::MOUNT_ATTR_RDONLY
+        );
     }
 }

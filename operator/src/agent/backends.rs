@@ -1,5 +1,6 @@
-//! The StorageBackends, and which of them select this node. Filled by two watches, of the backends and of this node's
-//! labels; whoever of the agent acts on backends reads here. Nobody on a node writes to them.
+//! The StorageBackends, and which of them select this node. Filled by two watches, of the backends
+//! and of this node's labels; whoever of the agent acts on backends reads here. Nobody on a node
+//! writes to them.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -22,8 +23,8 @@ use crate::mirror;
 /// A node's labels.
 type Labels = BTreeMap<String, String>;
 
-/// The backends that select this node, by name. Of their metadata they have name, uid, generation, and when they are to be
-/// deleted; they have no status.
+/// The backends that select this node, by name. Of their metadata they have name, uid, generation,
+/// and when they are to be deleted; they have no status.
 pub type Selected = Vec<Arc<StorageBackend>>;
 
 /// The StorageBackends, and which of them select this node.
@@ -50,20 +51,25 @@ impl Backends {
     #[must_use]
     pub fn new(node: &str) -> (Arc<Self>, Writer<StorageBackend>) {
         let (store, writer) = reflector::store();
-        let backends =
-            Self { node: node.to_owned(), store, heard: Mutex::default(), selected: watch::Sender::default() };
+        let backends = Self {
+            node: node.to_owned(),
+            store,
+            heard: Mutex::default(),
+            selected: watch::Sender::default(),
+        };
         (Arc::new(backends), writer)
     }
 
-    /// The backends that select this node, and hears when they change; the controller's numbers in their status are no
-    /// change. `None` as long as that is not known: before both watches have said how things stand, and while there is
-    /// no such Node.
+    /// The backends that select this node, and hears when they change; the controller's numbers in
+    /// their status are no change. `None` as long as that is not known: before both watches have
+    /// said how things stand, and while there is no such Node.
     #[must_use]
     pub fn selected(&self) -> watch::Receiver<Option<Arc<Selected>>> {
         self.selected.subscribe()
     }
 
-    /// The backend of this name, whether it selects this node or not: volumes stay when their backend turns away.
+    /// The backend of this name, whether it selects this node or not: volumes stay when their
+    /// backend turns away.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<StorageBackend>> {
         self.store.get(&ObjectRef::new(name))
@@ -71,7 +77,10 @@ impl Backends {
 
     /// Follows the API, for ever.
     pub async fn run(self: &Arc<Self>, client: &Client, writer: Writer<StorageBackend>) {
-        tokio::join!(mirror::follow(client, writer, keep, self, Self::heard_backend), self.follow_labels(client));
+        tokio::join!(
+            mirror::follow(client, writer, keep, self, Self::heard_backend),
+            self.follow_labels(client)
+        );
     }
 
     /// Watches the metadata of this node's Node: the rest of it changes all the time, and is large.
@@ -84,7 +93,10 @@ impl Backends {
                 Ok(event) => self.heard_node(event),
                 Err(error) => {
                     let error = host::error::chain(&error);
-                    tracing::warn!(error, "the watch of this node was cut, and is taken up again");
+                    tracing::warn!(
+                        error,
+                        "the watch of this node was cut, and is taken up again"
+                    );
                 }
             }
         }
@@ -134,8 +146,20 @@ fn select(mut backends: Selected, labels: &Labels) -> Selected {
 
 /// Takes out what no agent reads, above all what changes with each of the controller's writes.
 fn keep(backend: &mut StorageBackend) -> bool {
-    let ObjectMeta { name, uid, generation, deletion_timestamp, .. } = std::mem::take(&mut backend.metadata);
-    backend.metadata = ObjectMeta { name, uid, generation, deletion_timestamp, ..ObjectMeta::default() };
+    let ObjectMeta {
+        name,
+        uid,
+        generation,
+        deletion_timestamp,
+        ..
+    } = std::mem::take(&mut backend.metadata);
+    backend.metadata = ObjectMeta {
+        name,
+        uid,
+        generation,
+        deletion_timestamp,
+        ..ObjectMeta::default()
+    };
     backend.status = None;
     true
 }
@@ -160,10 +184,15 @@ mod tests {
     }
 
     fn node(disk: &str) -> kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Node> {
-        serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"disk": disk}}})).unwrap()
+        serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"disk": disk}}}))
+            .unwrap()
     }
 
-    fn tell(backends: &Backends, writer: &mut Writer<StorageBackend>, event: Event<StorageBackend>) {
+    fn tell(
+        backends: &Backends,
+        writer: &mut Writer<StorageBackend>,
+        event: Event<StorageBackend>,
+    ) {
         writer.apply_watcher_event(&event);
         backends.heard_backend(&event);
     }
@@ -171,7 +200,9 @@ mod tests {
     fn names(backends: &Backends) -> Option<Vec<String>> {
         let selected = backends.selected();
         let selected = selected.borrow();
-        selected.as_ref().map(|selected| selected.iter().map(|backend| backend.name_any()).collect())
+        selected
+            .as_ref()
+            .map(|selected| selected.iter().map(|backend| backend.name_any()).collect())
     }
 
     #[test]
@@ -181,7 +212,11 @@ mod tests {
             backends.heard_node(event);
         }
         tell(&backends, &mut writer, Event::Init);
-        tell(&backends, &mut writer, Event::InitApply(backend("a", "ssd", "1")));
+        tell(
+            &backends,
+            &mut writer,
+            Event::InitApply(backend("a", "ssd", "1")),
+        );
         assert_eq!(names(&backends), None);
         tell(&backends, &mut writer, Event::InitDone);
         assert_eq!(names(&backends), Some(vec!["a".to_owned()]));
@@ -192,23 +227,43 @@ mod tests {
         for event in [Event::Init, Event::InitDone] {
             backends.heard_node(event);
         }
-        assert_eq!(names(&backends), None, "a Node that is gone selects nothing, and excludes nothing");
+        assert_eq!(
+            names(&backends),
+            None,
+            "a Node that is gone selects nothing, and excludes nothing"
+        );
     }
 
     #[test]
     fn labels_and_selectors_decide_and_numbers_are_no_news() {
         let (backends, mut writer) = Backends::new("n");
         backends.heard_node(Event::Apply(node("ssd")));
-        for event in [Event::Init, Event::InitApply(backend("b", "ssd", "1")), Event::InitDone] {
+        for event in [
+            Event::Init,
+            Event::InitApply(backend("b", "ssd", "1")),
+            Event::InitDone,
+        ] {
             tell(&backends, &mut writer, event);
         }
-        tell(&backends, &mut writer, Event::Apply(backend("a", "ssd", "1")));
-        tell(&backends, &mut writer, Event::Apply(backend("c", "hdd", "1")));
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("a", "ssd", "1")),
+        );
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("c", "hdd", "1")),
+        );
         assert_eq!(names(&backends), Some(vec!["a".to_owned(), "b".to_owned()]));
 
         let mut selected = backends.selected();
         selected.mark_unchanged();
-        tell(&backends, &mut writer, Event::Apply(backend("a", "ssd", "2")));
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("a", "ssd", "2")),
+        );
         backends.heard_node(Event::Apply(node("ssd")));
         assert!(!selected.has_changed().unwrap());
         backends.heard_node(Event::Apply(node("hdd")));

@@ -1,11 +1,12 @@
-//! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was asked. Called by `node`.
+//! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was
+//! asked. Called by `node`.
 
 use std::path::Path;
 
 use host::lvm::Vg;
 
-/// Whether these groups are as their backups have them: nobody has changed one that we don't know of. `lvm` is the node's
-/// folder `/etc/lvm`. A backup that is missing, or is not kept, says no.
+/// Whether these groups are as their backups have them: nobody has changed one that we don't know
+/// of. `lvm` is the node's folder `/etc/lvm`. A backup that is missing, or is not kept, says no.
 #[must_use]
 pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
     let has = |vg: &Vg| {
@@ -16,14 +17,20 @@ pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
     kept == groups.len() && groups.iter().all(has)
 }
 
-/// The group's uuid and how often it was written: the first of their kind in the text. What vgcfgrestore wrote was counted from
-/// an older time on: that number says nothing.
+/// The group's uuid and how often it was written: the first of their kind in the text. What
+/// vgcfgrestore wrote was counted from an older time on: that number says nothing.
 fn read(text: &str) -> Option<(&str, u64)> {
     if text.contains("vgcfgrestore") {
         return None;
     }
-    let value = |key: &str| text.lines().find_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(" = "));
-    Some((value("id")?.trim_matches('"'), value("seqno")?.parse().ok()?))
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(" = "))
+    };
+    Some((
+        value("id")?.trim_matches('"'),
+        value("seqno")?.parse().ok()?,
+    ))
 }
 
 #[cfg(test)]
@@ -54,9 +61,17 @@ vg0 {
 
     #[test]
     fn a_backup_says_how_often_its_group_was_written() {
-        assert_eq!(read(BACKUP), Some(("eoPm53-qGFT-0n0X-LWWB-sNc3-u3l1-7pm3XO", 12)));
+        assert_eq!(
+            read(BACKUP),
+            Some(("eoPm53-qGFT-0n0X-LWWB-sNc3-u3l1-7pm3XO", 12))
+        );
         assert_eq!(read(&BACKUP.replace("lvcreate", "vgcfgrestore")), None);
-        for torn in ["", "vg0 {\n\tid = \"a\"\n", "seqno = x\nid = \"a\"", "seqno = 12"] {
+        for torn in [
+            "",
+            "vg0 {\n\tid = \"a\"\n",
+            "seqno = x\nid = \"a\"",
+            "seqno = 12",
+        ] {
             assert_eq!(read(torn), None, "{torn:?}");
         }
     }

@@ -1,5 +1,5 @@
-//! Work that starts programs or waits for disks, on threads that may block. Called by all parts of the agent that touch the
-//! node.
+//! Work that starts programs or waits for disks, on threads that may block. Called by all parts of
+//! the agent that touch the node.
 
 use host::{Error, Kind};
 use tokio::task::spawn_blocking;
@@ -8,7 +8,14 @@ use tokio::task::spawn_blocking;
 ///
 /// # Errors
 /// When the work fails, or panics.
-pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     let done = spawn_blocking(work).await;
-    done.unwrap_or_else(|error| Err(Error::refused(Kind::Failed, format!("a task of the agent ended: {error}"))))
+    done.unwrap_or_else(|error| {
+        Err(Error::refused(
+            Kind::Failed,
+            format!("a task of the agent ended: {error}"),
+        ))
+    })
 }

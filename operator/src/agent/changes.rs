@@ -1,8 +1,9 @@
-//! Keeps what is known of LVM up to date when somebody else changes it. Started by the agent, for ever.
+//! Keeps what is known of LVM up to date when somebody else changes it. Started by the agent, for
+//! ever.
 //!
-//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once, and the backup says whether
-//! it was a change of ours, which is known already. Where LVM is told not to, or keeps its backups elsewhere, a look once a
-//! minute finds out.
+//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once, and
+//! the backup says whether it was a change of ours, which is known already. Where LVM is told not
+//! to, or keeps its backups elsewhere, a look once a minute finds out.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,8 @@ const LONGEST: Duration = Duration::from_mins(1);
 /// A command of LVM writes several files: it is done when none was written for this long …
 const QUIET: Duration = Duration::from_millis(300);
 
-/// … or this long while we are at work ourselves, since most of what is written then is our own doing.
+/// … or this long while we are at work ourselves, since most of what is written then is our own
+/// doing.
 const QUIET_AT_WORK: Duration = Duration::from_millis(1500);
 
 /// But nobody else's change is overlooked for longer.
@@ -46,7 +48,10 @@ pub async fn run(node: Arc<Node>, lvm: &Path) {
             }
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(error = host::error::chain(&error), "LVM does not say what it has");
+                tracing::warn!(
+                    error = host::error::chain(&error),
+                    "LVM does not say what it has"
+                );
                 due = Instant::now() + retries.failed(&()).1.min(LONGEST);
             }
         }
@@ -58,8 +63,15 @@ pub async fn run(node: Arc<Node>, lvm: &Path) {
 async fn settle(node: &Node, folders: &Folders) {
     let last = Instant::now() + LONGEST_UNREST;
     loop {
-        let quiet = if node.idle() < QUIET_AT_WORK { QUIET_AT_WORK } else { QUIET };
-        if timeout_at(last.min(Instant::now() + quiet), folders.changed()).await.is_err() {
+        let quiet = if node.idle() < QUIET_AT_WORK {
+            QUIET_AT_WORK
+        } else {
+            QUIET
+        };
+        if timeout_at(last.min(Instant::now() + quiet), folders.changed())
+            .await
+            .is_err()
+        {
             return;
         }
     }

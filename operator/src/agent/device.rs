@@ -1,5 +1,5 @@
-//! What the agent does to a logical volume's device itself: find out which it is, mark it, look what is on it. Called by
-//! `node`, which runs it where blocking is allowed.
+//! What the agent does to a logical volume's device itself: find out which it is, mark it, look
+//! what is on it. Called by `node`, which runs it where blocking is allowed.
 
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
@@ -8,7 +8,9 @@ use std::sync::Arc;
 use host::device::{Device, Roots};
 use host::filesystem::{self, Probe};
 use host::fresh::{FreshMark, Mark};
-use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName, mounted, mountinfo};
+use host::{
+    Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName, mounted, mountinfo,
+};
 
 use super::plan::Content;
 
@@ -24,10 +26,11 @@ pub struct Path<'a> {
     pub name: &'a LvName,
 }
 
-/// Active logical volumes' devices: the second seam to the host, beside [`Exec`]. Tests without a kernel that has
-/// device-mapper put something else here.
+/// Active logical volumes' devices: the second seam to the host, beside [`Exec`]. Tests without a
+/// kernel that has device-mapper put something else here.
 pub trait Devices: Send + Sync {
-    /// Marks a volume as fresh that was made just now, if it still has this uuid and lvcreate's zeros.
+    /// Marks a volume as fresh that was made just now, if it still has this uuid and lvcreate's
+    /// zeros.
     ///
     /// # Errors
     /// When that fails; the mark then is as it was, or torn.
@@ -76,8 +79,14 @@ impl NodeDevices {
     /// Seen from a container that shares the node's process ids; `exec` runs the node's programs.
     #[must_use]
     pub fn of_host(exec: Arc<dyn Exec>) -> Self {
-        let locks = std::path::Path::new("/proc/1/root").join(host::lock::FOLDER.trim_start_matches('/'));
-        Self { exec, roots: Roots::of_host(), mounts: "/proc/1/mountinfo".into(), keys: KnownKeys::beside(&locks) }
+        let locks =
+            std::path::Path::new("/proc/1/root").join(host::lock::FOLDER.trim_start_matches('/'));
+        Self {
+            exec,
+            roots: Roots::of_host(),
+            mounts: "/proc/1/mountinfo".into(),
+            keys: KnownKeys::beside(&locks),
+        }
     }
 
     fn open(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Device, Error> {
@@ -86,14 +95,16 @@ impl NodeDevices {
 }
 
 impl Devices for NodeDevices {
-    // While the device is claimed nobody can mount it or make a file system: what is found is still so when the mark
-    // is written, even if another agent works here too.
+    // While the device is claimed nobody can mount it or make a file system: what is found is still
+    // so when the mark is written, even if another agent works here too.
 
     fn mark_new(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
         let mut start = [0; ZEROED];
-        claimed.read_exact_at(&mut start, 0).map_err(Error::io("read", device.mapper_path()))?;
+        claimed
+            .read_exact_at(&mut start, 0)
+            .map_err(Error::io("read", device.mapper_path()))?;
         if start != [0; ZEROED] {
             return Err(in_use_already(path));
         }
@@ -122,13 +133,16 @@ impl Devices for NodeDevices {
         if says == Mark::Formatting {
             return Ok(Content::Formatting);
         }
-        // Beside a file system the mark proves nothing: it can be one of earlier that the file system never overwrote.
-        Ok(match filesystem::probe(&*self.exec, device.file(), &device.path(), &mark)? {
-            Probe::Blank if says == Mark::Fresh => Content::Fresh,
-            Probe::Blank => Content::Blank,
-            Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
-            Probe::Other(what) => Content::Data(what),
-        })
+        // Beside a file system the mark proves nothing: it can be one of earlier that the file
+        // system never overwrote.
+        Ok(
+            match filesystem::probe(&*self.exec, device.file(), &device.path(), &mark)? {
+                Probe::Blank if says == Mark::Fresh => Content::Fresh,
+                Probe::Blank => Content::Blank,
+                Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
+                Probe::Other(what) => Content::Data(what),
+            },
+        )
     }
 
     fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
@@ -138,14 +152,18 @@ impl Devices for NodeDevices {
     fn is_same(&self, name: &str, path: &str) -> bool {
         let number = |path: &str| {
             let below = std::path::Path::new("/proc/1/root").join(path.trim_start_matches('/'));
-            let found = std::fs::metadata(below).ok().filter(|found| found.file_type().is_block_device());
+            let found = std::fs::metadata(below)
+                .ok()
+                .filter(|found| found.file_type().is_block_device());
             found.map(|found| found.rdev())
         };
         number(path).is_some_and(|wanted| number(name) == Some(wanted))
     }
 
     fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
-        let Ok(device) = self.open(path, uuid) else { return Vec::new() };
+        let Ok(device) = self.open(path, uuid) else {
+            return Vec::new();
+        };
         let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
         mounts
             .into_iter()
@@ -156,5 +174,8 @@ impl Devices for NodeDevices {
 }
 
 fn in_use_already(Path { group, name }: Path<'_>) -> Error {
-    Error::refused(Kind::Busy, format!("logical volume {group}/{name} is not blank any more: somebody uses it already"))
+    Error::refused(
+        Kind::Busy,
+        format!("logical volume {group}/{name} is not blank any more: somebody uses it already"),
+    )
 }

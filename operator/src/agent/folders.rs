@@ -10,7 +10,8 @@ use tokio::io::unix::AsyncFd;
 
 /// Some folders, and what happens in them.
 pub struct Folders {
-    /// `None` when the node has no inotify instance left for us: then whoever asks looks less often, but looks.
+    /// `None` when the node has no inotify instance left for us: then whoever asks looks less
+    /// often, but looks.
     events: Option<AsyncFd<OwnedFd>>,
     paths: Vec<PathBuf>,
 }
@@ -25,7 +26,10 @@ impl Folders {
         if let Err(error) = &events {
             tracing::warn!(%error, "changes of files are noticed late: no inotify (see fs.inotify.max_user_instances)");
         }
-        let folders = Self { events: events.ok(), paths };
+        let folders = Self {
+            events: events.ok(),
+            paths,
+        };
         folders.renew();
         folders
     }
@@ -53,15 +57,20 @@ impl Folders {
 
     /// Returns when something has happened since the last call.
     pub async fn changed(&self) {
-        let Some(events) = &self.events else { return std::future::pending().await };
+        let Some(events) = &self.events else {
+            return std::future::pending().await;
+        };
         let drain = |events: &OwnedFd| {
             let mut buffer = [0; 4096];
             while rustix::io::read(events, &mut buffer)? > 0 {}
             Ok::<_, std::io::Error>(())
         };
         loop {
-            let Ok(mut ready) = events.readable().await else { return std::future::pending().await };
-            // Reads until nothing is left, which is an error of its own kind; before it there was something.
+            let Ok(mut ready) = events.readable().await else {
+                return std::future::pending().await;
+            };
+            // Reads until nothing is left, which is an error of its own kind; before it there was
+            // something.
             if ready.try_io(|events| drain(events.get_ref())).is_err() {
                 return;
             }
@@ -70,7 +79,10 @@ impl Folders {
 }
 
 /// Lets the runtime wait for a file.
-#[expect(deprecated, reason = "its successor is unsafe: it asks for a promise that an OwnedFd keeps by itself")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe: it asks for a promise that an OwnedFd keeps by itself"
+)]
 pub(super) fn poll(file: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(file, interest)
 }
@@ -82,7 +94,9 @@ mod tests {
     use tokio::time::timeout;
 
     async fn happened(folders: &Folders) -> bool {
-        timeout(Duration::from_millis(100), folders.changed()).await.is_ok()
+        timeout(Duration::from_millis(100), folders.changed())
+            .await
+            .is_ok()
     }
 
     #[tokio::test]

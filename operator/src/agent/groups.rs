@@ -1,8 +1,8 @@
-//! Makes the volume groups that StorageBackends name devices for, where they never were, and says what became of each
-//! device. Started by the agent, for ever.
+//! Makes the volume groups that StorageBackends name devices for, where they never were, and says
+//! what became of each device. Started by the agent, for ever.
 //!
-//! Each pass observes (`wanted`, `look`), decides (`plan`) and acts (`make`). A volume group that is there is never changed;
-//! one that was there is never made anew.
+//! Each pass observes (`wanted`, `look`), decides (`plan`) and acts (`make`). A volume group that
+//! is there is never changed; one that was there is never made anew.
 
 pub mod intent;
 pub mod look;
@@ -40,7 +40,8 @@ use wanted::Wanted;
 /// How long looking at a device may take before it is said that it does not answer.
 const LOOK_TIME: Duration = Duration::from_secs(30);
 
-/// While a volume group waits for a device, they are looked at so often: nobody says when one becomes blank.
+/// While a volume group waits for a device, they are looked at so often: nobody says when one
+/// becomes blank.
 const EVERY: Duration = Duration::from_secs(30);
 
 /// Otherwise so often, to say what is true.
@@ -49,7 +50,8 @@ const SELDOM: Duration = Duration::from_mins(10);
 /// Udev makes several links for a disk.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Where no volume group waits, what happens in `/dev` is no hurry: each logical volume appears there.
+/// Where no volume group waits, what happens in `/dev` is no hurry: each logical volume appears
+/// there.
 const CALM: Duration = Duration::from_secs(10);
 
 /// Makes volume groups.
@@ -77,7 +79,8 @@ enum Failure {
     Api(#[from] ApiError),
 }
 
-/// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was asked for everything.
+/// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was
+/// asked for everything.
 fn is_behind(standings: &BTreeMap<VgName, Standing>, found: &BTreeMap<DevicePath, Found>) -> bool {
     let is_there = |name: &str| {
         let known = standings.iter().find(|(group, _)| group.as_str() == name);
@@ -110,7 +113,14 @@ impl Maker {
         said: watch::Sender<Option<Vec<NodeDevice>>>,
     ) -> Self {
         let (client, node) = (client.clone(), node.clone());
-        Self { client, node, backends: backends.clone(), orders: orders.clone(), place, said }
+        Self {
+            client,
+            node,
+            backends: backends.clone(),
+            orders: orders.clone(),
+            place,
+            said,
+        }
     }
 
     /// Makes them, for ever.
@@ -124,7 +134,10 @@ impl Maker {
         loop {
             let question = self.question();
             if question != asked || Instant::now() >= due {
-                let wanted = question.as_ref().map(|(wanted, _)| wanted.as_slice()).unwrap_or_default();
+                let wanted = question
+                    .as_ref()
+                    .map(|(wanted, _)| wanted.as_slice())
+                    .unwrap_or_default();
                 if asked.as_ref().map(|(wanted, _)| wanted.as_slice()) != Some(wanted) {
                     folders = (!wanted.is_empty()).then(|| Folders::watch(self.folders(wanted)));
                 }
@@ -146,18 +159,31 @@ impl Maker {
         }
     }
 
-    /// What is wanted, and what LVM has; nothing as long as either is not known. A report that failed says nothing.
+    /// What is wanted, and what LVM has; nothing as long as either is not known. A report that
+    /// failed says nothing.
     fn question(&self) -> Option<Question> {
         let selected = self.backends.selected().borrow().clone()?;
         let view = self.node.view().borrow().clone();
         let groups = view.groups.filter(|_| view.failure.is_none())?;
-        let of = |vg: &Vg| (vg.name.clone(), vg.pvs.iter().map(|pv| pv.name.clone()).collect());
+        let of = |vg: &Vg| {
+            (
+                vg.name.clone(),
+                vg.pvs.iter().map(|pv| pv.name.clone()).collect(),
+            )
+        };
         Some((wanted::wanted(&selected), groups.iter().map(of).collect()))
     }
 
     /// One pass; returns when the next is due.
-    async fn pass(&self, question: Option<&Question>, retries: &Retries<()>, hanging: &mut Hanging) -> Duration {
-        let Some((wanted, groups)) = question else { return SELDOM };
+    async fn pass(
+        &self,
+        question: Option<&Question>,
+        retries: &Retries<()>,
+        hanging: &mut Hanging,
+    ) -> Duration {
+        let Some((wanted, groups)) = question else {
+            return SELDOM;
+        };
         let done = match self.observe(wanted, groups, hanging).await {
             Ok((mut plan, wait)) => {
                 let made = self.act(&mut plan).await;
@@ -169,11 +195,15 @@ impl Maker {
                 Err(failure)
             }
         };
-        done.inspect(|_| retries.succeeded(&())).unwrap_or_else(|failure| {
-            let (_, wait) = retries.failed(&());
-            tracing::warn!(error = host::error::chain(&failure), "volume groups can't be made, for now");
-            wait.min(SELDOM)
-        })
+        done.inspect(|_| retries.succeeded(&()))
+            .unwrap_or_else(|failure| {
+                let (_, wait) = retries.failed(&());
+                tracing::warn!(
+                    error = host::error::chain(&failure),
+                    "volume groups can't be made, for now"
+                );
+                wait.min(SELDOM)
+            })
     }
 
     /// Looks, and plans; returns when to look again, if all goes well.
@@ -184,12 +214,19 @@ impl Maker {
         hanging: &mut Hanging,
     ) -> Result<(Plan, Duration), Failure> {
         let intents = self.intents(wanted)?;
-        let mut standings: BTreeMap<_, _> =
-            wanted.iter().map(|one| (one.group.clone(), self.standing(&one.group, groups))).collect();
+        let mut standings: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|one| (one.group.clone(), self.standing(&one.group, groups)))
+            .collect();
         self.forget_done(&standings, &intents)?;
         let found = self.look(wanted, &standings, hanging).await?;
         let plan = |standings: &BTreeMap<_, _>| {
-            plan::plan(plan::Facts { wanted, standings, found: &found, intents: &intents })
+            plan::plan(plan::Facts {
+                wanted,
+                standings,
+                found: &found,
+                intents: &intents,
+            })
         };
         if is_behind(&standings, &found) {
             // Heard of, it brings the next pass.
@@ -200,7 +237,9 @@ impl Maker {
             self.ask_report(&mut standings).await?;
             planned = plan(&standings);
         }
-        let all_there = standings.values().all(|standing| matches!(standing, Standing::There(_)));
+        let all_there = standings
+            .values()
+            .all(|standing| matches!(standing, Standing::There(_)));
         Ok((planned, if all_there { SELDOM } else { EVERY }))
     }
 
@@ -210,9 +249,14 @@ impl Maker {
         for make in std::mem::take(&mut plan.make) {
             tracing::info!(group = %make.group, devices = ?make::paths(&make), "making a volume group");
             if let Err(error) = self.make(make.clone()).await {
-                let words = format!("volume group {} could not be made: {}", make.group, host::error::chain(&error));
+                let words = format!(
+                    "volume group {} could not be made: {}",
+                    make.group,
+                    host::error::chain(&error)
+                );
                 let is_part = |device: &&mut NodeDevice| {
-                    device.volume_group == make.group.as_str() && device.reason.as_deref() == Some(reason::MAKING)
+                    device.volume_group == make.group.as_str()
+                        && device.reason.as_deref() == Some(reason::MAKING)
                 };
                 for device in plan.devices.iter_mut().filter(is_part) {
                     device.reason = Some(reason::MAKING_FAILED.to_owned());
@@ -226,7 +270,9 @@ impl Maker {
 
     async fn make(&self, make: Make) -> Result<(), Error> {
         let place = self.place.clone();
-        self.node.change_groups(move || make::make(&place, &make)).await
+        self.node
+            .change_groups(move || make::make(&place, &make))
+            .await
     }
 
     fn say(&self, devices: Vec<NodeDevice>) {
@@ -241,22 +287,36 @@ impl Maker {
     fn say_failure(&self, wanted: &[Wanted], why: &str) {
         let said = self.said.borrow().clone().unwrap_or_default();
         let word = |group: &VgName, path: &DevicePath| {
-            let is_it =
-                |one: &&NodeDevice| one.taken && one.volume_group == group.as_str() && one.path == path.as_str();
-            said.iter().find(is_it).cloned().unwrap_or_else(|| NodeDevice {
-                volume_group: group.to_string(),
-                path: path.to_string(),
-                taken: false,
-                reason: Some(reason::MAKING_FAILED.to_owned()),
-                message: Some(format!("nothing is made of it, for now: {why}")),
-            })
+            let is_it = |one: &&NodeDevice| {
+                one.taken && one.volume_group == group.as_str() && one.path == path.as_str()
+            };
+            said.iter()
+                .find(is_it)
+                .cloned()
+                .unwrap_or_else(|| NodeDevice {
+                    volume_group: group.to_string(),
+                    path: path.to_string(),
+                    taken: false,
+                    reason: Some(reason::MAKING_FAILED.to_owned()),
+                    message: Some(format!("nothing is made of it, for now: {why}")),
+                })
         };
-        let of = |one: &Wanted| one.devices.iter().map(|path| word(&one.group, path)).collect::<Vec<_>>();
+        let of = |one: &Wanted| {
+            one.devices
+                .iter()
+                .map(|path| word(&one.group, path))
+                .collect::<Vec<_>>()
+        };
         self.say(wanted.iter().flat_map(of).collect());
     }
 
     fn intents(&self, wanted: &[Wanted]) -> Result<BTreeMap<VgName, Intent>, Error> {
-        let read = |one: &Wanted| Ok((one.group.clone(), intent::read(&self.place.state, &one.group)?));
+        let read = |one: &Wanted| {
+            Ok((
+                one.group.clone(),
+                intent::read(&self.place.state, &one.group)?,
+            ))
+        };
         wanted.iter().map(read).collect()
     }
 
@@ -267,7 +327,9 @@ impl Maker {
         intents: &BTreeMap<VgName, Intent>,
     ) -> Result<(), Error> {
         for (group, standing) in standings {
-            let is_begun = intents.get(group).is_some_and(|intent| *intent != Intent::default());
+            let is_begun = intents
+                .get(group)
+                .is_some_and(|intent| *intent != Intent::default());
             if is_begun && matches!(standing, Standing::There(_)) {
                 intent::forget(&self.place.state, group)?;
             }
@@ -277,14 +339,24 @@ impl Maker {
 
     /// How a group stands, by all that this node knows of it.
     fn standing(&self, group: &VgName, groups: &[(String, Vec<String>)]) -> Standing {
-        let mut same = groups.iter().filter(|(name, _)| name == group.as_str()).peekable();
+        let mut same = groups
+            .iter()
+            .filter(|(name, _)| name == group.as_str())
+            .peekable();
         if same.peek().is_some() {
             let number = |name: &String| look::number_of(&self.place.roots, name);
-            return Standing::There(same.flat_map(|(_, disks)| disks).filter_map(number).collect());
+            return Standing::There(
+                same.flat_map(|(_, disks)| disks)
+                    .filter_map(number)
+                    .collect(),
+            );
         }
         if let Some(backup) = look::backup(&self.place.lvm, group.as_str()) {
             let backup = backup.display();
-            let (tells, remedy) = (format!("LVM keeps a backup of it, {backup}"), format!("`rm {backup}` on the node"));
+            let (tells, remedy) = (
+                format!("LVM keeps a backup of it, {backup}"),
+                format!("`rm {backup}` on the node"),
+            );
             return Standing::Vanished(Trace { tells, remedy });
         }
         let has_data = |volume: &Arc<LogicalVolume>| {
@@ -292,24 +364,39 @@ impl Maker {
             let is_in_it = volume.spec.volume_group == group.as_str();
             is_in_it && status.uuid.is_some() && !condition::is_true(&status.conditions, REMOVED)
         };
-        self.orders.all().find(has_data).map_or(Standing::Missing, |volume| {
-            let tells = format!("LogicalVolume {} lies in it", volume.name_any());
-            Standing::Vanished(Trace { tells, remedy: "delete the claims of its volumes".to_owned() })
-        })
+        self.orders
+            .all()
+            .find(has_data)
+            .map_or(Standing::Missing, |volume| {
+                let tells = format!("LogicalVolume {} lies in it", volume.name_any());
+                Standing::Vanished(Trace {
+                    tells,
+                    remedy: "delete the claims of its volumes".to_owned(),
+                })
+            })
     }
 
     /// Has the last word of the API: a group that this node's report tells of was there.
     async fn ask_report(&self, standings: &mut BTreeMap<VgName, Standing>) -> Result<(), ApiError> {
         let api: Api<NodeStorage> = Api::all(self.client.clone());
         let name = &self.orders.node;
-        let report = api.get_opt(name).await.map_err(ApiError::of("get", "NodeStorage", name))?;
+        let report = api
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "NodeStorage", name))?;
         let status = report.and_then(|report| report.status).unwrap_or_default();
         let groups = status.volume_groups.iter().map(|group| &group.name);
-        let known: BTreeSet<_> = groups.chain(&status.missing_volume_groups).map(String::as_str).collect();
+        let known: BTreeSet<_> = groups
+            .chain(&status.missing_volume_groups)
+            .map(String::as_str)
+            .collect();
         for (group, standing) in standings.iter_mut() {
             if *standing == Standing::Missing && known.contains(group.as_str()) {
                 let tells = format!("NodeStorage {name} tells of it (status.missingVolumeGroups)");
-                *standing = Standing::Vanished(Trace { tells, remedy: format!("`kubectl delete nodestorage {name}`") });
+                *standing = Standing::Vanished(Trace {
+                    tells,
+                    remedy: format!("`kubectl delete nodestorage {name}`"),
+                });
             }
         }
         Ok(())
@@ -324,7 +411,9 @@ impl Maker {
     ) -> Result<BTreeMap<DevicePath, Found>, Error> {
         let paths: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).collect();
         let is_member = |number: &_| {
-            standings.values().any(|standing| matches!(standing, Standing::There(members) if members.contains(number)))
+            standings.values().any(
+                |standing| matches!(standing, Standing::There(members) if members.contains(number)),
+            )
         };
         let mut found = BTreeMap::new();
         for path in paths {
@@ -356,7 +445,10 @@ impl Maker {
             Ok(Err(error)) => Found::Unreadable(error.to_string()),
             Err(_) => {
                 hanging.insert(path.clone(), looking);
-                Found::Unreadable(format!("it does not answer within {} s", LOOK_TIME.as_secs()))
+                Found::Unreadable(format!(
+                    "it does not answer within {} s",
+                    LOOK_TIME.as_secs()
+                ))
             }
         }
     }
@@ -367,7 +459,11 @@ impl Maker {
             let below = path.as_str().trim_start_matches("/dev/");
             self.place.roots.dev.join(below).parent().map(PathBuf::from)
         };
-        let folders: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).filter_map(folder).collect();
+        let folders: BTreeSet<_> = wanted
+            .iter()
+            .flat_map(|one| &one.devices)
+            .filter_map(folder)
+            .collect();
         folders.into_iter().collect()
     }
 }
@@ -381,12 +477,20 @@ async fn changed(folders: Option<&Folders>) {
 }
 
 /// The report's part: the devices, and the groups that are gone since the report of before.
-pub fn note(status: &mut crds::NodeStorageStatus, old: &crds::NodeStorageStatus, devices: Option<&[NodeDevice]>) {
+pub fn note(
+    status: &mut crds::NodeStorageStatus,
+    old: &crds::NodeStorageStatus,
+    devices: Option<&[NodeDevice]>,
+) {
     if let Some(devices) = devices {
         status.devices = devices.to_vec();
     }
     let is_there = |name: &String| status.volume_groups.iter().any(|group| group.name == *name);
-    let known = old.volume_groups.iter().map(|group| &group.name).chain(&old.missing_volume_groups);
+    let known = old
+        .volume_groups
+        .iter()
+        .map(|group| &group.name)
+        .chain(&old.missing_volume_groups);
     let missing: BTreeSet<_> = known.filter(|name| !is_there(name)).cloned().collect();
     status.missing_volume_groups = missing.into_iter().collect();
 }

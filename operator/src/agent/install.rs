@@ -1,9 +1,10 @@
-//! Puts the driver into the kubelet's plugin folder, whole or not at all, under each of its names, tells it how to work,
-//! and keeps both so. Started by the agent.
+//! Puts the driver into the kubelet's plugin folder, whole or not at all, under each of its names,
+//! tells it how to work, and keeps both so. Started by the agent.
 //!
-//! The kubelet probes the folder with every change in it (`pkg/volume/flexvolume/probe.go`): it must never find a folder
-//! without its driver or half a driver in it, and nothing is written when nothing has to change. Names that begin with a
-//! dot are none of its business. What the driver says of itself the kubelet hears when the file is renamed into place.
+//! The kubelet probes the folder with every change in it (`pkg/volume/flexvolume/probe.go`): it
+//! must never find a folder without its driver or half a driver in it, and nothing is written when
+//! nothing has to change. Names that begin with a dot are none of its business. What the driver
+//! says of itself the kubelet hears when the file is renamed into place.
 
 pub(super) mod files;
 pub mod plan;
@@ -33,8 +34,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// After an attempt that failed: whatever was in the way may go by itself.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// Where others have drivers, ours is shown to the kubelet so often. When one of them fails at its start, a kubelet of
-/// 1.20 loads none at all, and looks again only at what changes.
+/// Where others have drivers, ours is shown to the kubelet so often. When one of them fails at its
+/// start, a kubelet of 1.20 loads none at all, and looks again only at what changes.
 const SHOW_AGAIN: Duration = Duration::from_mins(10);
 
 /// What is to be installed, and where.
@@ -54,20 +55,28 @@ pub struct Target {
     pub settings: Settings,
 }
 
-/// The names under which the driver is to be installed, and those under which it was and perhaps is: what is mounted under
-/// any of them is ours.
+/// The names under which the driver is to be installed, and those under which it was and perhaps
+/// is: what is mounted under any of them is ours.
 ///
 /// # Errors
 /// When what is remembered can't be read.
 pub fn names(target: &Target) -> Result<Vec<DriverName>, Error> {
-    let former = seen::names(&target.state)?.into_iter().filter(|name| !target.names.contains(name));
+    let former = seen::names(&target.state)?
+        .into_iter()
+        .filter(|name| !target.names.contains(name));
     Ok(target.names.iter().cloned().chain(former).collect())
 }
 
-/// Installs the driver and repairs it for ever; says how that went. `unmounted` wakes it when volumes were in the way.
+/// Installs the driver and repairs it for ever; says how that went. `unmounted` wakes it when
+/// volumes were in the way.
 pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmounted: Arc<Notify>) {
     let mut paths = vec![target.plugins.clone(), target.state.clone()];
-    paths.extend(target.names.iter().map(|name| target.plugins.join(name.folder())));
+    paths.extend(
+        target
+            .names
+            .iter()
+            .map(|name| target.plugins.join(name.folder())),
+    );
     let folders = Folders::watch(paths);
     let mut shown = Instant::now();
     loop {
@@ -78,7 +87,9 @@ pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmoun
         if again || installed.as_ref().is_ok_and(|done| done.installed) {
             shown = Instant::now();
         }
-        let in_the_way = installed.as_ref().is_ok_and(|done| done.finding.reason == reason::VOLUMES_MOUNTED);
+        let in_the_way = installed
+            .as_ref()
+            .is_ok_and(|done| done.finding.reason == reason::VOLUMES_MOUNTED);
         let (new, renamed) = finding(installed);
         let news = outcome.send_if_modified(|old| old.replace(new.clone()).as_ref() != Some(&new));
         if news || renamed {
@@ -104,13 +115,26 @@ fn finding(installed: Result<Installed, Error>) -> (Finding, bool) {
     installed.map_or_else(
         |error| {
             let message = host::error::chain(&error);
-            (Finding { status: false, reason: reason::INSTALL_FAILED, message }, false)
+            (
+                Finding {
+                    status: false,
+                    reason: reason::INSTALL_FAILED,
+                    message,
+                },
+                false,
+            )
         },
         |done| (done.finding, done.installed),
     )
 }
 
-fn say(Finding { status, reason, message }: &Finding) {
+fn say(
+    Finding {
+        status,
+        reason,
+        message,
+    }: &Finding,
+) {
     if *status {
         tracing::info!(message, "the driver is installed");
     } else {
@@ -127,8 +151,9 @@ pub struct Installed {
     pub finding: Finding,
 }
 
-/// Makes the installed drivers the same as the one in `target`, with its settings, as far as nothing is in the way; with
-/// `again`, shows it to the kubelet even if nothing has changed, where others have drivers, too.
+/// Makes the installed drivers the same as the one in `target`, with its settings, as far as
+/// nothing is in the way; with `again`, shows it to the kubelet even if nothing has changed, where
+/// others have drivers, too.
 ///
 /// # Errors
 /// When something can't be read or written.
@@ -140,19 +165,30 @@ pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
     for deed in deeds {
         act(target, deed)?;
     }
-    Ok(Installed { installed, finding: plan::finding(target, &seen, refused) })
+    Ok(Installed {
+        installed,
+        finding: plan::finding(target, &seen, refused),
+    })
 }
 
 fn act(target: &Target, deed: Deed) -> Result<(), Error> {
     match deed {
-        Deed::Settings(settings) => files::write(&target.state, seen::SETTINGS, settings.to_json().as_bytes()),
+        Deed::Settings(settings) => {
+            files::write(&target.state, seen::SETTINGS, settings.to_json().as_bytes())
+        }
         Deed::Names(names) => {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            files::write(&target.state, seen::NAMES, serde_json::json!(names).to_string().as_bytes())
+            files::write(
+                &target.state,
+                seen::NAMES,
+                serde_json::json!(names).to_string().as_bytes(),
+            )
         }
         Deed::Keep(name) => files::keep(&target.plugins, &name, &target.state.join("replaced")),
         Deed::Install(name) => files::install(&target.driver, &target.plugins, &name),
-        Deed::Shown(settings) => files::write(&target.state, seen::SHOWN, settings.to_json().as_bytes()),
+        Deed::Shown(settings) => {
+            files::write(&target.state, seen::SHOWN, settings.to_json().as_bytes())
+        }
         Deed::Remove(name) => files::remove(&target.plugins, &name),
     }
 }

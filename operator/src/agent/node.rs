@@ -1,9 +1,9 @@
-//! This node's LVM: the last report, kept in step with our own changes, and one change at a time. Called by `reconcile`
-//! (turns) and `changes` (refreshes); `report` watches what is known.
+//! This node's LVM: the last report, kept in step with our own changes, and one change at a time.
+//! Called by `reconcile` (turns) and `changes` (refreshes); `report` watches what is known.
 //!
-//! LVM needs a second to say everything, so it is asked seldom. That is safe because every command checks for itself
-//! what it needs: `lvcreate` the name and the space, `lvremove` name, uuid and tag. When one refuses, or the plan has bad
-//! news, a new report decides.
+//! LVM needs a second to say everything, so it is asked seldom. That is safe because every command
+//! checks for itself what it needs: `lvcreate` the name and the space, `lvremove` name, uuid and
+//! tag. When one refuses, or the plan has bad news, a new report decides.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,7 +31,8 @@ const MOST_SURPRISES: u32 = 2;
 /// What is known of the node.
 #[derive(Clone, Debug, Default)]
 pub struct View {
-    /// The volume groups as of the last report that succeeded, with our own changes since. `None` before the first.
+    /// The volume groups as of the last report that succeeded, with our own changes since. `None`
+    /// before the first.
     pub groups: Option<Arc<Vec<Vg>>>,
     /// Why the last report failed, if it did.
     pub failure: Option<String>,
@@ -65,11 +66,23 @@ impl Node {
     /// A node of which nothing is known yet.
     #[must_use]
     pub fn new(exec: Arc<dyn Exec>, devices: Arc<dyn Devices>) -> Self {
-        let (view, news, changed) = (watch::Sender::default(), watch::Sender::default(), watch::Sender::default());
-        Self { exec, devices, taken: Arc::default(), view, news, changed }
+        let (view, news, changed) = (
+            watch::Sender::default(),
+            watch::Sender::default(),
+            watch::Sender::default(),
+        );
+        Self {
+            exec,
+            devices,
+            taken: Arc::default(),
+            view,
+            news,
+            changed,
+        }
     }
 
-    /// Hears when LVM reported something that was not known: somebody else's doing, or what a change of ours led to.
+    /// Hears when LVM reported something that was not known: somebody else's doing, or what a
+    /// change of ours led to.
     #[must_use]
     pub fn news(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
@@ -84,7 +97,9 @@ impl Node {
     /// How long ago our last change was.
     #[must_use]
     pub fn idle(&self) -> Duration {
-        self.changed.borrow().map_or(Duration::MAX, |last| last.elapsed())
+        self.changed
+            .borrow()
+            .map_or(Duration::MAX, |last| last.elapsed())
     }
 
     /// The version of LVM.
@@ -103,8 +118,8 @@ impl Node {
         self.blocking(Self::take_report).await
     }
 
-    /// Asks LVM for everything, unless its backups agree with what is known: returns whether it was asked. `lvm` is the
-    /// node's folder `/etc/lvm`.
+    /// Asks LVM for everything, unless its backups agree with what is known: returns whether it was
+    /// asked. `lvm` is the node's folder `/etc/lvm`.
     ///
     /// # Errors
     /// As above.
@@ -112,8 +127,15 @@ impl Node {
         let lvm = lvm.to_owned();
         self.blocking(move |node, taken| {
             let known = node.view.borrow().clone();
-            let is_known = known.failure.is_none() && known.groups.is_some_and(|groups| backup::agrees(&lvm, &groups));
-            if is_known { Ok(false) } else { node.take_report(taken).map(|()| true) }
+            let is_known = known.failure.is_none()
+                && known
+                    .groups
+                    .is_some_and(|groups| backup::agrees(&lvm, &groups));
+            if is_known {
+                Ok(false)
+            } else {
+                node.take_report(taken).map(|()| true)
+            }
         })
         .await
     }
@@ -125,7 +147,12 @@ impl Node {
     pub async fn extend_pool(self: &Arc<Self>, growth: Growth) -> Result<(), Error> {
         self.blocking(move |node, taken| {
             node.changed.send_replace(Some(Instant::now()));
-            let Growth { group, pool, extents, disks } = &growth;
+            let Growth {
+                group,
+                pool,
+                extents,
+                disks,
+            } = &growth;
             let extended = Lvm(&*node.exec).extend(group, pool, *extents, disks);
             node.take_report(taken)?;
             extended
@@ -133,8 +160,8 @@ impl Node {
         .await
     }
 
-    /// Has `work` make volume groups while nobody else changes anything; LVM is asked for everything afterwards, whatever
-    /// came of it.
+    /// Has `work` make volume groups while nobody else changes anything; LVM is asked for
+    /// everything afterwards, whatever came of it.
     ///
     /// # Errors
     /// When `work` fails, or LVM's report does.
@@ -154,7 +181,11 @@ impl Node {
 
     /// By which paths these backends name each device as one for caches.
     #[must_use]
-    pub fn cache_paths(&self, backends: &[Arc<StorageBackend>], groups: &[Vg]) -> BTreeMap<String, Vec<String>> {
+    pub fn cache_paths(
+        &self,
+        backends: &[Arc<StorageBackend>],
+        groups: &[Vg],
+    ) -> BTreeMap<String, Vec<String>> {
         cache_paths::find(backends, groups, &*self.devices)
     }
 
@@ -163,7 +194,13 @@ impl Node {
     /// # Errors
     /// When LVM, or looking at a device, fails.
     pub async fn settle(self: &Arc<Self>, order: &Arc<Order>) -> Result<Verdict, Error> {
-        let mut pass = Pass { began: Instant::now(), content: None, removed: false, changed: None, surprises: 0 };
+        let mut pass = Pass {
+            began: Instant::now(),
+            content: None,
+            removed: false,
+            changed: None,
+            surprises: 0,
+        };
         for _ in 0..MOST_TURNS {
             let order = order.clone();
             let turn = move |node: &Self, taken: &mut _| {
@@ -176,10 +213,14 @@ impl Node {
                 (None, next) => pass = next,
             }
         }
-        Err(Error::refused(Kind::Failed, format!("logical volume {} does not settle", order.path())))
+        Err(Error::refused(
+            Kind::Failed,
+            format!("logical volume {} does not settle", order.path()),
+        ))
     }
 
-    /// Runs `work` with the lock held, on a thread that may block, to its end even if nobody waits for it any more.
+    /// Runs `work` with the lock held, on a thread that may block, to its end even if nobody waits
+    /// for it any more.
     async fn blocking<T, F>(self: &Arc<Self>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -209,19 +250,26 @@ impl Node {
             turned || news
         });
         if is_news && report.is_ok() {
-            self.news.send_modify(|count| *count = count.wrapping_add(1));
+            self.news
+                .send_modify(|count| *count = count.wrapping_add(1));
         }
         report.map(drop)
     }
 
     /// Plans, and does one step. A verdict ends the pass.
-    fn turn(&self, order: &Order, pass: &mut Pass, taken: &mut Option<Instant>) -> Result<Option<Verdict>, Error> {
+    fn turn(
+        &self,
+        order: &Order,
+        pass: &mut Pass,
+        taken: &mut Option<Instant>,
+    ) -> Result<Option<Verdict>, Error> {
         if taken.is_none_or(|taken| pass.changed.is_some_and(|changed| taken < changed)) {
             self.take_report(taken)?;
         }
         let mut step = self.plan(order, pass);
         if let Step::Settle(verdict) = &step
-            && taken.is_none_or(|taken| taken < pass.began && taken.elapsed() > verdict.oldest_report())
+            && taken
+                .is_none_or(|taken| taken < pass.began && taken.elapsed() > verdict.oldest_report())
         {
             self.take_report(taken)?;
             step = self.plan(order, pass);
@@ -234,20 +282,41 @@ impl Node {
             Err(error) => {
                 pass.changed = Some(Instant::now());
                 pass.surprises += 1;
-                let is_hint = matches!(error.kind(), Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy);
-                if is_hint && pass.surprises <= MOST_SURPRISES { Ok(None) } else { Err(error) }
+                let is_hint = matches!(
+                    error.kind(),
+                    Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
+                );
+                if is_hint && pass.surprises <= MOST_SURPRISES {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
 
     fn plan(&self, order: &Order, pass: &Pass) -> Step {
         let view = self.view.borrow();
-        let groups = view.groups.as_deref().map(Vec::as_slice).unwrap_or_default();
-        plan::plan(order, Seen { groups, content: pass.content.as_ref(), removed: pass.removed })
+        let groups = view
+            .groups
+            .as_deref()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        plan::plan(
+            order,
+            Seen {
+                groups,
+                content: pass.content.as_ref(),
+                removed: pass.removed,
+            },
+        )
     }
 
     fn act(&self, order: &Order, step: Step, pass: &mut Pass) -> Result<(), Error> {
-        let path = Path { group: &order.group, name: &order.name };
+        let path = Path {
+            group: &order.group,
+            name: &order.name,
+        };
         self.changed.send_replace(Some(Instant::now()));
         match step {
             Step::Settle(_) => {}
@@ -282,7 +351,13 @@ impl Node {
             (Step::Remove(uuid, kind), ..) => lvm.remove(group, name, uuid, &order.identity, *kind),
             (Step::CreatePool(cost, most, disks), Some(pool), _) => {
                 let extent = self.extent_size(group);
-                let new = NewPool { cost: *cost, extent, most: *most, disks, tag: &pool.identity };
+                let new = NewPool {
+                    cost: *cost,
+                    extent,
+                    most: *most,
+                    disks,
+                    tag: &pool.identity,
+                };
                 lvm.create_pool(group, &pool.name, &new)
             }
             (Step::RemovePool(uuid), Some(pool), _) => {
@@ -290,25 +365,47 @@ impl Node {
             }
             (Step::CreateCache(extents, disks), _, Some(cache)) => {
                 let tags = [order.identity.clone()];
-                let new = New { extents: *extents, layout: Layout::Linear, disks, tags: &tags };
+                let new = New {
+                    extents: *extents,
+                    layout: Layout::Linear,
+                    disks,
+                    tags: &tags,
+                };
                 lvm.create(group, &cache.name, &new)
             }
-            (Step::AttachCache, _, Some(cache)) => lvm.attach_cache(group, name, &cache.name, cache.mode.as_str()),
+            (Step::AttachCache, _, Some(cache)) => {
+                lvm.attach_cache(group, name, &cache.name, cache.mode.as_str())
+            }
             (Step::RemoveCache(uuid), _, Some(cache)) => {
                 lvm.remove(group, &cache.name, uuid, &order.identity, LvKind::Plain)
             }
-            (step, ..) => Err(Error::refused(Kind::Invalid, format!("{step:?} is no change of {}", order.path()))),
+            (step, ..) => Err(Error::refused(
+                Kind::Invalid,
+                format!("{step:?} is no change of {}", order.path()),
+            )),
         }
     }
 
-    /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is brought up to date
-    /// without asking LVM again, if it is known what the volume took of which disk; else this returns false.
+    /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is
+    /// brought up to date without asking LVM again, if it is known what the volume took of which
+    /// disk; else this returns false.
     fn create(&self, order: &Order, step: &Step) -> Result<bool, Error> {
-        let (lvm, path) = (Lvm(&*self.exec), Path { group: &order.group, name: &order.name });
+        let (lvm, path) = (
+            Lvm(&*self.exec),
+            Path {
+                group: &order.group,
+                name: &order.name,
+            },
+        );
         let tags = order.tags();
         let (extents, disks) = match (step, &order.pool) {
             (Step::Create(extents, disks), _) => {
-                let new = New { extents: *extents, layout: order.layout, disks, tags: &tags };
+                let new = New {
+                    extents: *extents,
+                    layout: order.layout,
+                    disks,
+                    tags: &tags,
+                };
                 lvm.create(&order.group, &order.name, &new)?;
                 (*extents, disks.as_slice())
             }
@@ -325,7 +422,9 @@ impl Node {
         let mut is_known = false;
         self.view.send_if_modified(|view| {
             let groups = view.groups.get_or_insert_default();
-            if let Some(vg) = Arc::make_mut(groups).iter_mut().find(|vg| vg.name == order.group.as_str())
+            if let Some(vg) = Arc::make_mut(groups)
+                .iter_mut()
+                .find(|vg| vg.name == order.group.as_str())
                 && let Some(shares) = shares(order, vg, extents, disks)
             {
                 vg.insert(new_lv(order, uuid, size, shares));
@@ -339,7 +438,11 @@ impl Node {
     /// The size of an extent, as of the last report.
     fn extent_size(&self, group: &VgName) -> Bytes {
         let view = self.view.borrow();
-        let vg = view.groups.iter().flat_map(|groups| groups.iter()).find(|vg| vg.name == group.as_str());
+        let vg = view
+            .groups
+            .iter()
+            .flat_map(|groups| groups.iter())
+            .find(|vg| vg.name == group.as_str());
         vg.map_or(Bytes(0), |vg| vg.extent_size)
     }
 
@@ -349,13 +452,24 @@ impl Node {
             && let Some(removed) = &mut verdict.removed
             && let Some(uuid) = self.uuid(order)
         {
-            let path = Path { group: &order.group, name: &order.name };
-            let mut points: Vec<_> =
-                self.devices.mount_points(path, &uuid).iter().map(|at| at.display().to_string()).collect();
+            let path = Path {
+                group: &order.group,
+                name: &order.name,
+            };
+            let mut points: Vec<_> = self
+                .devices
+                .mount_points(path, &uuid)
+                .iter()
+                .map(|at| at.display().to_string())
+                .collect();
             points.sort();
             points.truncate(3);
             if !points.is_empty() {
-                removed.message = format!("{}; it is mounted at {}", removed.message, points.join(" and "));
+                removed.message = format!(
+                    "{}; it is mounted at {}",
+                    removed.message,
+                    points.join(" and ")
+                );
             }
         }
         verdict
@@ -363,22 +477,42 @@ impl Node {
 
     fn uuid(&self, order: &Order) -> Option<LvUuid> {
         let view = self.view.borrow();
-        let vg = view.groups.iter().flat_map(|groups| groups.iter()).find(|vg| vg.name == order.group.as_str())?;
+        let vg = view
+            .groups
+            .iter()
+            .flat_map(|groups| groups.iter())
+            .find(|vg| vg.name == order.group.as_str())?;
         vg.lv(order.name.as_str()).map(|lv| lv.uuid.clone())
     }
 }
 
 /// What a volume that was made just now took of each disk, where that is beyond doubt.
-fn shares(order: &Order, vg: &Vg, extents: Extents, disks: &[String]) -> Option<BTreeMap<LvUuid, Extents>> {
-    let images = usize::try_from(order.layout.images()).ok().filter(|images| *images > 0);
+fn shares(
+    order: &Order,
+    vg: &Vg,
+    extents: Extents,
+    disks: &[String],
+) -> Option<BTreeMap<LvUuid, Extents>> {
+    let images = usize::try_from(order.layout.images())
+        .ok()
+        .filter(|images| *images > 0);
     // A thin volume takes nothing of the disks itself.
-    let Some(images) = images else { return Some(BTreeMap::new()) };
+    let Some(images) = images else {
+        return Some(BTreeMap::new());
+    };
     let used: Vec<&Pv> = match vg.pvs.as_slice() {
         [only] => vec![only],
         all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
     };
-    let cost = order.layout.cost(extents.bytes(vg.extent_size), vg.extent_size).ok()?;
-    (used.len() == images).then(|| used.iter().map(|pv| (pv.uuid.clone(), cost.image)).collect())
+    let cost = order
+        .layout
+        .cost(extents.bytes(vg.extent_size), vg.extent_size)
+        .ok()?;
+    (used.len() == images).then(|| {
+        used.iter()
+            .map(|pv| (pv.uuid.clone(), cost.image))
+            .collect()
+    })
 }
 
 /// What a report would say of a volume that was made just now.

@@ -1,5 +1,5 @@
-//! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a command line.
-//! Pure. Called by `reconcile` and `storage`.
+//! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a
+//! command line. Pure. Called by `reconcile` and `storage`.
 
 mod parts;
 
@@ -28,8 +28,8 @@ pub struct Order {
     pub group: VgName,
     /// The logical volume.
     pub name: LvName,
-    /// The tag that makes a logical volume this order's. It is written with the volume, and no volume without it is
-    /// ever removed.
+    /// The tag that makes a logical volume this order's. It is written with the volume, and no
+    /// volume without it is ever removed.
     pub identity: LvTag,
     /// A tag for people.
     pub trace: Option<LvTag>,
@@ -39,7 +39,8 @@ pub struct Order {
     pub size: Bytes,
     /// How it lies on the disks.
     pub layout: Layout,
-    /// The physical volumes on which its space was promised, and how much on each; none where nobody said which.
+    /// The physical volumes on which its space was promised, and how much on each; none where
+    /// nobody said which.
     pub disks: BTreeMap<LvUuid, Bytes>,
     /// The thin pool that it is in.
     pub pool: Option<Pool>,
@@ -63,21 +64,35 @@ impl Order {
     pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
         let spec = &object.spec;
         let size = read_size(object)?;
-        let published =
-            status.uuid.as_ref().map(LvUuid::new).transpose().map_err(|error| format!("status.uuid: {error}"))?;
-        let identity =
-            LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid)).map_err(|error| format!("spec.claim.uid: {error}"))?;
-        let name = LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?;
-        let made = object.creation_timestamp().map_or(0, |time| time.0.as_second());
+        let published = status
+            .uuid
+            .as_ref()
+            .map(LvUuid::new)
+            .transpose()
+            .map_err(|error| format!("status.uuid: {error}"))?;
+        let identity = LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid))
+            .map_err(|error| format!("spec.claim.uid: {error}"))?;
+        let name =
+            LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?;
+        let made = object
+            .creation_timestamp()
+            .map_or(0, |time| time.0.as_second());
         Ok(Self {
             node: spec.node.clone(),
-            group: VgName::new(&spec.volume_group).map_err(|error| format!("spec.volumeGroup: {error}"))?,
+            group: VgName::new(&spec.volume_group)
+                .map_err(|error| format!("spec.volumeGroup: {error}"))?,
             pool: parts::read_pool(object)?,
             cache: parts::read_cache(object, &name)?,
             name,
             identity,
-            trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", spec.claim.namespace, spec.claim.name)).ok(),
-            key: Key::new(&spec.key).ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?.digest(),
+            trace: LvTag::new(format!(
+                "{CLAIM_NAME}{}/{}",
+                spec.claim.namespace, spec.claim.name
+            ))
+            .ok(),
+            key: Key::new(&spec.key)
+                .ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?
+                .digest(),
             size,
             layout: read_layout(object)?,
             disks: parts::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
@@ -92,22 +107,32 @@ impl Order {
     #[must_use]
     pub fn tags(&self) -> Vec<LvTag> {
         let key = LvTag::new(self.key.tag()).ok();
-        [Some(self.identity.clone()), self.trace.clone(), key].into_iter().flatten().collect()
+        [Some(self.identity.clone()), self.trace.clone(), key]
+            .into_iter()
+            .flatten()
+            .collect()
     }
 
     /// What was promised of each physical volume.
     pub fn shares(&self, extent: Bytes) -> impl Iterator<Item = (&LvUuid, Extents)> {
-        self.disks.iter().map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
+        self.disks
+            .iter()
+            .map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
     }
 
     /// What was promised altogether, with its cache.
     #[must_use]
     pub fn promised(&self, extent: Bytes) -> Extents {
-        let cache = self.cache.as_ref().map_or(0, |cache| cache.size.extents_up(extent).0);
+        let cache = self
+            .cache
+            .as_ref()
+            .map_or(0, |cache| cache.size.extents_up(extent).0);
         let own = if self.disks.is_empty() {
             self.size.extents_up(extent).0
         } else {
-            self.shares(extent).map(|(_, extents)| extents.0).fold(0, u64::saturating_add)
+            self.shares(extent)
+                .map(|(_, extents)| extents.0)
+                .fold(0, u64::saturating_add)
         };
         Extents(own.saturating_add(cache))
     }
@@ -115,8 +140,14 @@ impl Order {
     /// What was promised of one physical volume, to the volume or its cache.
     #[must_use]
     pub fn promised_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
-        let on = |disks: &BTreeMap<LvUuid, Bytes>| disks.get(uuid).map_or(0, |bytes| bytes.extents_up(extent).0);
-        Extents(on(&self.disks).saturating_add(self.cache.as_ref().map_or(0, |cache| on(&cache.disks))))
+        let on = |disks: &BTreeMap<LvUuid, Bytes>| {
+            disks
+                .get(uuid)
+                .map_or(0, |bytes| bytes.extents_up(extent).0)
+        };
+        Extents(
+            on(&self.disks).saturating_add(self.cache.as_ref().map_or(0, |cache| on(&cache.disks))),
+        )
     }
 
     /// The logical volume as people write it: `vg0/pvc-1`.
@@ -139,10 +170,15 @@ fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
     if object.spec.state != State::Present {
         return Ok(Bytes(quantity::parse(&object.spec.size).unwrap_or(0)));
     }
-    let size = quantity::parse(&object.spec.size).map(Bytes).map_err(|error| format!("spec.size: {error}"))?;
+    let size = quantity::parse(&object.spec.size)
+        .map(Bytes)
+        .map_err(|error| format!("spec.size: {error}"))?;
     if size < SMALLEST {
         let least = quantity::human(SMALLEST.0);
-        return Err(format!("spec.size: {} is too small, {least} is the least", quantity::human(size.0)));
+        return Err(format!(
+            "spec.size: {} is too small, {least} is the least",
+            quantity::human(size.0)
+        ));
     }
     Ok(size)
 }
@@ -175,22 +211,44 @@ mod tests {
         assert_eq!(order.path(), "vg0/pvc-1");
         let tags: Vec<_> = order.tags().iter().map(ToString::to_string).collect();
         let key = "flexlvm.dev/claim-key=84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
-        assert_eq!(tags, ["flexlvm.dev/claim-uid=1", "flexlvm.dev/claim=default/data", key]);
-        assert_eq!((order.size.0, order.ordered, order.published), (1 << 30, 1_767_225_600, None));
+        assert_eq!(
+            tags,
+            [
+                "flexlvm.dev/claim-uid=1",
+                "flexlvm.dev/claim=default/data",
+                key
+            ]
+        );
+        assert_eq!(
+            (order.size.0, order.ordered, order.published),
+            (1 << 30, 1_767_225_600, None)
+        );
     }
 
     #[test]
     fn what_can_not_be_carried_out_names_its_field() {
         for (path, value, sentence) in [
             ("/spec/size", json!("1Xi"), "spec.size: "),
-            ("/spec/size", json!("1Mi"), "spec.size: 1 MiB is too small, 4 MiB is the least"),
+            (
+                "/spec/size",
+                json!("1Mi"),
+                "spec.size: 1 MiB is too small, 4 MiB is the least",
+            ),
             ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
             ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
             ("/spec/key", json!("secret"), "spec.key: it has to be"),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
-            ("/spec/layout", json!({"type": "RAID1", "copies": 1}), "spec.layout.copies: "),
-            ("/spec/physicalVolumes", json!([{"uuid": "u", "size": "4Mi"}]), "spec.physicalVolumes: "),
+            (
+                "/spec/layout",
+                json!({"type": "RAID1", "copies": 1}),
+                "spec.layout.copies: ",
+            ),
+            (
+                "/spec/physicalVolumes",
+                json!([{"uuid": "u", "size": "4Mi"}]),
+                "spec.physicalVolumes: ",
+            ),
             ("/spec/layout", json!({"type": "Thin"}), "spec.thinPool: "),
             ("/spec/layout", json!({"type": "Cached"}), "spec.cache: "),
         ] {

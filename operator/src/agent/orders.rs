@@ -1,5 +1,5 @@
-//! The LogicalVolumes of this node as the API has them, and who is to hear when they change. Filled by the watch, read
-//! by `reconcile` and `report`.
+//! The LogicalVolumes of this node as the API has them, and who is to hear when they change. Filled
+//! by the watch, read by `reconcile` and `report`.
 
 use std::sync::Arc;
 
@@ -24,20 +24,27 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// The LogicalVolume of this name, if it is for this node: the label says so, but the spec counts.
+    /// The LogicalVolume of this name, if it is for this node: the label says so, but the spec
+    /// counts.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<LogicalVolume>> {
-        self.store.get(&ObjectRef::new(name)).filter(|object| object.spec.node == self.node)
+        self.store
+            .get(&ObjectRef::new(name))
+            .filter(|object| object.spec.node == self.node)
     }
 
     /// All for this node.
     pub fn all(&self) -> impl Iterator<Item = Arc<LogicalVolume>> {
-        self.store.state().into_iter().filter(|object| object.spec.node == self.node)
+        self.store
+            .state()
+            .into_iter()
+            .filter(|object| object.spec.node == self.node)
     }
 
     /// Queues every one of them.
     pub fn wake_all(&self) {
-        self.all().for_each(|object| self.wake.now(&object.name_any()));
+        self.all()
+            .for_each(|object| self.wake.now(&object.name_any()));
     }
 
     /// Called by the watch, after the copy has the change.

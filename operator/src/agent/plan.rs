@@ -1,6 +1,6 @@
-//! What is to be done next about one logical volume, from what is ordered and what is seen on the node.
-//! Pure: `node` observes, asks here, does one step, and observes again. Every rule that keeps data is here and
-//! in `plan/absent.rs`.
+//! What is to be done next about one logical volume, from what is ordered and what is seen on the
+//! node. Pure: `node` observes, asks here, does one step, and observes again. Every rule that keeps
+//! data is here and in `plan/absent.rs`.
 
 mod absent;
 mod disks;
@@ -103,8 +103,9 @@ pub struct Finding {
 }
 
 impl Verdict {
-    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that something is missing,
-    /// full or gone has looked just now; and whether a volume is in use, nothing tells but another look.
+    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that
+    /// something is missing, full or gone has looked just now; and whether a volume is in use,
+    /// nothing tells but another look.
     #[must_use]
     pub fn oldest_report(&self) -> Duration {
         match (&self.ready, &self.removed) {
@@ -117,15 +118,31 @@ impl Verdict {
     /// Whether somebody has the volume open, so that it is not removed yet.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
-        self.removed.as_ref().is_some_and(|removed| removed.reason == reason::IN_USE)
+        self.removed
+            .as_ref()
+            .is_some_and(|removed| removed.reason == reason::IN_USE)
     }
 
     fn not_ready(reason: &'static str, message: String) -> Self {
-        Self { ready: Some(Finding { status: false, reason, message }), ..Self::default() }
+        Self {
+            ready: Some(Finding {
+                status: false,
+                reason,
+                message,
+            }),
+            ..Self::default()
+        }
     }
 
     fn kept(reason: &'static str, message: String) -> Self {
-        Self { removed: Some(Finding { status: false, reason, message }), ..Self::default() }
+        Self {
+            removed: Some(Finding {
+                status: false,
+                reason,
+                message,
+            }),
+            ..Self::default()
+        }
     }
 }
 
@@ -144,7 +161,8 @@ pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
     }
 }
 
-/// What a volume of this order is when it is made, as long as it is nothing beside: an origin of snapshots is another kind.
+/// What a volume of this order is when it is made, as long as it is nothing beside: an origin of
+/// snapshots is another kind.
 #[must_use]
 pub fn kind_of(order: &Order) -> LvKind {
     match order.layout {
@@ -173,8 +191,13 @@ enum Found<'a> {
 
 /// Which it is, says the uuid once that was reported, the tag before.
 fn find<'a>(order: &Order, groups: &'a [Vg]) -> Found<'a> {
-    let all = || groups.iter().flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)));
-    let has_name = |vg: &Vg, lv: &Lv| vg.name == order.group.as_str() && lv.name == order.name.as_str();
+    let all = || {
+        groups
+            .iter()
+            .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)))
+    };
+    let has_name =
+        |vg: &Vg, lv: &Lv| vg.name == order.group.as_str() && lv.name == order.name.as_str();
     let named = all().find(|(vg, lv)| has_name(vg, lv));
     match (&order.published, named) {
         (None, None) => Found::Nothing,
@@ -183,7 +206,10 @@ fn find<'a>(order: &Order, groups: &'a [Vg]) -> Found<'a> {
         (Some(uuid), named) => match (all().find(|(_, lv)| lv.uuid == *uuid), named) {
             (Some((vg, lv)), _) if has_name(vg, lv) => Found::Ours(vg, lv),
             (Some((vg, lv)), _) => Found::Renamed(format!("{}/{}", vg.name, lv.name)),
-            (None, Some((_, lv))) => Found::Foreign(format!("its LVM uuid is {}, this volume's is {uuid}", lv.uuid)),
+            (None, Some((_, lv))) => Found::Foreign(format!(
+                "its LVM uuid is {}, this volume's is {uuid}",
+                lv.uuid
+            )),
             (None, None) => Found::Nothing,
         },
     }
@@ -194,11 +220,13 @@ fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
     match find(order, seen.groups) {
         Found::Ours(vg, lv) => plan_ours(order, vg, lv, seen),
         Found::Foreign(why) => {
-            let message = format!("logical volume {path} on {node} is another one, and is left alone: {why}");
+            let message =
+                format!("logical volume {path} on {node} is another one, and is left alone: {why}");
             Verdict::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
         }
         Found::Renamed(now) => {
-            let message = format!("logical volume {path} on {node} is called {now} now; rename it back");
+            let message =
+                format!("logical volume {path} on {node} is called {now} now; rename it back");
             Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
         }
         Found::Nothing => match usable(order, seen.groups) {
@@ -210,7 +238,9 @@ fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
                 Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
             }
             Ok(_) if order.deleted => {
-                let message = "the object was deleted before its volume was made, so it is not made".to_owned();
+                let message =
+                    "the object was deleted before its volume was made, so it is not made"
+                        .to_owned();
                 Verdict::not_ready(reason::STILL_WANTED, message).into()
             }
             Ok(vg) => plan_new(order, vg),
@@ -223,16 +253,25 @@ fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Box<Verdict>> {
     let (group, node) = (&order.group, &order.node);
     let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
         let message = format!("there is no volume group {group} on {node}");
-        return Err(Box::new(Verdict::not_ready(reason::VOLUME_GROUP_MISSING, message)));
+        return Err(Box::new(Verdict::not_ready(
+            reason::VOLUME_GROUP_MISSING,
+            message,
+        )));
     };
     match &vg.fault {
         None => Ok(vg),
-        Some(fault) => Err(Box::new(Verdict::not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault)))),
+        Some(fault) => Err(Box::new(Verdict::not_ready(
+            reason::VOLUME_GROUP_UNUSABLE,
+            unusable(order, fault),
+        ))),
     }
 }
 
 fn unusable(order: &Order, fault: &str) -> String {
-    format!("volume group {} on {} can't be used: {fault}", order.group, order.node)
+    format!(
+        "volume group {} on {} can't be used: {fault}",
+        order.group, order.node
+    )
 }
 
 fn plan_new(order: &Order, vg: &Vg) -> Step {
@@ -242,7 +281,10 @@ fn plan_new(order: &Order, vg: &Vg) -> Step {
     };
     if let Some(pool) = &order.pool {
         let made = parts::pool_for_new(order, pool, vg);
-        return made.map_or_else(|step| step, |()| Step::CreateThin(cost.size.bytes(vg.extent_size)));
+        return made.map_or_else(
+            |step| step,
+            |()| Step::CreateThin(cost.size.bytes(vg.extent_size)),
+        );
     }
     match disks::for_new(order, cost, vg) {
         Ok(devices) => Step::Create(cost.size, devices),
@@ -252,15 +294,27 @@ fn plan_new(order: &Order, vg: &Vg) -> Step {
 
 fn cost(order: &Order, vg: &Vg) -> Result<Cost, String> {
     let cost = order.layout.cost(order.size, vg.extent_size);
-    cost.map_err(|error| format!("volume group {} on {} can't hold the volume: {error}", order.group, order.node))
+    cost.map_err(|error| {
+        format!(
+            "volume group {} on {} can't hold the volume: {error}",
+            order.group, order.node
+        )
+    })
 }
 
 /// The volume is there: is it large enough, and was it finished?
 fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
     let published = order.published.is_some();
-    let mut verdict = Verdict { volume: published.then(|| (lv.uuid.clone(), lv.size)), ..still_wanted(order) };
+    let mut verdict = Verdict {
+        volume: published.then(|| (lv.uuid.clone(), lv.size)),
+        ..still_wanted(order)
+    };
     let mut not_ready = |reason, message| {
-        verdict.ready = Some(Finding { status: false, reason, message });
+        verdict.ready = Some(Finding {
+            status: false,
+            reason,
+            message,
+        });
         Step::from(verdict.clone())
     };
     if let Some(fault) = &vg.fault {
@@ -288,18 +342,28 @@ fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
     if !published && let Some(step) = plan_unfinished(order, lv, seen.content) {
         return step;
     }
-    let ready = Finding { status: true, reason: reason::READY, message: String::new() };
-    Verdict { ready: Some(ready), volume: Some((lv.uuid.clone(), lv.size)), ..verdict }.into()
+    let ready = Finding {
+        status: true,
+        reason: reason::READY,
+        message: String::new(),
+    };
+    Verdict {
+        ready: Some(ready),
+        volume: Some((lv.uuid.clone(), lv.size)),
+        ..verdict
+    }
+    .into()
 }
 
-/// The volume was made, and its uuid never reported: we, or the node, died in between; or the object was restored from
-/// a backup, which has no status. `None` when it can be reported as it is.
+/// The volume was made, and its uuid never reported: we, or the node, died in between; or the
+/// object was restored from a backup, which has no status. `None` when it can be reported as it is.
 fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<Step> {
     if !lv.active {
         return Some(Step::Activate(lv.uuid.clone()));
     }
-    // A volume older than its object was in use before the object was restored, and what is on it is the claim's. If it
-    // is blank, somebody may still want to rescue something: the mark would allow a mkfs, so it gets none.
+    // A volume older than its object was in use before the object was restored, and what is on it
+    // is the claim's. If it is blank, somebody may still want to rescue something: the mark would
+    // allow a mkfs, so it gets none.
     let is_restored = order.ordered > lv.made.saturating_add(CLOCKS_DIFFER);
     match content {
         None => Some(Step::Look(lv.uuid.clone())),
@@ -309,7 +373,8 @@ fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<
     }
 }
 
-/// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that is not whose claim this is.
+/// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that
+/// is not whose claim this is.
 fn not_wiped(order: &Order, what: &str) -> Verdict {
     let (path, node) = (order.path(), &order.node);
     let message = format!(
@@ -326,7 +391,8 @@ fn still_wanted(order: &Order) -> Verdict {
         return Verdict::default();
     }
     let message =
-        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept".to_owned();
+        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept"
+            .to_owned();
     Verdict::kept(reason::STILL_WANTED, message)
 }
 

@@ -1,7 +1,8 @@
-//! Extends the thin pools that the agent made as they fill up, within what was promised to them. Started by the agent, for
-//! ever.
+//! Extends the thin pools that the agent made as they fill up, within what was promised to them.
+//! Started by the agent, for ever.
 //!
-//! A pool fills up without LVM hearing of it, so where there is one, LVM is asked every few seconds.
+//! A pool fills up without LVM hearing of it, so where there is one, LVM is asked every few
+//! seconds.
 
 pub mod plan;
 
@@ -39,17 +40,30 @@ pub async fn run(node: Arc<Node>, orders: Arc<Orders>, backends: Arc<Backends>) 
             && has_pools
             && let Err(error) = node.refresh().await
         {
-            tracing::warn!(error = host::error::chain(&error), "LVM does not say how full its thin pools are");
+            tracing::warn!(
+                error = host::error::chain(&error),
+                "LVM does not say how full its thin pools are"
+            );
         }
     }
 }
 
 async fn extend(node: &Arc<Node>, orders: &Orders, backends: &Backends, groups: &[Vg]) {
-    let read = |object: Arc<LogicalVolume>| Order::read(&object, &object.status.clone().unwrap_or_default()).ok();
+    let read = |object: Arc<LogicalVolume>| {
+        Order::read(&object, &object.status.clone().unwrap_or_default()).ok()
+    };
     let orders: Vec<Order> = orders.all().filter_map(read).collect();
-    let rules = |backend: &str| backends.get(backend).and_then(|backend| backend.spec.thin_pool.clone());
+    let rules = |backend: &str| {
+        backends
+            .get(backend)
+            .and_then(|backend| backend.spec.thin_pool.clone())
+    };
     for growth in plan(groups, &orders, rules) {
-        let (group, pool, extents) = (growth.group.to_string(), growth.pool.to_string(), growth.extents.0);
+        let (group, pool, extents) = (
+            growth.group.to_string(),
+            growth.pool.to_string(),
+            growth.extents.0,
+        );
         match node.extend_pool(growth).await {
             Ok(()) => tracing::info!(group, pool, extents, "the thin pool is larger now"),
             Err(error) => {

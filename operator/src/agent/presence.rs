@@ -1,4 +1,5 @@
-//! Says when this node's report was deleted, so that it is written again at once. Started by the agent, for ever.
+//! Says when this node's report was deleted, so that it is written again at once. Started by the
+//! agent, for ever.
 
 use std::pin::pin;
 
@@ -22,7 +23,10 @@ pub async fn run(client: &Client, node: &str, deleted: &Notify) {
             Ok(_) => {}
             Err(error) => {
                 let error = host::error::chain(&error);
-                tracing::warn!(error, "the watch of this node's report was cut, and is taken up again");
+                tracing::warn!(
+                    error,
+                    "the watch of this node's report was cut, and is taken up again"
+                );
             }
         }
     }
@@ -60,12 +64,39 @@ mod tests {
         for (events, deleted) in [
             (&[Init, InitDone][..], 0),
             (&[Init, InitDone, Apply(()), Apply(()), Delete(())], 1),
-            (&[Init, InitApply(()), InitDone, Delete(()), Apply(()), Delete(())], 2),
-            (&[Init, InitApply(()), InitDone, Init, InitApply(()), InitDone], 0),
-            (&[Init, InitApply(()), InitDone, Init, InitDone, Init, InitDone], 1),
+            (
+                &[
+                    Init,
+                    InitApply(()),
+                    InitDone,
+                    Delete(()),
+                    Apply(()),
+                    Delete(()),
+                ],
+                2,
+            ),
+            (
+                &[Init, InitApply(()), InitDone, Init, InitApply(()), InitDone],
+                0,
+            ),
+            (
+                &[
+                    Init,
+                    InitApply(()),
+                    InitDone,
+                    Init,
+                    InitDone,
+                    Init,
+                    InitDone,
+                ],
+                1,
+            ),
         ] {
             let mut presence = Presence::default();
-            let count = events.iter().filter(|event: &&Event<()>| presence.ends_with(event)).count();
+            let count = events
+                .iter()
+                .filter(|event: &&Event<()>| presence.ends_with(event))
+                .count();
             assert_eq!(count, deleted, "{events:?}");
         }
     }

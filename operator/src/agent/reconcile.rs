@@ -1,5 +1,5 @@
-//! One pass over one LogicalVolume of this node: read the order, have `node` settle it, report how things stand. Called
-//! by the queue, with each name again and again.
+//! One pass over one LogicalVolume of this node: read the order, have `node` settle it, report how
+//! things stand. Called by the queue, with each name again and again.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,8 @@ pub struct Worker {
     api: Api<LogicalVolume>,
     retries: Retries<String>,
     waits: Retries<String>,
-    /// The status that we wrote last, by the object's name and with its uid, until the watch has brought it back.
+    /// The status that we wrote last, by the object's name and with its uid, until the watch has
+    /// brought it back.
     written: Mutex<HashMap<String, (String, LogicalVolumeStatus)>>,
     in_use: Mutex<BTreeSet<String>>,
 }
@@ -64,18 +65,30 @@ impl Worker {
 
     /// One pass over one LogicalVolume. Whatever goes wrong is said, and tried again later.
     pub async fn work(&self, name: String) {
-        let Some(object) = self.orders.get(&name) else { return self.forget(&name) };
+        let Some(object) = self.orders.get(&name) else {
+            return self.forget(&name);
+        };
         match self.pass(&name, &object).await {
             Ok(()) => self.retries.succeeded(&name),
             Err(failure) => {
                 let text = host::error::chain(&failure);
                 let (failures, wait) = self.retries.failed(&name);
-                tracing::warn!(volume = name, failures, error = text, "will be tried again in {} s", wait.as_secs());
+                tracing::warn!(
+                    volume = name,
+                    failures,
+                    error = text,
+                    "will be tried again in {} s",
+                    wait.as_secs()
+                );
                 if let Failure::Node(_) = failure
                     && let Some(verdict) = failed(&object, &self.latest(&object), text)
                     && let Err(error) = self.publish(&name, &object, &verdict).await
                 {
-                    tracing::warn!(volume = name, error = host::error::chain(&error), "this can't be reported");
+                    tracing::warn!(
+                        volume = name,
+                        error = host::error::chain(&error),
+                        "this can't be reported"
+                    );
                 }
                 self.orders.wake.after(&name, wait);
             }
@@ -92,7 +105,11 @@ impl Worker {
         let live = match object.spec.state {
             State::Present => None,
             State::Absent | State::AbsentIfUnused => {
-                let live = self.api.get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
+                let live = self.api.get_opt(name).await.map_err(ApiError::of(
+                    "get",
+                    "LogicalVolume",
+                    name,
+                ))?;
                 Some(live.filter(|live| live.metadata.uid == object.metadata.uid))
             }
         };
@@ -104,8 +121,21 @@ impl Worker {
         let order = match Order::read(object, &self.latest(object)) {
             Ok(order) => Arc::new(order),
             Err(message) => {
-                let ready = Some(Finding { status: false, reason: reason::INVALID_SPEC, message });
-                return Ok(self.publish(name, object, &Verdict { ready, ..Verdict::default() }).await?);
+                let ready = Some(Finding {
+                    status: false,
+                    reason: reason::INVALID_SPEC,
+                    message,
+                });
+                return Ok(self
+                    .publish(
+                        name,
+                        object,
+                        &Verdict {
+                            ready,
+                            ..Verdict::default()
+                        },
+                    )
+                    .await?);
             }
         };
         let verdict = self.node.settle(&order).await?;
@@ -115,9 +145,19 @@ impl Worker {
     }
 
     /// Writes the status, if it says anything new.
-    async fn publish(&self, name: &str, object: &LogicalVolume, verdict: &Verdict) -> Result<(), ApiError> {
+    async fn publish(
+        &self,
+        name: &str,
+        object: &LogicalVolume,
+        verdict: &Verdict,
+    ) -> Result<(), ApiError> {
         let old = self.latest(object);
-        let new = status::build(&old, verdict, object.metadata.generation, &Time(Timestamp::now()));
+        let new = status::build(
+            &old,
+            verdict,
+            object.metadata.generation,
+            &Time(Timestamp::now()),
+        );
         if new == old {
             return Ok(());
         }
@@ -131,11 +171,15 @@ impl Worker {
             "status": new,
         });
         let params = PatchParams::apply(names::AGENT).force();
-        let written = self.api.patch_status(name, &params, &Patch::Apply(&patch)).await;
+        let written = self
+            .api
+            .patch_status(name, &params, &Patch::Apply(&patch))
+            .await;
         match written.map_err(ApiError::of("report on", "LogicalVolume", name)) {
             Ok(answer) => {
                 let status = answer.status.clone().unwrap_or_default();
-                lock(&self.written).insert(name.to_owned(), (answer.uid().unwrap_or_default(), status));
+                lock(&self.written)
+                    .insert(name.to_owned(), (answer.uid().unwrap_or_default(), status));
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
@@ -148,7 +192,9 @@ impl Worker {
         let seen = object.status.clone().unwrap_or_default();
         let mut written = lock(&self.written);
         match written.get(&object.name_any()) {
-            Some((uid, ours)) if *ours != seen && object.uid().as_ref() == Some(uid) => ours.clone(),
+            Some((uid, ours)) if *ours != seen && object.uid().as_ref() == Some(uid) => {
+                ours.clone()
+            }
             _ => {
                 written.remove(&object.name_any());
                 seen
@@ -156,8 +202,8 @@ impl Worker {
         }
     }
 
-    /// Notes whether a volume waits for whoever has it open, and looks at it again: soon, then less often. An unmount
-    /// brings it back at once, see `mounts`.
+    /// Notes whether a volume waits for whoever has it open, and looks at it again: soon, then less
+    /// often. An unmount brings it back at once, see `mounts`.
     fn await_release(&self, name: &str, in_use: bool) {
         if in_use {
             lock(&self.in_use).insert(name.to_owned());
@@ -175,15 +221,29 @@ impl Worker {
     }
 }
 
-/// What to report when a program failed. Nothing while all was as ordered: that LVM does not answer today makes no
-/// volume worse.
-fn failed(object: &LogicalVolume, status: &LogicalVolumeStatus, message: String) -> Option<Verdict> {
-    let finding = Some(Finding { status: false, reason: reason::LVM_FAILED, message });
+/// What to report when a program failed. Nothing while all was as ordered: that LVM does not answer
+/// today makes no volume worse.
+fn failed(
+    object: &LogicalVolume,
+    status: &LogicalVolumeStatus,
+    message: String,
+) -> Option<Verdict> {
+    let finding = Some(Finding {
+        status: false,
+        reason: reason::LVM_FAILED,
+        message,
+    });
     let is_answered = status.observed_generation == object.metadata.generation;
     match object.spec.state {
         State::Present if is_answered && condition::is_true(&status.conditions, READY) => None,
-        State::Present => Some(Verdict { ready: finding, ..Verdict::default() }),
-        State::Absent | State::AbsentIfUnused => Some(Verdict { removed: finding, ..Verdict::default() }),
+        State::Present => Some(Verdict {
+            ready: finding,
+            ..Verdict::default()
+        }),
+        State::Absent | State::AbsentIfUnused => Some(Verdict {
+            removed: finding,
+            ..Verdict::default()
+        }),
     }
 }
 

@@ -1,5 +1,5 @@
-//! Writes this node's NodeStorage, when there is something new to say: at once what the controller counts on, free space
-//! at leisure. Started by the agent, for ever.
+//! Writes this node's NodeStorage, when there is something new to say: at once what the controller
+//! counts on, free space at leisure. Started by the agent, for ever.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,7 +69,8 @@ impl Reporter {
     pub async fn run(mut self) {
         // Without all orders their space would look like somebody else's.
         let _ = self.orders.store.wait_until_ready().await;
-        let (mut view, mut written, mut backends) = (self.node.view(), None, self.backends.selected());
+        let (mut view, mut written, mut backends) =
+            (self.node.view(), None, self.backends.selected());
         let retries = Retries::default();
         loop {
             let known = view.borrow_and_update().clone();
@@ -100,7 +101,11 @@ impl Reporter {
     }
 
     /// Writes what has to be written now; returns when to look again.
-    async fn step(&mut self, view: View, written: &mut Option<Written>) -> Result<Instant, ApiError> {
+    async fn step(
+        &mut self,
+        view: View,
+        written: &mut Option<Written>,
+    ) -> Result<Instant, ApiError> {
         let now = Instant::now();
         if view.groups.is_none() && view.failure.is_none() {
             return Ok(now + RENEW);
@@ -121,7 +126,13 @@ impl Reporter {
         }
         let next = last.renew_at;
         match self.write(&new).await {
-            Ok(()) => *last = Written { status: new, renew_at: next, wrong: None },
+            Ok(()) => {
+                *last = Written {
+                    status: new,
+                    renew_at: next,
+                    wrong: None,
+                }
+            }
             Err(error) => {
                 // Somebody deleted it, maybe: what is written next is all of it.
                 *written = None;
@@ -131,13 +142,37 @@ impl Reporter {
         Ok(next)
     }
 
-    fn build(&self, old: &NodeStorageStatus, view: &View, lvm_version: Option<&str>) -> NodeStorageStatus {
-        let orders: Vec<_> = self.orders.all().filter_map(|object| read(&object)).collect();
+    fn build(
+        &self,
+        old: &NodeStorageStatus,
+        view: &View,
+        lvm_version: Option<&str>,
+    ) -> NodeStorageStatus {
+        let orders: Vec<_> = self
+            .orders
+            .all()
+            .filter_map(|object| read(&object))
+            .collect();
         let driver = self.driver.borrow();
-        let backends = self.backends.selected().borrow().clone().unwrap_or_default();
-        let groups = view.groups.as_deref().map(Vec::as_slice).unwrap_or_default();
+        let backends = self
+            .backends
+            .selected()
+            .borrow()
+            .clone()
+            .unwrap_or_default();
+        let groups = view
+            .groups
+            .as_deref()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         let cache_paths = self.node.cache_paths(&backends, groups);
-        let facts = Facts { view, orders: &orders, driver: driver.as_ref(), lvm_version, cache_paths: &cache_paths };
+        let facts = Facts {
+            view,
+            orders: &orders,
+            driver: driver.as_ref(),
+            lvm_version,
+            cache_paths: &cache_paths,
+        };
         let mut status = storage::build(old, facts, &Time(Timestamp::now()));
         groups::note(&mut status, old, self.devices.borrow().as_deref());
         status
@@ -146,7 +181,11 @@ impl Reporter {
     /// The object with its owner, and its status.
     async fn write_all(&self, view: &View) -> Result<Written, ApiError> {
         let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
-        let node = nodes.get(&self.orders.node).await.map_err(ApiError::of("get", "Node", &self.orders.node))?;
+        let node = nodes.get(&self.orders.node).await.map_err(ApiError::of(
+            "get",
+            "Node",
+            &self.orders.node,
+        ))?;
         let object = json!({
             "apiVersion": NodeStorage::api_version(&()),
             "kind": NodeStorage::kind(&()),
@@ -157,12 +196,19 @@ impl Reporter {
             "spec": {},
         });
         let params = PatchParams::apply(names::AGENT).force();
-        let written = self.api().patch(&self.orders.node, &params, &Patch::Apply(&object)).await;
+        let written = self
+            .api()
+            .patch(&self.orders.node, &params, &Patch::Apply(&object))
+            .await;
         let there = written.map_err(ApiError::of("write", "NodeStorage", &self.orders.node))?;
         let version = self.node.version().await.ok();
         let status = self.build(&there.status.unwrap_or_default(), view, version.as_deref());
         self.write(&status).await?;
-        Ok(Written { status, renew_at: Instant::now() + RENEW, wrong: None })
+        Ok(Written {
+            status,
+            renew_at: Instant::now() + RENEW,
+            wrong: None,
+        })
     }
 
     async fn write(&self, status: &NodeStorageStatus) -> Result<(), ApiError> {
@@ -173,8 +219,13 @@ impl Reporter {
             "status": status,
         });
         let params = PatchParams::apply(names::AGENT).force();
-        let written = self.api().patch_status(&self.orders.node, &params, &Patch::Apply(&object)).await;
-        written.map(drop).map_err(ApiError::of("report in", "NodeStorage", &self.orders.node))
+        let written = self
+            .api()
+            .patch_status(&self.orders.node, &params, &Patch::Apply(&object))
+            .await;
+        written
+            .map(drop)
+            .map_err(ApiError::of("report in", "NodeStorage", &self.orders.node))
     }
 
     fn api(&self) -> Api<NodeStorage> {

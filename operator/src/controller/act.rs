@@ -1,5 +1,6 @@
-//! Carries out the step that `plan.rs` chose. Called by `worker.rs`; what is returned is what to wait for afterwards, and
-//! what to say. The wake-up that our own write causes brings the next pass.
+//! Carries out the step that `plan.rs` chose. Called by `worker.rs`; what is returned is what to
+//! wait for afterwards, and what to say. The wake-up that our own write causes brings the next
+//! pass.
 
 mod provide;
 mod remove;
@@ -43,7 +44,11 @@ impl Actor {
     /// An actor in this world.
     #[must_use]
     pub fn new(client: Client, world: Arc<World>) -> Self {
-        Self { client, world, written: Mutex::default() }
+        Self {
+            client,
+            world,
+            written: Mutex::default(),
+        }
     }
 
     /// Carries out one step for one volume.
@@ -59,19 +64,30 @@ impl Actor {
             Step::Grow(bytes) => self.grow(name, seen, bytes).await,
             Step::Abandon => self.abandon(name, seen).await,
             Step::DropUnmade => self.drop_unmade(name, seen).await,
-            Step::Withdraw => self.patch_spec(name, json!({"state": State::AbsentIfUnused})).await,
+            Step::Withdraw => {
+                self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+                    .await
+            }
             Step::Retire => self.retire(name, seen).await,
-            Step::Keep => self.patch_spec(name, json!({"state": State::Present})).await,
+            Step::Keep => {
+                self.patch_spec(name, json!({"state": State::Present}))
+                    .await
+            }
             Step::Forget => self.forget(name).await,
             Step::Unpublish => self.unpublish(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
             Step::Label => self.label(name, seen).await,
             Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
-                self.patch_spec(name, json!({"reclaimPolicy": "Delete"})).await
+                self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
+                    .await
             }
             // Whoever changes their mind before the logical volume is gone keeps it.
             Step::SetReclaimPolicy(ReclaimPolicy::Retain) => {
-                self.patch_spec(name, json!({"reclaimPolicy": "Retain", "state": State::Present})).await
+                self.patch_spec(
+                    name,
+                    json!({"reclaimPolicy": "Retain", "state": State::Present}),
+                )
+                .await
             }
         }
     }
@@ -82,7 +98,8 @@ impl Actor {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.retain(|_, write| write.since.elapsed() < IN_FLIGHT);
         let arrived = seen.volume.is_some()
-            || (seen.logical_volume.is_some() && written.get(name).is_some_and(|write| !write.volume));
+            || (seen.logical_volume.is_some()
+                && written.get(name).is_some_and(|write| !write.volume));
         if arrived {
             written.remove(name);
         }
@@ -96,23 +113,38 @@ impl Actor {
 
     /// Remembers a write until it comes back.
     fn remember(&self, name: &str, volume: bool) {
-        let write = Write { volume, since: Instant::now() };
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), write);
+        let write = Write {
+            volume,
+            since: Instant::now(),
+        };
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), write);
     }
 
     async fn patch_spec(&self, name: &str, spec: Value) -> Result<Plan, ApiError> {
         let patch = Patch::Merge(json!({"spec": spec}));
-        let patched = self.logical_volumes().patch(name, &PatchParams::default(), &patch).await;
+        let patched = self
+            .logical_volumes()
+            .patch(name, &PatchParams::default(), &patch)
+            .await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
     }
 
     /// Gives a LogicalVolume its labels back.
     async fn label(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else { return Ok(Step::Done.into()) };
+        let Some(logical_volume) = &seen.logical_volume else {
+            return Ok(Step::Done.into());
+        };
         let labels = volume::labels(&logical_volume.spec.node);
-        let patch = Patch::Merge(json!({"metadata": {"uid": logical_volume.uid(), "labels": labels}}));
-        let patched = self.logical_volumes().patch_metadata(name, &PatchParams::default(), &patch).await;
+        let patch =
+            Patch::Merge(json!({"metadata": {"uid": logical_volume.uid(), "labels": labels}}));
+        let patched = self
+            .logical_volumes()
+            .patch_metadata(name, &PatchParams::default(), &patch)
+            .await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
     }

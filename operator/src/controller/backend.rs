@@ -1,4 +1,5 @@
-//! The status of StorageBackends: which of the selected nodes can serve them, and why the others can't.
+//! The status of StorageBackends: which of the selected nodes can serve them, and why the others
+//! can't.
 
 mod devices;
 mod guard;
@@ -33,8 +34,8 @@ use crate::names;
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Numbers alone are for people: they are brought up to date this often at most, so that a volume costs no write of its
-/// own here. The same wait follows a write that failed.
+/// Numbers alone are for people: they are brought up to date this often at most, so that a volume
+/// costs no write of its own here. The same wait follows a write that failed.
 const LEISURE: Duration = Duration::from_secs(10);
 
 /// Keeps the status of every backend current, for ever.
@@ -46,7 +47,9 @@ pub async fn run(client: Client, world: Arc<World>) {
         let mut later = false;
         for backend in world.backends.state() {
             let name = backend.name_any();
-            let recently = written.get(&name).is_some_and(|written| written.elapsed() < LEISURE);
+            let recently = written
+                .get(&name)
+                .is_some_and(|written| written.elapsed() < LEISURE);
             match update(&client, &world, &backend, recently).await {
                 Ok(Outcome::Same) => {}
                 Ok(Outcome::Later) => later = true,
@@ -78,11 +81,18 @@ enum Outcome {
     Written,
 }
 
-async fn update(client: &Client, world: &World, backend: &StorageBackend, recently: bool) -> Result<Outcome, ApiError> {
+async fn update(
+    client: &Client,
+    world: &World,
+    backend: &StorageBackend,
+    recently: bool,
+) -> Result<Outcome, ApiError> {
     let candidates = world.candidates();
     let now = Time(Timestamp::now());
     let name = backend.name_any();
-    let volumes = world.logical_volumes.state_filter(|lv| lv.spec.backend == name);
+    let volumes = world
+        .logical_volumes
+        .state_filter(|lv| lv.spec.backend == name);
     let candidates = World::borrow(&candidates);
     let trouble = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, guard::waits_for(&volumes)))
@@ -92,12 +102,26 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
             let reserves = reserves::contradiction(backend, &others, &candidates);
             reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
         };
-        let default = || backend.spec.filesystem.as_ref().and_then(class::default_fault);
-        backend.spec.fault().or_else(default).or_else(contradiction).map(|fault| (reason::INVALID_SPEC, fault))
+        let default = || {
+            backend
+                .spec
+                .filesystem
+                .as_ref()
+                .and_then(class::default_fault)
+        };
+        backend
+            .spec
+            .fault()
+            .or_else(default)
+            .or_else(contradiction)
+            .map(|fault| (reason::INVALID_SPEC, fault))
     };
     let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
     guard::keep(client, backend, !volumes.is_empty()).await?;
-    let promised = volumes.iter().map(|lv| promised(lv)).fold(0, u64::saturating_add);
+    let promised = volumes
+        .iter()
+        .map(|lv| promised(lv))
+        .fold(0, u64::saturating_add);
     status.promised = Some(quantity::format(promised));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
@@ -107,10 +131,13 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
     if recently && without_numbers(&old) == without_numbers(&status) {
         return Ok(Outcome::Later);
     }
-    let patch = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "status": status});
+    let patch =
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "status": status});
     let backends: Api<StorageBackend> = Api::all(client.clone());
     let params = PatchParams::apply(names::CONTROLLER).force();
-    let patched = backends.patch_status(&name, &params, &Patch::Apply(patch)).await;
+    let patched = backends
+        .patch_status(&name, &params, &Patch::Apply(patch))
+        .await;
     patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
     Ok(Outcome::Written)
 }
@@ -118,15 +145,29 @@ async fn update(client: &Client, world: &World, backend: &StorageBackend, recent
 /// What a volume was promised: of a thin pool its size, of a volume group what it takes.
 fn promised(logical_volume: &LogicalVolume) -> u64 {
     let promise = Promise::of(logical_volume);
-    promise.pool.as_ref().map_or_else(|| promise.demand().bytes, |pool| pool.bytes)
+    promise
+        .pool
+        .as_ref()
+        .map_or_else(|| promise.demand().bytes, |pool| pool.bytes)
 }
 
 fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
-    let StorageBackendStatus { observed_generation, conditions, nodes, .. } = status.clone();
-    StorageBackendStatus { observed_generation, conditions, nodes, ..StorageBackendStatus::default() }
+    let StorageBackendStatus {
+        observed_generation,
+        conditions,
+        nodes,
+        ..
+    } = status.clone();
+    StorageBackendStatus {
+        observed_generation,
+        conditions,
+        nodes,
+        ..StorageBackendStatus::default()
+    }
 }
 
-/// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what makes it serve nobody.
+/// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what
+/// makes it serve nobody.
 fn judge(
     backend: &StorageBackend,
     trouble: Option<(&'static str, String)>,
@@ -140,27 +181,60 @@ fn judge(
     let is_meant = |space: &Result<_, Unfit>| {
         spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
     };
-    let selected = candidates.iter().filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
-    let judged = selected.map(|candidate| (candidate.node.name_any(), serve(backend, *candidate, ledger)));
-    let (serving, failing): (Vec<_>, Vec<_>) =
-        judged.filter(|(_, space)| is_meant(space)).partition(|(_, s)| s.is_ok());
-    let spaces: Vec<Space> = serving.into_iter().filter_map(|(_, space)| space.ok()).collect();
-    let fault = |(node, space): (String, Result<_, Unfit>)| space.err().map(|unfit| format!("node {node} {unfit}"));
+    let selected = candidates
+        .iter()
+        .filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
+    let judged = selected.map(|candidate| {
+        (
+            candidate.node.name_any(),
+            serve(backend, *candidate, ledger),
+        )
+    });
+    let (serving, failing): (Vec<_>, Vec<_>) = judged
+        .filter(|(_, space)| is_meant(space))
+        .partition(|(_, s)| s.is_ok());
+    let spaces: Vec<Space> = serving
+        .into_iter()
+        .filter_map(|(_, space)| space.ok())
+        .collect();
+    let fault = |(node, space): (String, Result<_, Unfit>)| {
+        space.err().map(|unfit| format!("node {node} {unfit}"))
+    };
     let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
     let (able, total) = (spaces.len(), spaces.len() + faults.len());
     let (ready, reason, message) = match trouble {
         Some((reason, message)) => (false, reason, message),
-        None if total == 0 => (false, reason::NO_NODES, "no selected node has reported yet".to_owned()),
-        None if faults.is_empty() => (true, reason::READY, format!("all selected nodes can serve it ({able})")),
+        None if total == 0 => (
+            false,
+            reason::NO_NODES,
+            "no selected node has reported yet".to_owned(),
+        ),
+        None if faults.is_empty() => (
+            true,
+            reason::READY,
+            format!("all selected nodes can serve it ({able})"),
+        ),
         None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
     };
-    let sum = |part: fn(&Space) -> u64| Some(quantity::format(spaces.iter().map(part).fold(0, u64::saturating_add)));
+    let sum = |part: fn(&Space) -> u64| {
+        Some(quantity::format(
+            spaces.iter().map(part).fold(0, u64::saturating_add),
+        ))
+    };
     status.observed_generation = generation;
     status.nodes = Some(format!("{able}/{total}"));
     status.capacity = sum(|space| space.size);
     status.free = sum(|space| space.free);
     status.reserved = sum(|space| space.reserve);
-    condition::set(&mut status.conditions, condition::READY, ready, reason, &message, generation, now);
+    condition::set(
+        &mut status.conditions,
+        condition::READY,
+        ready,
+        reason,
+        &message,
+        generation,
+        now,
+    );
     status
 }

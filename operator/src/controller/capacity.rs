@@ -1,9 +1,10 @@
-//! Tells the stock scheduler how much room there is, so that it sends no pod to a full node: one CSIStorageCapacity for each
-//! class and node, and, last of all, a CSIDriver that makes the scheduler heed them. Nothing here is CSI: the scheduler
-//! looks for a CSIDriver of the class's provisioner, and at nothing else. See `docs/decisions/0006`.
+//! Tells the stock scheduler how much room there is, so that it sends no pod to a full node: one
+//! CSIStorageCapacity for each class and node, and, last of all, a CSIDriver that makes the
+//! scheduler heed them. Nothing here is CSI: the scheduler looks for a CSIDriver of the class's
+//! provisioner, and at nothing else. See `docs/decisions/0006`.
 //!
-//! `wanted` adds up what there is, `plan` compares it with what is published, `act` writes. Servers that have no
-//! `storage.k8s.io/v1` CSIStorageCapacity (before 1.24) are left alone.
+//! `wanted` adds up what there is, `plan` compares it with what is published, `act` writes. Servers
+//! that have no `storage.k8s.io/v1` CSIStorageCapacity (before 1.24) are left alone.
 
 pub mod act;
 pub mod home;
@@ -35,19 +36,31 @@ use crate::retry::Retries;
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// What is written together is done by then, or taken for failed; nor is anything that failed left for longer.
+/// What is written together is done by then, or taken for failed; nor is anything that failed left
+/// for longer.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// Publishes for as long as it is polled; returns where there is nothing to do. With `publish` false, takes back what was
-/// published before.
+/// Publishes for as long as it is polled; returns where there is nothing to do. With `publish`
+/// false, takes back what was published before.
 pub async fn run(client: Client, world: Arc<World>, namespace: &str, publish: bool) {
-    if !insist("the API server could not be asked for what it serves", async || served(&client).await).await {
-        tracing::info!("this API server has no CSIStorageCapacity (storage.k8s.io/v1): no capacity is published");
+    if !insist(
+        "the API server could not be asked for what it serves",
+        async || served(&client).await,
+    )
+    .await
+    {
+        tracing::info!(
+            "this API server has no CSIStorageCapacity (storage.k8s.io/v1): no capacity is published"
+        );
         return;
     }
     let publisher = Publisher::new(client.clone(), namespace);
     if !publish {
-        return insist("the published capacity could not be withdrawn", async || publisher.withdraw().await).await;
+        return insist(
+            "the published capacity could not be withdrawn",
+            async || publisher.withdraw().await,
+        )
+        .await;
     }
     let (observed, follow) = Observed::watch(&client, namespace);
     tokio::join!(follow, keep(&publisher, &world, &observed));
@@ -58,7 +71,10 @@ async fn served(client: &Client) -> Result<bool, ApiError> {
     const VERSION: &str = "storage.k8s.io/v1";
     let resources = client.list_api_group_resources(VERSION).await;
     let resources = resources.map_err(ApiError::of("list resources of", "API group", VERSION))?;
-    Ok(resources.resources.iter().any(|resource| resource.name == "csistoragecapacities"))
+    Ok(resources
+        .resources
+        .iter()
+        .any(|resource| resource.name == "csistoragecapacities"))
 }
 
 /// Asks again, less and less often, until there is an answer.
@@ -69,7 +85,11 @@ async fn insist<T>(failed: &str, ask: impl AsyncFn() -> Result<T, ApiError>) -> 
             Ok(answer) => return answer,
             Err(error) => {
                 let (_, wait) = retries.failed(&());
-                tracing::warn!(error = host::error::chain(&error), "{failed}; asked again in {} s", wait.as_secs());
+                tracing::warn!(
+                    error = host::error::chain(&error),
+                    "{failed}; asked again in {} s",
+                    wait.as_secs()
+                );
                 sleep(wait).await;
             }
         }
@@ -87,14 +107,33 @@ impl Observed {
     fn watch(client: &Client, namespace: &str) -> (Arc<Self>, impl Future<Output = ()>) {
         let (capacities, capacities_writer) = store();
         let (drivers, drivers_writer) = store();
-        let observed = Arc::new(Self { capacities, drivers, changed: watch::Sender::new(()) });
-        let ours = watcher::Config::default().labels(&format!("{}={}", names::MANAGED_BY, names::CONTROLLER));
+        let observed = Arc::new(Self {
+            capacities,
+            drivers,
+            changed: watch::Sender::new(()),
+        });
+        let ours = watcher::Config::default().labels(&format!(
+            "{}={}",
+            names::MANAGED_BY,
+            names::CONTROLLER
+        ));
         let named = watcher::Config::default().fields(&format!("metadata.name={}", crds::GROUP));
         let api = Api::namespaced(client.clone(), namespace);
-        let follow_capacities = follow_some(api, ours, capacities_writer, |_| true, &observed, Self::heard);
+        let follow_capacities = follow_some(
+            api,
+            ours,
+            capacities_writer,
+            |_| true,
+            &observed,
+            Self::heard,
+        );
         let api = Api::all(client.clone());
-        let follow_drivers = follow_some(api, named, drivers_writer, |_| true, &observed, Self::heard);
-        (observed, futures::future::join(follow_capacities, follow_drivers).map(|_| ()))
+        let follow_drivers =
+            follow_some(api, named, drivers_writer, |_| true, &observed, Self::heard);
+        (
+            observed,
+            futures::future::join(follow_capacities, follow_drivers).map(|_| ()),
+        )
     }
 
     fn heard<K>(&self, event: &Event<K>) {
@@ -111,7 +150,11 @@ impl Observed {
 
     /// The capacities by name; `None` for one that says nothing that we could have written.
     fn found(&self) -> BTreeMap<String, Option<Capacity>> {
-        self.capacities.state().iter().map(|object| (object.name_any(), object::read(object))).collect()
+        self.capacities
+            .state()
+            .iter()
+            .map(|object| (object.name_any(), object::read(object)))
+            .collect()
     }
 
     fn driver(&self) -> Option<Arc<CSIDriver>> {
@@ -122,7 +165,10 @@ impl Observed {
 /// Keeps what is published current.
 async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
     observed.ready().await;
-    let (mut space, mut own) = (world.space_changed.subscribe(), observed.changed.subscribe());
+    let (mut space, mut own) = (
+        world.space_changed.subscribe(),
+        observed.changed.subscribe(),
+    );
     let mut written = HashMap::new();
     let retries = Retries::default();
     loop {
@@ -132,11 +178,18 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
         let error = match timeout(LIMIT, publisher.carry_out(steps, &mut written)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(host::error::chain(&error)),
-            Err(_) => Some(format!("the API server did not answer within {} s", LIMIT.as_secs())),
+            Err(_) => Some(format!(
+                "the API server did not answer within {} s",
+                LIMIT.as_secs()
+            )),
         };
         if let Some(error) = error {
             let wait = retries.failed(&()).1.min(LIMIT);
-            tracing::warn!(error, "capacity is not published; tried again in {} s", wait.as_secs());
+            tracing::warn!(
+                error,
+                "capacity is not published; tried again in {} s",
+                wait.as_secs()
+            );
             sleep(wait).await;
             continue;
         }
@@ -154,9 +207,16 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
 fn next(world: &World, observed: &Observed, written: &mut HashMap<String, Instant>) -> Plan {
     let candidates = world.candidates();
     let (classes, backends) = (world.classes.state(), world.backends.state());
-    let wanted = wanted::wanted(&classes, &backends, &World::borrow(&candidates), &world.ledger());
+    let wanted = wanted::wanted(
+        &classes,
+        &backends,
+        &World::borrow(&candidates),
+        &world.ledger(),
+    );
     let driver = observed.driver();
     world.set_scheduler_knows(driver.as_deref().is_some_and(object::is_as_wanted));
     written.retain(|_, at: &mut Instant| at.elapsed() < plan::LEISURE);
-    plan(&wanted, &observed.found(), driver.as_deref(), |name| written.get(name).map(Instant::elapsed))
+    plan(&wanted, &observed.found(), driver.as_deref(), |name| {
+        written.get(name).map(Instant::elapsed)
+    })
 }

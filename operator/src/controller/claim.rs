@@ -11,25 +11,31 @@ use crate::names;
 #[must_use]
 pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
     let annotations = claim.annotations();
-    let provisioner =
-        annotations.get(names::STORAGE_PROVISIONER).or_else(|| annotations.get(names::STORAGE_PROVISIONER_BETA));
+    let provisioner = annotations
+        .get(names::STORAGE_PROVISIONER)
+        .or_else(|| annotations.get(names::STORAGE_PROVISIONER_BETA));
     provisioner.map(String::as_str)
 }
 
 /// The node that the scheduler chose for the claim's first pod.
 #[must_use]
 pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
-    claim.annotations().get(names::SELECTED_NODE).map(String::as_str).filter(|node| !node.is_empty())
+    claim
+        .annotations()
+        .get(names::SELECTED_NODE)
+        .map(String::as_str)
+        .filter(|node| !node.is_empty())
 }
 
-/// True when the claim waits for a volume of ours (as sig-storage-lib's `shouldProvision`, as far as the claim tells).
+/// True when the claim waits for a volume of ours (as sig-storage-lib's `shouldProvision`, as far
+/// as the claim tells).
 #[must_use]
 pub fn is_waiting(claim: &PersistentVolumeClaim) -> bool {
     provisioner(claim) == Some(crds::GROUP) && is_unbound(claim)
 }
 
-/// True when the claim has no volume and nobody was asked for one yet: a class that waits for the scheduler names its
-/// provisioner to the claim only once a node is selected.
+/// True when the claim has no volume and nobody was asked for one yet: a class that waits for the
+/// scheduler names its provisioner to the claim only once a node is selected.
 #[must_use]
 pub fn is_unasked(claim: &PersistentVolumeClaim) -> bool {
     provisioner(claim).is_none() && is_unbound(claim)
@@ -37,10 +43,15 @@ pub fn is_unasked(claim: &PersistentVolumeClaim) -> bool {
 
 fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
     claim.metadata.deletion_timestamp.is_none()
-        && claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).is_none_or(str::is_empty)
+        && claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.volume_name.as_deref())
+            .is_none_or(str::is_empty)
 }
 
-/// The name of the claim's volume: of its PersistentVolume, its LogicalVolume, and the logical volume on the node.
+/// The name of the claim's volume: of its PersistentVolume, its LogicalVolume, and the logical
+/// volume on the node.
 #[must_use]
 pub fn volume_name(claim: &PersistentVolumeClaim) -> Option<String> {
     claim.uid().map(|uid| format!("pvc-{uid}"))
@@ -49,8 +60,16 @@ pub fn volume_name(claim: &PersistentVolumeClaim) -> Option<String> {
 /// The name of the claim's class, from the field or the annotation that preceded it.
 #[must_use]
 pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
-    let annotation = claim.annotations().get("volume.beta.kubernetes.io/storage-class").map(String::as_str);
-    annotation.or_else(|| claim.spec.as_ref().and_then(|spec| spec.storage_class_name.as_deref()))
+    let annotation = claim
+        .annotations()
+        .get("volume.beta.kubernetes.io/storage-class")
+        .map(String::as_str);
+    annotation.or_else(|| {
+        claim
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.storage_class_name.as_deref())
+    })
 }
 
 /// The claim as our own objects refer to it.
@@ -81,19 +100,26 @@ pub fn object_reference(claim: &ClaimReference) -> ObjectReference {
 /// # Errors
 /// One sentence, when it asks for no size, or for one that can't be.
 pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
-    let requests = claim.spec.as_ref().and_then(|spec| spec.resources.as_ref()).and_then(|r| r.requests.as_ref());
+    let requests = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.resources.as_ref())
+        .and_then(|r| r.requests.as_ref());
     let Some(request) = requests.and_then(|requests| requests.get("storage")) else {
         return Err("spec.resources.requests.storage is missing: say how large the volume is to be, for example 10Gi"
             .to_owned());
     };
     match quantity::parse(request) {
-        Ok(0) => Err("spec.resources.requests.storage is 0: a volume has at least one byte".to_owned()),
+        Ok(0) => {
+            Err("spec.resources.requests.storage is 0: a volume has at least one byte".to_owned())
+        }
         Ok(bytes) => Ok(bytes),
         Err(error) => Err(format!("spec.resources.requests.storage: {error}")),
     }
 }
 
-/// Why a claim can never be served as it is, in one sentence that names the field, its value and what is possible.
+/// Why a claim can never be served as it is, in one sentence that names the field, its value and
+/// what is possible.
 #[must_use]
 pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
     let spec = claim.spec.clone().unwrap_or_default();
@@ -103,22 +129,32 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
         ));
     }
     let modes = spec.access_modes.unwrap_or_default();
-    if let Some(mode) = modes.iter().find(|mode| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str())) {
+    if let Some(mode) = modes
+        .iter()
+        .find(|mode| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str()))
+    {
         return Some(format!(
             "spec.accessModes {mode} is not possible: the volume is on one node's disks, so say ReadWriteOnce (or ReadWriteOncePod)"
         ));
     }
     if spec.selector.is_some() {
-        return Some("spec.selector is not possible with a volume made on demand: leave it out".to_owned());
+        return Some(
+            "spec.selector is not possible with a volume made on demand: leave it out".to_owned(),
+        );
     }
     let source = spec
         .data_source_ref
         .map(|source| (source.kind, source.name))
         .or(spec.data_source.map(|source| (source.kind, source.name)));
     if let Some((kind, name)) = source {
-        return Some(format!("spec.dataSource {kind} {name} is not possible: volumes begin empty, so leave it out"));
+        return Some(format!(
+            "spec.dataSource {kind} {name} is not possible: volumes begin empty, so leave it out"
+        ));
     }
-    if let Some(class) = spec.volume_attributes_class_name.filter(|class| !class.is_empty()) {
+    if let Some(class) = spec
+        .volume_attributes_class_name
+        .filter(|class| !class.is_empty())
+    {
         return Some(format!(
             "spec.volumeAttributesClassName {class} is not possible: there is nothing to adjust, so leave it out"
         ));
@@ -133,8 +169,10 @@ mod tests {
     use serde_json::{Value, json};
 
     fn claim(spec: Value) -> PersistentVolumeClaim {
-        serde_json::from_value(json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations":
-            {"volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev"}}, "spec": spec}))
+        serde_json::from_value(
+            json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations":
+            {"volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev"}}, "spec": spec}),
+        )
         .unwrap()
     }
 
@@ -157,12 +195,10 @@ mod tests {
     fn a_bound_or_foreign_claim_is_not_ours_to_serve() {
         assert!(!is_waiting(&with(json!({"volumeName": "pvc-1"}))));
         let mut foreign = with(json!({}));
-        foreign
-            .metadata
-            .annotations
-            .as_mut()
-            .unwrap()
-            .insert("volume.kubernetes.io/storage-provisioner".into(), "other.dev".into());
+        foreign.metadata.annotations.as_mut().unwrap().insert(
+            "volume.kubernetes.io/storage-provisioner".into(),
+            "other.dev".into(),
+        );
         assert!(!is_waiting(&foreign) && !is_unasked(&foreign));
         let mut unasked = with(json!({}));
         unasked.metadata.annotations = None;
@@ -174,13 +210,22 @@ mod tests {
     #[test]
     fn each_refusal_names_field_value_and_remedy() {
         for (extra, words) in [
-            (json!({"volumeMode": "Block"}), ["volumeMode", "Block", "Filesystem"]),
-            (json!({"accessModes": ["ReadWriteMany"]}), ["accessModes", "ReadWriteMany", "ReadWriteOnce"]),
+            (
+                json!({"volumeMode": "Block"}),
+                ["volumeMode", "Block", "Filesystem"],
+            ),
+            (
+                json!({"accessModes": ["ReadWriteMany"]}),
+                ["accessModes", "ReadWriteMany", "ReadWriteOnce"],
+            ),
             (
                 json!({"accessModes": ["ReadWriteOnce", "ReadOnlyMany"]}),
                 ["accessModes", "ReadOnlyMany", "ReadWriteOnce"],
             ),
-            (json!({"selector": {"matchLabels": {"a": "b"}}}), ["selector", "on demand", "leave it out"]),
+            (
+                json!({"selector": {"matchLabels": {"a": "b"}}}),
+                ["selector", "on demand", "leave it out"],
+            ),
             (
                 json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}),
                 ["dataSource", "old", "leave it out"],
@@ -189,9 +234,18 @@ mod tests {
                 json!({"dataSourceRef": {"kind": "Backup", "name": "b1", "apiGroup": "x.y"}}),
                 ["Backup", "b1", "leave it out"],
             ),
-            (json!({"resources": {"requests": {"storage": "0"}}}), ["requests.storage", "0", "at least"]),
-            (json!({"resources": {"requests": {"storage": "100E"}}}), ["requests.storage", "100E", "2^63"]),
-            (json!({"resources": {}}), ["requests.storage", "missing", "10Gi"]),
+            (
+                json!({"resources": {"requests": {"storage": "0"}}}),
+                ["requests.storage", "0", "at least"],
+            ),
+            (
+                json!({"resources": {"requests": {"storage": "100E"}}}),
+                ["requests.storage", "100E", "2^63"],
+            ),
+            (
+                json!({"resources": {}}),
+                ["requests.storage", "missing", "10Gi"],
+            ),
         ] {
             let text = refusal(&with(extra)).unwrap();
             assert!(words.iter().all(|word| text.contains(word)), "{text}");

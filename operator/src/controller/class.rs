@@ -1,6 +1,5 @@
-//! What a StorageClass says: which backend, which file system, with which options. What it says and we don't know is
-//! refused, never ignored.
-//! Pure.
+//! What a StorageClass says: which backend, which file system, with which options. What it says and
+//! we don't know is refused, never ignored. Pure.
 
 use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
@@ -24,7 +23,8 @@ pub struct Class {
     pub reclaim_policy: ReclaimPolicy,
     /// True when volumes wait for the scheduler to choose a node.
     pub waits_for_consumer: bool,
-    /// Where volumes may be when nobody selected a node: on a node that one of these allows; empty allows all.
+    /// Where volumes may be when nobody selected a node: on a node that one of these allows; empty
+    /// allows all.
     pub allowed_topologies: Vec<TopologySelectorTerm>,
 }
 
@@ -53,21 +53,32 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
             KNOWN.join(", ")
         ));
     }
-    let Some(backend) = parameters.get(BACKEND).filter(|backend| !backend.is_empty()) else {
-        return Err(format!("StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"));
+    let Some(backend) = parameters
+        .get(BACKEND)
+        .filter(|backend| !backend.is_empty())
+    else {
+        return Err(format!(
+            "StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"
+        ));
     };
     if let Some(fault) = default.and_then(default_fault) {
         return Err(format!("StorageBackend {backend}: {fault}"));
     }
-    let given = |key: &str| parameters.get(key).map(String::as_str).filter(|text| !text.is_empty());
+    let given = |key: &str| {
+        parameters
+            .get(key)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let not_possible = |key: &str, text: &str, possible: &str| {
-        format!("StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}")
+        format!(
+            "StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}"
+        )
     };
     let type_ = match given(FS_TYPE) {
         None => default.map(|default| default.type_).unwrap_or_default(),
-        Some(type_) => {
-            FilesystemType::from_name(type_).ok_or_else(|| not_possible(FS_TYPE, type_, host::Filesystem::NAMES))?
-        }
+        Some(type_) => FilesystemType::from_name(type_)
+            .ok_or_else(|| not_possible(FS_TYPE, type_, host::Filesystem::NAMES))?,
     };
     // Options are for one type.
     let default = default.filter(|default| default.type_ == type_);
@@ -78,12 +89,27 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
         Some(other) => return Err(not_possible(FSCK, other, "auto and never")),
     };
     let words = |options: &str| options.split_whitespace().map(str::to_owned).collect();
-    let mkfs_options = given(MKFS_OPTIONS).map(words).or_else(|| default.map(|default| default.mkfs_options.clone()));
-    let mount_options = class.mount_options.clone().filter(|options| !options.is_empty());
-    let mount_options = mount_options.or_else(|| default.map(|default| default.mount_options.clone()));
-    let (mkfs_options, mount_options) = (mkfs_options.unwrap_or_default(), mount_options.unwrap_or_default());
-    let filesystem = Filesystem { type_, mkfs_options, mount_options, fsck };
-    check(&filesystem, MKFS_OPTIONS, "mountOptions").map_err(|fault| format!("StorageClass {name}: {fault}"))?;
+    let mkfs_options = given(MKFS_OPTIONS)
+        .map(words)
+        .or_else(|| default.map(|default| default.mkfs_options.clone()));
+    let mount_options = class
+        .mount_options
+        .clone()
+        .filter(|options| !options.is_empty());
+    let mount_options =
+        mount_options.or_else(|| default.map(|default| default.mount_options.clone()));
+    let (mkfs_options, mount_options) = (
+        mkfs_options.unwrap_or_default(),
+        mount_options.unwrap_or_default(),
+    );
+    let filesystem = Filesystem {
+        type_,
+        mkfs_options,
+        mount_options,
+        fsck,
+    };
+    check(&filesystem, MKFS_OPTIONS, "mountOptions")
+        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
     Ok(Class {
         backend: backend.clone(),
         filesystem,
@@ -96,9 +122,12 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
 /// Asks the driver, which heeds the options, whether they are possible.
 fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String> {
     let type_ = host_filesystem(filesystem.type_);
-    let fault = |what: &str, error: driver::OptionError| format!("{what}: {}", host::error::chain(&error));
-    driver::mkfs_options::check(type_, &filesystem.mkfs_options).map_err(|error| fault(mkfs, error))?;
-    driver::mount_options::check(type_, &filesystem.mount_options).map_err(|error| fault(mount, error))
+    let fault =
+        |what: &str, error: driver::OptionError| format!("{what}: {}", host::error::chain(&error));
+    driver::mkfs_options::check(type_, &filesystem.mkfs_options)
+        .map_err(|error| fault(mkfs, error))?;
+    driver::mount_options::check(type_, &filesystem.mount_options)
+        .map_err(|error| fault(mount, error))
 }
 
 /// The driver's word for a file system of ours.
@@ -110,8 +139,8 @@ fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
     }
 }
 
-/// A reclaim policy as Kubernetes spells it. Classes know no third one; of a PersistentVolume's `Recycle` nothing of
-/// ours is removed, so it counts as Retain.
+/// A reclaim policy as Kubernetes spells it. Classes know no third one; of a PersistentVolume's
+/// `Recycle` nothing of ours is removed, so it counts as Retain.
 #[must_use]
 pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
     match text {
@@ -137,13 +166,24 @@ mod tests {
 
     #[test]
     fn a_class_is_understood_as_a_whole() {
-        let class = class(json!({"parameters": {"backend": "b", "fsType": "xfs", "fsck": "never"},
+        let class = class(
+            json!({"parameters": {"backend": "b", "fsType": "xfs", "fsck": "never"},
             "mountOptions": ["noatime"],
-            "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"}));
+            "reclaimPolicy": "Retain", "volumeBindingMode": "WaitForFirstConsumer"}),
+        );
         let class = read(&class, None).unwrap();
-        assert_eq!((class.backend.as_str(), class.filesystem.type_), ("b", FilesystemType::Xfs));
-        assert_eq!((class.filesystem.mount_options, class.filesystem.fsck), (vec!["noatime".to_owned()], Fsck::Never));
-        assert_eq!((class.reclaim_policy, class.waits_for_consumer), (ReclaimPolicy::Retain, true));
+        assert_eq!(
+            (class.backend.as_str(), class.filesystem.type_),
+            ("b", FilesystemType::Xfs)
+        );
+        assert_eq!(
+            (class.filesystem.mount_options, class.filesystem.fsck),
+            (vec!["noatime".to_owned()], Fsck::Never)
+        );
+        assert_eq!(
+            (class.reclaim_policy, class.waits_for_consumer),
+            (ReclaimPolicy::Retain, true)
+        );
     }
 
     #[test]
@@ -151,21 +191,44 @@ mod tests {
         let default = json!({"type": "xfs", "mountOptions": ["noatime"], "fsck": "never"});
         let default: Filesystem = serde_json::from_value(default).unwrap();
         let read = |value| read(&class(value), Some(&default)).map(|class| class.filesystem);
-        assert_eq!(read(json!({"parameters": {"backend": "b"}})).unwrap(), default);
-        let own =
-            read(json!({"parameters": {"backend": "b", "fsck": "auto"}, "mountOptions": ["nodiratime"]})).unwrap();
+        assert_eq!(
+            read(json!({"parameters": {"backend": "b"}})).unwrap(),
+            default
+        );
+        let own = read(
+            json!({"parameters": {"backend": "b", "fsck": "auto"}, "mountOptions": ["nodiratime"]}),
+        )
+        .unwrap();
         assert_eq!(
             (own.type_, own.fsck, own.mount_options),
-            (FilesystemType::Xfs, Fsck::Auto, vec!["nodiratime".to_owned()])
+            (
+                FilesystemType::Xfs,
+                Fsck::Auto,
+                vec!["nodiratime".to_owned()]
+            )
         );
         // Its options are for another type.
         let other = read(json!({"parameters": {"backend": "b", "fsType": "ext4"}})).unwrap();
-        assert_eq!((other.type_, other.mount_options.len(), other.fsck), (FilesystemType::Ext4, 0, Fsck::Auto));
+        assert_eq!(
+            (other.type_, other.mount_options.len(), other.fsck),
+            (FilesystemType::Ext4, 0, Fsck::Auto)
+        );
 
-        let bad = Filesystem { mount_options: vec!["loop".to_owned()], ..default };
-        assert!(default_fault(&bad).unwrap().starts_with("filesystem.mountOptions: "));
-        let refused = super::read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
-        assert!(refused.starts_with("StorageBackend b: filesystem.mountOptions: "), "{refused}");
+        let bad = Filesystem {
+            mount_options: vec!["loop".to_owned()],
+            ..default
+        };
+        assert!(
+            default_fault(&bad)
+                .unwrap()
+                .starts_with("filesystem.mountOptions: ")
+        );
+        let refused =
+            super::read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
+        assert!(
+            refused.starts_with("StorageBackend b: filesystem.mountOptions: "),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -179,13 +242,29 @@ mod tests {
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
         for (value, words) in [
-            (json!({"parameters": {"backend": "b", "fstype": "xfs"}}), ["\"fstype\"", "fsType", "mkfsOptions"]),
-            (json!({"parameters": {}}), ["backend", "missing", "StorageBackend"]),
-            (json!({"parameters": {"backend": "b", "fsType": "ntfs"}}), ["ntfs", "ext4, xfs", "btrfs"]),
-            (json!({"parameters": {"backend": "b", "fsck": "always"}}), ["always", "auto", "never"]),
+            (
+                json!({"parameters": {"backend": "b", "fstype": "xfs"}}),
+                ["\"fstype\"", "fsType", "mkfsOptions"],
+            ),
+            (
+                json!({"parameters": {}}),
+                ["backend", "missing", "StorageBackend"],
+            ),
+            (
+                json!({"parameters": {"backend": "b", "fsType": "ntfs"}}),
+                ["ntfs", "ext4, xfs", "btrfs"],
+            ),
+            (
+                json!({"parameters": {"backend": "b", "fsck": "always"}}),
+                ["always", "auto", "never"],
+            ),
         ] {
             let text = read(&class(value), None).unwrap_err();
-            assert!(text.starts_with("StorageClass fast: ") && words.iter().all(|word| text.contains(word)), "{text}");
+            assert!(
+                text.starts_with("StorageClass fast: ")
+                    && words.iter().all(|word| text.contains(word)),
+                "{text}"
+            );
         }
     }
 }

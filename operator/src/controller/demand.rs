@@ -1,5 +1,5 @@
-//! Space that a volume takes, or that several take together: of the volume group, of each of its disks, of a thin pool.
-//! Pure. Kept by the ledger, made by `disks.rs` and `thin.rs`.
+//! Space that a volume takes, or that several take together: of the volume group, of each of its
+//! disks, of a thin pool. Pure. Kept by the ledger, made by `disks.rs` and `thin.rs`.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,8 @@ use crds::{LogicalVolume, Share, quantity};
 pub struct Demand {
     /// All of it, copies, parity and metadata included.
     pub bytes: u64,
-    /// What is on which physical volume, by LVM's uuid of it. Less than all where nobody has said which.
+    /// What is on which physical volume, by LVM's uuid of it. Less than all where nobody has said
+    /// which.
     pub disks: BTreeMap<String, u64>,
 }
 
@@ -30,7 +31,8 @@ pub struct Promise {
 /// A volume's part of a thin pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InPool {
-    /// The pool, with the space that was promised to it: it is promised once, however many volumes are in it.
+    /// The pool, with the space that was promised to it: it is promised once, however many volumes
+    /// are in it.
     pub order: PoolOrder,
     /// The volume's size in bytes.
     pub bytes: u64,
@@ -38,13 +40,19 @@ pub struct InPool {
 
 impl From<u64> for Demand {
     fn from(bytes: u64) -> Self {
-        Self { bytes, disks: BTreeMap::new() }
+        Self {
+            bytes,
+            disks: BTreeMap::new(),
+        }
     }
 }
 
 impl<D: Into<Demand>> From<D> for Promise {
     fn from(own: D) -> Self {
-        Self { own: own.into(), ..Self::default() }
+        Self {
+            own: own.into(),
+            ..Self::default()
+        }
     }
 }
 
@@ -55,8 +63,18 @@ impl Promise {
         let spec = &logical_volume.spec;
         let bytes = quantity::parse(&spec.size).unwrap_or(0);
         match &spec.thin_pool {
-            Some(order) => Self { pool: Some(InPool { order: order.clone(), bytes }), ..Self::default() },
-            None => Self { own: Demand::of(logical_volume), cache: spec.cache.clone(), pool: None },
+            Some(order) => Self {
+                pool: Some(InPool {
+                    order: order.clone(),
+                    bytes,
+                }),
+                ..Self::default()
+            },
+            None => Self {
+                own: Demand::of(logical_volume),
+                cache: spec.cache.clone(),
+                pool: None,
+            },
         }
     }
 
@@ -75,26 +93,42 @@ impl Promise {
     pub fn or_more(self, other: &Self) -> Self {
         let pool = match (self.pool, &other.pool) {
             (Some(own), Some(other)) => {
-                let larger = if other.weight() > own.weight() { &other.order } else { &own.order };
-                Some(InPool { bytes: own.bytes.max(other.bytes), order: larger.clone() })
+                let larger = if other.weight() > own.weight() {
+                    &other.order
+                } else {
+                    &own.order
+                };
+                Some(InPool {
+                    bytes: own.bytes.max(other.bytes),
+                    order: larger.clone(),
+                })
             }
             (own, other) => own.or_else(|| other.clone()),
         };
-        Self { own: self.own.or_more(&other.own), cache: self.cache.or_else(|| other.cache.clone()), pool }
+        Self {
+            own: self.own.or_more(&other.own),
+            cache: self.cache.or_else(|| other.cache.clone()),
+            pool,
+        }
     }
 
     /// Whether it is more than another, anywhere.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
-        let pooled = |promise: &Self| promise.pool.as_ref().map_or((0, (0, 0)), |pool| (pool.bytes, pool.weight()));
+        let pooled = |promise: &Self| {
+            promise
+                .pool
+                .as_ref()
+                .map_or((0, (0, 0)), |pool| (pool.bytes, pool.weight()))
+        };
         let ((bytes, weight), (other_bytes, other_weight)) = (pooled(self), pooled(other));
         self.demand().bytes > other.demand().bytes || bytes > other_bytes || weight > other_weight
     }
 }
 
 impl InPool {
-    /// Of two orders for a pool the heavier one allows it more: space first, then its largest size, which the same space may
-    /// suffice for.
+    /// Of two orders for a pool the heavier one allows it more: space first, then its largest size,
+    /// which the same space may suffice for.
     #[must_use]
     pub fn weight(&self) -> (u64, u64) {
         let most = |make: &PoolPlan| quantity::parse(&make.maximum_size).unwrap_or(0);
@@ -104,7 +138,12 @@ impl InPool {
     /// The space that was promised to the pool; none of a pool that an admin made.
     #[must_use]
     pub fn space(&self) -> Demand {
-        self.order.make.as_ref().map_or_else(Demand::default, |make| Demand::of_shares(&make.physical_volumes))
+        self.order
+            .make
+            .as_ref()
+            .map_or_else(Demand::default, |make| {
+                Demand::of_shares(&make.physical_volumes)
+            })
     }
 }
 
@@ -122,13 +161,24 @@ impl Demand {
     /// What is said of physical volumes.
     #[must_use]
     pub fn of_shares(shares: &[Share]) -> Self {
-        shares.iter().map(|share| (share.uuid.clone(), quantity::parse(&share.size).unwrap_or(0))).collect()
+        shares
+            .iter()
+            .map(|share| {
+                (
+                    share.uuid.clone(),
+                    quantity::parse(&share.size).unwrap_or(0),
+                )
+            })
+            .collect()
     }
 
     /// As the object says it.
     #[must_use]
     pub fn shares(&self) -> Vec<Share> {
-        let share = |(uuid, bytes): (&String, &u64)| Share { uuid: uuid.clone(), size: quantity::format(*bytes) };
+        let share = |(uuid, bytes): (&String, &u64)| Share {
+            uuid: uuid.clone(),
+            size: quantity::format(*bytes),
+        };
         self.disks.iter().map(share).collect()
     }
 
@@ -174,7 +224,10 @@ impl FromIterator<(String, u64)> for Demand {
     fn from_iter<I: IntoIterator<Item = (String, u64)>>(shares: I) -> Self {
         let mut all = Self::default();
         for (uuid, bytes) in shares {
-            all.add(&Self { bytes, disks: BTreeMap::from([(uuid, bytes)]) });
+            all.add(&Self {
+                bytes,
+                disks: BTreeMap::from([(uuid, bytes)]),
+            });
         }
         all
     }
@@ -186,8 +239,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn demands() -> impl Strategy<Value = Demand> {
-        prop::collection::vec((0..4_u8, 1..1000_u64), 0..5)
-            .prop_map(|shares| shares.into_iter().map(|(disk, bytes)| (format!("d{disk}"), bytes)).collect())
+        prop::collection::vec((0..4_u8, 1..1000_u64), 0..5).prop_map(|shares| {
+            shares
+                .into_iter()
+                .map(|(disk, bytes)| (format!("d{disk}"), bytes))
+                .collect()
+        })
     }
 
     proptest! {

@@ -1,6 +1,7 @@
-//! The ledger of promised space: what each LogicalVolume may take, whether it is made yet or not. Space is promised here,
-//! under one lock, before a LogicalVolume is written, so that no two claims are promised the same extent.
-//! Pure: it hears of the objects from `world.rs` and is asked by `place.rs` and `act.rs`.
+//! The ledger of promised space: what each LogicalVolume may take, whether it is made yet or not.
+//! Space is promised here, under one lock, before a LogicalVolume is written, so that no two claims
+//! are promised the same extent. Pure: it hears of the objects from `world.rs` and is asked by
+//! `place.rs` and `act.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +81,9 @@ impl Ledger {
     #[must_use]
     pub fn pools(&self, place: &Place) -> BTreeMap<&str, Pooled> {
         let pools = self.pools.get(place).into_iter().flatten();
-        pools.map(|(name, parts)| (name.as_str(), Pooled::of(parts.values()))).collect()
+        pools
+            .map(|(name, parts)| (name.as_str(), Pooled::of(parts.values())))
+            .collect()
     }
 
     /// What is promised of one thin pool.
@@ -93,8 +96,13 @@ impl Ledger {
     /// The volumes of each thin pool, on this node or on all.
     #[must_use]
     pub fn in_pools(&self, node: Option<&str>) -> Vec<Vec<String>> {
-        let here = self.pools.iter().filter(|(place, _)| node.is_none_or(|node| place.node == node));
-        here.flat_map(|(_, pools)| pools.values()).map(|parts| parts.keys().cloned().collect()).collect()
+        let here = self
+            .pools
+            .iter()
+            .filter(|(place, _)| node.is_none_or(|node| place.node == node));
+        here.flat_map(|(_, pools)| pools.values())
+            .map(|parts| parts.keys().cloned().collect())
+            .collect()
     }
 
     /// True when the volume has a promise already.
@@ -106,13 +114,30 @@ impl Ledger {
     /// Promises so much in total to a volume, before the write that asks for it.
     pub fn promise(&mut self, name: &str, place: &Place, promise: impl Into<Promise>) {
         let seen = self.entries.get(name).and_then(|entry| entry.seen.clone());
-        self.put(name, Some(Entry { place: place.clone(), seen, pending: Some(promise.into()) }));
+        self.put(
+            name,
+            Some(Entry {
+                place: place.clone(),
+                seen,
+                pending: Some(promise.into()),
+            }),
+        );
     }
 
     /// Takes a promise back whose write failed.
     pub fn withdraw(&mut self, name: &str) {
-        let entry = self.entries.get(name).filter(|entry| entry.seen.is_some()).cloned();
-        self.put(name, entry.map(|entry| Entry { pending: None, ..entry }));
+        let entry = self
+            .entries
+            .get(name)
+            .filter(|entry| entry.seen.is_some())
+            .cloned();
+        self.put(
+            name,
+            entry.map(|entry| Entry {
+                pending: None,
+                ..entry
+            }),
+        );
     }
 
     /// Takes note of a LogicalVolume as the API has it.
@@ -125,12 +150,28 @@ impl Ledger {
             .status
             .as_ref()
             .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
-        let seen = if removed { Promise::default() } else { Promise::of(logical_volume) };
-        let place =
-            Place { node: logical_volume.spec.node.clone(), volume_group: logical_volume.spec.volume_group.clone() };
-        let pending = self.entries.get(&name).and_then(|entry| entry.pending.clone());
+        let seen = if removed {
+            Promise::default()
+        } else {
+            Promise::of(logical_volume)
+        };
+        let place = Place {
+            node: logical_volume.spec.node.clone(),
+            volume_group: logical_volume.spec.volume_group.clone(),
+        };
+        let pending = self
+            .entries
+            .get(&name)
+            .and_then(|entry| entry.pending.clone());
         let pending = pending.filter(|pending| !removed && pending.exceeds(&seen));
-        self.put(&name, Some(Entry { place, seen: Some(seen), pending }));
+        self.put(
+            &name,
+            Some(Entry {
+                place,
+                seen: Some(seen),
+                pending,
+            }),
+        );
     }
 
     /// Takes note that a LogicalVolume is gone.
@@ -143,11 +184,13 @@ impl Ledger {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// The list is complete: what was seen before and is not in it is gone. Promises not seen yet stay.
+    /// The list is complete: what was seen before and is not in it is gone. Promises not seen yet
+    /// stay.
     pub fn list_ends(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone =
-            |(name, entry): (&String, &Entry)| (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone());
+        let gone = |(name, entry): (&String, &Entry)| {
+            (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone())
+        };
         let gone: Vec<String> = self.entries.iter().filter_map(gone).collect();
         for name in gone {
             self.forget(&name);
@@ -169,10 +212,16 @@ impl Ledger {
         }
         if let Some(new) = entry {
             let promise = new.promise();
-            self.sums.entry(new.place.clone()).or_default().add(&promise.demand());
+            self.sums
+                .entry(new.place.clone())
+                .or_default()
+                .add(&promise.demand());
             if let Some(part) = promise.pool {
                 let pools = self.pools.entry(new.place.clone()).or_default();
-                pools.entry(part.order.name.clone()).or_default().insert(name.to_owned(), part);
+                pools
+                    .entry(part.order.name.clone())
+                    .or_default()
+                    .insert(name.to_owned(), part);
             }
             self.entries.insert(name.to_owned(), new);
         }
@@ -202,7 +251,10 @@ mod tests {
     use serde_json::json;
 
     fn place() -> Place {
-        Place { node: "n1".into(), volume_group: "vg".into() }
+        Place {
+            node: "n1".into(),
+            volume_group: "vg".into(),
+        }
     }
 
     fn volume(name: &str, size: &str, removed: bool) -> LogicalVolume {
@@ -262,13 +314,23 @@ mod tests {
     fn each_disk_has_a_sum_of_its_own() {
         let mut ledger = Ledger::default();
         let share = |disk: &str, bytes: u64| (disk.to_owned(), bytes);
-        ledger.promise("a", &place(), Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]));
+        ledger.promise(
+            "a",
+            &place(),
+            Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]),
+        );
         let mut seen = volume("a", "4Mi", false);
-        seen.spec.physical_volumes = Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
+        seen.spec.physical_volumes =
+            Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
         ledger.observe(&seen);
         ledger.promise("b", &place(), Demand::from_iter([share("d2", 4 << 20)]));
-        let on = |ledger: &Ledger| ["d1", "d2", "d3"].map(|disk| ledger.promised_on(&place(), disk) >> 20);
-        assert_eq!((on(&ledger), ledger.promised(&place())), ([8, 12, 0], 20 << 20));
+        let on = |ledger: &Ledger| {
+            ["d1", "d2", "d3"].map(|disk| ledger.promised_on(&place(), disk) >> 20)
+        };
+        assert_eq!(
+            (on(&ledger), ledger.promised(&place())),
+            ([8, 12, 0], 20 << 20)
+        );
         ledger.forget("a");
         assert_eq!(on(&ledger), [0, 4, 0]);
     }

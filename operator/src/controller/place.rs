@@ -27,7 +27,8 @@ pub struct Order<'a> {
     pub bytes: u64,
     /// On this node, and no other: the scheduler's choice.
     pub selected: Option<&'a str>,
-    /// On a node that one of these allows; empty allows all. The scheduler has seen to it where it chose.
+    /// On a node that one of these allows; empty allows all. The scheduler has seen to it where it
+    /// chose.
     pub topologies: &'a [TopologySelectorTerm],
 }
 
@@ -49,7 +50,10 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
     let backend = order.backend.name_any();
     let fits = |candidate: &Candidate<'_>| fit(order, *candidate, ledger);
     if let Some(selected) = order.selected {
-        let Some(candidate) = candidates.iter().find(|candidate| candidate.node.name_any() == selected) else {
+        let Some(candidate) = candidates
+            .iter()
+            .find(|candidate| candidate.node.name_any() == selected)
+        else {
             return Choice::Elsewhere(format!(
                 "node {selected}, which the scheduler selected, does not exist any more"
             ));
@@ -58,14 +62,29 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
             Ok(room) => return Choice::Here(Box::new(room)),
             Err(unfit) => unfit,
         };
-        let sentence = format!("{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}");
+        let sentence = format!(
+            "{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}"
+        );
         // One that the scheduler would select: else it would select this one again, and again.
-        let free = Order { selected: None, ..*order };
-        let others = candidates.iter().filter(|candidate| candidate.node.name_any() != selected);
-        let another = others.into_iter().any(|candidate| fit(&free, *candidate, ledger).is_ok());
-        return if another { Choice::Elsewhere(sentence) } else { Choice::Nowhere(sentence) };
+        let free = Order {
+            selected: None,
+            ..*order
+        };
+        let others = candidates
+            .iter()
+            .filter(|candidate| candidate.node.name_any() != selected);
+        let another = others
+            .into_iter()
+            .any(|candidate| fit(&free, *candidate, ledger).is_ok());
+        return if another {
+            Choice::Elsewhere(sentence)
+        } else {
+            Choice::Nowhere(sentence)
+        };
     }
-    let rooms = candidates.iter().filter_map(|candidate| fits(candidate).ok());
+    let rooms = candidates
+        .iter()
+        .filter_map(|candidate| fits(candidate).ok());
     // Of equals the first by name, so that the choice can be foretold.
     let best = rooms.min_by(|a, b| {
         let by_space = match order.backend.spec.placement {
@@ -74,10 +93,14 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
         };
         by_space.then_with(|| a.place.cmp(&b.place))
     });
-    best.map_or_else(|| Choice::Nowhere(nowhere(order, candidates, ledger)), |room| Choice::Here(Box::new(room)))
+    best.map_or_else(
+        || Choice::Nowhere(nowhere(order, candidates, ledger)),
+        |room| Choice::Here(Box::new(room)),
+    )
 }
 
-/// Why an order fits nowhere: the first nodes with their reasons, those that the backend selects before others.
+/// Why an order fits nowhere: the first nodes with their reasons, those that the backend selects
+/// before others.
 fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> String {
     const SHOWN: usize = 5;
     let reason = |candidate: &Candidate<'_>| match fit(order, *candidate, ledger) {
@@ -91,7 +114,11 @@ fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> 
     if hidden > 0 {
         reasons.push(format!("and so on for {hidden} more nodes"));
     }
-    let because = if reasons.is_empty() { "its nodeSelector selects no node".to_owned() } else { reasons.join("; ") };
+    let because = if reasons.is_empty() {
+        "its nodeSelector selects no node".to_owned()
+    } else {
+        reasons.join("; ")
+    };
     format!(
         "{} from backend {} is to be had on no node: {because}",
         quantity::human(order.bytes),
@@ -111,7 +138,12 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
     if order.selected.is_none() && !allowed(order.topologies, node) {
         return Err(Unfit::NotAllowed);
     }
-    if order.selected.is_none() && node.spec.as_ref().is_some_and(|spec| spec.unschedulable == Some(true)) {
+    if order.selected.is_none()
+        && node
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.unschedulable == Some(true))
+    {
         return Err(Unfit::Cordoned);
     }
     if order.selected.is_none() && !is_up(node) {
@@ -123,10 +155,17 @@ pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Resu
     serve(order.backend, candidate, ledger)?.room_for(&order.backend.spec, order.bytes)
 }
 
-/// Whether the node's own condition says nothing against it: one without any is so new that it has none yet.
+/// Whether the node's own condition says nothing against it: one without any is so new that it has
+/// none yet.
 fn is_up(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().all(|condition| condition.type_ != NODE_READY || condition.status == "True")
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .all(|condition| condition.type_ != NODE_READY || condition.status == "True")
 }
 
 /// Room for a volume to grow to so many bytes where it is. What it has already counts as its own.
@@ -141,11 +180,17 @@ pub fn grown(
     ledger: &Ledger,
 ) -> Result<Room, String> {
     let spec = &logical_volume.spec;
-    let cannot =
-        |why: String| format!("the volume can't grow to {} on node {}: it {why}", quantity::human(bytes), spec.node);
+    let cannot = |why: String| {
+        format!(
+            "the volume can't grow to {} on node {}: it {why}",
+            quantity::human(bytes),
+            spec.node
+        )
+    };
     let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
-    let (_, maximum) =
-        backend.limits().map_err(|fault| cannot(format!("belongs to backend {}: {fault}", spec.backend)))?;
+    let (_, maximum) = backend
+        .limits()
+        .map_err(|fault| cannot(format!("belongs to backend {}: {fault}", spec.backend)))?;
     if bytes > maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
         let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
         return Err(format!(
@@ -153,13 +198,14 @@ pub fn grown(
             spec.backend
         ));
     }
-    let room = serve::of(backend, candidate, ledger)
-        .and_then(|(space, group)| space.room_to_grow(logical_volume, backend, bytes, group, ledger));
+    let room = serve::of(backend, candidate, ledger).and_then(|(space, group)| {
+        space.room_to_grow(logical_volume, backend, bytes, group, ledger)
+    });
     room.map_err(|unfit| cannot(unfit.to_string()))
 }
 
-/// Whether the thin pool of a volume may become larger than was promised, and there is room for that. Only where the backend
-/// would make pools still.
+/// Whether the thin pool of a volume may become larger than was promised, and there is room for
+/// that. Only where the backend would make pools still.
 #[must_use]
 pub fn pool_lags(
     logical_volume: &LogicalVolume,
@@ -167,15 +213,26 @@ pub fn pool_lags(
     candidate: Candidate<'_>,
     ledger: &Ledger,
 ) -> bool {
-    let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else { return false };
-    let is_meant = backend.layout.type_ == LayoutType::Thin && backend.node_selector.matches(candidate.node.labels());
-    let Ok(Room { place, promise, .. }) = grown(logical_volume, backend, bytes, Some(candidate), ledger) else {
+    let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else {
         return false;
     };
-    let most = |order: &PoolOrder| order.make.as_ref().and_then(|make| quantity::parse(&make.maximum_size).ok());
+    let is_meant = backend.layout.type_ == LayoutType::Thin
+        && backend.node_selector.matches(candidate.node.labels());
+    let Ok(Room { place, promise, .. }) =
+        grown(logical_volume, backend, bytes, Some(candidate), ledger)
+    else {
+        return false;
+    };
+    let most = |order: &PoolOrder| {
+        order
+            .make
+            .as_ref()
+            .and_then(|make| quantity::parse(&make.maximum_size).ok())
+    };
     // Without an order there is no pool any more.
     let promised = |pool: &InPool| ledger.pool(&place, &pool.order.name).order;
-    let is_more = |pool: &InPool| promised(pool).is_some_and(|order| most(&pool.order) > most(&order));
+    let is_more =
+        |pool: &InPool| promised(pool).is_some_and(|order| most(&pool.order) > most(&order));
     is_meant && promise.pool.as_ref().is_some_and(is_more)
 }
 
@@ -185,7 +242,11 @@ fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
         term.match_label_expressions
             .iter()
             .flatten()
-            .all(|expression| node.labels().get(&expression.key).is_some_and(|value| expression.values.contains(value)))
+            .all(|expression| {
+                node.labels()
+                    .get(&expression.key)
+                    .is_some_and(|value| expression.values.contains(value))
+            })
     };
     terms.is_empty() || terms.iter().any(holds)
 }

@@ -1,6 +1,6 @@
-//! What is to be done next about one volume, from all that the API says about it: its claim, its LogicalVolume, its
-//! PersistentVolume.
-//! Pure: `act.rs` observes, asks here, and does one step; then it is asked again.
+//! What is to be done next about one volume, from all that the API says about it: its claim, its
+//! LogicalVolume, its PersistentVolume. Pure: `act.rs` observes, asks here, and does one step; then
+//! it is asked again.
 
 mod promised;
 mod published;
@@ -25,8 +25,8 @@ pub use published::is_released;
 /// An agent that has not answered for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a claim names may be applied in the same moment and reach us after it: this long, nobody is told that it is not
-/// there.
+/// What a claim names may be applied in the same moment and reach us after it: this long, nobody is
+/// told that it is not there.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// All that the API says about one volume.
@@ -59,25 +59,27 @@ pub struct Seen {
 pub enum Step {
     /// Nothing is to be done.
     Done,
-    /// Somebody else has to do something first; look again after this time even if nothing is heard.
+    /// Somebody else has to do something first; look again after this time even if nothing is
+    /// heard.
     Wait(Duration),
     /// Choose a place, promise its space, and write the LogicalVolume.
     Place {
         /// How many bytes at least.
         bytes: u64,
     },
-    /// The scheduler has selected no node yet. It selects none that it knows to be too full: if that goes for all of them,
-    /// say so.
+    /// The scheduler has selected no node yet. It selects none that it knows to be too full: if
+    /// that goes for all of them, say so.
     Foretell {
         /// How many bytes at least.
         bytes: u64,
     },
     /// Write the PersistentVolume.
     Publish(Box<PersistentVolume>),
-    /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume removed if it was
-    /// never used.
+    /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume
+    /// removed if it was never used.
     Abandon,
-    /// The volume can't be made where it was promised: have it removed if it was never used, and promise it anew.
+    /// The volume can't be made where it was promised: have it removed if it was never used, and
+    /// promise it anew.
     Withdraw,
     /// The node is gone and never made the volume: make sure of that, and drop the LogicalVolume.
     DropUnmade,
@@ -95,8 +97,8 @@ pub enum Step {
     SetFinalizer(bool),
     /// The LogicalVolume has lost the label by which its agent finds it: write it anew.
     Label,
-    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume; with its size of now, only its
-    /// thin pool's space.
+    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume; with its
+    /// size of now, only its thin pool's space.
     Grow(u64),
 }
 
@@ -117,19 +119,23 @@ impl From<Step> for Plan {
 
 impl Step {
     fn saying(self, notice: Notice) -> Plan {
-        Plan { step: self, notice: Some(notice) }
+        Plan {
+            step: self,
+            notice: Some(notice),
+        }
     }
 }
 
-/// How long until a volume that waits for somebody is looked at again without anything having been heard: often enough
-/// that its Event does not expire.
+/// How long until a volume that waits for somebody is looked at again without anything having been
+/// heard: often enough that its Event does not expire.
 pub const REVISIT: Duration = Duration::from_mins(15);
 
-/// How long until the space for a claim without a node is looked at again: nobody tells us when its pod begins to wait, nor
-/// when space goes that it would have had.
+/// How long until the space for a claim without a node is looked at again: nobody tells us when its
+/// pod begins to wait, nor when space goes that it would have had.
 pub const FORETELL: Duration = Duration::from_secs(30);
 
-/// How long until somebody else's object that is in the way, and that we don't watch, is looked for again.
+/// How long until somebody else's object that is in the way, and that we don't watch, is looked for
+/// again.
 pub const OBSTRUCTED: Duration = Duration::from_mins(1);
 
 /// The next step for one volume.
@@ -138,7 +144,11 @@ pub fn plan(seen: &Seen) -> Plan {
     if seen.in_flight {
         return Step::Wait(Duration::from_secs(10)).into();
     }
-    if seen.logical_volume.as_deref().is_some_and(|logical_volume| !volume::is_labelled(logical_volume)) {
+    if seen
+        .logical_volume
+        .as_deref()
+        .is_some_and(|logical_volume| !volume::is_labelled(logical_volume))
+    {
         return Step::Label.into();
     }
     match (&seen.volume, &seen.logical_volume) {
@@ -150,13 +160,17 @@ pub fn plan(seen: &Seen) -> Plan {
 
 /// There is nothing yet but, maybe, a claim.
 fn plan_wanted(seen: &Seen) -> Plan {
-    // Where the scheduler knows, it selects no node for a claim that can't be served, and so nobody would ask us.
-    let waits =
-        |claim: &&PersistentVolumeClaim| claim::is_waiting(claim) || (seen.scheduler_knows && claim::is_unasked(claim));
+    // Where the scheduler knows, it selects no node for a claim that can't be served, and so nobody
+    // would ask us.
+    let waits = |claim: &&PersistentVolumeClaim| {
+        claim::is_waiting(claim) || (seen.scheduler_knows && claim::is_unasked(claim))
+    };
     let Some(claim) = seen.claim.as_deref().filter(waits) else {
         return Step::Done.into();
     };
-    let refuse = |message: String| Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message));
+    let refuse = |message: String| {
+        Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
+    };
     let incomplete = seen.backend.is_none() || !matches!(seen.class, Some(Ok(_)));
     if incomplete && seen.waited < GRACE {
         return Step::Wait(GRACE).into();
@@ -170,10 +184,16 @@ fn plan_wanted(seen: &Seen) -> Plan {
         return refuse(sentence);
     }
     let Some(backend) = seen.backend.as_deref() else {
-        return refuse(format!("StorageBackend {}, which the class names, does not exist", class.backend));
+        return refuse(format!(
+            "StorageBackend {}, which the class names, does not exist",
+            class.backend
+        ));
     };
     if backend.metadata.deletion_timestamp.is_some() {
-        return refuse(format!("StorageBackend {}, which the class names, is being deleted", class.backend));
+        return refuse(format!(
+            "StorageBackend {}, which the class names, is being deleted",
+            class.backend
+        ));
     }
     if let Some(fault) = backend.spec.fault() {
         return refuse(format!("StorageBackend {}: {fault}", class.backend));
@@ -190,11 +210,13 @@ fn plan_wanted(seen: &Seen) -> Plan {
     }
 }
 
-/// The bytes that a claim for so many gets: at least what its file system and its backend ask for, and never more than
-/// the backend allows.
+/// The bytes that a claim for so many gets: at least what its file system and its backend ask for,
+/// and never more than the backend allows.
 fn within_limits(asked: u64, class: &Class, backend: &StorageBackend) -> Result<u64, String> {
     let (minimum, maximum) = backend.spec.limits()?;
-    let bytes = asked.max(minimum).max(class.filesystem.type_.smallest_volume());
+    let bytes = asked
+        .max(minimum)
+        .max(class.filesystem.type_.smallest_volume());
     if bytes <= maximum {
         return Ok(bytes);
     }
@@ -215,11 +237,20 @@ fn silent(logical_volume: &LogicalVolume) -> String {
 /// A warning about a claim.
 #[must_use]
 pub fn about_claim(claim: &PersistentVolumeClaim, reason: &'static str, message: String) -> Notice {
-    about_reference(claim::object_reference(&claim::reference(claim)), reason, message)
+    about_reference(
+        claim::object_reference(&claim::reference(claim)),
+        reason,
+        message,
+    )
 }
 
 fn about_reference(about: ObjectReference, reason: &'static str, message: String) -> Notice {
-    Notice { about, warning: true, reason, message }
+    Notice {
+        about,
+        warning: true,
+        reason,
+        message,
+    }
 }
 
 /// A warning about a PersistentVolume whose volume can't be removed as asked.

@@ -1,5 +1,5 @@
-//! Finds the space of a backend on one node, and room in it: the one place that says what a volume takes.
-//! Pure. Called by `place.rs`, `backend.rs` and `capacity/wanted.rs`.
+//! Finds the space of a backend on one node, and room in it: the one place that says what a volume
+//! takes. Pure. Called by `place.rs`, `backend.rs` and `capacity/wanted.rs`.
 
 mod largest;
 
@@ -29,7 +29,12 @@ impl Space {
     /// Why there is none.
     pub fn room_for(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Room, Unfit> {
         let (bytes, promise) = self.take(backend, bytes)?;
-        Ok(Room { place: self.place, bytes, promise, free: self.free })
+        Ok(Room {
+            place: self.place,
+            bytes,
+            promise,
+            free: self.free,
+        })
     }
 
     /// What a new volume of at least so many bytes takes here, and its size then.
@@ -40,7 +45,10 @@ impl Space {
             (Some(pool), _) => pool.take(bytes, 0)?,
             (None, Some(cache)) if layout == Layout::Cached => {
                 let own = disks::assign(layout, cost, self)?;
-                Promise { cache: Some(self.cache(cache, bytes)?), ..own.into() }
+                Promise {
+                    cache: Some(self.cache(cache, bytes)?),
+                    ..own.into()
+                }
             }
             (None, _) => disks::assign(layout, cost, self)?.into(),
         };
@@ -67,20 +75,41 @@ impl Space {
                 let rules = backend.thin_pool.clone().unwrap_or_default();
                 thin::room(&rules, &order.name, group, &self, ledger)?.take(bytes, *has)?
             }
-            None => Promise { own: disks::extend(layout, cost, &has.own, &self)?, ..has },
+            None => Promise {
+                own: disks::extend(layout, cost, &has.own, &self)?,
+                ..has
+            },
         };
-        Ok(Room { place: self.place, bytes, promise, free: self.free })
+        Ok(Room {
+            place: self.place,
+            bytes,
+            promise,
+            free: self.free,
+        })
     }
 
     /// The cache of a volume of so many bytes.
     fn cache(&self, cache: &Cache, volume: u64) -> Result<CacheOrder, Unfit> {
         let group = || self.place.volume_group.clone();
-        let size = cache.bytes(volume).map_err(|fault| Unfit::Unsuitable(group(), fault))?;
-        let size = Bytes(size).extents_up(Bytes(self.extent)).bytes(Bytes(self.extent)).0;
+        let size = cache
+            .bytes(volume)
+            .map_err(|fault| Unfit::Unsuitable(group(), fault))?;
+        let size = Bytes(size)
+            .extents_up(Bytes(self.extent))
+            .bytes(Bytes(self.extent))
+            .0;
         let disks = disks::by_room(&self.fast);
-        let full = || Unfit::CacheFull { group: group(), free: disks.iter().map(|disk| disk.free).sum(), needs: size };
+        let full = || Unfit::CacheFull {
+            group: group(),
+            free: disks.iter().map(|disk| disk.free).sum(),
+            needs: size,
+        };
         let demand = disks::fill(&disks, size).ok_or_else(full)?;
-        Ok(CacheOrder { size: quantity::format(size), mode: cache.mode, physical_volumes: demand.shares() })
+        Ok(CacheOrder {
+            size: quantity::format(size),
+            mode: cache.mode,
+            physical_volumes: demand.shares(),
+        })
     }
 
     /// What a volume of so many bytes takes here.
@@ -96,7 +125,11 @@ impl Space {
 ///
 /// # Errors
 /// Why no volume can be made there, however small.
-pub fn serve(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Space, Unfit> {
+pub fn serve(
+    backend: &StorageBackend,
+    candidate: Candidate<'_>,
+    ledger: &Ledger,
+) -> Result<Space, Unfit> {
     let spec = &backend.spec;
     let (space, group) = of(spec, candidate, ledger)?;
     let (layout, _) = space.cost(&spec.layout, 1)?;
@@ -104,13 +137,23 @@ pub fn serve(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
         return Err(Unfit::NoCacheDisks(spec.volume_group.clone()));
     }
-    let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else { return Ok(space) };
-    let name = rules.name.clone().unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
+    let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else {
+        return Ok(space);
+    };
+    let name = rules
+        .name
+        .clone()
+        .unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
     let pool = thin::room(rules, &name, group, &space, ledger)?;
     if let Some(full) = pool.full {
         return Err(full);
     }
-    Ok(Space { size: pool.size, free: pool.free, pool: Some(pool), ..space })
+    Ok(Space {
+        size: pool.size,
+        free: pool.free,
+        pool: Some(pool),
+        ..space
+    })
 }
 
 /// The space of a backend in the volume group of one node, and the group.
@@ -125,26 +168,54 @@ pub fn of<'a>(
     let volume_group = backend.volume_group.as_str();
     let unusable = |why: String| Unfit::Unusable(volume_group.to_owned(), why);
     let group = usable_group(volume_group, candidate)?;
-    let read = |quantity: &Quantity| quantity::parse(quantity).map_err(|error| unusable(error.to_string()));
-    let (size, extent, other) = (read(&group.size)?, read(&group.extent_size)?, read(&group.other_use)?);
-    let place = Place { node: candidate.node.name_any(), volume_group: volume_group.to_owned() };
+    let read = |quantity: &Quantity| {
+        quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
+    };
+    let (size, extent, other) = (
+        read(&group.size)?,
+        read(&group.extent_size)?,
+        read(&group.other_use)?,
+    );
+    let place = Place {
+        node: candidate.node.name_any(),
+        volume_group: volume_group.to_owned(),
+    };
     let pools = thin::taken(group, &ledger.pools(&place));
     let disk = |reported: &'a PhysicalVolume| {
-        let promised = ledger.promised_on(&place, &reported.uuid).saturating_add(pools.on(&reported.uuid));
+        let promised = ledger
+            .promised_on(&place, &reported.uuid)
+            .saturating_add(pools.on(&reported.uuid));
         let size = read(&reported.size)?;
         let free = size.saturating_sub(read(&reported.other_use)?.saturating_add(promised));
-        let disk = Disk { uuid: reported.uuid.clone(), name: reported.name.clone(), free };
+        let disk = Disk {
+            uuid: reported.uuid.clone(),
+            name: reported.name.clone(),
+            free,
+        };
         Ok((reported, size, disk))
     };
-    let all: Vec<_> = group.physical_volumes.iter().map(disk).collect::<Result<_, _>>()?;
+    let all: Vec<_> = group
+        .physical_volumes
+        .iter()
+        .map(disk)
+        .collect::<Result<_, _>>()?;
     // Whichever backend named a disk for its caches, nothing else is put on it.
-    let (fast, slow): (Vec<_>, Vec<_>) = all.into_iter().partition(|(disk, ..)| !disk.cache_paths.is_empty());
+    let (fast, slow): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|(disk, ..)| !disk.cache_paths.is_empty());
     let fast_size: u64 = fast.iter().map(|(_, size, _)| size).sum();
     let fast_free: u64 = fast.iter().map(|(.., disk)| disk.free).sum();
     let is_own = |disk: &PhysicalVolume| {
-        backend.cache.iter().flat_map(|cache| &cache.devices).any(|path| disk.cache_paths.contains(path))
+        backend
+            .cache
+            .iter()
+            .flat_map(|cache| &cache.devices)
+            .any(|path| disk.cache_paths.contains(path))
     };
-    let taken = other.saturating_add(ledger.promised(&place)).saturating_add(pools.bytes).saturating_add(fast_free);
+    let taken = other
+        .saturating_add(ledger.promised(&place))
+        .saturating_add(pools.bytes)
+        .saturating_add(fast_free);
     let slow_size = size.saturating_sub(fast_size);
     let reserve = backend.reserve(slow_size).map_err(unusable)?;
     let space = Space {
@@ -154,7 +225,11 @@ pub fn of<'a>(
         reserve,
         free: size.saturating_sub(taken).saturating_sub(reserve),
         disks: slow.into_iter().map(|(.., disk)| disk).collect(),
-        fast: fast.into_iter().filter(|(reported, ..)| is_own(reported)).map(|(.., disk)| disk).collect(),
+        fast: fast
+            .into_iter()
+            .filter(|(reported, ..)| is_own(reported))
+            .map(|(.., disk)| disk)
+            .collect(),
         pool: None,
     };
     Ok((space, group))
@@ -163,27 +238,38 @@ pub fn of<'a>(
 /// What the agent says of the devices that it would make a volume group of: a clause, or nothing.
 fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
     const SHOWN: usize = 3;
-    let of_group: Vec<_> = devices.iter().filter(|device| device.volume_group == volume_group).collect();
-    let line = |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
+    let of_group: Vec<_> = devices
+        .iter()
+        .filter(|device| device.volume_group == volume_group)
+        .collect();
+    let line =
+        |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
     let lines: Vec<_> = of_group.iter().take(SHOWN).filter_map(line).collect();
     let more = of_group.len().saturating_sub(SHOWN);
     match (lines.is_empty(), more) {
         (true, _) => String::new(),
         (false, 0) => format!(" ({})", lines.join("; ")),
-        (false, _) => format!(" ({}; and {more} more in its NodeStorage)", lines.join("; ")),
+        (false, _) => format!(
+            " ({}; and {more} more in its NodeStorage)",
+            lines.join("; ")
+        ),
     }
 }
 
 /// The volume group, if its node's agent reports it, and nothing is wrong with it.
 fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Unfit> {
-    let status = candidate.storage.and_then(|storage| storage.status.as_ref()).ok_or(Unfit::NoReport)?;
+    let status = candidate
+        .storage
+        .and_then(|storage| storage.status.as_ref())
+        .ok_or(Unfit::NoReport)?;
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {}
         Some(unready) => return Err(Unfit::NotReady(unready.message.clone())),
         None => return Err(Unfit::NoReport),
     }
     let group = status.volume_groups.iter().find(|group| group.name == name);
-    let group = group.ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name)))?;
+    let group = group
+        .ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name)))?;
     match &group.unusable {
         None => Ok(group),
         Some(reason) => Err(Unfit::Unusable(name.to_owned(), reason.clone())),

@@ -18,8 +18,8 @@ pub struct Space {
     pub size: u64,
     /// What is kept back.
     pub reserve: u64,
-    /// What nobody has been promised, nobody else uses, and is not kept back; of a thin pool what its volumes may still
-    /// have.
+    /// What nobody has been promised, nobody else uses, and is not kept back; of a thin pool what
+    /// its volumes may still have.
     pub free: u64,
     /// The disks that hold volumes; none when the agent does not report them.
     pub disks: Vec<Disk>,
@@ -33,7 +33,11 @@ impl Space {
     /// That there is too little here.
     #[must_use]
     pub fn too_little(&self) -> Unfit {
-        Unfit::TooLittle { group: self.place.volume_group.clone(), free: self.free, size: self.size }
+        Unfit::TooLittle {
+            group: self.place.volume_group.clone(),
+            free: self.free,
+            size: self.size,
+        }
     }
 }
 
@@ -57,7 +61,8 @@ pub struct PoolRoom {
     pub size: u64,
     /// Bytes that its volumes may still have.
     pub free: u64,
-    /// Why they may have no more, whatever is free. The pool itself may become larger all the same: that is what helps.
+    /// Why they may have no more, whatever is free. The pool itself may become larger all the same:
+    /// that is what helps.
     pub full: Option<Unfit>,
     /// How many hundredths of `size` they may have together.
     pub(super) hundredths: u64,
@@ -76,9 +81,26 @@ impl PoolRoom {
             return Err(full.clone());
         }
         if more > self.free {
-            let Self { order, size, free, hundredths, .. } = self.clone();
-            return Err(Unfit::PoolPromised { pool: order.name, free, size, hundredths });
+            let Self {
+                order,
+                size,
+                free,
+                hundredths,
+                ..
+            } = self.clone();
+            return Err(Unfit::PoolPromised {
+                pool: order.name,
+                free,
+                size,
+                hundredths,
+            });
         }
-        Ok(Promise { pool: Some(InPool { order: self.order.clone(), bytes }), ..Promise::default() })
+        Ok(Promise {
+            pool: Some(InPool {
+                order: self.order.clone(),
+                bytes,
+            }),
+            ..Promise::default()
+        })
     }
 }

@@ -1,7 +1,6 @@
-//! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's overprovision allows; the
-//! pool itself takes its largest size of the volume group from its first volume on, so that it can grow into it whenever
-//! it must.
-//! Pure. Called by `serve.rs`.
+//! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's
+//! overprovision allows; the pool itself takes its largest size of the volume group from its first
+//! volume on, so that it can grow into it whenever it must. Pure. Called by `serve.rs`.
 
 use std::collections::BTreeMap;
 
@@ -18,11 +17,14 @@ use super::ledger::{Ledger, Pooled};
 use super::space::{PoolRoom, Space};
 use super::unfit::Unfit;
 
-/// What the pools that FlexLVM makes take of a volume group: what they were promised, or have already.
+/// What the pools that FlexLVM makes take of a volume group: what they were promised, or have
+/// already.
 #[must_use]
 pub fn taken(group: &VolumeGroup, promised: &BTreeMap<&str, Pooled>) -> Demand {
-    let mut pools: BTreeMap<&str, Demand> =
-        promised.iter().map(|(name, pooled)| (*name, pooled.space.clone())).collect();
+    let mut pools: BTreeMap<&str, Demand> = promised
+        .iter()
+        .map(|(name, pooled)| (*name, pooled.space.clone()))
+        .collect();
     for pool in &group.thin_pools {
         let own = pools.entry(pool.name.as_str()).or_default();
         *own = std::mem::take(own).or_more(&Demand::of_shares(&pool.physical_volumes));
@@ -47,7 +49,11 @@ pub fn room(
 ) -> Result<PoolRoom, Unfit> {
     let reported = group.thin_pools.iter().find(|pool| pool.name == name);
     let pooled = ledger.pool(&space.place, name);
-    let is_named = rules.name.is_some() || pooled.order.as_ref().is_some_and(|order| order.make.is_none());
+    let is_named = rules.name.is_some()
+        || pooled
+            .order
+            .as_ref()
+            .is_some_and(|order| order.make.is_none());
     let (make, size) = if is_named {
         let pool = reported.ok_or_else(|| Unfit::NoPool(group.name.clone(), name.to_owned()))?;
         (None, bytes(&pool.size))
@@ -60,13 +66,26 @@ pub fn room(
     let unsuitable = |fault| Unfit::Unsuitable(group.name.clone(), fault);
     let hundredths = rules.overprovision().map_err(unsuitable)?;
     let allowed = u128::from(size) * u128::from(hundredths) / 100;
-    let taken = pooled.volumes.saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
-    let free = u64::try_from(allowed).unwrap_or(u64::MAX).saturating_sub(taken);
-    Ok(PoolRoom { order: PoolOrder { name: name.to_owned(), make }, size, free, full, hundredths })
+    let taken = pooled
+        .volumes
+        .saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
+    let free = u64::try_from(allowed)
+        .unwrap_or(u64::MAX)
+        .saturating_sub(taken);
+    Ok(PoolRoom {
+        order: PoolOrder {
+            name: name.to_owned(),
+            make,
+        },
+        size,
+        free,
+        full,
+        hundredths,
+    })
 }
 
-/// How the backend's own pool is made, and the space that is promised to it: what it has, and what it lacks to become as
-/// large as it may.
+/// How the backend's own pool is made, and the space that is promised to it: what it has, and what
+/// it lacks to become as large as it may.
 fn plan(
     rules: &ThinPool,
     name: &str,
@@ -75,7 +94,8 @@ fn plan(
     space: &Space,
 ) -> Result<PoolPlan, Unfit> {
     if reported.is_some_and(|pool| pool.physical_volumes.is_empty()) {
-        let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name".to_owned();
+        let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name"
+            .to_owned();
         return Err(Unfit::PoolUnusable(name.to_owned(), why));
     }
     let extent = Bytes(space.extent);
@@ -87,17 +107,22 @@ fn plan(
         (Err(_), Some(before)) => (bytes(&before.size), bytes(&before.maximum_size)),
         (Err(fault), None) => return Err(unsuitable(fault)),
     };
-    let most = most.max(first).max(before.map_or(0, |before| bytes(&before.maximum_size)));
+    let most = most
+        .max(first)
+        .max(before.map_or(0, |before| bytes(&before.maximum_size)));
     let most = most.max(reported.map_or(0, |pool| bytes(&pool.size)));
     let metadata = match (before, reported) {
         (Some(before), _) => Some(bytes(&before.metadata_size)),
         (None, Some(pool)) => Some(bytes(&pool.metadata_size)),
         (None, None) => rules.metadata().map_err(unsuitable)?,
     };
-    let cost = PoolCost::of(Bytes(most), metadata.map(Bytes), extent).map_err(|error| unsuitable(error.to_string()))?;
-    let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes)).or_more(&pooled.space);
+    let cost = PoolCost::of(Bytes(most), metadata.map(Bytes), extent)
+        .map_err(|error| unsuitable(error.to_string()))?;
+    let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
+        .or_more(&pooled.space);
     let needs = cost.total().bytes(extent).0.saturating_sub(has.bytes);
-    let promised = disks::fill(&disks::by_room(&space.disks), needs).filter(|_| needs <= space.free);
+    let promised =
+        disks::fill(&disks::by_room(&space.disks), needs).filter(|_| needs <= space.free);
     let mut all = promised.ok_or_else(|| Unfit::NoRoomForPool {
         group: space.place.volume_group.clone(),
         pool: name.to_owned(),
@@ -114,8 +139,8 @@ fn plan(
     })
 }
 
-/// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its data as large as they may
-/// become.
+/// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its
+/// data as large as they may become.
 fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Unfit> {
     if let Some(why) = &pool.unusable {
         return Err(Unfit::PoolUnusable(pool.name.clone(), why.clone()));
@@ -123,9 +148,17 @@ fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(
     let (data, metadata) = rules.guards();
     let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
     let used = u64::try_from(in_use.div_ceil(u128::from(most.max(1)))).unwrap_or(u64::MAX);
-    for (what, used, guard) in [("data", used, data), ("metadata", u64::from(pool.metadata_used), metadata)] {
+    for (what, used, guard) in [
+        ("data", used, data),
+        ("metadata", u64::from(pool.metadata_used), metadata),
+    ] {
         if used >= u64::from(guard) {
-            return Err(Unfit::PoolGuarded { pool: pool.name.clone(), what, used, guard });
+            return Err(Unfit::PoolGuarded {
+                pool: pool.name.clone(),
+                what,
+                used,
+                guard,
+            });
         }
     }
     Ok(())

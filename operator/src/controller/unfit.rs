@@ -29,7 +29,8 @@ pub enum Unfit {
     /// The agent says that LVM doesn't answer.
     #[error("is not ready: {0}")]
     NotReady(String),
-    /// The volume group is not there; and why its agent has not made it, if a backend names devices for it.
+    /// The volume group is not there; and why its agent has not made it, if a backend names devices
+    /// for it.
     #[error("has no volume group {0}{1}")]
     NoVolumeGroup(String, String),
     /// The volume group is there, and can't be used.

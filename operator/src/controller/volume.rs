@@ -7,8 +7,8 @@ use crds::logical_volume::{LogicalVolumeSpec, State};
 use crds::{LogicalVolume, StorageBackend, quantity};
 use host::{Bytes, Key, LvName, LvUuid, VgName};
 use k8s_openapi::api::core::v1::{
-    FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PersistentVolume,
-    PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+    FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
+    PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
@@ -20,8 +20,8 @@ use super::room::Room;
 use crate::names;
 use crds::logical_volume::{Fsck, ReclaimPolicy};
 
-/// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time the object can go
-/// while its logical volume stays.
+/// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time
+/// the object can go while its logical volume stays.
 #[must_use]
 pub fn build_logical_volume(
     name: &str,
@@ -79,15 +79,18 @@ pub fn labels(node: &str) -> BTreeMap<String, String> {
 #[must_use]
 pub fn is_labelled(logical_volume: &LogicalVolume) -> bool {
     let wanted = labels(&logical_volume.spec.node);
-    wanted.iter().all(|(key, value)| logical_volume.labels().get(key) == Some(value))
+    wanted
+        .iter()
+        .all(|(key, value)| logical_volume.labels().get(key) == Some(value))
 }
 
-/// The PersistentVolume of a LogicalVolume that is ready. `None` while something for it is missing: the logical
-/// volume's uuid or size, or the node's label.
+/// The PersistentVolume of a LogicalVolume that is ready. `None` while something for it is missing:
+/// the logical volume's uuid or size, or the node's label.
 ///
-/// Options and affinity can't be changed afterwards, so they hold only what stays true: names and uuids, never a device
-/// number. `mountOptions` travel as an option, since the kubelet refuses to mount any flexVolume that has the field
-/// (`pkg/volume/util/operationexecutor`, `checkMountOptionSupport`).
+/// Options and affinity can't be changed afterwards, so they hold only what stays true: names and
+/// uuids, never a device number. `mountOptions` travel as an option, since the kubelet refuses to
+/// mount any flexVolume that has the field (`pkg/volume/util/operationexecutor`,
+/// `checkMountOptionSupport`).
 #[must_use]
 pub fn build_persistent_volume(
     logical_volume: &LogicalVolume,
@@ -111,19 +114,28 @@ pub fn build_persistent_volume(
         },
     };
     let (policy, finalizers) = match spec.reclaim_policy {
-        ReclaimPolicy::Delete => ("Delete", Some(vec![names::PROVISIONER_FINALIZER.to_owned()])),
+        ReclaimPolicy::Delete => (
+            "Delete",
+            Some(vec![names::PROVISIONER_FINALIZER.to_owned()]),
+        ),
         ReclaimPolicy::Retain => ("Retain", None),
     };
     Some(PersistentVolume {
         metadata: ObjectMeta {
             name: Some(name),
-            annotations: Some(BTreeMap::from([(names::PROVISIONED_BY.to_owned(), crds::GROUP.to_owned())])),
+            annotations: Some(BTreeMap::from([(
+                names::PROVISIONED_BY.to_owned(),
+                crds::GROUP.to_owned(),
+            )])),
             finalizers,
             ..ObjectMeta::default()
         },
         spec: Some(PersistentVolumeSpec {
             capacity: Some(BTreeMap::from([("storage".to_owned(), size)])),
-            access_modes: claim.spec.as_ref().and_then(|spec| spec.access_modes.clone()),
+            access_modes: claim
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.access_modes.clone()),
             persistent_volume_reclaim_policy: Some(policy.to_owned()),
             storage_class_name: Some(spec.storage_class.clone()),
             volume_mode: Some("Filesystem".to_owned()),
@@ -141,14 +153,21 @@ pub fn build_persistent_volume(
     })
 }
 
-/// Only nodes with this hostname label. Scheduler and kubelet look at labels alone here, so the node's name would not
-/// do, and the label may differ from it.
+/// Only nodes with this hostname label. Scheduler and kubelet look at labels alone here, so the
+/// node's name would not do, and the label may differ from it.
 fn affinity(hostname: &str) -> VolumeNodeAffinity {
     let requirement = NodeSelectorRequirement {
         key: names::HOSTNAME_LABEL.to_owned(),
         operator: "In".to_owned(),
         values: Some(vec![hostname.to_owned()]),
     };
-    let term = NodeSelectorTerm { match_expressions: Some(vec![requirement]), match_fields: None };
-    VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }
+    let term = NodeSelectorTerm {
+        match_expressions: Some(vec![requirement]),
+        match_fields: None,
+    };
+    VolumeNodeAffinity {
+        required: Some(NodeSelector {
+            node_selector_terms: vec![term],
+        }),
+    }
 }

@@ -1,5 +1,5 @@
-//! One pass over one volume: see what the API says, ask `plan.rs` for the next step, have `act.rs` do it, say what there
-//! is to say. Whatever goes wrong is said too, and tried again later.
+//! One pass over one volume: see what the API says, ask `plan.rs` for the next step, have `act.rs`
+//! do it, say what there is to say. Whatever goes wrong is said too, and tried again later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,12 +57,22 @@ impl Worker {
             Err(_) => format!("the API server did not answer within {} s", LIMIT.as_secs()),
         };
         let (failures, wait) = self.retries.failed(&name);
-        tracing::warn!(volume = name, failures, error = text, "will be tried again in {} s", wait.as_secs());
+        tracing::warn!(
+            volume = name,
+            failures,
+            error = text,
+            "will be tried again in {} s",
+            wait.as_secs()
+        );
         // A first failure is most often a server that restarts; a second one concerns the user.
         if failures > 1
             && let Some(claim) = self.world.see(&name).claim
         {
-            let notice = plan::about_claim(&claim, event::PROVISIONING_FAILED, format!("will be tried again: {text}"));
+            let notice = plan::about_claim(
+                &claim,
+                event::PROVISIONING_FAILED,
+                format!("will be tried again: {text}"),
+            );
             let _ = self.recorder.publish(&notice).await;
         }
         self.world.wake_after(&name, wait);
@@ -76,7 +86,11 @@ impl Worker {
         tracing::debug!(volume = name, step = ?plan.step, "planned");
         self.set_stuck(name, matches!(plan.step, Step::Wait(_)));
         let outcome = self.actor.act(name, &seen, plan.step).await?;
-        let waits = if let Step::Wait(wait) = outcome.step { Some(wait) } else { None };
+        let waits = if let Step::Wait(wait) = outcome.step {
+            Some(wait)
+        } else {
+            None
+        };
         self.world.set_waiting(name, waits.is_some());
         if let Some(notice) = outcome.notice.or(plan.notice) {
             let rest = self.recorder.publish(&notice).await?;
@@ -90,8 +104,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Holds up the next placing of a volume that was taken back, longer each time: the node's report, which speaks for
-    /// the place, may be old, and nobody is served by trying it at once again.
+    /// Holds up the next placing of a volume that was taken back, longer each time: the node's
+    /// report, which speaks for the place, may be old, and nobody is served by trying it at once
+    /// again.
     fn brake(&self, name: &str, plan: Plan) -> Plan {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match plan.step {
@@ -101,7 +116,9 @@ impl Worker {
                 plan
             }
             Step::Place { .. } => {
-                let rest = held.get(name).map(|until| until.saturating_duration_since(Instant::now()));
+                let rest = held
+                    .get(name)
+                    .map(|until| until.saturating_duration_since(Instant::now()));
                 match rest.filter(|rest| !rest.is_zero()) {
                     Some(rest) => Step::Wait(rest).into(),
                     None => plan,

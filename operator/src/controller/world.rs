@@ -1,5 +1,6 @@
-//! All that the controller knows: local copies of every kind of object that it looks at, the ledger of promised space,
-//! and who is to be woken when something changes. Nothing else of the controller keeps state that matters.
+//! All that the controller knows: local copies of every kind of object that it looks at, the ledger
+//! of promised space, and who is to be woken when something changes. Nothing else of the controller
+//! keeps state that matters.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -73,13 +74,62 @@ impl World {
             wake,
         });
         let followers = vec![
-            follow(client, claims_writer, may_be_our_claim, &world, Self::claim_changed).boxed(),
-            follow(client, classes_writer, |_| true, &world, Self::class_changed).boxed(),
-            follow(client, volumes_writer, is_our_volume, &world, Self::volume_changed).boxed(),
-            follow(client, logical_volumes_writer, |_| true, &world, Self::logical_volume_changed).boxed(),
-            follow(client, backends_writer, |_| true, &world, Self::backend_changed).boxed(),
-            follow(client, storages_writer, |_| true, &world, Self::storage_changed).boxed(),
-            follow(client, nodes_writer, only_what_places, &world, Self::premise_changed).boxed(),
+            follow(
+                client,
+                claims_writer,
+                may_be_our_claim,
+                &world,
+                Self::claim_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                classes_writer,
+                |_| true,
+                &world,
+                Self::class_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                volumes_writer,
+                is_our_volume,
+                &world,
+                Self::volume_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                logical_volumes_writer,
+                |_| true,
+                &world,
+                Self::logical_volume_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                backends_writer,
+                |_| true,
+                &world,
+                Self::backend_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                storages_writer,
+                |_| true,
+                &world,
+                Self::storage_changed,
+            )
+            .boxed(),
+            follow(
+                client,
+                nodes_writer,
+                only_what_places,
+                &world,
+                Self::premise_changed,
+            )
+            .boxed(),
         ];
         (world, join_all(followers).map(|_| ()).boxed())
     }
@@ -101,7 +151,8 @@ impl World {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too full.
+    /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too
+    /// full.
     #[must_use]
     pub fn scheduler_knows(&self) -> bool {
         self.scheduler_knows.load(Ordering::Relaxed)
@@ -130,28 +181,58 @@ impl World {
 
     /// The candidates of [`World::candidates`], as placing takes them.
     #[must_use]
-    pub fn borrow(candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)]) -> Vec<room::Candidate<'_>> {
-        candidates.iter().map(|(node, storage)| room::Candidate { node, storage: storage.as_deref() }).collect()
+    pub fn borrow(
+        candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)],
+    ) -> Vec<room::Candidate<'_>> {
+        candidates
+            .iter()
+            .map(|(node, storage)| room::Candidate {
+                node,
+                storage: storage.as_deref(),
+            })
+            .collect()
     }
 
     /// What the API says about one volume; `in_flight` and `waited` are the caller's to fill in.
     #[must_use]
     pub fn see(&self, name: &str) -> plan::Seen {
-        let claim = name.strip_prefix("pvc-").and_then(|uid| self.lock_claims().get(uid).cloned());
-        let claim = claim.and_then(|reference| self.claims.get(&reference)).filter(|claim| self.is_ours(claim));
+        let claim = name
+            .strip_prefix("pvc-")
+            .and_then(|uid| self.lock_claims().get(uid).cloned());
+        let claim = claim
+            .and_then(|reference| self.claims.get(&reference))
+            .filter(|claim| self.is_ours(claim));
         let class = claim.as_deref().map(|claim| self.class_of(claim));
         // Looked up once: the class is read with the very backend that the volume is made from.
-        let named = class.as_ref().and_then(|class| class::backend_of(class.as_ref().ok()?));
+        let named = class
+            .as_ref()
+            .and_then(|class| class::backend_of(class.as_ref().ok()?));
         let backend = named.and_then(|name| self.backends.get(&ObjectRef::new(name)));
-        let default = backend.as_ref().and_then(|backend| backend.spec.filesystem.as_ref());
+        let default = backend
+            .as_ref()
+            .and_then(|backend| backend.spec.filesystem.as_ref());
         let class = class.map(|class| class.and_then(|class| class::read(&class, default)));
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
-        let node = logical_volume.as_ref().and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
+        let node = logical_volume
+            .as_ref()
+            .and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
-        let pool_lags = logical_volume.as_deref().is_some_and(|logical_volume| self.pool_lags(logical_volume));
+        let pool_lags = logical_volume
+            .as_deref()
+            .is_some_and(|logical_volume| self.pool_lags(logical_volume));
         let scheduler_knows = self.scheduler_knows();
         let rest = plan::Seen::default();
-        plan::Seen { claim, class, backend, logical_volume, volume, node, pool_lags, scheduler_knows, ..rest }
+        plan::Seen {
+            claim,
+            class,
+            backend,
+            logical_volume,
+            volume,
+            node,
+            pool_lags,
+            scheduler_knows,
+            ..rest
+        }
     }
 
     /// Whether the thin pool of a volume may become larger than was promised.
@@ -160,30 +241,52 @@ impl World {
             return false;
         }
         let reference = ObjectRef::new(&logical_volume.spec.node);
-        let Some(node) = self.nodes.get(&reference) else { return false };
-        let storage = self.storages.get(&ObjectRef::new(&logical_volume.spec.node));
-        let candidate = room::Candidate { node: &node, storage: storage.as_deref() };
-        place::pool_lags(logical_volume, &self.backend_of(logical_volume), candidate, &self.ledger())
+        let Some(node) = self.nodes.get(&reference) else {
+            return false;
+        };
+        let storage = self
+            .storages
+            .get(&ObjectRef::new(&logical_volume.spec.node));
+        let candidate = room::Candidate {
+            node: &node,
+            storage: storage.as_deref(),
+        };
+        place::pool_lags(
+            logical_volume,
+            &self.backend_of(logical_volume),
+            candidate,
+            &self.ledger(),
+        )
     }
 
     /// Whether the claim asks us, or will once its pod has a node.
     fn is_ours(&self, claim: &PersistentVolumeClaim) -> bool {
-        claim::provisioner(claim).is_some() || self.class_of(claim).is_ok_and(|class| class.provisioner == crds::GROUP)
+        claim::provisioner(claim).is_some()
+            || self
+                .class_of(claim)
+                .is_ok_and(|class| class.provisioner == crds::GROUP)
     }
 
     fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, String> {
         let name = claim::class_name(claim).ok_or("the claim names no StorageClass")?;
-        self.classes.get(&ObjectRef::new(name)).ok_or_else(|| format!("StorageClass {name} does not exist"))
+        self.classes
+            .get(&ObjectRef::new(name))
+            .ok_or_else(|| format!("StorageClass {name} does not exist"))
     }
 
     /// The backend that a volume was asked from; where that is gone, one without rules of its own.
     #[must_use]
     pub fn backend_of(&self, logical_volume: &LogicalVolume) -> StorageBackendSpec {
-        let backend = self.backends.get(&ObjectRef::new(&logical_volume.spec.backend));
+        let backend = self
+            .backends
+            .get(&ObjectRef::new(&logical_volume.spec.backend));
         let rules = backend.map(|backend| backend.spec.clone());
         // The volume stays where it is, whatever the backend says by now.
         let volume_group = logical_volume.spec.volume_group.clone();
-        StorageBackendSpec { volume_group, ..rules.unwrap_or_else(|| StorageBackendSpec::of("")) }
+        StorageBackendSpec {
+            volume_group,
+            ..rules.unwrap_or_else(|| StorageBackendSpec::of(""))
+        }
     }
 
     /// Queues a volume for later.
@@ -202,23 +305,36 @@ impl World {
     }
 
     fn wake_waiting(&self) {
-        for name in self.waiting.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for name in self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             self.wake.now(name);
         }
     }
 
-    /// One volume of each thin pool on this node, or on all: one that can say in its object that the pool may become larger.
+    /// One volume of each thin pool on this node, or on all: one that can say in its object that
+    /// the pool may become larger.
     fn wake_pools(&self, node: Option<&str>) {
         let pools = self.ledger().in_pools(node);
-        let speakers = pools.iter().filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
+        let speakers = pools
+            .iter()
+            .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
         speakers.for_each(|name| self.wake.now(name));
     }
 
     /// Whether a volume is there to stay.
     fn is_in_use(&self, name: &str) -> bool {
         let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
-        self.logical_volumes.get(&ObjectRef::new(name)).is_some_and(|lv| is_present(&lv))
-            && self.volumes.get(&ObjectRef::new(name)).is_some_and(|volume| !plan::is_released(&volume))
+        self.logical_volumes
+            .get(&ObjectRef::new(name))
+            .is_some_and(|lv| is_present(&lv))
+            && self
+                .volumes
+                .get(&ObjectRef::new(name))
+                .is_some_and(|volume| !plan::is_released(&volume))
     }
 
     fn wake_claim(&self, claim: &PersistentVolumeClaim) {
@@ -228,7 +344,9 @@ impl World {
     }
 
     fn lock_claims(&self) -> MutexGuard<'_, HashMap<String, ObjectRef<PersistentVolumeClaim>>> {
-        self.claims_by_uid.lock().unwrap_or_else(PoisonError::into_inner)
+        self.claims_by_uid
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
@@ -246,8 +364,10 @@ impl World {
             }
             Event::InitDone => {
                 let claims = self.claims.state();
-                *index =
-                    claims.iter().filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim)))).collect();
+                *index = claims
+                    .iter()
+                    .filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim))))
+                    .collect();
                 drop(index);
                 self.wake_all();
             }
@@ -313,7 +433,10 @@ impl World {
     fn class_changed(&self, event: &Event<StorageClass>) {
         self.premise_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.claims.state().iter().for_each(|claim| self.wake_claim(claim));
+            self.claims
+                .state()
+                .iter()
+                .for_each(|claim| self.wake_claim(claim));
         }
     }
 
@@ -344,16 +467,27 @@ fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
 }
 
 fn is_our_volume(volume: &mut PersistentVolume) -> bool {
-    volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
+    volume
+        .annotations()
+        .get(names::PROVISIONED_BY)
+        .map(String::as_str)
+        == Some(crds::GROUP)
 }
 
 /// Most of a node's status (images, addresses, heartbeats) is nothing to us.
 fn only_what_places(node: &mut Node) -> bool {
-    let ready = node.status.take().and_then(|status| status.conditions).map(|mut conditions| {
-        conditions.retain(|condition| condition.type_ == place::NODE_READY);
-        conditions
+    let ready = node
+        .status
+        .take()
+        .and_then(|status| status.conditions)
+        .map(|mut conditions| {
+            conditions.retain(|condition| condition.type_ == place::NODE_READY);
+            conditions
+        });
+    node.status = Some(NodeStatus {
+        conditions: ready,
+        ..NodeStatus::default()
     });
-    node.status = Some(NodeStatus { conditions: ready, ..NodeStatus::default() });
     node.annotations_mut().clear();
     true
 }

@@ -1,4 +1,5 @@
-//! The guest's side of `remote`: runs what it is asked to, one thread per call. Started by the guest's first process.
+//! The guest's side of `remote`: runs what it is asked to, one thread per call. Started by the
+//! guest's first process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -48,7 +49,10 @@ fn answer(stream: &TcpStream) -> Result<()> {
     let status = match start(&call) {
         Ok(child) => follow(child, call.limit_s.map(Duration::from_secs), reader, &send)?,
         Err(error) => {
-            send(STDERR, format!("cannot start {:?}: {error}\n", call.arguments).as_bytes())?;
+            send(
+                STDERR,
+                format!("cannot start {:?}: {error}\n", call.arguments).as_bytes(),
+            )?;
             127
         }
     };
@@ -57,7 +61,10 @@ fn answer(stream: &TcpStream) -> Result<()> {
 }
 
 fn start(call: &Call) -> Result<Child> {
-    let (program, arguments) = call.arguments.split_first().ok_or_else(|| anyhow::anyhow!("no program"))?;
+    let (program, arguments) = call
+        .arguments
+        .split_first()
+        .ok_or_else(|| anyhow::anyhow!("no program"))?;
     let child = Command::new(program)
         .args(arguments)
         .envs(&call.environment)
@@ -77,7 +84,8 @@ fn follow(
     mut input: impl Read + Send + 'static,
     send: &(impl Fn(u8, &[u8]) -> std::io::Result<()> + Sync),
 ) -> Result<i32> {
-    let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let (mut stdin, stdout, stderr) =
+        (child.stdin.take(), child.stdout.take(), child.stderr.take());
     // Not waited for: it ends when the caller closes the connection.
     thread::spawn(move || stdin.as_mut().map(|stdin| std::io::copy(&mut input, stdin)));
     let group = Pid::from_child(&child);
@@ -101,11 +109,18 @@ fn follow(
         }
         let status = child.wait()?;
         drop(ended);
-        Ok(status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(-1))
+        Ok(status
+            .code()
+            .or(status.signal().map(|signal| 128 + signal))
+            .unwrap_or(-1))
     })
 }
 
-fn pass_on(mut pipe: impl Read, kind: u8, send: impl Fn(u8, &[u8]) -> std::io::Result<()>) -> std::io::Result<()> {
+fn pass_on(
+    mut pipe: impl Read,
+    kind: u8,
+    send: impl Fn(u8, &[u8]) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match pipe.read(&mut buffer)? {

@@ -34,7 +34,8 @@ impl Fault {
         faults
     }
 
-    /// Whether the program says that all went well, and did nothing: the driver may wait for what never comes.
+    /// Whether the program says that all went well, and did nothing: the driver may wait for what
+    /// never comes.
     pub(crate) fn is_lie(self) -> bool {
         matches!(self, Self::Garbage | Self::Silent)
     }
@@ -49,7 +50,10 @@ pub(crate) struct Door {
 impl Door {
     /// With a fault at the program of this number, or none.
     pub(crate) fn new(fault: Option<(usize, Fault)>) -> Self {
-        Self { fault, started: Mutex::new(Vec::new()) }
+        Self {
+            fault,
+            started: Mutex::new(Vec::new()),
+        }
     }
 
     /// The programs that were asked for.
@@ -66,13 +70,25 @@ impl Exec for Door {
             started.len() - 1
         };
         let really = || System::here().exec(cmd);
-        let ended =
-            |code, stdout: &str, stderr: &str| Ok(Output { code, stdout: stdout.into(), stderr: stderr.into() });
-        match self.fault.filter(|(at, _)| *at == number).map(|(_, fault)| fault) {
+        let ended = |code, stdout: &str, stderr: &str| {
+            Ok(Output {
+                code,
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            })
+        };
+        match self
+            .fault
+            .filter(|(at, _)| *at == number)
+            .map(|(_, fault)| fault)
+        {
             None => really(),
             Some(Fault::Fails) => ended(Some(1), "", "something went wrong"),
             Some(Fault::Killed) => ended(None, "", ""),
-            Some(Fault::Hangs) => Err(Error::Deadline { command: cmd.line(), limit: cmd.limit() }),
+            Some(Fault::Hangs) => Err(Error::Deadline {
+                command: cmd.line(),
+                limit: cmd.limit(),
+            }),
             Some(Fault::Garbage) => ended(Some(0), "\u{1}\u{2}{]garbage\n", ""),
             Some(Fault::Silent) => ended(Some(0), "", ""),
             Some(Fault::Nothing) => ended(Some(2), "", ""),

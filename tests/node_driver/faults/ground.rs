@@ -1,4 +1,5 @@
-//! A volume that is brought into a state again and again, and somebody else's beside it, in the guest.
+//! A volume that is brought into a state again and again, and somebody else's beside it, in the
+//! guest.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -21,7 +22,8 @@ use super::door::Door;
 /// What the volume's file holds.
 const DATA: &str = "seventeen kittens";
 
-/// That volumes are attached, for all call-outs but `mount`, which would make a bind mount then and run no program.
+/// That volumes are attached, for all call-outs but `mount`, which would make a bind mount then and
+/// run no program.
 const SETTINGS: &str = "/run/attach.json";
 
 /// What is looked at, at the begin; less at the end.
@@ -49,11 +51,19 @@ pub(crate) struct Ground {
 impl Ground {
     /// Of a volume by its options, and the neighbour's device, which is filled.
     pub(crate) fn new(json: &str, foreign: &str) -> Result<Self> {
-        let Options { group, volume: name, proof, filesystem, .. } = options::parse(json)?;
+        let Options {
+            group,
+            volume: name,
+            proof,
+            filesystem,
+            ..
+        } = options::parse(json)?;
         let proof = proof.context("a claim's volume has a uuid")?;
         let path = format!("{group}/{name}");
         let folder = format!("/var/lib/kubelet/pods/faults/volumes/flexlvm.dev~lvm/{name}");
-        let global = format!("/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}");
+        let global = format!(
+            "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}"
+        );
         let mut by_name: BTreeMap<String, String> = serde_json::from_str(json)?;
         by_name.retain(|key, _| !["uuid", "size"].contains(&key.as_str()));
         let (by_name, kept) = (serde_json::to_string(&by_name)?, Cell::new(false));
@@ -63,13 +73,29 @@ impl Ground {
         ))?;
         let foreign_bytes = read(foreign)?;
         let (json, fs, foreign) = (json.to_owned(), filesystem.to_string(), foreign.to_owned());
-        Ok(Self { json, fs, folder, kept, global, by_name, group, name, proof, path, foreign, foreign_bytes })
+        Ok(Self {
+            json,
+            fs,
+            folder,
+            kept,
+            global,
+            by_name,
+            group,
+            name,
+            proof,
+            path,
+            foreign,
+            foreign_bytes,
+        })
     }
 
     /// Zeros wherever anybody looks for anything.
     pub(crate) fn empty(&self) -> Result<()> {
         if !self.is_active() {
-            shell(&format!("lvm lvchange --activate y {}; udevadm settle", self.path))?;
+            shell(&format!(
+                "lvm lvchange --activate y {}; udevadm settle",
+                self.path
+            ))?;
         }
         let device = self.open()?.claim()?;
         let end = &EDGE[..2 << 20];
@@ -93,7 +119,10 @@ impl Ground {
 
     /// Marks the volume as fresh, or as one that mkfs was begun on.
     pub(crate) fn mark(&self, begun: bool) -> Result<()> {
-        let (mark, file) = (FreshMark::new(&self.proof.uuid, self.proof.size)?, self.open()?.claim()?);
+        let (mark, file) = (
+            FreshMark::new(&self.proof.uuid, self.proof.size)?,
+            self.open()?.claim()?,
+        );
         mark.write_fresh(&file)?;
         if begun {
             mark.begin(&file)?;
@@ -106,11 +135,15 @@ impl Ground {
         let (device, size) = (self.device(), mib.map(|mib| mib << 20));
         shell(&match (self.fs.as_str(), size) {
             ("ext4", size) => {
-                let size = size.map(|size| format!("{}k", size >> 10)).unwrap_or_default();
+                let size = size
+                    .map(|size| format!("{}k", size >> 10))
+                    .unwrap_or_default();
                 format!("mkfs.ext4 -q -F -E nodiscard {device} {size}")
             }
             ("xfs", size) => {
-                let size = size.map(|size| format!("-d size={size}")).unwrap_or_default();
+                let size = size
+                    .map(|size| format!("-d size={size}"))
+                    .unwrap_or_default();
                 format!("mkfs.xfs -q -f -K {size} {device}")
             }
             (other, size) => {
@@ -122,10 +155,25 @@ impl Ground {
 
     /// Mounts it by hand.
     pub(crate) fn mount(&self) -> Result<()> {
-        let (fs, device) = (Filesystem::from_name(&self.fs).context("which?")?, self.device());
+        let (fs, device) = (
+            Filesystem::from_name(&self.fs).context("which?")?,
+            self.device(),
+        );
         let (source, folder) = (Path::new(&device), Path::new(&self.folder));
-        let request = Request { source, fs, flags: Flags::empty(), data: "", read_only: false };
-        Ok(host::mount::mount(&request, Place { folder, top: folder })?)
+        let request = Request {
+            source,
+            fs,
+            flags: Flags::empty(),
+            data: "",
+            read_only: false,
+        };
+        Ok(host::mount::mount(
+            &request,
+            Place {
+                folder,
+                top: folder,
+            },
+        )?)
     }
 
     /// Puts the file in.
@@ -145,7 +193,9 @@ impl Ground {
     pub(crate) fn deactivate(&self) -> Result<()> {
         let deactivate = format!("lvm lvchange --activate n {}", self.path);
         // udev looks at what was written to, and has it open then.
-        shell(&format!("{deactivate} 2>/dev/null || {{ udevadm settle; {deactivate}; }}"))
+        shell(&format!(
+            "{deactivate} 2>/dev/null || {{ udevadm settle; {deactivate}; }}"
+        ))
     }
 
     /// Gives the volume the tags of an admin's, and that nothing is on it yet.
@@ -156,12 +206,19 @@ impl Ground {
 
     /// Gives the volume the tag of a claim's.
     pub(crate) fn tag_with_key(&self) -> Result<()> {
-        shell(&format!("lvm lvchange -qq --addtag {} {}", self.proof.key.digest().tag(), self.path))
+        shell(&format!(
+            "lvm lvchange -qq --addtag {} {}",
+            self.proof.key.digest().tag(),
+            self.path
+        ))
     }
 
     /// Has the superblock say that there are errors.
     pub(crate) fn doubt(&self) -> Result<()> {
-        shell(&format!("debugfs -w -R 'ssv state 3' {} 2>/dev/null", self.device()))
+        shell(&format!(
+            "debugfs -w -R 'ssv state 3' {} 2>/dev/null",
+            self.device()
+        ))
     }
 
     /// The volume's name.
@@ -187,17 +244,29 @@ impl Ground {
         device.file().sync_all()?;
         let (major, minor) = device.number();
         let counts = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"))?;
-        Ok(counts.split_whitespace().nth(6).context("no such count")?.parse()?)
+        Ok(counts
+            .split_whitespace()
+            .nth(6)
+            .context("no such count")?
+            .parse()?)
     }
 
     /// Whether the neighbour is as it was.
     pub(crate) fn check_foreign(&self) -> Result<()> {
-        ensure!(read(&self.foreign)? == self.foreign_bytes, "the foreign device was changed");
+        ensure!(
+            read(&self.foreign)? == self.foreign_bytes,
+            "the foreign device was changed"
+        );
         Ok(())
     }
 
     fn open(&self) -> Result<Device> {
-        Ok(Device::open(&Roots::here(), &self.group, &self.name, &self.proof.uuid)?)
+        Ok(Device::open(
+            &Roots::here(),
+            &self.group,
+            &self.name,
+            &self.proof.uuid,
+        )?)
     }
 
     fn device(&self) -> String {
@@ -209,7 +278,11 @@ impl Ground {
 pub(crate) fn call(args: &[&str], door: &Door, time: Option<Duration>) -> Result<Reply> {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
     let node = Node::here(door);
-    let mut node = if let Some(time) = time { node.within(time) } else { node };
+    let mut node = if let Some(time) = time {
+        node.within(time)
+    } else {
+        node
+    };
     if args[0] != "mount" {
         node.settings = SETTINGS.into();
     }
@@ -223,7 +296,11 @@ pub(crate) fn call(args: &[&str], door: &Door, time: Option<Duration>) -> Result
 pub(crate) fn shell(script: &str) -> Result<()> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{script}` ended with {}: {said}", output.status);
+    ensure!(
+        output.status.success(),
+        "`{script}` ended with {}: {said}",
+        output.status
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
-//! Plays a sequence with one volume, in the guest: each call-out as the kubelet makes it, once, twice, killed and repeated, or
-//! several at once; and looks, also with the node's own programs, whether the world is as it has to be.
+//! Plays a sequence with one volume, in the guest: each call-out as the kubelet makes it, once,
+//! twice, killed and repeated, or several at once; and looks, also with the node's own programs,
+//! whether the world is as it has to be.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -41,7 +42,10 @@ impl Manner {
 
     /// The one of this name.
     pub(crate) fn from_name(name: &str) -> Self {
-        Self::CALLS.into_iter().find(|manner| format!("{manner:?}") == name).unwrap_or(Self::Mixed)
+        Self::CALLS
+            .into_iter()
+            .find(|manner| format!("{manner:?}") == name)
+            .unwrap_or(Self::Mixed)
     }
 }
 
@@ -102,19 +106,35 @@ impl Actor {
             ["detach"] => self.call(&["detach", &name, NODE]),
             ["expandfs", pod] => {
                 let (size, folder) = (self.size_now()?, self.folder(pod));
-                self.call(&["expandfs", &self.json("rw"), "", &folder, &size, &self.options["size"]])
+                self.call(&[
+                    "expandfs",
+                    &self.json("rw"),
+                    "",
+                    &folder,
+                    &size,
+                    &self.options["size"],
+                ])
             }
             // The agent has not extended it yet.
             ["too-small", pod] => {
                 let folder = self.folder(pod);
-                let reply = self.answer(&["expandfs", &self.json("rw"), "", &folder, "999999999999", "0"])?;
+                let reply = self.answer(&[
+                    "expandfs",
+                    &self.json("rw"),
+                    "",
+                    &folder,
+                    "999999999999",
+                    "0",
+                ])?;
                 let message = reply["message"].to_string();
                 ensure!(message.contains("not extended it yet"), "{reply}");
                 Ok(())
             }
             // After its own start the kubelet knows nothing but names.
             ["restart"] => {
-                let stub = format!(r#"{{"kubernetes.io/pvOrVolumeName":"{name}","kubernetes.io/fsType":""}}"#);
+                let stub = format!(
+                    r#"{{"kubernetes.io/pvOrVolumeName":"{name}","kubernetes.io/fsType":""}}"#
+                );
                 self.call(&["init"])?;
                 self.call(&["getvolumename", &stub])
             }
@@ -127,7 +147,9 @@ impl Actor {
         match words {
             // The PersistentVolume is gone, and all that stood in it.
             ["forget"] => Ok(()),
-            ["extend"] => shell(&format!("lvextend -qq -L +{GROWTH_MIB}M {}", self.path())).map(drop),
+            ["extend"] => {
+                shell(&format!("lvextend -qq -L +{GROWTH_MIB}M {}", self.path())).map(drop)
+            }
             ["folder", pod] => self.make_folder(pod).map(drop),
             ["write", pod] => {
                 let folder = self.folder(pod);
@@ -140,17 +162,29 @@ impl Actor {
             ["locked", pod] => {
                 let made = File::create(format!("{}/other", self.folder(pod)));
                 let kind = made.map_err(|error| error.kind());
-                ensure!(matches!(kind, Err(ErrorKind::ReadOnlyFilesystem)), "{pod} can write: {kind:?}");
+                ensure!(
+                    matches!(kind, Err(ErrorKind::ReadOnlyFilesystem)),
+                    "{pod} can write: {kind:?}"
+                );
                 Ok(())
             }
             ["free", pod] => {
-                let (folder, mounts) = (self.folder(pod), std::fs::read_to_string("/proc/self/mountinfo")?);
-                ensure!(!mounts.contains(&format!(" {folder} ")), "something is mounted on {folder}");
+                let (folder, mounts) = (
+                    self.folder(pod),
+                    std::fs::read_to_string("/proc/self/mountinfo")?,
+                );
+                ensure!(
+                    !mounts.contains(&format!(" {folder} ")),
+                    "something is mounted on {folder}"
+                );
                 Ok(())
             }
             ["large", pod] => {
                 let (before, now) = (self.size.get(), size_in_mib(&self.folder(pod))?);
-                ensure!(now > before + GROWTH_MIB / 2, "{now} MiB now, and {before} MiB before");
+                ensure!(
+                    now > before + GROWTH_MIB / 2,
+                    "{now} MiB now, and {before} MiB before"
+                );
                 Ok(())
             }
             ["inactive"] => {
@@ -163,10 +197,18 @@ impl Actor {
 
     /// What has to be true when all pods are gone.
     pub(crate) fn check_end(&self, attach: bool) -> Result<()> {
-        let (path, fs, mapper) = (self.path(), &self.options["kubernetes.io/fsType"], self.mapper());
+        let (path, fs, mapper) = (
+            self.path(),
+            &self.options["kubernetes.io/fsType"],
+            self.mapper(),
+        );
         is(&format!("findmnt -n -S {mapper} || true"), "")?;
         // Active, and nobody has it open; or neither.
-        let (columns, state) = if attach { ("lv_active", "") } else { ("lv_active,lv_device_open", "active") };
+        let (columns, state) = if attach {
+            ("lv_active", "")
+        } else {
+            ("lv_active,lv_device_open", "active")
+        };
         is(&format!("lvs --noheadings -o {columns} {path}"), state)?;
         self.activate()?;
         is(&format!("blkid -p -s TYPE -o value {mapper}"), fs)?;
@@ -176,8 +218,20 @@ impl Actor {
         drop(device);
         let (source, folder) = (Path::new(&mapper), Path::new("/mnt"));
         let fs = Filesystem::from_name(fs).context("which?")?;
-        let request = Request { source, fs, flags: Flags::empty(), data: "", read_only: false };
-        host::mount::mount(&request, Place { folder, top: folder })?;
+        let request = Request {
+            source,
+            fs,
+            flags: Flags::empty(),
+            data: "",
+            read_only: false,
+        };
+        host::mount::mount(
+            &request,
+            Place {
+                folder,
+                top: folder,
+            },
+        )?;
         self.holds("/mnt")?;
         Ok(host::mount::unmount_all(folder, folder).map(drop)?)
     }
@@ -200,7 +254,9 @@ impl Actor {
     /// A call-out that succeeds, in this actor's manner.
     fn call(&self, args: &[&str]) -> Result<()> {
         let manner = match self.manner {
-            Manner::Mixed => Manner::CALLS[usize::try_from(self.below(Manner::CALLS.len() as u64))?],
+            Manner::Mixed => {
+                Manner::CALLS[usize::try_from(self.below(Manner::CALLS.len() as u64))?]
+            }
             manner => manner,
         };
         match manner {
@@ -214,12 +270,19 @@ impl Actor {
                 child.wait()?;
             }
             Manner::AtOnce => {
-                let children = (0..3).map(|_| self.start(args)).collect::<Result<Vec<_>>>()?;
+                let children = (0..3)
+                    .map(|_| self.start(args))
+                    .collect::<Result<Vec<_>>>()?;
                 for child in children {
                     let reply = answer_of(child)?;
                     // What the kubelet would repeat.
-                    let again = reply["message"].as_str().is_some_and(|message| message.contains("tried again"));
-                    ensure!(reply["status"] == "Success" || again, "at once, {args:?}: {reply}");
+                    let again = reply["message"]
+                        .as_str()
+                        .is_some_and(|message| message.contains("tried again"));
+                    ensure!(
+                        reply["status"] == "Success" || again,
+                        "at once, {args:?}: {reply}"
+                    );
                 }
             }
             Manner::Once | Manner::Mixed => {}
@@ -234,7 +297,9 @@ impl Actor {
             if reply["status"] == "Success" {
                 return Ok(());
             }
-            let again = reply["message"].as_str().is_some_and(|message| message.contains("tried again"));
+            let again = reply["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("tried again"));
             ensure!(again, "{args:?}: {reply}");
         }
         bail!("{args:?}: tried again and again")
@@ -246,7 +311,11 @@ impl Actor {
 
     fn start(&self, args: &[&str]) -> Result<Child> {
         let mut command = Command::new(&self.driver);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command.spawn().context("the driver can't be started")
     }
 
@@ -259,7 +328,9 @@ impl Actor {
     fn folder(&self, pod: &str) -> String {
         let name = &self.options["volumeID"];
         match pod {
-            "all" => format!("{ROOT}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}"),
+            "all" => {
+                format!("{ROOT}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}")
+            }
             pod => format!("{ROOT}/pods/replay-{pod}/volumes/flexlvm.dev~lvm/{name}"),
         }
     }
@@ -271,12 +342,19 @@ impl Actor {
     }
 
     fn path(&self) -> String {
-        format!("{}/{}", self.options["volumegroup"], self.options["volumeID"])
+        format!(
+            "{}/{}",
+            self.options["volumegroup"], self.options["volumeID"]
+        )
     }
 
     fn mapper(&self) -> String {
         let doubled = |key: &str| self.options[key].replace('-', "--");
-        format!("/dev/mapper/{}-{}", doubled("volumegroup"), doubled("volumeID"))
+        format!(
+            "/dev/mapper/{}-{}",
+            doubled("volumegroup"),
+            doubled("volumeID")
+        )
     }
 
     fn content(&self) -> String {
@@ -284,24 +362,39 @@ impl Actor {
     }
 
     fn device(&self) -> Result<Device> {
-        let (group, name) = (VgName::new(&self.options["volumegroup"])?, LvName::new(&self.options["volumeID"])?);
-        Ok(Device::open(&Roots::here(), &group, &name, &LvUuid::new(&self.options["uuid"])?)?)
+        let (group, name) = (
+            VgName::new(&self.options["volumegroup"])?,
+            LvName::new(&self.options["volumeID"])?,
+        );
+        Ok(Device::open(
+            &Roots::here(),
+            &group,
+            &name,
+            &LvUuid::new(&self.options["uuid"])?,
+        )?)
     }
 
     fn mark(&self) -> Result<FreshMark> {
-        Ok(FreshMark::new(&LvUuid::new(&self.options["uuid"])?, Bytes(self.options["size"].parse()?))?)
+        Ok(FreshMark::new(
+            &LvUuid::new(&self.options["uuid"])?,
+            Bytes(self.options["size"].parse()?),
+        )?)
     }
 
     fn size_now(&self) -> Result<String> {
         match self.device() {
             Ok(device) => Ok(device.size()?.0.to_string()),
-            Err(_) => shell(&format!("lvs --noheadings --units b --nosuffix -o lv_size {}", self.path())),
+            Err(_) => shell(&format!(
+                "lvs --noheadings --units b --nosuffix -o lv_size {}",
+                self.path()
+            )),
         }
     }
 
     /// A number below `end`: SplitMix64.
     fn below(&self, end: u64) -> u64 {
-        self.seed.set(self.seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
+        self.seed
+            .set(self.seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
         let mixed = (self.seed.get() ^ (self.seed.get() >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % end
@@ -323,13 +416,19 @@ fn remove_folder(folder: &str) -> Result<()> {
 
 fn answer_of(child: Child) -> Result<Value> {
     let output = child.wait_with_output()?;
-    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    ensure!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))
 }
 
 fn is(script: &str, expected: &str) -> Result<()> {
     let found = shell(script)?;
-    ensure!(found == expected, "`{script}` says {found:?}, and {expected:?} is right");
+    ensure!(
+        found == expected,
+        "`{script}` says {found:?}, and {expected:?} is right"
+    );
     Ok(())
 }
 
@@ -337,6 +436,10 @@ fn is(script: &str, expected: &str) -> Result<()> {
 fn shell(script: &str) -> Result<String> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "`{script}` ended with {}: {said}", output.status);
+    ensure!(
+        output.status.success(),
+        "`{script}` ended with {}: {said}",
+        output.status
+    );
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }

@@ -1,5 +1,5 @@
-//! What the kubelet asks for, in which order, and what is true in between: data. Pods are `a`, `b`, `c`; a line is a step, see
-//! `actor`. What stands after `reboot` comes when the power was cut.
+//! What the kubelet asks for, in which order, and what is true in between: data. Pods are `a`, `b`,
+//! `c`; a line is a step, see `actor`. What stands after `reboot` comes when the power was cut.
 
 /// A sequence of steps.
 pub(crate) struct Sequence {
@@ -7,23 +7,37 @@ pub(crate) struct Sequence {
     pub(crate) name: &'static str,
     /// Whether Kubernetes attaches.
     pub(crate) attach: bool,
-    /// Whether it is the same for all file systems: nothing is made, grown, recovered or mounted another way.
+    /// Whether it is the same for all file systems: nothing is made, grown, recovered or mounted
+    /// another way.
     pub(crate) of_any: bool,
     /// One a line.
     pub(crate) steps: &'static str,
 }
 
 const fn mounting(name: &'static str, steps: &'static str) -> Sequence {
-    Sequence { name, attach: false, of_any: false, steps }
+    Sequence {
+        name,
+        attach: false,
+        of_any: false,
+        steps,
+    }
 }
 
 const fn attaching(name: &'static str, steps: &'static str) -> Sequence {
-    Sequence { name, attach: true, of_any: false, steps }
+    Sequence {
+        name,
+        attach: true,
+        of_any: false,
+        steps,
+    }
 }
 
 impl Sequence {
     const fn of_any(self) -> Self {
-        Self { of_any: true, ..self }
+        Self {
+            of_any: true,
+            ..self
+        }
     }
 }
 
@@ -36,7 +50,8 @@ pub(crate) const ALL: &[Sequence] = &[
     ),
     mounting(
         "the kubelet starts again",
-        // What is wanted is a mount point already: no call. What is not is unmounted by its path, mounted or not.
+        // What is wanted is a mount point already: no call. What is not is unmounted by its path,
+        // mounted or not.
         "mount a rw; write a; folder b; restart; unmount b; read a; unmount a; unmount a; mount c rw; read c; unmount c",
     )
     .of_any(),

@@ -1,4 +1,5 @@
-//! Reports of a real LVM, each made by the command of `command::report`, and what must be read from them.
+//! Reports of a real LVM, each made by the command of `command::report`, and what must be read from
+//! them.
 
 use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume};
 use crate::size::{Bytes, Extents};
@@ -11,7 +12,11 @@ macro_rules! fixture {
 }
 
 fn vg0(report: &[u8]) -> Vg {
-    parse(report).unwrap().into_iter().find(|vg| vg.name == "vg0").unwrap()
+    parse(report)
+        .unwrap()
+        .into_iter()
+        .find(|vg| vg.name == "vg0")
+        .unwrap()
 }
 
 fn fault(report: &[u8]) -> String {
@@ -23,7 +28,10 @@ fn a_volume_group_and_every_kind_of_volume() {
     let vgs = parse(fixture!("kinds")).unwrap();
     assert_eq!(vgs.len(), 2);
     let vg = vg0(fixture!("kinds"));
-    assert_eq!((vg.extent_size, vg.extents, vg.free), (Bytes(4 << 20), Extents(2046), Extents(1974)));
+    assert_eq!(
+        (vg.extent_size, vg.extents, vg.free),
+        (Bytes(4 << 20), Extents(2046), Extents(1974))
+    );
     assert_eq!((&vg.fault, vg.lvs.len()), (&None, 8));
 
     let mounted = vg.lv("pvc-a").unwrap();
@@ -33,7 +41,10 @@ fn a_volume_group_and_every_kind_of_volume() {
             name: "pvc-a".to_owned(),
             uuid: mounted.uuid.clone(),
             size: Bytes(32 << 20),
-            tags: vec!["flexlvm.dev/claim-uid=a".to_owned(), "flexlvm.dev/claim=default/a".to_owned()],
+            tags: vec![
+                "flexlvm.dev/claim-uid=a".to_owned(),
+                "flexlvm.dev/claim=default/a".to_owned()
+            ],
             active: true,
             open: true,
             kind: LvKind::Plain,
@@ -55,30 +66,60 @@ fn a_volume_group_and_every_kind_of_volume() {
     for (name, kind) in [("striped", LvKind::Plain), ("r1", LvKind::Raid)] {
         assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
-    for (name, kind) in [("pvc-b", LvKind::Other), ("snapb", LvKind::Other), ("thin1", LvKind::Thin)] {
+    for (name, kind) in [
+        ("pvc-b", LvKind::Other),
+        ("snapb", LvKind::Other),
+        ("thin1", LvKind::Thin),
+    ] {
         assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
     let (thin, pool) = (vg.lv("thin1").unwrap(), vg.lv("pool").unwrap());
-    assert_eq!((thin.pool.as_deref(), pool.kind), (Some("pool"), LvKind::ThinPool));
-    assert!(pool.state.as_ref().is_some_and(|state| state.fault.is_none() && state.metadata == Bytes(4 << 20)));
+    assert_eq!(
+        (thin.pool.as_deref(), pool.kind),
+        (Some("pool"), LvKind::ThinPool)
+    );
+    assert!(
+        pool.state
+            .as_ref()
+            .is_some_and(|state| state.fault.is_none() && state.metadata == Bytes(4 << 20))
+    );
 }
 
 #[test]
 fn what_each_volume_takes_of_each_disk() {
     let vg = vg0(fixture!("kinds"));
-    let disks: Vec<_> = vg.pvs.iter().map(|pv| (pv.name.as_str(), pv.extents.0, pv.free.0, pv.allocatable)).collect();
-    assert_eq!(disks, [("/dev/ubdb", 1023, 967, true), ("/dev/ubdd", 1023, 1007, true)]);
+    let disks: Vec<_> = vg
+        .pvs
+        .iter()
+        .map(|pv| (pv.name.as_str(), pv.extents.0, pv.free.0, pv.allocatable))
+        .collect();
+    assert_eq!(
+        disks,
+        [
+            ("/dev/ubdb", 1023, 967, true),
+            ("/dev/ubdd", 1023, 1007, true)
+        ]
+    );
     let shares = |name: &str| -> Vec<u64> {
         let lv = vg.lv(name).unwrap();
-        vg.pvs.iter().map(|pv| lv.shares.get(&pv.uuid).map_or(0, |extents| extents.0)).collect()
+        vg.pvs
+            .iter()
+            .map(|pv| lv.shares.get(&pv.uuid).map_or(0, |extents| extents.0))
+            .collect()
     };
-    // The RAID's images, each with one extent of metadata and two of checksums; the pool's data and metadata.
-    assert_eq!((shares("r1"), shares("striped"), shares("pvc-c")), (vec![11, 11], vec![4, 4], vec![8, 0]));
+    // The RAID's images, each with one extent of metadata and two of checksums; the pool's data and
+    // metadata.
+    assert_eq!(
+        (shares("r1"), shares("striped"), shares("pvc-c")),
+        (vec![11, 11], vec![4, 4], vec![8, 0])
+    );
     assert_eq!((shares("pool"), shares("thin1")), (vec![8, 1], vec![0, 0]));
     assert!(vg.lv("r1").unwrap().integrity && !vg.lv("striped").unwrap().integrity);
     assert_eq!(vg.available(), vg.free);
     let partial = vg0(fixture!("partial"));
-    assert!(!partial.pvs[1].allocatable && partial.pv(&partial.pvs[1].uuid) == Some(&partial.pvs[1]));
+    assert!(
+        !partial.pvs[1].allocatable && partial.pv(&partial.pvs[1].uuid) == Some(&partial.pvs[1])
+    );
 }
 
 #[test]
@@ -88,7 +129,12 @@ fn one_volume_is_what_was_asked_for() {
     let report = |rows: &str| format!(r#"{{"report":[{{"lv":[{rows}]}}]}}"#);
     let lv = parse_volume(report(row).as_bytes()).unwrap();
     assert!(lv.active && !lv.open && lv.has_tag("flexlvm.dev/static") && lv.size == Bytes(4 << 20));
-    for bad in [report(""), report(&format!("{row},{row}")), r#"{"report":[]}"#.to_owned(), String::new()] {
+    for bad in [
+        report(""),
+        report(&format!("{row},{row}")),
+        r#"{"report":[]}"#.to_owned(),
+        String::new(),
+    ] {
         assert!(parse_volume(bad.as_bytes()).is_err(), "{bad}");
     }
 }
@@ -96,13 +142,26 @@ fn one_volume_is_what_was_asked_for() {
 #[test]
 fn a_disk_has_an_owner_or_none() {
     let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
-    let row = |name: &str, group: &str| format!(r#"{{"pv_name":"{name}", "pv_uuid":"{uuid}", "vg_name":"{group}"}}"#);
-    let answer = format!(r#"{{"report":[{{"pv":[{},{}]}}]}}"#, row("/dev/a", ""), row("/dev/b", "vg1"));
+    let row = |name: &str, group: &str| {
+        format!(r#"{{"pv_name":"{name}", "pv_uuid":"{uuid}", "vg_name":"{group}"}}"#)
+    };
+    let answer = format!(
+        r#"{{"report":[{{"pv":[{},{}]}}]}}"#,
+        row("/dev/a", ""),
+        row("/dev/b", "vg1")
+    );
     let disks = parse_disks(answer.as_bytes()).unwrap();
-    let owners: Vec<_> = disks.iter().map(|disk| (disk.name.as_str(), disk.group.as_deref())).collect();
+    let owners: Vec<_> = disks
+        .iter()
+        .map(|disk| (disk.name.as_str(), disk.group.as_deref()))
+        .collect();
     assert_eq!(owners, [("/dev/a", None), ("/dev/b", Some("vg1"))]);
     assert_eq!(parse_disks(br#"{"report":[{"pv":[]}]}"#), Ok(vec![]));
-    for bad in [answer.replace("vg_name", "x"), answer.replace(uuid, "x"), r#"{"report":[{}]}"#.to_owned()] {
+    for bad in [
+        answer.replace("vg_name", "x"),
+        answer.replace(uuid, "x"),
+        r#"{"report":[{}]}"#.to_owned(),
+    ] {
         assert!(parse_disks(bad.as_bytes()).is_err(), "{bad}");
     }
 }
@@ -114,13 +173,22 @@ fn nothing_is_an_answer_too() {
 
 #[test]
 fn what_can_not_be_used_says_why() {
-    assert_eq!(fault(fixture!("exported")), "it is exported; vgimport brings it back");
+    assert_eq!(
+        fault(fixture!("exported")),
+        "it is exported; vgimport brings it back"
+    );
     assert!(fault(fixture!("partial")).starts_with("1 of its disks are missing; pvs shows which"));
     assert!(
-        fault(fixture!("shared")).starts_with("it is shared between hosts (lock type sanlock); vgchange --lockstart")
+        fault(fixture!("shared"))
+            .starts_with("it is shared between hosts (lock type sanlock); vgchange --lockstart")
     );
-    assert_eq!(fault(fixture!("not-resizeable")), "it is not resizeable; vgchange --resizeable y makes it so");
-    let clustered = std::str::from_utf8(fixture!("kinds")).unwrap().replace("wz--n-", "wz--nc");
+    assert_eq!(
+        fault(fixture!("not-resizeable")),
+        "it is not resizeable; vgchange --resizeable y makes it so"
+    );
+    let clustered = std::str::from_utf8(fixture!("kinds"))
+        .unwrap()
+        .replace("wz--n-", "wz--nc");
     assert!(fault(clustered.as_bytes()).starts_with("it is clustered; vgchange --locktype none"));
     assert!(fault(fixture!("namesakes")).starts_with("two volume groups have this name"));
 }
@@ -129,9 +197,19 @@ fn what_can_not_be_used_says_why() {
 fn another_hosts_group_is_foreign_and_ones_own_is_not() {
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
-    let fault = |name| vgs.iter().find(|vg| vg.name == name).unwrap().fault.as_deref();
+    let fault = |name| {
+        vgs.iter()
+            .find(|vg| vg.name == name)
+            .unwrap()
+            .fault
+            .as_deref()
+    };
     assert_eq!(fault("vg1"), None);
-    assert!(fault("vg0").unwrap().starts_with("it belongs to another host, with system ID \"hostx\"; vgexport there"));
+    assert!(
+        fault("vg0")
+            .unwrap()
+            .starts_with("it belongs to another host, with system ID \"hostx\"; vgexport there")
+    );
     let all: Vec<_> = vgs.iter().map(|vg| vg.uuid.clone()).collect();
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &all);
@@ -156,7 +234,10 @@ fn half_an_answer_is_none() {
         ("\"pv\":", "\"pvs\":"),
         ("\"pv_attr\":\"a--\"", "\"pv_attr\":\"\""),
         ("\"pvseg_size\":\"8\"", "\"pvseg_size\":\"x\""),
-        ("\"pv_pe_alloc_count\":\"56\"", "\"pv_pe_alloc_count\":\"1024\""),
+        (
+            "\"pv_pe_alloc_count\":\"56\"",
+            "\"pv_pe_alloc_count\":\"1024\"",
+        ),
     ] {
         assert!(good.contains(old), "{old}");
         assert!(parse(good.replace(old, new).as_bytes()).is_err(), "{old}");
@@ -167,7 +248,9 @@ fn half_an_answer_is_none() {
 
 #[test]
 fn columns_of_later_versions_are_ignored() {
-    let later = std::str::from_utf8(fixture!("kinds")).unwrap().replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
+    let later = std::str::from_utf8(fixture!("kinds"))
+        .unwrap()
+        .replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
     assert_eq!(parse(later.as_bytes()), parse(fixture!("kinds")));
 }
 

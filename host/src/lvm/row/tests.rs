@@ -25,8 +25,14 @@ struct Programs {
 
 impl Exec for Programs {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        self.ran.lock().unwrap().push(cmd.arguments().last().unwrap().clone());
-        Ok(Output { code: Some(0), ..Output::default() })
+        self.ran
+            .lock()
+            .unwrap()
+            .push(cmd.arguments().last().unwrap().clone());
+        Ok(Output {
+            code: Some(0),
+            ..Output::default()
+        })
     }
 
     fn keep(&self, cmd: &Cmd, variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
@@ -37,11 +43,16 @@ impl Exec for Programs {
 
 fn row(script: &str) -> InARow<Programs> {
     let script = format!("{SHELL} {script} esac; done").leak();
-    InARow::new(Programs { script, ran: Mutex::default() })
+    InARow::new(Programs {
+        script,
+        ran: Mutex::default(),
+    })
 }
 
 fn lvcreate(name: &str) -> Cmd {
-    Cmd::new("lvm").args(["lvcreate", "--yes", "--name", name]).timeout(Duration::from_secs(20))
+    Cmd::new("lvm")
+        .args(["lvcreate", "--yes", "--name", name])
+        .timeout(Duration::from_secs(20))
 }
 
 /// What of these was run by itself.
@@ -56,8 +67,15 @@ fn run(row: &InARow<Programs>, commands: &[Cmd]) -> Vec<String> {
 fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
     let row = row("lvcreate*) say 1 ;;");
     assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a"]);
-    let others = [Cmd::new("lvm").args(["lvremove", "--yes", "x"]), Cmd::new("lvm").args(["lvcreate", "y"])];
-    assert_eq!(run(&row, &others), ["x", "y"], "what removes, and what may ask, is run by itself");
+    let others = [
+        Cmd::new("lvm").args(["lvremove", "--yes", "x"]),
+        Cmd::new("lvm").args(["lvcreate", "y"]),
+    ];
+    assert_eq!(
+        run(&row, &others),
+        ["x", "y"],
+        "what removes, and what may ask, is run by itself"
+    );
     // After a pause, the shell is gone, and a new row begins.
     std::thread::sleep(Duration::from_millis(2500));
     assert!(row.row.lock().unwrap().shell.is_none());
@@ -82,14 +100,21 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
         let row = row(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
         assert_eq!(run(&row, &["a", "b"].map(lvcreate)), ["a", "b"], "{script}");
         assert!(row.row.lock().unwrap().shell.is_none(), "{script}");
-        assert_eq!(run(&row, &["c", "d"].map(lvcreate)), ["c"], "{script}: another shell goes on");
+        assert_eq!(
+            run(&row, &["c", "d"].map(lvcreate)),
+            ["c"],
+            "{script}: another shell goes on"
+        );
     }
 }
 
 #[test]
 fn where_lvm_has_no_shell_everything_is_run_by_itself() {
     for script in ["exit 1", "while read -r line; do echo 'lvm> '; exit; done"] {
-        let row = InARow::new(Programs { script, ran: Mutex::default() });
+        let row = InARow::new(Programs {
+            script,
+            ran: Mutex::default(),
+        });
         assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a", "b", "c"]);
         assert!(row.row.lock().unwrap().is_out);
     }
@@ -99,9 +124,14 @@ fn where_lvm_has_no_shell_everything_is_run_by_itself() {
 fn a_command_that_hangs_is_ended_and_said_so() {
     let row = row("*b*) sleep 30 & wait ;; lvcreate*) say 1 ;;");
     assert_eq!(run(&row, &[lvcreate("a")]), ["a"]);
-    let error = row.exec(&lvcreate("b").timeout(Duration::from_millis(300))).unwrap_err();
+    let error = row
+        .exec(&lvcreate("b").timeout(Duration::from_millis(300)))
+        .unwrap_err();
     assert_eq!(error.kind(), Kind::TimedOut, "{error}");
-    assert!(run(&row, &[lvcreate("c")]).is_empty(), "another shell goes on");
+    assert!(
+        run(&row, &[lvcreate("c")]).is_empty(),
+        "another shell goes on"
+    );
 }
 
 #[test]
@@ -111,19 +141,41 @@ fn an_answer_is_read_once_it_is_whole() {
     }
     assert_eq!(status(DONE.as_bytes()), Some(true));
     // With readline, prompts and the line are between the answers.
-    assert_eq!(status(format!("lvm> lvcreate --yes -n a vg0\n{DONE}lvm> ").as_bytes()), Some(true));
-    for other in
-        [&DONE.replace("\"log_ret_code\":\"1\"", "\"log_ret_code\":\"5\""), "{\n\"log\": []}\n", "{\n}", "{\n]"]
-    {
+    assert_eq!(
+        status(format!("lvm> lvcreate --yes -n a vg0\n{DONE}lvm> ").as_bytes()),
+        Some(true)
+    );
+    for other in [
+        &DONE.replace("\"log_ret_code\":\"1\"", "\"log_ret_code\":\"5\""),
+        "{\n\"log\": []}\n",
+        "{\n}",
+        "{\n]",
+    ] {
         assert_eq!(status(other.as_bytes()), Some(false), "{other}");
     }
 }
 
 #[test]
 fn only_plain_words_are_spoken() {
-    let with = |word: &str| line(&Cmd::new("lvm").args(["lvcreate", "--yes", "--addtag", word, "vg0"]));
-    assert_eq!(with("flexlvm.dev/claim=a/b").unwrap(), "lvcreate --yes --addtag flexlvm.dev/claim=a/b vg0");
-    for word in ["", "a b", "a\n", "a\tb", "#a", "'a", "a\"", "\\:", "\u{e4}", "\u{1b}", "--config=x"] {
+    let with =
+        |word: &str| line(&Cmd::new("lvm").args(["lvcreate", "--yes", "--addtag", word, "vg0"]));
+    assert_eq!(
+        with("flexlvm.dev/claim=a/b").unwrap(),
+        "lvcreate --yes --addtag flexlvm.dev/claim=a/b vg0"
+    );
+    for word in [
+        "",
+        "a b",
+        "a\n",
+        "a\tb",
+        "#a",
+        "'a",
+        "a\"",
+        "\\:",
+        "\u{e4}",
+        "\u{1b}",
+        "--config=x",
+    ] {
         assert_eq!(with(word), None, "{word:?}");
     }
     assert_eq!(line(&Cmd::new("lvm").args(["a"; 70])), None);

@@ -1,4 +1,5 @@
-//! What the node's processes hold of some mounts: by their cgroups and their mount namespaces. Called by `forgotten`.
+//! What the node's processes hold of some mounts: by their cgroups and their mount namespaces.
+//! Called by `forgotten`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -21,11 +22,19 @@ pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
     let mut namespaces = BTreeSet::from([namespace(proc, "1")?]);
     for process in fs::read_dir(proc).map_err(Error::io("read", proc))? {
         let name = process.map_err(Error::io("read", proc))?.file_name();
-        let Some(process) = name.to_str().filter(|name| name.bytes().all(|b| b.is_ascii_digit())) else { continue };
+        let Some(process) = name
+            .to_str()
+            .filter(|name| name.bytes().all(|b| b.is_ascii_digit()))
+        else {
+            continue;
+        };
         let folder = proc.join(process);
         if let Some(groups) = read(&folder.join("cgroup"))? {
-            let pods = candidates.iter().filter_map(|candidate| candidate.folder.pod.as_ref());
-            seen.pods.extend(pods.filter(|pod| names_pod(&groups, pod)).cloned());
+            let pods = candidates
+                .iter()
+                .filter_map(|candidate| candidate.folder.pod.as_ref());
+            seen.pods
+                .extend(pods.filter(|pod| names_pod(&groups, pod)).cloned());
         }
         let namespace = namespace(proc, process)?;
         if namespace.is_none() || !namespaces.insert(namespace) {
@@ -34,18 +43,31 @@ pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
         let path = folder.join("mountinfo");
         let Some(table) = read(&path)? else { continue };
         let mounts = mountinfo::parse(table.as_bytes()).map_err(|_| {
-            Error::refused(Kind::Failed, format!("{} has a line that can't be understood", path.display()))
+            Error::refused(
+                Kind::Failed,
+                format!("{} has a line that can't be understood", path.display()),
+            )
         })?;
-        let of_candidate = |device| candidates.iter().any(|candidate| candidate.device == device);
-        seen.mounts.extend(mounts.into_iter().filter(|mount| of_candidate(mount.device)));
+        let of_candidate = |device| {
+            candidates
+                .iter()
+                .any(|candidate| candidate.device == device)
+        };
+        seen.mounts.extend(
+            mounts
+                .into_iter()
+                .filter(|mount| of_candidate(mount.device)),
+        );
     }
     Ok(seen)
 }
 
-/// Whether a process with these cgroups is one of the pod: `…/pod<uid>/…`, or `…-pod<uid with _ for ->.slice/…` where
-/// systemd manages them.
+/// Whether a process with these cgroups is one of the pod: `…/pod<uid>/…`, or `…-pod<uid with _ for
+/// ->.slice/…` where systemd manages them.
 fn names_pod(cgroups: &str, uid: &str) -> bool {
-    [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))].iter().any(|name| cgroups.contains(name.as_str()))
+    [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))]
+        .iter()
+        .any(|name| cgroups.contains(name.as_str()))
 }
 
 /// The mount namespace of a process; `None` when it has none any more.
@@ -70,7 +92,9 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
 /// The last is what the mount table of a process answers that has ended and was not waited for.
 fn has_ended(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
-        || [Errno::SRCH, Errno::INVAL].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+        || [Errno::SRCH, Errno::INVAL]
+            .iter()
+            .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 #[cfg(test)]
@@ -95,7 +119,13 @@ mod tests {
     fn candidate() -> Candidate {
         let point = format!("/k/pods/{UID}/volumes/flexlvm.dev~lvm/data");
         let folder = VolumeFolder::of(Path::new(&point)).unwrap();
-        Candidate { id: 1, device: (254, 3), source: "/dev/mapper/a".into(), point: point.into(), folder }
+        Candidate {
+            id: 1,
+            device: (254, 3),
+            source: "/dev/mapper/a".into(),
+            point: point.into(),
+            folder,
+        }
     }
 
     #[test]
@@ -117,9 +147,23 @@ mod tests {
     fn a_pod_is_known_by_its_cgroups() {
         let proc = tempfile::tempdir().unwrap();
         process(proc.path(), "1", "mnt:[1]", "0::/init\n", "");
-        process(proc.path(), "20", "mnt:[1]", &format!("0::/kubepods/besteffort/pod{UID}/x\n"), "");
-        assert!(look(proc.path(), &[candidate()]).unwrap().pods.contains(UID));
-        assert!(names_pod("1:cpu:/kubepods.slice/kubepods-pod0f0e_1.slice/cri-containerd-a.scope\n", UID));
+        process(
+            proc.path(),
+            "20",
+            "mnt:[1]",
+            &format!("0::/kubepods/besteffort/pod{UID}/x\n"),
+            "",
+        );
+        assert!(
+            look(proc.path(), &[candidate()])
+                .unwrap()
+                .pods
+                .contains(UID)
+        );
+        assert!(names_pod(
+            "1:cpu:/kubepods.slice/kubepods-pod0f0e_1.slice/cri-containerd-a.scope\n",
+            UID
+        ));
         assert!(names_pod("0::/../pod0f0e-1/x\n", UID));
         assert!(!names_pod("0::/kubepods/pod0f0e-2/x\n", UID));
     }

@@ -1,6 +1,7 @@
-//! What an agent is about to make a volume group of, written down before it begins: `volume-groups/NAME.json` in the
-//! node's folder of FlexLVM. Whoever comes after it knows the physical volumes that it left by their uuids, which are
-//! chosen before they are made. Called by `groups`.
+//! What an agent is about to make a volume group of, written down before it begins:
+//! `volume-groups/NAME.json` in the node's folder of FlexLVM. Whoever comes after it knows the
+//! physical volumes that it left by their uuids, which are chosen before they are made. Called by
+//! `groups`.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -32,7 +33,9 @@ impl Intent {
     /// Whether a physical volume of this uuid was to be made.
     #[must_use]
     pub fn has(&self, uuid: &LvUuid) -> bool {
-        self.devices.iter().any(|device| device.uuid == uuid.as_str())
+        self.devices
+            .iter()
+            .any(|device| device.uuid == uuid.as_str())
     }
 }
 
@@ -54,7 +57,8 @@ pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
 /// # Errors
 /// When it can't be written.
 pub fn write(state: &Path, group: &VgName, intent: &Intent) -> Result<(), Error> {
-    let text = serde_json::to_vec(intent).map_err(|error| Error::refused(Kind::Failed, error.to_string()))?;
+    let text = serde_json::to_vec(intent)
+        .map_err(|error| Error::refused(Kind::Failed, error.to_string()))?;
     files::write(&folder(state), &format!("{group}.json"), &text)
 }
 
@@ -65,7 +69,9 @@ pub fn write(state: &Path, group: &VgName, intent: &Intent) -> Result<(), Error>
 pub fn forget(state: &Path, group: &VgName) -> Result<(), Error> {
     let path = file(state, group);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", &path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -76,14 +82,24 @@ pub fn forget(state: &Path, group: &VgName) -> Result<(), Error> {
 /// `Busy` when another one does.
 pub fn lock(state: &Path) -> Result<File, Error> {
     let (folder, path) = (folder(state), folder(state).join(".lock"));
-    DirBuilder::new().recursive(true).mode(0o755).create(&folder).map_err(Error::io("make", &folder))?;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(&folder)
+        .map_err(Error::io("make", &folder))?;
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path);
     let file = file.map_err(Error::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            Err(Error::refused(Kind::Busy, "another agent of this node is making a volume group"))
-        }
+        Err(TryLockError::WouldBlock) => Err(Error::refused(
+            Kind::Busy,
+            "another agent of this node is making a volume group",
+        )),
         Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
     }
 }
@@ -106,12 +122,20 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let (group, uuid) = (VgName::new("vg0").unwrap(), LvUuid::random().unwrap());
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());
-        let intent = Intent { devices: vec![Device { path: "/dev/x".to_owned(), uuid: uuid.to_string() }] };
+        let intent = Intent {
+            devices: vec![Device {
+                path: "/dev/x".to_owned(),
+                uuid: uuid.to_string(),
+            }],
+        };
         write(state.path(), &group, &intent).unwrap();
         let begun = read(state.path(), &group).unwrap();
         assert!(begun.has(&uuid) && !begun.has(&LvUuid::random().unwrap()));
         std::fs::write(state.path().join("volume-groups/vg0.json"), "{").unwrap();
-        assert_eq!(read(state.path(), &group).unwrap_err().kind(), Kind::Invalid);
+        assert_eq!(
+            read(state.path(), &group).unwrap_err().kind(),
+            Kind::Invalid
+        );
         forget(state.path(), &group).unwrap();
         forget(state.path(), &group).unwrap();
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());

@@ -1,5 +1,5 @@
-//! Looks at devices, and writes to none. Called by `groups` and, once more before a group is made, by `make`. May block
-//! for as long as a disk does not answer.
+//! Looks at devices, and writes to none. Called by `groups` and, once more before a group is made,
+//! by `make`. May block for as long as a disk does not answer.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -70,8 +70,20 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
         Ok(known) => known,
         Err(error) => (State::Unreadable(chain(&error)), None),
     };
-    let Facts { size, sector, identity, .. } = facts;
-    let seen = Seen { number: disk.number(), path: disk.path().clone(), size, sector, identity, state };
+    let Facts {
+        size,
+        sector,
+        identity,
+        ..
+    } = facts;
+    let seen = Seen {
+        number: disk.number(),
+        path: disk.path().clone(),
+        size,
+        sector,
+        identity,
+        state,
+    };
     (Found::Device(seen), Some(Held { disk, claim }))
 }
 
@@ -97,7 +109,9 @@ fn state(place: &Place, disk: &Disk, facts: &Facts) -> Result<(State, Option<Fil
         return Ok((State::ReadOnly, None));
     }
     let claim = match claim(disk) {
-        Err(error) if error.kind() == Kind::Busy => return used("another program has claimed it".to_owned()),
+        Err(error) if error.kind() == Kind::Busy => {
+            return used("another program has claimed it".to_owned());
+        }
         claim => claim?,
     };
     let state = match disk.content(&*place.exec, &claim)? {
@@ -108,13 +122,15 @@ fn state(place: &Place, disk: &Disk, facts: &Facts) -> Result<(State, Option<Fil
     Ok((state, Some(claim)))
 }
 
-/// Claims a device; waits a while for whoever has it only to look, as another agent of this node does. What nobody has for
-/// long must not be left out of a group.
+/// Claims a device; waits a while for whoever has it only to look, as another agent of this node
+/// does. What nobody has for long must not be left out of a group.
 fn claim(disk: &Disk) -> Result<File, Error> {
     let begun = Instant::now();
     loop {
         match disk.claim() {
-            Err(error) if error.kind() == Kind::Busy && begun.elapsed() < PATIENCE => sleep(PATIENCE / 100),
+            Err(error) if error.kind() == Kind::Busy && begun.elapsed() < PATIENCE => {
+                sleep(PATIENCE / 100)
+            }
             claim => return claim,
         }
     }
@@ -129,7 +145,10 @@ fn mount_point(place: &Place, number: Number) -> Result<Option<PathBuf>, Error> 
 /// For a better message: the kernel has claimed what it swaps to.
 fn is_swap(place: &Place, number: Number) -> bool {
     let swaps = fs::read_to_string(place.proc.join("swaps")).unwrap_or_default();
-    let mut paths = swaps.lines().skip(1).filter_map(|line| DevicePath::new(line.split_whitespace().next()?).ok());
+    let mut paths = swaps
+        .lines()
+        .skip(1)
+        .filter_map(|line| DevicePath::new(line.split_whitespace().next()?).ok());
     paths.any(|path| disk::number_at(&place.roots, &path) == Some(number))
 }
 
@@ -170,5 +189,7 @@ pub fn backup(lvm: &Path, group: &str) -> Option<PathBuf> {
     let path = lvm.join("backup").join(group);
     // Whatever can't be looked at may be one.
     let is_none = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    fs::symlink_metadata(&path).map_or_else(|error| !is_none(error), |_| true).then_some(path)
+    fs::symlink_metadata(&path)
+        .map_or_else(|error| !is_none(error), |_| true)
+        .then_some(path)
 }

@@ -1,9 +1,9 @@
 //! Makes a volume group. Called by `groups` with LVM's lock held, on a thread that may block.
 //!
-//! Each step finds what the one before left, whoever made it: the intent is on the disk before any device is touched, each
-//! physical volume gets the uuid that stands in it, and `vgcreate` makes the group in one step, as far as anybody sees.
-//! Where somebody else comes between our look and LVM's, LVM has the last word: it claims the device, and wipes nothing
-//! without being told to.
+//! Each step finds what the one before left, whoever made it: the intent is on the disk before any
+//! device is touched, each physical volume gets the uuid that stands in it, and `vgcreate` makes
+//! the group in one step, as far as anybody sees. Where somebody else comes between our look and
+//! LVM's, LVM has the last word: it claims the device, and wipes nothing without being told to.
 
 use host::lvm::{Lvm, Owned};
 use host::{DevicePath, Error, Kind, LvTag, LvUuid, tags};
@@ -24,14 +24,22 @@ pub fn make(place: &Place, make: &Make) -> Result<(), Error> {
         return Ok(());
     }
     if let Some(backup) = look::backup(&place.lvm, group.as_str()) {
-        let message = format!("{} tells of a volume group {group} that was there meanwhile", backup.display());
+        let message = format!(
+            "{} tells of a volume group {group} that was there meanwhile",
+            backup.display()
+        );
         return Err(Error::refused(Kind::Exists, message));
     }
     let owners = lvm.disks()?;
-    let held = make.parts.iter().map(|part| hold_again(place, part, &owners)).collect::<Result<Vec<_>, _>>()?;
+    let held = make
+        .parts
+        .iter()
+        .map(|part| hold_again(place, part, &owners))
+        .collect::<Result<Vec<_>, _>>()?;
     let uuids = write_down(place, make)?;
     let mut disks = Vec::new();
-    // Held open to the end, so that no name becomes another device's; claimed until LVM itself does.
+    // Held open to the end, so that no name becomes another device's; claimed until LVM itself
+    // does.
     let mut open = Vec::new();
     for ((part, uuid), Held { disk, claim }) in make.parts.iter().zip(&uuids).zip(held) {
         drop(claim);
@@ -54,12 +62,18 @@ fn hold_again(place: &Place, part: &Part, owners: &[Owned]) -> Result<Held, Erro
         State::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
         _ => false,
     });
-    let changed = || Error::refused(Kind::Busy, format!("{} changed while it was looked at", part.path));
-    held.filter(|held| is_as_planned && held.claim.is_some()).ok_or_else(changed)
+    let changed = || {
+        Error::refused(
+            Kind::Busy,
+            format!("{} changed while it was looked at", part.path),
+        )
+    };
+    held.filter(|held| is_as_planned && held.claim.is_some())
+        .ok_or_else(changed)
 }
 
-/// Writes down what is to be made, with the uuid of each physical volume. What was written down before stays: of that, too,
-/// there may be traces.
+/// Writes down what is to be made, with the uuid of each physical volume. What was written down
+/// before stays: of that, too, there may be traces.
 fn write_down(place: &Place, make: &Make) -> Result<Vec<LvUuid>, Error> {
     let mut intent: Intent = intent::read(&place.state, &make.group)?;
     let mut uuids = Vec::new();
@@ -69,7 +83,10 @@ fn write_down(place: &Place, make: &Make) -> Result<Vec<LvUuid>, Error> {
             None => LvUuid::random().map_err(Error::io("choose a uuid for", part.path.as_str()))?,
         };
         if !intent.has(&uuid) {
-            intent.devices.push(Device { path: part.path.to_string(), uuid: uuid.to_string() });
+            intent.devices.push(Device {
+                path: part.path.to_string(),
+                uuid: uuid.to_string(),
+            });
         }
         uuids.push(uuid);
     }
@@ -87,5 +104,8 @@ fn tags_of(make: &Make) -> Result<Vec<LvTag>, Error> {
 /// The paths of a group's devices, for a log.
 #[must_use]
 pub fn paths(make: &Make) -> Vec<&str> {
-    make.parts.iter().map(|part| DevicePath::as_str(&part.path)).collect()
+    make.parts
+        .iter()
+        .map(|part| DevicePath::as_str(&part.path))
+        .collect()
 }

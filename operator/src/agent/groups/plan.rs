@@ -1,6 +1,6 @@
-//! What is to be done about the volume groups that are wanted: nothing, or make one of these devices; and what is said of
-//! each device. Losing data is decided here: a device is taken only if it is positively nobody's.
-//! Pure. Called by `groups`.
+//! What is to be done about the volume groups that are wanted: nothing, or make one of these
+//! devices; and what is said of each device. Losing data is decided here: a device is taken only if
+//! it is positively nobody's. Pure. Called by `groups`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,9 @@ use super::wanted::Wanted;
 /// A smaller device is none for volumes.
 const SMALLEST: Bytes = Bytes(64 << 20);
 
-/// What LVM calls the group of a physical volume that says it is part of one, while no metadata tell of which. It marks them
-/// so before it writes the metadata, and gives none of them to another group unless it is forced to.
+/// What LVM calls the group of a physical volume that says it is part of one, while no metadata
+/// tell of which. It marks them so before it writes the metadata, and gives none of them to another
+/// group unless it is forced to.
 const UNKNOWN_GROUP: &str = "[unknown]";
 
 /// A block device's number.
@@ -160,19 +161,34 @@ pub fn plan(facts: Facts<'_>) -> Plan {
         let parts = match facts.standings.get(&wanted.group) {
             Some(Standing::There(members)) => {
                 let word = |path| (path, in_group(facts, wanted, members, path));
-                plan.devices.extend(wanted.devices.iter().map(word).map(|(path, word)| say(wanted, path, word)));
+                plan.devices.extend(
+                    wanted
+                        .devices
+                        .iter()
+                        .map(word)
+                        .map(|(path, word)| say(wanted, path, word)),
+                );
                 continue;
             }
             Some(Standing::Vanished(trace)) => {
                 let word = vanished(&wanted.group, trace);
-                plan.devices.extend(wanted.devices.iter().map(|path| say(wanted, path, Err(word.clone()))));
+                plan.devices.extend(
+                    wanted
+                        .devices
+                        .iter()
+                        .map(|path| say(wanted, path, Err(word.clone()))),
+                );
                 continue;
             }
             Some(Standing::Missing) => choose(facts, wanted, &mut plan.devices),
             None => continue,
         };
         if !parts.is_empty() {
-            plan.make.push(Make { group: wanted.group.clone(), backends: wanted.backends.clone(), parts });
+            plan.make.push(Make {
+                group: wanted.group.clone(),
+                backends: wanted.backends.clone(),
+                parts,
+            });
         }
     }
     plan
@@ -180,14 +196,33 @@ pub fn plan(facts: Facts<'_>) -> Plan {
 
 /// What is said of a device of a group.
 fn say(wanted: &Wanted, path: &DevicePath, word: Result<(), Refusal>) -> NodeDevice {
-    let (reason, message) = word.err().map(|(reason, message)| (reason.to_owned(), message)).unzip();
+    let (reason, message) = word
+        .err()
+        .map(|(reason, message)| (reason.to_owned(), message))
+        .unzip();
     let (volume_group, path) = (wanted.group.to_string(), path.to_string());
-    NodeDevice { volume_group, path, taken: reason.is_none(), reason, message }
+    NodeDevice {
+        volume_group,
+        path,
+        taken: reason.is_none(),
+        reason,
+        message,
+    }
 }
 
 /// Of a device of a group that is there.
-fn in_group(facts: Facts<'_>, wanted: &Wanted, members: &BTreeSet<Number>, path: &DevicePath) -> Result<(), Refusal> {
-    if facts.found.get(path).and_then(Found::number).is_some_and(|number| members.contains(&number)) {
+fn in_group(
+    facts: Facts<'_>,
+    wanted: &Wanted,
+    members: &BTreeSet<Number>,
+    path: &DevicePath,
+) -> Result<(), Refusal> {
+    if facts
+        .found
+        .get(path)
+        .and_then(Found::number)
+        .is_some_and(|number| members.contains(&number))
+    {
         return Ok(());
     }
     let seen = device(facts, path)?;
@@ -211,18 +246,33 @@ fn vanished(group: &VgName, Trace { tells, remedy }: &Trace) -> Refusal {
 /// The devices that a group can be made of, and what is said of all that are named for it.
 fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<Part> {
     let mut parts = Vec::<(Part, &Seen)>::new();
-    let marked = wanted.devices.iter().find(|path| is_marked(facts, wanted, path));
+    let marked = wanted
+        .devices
+        .iter()
+        .find(|path| is_marked(facts, wanted, path));
     for path in &wanted.devices {
         let word = device(facts, path).and_then(|seen| {
             let uuid = usable(facts, wanted, path, seen)?;
             beside(&parts, seen)?;
             if let Some(marked) = marked {
-                let words =
-                    format!("volume group {} is made once {marked}, which is to be part of it, is clear", wanted.group);
+                let words = format!(
+                    "volume group {} is made once {marked}, which is to be part of it, is clear",
+                    wanted.group
+                );
                 return Err((reason::MAKING_FAILED, words));
             }
-            parts.push((Part { path: path.clone(), number: seen.number, uuid }, seen));
-            Err((reason::MAKING, format!("volume group {} is about to be made of it", wanted.group)))
+            parts.push((
+                Part {
+                    path: path.clone(),
+                    number: seen.number,
+                    uuid,
+                },
+                seen,
+            ));
+            Err((
+                reason::MAKING,
+                format!("volume group {} is about to be made of it", wanted.group),
+            ))
         });
         said.push(say(wanted, path, word));
     }
@@ -233,11 +283,18 @@ fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<
 fn device<'a>(facts: Facts<'a>, path: &DevicePath) -> Result<&'a Seen, Refusal> {
     match facts.found.get(path) {
         Some(Found::Device(seen)) => Ok(seen),
-        Some(Found::Member(_)) => {
-            Err((reason::CONTESTED, "it is part of another volume group that StorageBackends name it for".to_owned()))
-        }
-        Some(Found::Nothing) => Err((reason::NOT_THERE, "there is no such device on this node".to_owned())),
-        Some(Found::NoBlockDevice) => Err((reason::NO_BLOCK_DEVICE, "it is not a block device".to_owned())),
+        Some(Found::Member(_)) => Err((
+            reason::CONTESTED,
+            "it is part of another volume group that StorageBackends name it for".to_owned(),
+        )),
+        Some(Found::Nothing) => Err((
+            reason::NOT_THERE,
+            "there is no such device on this node".to_owned(),
+        )),
+        Some(Found::NoBlockDevice) => Err((
+            reason::NO_BLOCK_DEVICE,
+            "it is not a block device".to_owned(),
+        )),
         Some(Found::Unreadable(why)) => Err(unreadable(why)),
         None => Err(unreadable("nobody has yet")),
     }
@@ -247,8 +304,14 @@ fn unreadable(why: &str) -> Refusal {
     (reason::UNREADABLE, format!("it can't be looked at: {why}"))
 }
 
-/// Whether a device can be part of a group, as far as it alone goes; with the uuid that an agent gave it already.
-fn usable(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, seen: &Seen) -> Result<Option<LvUuid>, Refusal> {
+/// Whether a device can be part of a group, as far as it alone goes; with the uuid that an agent
+/// gave it already.
+fn usable(
+    facts: Facts<'_>,
+    wanted: &Wanted,
+    path: &DevicePath,
+    seen: &Seen,
+) -> Result<Option<LvUuid>, Refusal> {
     if let Some(other) = rival(facts, wanted, seen.number) {
         let words = format!(
             "StorageBackends name it for volume group {} and for volume group {other}, and it can be part of one",
@@ -259,18 +322,30 @@ fn usable(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, seen: &Seen) -> 
     let uuid = free(facts, wanted, path, &seen.state)?;
     if seen.size < SMALLEST {
         let (has, least) = (quantity::human(seen.size.0), quantity::human(SMALLEST.0));
-        return Err((reason::TOO_SMALL, format!("it has {has}, and {least} are the least")));
+        return Err((
+            reason::TOO_SMALL,
+            format!("it has {has}, and {least} are the least"),
+        ));
     }
     Ok(uuid)
 }
 
 /// Whether nobody has a device, and nothing is on it.
-fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> Result<Option<LvUuid>, Refusal> {
+fn free(
+    facts: Facts<'_>,
+    wanted: &Wanted,
+    path: &DevicePath,
+    state: &State,
+) -> Result<Option<LvUuid>, Refusal> {
     // Clears all that refuses it here.
-    let clear = format!("if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`");
+    let clear = format!(
+        "if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`"
+    );
     Err(match state {
         State::Blank => return Ok(None),
-        State::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => return Ok(Some(uuid.clone())),
+        State::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => {
+            return Ok(Some(uuid.clone()));
+        }
         State::PhysicalVolume(_, None) => {
             let words = format!(
                 "it is a physical volume of LVM that no volume group has; if nothing on it is needed: `pvremove {path}`"
@@ -278,7 +353,9 @@ fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> 
             (reason::PHYSICAL_VOLUME, words)
         }
         State::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
-            let clear = format!("`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`");
+            let clear = format!(
+                "`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`"
+            );
             let words = if has_begun(facts, wanted, uuid) {
                 format!(
                     "LVM was ended while it made volume group {} of it: it is marked as part of a group, and in none; {clear} \
@@ -293,53 +370,78 @@ fn free(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath, state: &State) -> 
             };
             (reason::PHYSICAL_VOLUME, words)
         }
-        State::PhysicalVolume(_, Some(group)) => {
-            (reason::PHYSICAL_VOLUME, format!("it is part of volume group {group}"))
-        }
+        State::PhysicalVolume(_, Some(group)) => (
+            reason::PHYSICAL_VOLUME,
+            format!("it is part of volume group {group}"),
+        ),
         State::ReadOnly => (reason::READ_ONLY, "it is read-only".to_owned()),
         State::Partitioned(partitions) => (
             reason::PARTITIONED,
-            format!("it has partitions ({}); name a free one, or, {clear}", partitions.join(", ")),
+            format!(
+                "it has partitions ({}); name a free one, or, {clear}",
+                partitions.join(", ")
+            ),
         ),
         State::InUse(by) => (reason::IN_USE, by.clone()),
         State::Known(what) => (reason::NOT_BLANK, format!("there is {what} on it; {clear}")),
         State::Unknown(at) => {
-            let words = format!("it is not blank: byte {at} is not zero, though nothing known is on it; {clear}");
+            let words = format!(
+                "it is not blank: byte {at} is not zero, though nothing known is on it; {clear}"
+            );
             (reason::NOT_BLANK, words)
         }
         State::Unreadable(why) => unreadable(why),
     })
 }
 
-/// Whether LVM was ended while it made the group of this device: then it gives the device to no group, nor the others together
-/// with it, before a person clears it.
+/// Whether LVM was ended while it made the group of this device: then it gives the device to no
+/// group, nor the others together with it, before a person clears it.
 fn is_marked(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath) -> bool {
     device(facts, path).is_ok_and(|seen| match &seen.state {
-        State::PhysicalVolume(uuid, Some(group)) => group == UNKNOWN_GROUP && has_begun(facts, wanted, uuid),
+        State::PhysicalVolume(uuid, Some(group)) => {
+            group == UNKNOWN_GROUP && has_begun(facts, wanted, uuid)
+        }
         _ => false,
     })
 }
 
-/// Whether an agent has made this physical volume for the group, and was ended before the group was there.
+/// Whether an agent has made this physical volume for the group, and was ended before the group was
+/// there.
 fn has_begun(facts: Facts<'_>, wanted: &Wanted, uuid: &LvUuid) -> bool {
-    facts.intents.get(&wanted.group).is_some_and(|intent| intent.has(uuid))
+    facts
+        .intents
+        .get(&wanted.group)
+        .is_some_and(|intent| intent.has(uuid))
 }
 
 /// Another group that the device is named for.
 fn rival<'a>(facts: Facts<'a>, wanted: &Wanted, number: Number) -> Option<&'a VgName> {
-    let names_it = |path: &DevicePath| facts.found.get(path).and_then(Found::number) == Some(number);
-    let mut others = facts.wanted.iter().filter(|other| other.group != wanted.group);
-    others.find(|other| other.devices.iter().any(names_it)).map(|other| &other.group)
+    let names_it =
+        |path: &DevicePath| facts.found.get(path).and_then(Found::number) == Some(number);
+    let mut others = facts
+        .wanted
+        .iter()
+        .filter(|other| other.group != wanted.group);
+    others
+        .find(|other| other.devices.iter().any(names_it))
+        .map(|other| &other.group)
 }
 
 /// Whether a device can be in one group with those that were chosen before.
 fn beside(parts: &[(Part, &Seen)], seen: &Seen) -> Result<(), Refusal> {
-    let is_same =
-        |other: &Seen| other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity);
+    let is_same = |other: &Seen| {
+        other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity)
+    };
     if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
-        return Err((reason::SAME_DISK, format!("it is the same disk as {}, by another path", same.path)));
+        return Err((
+            reason::SAME_DISK,
+            format!("it is the same disk as {}, by another path", same.path),
+        ));
     }
-    if let Some((first, other)) = parts.first().filter(|(_, other)| other.sector != seen.sector) {
+    if let Some((first, other)) = parts
+        .first()
+        .filter(|(_, other)| other.sector != seen.sector)
+    {
         let words = format!(
             "its sectors have {} bytes, those of {} have {}, and LVM has no volume group of both",
             seen.sector, first.path, other.sector

@@ -19,20 +19,34 @@ pub struct Wanted {
     pub backends: Vec<String>,
 }
 
-/// What the backends that select this node want. One that contradicts itself, or is being deleted, wants nothing.
+/// What the backends that select this node want. One that contradicts itself, or is being deleted,
+/// wants nothing.
 #[must_use]
 pub fn wanted(selected: &Selected) -> Vec<Wanted> {
     let mut groups = BTreeMap::<VgName, Wanted>::new();
     for backend in selected {
         let spec = &backend.spec;
-        if spec.devices.is_empty() || spec.fault().is_some() || backend.metadata.deletion_timestamp.is_some() {
+        if spec.devices.is_empty()
+            || spec.fault().is_some()
+            || backend.metadata.deletion_timestamp.is_some()
+        {
             continue;
         }
-        let Ok(group) = VgName::new(&spec.volume_group) else { continue };
-        let none = || Wanted { group: group.clone(), devices: Vec::new(), backends: Vec::new() };
+        let Ok(group) = VgName::new(&spec.volume_group) else {
+            continue;
+        };
+        let none = || Wanted {
+            group: group.clone(),
+            devices: Vec::new(),
+            backends: Vec::new(),
+        };
         let wanted = groups.entry(group.clone()).or_insert_with(none);
         wanted.backends.push(backend.name_any());
-        for device in spec.devices.iter().filter_map(|device| DevicePath::new(device).ok()) {
+        for device in spec
+            .devices
+            .iter()
+            .filter_map(|device| DevicePath::new(device).ok())
+        {
             if !wanted.devices.contains(&device) {
                 wanted.devices.push(device);
             }
@@ -72,9 +86,24 @@ mod tests {
             backend("f", "vg4", &["/dev/v", "/dev/v"], json!({})),
         ];
         let wanted = wanted(&selected);
-        let devices = |at: usize| wanted[at].devices.iter().map(DevicePath::as_str).collect::<Vec<_>>();
-        assert_eq!(wanted.iter().map(|one| one.group.as_str()).collect::<Vec<_>>(), ["vg0", "vg1"]);
-        assert_eq!((devices(0), devices(1)), (vec!["/dev/z"], vec!["/dev/x", "/dev/y", "/dev/w"]));
+        let devices = |at: usize| {
+            wanted[at]
+                .devices
+                .iter()
+                .map(DevicePath::as_str)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            wanted
+                .iter()
+                .map(|one| one.group.as_str())
+                .collect::<Vec<_>>(),
+            ["vg0", "vg1"]
+        );
+        assert_eq!(
+            (devices(0), devices(1)),
+            (vec!["/dev/z"], vec!["/dev/x", "/dev/y", "/dev/w"])
+        );
         assert_eq!(wanted[1].backends, ["a", "c"]);
     }
 }

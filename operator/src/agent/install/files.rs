@@ -1,4 +1,5 @@
-//! Files that are there completely or not at all, and outlast a power cut. Called by `install` and `groups`.
+//! Files that are there completely or not at all, and outlast a power cut. Called by `install` and
+//! `groups`.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -34,7 +35,10 @@ pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Resul
     if kind(&folder)? == Thing::Nothing {
         return install_folder(driver, plugins, name);
     }
-    let (temporary, installed) = (folder.join(self::temporary(name)), folder.join(name.driver()));
+    let (temporary, installed) = (
+        folder.join(self::temporary(name)),
+        folder.join(name.driver()),
+    );
     copy(driver, &temporary)?;
     fs::rename(&temporary, &installed).map_err(Error::io("rename into place", &installed))?;
     sync(&folder)
@@ -43,12 +47,18 @@ pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Resul
 /// Builds the folder under a name that the kubelet passes over, and renames it.
 fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<(), Error> {
     fs::create_dir_all(plugins).map_err(Error::io("create", plugins))?;
-    let (hidden, folder) = (plugins.join(format!(".{}", name.folder())), plugins.join(name.folder()));
+    let (hidden, folder) = (
+        plugins.join(format!(".{}", name.folder())),
+        plugins.join(name.folder()),
+    );
     match kind(&hidden)? {
         Thing::Nothing => fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?,
         Thing::Folder => {}
         Thing::File | Thing::Other => {
-            let message = format!("{} is not a folder: remove it, and the driver is installed", hidden.display());
+            let message = format!(
+                "{} is not a folder: remove it, and the driver is installed",
+                hidden.display()
+            );
             return Err(Error::refused(Kind::Invalid, message));
         }
     }
@@ -60,7 +70,8 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
     sync(plugins)
 }
 
-/// Deletes the driver and its folder, in which nothing else may be: the driver goes first, and the kubelet with it.
+/// Deletes the driver and its folder, in which nothing else may be: the driver goes first, and the
+/// kubelet with it.
 pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
     let folder = plugins.join(name.folder());
     let own = [name.driver().to_owned(), temporary(name)];
@@ -88,7 +99,10 @@ fn temporary(name: &DriverName) -> String {
 
 /// Copies the driver of this name to below `kept`, where nothing is ever overwritten.
 pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(), Error> {
-    let (from, folder) = (plugins.join(name.folder()).join(name.driver()), kept.join(name.folder()));
+    let (from, folder) = (
+        plugins.join(name.folder()).join(name.driver()),
+        kept.join(name.folder()),
+    );
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let to = |count: u32| match count {
         0 => folder.join(name.driver()),
@@ -107,7 +121,10 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
             Thing::File | Thing::Folder | Thing::Other => {}
         }
     }
-    Err(Error::refused(Kind::Failed, format!("{} has no free name left", folder.display())))
+    Err(Error::refused(
+        Kind::Failed,
+        format!("{} has no free name left", folder.display()),
+    ))
 }
 
 /// Writes a file that all may read.
@@ -115,7 +132,8 @@ pub(in crate::agent) fn write(folder: &Path, name: &str, content: &[u8]) -> Resu
     fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
     let (temporary, path) = (folder.join(format!(".{name}.tmp")), folder.join(name));
     let mut file = create(&temporary)?;
-    file.write_all(content).map_err(Error::io("write", &temporary))?;
+    file.write_all(content)
+        .map_err(Error::io("write", &temporary))?;
     finish(&file, &temporary, 0o644)?;
     fs::rename(&temporary, &path).map_err(Error::io("rename into place", &path))?;
     sync(folder)
@@ -131,7 +149,9 @@ fn copy(from: &Path, to: &Path) -> Result<(), Error> {
 
 fn delete(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::io("remove", path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -142,12 +162,15 @@ fn create(path: &Path) -> Result<File, Error> {
 }
 
 fn finish(file: &File, path: &Path, mode: u32) -> Result<(), Error> {
-    file.set_permissions(Permissions::from_mode(mode)).map_err(Error::io("set the permissions of", path))?;
+    file.set_permissions(Permissions::from_mode(mode))
+        .map_err(Error::io("set the permissions of", path))?;
     file.sync_all().map_err(Error::io("flush", path))
 }
 
 fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::io("flush", folder))
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io("flush", folder))
 }
 
 /// Whether a file has the permissions that ours get.
@@ -161,13 +184,18 @@ pub(super) fn can_be_run(path: &Path) -> Result<bool, Error> {
 }
 
 fn mode(path: &Path) -> Result<u32, Error> {
-    Ok(fs::metadata(path).map_err(Error::io("look at", path))?.permissions().mode())
+    Ok(fs::metadata(path)
+        .map_err(Error::io("look at", path))?
+        .permissions()
+        .mode())
 }
 
 /// Whether two files have the same content, read piece by piece: they are as large as a program.
 pub(super) fn same(a: &Path, b: &Path) -> Result<bool, Error> {
     let open = |path: &Path| {
-        File::open(path).map(|file| BufReader::with_capacity(64 << 10, file)).map_err(Error::io("open", path))
+        File::open(path)
+            .map(|file| BufReader::with_capacity(64 << 10, file))
+            .map_err(Error::io("open", path))
     };
     let (mut left, mut right) = (open(a)?, open(b)?);
     loop {

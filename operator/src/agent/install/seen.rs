@@ -13,7 +13,8 @@ use super::files::{self, Thing};
 /// The file of the driver's settings.
 pub(super) const SETTINGS: &str = "driver.json";
 
-/// The file of the settings that the kubelet was told of: written after the driver was shown to it with them.
+/// The file of the settings that the kubelet was told of: written after the driver was shown to it
+/// with them.
 pub(super) const SHOWN: &str = "shown.json";
 
 /// The file of the names under which the driver was installed: written before it is.
@@ -80,7 +81,9 @@ pub(super) fn look(target: &Target) -> Result<Seen, Error> {
         }
     }
     let mounts = mountinfo::read(&target.mounts)?.into_iter();
-    let mounted = mounts.filter_map(|mount| Some((VolumeFolder::of(&mount.point)?, mount.point))).collect();
+    let mounted = mounts
+        .filter_map(|mount| Some((VolumeFolder::of(&mount.point)?, mount.point)))
+        .collect();
     Ok(Seen {
         settings: settings(&target.state.join(SETTINGS))?,
         shown: settings(&target.state.join(SHOWN))?,
@@ -98,7 +101,9 @@ pub(super) fn look(target: &Target) -> Result<Seen, Error> {
 /// When the file can't be read.
 pub(super) fn names(state: &Path) -> Result<BTreeSet<DriverName>, Error> {
     let text = read(&state.join(NAMES))?;
-    let names: Vec<String> = text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
+    let names: Vec<String> = text
+        .and_then(|text| serde_json::from_slice(&text).ok())
+        .unwrap_or_default();
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
@@ -128,17 +133,26 @@ fn look_at(target: &Target, name: &DriverName) -> Result<There, Error> {
         Thing::Folder | Thing::Other => return Ok(There::InTheWay(file, "a file")),
     }
     if files::same(&target.driver, &file)? {
-        return Ok(if files::is_executable(&file)? { There::Current } else { There::Outdated });
+        return Ok(if files::is_executable(&file)? {
+            There::Current
+        } else {
+            There::Outdated
+        });
     }
-    Ok(if is_ours(target, name, &file)? { There::Outdated } else { There::Foreign })
+    Ok(if is_ours(target, name, &file)? {
+        There::Outdated
+    } else {
+        There::Foreign
+    })
 }
 
-/// Nobody else has our name. Under another name it is ours if it is the same as the one under our name, which for this
-/// is replaced last.
+/// Nobody else has our name. Under another name it is ours if it is the same as the one under our
+/// name, which for this is replaced last.
 fn is_ours(target: &Target, name: &DriverName, file: &Path) -> Result<bool, Error> {
     let own = DriverName::own();
     let installed = target.plugins.join(own.folder()).join(own.driver());
-    Ok(*name == own || (matches!(files::kind(&installed)?, Thing::File) && files::same(&installed, file)?))
+    Ok(*name == own
+        || (matches!(files::kind(&installed)?, Thing::File) && files::same(&installed, file)?))
 }
 
 /// The folders in which the kubelet looks for other drivers.
@@ -153,10 +167,15 @@ fn others(target: &Target) -> Result<Vec<Other>, Error> {
         let entry = entry.map_err(Error::io("read", &target.plugins))?;
         let folder = entry.file_name().to_string_lossy().into_owned();
         let is_ours = target.names.iter().any(|name| name.folder() == folder);
-        if is_ours || folder.starts_with('.') || !matches!(files::kind(&entry.path())?, Thing::Folder) {
+        if is_ours
+            || folder.starts_with('.')
+            || !matches!(files::kind(&entry.path())?, Thing::Folder)
+        {
             continue;
         }
-        let program = entry.path().join(folder.rsplit('~').next().unwrap_or_default());
+        let program = entry
+            .path()
+            .join(folder.rsplit('~').next().unwrap_or_default());
         let broken = match files::kind(&program)? {
             Thing::Nothing | Thing::Folder => true,
             Thing::File => !files::can_be_run(&program)?,

@@ -18,7 +18,11 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap(), attach: false, aliases: Vec::new() };
+        let place = Self {
+            folder: tempfile::tempdir().unwrap(),
+            attach: false,
+            aliases: Vec::new(),
+        };
         place.ship("version 1");
         place.mount(&[]);
         place
@@ -30,7 +34,9 @@ impl Place {
 
     /// Has something mounted in these folders of the kubelet, and nothing else.
     fn mount(&self, folders: &[&str]) {
-        let line = |folder: &&str| format!("36 35 254:1 / /var/lib/kubelet/{folder} rw - ext4 /dev/mapper/a rw\n");
+        let line = |folder: &&str| {
+            format!("36 35 254:1 / /var/lib/kubelet/{folder} rw - ext4 /dev/mapper/a rw\n")
+        };
         let lines = folders.iter().map(line).collect::<String>();
         fs::write(self.folder.path().join("mountinfo"), lines).unwrap();
     }
@@ -58,7 +64,10 @@ impl Place {
             state: self.state(),
             mounts: self.folder.path().join("mountinfo"),
             names: DriverName::with_aliases(&self.aliases),
-            settings: Settings { attach: self.attach, node: Some("node1".to_owned()) },
+            settings: Settings {
+                attach: self.attach,
+                node: Some("node1".to_owned()),
+            },
         }
     }
 
@@ -98,8 +107,10 @@ const SHARED: &str = "plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pv
 const OF_ALIAS: &str = "pods/1/volumes/kubernetes.io~lvm/data";
 
 fn entries(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -110,7 +121,10 @@ fn a_first_install_is_the_driver_in_its_folder_and_nothing_else() {
     assert!(place.install());
     assert_eq!(place.content(), "version 1");
     for path in [place.installed(), place.plugins().join("flexlvm.dev~lvm")] {
-        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o7777, 0o755);
+        assert_eq!(
+            fs::metadata(path).unwrap().permissions().mode() & 0o7777,
+            0o755
+        );
     }
     assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
     assert_eq!(entries(&place.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
@@ -125,9 +139,20 @@ fn nothing_is_written_when_nothing_has_to_change() {
         (meta.ino(), meta.mtime_nsec(), meta.ctime_nsec())
     };
     let folder = place.plugins().join("flexlvm.dev~lvm");
-    let before = (times(&place.installed()), times(&folder), times(&place.plugins()));
+    let before = (
+        times(&place.installed()),
+        times(&folder),
+        times(&place.plugins()),
+    );
     assert!(!place.install());
-    assert_eq!((times(&place.installed()), times(&folder), times(&place.plugins())), before);
+    assert_eq!(
+        (
+            times(&place.installed()),
+            times(&folder),
+            times(&place.plugins())
+        ),
+        before
+    );
 }
 
 #[test]
@@ -165,7 +190,10 @@ fn an_install_that_was_cut_short_is_taken_up() {
     fs::create_dir_all(&hidden).unwrap();
     fs::write(hidden.join("lvm"), "vers").unwrap();
     assert!(place.install());
-    assert_eq!((place.content().as_str(), entries(&place.plugins()).len()), ("version 1", 1));
+    assert_eq!(
+        (place.content().as_str(), entries(&place.plugins()).len()),
+        ("version 1", 1)
+    );
 
     fs::write(place.plugins().join("flexlvm.dev~lvm/.lvm.tmp"), "vers").unwrap();
     place.ship("version 2");
@@ -175,12 +203,18 @@ fn an_install_that_was_cut_short_is_taken_up() {
 
 #[test]
 fn what_is_in_the_way_is_named_and_left_alone() {
-    for (name, thing) in [("flexlvm.dev~lvm", "a folder"), ("flexlvm.dev~lvm/lvm", "a file")] {
+    for (name, thing) in [
+        ("flexlvm.dev~lvm", "a folder"),
+        ("flexlvm.dev~lvm/lvm", "a file"),
+    ] {
         let place = Place::new();
         let path = place.plugins().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink("/nowhere", &path).unwrap();
-        let sentence = format!("{} is not {thing}: remove it, and the driver is installed", path.display());
+        let sentence = format!(
+            "{} is not {thing}: remove it, and the driver is installed",
+            path.display()
+        );
         assert_eq!(place.refused(), (reason::INSTALL_FAILED, sentence));
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
         assert!(!Path::new("/nowhere").exists());
@@ -192,7 +226,10 @@ fn what_is_in_the_way_is_named_and_left_alone() {
     fs::create_dir_all(place.plugins()).unwrap();
     symlink("/nowhere", place.plugins().join(".flexlvm.dev~lvm")).unwrap();
     let error = install(&place.target(), false).unwrap_err();
-    assert!(error.to_string().contains("is not a folder: remove it"), "{error}");
+    assert!(
+        error.to_string().contains("is not a folder: remove it"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -208,7 +245,14 @@ fn the_settings_are_there_before_the_driver() {
     let place = Place::new();
     assert!(place.install());
     assert_eq!(place.settings(), "{\"attach\":false,\"node\":\"node1\"}\n");
-    assert_eq!(fs::metadata(place.state().join("driver.json")).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(
+        fs::metadata(place.state().join("driver.json"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o644
+    );
 
     let place = Place::new();
     fs::create_dir_all(place.state().join("driver.json")).unwrap();
@@ -224,7 +268,11 @@ fn a_new_mode_is_shown_to_the_kubelet_once() {
     place.attach = true;
     assert!(place.install());
     assert!(place.settings().contains("\"attach\":true"));
-    assert_ne!(inode(&place.installed()), before, "it is renamed into place again");
+    assert_ne!(
+        inode(&place.installed()),
+        before,
+        "it is renamed into place again"
+    );
     assert!(!place.install());
 
     // As if the agent had died between the settings and the rename.
@@ -244,12 +292,22 @@ fn the_mode_does_not_change_under_mounted_volumes() {
         let (old, binary) = (place.settings(), inode(&place.installed()));
         let (reason, message) = place.refused();
         assert_eq!(reason, reason::VOLUMES_MOUNTED);
-        assert!(message.contains(&format!("keeps working with attach: {attach}")), "{message}");
-        assert!(message.contains(mounted[0]) && message.contains("drain this node"), "{message}");
+        assert!(
+            message.contains(&format!("keeps working with attach: {attach}")),
+            "{message}"
+        );
+        assert!(
+            message.contains(mounted[0]) && message.contains("drain this node"),
+            "{message}"
+        );
         assert_eq!((place.settings(), inode(&place.installed())), (old, binary));
         place.mount(&["pods/1/volumes/kubernetes.io~csi/data/mount", OF_ALIAS]);
         assert!(place.install());
-        assert!(place.settings().contains(&format!("\"attach\":{}", !attach)));
+        assert!(
+            place
+                .settings()
+                .contains(&format!("\"attach\":{}", !attach))
+        );
     }
 }
 
@@ -276,15 +334,27 @@ fn lost_settings_are_written_again_in_the_mode_of_what_is_mounted() {
 fn a_neighbour_without_a_program_is_named_and_ours_is_shown_again() {
     let place = Place::new();
     place.install();
-    assert!(!install(&place.target(), true).unwrap().installed, "no neighbour, no harm");
+    assert!(
+        !install(&place.target(), true).unwrap().installed,
+        "no neighbour, no harm"
+    );
     let good = place.plugins().join("a~b");
     fs::create_dir_all(&good).unwrap();
     fs::write(good.join("b"), "").unwrap();
     fs::set_permissions(good.join("b"), fs::Permissions::from_mode(0o755)).unwrap();
-    assert!(!place.attempt().finding.message.contains("without a program"));
+    assert!(
+        !place
+            .attempt()
+            .finding
+            .message
+            .contains("without a program")
+    );
     assert!(install(&place.target(), true).unwrap().installed);
     fs::create_dir_all(place.plugins().join("c~d")).unwrap();
     fs::create_dir_all(place.plugins().join(".hidden")).unwrap();
     let finding = place.attempt().finding;
-    assert!(finding.status && finding.message.contains("; c~d there is without a program"), "{finding:?}");
+    assert!(
+        finding.status && finding.message.contains("; c~d there is without a program"),
+        "{finding:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! What a volume needs beside extents of its own: a thin pool that it is in, or a cache in front of it.
-//! Pure. A part of an order.
+//! What a volume needs beside extents of its own: a thin pool that it is in, or a cache in front of
+//! it. Pure. A part of an order.
 
 use std::collections::BTreeMap;
 
@@ -57,7 +57,10 @@ pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<Pool>, String> 
     match (&spec.thin_pool, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Thin => Ok(None),
         (Some(pool), _) => allow_removal(object, pool_of(pool, &spec.backend)),
-        (None, _) => allow_removal(object, Err("spec.thinPool: a volume of layout Thin needs one".to_owned())),
+        (None, _) => allow_removal(
+            object,
+            Err("spec.thinPool: a volume of layout Thin needs one".to_owned()),
+        ),
     }
 }
 
@@ -67,7 +70,10 @@ pub(super) fn read_cache(object: &LogicalVolume, name: &LvName) -> Result<Option
     match (&spec.cache, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Cached => Ok(None),
         (Some(cache), _) => allow_removal(object, cache_of(cache, name)),
-        (None, _) => allow_removal(object, Err("spec.cache: a volume of layout Cached needs one".to_owned())),
+        (None, _) => allow_removal(
+            object,
+            Err("spec.cache: a volume of layout Cached needs one".to_owned()),
+        ),
     }
 }
 
@@ -81,14 +87,17 @@ fn allow_removal<T>(object: &LogicalVolume, part: Result<T, String>) -> Result<O
 fn pool_of(pool: &PoolOrder, backend: &str) -> Result<Pool, String> {
     Ok(Pool {
         name: LvName::new(&pool.name).map_err(|error| format!("spec.thinPool.name: {error}"))?,
-        identity: LvTag::new(format!("{THIN_POOL}{backend}")).map_err(|error| format!("spec.backend: {error}"))?,
+        identity: LvTag::new(format!("{THIN_POOL}{backend}"))
+            .map_err(|error| format!("spec.backend: {error}"))?,
         make: pool.make.as_ref().map(read_plan).transpose()?,
     })
 }
 
 fn read_plan(plan: &PoolPlan) -> Result<MakePool, String> {
     let bytes = |field: &str, quantity: &Quantity| {
-        quantity::parse(quantity).map(Bytes).map_err(|error| format!("spec.thinPool.make.{field}: {error}"))
+        quantity::parse(quantity)
+            .map(Bytes)
+            .map_err(|error| format!("spec.thinPool.make.{field}: {error}"))
     };
     Ok(MakePool {
         first: bytes("size", &plan.size)?,
@@ -100,15 +109,22 @@ fn read_plan(plan: &PoolPlan) -> Result<MakePool, String> {
 
 fn cache_of(cache: &CacheOrder, name: &LvName) -> Result<Cache, String> {
     Ok(Cache {
-        name: name.cache().map_err(|error| format!("metadata.name: {error}"))?,
-        size: quantity::parse(&cache.size).map(Bytes).map_err(|error| format!("spec.cache.size: {error}"))?,
+        name: name
+            .cache()
+            .map_err(|error| format!("metadata.name: {error}"))?,
+        size: quantity::parse(&cache.size)
+            .map(Bytes)
+            .map_err(|error| format!("spec.cache.size: {error}"))?,
         mode: cache.mode,
         disks: read_shares("spec.cache.physicalVolumes", &cache.physical_volumes)?,
     })
 }
 
 /// What was promised of which physical volume.
-pub(super) fn read_shares(field: &str, shares: &[Share]) -> Result<BTreeMap<LvUuid, Bytes>, String> {
+pub(super) fn read_shares(
+    field: &str,
+    shares: &[Share],
+) -> Result<BTreeMap<LvUuid, Bytes>, String> {
     let read = |share: &Share| {
         let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("{field}: {error}"))?;
         let size = quantity::parse(&share.size).map_err(|error| format!("{field}: {error}"))?;

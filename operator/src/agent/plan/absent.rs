@@ -1,5 +1,5 @@
-//! When a logical volume is removed, and when it is kept although it is not wanted. Called by `plan`.
-//! Pure.
+//! When a logical volume is removed, and when it is kept although it is not wanted. Called by
+//! `plan`. Pure.
 
 use crds::condition::reason;
 use crds::logical_volume::State;
@@ -56,8 +56,12 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
         None => return Step::Look(lv.uuid.clone()),
-        Some(Content::Fresh | Content::Formatting) => return Step::Remove(lv.uuid.clone(), lv.kind),
-        Some(Content::Blank) if order.published.is_none() => return Step::Remove(lv.uuid.clone(), lv.kind),
+        Some(Content::Fresh | Content::Formatting) => {
+            return Step::Remove(lv.uuid.clone(), lv.kind);
+        }
+        Some(Content::Blank) if order.published.is_none() => {
+            return Step::Remove(lv.uuid.clone(), lv.kind);
+        }
         Some(Content::Blank) => "blank, but was marked as used",
         Some(Content::Data(what)) => what,
     };
@@ -71,13 +75,17 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
 
 /// Nothing is found. On a disk that is away it may still be.
 fn plan_not_found(order: &Order, seen: Seen<'_>) -> Step {
-    let group = seen.groups.iter().find(|vg| vg.name == order.group.as_str());
+    let group = seen
+        .groups
+        .iter()
+        .find(|vg| vg.name == order.group.as_str());
     if let Some(vg) = group.filter(|vg| vg.fault.is_none())
         && let Some(step) = parts::leftover(order, vg)
     {
         return step;
     }
-    // Never reported, and not to be kept: if it is on a disk that is away all the same, it is empty.
+    // Never reported, and not to be kept: if it is on a disk that is away all the same, it is
+    // empty.
     let never_given_away = order.published.is_none() && order.state == State::AbsentIfUnused;
     if group.is_some() || never_given_away {
         return gone(order, seen).into();
@@ -91,10 +99,34 @@ fn plan_not_found(order: &Order, seen: Seen<'_>) -> Step {
 
 fn gone(order: &Order, seen: Seen<'_>) -> Verdict {
     let (reason, message) = if seen.removed || order.published.is_some() {
-        (reason::REMOVED, format!("logical volume {} is removed from {}", order.path(), order.node))
+        (
+            reason::REMOVED,
+            format!(
+                "logical volume {} is removed from {}",
+                order.path(),
+                order.node
+            ),
+        )
     } else {
-        (reason::NEVER_MADE, format!("logical volume {} was never made on {}", order.path(), order.node))
+        (
+            reason::NEVER_MADE,
+            format!(
+                "logical volume {} was never made on {}",
+                order.path(),
+                order.node
+            ),
+        )
     };
-    let finding = |status| Some(Finding { status, reason, message: message.clone() });
-    Verdict { ready: finding(false), removed: finding(true), volume: None }
+    let finding = |status| {
+        Some(Finding {
+            status,
+            reason,
+            message: message.clone(),
+        })
+    };
+    Verdict {
+        ready: finding(false),
+        removed: finding(true),
+        volume: None,
+    }
 }

@@ -1,6 +1,5 @@
-//! The thin pool that a volume is in, and the cache in front of it: made before they are needed, removed when nobody needs
-//! them any more. Called by `plan` and `absent`.
-//! Pure.
+//! The thin pool that a volume is in, and the cache in front of it: made before they are needed,
+//! removed when nobody needs them any more. Called by `plan` and `absent`. Pure.
 
 use crds::condition::reason;
 use host::Extents;
@@ -22,7 +21,10 @@ pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), St
             let cost = match PoolCost::of(make.first, Some(make.metadata), vg.extent_size) {
                 Ok(cost) => cost,
                 Err(error) => {
-                    return refused(reason::LAYOUT_UNSUITABLE, format!("the {at} can't be made: {error}"));
+                    return refused(
+                        reason::LAYOUT_UNSUITABLE,
+                        format!("the {at} can't be made: {error}"),
+                    );
                 }
             };
             match disks::for_pool(order, make, cost.total(), vg) {
@@ -40,10 +42,16 @@ pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), St
 /// Why nothing can be made in what has the pool's name.
 fn fault(pool: &Pool, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
     if lv.kind != LvKind::ThinPool {
-        return Some((reason::FOREIGN_LOGICAL_VOLUME, "it is no thin pool, but another logical volume".to_owned()));
+        return Some((
+            reason::FOREIGN_LOGICAL_VOLUME,
+            "it is no thin pool, but another logical volume".to_owned(),
+        ));
     }
     if is_ours && !lv.has_tag(pool.identity.as_str()) {
-        let why = format!("it is not the one that FlexLVM made: it lacks the tag {}", pool.identity);
+        let why = format!(
+            "it is not the one that FlexLVM made: it lacks the tag {}",
+            pool.identity
+        );
         return Some((reason::FOREIGN_LOGICAL_VOLUME, why));
     }
     let fault = lv.state.as_ref().and_then(|state| state.fault.clone());
@@ -52,7 +60,10 @@ fn fault(pool: &Pool, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> 
 
 /// What is to be done before a volume with a cache is ready; `None` when it has it.
 pub(super) fn cache_for(order: &Order, vg: &Vg, lv: &Lv) -> Option<Step> {
-    let cache = order.cache.as_ref().filter(|_| order.published.is_none() && lv.kind == LvKind::Plain)?;
+    let cache = order
+        .cache
+        .as_ref()
+        .filter(|_| order.published.is_none() && lv.kind == LvKind::Plain)?;
     if let Some(made) = vg.lv(cache.name.as_str()) {
         if made.has_tag(order.identity.as_str()) {
             return Some(Step::AttachCache);
@@ -69,24 +80,31 @@ pub(super) fn cache_for(order: &Order, vg: &Vg, lv: &Lv) -> Option<Step> {
     })
 }
 
-/// What is left of a volume that is gone, and that nobody else needs: a cache that was never put in front of it, a pool
-/// without volumes.
+/// What is left of a volume that is gone, and that nobody else needs: a cache that was never put in
+/// front of it, a pool without volumes.
 pub(super) fn leftover(order: &Order, vg: &Vg) -> Option<Step> {
     let is_ours = |lv: &&Lv, tag: &host::LvTag| lv.has_tag(tag.as_str());
     if let Some(cache) = &order.cache
-        && let Some(lv) =
-            vg.lv(cache.name.as_str()).filter(|lv| is_ours(lv, &order.identity) && lv.kind == LvKind::Plain)
+        && let Some(lv) = vg
+            .lv(cache.name.as_str())
+            .filter(|lv| is_ours(lv, &order.identity) && lv.kind == LvKind::Plain)
     {
         return Some(Step::RemoveCache(lv.uuid.clone()));
     }
     let pool = order.pool.as_ref().filter(|pool| pool.make.is_some())?;
-    let lv = vg.lv(pool.name.as_str()).filter(|lv| is_ours(lv, &pool.identity) && lv.kind == LvKind::ThinPool)?;
-    let is_empty = vg.lvs.iter().all(|other| other.pool.as_deref() != Some(pool.name.as_str()));
+    let lv = vg
+        .lv(pool.name.as_str())
+        .filter(|lv| is_ours(lv, &pool.identity) && lv.kind == LvKind::ThinPool)?;
+    let is_empty = vg
+        .lvs
+        .iter()
+        .all(|other| other.pool.as_deref() != Some(pool.name.as_str()));
     is_empty.then(|| Step::RemovePool(lv.uuid.clone()))
 }
 
-/// Why a volume can't be made larger, as far as its pool goes: it has no room any more; or one of the two is in a pool, the
-/// order or the volume, and the other is not, so that its space was never promised.
+/// Why a volume can't be made larger, as far as its pool goes: it has no room any more; or one of
+/// the two is in a pool, the order or the volume, and the other is not, so that its space was never
+/// promised.
 pub(super) fn growth_fault(order: &Order, vg: &Vg, lv: &Lv) -> Option<Finding> {
     if (order.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
         let message = format!(
@@ -94,20 +112,40 @@ pub(super) fn growth_fault(order: &Order, vg: &Vg, lv: &Lv) -> Option<Finding> {
             order.path(),
             order.node
         );
-        return Some(Finding { status: false, reason: reason::LAYOUT_UNSUITABLE, message });
+        return Some(Finding {
+            status: false,
+            reason: reason::LAYOUT_UNSUITABLE,
+            message,
+        });
     }
     let pool = order.pool.as_ref()?;
     let state = vg.lv(pool.name.as_str())?.state.as_ref()?;
     let why = state.fault.clone()?;
-    let message = format!("the volume is not extended in thin pool {}/{} on {}: {why}", vg.name, pool.name, order.node);
-    Some(Finding { status: false, reason: reason::THIN_POOL_UNUSABLE, message })
+    let message = format!(
+        "the volume is not extended in thin pool {}/{} on {}: {why}",
+        vg.name, pool.name, order.node
+    );
+    Some(Finding {
+        status: false,
+        reason: reason::THIN_POOL_UNUSABLE,
+        message,
+    })
 }
 
-/// The size that a pool of ours is to be extended to, of its data: because so much of it is in use, and its volumes were
-/// promised that it may become larger.
+/// The size that a pool of ours is to be extended to, of its data: because so much of it is in use,
+/// and its volumes were promised that it may become larger.
 #[must_use]
-pub fn extended(pool: &Lv, most: Extents, extent: host::Bytes, at: u32, by: u32) -> Option<Extents> {
-    let state = pool.state.as_ref().filter(|state| state.fault.is_none() || state.data_used >= 100)?;
+pub fn extended(
+    pool: &Lv,
+    most: Extents,
+    extent: host::Bytes,
+    at: u32,
+    by: u32,
+) -> Option<Extents> {
+    let state = pool
+        .state
+        .as_ref()
+        .filter(|state| state.fault.is_none() || state.data_used >= 100)?;
     let has = pool.size.extents_up(extent);
     if state.data_used < at || has >= most {
         return None;
@@ -117,5 +155,7 @@ pub fn extended(pool: &Lv, most: Extents, extent: host::Bytes, at: u32, by: u32)
     while wanted < u128::from(most.0) && used >= wanted * u128::from(at) {
         wanted += (wanted * u128::from(by)).div_ceil(100).max(1);
     }
-    u64::try_from(wanted).ok().map(|wanted| Extents(wanted.min(most.0)))
+    u64::try_from(wanted)
+        .ok()
+        .map(|wanted| Extents(wanted.min(most.0)))
 }

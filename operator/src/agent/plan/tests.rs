@@ -27,7 +27,9 @@ fn order() -> Order {
         name: LvName::new("pvc-1").unwrap(),
         identity: LvTag::new("flexlvm.dev/claim-uid=1").unwrap(),
         trace: None,
-        key: host::Key::new("00000000000000000000000000000000").unwrap().digest(),
+        key: host::Key::new("00000000000000000000000000000000")
+            .unwrap()
+            .digest(),
         size: Bytes(32 << 20),
         layout: Layout::Linear,
         disks: BTreeMap::new(),
@@ -85,7 +87,14 @@ fn vg(lvs: Vec<Lv>) -> Vg {
 }
 
 fn next(order: &Order, groups: &[Vg], content: Option<Content>) -> Step {
-    plan(order, Seen { groups, content: content.as_ref(), removed: false })
+    plan(
+        order,
+        Seen {
+            groups,
+            content: content.as_ref(),
+            removed: false,
+        },
+    )
 }
 
 fn settled(order: &Order, groups: &[Vg], content: Option<Content>) -> Verdict {
@@ -108,65 +117,150 @@ fn removed(order: &Order, groups: &[Vg], content: Option<Content>) -> (bool, &'s
 }
 
 fn published() -> Order {
-    Order { published: Some(uuid(1)), ..order() }
+    Order {
+        published: Some(uuid(1)),
+        ..order()
+    }
 }
 
 #[test]
 fn a_new_volume_is_made_in_whole_extents() {
-    let odd = Order { size: Bytes((32 << 20) + 1), ..order() };
-    assert_eq!(next(&order(), &[vg(vec![])], None), Step::Create(Extents(8), vec![]));
-    assert_eq!(next(&odd, &[vg(vec![])], None), Step::Create(Extents(9), vec![]));
+    let odd = Order {
+        size: Bytes((32 << 20) + 1),
+        ..order()
+    };
+    assert_eq!(
+        next(&order(), &[vg(vec![])], None),
+        Step::Create(Extents(8), vec![])
+    );
+    assert_eq!(
+        next(&odd, &[vg(vec![])], None),
+        Step::Create(Extents(9), vec![])
+    );
 }
 
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
-    let large = Order { size: Bytes(51 * EXTENT.0), ..order() };
+    let large = Order {
+        size: Bytes(51 * EXTENT.0),
+        ..order()
+    };
     let verdict = settled(&large, &[vg(vec![])], None);
     let finding = verdict.ready.unwrap();
     assert_eq!(finding.reason, reason::INSUFFICIENT_SPACE);
-    assert_eq!(finding.message, "no space in volume group vg0 on node1: 200 MiB free, 204 MiB wanted");
+    assert_eq!(
+        finding.message,
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB wanted"
+    );
 
     // A volume that can't grow stays as usable as it was.
-    let verdict =
-        settled(&Order { size: Bytes(52 * EXTENT.0), ..published() }, &[vg(vec![Lv { size: EXTENT, ..lv() }])], None);
-    let Verdict { ready: Some(finding), volume, .. } = verdict else { panic!() };
-    assert_eq!(finding.message, "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more wanted");
+    let verdict = settled(
+        &Order {
+            size: Bytes(52 * EXTENT.0),
+            ..published()
+        },
+        &[vg(vec![Lv {
+            size: EXTENT,
+            ..lv()
+        }])],
+        None,
+    );
+    let Verdict {
+        ready: Some(finding),
+        volume,
+        ..
+    } = verdict
+    else {
+        panic!()
+    };
+    assert_eq!(
+        finding.message,
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more wanted"
+    );
     assert_eq!(volume, Some((uuid(1), EXTENT)));
 }
 
 #[test]
 fn a_volume_group_that_is_missing_or_unusable_is_a_condition() {
-    let broken = Vg { fault: Some("it is exported".to_owned()), ..vg(vec![lv()]) };
+    let broken = Vg {
+        fault: Some("it is exported".to_owned()),
+        ..vg(vec![lv()])
+    };
     assert_eq!(ready(&order(), &[]), (false, reason::VOLUME_GROUP_MISSING));
-    assert_eq!(ready(&order(), std::slice::from_ref(&broken)), (false, reason::VOLUME_GROUP_UNUSABLE));
-    assert_eq!(ready(&published(), &[broken]), (false, reason::VOLUME_GROUP_UNUSABLE));
-    assert_eq!(ready(&published(), &[]), (false, reason::VOLUME_GROUP_MISSING));
+    assert_eq!(
+        ready(&order(), std::slice::from_ref(&broken)),
+        (false, reason::VOLUME_GROUP_UNUSABLE)
+    );
+    assert_eq!(
+        ready(&published(), &[broken]),
+        (false, reason::VOLUME_GROUP_UNUSABLE)
+    );
+    assert_eq!(
+        ready(&published(), &[]),
+        (false, reason::VOLUME_GROUP_MISSING)
+    );
 }
 
 #[test]
 fn a_volume_that_is_not_ours_is_left_alone() {
-    let untagged = [vg(vec![Lv { tags: vec!["flexlvm.dev/claim-uid=2".to_owned()], ..lv() }])];
+    let untagged = [vg(vec![Lv {
+        tags: vec!["flexlvm.dev/claim-uid=2".to_owned()],
+        ..lv()
+    }])];
     for state in [State::Present, State::Absent, State::AbsentIfUnused] {
         let order = Order { state, ..order() };
-        assert!(matches!(next(&order, &untagged, None), Step::Settle(_)), "{state:?}");
+        assert!(
+            matches!(next(&order, &untagged, None), Step::Settle(_)),
+            "{state:?}"
+        );
     }
-    assert_eq!(ready(&order(), &untagged), (false, reason::FOREIGN_LOGICAL_VOLUME));
+    assert_eq!(
+        ready(&order(), &untagged),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
 
     // Once a uuid was reported, only that one is ours, whatever its tags say.
-    let another = [vg(vec![Lv { uuid: uuid(2), ..lv() }])];
-    assert_eq!(ready(&published(), &another), (false, reason::FOREIGN_LOGICAL_VOLUME));
-    let absent = Order { state: State::Absent, ..published() };
+    let another = [vg(vec![Lv {
+        uuid: uuid(2),
+        ..lv()
+    }])];
+    assert_eq!(
+        ready(&published(), &another),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
+    let absent = Order {
+        state: State::Absent,
+        ..published()
+    };
     assert_eq!(removed(&absent, &another, None), (true, reason::REMOVED));
-    assert_eq!(removed(&absent, &untagged, None), (false, reason::FOREIGN_LOGICAL_VOLUME));
+    assert_eq!(
+        removed(&absent, &untagged, None),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
 }
 
 #[test]
 fn a_volume_that_vanished_is_never_made_anew() {
-    assert_eq!(ready(&published(), &[vg(vec![])]), (false, reason::LOGICAL_VOLUME_MISSING));
-    let renamed = [vg(vec![Lv { name: "rescued".to_owned(), ..lv() }])];
-    assert_eq!(ready(&published(), &renamed), (false, reason::LOGICAL_VOLUME_MISSING));
-    let absent = Order { state: State::Absent, ..published() };
-    assert_eq!(removed(&absent, &renamed, None), (false, reason::FOREIGN_LOGICAL_VOLUME));
+    assert_eq!(
+        ready(&published(), &[vg(vec![])]),
+        (false, reason::LOGICAL_VOLUME_MISSING)
+    );
+    let renamed = [vg(vec![Lv {
+        name: "rescued".to_owned(),
+        ..lv()
+    }])];
+    assert_eq!(
+        ready(&published(), &renamed),
+        (false, reason::LOGICAL_VOLUME_MISSING)
+    );
+    let absent = Order {
+        state: State::Absent,
+        ..published()
+    };
+    assert_eq!(
+        removed(&absent, &renamed, None),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
 }
 
 #[test]
@@ -181,9 +275,15 @@ fn a_volume_that_was_begun_is_finished() {
         assert!(verdict.ready.unwrap().status);
         assert_eq!(verdict.volume, Some((uuid(1), Bytes(32 << 20))));
     }
-    let inactive = [vg(vec![Lv { active: false, ..lv() }])];
+    let inactive = [vg(vec![Lv {
+        active: false,
+        ..lv()
+    }])];
     assert_eq!(next(&order, &inactive, None), Step::Activate(uuid(1)));
-    let short = [vg(vec![Lv { size: EXTENT, ..lv() }])];
+    let short = [vg(vec![Lv {
+        size: EXTENT,
+        ..lv()
+    }])];
     assert_eq!(
         next(&order, &short, None),
         Step::Extend(Extents(8), vec![]),
@@ -193,9 +293,16 @@ fn a_volume_that_was_begun_is_finished() {
 
 #[test]
 fn what_an_older_volume_has_left_is_given_to_nobody() {
-    let verdict = settled(&order(), &[vg(vec![lv()])], Some(Content::Data("ext4".to_owned())));
+    let verdict = settled(
+        &order(),
+        &[vg(vec![lv()])],
+        Some(Content::Data("ext4".to_owned())),
+    );
     let ready = verdict.ready.unwrap();
-    assert_eq!((ready.status, ready.reason, verdict.volume), (false, reason::CARRIES_DATA, None));
+    assert_eq!(
+        (ready.status, ready.reason, verdict.volume),
+        (false, reason::CARRIES_DATA, None)
+    );
     assert!(
         ready.message.contains("not empty (ext4)") && ready.message.ends_with("lvremove vg0/pvc-1"),
         "{}",
@@ -205,20 +312,41 @@ fn what_an_older_volume_has_left_is_given_to_nobody() {
 
 #[test]
 fn a_restored_object_does_not_make_an_old_volume_fresh() {
-    let old = [vg(vec![Lv { made: 90 * DAY, ..lv() }])];
+    let old = [vg(vec![Lv {
+        made: 90 * DAY,
+        ..lv()
+    }])];
     for content in [Content::Blank, Content::Data("ext4".to_owned())] {
         let verdict = settled(&order(), &old, Some(content));
-        assert!(verdict.ready.unwrap().status, "it is adopted, without a mark");
+        assert!(
+            verdict.ready.unwrap().status,
+            "it is adopted, without a mark"
+        );
     }
 }
 
 #[test]
 fn a_volume_grows_and_never_shrinks() {
     let groups = [vg(vec![lv()])];
-    let larger = Order { size: Bytes(33 << 20), ..published() };
-    let smaller = Order { size: Bytes(8 << 20), ..published() };
-    assert_eq!(next(&larger, &groups, None), Step::Extend(Extents(9), vec![]));
+    let larger = Order {
+        size: Bytes(33 << 20),
+        ..published()
+    };
+    let smaller = Order {
+        size: Bytes(8 << 20),
+        ..published()
+    };
+    assert_eq!(
+        next(&larger, &groups, None),
+        Step::Extend(Extents(9), vec![])
+    );
     assert_eq!(ready(&smaller, &groups), (true, reason::READY));
-    let odd = [vg(vec![Lv { size: Bytes(36 << 20), ..lv() }])];
-    assert_eq!(settled(&larger, &odd, None).volume, Some((uuid(1), Bytes(36 << 20))));
+    let odd = [vg(vec![Lv {
+        size: Bytes(36 << 20),
+        ..lv()
+    }])];
+    assert_eq!(
+        settled(&larger, &odd, None).volume,
+        Some((uuid(1), Bytes(36 << 20)))
+    );
 }

@@ -19,12 +19,20 @@ struct Says(&'static [u8]);
 
 impl Exec for Says {
     fn exec(&self, _: &Cmd) -> Result<Output, Error> {
-        Ok(Output { code: Some(0), stdout: self.0.to_vec(), stderr: Vec::new() })
+        Ok(Output {
+            code: Some(0),
+            stdout: self.0.to_vec(),
+            stderr: Vec::new(),
+        })
     }
 }
 
 fn groups() -> Vec<Vg> {
-    Lvm(&Says(include_bytes!("../../../../host/fixtures/lvm2-2.03.16-kinds.json"))).report().unwrap()
+    Lvm(&Says(include_bytes!(
+        "../../../../host/fixtures/lvm2-2.03.16-kinds.json"
+    )))
+    .report()
+    .unwrap()
 }
 
 fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
@@ -34,7 +42,9 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
         name: LvName::new(format!("pvc-{claim}")).unwrap(),
         identity: LvTag::new(format!("flexlvm.dev/claim-uid={claim}")).unwrap(),
         trace: None,
-        key: host::Key::new("00000000000000000000000000000000").unwrap().digest(),
+        key: host::Key::new("00000000000000000000000000000000")
+            .unwrap()
+            .digest(),
         size,
         layout: Layout::Linear,
         disks: BTreeMap::new(),
@@ -48,19 +58,37 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
 }
 
 fn status(groups: Vec<Vg>, orders: &[Order]) -> NodeStorageStatus {
-    let view = View { groups: Some(Arc::new(groups)), failure: None };
-    let facts = Facts { view: &view, orders, driver: None, lvm_version: None, cache_paths: &BTreeMap::new() };
-    build(&NodeStorageStatus::default(), facts, &Time(Timestamp::UNIX_EPOCH))
+    let view = View {
+        groups: Some(Arc::new(groups)),
+        failure: None,
+    };
+    let facts = Facts {
+        view: &view,
+        orders,
+        driver: None,
+        lvm_version: None,
+        cache_paths: &BTreeMap::new(),
+    };
+    build(
+        &NodeStorageStatus::default(),
+        facts,
+        &Time(Timestamp::UNIX_EPOCH),
+    )
 }
 
 fn other_use(groups: Vec<Vg>, orders: &[Order]) -> u64 {
     let status = status(groups, orders);
-    let vg0 = status.volume_groups.iter().find(|group| group.name == "vg0").unwrap();
+    let vg0 = status
+        .volume_groups
+        .iter()
+        .find(|group| group.name == "vg0")
+        .unwrap();
     quantity::parse(&vg0.other_use).unwrap()
 }
 
 const EXTENT: Bytes = Bytes(4 << 20);
-/// What the fixture's volumes take, with the thin pool's and the raid's metadata: 2046 extents, 1974 of them free.
+/// What the fixture's volumes take, with the thin pool's and the raid's metadata: 2046 extents,
+/// 1974 of them free.
 const USED: u64 = 72;
 
 #[test]
@@ -73,8 +101,17 @@ fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
     assert_eq!(extents(&[order("a", Bytes(1 << 40), None)]), USED - 8);
     assert_eq!(extents(&[order("unknown", Bytes(32 << 20), None)]), USED);
     let stranger = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
-    assert_eq!(extents(&[order("a", Bytes(32 << 20), Some(stranger))]), USED);
-    assert_eq!(extents(&[order("a", Bytes(32 << 20), None), order("c", Bytes(32 << 20), None)]), USED - 16);
+    assert_eq!(
+        extents(&[order("a", Bytes(32 << 20), Some(stranger))]),
+        USED
+    );
+    assert_eq!(
+        extents(&[
+            order("a", Bytes(32 << 20), None),
+            order("c", Bytes(32 << 20), None)
+        ]),
+        USED - 16
+    );
 }
 
 #[test]
@@ -84,14 +121,36 @@ fn each_disk_has_its_own_account() {
     let (first, second) = (vg.pvs[0].uuid.clone(), vg.pvs[1].uuid.clone());
     let account = |groups: &[Vg], orders: &[Order], uuid: &LvUuid| {
         let status = status(groups.to_vec(), orders);
-        let vg0 = status.volume_groups.iter().find(|group| group.name == "vg0").unwrap().clone();
-        let disk = vg0.physical_volumes.iter().find(|disk| disk.uuid == uuid.as_str()).unwrap().clone();
-        (quantity::parse(&disk.other_use).unwrap() / EXTENT.0, quantity::parse(&disk.free).unwrap() / EXTENT.0)
+        let vg0 = status
+            .volume_groups
+            .iter()
+            .find(|group| group.name == "vg0")
+            .unwrap()
+            .clone();
+        let disk = vg0
+            .physical_volumes
+            .iter()
+            .find(|disk| disk.uuid == uuid.as_str())
+            .unwrap()
+            .clone();
+        (
+            quantity::parse(&disk.other_use).unwrap() / EXTENT.0,
+            quantity::parse(&disk.free).unwrap() / EXTENT.0,
+        )
     };
-    let promised = Order { disks: [(first.clone(), Bytes(32 << 20))].into(), ..order("a", Bytes(32 << 20), None) };
-    let elsewhere = Order { disks: [(second.clone(), Bytes(32 << 20))].into(), ..promised.clone() };
+    let promised = Order {
+        disks: [(first.clone(), Bytes(32 << 20))].into(),
+        ..order("a", Bytes(32 << 20), None)
+    };
+    let elsewhere = Order {
+        disks: [(second.clone(), Bytes(32 << 20))].into(),
+        ..promised.clone()
+    };
     assert_eq!(account(&groups, &[], &first), (56, 967));
-    assert_eq!(account(&groups, std::slice::from_ref(&promised), &first), (48, 967));
+    assert_eq!(
+        account(&groups, std::slice::from_ref(&promised), &first),
+        (48, 967)
+    );
     // It was promised on the other disk, and is on the first: there it is others' use.
     assert_eq!(account(&groups, &[elsewhere], &first), (56, 967));
 
@@ -106,7 +165,10 @@ fn each_disk_has_its_own_account() {
 #[test]
 fn a_report_that_failed_keeps_what_was_known() {
     let known = status(groups(), &[]);
-    let view = View { groups: None, failure: Some("lvm could not be started".to_owned()) };
+    let view = View {
+        groups: None,
+        failure: Some("lvm could not be started".to_owned()),
+    };
     let facts = Facts {
         view: &view,
         orders: &[],
@@ -116,7 +178,10 @@ fn a_report_that_failed_keeps_what_was_known() {
     };
     let failed = build(&known, facts, &Time(Timestamp::UNIX_EPOCH));
     assert_eq!(failed.volume_groups, known.volume_groups);
-    assert_eq!(condition::get(&failed.conditions, READY).unwrap().message, "lvm could not be started");
+    assert_eq!(
+        condition::get(&failed.conditions, READY).unwrap().message,
+        "lvm could not be started"
+    );
     assert!(differ(&known, &failed));
 }
 
@@ -129,7 +194,8 @@ fn groups_that_share_a_name_are_one_entry_that_says_so() {
 }
 
 proptest! {
-    /// Otherwise each volume would cost a write of the NodeStorage, and the controller would count it twice.
+    /// Otherwise each volume would cost a write of the NodeStorage, and the controller would count
+    /// it twice.
     #[test]
     fn making_and_removing_a_volume_changes_nothing_but_the_free_space(bytes in 1..3_u64 << 30) {
         let mut after = groups();

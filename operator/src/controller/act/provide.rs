@@ -19,18 +19,32 @@ use crate::names::{self, event};
 
 impl Actor {
     /// Chooses a place and promises its space, under one lock; then writes the LogicalVolume.
-    pub(super) async fn place(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
-        let (Some(claim), Some(Ok(class)), Some(backend)) = (&seen.claim, &seen.class, &seen.backend) else {
+    pub(super) async fn place(
+        &self,
+        name: &str,
+        seen: &Seen,
+        bytes: u64,
+    ) -> Result<Plan, ApiError> {
+        let (Some(claim), Some(Ok(class)), Some(backend)) =
+            (&seen.claim, &seen.class, &seen.backend)
+        else {
             return Ok(Step::Done.into());
         };
         let no_key = |error: std::io::Error| kube::Error::Service(error.into());
-        let key = Key::random().map_err(no_key).map_err(ApiError::of("choose the key of", "LogicalVolume", name))?;
+        let key = Key::random().map_err(no_key).map_err(ApiError::of(
+            "choose the key of",
+            "LogicalVolume",
+            name,
+        ))?;
         let choice = self.promise(name, claim, class, backend, bytes);
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
             Choice::Here(room) => {
                 let built = volume::build_logical_volume(name, claim, class, backend, &room, &key);
-                let created = self.logical_volumes().create(&PostParams::default(), &built).await;
+                let created = self
+                    .logical_volumes()
+                    .create(&PostParams::default(), &built)
+                    .await;
                 match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
                     Ok(_) => {
                         self.remember(name, false);
@@ -39,17 +53,27 @@ impl Actor {
                     Err(error) => {
                         self.world.ledger().withdraw(name);
                         // Whoever made it, made it for this claim: its uid is in the name.
-                        if error.is_conflict() { Ok(Step::Wait(IN_FLIGHT).into()) } else { Err(error) }
+                        if error.is_conflict() {
+                            Ok(Step::Wait(IN_FLIGHT).into())
+                        } else {
+                            Err(error)
+                        }
                     }
                 }
             }
             Choice::Elsewhere(sentence) => {
                 self.reselect(claim).await?;
-                Ok(Plan { step: Step::Done, notice: Some(failed(sentence)) })
+                Ok(Plan {
+                    step: Step::Done,
+                    notice: Some(failed(sentence)),
+                })
             }
             Choice::Nowhere(sentence) => {
                 self.world.set_waiting(name, true);
-                Ok(Plan { step: Step::Wait(plan::REVISIT), notice: Some(failed(sentence)) })
+                Ok(Plan {
+                    step: Step::Wait(plan::REVISIT),
+                    notice: Some(failed(sentence)),
+                })
             }
         }
     }
@@ -67,7 +91,10 @@ impl Actor {
         let order = Order {
             backend,
             bytes,
-            selected: class.waits_for_consumer.then(|| claim::selected_node(claim)).flatten(),
+            selected: class
+                .waits_for_consumer
+                .then(|| claim::selected_node(claim))
+                .flatten(),
             topologies: &class.allowed_topologies,
         };
         let mut ledger = self.world.ledger();
@@ -80,35 +107,63 @@ impl Actor {
 
     /// Looks whether a claim without a node would find room anywhere, and promises nothing.
     pub(super) fn foretell(&self, seen: &Seen, bytes: u64) -> Plan {
-        let (Some(claim), Some(Ok(class)), Some(backend)) = (&seen.claim, &seen.class, &seen.backend) else {
+        let (Some(claim), Some(Ok(class)), Some(backend)) =
+            (&seen.claim, &seen.class, &seen.backend)
+        else {
             return Step::Done.into();
         };
         let candidates = self.world.candidates();
-        let order = Order { backend, bytes, selected: None, topologies: &class.allowed_topologies };
-        let notice = match place::choose(&order, &World::borrow(&candidates), &self.world.ledger()) {
-            Choice::Here(_) => None,
-            Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => {
-                Some(plan::about_claim(claim, event::PROVISIONING_FAILED, sentence))
-            }
+        let order = Order {
+            backend,
+            bytes,
+            selected: None,
+            topologies: &class.allowed_topologies,
         };
-        Plan { step: Step::Wait(plan::FORETELL), notice }
+        let notice = match place::choose(&order, &World::borrow(&candidates), &self.world.ledger())
+        {
+            Choice::Here(_) => None,
+            Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
+                claim,
+                event::PROVISIONING_FAILED,
+                sentence,
+            )),
+        };
+        Plan {
+            step: Step::Wait(plan::FORETELL),
+            notice,
+        }
     }
 
-    /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the claim is still as we
-    /// saw it.
+    /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the
+    /// claim is still as we saw it.
     async fn reselect(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {
         let reference = claim::reference(claim);
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &reference.namespace);
+        let claims: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &reference.namespace);
         let patch = json!({"metadata": {"resourceVersion": claim.resource_version(), "annotations": {names::SELECTED_NODE: null}}});
-        let patched = claims.patch_metadata(&reference.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-        match patched.map_err(ApiError::of("patch", "PersistentVolumeClaim", &reference.name)) {
+        let patched = claims
+            .patch_metadata(
+                &reference.name,
+                &PatchParams::default(),
+                &Patch::Merge(patch),
+            )
+            .await;
+        match patched.map_err(ApiError::of(
+            "patch",
+            "PersistentVolumeClaim",
+            &reference.name,
+        )) {
             Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error),
             _ => Ok(()),
         }
     }
 
     /// Writes the PersistentVolume.
-    pub(super) async fn publish(&self, seen: &Seen, volume: PersistentVolume) -> Result<Plan, ApiError> {
+    pub(super) async fn publish(
+        &self,
+        seen: &Seen,
+        volume: PersistentVolume,
+    ) -> Result<Plan, ApiError> {
         let name = volume.name_any();
         let created = self.volumes().create(&PostParams::default(), &volume).await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
@@ -117,40 +172,68 @@ impl Actor {
             _ => {}
         }
         self.remember(&name, true);
-        let notice = seen.claim.as_deref().zip(seen.logical_volume.as_deref()).map(|(claim, logical_volume)| {
-            let size = logical_volume.status.as_ref().and_then(|status| status.size.clone()).unwrap_or_default();
-            let message = format!(
-                "made {name}: {} on node {}, in volume group {}",
-                quantity::parse(&size).map(quantity::human).unwrap_or(size.0),
-                logical_volume.spec.node,
-                logical_volume.spec.volume_group
-            );
-            Notice { warning: false, ..plan::about_claim(claim, event::PROVISIONING_SUCCEEDED, message) }
-        });
-        Ok(Plan { step: Step::Done, notice })
+        let notice = seen
+            .claim
+            .as_deref()
+            .zip(seen.logical_volume.as_deref())
+            .map(|(claim, logical_volume)| {
+                let size = logical_volume
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.size.clone())
+                    .unwrap_or_default();
+                let message = format!(
+                    "made {name}: {} on node {}, in volume group {}",
+                    quantity::parse(&size)
+                        .map(quantity::human)
+                        .unwrap_or(size.0),
+                    logical_volume.spec.node,
+                    logical_volume.spec.volume_group
+                );
+                Notice {
+                    warning: false,
+                    ..plan::about_claim(claim, event::PROVISIONING_SUCCEEDED, message)
+                }
+            });
+        Ok(Plan {
+            step: Step::Done,
+            notice,
+        })
     }
 
     /// Whether the PersistentVolume that is there already was made by us, for the same claim.
     async fn is_published(&self, wanted: &PersistentVolume) -> Result<bool, ApiError> {
         let name = wanted.name_any();
-        let found = self.volumes().get_opt(&name).await.map_err(ApiError::of("get", "PersistentVolume", &name))?;
+        let found = self.volumes().get_opt(&name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolume",
+            &name,
+        ))?;
         let owner = |volume: &PersistentVolume| {
-            volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref()).and_then(|claim| claim.uid.clone())
+            volume
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.claim_ref.as_ref())
+                .and_then(|claim| claim.uid.clone())
         };
         Ok(found.is_none_or(|found| {
-            found.annotations().get(names::PROVISIONED_BY) == wanted.annotations().get(names::PROVISIONED_BY)
+            found.annotations().get(names::PROVISIONED_BY)
+                == wanted.annotations().get(names::PROVISIONED_BY)
                 && owner(&found) == owner(wanted)
         }))
     }
 
-    /// Promises the space that a volume is to grow by, and writes the new size into the LogicalVolume.
+    /// Promises the space that a volume is to grow by, and writes the new size into the
+    /// LogicalVolume.
     pub(super) async fn grow(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
         let Some(logical_volume) = &seen.logical_volume else {
             return Ok(Step::Done.into());
         };
         let candidates = self.world.candidates();
         let candidates = World::borrow(&candidates);
-        let candidate = candidates.into_iter().find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
+        let candidate = candidates
+            .into_iter()
+            .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
         let backend = self.world.backend_of(logical_volume);
         let promised = {
             let mut ledger = self.world.ledger();
@@ -159,7 +242,12 @@ impl Actor {
         };
         let failed = |message| {
             let about = claim::object_reference(&logical_volume.spec.claim);
-            Notice { about, warning: true, reason: event::VOLUME_RESIZE_FAILED, message }
+            Notice {
+                about,
+                warning: true,
+                reason: event::VOLUME_RESIZE_FAILED,
+                message,
+            }
         };
         match promised {
             Ok(room) => {
@@ -170,14 +258,25 @@ impl Actor {
                 }
                 written
             }
-            Err(sentence) => Ok(Plan { step: Step::Wait(plan::REVISIT), notice: Some(failed(sentence)) }),
+            Err(sentence) => Ok(Plan {
+                step: Step::Wait(plan::REVISIT),
+                notice: Some(failed(sentence)),
+            }),
         }
     }
 }
 
 /// Somebody else's PersistentVolume has the name.
 fn obstructed(seen: &Seen, name: &str) -> Plan {
-    let message = format!("there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it");
-    let notice = seen.claim.as_deref().map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));
-    Plan { step: Step::Wait(plan::OBSTRUCTED), notice }
+    let message = format!(
+        "there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it"
+    );
+    let notice = seen
+        .claim
+        .as_deref()
+        .map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));
+    Plan {
+        step: Step::Wait(plan::OBSTRUCTED),
+        notice,
+    }
 }

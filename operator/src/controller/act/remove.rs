@@ -1,4 +1,5 @@
-//! Steps that take away, each only after the API server itself has said what it depends on. Called by `act.rs`.
+//! Steps that take away, each only after the API server itself has said what it depends on. Called
+//! by `act.rs`.
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -13,36 +14,59 @@ use crds::logical_volume::State;
 use driver::options::UUID;
 
 impl Actor {
-    /// Has the volume of a vanished claim removed, once the API server itself has said that the claim is gone and that
-    /// there is no PersistentVolume: a copy may be behind.
+    /// Has the volume of a vanished claim removed, once the API server itself has said that the
+    /// claim is gone and that there is no PersistentVolume: a copy may be behind.
     pub(super) async fn abandon(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
         let Some(logical_volume) = &seen.logical_volume else {
             return Ok(Step::Done.into());
         };
         let owner = &logical_volume.spec.claim;
-        let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &owner.namespace);
-        let claim =
-            claims.get_opt(&owner.name).await.map_err(ApiError::of("get", "PersistentVolumeClaim", &owner.name))?;
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
-        if volume.is_some() || claim.is_some_and(|claim| claim.uid().as_deref() == Some(owner.uid.as_str())) {
+        let claims: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &owner.namespace);
+        let claim = claims.get_opt(&owner.name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolumeClaim",
+            &owner.name,
+        ))?;
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolume",
+            name,
+        ))?;
+        if volume.is_some()
+            || claim.is_some_and(|claim| claim.uid().as_deref() == Some(owner.uid.as_str()))
+        {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
-        self.patch_spec(name, json!({"state": State::AbsentIfUnused})).await
+        self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+            .await
     }
 
-    /// Orders the removal of a volume, and with it of its data: once the API server itself has said that its
-    /// PersistentVolume is released, that it is this volume's, and that the claim is gone; and only if the
-    /// LogicalVolume is as it was when that was asked.
+    /// Orders the removal of a volume, and with it of its data: once the API server itself has said
+    /// that its PersistentVolume is released, that it is this volume's, and that the claim is gone;
+    /// and only if the LogicalVolume is as it was when that was asked.
     pub(super) async fn retire(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(found) =
-            self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?
+        let Some(found) = self
+            .logical_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "LogicalVolume", name))?
         else {
             return Ok(Step::Wait(IN_FLIGHT).into());
         };
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
-        let Some(volume) = volume.filter(plan::is_released) else { return Ok(Step::Wait(IN_FLIGHT).into()) };
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolume",
+            name,
+        ))?;
+        let Some(volume) = volume.filter(plan::is_released) else {
+            return Ok(Step::Wait(IN_FLIGHT).into());
+        };
         let spec = volume.spec.unwrap_or_default();
-        let uuid = spec.flex_volume.and_then(|source| source.options).and_then(|options| options.get(UUID).cloned());
+        let uuid = spec
+            .flex_volume
+            .and_then(|source| source.options)
+            .and_then(|options| options.get(UUID).cloned());
         let reported = found.status.as_ref().and_then(|status| status.uuid.clone());
         if uuid.is_none() || uuid != reported {
             let message = format!(
@@ -50,34 +74,67 @@ impl Actor {
                 reported.unwrap_or_else(|| "of no uuid".to_owned()),
                 uuid.unwrap_or_else(|| "of no uuid".to_owned())
             );
-            let notice = seen.volume.as_deref().map(|volume| plan::about_volume(volume, message));
-            return Ok(Plan { step: Step::Wait(plan::REVISIT), notice });
+            let notice = seen
+                .volume
+                .as_deref()
+                .map(|volume| plan::about_volume(volume, message));
+            return Ok(Plan {
+                step: Step::Wait(plan::REVISIT),
+                notice,
+            });
         }
         if let Some(owner) = spec.claim_ref {
-            let (namespace, claim) = (owner.namespace.unwrap_or_default(), owner.name.unwrap_or_default());
-            let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), &namespace);
-            let found = claims.get_opt(&claim).await.map_err(ApiError::of("get", "PersistentVolumeClaim", &claim))?;
+            let (namespace, claim) = (
+                owner.namespace.unwrap_or_default(),
+                owner.name.unwrap_or_default(),
+            );
+            let claims: Api<PersistentVolumeClaim> =
+                Api::namespaced(self.client.clone(), &namespace);
+            let found = claims.get_opt(&claim).await.map_err(ApiError::of(
+                "get",
+                "PersistentVolumeClaim",
+                &claim,
+            ))?;
             if found.is_some_and(|found| found.uid() == owner.uid) {
                 return Ok(Step::Wait(IN_FLIGHT).into());
             }
         }
         let metadata = json!({"uid": found.uid(), "resourceVersion": found.resource_version()});
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": State::Absent}}));
-        let patched = self.logical_volumes().patch(name, &PatchParams::default(), &patch).await;
+        let patched = self
+            .logical_volumes()
+            .patch(name, &PatchParams::default(), &patch)
+            .await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
     }
 
-    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said that the node is gone,
-    /// that nothing was reported from there, and that there is no PersistentVolume.
+    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said
+    /// that the node is gone, that nothing was reported from there, and that there is no
+    /// PersistentVolume.
     pub(super) async fn drop_unmade(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else { return Ok(Step::Done.into()) };
+        let Some(logical_volume) = &seen.logical_volume else {
+            return Ok(Step::Done.into());
+        };
         let nodes: Api<Node> = Api::all(self.client.clone());
         let node = &logical_volume.spec.node;
-        let gone = nodes.get_opt(node).await.map_err(ApiError::of("get", "Node", node))?.is_none();
-        let found = self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
-        let unmade = found.is_none_or(|found| found.status.is_none_or(|status| status.uuid.is_none()));
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))?;
+        let gone = nodes
+            .get_opt(node)
+            .await
+            .map_err(ApiError::of("get", "Node", node))?
+            .is_none();
+        let found = self
+            .logical_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "LogicalVolume", name))?;
+        let unmade =
+            found.is_none_or(|found| found.status.is_none_or(|status| status.uuid.is_none()));
+        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolume",
+            name,
+        ))?;
         if gone && unmade && volume.is_none() {
             return self.forget(name).await;
         }
@@ -87,41 +144,64 @@ impl Actor {
     /// Deletes a LogicalVolume whose space is free, and takes our finalizer off it.
     pub(super) async fn forget(&self, name: &str) -> Result<Plan, ApiError> {
         let api = self.logical_volumes();
-        let Some(found) = api.get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))? else {
+        let Some(found) =
+            api.get_opt(name)
+                .await
+                .map_err(ApiError::of("get", "LogicalVolume", name))?
+        else {
             return Ok(Step::Done.into());
         };
         if found.metadata.deletion_timestamp.is_none() {
-            let same = Preconditions { uid: found.uid(), resource_version: None };
-            api.delete(name, &DeleteParams::default().preconditions(same)).await.map_err(ApiError::of(
-                "delete",
-                "LogicalVolume",
-                name,
-            ))?;
+            let same = Preconditions {
+                uid: found.uid(),
+                resource_version: None,
+            };
+            api.delete(name, &DeleteParams::default().preconditions(same))
+                .await
+                .map_err(ApiError::of("delete", "LogicalVolume", name))?;
         }
-        let finalizers: Vec<&String> =
-            found.finalizers().iter().filter(|finalizer| *finalizer != crds::FINALIZER).collect();
+        let finalizers: Vec<&String> = found
+            .finalizers()
+            .iter()
+            .filter(|finalizer| *finalizer != crds::FINALIZER)
+            .collect();
         // The uid makes sure that it is the object that we read.
-        let patch = Patch::Merge(json!({"metadata": {"uid": found.uid(), "finalizers": finalizers}}));
-        gone_is_fine(api.patch(name, &PatchParams::default(), &patch).await, "patch", "LogicalVolume", name)
+        let patch =
+            Patch::Merge(json!({"metadata": {"uid": found.uid(), "finalizers": finalizers}}));
+        gone_is_fine(
+            api.patch(name, &PatchParams::default(), &patch).await,
+            "patch",
+            "LogicalVolume",
+            name,
+        )
     }
 
     /// Deletes a PersistentVolume whose LogicalVolume is gone, and takes our finalizer off it.
     pub(super) async fn unpublish(&self, name: &str) -> Result<Plan, ApiError> {
-        let left = self.logical_volumes().get_opt(name).await.map_err(ApiError::of("get", "LogicalVolume", name))?;
+        let left = self
+            .logical_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "LogicalVolume", name))?;
         if left.is_some() {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
         let api = self.volumes();
-        let Some(found) = api.get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))? else {
+        let Some(found) =
+            api.get_opt(name)
+                .await
+                .map_err(ApiError::of("get", "PersistentVolume", name))?
+        else {
             return Ok(Step::Done.into());
         };
         if found.metadata.deletion_timestamp.is_none() {
-            let same = Preconditions { uid: found.uid(), resource_version: None };
-            api.delete(name, &DeleteParams::default().preconditions(same)).await.map_err(ApiError::of(
-                "delete",
-                "PersistentVolume",
-                name,
-            ))?;
+            let same = Preconditions {
+                uid: found.uid(),
+                resource_version: None,
+            };
+            api.delete(name, &DeleteParams::default().preconditions(same))
+                .await
+                .map_err(ApiError::of("delete", "PersistentVolume", name))?;
         }
         self.set_finalizer(name, false).await
     }
@@ -130,7 +210,11 @@ impl Actor {
     pub(super) async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Plan, ApiError> {
         let api = self.volumes();
         // Read afresh: others have finalizers here too, and a merge patch replaces the whole list.
-        let Some(volume) = api.get_opt(name).await.map_err(ApiError::of("get", "PersistentVolume", name))? else {
+        let Some(volume) =
+            api.get_opt(name)
+                .await
+                .map_err(ApiError::of("get", "PersistentVolume", name))?
+        else {
             return Ok(Step::Done.into());
         };
         let mut finalizers = volume.finalizers().to_vec();
@@ -138,9 +222,14 @@ impl Actor {
         if wanted {
             finalizers.push(names::PROVISIONER_FINALIZER.to_owned());
         }
-        let metadata =
-            json!({"uid": volume.uid(), "resourceVersion": volume.resource_version(), "finalizers": finalizers});
-        let patched = api.patch(name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata}))).await;
+        let metadata = json!({"uid": volume.uid(), "resourceVersion": volume.resource_version(), "finalizers": finalizers});
+        let patched = api
+            .patch(
+                name,
+                &PatchParams::default(),
+                &Patch::Merge(json!({"metadata": metadata})),
+            )
+            .await;
         gone_is_fine(patched, "patch", "PersistentVolume", name)
     }
 }

@@ -1,21 +1,22 @@
-//! Backends that name one device for two volume groups.
-//! Pure. Called by `backend.rs`. What the paths don't show, that two of them lead to one disk, the agents find out.
+//! Backends that name one device for two volume groups. Pure. Called by `backend.rs`. What the
+//! paths don't show, that two of them lead to one disk, the agents find out.
 
 use crds::StorageBackend;
 use kube::ResourceExt as _;
 
 use crate::controller::room::Candidate;
 
-/// That this backend and another one name a device for two volume groups of a node that both select. Two backends of one
-/// volume group name its devices together.
+/// That this backend and another one name a device for two volume groups of a node that both
+/// select. Two backends of one volume group name its devices together.
 #[must_use]
 pub(super) fn contradiction(
     backend: &StorageBackend,
     others: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
 ) -> Option<String> {
-    let selects =
-        |one: &StorageBackend, candidate: &Candidate<'_>| one.spec.node_selector.matches(candidate.node.labels());
+    let selects = |one: &StorageBackend, candidate: &Candidate<'_>| {
+        one.spec.node_selector.matches(candidate.node.labels())
+    };
     let mut found: Vec<String> = others
         .iter()
         .map(AsRef::as_ref)

@@ -1,5 +1,5 @@
-//! A StorageBackend that has volumes stays until they are gone: a finalizer keeps it, and its status says for what.
-//! Called by `backend.rs`.
+//! A StorageBackend that has volumes stays until they are gone: a finalizer keeps it, and its
+//! status says for what. Called by `backend.rs`.
 
 use std::sync::Arc;
 
@@ -13,14 +13,22 @@ use crate::error::ApiError;
 /// How many volumes are named at most.
 const SHOWN: usize = 5;
 
-/// Gives a backend that has volumes our finalizer, and takes it off one that has none, once the API server itself has said
-/// so: a copy may be behind. A backend that was never used has none, so it never stands in the way of an uninstallation.
+/// Gives a backend that has volumes our finalizer, and takes it off one that has none, once the API
+/// server itself has said so: a copy may be behind. A backend that was never used has none, so it
+/// never stands in the way of an uninstallation.
 ///
 /// # Errors
 /// When the API server can't be reached or refuses.
-pub(super) async fn keep(client: &Client, backend: &StorageBackend, has_volumes: bool) -> Result<(), ApiError> {
+pub(super) async fn keep(
+    client: &Client,
+    backend: &StorageBackend,
+    has_volumes: bool,
+) -> Result<(), ApiError> {
     let name = backend.name_any();
-    let guarded = backend.finalizers().iter().any(|finalizer| finalizer == crds::BACKEND_FINALIZER);
+    let guarded = backend
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == crds::BACKEND_FINALIZER);
     // Nobody can add a finalizer to what is being deleted.
     let wanted = has_volumes && (guarded || backend.metadata.deletion_timestamp.is_none());
     if wanted == guarded || (guarded && is_used(client, &name).await?) {
@@ -32,10 +40,15 @@ pub(super) async fn keep(client: &Client, backend: &StorageBackend, has_volumes:
         finalizers.push(crds::BACKEND_FINALIZER.to_owned());
     }
     // A merge patch replaces the whole list, so it is for the object as we saw it.
-    let metadata =
-        json!({"uid": backend.uid(), "resourceVersion": backend.resource_version(), "finalizers": finalizers});
+    let metadata = json!({"uid": backend.uid(), "resourceVersion": backend.resource_version(), "finalizers": finalizers});
     let backends: Api<StorageBackend> = Api::all(client.clone());
-    let patched = backends.patch(&name, &PatchParams::default(), &Patch::Merge(json!({"metadata": metadata}))).await;
+    let patched = backends
+        .patch(
+            &name,
+            &PatchParams::default(),
+            &Patch::Merge(json!({"metadata": metadata})),
+        )
+        .await;
     match patched.map_err(ApiError::of("patch", "StorageBackend", &name)) {
         Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error),
         _ => Ok(()),
@@ -44,15 +57,26 @@ pub(super) async fn keep(client: &Client, backend: &StorageBackend, has_volumes:
 
 async fn is_used(client: &Client, name: &str) -> Result<bool, ApiError> {
     let all: Api<LogicalVolume> = Api::all(client.clone());
-    let volumes = all.list(&ListParams::default()).await.map_err(ApiError::of("list", "LogicalVolume", name))?;
-    Ok(volumes.items.iter().any(|volume| volume.spec.backend == name))
+    let volumes = all
+        .list(&ListParams::default())
+        .await
+        .map_err(ApiError::of("list", "LogicalVolume", name))?;
+    Ok(volumes
+        .items
+        .iter()
+        .any(|volume| volume.spec.backend == name))
 }
 
 /// What a backend that is being deleted waits for.
 pub(super) fn waits_for(volumes: &[Arc<LogicalVolume>]) -> String {
     let line = |volume: &Arc<LogicalVolume>| {
         let (claim, node) = (&volume.spec.claim, &volume.spec.node);
-        format!("{} of claim {}/{} on node {node}", volume.name_any(), claim.namespace, claim.name)
+        format!(
+            "{} of claim {}/{} on node {node}",
+            volume.name_any(),
+            claim.namespace,
+            claim.name
+        )
     };
     let mut lines: Vec<String> = volumes.iter().map(line).collect();
     lines.sort();

@@ -9,7 +9,8 @@ use crate::controller::ledger::Ledger;
 use crate::controller::room::Candidate;
 use crate::controller::serve;
 
-/// That this backend and another one both keep a whole volume group back, so that nobody could ever use it.
+/// That this backend and another one both keep a whole volume group back, so that nobody could ever
+/// use it.
 #[must_use]
 pub(super) fn contradiction(
     backend: &StorageBackend,
@@ -21,10 +22,9 @@ pub(super) fn contradiction(
         (space.size > 0 && space.reserve >= space.size).then_some(space.size)
     };
     let name = backend.name_any();
-    let rivals = others
-        .iter()
-        .map(AsRef::as_ref)
-        .filter(|other| other.name_any() != name && other.spec.volume_group == backend.spec.volume_group);
+    let rivals = others.iter().map(AsRef::as_ref).filter(|other| {
+        other.name_any() != name && other.spec.volume_group == backend.spec.volume_group
+    });
     let mut found: Vec<String> = rivals
         .filter_map(|other| {
             let both = |candidate: &&Candidate<'_>| {

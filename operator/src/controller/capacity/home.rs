@@ -1,5 +1,5 @@
-//! Whether the controller is ended for good: an uninstallation takes the published capacity back, a restart or an upgrade
-//! does not. Called by `main` when the process is asked to end.
+//! Whether the controller is ended for good: an uninstallation takes the published capacity back, a
+//! restart or an upgrade does not. Called by `main` when the process is asked to end.
 
 use std::time::Duration;
 
@@ -27,19 +27,33 @@ impl Home {
     pub async fn find(client: &Client, namespace: &str) -> Self {
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
         let found = timeout(PARTING, deployments.get_opt(names::CONTROLLER)).await;
-        let deployment = found.ok().and_then(Result::ok).flatten().and_then(|deployment| deployment.uid());
-        Self { client: client.clone(), namespace: namespace.to_owned(), deployment }
+        let deployment = found
+            .ok()
+            .and_then(Result::ok)
+            .flatten()
+            .and_then(|deployment| deployment.uid());
+        Self {
+            client: client.clone(),
+            namespace: namespace.to_owned(),
+            deployment,
+        }
     }
 
-    /// To be called by the controller that works, once it has stopped to: takes the published capacity back if the
-    /// controller's namespace or Deployment is being deleted. Should that fail, Kubernetes deletes the CSIDriver when its
-    /// owner is gone.
+    /// To be called by the controller that works, once it has stopped to: takes the published
+    /// capacity back if the controller's namespace or Deployment is being deleted. Should that
+    /// fail, Kubernetes deletes the CSIDriver when its owner is gone.
     pub async fn leave(&self) {
         let leave = async {
             if self.is_going().await {
                 tracing::info!("FlexLVM is being uninstalled: the published capacity is withdrawn");
-                if let Err(error) = Publisher::new(self.client.clone(), &self.namespace).withdraw().await {
-                    tracing::warn!(error = host::error::chain(&error), "the published capacity is not withdrawn");
+                if let Err(error) = Publisher::new(self.client.clone(), &self.namespace)
+                    .withdraw()
+                    .await
+                {
+                    tracing::warn!(
+                        error = host::error::chain(&error),
+                        "the published capacity is not withdrawn"
+                    );
                 }
             }
         };
@@ -54,12 +68,16 @@ impl Home {
         {
             return true;
         }
-        let Some(uid) = &self.deployment else { return false };
+        let Some(uid) = &self.deployment else {
+            return false;
+        };
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         match deployments.get_opt(names::CONTROLLER).await {
             Ok(None) => true,
             // Another one of its name is its successor.
-            Ok(Some(found)) => found.uid().as_ref() == Some(uid) && found.metadata.deletion_timestamp.is_some(),
+            Ok(Some(found)) => {
+                found.uid().as_ref() == Some(uid) && found.metadata.deletion_timestamp.is_some()
+            }
             Err(_) => false,
         }
     }

@@ -1,5 +1,5 @@
-//! What is to be written next, from what is to be published and what is: capacities first, the CSIDriver last.
-//! Pure. Called by `capacity.rs`.
+//! What is to be written next, from what is to be published and what is: capacities first, the
+//! CSIDriver last. Pure. Called by `capacity.rs`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,8 +11,8 @@ use super::object::{self, Capacity};
 /// An object that was written is left alone for so long, whatever happens to it.
 pub const QUICK: Duration = Duration::from_secs(2);
 
-/// The same, for what nobody waits for: a number that fell, and is not nothing yet. It is a hint, and each volume lowers
-/// it; a volume is to cost no write of its own here.
+/// The same, for what nobody waits for: a number that fell, and is not nothing yet. It is a hint,
+/// and each volume lowers it; a volume is to cost no write of its own here.
 pub const LEISURE: Duration = Duration::from_secs(10);
 
 /// One write.
@@ -51,14 +51,18 @@ pub struct Plan {
 impl Plan {
     /// Adds a step, or notes when it will be time for it.
     fn add(&mut self, step: Step, pace: Duration, age: &impl Fn(&str) -> Option<Duration>) {
-        match age(step.name()).map(|age| pace.saturating_sub(age)).filter(|rest| !rest.is_zero()) {
+        match age(step.name())
+            .map(|age| pace.saturating_sub(age))
+            .filter(|rest| !rest.is_zero())
+        {
             None => self.steps.push(step),
             Some(rest) => self.again = Some(self.again.map_or(rest, |again| again.min(rest))),
         }
     }
 }
 
-/// The next writes. `found` is what is published (`None` for what can't be read), `age` how long ago we last wrote an object.
+/// The next writes. `found` is what is published (`None` for what can't be read), `age` how long
+/// ago we last wrote an object.
 #[must_use]
 pub fn plan(
     wanted: &BTreeMap<String, Capacity>,
@@ -75,7 +79,11 @@ pub fn plan(
         match found.get(name) {
             Some(Some(old)) if old == capacity => {}
             Some(Some(old)) if old.class == capacity.class && old.host == capacity.host => {
-                plan.add(Step::Publish(name.clone(), capacity.clone()), pace(old, capacity), &age);
+                plan.add(
+                    Step::Publish(name.clone(), capacity.clone()),
+                    pace(old, capacity),
+                    &age,
+                );
             }
             // What it is about can't be changed; it is written anew once it is gone.
             Some(_) => {
@@ -90,7 +98,9 @@ pub fn plan(
     }
     match driver {
         Some(driver) if object::is_as_wanted(driver) => {}
-        Some(driver) if driver.spec.attach_required != Some(false) => plan.add(Step::Retract, QUICK, &age),
+        Some(driver) if driver.spec.attach_required != Some(false) => {
+            plan.add(Step::Retract, QUICK, &age)
+        }
         // Where a capacity is missing, the scheduler would take the node for full.
         Some(_) | None if complete => plan.add(Step::Announce, QUICK, &age),
         Some(_) | None => {}

@@ -1,6 +1,6 @@
-//! What is to be published: for each class of ours whose claims wait for the scheduler, and each node that serves its
-//! backend, how much a claim finds there.
-//! Pure. Called by `capacity.rs` with the ledger locked.
+//! What is to be published: for each class of ours whose claims wait for the scheduler, and each
+//! node that serves its backend, how much a claim finds there. Pure. Called by `capacity.rs` with
+//! the ledger locked.
 
 use std::collections::BTreeMap;
 
@@ -24,18 +24,31 @@ pub fn wanted(
     ledger: &Ledger,
 ) -> BTreeMap<String, Capacity> {
     let mut wanted = BTreeMap::new();
-    for backend in backends.iter().map(AsRef::as_ref).filter(|backend| serves(backend)) {
-        let classes: Vec<(String, Class)> =
-            classes.iter().filter_map(|class| waiting_class(class.as_ref(), backend)).collect();
+    for backend in backends
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|backend| serves(backend))
+    {
+        let classes: Vec<(String, Class)> = classes
+            .iter()
+            .filter_map(|class| waiting_class(class.as_ref(), backend))
+            .collect();
         if classes.is_empty() {
             continue;
         }
         for candidate in candidates {
-            let Some(room) = room(backend, *candidate, ledger) else { continue };
+            let Some(room) = room(backend, *candidate, ledger) else {
+                continue;
+            };
             for (class, rules) in &classes {
                 let largest = largest_claim(room.largest, rules, backend);
                 let total = if largest == 0 { 0 } else { room.total };
-                let capacity = Capacity { class: class.clone(), host: room.host.clone(), largest, total };
+                let capacity = Capacity {
+                    class: class.clone(),
+                    host: room.host.clone(),
+                    largest,
+                    total,
+                };
                 wanted.insert(object::name(class, &candidate.node.name_any()), capacity);
             }
         }
@@ -48,7 +61,8 @@ fn serves(backend: &StorageBackend) -> bool {
     backend.metadata.deletion_timestamp.is_none() && backend.spec.fault().is_none()
 }
 
-/// The class and its name, when it is ours, names this backend, and leaves the choice of node to the scheduler.
+/// The class and its name, when it is ours, names this backend, and leaves the choice of node to
+/// the scheduler.
 fn waiting_class(class: &StorageClass, backend: &StorageBackend) -> Option<(String, Class)> {
     if class.provisioner != crds::GROUP || class::backend_of(class) != Some(&backend.name_any()) {
         return None;
@@ -64,22 +78,37 @@ struct Room {
     total: u64,
 }
 
-/// The room on a node that the backend selects and that can serve it. A cordoned node is none of our business here: the
-/// scheduler knows.
+/// The room on a node that the backend selects and that can serve it. A cordoned node is none of
+/// our business here: the scheduler knows.
 fn room(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> Option<Room> {
     let labels = candidate.node.labels();
-    let host = labels.get(names::HOSTNAME_LABEL).filter(|_| backend.spec.node_selector.matches(labels))?;
+    let host = labels
+        .get(names::HOSTNAME_LABEL)
+        .filter(|_| backend.spec.node_selector.matches(labels))?;
     let space = serve(backend, candidate, ledger).ok()?;
     let volumes = space.largest_volumes(&backend.spec);
-    let total = volumes.iter().fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-    Some(Room { host: host.clone(), largest: volumes.first().copied().unwrap_or(0), total })
+    let total = volumes
+        .iter()
+        .fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
+    Some(Room {
+        host: host.clone(),
+        largest: volumes.first().copied().unwrap_or(0),
+        total,
+    })
 }
 
-/// The largest claim that is served where a volume may have so many bytes; 0 when not even the smallest is.
+/// The largest claim that is served where a volume may have so many bytes; 0 when not even the
+/// smallest is.
 fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
-    let Ok((minimum, maximum)) = backend.spec.limits() else { return 0 };
+    let Ok((minimum, maximum)) = backend.spec.limits() else {
+        return 0;
+    };
     let smallest = minimum.max(class.filesystem.type_.smallest_volume());
-    if smallest > largest.min(maximum) { 0 } else { largest.min(maximum) }
+    if smallest > largest.min(maximum) {
+        0
+    } else {
+        largest.min(maximum)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What is to be done about a volume that has a LogicalVolume, and no PersistentVolume yet, or no longer.
-//! Pure. Called by `plan.rs`.
+//! What is to be done about a volume that has a LogicalVolume, and no PersistentVolume yet, or no
+//! longer. Pure. Called by `plan.rs`.
 
 use crds::LogicalVolume;
 use crds::condition::{self, reason};
@@ -33,10 +33,17 @@ pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan
     let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {
-            let built =
-                seen.node.as_deref().and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
-            let missing =
-                || format!("node {} is gone or has no label {}", logical_volume.spec.node, names::HOSTNAME_LABEL);
+            let built = seen
+                .node
+                .as_deref()
+                .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
+            let missing = || {
+                format!(
+                    "node {} is gone or has no label {}",
+                    logical_volume.spec.node,
+                    names::HOSTNAME_LABEL
+                )
+            };
             built.map_or_else(
                 || Step::Wait(REVISIT).saying(failed(missing())),
                 |volume| Step::Publish(Box::new(volume)).into(),
@@ -46,7 +53,9 @@ pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan
             Step::Withdraw.saying(failed(ready.message.clone()))
         }
         Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
-        None if seen.waited >= PATIENCE => Step::Wait(REVISIT).saying(failed(silent(logical_volume))),
+        None if seen.waited >= PATIENCE => {
+            Step::Wait(REVISIT).saying(failed(silent(logical_volume)))
+        }
         None => Step::Wait(PATIENCE).into(),
     }
 }
@@ -54,7 +63,8 @@ pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan
 /// The LogicalVolume is to go before its claim can be promised another one.
 fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
-    let kept = condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
+    let kept =
+        condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
     let message = kept.or_else(|| (seen.waited >= PATIENCE).then(|| silent(logical_volume)));
     match (seen.claim.as_deref(), message) {
         (Some(claim), Some(message)) => {
@@ -67,6 +77,11 @@ fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
 
 /// Another node, or the same one later, may do what this one can't.
 fn is_local(found: &str) -> bool {
-    [reason::INSUFFICIENT_SPACE, reason::LAYOUT_UNSUITABLE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE]
-        .contains(&found)
+    [
+        reason::INSUFFICIENT_SPACE,
+        reason::LAYOUT_UNSUITABLE,
+        reason::VOLUME_GROUP_MISSING,
+        reason::VOLUME_GROUP_UNUSABLE,
+    ]
+    .contains(&found)
 }

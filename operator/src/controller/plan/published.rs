@@ -1,5 +1,5 @@
-//! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or remove it.
-//! Pure. Called by `plan.rs`.
+//! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or
+//! remove it. Pure. Called by `plan.rs`.
 
 use std::time::Duration;
 
@@ -18,7 +18,12 @@ use crate::names::{self, event};
 /// The next step.
 pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {
     let (logical_volume, waited) = (seen.logical_volume.as_deref(), seen.waited);
-    if volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) != Some(crds::GROUP) {
+    if volume
+        .annotations()
+        .get(names::PROVISIONED_BY)
+        .map(String::as_str)
+        != Some(crds::GROUP)
+    {
         return Step::Done.into();
     }
     let spec = volume.spec.clone().unwrap_or_default();
@@ -28,7 +33,10 @@ pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {
     {
         return Step::SetReclaimPolicy(policy).into();
     }
-    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
+    let guarded = volume
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
     let leaving = volume.metadata.deletion_timestamp.is_some();
     match policy {
         ReclaimPolicy::Retain if guarded => return Step::SetFinalizer(false).into(),
@@ -49,64 +57,101 @@ pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {
     }
     match logical_volume {
         None if phase == "Bound" => {
-            let message = "the volume has no LogicalVolume any more: nobody can extend or remove it";
+            let message =
+                "the volume has no LogicalVolume any more: nobody can extend or remove it";
             Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()))
         }
         None => Step::Done.into(),
-        Some(logical_volume) if logical_volume.spec.state != State::Present => plan_kept(volume, logical_volume),
+        Some(logical_volume) if logical_volume.spec.state != State::Present => {
+            plan_kept(volume, logical_volume)
+        }
         Some(logical_volume) => plan_size(volume, logical_volume, seen),
     }
 }
 
 fn phase(volume: &PersistentVolume) -> &str {
-    volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default()
+    volume
+        .status
+        .as_ref()
+        .and_then(|status| status.phase.as_deref())
+        .unwrap_or_default()
 }
 
 /// True when a PersistentVolume of ours is released, and its policy says that its volume goes.
 #[must_use]
 pub fn is_released(volume: &PersistentVolume) -> bool {
-    let policy = volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
-    let guarded = volume.finalizers().iter().any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
-    volume.annotations().get(names::PROVISIONED_BY).map(String::as_str) == Some(crds::GROUP)
+    let policy = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let guarded = volume
+        .finalizers()
+        .iter()
+        .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
+    volume
+        .annotations()
+        .get(names::PROVISIONED_BY)
+        .map(String::as_str)
+        == Some(crds::GROUP)
         && class::reclaim_policy(policy) == ReclaimPolicy::Delete
         && phase(volume) == "Released"
         && (guarded || volume.metadata.deletion_timestamp.is_none())
 }
 
-/// The volume was to be removed, and its PersistentVolume is not released any more: somebody bound it again. As long as
-/// the volume is there, it stays.
+/// The volume was to be removed, and its PersistentVolume is not released any more: somebody bound
+/// it again. As long as the volume is there, it stays.
 fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
-    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let conditions = logical_volume
+        .status
+        .as_ref()
+        .map(|status| status.conditions.clone())
+        .unwrap_or_default();
     if condition::is_true(&conditions, condition::REMOVED) {
-        let message = "the volume was released, and its logical volume was removed before it was bound again";
+        let message =
+            "the volume was released, and its logical volume was removed before it was bound again";
         return Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()));
     }
     Step::Keep.into()
 }
 
 /// The PersistentVolume is released, and its policy is Delete.
-fn plan_released(volume: &PersistentVolume, logical_volume: Option<&LogicalVolume>, waited: Duration) -> Plan {
+fn plan_released(
+    volume: &PersistentVolume,
+    logical_volume: Option<&LogicalVolume>,
+    waited: Duration,
+) -> Plan {
     let Some(logical_volume) = logical_volume else {
         return Step::Unpublish.into();
     };
-    let conditions = logical_volume.status.as_ref().map(|status| status.conditions.clone()).unwrap_or_default();
+    let conditions = logical_volume
+        .status
+        .as_ref()
+        .map(|status| status.conditions.clone())
+        .unwrap_or_default();
     if logical_volume.spec.state != State::Absent {
         return Step::Retire.into();
     }
     match condition::get(&conditions, condition::REMOVED) {
         Some(removed) if removed.status == "True" => Step::Forget.into(),
         Some(kept) => Step::Wait(REVISIT).saying(about_volume(volume, kept.message.clone())),
-        None if waited >= PATIENCE => Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume))),
+        None if waited >= PATIENCE => {
+            Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume)))
+        }
         None => Step::Wait(PATIENCE).into(),
     }
 }
 
-/// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager raises the capacity
-/// of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
+/// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager
+/// raises the capacity of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
 fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
-    let capacity =
-        volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref()).and_then(|capacity| capacity.get("storage"));
-    let capacity = capacity.and_then(|capacity| quantity::parse(capacity).ok()).unwrap_or(0);
+    let capacity = volume
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.capacity.as_ref())
+        .and_then(|capacity| capacity.get("storage"));
+    let capacity = capacity
+        .and_then(|capacity| quantity::parse(capacity).ok())
+        .unwrap_or(0);
     let promised = quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX);
     if capacity > promised {
         return Step::Grow(capacity).into();
@@ -115,7 +160,10 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &S
         return Step::Grow(promised).into();
     }
     let status = logical_volume.status.clone().unwrap_or_default();
-    let actual = status.size.and_then(|size| quantity::parse(&size).ok()).unwrap_or(0);
+    let actual = status
+        .size
+        .and_then(|size| quantity::parse(&size).ok())
+        .unwrap_or(0);
     let claim = about_reference(
         claim::object_reference(&logical_volume.spec.claim),
         event::VOLUME_RESIZE_FAILED,
@@ -123,15 +171,23 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &S
     );
     let ready = condition::get(&status.conditions, condition::READY);
     match ready.filter(|ready| ready.status != "True") {
-        Some(ready) if actual < promised => {
-            Step::Wait(REVISIT).saying(Notice { message: ready.message.clone(), ..claim })
-        }
+        Some(ready) if actual < promised => Step::Wait(REVISIT).saying(Notice {
+            message: ready.message.clone(),
+            ..claim
+        }),
         Some(ready) => {
             let (reason, message) = (event::VOLUME_NOT_READY, ready.message.clone());
-            Step::Wait(REVISIT).saying(Notice { reason, message, ..claim })
+            Step::Wait(REVISIT).saying(Notice {
+                reason,
+                message,
+                ..claim
+            })
         }
         None if actual < promised && seen.waited >= PATIENCE => {
-            Step::Wait(REVISIT).saying(Notice { message: silent(logical_volume), ..claim })
+            Step::Wait(REVISIT).saying(Notice {
+                message: silent(logical_volume),
+                ..claim
+            })
         }
         None if actual < promised => Step::Wait(PATIENCE).into(),
         None => Step::Done.into(),

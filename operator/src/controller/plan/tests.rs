@@ -29,9 +29,11 @@ impl Story {
     /// A claim with a selected node, and nothing made yet.
     fn new() -> Self {
         Self {
-            claim: Some(json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations": {
+            claim: Some(
+                json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations": {
                 "volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev", "volume.kubernetes.io/selected-node": "n1"}},
-                "spec": {"storageClassName": "s", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}})),
+                "spec": {"storageClassName": "s", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+            ),
             class: json!({"metadata": {"name": "s"}, "provisioner": "flexlvm.dev", "parameters": {"backend": "fast"},
                 "volumeBindingMode": "WaitForFirstConsumer"}),
             backend: Some(
@@ -50,12 +52,14 @@ impl Story {
     /// The LogicalVolume is written; its agent has said nothing yet.
     fn promised() -> Self {
         let mut story = Self::new();
-        story.logical_volume = Some(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+        story.logical_volume = Some(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
                 "key": "00000000000000000000000000000000",
-                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}));
+                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
+        );
         story
     }
 
@@ -69,7 +73,9 @@ impl Story {
     /// The PersistentVolume is written and bound.
     fn bound() -> Self {
         let mut story = Self::made();
-        let Step::Publish(volume) = story.step() else { panic!("not published") };
+        let Step::Publish(volume) = story.step() else {
+            panic!("not published")
+        };
         story.volume = Some(serde_json::to_value(*volume).unwrap());
         story.phase("Bound");
         story.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
@@ -112,10 +118,14 @@ impl Story {
     }
 
     fn plan(&self) -> Plan {
-        let node = json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
+        let node =
+            json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
         plan(&Seen {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
-            class: self.claim.as_ref().map(|_| crate::controller::class::read(&from(self.class.clone()), None)),
+            class: self
+                .claim
+                .as_ref()
+                .map(|_| crate::controller::class::read(&from(self.class.clone()), None)),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
             volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
@@ -133,7 +143,10 @@ impl Story {
 
     /// What people are told.
     fn words(&self) -> String {
-        self.plan().notice.map(|notice| format!("{}: {}", notice.reason, notice.message)).unwrap_or_default()
+        self.plan()
+            .notice
+            .map(|notice| format!("{}: {}", notice.reason, notice.message))
+            .unwrap_or_default()
     }
 }
 
@@ -141,18 +154,28 @@ impl Story {
 fn a_claim_becomes_an_order_a_volume_and_then_rest() {
     assert_eq!(Story::new().step(), Step::Place { bytes: 1 << 30 });
     assert!(matches!(Story::promised().step(), Step::Wait(_)));
-    let Step::Publish(volume) = Story::made().step() else { panic!("not published") };
+    let Step::Publish(volume) = Story::made().step() else {
+        panic!("not published")
+    };
     let spec = volume.spec.unwrap();
     let flex = spec.flex_volume.unwrap();
-    assert_eq!((flex.driver.as_str(), flex.fs_type.as_deref()), ("flexlvm.dev/lvm", Some("ext4")));
-    assert_eq!(spec.mount_options, None, "the kubelet refuses a flexVolume with mountOptions");
+    assert_eq!(
+        (flex.driver.as_str(), flex.fs_type.as_deref()),
+        ("flexlvm.dev/lvm", Some("ext4"))
+    );
+    assert_eq!(
+        spec.mount_options, None,
+        "the kubelet refuses a flexVolume with mountOptions"
+    );
     assert_eq!(spec.claim_ref.unwrap().uid.as_deref(), Some("1"));
     assert_eq!(Story::bound().step(), Step::Done);
 }
 
 #[test]
 fn the_affinity_names_the_hostname_label_and_not_the_node() {
-    let Step::Publish(volume) = Story::made().step() else { panic!("not published") };
+    let Step::Publish(volume) = Story::made().step() else {
+        panic!("not published")
+    };
     let text = serde_json::to_string(&volume.spec.unwrap().node_affinity).unwrap();
     assert!(text.contains("host-1") && !text.contains("n1"), "{text}");
 }
@@ -162,7 +185,12 @@ fn small_claims_get_what_their_file_system_needs() {
     let mut story = Story::new();
     story.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!("1");
     story.class["parameters"]["fsType"] = json!("xfs");
-    assert_eq!(story.step(), Step::Place { bytes: FilesystemType::Xfs.smallest_volume() });
+    assert_eq!(
+        story.step(),
+        Step::Place {
+            bytes: FilesystemType::Xfs.smallest_volume()
+        }
+    );
 }
 
 #[test]
@@ -172,10 +200,17 @@ fn the_limits_of_the_backend_are_kept() {
     assert_eq!(story.step(), Step::Place { bytes: 2 << 30 });
     story.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"maximum": "512Mi"});
     assert!(
-        story.words().contains("1 GiB is more than StorageBackend fast allows") && story.words().contains("512 MiB")
+        story
+            .words()
+            .contains("1 GiB is more than StorageBackend fast allows")
+            && story.words().contains("512 MiB")
     );
-    story.claim.as_mut().unwrap()["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] = json!("");
-    assert!(story.words().contains("1 GiB is more"), "a scheduler that knows the limit selects no node");
+    story.claim.as_mut().unwrap()["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] =
+        json!("");
+    assert!(
+        story.words().contains("1 GiB is more"),
+        "a scheduler that knows the limit selects no node"
+    );
 }
 
 #[test]
@@ -187,7 +222,11 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
         .remove("volume.kubernetes.io/selected-node");
     assert_eq!(story.plan(), Plan::from(Step::Done));
     story.scheduler_knows = true;
-    assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 }, "nobody else says where there is no room");
+    assert_eq!(
+        story.step(),
+        Step::Foretell { bytes: 1 << 30 },
+        "nobody else says where there is no room"
+    );
     story.class["volumeBindingMode"] = json!("Immediate");
     assert!(matches!(story.step(), Step::Place { .. }));
 }
@@ -196,13 +235,18 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
 fn a_claim_that_nobody_was_asked_about_yet_is_only_spoken_of() {
     let mut story = Story::new();
     story.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({});
-    assert_eq!(story.step(), Step::Done, "the scheduler selects a node, and then we are asked");
+    assert_eq!(
+        story.step(),
+        Step::Done,
+        "the scheduler selects a node, and then we are asked"
+    );
     story.scheduler_knows = true;
     assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 });
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
     assert!(story.words().contains("Block"));
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
-    story.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "n1"});
+    story.claim.as_mut().unwrap()["metadata"]["annotations"] =
+        json!({"volume.kubernetes.io/selected-node": "n1"});
     assert_eq!(story.step(), Step::Done, "not before we are asked");
     story.class["volumeBindingMode"] = json!("Immediate");
     assert_eq!(story.step(), Step::Done);
@@ -214,7 +258,10 @@ fn what_can_not_be_served_says_why() {
     story.backend = None;
     assert_eq!(story.words(), "", "it may be on its way");
     story.waited = super::GRACE;
-    assert_eq!(story.words(), "ProvisioningFailed: StorageBackend fast, which the class names, does not exist");
+    assert_eq!(
+        story.words(),
+        "ProvisioningFailed: StorageBackend fast, which the class names, does not exist"
+    );
     let mut story = Story::new();
     story.class["parameters"]["speed"] = json!("high");
     story.waited = super::GRACE;
@@ -226,7 +273,11 @@ fn what_can_not_be_served_says_why() {
 
 #[test]
 fn a_node_that_can_not_make_the_volume_loses_the_order() {
-    for found in [reason::INSUFFICIENT_SPACE, reason::VOLUME_GROUP_MISSING, reason::VOLUME_GROUP_UNUSABLE] {
+    for found in [
+        reason::INSUFFICIENT_SPACE,
+        reason::VOLUME_GROUP_MISSING,
+        reason::VOLUME_GROUP_UNUSABLE,
+    ] {
         let mut story = Story::promised();
         story.condition("Ready", "False", found, "no space in vg0");
         assert_eq!(story.step(), Step::Withdraw, "{found}");
@@ -301,7 +352,10 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
             if leaving {
                 story.pv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
-            assert!(!matches!(story.step(), Step::Retire | Step::Forget | Step::Unpublish), "{phase} {leaving}");
+            assert!(
+                !matches!(story.step(), Step::Retire | Step::Forget | Step::Unpublish),
+                "{phase} {leaving}"
+            );
         }
     }
     let mut story = Story::released();
@@ -318,7 +372,11 @@ fn a_volume_that_is_bound_again_is_kept() {
             story.phase(phase);
             assert_eq!(story.step(), Step::Keep, "{state} {phase}");
             story.condition("Removed", "True", reason::REMOVED, "gone");
-            assert!(story.words().contains("was removed before it was bound again"));
+            assert!(
+                story
+                    .words()
+                    .contains("was removed before it was bound again")
+            );
         }
     }
 }
@@ -338,7 +396,12 @@ fn a_withdrawn_volume_that_stays_says_why() {
 fn a_bound_volume_in_trouble_is_not_silent() {
     let mut story = Story::bound();
     story.lv()["status"]["conditions"] = json!([]);
-    story.condition("Ready", "False", reason::LOGICAL_VOLUME_MISSING, "it is not there");
+    story.condition(
+        "Ready",
+        "False",
+        reason::LOGICAL_VOLUME_MISSING,
+        "it is not there",
+    );
     assert_eq!(story.words(), "VolumeNotReady: it is not there");
     story.logical_volume = None;
     assert!(story.words().contains("has no LogicalVolume any more"));
@@ -371,12 +434,21 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["conditions"] = json!([]);
     assert_eq!(story.step(), Step::Done);
     story.pool_lags = true;
-    assert_eq!(story.step(), Step::Grow(2 << 30), "to the size that it has, for its pool's sake");
+    assert_eq!(
+        story.step(),
+        Step::Grow(2 << 30),
+        "to the size that it has, for its pool's sake"
+    );
 }
 
 #[test]
 fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
-    for mut story in [Story::promised(), Story::made(), Story::bound(), Story::released()] {
+    for mut story in [
+        Story::promised(),
+        Story::made(),
+        Story::bound(),
+        Story::released(),
+    ] {
         for labels in [json!(null), json!({}), json!({"flexlvm.dev/node": "n2"})] {
             story.lv()["metadata"]["labels"] = labels;
             assert_eq!(story.step(), Step::Label);
@@ -386,7 +458,10 @@ fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
 
 #[test]
 fn what_is_in_flight_is_waited_for() {
-    let seen = Seen { in_flight: true, ..Seen::default() };
+    let seen = Seen {
+        in_flight: true,
+        ..Seen::default()
+    };
     assert!(matches!(plan(&seen).step, Step::Wait(_)));
     assert_eq!(plan(&Seen::default()).step, Step::Done);
 }

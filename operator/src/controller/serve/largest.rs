@@ -1,5 +1,6 @@
-//! How much fits into a space: the largest single volume, and all volumes together. What is published to the scheduler.
-//! Pure. It asks the very function that places volumes, so that the two can't come apart. Called by `capacity/wanted.rs`.
+//! How much fits into a space: the largest single volume, and all volumes together. What is
+//! published to the scheduler. Pure. It asks the very function that places volumes, so that the two
+//! can't come apart. Called by `capacity/wanted.rs`.
 
 use crds::StorageBackendSpec;
 
@@ -7,19 +8,22 @@ use crate::controller::demand::Promise;
 use crate::controller::space::Space;
 
 impl Space {
-    /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when none does.
+    /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when
+    /// none does.
     #[must_use]
     pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
         self.largest_room(backend).map_or(0, |(bytes, _)| bytes)
     }
 
-    /// The volumes of this backend that use the space up, in bytes: the largest one, then the largest one in what that leaves,
-    /// and so on. More than one where a volume can't be spread over all disks.
+    /// The volumes of this backend that use the space up, in bytes: the largest one, then the
+    /// largest one in what that leaves, and so on. More than one where a volume can't be spread
+    /// over all disks.
     #[must_use]
     pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<u64> {
         let mut rest = self.clone();
         let mut volumes = Vec::new();
-        // Each one leaves one disk less with room for another: the fullest of those that it was given.
+        // Each one leaves one disk less with room for another: the fullest of those that it was
+        // given.
         while volumes.len() <= self.disks.len()
             && let Some((bytes, promise)) = rest.largest_room(backend)
         {
@@ -32,7 +36,8 @@ impl Space {
     fn largest_room(&self, backend: &StorageBackendSpec) -> Option<(u64, Promise)> {
         let room = |extents: u64| self.take(backend, extents.saturating_mul(self.extent)).ok();
         let mut fits = room(1)?;
-        // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts extents with 32 bits.
+        // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts
+        // extents with 32 bits.
         let (mut least, mut most) = (2, u64::from(u32::MAX));
         while least <= most {
             let middle = least.midpoint(most);
@@ -76,16 +81,32 @@ mod tests {
 
     /// A volume group whose disks have so many extents free, and which keeps some back.
     fn space(disks: &[u64], reserve: u64) -> Space {
-        let place = Place { node: "n1".into(), volume_group: "vg0".into() };
+        let place = Place {
+            node: "n1".into(),
+            volume_group: "vg0".into(),
+        };
         let disk = |(number, extents): (usize, &u64)| {
             let uuid = format!("d{number}");
-            Disk { name: format!("/dev/{uuid}"), uuid, free: extents * EXTENT }
+            Disk {
+                name: format!("/dev/{uuid}"),
+                uuid,
+                free: extents * EXTENT,
+            }
         };
         let size = disks.iter().sum::<u64>() * EXTENT;
         let reserve = reserve * EXTENT;
         let free = size.saturating_sub(reserve);
         let disks = disks.iter().enumerate().map(disk).collect();
-        Space { place, extent: EXTENT, size, reserve, free, disks, fast: Vec::new(), pool: None }
+        Space {
+            place,
+            extent: EXTENT,
+            size,
+            reserve,
+            free,
+            disks,
+            fast: Vec::new(),
+            pool: None,
+        }
     }
 
     #[test]
@@ -100,7 +121,10 @@ mod tests {
         let mut space = space(&[10], 0);
         space.disks.clear();
         assert_eq!(
-            (space.largest(&layout(json!({}))), space.largest(&layout(json!({"type": "RAID1"})))),
+            (
+                space.largest(&layout(json!({}))),
+                space.largest(&layout(json!({"type": "RAID1"})))
+            ),
             (40 << 20, 0)
         );
     }
@@ -117,8 +141,14 @@ mod tests {
     #[test]
     fn stripes_come_in_multiples() {
         let space = space(&[10, 7, 7], 0);
-        assert_eq!(space.largest(&layout(json!({"type": "Striped", "stripes": 3}))), 21 * EXTENT);
-        assert_eq!(space.largest(&layout(json!({"type": "Striped", "stripes": 4}))), 0);
+        assert_eq!(
+            space.largest(&layout(json!({"type": "Striped", "stripes": 3}))),
+            21 * EXTENT
+        );
+        assert_eq!(
+            space.largest(&layout(json!({"type": "Striped", "stripes": 4}))),
+            0
+        );
     }
 
     fn layouts() -> impl Strategy<Value = StorageBackendSpec> {

@@ -19,7 +19,9 @@ fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
 
 fn backend(spec: Value) -> StorageBackend {
     let mut all = json!({"volumeGroup": "vg0", "layout": {"type": "Thin"}});
-    all.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+    all.as_object_mut()
+        .unwrap()
+        .extend(spec.as_object().unwrap().clone());
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "thin"}, "spec": all}),
     )
@@ -33,9 +35,11 @@ fn thin(pool: Value) -> StorageBackend {
 fn storage(pools: Value) -> NodeStorage {
     let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "otherUse": "0", "free": "0"});
     let condition = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    from(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
+    from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
         "status": {"conditions": [condition], "volumeGroups": [{"name": "vg0", "uuid": "u", "size": "100Gi", "extentSize": "4Mi",
-            "otherUse": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}))
+            "otherUse": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
+    )
 }
 
 fn node() -> Node {
@@ -47,22 +51,54 @@ fn pool(name: &str, size: &str, used: u32, shares: Value) -> Value {
     json!({"name": name, "size": size, "metadataSize": "4Mi", "dataUsed": used, "metadataUsed": 1, "otherVolumes": "0", "physicalVolumes": shares})
 }
 
-fn place(backend: &StorageBackend, storage: &NodeStorage, ledger: &Ledger, bytes: u64) -> Result<Room, String> {
-    let order = Order { backend, bytes, selected: None, topologies: &[] };
-    fit(&order, Candidate { node: &node(), storage: Some(storage) }, ledger).map_err(|unfit| unfit.to_string())
+fn place(
+    backend: &StorageBackend,
+    storage: &NodeStorage,
+    ledger: &Ledger,
+    bytes: u64,
+) -> Result<Room, String> {
+    let order = Order {
+        backend,
+        bytes,
+        selected: None,
+        topologies: &[],
+    };
+    fit(
+        &order,
+        Candidate {
+            node: &node(),
+            storage: Some(storage),
+        },
+        ledger,
+    )
+    .map_err(|unfit| unfit.to_string())
 }
 
-fn space(backend: &StorageBackend, storage: &NodeStorage, ledger: &Ledger) -> Result<Space, String> {
-    serve(backend, Candidate { node: &node(), storage: Some(storage) }, ledger).map_err(|unfit| unfit.to_string())
+fn space(
+    backend: &StorageBackend,
+    storage: &NodeStorage,
+    ledger: &Ledger,
+) -> Result<Space, String> {
+    serve(
+        backend,
+        Candidate {
+            node: &node(),
+            storage: Some(storage),
+        },
+        ledger,
+    )
+    .map_err(|unfit| unfit.to_string())
 }
 
 /// The object that a room becomes.
 fn object(name: &str, room: &Room) -> LogicalVolume {
-    from(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
+    from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
         "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": room.bytes.to_string(),
             "thinPool": room.promise.pool.as_ref().map(|pool| &pool.order), "storageClass": "s", "reclaimPolicy": "Delete",
             "claim": {"namespace": "d", "name": "c", "uid": "u"}, "key": "00000000000000000000000000000000",
-            "filesystem": {"type": "ext4"}}}))
+            "filesystem": {"type": "ext4"}}}),
+    )
 }
 
 fn linear() -> StorageBackend {
@@ -80,7 +116,11 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
     let order = room.promise.pool.as_ref().unwrap().order.clone();
     let make = order.make.clone().unwrap();
     assert_eq!(
-        (order.name.as_str(), make.size.0.as_str(), make.maximum_size.0.as_str()),
+        (
+            order.name.as_str(),
+            make.size.0.as_str(),
+            make.maximum_size.0.as_str()
+        ),
         ("flexlvm-thin", "10Gi", "60Gi")
     );
     assert_eq!(make.metadata_size.0, "60Mi");
@@ -89,12 +129,16 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
     let rest = 100 * GIB - 60 * GIB - (60 << 20);
     assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, rest);
     assert!(
-        place(&linear(), &storage, &ledger, rest).is_ok() && place(&linear(), &storage, &ledger, rest + 1).is_err()
+        place(&linear(), &storage, &ledger, rest).is_ok()
+            && place(&linear(), &storage, &ledger, rest + 1).is_err()
     );
     // A second volume takes nothing more of it, and no more than twice the pool is promised.
     assert_eq!(space(&backend, &storage, &ledger).unwrap().free, 20 * GIB);
     let refused = place(&backend, &storage, &ledger, 21 * GIB).unwrap_err();
-    assert_eq!(refused, "has 20 GiB left to promise of thin pool flexlvm-thin (60 GiB in all, 2.00 times)");
+    assert_eq!(
+        refused,
+        "has 20 GiB left to promise of thin pool flexlvm-thin (60 GiB in all, 2.00 times)"
+    );
     let second = place(&backend, &storage, &ledger, 20 * GIB).unwrap();
     ledger.promise("b", &second.place, second.promise);
     assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, rest);
@@ -113,18 +157,35 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
     let volume = object("a", &room);
     ledger.observe(&volume);
     let node = node();
-    let candidate = Candidate { node: &node, storage: Some(&storage) };
-    let lags = |most: &str, ledger: &Ledger| pool_lags(&volume, &backend(most).spec, candidate, ledger);
-    assert_eq!(["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &ledger)), [false, false, true, false]);
+    let candidate = Candidate {
+        node: &node,
+        storage: Some(&storage),
+    };
+    let lags =
+        |most: &str, ledger: &Ledger| pool_lags(&volume, &backend(most).spec, candidate, ledger);
+    assert_eq!(
+        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &ledger)),
+        [false, false, true, false]
+    );
     // Its own size is none too many, whatever the backend allows new ones.
     let mut small = backend("60Gi").spec;
     small.volume_size = Some(from(json!({"maximum": "512Mi"})));
     assert!(pool_lags(&volume, &small, candidate, &ledger));
     // What it grows into is promised once, with the metadata that it has, and then lags no more.
-    let more = grown(&volume, &backend("60Gi").spec, GIB, Some(candidate), &ledger).unwrap();
+    let more = grown(
+        &volume,
+        &backend("60Gi").spec,
+        GIB,
+        Some(candidate),
+        &ledger,
+    )
+    .unwrap();
     ledger.promise("a", &more.place, more.promise);
     assert!(!lags("60Gi", &ledger));
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB - 60 * GIB - (20 << 20));
+    assert_eq!(
+        space(&linear(), &storage, &ledger).unwrap().free,
+        100 * GIB - 60 * GIB - (20 << 20)
+    );
 }
 
 #[test]
@@ -138,10 +199,22 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
     broken["unusable"] = json!("its data are full");
     for pool in [pool("flexlvm-thin", "20Gi", 97, shares), broken] {
         let full = storage(json!([pool]));
-        let candidate = Candidate { node: &node, storage: Some(&full) };
+        let candidate = Candidate {
+            node: &node,
+            storage: Some(&full),
+        };
         let lags = |backend: &StorageBackend| pool_lags(&volume, &backend.spec, candidate, &ledger);
         assert!(lags(&backend("21Gi")) && !lags(&backend("20Gi")));
-        assert!(grown(&volume, &backend("21Gi").spec, 2 * GIB, Some(candidate), &ledger).is_err());
+        assert!(
+            grown(
+                &volume,
+                &backend("21Gi").spec,
+                2 * GIB,
+                Some(candidate),
+                &ledger
+            )
+            .is_err()
+        );
         assert!(place(&backend("21Gi"), &full, &ledger, GIB).is_err());
         // A backend that makes no pools any more, or none on this node.
         let mut other = backend("21Gi");
@@ -153,36 +226,60 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
     }
     // Removed: there is no pool that anything was promised to.
     let all = storage(json!([]));
-    let candidate = Candidate { node: &node, storage: Some(&all) };
+    let candidate = Candidate {
+        node: &node,
+        storage: Some(&all),
+    };
     ledger.forget("a");
-    assert!(!pool_lags(&volume, &backend("60Gi").spec, candidate, &ledger));
+    assert!(!pool_lags(
+        &volume,
+        &backend("60Gi").spec,
+        candidate,
+        &ledger
+    ));
 }
 
 #[test]
 fn a_pool_that_is_there_counts_until_it_is_gone() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "10244Mi"}]);
-    let (backend, mut ledger) = (thin(json!({"size": "10Gi", "maximumSize": "20Gi"})), Ledger::default());
+    let (backend, mut ledger) = (
+        thin(json!({"size": "10Gi", "maximumSize": "20Gi"})),
+        Ledger::default(),
+    );
     let there = storage(json!([pool("flexlvm-thin", "10Gi", 1, shares)]));
     // Its last volume is gone, and the pool is still there.
-    assert_eq!(space(&linear(), &there, &ledger).unwrap().free, 100 * GIB - (10 * GIB + (4 << 20)));
+    assert_eq!(
+        space(&linear(), &there, &ledger).unwrap().free,
+        100 * GIB - (10 * GIB + (4 << 20))
+    );
     // Another volume takes what the pool lacks.
     let room = place(&backend, &there, &ledger, GIB).unwrap();
     ledger.promise("a", &room.place, room.promise);
-    assert_eq!(space(&linear(), &there, &ledger).unwrap().free, 100 * GIB - (20 * GIB + (4 << 20)));
+    assert_eq!(
+        space(&linear(), &there, &ledger).unwrap().free,
+        100 * GIB - (20 * GIB + (4 << 20))
+    );
 }
 
 #[test]
 fn a_pool_finds_no_room_or_is_refused_with_words() {
     let ledger = Ledger::default();
-    let refused = |pool: Value, pools: Value| place(&thin(pool), &storage(pools), &ledger, GIB).unwrap_err();
+    let refused =
+        |pool: Value, pools: Value| place(&thin(pool), &storage(pools), &ledger, GIB).unwrap_err();
     let words = refused(json!({"size": "200Gi"}), json!([]));
     assert_eq!(
         words,
         "has 100 GiB free in volume group vg0, and thin pool flexlvm-thin needs 200.09 GiB more to become as large as it may"
     );
-    assert_eq!(refused(json!({"name": "pool0"}), json!([])), "has no thin pool pool0 in volume group vg0");
+    assert_eq!(
+        refused(json!({"name": "pool0"}), json!([])),
+        "has no thin pool pool0 in volume group vg0"
+    );
     let mine = pool("flexlvm-thin", "1Gi", 1, json!([]));
-    assert!(refused(json!({"size": "1Gi"}), json!([mine])).contains("it is not the one that FlexLVM made"));
+    assert!(
+        refused(json!({"size": "1Gi"}), json!([mine]))
+            .contains("it is not the one that FlexLVM made")
+    );
     let full = pool("pool0", "10Gi", 93, json!([]));
     assert_eq!(
         refused(json!({"name": "pool0"}), json!([full])),
@@ -190,17 +287,34 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
     );
     let mut broken = pool("pool0", "10Gi", 1, json!([]));
     broken["unusable"] = json!("it has failed");
-    assert_eq!(refused(json!({"name": "pool0"}), json!([broken])), "can't use thin pool pool0: it has failed");
+    assert_eq!(
+        refused(json!({"name": "pool0"}), json!([broken])),
+        "can't use thin pool pool0: it has failed"
+    );
     // Nearly full for now, but it may become ten times as large.
-    let small = pool("flexlvm-thin", "1Gi", 95, json!([{"uuid": format!("{DISK}1"), "size": "1028Mi"}]));
+    let small = pool(
+        "flexlvm-thin",
+        "1Gi",
+        95,
+        json!([{"uuid": format!("{DISK}1"), "size": "1028Mi"}]),
+    );
     assert!(
-        place(&thin(json!({"size": "1Gi", "maximumSize": "10Gi"})), &storage(json!([small])), &ledger, GIB).is_ok()
+        place(
+            &thin(json!({"size": "1Gi", "maximumSize": "10Gi"})),
+            &storage(json!([small])),
+            &ledger,
+            GIB
+        )
+        .is_ok()
     );
 }
 
 #[test]
 fn a_named_pool_has_what_others_left() {
-    let (backend, mut ledger) = (thin(json!({"name": "pool0", "overprovision": "1.5"})), Ledger::default());
+    let (backend, mut ledger) = (
+        thin(json!({"name": "pool0", "overprovision": "1.5"})),
+        Ledger::default(),
+    );
     let mut named = pool("pool0", "10Gi", 1, json!([]));
     named["otherVolumes"] = json!("4Gi");
     let storage = storage(json!([named]));
@@ -210,11 +324,25 @@ fn a_named_pool_has_what_others_left() {
     assert_eq!(space(&backend, &storage, &ledger).unwrap().free, GIB);
     let node = node();
     let grow = |bytes: u64| {
-        let candidate = Candidate { node: &node, storage: Some(&storage) };
-        grown(&object("a", &room), &backend.spec, bytes, Some(candidate), &ledger).map(|room| room.bytes)
+        let candidate = Candidate {
+            node: &node,
+            storage: Some(&storage),
+        };
+        grown(
+            &object("a", &room),
+            &backend.spec,
+            bytes,
+            Some(candidate),
+            &ledger,
+        )
+        .map(|room| room.bytes)
     };
     assert_eq!(grow(11 * GIB), Ok(11 * GIB));
-    assert!(grow(12 * GIB).unwrap_err().contains("has 1 GiB left to promise of thin pool pool0"));
+    assert!(
+        grow(12 * GIB)
+            .unwrap_err()
+            .contains("has 1 GiB left to promise of thin pool pool0")
+    );
 }
 
 #[test]
@@ -225,19 +353,37 @@ fn caches_lie_on_fast_disks_and_nothing_else_does() {
     group.physical_volumes.push(from(fast));
     group.size = from(json!("104Gi"));
     let mut ledger = Ledger::default();
-    let cached =
-        backend(json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/disk/by-id/fast"], "size": "20%"}}));
+    let cached = backend(
+        json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/disk/by-id/fast"], "size": "20%"}}),
+    );
     assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB);
     let room = place(&cached, &storage, &ledger, 10 * GIB).unwrap();
     let cache = room.promise.cache.clone().unwrap();
-    assert_eq!((cache.size.0.as_str(), cache.physical_volumes[0].uuid.as_str()), ("2Gi", format!("{DISK}3").as_str()));
-    assert!(room.promise.own.on(&format!("{DISK}3")) == 0 && room.promise.demand().bytes == 12 * GIB);
+    assert_eq!(
+        (
+            cache.size.0.as_str(),
+            cache.physical_volumes[0].uuid.as_str()
+        ),
+        ("2Gi", format!("{DISK}3").as_str())
+    );
+    assert!(
+        room.promise.own.on(&format!("{DISK}3")) == 0 && room.promise.demand().bytes == 12 * GIB
+    );
     ledger.promise("a", &room.place, room.promise);
     assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 90 * GIB);
     let refused = place(&cached, &storage, &ledger, 15 * GIB).unwrap_err();
-    assert_eq!(refused, "has 2 GiB free on the disks for caches in volume group vg0, and 3 GiB are wanted");
-    let elsewhere = backend(json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/sdx"], "size": "20%"}}));
-    assert!(place(&elsewhere, &storage, &ledger, GIB).unwrap_err().contains("none of the disks"));
+    assert_eq!(
+        refused,
+        "has 2 GiB free on the disks for caches in volume group vg0, and 3 GiB are wanted"
+    );
+    let elsewhere = backend(
+        json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/sdx"], "size": "20%"}}),
+    );
+    assert!(
+        place(&elsewhere, &storage, &ledger, GIB)
+            .unwrap_err()
+            .contains("none of the disks")
+    );
 }
 
 proptest! {

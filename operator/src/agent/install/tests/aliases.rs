@@ -7,7 +7,10 @@ use std::path::PathBuf;
 impl Place {
     /// One whose driver is to be called like the example script, too.
     fn with_alias() -> Self {
-        Self { aliases: vec!["kubernetes.io/lvm".parse().unwrap()], ..Self::new() }
+        Self {
+            aliases: vec!["kubernetes.io/lvm".parse().unwrap()],
+            ..Self::new()
+        }
     }
 
     fn alias(&self) -> PathBuf {
@@ -31,7 +34,10 @@ fn an_alias_is_the_same_driver_in_another_folder() {
     place.mount(&[OF_ALIAS, POD]);
     place.ship("version 2");
     assert!(place.install());
-    assert_eq!((fs::read_to_string(place.alias()).unwrap(), place.content()), ("version 2".into(), "version 2".into()));
+    assert_eq!(
+        (fs::read_to_string(place.alias()).unwrap(), place.content()),
+        ("version 2".into(), "version 2".into())
+    );
     assert!(!place.state().join("replaced").exists());
     // An upgrade that was cut short in between.
     place.ship("version 3");
@@ -47,10 +53,20 @@ fn somebody_elses_driver_is_replaced_when_nothing_of_it_is_mounted_and_kept() {
     place.mount(&[OF_ALIAS]);
     let (reason, message) = place.refused();
     assert_eq!(reason, reason::VOLUMES_MOUNTED);
-    assert!(message.contains("driver kubernetes.io/lvm is somebody else's"), "{message}");
-    assert!(message.contains(OF_ALIAS) && message.contains("drain this node"), "{message}");
+    assert!(
+        message.contains("driver kubernetes.io/lvm is somebody else's"),
+        "{message}"
+    );
+    assert!(
+        message.contains(OF_ALIAS) && message.contains("drain this node"),
+        "{message}"
+    );
     assert_eq!(fs::read_to_string(place.alias()).unwrap(), "#!/bin/bash");
-    assert_eq!(place.content(), "version 1", "our own name has nothing to wait for");
+    assert_eq!(
+        place.content(),
+        "version 1",
+        "our own name has nothing to wait for"
+    );
 
     place.mount(&[POD]);
     assert!(place.install());
@@ -59,7 +75,10 @@ fn somebody_elses_driver_is_replaced_when_nothing_of_it_is_mounted_and_kept() {
     assert_eq!(fs::read_to_string(kept.join("lvm")).unwrap(), "#!/bin/bash");
 
     // Its own installer brings it back, and then another one.
-    for (script, names) in [("#!/bin/bash", &["lvm"][..]), ("#!/bin/sh", &["lvm", "lvm.1"])] {
+    for (script, names) in [
+        ("#!/bin/bash", &["lvm"][..]),
+        ("#!/bin/sh", &["lvm", "lvm.1"]),
+    ] {
         place.has_a_script(script);
         assert!(place.install());
         assert_eq!(entries(&kept), names);
@@ -78,14 +97,23 @@ fn a_name_that_is_taken_away_goes_with_the_last_volume_under_it() {
         let (reason, message) = place.refused();
         assert_eq!(reason, reason::VOLUMES_MOUNTED);
         assert!(
-            message.contains("no longer to be called kubernetes.io/lvm") && message.contains(OF_ALIAS),
+            message.contains("no longer to be called kubernetes.io/lvm")
+                && message.contains(OF_ALIAS),
             "{message}"
         );
-        assert_eq!((fs::read_to_string(place.alias()).unwrap(), place.content()), (version.into(), version.into()));
+        assert_eq!(
+            (fs::read_to_string(place.alias()).unwrap(), place.content()),
+            (version.into(), version.into())
+        );
     }
     // What is mounted under it keeps the mode.
     place.attach = true;
-    assert!(place.refused().1.contains("keeps working with attach: false"));
+    assert!(
+        place
+            .refused()
+            .1
+            .contains("keeps working with attach: false")
+    );
     place.attach = false;
     place.mount(&[POD]);
     assert!(place.install());
@@ -119,6 +147,9 @@ fn a_former_name_is_removed_whole_or_left_to_others() {
     let place = former();
     fs::write(place.plugins().join("kubernetes.io~lvm/notes"), "").unwrap();
     let error = install(&place.target(), false).unwrap_err().to_string();
-    assert!(error.contains("kubernetes.io~lvm/notes is not FlexLVM's"), "{error}");
+    assert!(
+        error.contains("kubernetes.io~lvm/notes is not FlexLVM's"),
+        "{error}"
+    );
     assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 1");
 }

@@ -1,4 +1,5 @@
-//! The plan's promises: on a simulated node it always comes to rest, and never takes what is not its own.
+//! The plan's promises: on a simulated node it always comes to rest, and never takes what is not
+//! its own.
 
 use super::parts::{POOL, cached, pool, thin};
 use super::*;
@@ -23,7 +24,11 @@ impl Simulated {
                 assert!(vg.fault.is_none() && *extents <= vg.free && vg.lv("pvc-1").is_none());
                 vg.free.0 -= extents.0;
                 vg.pvs[0].free.0 -= extents.0;
-                vg.lvs.push(Lv { uuid: uuid(9), size: extents.bytes(EXTENT), ..lv() });
+                vg.lvs.push(Lv {
+                    uuid: uuid(9),
+                    size: extents.bytes(EXTENT),
+                    ..lv()
+                });
                 self.content = Content::Fresh;
                 self.seen = Some(Content::Fresh);
             }
@@ -46,7 +51,11 @@ impl Simulated {
                 self.seen = Some(self.content.clone());
             }
             (Step::Mark(_), _) => {
-                assert_eq!(self.content, Content::Blank, "only what is blank is ever marked");
+                assert_eq!(
+                    self.content,
+                    Content::Blank,
+                    "only what is blank is ever marked"
+                );
                 self.content = Content::Fresh;
                 self.seen = Some(Content::Fresh);
             }
@@ -66,9 +75,20 @@ impl Simulated {
         match step {
             Step::CreateThin(size) => {
                 let pool = vg.lv(POOL).unwrap();
-                assert!(pool.kind == LvKind::ThinPool && pool.state.as_ref().unwrap().fault.is_none());
-                let lv = Lv { uuid: uuid(9), size: *size, kind: LvKind::Thin, pool: Some(POOL.to_owned()), ..lv() };
-                vg.lvs.push(Lv { shares: BTreeMap::new(), ..lv });
+                assert!(
+                    pool.kind == LvKind::ThinPool && pool.state.as_ref().unwrap().fault.is_none()
+                );
+                let lv = Lv {
+                    uuid: uuid(9),
+                    size: *size,
+                    kind: LvKind::Thin,
+                    pool: Some(POOL.to_owned()),
+                    ..lv()
+                };
+                vg.lvs.push(Lv {
+                    shares: BTreeMap::new(),
+                    ..lv
+                });
                 self.content = Content::Fresh;
                 self.seen = Some(Content::Fresh);
             }
@@ -79,13 +99,20 @@ impl Simulated {
                 vg.lvs.push(pool(1));
             }
             Step::RemovePool(_) => {
-                assert!(vg.lvs.iter().all(|lv| lv.pool.is_none()), "a pool takes its volumes along");
+                assert!(
+                    vg.lvs.iter().all(|lv| lv.pool.is_none()),
+                    "a pool takes its volumes along"
+                );
                 vg.lvs.retain(|lv| lv.name != POOL);
             }
             Step::CreateCache(extents, _) => {
                 vg.free.0 -= extents.0;
                 vg.pvs[0].free.0 -= extents.0;
-                vg.lvs.push(Lv { name: "pvc-1_cache".to_owned(), uuid: uuid(8), ..lv() });
+                vg.lvs.push(Lv {
+                    name: "pvc-1_cache".to_owned(),
+                    uuid: uuid(8),
+                    ..lv()
+                });
             }
             Step::AttachCache => {
                 assert!(self.content == Content::Fresh || self.seen.is_none());
@@ -105,7 +132,9 @@ fn one(vg: &mut Vg) -> &mut Lv {
 fn other_volumes(groups: &[Vg]) -> Vec<Lv> {
     let all = groups.iter().flat_map(|vg| &vg.lvs);
     let parts = ["pvc-1", "pvc-1_cache", POOL];
-    all.filter(|lv| !parts.contains(&lv.name.as_str()) || (lv.name == POOL && !is_our_pool(lv))).cloned().collect()
+    all.filter(|lv| !parts.contains(&lv.name.as_str()) || (lv.name == POOL && !is_our_pool(lv)))
+        .cloned()
+        .collect()
 }
 
 fn is_our_pool(lv: &Lv) -> bool {
@@ -132,19 +161,37 @@ prop_compose! {
 
 /// The pool, another's, or none; what was to be a cache, or not.
 fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
-    let foreign = Lv { tags: vec![], ..pool(1) };
-    let broken =
-        Lv { state: Some(PoolState { fault: Some("it has failed".to_owned()), ..pool(1).state.unwrap() }), ..pool(1) };
-    let pool =
-        prop_oneof![4 => Just(None), 4 => Just(Some(pool(1))), 1 => Just(Some(foreign)), 1 => Just(Some(broken))];
-    let cache = prop::option::weighted(0.2, Just(Lv { name: "pvc-1_cache".to_owned(), uuid: uuid(8), ..lv() }));
+    let foreign = Lv {
+        tags: vec![],
+        ..pool(1)
+    };
+    let broken = Lv {
+        state: Some(PoolState {
+            fault: Some("it has failed".to_owned()),
+            ..pool(1).state.unwrap()
+        }),
+        ..pool(1)
+    };
+    let pool = prop_oneof![4 => Just(None), 4 => Just(Some(pool(1))), 1 => Just(Some(foreign)), 1 => Just(Some(broken))];
+    let cache = prop::option::weighted(
+        0.2,
+        Just(Lv {
+            name: "pvc-1_cache".to_owned(),
+            uuid: uuid(8),
+            ..lv()
+        }),
+    );
     (pool, cache).prop_map(|(pool, cache)| pool.into_iter().chain(cache).collect())
 }
 
 fn any_groups() -> impl Strategy<Value = Vec<Vg>> {
     let fault = prop::option::weighted(0.1, Just("it is exported".to_owned()));
-    let group = (prop::option::weighted(0.8, any_lv()), any_parts(), fault)
-        .prop_map(|(lv, parts, fault)| Vg { fault, ..vg(lv.into_iter().chain(parts).collect()) });
+    let group = (prop::option::weighted(0.8, any_lv()), any_parts(), fault).prop_map(
+        |(lv, parts, fault)| Vg {
+            fault,
+            ..vg(lv.into_iter().chain(parts).collect())
+        },
+    );
     prop::option::weighted(0.9, group).prop_map(|group| group.into_iter().collect())
 }
 
@@ -183,7 +230,8 @@ proptest! {
             // Parts of it that lie about may be cleared away all the same.
             let leaves = |step: &Step| matches!(step, Step::Settle(_) | Step::RemovePool(_) | Step::RemoveCache(_));
             prop_assert!(is_ours || steps.iter().all(leaves), "{:?}", steps);
-            // Ours is removed only when it is to be, closed, tagged, and, where that is asked for, proven empty.
+            // Ours is removed only when it is to be, closed, tagged, and, where that is asked for,
+            // proven empty.
             if after.is_none() {
                 prop_assert!(is_ours && order.state != State::Present && !before.open && before.kind != LvKind::Other);
                 prop_assert!((before.kind == LvKind::Thin) == (order.layout == Layout::Thin));
@@ -199,7 +247,8 @@ proptest! {
         if let Some(Step::Settle(verdict)) = steps.last() {
             if verdict.ready.as_ref().is_some_and(|ready| ready.status) {
                 prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= order.size));
-                // What is on a volume that was given to nobody yet is somebody else's, unless it is older than its order.
+                // What is on a volume that was given to nobody yet is somebody else's, unless it is
+                // older than its order.
                 let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < order.ordered);
                 let is_made = steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
                 prop_assert!(order.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));

@@ -28,7 +28,12 @@ fn group(data_used: u32, tag: &str) -> Vg {
         integrity: false,
         made: 0,
         pool: None,
-        state: Some(PoolState { metadata: EXTENT, data_used, metadata_used: 1, fault: None }),
+        state: Some(PoolState {
+            metadata: EXTENT,
+            data_used,
+            metadata_used: 1,
+            fault: None,
+        }),
     };
     let volume = Lv {
         name: "pvc-1".to_owned(),
@@ -78,18 +83,32 @@ fn orders() -> Vec<Order> {
 #[test]
 fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
     let tag = "flexlvm.dev/thin-pool=thin";
-    let planned = |used: u32, tag: &str, orders: &[Order]| plan(&[group(used, tag)], orders, |_| None);
+    let planned =
+        |used: u32, tag: &str, orders: &[Order]| plan(&[group(used, tag)], orders, |_| None);
     let growth = planned(75, tag, &orders()).pop().unwrap();
     assert_eq!(
         (growth.pool.as_str(), growth.extents, growth.disks),
         ("flexlvm-thin", Extents(120), vec!["/dev/sd11".to_owned()])
     );
-    assert_eq!(planned(100, tag, &orders()).pop().unwrap().extents, Extents(144));
+    assert_eq!(
+        planned(100, tag, &orders()).pop().unwrap().extents,
+        Extents(144)
+    );
     assert_eq!(planned(60, tag, &orders()), []);
     assert_eq!(planned(75, tag, &[]), []);
     assert_eq!(planned(75, "mine", &orders()), []);
-    let rules = ThinPool { extend_at: Some(50), extend_by: Some(100), ..ThinPool::default() };
-    assert_eq!(plan(&[group(60, tag)], &orders(), |_| Some(rules.clone())).pop().unwrap().extents, Extents(200));
+    let rules = ThinPool {
+        extend_at: Some(50),
+        extend_by: Some(100),
+        ..ThinPool::default()
+    };
+    assert_eq!(
+        plan(&[group(60, tag)], &orders(), |_| Some(rules.clone()))
+            .pop()
+            .unwrap()
+            .extents,
+        Extents(200)
+    );
 }
 
 #[test]

@@ -11,15 +11,25 @@ use std::time::Duration;
 const GIB: u64 = 1 << 30;
 
 fn capacity(host: &str, largest: u64) -> Capacity {
-    Capacity { class: "fast".into(), host: host.into(), largest, total: largest }
+    Capacity {
+        class: "fast".into(),
+        host: host.into(),
+        largest,
+        total: largest,
+    }
 }
 
 fn wanted(all: &[(&str, u64)]) -> BTreeMap<String, Capacity> {
-    all.iter().map(|(host, largest)| ((*host).to_owned(), capacity(host, *largest))).collect()
+    all.iter()
+        .map(|(host, largest)| ((*host).to_owned(), capacity(host, *largest)))
+        .collect()
 }
 
 fn found(all: &[(&str, u64)]) -> BTreeMap<String, Option<Capacity>> {
-    wanted(all).into_iter().map(|(name, capacity)| (name, Some(capacity))).collect()
+    wanted(all)
+        .into_iter()
+        .map(|(name, capacity)| (name, Some(capacity)))
+        .collect()
 }
 
 fn driver() -> CSIDriver {
@@ -39,64 +49,133 @@ fn at_rest(
 fn the_driver_comes_last() {
     let all = wanted(&[("n1", GIB), ("n2", 0)]);
     let publish = |host: &str| Step::Publish(host.to_owned(), all[host].clone());
-    assert_eq!(at_rest(&all, &found(&[]), None), [publish("n1"), publish("n2")]);
+    assert_eq!(
+        at_rest(&all, &found(&[]), None),
+        [publish("n1"), publish("n2")]
+    );
     assert_eq!(at_rest(&all, &found(&[("n1", GIB)]), None), [publish("n2")]);
-    assert_eq!(at_rest(&all, &found(&[("n1", GIB), ("n2", 0)]), None), [Step::Announce]);
-    assert_eq!(plan(&all, &found(&[("n1", GIB), ("n2", 0)]), Some(&driver()), |_| None), Plan::default());
+    assert_eq!(
+        at_rest(&all, &found(&[("n1", GIB), ("n2", 0)]), None),
+        [Step::Announce]
+    );
+    assert_eq!(
+        plan(
+            &all,
+            &found(&[("n1", GIB), ("n2", 0)]),
+            Some(&driver()),
+            |_| None
+        ),
+        Plan::default()
+    );
 }
 
 #[test]
 fn a_node_that_comes_later_does_not_touch_the_driver() {
-    let steps = at_rest(&wanted(&[("n1", GIB), ("n2", GIB)]), &found(&[("n1", GIB)]), Some(&driver()));
+    let steps = at_rest(
+        &wanted(&[("n1", GIB), ("n2", GIB)]),
+        &found(&[("n1", GIB)]),
+        Some(&driver()),
+    );
     assert_eq!(steps, [Step::Publish("n2".into(), capacity("n2", GIB))]);
 }
 
 #[test]
 fn what_is_gone_is_removed_and_what_was_deleted_is_written_again() {
-    let steps = at_rest(&wanted(&[("n1", GIB)]), &found(&[("gone", GIB)]), Some(&driver()));
-    assert_eq!(steps, [Step::Remove("gone".into()), Step::Publish("n1".into(), capacity("n1", GIB))]);
+    let steps = at_rest(
+        &wanted(&[("n1", GIB)]),
+        &found(&[("gone", GIB)]),
+        Some(&driver()),
+    );
+    assert_eq!(
+        steps,
+        [
+            Step::Remove("gone".into()),
+            Step::Publish("n1".into(), capacity("n1", GIB))
+        ]
+    );
 }
 
 #[test]
 fn what_can_not_be_changed_is_removed_first() {
     let mut renamed = found(&[("n1", GIB)]);
     renamed.insert("n1".into(), Some(capacity("another-host", GIB)));
-    assert_eq!(at_rest(&wanted(&[("n1", GIB)]), &renamed, None), [Step::Remove("n1".into())]);
+    assert_eq!(
+        at_rest(&wanted(&[("n1", GIB)]), &renamed, None),
+        [Step::Remove("n1".into())]
+    );
     renamed.insert("n1".into(), None);
-    assert_eq!(at_rest(&wanted(&[("n1", GIB)]), &renamed, None), [Step::Remove("n1".into())]);
+    assert_eq!(
+        at_rest(&wanted(&[("n1", GIB)]), &renamed, None),
+        [Step::Remove("n1".into())]
+    );
     let mut foreign = driver();
     foreign.spec.attach_required = Some(true);
-    assert_eq!(at_rest(&wanted(&[]), &found(&[]), Some(&foreign)), [Step::Retract]);
+    assert_eq!(
+        at_rest(&wanted(&[]), &found(&[]), Some(&foreign)),
+        [Step::Retract]
+    );
 }
 
 #[test]
 fn a_changed_driver_is_mended() {
     let mut changed = driver();
     changed.spec.storage_capacity = None;
-    assert_eq!(at_rest(&wanted(&[]), &found(&[]), Some(&changed)), [Step::Announce]);
+    assert_eq!(
+        at_rest(&wanted(&[]), &found(&[]), Some(&changed)),
+        [Step::Announce]
+    );
 }
 
 #[test]
 fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
     let driver = driver();
     let change = |old: u64, new: u64, age: Duration| {
-        plan(&wanted(&[("n1", new)]), &found(&[("n1", old)]), Some(&driver), |_| Some(age))
+        plan(
+            &wanted(&[("n1", new)]),
+            &found(&[("n1", old)]),
+            Some(&driver),
+            |_| Some(age),
+        )
     };
     for (old, new, pace) in [(1, 2, QUICK), (0, 2, QUICK), (2, 0, QUICK), (2, 1, LEISURE)] {
-        let early = change(old * GIB, new * GIB, pace.checked_sub(Duration::from_millis(300)).unwrap());
-        assert_eq!(early, Plan { steps: vec![], again: Some(Duration::from_millis(300)) }, "{old} to {new}");
-        assert_eq!(change(old * GIB, new * GIB, pace).steps.len(), 1, "{old} to {new}");
+        let early = change(
+            old * GIB,
+            new * GIB,
+            pace.checked_sub(Duration::from_millis(300)).unwrap(),
+        );
+        assert_eq!(
+            early,
+            Plan {
+                steps: vec![],
+                again: Some(Duration::from_millis(300))
+            },
+            "{old} to {new}"
+        );
+        assert_eq!(
+            change(old * GIB, new * GIB, pace).steps.len(),
+            1,
+            "{old} to {new}"
+        );
     }
 }
 
 #[test]
 fn somebody_who_deletes_again_and_again_makes_no_hot_loop() {
-    let plan = plan(&wanted(&[("n1", GIB)]), &found(&[]), None, |_| Some(Duration::from_millis(500)));
-    assert_eq!(plan, Plan { steps: vec![], again: Some(Duration::from_millis(1500)) });
+    let plan = plan(&wanted(&[("n1", GIB)]), &found(&[]), None, |_| {
+        Some(Duration::from_millis(500))
+    });
+    assert_eq!(
+        plan,
+        Plan {
+            steps: vec![],
+            again: Some(Duration::from_millis(1500))
+        }
+    );
 }
 
 proptest! {
-    /// From whatever is published, a few rounds lead to what is to be, and in no round does the driver come before a capacity.
+    /// From whatever is published, a few rounds lead to what is to be, and in no round does the
+    /// driver come before a capacity.
     #[test]
     fn every_beginning_has_the_same_end(
         names in prop::collection::btree_map("n[0-5]", 0..4_u64, 0..6),

@@ -38,70 +38,135 @@ fn node(name: &str, labels: Value) -> (Node, NodeStorage) {
     let group = json!({"name": "vg0", "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "otherUse": "0", "free": "0"});
     let storage = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {},
         "status": {"conditions": [ready], "volumeGroups": [group]}});
-    (from(json!({"metadata": {"name": name, "labels": labels}})), from(storage))
+    (
+        from(json!({"metadata": {"name": name, "labels": labels}})),
+        from(storage),
+    )
 }
 
 /// One node `n1` that the backend selects.
 fn n1() -> (Node, NodeStorage) {
-    node("n1", json!({"disk": "ssd", "kubernetes.io/hostname": "host-1"}))
+    node(
+        "n1",
+        json!({"disk": "ssd", "kubernetes.io/hostname": "host-1"}),
+    )
 }
 
-/// What is published for these classes of a backend on these nodes: class, host and largest claim in MiB.
+/// What is published for these classes of a backend on these nodes: class, host and largest claim
+/// in MiB.
 fn published(
     classes: &[Arc<StorageClass>],
     backend: &Arc<StorageBackend>,
     nodes: &[(Node, NodeStorage)],
     ledger: &Ledger,
 ) -> Vec<(String, String, u64)> {
-    let candidates: Vec<_> = nodes.iter().map(|(node, storage)| Candidate { node, storage: Some(storage) }).collect();
+    let candidates: Vec<_> = nodes
+        .iter()
+        .map(|(node, storage)| Candidate {
+            node,
+            storage: Some(storage),
+        })
+        .collect();
     let wanted = wanted(classes, std::slice::from_ref(backend), &candidates, ledger);
-    wanted.into_values().map(|Capacity { class, host, largest, .. }| (class, host, largest >> 20)).collect()
+    wanted
+        .into_values()
+        .map(
+            |Capacity {
+                 class,
+                 host,
+                 largest,
+                 ..
+             }| (class, host, largest >> 20),
+        )
+        .collect()
 }
 
 #[test]
 fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
-    let (classes, backend) = ([class("a", json!({})), class("b", json!({}))], backend(json!({})));
+    let (classes, backend) = (
+        [class("a", json!({})), class("b", json!({}))],
+        backend(json!({})),
+    );
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
     let mut ledger = Ledger::default();
-    ledger.promise("v", &Place { node: "n1".into(), volume_group: "vg0".into() }, 24 << 20);
+    ledger.promise(
+        "v",
+        &Place {
+            node: "n1".into(),
+            volume_group: "vg0".into(),
+        },
+        24 << 20,
+    );
     let found = published(&classes, &backend, &[n1(), other, nameless], &ledger);
     let expected = |class: &str| (class.to_owned(), "host-1".to_owned(), 1000);
     assert_eq!(found, [expected("a"), expected("b")]);
     let (node, storage) = n1();
-    let candidates = [Candidate { node: &node, storage: Some(&storage) }];
+    let candidates = [Candidate {
+        node: &node,
+        storage: Some(&storage),
+    }];
     let wanted = wanted(&classes, &[backend], &candidates, &ledger);
-    assert!(wanted.contains_key(&object::name("a", "n1")), "named after the node, not its label");
+    assert!(
+        wanted.contains_key(&object::name("a", "n1")),
+        "named after the node, not its label"
+    );
 }
 
 #[test]
 fn nothing_is_published_for_what_is_not_ours_or_serves_nobody() {
     let ledger = Ledger::default();
-    let none =
-        |classes: Value, spec: Value| published(&[class("a", classes)], &backend(spec), &[n1()], &ledger).is_empty();
+    let none = |classes: Value, spec: Value| {
+        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger).is_empty()
+    };
     assert!(!none(json!({}), json!({})));
     assert!(none(json!({"provisioner": "other.dev"}), json!({})));
     assert!(none(json!({"volumeBindingMode": "Immediate"}), json!({})));
-    assert!(none(json!({"parameters": {"backend": "another"}}), json!({})));
-    assert!(none(json!({"parameters": {"backend": "fast", "fstype": "xfs"}}), json!({})));
-    assert!(none(json!({}), json!({"layout": {"type": "RAID1", "stripes": 2}})));
+    assert!(none(
+        json!({"parameters": {"backend": "another"}}),
+        json!({})
+    ));
+    assert!(none(
+        json!({"parameters": {"backend": "fast", "fstype": "xfs"}}),
+        json!({})
+    ));
+    assert!(none(
+        json!({}),
+        json!({"layout": {"type": "RAID1", "stripes": 2}})
+    ));
     assert!(none(json!({}), json!({"volumeGroup": "missing"})));
     let mut going = backend(json!({}));
-    Arc::make_mut(&mut going).metadata.deletion_timestamp = Some(from(json!("2026-01-01T00:00:00Z")));
+    Arc::make_mut(&mut going).metadata.deletion_timestamp =
+        Some(from(json!("2026-01-01T00:00:00Z")));
     assert!(published(&[class("a", json!({}))], &going, &[n1()], &ledger).is_empty());
 }
 
 #[test]
 fn a_claim_finds_no_more_than_the_rules_allow_and_nothing_below_the_smallest() {
     let ledger = Ledger::default();
-    let largest =
-        |classes: Value, spec: Value| published(&[class("a", classes)], &backend(spec), &[n1()], &ledger)[0].2;
+    let largest = |classes: Value, spec: Value| {
+        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger)[0].2
+    };
     assert_eq!(largest(json!({}), json!({})), 1024);
     assert_eq!(largest(json!({}), json!({"reserve": "50%"})), 512);
-    assert_eq!(largest(json!({}), json!({"volumeSize": {"maximum": "100Mi"}})), 100);
-    assert_eq!(largest(json!({}), json!({"volumeSize": {"minimum": "2Gi"}})), 0);
-    assert_eq!(largest(json!({}), json!({"reserve": "1000Mi"})), 0, "24 MiB hold no ext4 of ours");
+    assert_eq!(
+        largest(json!({}), json!({"volumeSize": {"maximum": "100Mi"}})),
+        100
+    );
+    assert_eq!(
+        largest(json!({}), json!({"volumeSize": {"minimum": "2Gi"}})),
+        0
+    );
+    assert_eq!(
+        largest(json!({}), json!({"reserve": "1000Mi"})),
+        0,
+        "24 MiB hold no ext4 of ours"
+    );
     let xfs = json!({"parameters": {"backend": "fast", "fsType": "xfs"}});
-    assert_eq!(largest(xfs.clone(), json!({"reserve": "724Mi"})), 0, "300 MiB hold no xfs");
+    assert_eq!(
+        largest(xfs.clone(), json!({"reserve": "724Mi"})),
+        0,
+        "300 MiB hold no xfs"
+    );
     assert_eq!(largest(xfs, json!({"reserve": "720Mi"})), 304);
 }
