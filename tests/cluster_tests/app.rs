@@ -96,8 +96,13 @@ impl App {
 
     /// Makes the claim `data` of a class, and returns the name of its volume.
     pub(crate) async fn claim(&self, class: &str, size: &str) -> Result<String> {
-        let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class, "accessModes": ["ReadWriteOnce"],
-            "resources": {"requests": {"storage": size}}}});
+        self.claim_with(class, size, "ReadWriteOnce").await
+    }
+
+    /// The same with an access mode.
+    pub(crate) async fn claim_with(&self, class: &str, size: &str, mode: &str) -> Result<String> {
+        let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class,
+            "accessModes": [mode], "resources": {"requests": {"storage": size}}}});
         let claim = self
             .claims()
             .create(&PostParams::default(), &serde_json::from_value(claim)?)
@@ -316,7 +321,7 @@ impl App {
     }
 
     /// Waits until an Event has all of these words.
-    pub(crate) async fn told(&self, words: &[&str]) -> Result<()> {
+    pub(crate) async fn has_event(&self, words: &[&str]) -> Result<()> {
         until(&format!("an Event says {words:?}"), LIMIT, async || {
             let told = self.events().await?;
             Ok(told
@@ -358,6 +363,6 @@ pub(crate) async fn on_node(node: &Guest, what: &str, script: &str) -> Result<St
 }
 
 /// Runs a test's story to its end.
-pub(crate) fn tell(story: impl Future<Output = Result<()>>) -> Result<()> {
+pub(crate) fn run(story: impl Future<Output = Result<()>>) -> Result<()> {
     suite::runtime().block_on(story)
 }

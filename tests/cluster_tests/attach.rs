@@ -13,7 +13,7 @@ use kube::api::Api;
 use operator::agent::install::{Target, install};
 use serde_json::json;
 
-use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, tell};
+use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, run};
 use crate::{ATTACHES_ITSELF, cluster_alone, file};
 
 /// Where the kubelet mounts what all pods of a node share.
@@ -81,7 +81,7 @@ fn mode(node: &Guest) -> Result<String> {
 
 pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let app = App::new(&cluster).await?;
         let volume = app.claim("flexlvm", "64Mi").await?;
         app.pod_on("app", "node1", data(false)).await?;
@@ -111,7 +111,7 @@ pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
 
 pub(crate) fn volumes_are_attached_by_the_controller_manager_or_the_kubelet() -> Result<()> {
     let mut cluster = cluster_alone();
-    tell(async {
+    run(async {
         attach(&cluster)?;
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
         cluster.wait_until_ready(ATTACHES_ITSELF).await?;
@@ -200,7 +200,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
 /// docs/moving-from-the-lvm-example.md says.
 pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
     let mut cluster = cluster_alone();
-    tell(async {
+    run(async {
         // As the example wants it.
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
         cluster.wait_until_ready(ATTACHES_ITSELF).await?;
@@ -249,7 +249,8 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
         //    under both names.
         app.pod_on("after", &node.name(), example("kubernetes.io/lvm"))
             .await?;
-        app.told(&["FailedMount", "flexlvm.dev/static"]).await?;
+        app.has_event(&["FailedMount", "flexlvm.dev/static"])
+            .await?;
         node.shell(&format!(
             "lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"
         ))?;

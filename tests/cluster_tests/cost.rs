@@ -2,15 +2,15 @@
 
 use anyhow::{Result, ensure};
 
-use crate::app::{App, tell};
+use crate::app::{App, run};
 use crate::{cluster, cluster_alone};
 
 pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         app.bound().await?;
-        app.told(&["ProvisioningSucceeded", &volume]).await?;
+        app.has_event(&["ProvisioningSucceeded", &volume]).await?;
         let writes = cluster.api().writes(&volume)?;
         let mut made: Vec<_> = writes
             .iter()

@@ -12,7 +12,7 @@ use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Api, Patch, PatchParams};
 use serde_json::json;
 
-use crate::app::{App, LIMIT, holders, tell};
+use crate::app::{App, LIMIT, holders, run};
 use crate::{cluster, cluster_alone};
 
 /// Takes the right to `verb` a resource from a role; returns its rules as they were.
@@ -58,7 +58,7 @@ fn kill(cluster: &Cluster, role: &str) -> Result<()> {
 
 pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let rules = take_right(&cluster, "flexlvm-agent", "logicalvolumes/status", "patch").await?;
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let made = until("the logical volume is there", LIMIT, async || {
@@ -90,7 +90,7 @@ pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume()
 
 pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let rules = take_right(
             &cluster,
             "flexlvm-controller",
@@ -128,7 +128,7 @@ pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() ->
 /// At different moments: before the order is written, while lvcreate runs, after it.
 pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         for milliseconds in [0, 150, 500, 1500] {
             let app = App::new(&cluster).await?;
             let volume = app.claim("flexlvm-immediate", "64Mi").await?;
@@ -149,7 +149,7 @@ pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Resul
 
 pub(crate) fn deleting_every_logicalvolume_object_removes_no_data() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
         cluster
             .api()

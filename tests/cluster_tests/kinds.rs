@@ -6,7 +6,7 @@ use harness::cluster::Cluster;
 use harness::guest::Guest;
 use serde_json::{Value, json};
 
-use crate::app::{App, data, on_node, tell};
+use crate::app::{App, data, on_node, run};
 use crate::cluster;
 
 /// Where.
@@ -48,7 +48,7 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
         json!({"layout": {"type": "Thin"}, "thinPool": {"size": "64Mi", "maximumSize": "256Mi"}});
     let cached_rules =
         json!({"layout": {"type": "Cached"}, "cache": {"devices": [FAST], "size": "25%"}});
-    tell(async {
+    run(async {
         apply(&cluster, "thin", thin_rules.clone())?;
         apply(&cluster, "cached", cached_rules)?;
         let mut apps = Vec::new();
@@ -56,7 +56,7 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
             let app = App::new(&cluster).await?;
             let volume = app.claim(class, size).await?;
             app.pod_on("app", NODE, data(false)).await?;
-            app.told(&["ProvisioningFailed", "has no volume group made"])
+            app.has_event(&["ProvisioningFailed", "has no volume group made"])
                 .await?;
             apps.push((app, volume));
         }

@@ -7,12 +7,12 @@ use harness::wait::until;
 use kube::api::Api;
 use serde_json::json;
 
-use crate::app::{App, LIMIT, VOLUME_GROUP, holders, on_node, tell};
+use crate::app::{App, LIMIT, VOLUME_GROUP, holders, on_node, run};
 use crate::{cluster, cluster_alone};
 
 pub(crate) fn data_survives() -> Result<()> {
     let mut cluster = cluster_alone();
-    tell(async {
+    run(async {
         let app = App::new(&cluster).await?;
         let volume = app.claim("flexlvm", "64Mi").await?;
         app.pod("first").await?;
@@ -71,7 +71,7 @@ pub(crate) fn data_survives() -> Result<()> {
 /// All file systems at once: the kubelet looks for growth only now and then.
 pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         let mut apps = Vec::new();
         for (fs, class) in [
             ("ext4", "flexlvm"),
@@ -112,7 +112,7 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
 
 pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
         let node = app.runs("app").await?;
         let node = cluster.node_named(&node)?;
@@ -120,7 +120,7 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
             "lvcreate -qq -y -n foreign -l 100%FREE {VOLUME_GROUP}"
         ))?;
         app.grow("256Mi").await?;
-        let told = app.told(&["VolumeResizeFailed", "0 bytes free"]).await;
+        let told = app.has_event(&["VolumeResizeFailed", "0 bytes free"]).await;
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/foreign"))?;
         told?;
         // The file system follows when the kubelet asks again, which the test of growth shows.
@@ -140,7 +140,7 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
 
 pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         let (app, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
         let node = cluster.node_named(&node)?;
         node.shell(&format!(
@@ -180,7 +180,7 @@ pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> 
 
 pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<()> {
     let cluster = cluster_alone();
-    tell(async {
+    run(async {
         let node = cluster.node(1);
         let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
         let size = async || -> Result<String> {
@@ -206,9 +206,9 @@ pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<
 
 pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "100Gi").await?;
-        app.told(&["ProvisioningFailed", "100 GiB from backend flexlvm"])
+        app.has_event(&["ProvisioningFailed", "100 GiB from backend flexlvm"])
             .await?;
         ensure!(
             app.logical_volumes().get_opt(&volume).await?.is_none(),
@@ -220,7 +220,7 @@ pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
 
 pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<()> {
     let cluster = cluster();
-    tell(async {
+    run(async {
         let (owner, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
 
         let thief = App::new(&cluster).await?;
@@ -253,8 +253,8 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
         thief
             .pod_on("informed", &node, options(Some(logical_volume.trim())))
             .await?;
-        thief.told(&["FailedMount", "uuid"]).await?;
-        thief.told(&["FailedMount", "is not the key"]).await?;
+        thief.has_event(&["FailedMount", "uuid"]).await?;
+        thief.has_event(&["FailedMount", "is not the key"]).await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         for pod in ["unnamed", "guessed", "informed"] {
             let phase = thief

@@ -142,7 +142,7 @@ impl Story {
     }
 
     async fn install(&self) -> Result<()> {
-        self.kubectl(&["apply", "-k", &root("config/default").display().to_string()])?;
+        self.cluster.api().install()?;
         let system = [
             "-n",
             "flexlvm-system",

@@ -1,7 +1,7 @@
 //! Who reaches the API server and how: kubeconfig, clients, `kubectl`.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -92,12 +92,21 @@ impl Access {
     /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained
     /// about.
     pub fn kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String> {
+        let output = self.run_kubectl(kubernetes, arguments)?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Applies a kustomization as administrator and returns what `kubectl` printed to stderr.
+    pub(crate) fn apply(&self, kubernetes: &Kubernetes, folder: &str) -> Result<String> {
+        let output = self.run_kubectl(kubernetes, &["apply", "-k", folder])?;
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn run_kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<Output> {
+        let cache = self.kubeconfig.with_file_name("kubectl-cache");
         let output = Command::new(kubernetes.program("kubectl"))
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
-            .arg(format!(
-                "--cache-dir={}",
-                self.kubeconfig.with_file_name("kubectl-cache").display()
-            ))
+            .arg(format!("--cache-dir={}", cache.display()))
             .args(arguments)
             .output()
             .context("cannot run kubectl")?;
@@ -107,7 +116,7 @@ impl Access {
             "kubectl {}: {complaint}",
             arguments.join(" ")
         );
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        Ok(output)
     }
 }
 

@@ -249,15 +249,26 @@ impl ApiServer {
         self.access.kubectl(&self.kubernetes, arguments)
     }
 
-    /// Applies FlexLVM's configuration, the one for this version.
+    /// Applies FlexLVM's configuration, the one for this version. Fails if kubectl prints a warning.
     pub fn install(&self) -> Result<()> {
+        let warnings = self
+            .access
+            .apply(&self.kubernetes, &self.configuration()?)?;
+        anyhow::ensure!(warnings.is_empty(), "kubectl apply -k prints:\n{warnings}");
+        Ok(())
+    }
+
+    /// The folder of FlexLVM's configuration for this version.
+    pub fn configuration(&self) -> Result<String> {
         let variant = if self.kubernetes.minor_version()? < 25 {
             "default"
         } else {
             "v1.25"
         };
-        let root = format!("{}/../config/{variant}", env!("CARGO_MANIFEST_DIR"));
-        self.kubectl(&["apply", "-k", &root]).map(drop)
+        Ok(format!(
+            "{}/../config/{variant}",
+            env!("CARGO_MANIFEST_DIR")
+        ))
     }
 
     /// Whether the server is of Kubernetes 1.`minor` or later. If not, says so in a line that

@@ -2,18 +2,25 @@
 //! device-mapper and LVM. Its root is the host's file system, read only, under an overlay on the
 //! guest's own disk.
 
+mod kernel;
+mod pulse;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 
 use crate::network;
 use crate::remote::{Call, Output, Remote};
 use crate::wait::until_blocking;
-use crate::workplace::{Program, Workplace};
+use crate::workplace::{Program, Workplace, last_lines_of};
+
+pub use kernel::{Host, compile};
+pub use pulse::Pulse;
 
 /// What a guest is made of.
 #[derive(Clone, Debug)]
@@ -24,6 +31,8 @@ pub struct Hardware {
     pub disks_mib: Vec<u64>,
     /// The sizes of further disks in MiB, which come after those and are in no volume group.
     pub spare_mib: Vec<u64>,
+    /// The host that its kernel finds.
+    pub host: Host,
 }
 
 impl Default for Hardware {
@@ -32,6 +41,7 @@ impl Default for Hardware {
             memory_mib: 1024,
             disks_mib: vec![4096],
             spare_mib: Vec::new(),
+            host: Host::Usual,
         }
     }
 }
@@ -41,15 +51,21 @@ impl Default for Hardware {
 pub struct Guest {
     number: u8,
     memory_mib: u32,
+    host: Host,
     disks: Vec<PathBuf>,
     /// How many of them, after the first, volume groups are made of.
     data_disks: usize,
     kernel: Option<Program>,
+    /// Set once the guest is up.
+    pulse: Option<Pulse>,
 }
 
 /// The variable with the number of the processor for the first guest; programs that run at once
 /// should not have the same.
 const FIRST_PROCESSOR: &str = "FLEXLVM_PROCESSOR";
+
+/// Time within which a guest boots, on a loaded host too.
+const BOOT_LIMIT: Duration = Duration::from_secs(240);
 
 /// The first process of every guest.
 const INIT: &str = include_str!("../cluster/node-init");
@@ -84,9 +100,11 @@ impl Guest {
         let mut guest = Self {
             number,
             memory_mib: hardware.memory_mib,
+            host: hardware.host,
             disks,
             data_disks: hardware.disks_mib.len(),
             kernel: None,
+            pulse: None,
         };
         guest.power_on(workplace)?;
         Ok(guest)
@@ -104,6 +122,7 @@ impl Guest {
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
         let mut kernel = Command::new("taskset");
         kernel
+            .env("LD_PRELOAD", kernel::preloads(workplace, self.host)?)
             // On one processor: each step of a program in the guest goes back and forth between two
             // processes of the host, and takes twice as long from one processor to another.
             .args(["--cpu-list", &self.processor()?.to_string(), "linux.uml"])
@@ -141,33 +160,83 @@ impl Guest {
         Ok((first + usize::from(self.number) - 1) % std::thread::available_parallelism()?.get())
     }
 
-    /// Waits until programs can be run in the guest.
+    /// Waits until programs can be run in the guest. The last line of the error for a guest that
+    /// ended is the cause.
     pub fn wait_until_up(&mut self) -> Result<()> {
         let (name, remote) = (self.name(), self.remote());
         let kernel = self
             .kernel
             .as_mut()
             .with_context(|| format!("{name} has no power"))?;
-        let up = until_blocking(&format!("{name} is up"), Duration::from_secs(90), || {
+        until_blocking(&format!("{name} is up"), BOOT_LIMIT, || {
             Ok((kernel.has_ended() || remote.answers()).then_some(()))
-        });
-        up.and_then(|()| kernel.check())
+        })
+        .with_context(|| {
+            format!(
+                "{name} does not come up; its console:\n{}",
+                kernel.last_lines(20)
+            )
+        })?;
+        if kernel.has_ended() {
+            let console = kernel.last_lines(1000);
+            let cause = kernel::cause_of_end(&console);
+            let end = last_lines_of(&console, 20);
+            anyhow::bail!("{name} ended at boot:\n{end}\n{name} ended at boot: {cause}");
+        }
+        self.pulse = Some(Pulse::start(name, remote, kernel.id()));
+        Ok(())
+    }
+
+    /// The longest time for which the guest has given no sign of life since it came up.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        self.pulse
+            .as_ref()
+            .map(Pulse::longest_silence)
+            .unwrap_or_default()
     }
 
     /// Cuts the power: the guest is gone from one instruction to the next, and what it had not
     /// synced with it.
     pub fn cut_power(&mut self) -> Result<()> {
+        self.pulse = None;
         let Some(mut kernel) = self.kernel.take() else {
             return Ok(());
         };
         // The kernel leads a group of its own: each program in the guest has a process on the host.
         let group = Pid::from_raw(i32::try_from(kernel.id())?).context("a process has an id")?;
-        kill_process_group(group, Signal::KILL)?;
+        // A guest that has ended by itself has no group any more.
+        match kill_process_group(group, Signal::KILL) {
+            Err(Errno::SRCH) | Ok(()) => {}
+            Err(error) => return Err(error.into()),
+        }
         kernel.kill();
         // Until the last is gone the tap device and the disks are still in use.
         until_blocking("the guest is gone", Duration::from_secs(20), || {
             Ok(test_kill_process_group(group).is_err().then_some(()))
         })
+    }
+
+    /// The report about the guest while it stands still.
+    #[must_use]
+    pub fn stall(&self) -> Option<String> {
+        self.pulse.as_ref().and_then(Pulse::stall)
+    }
+
+    /// Stops the guest's kernel from one instruction to the next.
+    pub fn pause(&self) -> Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets a paused kernel go on.
+    pub fn resume(&self) -> Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let kernel = self.kernel.as_ref().context("it has no power")?;
+        let id = Pid::from_raw(i32::try_from(kernel.id())?).context("a process has an id")?;
+        Ok(rustix::process::kill_process(id, signal)?)
     }
 
     /// The node's name.
@@ -228,6 +297,14 @@ impl Guest {
             .as_ref()
             .map(|kernel| kernel.last_lines(count))
             .unwrap_or_default()
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        if let Err(error) = self.cut_power() {
+            eprintln!("{} can't be ended: {error:#}", self.name());
+        }
     }
 }
 

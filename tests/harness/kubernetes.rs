@@ -1,10 +1,19 @@
-//! Where the Kubernetes programs are. `make prepare` puts them into the cache folder.
+//! Where the Kubernetes programs are. `tests/cluster/prepare` puts them into the cache folder.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+/// The variable that selects a version: `1.20` or `1.37`.
+const SELECT: &str = "KUBERNETES";
+
+/// The oldest version that FlexLVM supports, from Debian 12's source package.
+const OLDEST: &str = "1.20.2";
+
+/// The module that names today's version.
+const TODAYS_MODULE: &str = include_str!("../cluster/kubernetes-1.37/kubernetes/go.mod");
 
 /// A folder with Kubernetes programs.
 #[derive(Clone, Debug)]
@@ -13,12 +22,12 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// All of Kubernetes, for a cluster: `$KUBERNETES_BIN`, or what `make prepare` left in the
-    /// cache folder.
+    /// All of Kubernetes, for a cluster: `$KUBERNETES_BIN`, or the version in the cache folder that
+    /// `$KUBERNETES` selects, today's by default.
     pub fn find() -> Result<Self> {
         let folder = match env::var_os("KUBERNETES_BIN") {
             Some(folder) => folder.into(),
-            None => cache_folder()?.join("kubernetes-1.20.2"),
+            None => cache_folder()?.join(format!("kubernetes-{}", selected_version()?)),
         };
         Self::in_folder(
             folder,
@@ -47,7 +56,7 @@ impl Kubernetes {
             let path = found.program(program);
             anyhow::ensure!(
                 path.is_file(),
-                "{} is missing: run `make prepare`, or set KUBERNETES_BIN",
+                "{} is missing: run `tests/cluster/prepare cluster`, or set KUBERNETES_BIN",
                 path.display()
             );
         }
@@ -102,6 +111,25 @@ impl Kubernetes {
     }
 }
 
+/// The full version that `$KUBERNETES` selects.
+fn selected_version() -> Result<String> {
+    match env::var(SELECT).as_deref() {
+        Ok("1.20") => Ok(OLDEST.to_owned()),
+        Ok("1.37" | "") | Err(env::VarError::NotPresent) => todays_version(TODAYS_MODULE),
+        other => bail!("{SELECT} is {other:?}: it selects 1.20 or 1.37"),
+    }
+}
+
+/// The version of Kubernetes that a `go.mod` requires, without the `v`.
+fn todays_version(module: &str) -> Result<String> {
+    let requirement = module.lines().find_map(|line| {
+        let line = line.trim().trim_start_matches("require ");
+        line.strip_prefix("k8s.io/kubernetes v")
+    });
+    let version = requirement.context("go.mod does not require k8s.io/kubernetes")?;
+    Ok(version.split(' ').next().unwrap_or(version).to_owned())
+}
+
 /// The folder for what is made once and used by every run.
 pub fn cache_folder() -> Result<PathBuf> {
     let set = |name| {
@@ -113,4 +141,20 @@ pub fn cache_folder() -> Result<PathBuf> {
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("flexlvm")))
         .or_else(|| set("HOME").map(|folder| folder.join(".cache/flexlvm")))
         .context("no cache folder: set FLEXLVM_CACHE")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn todays_version_is_the_one_that_the_module_requires() {
+        let of = |module: &str| todays_version(module).unwrap();
+        assert_eq!(
+            of("require (\n\tk8s.io/kubernetes v1.37.2 // why\n)\n"),
+            "1.37.2"
+        );
+        assert_eq!(of("require k8s.io/kubernetes v1.37.10\n"), "1.37.10");
+        assert!(of(TODAYS_MODULE).starts_with("1.37."));
+    }
 }

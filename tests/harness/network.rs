@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
@@ -22,6 +23,12 @@ pub fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 10 + number)
 }
 
+/// The name of the node with this address.
+#[must_use]
+pub fn node_name(address: Ipv4Addr) -> String {
+    format!("node{}", address.octets()[3].saturating_sub(10))
+}
+
 /// The tap device of a node.
 #[must_use]
 pub fn tap(number: u8) -> String {
@@ -34,8 +41,18 @@ pub fn mac(number: u8) -> String {
     format!("02:00:0a:4d:00:{:02x}", 10 + number)
 }
 
-/// Makes the network, once.
+/// Creates the network, unless this program has created it already.
 pub fn create() -> Result<()> {
+    static IS_CREATED: Mutex<bool> = Mutex::new(false);
+    let mut is_created = IS_CREATED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*is_created {
+        create_devices()?;
+        *is_created = true;
+    }
+    Ok(())
+}
+
+fn create_devices() -> Result<()> {
     let mut batch = vec![
         "link set lo up".to_owned(),
         "link add nodes type bridge".to_owned(),

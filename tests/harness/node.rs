@@ -24,7 +24,7 @@ const OLD_KUBELET: &str = "--container-runtime=remote --maximum-dead-containers-
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     script: PathBuf,
-    kubelet: PathBuf,
+    programs: PathBuf,
     kubelet_flags: &'static str,
     kubeconfig: PathBuf,
     images: String,
@@ -47,7 +47,7 @@ impl Settings {
                 "kubernetes-node",
                 include_str!("../cluster/kubernetes-node"),
             )?,
-            kubelet: kubernetes.program("kubelet"),
+            programs: kubernetes.folder().to_owned(),
             kubelet_flags: if kubernetes.minor_version()? < 24 {
                 OLD_KUBELET
             } else {
@@ -67,7 +67,7 @@ impl Settings {
         call.environment = [
             ("node_name", guest.name()),
             ("node_address", guest.address().to_string()),
-            ("kubelet", self.kubelet.display().to_string()),
+            ("programs", self.programs.display().to_string()),
             ("kubelet_flags", self.kubelet_flags.to_owned()),
             ("kubeconfig", self.kubeconfig.display().to_string()),
             ("images", self.images.clone()),

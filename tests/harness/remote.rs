@@ -5,13 +5,15 @@
 pub(crate) mod server;
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+
+use crate::network;
 
 /// The first argument that makes a program of ours the server in a guest.
 pub(crate) const SERVER: &str = "--guest-server";
@@ -21,6 +23,9 @@ const PORT: u16 = 2222;
 /// The server says at least this often that it lives; a guest without power says nothing.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// Time between two signs of life on a connection of [`Pulses`].
+const PULSE: Duration = Duration::from_millis(250);
 
 /// So long may a guest take to accept a call: it shares its one CPU, and ours.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -44,6 +49,9 @@ pub struct Call {
     /// No program, but what the server does itself, see [`serves`].
     #[serde(default)]
     pub by_server: bool,
+    /// No program, but signs of life until the caller closes the connection, see [`Pulses`].
+    #[serde(default)]
+    pub pulses: bool,
 }
 
 /// What a test program does in a guest within the server: the words after the first, to what is
@@ -109,6 +117,36 @@ impl Remote {
         connected && self.output(&Call::new(["true"])).is_ok()
     }
 
+    fn name(&self) -> String {
+        match self.address {
+            SocketAddr::V4(address) => network::node_name(*address.ip()),
+            SocketAddr::V6(address) => address.to_string(),
+        }
+    }
+
+    /// The error of a call whose answer does not come.
+    fn lost(&self, error: std::io::Error) -> anyhow::Error {
+        let (name, silence) = (self.name(), SILENCE.as_secs());
+        if is_timeout(&error) {
+            anyhow::anyhow!("{name} stands still: no sign of life for {silence} s")
+        } else {
+            anyhow::Error::new(error).context(format!("{name} broke the connection"))
+        }
+    }
+
+    /// Opens a connection on which the server gives signs of life.
+    pub(crate) fn pulses(&self) -> std::io::Result<Pulses> {
+        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let call = Call {
+            pulses: true,
+            ..Call::default()
+        };
+        let line = serde_json::to_string(&call).map_err(std::io::Error::other)?;
+        stream.write_all(format!("{line}\n").as_bytes())?;
+        Ok(Pulses { stream })
+    }
+
     /// Runs a program to its end and returns what it left.
     pub fn output(&self, call: &Call) -> Result<Output> {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -131,7 +169,7 @@ impl Remote {
         stderr: &mut impl Write,
     ) -> Result<i32> {
         let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)
-            .with_context(|| format!("the guest at {} does not answer", self.address.ip()))?;
+            .with_context(|| format!("{} does not answer", self.name()))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(SILENCE))?;
         stream.write_all(format!("{}\n", serde_json::to_string(call)?).as_bytes())?;
@@ -143,7 +181,7 @@ impl Remote {
         });
         let mut reader = BufReader::new(stream);
         loop {
-            let (kind, content) = read_frame(&mut reader).context("the guest is gone")?;
+            let (kind, content) = read_frame(&mut reader).map_err(|error| self.lost(error))?;
             match kind {
                 STDOUT => stdout.write_all(&content).and_then(|()| stdout.flush())?,
                 STDERR => stderr.write_all(&content).and_then(|()| stderr.flush())?,
@@ -152,6 +190,28 @@ impl Remote {
             }
         }
     }
+}
+
+/// Signs of life of a guest, one per [`PULSE`].
+#[derive(Debug)]
+pub(crate) struct Pulses {
+    stream: TcpStream,
+}
+
+impl Pulses {
+    /// Waits for the next sign, for at most a second; false if none came. An error if the
+    /// connection broke.
+    pub(crate) fn next(&mut self) -> std::io::Result<bool> {
+        match read_frame(&mut self.stream) {
+            Ok(_) => Ok(true),
+            Err(error) if is_timeout(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
 fn read_frame(reader: &mut impl Read) -> std::io::Result<(u8, Vec<u8>)> {

@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Arguments, Trial, run};
 use tokio::runtime::Runtime;
 
+use crate::kubernetes::Kubernetes;
+
 /// A test: a sentence and a function.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
     sentence: &'static str,
     function: fn() -> anyhow::Result<()>,
     together: bool,
+    /// The second number of the oldest version of Kubernetes that it runs on.
+    since: u32,
 }
 
 impl Test {
@@ -28,6 +32,7 @@ impl Test {
             sentence,
             function,
             together: false,
+            since: 0,
         }
     }
 
@@ -38,7 +43,22 @@ impl Test {
             sentence,
             function,
             together: true,
+            since: 0,
         }
+    }
+
+    /// Runs only on Kubernetes 1.`minor` and later: what it is about does not depend on the
+    /// version, or older ones lack it.
+    #[must_use]
+    pub const fn since(mut self, minor: u32) -> Self {
+        self.since = minor;
+        self
+    }
+
+    /// Whether it runs on Kubernetes 1.`minor`.
+    #[must_use]
+    pub const fn runs_on(&self, minor: u32) -> bool {
+        minor >= self.since
     }
 
     fn name(&self) -> String {
@@ -67,51 +87,67 @@ pub fn isolated(tests: impl FnOnce() -> Vec<Test>) -> ExitCode {
 /// The same; `on_failure` gets the name of each test that failed, at once, to save what would
 /// explain it.
 pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
+    crate::main(|| run_tests(tests(), "", on_failure))
+}
+
+/// The same for tests of a whole cluster: those that run on the selected version of Kubernetes,
+/// which stands behind the time that each took.
+pub fn on_kubernetes(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
     crate::main(|| {
-        let mut arguments = Arguments::from_args();
-        // They share a cluster, and cut its power.
-        arguments.test_threads = Some(1);
-        let tests = tests();
-        let together: Vec<Test> = tests
-            .iter()
-            .filter(|test| test.together && is_wanted(&arguments, &test.name()))
-            .copied()
+        let kubernetes = Kubernetes::find()?;
+        let (version, minor) = (kubernetes.version()?, kubernetes.minor_version()?);
+        let tests = tests()
+            .into_iter()
+            .filter(|test| test.runs_on(minor))
             .collect();
-        let running: Arc<LazyLock<Together, _>> = Arc::new(LazyLock::new(move || {
-            Mutex::new(
-                together
-                    .iter()
-                    .map(|test| {
-                        (test.name(), {
-                            let test = *test;
-                            spawn(move || test.run())
-                        })
-                    })
-                    .collect(),
-            )
-        }));
-        let trial = |test: Test| {
-            let (name, running) = (test.name(), Arc::clone(&running));
-            Trial::test(name.clone(), move || {
-                let begun = test
-                    .together
-                    .then(|| running.lock().expect("no panic here").remove(&name))
-                    .flatten();
-                let outcome = begun.map_or_else(
-                    || test.run(),
-                    |thread| thread.join().expect("panics are caught"),
-                );
-                // Comes between the test's name and how it ended.
-                print!("({:.1} s) ", outcome.1.as_secs_f64());
-                outcome
-                    .0
-                    .inspect_err(|_| on_failure(&name))
-                    .map_err(|error| format!("{error:#}").into())
-            })
-        };
-        let trials = tests.into_iter().map(trial).collect();
-        Ok(run(&arguments, trials).exit_code())
+        run_tests(tests, &format!(" on {version}"), on_failure)
     })
+}
+
+fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Result<ExitCode> {
+    let mut arguments = Arguments::from_args();
+    // They share a cluster, and cut its power.
+    arguments.test_threads = Some(1);
+    let together: Vec<Test> = tests
+        .iter()
+        .filter(|test| test.together && is_wanted(&arguments, &test.name()))
+        .copied()
+        .collect();
+    let running: Arc<LazyLock<Together, _>> = Arc::new(LazyLock::new(move || {
+        Mutex::new(
+            together
+                .iter()
+                .map(|test| {
+                    (test.name(), {
+                        let test = *test;
+                        spawn(move || test.run())
+                    })
+                })
+                .collect(),
+        )
+    }));
+    let trial = |test: Test| {
+        let (name, running) = (test.name(), Arc::clone(&running));
+        let place = place.to_owned();
+        Trial::test(name.clone(), move || {
+            let begun = test
+                .together
+                .then(|| running.lock().expect("no panic here").remove(&name))
+                .flatten();
+            let outcome = begun.map_or_else(
+                || test.run(),
+                |thread| thread.join().expect("panics are caught"),
+            );
+            // Comes between the test's name and how it ended.
+            print!("({:.1} s{place}) ", outcome.1.as_secs_f64());
+            outcome
+                .0
+                .inspect_err(|_| on_failure(&name))
+                .map_err(|error| format!("{error:#}").into())
+        })
+    };
+    let trials = tests.into_iter().map(trial).collect();
+    Ok(run(&arguments, trials).exit_code())
 }
 
 /// Whether a test was asked for, by the rules of `cargo test`.

@@ -30,14 +30,23 @@ impl Workplace {
         Ok(Self { folder, guard })
     }
 
-    /// The folder of an isolated cluster: memory of its own, gone with its namespaces.
+    /// The folder of an isolated cluster, emptied: memory of its own, gone with its namespaces.
     pub fn isolated() -> Result<Self> {
         anyhow::ensure!(
             isolation::is_inside(),
             "this program runs outside a cluster's namespaces: call harness::main"
         );
+        let folder = PathBuf::from(isolation::FOLDER);
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                std::fs::remove_dir_all(path)?;
+            } else {
+                std::fs::remove_file(path)?;
+            }
+        }
         Ok(Self {
-            folder: PathBuf::from(isolation::FOLDER),
+            folder,
             guard: None,
         })
     }
@@ -171,8 +180,12 @@ impl Drop for Program {
 #[must_use]
 pub fn last_lines(path: &Path, count: usize) -> String {
     let content = std::fs::read(path).unwrap_or_default();
-    let text = String::from_utf8_lossy(&content);
-    // A guest's kernel ends in a panic, and its stack says nothing about the cause.
+    last_lines_of(&String::from_utf8_lossy(&content), count)
+}
+
+/// The last lines of a text, without the stack of a kernel's panic, which hides the cause.
+#[must_use]
+pub fn last_lines_of(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.starts_with(" [<"))

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use super::{ALIVE, Call, EXIT, HEARTBEAT, PORT, SERVICE, STDERR, STDOUT, write_frame};
+use super::{ALIVE, Call, EXIT, HEARTBEAT, PORT, PULSE, SERVICE, STDERR, STDOUT, write_frame};
 
 /// Serves until the power is cut.
 pub(crate) fn serve() -> Result<ExitCode> {
@@ -36,6 +36,12 @@ fn answer(stream: &TcpStream) -> Result<()> {
     let mut line = String::new();
     reader.read_line(&mut line)?;
     let call: Call = serde_json::from_str(&line)?;
+    if call.pulses {
+        loop {
+            send(ALIVE, &[])?;
+            thread::sleep(PULSE);
+        }
+    }
     if call.by_server {
         let (status, kind, text) = match SERVICE.get().map(|service| service(&call.arguments)) {
             Some(Ok(text)) => (0, STDOUT, text),
