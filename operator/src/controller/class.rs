@@ -38,6 +38,12 @@ pub fn backend_of(class: &StorageClass) -> Option<&str> {
     class.parameters.as_ref()?.get(BACKEND).map(String::as_str)
 }
 
+/// Whether volumes of a class wait for the scheduler to select a node.
+#[must_use]
+pub fn waits_for_consumer(class: &StorageClass) -> bool {
+    class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+}
+
 /// What is wrong with the default file system of a backend, in one sentence that names the field.
 #[must_use]
 pub fn default_fault(default: &Filesystem) -> Option<String> {
@@ -119,7 +125,7 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
         backend: backend.clone(),
         filesystem,
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
-        waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
+        waits_for_consumer: waits_for_consumer(class),
         allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
     })
 }
