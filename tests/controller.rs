@@ -7,6 +7,8 @@ mod backends;
 mod capacity;
 #[path = "controller/crowd.rs"]
 mod crowd;
+#[path = "controller/definitions.rs"]
+mod definitions;
 #[path = "controller/kinds.rs"]
 mod kinds;
 #[path = "controller/rules.rs"]
