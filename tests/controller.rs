@@ -7,6 +7,8 @@ mod backends;
 mod capacity;
 #[path = "controller/crowd.rs"]
 mod crowd;
+#[path = "controller/definitions.rs"]
+mod definitions;
 #[path = "controller/kinds.rs"]
 mod kinds;
 #[path = "controller/rules.rs"]
@@ -16,7 +18,7 @@ mod stage;
 #[path = "controller/waiting.rs"]
 mod waiting;
 
-use crds::logical_volume::State;
+use crds::logical_volume::{FilesystemType, State};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -150,6 +152,10 @@ async fn a_class_that_is_not_understood_is_refused_by_name() {
             json!({"backend": "B", "fstype": "xfs"}),
             ["\"fstype\"", "fsType"],
         ),
+        (
+            json!({"backend": "B", "fsType": "ext4", "csi.storage.k8s.io/fstype": "xfs"}),
+            ["csi.storage.k8s.io/fstype \"xfs\"", "fsType \"ext4\""],
+        ),
         (json!({"fsType": "ext4"}), ["backend", "missing"]),
         (
             json!({"backend": "nowhere"}),
@@ -169,6 +175,27 @@ async fn a_class_that_is_not_understood_is_refused_by_name() {
             .await;
         assert!(stage.made().await.is_empty());
     }
+}
+
+#[tokio::test]
+async fn csi_fstype_of_a_class_reaches_volume_and_persistent_volume() {
+    let stage = Stage::new().await;
+    stage.node("n1", 1024).await;
+    let parameters = json!({"backend": stage.namespace, "csi.storage.k8s.io/fstype": "xfs"});
+    stage.class(json!({"parameters": parameters})).await;
+    let name = volume_of(&stage.claim("data", "512Mi", None).await);
+    let lv = stage.agent_makes(&name).await;
+    assert_eq!(lv.spec.filesystem.type_, FilesystemType::Xfs);
+    let volume = stage
+        .wait(
+            &stage.volumes(),
+            &name,
+            "the PersistentVolume is written",
+            |_| true,
+        )
+        .await;
+    let source = volume.spec.unwrap().flex_volume.unwrap();
+    assert_eq!(source.fs_type.as_deref(), Some("xfs"));
 }
 
 #[tokio::test]

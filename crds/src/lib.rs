@@ -14,6 +14,7 @@ pub mod logical_volume;
 pub mod node_storage;
 pub mod portion;
 pub mod quantity;
+mod schema;
 pub mod selector;
 pub mod share;
 pub mod storage_backend;
@@ -45,11 +46,13 @@ pub const BACKEND_FINALIZER: &str = "flexlvm.dev/storage-backend";
 /// Every custom resource definition, as Kubernetes 1.25 and later take it (with CEL rules).
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
-    vec![
+    let mut all = vec![
         StorageBackend::crd(),
         LogicalVolume::crd(),
         NodeStorage::crd(),
-    ]
+    ];
+    all.iter_mut().for_each(schema::normalize);
+    all
 }
 
 /// The value of [`NODE_LABEL`] for a node. Names of nodes have up to 253 characters, values of

@@ -60,6 +60,58 @@ fn yaml_is_current() {
     }
 }
 
+/// Calls `check` for each schema of the definitions, with its path.
+fn every_schema(check: &mut impl FnMut(&str, &Value)) {
+    fn walk(path: &str, value: &Value, check: &mut impl FnMut(&str, &Value)) {
+        check(path, value);
+        for (name, property) in value["properties"].as_object().into_iter().flatten() {
+            walk(&format!("{path}.{name}"), property, check);
+        }
+        for part in ["items", "additionalProperties"] {
+            if value[part].is_object() {
+                walk(&format!("{path}[]"), &value[part], check);
+            }
+        }
+    }
+    for definition in crds::all() {
+        let path = definition.spec.names.kind.clone();
+        let definition = serde_json::to_value(definition).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        walk(&path, schema, check);
+    }
+}
+
+#[test]
+fn integer_formats_are_those_of_openapi() {
+    every_schema(&mut |path, schema| {
+        let format = schema["format"].as_str();
+        assert!(
+            matches!(format, None | Some("int32" | "int64" | "date-time")),
+            "{path} has format {format:?}, about which API servers warn"
+        );
+        if format == Some("int32") {
+            let minimum = schema["minimum"].as_f64();
+            assert!(minimum >= Some(0.0), "{path} is unsigned in Rust");
+        }
+    });
+}
+
+#[test]
+fn no_field_is_nullable() {
+    every_schema(&mut |path, schema| {
+        assert!(
+            schema["nullable"].is_null(),
+            "{path} is nullable, which hides it from OpenAPI v2"
+        );
+        let has_null = |word: &str| {
+            schema[word]
+                .as_array()
+                .is_some_and(|values| values.contains(&Value::Null))
+        };
+        assert!(!has_null("enum") && !has_null("type"), "{path} takes null");
+    });
+}
+
 #[test]
 fn every_field_explains_itself() {
     fn check(path: &str, schema: &Value) {

@@ -7,18 +7,21 @@ use std::time::Duration;
 use harness::apiserver::ApiServer;
 use harness::audit::Request;
 use harness::wait;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, ServiceAccount};
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use operator::controller::capacity::home::Home;
 use serde_json::{Value, json};
 
-use super::stage::{Controller, Stage, volume_of};
+use super::stage::{Controller, Stage, from, volume_of};
 use super::waits_for_consumer;
 
 /// How many claims make a crowd.
 const CROWD: usize = 60;
+
+/// Published for a class that serves no claim.
+const AMPLE: &str = "1Ei";
 
 /// The first version with `storage.k8s.io/v1` CSIStorageCapacity.
 const SINCE: u32 = 24;
@@ -148,7 +151,7 @@ async fn the_room_of_each_node_is_published_and_followed() {
     stage
         .change_backend(json!({"reserve": "256Mi", "volumeSize": {"maximum": "1Gi"}}))
         .await;
-    publishes(&stage, &[("n1", "256Mi"), ("n2", "1Gi")]).await;
+    publishes(&stage, &[("n1", "256Mi"), ("n2", "1792Mi")]).await;
     stage
         .change_backend(json!({"reserve": "100%", "volumeSize": null}))
         .await;
@@ -450,5 +453,137 @@ async fn a_claim_whose_class_is_not_understood_says_so_without_a_node() {
     stage
         .told(&["ProvisioningFailed", "parameter \"speed\" is not known"])
         .await;
-    publishes(&stage, &[]).await;
+    publishes(&stage, &[("n1", AMPLE)]).await;
+    // Parameters of a class can't be changed; its admin replaces it.
+    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+    classes
+        .delete(&stage.namespace, &DeleteParams::default())
+        .await
+        .unwrap();
+    stage.class_alone(waits_for_consumer()).await;
+    publishes(&stage, &[("n1", "64Mi")]).await;
+}
+
+#[tokio::test]
+async fn a_class_without_its_backend_gets_ample_capacity_after_a_grace_period() {
+    if !ApiServer::shared().await.is_since(SINCE) {
+        return;
+    }
+    let stage = Stage::new().await;
+    stage.node("n1", 64).await;
+    stage.class_alone(waits_for_consumer()).await;
+    let ample = async || {
+        let found = published(&stage).await;
+        Ok(found.values().any(|size| size == AMPLE).then_some(()))
+    };
+    wait::until("it is published", Duration::from_secs(30), ample)
+        .await
+        .unwrap();
+    stage.backend("vg0").await;
+    publishes(&stage, &[("n1", "64Mi")]).await;
+}
+
+/// Makes a node that the scheduler may select, without a kubelet.
+async fn allocatable(stage: &Stage, node: &str) {
+    let nodes: Api<Node> = Api::all(stage.client.clone());
+    // The API server taints each new node as not ready.
+    let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
+    nodes
+        .patch(&stage.name(node), &PatchParams::default(), &untainted)
+        .await
+        .unwrap();
+    let room = json!({"cpu": "4", "memory": "4Gi", "pods": "10"});
+    let status = Patch::Merge(json!({"status": {"capacity": room, "allocatable": room}}));
+    nodes
+        .patch_status(&stage.name(node), &PatchParams::default(), &status)
+        .await
+        .unwrap();
+}
+
+/// Creates a pod that uses the claim `data`.
+async fn pod(stage: &Stage, name: &str) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let account = from(json!({"metadata": {"name": "default"}}));
+    let _ = accounts.create(&PostParams::default(), &account).await;
+    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
+    let spec = json!({"automountServiceAccountToken": false, "volumes": [volume],
+        "containers": [{"name": "app", "image": "app"}]});
+    let pod = from(json!({"metadata": {"name": name}, "spec": spec}));
+    pods.create(&PostParams::default(), &pod).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_scheduler_reports_failed_provisioning_for_a_class_with_a_fault() {
+    let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
+    server.install().unwrap();
+    let stage = Stage::on(server).await;
+    stage.node("n1", 1024).await;
+    allocatable(&stage, "n1").await;
+    stage.unjudged_backend("vg0").await;
+    let parameters = json!({"backend": stage.namespace, "speed": "high"});
+    stage
+        .class_alone(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
+        .await;
+    let _controller = Controller::start(server, true).await;
+    let has_capacities = server.kubernetes().minor_version().unwrap() >= SINCE;
+    if has_capacities {
+        publishes(&stage, &[("n1", AMPLE)]).await;
+        stage
+            .wait(
+                &drivers(&stage),
+                "flexlvm.dev",
+                "the scheduler heeds the capacities",
+                |_| true,
+            )
+            .await;
+    }
+    let _scheduler = server.start_scheduler().unwrap();
+    // The PersistentVolume controller's part is done: the claim names its provisioner.
+    let name = volume_of(&stage.claim("data", "64Mi", None).await);
+    pod(&stage, "app").await;
+    stage
+        .told_about(
+            "app",
+            &["FailedScheduling", "provisioning failed for PVC \"data\""],
+        )
+        .await;
+    stage
+        .told_about(
+            "data",
+            &["ProvisioningFailed", "parameter \"speed\" is not known"],
+        )
+        .await;
+    let words = stage.words().await;
+    assert!(
+        !words.iter().any(|words| words.contains("free storage")),
+        "{words:?}"
+    );
+    // The scheduler selects a node again, which stays for now: no loop of two writers.
+    let is_selected = |claim: &PersistentVolumeClaim| {
+        claim
+            .annotations()
+            .contains_key("volume.kubernetes.io/selected-node")
+    };
+    stage
+        .wait(
+            &stage.claims(),
+            "data",
+            "a node is selected again",
+            is_selected,
+        )
+        .await;
+    for _ in 0..3 {
+        stage.quiet().await;
+    }
+    assert!(is_selected(&stage.claims().get("data").await.unwrap()));
+
+    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+    classes
+        .delete(&stage.namespace, &DeleteParams::default())
+        .await
+        .unwrap();
+    stage.class_alone(waits_for_consumer()).await;
+    let lv = stage.agent_makes(&name).await;
+    assert_eq!(lv.spec.node, stage.name("n1"));
 }

@@ -60,6 +60,7 @@ impl Actor {
             Step::Done | Step::Wait(_) => Ok(step.into()),
             Step::Place { bytes } => self.place(name, seen, bytes).await,
             Step::Foretell { bytes } => Ok(self.foretell(seen, bytes)),
+            Step::Deselect => self.deselect(seen).await,
             Step::Publish(volume) => self.publish(seen, *volume).await,
             Step::Grow(bytes) => self.grow(name, seen, bytes).await,
             Step::Abandon => self.abandon(name, seen).await,

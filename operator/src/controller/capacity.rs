@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use self::act::Publisher;
 use self::object::Capacity;
 use self::plan::{Plan, plan};
+use super::plan::GRACE;
 use super::world::World;
 use crate::error::ApiError;
 use crate::mirror::follow_some;
@@ -170,11 +171,12 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
         observed.changed.subscribe(),
     );
     let mut written = HashMap::new();
+    let mut faults = Faults::default();
     let retries = Retries::default();
     loop {
         space.mark_unchanged();
         own.mark_unchanged();
-        let Plan { steps, again } = next(world, observed, &mut written);
+        let Plan { steps, again } = next(world, observed, &mut written, &mut faults);
         let error = match timeout(LIMIT, publisher.carry_out(steps, &mut written)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(host::error::chain(&error)),
@@ -203,20 +205,57 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
     }
 }
 
+/// The classes that have a fault, for the grace period before that is published.
+#[derive(Default)]
+struct Faults {
+    /// When each was first observed; `None` for those of the first pass. Their capacities may have
+    /// been published before a restart, which must not remove them.
+    since: HashMap<String, Option<Instant>>,
+    started: bool,
+}
+
 /// What is to be done now; `written` says when each object was last written by us.
-fn next(world: &World, observed: &Observed, written: &mut HashMap<String, Instant>) -> Plan {
+fn next(
+    world: &World,
+    observed: &Observed,
+    written: &mut HashMap<String, Instant>,
+    faults: &mut Faults,
+) -> Plan {
     let candidates = world.candidates();
     let (classes, backends) = (world.classes.state(), world.backends.state());
+    let mut since = HashMap::new();
+    let mut next_fault: Option<Duration> = None;
+    let lasts = |class: &str| {
+        let first = match faults.since.get(class) {
+            Some(first) => *first,
+            None => faults.started.then(Instant::now),
+        };
+        since.insert(class.to_owned(), first);
+        let rest = first.map_or(Duration::ZERO, |first| {
+            GRACE.saturating_sub(first.elapsed())
+        });
+        if !rest.is_zero() {
+            next_fault = Some(next_fault.map_or(rest, |other| other.min(rest)));
+        }
+        rest.is_zero()
+    };
     let wanted = wanted::wanted(
         &classes,
         &backends,
         &World::borrow(&candidates),
         &world.ledger(),
+        lasts,
     );
+    *faults = Faults {
+        since,
+        started: true,
+    };
     let driver = observed.driver();
     world.set_scheduler_knows(driver.as_deref().is_some_and(object::is_as_wanted));
     written.retain(|_, at: &mut Instant| at.elapsed() < plan::LEISURE);
-    plan(&wanted, &observed.found(), driver.as_deref(), |name| {
+    let mut plan = plan(&wanted, &observed.found(), driver.as_deref(), |name| {
         written.get(name).map(Instant::elapsed)
-    })
+    });
+    plan.again = [plan.again, next_fault].into_iter().flatten().min();
+    plan
 }

@@ -1,6 +1,8 @@
 //! What a StorageClass says: which backend, which file system, with which options. What it says and
 //! we don't know is refused, never ignored. Pure.
 
+use std::collections::BTreeMap;
+
 use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -8,9 +10,11 @@ use kube::ResourceExt as _;
 
 const BACKEND: &str = "backend";
 const FS_TYPE: &str = "fsType";
+/// The name of `fsType` in classes for CSI drivers. external-provisioner ignores its case.
+const CSI_FS_TYPE: &str = "csi.storage.k8s.io/fstype";
 const MKFS_OPTIONS: &str = "mkfsOptions";
 const FSCK: &str = "fsck";
-const KNOWN: [&str; 4] = [BACKEND, FS_TYPE, MKFS_OPTIONS, FSCK];
+const KNOWN: [&str; 5] = [BACKEND, FS_TYPE, CSI_FS_TYPE, MKFS_OPTIONS, FSCK];
 
 /// A class, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +38,12 @@ pub fn backend_of(class: &StorageClass) -> Option<&str> {
     class.parameters.as_ref()?.get(BACKEND).map(String::as_str)
 }
 
+/// Whether volumes of a class wait for the scheduler to select a node.
+#[must_use]
+pub fn waits_for_consumer(class: &StorageClass) -> bool {
+    class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
+}
+
 /// What is wrong with the default file system of a backend, in one sentence that names the field.
 #[must_use]
 pub fn default_fault(default: &Filesystem) -> Option<String> {
@@ -47,7 +57,7 @@ pub fn default_fault(default: &Filesystem) -> Option<String> {
 pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, String> {
     let name = class.name_any();
     let parameters = class.parameters.clone().unwrap_or_default();
-    if let Some(unknown) = parameters.keys().find(|key| !KNOWN.contains(&key.as_str())) {
+    if let Some(unknown) = parameters.keys().find(|key| !is_known(key)) {
         return Err(format!(
             "StorageClass {name}: parameter {unknown:?} is not known; possible are {}",
             KNOWN.join(", ")
@@ -75,11 +85,12 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
             "StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}"
         )
     };
-    let type_ = match given(FS_TYPE) {
-        None => default.map(|default| default.type_).unwrap_or_default(),
-        Some(type_) => FilesystemType::from_name(type_)
-            .ok_or_else(|| not_possible(FS_TYPE, type_, host::Filesystem::NAMES))?,
-    };
+    let type_ =
+        match fs_type(&parameters).map_err(|fault| format!("StorageClass {name}: {fault}"))? {
+            None => default.map(|default| default.type_).unwrap_or_default(),
+            Some((key, type_)) => FilesystemType::from_name(type_)
+                .ok_or_else(|| not_possible(key, type_, host::Filesystem::NAMES))?,
+        };
     // Options are for one type.
     let default = default.filter(|default| default.type_ == type_);
     let fsck = match given(FSCK) {
@@ -114,9 +125,38 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
         backend: backend.clone(),
         filesystem,
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
-        waits_for_consumer: class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"),
+        waits_for_consumer: waits_for_consumer(class),
         allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
     })
+}
+
+fn is_known(key: &str) -> bool {
+    KNOWN.contains(&key) || key.eq_ignore_ascii_case(CSI_FS_TYPE)
+}
+
+/// Returns the file system that a class names, and the parameter that names it. Classes for CSI
+/// drivers have a name of their own for that parameter, and admins reuse such classes.
+///
+/// # Errors
+/// One sentence, when two parameters name different file systems.
+fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>, String> {
+    let mut first: Option<(&str, &str)> = None;
+    for (key, type_) in parameters {
+        let names_type = key == FS_TYPE || key.eq_ignore_ascii_case(CSI_FS_TYPE);
+        if !names_type || type_.is_empty() {
+            continue;
+        }
+        match first {
+            None => first = Some((key, type_)),
+            Some((_, other)) if other == type_ => {}
+            Some((other_key, other)) => {
+                return Err(format!(
+                    "parameters {other_key} {other:?} and {key} {type_:?} contradict each other; remove one of them"
+                ));
+            }
+        }
+    }
+    Ok(first)
 }
 
 /// Asks the driver, which heeds the options, whether they are possible.
@@ -229,6 +269,47 @@ mod tests {
             refused.starts_with("StorageBackend b: filesystem.mountOptions: "),
             "{refused}"
         );
+    }
+
+    #[test]
+    fn csi_fstype_is_read_as_fs_type() {
+        let type_of = |parameters: Value| {
+            let mut parameters = parameters;
+            parameters["backend"] = json!("b");
+            read(&class(json!({"parameters": parameters})), None)
+                .map(|class| class.filesystem.type_)
+        };
+        for key in ["csi.storage.k8s.io/fstype", "csi.storage.k8s.io/fsType"] {
+            assert_eq!(
+                type_of(json!({key: "xfs"})),
+                Ok(FilesystemType::Xfs),
+                "{key}"
+            );
+            assert_eq!(type_of(json!({key: ""})), Ok(FilesystemType::Ext4), "{key}");
+            assert_eq!(
+                type_of(json!({key: "btrfs", "fsType": "btrfs"})),
+                Ok(FilesystemType::Btrfs)
+            );
+            assert_eq!(
+                type_of(json!({key: "", "fsType": "btrfs"})),
+                Ok(FilesystemType::Btrfs)
+            );
+            assert_eq!(
+                type_of(json!({key: "ext4", "fsType": "xfs"})).unwrap_err(),
+                format!(
+                    "StorageClass fast: parameters {key} \"ext4\" and fsType \"xfs\" contradict each other; remove one of them"
+                )
+            );
+            let refused = type_of(json!({key: "ntfs"})).unwrap_err();
+            assert!(
+                refused.contains(key) && refused.contains("\"ntfs\""),
+                "{refused}"
+            );
+        }
+        // Other parameters of CSI's sidecars have no counterpart here.
+        let refused =
+            type_of(json!({"csi.storage.k8s.io/provisioner-secret-name": "s"})).unwrap_err();
+        assert!(refused.contains("is not known"), "{refused}");
     }
 
     #[test]

@@ -25,9 +25,9 @@ pub use published::is_released;
 /// An agent that has not answered for so long is worth a word.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a claim names may be applied in the same moment and reach us after it: this long, nobody is
-/// told that it is not there.
-const GRACE: Duration = Duration::from_secs(2);
+/// Grace period before a missing StorageClass or StorageBackend counts as missing: it may be part of
+/// the same `kubectl apply`.
+pub const GRACE: Duration = Duration::from_secs(2);
 
 /// All that the API says about one volume.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +73,9 @@ pub enum Step {
         /// How many bytes at least.
         bytes: u64,
     },
+    /// The claim can't be served: remove the node that the scheduler selected. The scheduler then
+    /// stops waiting for a volume and reports on the pod that provisioning failed.
+    Deselect,
     /// Write the PersistentVolume.
     Publish(Box<PersistentVolume>),
     /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume
@@ -130,6 +133,10 @@ impl Step {
 /// heard: often enough that its Event does not expire.
 pub const REVISIT: Duration = Duration::from_mins(15);
 
+/// Minimum time between two [`Step::Deselect`] of one claim. The scheduler selects a node again
+/// within seconds; after ten minutes without a volume it would report a timeout instead.
+pub const DESELECT_INTERVAL: Duration = Duration::from_mins(5);
+
 /// How long until the space for a claim without a node is looked at again: nobody tells us when its
 /// pod begins to wait, nor when space goes that it would have had.
 pub const FORETELL: Duration = Duration::from_secs(30);
@@ -169,7 +176,11 @@ fn plan_wanted(seen: &Seen) -> Plan {
         return Step::Done.into();
     };
     let refuse = |message: String| {
-        Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
+        let step = match claim::selected_node(claim) {
+            Some(_) => Step::Deselect,
+            None => Step::Wait(REVISIT),
+        };
+        step.saying(about_claim(claim, event::PROVISIONING_FAILED, message))
     };
     let incomplete = seen.backend.is_none() || !matches!(seen.class, Some(Ok(_)));
     if incomplete && seen.waited < GRACE {

@@ -31,6 +31,8 @@ pub struct Worker {
     withdrawals: Retries<String>,
     /// Until when a volume that was taken back is not placed anew.
     held: Mutex<HashMap<String, Instant>>,
+    /// When the node of a claim that can't be served was last removed.
+    deselected: Mutex<HashMap<String, Instant>>,
 }
 
 impl Worker {
@@ -46,6 +48,7 @@ impl Worker {
             stuck: Mutex::default(),
             withdrawals: Retries::default(),
             held: Mutex::default(),
+            deselected: Mutex::default(),
         }
     }
 
@@ -82,9 +85,9 @@ impl Worker {
         let mut seen = self.world.see(name);
         seen.in_flight = self.actor.in_flight(name, &seen);
         seen.waited = self.stuck_for(name);
-        let plan = self.brake(name, plan::plan(&seen));
+        let plan = self.pace_deselection(name, self.brake(name, plan::plan(&seen)));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
-        self.set_stuck(name, matches!(plan.step, Step::Wait(_)));
+        self.set_stuck(name, matches!(plan.step, Step::Wait(_) | Step::Deselect));
         let outcome = self.actor.act(name, &seen, plan.step).await?;
         let waits = if let Step::Wait(wait) = outcome.step {
             Some(wait)
@@ -127,6 +130,34 @@ impl Worker {
             Step::Publish(_) | Step::Done => {
                 held.remove(name);
                 self.withdrawals.succeeded(&name.to_owned());
+                plan
+            }
+            _ => plan,
+        }
+    }
+
+    /// Keeps [`plan::DESELECT_INTERVAL`] between two deselections of one claim.
+    fn pace_deselection(&self, name: &str, plan: Plan) -> Plan {
+        let mut deselected = self
+            .deselected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match plan.step {
+            Step::Deselect => {
+                let age = deselected.get(name).map(Instant::elapsed);
+                match age.and_then(|age| plan::DESELECT_INTERVAL.checked_sub(age)) {
+                    Some(rest) => Plan {
+                        step: Step::Wait(rest),
+                        ..plan
+                    },
+                    None => {
+                        deselected.insert(name.to_owned(), Instant::now());
+                        plan
+                    }
+                }
+            }
+            Step::Publish(_) | Step::Done => {
+                deselected.remove(name);
                 plan
             }
             _ => plan,

@@ -134,6 +134,14 @@ impl Actor {
         }
     }
 
+    /// Removes the node from a claim that can't be served.
+    pub(super) async fn deselect(&self, seen: &Seen) -> Result<Plan, ApiError> {
+        if let Some(claim) = &seen.claim {
+            self.reselect(claim).await?;
+        }
+        Ok(Step::Wait(plan::REVISIT).into())
+    }
+
     /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the
     /// claim is still as we saw it.
     async fn reselect(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {

@@ -1,6 +1,11 @@
-//! What is to be published: for each class of ours whose claims wait for the scheduler, and each
-//! node that serves its backend, how much a claim finds there. Pure. Called by `capacity.rs` with
-//! the ledger locked.
+//! Computes the capacities to publish: for each class of ours whose claims wait for the scheduler,
+//! and each node that serves its backend, how much a claim finds there. Pure. Called by
+//! `capacity.rs` with the ledger locked.
+//!
+//! A class with a fault serves no claim. Without capacities the scheduler would report on each pod
+//! that nodes lack free storage, which is false. So such a class gets more capacity than any claim
+//! requests: the scheduler selects a node, the controller refuses the claim with the reason, and
+//! the pod's Event is that provisioning failed.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +20,25 @@ use crate::controller::room::Candidate;
 use crate::controller::serve::serve;
 use crate::names;
 
-/// The capacities to publish, by the names of their objects.
+/// Published for classes that serve no claim.
+const AMPLE: u64 = 1 << 60;
+
+/// Returns the capacities to publish, by the names of their objects. `lasts` is whether the fault
+/// of a class is old enough to be published.
 #[must_use]
 pub fn wanted(
     classes: &[impl AsRef<StorageClass>],
     backends: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
     ledger: &Ledger,
+    mut lasts: impl FnMut(&str) -> bool,
 ) -> BTreeMap<String, Capacity> {
     let mut wanted = BTreeMap::new();
+    for (class, backend) in faulty(classes, backends) {
+        if lasts(&class) {
+            wanted.extend(ample(&class, backend, candidates));
+        }
+    }
     for backend in backends
         .iter()
         .map(AsRef::as_ref)
@@ -54,6 +69,57 @@ pub fn wanted(
         }
     }
     wanted
+}
+
+/// Returns the names of the classes whose claims wait for the scheduler and are all refused, each
+/// with its backend if that exists.
+fn faulty<'a>(
+    classes: &[impl AsRef<StorageClass>],
+    backends: &'a [impl AsRef<StorageBackend>],
+) -> Vec<(String, Option<&'a StorageBackend>)> {
+    let mut faulty = Vec::new();
+    for class in classes.iter().map(AsRef::as_ref) {
+        if class.provisioner != crds::GROUP || !class::waits_for_consumer(class) {
+            continue;
+        }
+        let named = class::backend_of(class);
+        let backend = backends
+            .iter()
+            .map(AsRef::as_ref)
+            .find(|backend| named == Some(&backend.name_any()));
+        let is_served = backend.is_some_and(|backend| {
+            serves(backend) && class::read(class, backend.spec.filesystem.as_ref()).is_ok()
+        });
+        if !is_served {
+            faulty.push((class.name_any(), backend));
+        }
+    }
+    faulty
+}
+
+/// Returns ample capacity of a class on each node that its backend selects; on every node if there
+/// is no backend.
+fn ample(
+    class: &str,
+    backend: Option<&StorageBackend>,
+    candidates: &[Candidate<'_>],
+) -> BTreeMap<String, Capacity> {
+    let mut ample = BTreeMap::new();
+    for candidate in candidates {
+        let labels = candidate.node.labels();
+        let is_selected = backend.is_none_or(|backend| backend.spec.node_selector.matches(labels));
+        let Some(host) = labels.get(names::HOSTNAME_LABEL).filter(|_| is_selected) else {
+            continue;
+        };
+        let capacity = Capacity {
+            class: class.to_owned(),
+            host: host.clone(),
+            largest: AMPLE,
+            total: AMPLE,
+        };
+        ample.insert(object::name(class, &candidate.node.name_any()), capacity);
+    }
+    ample
 }
 
 /// Whether claims of the backend's classes are served at all.
@@ -97,18 +163,15 @@ fn room(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> 
     })
 }
 
-/// The largest claim that is served where a volume may have so many bytes; 0 when not even the
-/// smallest is.
+/// Returns the largest claim that fits where a volume may have so many bytes; 0 when not even the
+/// smallest does. The backend's `volumeSize.maximum` is no matter of free storage: the controller
+/// refuses a larger claim with that reason, once the scheduler has selected a node.
 fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
-    let Ok((minimum, maximum)) = backend.spec.limits() else {
+    let Ok((minimum, _)) = backend.spec.limits() else {
         return 0;
     };
     let smallest = minimum.max(class.filesystem.type_.smallest_volume());
-    if smallest > largest.min(maximum) {
-        0
-    } else {
-        largest.min(maximum)
-    }
+    if smallest > largest { 0 } else { largest }
 }
 
 #[cfg(test)]

@@ -265,10 +265,18 @@ fn what_can_not_be_served_says_why() {
     let mut story = Story::new();
     story.class["parameters"]["speed"] = json!("high");
     story.waited = super::GRACE;
-    assert!(story.words().contains("\"speed\"") && matches!(story.step(), Step::Wait(_)));
+    assert!(story.words().contains("\"speed\""));
+    assert_eq!(story.step(), Step::Deselect);
     let mut story = Story::new();
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
     assert!(story.words().contains("Block"));
+    assert_eq!(story.step(), Step::Deselect);
+    story.claim.as_mut().unwrap()["metadata"]["annotations"]
+        .as_object_mut()
+        .unwrap()
+        .remove("volume.kubernetes.io/selected-node");
+    assert!(story.words().contains("Block"));
+    assert_eq!(story.step(), Step::Wait(super::REVISIT));
 }
 
 #[test]

@@ -67,7 +67,8 @@ fn published(
             storage: Some(storage),
         })
         .collect();
-    let wanted = wanted(classes, std::slice::from_ref(backend), &candidates, ledger);
+    let backends = std::slice::from_ref(backend);
+    let wanted = wanted(classes, backends, &candidates, ledger, |_| true);
     wanted
         .into_values()
         .map(
@@ -106,7 +107,7 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
         node: &node,
         storage: Some(&storage),
     }];
-    let wanted = wanted(&classes, &[backend], &candidates, &ledger);
+    let wanted = wanted(&classes, &[backend], &candidates, &ledger, |_| true);
     assert!(
         wanted.contains_key(&object::name("a", "n1")),
         "named after the node, not its label"
@@ -114,7 +115,7 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
 }
 
 #[test]
-fn nothing_is_published_for_what_is_not_ours_or_serves_nobody() {
+fn nothing_is_published_for_foreign_and_immediate_classes_and_missing_volume_groups() {
     let ledger = Ledger::default();
     let none = |classes: Value, spec: Value| {
         published(&[class("a", classes)], &backend(spec), &[n1()], &ledger).is_empty()
@@ -122,27 +123,84 @@ fn nothing_is_published_for_what_is_not_ours_or_serves_nobody() {
     assert!(!none(json!({}), json!({})));
     assert!(none(json!({"provisioner": "other.dev"}), json!({})));
     assert!(none(json!({"volumeBindingMode": "Immediate"}), json!({})));
-    assert!(none(
-        json!({"parameters": {"backend": "another"}}),
-        json!({})
-    ));
-    assert!(none(
-        json!({"parameters": {"backend": "fast", "fstype": "xfs"}}),
-        json!({})
-    ));
-    assert!(none(
-        json!({}),
-        json!({"layout": {"type": "RAID1", "stripes": 2}})
-    ));
     assert!(none(json!({}), json!({"volumeGroup": "missing"})));
-    let mut going = backend(json!({}));
-    Arc::make_mut(&mut going).metadata.deletion_timestamp =
-        Some(from(json!("2026-01-01T00:00:00Z")));
-    assert!(published(&[class("a", json!({}))], &going, &[n1()], &ledger).is_empty());
+    let faulty = json!({"parameters": {"backend": "fast", "fstype": "xfs"}});
+    for rest in [
+        json!({"provisioner": "other.dev"}),
+        json!({"volumeBindingMode": "Immediate"}),
+    ] {
+        let mut class = faulty.clone();
+        class
+            .as_object_mut()
+            .unwrap()
+            .append(&mut rest.as_object().unwrap().clone());
+        assert!(none(class, json!({})), "{rest}");
+    }
 }
 
 #[test]
-fn a_claim_finds_no_more_than_the_rules_allow_and_nothing_below_the_smallest() {
+fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
+    let ledger = Ledger::default();
+    let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
+    let nameless = node("n3", json!({"disk": "ssd"}));
+    let nodes = [n1(), other, nameless];
+    let hosts = |classes: Value, backend: &Arc<StorageBackend>| -> Vec<String> {
+        let found = published(&[class("a", classes)], backend, &nodes, &ledger);
+        assert!(found.iter().all(|(_, _, mebibytes)| *mebibytes == 1 << 40));
+        found.into_iter().map(|(_, host, _)| host).collect()
+    };
+    let unknown = json!({"parameters": {"backend": "fast", "fstype": "xfs"}});
+    assert_eq!(hosts(unknown.clone(), &backend(json!({}))), ["host-1"]);
+    // Where the backend serves no node either, the class is still what the admin must change first.
+    let without_group = backend(json!({"volumeGroup": "missing"}));
+    assert_eq!(hosts(unknown.clone(), &without_group), ["host-1"]);
+    let contradictory = backend(json!({"layout": {"type": "RAID1", "stripes": 2}}));
+    assert_eq!(hosts(json!({}), &contradictory), ["host-1"]);
+    let mut deleted = backend(json!({}));
+    Arc::make_mut(&mut deleted).metadata.deletion_timestamp =
+        Some(from(json!("2026-01-01T00:00:00Z")));
+    assert_eq!(hosts(json!({}), &deleted), ["host-1"]);
+
+    let mut all = hosts(
+        json!({"parameters": {"backend": "another"}}),
+        &backend(json!({})),
+    );
+    all.sort();
+    assert_eq!(all, ["host-1", "n2"], "no backend selects nodes");
+    assert_eq!(
+        hosts(json!({"parameters": {}}), &backend(json!({}))).len(),
+        2
+    );
+}
+
+#[test]
+fn a_fault_is_published_only_once_it_lasts() {
+    let classes = [
+        class("a", json!({"parameters": {"backend": "another"}})),
+        class("b", json!({})),
+    ];
+    let (node, storage) = n1();
+    let candidates = [Candidate {
+        node: &node,
+        storage: Some(&storage),
+    }];
+    let mut asked = Vec::new();
+    let found = wanted(
+        &classes,
+        &[backend(json!({}))],
+        &candidates,
+        &Ledger::default(),
+        |class| {
+            asked.push(class.to_owned());
+            false
+        },
+    );
+    assert_eq!(asked, ["a"]);
+    assert!(found.values().all(|capacity| capacity.class == "b") && found.len() == 1);
+}
+
+#[test]
+fn capacity_heeds_reserve_and_smallest_volume_but_not_the_largest() {
     let ledger = Ledger::default();
     let largest = |classes: Value, spec: Value| {
         published(&[class("a", classes)], &backend(spec), &[n1()], &ledger)[0].2
@@ -151,7 +209,8 @@ fn a_claim_finds_no_more_than_the_rules_allow_and_nothing_below_the_smallest() {
     assert_eq!(largest(json!({}), json!({"reserve": "50%"})), 512);
     assert_eq!(
         largest(json!({}), json!({"volumeSize": {"maximum": "100Mi"}})),
-        100
+        1024,
+        "the controller refuses more than the maximum with that reason"
     );
     assert_eq!(
         largest(json!({}), json!({"volumeSize": {"minimum": "2Gi"}})),

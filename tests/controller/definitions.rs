@@ -1,0 +1,141 @@
+//! The custom resource definitions as an admin meets them through kubectl: nothing is
+//! dropped, or missing from `kubectl explain`.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use crds::StorageBackend;
+use harness::apiserver::ApiServer;
+use harness::wait;
+use kube::Api;
+use kube::api::{DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use super::stage::{Stage, from};
+
+fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
+    let cache = server.workplace().path("kubectl-cache");
+    Command::new(server.kubernetes().program("kubectl"))
+        .arg(format!("--kubeconfig={}", server.kubeconfig().display()))
+        .arg(format!("--cache-dir={}", cache.display()))
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Waits until the server publishes the schemas of all definitions, which takes it some seconds.
+async fn published(server: &ApiServer) {
+    let is_published = async || {
+        let explained = crds::all().iter().all(|definition| {
+            let name = format!("{}.spec", definition.spec.names.plural);
+            kubectl(server, &["explain", &name]).status.success()
+        });
+        Ok(explained.then_some(()))
+    };
+    wait::until(
+        "schemas are published",
+        Duration::from_secs(60),
+        is_published,
+    )
+    .await
+    .unwrap();
+}
+
+/// Applies a StorageBackend with this spec as `kubectl apply -f` does; returns what kubectl
+/// complained about, or nothing.
+fn apply(stage: &Stage, name: &str, spec: Value) -> Result<(), String> {
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
+        "metadata": {"name": name}, "spec": spec});
+    let path = stage
+        .server
+        .workplace()
+        .write(&format!("{name}.json"), object.to_string())
+        .unwrap();
+    let output = kubectl(stage.server, &["apply", "-f", path.to_str().unwrap()]);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    if output.status.success() && complaint.is_empty() {
+        Ok(())
+    } else {
+        Err(complaint)
+    }
+}
+
+#[tokio::test]
+async fn kubectl_apply_keeps_optional_fields_and_refuses_misspelt_ones() {
+    let stage = Stage::new().await;
+    published(stage.server).await;
+    let limits = json!({"minimum": "1Gi", "maximum": "2Gi"});
+    let pool = json!({"size": "1Gi", "maximumSize": "50%", "extendAt": 60});
+    let spec = json!({"volumeGroup": "vg0", "volumeSize": limits, "layout": {"type": "Thin"}, "thinPool": pool,
+        "nodeSelector": {"matchLabels": {"stage": stage.namespace}}});
+    let name = stage.name("kept");
+    apply(&stage, &name, spec.clone()).unwrap();
+    let backends: Api<StorageBackend> = Api::all(stage.client.clone());
+    let kept = serde_json::to_value(backends.get(&name).await.unwrap().spec).unwrap();
+    assert_eq!((&kept["volumeSize"], &kept["thinPool"]), (&limits, &pool));
+    for (field, wrong) in [("thinPool", "maxSize"), ("volumeSize", "max")] {
+        let mut spec = spec.clone();
+        spec[field][wrong] = json!("1Gi");
+        let refused = apply(&stage, &stage.name("refused"), spec).unwrap_err();
+        assert!(
+            refused.contains("unknown field") && refused.contains(wrong),
+            "{refused}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn kubectl_explain_shows_every_field() {
+    let stage = Stage::new().await;
+    published(stage.server).await;
+    for definition in crds::all() {
+        let name = definition.spec.names.plural.clone();
+        let definition = serde_json::to_value(definition).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        for part in ["spec", "status"] {
+            let expected = fields(&schema["properties"][part]);
+            let path = format!("{name}.{part}");
+            let output = kubectl(stage.server, &["explain", "--recursive", &path]);
+            let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+            // `   name	<type>`
+            let shown = text
+                .lines()
+                .filter(|line| line.starts_with(' ') && line.contains("\t<"))
+                .count();
+            assert_eq!(shown, expected, "{path}: {text}");
+        }
+    }
+}
+
+/// How many fields a schema has, at any depth.
+fn fields(schema: &Value) -> usize {
+    let own = schema["properties"]
+        .as_object()
+        .into_iter()
+        .flat_map(|all| all.values())
+        .map(|property| 1 + fields(property));
+    own.sum::<usize>() + schema.get("items").map_or(0, fields)
+}
+
+#[tokio::test]
+async fn an_explicit_null_is_no_value() {
+    let stage = Stage::new().await;
+    let kind = GroupVersionKind::gvk("flexlvm.dev", "v1alpha1", "StorageBackend");
+    let backends: Api<DynamicObject> =
+        Api::all_with(stage.client.clone(), &ApiResource::from_gvk(&kind));
+    let spec = json!({"volumeGroup": "vg0", "thinPool": null, "volumeSize": {"minimum": null, "maximum": "1Gi"},
+        "reserve": null, "layout": {"type": "Linear", "stripes": null}, "filesystem": null});
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
+        "metadata": {"name": stage.name("nulls")}, "spec": spec});
+    let created = backends
+        .create(&PostParams::default(), &from(object))
+        .await
+        .unwrap();
+    assert_eq!(
+        created.data["spec"]["volumeSize"],
+        json!({"maximum": "1Gi"})
+    );
+    let text = created.data["spec"].to_string();
+    assert!(!text.contains("null"), "{text}");
+}
