@@ -2,15 +2,14 @@
 //! pod can name any logical volume, and LVM's uuid of it can be read in every container; the key
 //! stands in the claim's PersistentVolume alone. Called by the call-outs.
 
+use flexvolume::options::Options;
 use host::lvm::Lvm;
 use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
 
-use crate::absent;
 use crate::error::Error;
 use crate::node::Node;
-use crate::options::Options;
-use crate::static_volume;
 use crate::volume::{Identity, Volume};
+use crate::{absent, static_volume};
 
 /// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked
 /// about another's tags.

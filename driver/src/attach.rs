@@ -4,6 +4,8 @@
 
 use std::ffi::OsStr;
 
+use flexvolume::options::{self, Options};
+use flexvolume::settings::Settings;
 use host::lvm::Lvm;
 use host::mounted::is_of;
 use host::{Error as HostError, Kind, device, mountinfo};
@@ -12,8 +14,6 @@ use crate::admit::named;
 use crate::attached::{self, Name};
 use crate::error::Error;
 use crate::node::Node;
-use crate::options::{self, Options};
-use crate::settings::Settings;
 use crate::volume::Identity;
 
 /// Activates the volume if this is its node. Returns the path of its device.

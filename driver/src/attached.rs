@@ -7,13 +7,13 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use flexvolume::kubelet_path::is_plain;
+use flexvolume::options::{GROUP, UUID, VOLUME};
 use host::{Error, Kind, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
 
 use crate::node::Node;
-use crate::options::{GROUP, UUID, VOLUME};
 use crate::volume::Identity;
-use crate::volume_folder::is_plain;
 
 /// The name of a PersistentVolume, or of a pod's volume, that can be a file's.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 
+use flexvolume::{option_lists, options};
 use host::mount::{Flags, Place, Request};
 use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
@@ -14,7 +15,6 @@ use crate::folder::{Folder, Whose};
 use crate::node::Node;
 use crate::there::{already, mounted_device, verify};
 use crate::volume::Volume;
-use crate::{mount_options, options};
 
 /// Makes the bind mount, once it is certain that the folder for all pods shows this very volume:
 /// volumes of pods that have the same name have the same folder.
@@ -23,7 +23,7 @@ use crate::{mount_options, options};
 /// When the volume is not mounted on the pod's folder; then nothing of the attempt is left.
 pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let mount_options = mount_options::parse(options.filesystem, &options.mount)?;
+    let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
     let folder = node.folder(folder, Whose::OnePod)?;
     let target = folder.target()?;
     let volume = named(node, &options)?;

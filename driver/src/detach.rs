@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 
+use flexvolume::settings::Settings;
 use host::lvm::Lvm;
 use host::mounted::is_of;
 use host::{Error as HostError, Kind, mountinfo};
@@ -11,7 +12,6 @@ use host::{Error as HostError, Kind, mountinfo};
 use crate::attached::{self, Name};
 use crate::error::Error;
 use crate::node::Node;
-use crate::settings::Settings;
 use crate::volume::Identity;
 
 /// Deactivates what was attached under this name. That it stays because somebody uses it is no

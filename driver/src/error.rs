@@ -1,11 +1,12 @@
 //! Why a call-out fails.
 
-use crate::allowed::OptionError;
+use flexvolume::option_lists::value::OptionError;
+use flexvolume::options::OptionsError;
+use flexvolume::settings::SettingsError;
+
 use crate::call::CallError;
 use crate::forbidden::Forbidden;
-use crate::options::OptionsError;
 use crate::plan::Refusal;
-use crate::settings::SettingsError;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]

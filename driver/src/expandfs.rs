@@ -4,6 +4,7 @@
 
 use std::ffi::OsStr;
 
+use flexvolume::options;
 use host::mounted::shows_all_of;
 use host::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
@@ -14,7 +15,6 @@ use crate::expandvolume::check_size;
 use crate::folder::{Folder, Whose};
 use crate::grow::grow;
 use crate::node::Node;
-use crate::options;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last
 /// reboot.

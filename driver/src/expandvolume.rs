@@ -1,12 +1,12 @@
 //! `expandvolume <options> <folder> <new size> <old size>`: whether the logical volume is as large
 //! as it is to be. The agent extends it, not the driver.
 
+use flexvolume::options::{self, Options};
 use host::{Bytes, Error as HostError, Kind};
 
 use crate::admit::named;
 use crate::error::Error;
 use crate::node::Node;
-use crate::options::{self, Options};
 use crate::volume::Volume;
 
 /// Succeeds when the logical volume is large enough.

@@ -6,12 +6,11 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use flexvolume::driver_name::DriverName;
+use flexvolume::kubelet_path::VolumeFolder;
 use host::{Error, Kind};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
-
-use crate::driver_name::DriverName;
-use crate::volume_folder::VolumeFolder;
 
 /// Which of the two kinds a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +204,7 @@ impl Whose {
 #[cfg(test)]
 mod tests {
     use super::{Folder, Whose, read};
-    use crate::driver_name::DriverName;
+    use flexvolume::driver_name::DriverName;
     use host::Kind;
     use std::ffi::OsStr;
     use std::fs;

@@ -1,11 +1,12 @@
 //! `isattached <options> <node>`: whether a volume's device is on that node. Called by the
 //! controller manager, again and again; whatever is not attached is attached anew. Runs no program.
 
+use flexvolume::options;
+use flexvolume::settings::Settings;
+
 use crate::admit::named;
 use crate::error::Error;
 use crate::node::Node;
-use crate::options;
-use crate::settings::Settings;
 
 /// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
 ///

@@ -3,72 +3,46 @@
 
 mod absent;
 mod admit;
-mod allowed;
 mod attach;
 mod attached;
 mod bind;
 mod call;
 mod detach;
-mod driver_name;
 mod error;
 mod expandfs;
 mod expandvolume;
-mod flat_json;
 mod folder;
 mod forbidden;
 mod fsck;
-mod fsck_policy;
 mod grow;
 mod guard;
 mod isattached;
 pub mod log;
-pub mod mkfs_options;
-mod mkfs_table;
 mod mount;
-pub mod mount_options;
-mod mount_table;
 mod node;
-pub mod options;
 mod plan;
 mod prepare;
 mod reply;
-pub mod settings;
 mod static_volume;
 mod there;
 mod twin;
 mod unmount;
 mod volume;
-mod volume_folder;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use flexvolume::settings::{Settings, SettingsError};
+use flexvolume::{kubelet_path, options};
 use host::Bytes;
 
-pub use allowed::OptionError;
-pub use driver_name::{DriverName, DriverNameError};
-pub use fsck_policy::Fsck;
 pub use guard::guarded;
 pub use node::Node;
-pub use options::VolumeOptions;
 pub use reply::Reply;
-pub use settings::Settings;
-pub use volume_folder::VolumeFolder;
 
 use call::Call;
 use error::Error;
 use folder::Whose;
-use settings::SettingsError;
-
-/// The vendor's part of the driver's name.
-pub const VENDOR: &str = "flexlvm.dev";
-/// The driver's part of its name, and the name of its file.
-pub const NAME: &str = "lvm";
-/// The driver's name, as PersistentVolumes spell it.
-pub const DRIVER: &str = "flexlvm.dev/lvm";
-/// The name of the driver's folder in the kubelet's plugin folder, and of its folders among a pod's
-/// volumes.
-pub const FOLDER: &str = "flexlvm.dev~lvm";
 
 /// An answer, and a word for the log about what went well, but not as it should.
 type Outcome = (Reply, Option<String>);
@@ -176,5 +150,5 @@ fn volume_of(args: &[OsString]) -> Option<String> {
         ("detach", [name, ..]) => name.to_str().map(str::to_owned),
         _ => None,
     }?;
-    volume_folder::is_plain(name.as_bytes()).then_some(name)
+    kubelet_path::is_plain(name.as_bytes()).then_some(name)
 }

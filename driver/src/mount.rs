@@ -4,6 +4,8 @@
 
 use std::ffi::OsStr;
 
+use flexvolume::option_lists;
+use flexvolume::options::{self, Options};
 use host::mount::{Place, Request};
 use host::{FreshMark, device};
 
@@ -12,11 +14,10 @@ use crate::error::Error;
 use crate::folder::Whose;
 use crate::grow::grow_if_larger;
 use crate::node::Node;
-use crate::options::{self, Options};
 use crate::prepare::{Preparation, prepare};
+use crate::static_volume;
 use crate::there::{already, mounted_device, verify};
 use crate::twin::{mount_beside_twin, refuse_loop};
-use crate::{mkfs_options, mount_options, static_volume};
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
 /// folder. What is worth a word in the log, though all went well, is returned.
@@ -65,8 +66,8 @@ fn mount_on(
     device_path: &OsStr,
     options: &Options,
 ) -> Result<Option<String>, Error> {
-    let mount_options = mount_options::parse(options.filesystem, &options.mount)?;
-    let mkfs_options = mkfs_options::parse(options.filesystem, &options.mkfs)?;
+    let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
+    let mkfs_options = option_lists::mkfs::parse(options.filesystem, &options.mkfs)?;
     let folder = node.folder(folder, whose)?;
     let target = folder.target()?;
     let volume = named(node, options)?;

@@ -5,15 +5,14 @@ use std::path::{Component, Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use host::device;
+use flexvolume::driver_name::DriverName;
+use flexvolume::settings::{self, Settings};
 use host::lvm::Lvm;
 use host::mountinfo::{self, Mount};
-use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
+use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName, device};
 
 use crate::absent;
-use crate::driver_name::DriverName;
 use crate::folder::{Folder, Whose};
-use crate::settings::{self, Settings};
 use crate::volume::Identity;
 
 /// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that

@@ -1,10 +1,9 @@
 //! What a mount has to do to a volume first. Here, and only here, is decided whether a file system
 //! is made. Pure.
 
+use flexvolume::option_lists::fsck_policy::Fsck;
 use host::filesystem::Probe;
 use host::{Filesystem, Mark};
-
-use crate::fsck_policy::Fsck;
 
 /// What a volume needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +134,7 @@ pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
 #[cfg(test)]
 mod tests {
     use super::{Care, Refusal, Step, care, is_ready, plan};
-    use crate::fsck_policy::Fsck;
+    use flexvolume::option_lists::fsck_policy::Fsck;
     use host::filesystem::Probe;
     use host::{Filesystem, Mark};
 

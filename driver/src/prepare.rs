@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::time::Duration;
 
+use flexvolume::option_lists::fsck_policy::Fsck;
 use host::device::is_read_only;
 use host::filesystem::{self, Make, MkfsOptions};
 use host::mount::Flags;
@@ -11,7 +12,6 @@ use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
 
 use crate::error::Error;
 use crate::fsck;
-use crate::fsck_policy::Fsck;
 use crate::node::Node;
 use crate::plan::{self, Care, Refusal, Step};
 

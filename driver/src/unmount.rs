@@ -5,6 +5,8 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use flexvolume::kubelet_path::VolumeFolder;
+use flexvolume::settings::Settings;
 use host::mounted::device_of;
 use host::mountinfo::{self, Mount};
 use host::{Error as HostError, Kind, device};
@@ -14,8 +16,6 @@ use crate::detach::let_go;
 use crate::error::Error;
 use crate::folder::{Folder, Whose};
 use crate::node::Node;
-use crate::settings::Settings;
-use crate::volume_folder::VolumeFolder;
 
 /// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it
 /// returns. The folder stays, for the kubelet to remove.

@@ -33,11 +33,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::driver::DriverName;
+use flexvolume::DriverName;
 use host::lvm::InARow;
 use host::{Exec, Roots, System};
-use kube::runtime::reflector;
-use kube::runtime::watcher;
+use kube::runtime::{reflector, watcher};
 use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 
@@ -203,7 +202,7 @@ impl Settings {
             state: self.state.clone(),
             mounts: host.mounts(),
             names: DriverName::with_aliases(&self.aliases),
-            settings: ::driver::Settings {
+            settings: flexvolume::Settings {
                 attach: self.attach,
                 node: Some(self.node.clone()),
             },

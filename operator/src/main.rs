@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Parser, Subcommand};
-use driver::DriverName;
+use flexvolume::DriverName;
 use kube::{Client, Config};
 use operator::controller::capacity::home::Home;
 use operator::http::{self, Ready};

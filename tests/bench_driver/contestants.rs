@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use driver::{Fsck, VolumeOptions};
+use flexvolume::{Fsck, VolumeOptions};
 use host::{Bytes, Device, FreshMark, Key, KnownKeys, LvName, LvUuid, Roots, VgName, lock};
 
 use crate::clock::{Line, shell};
@@ -207,7 +207,7 @@ fn device(volume: &VolumeOptions) -> String {
 fn folder(pod: &str, volume: &VolumeOptions) -> Result<String> {
     let folder = format!(
         "/var/lib/kubelet/pods/{pod}/volumes/{}/{}",
-        driver::FOLDER,
+        flexvolume::FOLDER,
         volume.volume
     );
     shell(&format!("mkdir -p {folder}"))?;

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use driver::{DriverName, Settings};
+use flexvolume::{DriverName, Settings};
 use harness::cluster::Cluster;
 use harness::guest::Guest;
 use harness::wait::until;

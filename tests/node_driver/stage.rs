@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
-use driver::VolumeOptions;
+use flexvolume::VolumeOptions;
 use harness::guest::{Guest, Hardware};
 use harness::network;
 use harness::remote::{Call, Output};
@@ -146,7 +146,7 @@ impl Stage {
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
             mount: Vec::new(),
-            fsck: driver::Fsck::Auto,
+            fsck: flexvolume::Fsck::Auto,
         };
         Volume { options, fs }
     }
@@ -240,7 +240,7 @@ impl Stage {
 
     /// Lets the driver attach, for as long as the returned value lives.
     pub(crate) fn attaching(&self) -> Attaching<'_> {
-        let settings = driver::Settings {
+        let settings = flexvolume::Settings {
             attach: true,
             node: Some(NODE.to_owned()),
         };
@@ -248,7 +248,7 @@ impl Stage {
         self.shell(&format!(
             "mkdir -p /var/lib/flexlvm; echo '{}' >{}; sync",
             json.trim(),
-            driver::settings::PATH
+            flexvolume::settings::PATH
         ));
         Attaching(self)
     }
@@ -325,7 +325,8 @@ pub(crate) struct Attaching<'a>(&'a Stage);
 
 impl Drop for Attaching<'_> {
     fn drop(&mut self) {
-        self.0.shell(&format!("rm -f {}", driver::settings::PATH));
+        self.0
+            .shell(&format!("rm -f {}", flexvolume::settings::PATH));
     }
 }
 

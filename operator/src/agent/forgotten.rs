@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use flexvolume::DriverName;
 use host::{Cmd, Error, Exec, Kind, mountinfo};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
@@ -24,7 +25,6 @@ use tokio::time::sleep;
 use super::blocking::blocking;
 use crate::error::ApiError;
 use crate::names;
-use driver::DriverName;
 use plan::{Candidate, Looks};
 
 /// Between two looks: longer than a kubelet needs to take a pod down.

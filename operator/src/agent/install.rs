@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::condition::reason;
-use driver::{DriverName, Settings};
+use flexvolume::{DriverName, Settings};
 use host::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};

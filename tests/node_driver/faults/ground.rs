@@ -12,8 +12,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use driver::options::{self, Options, Proof};
 use driver::{Node, Reply};
+use flexvolume::options::{self, Options, Proof};
 use host::mount::{Flags, Place, Request};
 use host::{Device, Filesystem, FreshMark, LvName, Roots, VgName};
 

@@ -4,10 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use flexvolume::{DriverName, VolumeFolder};
 use host::mountinfo::Mount;
-
-use driver::DriverName;
-use driver::VolumeFolder;
 
 /// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]

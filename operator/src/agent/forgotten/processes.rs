@@ -101,7 +101,7 @@ fn has_ended(error: &io::Error) -> bool {
 mod tests {
     use super::{look, names_pod};
     use crate::agent::forgotten::plan::Candidate;
-    use driver::VolumeFolder;
+    use flexvolume::VolumeFolder;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;

@@ -6,7 +6,7 @@ use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use driver::DriverName;
+use flexvolume::DriverName;
 use host::{Error, Kind};
 
 /// What is at a path.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crds::condition::reason;
-use driver::{DriverName, Settings};
+use flexvolume::{DriverName, Settings};
 
 use super::Target;
 use super::seen::{Seen, There};

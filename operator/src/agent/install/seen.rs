@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use driver::{DriverName, Settings, VolumeFolder};
+use flexvolume::{DriverName, Settings, VolumeFolder};
 use host::{Error, mountinfo};
 
 use super::Target;

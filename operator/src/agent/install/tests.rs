@@ -2,13 +2,15 @@
 
 mod aliases;
 
-use super::{Installed, Target, install};
-use crds::condition::reason;
-use driver::{DriverName, Settings};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+
+use crds::condition::reason;
+use flexvolume::{DriverName, Settings};
 use tempfile::TempDir;
+
+use super::{Installed, Target, install};
 
 struct Place {
     folder: TempDir,

@@ -1,10 +1,12 @@
 //! The rules, one by one.
 
-use super::{Candidate, Looks, Processes, candidates, forgotten, unheld};
-use driver::DriverName;
-use host::mountinfo::{self, Mount};
 use std::collections::BTreeSet;
 use std::path::Path;
+
+use flexvolume::DriverName;
+use host::mountinfo::{self, Mount};
+
+use super::{Candidate, Looks, Processes, candidates, forgotten, unheld};
 
 const POINT: &str = "/var/lib/kubelet/pods/1-a/volumes/flexlvm.dev~lvm/pvc-1";
 

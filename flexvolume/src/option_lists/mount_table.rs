@@ -1,10 +1,10 @@
-//! The mount options that are safe in anybody's hands, per file system: data for `mount_options`.
+//! The mount options that are safe in anybody's hands, per file system: data for `mount`.
 //! An option that is not here is refused. Pure.
 
 use host::Filesystem;
 use host::mount::Flags;
 
-use crate::allowed::Value;
+use crate::option_lists::value::Value;
 
 /// What an option does.
 #[derive(Clone, Copy)]

@@ -4,8 +4,8 @@
 use host::Filesystem;
 use host::filesystem::MkfsOptions;
 
-use crate::allowed::{OptionError, shortened};
-use crate::mkfs_table::{BTRFS, EXT4, Takes, XFS};
+use crate::option_lists::mkfs_table::{BTRFS, EXT4, Takes, XFS};
+use crate::option_lists::value::{OptionError, shortened};
 
 /// Whether these options can be used for this file system. One word per item; an item may also hold
 /// several, with spaces between.

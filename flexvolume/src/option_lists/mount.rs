@@ -4,8 +4,8 @@
 use host::Filesystem;
 use host::mount::Flags;
 
-use crate::allowed::{OptionError, Value, shortened};
-use crate::mount_table::{Effect, REFUSED, of};
+use crate::option_lists::mount_table::{Effect, REFUSED, of};
+use crate::option_lists::value::{OptionError, Value, shortened};
 
 /// Mount options as mount(2) wants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,8 +112,8 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
 #[cfg(test)]
 mod tests {
     use super::{Flags, check, parse};
-    use crate::allowed::OptionError;
-    use crate::mount_table::{Effect, REFUSED, of};
+    use crate::option_lists::mount_table::{Effect, REFUSED, of};
+    use crate::option_lists::value::OptionError;
     use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
 

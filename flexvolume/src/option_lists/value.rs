@@ -1,5 +1,5 @@
 //! What an option's value may be, and what is wrong with one that isn't allowed. Used by
-//! `mount_options` and `mkfs_options`. Pure.
+//! `mount` and `mkfs`. Pure.
 
 use host::Filesystem;
 

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use host::name::NameError;
 use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
-use crate::allowed::shortened;
 use crate::flat_json;
-use crate::fsck_policy::Fsck;
-use crate::volume_folder::is_plain;
+use crate::kubelet_path::is_plain;
+use crate::option_lists::fsck_policy::Fsck;
+use crate::option_lists::value::shortened;
 
 /// The volume group's name; the key is the Kubernetes LVM example's.
 pub const GROUP: &str = "volumegroup";
@@ -48,9 +48,9 @@ pub struct VolumeOptions {
     pub key: Key,
     /// Its size when it was made.
     pub size: Bytes,
-    /// Options for mkfs, see [`mkfs_options`](crate::mkfs_options).
+    /// Options for mkfs, see [`mkfs`](crate::option_lists::mkfs).
     pub mkfs: Vec<String>,
-    /// Options for the mount, see [`mount_options`](crate::mount_options).
+    /// Options for the mount, see [`mount`](crate::option_lists::mount).
     pub mount: Vec<String>,
     /// When it is checked.
     pub fsck: Fsck,

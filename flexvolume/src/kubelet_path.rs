@@ -110,7 +110,8 @@ impl VolumeFolder {
 }
 
 /// Whether Kubernetes could have made this name of a pod's uid or a volume.
-pub(crate) fn is_plain(name: &[u8]) -> bool {
+#[must_use]
+pub fn is_plain(name: &[u8]) -> bool {
     (1..=253).contains(&name.len())
         && name.first().is_some_and(u8::is_ascii_alphanumeric)
         && name

@@ -1,7 +1,7 @@
-//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs_options`.
+//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs`.
 //! An option that is not here is refused. Pure.
 
-use crate::allowed::{SWITCH, Value};
+use crate::option_lists::value::{SWITCH, Value};
 
 /// What an option takes.
 #[derive(Clone, Copy)]
