@@ -6,9 +6,11 @@ use std::ffi::OsStr;
 
 use flexvolume::options::{self, Options};
 use flexvolume::settings::Settings;
+use host::block::lv_device;
 use host::lvm::Lvm;
-use host::mounted::is_of;
-use host::{Error as HostError, Kind, device, mountinfo};
+use host::mount::lookup::is_of;
+use host::mount::mountinfo;
+use host::{Error as HostError, Kind};
 
 use crate::admit::named;
 use crate::attached::{self, Name};
@@ -31,7 +33,7 @@ pub(crate) fn attach(
         return hold(node, &options, OsStr::new(""));
     }
     // The node's own `waitforattach` does it.
-    Ok(device::mapper_path(&options.group, &options.volume)
+    Ok(lv_device::mapper_path(&options.group, &options.volume)
         .display()
         .to_string())
 }

@@ -4,9 +4,9 @@
 use std::ffi::OsStr;
 
 use flexvolume::{option_lists, options};
+use host::mount::lookup::shows_all_of;
+use host::mount::mountinfo::Mount;
 use host::mount::{Flags, Place, Request};
-use host::mounted::shows_all_of;
-use host::mountinfo::Mount;
 use host::{Error as HostError, Kind};
 
 use crate::admit::{admit, named};

@@ -6,8 +6,9 @@ use std::ffi::OsStr;
 
 use flexvolume::settings::Settings;
 use host::lvm::Lvm;
-use host::mounted::is_of;
-use host::{Error as HostError, Kind, mountinfo};
+use host::mount::lookup::is_of;
+use host::mount::mountinfo;
+use host::{Error as HostError, Kind};
 
 use crate::attached::{self, Name};
 use crate::error::Error;

@@ -5,8 +5,8 @@
 use std::ffi::OsStr;
 
 use flexvolume::options;
-use host::mounted::shows_all_of;
-use host::mountinfo::Mount;
+use host::mount::lookup::shows_all_of;
+use host::mount::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
 
 use crate::admit::named;

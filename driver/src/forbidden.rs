@@ -1,7 +1,7 @@
 //! The refusals of `static_volume`.
 //! Pure.
 
-use host::tags::STATIC;
+use host::lvm::tags::STATIC;
 
 /// Why a volume can't be had by its name alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host::{Device, Error, Kind, filesystem};
+use host::{Device, Error, Kind, fs};
 
 use crate::node::Node;
 
@@ -31,7 +31,7 @@ pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
     if is_claimed(device)? {
         return Ok(());
     }
-    filesystem::check(node, &device.path(), &device.mapper_path(), TIME)?;
+    fs::check(node, &device.path(), &device.mapper_path(), TIME)?;
     if device
         .superblock()?
         .is_none_or(|superblock| superblock.unchecked)

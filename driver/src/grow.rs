@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use host::mount::view;
-use host::mounted::is_of;
-use host::mountinfo::{self, Mount};
-use host::{Device, Error as HostError, Filesystem, filesystem};
+use host::mount::lookup::is_of;
+use host::mount::mountinfo::{self, Mount};
+use host::mount::private_mount_ns;
+use host::{Device, Error as HostError, Filesystem, fs};
 
 use crate::node::Node;
 
@@ -26,8 +26,7 @@ pub(crate) fn grow_if_larger(
         let size = device.size()?;
         let used = device.superblock()?.map_or(size, |look| look.size);
         // What is on the device may be older than what is mounted.
-        let is_full = filesystem::fills(used, size)
-            || filesystem::fills(filesystem::size(device, point)?, size);
+        let is_full = fs::fills(used, size) || fs::fills(fs::size(device, point)?, size);
         if is_full {
             Ok(())
         } else {
@@ -52,13 +51,13 @@ pub(crate) fn grow(
     device: &Device,
     point: &Path,
 ) -> Result<(), HostError> {
-    let attempt = || filesystem::grow(node, fs, device, point, TIME);
+    let attempt = || fs::grow(node, fs, device, point, TIME);
     // resize2fs goes by the first mount of a device that it finds, and fails when that one is
     // read-only.
     let Some(reader) = read_only_mount(node, device).filter(|_| fs == Filesystem::Ext4) else {
         return attempt();
     };
-    match view::with_writable(device.number(), attempt) {
+    match private_mount_ns::with_writable(device.number(), attempt) {
         Ok(result) => result,
         Err(_) => attempt().map_err(|error| hint(&reader, error)),
     }

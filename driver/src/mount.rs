@@ -6,8 +6,9 @@ use std::ffi::OsStr;
 
 use flexvolume::option_lists;
 use flexvolume::options::{self, Options};
+use host::FreshMark;
+use host::block::sysfs;
 use host::mount::{Place, Request};
-use host::{FreshMark, device};
 
 use crate::admit::{admit, named};
 use crate::error::Error;
@@ -83,7 +84,7 @@ fn mount_on(
     // For all pods, a pod that only reads must not keep the next from writing.
     let read_only = mount_options.read_only
         || match whose {
-            Whose::AllPods => device::is_read_only(&node.roots.sys, device.number())?,
+            Whose::AllPods => sysfs::is_read_only(&node.roots.sys, device.number())?,
             Whose::OnePod | Whose::Any => options.read_only,
         };
     let (source, path, top) = (device.mapper_path(), target.path(), folder.top());

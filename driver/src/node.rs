@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use flexvolume::driver_name::DriverName;
 use flexvolume::settings::{self, Settings};
+use host::block::{lv_device, sysfs};
 use host::lvm::Lvm;
-use host::mountinfo::{self, Mount};
-use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName, device};
+use host::mount::mountinfo::{self, Mount};
+use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
 
 use crate::absent;
 use crate::folder::{Folder, Whose};
@@ -157,7 +158,7 @@ impl<'a> Node<'a> {
     /// may be older than the last reboot, or not be one at all. Nothing but `/dev` is ever looked
     /// at.
     pub(crate) fn check_device_path(&self, path: &OsStr, volume: &Identity) -> Result<(), Error> {
-        if path.is_empty() || path == device::mapper_path(&volume.group, &volume.name) {
+        if path.is_empty() || path == lv_device::mapper_path(&volume.group, &volume.name) {
             return Ok(());
         }
         let plain = Path::new(path).strip_prefix("/dev").is_ok_and(|below| {
@@ -186,7 +187,7 @@ impl<'a> Node<'a> {
 
     /// Refuses a device that stays suspended: to touch it would be to wait for ever.
     pub(crate) fn not_suspended(&self, number: (u32, u32)) -> Result<(), Error> {
-        self.not_busy(|| device::refuse_suspended(&self.roots.sys, number))
+        self.not_busy(|| sysfs::refuse_suspended(&self.roots.sys, number))
     }
 
     fn if_found<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<Option<T>, Error> {

@@ -2,7 +2,7 @@
 //! is made. Pure.
 
 use flexvolume::option_lists::fsck_policy::Fsck;
-use host::filesystem::Probe;
+use host::fs::Probe;
 use host::{Filesystem, Mark};
 
 /// What a volume needs.
@@ -135,7 +135,7 @@ pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
 mod tests {
     use super::{Care, Refusal, Step, care, is_ready, plan};
     use flexvolume::option_lists::fsck_policy::Fsck;
-    use host::filesystem::Probe;
+    use host::fs::Probe;
     use host::{Filesystem, Mark};
 
     const MARKS: [Mark; 3] = [Mark::None, Mark::Fresh, Mark::Formatting];

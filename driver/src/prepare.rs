@@ -5,8 +5,8 @@ use std::fs::File;
 use std::time::Duration;
 
 use flexvolume::option_lists::fsck_policy::Fsck;
-use host::device::is_read_only;
-use host::filesystem::{self, Make, MkfsOptions};
+use host::block::sysfs::is_read_only;
+use host::fs::{self, Make, MkfsOptions};
 use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
 
@@ -65,7 +65,7 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
         // the device meanwhile.
         let claimed = (says != Mark::None && !task.read_only).then(|| device.claim());
         let claim = || claimed.unwrap_or_else(|| device.claim());
-        let found = filesystem::probe(node, device.file(), &device.path(), mark)?;
+        let found = fs::probe(node, device.file(), &device.path(), mark)?;
         let used = look.is_some_and(|look| look.used);
         match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
             Step::Mount if wanted == Filesystem::Btrfs && look.is_none() => {
@@ -117,7 +117,7 @@ fn format(node: &Node<'_>, task: &Preparation<'_>, claimed: File) -> Result<(), 
         options: task.mkfs_options,
         time: MKFS_TIME,
     };
-    filesystem::make(node, fs, &make)?;
+    fs::make(node, fs, &make)?;
     let claimed = device.claim()?;
     claimed
         .sync_all()

@@ -1,9 +1,9 @@
 //! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods
 //! themselves name without a uuid. Called by `volume`, and before the first mount.
 
-use host::filesystem::is_blank;
+use host::fs::is_blank;
+use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::lvm::{Lv, Lvm};
-use host::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::{Bytes, Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
 
 use crate::absent;

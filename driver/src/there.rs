@@ -2,8 +2,8 @@
 //! meant. Called by `mount` and `bind`.
 
 use host::mount::Request;
-use host::mounted::shows_all_of;
-use host::mountinfo::Mount;
+use host::mount::lookup::shows_all_of;
+use host::mount::mountinfo::Mount;
 use host::{Device, Error as HostError, Kind};
 
 use crate::error::Error;

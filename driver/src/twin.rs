@@ -2,9 +2,9 @@
 //! beside its origin, in whatever order they come; or itself, through a loop device. Called by
 //! `mount`.
 
-use host::mount::{Place, Request};
-use host::twin::{mounted_through_loop, mounted_twin};
-use host::{Device, Error, Filesystem, Kind, mountinfo};
+use host::block::duplicate_fs::{mounted_through_loop, mounted_twin};
+use host::mount::{Place, Request, mountinfo};
+use host::{Device, Error, Filesystem, Kind};
 
 use crate::node::Node;
 use crate::volume::Volume;

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use flexvolume::kubelet_path::VolumeFolder;
 use flexvolume::settings::Settings;
-use host::mounted::device_of;
-use host::mountinfo::{self, Mount};
-use host::{Error as HostError, Kind, device};
+use host::block::sysfs;
+use host::mount::lookup::device_of;
+use host::mount::mountinfo::{self, Mount};
+use host::{Error as HostError, Kind};
 
 use crate::attached::Name;
 use crate::detach::let_go;
@@ -38,7 +39,7 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
     let uuid = there
         .last()
         .and_then(device_of)
-        .and_then(|top| device::identify(&node.roots.sys, top).ok());
+        .and_then(|top| sysfs::identify(&node.roots.sys, top).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
     for device in there.iter().filter_map(device_of) {
         node.not_suspended(device)?;

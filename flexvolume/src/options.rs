@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use host::name::NameError;
+use host::lvm::names::NameError;
 use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
 use crate::flat_json;

@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::error::{Error, Kind};
-use crate::name::LvUuid;
+use crate::lvm::names::LvUuid;
 
 /// Where the locks are: on a file system that a reboot empties, and never in the driver's folder,
 /// whose changes make the kubelet start the driver anew.
@@ -72,8 +72,8 @@ impl Lock {
 mod tests {
     use super::Lock;
     use crate::error::Kind;
-    use crate::exec::{Cmd, Exec, System};
-    use crate::name::LvUuid;
+    use crate::lvm::names::LvUuid;
+    use crate::process::{Cmd, Exec, System};
     use std::time::{Duration, Instant};
 
     #[test]

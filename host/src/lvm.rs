@@ -2,23 +2,25 @@
 //! and the driver.
 
 mod command;
-mod group;
-mod hint;
-mod layout;
-mod pool;
+mod geometry;
+mod model;
+pub mod names;
 mod report;
-mod row;
+mod shell;
+mod stderr_kind;
+pub mod tags;
+mod thin_pool;
 
 use crate::error::Error;
-use crate::exec::{Cmd, Exec, Output};
-use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-use crate::size::{Bytes, Extents};
+use crate::process::{Cmd, Exec, Output};
+use crate::units::{Bytes, Extents};
+use names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 
 pub use command::{New, NewPool};
-pub use group::{Lv, LvKind, Owned, Pv, Vg};
-pub use layout::{Cost, Layout, Level, Stripes};
-pub use pool::{PoolCost, PoolState};
-pub use row::InARow;
+pub use geometry::{Cost, Layout, Level, Stripes};
+pub use model::{Lv, LvKind, Owned, Pv, Vg};
+pub use shell::InARow;
+pub use thin_pool::{PoolCost, PoolState};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call
 /// one, then observe.
@@ -240,7 +242,7 @@ impl Lvm<'_> {
         if output.success() {
             Ok(output)
         } else {
-            Err(output.failed(cmd, hint::kind(&output.stderr)))
+            Err(output.failed(cmd, stderr_kind::kind(&output.stderr)))
         }
     }
 }

@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use host::filesystem::{Make, MkfsOptions, Probe, make, probe};
-use host::{Bytes, Filesystem, FreshMark, Kind, LvUuid, Mark, System, superblock};
+use host::fs::{Make, MkfsOptions, Probe, make, probe, superblock};
+use host::{Bytes, Filesystem, FreshMark, Kind, LvUuid, Mark, System};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

@@ -173,7 +173,7 @@ impl Stage {
     /// What the agent tells the driver of a volume's key.
     pub(crate) fn tell_key(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
-        let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
+        let digest = tag.strip_prefix(host::lvm::tags::CLAIM_KEY).unwrap();
         self.serve(&[
             "write",
             &format!("/run/flexlvm/keys/{}", volume.options.uuid),

@@ -2,7 +2,7 @@
 //! refuses a class, and by the driver, which trusts nobody. Pure.
 
 use host::Filesystem;
-use host::filesystem::MkfsOptions;
+use host::fs::MkfsOptions;
 
 use crate::option_lists::mkfs_table::{BTRFS, EXT4, Takes, XFS};
 use crate::option_lists::value::{OptionError, shortened};

@@ -3,13 +3,12 @@
 
 use std::time::Duration;
 
-use crate::exec::Cmd;
-use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-use crate::size::{Bytes, Extents};
-
-use super::group::LvKind;
-use super::layout::Layout;
-use super::pool::{self, PoolCost};
+use super::geometry::Layout;
+use super::model::LvKind;
+use super::thin_pool::{self, PoolCost};
+use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use crate::process::Cmd;
+use crate::units::{Bytes, Extents};
 
 /// A logical volume that is to be made.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +142,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
         disks,
         tag,
     } = new;
-    let chunk = pool::chunk(*most, *extent);
+    let chunk = thin_pool::chunk(*most, *extent);
     let is_extended = cost.data < most.extents_up(*extent);
     lvm("lvcreate")
         .args([
@@ -317,9 +316,9 @@ mod tests {
         create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report,
         volume,
     };
+    use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
     use crate::lvm::{Layout, Level, LvKind, PoolCost};
-    use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-    use crate::size::{Bytes, Extents};
+    use crate::units::{Bytes, Extents};
     use proptest::prelude::*;
 
     fn vg() -> VgName {

@@ -5,12 +5,11 @@ use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use host::device::{Device, Roots};
-use host::filesystem::{self, Probe};
-use host::fresh::{FreshMark, Mark};
-use host::{
-    Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName, mounted, mountinfo,
-};
+use host::block::lv_device::{Device, Roots};
+use host::format_marker::{FreshMark, Mark};
+use host::fs::{self, Probe};
+use host::mount::{lookup, mountinfo};
+use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName};
 
 use super::plan::Content;
 
@@ -115,7 +114,7 @@ impl Devices for NodeDevices {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
         let mark = FreshMark::new(uuid, device.size()?)?;
-        if !filesystem::is_blank(&*self.exec, &device, &mark)? {
+        if !fs::is_blank(&*self.exec, &device, &mark)? {
             return Err(in_use_already(path));
         }
         mark.write_fresh(&claimed)
@@ -136,7 +135,7 @@ impl Devices for NodeDevices {
         // Beside a file system the mark proves nothing: it can be one of earlier that the file
         // system never overwrote.
         Ok(
-            match filesystem::probe(&*self.exec, device.file(), &device.path(), &mark)? {
+            match fs::probe(&*self.exec, device.file(), &device.path(), &mark)? {
                 Probe::Blank if says == Mark::Fresh => Content::Fresh,
                 Probe::Blank => Content::Blank,
                 Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
@@ -167,7 +166,7 @@ impl Devices for NodeDevices {
         let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
         mounts
             .into_iter()
-            .filter(|mount| mounted::is_of(&self.roots, mount, &device))
+            .filter(|mount| lookup::is_of(&self.roots, mount, &device))
             .map(|mount| mount.point)
             .collect()
     }

@@ -16,7 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexvolume::DriverName;
-use host::{Cmd, Error, Exec, Kind, mountinfo};
+use host::mount::mountinfo;
+use host::{Cmd, Error, Exec, Kind};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};

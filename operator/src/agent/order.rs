@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crds::logical_volume::{LogicalVolumeStatus, State};
 use crds::{LogicalVolume, quantity};
 use host::lvm::Layout;
-use host::tags::{CLAIM_NAME, CLAIM_UID};
+use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
 use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
 

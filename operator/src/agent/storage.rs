@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 
 use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
 use crds::node_storage::{PhysicalVolume, ThinPool, VolumeGroup};
-use crds::quantity;
-use crds::{NodeStorageStatus, Share};
+use crds::{NodeStorageStatus, Share, quantity};
 use host::LvUuid;
+use host::lvm::tags::THIN_POOL;
 use host::lvm::{Lv, LvKind, Pv, Vg};
-use host::tags::THIN_POOL;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::node::View;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, VolumeFolder};
-use host::mountinfo::Mount;
+use host::mount::mountinfo::Mount;
 
 /// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use host::{Error, Kind, mountinfo};
+use host::mount::mountinfo;
+use host::{Error, Kind};
 use rustix::io::Errno;
 
 use super::plan::{Candidate, Processes};

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use host::disk::{self, Disk, Facts};
+use host::block::disk::{self, Disk, Facts};
 use host::error::chain;
-use host::filesystem::Content;
+use host::fs::Content;
 use host::lvm::Owned;
-use host::{DevicePath, Error, Exec, Kind, Roots, mounted, mountinfo};
+use host::mount::{lookup, mountinfo};
+use host::{DevicePath, Error, Exec, Kind, Roots};
 
 use super::plan::{Found, Number, Seen, State};
 
@@ -138,7 +139,7 @@ fn claim(disk: &Disk) -> Result<File, Error> {
 
 fn mount_point(place: &Place, number: Number) -> Result<Option<PathBuf>, Error> {
     let mounts = mountinfo::read(&place.proc.join("1/mountinfo"))?;
-    let is_of = |mount: &&mountinfo::Mount| mounted::device_of(&place.roots, mount) == Some(number);
+    let is_of = |mount: &&mountinfo::Mount| lookup::device_of(&place.roots, mount) == Some(number);
     Ok(mounts.iter().find(is_of).map(|mount| mount.point.clone()))
 }
 

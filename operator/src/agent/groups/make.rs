@@ -5,8 +5,8 @@
 //! the group in one step, as far as anybody sees. Where somebody else comes between our look and
 //! LVM's, LVM has the last word: it claims the device, and wipes nothing without being told to.
 
-use host::lvm::{Lvm, Owned};
-use host::{DevicePath, Error, Kind, LvTag, LvUuid, tags};
+use host::lvm::{Lvm, Owned, tags};
+use host::{DevicePath, Error, Kind, LvTag, LvUuid};
 
 use super::intent::{self, Device, Intent};
 use super::look::{self, Held, Place};

@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, Settings, VolumeFolder};
-use host::{Error, mountinfo};
+use host::Error;
+use host::mount::mountinfo;
 
 use super::Target;
 use super::files::{self, Thing};

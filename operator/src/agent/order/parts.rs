@@ -3,14 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use crds::LogicalVolume;
-use crds::Share;
 use crds::cache::{CacheMode, CacheOrder};
 use crds::layout::LayoutType;
 use crds::logical_volume::State;
-use crds::quantity;
 use crds::thin_pool::{PoolOrder, PoolPlan};
-use host::tags::THIN_POOL;
+use crds::{LogicalVolume, Share, quantity};
+use host::lvm::tags::THIN_POOL;
 use host::{Bytes, LvName, LvTag, LvUuid};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 

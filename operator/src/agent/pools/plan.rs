@@ -2,8 +2,8 @@
 //! Pure. Called by `pools`.
 
 use crds::thin_pool::ThinPool;
+use host::lvm::tags::THIN_POOL;
 use host::lvm::{Lv, LvKind, Vg};
-use host::tags::THIN_POOL;
 use host::{Extents, LvName, VgName};
 
 use crate::agent::order::{MakePool, Order};

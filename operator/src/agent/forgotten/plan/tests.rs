@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use flexvolume::DriverName;
-use host::mountinfo::{self, Mount};
+use host::mount::mountinfo::{self, Mount};
 
 use super::{Candidate, Looks, Processes, candidates, forgotten, unheld};
 
