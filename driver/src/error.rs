@@ -4,9 +4,9 @@ use flexvolume::option_lists::value::OptionError;
 use flexvolume::options::OptionsError;
 use flexvolume::settings::SettingsError;
 
-use crate::call::CallError;
-use crate::forbidden::Forbidden;
-use crate::plan::Refusal;
+use crate::callouts::args::CallError;
+use crate::mounting::plan::Refusal;
+use crate::volume::static_volume::Forbidden;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]

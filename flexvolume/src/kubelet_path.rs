@@ -1,5 +1,5 @@
 //! The folders that the kubelet makes for volumes of a FlexVolume driver, by their paths alone.
-//! Pure. Called by the driver's `folder`, and by the agent, which looks for what the kubelet
+//! Pure. Called by the driver's `target_dir`, and by the agent, which looks for what the kubelet
 //! forgot.
 
 use std::ffi::OsStr;

@@ -6,12 +6,36 @@ use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::lvm::{Lv, Lvm};
 use host::{Bytes, Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
 
-use crate::absent;
 use crate::error::Error;
-use crate::forbidden::Forbidden;
-use crate::node::Node;
-use crate::plan::Refusal;
-use crate::volume::{Identity, Volume};
+use crate::mounting::plan::Refusal;
+use crate::volume::context::Node;
+use crate::volume::diagnose;
+use crate::volume::identity::{Identity, Volume};
+
+/// Why a volume can't be had by its name alone.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Forbidden {
+    /// A claim has it.
+    #[error(
+        "logical volume {volume} belongs to a claim (its tag is {tag}): only the claim's own PersistentVolume, whose \
+         options hold the uuid, can have it mounted"
+    )]
+    Claimed {
+        /// `<group>/<name>`.
+        volume: String,
+        /// The tag that says so.
+        tag: String,
+    },
+    /// Nobody said that it may be used.
+    #[error(
+        "logical volume {volume} is named without its uuid, and has no tag that allows that; if pods may use it, say \
+         so on its node: lvchange --addtag {STATIC} {volume}"
+    )]
+    NotTagged {
+        /// `<group>/<name>`.
+        volume: String,
+    },
+}
 
 /// The volume of this name, by what LVM says of it now.
 ///
@@ -24,7 +48,7 @@ pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Vol
 fn look(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
     Lvm(node)
         .volume(group, name)
-        .map_err(|error| absent::explain(node, group, name, None, error))
+        .map_err(|error| diagnose::explain(node, group, name, None, error))
 }
 
 /// Whether the volume may be used. Pure.

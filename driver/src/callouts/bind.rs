@@ -9,12 +9,12 @@ use host::mount::mountinfo::Mount;
 use host::mount::{Flags, Place, Request};
 use host::{Error as HostError, Kind};
 
-use crate::admit::{admit, named};
 use crate::error::Error;
-use crate::folder::{Folder, Whose};
-use crate::node::Node;
-use crate::there::{already, mounted_device, verify};
-use crate::volume::Volume;
+use crate::mounting::existing_mount::{already, mounted_device, verify};
+use crate::mounting::target_dir::{Folder, Whose};
+use crate::volume::authorize::{admit, named};
+use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 
 /// Makes the bind mount, once it is certain that the folder for all pods shows this very volume:
 /// volumes of pods that have the same name have the same folder.
@@ -24,7 +24,7 @@ use crate::volume::Volume;
 pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(), Error> {
     let options = options::parse(options)?;
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
-    let folder = node.folder(folder, Whose::OnePod)?;
+    let folder = Folder::existing(node, folder, Whose::OnePod)?;
     let target = folder.target()?;
     let volume = named(node, &options)?;
     let _lock = node.lock(&volume.identity.uuid)?;
@@ -37,7 +37,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
         HostError::refused(Kind::NotFound, message)
     };
     let all = folder.for_all_pods()?.ok_or_else(not_for_all)?;
-    let whole = node.mounted(&all)?.ok_or_else(not_for_all)?;
+    let whole = all.mounted(node)?.ok_or_else(not_for_all)?;
     let device = node
         .device(&volume.identity)?
         .filter(|device| shows_all_of(&node.roots, &whole, device));
@@ -64,7 +64,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
         data,
         read_only,
     };
-    if let Some(there) = node.mounted(&folder)? {
+    if let Some(there) = folder.mounted(node)? {
         mounted_device(node, &volume, &folder, &there)?;
         return already(&folder, &there, &request);
     }

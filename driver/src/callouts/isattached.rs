@@ -4,9 +4,9 @@
 use flexvolume::options;
 use flexvolume::settings::Settings;
 
-use crate::admit::named;
 use crate::error::Error;
-use crate::node::Node;
+use crate::volume::authorize::named;
+use crate::volume::context::Node;
 
 /// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
 ///

@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::driver_name::DriverName;
 use flexvolume::kubelet_path::VolumeFolder;
+use host::mount::mountinfo::{self, Mount};
 use host::{Error, Kind};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
+
+use crate::volume::context::Node;
 
 /// Which of the two kinds a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,25 @@ impl Folder {
     ) -> Result<Option<Self>, Error> {
         let place = read(path, driver, whose).map_err(|why| Error::refused(Kind::Invalid, why))?;
         Self::walk(place)
+    }
+
+    /// A folder that the kubelet has made to mount on.
+    pub(crate) fn existing(node: &Node<'_>, path: &OsStr, whose: Whose) -> Result<Self, Error> {
+        let missing = || {
+            Error::refused(
+                Kind::NotFound,
+                format!("there is no folder {}", path.display()),
+            )
+        };
+        Self::open(path, &node.driver, whose)?.ok_or_else(missing)
+    }
+
+    /// What is mounted on the folder, the last of it.
+    pub(crate) fn mounted(&self, node: &Node<'_>) -> Result<Option<Mount>, Error> {
+        let mounts = mountinfo::read(&node.mounts)?;
+        Ok(mountinfo::at(&mounts, self.path())
+            .last()
+            .map(|mount| (*mount).clone()))
     }
 
     /// The folder for all pods that belongs to this one.

@@ -8,7 +8,7 @@ use host::mount::mountinfo::{self, Mount};
 use host::mount::private_mount_ns;
 use host::{Device, Error as HostError, Filesystem, fs};
 
-use crate::node::Node;
+use crate::volume::context::Node;
 
 /// The most that it may take.
 const TIME: Duration = Duration::from_secs(90);

@@ -7,9 +7,9 @@ use host::mount::mountinfo::Mount;
 use host::{Device, Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::folder::Folder;
-use crate::node::Node;
-use crate::volume::Volume;
+use crate::mounting::target_dir::Folder;
+use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 
 /// The device of what is mounted on the folder already, if that is this volume.
 pub(crate) fn mounted_device(
@@ -57,7 +57,7 @@ pub(crate) fn verify(
     device: &Device,
     read_only: bool,
 ) -> Result<(), HostError> {
-    let error = match node.mounted(folder) {
+    let error = match folder.mounted(node) {
         Ok(Some(there))
             if shows_all_of(&node.roots, &there, device)
                 && (there.read_only || there.fs_read_only || !read_only) =>

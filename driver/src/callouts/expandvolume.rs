@@ -4,10 +4,10 @@
 use flexvolume::options::{self, Options};
 use host::{Bytes, Error as HostError, Kind};
 
-use crate::admit::named;
 use crate::error::Error;
-use crate::node::Node;
-use crate::volume::Volume;
+use crate::volume::authorize::named;
+use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 
 /// Succeeds when the logical volume is large enough.
 ///

@@ -12,11 +12,11 @@ use host::mount::lookup::device_of;
 use host::mount::mountinfo::{self, Mount};
 use host::{Error as HostError, Kind};
 
-use crate::attached::Name;
-use crate::detach::let_go;
+use crate::callouts::detach::let_go;
 use crate::error::Error;
-use crate::folder::{Folder, Whose};
-use crate::node::Node;
+use crate::mounting::target_dir::{Folder, Whose};
+use crate::volume::attachments::Name;
+use crate::volume::context::Node;
 
 /// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it
 /// returns. The folder stays, for the kubelet to remove.
@@ -56,7 +56,7 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
             _ => error,
         }
     })?;
-    if node.mounted(&folder)?.is_some() {
+    if folder.mounted(node)?.is_some() {
         let message = format!("{} is still mounted", folder.path().display());
         return Err(HostError::refused(Kind::Failed, message).into());
     }

@@ -7,9 +7,9 @@ use host::lvm::Lvm;
 use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
 
 use crate::error::Error;
-use crate::node::Node;
-use crate::volume::{Identity, Volume};
-use crate::{absent, static_volume};
+use crate::volume::context::Node;
+use crate::volume::identity::{Identity, Volume};
+use crate::volume::{diagnose, static_volume};
 
 /// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked
 /// about another's tags.
@@ -69,7 +69,7 @@ fn look_up(node: &Node<'_>, volume: &Identity) -> Result<Option<KeyDigest>, Host
     let Identity { group, name, uuid } = volume;
     let found = Lvm(node)
         .volume(group, name)
-        .map_err(|error| absent::explain(node, group, name, Some(uuid), error))?;
+        .map_err(|error| diagnose::explain(node, group, name, Some(uuid), error))?;
     if found.uuid != *uuid {
         let message =
             format!("the name {volume} means another logical volume by now; it is tried again");

@@ -9,12 +9,12 @@ use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
 
-use crate::admit::named;
+use crate::callouts::expandvolume::check_size;
 use crate::error::Error;
-use crate::expandvolume::check_size;
-use crate::folder::{Folder, Whose};
-use crate::grow::grow;
-use crate::node::Node;
+use crate::mounting::grow::grow;
+use crate::mounting::target_dir::{Folder, Whose};
+use crate::volume::authorize::named;
+use crate::volume::context::Node;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last
 /// reboot.
@@ -41,8 +41,8 @@ pub(crate) fn expandfs(
     let _lock = node.lock(&volume.identity.uuid)?;
     let device = node.device(&volume.identity)?.ok_or_else(not_mounted)?;
     let is_it = |mount: &Mount| shows_all_of(&node.roots, mount, &device);
-    let mount = node
-        .mounted(&folder)?
+    let mount = folder
+        .mounted(node)?
         .filter(is_it)
         .ok_or_else(not_mounted)?;
     let there = device.size()?;

@@ -3,7 +3,7 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
-use crate::reply::Reply;
+use crate::callouts::reply::Reply;
 
 /// Where the last panic was.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
@@ -30,7 +30,7 @@ pub fn guarded(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option
 #[cfg(test)]
 mod tests {
     use super::guarded;
-    use crate::reply::Reply;
+    use crate::callouts::reply::Reply;
 
     #[test]
     fn a_panic_is_a_failure() {
@@ -42,7 +42,8 @@ mod tests {
             panic!("{reply:?}")
         };
         assert!(
-            sentence.contains("broke down at driver/src/guard.rs:") && !sentence.contains("secret"),
+            sentence.contains("broke down at driver/src/callouts/panic.rs:")
+                && !sentence.contains("secret"),
             "{sentence}"
         );
         assert_eq!(fine, Reply::Success);

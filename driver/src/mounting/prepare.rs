@@ -11,9 +11,9 @@ use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
 
 use crate::error::Error;
-use crate::fsck;
-use crate::node::Node;
-use crate::plan::{self, Care, Refusal, Step};
+use crate::mounting::fsck;
+use crate::mounting::plan::{self, Care, Refusal, Step};
+use crate::volume::context::Node;
 
 /// The most that mkfs may take.
 const MKFS_TIME: Duration = Duration::from_secs(90);

@@ -6,8 +6,8 @@ use host::block::duplicate_fs::{mounted_through_loop, mounted_twin};
 use host::mount::{Place, Request, mountinfo};
 use host::{Device, Error, Filesystem, Kind};
 
-use crate::node::Node;
-use crate::volume::Volume;
+use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 
 /// Refuses a volume that is mounted through a loop device: before anything is done to it, since
 /// nothing else does.

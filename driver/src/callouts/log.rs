@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-use crate::reply::Reply;
+use crate::callouts::reply::Reply;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -42,7 +42,7 @@ impl<'a> Line<'a> {
         let plain = (1..=20).contains(&call.len()) && call.bytes().all(|b| b.is_ascii_lowercase());
         Self {
             call: if plain { call } else { "-" },
-            volume: crate::volume_of(args),
+            volume: super::volume_of(args),
             reply,
             note,
             time,

@@ -10,10 +10,10 @@ use host::mount::lookup::is_of;
 use host::mount::mountinfo;
 use host::{Error as HostError, Kind};
 
-use crate::attached::{self, Name};
 use crate::error::Error;
-use crate::node::Node;
-use crate::volume::Identity;
+use crate::volume::attachments::{self, Name};
+use crate::volume::context::Node;
+use crate::volume::identity::Identity;
 
 /// Deactivates what was attached under this name. That it stays because somebody uses it is no
 /// failure: returned is a word for the log.
@@ -40,18 +40,18 @@ pub(crate) fn detach(
 /// # Errors
 /// As [`detach`].
 pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String>, Error> {
-    let Some(identity) = attached::recall(node, volume)? else {
+    let Some(identity) = attachments::recall(node, volume)? else {
         return Ok(None);
     };
     let _lock = node.lock(&identity.uuid)?;
-    if attached::recall(node, volume)?.as_ref() != Some(&identity) {
+    if attachments::recall(node, volume)?.as_ref() != Some(&identity) {
         let message = format!(
             "logical volume {identity} was attached or detached meanwhile; it is tried again"
         );
         return Err(HostError::refused(Kind::Busy, message).into());
     }
-    if attached::has_another_name(node, volume, &identity)? {
-        attached::forget(node, volume)?;
+    if attachments::has_another_name(node, volume, &identity)? {
+        attachments::forget(node, volume)?;
         return Ok(Some(format!(
             "logical volume {identity} stays active: it is attached under another name, too"
         )));
@@ -61,7 +61,7 @@ pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String
             "logical volume {identity} stays active: {user}"
         )));
     }
-    attached::forget(node, volume)?;
+    attachments::forget(node, volume)?;
     Ok(None)
 }
 

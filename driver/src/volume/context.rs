@@ -9,12 +9,10 @@ use flexvolume::driver_name::DriverName;
 use flexvolume::settings::{self, Settings};
 use host::block::{lv_device, sysfs};
 use host::lvm::Lvm;
-use host::mount::mountinfo::{self, Mount};
 use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
 
-use crate::absent;
-use crate::folder::{Folder, Whose};
-use crate::volume::Identity;
+use crate::volume::diagnose;
+use crate::volume::identity::Identity;
 
 /// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that
 /// follows for the volume; its own patience for a pod's volumes is two minutes.
@@ -79,25 +77,6 @@ impl<'a> Node<'a> {
         Lock::take(&self.locks, uuid, LOCK_TIME.min(self.left()))
     }
 
-    /// A folder that the kubelet has made to mount on.
-    pub(crate) fn folder(&self, path: &OsStr, whose: Whose) -> Result<Folder, Error> {
-        let missing = || {
-            Error::refused(
-                Kind::NotFound,
-                format!("there is no folder {}", path.display()),
-            )
-        };
-        Folder::open(path, &self.driver, whose)?.ok_or_else(missing)
-    }
-
-    /// What is mounted on `folder`, the last of it.
-    pub(crate) fn mounted(&self, folder: &Folder) -> Result<Option<Mount>, Error> {
-        let mounts = mountinfo::read(&self.mounts)?;
-        Ok(mountinfo::at(&mounts, folder.path())
-            .last()
-            .map(|mount| (*mount).clone()))
-    }
-
     /// The device of a logical volume, if that is active.
     pub(crate) fn device(&self, volume: &Identity) -> Result<Option<Device>, Error> {
         self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
@@ -130,12 +109,12 @@ impl<'a> Node<'a> {
         let Identity { group, name, uuid } = volume;
         Lvm(self)
             .activate(group, name, uuid)
-            .map_err(|error| absent::explain(self, group, name, Some(uuid), error))?;
+            .map_err(|error| diagnose::explain(self, group, name, Some(uuid), error))?;
         if let Some(device) = self.device(volume)? {
             return Ok(device);
         }
         // LVM is content, and there is no device: it found nothing of that uuid, or udev is slow.
-        if let Some(reason) = absent::reason(self, group, name, Some(uuid)) {
+        if let Some(reason) = diagnose::reason(self, group, name, Some(uuid)) {
             return Err(Error::refused(Kind::NotFound, reason));
         }
         let last = Instant::now() + UDEV_TIME.min(self.left());

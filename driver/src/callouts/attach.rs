@@ -12,11 +12,11 @@ use host::mount::lookup::is_of;
 use host::mount::mountinfo;
 use host::{Error as HostError, Kind};
 
-use crate::admit::named;
-use crate::attached::{self, Name};
 use crate::error::Error;
-use crate::node::Node;
-use crate::volume::Identity;
+use crate::volume::attachments::{self, Name};
+use crate::volume::authorize::named;
+use crate::volume::context::Node;
+use crate::volume::identity::Identity;
 
 /// Activates the volume if this is its node. Returns the path of its device.
 ///
@@ -62,7 +62,7 @@ fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<Strin
         .mapper_path()
         .display()
         .to_string();
-    attached::remember(node, &name, &volume).inspect_err(|_| {
+    attachments::remember(node, &name, &volume).inspect_err(|_| {
         // As it was before; whether that succeeds, nobody is left to tell.
         if !was_active {
             let _ = Lvm(node).deactivate(&volume.group, &volume.name, &volume.uuid);
@@ -73,7 +73,7 @@ fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<Strin
 
 /// Two volumes of pods may have one name, and Kubernetes takes them for one.
 fn refuse_namesake(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
-    let Some(other) = attached::recall(node, name)?.filter(|other| other.uuid != volume.uuid)
+    let Some(other) = attachments::recall(node, name)?.filter(|other| other.uuid != volume.uuid)
     else {
         return Ok(());
     };

@@ -1,66 +1,30 @@
-//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The
-//! common case runs no program. Called by the kubelet for every pod anew, perhaps several times,
-//! and for several pods at once.
+//! The steps of a mount, for a pod's folder or the one for all pods. The common case runs no
+//! program.
 
 use std::ffi::OsStr;
 
 use flexvolume::option_lists;
-use flexvolume::options::{self, Options};
+use flexvolume::options::Options;
 use host::FreshMark;
 use host::block::sysfs;
 use host::mount::{Place, Request};
 
-use crate::admit::{admit, named};
 use crate::error::Error;
-use crate::folder::Whose;
-use crate::grow::grow_if_larger;
-use crate::node::Node;
-use crate::prepare::{Preparation, prepare};
-use crate::static_volume;
-use crate::there::{already, mounted_device, verify};
-use crate::twin::{mount_beside_twin, refuse_loop};
+use crate::mounting::duplicates::{mount_beside_twin, refuse_loop};
+use crate::mounting::existing_mount::{already, mounted_device, verify};
+use crate::mounting::grow::grow_if_larger;
+use crate::mounting::prepare::{Preparation, prepare};
+use crate::mounting::target_dir::{Folder, Whose};
+use crate::volume::authorize::{admit, named};
+use crate::volume::context::Node;
+use crate::volume::static_volume;
 
-/// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
-/// folder. What is worth a word in the log, though all went well, is returned.
+/// Mounts the volume that the options name on the folder. What is worth a word in the log, though
+/// all went well, is returned.
 ///
 /// # Errors
 /// When the volume is not mounted; then nothing of the attempt is left.
-pub(crate) fn mount(
-    node: &Node<'_>,
-    folder: &OsStr,
-    device: &OsStr,
-    options: &str,
-) -> Result<Option<String>, Error> {
-    mount_on(
-        node,
-        folder,
-        Whose::OnePod,
-        device,
-        &options::parse(options)?,
-    )
-}
-
-/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then
-/// makes bind mounts.
-///
-/// # Errors
-/// As [`mount`].
-pub(crate) fn mount_for_all(
-    node: &Node<'_>,
-    folder: &OsStr,
-    device: &OsStr,
-    options: &str,
-) -> Result<Option<String>, Error> {
-    mount_on(
-        node,
-        folder,
-        Whose::AllPods,
-        device,
-        &options::parse(options)?,
-    )
-}
-
-fn mount_on(
+pub(crate) fn mount_on(
     node: &Node<'_>,
     folder: &OsStr,
     whose: Whose,
@@ -69,13 +33,13 @@ fn mount_on(
 ) -> Result<Option<String>, Error> {
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
     let mkfs_options = option_lists::mkfs::parse(options.filesystem, &options.mkfs)?;
-    let folder = node.folder(folder, whose)?;
+    let folder = Folder::existing(node, folder, whose)?;
     let target = folder.target()?;
     let volume = named(node, options)?;
     let mark = FreshMark::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;
-    let there = node.mounted(&folder)?;
+    let there = folder.mounted(node)?;
     let device = match &there {
         Some(there) => mounted_device(node, &volume, &folder, there)?,
         None => node.active_device(&volume.identity)?,

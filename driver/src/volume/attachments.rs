@@ -12,8 +12,8 @@ use flexvolume::options::{GROUP, UUID, VOLUME};
 use host::{Error, Kind, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
 
-use crate::node::Node;
-use crate::volume::Identity;
+use crate::volume::context::Node;
+use crate::volume::identity::Identity;
 
 /// The name of a PersistentVolume, or of a pod's volume, that can be a file's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,8 +148,8 @@ fn parse(text: &[u8]) -> Option<Identity> {
 #[cfg(test)]
 mod tests {
     use super::{Name, forget, has_another_name, recall, remember};
-    use crate::node::Node;
-    use crate::volume::Identity;
+    use crate::volume::context::Node;
+    use crate::volume::identity::Identity;
     use host::{LvName, LvUuid, System, VgName};
 
     fn volume(uuid: &str) -> Identity {

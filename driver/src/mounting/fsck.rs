@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use host::{Device, Error, Kind, fs};
 
-use crate::node::Node;
+use crate::volume::context::Node;
 
 /// How long a check may take. The kubelet's patience for a pod's volumes is two minutes.
 const TIME: Duration = Duration::from_secs(90);
