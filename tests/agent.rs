@@ -18,8 +18,9 @@ use crds::condition::{self, READY, REMOVED};
 use crds::quantity;
 use harness::simulated::{EXTENT, Volume};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use operator::agent::plan::Content;
+use operator::agent::volumes::plan::Content;
 use serde_json::json;
+
 use stage::{Stage, groups};
 
 #[tokio::test]

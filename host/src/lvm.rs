@@ -1,6 +1,7 @@
 //! LVM through its own programs: a command is built, run, and its answer read. Called by the agent
 //! and the driver.
 
+pub mod backup;
 mod command;
 mod geometry;
 mod model;

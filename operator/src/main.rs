@@ -176,7 +176,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 attach,
                 aliases,
                 lvm: lvm_dir,
-                look_every: agent::forgotten::EVERY,
+                look_every: agent::orphaned_mounts::EVERY,
             };
             tokio::select! {
                 () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crds::condition::{self, READY};
 use harness::wait;
 use host::{Error, Kind};
-use operator::agent::plan::Content;
+use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
 use crate::faults::Faults;

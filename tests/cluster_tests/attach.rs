@@ -10,7 +10,7 @@ use harness::cluster::Cluster;
 use harness::guest::Guest;
 use harness::wait::until;
 use kube::api::Api;
-use operator::agent::install::{Target, install};
+use operator::agent::driver_install::{Target, install};
 use serde_json::json;
 
 use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, tell};
