@@ -9,16 +9,7 @@ pub mod backend;
 pub mod capacity;
 pub mod claim;
 pub mod class;
-pub mod demand;
-pub mod disks;
-pub mod ledger;
-pub mod place;
 pub mod plan;
-pub mod room;
-pub mod serve;
-pub mod space;
-pub mod thin;
-pub mod unfit;
 pub mod volume;
 pub mod worker;
 pub mod world;
@@ -27,7 +18,6 @@ use kube::Client;
 
 use crate::events::Recorder;
 use crate::http::Ready;
-
 use crate::queue::{self, Wake};
 use worker::Worker;
 use world::World;

@@ -6,7 +6,6 @@ pub mod controller;
 pub mod error;
 pub mod events;
 pub mod http;
-pub mod layout;
 pub mod lease;
 pub mod mirror;
 pub mod names;

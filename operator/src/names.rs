@@ -1,6 +1,8 @@
 //! Every name in Kubernetes' API that FlexLVM reads or writes and did not define in its own
 //! resources.
 
+pub use placement::filter::HOSTNAME_LABEL;
+
 /// Annotation of a claim: the provisioner that is to serve it. Set by the PersistentVolume
 /// controller.
 pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
@@ -18,10 +20,6 @@ pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
 /// Finalizer of a PersistentVolume whose storage its provisioner has still to remove.
 pub const PROVISIONER_FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
-
-/// Label of a node that the affinity of our volumes names; its value may differ from the node's
-/// name.
-pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
 /// Label of objects that a program writes and keeps: which program.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";

@@ -16,11 +16,11 @@ use kube::{Api, ResourceExt as _};
 use operator::agent::volumes::plan::{Finding, Verdict};
 use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
-use operator::controller::demand::Demand;
-use operator::controller::ledger::Place;
-use operator::controller::room::Room;
 use operator::controller::{claim, volume};
 use operator::names;
+use placement::allocation::Demand;
+use placement::fit::Room;
+use placement::reservations::Place;
 use serde_json::json;
 
 use crate::scene::{AT_ONCE, NAMESPACE, Scene};

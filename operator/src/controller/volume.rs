@@ -12,11 +12,11 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
+use placement::fit::Room;
 use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
-use super::room::Room;
 use crate::names;
 
 /// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time

@@ -14,10 +14,11 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
+use placement::reservations::Ledger;
+use placement::{growth, request};
 use tokio::sync::watch;
 
-use super::ledger::Ledger;
-use super::{claim, class, place, plan, room};
+use super::{claim, class, plan};
 use crate::mirror::follow;
 use crate::names;
 use crate::queue::Wake;
@@ -183,10 +184,10 @@ impl World {
     #[must_use]
     pub fn borrow(
         candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)],
-    ) -> Vec<room::Candidate<'_>> {
+    ) -> Vec<request::Candidate<'_>> {
         candidates
             .iter()
-            .map(|(node, storage)| room::Candidate {
+            .map(|(node, storage)| request::Candidate {
                 node,
                 storage: storage.as_deref(),
             })
@@ -247,11 +248,11 @@ impl World {
         let storage = self
             .storages
             .get(&ObjectRef::new(&logical_volume.spec.node));
-        let candidate = room::Candidate {
+        let candidate = request::Candidate {
             node: &node,
             storage: storage.as_deref(),
         };
-        place::pool_lags(
+        growth::pool_lags(
             logical_volume,
             &self.backend_of(logical_volume),
             candidate,
@@ -481,7 +482,7 @@ fn only_what_places(node: &mut Node) -> bool {
         .take()
         .and_then(|status| status.conditions)
         .map(|mut conditions| {
-            conditions.retain(|condition| condition.type_ == place::NODE_READY);
+            conditions.retain(|condition| condition.type_ == placement::filter::NODE_READY);
             conditions
         });
     node.status = Some(NodeStatus {

@@ -11,8 +11,7 @@ use host::lvm::Layout;
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
 use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
-
-use crate::layout;
+use placement::layout;
 
 pub use pool_and_cache::{Cache, MakePool, Pool};
 

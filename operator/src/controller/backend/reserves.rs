@@ -1,13 +1,11 @@
 //! Backends that share a volume group and leave each other nothing of it.
 //! Pure. Called by `backend.rs`.
 
-use crds::StorageBackend;
-use crds::quantity;
+use crds::{StorageBackend, quantity};
 use kube::ResourceExt as _;
-
-use crate::controller::ledger::Ledger;
-use crate::controller::room::Candidate;
-use crate::controller::serve;
+use placement::fit;
+use placement::request::Candidate;
+use placement::reservations::Ledger;
 
 /// That this backend and another one both keep a whole volume group back, so that nobody could ever
 /// use it.
@@ -18,7 +16,7 @@ pub(super) fn contradiction(
     candidates: &[Candidate<'_>],
 ) -> Option<String> {
     let whole = |backend: &StorageBackend, candidate: Candidate<'_>| {
-        let (space, _) = serve::of(&backend.spec, candidate, &Ledger::default()).ok()?;
+        let (space, _) = fit::of(&backend.spec, candidate, &Ledger::default()).ok()?;
         (space.size > 0 && space.reserve >= space.size).then_some(space.size)
     };
     let name = backend.name_any();

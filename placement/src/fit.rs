@@ -1,7 +1,5 @@
-//! Finds the space of a backend on one node, and room in it: the one place that says what a volume
-//! takes. Pure. Called by `place.rs`, `backend.rs` and `capacity/wanted.rs`.
-
-mod largest;
+//! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
+//! takes. Pure.
 
 use crds::cache::{Cache, CacheOrder};
 use crds::devices::NodeDevice;
@@ -13,14 +11,34 @@ use host::lvm::{Cost, Layout};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 
-use super::demand::{InPool, Promise};
-use super::disks;
-use super::ledger::{Ledger, Place};
-use super::room::{Candidate, Room};
-use super::space::{Disk, Space};
-use super::thin;
-use super::unfit::Unfit;
-use crate::layout;
+use crate::allocation::{InPool, Promise};
+use crate::free_space::{Disk, Space};
+use crate::rejection::Unfit;
+use crate::request::{Candidate, Order};
+use crate::reservations::{Ledger, Place};
+use crate::{filter, layout, pv_allocation, thin};
+
+/// Room that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// Where.
+    pub place: Place,
+    /// The volume's size in bytes: the order's, in whole extents.
+    pub bytes: u64,
+    /// What it takes, and where.
+    pub promise: Promise,
+    /// Bytes that nobody has been promised yet, before this volume.
+    pub free: u64,
+}
+
+/// Room for the order on one node.
+///
+/// # Errors
+/// Why there is none.
+pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Room, Unfit> {
+    filter::check(order, candidate.node)?;
+    serve(order.backend, candidate, ledger)?.room_for(&order.backend.spec, order.bytes)
+}
 
 impl Space {
     /// Room for a volume of so many bytes.
@@ -38,19 +56,23 @@ impl Space {
     }
 
     /// What a new volume of at least so many bytes takes here, and its size then.
-    fn take(&self, backend: &StorageBackendSpec, bytes: u64) -> Result<(u64, Promise), Unfit> {
+    pub(crate) fn take(
+        &self,
+        backend: &StorageBackendSpec,
+        bytes: u64,
+    ) -> Result<(u64, Promise), Unfit> {
         let (layout, cost) = self.cost(&backend.layout, bytes)?;
         let bytes = cost.size.bytes(Bytes(self.extent)).0;
         let promise = match (&self.pool, &backend.cache) {
             (Some(pool), _) => pool.take(bytes, 0)?,
             (None, Some(cache)) if layout == Layout::Cached => {
-                let own = disks::assign(layout, cost, self)?;
+                let own = pv_allocation::assign(layout, cost, self)?;
                 Promise {
                     cache: Some(self.cache(cache, bytes)?),
                     ..own.into()
                 }
             }
-            (None, _) => disks::assign(layout, cost, self)?.into(),
+            (None, _) => pv_allocation::assign(layout, cost, self)?.into(),
         };
         Ok((bytes, promise))
     }
@@ -76,7 +98,7 @@ impl Space {
                 thin::room(&rules, &order.name, group, &self, ledger)?.take(bytes, *has)?
             }
             None => Promise {
-                own: disks::extend(layout, cost, &has.own, &self)?,
+                own: pv_allocation::extend(layout, cost, &has.own, &self)?,
                 ..has
             },
         };
@@ -98,13 +120,13 @@ impl Space {
             .extents_up(Bytes(self.extent))
             .bytes(Bytes(self.extent))
             .0;
-        let disks = disks::by_room(&self.fast);
+        let disks = pv_allocation::by_room(&self.fast);
         let full = || Unfit::CacheFull {
             group: group(),
             free: disks.iter().map(|disk| disk.free).sum(),
             needs: size,
         };
-        let demand = disks::fill(&disks, size).ok_or_else(full)?;
+        let demand = pv_allocation::fill(&disks, size).ok_or_else(full)?;
         Ok(CacheOrder {
             size: quantity::format(size),
             mode: cache.mode,
@@ -113,7 +135,11 @@ impl Space {
     }
 
     /// What a volume of so many bytes takes here.
-    fn cost(&self, asked: &crds::layout::Layout, bytes: u64) -> Result<(Layout, Cost), Unfit> {
+    pub(crate) fn cost(
+        &self,
+        asked: &crds::layout::Layout,
+        bytes: u64,
+    ) -> Result<(Layout, Cost), Unfit> {
         let unsuitable = |why: String| Unfit::Unsuitable(self.place.volume_group.clone(), why);
         let layout = layout::of(asked).map_err(unsuitable)?;
         let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
@@ -133,7 +159,7 @@ pub fn serve(
     let spec = &backend.spec;
     let (space, group) = of(spec, candidate, ledger)?;
     let (layout, _) = space.cost(&spec.layout, 1)?;
-    disks::check_number(layout, &space)?;
+    pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
         return Err(Unfit::NoCacheDisks(spec.volume_group.clone()));
     }

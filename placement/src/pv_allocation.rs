@@ -5,9 +5,9 @@
 use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};
 
-use super::demand::Demand;
-use super::space::{Disk, Space};
-use super::unfit::Unfit;
+use crate::allocation::Demand;
+use crate::free_space::{Disk, Space};
+use crate::rejection::Unfit;
 
 /// The disks for a new volume, those with the most room first: so the most volumes of several
 /// images find room.

@@ -1,14 +1,16 @@
 //! What thin pools and caches take, and what may be promised of them.
 
-use crate::controller::ledger::Ledger;
-use crate::controller::place::{Order, fit, grown, pool_lags};
-use crate::controller::room::{Candidate, Room};
-use crate::controller::serve::serve;
-use crate::controller::space::Space;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use crate::fit::{Room, fit, serve};
+use crate::free_space::Space;
+use crate::growth::{grown, pool_lags};
+use crate::request::Candidate;
+use crate::request::Order;
+use crate::reservations::Ledger;
 
 const GIB: u64 = 1 << 30;
 const DISK: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-00000";

@@ -4,8 +4,8 @@
 
 use crds::StorageBackendSpec;
 
-use crate::controller::demand::Promise;
-use crate::controller::space::Space;
+use crate::allocation::Promise;
+use crate::free_space::Space;
 
 impl Space {
     /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when
@@ -67,8 +67,8 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
-    use crate::controller::ledger::Place;
-    use crate::controller::space::{Disk, Space};
+    use crate::free_space::{Disk, Space};
+    use crate::reservations::Place;
     use crds::StorageBackendSpec;
     use proptest::prelude::*;
     use serde_json::{Value, json};

@@ -11,11 +11,11 @@ use host::Bytes;
 use host::lvm::PoolCost;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use super::demand::Demand;
-use super::disks;
-use super::ledger::{Ledger, Pooled};
-use super::space::{PoolRoom, Space};
-use super::unfit::Unfit;
+use crate::allocation::Demand;
+use crate::free_space::{PoolRoom, Space};
+use crate::pv_allocation;
+use crate::rejection::Unfit;
+use crate::reservations::{Ledger, Pooled};
 
 /// What the pools that FlexLVM makes take of a volume group: what they were promised, or have
 /// already.
@@ -121,8 +121,8 @@ fn plan(
     let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
         .or_more(&pooled.space);
     let needs = cost.total().bytes(extent).0.saturating_sub(has.bytes);
-    let promised =
-        disks::fill(&disks::by_room(&space.disks), needs).filter(|_| needs <= space.free);
+    let promised = pv_allocation::fill(&pv_allocation::by_room(&space.disks), needs)
+        .filter(|_| needs <= space.free);
     let mut all = promised.ok_or_else(|| Unfit::NoRoomForPool {
         group: space.place.volume_group.clone(),
         pool: name.to_owned(),

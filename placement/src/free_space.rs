@@ -1,11 +1,11 @@
 //! The space of a backend on one node: what its volumes may still be promised there.
-//! Pure. Found by `serve.rs`.
+//! Pure.
 
 use crds::thin_pool::PoolOrder;
 
-use super::demand::{InPool, Promise};
-use super::ledger::Place;
-use super::unfit::Unfit;
+use crate::allocation::{InPool, Promise};
+use crate::rejection::Unfit;
+use crate::reservations::Place;
 
 /// The space of a backend on one node, in bytes.
 #[derive(Clone, Debug, PartialEq)]

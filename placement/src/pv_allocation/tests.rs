@@ -1,13 +1,14 @@
 //! Tests of which disks are promised.
 
-use super::{Disk, assign, extend};
-use crate::controller::demand::Demand;
-use crate::controller::ledger::Place;
-use crate::controller::space::Space;
-use crate::controller::unfit::Unfit;
 use host::Bytes;
 use host::lvm::{Layout, Level, Stripes};
 use proptest::prelude::*;
+
+use super::{Disk, assign, extend};
+use crate::allocation::Demand;
+use crate::free_space::Space;
+use crate::rejection::Unfit;
+use crate::reservations::Place;
 
 const EXTENT: u64 = 4 << 20;
 const TWO: Stripes = Stripes {

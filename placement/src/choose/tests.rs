@@ -1,12 +1,15 @@
 //! Tests of where volumes go.
 
-use super::{Candidate, Choice, Order, choose, grown};
-use crate::controller::ledger::{Ledger, Place};
 use crds::portion::Portion;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+
+use super::{Candidate, Choice, choose};
+use crate::growth::grown;
+use crate::request::Order;
+use crate::reservations::{Ledger, Place};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()

@@ -3,8 +3,6 @@
 
 use crds::quantity;
 
-use crate::names;
-
 /// Why a node is no place for a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -21,7 +19,7 @@ pub enum Unfit {
     #[error("is not Ready: its kubelet does not report")]
     NodeDown,
     /// The node lacks the label that the volume's affinity would name.
-    #[error("has no label {}", names::HOSTNAME_LABEL)]
+    #[error("has no label {}", crate::filter::HOSTNAME_LABEL)]
     NoHostname,
     /// No agent has reported from there.
     #[error("has no FlexLVM agent that reports")]

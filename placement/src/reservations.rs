@@ -9,7 +9,7 @@ use crds::thin_pool::PoolOrder;
 use crds::{LogicalVolume, condition};
 use kube::ResourceExt as _;
 
-use super::demand::{Demand, InPool, Promise};
+use crate::allocation::{Demand, InPool, Promise};
 
 /// A volume group on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
