@@ -35,8 +35,8 @@ use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
-use crate::mirror;
-use crate::queue::{self, Wake};
+use crate::kube::queue::{self, Wake};
+use crate::kube::watch_cache;
 use inventory::publish::Reporter;
 use lvm::state::LvmState;
 use orphaned_mounts::Forgotten;
@@ -167,7 +167,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         unmounted.notify_one();
     };
     tokio::join!(
-        mirror::follow_some(
+        watch_cache::follow_some(
             Api::all(client.clone()),
             selection,
             writer,

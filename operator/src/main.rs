@@ -10,10 +10,11 @@ use anyhow::Context as _;
 use clap::{ArgAction, Parser, Subcommand};
 use flexvolume::DriverName;
 use kube::{Client, Config};
-use operator::controller::capacity::home::Home;
+use operator::controller::capacity::uninstall::Home;
 use operator::http::{self, Ready};
-use operator::lease::Election;
-use operator::{agent, controller, names};
+use operator::kube::lease::Election;
+use operator::kube::names;
+use operator::{agent, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 

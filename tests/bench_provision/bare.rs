@@ -17,7 +17,7 @@ use operator::agent::volumes::plan::{Finding, Verdict};
 use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
 use operator::controller::{claim, volume};
-use operator::names;
+use operator::kube::names;
 use placement::allocation::Demand;
 use placement::fit::Room;
 use placement::reservations::Place;

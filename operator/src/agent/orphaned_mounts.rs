@@ -24,8 +24,8 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::sleep;
 
 use super::blocking::blocking;
-use crate::error::ApiError;
-use crate::names;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 use plan::{Candidate, Looks};
 
 /// Between two looks: longer than a kubelet needs to take a pod down.

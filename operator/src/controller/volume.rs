@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
-use crate::names;
+use crate::kube::names;
 
 /// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time
 /// the object can go while its logical volume stays.

@@ -24,10 +24,10 @@ use crate::agent::volumes::plan::Finding;
 use crate::agent::volumes::spec::Order;
 use crate::agent::watches::backends::Backends;
 use crate::agent::watches::logical_volumes::Orders;
-use crate::error::ApiError;
 use crate::http::Ready;
-use crate::names;
-use crate::retry::Retries;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 /// Free space is written when it has not changed for so long …
 const QUIET: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::state::LvmState;
 use crate::agent::watches::folders::Folders;
-use crate::retry::Retries;
+use crate::kube::backoff::Retries;
 
 /// How long until LVM is asked without anything having been heard.
 const LONGEST: Duration = Duration::from_mins(1);

@@ -19,9 +19,9 @@ use super::plan::{Finding, Verdict};
 use super::spec::Order;
 use super::status;
 use crate::agent::watches::logical_volumes::Orders;
-use crate::error::ApiError;
-use crate::names;
-use crate::retry::Retries;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 /// A volume that somebody has open is looked at again after this time at the latest.
 const LONGEST_IN_USE: Duration = Duration::from_secs(30);

@@ -18,7 +18,7 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
 use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::watch;
 
-use crate::mirror;
+use crate::kube::watch_cache;
 
 /// A node's labels.
 type Labels = BTreeMap<String, String>;
@@ -78,7 +78,7 @@ impl Backends {
     /// Follows the API, for ever.
     pub async fn run(self: &Arc<Self>, client: &Client, writer: Writer<StorageBackend>) {
         tokio::join!(
-            mirror::follow(client, writer, keep, self, Self::heard_backend),
+            watch_cache::follow(client, writer, keep, self, Self::heard_backend),
             self.follow_labels(client)
         );
     }

@@ -9,7 +9,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
-use crate::queue::Wake;
+use crate::kube::queue::Wake;
 
 /// The LogicalVolumes of this node.
 pub struct Orders {

@@ -12,11 +12,11 @@ use serde_json::json;
 use super::{Actor, IN_FLIGHT};
 use crate::controller::class::Class;
 use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::controller::world::World;
+use crate::controller::state::World;
 use crate::controller::{claim, volume};
-use crate::error::ApiError;
-use crate::events::Notice;
-use crate::names::{self, event};
+use crate::kube::error::ApiError;
+use crate::kube::events::Notice;
+use crate::kube::names::{self, event};
 
 impl Actor {
     /// Chooses a place and promises its space, under one lock; then writes the LogicalVolume.

@@ -10,8 +10,8 @@ use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::error::ApiError;
-use crate::names;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 impl Actor {
     /// Has the volume of a vanished claim removed, once the API server itself has said that the

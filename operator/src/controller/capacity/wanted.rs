@@ -13,7 +13,7 @@ use placement::reservations::Ledger;
 
 use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
-use crate::names;
+use crate::kube::names;
 
 /// The capacities to publish, by the names of their objects.
 #[must_use]

@@ -19,9 +19,9 @@ use placement::{growth, request};
 use tokio::sync::watch;
 
 use super::{claim, class, plan};
-use crate::mirror::follow;
-use crate::names;
-use crate::queue::Wake;
+use crate::kube::names;
+use crate::kube::queue::Wake;
+use crate::kube::watch_cache::follow;
 
 /// The controller's knowledge.
 pub struct World {

@@ -14,8 +14,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 
-use crate::error::ApiError;
-use crate::names;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 /// The same words about the same object are not written again before this time has passed. Servers
 /// drop Events after an hour; somebody who waits longer must still find one.

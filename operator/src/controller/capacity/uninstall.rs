@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 use tokio::time::timeout;
 
 use super::act::Publisher;
-use crate::names;
+use crate::kube::names;
 
 /// How long parting may take; the kubelet waits thirty seconds.
 const PARTING: Duration = Duration::from_secs(10);

@@ -13,7 +13,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::error::ApiError;
+use crate::kube::error::ApiError;
 
 /// Others may take a lease that was not renewed for so long.
 const DURATION: Duration = Duration::from_secs(15);

@@ -7,7 +7,7 @@ use crds::logical_volume::{ReclaimPolicy, State};
 
 use super::{PATIENCE, Plan, REVISIT, Seen, Step, about_claim, silent};
 use crate::controller::volume;
-use crate::names::{self, event};
+use crate::kube::names::{self, event};
 
 /// The next step.
 pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {

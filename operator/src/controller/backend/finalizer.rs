@@ -8,7 +8,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
-use crate::error::ApiError;
+use crate::kube::error::ApiError;
 
 /// How many volumes are named at most.
 const SHOWN: usize = 5;
