@@ -46,7 +46,7 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
             key.tag()
         ]
     );
-    assert_eq!(volume.content, Content::Fresh);
+    assert_eq!(volume.content, Content::Unformatted);
     let status = object.status.unwrap();
     assert_eq!(
         (status.uuid, status.size.unwrap().0),

@@ -18,12 +18,12 @@ mod unmount;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use flexvolume::settings::{Settings, SettingsError};
+use flexvolume::settings::{DriverSettings, SettingsError};
 use flexvolume::{kubelet_path, options};
 use host::Bytes;
 
 use crate::error::Error;
-use crate::mounting::target_dir::Whose;
+use crate::mounting::target_dir::FolderScope;
 use crate::volume::context::Node;
 use args::Call;
 use reply::Reply;
@@ -35,7 +35,7 @@ type Outcome = (Reply, Option<String>);
 /// value is a word for the log about what went well, but not as it should.
 #[must_use]
 pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
-    let settings = Settings::read(&node.settings);
+    let settings = DriverSettings::read(&node.settings);
     let result = match args::parse(args) {
         Ok(Call::Init) => Ok(init(settings)),
         Ok(Call::NotSupported) => Ok((Reply::NotSupported, None)),
@@ -48,10 +48,10 @@ pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
 }
 
 /// Never fails: a kubelet whose drivers fail here has none of them.
-fn init(settings: Result<Settings, SettingsError>) -> Outcome {
+fn init(settings: Result<DriverSettings, SettingsError>) -> Outcome {
     let (settings, note) = match settings {
         Ok(settings) => (settings, None),
-        Err(error) => (Settings::default(), Some(host::error::chain(&error))),
+        Err(error) => (DriverSettings::default(), Some(host::error::chain(&error))),
     };
     (
         Reply::Capabilities {
@@ -61,7 +61,7 @@ fn init(settings: Result<Settings, SettingsError>) -> Outcome {
     )
 }
 
-fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Outcome, Error> {
+fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &DriverSettings) -> Result<Outcome, Error> {
     let noted = |note| (Reply::Success, note);
     let done = |()| (Reply::Success, None);
     let answer = |reply| (reply, None);
@@ -104,7 +104,7 @@ fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &Settings) -> Result<Out
             device,
             options,
         } => mount::mount(node, folder, device.unwrap_or_default(), options).map(noted),
-        Call::Unmount { folder } => unmount::unmount(node, folder, Whose::OnePod).map(done),
+        Call::Unmount { folder } => unmount::unmount(node, folder, FolderScope::OnePod).map(done),
         Call::ExpandVolume { options, size } => {
             expandvolume::expandvolume(node, options, Bytes(size)).map(done)
         }

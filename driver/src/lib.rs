@@ -12,7 +12,7 @@ mod error;
 mod mounting;
 mod volume;
 
-pub use callouts::panic::guarded;
+pub use callouts::panic::catch_panics;
 pub use callouts::reply::Reply;
 pub use callouts::{log, run};
 pub use volume::context::Node;

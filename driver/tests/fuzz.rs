@@ -39,7 +39,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use driver::Reply;
 use flexvolume::{option_lists, options};
-use host::fs::{self, Make};
+use host::fs::{self, MkfsRequest};
 use host::{Bytes, Cmd};
 
 use grammar::Input;
@@ -162,10 +162,10 @@ fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
         let fs = options.filesystem;
         if let Ok(parsed) = option_lists::mkfs::parse(fs, &options.mkfs) {
             let (path, time) = (Path::new("/dev/dm-3"), Duration::ZERO);
-            let _ = fs::make(
+            let _ = fs::mkfs(
                 door,
                 fs,
-                &Make {
+                &MkfsRequest {
                     path,
                     size: Bytes(1 << 30),
                     options: &parsed,

@@ -50,8 +50,8 @@ impl DriverName {
     /// The name under which this program was installed: it stands in `<vendor>~<driver>/<driver>`.
     /// FlexLVM's own when it stands anywhere else.
     #[must_use]
-    pub fn of_program(path: &Path) -> Self {
-        let installed = || Self::of_folder(path.parent()?.file_name()?.to_str()?);
+    pub fn from_program(path: &Path) -> Self {
+        let installed = || Self::from_folder(path.parent()?.file_name()?.to_str()?);
         // The kernel adds to the name of a file that was replaced since: `lvm (deleted)`.
         let file = path
             .file_name()
@@ -83,7 +83,7 @@ impl DriverName {
 
     /// The name that has this folder, if one has.
     #[must_use]
-    pub fn of_folder(folder: &str) -> Option<Self> {
+    pub fn from_folder(folder: &str) -> Option<Self> {
         let (vendor, driver) = folder.split_once('~')?;
         format!("{vendor}/{driver}").parse().ok()
     }
@@ -160,7 +160,7 @@ mod tests {
             ("", "flexlvm.dev/lvm"),
         ] {
             assert_eq!(
-                DriverName::of_program(Path::new(path)).to_string(),
+                DriverName::from_program(Path::new(path)).to_string(),
                 name,
                 "{path:?}"
             );
@@ -178,7 +178,7 @@ mod tests {
                 (parsed.to_string(), parsed.folder()),
                 (name.to_owned(), folder.to_owned())
             );
-            assert_eq!(DriverName::of_folder(folder), Some(parsed));
+            assert_eq!(DriverName::from_folder(folder), Some(parsed));
         }
         assert_eq!(DriverName::own().to_string(), crate::DRIVER);
         assert_eq!(DriverName::own().folder(), crate::FOLDER);
@@ -193,7 +193,7 @@ mod tests {
         ] {
             assert!(name.parse::<DriverName>().is_err(), "{name:?}");
         }
-        assert_eq!(DriverName::of_folder("lvm"), None);
+        assert_eq!(DriverName::from_folder("lvm"), None);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub struct VolumeFolder {
 impl VolumeFolder {
     /// What this path is, if it is such a folder.
     #[must_use]
-    pub fn of(path: &Path) -> Option<Self> {
+    pub fn from_path(path: &Path) -> Option<Self> {
         let steps: Vec<&[u8]> = path
             .strip_prefix("/")
             .ok()?
@@ -36,7 +36,7 @@ impl VolumeFolder {
         let (above, driver, pod, name) = match steps.as_slice() {
             [above @ .., b"pods", uid, b"volumes", driver, name] if is_plain(uid) => (
                 above,
-                DriverName::of_folder(text(driver)?)?,
+                DriverName::from_folder(text(driver)?)?,
                 Some(text(uid)?.to_owned()),
                 name,
             ),
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn both_kinds_are_known_by_their_place() {
         for (path, pod) in [(POD, Some("0a-1")), (ALL, None)] {
-            let folder = VolumeFolder::of(Path::new(path)).unwrap();
+            let folder = VolumeFolder::from_path(Path::new(path)).unwrap();
             assert_eq!(
                 (folder.root.as_path(), &*folder.name),
                 (Path::new("/var/lib/kubelet"), "pvc-1")
@@ -149,7 +149,7 @@ mod tests {
                 (path.into(), ALL.into())
             );
         }
-        let other = VolumeFolder::of(Path::new(
+        let other = VolumeFolder::from_path(Path::new(
             "/k/plugins/kubernetes.io/flexvolume/kubernetes.io/lvm/mounts/x",
         ));
         assert_eq!(other.unwrap().driver.to_string(), "kubernetes.io/lvm");
@@ -170,7 +170,7 @@ mod tests {
             "/k/plugins/kubernetes.io/flexvolume/a/b/mounts/..",
             "/k/plugins/kubernetes.io/csi/a/b/mounts/c",
         ] {
-            assert_eq!(VolumeFolder::of(Path::new(path)), None, "{path}");
+            assert_eq!(VolumeFolder::from_path(Path::new(path)), None, "{path}");
         }
     }
 }

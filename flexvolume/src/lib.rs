@@ -21,7 +21,7 @@ pub use kubelet_path::VolumeFolder;
 pub use option_lists::fsck_policy::Fsck;
 pub use option_lists::value::OptionError;
 pub use options::VolumeOptions;
-pub use settings::Settings;
+pub use settings::DriverSettings;
 
 /// The vendor's part of the driver's name.
 pub const VENDOR: &str = "flexlvm.dev";

@@ -21,7 +21,7 @@ pub const VOLUME: &str = "volumeID";
 pub const UUID: &str = "uuid";
 /// The key to the logical volume: the proof that whoever wrote this may have it.
 pub const KEY: &str = "key";
-/// The size in bytes that the logical volume was made with: its fresh mark stands by it. It stays
+/// The size in bytes that the logical volume was made with: its format marker stands by it. It stays
 /// when the volume grows.
 pub const SIZE: &str = "size";
 /// Options for mkfs, with spaces between.

@@ -11,10 +11,10 @@ use serde::de::Error as _;
 /// Where it is.
 pub const PATH: &str = "/var/lib/flexlvm/driver.json";
 
-/// The driver's settings. Without the file, all are as [`Settings::default`] has them.
+/// The driver's settings. Without the file, all are as [`DriverSettings::default`] has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Settings {
+pub struct DriverSettings {
     /// Whether Kubernetes attaches volumes before it mounts them: once per node, with bind mounts
     /// for the pods.
     pub attach: bool,
@@ -48,7 +48,7 @@ pub enum SettingsError {
     },
 }
 
-impl Settings {
+impl DriverSettings {
     /// The settings in this file; the defaults if there is none.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ fn read_file(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::Settings;
+    use super::DriverSettings;
     use proptest::prelude::*;
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -108,12 +108,12 @@ mod tests {
     fn what_is_left_out_has_a_default() {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(
-            Settings::read(&scratch.path().join("none")).unwrap(),
-            Settings::default()
+            DriverSettings::read(&scratch.path().join("none")).unwrap(),
+            DriverSettings::default()
         );
         assert_eq!(
-            Settings::parse(b"{}").unwrap(),
-            Settings {
+            DriverSettings::parse(b"{}").unwrap(),
+            DriverSettings {
                 attach: false,
                 node: None
             }
@@ -138,7 +138,7 @@ mod tests {
             r#"{"Attach":true}"#,
         ] {
             std::fs::write(&path, bad).unwrap();
-            let error = Settings::read(&path).unwrap_err().to_string();
+            let error = DriverSettings::read(&path).unwrap_err().to_string();
             assert!(
                 error.contains(&path.display().to_string()),
                 "{bad}: {error}"
@@ -147,7 +147,7 @@ mod tests {
         let fifo = scratch.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
         for path in [scratch.path(), &fifo] {
-            let error = Settings::read(path).unwrap_err().to_string();
+            let error = DriverSettings::read(path).unwrap_err().to_string();
             assert!(error.contains("can't be read"), "{error}");
         }
     }
@@ -155,13 +155,13 @@ mod tests {
     proptest! {
         #[test]
         fn what_the_agent_writes_the_driver_reads(attach: bool, node in proptest::option::of("[a-z0-9.-]{1,60}")) {
-            let settings = Settings { attach, node };
-            prop_assert_eq!(Settings::parse(settings.to_json().as_bytes()).unwrap(), settings);
+            let settings = DriverSettings { attach, node };
+            prop_assert_eq!(DriverSettings::parse(settings.to_json().as_bytes()).unwrap(), settings);
         }
 
         #[test]
         fn no_text_makes_it_panic(text in proptest::collection::vec(any::<u8>(), 0..80)) {
-            let _ = Settings::parse(&text);
+            let _ = DriverSettings::parse(&text);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The fresh mark: positive proof, on the device itself, that a logical volume is ours and was
+//! The format marker: positive proof, on the device itself, that a logical volume is ours and was
 //! never used. The agent writes it when it has made the volume; the driver makes a file system only
 //! where it finds it, and takes it away.
 //!
@@ -24,23 +24,23 @@ const SMALLEST: u64 = 4 << 20;
 
 /// What a volume says of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mark {
+pub enum FormatMarker {
     /// Nothing: it was used, or isn't ours.
     None,
     /// Made by us, and nothing was ever written to it.
-    Fresh,
+    Unformatted,
     /// A mkfs of ours was begun. Nobody has ever mounted the volume.
     Formatting,
 }
 
 /// Where one volume has its mark, and what the mark says.
 #[derive(Clone, Debug)]
-pub struct FreshMark {
+pub struct FormatMarkerBlock {
     uuid: LvUuid,
     offset: u64,
 }
 
-impl FreshMark {
+impl FormatMarkerBlock {
     /// The mark of the logical volume with this uuid, which was made with this size.
     ///
     /// # Errors
@@ -69,16 +69,16 @@ impl FreshMark {
     ///
     /// # Errors
     /// When it can't be read; that is never taken for "nothing".
-    pub fn read(&self, device: &File) -> Result<Mark, Error> {
+    pub fn read(&self, device: &File) -> Result<FormatMarker, Error> {
         let mut block = vec![0; LENGTH];
         device
             .read_exact_at(&mut block, self.offset)
             .map_err(Error::io("read", self.place()))?;
         let says = |mark| self.text(mark) == block;
-        Ok([Mark::Fresh, Mark::Formatting]
+        Ok([FormatMarker::Unformatted, FormatMarker::Formatting]
             .into_iter()
             .find(|mark| says(*mark))
-            .unwrap_or(Mark::None))
+            .unwrap_or(FormatMarker::None))
     }
 
     /// Says that the volume is fresh: only for one that was made just now, that nobody knows of
@@ -87,8 +87,8 @@ impl FreshMark {
     ///
     /// # Errors
     /// When it can't be written.
-    pub fn write_fresh(&self, device: &File) -> Result<(), Error> {
-        self.write(device, &self.text(Mark::Fresh))
+    pub fn write_unformatted(&self, device: &File) -> Result<(), Error> {
+        self.write(device, &self.text(FormatMarker::Unformatted))
     }
 
     /// Says that mkfs begins. To be durable before mkfs writes its first byte.
@@ -97,12 +97,12 @@ impl FreshMark {
     /// `Invalid` when the volume is not marked; else when it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
-            Mark::None => Err(Error::refused(
+            FormatMarker::None => Err(Error::refused(
                 Kind::Invalid,
                 "the logical volume is not known to be fresh",
             )),
-            Mark::Formatting => Ok(()),
-            Mark::Fresh => self.write(device, &self.text(Mark::Formatting)),
+            FormatMarker::Formatting => Ok(()),
+            FormatMarker::Unformatted => self.write(device, &self.text(FormatMarker::Formatting)),
         }
     }
 
@@ -112,8 +112,10 @@ impl FreshMark {
     /// When it can't be read or written.
     pub fn clear(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
-            Mark::None => Ok(()),
-            Mark::Fresh | Mark::Formatting => self.write(device, &[0; LENGTH]),
+            FormatMarker::None => Ok(()),
+            FormatMarker::Unformatted | FormatMarker::Formatting => {
+                self.write(device, &[0; LENGTH])
+            }
         }
     }
 
@@ -122,7 +124,7 @@ impl FreshMark {
     pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
         let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
         let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
-        for mark in [Mark::Fresh, Mark::Formatting] {
+        for mark in [FormatMarker::Unformatted, FormatMarker::Formatting] {
             let text = self.text(mark);
             let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else {
                 return;
@@ -145,16 +147,16 @@ impl FreshMark {
 
     fn place(&self) -> String {
         format!(
-            "the fresh mark of logical volume {} at byte {}",
+            "the format marker of logical volume {} at byte {}",
             self.uuid, self.offset
         )
     }
 
-    fn text(&self, mark: Mark) -> Vec<u8> {
+    fn text(&self, mark: FormatMarker) -> Vec<u8> {
         let state = match mark {
-            Mark::None => return vec![0; LENGTH],
-            Mark::Fresh => "fresh: never written to, waits for its file system",
-            Mark::Formatting => "formatting: mkfs was begun, never mounted",
+            FormatMarker::None => return vec![0; LENGTH],
+            FormatMarker::Unformatted => "fresh: never written to, waits for its file system",
+            FormatMarker::Formatting => "formatting: mkfs was begun, never mounted",
         };
         let mut block = format!(
             "FlexLVM mark, version 1\nlogical volume {}\n{state}\n",
@@ -168,7 +170,7 @@ impl FreshMark {
 
 #[cfg(test)]
 mod tests {
-    use super::{FreshMark, LENGTH, Mark};
+    use super::{FormatMarker, FormatMarkerBlock, LENGTH};
     use crate::lvm::names::LvUuid;
     use crate::units::Bytes;
     use proptest::prelude::*;
@@ -181,8 +183,8 @@ mod tests {
         LvUuid::from_plain(text).unwrap()
     }
 
-    fn mark() -> FreshMark {
-        FreshMark::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), SIZE).unwrap()
+    fn mark() -> FormatMarkerBlock {
+        FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), SIZE).unwrap()
     }
 
     fn volume(byte: u8) -> File {
@@ -195,15 +197,15 @@ mod tests {
     #[test]
     fn the_mark_lives_from_fresh_to_formatting_to_nothing() {
         let (device, mark) = (volume(7), mark());
-        assert_eq!(mark.read(&device).unwrap(), Mark::None);
-        mark.write_fresh(&device).unwrap();
-        assert_eq!(mark.read(&device).unwrap(), Mark::Fresh);
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
+        mark.write_unformatted(&device).unwrap();
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::Unformatted);
         for _ in 0..2 {
             mark.begin(&device).unwrap();
-            assert_eq!(mark.read(&device).unwrap(), Mark::Formatting);
+            assert_eq!(mark.read(&device).unwrap(), FormatMarker::Formatting);
         }
         mark.clear(&device).unwrap();
-        assert_eq!(mark.read(&device).unwrap(), Mark::None);
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
         assert!(mark.begin(&device).is_err());
     }
 
@@ -219,17 +221,18 @@ mod tests {
     #[test]
     fn anothers_or_a_damaged_mark_is_none() {
         let device = volume(0);
-        mark().write_fresh(&device).unwrap();
-        let other = FreshMark::new(&uuid("BBCDEF1234567890abcdefghijklmnop"), SIZE).unwrap();
-        assert_eq!(other.read(&device).unwrap(), Mark::None);
+        mark().write_unformatted(&device).unwrap();
+        let other =
+            FormatMarkerBlock::new(&uuid("BBCDEF1234567890abcdefghijklmnop"), SIZE).unwrap();
+        assert_eq!(other.read(&device).unwrap(), FormatMarker::None);
         device.write_all_at(b"x", mark().offset + 4095).unwrap();
-        assert_eq!(mark().read(&device).unwrap(), Mark::None);
+        assert_eq!(mark().read(&device).unwrap(), FormatMarker::None);
     }
 
     #[test]
     fn a_mark_is_blotted_out_wherever_it_is_cut() {
         let device = volume(7);
-        mark().write_fresh(&device).unwrap();
+        mark().write_unformatted(&device).unwrap();
         let begin = mark().offset;
         for at in [
             begin - 10_000,
@@ -260,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn the_mark_lies_within_the_volume_and_out_of_every_ones_way(size in 0..1_u64 << 50) {
-            match FreshMark::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), Bytes(size)) {
+            match FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), Bytes(size)) {
                 Err(_) => prop_assert!(size < 4 << 20),
                 Ok(mark) => {
                     let end = mark.offset + LENGTH as u64;

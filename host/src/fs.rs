@@ -12,10 +12,10 @@ pub mod superblock;
 
 use std::fmt;
 
-pub use fsck::check;
-pub use mkfs::{Make, MkfsOptions, make};
+pub use fsck::fsck;
+pub use mkfs::{MkfsOptions, MkfsRequest, mkfs};
 pub use probe::{Content, Probe, examine, is_blank, probe};
-pub use resize::{fills, grow};
+pub use resize::{fills, resize};
 pub use size::size;
 
 /// The file systems that volumes can have.

@@ -16,7 +16,7 @@ pub mod volume_key;
 pub use block::disk::Disk;
 pub use block::lv_device::{Device, Roots};
 pub use error::{Error, Kind};
-pub use format_marker::{FreshMark, Mark};
+pub use format_marker::{FormatMarker, FormatMarkerBlock};
 pub use fs::Filesystem;
 pub use lock::Lock;
 pub use lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};

@@ -17,10 +17,10 @@ use crate::process::{Cmd, Exec, Output};
 use crate::units::{Bytes, Extents};
 use names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 
-pub use command::{New, NewPool};
+pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};
-pub use model::{Lv, LvKind, Owned, Pv, Vg};
-pub use shell::InARow;
+pub use model::{Lv, LvKind, Pv, PvOwner, Vg};
+pub use shell::LvmShell;
 pub use thin_pool::{PoolCost, PoolState};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call
@@ -52,7 +52,7 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
-    pub fn create(self, vg: &VgName, lv: &LvName, new: &New<'_>) -> Result<(), Error> {
+    pub fn create(self, vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Result<(), Error> {
         self.run(&command::create(vg, lv, new)).map(drop)
     }
 
@@ -192,7 +192,7 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// When LVM fails or its answer can't be understood.
-    pub fn disks(self) -> Result<Vec<Owned>, Error> {
+    pub fn disks(self) -> Result<Vec<PvOwner>, Error> {
         let cmd = command::disks();
         read(&cmd, &self.run(&cmd)?, report::parse_disks)
     }

@@ -11,5 +11,5 @@ pub mod private_mount_ns;
 mod syscalls;
 mod unmount;
 
-pub use syscalls::{Flags, Place, Request, bind, make_read_only, mount};
+pub use syscalls::{Flags, MountRequest, MountTarget, bind, make_read_only, mount};
 pub use unmount::unmount_all;

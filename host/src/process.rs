@@ -11,5 +11,5 @@ mod session;
 mod system;
 
 pub use cmd::{Cmd, Exec, Output, TIMEOUT};
-pub use session::Talk;
+pub use session::Session;
 pub use system::System;

@@ -65,7 +65,7 @@ impl KeyDigest {
 
     /// The one among the tags of a logical volume.
     #[must_use]
-    pub fn of_tags(tags: &[String]) -> Option<Self> {
+    pub fn from_tags(tags: &[String]) -> Option<Self> {
         tags.iter()
             .find_map(|tag| Self::new(tag.strip_prefix(tags::CLAIM_KEY)?))
     }
@@ -85,7 +85,7 @@ pub struct KnownKeys {
 impl KnownKeys {
     /// Those beside the locks, see [`lock::FOLDER`](crate::lock::FOLDER).
     #[must_use]
-    pub fn beside(locks: &Path) -> Self {
+    pub fn in_folder(locks: &Path) -> Self {
         Self {
             folder: locks.join("keys"),
         }
@@ -136,7 +136,7 @@ mod tests {
         assert_ne!(Key::random().unwrap(), key);
         let tag = key.digest().tag();
         assert_eq!(
-            KeyDigest::of_tags(&["flexlvm.dev/claim-uid=1".to_owned(), tag.clone()]),
+            KeyDigest::from_tags(&["flexlvm.dev/claim-uid=1".to_owned(), tag.clone()]),
             Some(key.digest())
         );
         assert!(!tag.contains(key.secret()) && !format!("{key:?}").contains(key.secret()));
@@ -161,7 +161,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_recalled() {
         let folder = tempfile::tempdir().unwrap();
-        let keys = KnownKeys::beside(folder.path());
+        let keys = KnownKeys::in_folder(folder.path());
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         assert_eq!(keys.recall(&volume), None);
         let digest = Key::random().unwrap().digest();

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexvolume::DriverName;
-use host::lvm::InARow;
+use host::lvm::LvmShell;
 use host::{Exec, Roots, System};
 use kube::runtime::{reflector, watcher};
 use kube::{Api, Client};
@@ -88,7 +88,7 @@ impl Host {
     /// From a container that shares the node's process ids.
     #[must_use]
     pub fn outside() -> Self {
-        let exec: Arc<dyn Exec> = Arc::new(InARow::new(System::on_host()));
+        let exec: Arc<dyn Exec> = Arc::new(LvmShell::new(System::through_nsenter()));
         Self {
             devices: Arc::new(NodeDevices::of_host(exec.clone())),
             exec,
@@ -203,7 +203,7 @@ impl Settings {
             state: self.state.clone(),
             mounts: host.mounts(),
             names: DriverName::with_aliases(&self.aliases),
-            settings: flexvolume::Settings {
+            settings: flexvolume::DriverSettings {
                 attach: self.attach,
                 node: Some(self.node.clone()),
             },

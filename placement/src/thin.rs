@@ -116,7 +116,7 @@ fn plan(
         (None, Some(pool)) => Some(bytes(&pool.metadata_size)),
         (None, None) => rules.metadata().map_err(unsuitable)?,
     };
-    let cost = PoolCost::of(Bytes(most), metadata.map(Bytes), extent)
+    let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
         .map_err(|error| unsuitable(error.to_string()))?;
     let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
         .or_more(&pooled.space);

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use flexvolume::{DriverName, Settings};
+use flexvolume::{DriverName, DriverSettings};
 use harness::cluster::Cluster;
 use harness::guest::Guest;
 use harness::wait::until;
@@ -28,7 +28,7 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
         state: folders.state.clone(),
         mounts: workplace.write("no-mounts", "")?,
         names: vec![DriverName::own()],
-        settings: Settings {
+        settings: DriverSettings {
             attach: true,
             node: Some("control-plane".to_owned()),
         },

@@ -203,7 +203,7 @@ impl Devices for SimulatedNode {
                 !matches!(volume.content, Content::Data(_)),
                 "data are marked as fresh"
             );
-            volume.content = Content::Fresh;
+            volume.content = Content::Unformatted;
             Ok(())
         })
     }

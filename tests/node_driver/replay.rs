@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use flexvolume::Settings;
+use flexvolume::DriverSettings;
 
 use crate::stage::{Stage, Volume};
 use crate::{FILESYSTEMS, smallest};
@@ -146,7 +146,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
 }
 
 fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
-    let settings = Settings {
+    let settings = DriverSettings {
         attach: sequence.attach,
         node: Some("node1".to_owned()),
     };

@@ -240,7 +240,7 @@ impl Stage {
 
     /// Lets the driver attach, for as long as the returned value lives.
     pub(crate) fn attaching(&self) -> Attaching<'_> {
-        let settings = flexvolume::Settings {
+        let settings = flexvolume::DriverSettings {
             attach: true,
             node: Some(NODE.to_owned()),
         };

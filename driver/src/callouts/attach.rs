@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 
 use flexvolume::options::{self, Options};
-use flexvolume::settings::Settings;
+use flexvolume::settings::DriverSettings;
 use host::block::lv_device;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
@@ -13,10 +13,10 @@ use host::mount::mountinfo;
 use host::{Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::volume::attachments::{self, Name};
-use crate::volume::authorize::named;
+use crate::volume::attachments::{self, AttachedName};
+use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
-use crate::volume::identity::Identity;
+use crate::volume::identity::VolumeIdentity;
 
 /// Activates the volume if this is its node. Returns the path of its device.
 ///
@@ -24,13 +24,13 @@ use crate::volume::identity::Identity;
 /// When this is its node, and the device isn't there or is another's.
 pub(crate) fn attach(
     node: &Node<'_>,
-    settings: &Settings,
+    settings: &DriverSettings,
     options: &str,
     name: &str,
 ) -> Result<String, Error> {
     let options = options::parse(options)?;
     if node.is(settings, name) {
-        return hold(node, &options, OsStr::new(""));
+        return activate(node, &options, OsStr::new(""));
     }
     // The node's own `waitforattach` does it.
     Ok(lv_device::mapper_path(&options.group, &options.volume)
@@ -47,12 +47,12 @@ pub(crate) fn wait_for_attach(
     device: &OsStr,
     options: &str,
 ) -> Result<String, Error> {
-    hold(node, &options::parse(options)?, device)
+    activate(node, &options::parse(options)?, device)
 }
 
-fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<String, Error> {
-    let name = Name::new(&options.name)?;
-    let volume = named(node, options)?.identity;
+fn activate(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<String, Error> {
+    let name = AttachedName::new(&options.name)?;
+    let volume = find_volume(node, options)?.identity;
     let _lock = node.lock(&volume.uuid)?;
     node.check_device_path(device_path, &volume)?;
     refuse_namesake(node, &name, &volume)?;
@@ -72,7 +72,11 @@ fn hold(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<Strin
 }
 
 /// Two volumes of pods may have one name, and Kubernetes takes them for one.
-fn refuse_namesake(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
+fn refuse_namesake(
+    node: &Node<'_>,
+    name: &AttachedName<'_>,
+    volume: &VolumeIdentity,
+) -> Result<(), Error> {
     let Some(other) = attachments::recall(node, name)?.filter(|other| other.uuid != volume.uuid)
     else {
         return Ok(());

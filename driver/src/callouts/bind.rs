@@ -6,13 +6,13 @@ use std::ffi::OsStr;
 use flexvolume::{option_lists, options};
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
-use host::mount::{Flags, Place, Request};
+use host::mount::{Flags, MountRequest, MountTarget};
 use host::{Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::mounting::existing_mount::{already, mounted_device, verify};
-use crate::mounting::target_dir::{Folder, Whose};
-use crate::volume::authorize::{admit, named};
+use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
+use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -24,11 +24,11 @@ use crate::volume::identity::Volume;
 pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(), Error> {
     let options = options::parse(options)?;
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
-    let folder = Folder::existing(node, folder, Whose::OnePod)?;
+    let folder = TargetDir::existing(node, folder, FolderScope::OnePod)?;
     let target = folder.target()?;
-    let volume = named(node, &options)?;
+    let volume = find_volume(node, &options)?;
     let _lock = node.lock(&volume.identity.uuid)?;
-    admit(node, &volume.identity, &options)?;
+    authorize(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
     let not_for_all = || {
         let message = format!(
@@ -57,7 +57,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
         Flags::empty()
     };
     let (flags, data) = (mount_options.flags | as_whole, mount_options.data.as_str());
-    let request = Request {
+    let request = MountRequest {
         source: &source,
         fs: options.filesystem,
         flags,
@@ -66,13 +66,13 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     };
     if let Some(there) = folder.mounted(node)? {
         mounted_device(node, &volume, &folder, &there)?;
-        return already(&folder, &there, &request);
+        return accept_existing(&folder, &there, &request);
     }
     let (path, top) = (target.path(), folder.top());
     host::mount::bind(
         &request,
         &all.top(),
-        Place {
+        MountTarget {
             folder: &path,
             top: &top,
         },
@@ -80,7 +80,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     Ok(verify(node, &folder, &device, read_only)?)
 }
 
-fn another(volume: &Volume, all: &Folder, whole: &Mount) -> HostError {
+fn another(volume: &Volume, all: &TargetDir, whole: &Mount) -> HostError {
     let message = format!(
         "logical volume {volume} is wanted, and {} has {} mounted: two volumes of one name can't be on one node while \
          the driver attaches; give the pod's volume another name",

@@ -4,16 +4,16 @@
 
 use std::ffi::OsStr;
 
-use flexvolume::settings::Settings;
+use flexvolume::settings::DriverSettings;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
 use host::mount::mountinfo;
 use host::{Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::volume::attachments::{self, Name};
+use crate::volume::attachments::{self, AttachedName};
 use crate::volume::context::Node;
-use crate::volume::identity::Identity;
+use crate::volume::identity::VolumeIdentity;
 
 /// Deactivates what was attached under this name. That it stays because somebody uses it is no
 /// failure: returned is a word for the log.
@@ -22,14 +22,14 @@ use crate::volume::identity::Identity;
 /// When nobody uses it and it can't be deactivated.
 pub(crate) fn detach(
     node: &Node<'_>,
-    settings: &Settings,
+    settings: &DriverSettings,
     volume: &OsStr,
     name: &str,
 ) -> Result<Option<String>, Error> {
     let volume = volume.to_string_lossy();
-    let volume = Name::new(&volume)?;
+    let volume = AttachedName::new(&volume)?;
     if node.is(settings, name) {
-        let_go(node, &volume)
+        deactivate_attached(node, &volume)
     } else {
         Ok(None)
     }
@@ -39,7 +39,10 @@ pub(crate) fn detach(
 ///
 /// # Errors
 /// As [`detach`].
-pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String>, Error> {
+pub(crate) fn deactivate_attached(
+    node: &Node<'_>,
+    volume: &AttachedName<'_>,
+) -> Result<Option<String>, Error> {
     let Some(identity) = attachments::recall(node, volume)? else {
         return Ok(None);
     };
@@ -66,7 +69,7 @@ pub(crate) fn let_go(node: &Node<'_>, volume: &Name<'_>) -> Result<Option<String
 }
 
 /// Takes the device away; returns who uses it when somebody does.
-fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, HostError> {
+fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>, HostError> {
     // Where another has its name by now, there is nothing that could be found by it.
     let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
@@ -79,7 +82,7 @@ fn deactivate(node: &Node<'_>, volume: &Identity) -> Result<Option<String>, Host
     }
     // Held open by us, it could not go.
     drop(device);
-    let Identity { group, name, uuid } = volume;
+    let VolumeIdentity { group, name, uuid } = volume;
     let attempt = Lvm(node).deactivate(group, name, uuid);
     if node.device(volume)?.is_none() {
         return Ok(None);

@@ -12,8 +12,8 @@ use host::{Bytes, Error as HostError, Filesystem, Kind};
 use crate::callouts::expandvolume::check_size;
 use crate::error::Error;
 use crate::mounting::grow::grow;
-use crate::mounting::target_dir::{Folder, Whose};
-use crate::volume::authorize::named;
+use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
 
 /// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last
@@ -28,8 +28,8 @@ pub(crate) fn expandfs(
     size: Bytes,
 ) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let folder_or_none = Folder::open(folder, &node.driver, Whose::Any)?;
-    let volume = named(node, &options)?;
+    let folder_or_none = TargetDir::open(folder, &node.driver, FolderScope::Any)?;
+    let volume = find_volume(node, &options)?;
     let not_mounted = || {
         let message = format!(
             "logical volume {volume} is not mounted on {}",

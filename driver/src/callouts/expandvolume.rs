@@ -5,7 +5,7 @@ use flexvolume::options::{self, Options};
 use host::{Bytes, Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::volume::authorize::named;
+use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -15,7 +15,7 @@ use crate::volume::identity::Volume;
 /// When it isn't, or isn't active here.
 pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let volume = named(node, &options)?;
+    let volume = find_volume(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
         HostError::refused(
             Kind::NotFound,

@@ -2,10 +2,10 @@
 //! controller manager, again and again; whatever is not attached is attached anew. Runs no program.
 
 use flexvolume::options;
-use flexvolume::settings::Settings;
+use flexvolume::settings::DriverSettings;
 
 use crate::error::Error;
-use crate::volume::authorize::named;
+use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
 
 /// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
@@ -14,7 +14,7 @@ use crate::volume::context::Node;
 /// When nobody can tell: the device is suspended, or another has its name.
 pub(crate) fn is_attached(
     node: &Node<'_>,
-    settings: &Settings,
+    settings: &DriverSettings,
     options: &str,
     name: &str,
 ) -> Result<bool, Error> {
@@ -23,7 +23,7 @@ pub(crate) fn is_attached(
         return Ok(true);
     }
     let device = if options.proof.is_some() {
-        node.device(&named(node, &options)?.identity)?
+        node.device(&find_volume(node, &options)?.identity)?
     } else {
         node.device_named(&options.group, &options.volume)?
     };

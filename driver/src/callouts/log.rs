@@ -29,7 +29,7 @@ pub struct Line<'a> {
 impl<'a> Line<'a> {
     /// The line for a call with these arguments, of which nothing but plain names gets into it.
     #[must_use]
-    pub fn of(
+    pub fn new(
         args: &'a [OsString],
         reply: &'a Reply,
         note: Option<&'a str>,

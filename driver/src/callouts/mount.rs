@@ -8,7 +8,7 @@ use flexvolume::options;
 
 use crate::error::Error;
 use crate::mounting::phases::mount_on;
-use crate::mounting::target_dir::Whose;
+use crate::mounting::target_dir::FolderScope;
 use crate::volume::context::Node;
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
@@ -25,7 +25,7 @@ pub(crate) fn mount(
     mount_on(
         node,
         folder,
-        Whose::OnePod,
+        FolderScope::OnePod,
         device,
         &options::parse(options)?,
     )
@@ -45,7 +45,7 @@ pub(crate) fn mount_for_all(
     mount_on(
         node,
         folder,
-        Whose::AllPods,
+        FolderScope::AllPods,
         device,
         &options::parse(options)?,
     )

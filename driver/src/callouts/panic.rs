@@ -9,7 +9,7 @@ use crate::callouts::reply::Reply;
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// What `work` answers; if it panics, a failure that says where.
-pub fn guarded(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option<String>) {
+pub fn catch_panics(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option<String>) {
     panic::set_hook(Box::new(|panic| {
         if let Ok(mut last) = PLACE.try_lock() {
             *last = panic
@@ -29,14 +29,14 @@ pub fn guarded(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option
 
 #[cfg(test)]
 mod tests {
-    use super::guarded;
+    use super::catch_panics;
     use crate::callouts::reply::Reply;
 
     #[test]
     fn a_panic_is_a_failure() {
         let hook = std::panic::take_hook();
-        let (reply, _) = guarded(|| panic!("secret"));
-        let (fine, _) = guarded(|| (Reply::Success, None));
+        let (reply, _) = catch_panics(|| panic!("secret"));
+        let (fine, _) = catch_panics(|| (Reply::Success, None));
         std::panic::set_hook(hook);
         let Reply::Failure(sentence) = reply else {
             panic!("{reply:?}")

@@ -6,16 +6,16 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use flexvolume::kubelet_path::VolumeFolder;
-use flexvolume::settings::Settings;
+use flexvolume::settings::DriverSettings;
 use host::block::sysfs;
 use host::mount::lookup::device_of;
 use host::mount::mountinfo::{self, Mount};
 use host::{Error as HostError, Kind};
 
-use crate::callouts::detach::let_go;
+use crate::callouts::detach::deactivate_attached;
 use crate::error::Error;
-use crate::mounting::target_dir::{Folder, Whose};
-use crate::volume::attachments::Name;
+use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::volume::attachments::AttachedName;
 use crate::volume::context::Node;
 
 /// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it
@@ -23,8 +23,8 @@ use crate::volume::context::Node;
 ///
 /// # Errors
 /// `Busy` when something is still in use.
-pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(), Error> {
-    let Some(folder) = Folder::open(folder, &node.driver, whose)? else {
+pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Result<(), Error> {
+    let Some(folder) = TargetDir::open(folder, &node.driver, scope)? else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;
@@ -72,16 +72,16 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, whose: Whose) -> Result<(
 /// As [`unmount`].
 pub(crate) fn unmount_device(
     node: &Node<'_>,
-    settings: &Settings,
+    settings: &DriverSettings,
     folder: &OsStr,
 ) -> Result<Option<String>, Error> {
-    unmount(node, folder, Whose::AllPods)?;
-    let Some(place) = VolumeFolder::of(Path::new(folder)).filter(|_| settings.attach) else {
+    unmount(node, folder, FolderScope::AllPods)?;
+    let Some(place) = VolumeFolder::from_path(Path::new(folder)).filter(|_| settings.attach) else {
         return Ok(None);
     };
-    let attempt = Name::new(&place.name)
+    let attempt = AttachedName::new(&place.name)
         .map_err(Error::from)
-        .and_then(|name| let_go(node, &name));
+        .and_then(|name| deactivate_attached(node, &name));
     Ok(attempt.unwrap_or_else(|error| {
         Some(format!(
             "it was not deactivated: {}",

@@ -2,8 +2,8 @@
 //! beside its origin, in whatever order they come; or itself, through a loop device. Called by
 //! `mount`.
 
-use host::block::duplicate_fs::{mounted_through_loop, mounted_twin};
-use host::mount::{Place, Request, mountinfo};
+use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
+use host::mount::{MountRequest, MountTarget, mountinfo};
 use host::{Device, Error, Filesystem, Kind};
 
 use crate::volume::context::Node;
@@ -30,17 +30,17 @@ pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> 
 ///
 /// # Errors
 /// Why the kernel refuses; nothing is mounted then.
-pub(crate) fn mount_beside_twin(
+pub(crate) fn mount_beside_duplicate(
     node: &Node<'_>,
     device: &Device,
-    request: &Request<'_>,
-    place: Place<'_>,
+    request: &MountRequest<'_>,
+    place: MountTarget<'_>,
 ) -> Result<(), Error> {
     let Err(error) = host::mount::mount(request, place) else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(twin) = mounted_twin(&node.roots, &mounts, device)? else {
+    let Some(twin) = mounted_duplicate(&node.roots, &mounts, device)? else {
         return Err(error);
     };
     match request.fs {
@@ -51,7 +51,7 @@ pub(crate) fn mount_beside_twin(
                 format!("{},nouuid", request.data)
             };
             host::mount::mount(
-                &Request {
+                &MountRequest {
                     data: &data,
                     ..*request
                 },

@@ -1,13 +1,13 @@
 //! What is mounted on a folder: already, before a mount, and afterwards, when it has to be what was
 //! meant. Called by `mount` and `bind`.
 
-use host::mount::Request;
+use host::mount::MountRequest;
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
 use host::{Device, Error as HostError, Kind};
 
 use crate::error::Error;
-use crate::mounting::target_dir::Folder;
+use crate::mounting::target_dir::TargetDir;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -15,7 +15,7 @@ use crate::volume::identity::Volume;
 pub(crate) fn mounted_device(
     node: &Node<'_>,
     volume: &Volume,
-    folder: &Folder,
+    folder: &TargetDir,
     there: &Mount,
 ) -> Result<Device, HostError> {
     node.device(&volume.identity)?
@@ -31,7 +31,11 @@ pub(crate) fn mounted_device(
 }
 
 /// The volume is mounted already: the call was repeated.
-pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> Result<(), Error> {
+pub(crate) fn accept_existing(
+    folder: &TargetDir,
+    there: &Mount,
+    request: &MountRequest<'_>,
+) -> Result<(), Error> {
     match (request.read_only, there.read_only || there.fs_read_only) {
         (false, true) => {
             let message = format!(
@@ -53,7 +57,7 @@ pub(crate) fn already(folder: &Folder, there: &Mount, request: &Request<'_>) -> 
 /// When it isn't.
 pub(crate) fn verify(
     node: &Node<'_>,
-    folder: &Folder,
+    folder: &TargetDir,
     device: &Device,
     read_only: bool,
 ) -> Result<(), HostError> {

@@ -31,7 +31,7 @@ pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
     if is_claimed(device)? {
         return Ok(());
     }
-    fs::check(node, &device.path(), &device.mapper_path(), TIME)?;
+    fs::fsck(node, &device.path(), &device.mapper_path(), TIME)?;
     if device
         .superblock()?
         .is_none_or(|superblock| superblock.unchecked)

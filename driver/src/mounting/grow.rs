@@ -51,7 +51,7 @@ pub(crate) fn grow(
     device: &Device,
     point: &Path,
 ) -> Result<(), HostError> {
-    let attempt = || fs::grow(node, fs, device, point, TIME);
+    let attempt = || fs::resize(node, fs, device, point, TIME);
     // resize2fs goes by the first mount of a device that it finds, and fails when that one is
     // read-only.
     let Some(reader) = read_only_mount(node, device).filter(|_| fs == Filesystem::Ext4) else {

@@ -5,17 +5,17 @@ use std::ffi::OsStr;
 
 use flexvolume::option_lists;
 use flexvolume::options::Options;
-use host::FreshMark;
+use host::FormatMarkerBlock;
 use host::block::sysfs;
-use host::mount::{Place, Request};
+use host::mount::{MountRequest, MountTarget};
 
 use crate::error::Error;
-use crate::mounting::duplicates::{mount_beside_twin, refuse_loop};
-use crate::mounting::existing_mount::{already, mounted_device, verify};
+use crate::mounting::duplicates::{mount_beside_duplicate, refuse_loop};
+use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
-use crate::mounting::target_dir::{Folder, Whose};
-use crate::volume::authorize::{admit, named};
+use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
 use crate::volume::static_volume;
 
@@ -27,16 +27,16 @@ use crate::volume::static_volume;
 pub(crate) fn mount_on(
     node: &Node<'_>,
     folder: &OsStr,
-    whose: Whose,
+    scope: FolderScope,
     device_path: &OsStr,
     options: &Options,
 ) -> Result<Option<String>, Error> {
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
     let mkfs_options = option_lists::mkfs::parse(options.filesystem, &options.mkfs)?;
-    let folder = Folder::existing(node, folder, whose)?;
+    let folder = TargetDir::existing(node, folder, scope)?;
     let target = folder.target()?;
-    let volume = named(node, options)?;
-    let mark = FreshMark::new(&volume.identity.uuid, volume.size)?;
+    let volume = find_volume(node, options)?;
+    let mark = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;
     let there = folder.mounted(node)?;
@@ -44,16 +44,16 @@ pub(crate) fn mount_on(
         Some(there) => mounted_device(node, &volume, &folder, there)?,
         None => node.active_device(&volume.identity)?,
     };
-    admit(node, &volume.identity, options)?;
+    authorize(node, &volume.identity, options)?;
     // For all pods, a pod that only reads must not keep the next from writing.
     let read_only = mount_options.read_only
-        || match whose {
-            Whose::AllPods => sysfs::is_read_only(&node.roots.sys, device.number())?,
-            Whose::OnePod | Whose::Any => options.read_only,
+        || match scope {
+            FolderScope::AllPods => sysfs::is_read_only(&node.roots.sys, device.number())?,
+            FolderScope::OnePod | FolderScope::Any => options.read_only,
         };
     let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
     let (flags, data) = (mount_options.flags, mount_options.data.as_str());
-    let request = Request {
+    let request = MountRequest {
         source: &source,
         fs: options.filesystem,
         flags,
@@ -68,13 +68,13 @@ pub(crate) fn mount_on(
         }
     };
     if let Some(there) = &there {
-        already(&folder, there, &request)?;
+        accept_existing(&folder, there, &request)?;
         // The call before may have been cut short before this.
         return Ok(grow());
     }
     refuse_loop(node, &volume, &device)?;
     let may_format = !read_only && !options.read_only;
-    static_volume::take_up(node, &volume, &device, &mark, may_format)?;
+    static_volume::initialize_static(node, &volume, &device, &mark, may_format)?;
     let task = Preparation {
         volume: &volume.to_string(),
         device: &device,
@@ -85,15 +85,15 @@ pub(crate) fn mount_on(
         read_only,
         may_format,
     };
-    let request = Request {
+    let request = MountRequest {
         flags: flags | prepare(node, &task)?,
         ..request
     };
-    mount_beside_twin(
+    mount_beside_duplicate(
         node,
         &device,
         &request,
-        Place {
+        MountTarget {
             folder: &path,
             top: &top,
         },

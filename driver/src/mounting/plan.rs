@@ -3,7 +3,7 @@
 
 use flexvolume::option_lists::fsck_policy::Fsck;
 use host::fs::Probe;
-use host::{Filesystem, Mark};
+use host::{Filesystem, FormatMarker};
 
 /// What a volume needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,8 +55,12 @@ pub(crate) enum Refusal {
 /// Whether the first look settles it: no mark, and beyond doubt the file system that is wanted.
 /// Otherwise blkid is asked.
 #[must_use]
-pub(crate) fn is_ready(mark: Mark, first_look: Option<Filesystem>, wanted: Filesystem) -> bool {
-    mark == Mark::None && first_look == Some(wanted)
+pub(crate) fn is_ready(
+    mark: FormatMarker,
+    first_look: Option<Filesystem>,
+    wanted: Filesystem,
+) -> bool {
+    mark == FormatMarker::None && first_look == Some(wanted)
 }
 
 /// What a volume with this mark needs, on which blkid found this. `used`: what is there shows that
@@ -65,7 +69,7 @@ pub(crate) fn is_ready(mark: Mark, first_look: Option<Filesystem>, wanted: Files
 /// # Errors
 /// When it is not to be touched.
 pub(crate) fn plan(
-    mark: Mark,
+    mark: FormatMarker,
     found: &Probe,
     used: bool,
     wanted: Filesystem,
@@ -80,37 +84,37 @@ pub(crate) fn plan(
     match (mark, found) {
         (_, Probe::Other(other)) => foreign(other),
         (_, Probe::Filesystem(other)) if *other != wanted => foreign(other.name()),
-        (Mark::None, Probe::Blank) => Err(Refusal::NotFresh),
-        (Mark::None, Probe::Filesystem(_)) => Ok(Step::Mount),
+        (FormatMarker::None, Probe::Blank) => Err(Refusal::NotFresh),
+        (FormatMarker::None, Probe::Filesystem(_)) => Ok(Step::Mount),
         // Somebody made it by hand. Or, with a disk that forgot what it had reported as written,
         // the mark is older than the file system: traces of use weigh more. To take the mark away
         // is for the first who may write.
-        (Mark::Fresh, Probe::Filesystem(_)) => Ok(if read_only {
+        (FormatMarker::Unformatted, Probe::Filesystem(_)) => Ok(if read_only {
             Step::Mount
         } else {
             Step::ClearMark
         }),
-        (Mark::Formatting, Probe::Filesystem(_)) if used => Ok(if read_only {
+        (FormatMarker::Formatting, Probe::Filesystem(_)) if used => Ok(if read_only {
             Step::Mount
         } else {
             Step::ClearMark
         }),
         // Blank and fresh; or a mkfs of ours was cut short, at whatever point, and nobody has ever
         // mounted it.
-        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_))
+        (FormatMarker::Unformatted, Probe::Blank)
+        | (FormatMarker::Formatting, Probe::Blank | Probe::Filesystem(_))
             if read_only =>
         {
             Err(Refusal::ReadOnly)
         }
-        (Mark::Fresh, Probe::Blank) | (Mark::Formatting, Probe::Blank | Probe::Filesystem(_)) => {
-            Ok(Step::Format)
-        }
+        (FormatMarker::Unformatted, Probe::Blank)
+        | (FormatMarker::Formatting, Probe::Blank | Probe::Filesystem(_)) => Ok(Step::Format),
     }
 }
 
 /// What a file system needs before it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Care {
+pub(crate) enum FsckPlan {
     /// Nothing.
     None,
     /// A check.
@@ -121,24 +125,28 @@ pub(crate) enum Care {
 
 /// What a file system needs whose superblock says that it is `unchecked`.
 #[must_use]
-pub(crate) fn care(unchecked: bool, fsck: Fsck, read_only: bool) -> Care {
+pub(crate) fn plan_fsck(unchecked: bool, fsck: Fsck, read_only: bool) -> FsckPlan {
     match (unchecked, fsck, read_only) {
-        (false, _, _) | (true, Fsck::Never, _) => Care::None,
-        (true, Fsck::Auto, false) => Care::Check,
+        (false, _, _) | (true, Fsck::Never, _) => FsckPlan::None,
+        (true, Fsck::Auto, false) => FsckPlan::Check,
         // A check repairs, and who asked for a read-only mount did not ask for that. Were it
         // mounted writable beneath, the next writable mount would join in unchecked.
-        (true, Fsck::Auto, true) => Care::NoWriting,
+        (true, Fsck::Auto, true) => FsckPlan::NoWriting,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Care, Refusal, Step, care, is_ready, plan};
+    use super::{FsckPlan, Refusal, Step, is_ready, plan, plan_fsck};
     use flexvolume::option_lists::fsck_policy::Fsck;
     use host::fs::Probe;
-    use host::{Filesystem, Mark};
+    use host::{Filesystem, FormatMarker};
 
-    const MARKS: [Mark; 3] = [Mark::None, Mark::Fresh, Mark::Formatting];
+    const MARKS: [FormatMarker; 3] = [
+        FormatMarker::None,
+        FormatMarker::Unformatted,
+        FormatMarker::Formatting,
+    ];
 
     fn probes() -> Vec<Probe> {
         let mut probes: Vec<Probe> = Filesystem::ALL.into_iter().map(Probe::Filesystem).collect();
@@ -158,9 +166,9 @@ mod tests {
                 continue;
             }
             formats += 1;
-            let fresh = mark == Mark::Fresh && probe == Probe::Blank;
+            let fresh = mark == FormatMarker::Unformatted && probe == Probe::Blank;
             let unused = probe == Probe::Blank || (probe == Probe::Filesystem(wanted) && !used);
-            let cut_short = mark == Mark::Formatting && unused;
+            let cut_short = mark == FormatMarker::Formatting && unused;
             assert!(
                 !read_only && (fresh || cut_short),
                 "{mark:?} {probe:?} {wanted} {read_only}"
@@ -175,7 +183,7 @@ mod tests {
             if let Ok(Step::Mount | Step::ClearMark) = plan(mark, &probe, used, wanted, read_only) {
                 assert_eq!(probe, Probe::Filesystem(wanted));
                 assert!(
-                    mark != Mark::Formatting || used,
+                    mark != FormatMarker::Formatting || used,
                     "a file system that mkfs perhaps never finished"
                 );
             }
@@ -196,13 +204,13 @@ mod tests {
     fn what_asks_for_a_check_is_never_written_to_without() {
         for fsck in Fsck::ALL {
             for read_only in [false, true] {
-                assert_eq!(care(false, fsck, read_only), Care::None);
+                assert_eq!(plan_fsck(false, fsck, read_only), FsckPlan::None);
                 let expected = match (fsck, read_only) {
-                    (Fsck::Never, _) => Care::None,
-                    (Fsck::Auto, true) => Care::NoWriting,
-                    (Fsck::Auto, false) => Care::Check,
+                    (Fsck::Never, _) => FsckPlan::None,
+                    (Fsck::Auto, true) => FsckPlan::NoWriting,
+                    (Fsck::Auto, false) => FsckPlan::Check,
                 };
-                assert_eq!(care(true, fsck, read_only), expected);
+                assert_eq!(plan_fsck(true, fsck, read_only), expected);
             }
         }
     }
@@ -210,12 +218,18 @@ mod tests {
     #[test]
     fn refusals_name_what_was_found_and_what_was_wanted() {
         let found = Probe::Filesystem(Filesystem::Xfs);
-        let text = plan(Mark::None, &found, false, Filesystem::Ext4, false)
+        let text = plan(FormatMarker::None, &found, false, Filesystem::Ext4, false)
             .unwrap_err()
             .to_string();
         assert!(text.contains("carries xfs, and ext4 is wanted"), "{text}");
         assert_eq!(
-            plan(Mark::None, &Probe::Blank, true, Filesystem::Ext4, false),
+            plan(
+                FormatMarker::None,
+                &Probe::Blank,
+                true,
+                Filesystem::Ext4,
+                false
+            ),
             Err(Refusal::NotFresh)
         );
     }
@@ -227,14 +241,14 @@ mod tests {
                 for wanted in Filesystem::ALL {
                     assert_eq!(
                         is_ready(mark, look, wanted),
-                        mark == Mark::None && look == Some(wanted)
+                        mark == FormatMarker::None && look == Some(wanted)
                     );
                 }
             }
         }
     }
 
-    fn all() -> Vec<(Mark, Probe, bool, Filesystem, bool)> {
+    fn all() -> Vec<(FormatMarker, Probe, bool, Filesystem, bool)> {
         let mut all = Vec::new();
         for mark in MARKS {
             for probe in probes() {

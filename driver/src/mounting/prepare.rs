@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use flexvolume::option_lists::fsck_policy::Fsck;
 use host::block::sysfs::is_read_only;
-use host::fs::{self, Make, MkfsOptions};
+use host::fs::{self, MkfsOptions, MkfsRequest};
 use host::mount::Flags;
-use host::{Device, Error as HostError, Filesystem, FreshMark, Mark};
+use host::{Device, Error as HostError, Filesystem, FormatMarker, FormatMarkerBlock};
 
 use crate::error::Error;
 use crate::mounting::fsck;
-use crate::mounting::plan::{self, Care, Refusal, Step};
+use crate::mounting::plan::{self, FsckPlan, Refusal, Step};
 use crate::volume::context::Node;
 
 /// The most that mkfs may take.
@@ -24,8 +24,8 @@ pub(crate) struct Preparation<'a> {
     pub(crate) volume: &'a str,
     /// The device, active.
     pub(crate) device: &'a Device,
-    /// Where its fresh mark is.
-    pub(crate) mark: &'a FreshMark,
+    /// Where its format marker is.
+    pub(crate) mark: &'a FormatMarkerBlock,
     /// The file system that is wanted.
     pub(crate) fs: Filesystem,
     /// Options for mkfs.
@@ -63,7 +63,7 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
     if !plan::is_ready(says, look.map(|look| look.fs), wanted) {
         // Taken before the look, and kept until the mark says what comes of it: nobody else can use
         // the device meanwhile.
-        let claimed = (says != Mark::None && !task.read_only).then(|| device.claim());
+        let claimed = (says != FormatMarker::None && !task.read_only).then(|| device.claim());
         let claim = || claimed.unwrap_or_else(|| device.claim());
         let found = fs::probe(node, device.file(), &device.path(), mark)?;
         let used = look.is_some_and(|look| look.used);
@@ -86,16 +86,16 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
             Step::Format => return Ok(format(node, task, claim()?).map(|()| Flags::empty())?),
         }
     }
-    match plan::care(
+    match plan::plan_fsck(
         look.is_some_and(|look| look.unchecked),
         task.fsck,
         task.read_only,
     ) {
-        Care::None => Ok(Flags::empty()),
-        Care::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
+        FsckPlan::None => Ok(Flags::empty()),
+        FsckPlan::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
         // Mounted writable already, it can't be mounted in another way.
-        Care::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
-        Care::NoWriting => Ok(Flags::RDONLY),
+        FsckPlan::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
+        FsckPlan::NoWriting => Ok(Flags::RDONLY),
     }
 }
 
@@ -111,13 +111,13 @@ fn format(node: &Node<'_>, task: &Preparation<'_>, claimed: File) -> Result<(), 
     mark.begin(&claimed)?;
     drop(claimed);
     let (path, size) = (device.path(), mark.filesystem_size());
-    let make = Make {
+    let make = MkfsRequest {
         path: &path,
         size,
         options: task.mkfs_options,
         time: MKFS_TIME,
     };
-    fs::make(node, fs, &make)?;
+    fs::mkfs(node, fs, &make)?;
     let claimed = device.claim()?;
     claimed
         .sync_all()

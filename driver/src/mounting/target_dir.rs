@@ -17,7 +17,7 @@ use crate::volume::context::Node;
 
 /// Which of the two kinds a folder is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Whose {
+pub(crate) enum FolderScope {
     /// `<root>/pods/<uid>/volumes/<vendor>~<driver>/<name>`
     OnePod,
     /// `<root>/plugins/kubernetes.io/flexvolume/<vendor>/<driver>/mounts/<name>`
@@ -28,7 +28,7 @@ pub(crate) enum Whose {
 
 /// The folder above it, held open: nobody can put another one in its place.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct TargetDir {
     parent: OwnedFd,
     name: OsString,
     path: PathBuf,
@@ -38,7 +38,7 @@ pub(crate) struct Folder {
 /// For walking only: neither read nor written through.
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-impl Folder {
+impl TargetDir {
     /// The folder of this path, which itself need not exist; `None` when one above it doesn't.
     ///
     /// # Errors
@@ -47,21 +47,25 @@ impl Folder {
     pub(crate) fn open(
         path: &OsStr,
         driver: &DriverName,
-        whose: Whose,
+        scope: FolderScope,
     ) -> Result<Option<Self>, Error> {
-        let place = read(path, driver, whose).map_err(|why| Error::refused(Kind::Invalid, why))?;
+        let place = read(path, driver, scope).map_err(|why| Error::refused(Kind::Invalid, why))?;
         Self::walk(place)
     }
 
     /// A folder that the kubelet has made to mount on.
-    pub(crate) fn existing(node: &Node<'_>, path: &OsStr, whose: Whose) -> Result<Self, Error> {
+    pub(crate) fn existing(
+        node: &Node<'_>,
+        path: &OsStr,
+        scope: FolderScope,
+    ) -> Result<Self, Error> {
         let missing = || {
             Error::refused(
                 Kind::NotFound,
                 format!("there is no folder {}", path.display()),
             )
         };
-        Self::open(path, &node.driver, whose)?.ok_or_else(missing)
+        Self::open(path, &node.driver, scope)?.ok_or_else(missing)
     }
 
     /// What is mounted on the folder, the last of it.
@@ -75,7 +79,7 @@ impl Folder {
     /// The folder for all pods that belongs to this one.
     ///
     /// # Errors
-    /// As [`Folder::open`].
+    /// As [`TargetDir::open`].
     pub(crate) fn for_all_pods(&self) -> Result<Option<Self>, Error> {
         Self::walk(self.place.for_all_pods())
     }
@@ -146,14 +150,14 @@ impl Folder {
     ///
     /// # Errors
     /// `NotFound`, and `Invalid` when it is a symbolic link or no folder.
-    pub(crate) fn target(&self) -> Result<Target, Error> {
+    pub(crate) fn target(&self) -> Result<TargetHandle, Error> {
         match openat(
             &self.parent,
             &self.name,
             WALK | OFlags::NOFOLLOW,
             Mode::empty(),
         ) {
-            Ok(folder) => Ok(Target(folder)),
+            Ok(folder) => Ok(TargetHandle(folder)),
             Err(Errno::LOOP | Errno::NOTDIR) => Err(no_folder(&self.path, &self.name)),
             Err(errno) => Err(Error::io("open", &self.path)(errno.into())),
         }
@@ -162,9 +166,9 @@ impl Folder {
 
 /// A folder to mount on, held open.
 #[derive(Debug)]
-pub(crate) struct Target(OwnedFd);
+pub(crate) struct TargetHandle(OwnedFd);
 
-impl Target {
+impl TargetHandle {
     /// A path that leads to this very folder.
     #[must_use]
     pub(crate) fn path(&self) -> PathBuf {
@@ -186,7 +190,7 @@ fn no_folder(path: &Path, step: &OsStr) -> Error {
 }
 
 /// What this path is. Pure.
-fn read(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<VolumeFolder, String> {
+fn read(path: &OsStr, driver: &DriverName, scope: FolderScope) -> Result<VolumeFolder, String> {
     const MOST: usize = 4096;
     let bytes = path.as_bytes();
     if !bytes.starts_with(b"/") || bytes.len() >= MOST {
@@ -198,22 +202,22 @@ fn read(path: &OsStr, driver: &DriverName, whose: Whose) -> Result<VolumeFolder,
     {
         return Err("the folder's path must not contain . or ..".to_owned());
     }
-    let place = VolumeFolder::of(Path::new(path)).filter(|place| place.driver == *driver);
-    place.filter(|place| whose.fits(place)).ok_or_else(|| {
+    let place = VolumeFolder::from_path(Path::new(path)).filter(|place| place.driver == *driver);
+    place.filter(|place| scope.fits(place)).ok_or_else(|| {
         let (one, all) = (
             format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder()),
             format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>"),
         );
-        let shape = match whose {
-            Whose::OnePod => one,
-            Whose::AllPods => all,
-            Whose::Any => format!("{one} or {all}"),
+        let shape = match scope {
+            FolderScope::OnePod => one,
+            FolderScope::AllPods => all,
+            FolderScope::Any => format!("{one} or {all}"),
         };
         format!("the folder is not the kubelet's: it has to be {shape}")
     })
 }
 
-impl Whose {
+impl FolderScope {
     fn fits(self, place: &VolumeFolder) -> bool {
         match self {
             Self::OnePod => place.pod.is_some(),
@@ -225,7 +229,7 @@ impl Whose {
 
 #[cfg(test)]
 mod tests {
-    use super::{Folder, Whose, read};
+    use super::{FolderScope, TargetDir, read};
     use flexvolume::driver_name::DriverName;
     use host::Kind;
     use std::ffi::OsStr;
@@ -237,16 +241,17 @@ mod tests {
     const BELOW: &str = "pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1";
     const ALL: &str = "plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1";
 
-    fn folder(path: &Path) -> Result<Option<Folder>, Kind> {
-        Folder::open(path.as_os_str(), &DriverName::own(), Whose::Any).map_err(|error| error.kind())
+    fn folder(path: &Path) -> Result<Option<TargetDir>, Kind> {
+        TargetDir::open(path.as_os_str(), &DriverName::own(), FolderScope::Any)
+            .map_err(|error| error.kind())
     }
 
     fn open(path: &Path) -> Result<Option<PathBuf>, Kind> {
         Ok(folder(path)?.map(|folder| folder.path().to_owned()))
     }
 
-    fn is_ours(path: &OsStr, whose: Whose) -> bool {
-        read(path, &DriverName::own(), whose).is_ok()
+    fn is_ours(path: &OsStr, scope: FolderScope) -> bool {
+        read(path, &DriverName::own(), scope).is_ok()
     }
 
     #[test]
@@ -256,9 +261,9 @@ mod tests {
             "/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
             "//a//pods/u/volumes/flexlvm.dev~lvm/pvc-1/",
         ] {
-            assert!(is_ours(OsStr::new(good), Whose::OnePod), "{good}");
-            assert!(!is_ours(OsStr::new(good), Whose::AllPods), "{good}");
-            assert!(is_ours(OsStr::new(good), Whose::Any), "{good}");
+            assert!(is_ours(OsStr::new(good), FolderScope::OnePod), "{good}");
+            assert!(!is_ours(OsStr::new(good), FolderScope::AllPods), "{good}");
+            assert!(is_ours(OsStr::new(good), FolderScope::Any), "{good}");
         }
         for bad in [
             "",
@@ -278,13 +283,13 @@ mod tests {
             "/pods/u/volumes/flexlvm.dev~lvm/a b",
             "-rf",
         ] {
-            assert!(!is_ours(OsStr::new(bad), Whose::Any), "{bad:?}");
+            assert!(!is_ours(OsStr::new(bad), FolderScope::Any), "{bad:?}");
         }
         let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
-        assert!(!is_ours(OsStr::new(&long), Whose::Any));
+        assert!(!is_ours(OsStr::new(&long), FolderScope::Any));
         assert!(!is_ours(
             OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff"),
-            Whose::Any
+            FolderScope::Any
         ));
     }
 
@@ -298,14 +303,14 @@ mod tests {
         fs::create_dir_all(root.join(ALL)).unwrap();
         assert_eq!(pod.for_all_pods().unwrap().unwrap().path(), root.join(ALL));
         assert!(
-            is_ours(root.join(ALL).as_os_str(), Whose::AllPods)
-                && !is_ours(root.join(ALL).as_os_str(), Whose::OnePod)
+            is_ours(root.join(ALL).as_os_str(), FolderScope::AllPods)
+                && !is_ours(root.join(ALL).as_os_str(), FolderScope::OnePod)
         );
         for bad in [
             "/k/plugins/kubernetes.io/flexvolume/other/lvm/mounts/x",
             "/k/plugins/kubernetes.io/flexvolume/flexlvm.dev~lvm/mounts/x",
         ] {
-            assert!(!is_ours(OsStr::new(bad), Whose::Any), "{bad}");
+            assert!(!is_ours(OsStr::new(bad), FolderScope::Any), "{bad}");
         }
     }
 
@@ -317,13 +322,13 @@ mod tests {
             "/k/pods/u/volumes/kubernetes.io~lvm/x",
         );
         assert!(
-            read(OsStr::new(own), &alias, Whose::Any)
+            read(OsStr::new(own), &alias, FolderScope::Any)
                 .unwrap_err()
                 .contains("kubernetes.io~lvm/<name>")
         );
         assert!(
-            read(OsStr::new(other), &alias, Whose::Any).is_ok()
-                && !is_ours(OsStr::new(other), Whose::Any)
+            read(OsStr::new(other), &alias, FolderScope::Any).is_ok()
+                && !is_ours(OsStr::new(other), FolderScope::Any)
         );
     }
 

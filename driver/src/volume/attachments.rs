@@ -13,13 +13,13 @@ use host::{Error, Kind, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
 
 use crate::volume::context::Node;
-use crate::volume::identity::Identity;
+use crate::volume::identity::VolumeIdentity;
 
 /// The name of a PersistentVolume, or of a pod's volume, that can be a file's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Name<'a>(&'a str);
+pub(crate) struct AttachedName<'a>(&'a str);
 
-impl<'a> Name<'a> {
+impl<'a> AttachedName<'a> {
     /// The name, if Kubernetes could have given it.
     ///
     /// # Errors
@@ -37,7 +37,11 @@ impl<'a> Name<'a> {
 }
 
 /// Remembers that this volume is attached under this name.
-pub(crate) fn remember(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> Result<(), Error> {
+pub(crate) fn remember(
+    node: &Node<'_>,
+    name: &AttachedName<'_>,
+    volume: &VolumeIdentity,
+) -> Result<(), Error> {
     let folder = folder(node);
     DirBuilder::new()
         .recursive(true)
@@ -54,12 +58,15 @@ pub(crate) fn remember(node: &Node<'_>, name: &Name<'_>, volume: &Identity) -> R
 }
 
 /// The volume that is attached under this name, as far as anybody remembers.
-pub(crate) fn recall(node: &Node<'_>, name: &Name<'_>) -> Result<Option<Identity>, Error> {
+pub(crate) fn recall(
+    node: &Node<'_>,
+    name: &AttachedName<'_>,
+) -> Result<Option<VolumeIdentity>, Error> {
     read(&path(node, name))
 }
 
 /// Forgets it.
-pub(crate) fn forget(node: &Node<'_>, name: &Name<'_>) -> Result<(), Error> {
+pub(crate) fn forget(node: &Node<'_>, name: &AttachedName<'_>) -> Result<(), Error> {
     let path = path(node, name);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -73,8 +80,8 @@ pub(crate) fn forget(node: &Node<'_>, name: &Name<'_>) -> Result<(), Error> {
 /// own.
 pub(crate) fn has_another_name(
     node: &Node<'_>,
-    name: &Name<'_>,
-    volume: &Identity,
+    name: &AttachedName<'_>,
+    volume: &VolumeIdentity,
 ) -> Result<bool, Error> {
     let own = path(node, name);
     for driver in entries(&node.locks.join(ALL))?
@@ -85,7 +92,7 @@ pub(crate) fn has_another_name(
             let is_name = other
                 .file_name()
                 .and_then(|name| name.to_str())
-                .is_some_and(|name| Name::new(name).is_ok());
+                .is_some_and(|name| AttachedName::new(name).is_ok());
             if is_name
                 && other != own
                 && read(&other)?.is_some_and(|other| other.uuid == volume.uuid)
@@ -116,12 +123,12 @@ fn folder(node: &Node<'_>) -> PathBuf {
     node.locks.join(ALL).join(node.driver.folder())
 }
 
-fn path(node: &Node<'_>, name: &Name<'_>) -> PathBuf {
+fn path(node: &Node<'_>, name: &AttachedName<'_>) -> PathBuf {
     folder(node).join(name.0)
 }
 
 /// What the file says; nothing if there is none.
-fn read(path: &Path) -> Result<Option<Identity>, Error> {
+fn read(path: &Path) -> Result<Option<VolumeIdentity>, Error> {
     match fs::read(path) {
         Ok(text) => parse(&text).map(Some).ok_or_else(|| {
             let message = format!(
@@ -135,10 +142,10 @@ fn read(path: &Path) -> Result<Option<Identity>, Error> {
     }
 }
 
-fn parse(text: &[u8]) -> Option<Identity> {
+fn parse(text: &[u8]) -> Option<VolumeIdentity> {
     let value: Value = serde_json::from_slice(text).ok()?;
     let text = |key| value.get(key)?.as_str();
-    Some(Identity {
+    Some(VolumeIdentity {
         group: VgName::new(text(GROUP)?).ok()?,
         name: LvName::new(text(VOLUME)?).ok()?,
         uuid: LvUuid::new(text(UUID)?).ok()?,
@@ -147,14 +154,14 @@ fn parse(text: &[u8]) -> Option<Identity> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Name, forget, has_another_name, recall, remember};
+    use super::{AttachedName, forget, has_another_name, recall, remember};
     use crate::volume::context::Node;
-    use crate::volume::identity::Identity;
+    use crate::volume::identity::VolumeIdentity;
     use host::{LvName, LvUuid, System, VgName};
 
-    fn volume(uuid: &str) -> Identity {
+    fn volume(uuid: &str) -> VolumeIdentity {
         let (group, name) = (VgName::new("vg0").unwrap(), LvName::new("data").unwrap());
-        Identity {
+        VolumeIdentity {
             group,
             name,
             uuid: LvUuid::from_plain(uuid).unwrap(),
@@ -164,10 +171,13 @@ mod tests {
     #[test]
     fn what_is_attached_is_remembered_until_it_is_forgotten() {
         let scratch = tempfile::tempdir().unwrap();
-        let system = System::here();
-        let mut node = Node::here(&system);
+        let system = System::current();
+        let mut node = Node::current(&system);
         node.locks = scratch.path().into();
-        let (one, other) = (Name::new("pvc-1").unwrap(), Name::new("pvc-2").unwrap());
+        let (one, other) = (
+            AttachedName::new("pvc-1").unwrap(),
+            AttachedName::new("pvc-2").unwrap(),
+        );
         let (first, second) = (
             volume("ABCDEF1234567890abcdefghijklmnop"),
             volume("BBCDEF1234567890abcdefghijklmnop"),
@@ -197,15 +207,15 @@ mod tests {
     #[test]
     fn each_driver_has_names_of_its_own() {
         let scratch = tempfile::tempdir().unwrap();
-        let system = System::here();
+        let system = System::current();
         let node = |driver: &str| {
-            let mut node = Node::here(&system);
+            let mut node = Node::current(&system);
             (node.locks, node.driver) = (scratch.path().into(), driver.parse().unwrap());
             node
         };
         let (own, alias) = (node("flexlvm.dev/lvm"), node("kubernetes.io/lvm"));
         let (name, first) = (
-            Name::new("data").unwrap(),
+            AttachedName::new("data").unwrap(),
             volume("ABCDEF1234567890abcdefghijklmnop"),
         );
         remember(&own, &name, &first).unwrap();
@@ -231,7 +241,7 @@ mod tests {
             "ä",
             &"x".repeat(254),
         ] {
-            assert!(Name::new(bad).is_err(), "{bad:?}");
+            assert!(AttachedName::new(bad).is_err(), "{bad:?}");
         }
     }
 }

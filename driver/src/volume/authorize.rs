@@ -8,7 +8,7 @@ use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
 
 use crate::error::Error;
 use crate::volume::context::Node;
-use crate::volume::identity::{Identity, Volume};
+use crate::volume::identity::{Volume, VolumeIdentity};
 use crate::volume::{diagnose, static_volume};
 
 /// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked
@@ -16,12 +16,12 @@ use crate::volume::{diagnose, static_volume};
 ///
 /// # Errors
 /// When it may not be used, or LVM doesn't say.
-pub(crate) fn named(node: &Node<'_>, options: &Options) -> Result<Volume, Error> {
+pub(crate) fn find_volume(node: &Node<'_>, options: &Options) -> Result<Volume, Error> {
     let Options { group, volume, .. } = options;
     let Some(proof) = &options.proof else {
         return static_volume::find(node, group, volume);
     };
-    let identity = Identity {
+    let identity = VolumeIdentity {
         group: group.clone(),
         name: volume.clone(),
         uuid: proof.uuid.clone(),
@@ -38,12 +38,16 @@ pub(crate) fn named(node: &Node<'_>, options: &Options) -> Result<Volume, Error>
 ///
 /// # Errors
 /// When the key is not the volume's, or LVM doesn't say.
-pub(crate) fn admit(node: &Node<'_>, volume: &Identity, options: &Options) -> Result<(), Error> {
+pub(crate) fn authorize(
+    node: &Node<'_>,
+    volume: &VolumeIdentity,
+    options: &Options,
+) -> Result<(), Error> {
     let Some(proof) = &options.proof else {
         return Ok(());
     };
     let wanted = proof.key.digest();
-    let known = KnownKeys::beside(&node.locks);
+    let known = KnownKeys::in_folder(&node.locks);
     if known.recall(&volume.uuid).as_ref() == Some(&wanted) {
         return Ok(());
     }
@@ -65,8 +69,8 @@ pub(crate) fn admit(node: &Node<'_>, volume: &Identity, options: &Options) -> Re
     }
 }
 
-fn look_up(node: &Node<'_>, volume: &Identity) -> Result<Option<KeyDigest>, HostError> {
-    let Identity { group, name, uuid } = volume;
+fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>, HostError> {
+    let VolumeIdentity { group, name, uuid } = volume;
     let found = Lvm(node)
         .volume(group, name)
         .map_err(|error| diagnose::explain(node, group, name, Some(uuid), error))?;
@@ -75,5 +79,5 @@ fn look_up(node: &Node<'_>, volume: &Identity) -> Result<Option<KeyDigest>, Host
             format!("the name {volume} means another logical volume by now; it is tried again");
         return Err(HostError::refused(Kind::Busy, message));
     }
-    Ok(KeyDigest::of_tags(&found.tags))
+    Ok(KeyDigest::from_tags(&found.tags))
 }

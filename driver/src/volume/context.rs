@@ -6,13 +6,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flexvolume::driver_name::DriverName;
-use flexvolume::settings::{self, Settings};
+use flexvolume::settings::{self, DriverSettings};
 use host::block::{lv_device, sysfs};
 use host::lvm::Lvm;
 use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
 
 use crate::volume::diagnose;
-use crate::volume::identity::Identity;
+use crate::volume::identity::VolumeIdentity;
 
 /// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that
 /// follows for the volume; its own patience for a pod's volumes is two minutes.
@@ -45,15 +45,15 @@ pub struct Node<'a> {
 impl<'a> Node<'a> {
     /// This node, with its own programs or others.
     #[must_use]
-    pub fn here(exec: &'a dyn Exec) -> Self {
+    pub fn current(exec: &'a dyn Exec) -> Self {
         Self {
             exec,
             deadline: Instant::now() + TIME,
-            roots: Roots::here(),
+            roots: Roots::current(),
             locks: host::lock::FOLDER.into(),
             mounts: "/proc/self/mountinfo".into(),
             settings: settings::PATH.into(),
-            driver: DriverName::of_program(&std::env::current_exe().unwrap_or_default()),
+            driver: DriverName::from_program(&std::env::current_exe().unwrap_or_default()),
         }
     }
 
@@ -68,22 +68,25 @@ impl<'a> Node<'a> {
 
     /// Whether this is the node of that name, with its LVM. The controller manager is elsewhere, or
     /// in a container of its own on this very node, where it sees none of the devices.
-    pub(crate) fn is(&self, settings: &Settings, name: &str) -> bool {
+    pub(crate) fn is(&self, settings: &DriverSettings, name: &str) -> bool {
         settings.node.as_deref() == Some(name) && self.has("lvm")
     }
 
     /// Takes the lock of a logical volume.
     pub(crate) fn lock(&self, uuid: &LvUuid) -> Result<Lock, Error> {
-        Lock::take(&self.locks, uuid, LOCK_TIME.min(self.left()))
+        Lock::acquire(&self.locks, uuid, LOCK_TIME.min(self.left()))
     }
 
     /// The device of a logical volume, if that is active.
-    pub(crate) fn device(&self, volume: &Identity) -> Result<Option<Device>, Error> {
+    pub(crate) fn device(&self, volume: &VolumeIdentity) -> Result<Option<Device>, Error> {
         self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
     }
 
     /// The device of a logical volume, if that is active and has still its name to itself.
-    pub(crate) fn device_if_its_own(&self, volume: &Identity) -> Result<Option<Device>, Error> {
+    pub(crate) fn device_if_its_own(
+        &self,
+        volume: &VolumeIdentity,
+    ) -> Result<Option<Device>, Error> {
         match self.device(volume) {
             Err(error) if error.kind() == Kind::Invalid => Ok(None),
             result => result,
@@ -102,11 +105,11 @@ impl<'a> Node<'a> {
     }
 
     /// The device of a logical volume, which is made active if it isn't: after a reboot, none is.
-    pub(crate) fn active_device(&self, volume: &Identity) -> Result<Device, Error> {
+    pub(crate) fn active_device(&self, volume: &VolumeIdentity) -> Result<Device, Error> {
         if let Some(device) = self.device(volume)? {
             return Ok(device);
         }
-        let Identity { group, name, uuid } = volume;
+        let VolumeIdentity { group, name, uuid } = volume;
         Lvm(self)
             .activate(group, name, uuid)
             .map_err(|error| diagnose::explain(self, group, name, Some(uuid), error))?;
@@ -136,7 +139,11 @@ impl<'a> Node<'a> {
     /// Refuses a path that the kubelet takes for the volume's device, and that leads to another: it
     /// may be older than the last reboot, or not be one at all. Nothing but `/dev` is ever looked
     /// at.
-    pub(crate) fn check_device_path(&self, path: &OsStr, volume: &Identity) -> Result<(), Error> {
+    pub(crate) fn check_device_path(
+        &self,
+        path: &OsStr,
+        volume: &VolumeIdentity,
+    ) -> Result<(), Error> {
         if path.is_empty() || path == lv_device::mapper_path(&volume.group, &volume.name) {
             return Ok(());
         }

@@ -6,7 +6,7 @@ use host::{Bytes, LvName, LvUuid, VgName};
 
 /// Which logical volume it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct VolumeIdentity {
     /// Its group.
     pub(crate) group: VgName,
     /// Its name.
@@ -19,14 +19,14 @@ pub(crate) struct Identity {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Volume {
     /// Which one.
-    pub(crate) identity: Identity,
-    /// The size that its fresh mark stands by.
+    pub(crate) identity: VolumeIdentity,
+    /// The size that its format marker stands by.
     pub(crate) size: Bytes,
     /// Whether an admin's tag says that nothing is on it.
     pub(crate) to_format: bool,
 }
 
-impl fmt::Display for Identity {
+impl fmt::Display for VolumeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.group, self.name)
     }

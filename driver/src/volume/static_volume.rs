@@ -4,17 +4,17 @@
 use host::fs::is_blank;
 use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::lvm::{Lv, Lvm};
-use host::{Bytes, Device, Error as HostError, FreshMark, Kind, LvName, LvTag, VgName};
+use host::{Bytes, Device, Error as HostError, FormatMarkerBlock, Kind, LvName, LvTag, VgName};
 
 use crate::error::Error;
 use crate::mounting::plan::Refusal;
 use crate::volume::context::Node;
 use crate::volume::diagnose;
-use crate::volume::identity::{Identity, Volume};
+use crate::volume::identity::{Volume, VolumeIdentity};
 
 /// Why a volume can't be had by its name alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Forbidden {
+pub(crate) enum StaticVolumeError {
     /// A claim has it.
     #[error(
         "logical volume {volume} belongs to a claim (its tag is {tag}): only the claim's own PersistentVolume, whose \
@@ -52,18 +52,18 @@ fn look(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError>
 }
 
 /// Whether the volume may be used. Pure.
-fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, Forbidden> {
+fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, StaticVolumeError> {
     let volume = || format!("{group}/{name}");
     if let Some(tag) = found.tags.iter().find(|tag| tag.starts_with(OF_CLAIM)) {
-        return Err(Forbidden::Claimed {
+        return Err(StaticVolumeError::Claimed {
             volume: volume(),
             tag: tag.clone(),
         });
     }
     if !found.has_tag(STATIC) {
-        return Err(Forbidden::NotTagged { volume: volume() });
+        return Err(StaticVolumeError::NotTagged { volume: volume() });
     }
-    let identity = Identity {
+    let identity = VolumeIdentity {
         group: group.clone(),
         name: name.clone(),
         uuid: found.uuid.clone(),
@@ -92,24 +92,24 @@ fn marked_at(found: &Lv) -> Option<Bytes> {
     sizes.filter(|size| *size <= found.size).max()
 }
 
-/// Before the first mount of a volume that is tagged as having nothing on it: its fresh mark takes
+/// Before the first mount of a volume that is tagged as having nothing on it: its format marker takes
 /// the tag's place, if it is blank. From then on it is as a claim's volume, whatever is cut short.
 /// The lock is held.
 ///
 /// # Errors
 /// When something can't be done; the next call begins again.
-pub(crate) fn take_up(
+pub(crate) fn initialize_static(
     node: &Node<'_>,
     volume: &Volume,
     device: &Device,
-    mark: &FreshMark,
+    mark: &FormatMarkerBlock,
     may_format: bool,
 ) -> Result<(), Error> {
     if !volume.to_format {
         return Ok(());
     }
     // Another call may have done it while this one waited for the lock.
-    let Identity { group, name, .. } = &volume.identity;
+    let VolumeIdentity { group, name, .. } = &volume.identity;
     let found = look(node, group, name)?;
     let now = allow(group, name, &found)?;
     if (&now.identity, now.size) != (&volume.identity, volume.size) {
@@ -133,7 +133,7 @@ pub(crate) fn take_up(
         return if blank { Err(refused) } else { Ok(()) };
     };
     if blank {
-        mark.write_fresh(&claimed?)?;
+        mark.write_unformatted(&claimed?)?;
     }
     // What is on it from now on is worth keeping: the tag must not outlive it.
     replace_tag(node, volume, &found, blank.then_some(volume.size))?;
@@ -154,7 +154,7 @@ fn replace_tag(
     found: &Lv,
     marked_at: Option<Bytes>,
 ) -> Result<(), HostError> {
-    let Identity { group, name, uuid } = &volume.identity;
+    let VolumeIdentity { group, name, uuid } = &volume.identity;
     let tag = |text: String| {
         LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))
     };
@@ -179,7 +179,7 @@ fn replace_tag(
 
 #[cfg(test)]
 mod tests {
-    use super::{Forbidden, allow};
+    use super::{StaticVolumeError, allow};
     use host::lvm::{Lv, LvKind};
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
@@ -201,7 +201,7 @@ mod tests {
         }
     }
 
-    fn tagged(tags: &[&str]) -> Result<bool, Forbidden> {
+    fn tagged(tags: &[&str]) -> Result<bool, StaticVolumeError> {
         let lv = lv(tags);
         let allowed = allow(
             &VgName::new("vg0").unwrap(),
@@ -274,7 +274,7 @@ mod tests {
         ] {
             let error = tagged(&["flexlvm.dev/static", "flexlvm.dev/format", tag]).unwrap_err();
             assert!(
-                matches!(&error, Forbidden::Claimed { tag: named, .. } if named == tag),
+                matches!(&error, StaticVolumeError::Claimed { tag: named, .. } if named == tag),
                 "{error}"
             );
         }

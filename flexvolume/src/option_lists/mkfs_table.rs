@@ -1,43 +1,49 @@
 //! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs`.
 //! An option that is not here is refused. Pure.
 
-use crate::option_lists::value::{SWITCH, Value};
+use crate::option_lists::value::{OptionValue, SWITCH};
 
 /// What an option takes.
 #[derive(Clone, Copy)]
 pub(crate) enum Takes {
     /// One value.
-    One(Value),
+    One(OptionValue),
     /// Sub-options with commas between, each perhaps with a value.
-    Several(&'static [(&'static str, Value)]),
+    Several(&'static [(&'static str, OptionValue)]),
     /// Features with commas between; those marked `true` can also be switched off with `^`.
     Features(&'static [(&'static str, bool)]),
 }
 
-const MANY: Value = Value::Number(0, 1 << 40);
+const MANY: OptionValue = OptionValue::Number(0, 1 << 40);
 
 /// See mke2fs(8).
 pub(crate) const EXT4: &[(&str, Takes)] = &[
-    ("-b", Takes::One(Value::OneOf(&["1024", "2048", "4096"]))),
-    ("-e", Takes::One(Value::OneOf(&["remount-ro"]))),
+    (
+        "-b",
+        Takes::One(OptionValue::OneOf(&["1024", "2048", "4096"])),
+    ),
+    ("-e", Takes::One(OptionValue::OneOf(&["remount-ro"]))),
     ("-E", Takes::Several(EXTENDED)),
-    ("-G", Takes::One(Value::Number(1, 1 << 20))),
-    ("-i", Takes::One(Value::Number(1024, 1 << 26))),
-    ("-I", Takes::One(Value::OneOf(&["256", "512", "1024"]))),
+    ("-G", Takes::One(OptionValue::Number(1, 1 << 20))),
+    ("-i", Takes::One(OptionValue::Number(1024, 1 << 26))),
+    (
+        "-I",
+        Takes::One(OptionValue::OneOf(&["256", "512", "1024"])),
+    ),
     (
         "-J",
         Takes::Several(&[
-            ("size", Value::Number(1, 1 << 20)),
-            ("fast_commit_size", Value::Number(1, 1 << 20)),
+            ("size", OptionValue::Number(1, 1 << 20)),
+            ("fast_commit_size", OptionValue::Number(1, 1 << 20)),
         ]),
     ),
-    ("-L", Takes::One(Value::Label(16))),
-    ("-m", Takes::One(Value::Percent(50))),
-    ("-N", Takes::One(Value::Number(16, 1 << 32))),
+    ("-L", Takes::One(OptionValue::Label(16))),
+    ("-m", Takes::One(OptionValue::Percent(50))),
+    ("-N", Takes::One(OptionValue::Number(16, 1 << 32))),
     ("-O", Takes::Features(FEATURES)),
     (
         "-T",
-        Takes::One(Value::OneOf(&[
+        Takes::One(OptionValue::OneOf(&[
             "small",
             "big",
             "huge",
@@ -48,16 +54,16 @@ pub(crate) const EXT4: &[(&str, Takes)] = &[
     ),
 ];
 
-/// See mke2fs(8). `discard` would take the fresh mark away, `offset` would put the file system
+/// See mke2fs(8). `discard` would take the format marker away, `offset` would put the file system
 /// elsewhere, and `assume_storage_prezeroed` is not true of a logical volume.
-const EXTENDED: &[(&str, Value)] = &[
+const EXTENDED: &[(&str, OptionValue)] = &[
     ("lazy_itable_init", SWITCH),
     ("lazy_journal_init", SWITCH),
-    ("nodiscard", Value::No),
-    ("num_backup_sb", Value::Number(0, 2)),
+    ("nodiscard", OptionValue::No),
+    ("num_backup_sb", OptionValue::Number(0, 2)),
     ("packed_meta_blocks", SWITCH),
     ("resize", MANY),
-    ("root_owner", Value::Pair),
+    ("root_owner", OptionValue::Pair),
     ("stride", MANY),
     ("stripe_width", MANY),
     ("stripe-width", MANY),
@@ -97,16 +103,16 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
         "-b",
         Takes::Several(&[(
             "size",
-            Value::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]),
+            OptionValue::OneOf(&["1024", "2048", "4096", "1k", "2k", "4k"]),
         )]),
     ),
     (
         "-d",
         Takes::Several(&[
-            ("agcount", Value::Number(1, 1 << 20)),
-            ("agsize", Value::Size),
-            ("noalign", Value::No),
-            ("su", Value::Size),
+            ("agcount", OptionValue::Number(1, 1 << 20)),
+            ("agsize", OptionValue::Size),
+            ("noalign", OptionValue::No),
+            ("su", OptionValue::Size),
             ("sunit", MANY),
             ("sw", MANY),
             ("swidth", MANY),
@@ -115,22 +121,26 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
     (
         "-i",
         Takes::Several(&[
-            ("maxpct", Value::Number(0, 100)),
+            ("maxpct", OptionValue::Number(0, 100)),
             ("nrext64", SWITCH),
-            ("size", Value::OneOf(&["512", "1024", "2048"])),
+            ("size", OptionValue::OneOf(&["512", "1024", "2048"])),
             ("sparse", SWITCH),
         ]),
     ),
     (
         "-l",
-        Takes::Several(&[("size", Value::Size), ("su", Value::Size), ("sunit", MANY)]),
+        Takes::Several(&[
+            ("size", OptionValue::Size),
+            ("su", OptionValue::Size),
+            ("sunit", MANY),
+        ]),
     ),
-    ("-L", Takes::One(Value::Label(12))),
+    ("-L", Takes::One(OptionValue::Label(12))),
     (
         "-m",
         Takes::Several(&[
             ("bigtime", SWITCH),
-            ("crc", Value::OneOf(&["1"])),
+            ("crc", OptionValue::OneOf(&["1"])),
             ("finobt", SWITCH),
             ("inobtcount", SWITCH),
             ("reflink", SWITCH),
@@ -141,14 +151,14 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
         "-n",
         Takes::Several(&[(
             "size",
-            Value::OneOf(&[
+            OptionValue::OneOf(&[
                 "4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "64k",
             ]),
         )]),
     ),
     (
         "-s",
-        Takes::Several(&[("size", Value::OneOf(&["512", "4096", "4k"]))]),
+        Takes::Several(&[("size", OptionValue::OneOf(&["512", "4096", "4k"]))]),
     ),
 ];
 
@@ -156,22 +166,24 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
 /// device are not here.
 pub(crate) const BTRFS: &[(&str, Takes)] = &[
     ("-d", Takes::One(PROFILE)),
-    ("-L", Takes::One(Value::Label(255))),
+    ("-L", Takes::One(OptionValue::Label(255))),
     ("-m", Takes::One(PROFILE)),
     (
         "-n",
-        Takes::One(Value::OneOf(&[
+        Takes::One(OptionValue::OneOf(&[
             "4096", "8192", "16384", "32768", "65536", "4k", "8k", "16k", "32k", "64k",
         ])),
     ),
     ("-O", Takes::Features(BTRFS_FEATURES)),
     (
         "--csum",
-        Takes::One(Value::OneOf(&["crc32c", "xxhash", "sha256", "blake2"])),
+        Takes::One(OptionValue::OneOf(&[
+            "crc32c", "xxhash", "sha256", "blake2",
+        ])),
     ),
 ];
 
-const PROFILE: Value = Value::OneOf(&["single", "dup"]);
+const PROFILE: OptionValue = OptionValue::OneOf(&["single", "dup"]);
 
 const BTRFS_FEATURES: &[(&str, bool)] = &[
     ("block-group-tree", true),

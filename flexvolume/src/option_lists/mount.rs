@@ -5,7 +5,7 @@ use host::Filesystem;
 use host::mount::Flags;
 
 use crate::option_lists::mount_table::{Effect, REFUSED, of};
-use crate::option_lists::value::{OptionError, Value, shortened};
+use crate::option_lists::value::{OptionError, OptionValue, shortened};
 
 /// Mount options as mount(2) wants them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,9 +99,9 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
     };
     let takes = match effect {
         Effect::Data(takes) => *takes,
-        _ => Value::No,
+        _ => OptionValue::No,
     };
-    takes.check(value).map_err(|why| OptionError::Value {
+    takes.check(value).map_err(|why| OptionError::OptionValue {
         what,
         option: shortened(option),
         why,
@@ -225,7 +225,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Btrfs, &list(&[option])),
-                    Err(OptionError::Value { .. })
+                    Err(OptionError::OptionValue { .. })
                 ),
                 "{option}"
             );
@@ -242,7 +242,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Ext4, &list(&[option])),
-                    Err(OptionError::Value { .. })
+                    Err(OptionError::OptionValue { .. })
                 ),
                 "{option}"
             );

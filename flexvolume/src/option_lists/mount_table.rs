@@ -4,7 +4,7 @@
 use host::Filesystem;
 use host::mount::Flags;
 
-use crate::option_lists::value::Value;
+use crate::option_lists::value::OptionValue;
 
 /// What an option does.
 #[derive(Clone, Copy)]
@@ -13,14 +13,14 @@ pub(crate) enum Effect {
     ReadOnly,
     Flag(Flags),
     /// It is passed on to the file system.
-    Data(Value),
+    Data(OptionValue),
 }
 
 /// An option's name, the group of which only one may be given, its effect.
 pub(crate) type Row = (&'static str, &'static str, Effect);
 
-const MANY: Value = Value::Number(0, 1 << 30);
-const PLAIN: Effect = Effect::Data(Value::No);
+const MANY: OptionValue = OptionValue::Number(0, 1 << 30);
+const PLAIN: Effect = Effect::Data(OptionValue::No);
 
 /// Those that every file system knows.
 const COMMON: &[Row] = &[
@@ -51,13 +51,21 @@ const EXT4: &[Row] = &[
     ("acl", "acl", PLAIN),
     ("auto_da_alloc", "auto_da_alloc", PLAIN),
     // `barrier=1` is how it is often written.
-    ("barrier", "barrier", Effect::Data(Value::Perhaps(&["1"]))),
+    (
+        "barrier",
+        "barrier",
+        Effect::Data(OptionValue::Perhaps(&["1"])),
+    ),
     ("block_validity", "block_validity", PLAIN),
-    ("commit", "commit", Effect::Data(Value::Number(1, 300))),
+    (
+        "commit",
+        "commit",
+        Effect::Data(OptionValue::Number(1, 300)),
+    ),
     (
         "data",
         "data",
-        Effect::Data(Value::OneOf(&["ordered", "journal"])),
+        Effect::Data(OptionValue::OneOf(&["ordered", "journal"])),
     ),
     ("delalloc", "delalloc", PLAIN),
     ("nodelalloc", "delalloc", PLAIN),
@@ -68,7 +76,7 @@ const EXT4: &[Row] = &[
     (
         "errors",
         "errors",
-        Effect::Data(Value::OneOf(&["remount-ro"])),
+        Effect::Data(OptionValue::OneOf(&["remount-ro"])),
     ),
     ("grpid", "grpid", PLAIN),
     ("nogrpid", "grpid", PLAIN),
@@ -93,7 +101,7 @@ const EXT4: &[Row] = &[
 
 /// See xfs(5).
 const XFS: &[Row] = &[
-    ("allocsize", "allocsize", Effect::Data(Value::Size)),
+    ("allocsize", "allocsize", Effect::Data(OptionValue::Size)),
     ("discard", "discard", PLAIN),
     ("nodiscard", "discard", PLAIN),
     ("filestreams", "filestreams", PLAIN),
@@ -106,9 +114,13 @@ const XFS: &[Row] = &[
     (
         "logbsize",
         "logbsize",
-        Effect::Data(Value::OneOf(&["32k", "64k", "128k", "256k"])),
+        Effect::Data(OptionValue::OneOf(&["32k", "64k", "128k", "256k"])),
     ),
-    ("logbufs", "logbufs", Effect::Data(Value::Number(2, 8))),
+    (
+        "logbufs",
+        "logbufs",
+        Effect::Data(OptionValue::Number(2, 8)),
+    ),
     ("noalign", "noalign", PLAIN),
     ("nouuid", "nouuid", PLAIN),
     ("sunit", "sunit", Effect::Data(MANY)),
@@ -128,16 +140,20 @@ const BTRFS: &[Row] = &[
     ("autodefrag", "autodefrag", PLAIN),
     ("noautodefrag", "autodefrag", PLAIN),
     ("barrier", "barrier", PLAIN),
-    ("commit", "commit", Effect::Data(Value::Number(1, 300))),
+    (
+        "commit",
+        "commit",
+        Effect::Data(OptionValue::Number(1, 300)),
+    ),
     (
         "compress",
         "compress",
-        Effect::Data(Value::Perhaps(COMPRESSION)),
+        Effect::Data(OptionValue::Perhaps(COMPRESSION)),
     ),
     (
         "compress-force",
         "compress",
-        Effect::Data(Value::Perhaps(COMPRESSION)),
+        Effect::Data(OptionValue::Perhaps(COMPRESSION)),
     ),
     ("datacow", "datacow", PLAIN),
     ("nodatacow", "datacow", PLAIN),
@@ -146,7 +162,7 @@ const BTRFS: &[Row] = &[
     (
         "discard",
         "discard",
-        Effect::Data(Value::Perhaps(&["sync", "async"])),
+        Effect::Data(OptionValue::Perhaps(&["sync", "async"])),
     ),
     ("nodiscard", "discard", PLAIN),
     ("flushoncommit", "flushoncommit", PLAIN),
@@ -154,14 +170,14 @@ const BTRFS: &[Row] = &[
     (
         "max_inline",
         "max_inline",
-        Effect::Data(Value::Number(0, 4096)),
+        Effect::Data(OptionValue::Number(0, 4096)),
     ),
     ("metadata_ratio", "metadata_ratio", Effect::Data(MANY)),
     ("skip_balance", "skip_balance", PLAIN),
     (
         "space_cache",
         "space_cache",
-        Effect::Data(Value::Perhaps(&["v2"])),
+        Effect::Data(OptionValue::Perhaps(&["v2"])),
     ),
     ("ssd", "ssd", PLAIN),
     ("ssd_spread", "ssd", PLAIN),
@@ -169,7 +185,7 @@ const BTRFS: &[Row] = &[
     (
         "thread_pool",
         "thread_pool",
-        Effect::Data(Value::Number(1, 256)),
+        Effect::Data(OptionValue::Number(1, 256)),
     ),
     ("treelog", "treelog", PLAIN),
     ("notreelog", "treelog", PLAIN),

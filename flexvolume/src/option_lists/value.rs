@@ -32,7 +32,7 @@ pub enum OptionError {
     },
     /// The value is missing, superfluous, or none that the option takes.
     #[error("{what} option {option:?} can't be used: {why}")]
-    Value {
+    OptionValue {
         /// "mount" or "mkfs".
         what: &'static str,
         /// The option.
@@ -54,7 +54,7 @@ pub enum OptionError {
 
 /// The values that an option takes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Value {
+pub(crate) enum OptionValue {
     /// None.
     No,
     /// A whole number from this to that.
@@ -74,9 +74,9 @@ pub(crate) enum Value {
 }
 
 /// On or off.
-pub(crate) const SWITCH: Value = Value::OneOf(&["0", "1"]);
+pub(crate) const SWITCH: OptionValue = OptionValue::OneOf(&["0", "1"]);
 
-impl Value {
+impl OptionValue {
     /// Whether `value` is one; else what would be.
     pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
         let Some(text) = value else {
@@ -146,33 +146,33 @@ pub(crate) fn shortened(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Value;
+    use super::OptionValue;
 
     #[test]
     fn values_are_what_they_say() {
         for (value, good, bad) in [
             (
-                Value::Number(1, 300),
+                OptionValue::Number(1, 300),
                 &["1", "300"][..],
                 &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..],
             ),
             (
-                Value::Percent(50),
+                OptionValue::Percent(50),
                 &["0", "50", "0.5", "50.0"],
                 &["51", "50.1", "-1", ".5", "1.", "a"],
             ),
             (
-                Value::Size,
+                OptionValue::Size,
                 &["1", "64k", "1G"],
                 &["k", "0", "-1", "64kk", "64k,size=1", ""],
             ),
-            (Value::OneOf(&["a", "b"]), &["a"], &["c", "a,b", ""]),
+            (OptionValue::OneOf(&["a", "b"]), &["a"], &["c", "a,b", ""]),
             (
-                Value::Label(4),
+                OptionValue::Label(4),
                 &["a-b_"],
                 &["abcde", "", "-a", "a b", "a,b", "ä"],
             ),
-            (Value::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),
+            (OptionValue::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),
         ] {
             assert!(
                 good.iter().all(|text| value.check(Some(text)).is_ok()),
@@ -184,8 +184,8 @@ mod tests {
             );
             assert!(value.check(None).is_err());
         }
-        assert!(Value::No.check(None).is_ok() && Value::No.check(Some("")).is_err());
-        let perhaps = Value::Perhaps(&["a"]);
+        assert!(OptionValue::No.check(None).is_ok() && OptionValue::No.check(Some("")).is_err());
+        let perhaps = OptionValue::Perhaps(&["a"]);
         assert!(
             perhaps.check(None).is_ok()
                 && perhaps.check(Some("a")).is_ok()

@@ -31,7 +31,7 @@ pub struct Disk {
 
 /// What the kernel says of a block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
+pub struct ObservedDisk {
     /// Its size.
     pub size: Bytes,
     /// The size of its sectors, in bytes.
@@ -114,7 +114,7 @@ impl Disk {
     ///
     /// # Errors
     /// When it does not.
-    pub fn facts(&self) -> Result<Facts, Error> {
+    pub fn observe(&self) -> Result<ObservedDisk, Error> {
         let folder = sysfs::folder(&self.sys, self.number);
         let partition = read(&folder.join("partition"));
         // A partition is in the folder of its disk.
@@ -132,7 +132,7 @@ impl Disk {
             .find_map(|file| read(&disk.join(file)));
         let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
         let is_partition = |name: &String| folder.join(name).join("partition").exists();
-        Ok(Facts {
+        Ok(ObservedDisk {
             size,
             sector: sector.unwrap_or(512),
             read_only: sysfs::is_read_only(&self.sys, self.number)?,

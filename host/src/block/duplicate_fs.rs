@@ -36,7 +36,7 @@ pub fn mounted_through_loop<'a>(
 ///
 /// # Errors
 /// When this device can't be read.
-pub fn mounted_twin<'a>(
+pub fn mounted_duplicate<'a>(
     roots: &Roots,
     mounts: &'a [Mount],
     device: &Device,

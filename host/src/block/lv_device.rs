@@ -27,7 +27,7 @@ pub struct Roots {
 impl Roots {
     /// On the host itself: for the driver.
     #[must_use]
-    pub fn here() -> Self {
+    pub fn current() -> Self {
         Self {
             dev: "/dev".into(),
             sys: "/sys".into(),

@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::block::lv_device::size_of;
 use crate::error::Error;
-use crate::format_marker::FreshMark;
+use crate::format_marker::FormatMarkerBlock;
 
 /// From a device's begin. libblkid's farthest signature there is the second header of LUKS2, at 4
 /// MiB at most.
@@ -24,13 +24,17 @@ const CHUNK: u64 = 256 << 10;
 pub(super) struct Ends {
     /// Its first bytes.
     pub(super) start: Vec<u8>,
-    /// Whether all was zero, but for the fresh mark.
+    /// Whether all was zero, but for the format marker.
     pub(super) zero: bool,
 }
 
 /// Reads wherever libblkid looks for signatures, all of it: what can't be read is an error. A
 /// device that is not larger than both ends is read as a whole.
-pub(super) fn read_ends(device: &File, path: &Path, mark: &FreshMark) -> Result<Ends, Error> {
+pub(super) fn read_ends(
+    device: &File,
+    path: &Path,
+    mark: &FormatMarkerBlock,
+) -> Result<Ends, Error> {
     let size = size_of(device).map_err(Error::io("measure", path))?.0;
     let mut ends = Ends {
         start: Vec::new(),
@@ -107,7 +111,7 @@ fn read(device: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::{END, START, read_ends, read_start};
-    use crate::format_marker::FreshMark;
+    use crate::format_marker::FormatMarkerBlock;
     use crate::lvm::names::LvUuid;
     use crate::units::Bytes;
     use std::fs::File;
@@ -116,15 +120,15 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn mark(size: u64) -> FreshMark {
-        FreshMark::new(
+    fn mark(size: u64) -> FormatMarkerBlock {
+        FormatMarkerBlock::new(
             &LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
             Bytes(size),
         )
         .unwrap()
     }
 
-    fn is_zero(device: &File, mark: &FreshMark) -> bool {
+    fn is_zero(device: &File, mark: &FormatMarkerBlock) -> bool {
         read_ends(device, Path::new("x"), mark).unwrap().zero
     }
 
@@ -141,7 +145,7 @@ mod tests {
             let (device, mark) = (tempfile::tempfile().unwrap(), mark(size));
             device.set_len(size).unwrap();
             assert!(is_zero(&device, &mark), "{size}");
-            mark.write_fresh(&device).unwrap();
+            mark.write_unformatted(&device).unwrap();
             assert!(is_zero(&device, &mark), "{size}");
             let at = mark.filesystem_size().0;
             let other = [

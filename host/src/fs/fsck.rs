@@ -16,7 +16,7 @@ use crate::process::{Cmd, Exec};
 /// # Errors
 /// When there is damage that e2fsck leaves to a person, or it fails, or is not done in time: what
 /// to do is said.
-pub fn check(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Result<(), Error> {
+pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Result<(), Error> {
     let cmd = Cmd::new("e2fsck")
         .arg("-p")
         .arg(path.display().to_string())
@@ -30,7 +30,7 @@ pub fn check(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Resu
             format!(
                 "the ext4 on {shown} is damaged, and `e2fsck -p` leaves the repair to a person: copy the volume if you \
                  can, then run `e2fsck -f {shown}` on the node; it said: {}",
-                output.said()
+                output.summary()
             ),
         )),
         Ok(output) => Err(output.failed(&cmd, Kind::Failed)),
@@ -48,7 +48,7 @@ pub fn check(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::{Cmd, Duration, Error, Exec, Kind, Path, check};
+    use super::{Cmd, Duration, Error, Exec, Kind, Path, fsck};
     use crate::process::Output;
 
     /// Ends with this status; never, without one.
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn only_a_sound_or_repaired_file_system_is_taken() {
         let ask = |code| {
-            check(
+            fsck(
                 &Fake(code),
                 Path::new("/dev/dm-3"),
                 Path::new("/dev/mapper/a-b"),

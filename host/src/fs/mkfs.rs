@@ -17,9 +17,9 @@ pub struct MkfsOptions {
     pub extended: Vec<String>,
 }
 
-/// What [`make`] is to do.
+/// What [`mkfs`] is to do.
 #[derive(Clone, Copy, Debug)]
-pub struct Make<'a> {
+pub struct MkfsRequest<'a> {
     /// The device.
     pub path: &'a Path,
     /// How large the file system becomes.
@@ -35,8 +35,8 @@ pub struct Make<'a> {
 ///
 /// # Errors
 /// When mkfs fails, or is not done in time; the device then carries nobody knows what.
-pub fn make(exec: &dyn Exec, fs: Filesystem, plan: &Make<'_>) -> Result<(), Error> {
-    let cmd = mkfs(fs, plan);
+pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(), Error> {
+    let cmd = command(fs, plan);
     match exec.exec(&cmd) {
         Ok(output) if output.success() => Ok(()),
         Ok(output) => Err(output.failed(&cmd, Kind::Failed)),
@@ -53,8 +53,8 @@ pub fn make(exec: &dyn Exec, fs: Filesystem, plan: &Make<'_>) -> Result<(), Erro
     }
 }
 
-/// Never discards: that would take the fresh mark away, and can take minutes.
-fn mkfs(fs: Filesystem, plan: &Make<'_>) -> Cmd {
+/// Never discards: that would take the format marker away, and can take minutes.
+fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
     let path = plan.path.display().to_string();
     let words = plan.options.words.iter().cloned();
     let cmd = match fs {
@@ -110,7 +110,7 @@ fn mkfs(fs: Filesystem, plan: &Make<'_>) -> Cmd {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, Duration, Filesystem, Make, MkfsOptions, Path, make, mkfs};
+    use super::{Bytes, Duration, Filesystem, MkfsOptions, MkfsRequest, Path, command, mkfs};
     use crate::error::{Error, Kind};
     use crate::process::{Cmd, Exec, Output};
 
@@ -119,9 +119,9 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let line = |fs, options: MkfsOptions| {
             let path = Path::new("/dev/dm-3");
-            mkfs(
+            command(
                 fs,
-                &Make {
+                &MkfsRequest {
                     path,
                     size: Bytes(3 << 20),
                     options: &options,
@@ -168,13 +168,13 @@ mod tests {
     #[test]
     fn a_mkfs_that_takes_too_long_says_what_can_be_done() {
         let options = MkfsOptions::default();
-        let plan = Make {
+        let plan = MkfsRequest {
             path: Path::new("/dev/x"),
             size: Bytes(1 << 40),
             options: &options,
             time: Duration::from_secs(90),
         };
-        let error = make(&Slow, Filesystem::Ext4, &plan).unwrap_err();
+        let error = mkfs(&Slow, Filesystem::Ext4, &plan).unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut);
         assert!(error.to_string().contains("not done after 90 s"), "{error}");
         assert!(error.to_string().contains("by hand"), "{error}");

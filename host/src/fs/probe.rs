@@ -8,7 +8,7 @@ use super::Filesystem;
 use super::blank::{read_ends, read_start};
 use crate::block::lv_device::Device;
 use crate::error::{Error, Kind};
-use crate::format_marker::FreshMark;
+use crate::format_marker::FormatMarkerBlock;
 use crate::fs::superblock;
 use crate::process::{Cmd, Exec, Output};
 
@@ -26,7 +26,7 @@ pub enum Probe {
     Other(String),
 }
 
-/// What a device carries, besides its fresh mark. Where all is zero no program is asked. Otherwise
+/// What a device carries, besides its format marker. Where all is zero no program is asked. Otherwise
 /// by blkid's low-level probe, which asks no cache. That alone proves no blank: blkid ends with the
 /// same silent status when it could not even open the device. So three must agree: blkid and wipefs
 /// find nothing, and we read no signature where they look.
@@ -38,7 +38,7 @@ pub fn probe(
     exec: &dyn Exec,
     device: &File,
     path: &Path,
-    mark: &FreshMark,
+    mark: &FormatMarkerBlock,
 ) -> Result<Probe, Error> {
     let ends = read_ends(device, path, mark)?;
     if ends.zero {
@@ -105,7 +105,7 @@ fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
 ///
 /// # Errors
 /// As [`probe`].
-pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FreshMark) -> Result<bool, Error> {
+pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> Result<bool, Error> {
     Ok(probe(exec, device.file(), &device.path(), mark)? == Probe::Blank)
 }
 
@@ -153,7 +153,8 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
 #[cfg(test)]
 mod tests {
     use super::{
-        Cmd, Content, Error, Exec, Filesystem, FreshMark, Kind, Output, Path, Probe, examine, probe,
+        Cmd, Content, Error, Exec, Filesystem, FormatMarkerBlock, Kind, Output, Path, Probe,
+        examine, probe,
     };
     use crate::lvm::names::LvUuid;
     use crate::units::Bytes;
@@ -196,7 +197,7 @@ mod tests {
         let device = tempfile::tempfile().unwrap();
         device.set_len(8 << 20).unwrap();
         device.write_all_at(start, 0).unwrap();
-        let mark = FreshMark::new(
+        let mark = FormatMarkerBlock::new(
             &LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
             Bytes(8 << 20),
         );

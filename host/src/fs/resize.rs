@@ -9,7 +9,7 @@ use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 use crate::units::Bytes;
 
-/// A file system may leave so much of its device unused, and can't grow by less: the fresh mark's
+/// A file system may leave so much of its device unused, and can't grow by less: the format marker's
 /// place, and what is too little for another of ext4's block groups.
 const LEFT_OVER: Bytes = Bytes(32 << 20);
 
@@ -26,7 +26,7 @@ pub fn fills(used: Bytes, device: Bytes) -> bool {
 /// # Errors
 /// When the program fails or is not done in time, or the file system is not larger afterwards; it
 /// is as sound as before.
-pub fn grow(
+pub fn resize(
     exec: &dyn Exec,
     fs: Filesystem,
     device: &Device,

@@ -12,7 +12,7 @@ use crate::units::{Bytes, Extents};
 
 /// A logical volume that is to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct New<'a> {
+pub struct NewLv<'a> {
     /// Its size.
     pub extents: Extents,
     /// How it is laid out.
@@ -94,8 +94,8 @@ fn json(verb: &str) -> Cmd {
 /// A logical volume with its tags, in one change of the metadata: there is no moment at which it is
 /// there and not known as ours. Signatures of whatever was there before are wiped, or the next
 /// mount would find them.
-pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
-    let New {
+pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
+    let NewLv {
         extents,
         layout,
         disks,
@@ -312,7 +312,7 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
+        NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
         create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report,
         volume,
     };
@@ -389,7 +389,7 @@ mod tests {
             tag("flexlvm.dev/claim-uid=1"),
             tag("flexlvm.dev/claim=default/data"),
         ];
-        let linear = New {
+        let linear = NewLv {
             extents: Extents(32),
             layout: Layout::Linear,
             disks: &[],
@@ -403,7 +403,7 @@ mod tests {
             level: Level::Raid1 { copies: 2 },
             integrity: true,
         };
-        let raid = New {
+        let raid = NewLv {
             layout: mirrored,
             disks: &disks,
             tags: &tags[..1],
@@ -513,7 +513,7 @@ mod tests {
             prop_assert_eq!(selection.matches('"').count(), 6);
             prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());
             prop_assert_eq!(command.arguments().len(), 5);
-            let new = New { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
+            let new = NewLv { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
             for command in [create(&vg, &lv, &new), extend(&vg, &lv, Extents(1), &[])] {
                 prop_assert!(!command.arguments().last().unwrap().starts_with('-'));
             }

@@ -82,7 +82,7 @@ impl Pv {
 
 /// A physical volume, and the volume group that has it, if any does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owned {
+pub struct PvOwner {
     /// The device, as LVM calls it today.
     pub name: String,
     /// LVM's uuid of it.

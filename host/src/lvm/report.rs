@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::model::{Lv, LvKind, Owned, Pv, Vg};
+use super::model::{Lv, LvKind, Pv, PvOwner, Vg};
 use super::thin_pool::{self, PoolState};
 use crate::lvm::names::{LvName, LvUuid};
 use crate::units::{Bytes, Extents};
@@ -128,7 +128,7 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
 }
 
 /// Reads the physical volumes that `pvs` lists.
-pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
+pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     #[derive(Deserialize)]
     struct Row {
         pv_name: String,
@@ -146,7 +146,7 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let read = |row: Row| {
         let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
-        Ok(Owned {
+        Ok(PvOwner {
             name: row.pv_name,
             uuid: uuid(row.pv_uuid)?,
             group,

@@ -14,7 +14,7 @@ use std::{io, thread};
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::process::{Cmd, Exec, Output, Talk};
+use crate::process::{Cmd, Exec, Output, Session};
 
 /// What follows within this time belongs to the row; the shell ends after one to two of it.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,93 +33,96 @@ const VARIABLES: &[(&str, &str)] = &[
 const MOST_WORDS: usize = 60;
 
 /// Runs programs, and keeps LVM's shell while volumes are made in a row.
-pub struct InARow<E> {
+pub struct LvmShell<E> {
     programs: E,
-    row: Arc<Mutex<Row>>,
+    shell_state: Arc<Mutex<ShellState>>,
 }
 
 #[derive(Default)]
-struct Row {
+struct ShellState {
     last: Option<Instant>,
-    shell: Option<Talk>,
+    shell: Option<Session>,
     /// LVM has no shell here, none that can be understood, or one that takes too long to start.
     is_out: bool,
 }
 
 /// What became of a command that might have gone through the shell.
-enum Outcome {
+enum ShellOutcome {
     Done,
     NotDone,
     Late,
 }
 
-impl<E: Exec> InARow<E> {
+impl<E: Exec> LvmShell<E> {
     /// Has `programs` run them.
     #[must_use]
     pub fn new(programs: E) -> Self {
         Self {
             programs,
-            row: Arc::default(),
+            shell_state: Arc::default(),
         }
     }
 
     /// Has the shell do it, if it belongs to a row.
-    fn through_the_shell(&self, row: &mut Row, cmd: &Cmd) -> Outcome {
-        let follows = row.last.is_some_and(|last| last.elapsed() <= PAUSE);
-        let Some(line) = line(cmd).filter(|_| follows && !row.is_out) else {
-            return Outcome::NotDone;
+    fn through_the_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
+        let follows = shell_state.last.is_some_and(|last| last.elapsed() <= PAUSE);
+        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_out) else {
+            return ShellOutcome::NotDone;
         };
-        let Some(mut shell) = row.shell.take().or_else(|| self.open()) else {
-            row.is_out = true;
-            return Outcome::NotDone;
+        let Some(mut shell) = shell_state.shell.take().or_else(|| self.open()) else {
+            shell_state.is_out = true;
+            return ShellOutcome::NotDone;
         };
         match shell.ask(&line, cmd.limit(), status) {
             Ok(true) => {
-                row.shell = Some(shell);
-                Outcome::Done
+                shell_state.shell = Some(shell);
+                ShellOutcome::Done
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 shell.kill();
-                Outcome::Late
+                ShellOutcome::Late
             }
-            Ok(false) | Err(_) => Outcome::NotDone,
+            Ok(false) | Err(_) => ShellOutcome::NotDone,
         }
     }
 
     /// Starts the shell, and sees to it that it ends. It has to say how one harmless command went
     /// before it is told more.
-    fn open(&self) -> Option<Talk> {
-        let mut shell = self.programs.keep(&Cmd::new("lvm"), VARIABLES).ok()?;
+    fn open(&self) -> Option<Session> {
+        let mut shell = self
+            .programs
+            .spawn_session(&Cmd::new("lvm"), VARIABLES)
+            .ok()?;
         if !matches!(shell.ask("version", START, status), Ok(true)) {
             shell.kill();
             return None;
         }
-        let row = self.row.clone();
+        let shell_state = self.shell_state.clone();
         thread::Builder::new()
-            .spawn(move || close_when_idle(&row))
+            .spawn(move || close_when_idle(&shell_state))
             .ok()?;
         Some(shell)
     }
 }
 
-impl<E: Exec> Exec for InARow<E> {
+impl<E: Exec> Exec for LvmShell<E> {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         if !makes_a_volume(cmd) {
             return self.programs.exec(cmd);
         }
-        let mut row = lock(&self.row);
-        let done = match self.through_the_shell(&mut row, cmd) {
-            Outcome::Done => Ok(Output {
+        let mut shell_state = lock(&self.shell_state);
+        let done = match self.through_the_shell(&mut shell_state, cmd) {
+            ShellOutcome::Done => Ok(Output {
                 code: Some(0),
                 ..Output::default()
             }),
-            Outcome::NotDone => self.programs.exec(cmd),
-            Outcome::Late => Err(Error::Deadline {
+            ShellOutcome::NotDone => self.programs.exec(cmd),
+            ShellOutcome::Late => Err(Error::Deadline {
                 command: cmd.line(),
                 limit: cmd.limit(),
             }),
         };
-        row.last = Some(Instant::now());
+        shell_state.last = Some(Instant::now());
         done
     }
 
@@ -183,13 +186,13 @@ fn status(said: &[u8]) -> Option<bool> {
     Some(status.is_some_and(|status| status.log_ret_code == "1"))
 }
 
-fn close_when_idle(row: &Mutex<Row>) {
+fn close_when_idle(shell_state: &Mutex<ShellState>) {
     loop {
         thread::sleep(PAUSE);
-        let mut row = lock(row);
-        if row.last.is_none_or(|last| last.elapsed() > PAUSE) {
-            let shell = row.shell.take();
-            drop(row);
+        let mut shell_state = lock(shell_state);
+        if shell_state.last.is_none_or(|last| last.elapsed() > PAUSE) {
+            let shell = shell_state.shell.take();
+            drop(shell_state);
             drop(shell);
             return;
         }

@@ -24,7 +24,7 @@ pub const STATIC: &str = "flexlvm.dev/static";
 /// system.
 pub const FORMAT: &str = "flexlvm.dev/format";
 
-/// Begin of the tag by which the driver finds such a volume's fresh mark again, however large the
+/// Begin of the tag by which the driver finds such a volume's format marker again, however large the
 /// volume is by then: the size in bytes that the mark stands by follows.
 pub const MARKED: &str = "flexlvm.dev/marked-at-size=";
 

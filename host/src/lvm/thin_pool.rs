@@ -38,7 +38,7 @@ impl PoolCost {
     ///
     /// # Errors
     /// When LVM can't make one.
-    pub fn of(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
+    pub fn new(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
         if extent.0 < SMALLEST_CHUNK {
             let sentence = format!(
                 "its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit"
@@ -124,14 +124,14 @@ mod tests {
             let data = Bytes(gibibytes << 30);
             (
                 chunk(data, EXTENT).0 >> 10,
-                PoolCost::of(data, None, EXTENT).unwrap().metadata.0,
+                PoolCost::new(data, None, EXTENT).unwrap().metadata.0,
             )
         };
         assert_eq!(of(1), (64, 1));
         assert_eq!(of(100), (64, 25));
         assert_eq!(of(1024), (512, 32));
         assert_eq!(of(100 << 10), (4096, 400));
-        let small = PoolCost::of(Bytes(1), Some(Bytes(1)), EXTENT).unwrap();
+        let small = PoolCost::new(Bytes(1), Some(Bytes(1)), EXTENT).unwrap();
         assert_eq!(
             small,
             PoolCost {
@@ -139,14 +139,14 @@ mod tests {
                 metadata: Extents(1)
             }
         );
-        assert!(PoolCost::of(Bytes(1 << 30), None, Bytes(4 << 10)).is_err());
+        assert!(PoolCost::new(Bytes(1 << 30), None, Bytes(4 << 10)).is_err());
     }
 
     proptest! {
         #[test]
         fn more_never_costs_less(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
             let extent = Bytes(1 << shift);
-            if let (Ok(cost), Ok(larger)) = (PoolCost::of(Bytes(data), None, extent), PoolCost::of(Bytes(data + more), None, extent)) {
+            if let (Ok(cost), Ok(larger)) = (PoolCost::new(Bytes(data), None, extent), PoolCost::new(Bytes(data + more), None, extent)) {
                 prop_assert!(cost.data.bytes(extent).0 >= data && cost.data <= larger.data);
                 prop_assert!(chunk(Bytes(data), extent).0 <= extent.0.max(64 << 10));
             }

@@ -12,7 +12,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount,
 };
 
-use super::{Flags, Request};
+use super::{Flags, MountRequest};
 
 /// What a mount has, and not its file system.
 const OF_MOUNT: [(Flags, MountAttrFlags); 6] = [
@@ -35,7 +35,7 @@ const OF_FILE_SYSTEM: [(Flags, &str); 4] = [
 /// Mounts read-only; the file system as such is writable unless [`Flags::RDONLY`] is among the
 /// flags. `None` where the kernel has no such calls (before 5.2), or keeps them from us: some
 /// sandboxes refuse every call that they don't know.
-pub(super) fn mount(request: &Request<'_>, folder: &Path) -> Option<Result<(), Errno>> {
+pub(super) fn mount(request: &MountRequest<'_>, folder: &Path) -> Option<Result<(), Errno>> {
     match fsopen(request.fs.name(), FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NOSYS | Errno::PERM) => None,
         Err(errno) => Some(Err(errno)),
@@ -46,7 +46,7 @@ pub(super) fn mount(request: &Request<'_>, folder: &Path) -> Option<Result<(), E
 /// What is left half done goes with its file descriptors.
 fn configure_and_mount(
     context: &OwnedFd,
-    request: &Request<'_>,
+    request: &MountRequest<'_>,
     folder: &Path,
 ) -> Result<(), Errno> {
     fsconfig_set_string(context, "source", request.source)?;

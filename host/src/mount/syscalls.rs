@@ -14,7 +14,7 @@ pub use rustix::mount::MountFlags as Flags;
 
 /// What is to be mounted, and how.
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub struct MountRequest<'a> {
     /// The device, by the name that people know.
     pub source: &'a Path,
     /// Its file system.
@@ -28,7 +28,7 @@ pub struct Request<'a> {
     pub read_only: bool,
 }
 
-impl Request<'_> {
+impl MountRequest<'_> {
     /// The file system's own options, with commas between.
     pub(super) fn options(&self) -> String {
         // The whole of it, and not the part that somebody has made its default.
@@ -43,7 +43,7 @@ impl Request<'_> {
 
 /// Where something is to be mounted.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct MountTarget<'a> {
     /// A path to the folder itself.
     pub folder: &'a Path,
     /// A path to whatever is mounted there last.
@@ -57,9 +57,9 @@ pub struct Place<'a> {
 /// # Errors
 /// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses.
 /// Nothing is mounted then.
-pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
+pub fn mount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Error> {
     let attempt = |flags| {
-        let request = Request { flags, ..*request };
+        let request = MountRequest { flags, ..*request };
         if !request.read_only {
             return call(&request, place.folder);
         }
@@ -80,7 +80,7 @@ pub fn mount(request: &Request<'_>, place: Place<'_>) -> Result<(), Error> {
 ///
 /// # Errors
 /// When the kernel refuses. Nothing is mounted then.
-pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), Error> {
+pub fn bind(request: &MountRequest<'_>, from: &Path, place: MountTarget<'_>) -> Result<(), Error> {
     let refused = |errno: Errno| Error::io("make a bind mount of", request.source)(errno.into());
     if request.read_only {
         // Another mount of the same device is the same as a bind mount of the whole of it.
@@ -98,12 +98,12 @@ pub fn bind(request: &Request<'_>, from: &Path, place: Place<'_>) -> Result<(), 
 
 /// For kernels that can't make a mount read-only before it is seen: whoever is killed in between
 /// leaves it writable, and [`make_read_only`] is what the next call does.
-fn in_two_steps(request: &Request<'_>, place: Place<'_>) -> Result<(), Errno> {
+fn in_two_steps(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
     call(request, place.folder)?;
     remount_or_unmount(request, place)
 }
 
-fn remount_or_unmount(request: &Request<'_>, place: Place<'_>) -> Result<(), Errno> {
+fn remount_or_unmount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
     remount_read_only(request, place.top).inspect_err(|_| {
         // What can't be taken down again shows when the caller looks at the mounts.
         let _ = umount(place.top);
@@ -114,12 +114,12 @@ fn remount_or_unmount(request: &Request<'_>, place: Place<'_>) -> Result<(), Err
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn make_read_only(request: &Request<'_>, top: &Path) -> Result<(), Error> {
+pub fn make_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Error> {
     remount_read_only(request, top)
         .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
 }
 
-fn remount_read_only(request: &Request<'_>, top: &Path) -> Result<(), Errno> {
+fn remount_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Errno> {
     // The flags of a mount that are not repeated are lost.
     let of_mount = Flags::NOSUID
         | Flags::NODEV
@@ -135,7 +135,7 @@ fn remount_read_only(request: &Request<'_>, top: &Path) -> Result<(), Errno> {
     clippy::disallowed_methods,
     reason = "this is the one place that the rule is about"
 )]
-fn call(request: &Request<'_>, folder: &Path) -> Result<(), Errno> {
+fn call(request: &MountRequest<'_>, folder: &Path) -> Result<(), Errno> {
     let data = CString::new(request.options()).map_err(|_| Errno::INVAL)?;
     rustix::mount::mount(
         request.source,
@@ -146,7 +146,7 @@ fn call(request: &Request<'_>, folder: &Path) -> Result<(), Errno> {
     )
 }
 
-fn refused(request: &Request<'_>, errno: Errno) -> Error {
+fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
     let source = request.source.display();
     let hint = match errno {
         Errno::BUSY => {

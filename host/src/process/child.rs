@@ -1,5 +1,5 @@
 //! One child process from start to end, in bounded time whatever it does. Called by
-//! [`System`](crate::process::System) and [`Talk`](crate::process::Talk).
+//! [`System`](crate::process::System) and [`Session`](crate::process::Session).
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -97,7 +97,7 @@ fn ended(child: &Child) -> bool {
 }
 
 /// Waits for a child that was told to end; one that does not is ended like any other.
-pub(super) fn see_off(mut child: Child, output: &Pipe) {
+pub(super) fn reap(mut child: Child, output: &Pipe) {
     if ends_before(&child, Instant::now() + DYING, &[output]) {
         let _ = child.wait();
     } else {
@@ -123,20 +123,20 @@ pub(super) fn end(mut child: Child) {
 
 /// A pipe that is read to its end on a thread of its own.
 pub(super) struct Pipe {
-    kept: Arc<Mutex<Kept>>,
+    kept: Arc<Mutex<Captured>>,
     /// Hears of whatever was read, and of the end.
     news: Receiver<()>,
 }
 
 #[derive(Default)]
-struct Kept {
+struct Captured {
     bytes: Vec<u8>,
     overflow: bool,
 }
 
 impl Pipe {
     pub(super) fn read(mut from: impl Read + Send + 'static, cap: usize) -> io::Result<Self> {
-        let kept = Arc::new(Mutex::new(Kept::default()));
+        let kept = Arc::new(Mutex::new(Captured::default()));
         let shared = Arc::clone(&kept);
         let (sender, news) = mpsc::channel();
         thread::Builder::new().spawn(move || {

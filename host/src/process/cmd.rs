@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use super::session::Talk;
+use super::session::Session;
 use crate::error::{Error, Kind};
 
 /// How long a program may take unless its command says otherwise.
@@ -99,8 +99,8 @@ impl Output {
 
     /// What it wrote, on one line and shortened, for a message.
     #[must_use]
-    pub fn said(&self) -> String {
-        said(&[self.stdout.as_slice(), self.stderr.as_slice()].join(&b' '))
+    pub fn summary(&self) -> String {
+        summary(&[self.stdout.as_slice(), self.stderr.as_slice()].join(&b' '))
     }
 
     /// This output as an error: `cmd` ended with a failure.
@@ -113,14 +113,14 @@ impl Output {
         Error::Program {
             command: cmd.line(),
             status,
-            stderr: said(&self.stderr),
+            stderr: summary(&self.stderr),
             kind,
         }
     }
 }
 
 /// What a program wrote, on one line and shortened, for a message.
-fn said(bytes: &[u8]) -> String {
+fn summary(bytes: &[u8]) -> String {
     const LONGEST: usize = 1000;
     let text = String::from_utf8_lossy(bytes);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -148,7 +148,11 @@ pub trait Exec: Send + Sync {
     ///
     /// # Errors
     /// When it can't be started.
-    fn keep(&self, cmd: &Cmd, _variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
+    fn spawn_session(
+        &self,
+        cmd: &Cmd,
+        _variables: &'static [(&str, &str)],
+    ) -> Result<Session, Error> {
         Err(Error::Start {
             program: cmd.program().to_owned(),
             source: io::ErrorKind::Unsupported.into(),

@@ -25,7 +25,7 @@ const NAMESPACES: [(&str, LinkNameSpaceType); 3] = [
 ///
 /// # Errors
 /// When the host can't be entered; `work` was not done then.
-pub(super) fn on_host<T: Send + 'static>(
+pub(super) fn nsenter<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {

@@ -13,7 +13,7 @@ use super::child::{self, Pipe};
 const LONGEST: usize = 4 << 20;
 
 /// A program that waits for its next line. It ends with this.
-pub struct Talk {
+pub struct Session {
     /// `None` once it was seen off.
     child: Option<Child>,
     /// `None` once it was told that nothing more comes.
@@ -22,7 +22,7 @@ pub struct Talk {
     output: Pipe,
 }
 
-impl Talk {
+impl Session {
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
         let ((stdin, input), (from, output)) = (io::pipe()?, io::pipe()?);
         let pipe = Pipe::read(from, LONGEST)?;
@@ -82,12 +82,12 @@ impl Talk {
     }
 }
 
-impl Drop for Talk {
+impl Drop for Session {
     /// Nothing more comes: it has a second to end.
     fn drop(&mut self) {
         self.input = None;
         if let Some(child) = self.child.take() {
-            child::see_off(child, &self.output);
+            child::reap(child, &self.output);
         }
     }
 }

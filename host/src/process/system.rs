@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::nsenter::on_host;
-use super::{Cmd, Exec, Output, Talk, child};
+use super::nsenter::nsenter;
+use super::{Cmd, Exec, Output, Session, child};
 use crate::error::Error;
 
 /// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
@@ -24,32 +24,36 @@ const ENVIRONMENT: [(&str, &str); 3] = [
 /// Runs the system's own programs.
 #[derive(Clone, Debug, Default)]
 pub struct System {
-    on_host: bool,
+    through_nsenter: bool,
 }
 
 impl System {
     /// With the programs that stand on this machine: for the driver, which the kubelet runs on the
     /// host.
     #[must_use]
-    pub fn here() -> Self {
-        Self { on_host: false }
+    pub fn current() -> Self {
+        Self {
+            through_nsenter: false,
+        }
     }
 
     /// With the programs of the host, from a privileged container that shares the host's process
     /// ids.
     #[must_use]
-    pub fn on_host() -> Self {
-        Self { on_host: true }
+    pub fn through_nsenter() -> Self {
+        Self {
+            through_nsenter: true,
+        }
     }
 }
 
 impl Exec for System {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        if !self.on_host {
+        if !self.through_nsenter {
             return start(cmd);
         }
         let own = cmd.clone();
-        let done = on_host(cmd.limit() + child::LONGEST_END, move || start(&own))
+        let done = nsenter(cmd.limit() + child::LONGEST_END, move || start(&own))
             .map_err(not_started(cmd))?;
         done.unwrap_or_else(|| {
             Err(Error::Deadline {
@@ -59,15 +63,19 @@ impl Exec for System {
         })
     }
 
-    fn keep(&self, cmd: &Cmd, variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
+    fn spawn_session(
+        &self,
+        cmd: &Cmd,
+        variables: &'static [(&str, &str)],
+    ) -> Result<Session, Error> {
         let own = cmd.clone();
         let start = move || {
             let mut command = command(&find(own.program())?, own.arguments());
             command.envs(variables.iter().copied());
-            Talk::start(command)
+            Session::start(command)
         };
-        let started = if self.on_host {
-            on_host(child::LONGEST_END, start)
+        let started = if self.through_nsenter {
+            nsenter(child::LONGEST_END, start)
         } else {
             Ok(Some(start()))
         };
@@ -77,7 +85,7 @@ impl Exec for System {
     }
 
     fn has(&self, program: &str) -> bool {
-        self.on_host || find(program).is_ok()
+        self.through_nsenter || find(program).is_ok()
     }
 }
 
@@ -137,11 +145,11 @@ mod tests {
 
     #[test]
     fn programs_come_from_the_systems_folders_only() {
-        assert!(System::here().has("sh") && !System::here().has("no-such-program"));
+        assert!(System::current().has("sh") && !System::current().has("no-such-program"));
         for name in ["", "/bin/sh", "../bin/sh", "no-such-program", "."] {
             assert!(find(name).is_err(), "{name:?}");
         }
-        let error = System::here()
+        let error = System::current()
             .exec(&Cmd::new("no-such-program"))
             .unwrap_err();
         assert_eq!(error.kind(), Kind::Failed);
@@ -150,19 +158,22 @@ mod tests {
 
     #[test]
     fn output_and_status_come_back_apart() {
-        let output = System::here()
+        let output = System::current()
             .exec(&sh("echo out; echo err >&2; exit 3"))
             .unwrap();
         assert_eq!(
             (output.code, &*output.stdout, &*output.stderr),
             (Some(3), &b"out\n"[..], &b"err\n"[..])
         );
-        assert_eq!(System::here().exec(&sh("kill -9 $$")).unwrap().code, None);
+        assert_eq!(
+            System::current().exec(&sh("kill -9 $$")).unwrap().code,
+            None
+        );
     }
 
     #[test]
     fn the_environment_is_ours_and_stdin_is_empty() {
-        let output = System::here()
+        let output = System::current()
             .exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort"))
             .unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -174,7 +185,7 @@ mod tests {
 
     #[test]
     fn much_output_on_both_pipes_does_not_block() {
-        let output = System::here()
+        let output = System::current()
             .exec(&sh(
                 "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2",
             ))
@@ -184,7 +195,7 @@ mod tests {
             output.success() && output.stderr.len() < 3_000_000,
             "the kept part of stderr is capped"
         );
-        let error = System::here()
+        let error = System::current()
             .exec(&sh("head -c 40000000 /dev/zero"))
             .unwrap_err();
         assert!(error.to_string().contains("more than"), "{error}");
@@ -198,7 +209,7 @@ mod tests {
             "trap '' TERM; (trap '' TERM; sleep 5; echo alive > {}) & wait",
             file.path().display()
         );
-        let error = System::here()
+        let error = System::current()
             .exec(&sh(&script).timeout(Duration::from_millis(200)))
             .unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut);
@@ -220,7 +231,7 @@ mod tests {
     #[test]
     fn a_pipe_held_open_by_a_grandchild_delays_nobody() {
         let begun = Instant::now();
-        let output = System::here()
+        let output = System::current()
             .exec(&sh("echo done; sleep 20 & exit 0"))
             .unwrap();
         assert_eq!(&*output.stdout, b"done\n");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::condition::reason;
-use flexvolume::{DriverName, Settings};
+use flexvolume::{DriverName, DriverSettings};
 use host::Error;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -52,7 +52,7 @@ pub struct Target {
     /// The names of the driver, FlexLVM's own first.
     pub names: Vec<DriverName>,
     /// How the driver is to work.
-    pub settings: Settings,
+    pub settings: DriverSettings,
 }
 
 /// The names under which the driver is to be installed, and those under which it was and perhaps
@@ -173,7 +173,7 @@ pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
 
 fn act(target: &Target, deed: Deed) -> Result<(), Error> {
     match deed {
-        Deed::Settings(settings) => files::write(
+        Deed::DriverSettings(settings) => files::write(
             &target.state,
             observed::SETTINGS,
             settings.to_json().as_bytes(),

@@ -1,9 +1,9 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{InARow, VARIABLES, line, status};
+use super::{LvmShell, VARIABLES, line, status};
 use crate::error::{Error, Kind};
-use crate::process::{Cmd, Exec, Output, System, Talk};
+use crate::process::{Cmd, Exec, Output, Session, System};
 
 /// As LVM 2.03.16 said it, built with editline.
 const DONE: &str = r#"  {
@@ -36,15 +36,19 @@ impl Exec for Programs {
         })
     }
 
-    fn keep(&self, cmd: &Cmd, variables: &'static [(&str, &str)]) -> Result<Talk, Error> {
+    fn spawn_session(
+        &self,
+        cmd: &Cmd,
+        variables: &'static [(&str, &str)],
+    ) -> Result<Session, Error> {
         assert_eq!((cmd.line().as_str(), variables), ("lvm", VARIABLES));
-        System::here().keep(&Cmd::new("sh").args(["-c", self.script]), variables)
+        System::current().spawn_session(&Cmd::new("sh").args(["-c", self.script]), variables)
     }
 }
 
-fn row(script: &str) -> InARow<Programs> {
+fn shell_state(script: &str) -> LvmShell<Programs> {
     let script = format!("{SHELL} {script} esac; done").leak();
-    InARow::new(Programs {
+    LvmShell::new(Programs {
         script,
         ran: Mutex::default(),
     })
@@ -57,36 +61,39 @@ fn lvcreate(name: &str) -> Cmd {
 }
 
 /// What of these was run by itself.
-fn run(row: &InARow<Programs>, commands: &[Cmd]) -> Vec<String> {
+fn run(shell_state: &LvmShell<Programs>, commands: &[Cmd]) -> Vec<String> {
     for cmd in commands {
-        assert!(row.exec(cmd).unwrap().success(), "{}", cmd.line());
+        assert!(shell_state.exec(cmd).unwrap().success(), "{}", cmd.line());
     }
-    std::mem::take(&mut *row.programs.ran.lock().unwrap())
+    std::mem::take(&mut *shell_state.programs.ran.lock().unwrap())
 }
 
 #[test]
 fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
-    let row = row("lvcreate*) say 1 ;;");
-    assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a"]);
+    let shell_state = shell_state("lvcreate*) say 1 ;;");
+    assert_eq!(run(&shell_state, &["a", "b", "c"].map(lvcreate)), ["a"]);
     let others = [
         Cmd::new("lvm").args(["lvremove", "--yes", "x"]),
         Cmd::new("lvm").args(["lvcreate", "y"]),
     ];
     assert_eq!(
-        run(&row, &others),
+        run(&shell_state, &others),
         ["x", "y"],
         "what removes, and what may ask, is run by itself"
     );
     // After a pause, the shell is gone, and a new row begins.
     std::thread::sleep(Duration::from_millis(2500));
-    assert!(row.row.lock().unwrap().shell.is_none());
-    assert_eq!(run(&row, &["d", "e"].map(lvcreate)), ["d"]);
+    assert!(shell_state.shell_state.lock().unwrap().shell.is_none());
+    assert_eq!(run(&shell_state, &["d", "e"].map(lvcreate)), ["d"]);
 }
 
 #[test]
 fn what_the_shell_did_not_do_is_run_by_itself() {
-    let row = row("*b*) say 5 ;; lvcreate*) say 1 ;;");
-    assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a", "b"]);
+    let shell_state = shell_state("*b*) say 5 ;; lvcreate*) say 1 ;;");
+    assert_eq!(
+        run(&shell_state, &["a", "b", "c"].map(lvcreate)),
+        ["a", "b"]
+    );
 }
 
 #[test]
@@ -98,11 +105,18 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
         // An answer that comes later is not the next command's.
         "*b*) echo '{'; echo x; sleep 0.3; say 1 ;;",
     ] {
-        let row = row(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
-        assert_eq!(run(&row, &["a", "b"].map(lvcreate)), ["a", "b"], "{script}");
-        assert!(row.row.lock().unwrap().shell.is_none(), "{script}");
+        let shell_state = shell_state(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
         assert_eq!(
-            run(&row, &["c", "d"].map(lvcreate)),
+            run(&shell_state, &["a", "b"].map(lvcreate)),
+            ["a", "b"],
+            "{script}"
+        );
+        assert!(
+            shell_state.shell_state.lock().unwrap().shell.is_none(),
+            "{script}"
+        );
+        assert_eq!(
+            run(&shell_state, &["c", "d"].map(lvcreate)),
             ["c"],
             "{script}: another shell goes on"
         );
@@ -112,25 +126,28 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
 #[test]
 fn where_lvm_has_no_shell_everything_is_run_by_itself() {
     for script in ["exit 1", "while read -r line; do echo 'lvm> '; exit; done"] {
-        let row = InARow::new(Programs {
+        let shell_state = LvmShell::new(Programs {
             script,
             ran: Mutex::default(),
         });
-        assert_eq!(run(&row, &["a", "b", "c"].map(lvcreate)), ["a", "b", "c"]);
-        assert!(row.row.lock().unwrap().is_out);
+        assert_eq!(
+            run(&shell_state, &["a", "b", "c"].map(lvcreate)),
+            ["a", "b", "c"]
+        );
+        assert!(shell_state.shell_state.lock().unwrap().is_out);
     }
 }
 
 #[test]
 fn a_command_that_hangs_is_ended_and_said_so() {
-    let row = row("*b*) sleep 30 & wait ;; lvcreate*) say 1 ;;");
-    assert_eq!(run(&row, &[lvcreate("a")]), ["a"]);
-    let error = row
+    let shell_state = shell_state("*b*) sleep 30 & wait ;; lvcreate*) say 1 ;;");
+    assert_eq!(run(&shell_state, &[lvcreate("a")]), ["a"]);
+    let error = shell_state
         .exec(&lvcreate("b").timeout(Duration::from_millis(300)))
         .unwrap_err();
     assert_eq!(error.kind(), Kind::TimedOut, "{error}");
     assert!(
-        run(&row, &[lvcreate("c")]).is_empty(),
+        run(&shell_state, &[lvcreate("c")]).is_empty(),
         "another shell goes on"
     );
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use flexvolume::{DriverName, Settings, VolumeFolder};
+use flexvolume::{DriverName, DriverSettings, VolumeFolder};
 use host::Error;
 use host::mount::mountinfo;
 
@@ -25,9 +25,9 @@ pub(super) const NAMES: &str = "names.json";
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
     /// The driver's settings; `None` when they are not there, or nobody can understand them.
-    pub settings: Option<Settings>,
+    pub settings: Option<DriverSettings>,
     /// The settings that the kubelet was told of last.
-    pub shown: Option<Settings>,
+    pub shown: Option<DriverSettings>,
     /// What is installed under each of the driver's names.
     pub drivers: Vec<(DriverName, There)>,
     /// The names under which the driver was installed.
@@ -83,7 +83,7 @@ pub(super) fn look(target: &Target) -> Result<Seen, Error> {
     }
     let mounts = mountinfo::read(&target.mounts)?.into_iter();
     let mounted = mounts
-        .filter_map(|mount| Some((VolumeFolder::of(&mount.point)?, mount.point)))
+        .filter_map(|mount| Some((VolumeFolder::from_path(&mount.point)?, mount.point)))
         .collect();
     Ok(Seen {
         settings: settings(&target.state.join(SETTINGS))?,
@@ -108,8 +108,8 @@ pub(super) fn names(state: &Path) -> Result<BTreeSet<DriverName>, Error> {
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-fn settings(path: &Path) -> Result<Option<Settings>, Error> {
-    Ok(read(path)?.and_then(|text| Settings::parse(&text).ok()))
+fn settings(path: &Path) -> Result<Option<DriverSettings>, Error> {
+    Ok(read(path)?.and_then(|text| DriverSettings::parse(&text).ok()))
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {

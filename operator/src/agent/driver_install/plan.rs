@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use crds::condition::reason;
-use flexvolume::{DriverName, Settings};
+use flexvolume::{DriverName, DriverSettings};
 
 use super::Target;
 use super::observed::{Seen, There};
@@ -19,7 +19,7 @@ const NAMED: usize = 3;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Write the driver's settings.
-    Settings(Settings),
+    DriverSettings(DriverSettings),
     /// Note under which names the driver is installed, or is about to be.
     Names(BTreeSet<DriverName>),
     /// Put a copy of somebody else's driver where it can be found again.
@@ -27,7 +27,7 @@ pub enum Deed {
     /// Rename the driver into place; the kubelet then asks it what it can do.
     Install(DriverName),
     /// Note that the kubelet knows of these settings.
-    Shown(Settings),
+    Shown(DriverSettings),
     /// Delete the driver's folder of this name. Never moved away: the kubelet would take it for one
     /// without a driver.
     Remove(DriverName),
@@ -46,7 +46,7 @@ pub struct Plan {
 /// driver reads them when it is shown to the kubelet, which with `again` is done even if nothing
 /// has changed, where others have drivers, too.
 #[must_use]
-pub fn plan(seen: &Seen, wanted: &Settings, again: bool) -> Plan {
+pub fn plan(seen: &Seen, wanted: &DriverSettings, again: bool) -> Plan {
     let mut plan = Plan::default();
     let settings = plan_settings(seen, wanted, &mut plan);
     let show_all = seen.shown.as_ref() != Some(&settings) || (again && !seen.others.is_empty());
@@ -112,7 +112,7 @@ fn plan_former(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: 
 
 /// The settings that hold from now on. The kubelet knows a volume by another name in each mode: it
 /// would neither unmount nor detach what was mounted in the other.
-fn plan_settings(seen: &Seen, wanted: &Settings, plan: &mut Plan) -> Settings {
+fn plan_settings(seen: &Seen, wanted: &DriverSettings, plan: &mut Plan) -> DriverSettings {
     let all = seen.drivers.iter().chain(&seen.former);
     let ours = all
         .filter(|(_, there)| *there != There::Foreign)
@@ -132,12 +132,12 @@ fn plan_settings(seen: &Seen, wanted: &Settings, plan: &mut Plan) -> Settings {
     } else {
         attach
     };
-    let settings = Settings {
+    let settings = DriverSettings {
         attach,
         ..wanted.clone()
     };
     if seen.settings.as_ref() != Some(&settings) {
-        plan.deeds.push(Deed::Settings(settings.clone()));
+        plan.deeds.push(Deed::DriverSettings(settings.clone()));
     }
     settings
 }

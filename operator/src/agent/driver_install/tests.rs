@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use crds::condition::reason;
-use flexvolume::{DriverName, Settings};
+use flexvolume::{DriverName, DriverSettings};
 use tempfile::TempDir;
 
 use super::{Installed, Target, install};
@@ -66,7 +66,7 @@ impl Place {
             state: self.state(),
             mounts: self.folder.path().join("mountinfo"),
             names: DriverName::with_aliases(&self.aliases),
-            settings: Settings {
+            settings: DriverSettings {
                 attach: self.attach,
                 node: Some("node1".to_owned()),
             },

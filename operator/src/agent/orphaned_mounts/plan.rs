@@ -41,8 +41,8 @@ pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
             .all(|other| other.id == mount.id || other.device != mount.device)
     };
     let candidate = |mount: &Mount| {
-        let folder =
-            VolumeFolder::of(&mount.point).filter(|folder| drivers.contains(&folder.driver))?;
+        let folder = VolumeFolder::from_path(&mount.point)
+            .filter(|folder| drivers.contains(&folder.driver))?;
         (folder.pod.is_some() || is_alone(mount)).then(|| Candidate {
             id: mount.id,
             device: mount.device,
@@ -66,7 +66,7 @@ pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidat
             .mounts
             .iter()
             .filter(same)
-            .any(|mount| VolumeFolder::of(&mount.point).is_none())
+            .any(|mount| VolumeFolder::from_path(&mount.point).is_none())
     };
     let runs = |candidate: &Candidate| {
         candidate

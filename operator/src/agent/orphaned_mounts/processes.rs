@@ -119,7 +119,7 @@ mod tests {
 
     fn candidate() -> Candidate {
         let point = format!("/k/pods/{UID}/volumes/flexlvm.dev~lvm/data");
-        let folder = VolumeFolder::of(Path::new(&point)).unwrap();
+        let folder = VolumeFolder::from_path(Path::new(&point)).unwrap();
         Candidate {
             id: 1,
             device: (254, 3),

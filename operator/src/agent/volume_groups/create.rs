@@ -5,7 +5,7 @@
 //! the group in one step, as far as anybody sees. Where somebody else comes between our look and
 //! LVM's, LVM has the last word: it claims the device, and wipes nothing without being told to.
 
-use host::lvm::{Lvm, Owned, tags};
+use host::lvm::{Lvm, PvOwner, tags};
 use host::{DevicePath, Error, Kind, LvTag, LvUuid};
 
 use super::intent::{self, Device, Intent};
@@ -54,7 +54,7 @@ pub fn make(place: &Place, make: &Make) -> Result<(), Error> {
 }
 
 /// Opens and claims a device again, if it still is what the plan is about.
-fn hold_again(place: &Place, part: &Part, owners: &[Owned]) -> Result<Held, Error> {
+fn hold_again(place: &Place, part: &Part, owners: &[PvOwner]) -> Result<Held, Error> {
     let (mut found, held) = observe::hold(place, &part.path);
     observe::name_owner(&place.roots, &mut found, owners);
     let is_as_planned = matches!(&found, Found::Device(seen) if seen.number == part.number && match &seen.state {

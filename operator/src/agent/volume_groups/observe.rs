@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use host::block::disk::{self, Disk, Facts};
+use host::block::disk::{self, Disk, ObservedDisk};
 use host::error::chain;
 use host::fs::Content;
-use host::lvm::Owned;
+use host::lvm::PvOwner;
 use host::mount::{lookup, mountinfo};
 use host::{DevicePath, Error, Exec, Kind, Roots};
 
@@ -63,7 +63,7 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
             return (found, None);
         }
     };
-    let facts = match disk.facts() {
+    let facts = match disk.observe() {
         Ok(facts) => facts,
         Err(error) => return (Found::Unreadable(chain(&error)), None),
     };
@@ -71,7 +71,7 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
         Ok(known) => known,
         Err(error) => (State::Unreadable(chain(&error)), None),
     };
-    let Facts {
+    let ObservedDisk {
         size,
         sector,
         identity,
@@ -89,7 +89,7 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
 }
 
 /// What the device is used for, the surest and the cheapest to find out first.
-fn state(place: &Place, disk: &Disk, facts: &Facts) -> Result<(State, Option<File>), Error> {
+fn state(place: &Place, disk: &Disk, facts: &ObservedDisk) -> Result<(State, Option<File>), Error> {
     let used = |by: String| Ok((State::InUse(by), None));
     if facts.logical_volume {
         return used("it is a logical volume itself".to_owned());
@@ -167,12 +167,12 @@ pub fn needs_owners(found: &BTreeMap<DevicePath, Found>) -> bool {
 }
 
 /// Says of a device whose physical volume it is, if LVM knows it as one.
-pub fn name_owner(roots: &Roots, found: &mut Found, owners: &[Owned]) {
+pub fn name_owner(roots: &Roots, found: &mut Found, owners: &[PvOwner]) {
     let Found::Device(seen) = found else { return };
     if seen.state == State::Blank {
         return;
     }
-    let is_it = |owner: &&Owned| number_of(roots, &owner.name) == Some(seen.number);
+    let is_it = |owner: &&PvOwner| number_of(roots, &owner.name) == Some(seen.number);
     if let Some(owner) = owners.iter().find(is_it) {
         seen.state = State::PhysicalVolume(owner.uuid.clone(), owner.group.clone());
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::block::lv_device::{Device, Roots};
-use host::format_marker::{FreshMark, Mark};
+use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, Probe};
 use host::mount::{lookup, mountinfo};
 use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName};
@@ -84,7 +84,7 @@ impl NodeDevices {
             exec,
             roots: Roots::of_host(),
             mounts: "/proc/1/mountinfo".into(),
-            keys: KnownKeys::beside(&locks),
+            keys: KnownKeys::in_folder(&locks),
         }
     }
 
@@ -107,17 +107,17 @@ impl Devices for NodeDevices {
         if start != [0; ZEROED] {
             return Err(in_use_already(path));
         }
-        FreshMark::new(uuid, device.size()?)?.write_fresh(&claimed)
+        FormatMarkerBlock::new(uuid, device.size()?)?.write_unformatted(&claimed)
     }
 
     fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
-        let mark = FreshMark::new(uuid, device.size()?)?;
+        let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
         if !fs::is_blank(&*self.exec, &device, &mark)? {
             return Err(in_use_already(path));
         }
-        mark.write_fresh(&claimed)
+        mark.write_unformatted(&claimed)
     }
 
     fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error> {
@@ -127,16 +127,16 @@ impl Devices for NodeDevices {
 
     fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         let device = self.open(path, uuid)?;
-        let mark = FreshMark::new(uuid, device.size()?)?;
+        let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
         let says = mark.read(device.file())?;
-        if says == Mark::Formatting {
+        if says == FormatMarker::Formatting {
             return Ok(Content::Formatting);
         }
         // Beside a file system the mark proves nothing: it can be one of earlier that the file
         // system never overwrote.
         Ok(
             match fs::probe(&*self.exec, device.file(), &device.path(), &mark)? {
-                Probe::Blank if says == Mark::Fresh => Content::Fresh,
+                Probe::Blank if says == FormatMarker::Unformatted => Content::Unformatted,
                 Probe::Blank => Content::Blank,
                 Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
                 Probe::Other(what) => Content::Data(what),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use host::lvm::{Layout, Lv, LvKind, New, NewPool, Pv, Vg};
+use host::lvm::{Layout, Lv, LvKind, NewLv, NewPool, Pv, Vg};
 use host::{Bytes, Error, Extents, Kind, LvUuid};
 
 use super::device::{Devices, Path};
@@ -144,13 +144,13 @@ impl VolumeExecutor {
             Step::Look(uuid) => pass.content = Some(self.devices.look(path, &uuid)?),
             Step::Mark(uuid) => {
                 self.devices.mark_blank(path, &uuid)?;
-                pass.content = Some(Content::Fresh);
+                pass.content = Some(Content::Unformatted);
             }
             Step::Create(..) | Step::CreateThin(_) => {
                 if !self.create(lvm, order, &step)? {
                     pass.changed = Some(Instant::now());
                 }
-                pass.content = Some(Content::Fresh);
+                pass.content = Some(Content::Unformatted);
             }
             change => {
                 Self::change(lvm, order, &change)?;
@@ -186,7 +186,7 @@ impl VolumeExecutor {
             }
             (Step::CreateCache(extents, disks), _, Some(cache)) => {
                 let tags = [order.identity.clone()];
-                let new = New {
+                let new = NewLv {
                     extents: *extents,
                     layout: Layout::Linear,
                     disks,
@@ -221,7 +221,7 @@ impl VolumeExecutor {
         let tags = order.tags();
         let (extents, disks) = match (step, &order.pool) {
             (Step::Create(extents, disks), _) => {
-                let new = New {
+                let new = NewLv {
                     extents: *extents,
                     layout: order.layout,
                     disks,

@@ -37,8 +37,8 @@ pub struct Seen<'a> {
 /// What is on a logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The fresh mark, and nothing else: nobody ever wrote to it.
-    Fresh,
+    /// The format marker, and nothing else: nobody ever wrote to it.
+    Unformatted,
     /// The mark of a mkfs that was begun: nobody ever mounted it.
     Formatting,
     /// Neither a mark nor anything known. It may hold raw data.
@@ -369,7 +369,9 @@ fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<
         None => Some(Step::Look(lv.uuid.clone())),
         Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
         Some(Content::Data(what)) if !is_restored => Some(not_wiped(order, what).into()),
-        Some(Content::Blank | Content::Fresh | Content::Formatting | Content::Data(_)) => None,
+        Some(Content::Blank | Content::Unformatted | Content::Formatting | Content::Data(_)) => {
+            None
+        }
     }
 }
 

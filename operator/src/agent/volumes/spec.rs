@@ -15,7 +15,7 @@ use placement::layout;
 
 pub use pool_and_cache::{Cache, MakePool, Pool};
 
-/// No smaller volume has room for the fresh mark.
+/// No smaller volume has room for the format marker.
 const SMALLEST: Bytes = Bytes(4 << 20);
 
 /// What is asked for, and what of it was reported as done.

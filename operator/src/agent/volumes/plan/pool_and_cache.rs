@@ -18,7 +18,7 @@ pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), St
     match (vg.lv(pool.name.as_str()), &pool.make) {
         (None, None) => refused(reason::THIN_POOL_MISSING, format!("there is no {at}")),
         (None, Some(make)) => {
-            let cost = match PoolCost::of(make.first, Some(make.metadata), vg.extent_size) {
+            let cost = match PoolCost::new(make.first, Some(make.metadata), vg.extent_size) {
                 Ok(cost) => cost,
                 Err(error) => {
                     return refused(

@@ -58,7 +58,7 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
         None => return Step::Look(lv.uuid.clone()),
-        Some(Content::Fresh | Content::Formatting) => {
+        Some(Content::Unformatted | Content::Formatting) => {
             return Step::Remove(lv.uuid.clone(), lv.kind);
         }
         Some(Content::Blank) if order.published.is_none() => {

@@ -272,7 +272,7 @@ fn a_volume_that_was_begun_is_finished() {
     let mark = Step::Mark(uuid(1));
     assert_eq!(next(&order, &groups, None), look);
     assert_eq!(next(&order, &groups, Some(Content::Blank)), mark);
-    for content in [Content::Fresh, Content::Formatting] {
+    for content in [Content::Unformatted, Content::Formatting] {
         let verdict = settled(&order, &groups, Some(content));
         assert!(verdict.ready.unwrap().status);
         assert_eq!(verdict.volume, Some((uuid(1), Bytes(32 << 20))));

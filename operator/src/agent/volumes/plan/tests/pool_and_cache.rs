@@ -245,7 +245,7 @@ fn a_volume_that_was_converted_is_not_extended() {
 
 #[test]
 fn a_volume_gets_its_cache_before_it_is_reported() {
-    let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Fresh));
+    let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Unformatted));
     assert_eq!(
         next(&cached(), &[vg(vec![])], None),
         Step::Create(Extents(8), vec![])

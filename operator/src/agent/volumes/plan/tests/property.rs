@@ -30,8 +30,8 @@ impl Simulated {
                     size: extents.bytes(EXTENT),
                     ..lv()
                 });
-                self.content = Content::Fresh;
-                self.seen = Some(Content::Fresh);
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
             }
             (Step::Extend(extents, _), Some(vg)) => {
                 let free = vg.free;
@@ -57,8 +57,8 @@ impl Simulated {
                     Content::Blank,
                     "only what is blank is ever marked"
                 );
-                self.content = Content::Fresh;
-                self.seen = Some(Content::Fresh);
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
             }
             (Step::Remove(..), Some(vg)) => {
                 vg.lvs.retain(|lv| lv.name != "pvc-1");
@@ -90,8 +90,8 @@ impl Simulated {
                     shares: BTreeMap::new(),
                     ..lv
                 });
-                self.content = Content::Fresh;
-                self.seen = Some(Content::Fresh);
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
             }
             Step::CreatePool(cost, ..) => {
                 assert!(vg.lv(POOL).is_none() && cost.total() <= vg.free);
@@ -116,7 +116,7 @@ impl Simulated {
                 });
             }
             Step::AttachCache => {
-                assert!(self.content == Content::Fresh || self.seen.is_none());
+                assert!(self.content == Content::Unformatted || self.seen.is_none());
                 vg.lvs.retain(|lv| lv.name != "pvc-1_cache");
                 one(vg).kind = LvKind::Cached;
             }
@@ -198,7 +198,7 @@ fn any_groups() -> impl Strategy<Value = Vec<Vg>> {
 
 fn any_content() -> impl Strategy<Value = Content> {
     prop_oneof![
-        Just(Content::Fresh),
+        Just(Content::Unformatted),
         Just(Content::Formatting),
         Just(Content::Blank),
         Just(Content::Data("ext4".to_owned()))

@@ -106,7 +106,7 @@ fn an_unused_volume_is_removed_only_with_proof() {
     for order in [unused(order()), unused(published())] {
         assert_eq!(next(&order, &groups, None), Step::Look(uuid(1)));
         assert_eq!(
-            next(&order, &groups, Some(Content::Fresh)),
+            next(&order, &groups, Some(Content::Unformatted)),
             Step::Remove(uuid(1), LvKind::Plain)
         );
         assert_eq!(
