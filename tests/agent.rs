@@ -18,8 +18,9 @@ use crds::condition::{self, READY, REMOVED};
 use crds::quantity;
 use harness::simulated::{EXTENT, Volume};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
-use operator::agent::plan::Content;
+use operator::agent::volumes::plan::Content;
 use serde_json::json;
+
 use stage::{Stage, groups};
 
 #[tokio::test]
@@ -45,7 +46,7 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
             key.tag()
         ]
     );
-    assert_eq!(volume.content, Content::Fresh);
+    assert_eq!(volume.content, Content::Unformatted);
     let status = object.status.unwrap();
     assert_eq!(
         (status.uuid, status.size.unwrap().0),

@@ -22,6 +22,7 @@ use crds::logical_volume::{FilesystemType, State};
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+
 use stage::{Stage, condition, from, volume_of};
 
 fn waits_for_consumer() -> serde_json::Value {
@@ -587,7 +588,7 @@ async fn the_api_server_refuses_impossible_backends() {
 async fn of_two_claimants_one_holds_the_lease_until_it_gives_it_back() {
     let stage = Stage::new().await;
     let election = |who: &str| {
-        operator::lease::Election::new(stage.client.clone(), &stage.namespace, "leader", who)
+        operator::kube::lease::Election::new(stage.client.clone(), &stage.namespace, "leader", who)
     };
     let (first, second) = (election("first"), election("second"));
     first.acquire().await;

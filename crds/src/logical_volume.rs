@@ -250,7 +250,7 @@ impl FilesystemType {
     }
 
     /// The smallest volume, in bytes, that holds such a file system with room for data, and the
-    /// fresh mark at its end: mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less
+    /// format marker at its end: mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less
     /// than 256 MiB, and ext4 needs some for its journal.
     #[must_use]
     pub fn smallest_volume(self) -> u64 {

@@ -1,11 +1,12 @@
 //! Why a call-out fails.
 
-use crate::allowed::OptionError;
-use crate::call::CallError;
-use crate::forbidden::Forbidden;
-use crate::options::OptionsError;
-use crate::plan::Refusal;
-use crate::settings::SettingsError;
+use flexvolume::option_lists::value::OptionError;
+use flexvolume::options::OptionsError;
+use flexvolume::settings::SettingsError;
+
+use crate::callouts::args::CallError;
+use crate::mounting::plan::Refusal;
+use crate::volume::static_volume::StaticVolumeError;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]
@@ -21,10 +22,10 @@ pub(crate) enum Error {
     Option(#[from] OptionError),
     /// The driver's settings are wrong.
     #[error(transparent)]
-    Settings(#[from] SettingsError),
+    DriverSettings(#[from] SettingsError),
     /// The volume can't be had by its name alone.
     #[error(transparent)]
-    Forbidden(#[from] Forbidden),
+    StaticVolumeError(#[from] StaticVolumeError),
     /// The volume is not to be touched.
     #[error("logical volume {volume}")]
     Refused {

@@ -7,17 +7,17 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use driver::{Node, guarded, log, run};
+use driver::{Node, catch_panics, log, run};
 use host::System;
 
 fn main() -> ExitCode {
     let begun = Instant::now();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
-    let system = System::here();
-    let (reply, note) = guarded(|| run(&args, &Node::here(&system)));
+    let system = System::current();
+    let (reply, note) = catch_panics(|| run(&args, &Node::current(&system)));
     // Nobody is there to be told that nobody reads this.
     let _ = writeln!(std::io::stdout(), "{}", reply.to_json());
-    log::write(&log::Line::of(
+    log::write(&log::Line::new(
         &args,
         &reply,
         note.as_deref(),

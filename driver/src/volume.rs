@@ -1,39 +1,10 @@
-//! The logical volume that a call-out is about, once it is known that it may be used.
+//! The logical volume that a call-out is about: which one ([`identity`]), whether the options may
+//! have it ([`authorize`], [`static_volume`]), its device on this node ([`context`]) or why there is
+//! none ([`diagnose`]), and under which names it was attached ([`attachments`]).
 
-use std::fmt;
-
-use host::{Bytes, LvName, LvUuid, VgName};
-
-/// Which logical volume it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Identity {
-    /// Its group.
-    pub(crate) group: VgName,
-    /// Its name.
-    pub(crate) name: LvName,
-    /// LVM's uuid of it: the others can come to mean another one.
-    pub(crate) uuid: LvUuid,
-}
-
-/// A logical volume that whoever asks may use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Volume {
-    /// Which one.
-    pub(crate) identity: Identity,
-    /// The size that its fresh mark stands by.
-    pub(crate) size: Bytes,
-    /// Whether an admin's tag says that nothing is on it.
-    pub(crate) to_format: bool,
-}
-
-impl fmt::Display for Identity {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.group, self.name)
-    }
-}
-
-impl fmt::Display for Volume {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.identity.fmt(f)
-    }
-}
+pub(crate) mod attachments;
+pub(crate) mod authorize;
+pub(crate) mod context;
+pub(crate) mod diagnose;
+pub(crate) mod identity;
+pub(crate) mod static_volume;

@@ -303,7 +303,7 @@ fn secrets_are_never_repeated() {
             !reply.contains("aHVudGVyMg") && !reply.contains("password"),
             "{line:?}: {reply}"
         );
-        let logged = Line::of(&args, &Reply::Success, None, Duration::ZERO).to_string();
+        let logged = Line::new(&args, &Reply::Success, None, Duration::ZERO).to_string();
         assert!(
             !logged.contains("aHVudGVyMg") && !logged.contains("password"),
             "{line:?}: {logged}"

@@ -37,10 +37,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use driver::{Reply, mkfs_options, mount_options, options};
-use grammar::Input;
-use host::filesystem::{self, Make};
+use driver::Reply;
+use flexvolume::{option_lists, options};
+use host::fs::{self, MkfsRequest};
 use host::{Bytes, Cmd};
+
+use grammar::Input;
 use random::Random;
 use world::{Door, World};
 
@@ -158,12 +160,12 @@ fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
             continue;
         };
         let fs = options.filesystem;
-        if let Ok(parsed) = mkfs_options::parse(fs, &options.mkfs) {
+        if let Ok(parsed) = option_lists::mkfs::parse(fs, &options.mkfs) {
             let (path, time) = (Path::new("/dev/dm-3"), Duration::ZERO);
-            let _ = filesystem::make(
+            let _ = fs::mkfs(
                 door,
                 fs,
-                &Make {
+                &MkfsRequest {
                     path,
                     size: Bytes(1 << 30),
                     options: &parsed,
@@ -171,7 +173,7 @@ fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
                 },
             );
         }
-        if let Ok(parsed) = mount_options::parse(fs, &options.mount) {
+        if let Ok(parsed) = option_lists::mount::parse(fs, &options.mount) {
             judge::mount_data(&parsed.data)
                 .or_else(|why| if input.mutated { Ok(()) } else { Err(why) })?;
         }

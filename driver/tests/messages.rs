@@ -1,5 +1,5 @@
 //! `docs/driver.md` has every sentence that the driver can answer, and none that it can't. Every
-//! string in the code of driver and host that has three words counts as a sentence, or a part of
+//! string in the code of driver, flexvolume and host that has three words counts as a sentence, or a part of
 //! one, unless it stands below.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use driver::{mkfs_options, mount_options};
+use flexvolume::option_lists;
 use host::Filesystem;
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
@@ -16,9 +16,9 @@ use syn::{Attribute, Expr, ExprLit, Item, Lit, LitStr, Macro, Token};
 
 /// The agent's own, which the driver never runs.
 const OF_THE_AGENT: &[&str] = &[
-    "host/src/exec/on_host.rs",
-    "host/src/lvm/layout.rs",
-    "host/src/lvm/pool.rs",
+    "host/src/process/nsenter.rs",
+    "host/src/lvm/geometry.rs",
+    "host/src/lvm/thin_pool.rs",
 ];
 
 /// Strings that are no messages.
@@ -32,7 +32,7 @@ const NO_MESSAGES: &[&str] = &[
 ];
 
 /// What LVM says, and the driver only reads.
-const READ_ONLY: &[&str] = &["host/src/lvm/hint.rs"];
+const READ_ONLY: &[&str] = &["host/src/lvm/stderr_kind.rs"];
 
 #[test]
 fn the_documentation_has_every_message_and_no_other() {
@@ -65,8 +65,8 @@ fn the_documentation_has_every_option_that_is_allowed() {
     for fs in Filesystem::ALL {
         let none = ["none-such".to_owned()];
         for error in [
-            mount_options::check(fs, &none).unwrap_err(),
-            mkfs_options::check(fs, &none).unwrap_err(),
+            option_lists::mount::check(fs, &none).unwrap_err(),
+            option_lists::mkfs::check(fs, &none).unwrap_err(),
         ] {
             let text = error.to_string();
             let (_, possible) = text.split_once(&format!("allowed for {fs}: ")).unwrap();
@@ -86,7 +86,7 @@ fn the_documentation_has_every_option_that_is_allowed() {
 fn in_code() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut sentences = BTreeMap::new();
-    for folder in ["driver/src", "host/src"] {
+    for folder in ["driver/src", "flexvolume/src", "host/src"] {
         for path in sources(&root.join(folder)) {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if OF_THE_AGENT.contains(&&*name)

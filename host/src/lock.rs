@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
 
 use crate::error::{Error, Kind};
-use crate::name::LvUuid;
+use crate::lvm::names::LvUuid;
 
 /// Where the locks are: on a file system that a reboot empties, and never in the driver's folder,
 /// whose changes make the kubelet start the driver anew.
@@ -29,7 +29,7 @@ impl Lock {
     ///
     /// # Errors
     /// `Busy` when it wasn't free in time; else when it can't be made.
-    pub fn take(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
+    pub fn acquire(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -72,8 +72,8 @@ impl Lock {
 mod tests {
     use super::Lock;
     use crate::error::Kind;
-    use crate::exec::{Cmd, Exec, System};
-    use crate::name::LvUuid;
+    use crate::lvm::names::LvUuid;
+    use crate::process::{Cmd, Exec, System};
     use std::time::{Duration, Instant};
 
     #[test]
@@ -82,30 +82,30 @@ mod tests {
         let folder = folder.path().join("locks");
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         let other = LvUuid::from_plain("BBCDEF1234567890abcdefghijklmnop").unwrap();
-        let held = Lock::take(&folder, &volume, Duration::ZERO).unwrap();
+        let held = Lock::acquire(&folder, &volume, Duration::ZERO).unwrap();
         let begun = Instant::now();
-        let error = Lock::take(&folder, &volume, Duration::from_millis(100)).unwrap_err();
+        let error = Lock::acquire(&folder, &volume, Duration::from_millis(100)).unwrap_err();
         assert_eq!(error.kind(), Kind::Busy);
         assert!(
             begun.elapsed() >= Duration::from_millis(100)
                 && begun.elapsed() < Duration::from_secs(5)
         );
-        Lock::take(&folder, &other, Duration::ZERO).unwrap();
+        Lock::acquire(&folder, &other, Duration::ZERO).unwrap();
         drop(held);
         // What the test below starts meanwhile may have inherited the lock, and ends soon.
-        Lock::take(&folder, &volume, Duration::from_secs(30)).unwrap();
+        Lock::acquire(&folder, &volume, Duration::from_secs(30)).unwrap();
     }
 
     #[test]
     fn a_program_that_outlives_us_keeps_the_lock() {
         let folder = tempfile::tempdir().unwrap();
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
-        let held = Lock::take(folder.path(), &volume, Duration::ZERO).unwrap();
-        System::here()
+        let held = Lock::acquire(folder.path(), &volume, Duration::ZERO).unwrap();
+        System::current()
             .exec(&Cmd::new("sh").args(["-c", "sleep 1.5 & exit 0"]))
             .unwrap();
         drop(held);
-        assert!(Lock::take(folder.path(), &volume, Duration::ZERO).is_err());
-        assert!(Lock::take(folder.path(), &volume, Duration::from_secs(10)).is_ok());
+        assert!(Lock::acquire(folder.path(), &volume, Duration::ZERO).is_err());
+        assert!(Lock::acquire(folder.path(), &volume, Duration::from_secs(10)).is_ok());
     }
 }

@@ -1,24 +1,27 @@
 //! LVM through its own programs: a command is built, run, and its answer read. Called by the agent
 //! and the driver.
 
+pub mod backup;
 mod command;
-mod group;
-mod hint;
-mod layout;
-mod pool;
+mod geometry;
+mod model;
+pub mod names;
 mod report;
-mod row;
+mod shell;
+mod stderr_kind;
+pub mod tags;
+mod thin_pool;
 
 use crate::error::Error;
-use crate::exec::{Cmd, Exec, Output};
-use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-use crate::size::{Bytes, Extents};
+use crate::process::{Cmd, Exec, Output};
+use crate::units::{Bytes, Extents};
+use names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 
-pub use command::{New, NewPool};
-pub use group::{Lv, LvKind, Owned, Pv, Vg};
-pub use layout::{Cost, Layout, Level, Stripes};
-pub use pool::{PoolCost, PoolState};
-pub use row::InARow;
+pub use command::{NewLv, NewPool};
+pub use geometry::{Cost, Layout, Level, Stripes};
+pub use model::{Lv, LvKind, Pv, PvOwner, Vg};
+pub use shell::LvmShell;
+pub use thin_pool::{PoolCost, PoolState};
 
 /// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call
 /// one, then observe.
@@ -49,7 +52,7 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
-    pub fn create(self, vg: &VgName, lv: &LvName, new: &New<'_>) -> Result<(), Error> {
+    pub fn create(self, vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Result<(), Error> {
         self.run(&command::create(vg, lv, new)).map(drop)
     }
 
@@ -189,7 +192,7 @@ impl Lvm<'_> {
     ///
     /// # Errors
     /// When LVM fails or its answer can't be understood.
-    pub fn disks(self) -> Result<Vec<Owned>, Error> {
+    pub fn disks(self) -> Result<Vec<PvOwner>, Error> {
         let cmd = command::disks();
         read(&cmd, &self.run(&cmd)?, report::parse_disks)
     }
@@ -240,7 +243,7 @@ impl Lvm<'_> {
         if output.success() {
             Ok(output)
         } else {
-            Err(output.failed(cmd, hint::kind(&output.stderr)))
+            Err(output.failed(cmd, stderr_kind::kind(&output.stderr)))
         }
     }
 }

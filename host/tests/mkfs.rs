@@ -1,5 +1,5 @@
 //! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the
-//! fresh mark.
+//! format marker.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -8,8 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-use host::filesystem::{Make, MkfsOptions, Probe, make, probe};
-use host::{Bytes, Filesystem, FreshMark, Kind, LvUuid, Mark, System, superblock};
+use host::fs::{MkfsOptions, MkfsRequest, Probe, mkfs, probe, superblock};
+use host::{Bytes, Filesystem, FormatMarker, FormatMarkerBlock, Kind, LvUuid, System};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -17,7 +17,7 @@ const GIB: u64 = 1 << 30;
 struct Volume {
     file: File,
     path: tempfile::TempPath,
-    mark: FreshMark,
+    mark: FormatMarkerBlock,
 }
 
 fn volume(size: u64) -> Volume {
@@ -27,28 +27,28 @@ fn volume(size: u64) -> Volume {
     Volume {
         file,
         path,
-        mark: FreshMark::new(&uuid, Bytes(size)).unwrap(),
+        mark: FormatMarkerBlock::new(&uuid, Bytes(size)).unwrap(),
     }
 }
 
 impl Volume {
     fn probe(&self) -> Result<Probe, Kind> {
-        probe(&System::here(), &self.file, &self.path, &self.mark).map_err(|error| error.kind())
+        probe(&System::current(), &self.file, &self.path, &self.mark).map_err(|error| error.kind())
     }
 
-    fn make(&self, fs: Filesystem, words: &[&str]) {
+    fn mkfs(&self, fs: Filesystem, words: &[&str]) {
         let options = MkfsOptions {
             words: words.iter().map(|&word| word.to_owned()).collect(),
             extended: Vec::new(),
         };
         let size = self.mark.filesystem_size();
-        let plan = Make {
+        let plan = MkfsRequest {
             path: &self.path,
             size,
             options: &options,
             time: Duration::from_mins(1),
         };
-        make(&System::here(), fs, &plan).unwrap();
+        mkfs(&System::current(), fs, &plan).unwrap();
     }
 
     fn superblock(&self) -> Option<superblock::Superblock> {
@@ -100,18 +100,18 @@ fn the_mark_outlives_every_mkfs() {
                 continue;
             }
             let volume = volume(size);
-            volume.mark.write_fresh(&volume.file).unwrap();
+            volume.mark.write_unformatted(&volume.file).unwrap();
             assert_eq!(
                 volume.probe(),
                 Ok(Probe::Blank),
                 "the mark itself is no signature"
             );
             volume.mark.begin(&volume.file).unwrap();
-            volume.make(fs, words);
-            volume.make(fs, words);
+            volume.mkfs(fs, words);
+            volume.mkfs(fs, words);
             assert_eq!(
                 volume.mark.read(&volume.file).unwrap(),
-                Mark::Formatting,
+                FormatMarker::Formatting,
                 "{fs} {words:?} {size}"
             );
             assert_eq!(
@@ -161,7 +161,7 @@ fn what_is_not_blank_is_never_called_blank() {
 fn a_damaged_file_system_is_not_blank() {
     let volume = volume(400 * MIB);
     for fs in Filesystem::ALL {
-        volume.make(fs, &[]);
+        volume.mkfs(fs, &[]);
         // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a
         // mkfs.
         let (magic, at) = match fs {
@@ -181,8 +181,8 @@ fn a_device_that_can_not_be_looked_at_is_not_blank() {
     let volume = volume(8 * MIB);
     volume.file.write_all_at(b"x", 0).unwrap();
     let gone = Path::new("/dev/flexlvm-no-such-device");
-    assert!(probe(&System::here(), &volume.file, gone, &volume.mark).is_err());
+    assert!(probe(&System::current(), &volume.file, gone, &volume.mark).is_err());
     // The file that we have open can't be read, the one that blkid opens can.
     let shut = File::options().write(true).open(&volume.path).unwrap();
-    assert!(probe(&System::here(), &shut, &volume.path, &volume.mark).is_err());
+    assert!(probe(&System::current(), &shut, &volume.path, &volume.mark).is_err());
 }

@@ -1,58 +1,52 @@
 //! The agent: one per node, carries out the LogicalVolumes of its node with the node's own LVM,
 //! reports what the node has, and installs the driver.
 //!
-//! `reconcile` gets the name of each LogicalVolume that something happened to, has `node` do with
-//! it what `plan` says, and reports. `backends` knows which StorageBackends select the node,
-//! `groups` makes their volume groups. `changes` notices what others do to the volume groups,
-//! `pools` when a thin pool fills up, `mounts` when a volume is let go of; `forgotten` lets go of
-//! what the kubelet has forgotten.
+//! In reading order:
+//!
+//! - [`watches`]: what the agent is told of: LogicalVolumes, StorageBackends, changes on the node.
+//! - [`lvm`]: what is known of the node's LVM, and its lock.
+//! - [`volumes`]: what is ordered for one LogicalVolume is done with it, step by step, and reported.
+//! - [`thin_pools`]: thin pools are extended as they fill up.
+//! - [`volume_groups`]: volume groups are made of the devices that StorageBackends name.
+//! - [`inventory`]: what the node has is published as its NodeStorage.
+//! - [`driver_install`]: the driver is put where the kubelet finds it.
+//! - [`orphaned_mounts`]: what the kubelet has forgotten is unmounted.
+//! - [`blocking`]: work on threads that may block.
 
-pub mod backends;
-pub mod backup;
 pub mod blocking;
-pub mod cache_paths;
-pub mod changes;
-pub mod device;
-pub mod folders;
-pub mod forgotten;
-pub mod groups;
-pub mod install;
-pub mod mounts;
-pub mod node;
-pub mod order;
-pub mod orders;
-pub mod plan;
-pub mod pools;
-pub mod presence;
-pub mod reconcile;
-pub mod report;
-pub mod status;
-pub mod storage;
+pub mod driver_install;
+pub mod inventory;
+pub mod lvm;
+pub mod orphaned_mounts;
+pub mod thin_pools;
+pub mod volume_groups;
+pub mod volumes;
+pub mod watches;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ::driver::DriverName;
-use host::lvm::InARow;
+use flexvolume::DriverName;
+use host::lvm::LvmShell;
 use host::{Exec, Roots, System};
-use kube::runtime::reflector;
-use kube::runtime::watcher;
+use kube::runtime::{reflector, watcher};
 use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
-use crate::mirror;
-use crate::queue::{self, Wake};
-use backends::Backends;
-use device::{Devices, NodeDevices};
-use forgotten::Forgotten;
-use groups::Maker;
-use groups::look::Place;
-use node::Node;
-use orders::Orders;
-use reconcile::Worker;
-use report::Reporter;
+use crate::kube::queue::{self, Wake};
+use crate::kube::watch_cache;
+use inventory::publish::Reporter;
+use lvm::state::LvmState;
+use orphaned_mounts::Forgotten;
+use volume_groups::Maker;
+use volume_groups::observe::Place;
+use volumes::device::{Devices, NodeDevices};
+use volumes::execute::VolumeExecutor;
+use volumes::reconcile::Worker;
+use watches::backends::Backends;
+use watches::logical_volumes::Orders;
 
 /// LogicalVolumes that are worked on at the same time: while LVM works for one, the API server does
 /// for others.
@@ -94,7 +88,7 @@ impl Host {
     /// From a container that shares the node's process ids.
     #[must_use]
     pub fn outside() -> Self {
-        let exec: Arc<dyn Exec> = Arc::new(InARow::new(System::on_host()));
+        let exec: Arc<dyn Exec> = Arc::new(LvmShell::new(System::through_nsenter()));
         Self {
             devices: Arc::new(NodeDevices::of_host(exec.clone())),
             exec,
@@ -140,19 +134,21 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         settings.forgotten(&client, &host, &target),
         host.place(&settings),
     );
-    let node = Arc::new(Node::new(host.exec, host.devices));
+    let lvm = Arc::new(LvmState::new(host.exec));
+    let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
-    let (said, devices) = watch::channel(None);
-    let maker = Maker::new(&client, &node, &backends, &orders, place, said);
-    let worker = Worker::new(client.clone(), node.clone(), orders.clone());
+    let (said, device_outcomes) = watch::channel(None);
+    let maker = Maker::new(&client, &lvm, &backends, &orders, place, said);
+    let worker = Worker::new(client.clone(), executor, orders.clone());
     let deleted = Arc::new(Notify::new());
     let reporter = Reporter {
         client: client.clone(),
-        node: node.clone(),
+        lvm: lvm.clone(),
+        devices: host.devices,
         orders: orders.clone(),
         backends: backends.clone(),
         driver,
-        devices,
+        device_outcomes,
         deleted: deleted.clone(),
         ready,
     };
@@ -171,7 +167,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         unmounted.notify_one();
     };
     tokio::join!(
-        mirror::follow_some(
+        watch_cache::follow_some(
             Api::all(client.clone()),
             selection,
             writer,
@@ -182,36 +178,45 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         // Large while they are set up, like the others in boxes.
         Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
-        wake_on_news(&node, &orders),
-        changes::run(node.clone(), &settings.lvm),
-        Box::pin(pools::run(node.clone(), orders.clone(), backends.clone())),
-        mounts::run(&table, mounts_changed),
-        install::run(target, installed, unmounted.clone()),
+        wake_on_news(&lvm, &orders),
+        lvm::watch::run(lvm.clone(), &settings.lvm),
+        Box::pin(thin_pools::run(
+            lvm.clone(),
+            orders.clone(),
+            backends.clone()
+        )),
+        watches::mounts::run(&table, mounts_changed),
+        driver_install::run(target, installed, unmounted.clone()),
         // Seldom awake, and large otherwise.
         Box::pin(forgotten.run()),
         Box::pin(maker.run()),
         reporter.run(),
-        Box::pin(presence::run(&client, &settings.node, &deleted)),
+        Box::pin(inventory::deleted::run(&client, &settings.node, &deleted)),
     );
 }
 
 impl Settings {
-    fn target(&self, host: &Host) -> install::Target {
-        install::Target {
+    fn target(&self, host: &Host) -> driver_install::Target {
+        driver_install::Target {
             driver: self.driver.clone(),
             plugins: self.plugins.clone(),
             state: self.state.clone(),
             mounts: host.mounts(),
             names: DriverName::with_aliases(&self.aliases),
-            settings: ::driver::Settings {
+            settings: flexvolume::DriverSettings {
                 attach: self.attach,
                 node: Some(self.node.clone()),
             },
         }
     }
 
-    fn forgotten(&self, client: &Client, host: &Host, target: &install::Target) -> Forgotten {
-        let drivers = install::names(target).unwrap_or_else(|error| {
+    fn forgotten(
+        &self,
+        client: &Client,
+        host: &Host,
+        target: &driver_install::Target,
+    ) -> Forgotten {
+        let drivers = driver_install::names(target).unwrap_or_else(|error| {
             let error = host::error::chain(&error);
             tracing::warn!(error, "nobody can tell what the driver was called before");
             target.names.clone()
@@ -228,8 +233,8 @@ impl Settings {
 }
 
 /// Whatever is new in LVM's report may concern every volume of the node.
-async fn wake_on_news(node: &Node, orders: &Orders) {
-    let mut news = node.news();
+async fn wake_on_news(lvm: &LvmState, orders: &Orders) {
+    let mut news = lvm.news();
     while news.changed().await.is_ok() {
         orders.wake_all();
     }

@@ -1,36 +1,32 @@
 //! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of
 //! several, one works.
 //!
-//! `world` hears of every change and queues the name of the volume that it concerns; `worker` looks
-//! at everything about that one volume, has `plan` choose the next step, and `act` do it.
+//! In reading order:
+//!
+//! - [`state`]: local copies of all objects, and which volume a change of one concerns.
+//! - [`worker`]: one pass over one volume, with everything that the API says about it.
+//! - [`plan`]: its next step, as a pure function; [`claim`] and [`class`] read what it goes by.
+//! - [`act`]: the step is done; the crate `placement` says where, [`volume`] builds the objects.
+//! - [`backend`]: the status of StorageBackends.
+//! - [`capacity`]: free space for the scheduler.
 
 pub mod act;
 pub mod backend;
 pub mod capacity;
 pub mod claim;
 pub mod class;
-pub mod demand;
-pub mod disks;
-pub mod ledger;
-pub mod place;
 pub mod plan;
-pub mod room;
-pub mod serve;
-pub mod space;
-pub mod thin;
-pub mod unfit;
+pub mod state;
 pub mod volume;
 pub mod worker;
-pub mod world;
 
 use kube::Client;
 
-use crate::events::Recorder;
 use crate::http::Ready;
-
-use crate::queue::{self, Wake};
+use crate::kube::events::Recorder;
+use crate::kube::queue::{self, Wake};
+use state::World;
 use worker::Worker;
-use world::World;
 
 /// Volumes that are worked on at the same time.
 const AT_ONCE: usize = 16;

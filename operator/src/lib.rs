@@ -1,14 +1,13 @@
 //! FlexLVM's operator: the controller, which decides, and the agent, which carries out what
 //! concerns its node.
+//!
+//! In reading order:
+//!
+//! - [`controller`]: one of several works; [`agent`]: one on each node.
+//! - [`kube`]: what both need of Kubernetes beside its client.
+//! - [`http`]: the probes.
 
 pub mod agent;
 pub mod controller;
-pub mod error;
-pub mod events;
 pub mod http;
-pub mod layout;
-pub mod lease;
-pub mod mirror;
-pub mod names;
-pub mod queue;
-pub mod retry;
+pub mod kube;

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{ArgAction, Parser, Subcommand};
-use driver::DriverName;
+use flexvolume::DriverName;
 use kube::{Client, Config};
-use operator::controller::capacity::home::Home;
+use operator::controller::capacity::uninstall::Home;
 use operator::http::{self, Ready};
-use operator::lease::Election;
-use operator::{agent, controller, names};
+use operator::kube::lease::Election;
+use operator::kube::names;
+use operator::{agent, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -176,7 +177,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 attach,
                 aliases,
                 lvm: lvm_dir,
-                look_every: agent::forgotten::EVERY,
+                look_every: agent::orphaned_mounts::EVERY,
             };
             tokio::select! {
                 () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),

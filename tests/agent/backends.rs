@@ -7,7 +7,7 @@ use crds::StorageBackend;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::agent::backends::{Backends, Selected};
+use operator::agent::watches::backends::{Backends, Selected};
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crds::condition::{self, READY};
 use harness::wait;
 use host::{Error, Kind};
-use operator::agent::plan::Content;
+use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
 use crate::faults::Faults;
@@ -39,7 +39,10 @@ async fn an_agent_killed_between_lvcreate_and_its_report_leaves_one_volume() {
         let _agent = stage.agent();
         let status = stage.ready(&name).await.status.unwrap();
         assert_eq!(status.uuid, Some(made.uuid));
-        assert_eq!(stage.node.volume(&name).unwrap().content, Content::Fresh);
+        assert_eq!(
+            stage.node.volume(&name).unwrap().content,
+            Content::Unformatted
+        );
         assert_eq!(stage.node.count("lvcreate"), 1, "{verb}");
     }
 }

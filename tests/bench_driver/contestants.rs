@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use driver::{Fsck, VolumeOptions};
-use host::{Bytes, Device, FreshMark, Key, KnownKeys, LvName, LvUuid, Roots, VgName, lock};
+use flexvolume::{Fsck, VolumeOptions};
+use host::{Bytes, Device, FormatMarkerBlock, Key, KnownKeys, LvName, LvUuid, Roots, VgName, lock};
 
 use crate::clock::{Line, shell};
 
@@ -49,8 +49,13 @@ impl Contestant {
         let Some(volume) = &self.mark else {
             return Ok(());
         };
-        let device = Device::open(&Roots::here(), &volume.group, &volume.volume, &volume.uuid)?;
-        FreshMark::new(&volume.uuid, volume.size)?.write_fresh(&device.claim()?)?;
+        let device = Device::open(
+            &Roots::current(),
+            &volume.group,
+            &volume.volume,
+            &volume.uuid,
+        )?;
+        FormatMarkerBlock::new(&volume.uuid, volume.size)?.write_unformatted(&device.claim()?)?;
         Ok(())
     }
 
@@ -187,7 +192,7 @@ fn make(group: &str, name: &str) -> Result<VolumeOptions> {
     let uuid = LvUuid::new(shell(&format!(
         "lvs --noheadings -o lv_uuid {group}/{name}"
     ))?)?;
-    KnownKeys::beside(Path::new(lock::FOLDER)).remember(&uuid, &key.digest())?;
+    KnownKeys::in_folder(Path::new(lock::FOLDER)).remember(&uuid, &key.digest())?;
     Ok(VolumeOptions {
         group: VgName::new(group)?,
         volume: LvName::new(name)?,
@@ -207,7 +212,7 @@ fn device(volume: &VolumeOptions) -> String {
 fn folder(pod: &str, volume: &VolumeOptions) -> Result<String> {
     let folder = format!(
         "/var/lib/kubelet/pods/{pod}/volumes/{}/{}",
-        driver::FOLDER,
+        flexvolume::FOLDER,
         volume.volume
     );
     shell(&format!("mkdir -p {folder}"))?;

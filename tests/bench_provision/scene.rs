@@ -80,7 +80,7 @@ impl Scene {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), NAMESPACE);
         let claim = |number: usize| {
             let claim = json!({
-                "metadata": {"name": format!("data-{number}"), "annotations": {operator::names::STORAGE_PROVISIONER_BETA: crds::GROUP}},
+                "metadata": {"name": format!("data-{number}"), "annotations": {operator::kube::names::STORAGE_PROVISIONER_BETA: crds::GROUP}},
                 "spec": {"storageClassName": NAME, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
             });
             let claims = &claims;

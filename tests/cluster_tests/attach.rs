@@ -5,12 +5,12 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
-use driver::{DriverName, Settings};
+use flexvolume::{DriverName, DriverSettings};
 use harness::cluster::Cluster;
 use harness::guest::Guest;
 use harness::wait::until;
 use kube::api::Api;
-use operator::agent::install::{Target, install};
+use operator::agent::driver_install::{Target, install};
 use serde_json::json;
 
 use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, run};
@@ -28,7 +28,7 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
         state: folders.state.clone(),
         mounts: workplace.write("no-mounts", "")?,
         names: vec![DriverName::own()],
-        settings: Settings {
+        settings: DriverSettings {
             attach: true,
             node: Some("control-plane".to_owned()),
         },

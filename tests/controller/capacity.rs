@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Se
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::controller::capacity::home::Home;
+use operator::controller::capacity::uninstall::Home;
 use serde_json::{Value, json};
 
 use super::stage::{Controller, Stage, from, volume_of};

@@ -214,7 +214,7 @@ async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_
             .await
             .unwrap()
             .annotations()
-            .contains_key(operator::names::SELECTED_NODE)
+            .contains_key(operator::kube::names::SELECTED_NODE)
     );
     stage.report(&stage.name("n1"), group("64Mi")).await;
     stage
@@ -237,7 +237,7 @@ async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_
     let released = |claim: &PersistentVolumeClaim| {
         !claim
             .annotations()
-            .contains_key(operator::names::SELECTED_NODE)
+            .contains_key(operator::kube::names::SELECTED_NODE)
     };
     stage
         .wait(&stage.claims(), "leaves", "its node is taken off", released)

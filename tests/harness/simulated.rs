@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
 use host::{Bytes, Cmd, Error, Exec, KeyDigest, Kind, LvUuid, Output};
-use operator::agent::device::{self, Devices};
-use operator::agent::plan::Content;
+use operator::agent::volumes::device::{self, Devices};
+use operator::agent::volumes::plan::Content;
 use serde_json::{Value, json};
 
 /// The size of every extent.
@@ -203,7 +203,7 @@ impl Devices for SimulatedNode {
                 !matches!(volume.content, Content::Data(_)),
                 "data are marked as fresh"
             );
-            volume.content = Content::Fresh;
+            volume.content = Content::Unformatted;
             Ok(())
         })
     }

@@ -27,7 +27,7 @@ fn layouts() -> Vec<(Value, &'static str)> {
 }
 
 fn read(layout: &Value) -> Layout {
-    operator::layout::of(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
+    placement::layout::of(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
 }
 
 fn cost(layout: &Value, mebibytes: u64) -> Cost {

@@ -12,7 +12,7 @@ use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
 use harness::remote::Call;
 use harness::wait::{until, until_blocking};
-use host::{Bytes, Device, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use host::{Bytes, Device, FormatMarker, FormatMarkerBlock, LvName, LvUuid, Roots, VgName};
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
@@ -412,7 +412,7 @@ impl Stage {
         Api::default_namespaced(self.client.clone())
     }
 
-    /// What the fresh mark of a volume says.
+    /// What the format marker of a volume says.
     pub(crate) fn mark(&self, name: &str) -> String {
         self.mark_in(GROUP, name)
     }
@@ -469,18 +469,20 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
     })
 }
 
-/// In the guest, within its server: what the fresh mark of a volume says, by its group and name.
+/// In the guest, within its server: what the format marker of a volume says, by its group and name.
 pub(crate) fn serve(names: &[String]) -> Result<String> {
     let [group, name] = names else {
         anyhow::bail!("which volume?")
     };
     let (device, uuid): (Device, LvUuid) =
-        Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(name)?)?;
+        Device::find(&Roots::current(), &VgName::new(group)?, &LvName::new(name)?)?;
     let size: Bytes = device.size()?;
-    Ok(match FreshMark::new(&uuid, size)?.read(device.file())? {
-        Mark::None => "none",
-        Mark::Fresh => "fresh",
-        Mark::Formatting => "formatting",
-    }
-    .to_owned())
+    Ok(
+        match FormatMarkerBlock::new(&uuid, size)?.read(device.file())? {
+            FormatMarker::None => "none",
+            FormatMarker::Unformatted => "fresh",
+            FormatMarker::Formatting => "formatting",
+        }
+        .to_owned(),
+    )
 }

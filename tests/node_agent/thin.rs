@@ -17,7 +17,7 @@ const POOL: &str = "flexlvm-b";
 
 /// An order for a volume in a pool of so many MiB that may become so large, on the first disk.
 fn thin(stage: &Stage, first: u64, most: u64) -> Value {
-    let cost = PoolCost::of(Bytes(most << 20), None, EXTENT).unwrap();
+    let cost = PoolCost::new(Bytes(most << 20), None, EXTENT).unwrap();
     let size = |extents: Extents| extents.bytes(EXTENT).0.to_string();
     let disk = stage.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name | head -1"
@@ -60,7 +60,7 @@ pub(crate) fn a_pool_lives_and_dies_with_its_volumes(stage: &Stage) {
     assert_eq!(stage.mark_in(KINDS, &first), "fresh");
     assert_eq!(
         taken(stage),
-        PoolCost::of(Bytes(128 << 20), None, EXTENT)
+        PoolCost::new(Bytes(128 << 20), None, EXTENT)
             .unwrap()
             .total()
             .0
@@ -177,7 +177,7 @@ pub(crate) fn an_admins_pool_is_left_as_it_is(stage: &Stage) {
 /// Sizes in MiB at which something rounds.
 pub(crate) fn a_pool_takes_what_the_model_says(stage: &Stage) {
     let sizes = [1_u64, 333, 4100];
-    let costs = sizes.map(|size| PoolCost::of(Bytes(size << 20), None, EXTENT).unwrap());
+    let costs = sizes.map(|size| PoolCost::new(Bytes(size << 20), None, EXTENT).unwrap());
     let make = |cost: &PoolCost| {
         format!(
             "lvcreate -qq -y --type thin-pool --poolmetadataspare n --poolmetadatasize {}b --chunksize 64k -l {} -n model {KINDS}

@@ -1,8 +1,7 @@
 //! What file systems need of the driver: checks, read-only mounts, copies beside their origins.
 
-use crate::FILESYSTEMS;
-use crate::smallest;
 use crate::stage::{Stage, Volume};
+use crate::{FILESYSTEMS, smallest};
 
 /// A volume with a file of this content, unmounted.
 fn with_file(stage: &Stage, pod: &str, fs: &'static str) -> Volume {
@@ -125,11 +124,11 @@ pub(crate) fn a_check_is_bounded(stage: &Stage) {
     stage.succeeds(&["unmount", &folder]);
     assert_eq!(stage.checksum(&volume), before);
     // Who wants none gets none.
-    volume.options.fsck = driver::Fsck::Never;
+    volume.options.fsck = flexvolume::Fsck::Never;
     stage.replace("e2fsck", "exit 4");
     stage.mount("checked", &volume);
     // And what is mounted is not checked.
-    volume.options.fsck = driver::Fsck::Auto;
+    volume.options.fsck = flexvolume::Fsck::Auto;
     stage.succeeds(&["mount", &other, &volume.json("rw")]);
     stage.undo("e2fsck");
     stage.succeeds(&["unmount", &other]);

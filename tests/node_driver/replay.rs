@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use driver::Settings;
+use flexvolume::DriverSettings;
 
 use crate::stage::{Stage, Volume};
 use crate::{FILESYSTEMS, smallest};
@@ -146,12 +146,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
 }
 
 fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
-    let settings = Settings {
+    let settings = DriverSettings {
         attach: sequence.attach,
         node: Some("node1".to_owned()),
     };
     std::fs::create_dir_all("/var/lib/flexlvm")?;
-    std::fs::write(driver::settings::PATH, settings.to_json())?;
+    std::fs::write(flexvolume::settings::PATH, settings.to_json())?;
     let (first, second) = sequence
         .steps
         .split_once(REBOOT)
@@ -172,7 +172,7 @@ fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
     }
     if part != "until" {
         actor.check_end(sequence.attach)?;
-        std::fs::remove_file(driver::settings::PATH)?;
+        std::fs::remove_file(flexvolume::settings::PATH)?;
     }
     rustix::fs::sync();
     Ok(())

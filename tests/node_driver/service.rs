@@ -9,7 +9,7 @@ use std::process::Command;
 
 use crate::stage::KEPT;
 use anyhow::{Context, Result, bail, ensure};
-use host::{Bytes, Device, FreshMark, LvName, Mark, Roots, VgName};
+use host::{Bytes, Device, FormatMarker, FormatMarkerBlock, LvName, Roots, VgName};
 
 /// Where programs are found first.
 const SHADOWS: &str = "/usr/sbin";
@@ -91,29 +91,37 @@ fn make(group: &str, volume: &str, arguments: &[&str]) -> Result<String> {
         .arg(group)
         .output()?;
     ensure!(made.status.success(), "{made:?}");
-    let (_, uuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(volume)?)?;
+    let (_, uuid) = Device::find(
+        &Roots::current(),
+        &VgName::new(group)?,
+        &LvName::new(volume)?,
+    )?;
     Ok(uuid.to_string())
 }
 
 /// Writes a volume's mark, or reads it, after what is cached of the device was dropped.
 fn mark(group: &str, volume: &str, size: &str, verb: &str) -> Result<String> {
-    let (device, uuid) = Device::find(&Roots::here(), &VgName::new(group)?, &LvName::new(volume)?)?;
-    let mark = FreshMark::new(&uuid, Bytes(size.parse()?))?;
+    let (device, uuid) = Device::find(
+        &Roots::current(),
+        &VgName::new(group)?,
+        &LvName::new(volume)?,
+    )?;
+    let mark = FormatMarkerBlock::new(&uuid, Bytes(size.parse()?))?;
     match verb {
-        "fresh" => mark.write_fresh(&device.claim()?)?,
+        "fresh" => mark.write_unformatted(&device.claim()?)?,
         "clear" => mark.clear(&device.claim()?)?,
         "formatting" => {
             let file = device.claim()?;
-            mark.write_fresh(&file)?;
+            mark.write_unformatted(&file)?;
             mark.begin(&file)?;
         }
         _ => {}
     }
     let found = mark.read(device.file())?;
     Ok(match found {
-        Mark::None => "none",
-        Mark::Fresh => "fresh",
-        Mark::Formatting => "formatting",
+        FormatMarker::None => "none",
+        FormatMarker::Unformatted => "fresh",
+        FormatMarker::Formatting => "formatting",
     }
     .to_owned())
 }

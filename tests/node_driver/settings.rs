@@ -1,8 +1,9 @@
 //! What the driver is told beside its arguments: the file with its settings, and the name that it
 //! is installed under.
 
-use crate::stage::{NODE, Stage};
 use serde_json::json;
+
+use crate::stage::{NODE, Stage};
 
 pub(crate) fn settings_that_can_not_be_read_are_named(stage: &Stage) {
     let _attaching = stage.attaching();
@@ -16,7 +17,7 @@ pub(crate) fn settings_that_can_not_be_read_are_named(stage: &Stage) {
     ] {
         stage.shell(&format!(
             "printf '%s' '{broken}' >{}",
-            driver::settings::PATH
+            flexvolume::settings::PATH
         ));
         let reply = stage.call(&["init"]);
         assert_eq!(
@@ -28,7 +29,7 @@ pub(crate) fn settings_that_can_not_be_read_are_named(stage: &Stage) {
             &["unmount", &*folder],
             &["attach", &*json, NODE],
         ] {
-            stage.fails(line, &[driver::settings::PATH]);
+            stage.fails(line, &[flexvolume::settings::PATH]);
         }
         assert_eq!(stage.call(&["provision"])["status"], "Not supported");
     }

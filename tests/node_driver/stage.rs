@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Context, Result};
-use driver::VolumeOptions;
+use flexvolume::VolumeOptions;
 use harness::guest::{Guest, Hardware};
 use harness::network;
 use harness::remote::{Call, Output};
@@ -146,7 +146,7 @@ impl Stage {
             size: Bytes(size_mib << 20),
             mkfs: Vec::new(),
             mount: Vec::new(),
-            fsck: driver::Fsck::Auto,
+            fsck: flexvolume::Fsck::Auto,
         };
         Volume { options, fs }
     }
@@ -173,7 +173,7 @@ impl Stage {
     /// What the agent tells the driver of a volume's key.
     pub(crate) fn tell_key(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
-        let digest = tag.strip_prefix(host::tags::CLAIM_KEY).unwrap();
+        let digest = tag.strip_prefix(host::lvm::tags::CLAIM_KEY).unwrap();
         self.serve(&[
             "write",
             &format!("/run/flexlvm/keys/{}", volume.options.uuid),
@@ -240,7 +240,7 @@ impl Stage {
 
     /// Lets the driver attach, for as long as the returned value lives.
     pub(crate) fn attaching(&self) -> Attaching<'_> {
-        let settings = driver::Settings {
+        let settings = flexvolume::DriverSettings {
             attach: true,
             node: Some(NODE.to_owned()),
         };
@@ -248,7 +248,7 @@ impl Stage {
         self.shell(&format!(
             "mkdir -p /var/lib/flexlvm; echo '{}' >{}; sync",
             json.trim(),
-            driver::settings::PATH
+            flexvolume::settings::PATH
         ));
         Attaching(self)
     }
@@ -325,7 +325,8 @@ pub(crate) struct Attaching<'a>(&'a Stage);
 
 impl Drop for Attaching<'_> {
     fn drop(&mut self) {
-        self.0.shell(&format!("rm -f {}", driver::settings::PATH));
+        self.0
+            .shell(&format!("rm -f {}", flexvolume::settings::PATH));
     }
 }
 

@@ -149,7 +149,7 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
 
 /// What is wrong with the line in the log, if anything.
 pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&str>) -> Result<(), String> {
-    let line = log::Line::of(args, reply, note, std::time::Duration::ZERO).to_string();
+    let line = log::Line::new(args, reply, note, std::time::Duration::ZERO).to_string();
     let wrong = line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST;
     if wrong {
         Err(format!("a line that no log should have: {line:?}"))

@@ -107,7 +107,7 @@ impl World {
     /// This node, for one call-out.
     pub(crate) fn node<'a>(&self, random: &mut Random, door: &'a Door) -> Node<'a> {
         let at = |name: &str| self.scratch.path().join(name);
-        let mut node = Node::here(door).within(Duration::from_millis(3));
+        let mut node = Node::current(door).within(Duration::from_millis(3));
         node.roots = Roots {
             dev: at("dev"),
             sys: at("sys"),

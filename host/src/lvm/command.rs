@@ -3,17 +3,16 @@
 
 use std::time::Duration;
 
-use crate::exec::Cmd;
-use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-use crate::size::{Bytes, Extents};
-
-use super::group::LvKind;
-use super::layout::Layout;
-use super::pool::{self, PoolCost};
+use super::geometry::Layout;
+use super::model::LvKind;
+use super::thin_pool::{self, PoolCost};
+use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use crate::process::Cmd;
+use crate::units::{Bytes, Extents};
 
 /// A logical volume that is to be made.
 #[derive(Clone, Copy, Debug)]
-pub struct New<'a> {
+pub struct NewLv<'a> {
     /// Its size.
     pub extents: Extents,
     /// How it is laid out.
@@ -95,8 +94,8 @@ fn json(verb: &str) -> Cmd {
 /// A logical volume with its tags, in one change of the metadata: there is no moment at which it is
 /// there and not known as ours. Signatures of whatever was there before are wiped, or the next
 /// mount would find them.
-pub(super) fn create(vg: &VgName, lv: &LvName, new: &New<'_>) -> Cmd {
-    let New {
+pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
+    let NewLv {
         extents,
         layout,
         disks,
@@ -143,7 +142,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
         disks,
         tag,
     } = new;
-    let chunk = pool::chunk(*most, *extent);
+    let chunk = thin_pool::chunk(*most, *extent);
     let is_extended = cost.data < most.extents_up(*extent);
     lvm("lvcreate")
         .args([
@@ -313,13 +312,13 @@ fn path(vg: &VgName, lv: &LvName) -> String {
 #[cfg(test)]
 mod tests {
     use super::{
-        New, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
+        NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
         create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report,
         volume,
     };
+    use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
     use crate::lvm::{Layout, Level, LvKind, PoolCost};
-    use crate::name::{DevicePath, LvName, LvTag, LvUuid, VgName};
-    use crate::size::{Bytes, Extents};
+    use crate::units::{Bytes, Extents};
     use proptest::prelude::*;
 
     fn vg() -> VgName {
@@ -390,7 +389,7 @@ mod tests {
             tag("flexlvm.dev/claim-uid=1"),
             tag("flexlvm.dev/claim=default/data"),
         ];
-        let linear = New {
+        let linear = NewLv {
             extents: Extents(32),
             layout: Layout::Linear,
             disks: &[],
@@ -404,7 +403,7 @@ mod tests {
             level: Level::Raid1 { copies: 2 },
             integrity: true,
         };
-        let raid = New {
+        let raid = NewLv {
             layout: mirrored,
             disks: &disks,
             tags: &tags[..1],
@@ -514,7 +513,7 @@ mod tests {
             prop_assert_eq!(selection.matches('"').count(), 6);
             prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());
             prop_assert_eq!(command.arguments().len(), 5);
-            let new = New { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
+            let new = NewLv { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
             for command in [create(&vg, &lv, &new), extend(&vg, &lv, Extents(1), &[])] {
                 prop_assert!(!command.arguments().last().unwrap().starts_with('-'));
             }

@@ -1,4 +1,4 @@
-//! LVM's JSON reports, read into values (`group`). Called by [`Lvm`](super::Lvm). Pure. Columns
+//! LVM's JSON reports, read into values (`model`). Called by [`Lvm`](super::Lvm). Pure. Columns
 //! that are not known are ignored; one that is missing or malformed spoils the whole answer: half
 //! an answer could make a volume look absent.
 
@@ -6,11 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::name::{LvName, LvUuid};
-use crate::size::{Bytes, Extents};
-
-use super::group::{Lv, LvKind, Owned, Pv, Vg};
-use super::pool::{self, PoolState};
+use super::model::{Lv, LvKind, Pv, PvOwner, Vg};
+use super::thin_pool::{self, PoolState};
+use crate::lvm::names::{LvName, LvUuid};
+use crate::units::{Bytes, Extents};
 
 #[derive(Deserialize)]
 struct Answer {
@@ -129,7 +128,7 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
 }
 
 /// Reads the physical volumes that `pvs` lists.
-pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
+pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     #[derive(Deserialize)]
     struct Row {
         pv_name: String,
@@ -147,7 +146,7 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<Owned>, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let read = |row: Row| {
         let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
-        Ok(Owned {
+        Ok(PvOwner {
             name: row.pv_name,
             uuid: uuid(row.pv_uuid)?,
             group,
@@ -311,7 +310,7 @@ impl LvRow {
             metadata: Bytes(number(&self.lv_metadata_size)?),
             data_used: percent(&self.data_percent)?,
             metadata_used: percent(&self.metadata_percent)?,
-            fault: pool::fault(health, &self.lv_name),
+            fault: thin_pool::fault(health, &self.lv_name),
         })
     }
 }

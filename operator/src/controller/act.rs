@@ -18,9 +18,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::plan::{Plan, Seen, Step};
+use super::state::World;
 use super::volume;
-use super::world::World;
-use crate::error::ApiError;
+use crate::kube::error::ApiError;
 
 /// How long a write of ours may take to come back as a watch event before we look again.
 const IN_FLIGHT: Duration = Duration::from_secs(30);

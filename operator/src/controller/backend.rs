@@ -2,8 +2,8 @@
 //! can't.
 
 mod devices;
-mod guard;
-mod reserves;
+mod finalizer;
+mod held_back;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,19 +17,19 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
+use placement::allocation::Promise;
+use placement::fit::serve;
+use placement::free_space::Space;
+use placement::rejection::Unfit;
+use placement::request::Candidate;
+use placement::reservations::Ledger;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::class;
-use super::demand::Promise;
-use super::ledger::Ledger;
-use super::room::Candidate;
-use super::serve::serve;
-use super::space::Space;
-use super::unfit::Unfit;
-use super::world::World;
-use crate::error::ApiError;
-use crate::names;
+use super::state::World;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);
@@ -95,11 +95,11 @@ async fn update(
         .state_filter(|lv| lv.spec.backend == name);
     let candidates = World::borrow(&candidates);
     let trouble = if backend.metadata.deletion_timestamp.is_some() {
-        Some((reason::BEING_DELETED, guard::waits_for(&volumes)))
+        Some((reason::BEING_DELETED, finalizer::waits_for(&volumes)))
     } else {
         let contradiction = || {
             let others = world.backends.state();
-            let reserves = reserves::contradiction(backend, &others, &candidates);
+            let reserves = held_back::contradiction(backend, &others, &candidates);
             reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
         };
         let default = || {
@@ -117,7 +117,7 @@ async fn update(
             .map(|fault| (reason::INVALID_SPEC, fault))
     };
     let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
-    guard::keep(client, backend, !volumes.is_empty()).await?;
+    finalizer::keep(client, backend, !volumes.is_empty()).await?;
     let promised = volumes
         .iter()
         .map(|lv| promised(lv))

@@ -7,9 +7,9 @@
 //! that have no `storage.k8s.io/v1` CSIStorageCapacity (before 1.24) are left alone.
 
 pub mod act;
-pub mod home;
 pub mod object;
 pub mod plan;
+pub mod uninstall;
 pub mod wanted;
 
 use std::collections::{BTreeMap, HashMap};
@@ -28,11 +28,11 @@ use self::act::Publisher;
 use self::object::Capacity;
 use self::plan::{Plan, plan};
 use super::plan::GRACE;
-use super::world::World;
-use crate::error::ApiError;
-use crate::mirror::follow_some;
-use crate::names;
-use crate::retry::Retries;
+use super::state::World;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use crate::kube::names;
+use crate::kube::watch_cache::follow_some;
 
 /// Changes that come together are written together.
 const SETTLE: Duration = Duration::from_millis(500);

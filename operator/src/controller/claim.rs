@@ -1,11 +1,12 @@
 //! What a claim asks for, and whether we can give it.
 //! Pure.
 
-use crds::{logical_volume::ClaimReference, quantity};
+use crds::logical_volume::ClaimReference;
+use crds::quantity;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
-use crate::names;
+use crate::kube::names;
 
 /// The provisioner that the PersistentVolume controller asked to serve this claim.
 #[must_use]

@@ -162,11 +162,12 @@ fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>
 /// Asks the driver, which heeds the options, whether they are possible.
 fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String> {
     let type_ = host_filesystem(filesystem.type_);
-    let fault =
-        |what: &str, error: driver::OptionError| format!("{what}: {}", host::error::chain(&error));
-    driver::mkfs_options::check(type_, &filesystem.mkfs_options)
+    let fault = |what: &str, error: flexvolume::OptionError| {
+        format!("{what}: {}", host::error::chain(&error))
+    };
+    flexvolume::option_lists::mkfs::check(type_, &filesystem.mkfs_options)
         .map_err(|error| fault(mkfs, error))?;
-    driver::mount_options::check(type_, &filesystem.mount_options)
+    flexvolume::option_lists::mount::check(type_, &filesystem.mount_options)
         .map_err(|error| fault(mount, error))
 }
 

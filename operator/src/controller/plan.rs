@@ -2,8 +2,8 @@
 //! LogicalVolume, its PersistentVolume. Pure: `act.rs` observes, asks here, and does one step; then
 //! it is asked again.
 
-mod promised;
 mod published;
+mod reserved;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ use kube::ResourceExt as _;
 
 use super::class::Class;
 use super::{claim, volume};
-use crate::events::Notice;
-use crate::names::event;
-use promised::plan_promised;
+use crate::kube::events::Notice;
+use crate::kube::names::event;
 use published::plan_published;
+use reserved::plan_promised;
 
 pub use published::is_released;
 

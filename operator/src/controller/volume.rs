@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::logical_volume::{LogicalVolumeSpec, State};
+use crds::logical_volume::{Fsck, LogicalVolumeSpec, ReclaimPolicy, State};
 use crds::{LogicalVolume, StorageBackend, quantity};
 use host::{Bytes, Key, LvName, LvUuid, VgName};
 use k8s_openapi::api::core::v1::{
@@ -12,13 +12,12 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
+use placement::fit::Room;
 use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
-use super::room::Room;
-use crate::names;
-use crds::logical_volume::{Fsck, ReclaimPolicy};
+use crate::kube::names;
 
 /// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time
 /// the object can go while its logical volume stays.
@@ -100,7 +99,7 @@ pub fn build_persistent_volume(
     let name = logical_volume.name_any();
     let (spec, status) = (&logical_volume.spec, logical_volume.status.as_ref()?);
     let size = status.size.clone()?;
-    let options = driver::VolumeOptions {
+    let options = flexvolume::VolumeOptions {
         group: VgName::new(&spec.volume_group).ok()?,
         volume: LvName::new(&name).ok()?,
         uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
@@ -109,8 +108,8 @@ pub fn build_persistent_volume(
         mkfs: spec.filesystem.mkfs_options.clone(),
         mount: spec.filesystem.mount_options.clone(),
         fsck: match spec.filesystem.fsck {
-            Fsck::Auto => driver::Fsck::Auto,
-            Fsck::Never => driver::Fsck::Never,
+            Fsck::Auto => flexvolume::Fsck::Auto,
+            Fsck::Never => flexvolume::Fsck::Never,
         },
     };
     let (policy, finalizers) = match spec.reclaim_policy {
@@ -142,7 +141,7 @@ pub fn build_persistent_volume(
             claim_ref: Some(claim::object_reference(&spec.claim)),
             node_affinity: Some(affinity(node.labels().get(names::HOSTNAME_LABEL)?)),
             flex_volume: Some(FlexPersistentVolumeSource {
-                driver: driver::DRIVER.to_owned(),
+                driver: flexvolume::DRIVER.to_owned(),
                 fs_type: Some(spec.filesystem.type_.as_str().to_owned()),
                 options: Some(options.to_map()),
                 ..FlexPersistentVolumeSource::default()

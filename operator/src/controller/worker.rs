@@ -10,11 +10,11 @@ use tokio::time::{Instant, timeout};
 
 use super::act::Actor;
 use super::plan::{self, Plan, Step};
-use super::world::World;
-use crate::error::ApiError;
-use crate::events::Recorder;
-use crate::names::event;
-use crate::retry::Retries;
+use super::state::World;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use crate::kube::events::Recorder;
+use crate::kube::names::event;
 
 /// One pass asks the API server a few things; on a dead connection it would wait for ever.
 const LIMIT: Duration = Duration::from_mins(1);

@@ -69,7 +69,7 @@ impl Exec for Door {
             started.push(cmd.program());
             started.len() - 1
         };
-        let really = || System::here().exec(cmd);
+        let really = || System::current().exec(cmd);
         let ended = |code, stdout: &str, stderr: &str| {
             Ok(Output {
                 code,

@@ -12,10 +12,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use driver::options::{self, Options, Proof};
 use driver::{Node, Reply};
-use host::mount::{Flags, Place, Request};
-use host::{Device, Filesystem, FreshMark, LvName, Roots, VgName};
+use flexvolume::options::{self, Options, Proof};
+use host::mount::{Flags, MountRequest, MountTarget};
+use host::{Device, Filesystem, FormatMarkerBlock, LvName, Roots, VgName};
 
 use super::door::Door;
 
@@ -120,10 +120,10 @@ impl Ground {
     /// Marks the volume as fresh, or as one that mkfs was begun on.
     pub(crate) fn mark(&self, begun: bool) -> Result<()> {
         let (mark, file) = (
-            FreshMark::new(&self.proof.uuid, self.proof.size)?,
+            FormatMarkerBlock::new(&self.proof.uuid, self.proof.size)?,
             self.open()?.claim()?,
         );
-        mark.write_fresh(&file)?;
+        mark.write_unformatted(&file)?;
         if begun {
             mark.begin(&file)?;
         }
@@ -160,7 +160,7 @@ impl Ground {
             self.device(),
         );
         let (source, folder) = (Path::new(&device), Path::new(&self.folder));
-        let request = Request {
+        let request = MountRequest {
             source,
             fs,
             flags: Flags::empty(),
@@ -169,7 +169,7 @@ impl Ground {
         };
         Ok(host::mount::mount(
             &request,
-            Place {
+            MountTarget {
                 folder,
                 top: folder,
             },
@@ -262,7 +262,7 @@ impl Ground {
 
     fn open(&self) -> Result<Device> {
         Ok(Device::open(
-            &Roots::here(),
+            &Roots::current(),
             &self.group,
             &self.name,
             &self.proof.uuid,
@@ -277,7 +277,7 @@ impl Ground {
 /// A call-out through this door; it has so much time.
 pub(crate) fn call(args: &[&str], door: &Door, time: Option<Duration>) -> Result<Reply> {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let node = Node::here(door);
+    let node = Node::current(door);
     let mut node = if let Some(time) = time {
         node.within(time)
     } else {

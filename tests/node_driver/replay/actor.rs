@@ -12,8 +12,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use host::mount::{Flags, Place, Request};
-use host::{Bytes, Device, Filesystem, FreshMark, LvName, LvUuid, Mark, Roots, VgName};
+use host::mount::{Flags, MountRequest, MountTarget};
+use host::{
+    Bytes, Device, Filesystem, FormatMarker, FormatMarkerBlock, LvName, LvUuid, Roots, VgName,
+};
 use rustix::fs::statvfs;
 use serde_json::Value;
 
@@ -67,7 +69,7 @@ impl Actor {
         shell(&format!("blkdiscard -f /dev/{}", self.path()))?;
         self.measure()?;
         let device = self.device()?;
-        Ok(self.mark()?.write_fresh(&device.claim()?)?)
+        Ok(self.mark()?.write_unformatted(&device.claim()?)?)
     }
 
     /// Takes the size of now for that when the volume was made.
@@ -214,11 +216,11 @@ impl Actor {
         is(&format!("blkid -p -s TYPE -o value {mapper}"), fs)?;
         let device = self.device()?;
         let mark = self.mark()?.read(device.file())?;
-        ensure!(mark == Mark::None, "the mark says {mark:?}");
+        ensure!(mark == FormatMarker::None, "the mark says {mark:?}");
         drop(device);
         let (source, folder) = (Path::new(&mapper), Path::new("/mnt"));
         let fs = Filesystem::from_name(fs).context("which?")?;
-        let request = Request {
+        let request = MountRequest {
             source,
             fs,
             flags: Flags::empty(),
@@ -227,7 +229,7 @@ impl Actor {
         };
         host::mount::mount(
             &request,
-            Place {
+            MountTarget {
                 folder,
                 top: folder,
             },
@@ -367,15 +369,15 @@ impl Actor {
             LvName::new(&self.options["volumeID"])?,
         );
         Ok(Device::open(
-            &Roots::here(),
+            &Roots::current(),
             &group,
             &name,
             &LvUuid::new(&self.options["uuid"])?,
         )?)
     }
 
-    fn mark(&self) -> Result<FreshMark> {
-        Ok(FreshMark::new(
+    fn mark(&self) -> Result<FormatMarkerBlock> {
+        Ok(FormatMarkerBlock::new(
             &LvUuid::new(&self.options["uuid"])?,
             Bytes(self.options["size"].parse()?),
         )?)

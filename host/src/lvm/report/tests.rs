@@ -1,9 +1,10 @@
 //! Reports of a real LVM, each made by the command of `command::report`, and what must be read from
 //! them.
 
-use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume};
-use crate::size::{Bytes, Extents};
 use proptest::prelude::*;
+
+use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume};
+use crate::units::{Bytes, Extents};
 
 macro_rules! fixture {
     ($name:literal) => {

@@ -5,17 +5,18 @@ use host::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
+use placement::choose::{self, Choice};
+use placement::request::Order;
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::class::Class;
-use crate::controller::place::{self, Choice, Order};
 use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::controller::world::World;
+use crate::controller::state::World;
 use crate::controller::{claim, volume};
-use crate::error::ApiError;
-use crate::events::Notice;
-use crate::names::{self, event};
+use crate::kube::error::ApiError;
+use crate::kube::events::Notice;
+use crate::kube::names::{self, event};
 
 impl Actor {
     /// Chooses a place and promises its space, under one lock; then writes the LogicalVolume.
@@ -98,7 +99,7 @@ impl Actor {
             topologies: &class.allowed_topologies,
         };
         let mut ledger = self.world.ledger();
-        let choice = place::choose(&order, &World::borrow(&candidates), &ledger);
+        let choice = choose::choose(&order, &World::borrow(&candidates), &ledger);
         if let Choice::Here(room) = &choice {
             ledger.promise(name, &room.place, room.promise.clone());
         }
@@ -119,7 +120,7 @@ impl Actor {
             selected: None,
             topologies: &class.allowed_topologies,
         };
-        let notice = match place::choose(&order, &World::borrow(&candidates), &self.world.ledger())
+        let notice = match choose::choose(&order, &World::borrow(&candidates), &self.world.ledger())
         {
             Choice::Here(_) => None,
             Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
@@ -245,7 +246,7 @@ impl Actor {
         let backend = self.world.backend_of(logical_volume);
         let promised = {
             let mut ledger = self.world.ledger();
-            place::grown(logical_volume, &backend, bytes, candidate, &ledger)
+            placement::growth::grown(logical_volume, &backend, bytes, candidate, &ledger)
                 .inspect(|room| ledger.promise(name, &room.place, room.promise.clone()))
         };
         let failed = |message| {

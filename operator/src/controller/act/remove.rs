@@ -1,6 +1,8 @@
 //! Steps that take away, each only after the API server itself has said what it depends on. Called
 //! by `act.rs`.
 
+use crds::logical_volume::State;
+use flexvolume::options::UUID;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
@@ -8,10 +10,8 @@ use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::error::ApiError;
-use crate::names;
-use crds::logical_volume::State;
-use driver::options::UUID;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 impl Actor {
     /// Has the volume of a vanished claim removed, once the API server itself has said that the

@@ -3,8 +3,7 @@
 
 use crds::StorageBackend;
 use kube::ResourceExt as _;
-
-use crate::controller::room::Candidate;
+use placement::request::Candidate;
 
 /// That this backend and another one name a device for two volume groups of a node that both
 /// select. Two backends of one volume group name its devices together.

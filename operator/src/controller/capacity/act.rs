@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 use super::object::{self, Capacity};
 use super::plan::Step;
-use crate::error::ApiError;
-use crate::names;
+use crate::kube::error::ApiError;
+use crate::kube::names;
 
 /// Writes under way at the same time.
 const AT_ONCE: usize = 8;

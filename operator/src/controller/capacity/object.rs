@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReferen
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 
-use crate::names;
+use crate::kube::names;
 
 /// How much volumes of a class find on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,13 +12,13 @@ use std::collections::BTreeMap;
 use crds::StorageBackend;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
+use placement::fit::serve;
+use placement::request::Candidate;
+use placement::reservations::Ledger;
 
 use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
-use crate::controller::ledger::Ledger;
-use crate::controller::room::Candidate;
-use crate::controller::serve::serve;
-use crate::names;
+use crate::kube::names;
 
 /// Published for classes that serve no claim.
 const AMPLE: u64 = 1 << 60;

@@ -3,17 +3,15 @@
 
 use std::time::Duration;
 
-use crds::LogicalVolume;
-use crds::condition;
 use crds::logical_volume::{ReclaimPolicy, State};
-use crds::quantity;
+use crds::{LogicalVolume, condition, quantity};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::ResourceExt as _;
 
 use super::{PATIENCE, Plan, REVISIT, Seen, Step, about_reference, about_volume, silent};
 use crate::controller::{claim, class};
-use crate::events::Notice;
-use crate::names::{self, event};
+use crate::kube::events::Notice;
+use crate::kube::names::{self, event};
 
 /// The next step.
 pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {

@@ -1,14 +1,16 @@
 //! Tests of what is to be published.
 
-use super::wanted;
-use crate::controller::capacity::object::{self, Capacity};
-use crate::controller::ledger::{Ledger, Place};
-use crate::controller::room::Candidate;
+use std::sync::Arc;
+
 use crds::{NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
+use placement::request::Candidate;
+use placement::reservations::{Ledger, Place};
 use serde_json::{Value, json};
-use std::sync::Arc;
+
+use super::wanted;
+use crate::controller::capacity::object::{self, Capacity};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()

@@ -1,0 +1,52 @@
+//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The
+//! common case runs no program. Called by the kubelet for every pod anew, perhaps several times,
+//! and for several pods at once.
+
+use std::ffi::OsStr;
+
+use flexvolume::options;
+
+use crate::error::Error;
+use crate::mounting::phases::mount_on;
+use crate::mounting::target_dir::FolderScope;
+use crate::volume::context::Node;
+
+/// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
+/// folder. What is worth a word in the log, though all went well, is returned.
+///
+/// # Errors
+/// When the volume is not mounted; then nothing of the attempt is left.
+pub(crate) fn mount(
+    node: &Node<'_>,
+    folder: &OsStr,
+    device: &OsStr,
+    options: &str,
+) -> Result<Option<String>, Error> {
+    mount_on(
+        node,
+        folder,
+        FolderScope::OnePod,
+        device,
+        &options::parse(options)?,
+    )
+}
+
+/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then
+/// makes bind mounts.
+///
+/// # Errors
+/// As [`mount`].
+pub(crate) fn mount_for_all(
+    node: &Node<'_>,
+    folder: &OsStr,
+    device: &OsStr,
+    options: &str,
+) -> Result<Option<String>, Error> {
+    mount_on(
+        node,
+        folder,
+        FolderScope::AllPods,
+        device,
+        &options::parse(options)?,
+    )
+}

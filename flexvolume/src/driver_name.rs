@@ -1,0 +1,205 @@
+//! A name under which the driver is installed: `vendor/driver`, as PersistentVolumes spell it.
+//! Pure. Used by the driver, which goes by the folder it was installed in, and by the agent, which
+//! installs it.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+/// The name, in a form that the kubelet accepts: its folder's name is the name, with `~` for `/`,
+/// and both have to be a qualified name (`pkg/volume/plugins.go`, `initProbedPlugin`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DriverName {
+    vendor: String,
+    driver: String,
+}
+
+/// Why a name is none that the kubelet would load.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the driver name {name:?} can't be used: {why}")]
+pub struct DriverNameError {
+    name: String,
+    why: &'static str,
+}
+
+const LONGEST_VENDOR: usize = 253;
+const LONGEST_DRIVER: usize = 63;
+
+impl DriverName {
+    /// FlexLVM's own.
+    #[must_use]
+    pub fn own() -> Self {
+        Self {
+            vendor: crate::VENDOR.to_owned(),
+            driver: crate::NAME.to_owned(),
+        }
+    }
+
+    /// FlexLVM's own, and then the others, each once.
+    #[must_use]
+    pub fn with_aliases(aliases: &[Self]) -> Vec<Self> {
+        let mut names = vec![Self::own()];
+        for alias in aliases {
+            if !names.contains(alias) {
+                names.push(alias.clone());
+            }
+        }
+        names
+    }
+
+    /// The name under which this program was installed: it stands in `<vendor>~<driver>/<driver>`.
+    /// FlexLVM's own when it stands anywhere else.
+    #[must_use]
+    pub fn from_program(path: &Path) -> Self {
+        let installed = || Self::from_folder(path.parent()?.file_name()?.to_str()?);
+        // The kernel adds to the name of a file that was replaced since: `lvm (deleted)`.
+        let file = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let file = file.strip_suffix(" (deleted)").unwrap_or(file);
+        installed()
+            .filter(|name| name.driver == file)
+            .unwrap_or_else(Self::own)
+    }
+
+    /// The vendor's part.
+    #[must_use]
+    pub fn vendor(&self) -> &str {
+        &self.vendor
+    }
+
+    /// The driver's part, and the name of its file.
+    #[must_use]
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The name of its folder, in the kubelet's plugin folder and among a pod's volumes.
+    #[must_use]
+    pub fn folder(&self) -> String {
+        format!("{}~{}", self.vendor, self.driver)
+    }
+
+    /// The name that has this folder, if one has.
+    #[must_use]
+    pub fn from_folder(folder: &str) -> Option<Self> {
+        let (vendor, driver) = folder.split_once('~')?;
+        format!("{vendor}/{driver}").parse().ok()
+    }
+}
+
+impl fmt::Display for DriverName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.vendor, self.driver)
+    }
+}
+
+impl FromStr for DriverName {
+    type Err = DriverNameError;
+
+    fn from_str(name: &str) -> Result<Self, DriverNameError> {
+        let refused = |why| DriverNameError {
+            name: name.chars().take(64).collect(),
+            why,
+        };
+        let (vendor, driver) = name
+            .split_once('/')
+            .ok_or_else(|| refused("it has the form vendor/driver"))?;
+        if vendor.len() > LONGEST_VENDOR || !vendor.split('.').all(is_label) {
+            return Err(refused(
+                "the vendor is a DNS name: small letters, digits, hyphens and dots",
+            ));
+        }
+        if driver.len() > LONGEST_DRIVER || !is_qualified(driver) {
+            return Err(refused(
+                "the driver is at most 63 letters, digits and - _ . long, with a letter or digit at both ends",
+            ));
+        }
+        Ok(Self {
+            vendor: vendor.to_owned(),
+            driver: driver.to_owned(),
+        })
+    }
+}
+
+fn is_label(label: &str) -> bool {
+    has_plain_ends(label)
+        && label
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_qualified(name: &str) -> bool {
+    has_plain_ends(name)
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+fn has_plain_ends(text: &str) -> bool {
+    [text.bytes().next(), text.bytes().last()]
+        .iter()
+        .all(|end| end.is_some_and(|b| b.is_ascii_alphanumeric()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::DriverName;
+    use std::path::Path;
+
+    #[test]
+    fn a_program_has_the_name_of_its_folder() {
+        for (path, name) in [
+            ("/exec/kubernetes.io~lvm/lvm", "kubernetes.io/lvm"),
+            ("/exec/kubernetes.io~lvm/lvm (deleted)", "kubernetes.io/lvm"),
+            ("/exec/flexlvm.dev~lvm/lvm", "flexlvm.dev/lvm"),
+            ("/exec/kubernetes.io~lvm/other", "flexlvm.dev/lvm"),
+            ("/target/debug/flexlvm-driver", "flexlvm.dev/lvm"),
+            ("/lvm", "flexlvm.dev/lvm"),
+            ("", "flexlvm.dev/lvm"),
+        ] {
+            assert_eq!(
+                DriverName::from_program(Path::new(path)).to_string(),
+                name,
+                "{path:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_the_kubelet_accepts_is_accepted() {
+        for (name, folder) in [
+            ("kubernetes.io/lvm", "kubernetes.io~lvm"),
+            ("a/B_c.d-1", "a~B_c.d-1"),
+        ] {
+            let parsed: DriverName = name.parse().unwrap();
+            assert_eq!(
+                (parsed.to_string(), parsed.folder()),
+                (name.to_owned(), folder.to_owned())
+            );
+            assert_eq!(DriverName::from_folder(folder), Some(parsed));
+        }
+        assert_eq!(DriverName::own().to_string(), crate::DRIVER);
+        assert_eq!(DriverName::own().folder(), crate::FOLDER);
+    }
+
+    #[test]
+    fn what_it_would_refuse_is_refused() {
+        let long = format!("a/{}", "x".repeat(64));
+        for name in [
+            "", "/", "lvm", "a/", "/b", "a/b/c", "A/b", "a~b/c", "a/b~c", "../b", "a/..", "a/.b",
+            "a/b.", "-a/b", "a./b", "a..b/c", "a b/c", "a/b c", "a/b\n", "ä/b", &long,
+        ] {
+            assert!(name.parse::<DriverName>().is_err(), "{name:?}");
+        }
+        assert_eq!(DriverName::from_folder("lvm"), None);
+    }
+
+    #[test]
+    fn no_name_is_there_twice() {
+        let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
+        let names = DriverName::with_aliases(&[alias.clone(), DriverName::own(), alias.clone()]);
+        assert_eq!(names, [DriverName::own(), alias]);
+    }
+}

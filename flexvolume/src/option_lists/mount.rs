@@ -1,0 +1,284 @@
+//! Mount options: which are allowed for which file system, and what they mean to mount(2). Called
+//! by the controller, which refuses a class, and by the driver, which trusts nobody. Pure.
+
+use host::Filesystem;
+use host::mount::Flags;
+
+use crate::option_lists::mount_table::{Effect, REFUSED, of};
+use crate::option_lists::value::{OptionError, OptionValue, shortened};
+
+/// Mount options as mount(2) wants them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountOptions {
+    /// Whether `ro` was among them.
+    pub read_only: bool,
+    /// Those that every file system knows.
+    pub flags: Flags,
+    /// Those of the file system, with commas between.
+    pub data: String,
+}
+
+/// Whether these options can be used with this file system. One option per item; an item may also
+/// hold several, with commas between.
+///
+/// # Errors
+/// The first that can't be used, in a sentence for whoever wrote it.
+pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
+    parse(fs, options).map(drop)
+}
+
+/// The options as mount(2) wants them.
+///
+/// # Errors
+/// As [`check`].
+pub fn parse(fs: Filesystem, options: &[String]) -> Result<MountOptions, OptionError> {
+    let mut parsed = MountOptions {
+        read_only: false,
+        flags: Flags::empty(),
+        data: String::new(),
+    };
+    let mut seen: Vec<(&str, &str)> = Vec::new();
+    for option in options
+        .iter()
+        .flat_map(|item| item.split(','))
+        .map(str::trim)
+        .filter(|option| !option.is_empty())
+    {
+        let (group, effect) = find(fs, option)?;
+        if let Some((_, earlier)) = seen.iter().find(|(other, _)| *other == group) {
+            if *earlier == option {
+                continue;
+            }
+            let (one, other) = (shortened(earlier), shortened(option));
+            return Err(OptionError::Contradiction {
+                what: "mount",
+                one,
+                other,
+            });
+        }
+        seen.push((group, option));
+        match effect {
+            Effect::Nothing => {}
+            Effect::ReadOnly => parsed.read_only = true,
+            Effect::Flag(flag) => parsed.flags |= flag,
+            Effect::Data(_) => {
+                if !parsed.data.is_empty() {
+                    parsed.data.push(',');
+                }
+                parsed.data.push_str(option);
+            }
+        }
+    }
+    Ok(parsed)
+}
+
+fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionError> {
+    let (name, value) = option
+        .split_once('=')
+        .map_or((option, None), |(name, value)| (name, Some(value)));
+    let what = "mount";
+    if let Some((_, why)) = REFUSED
+        .iter()
+        .find(|(refused, _)| *refused == option || *refused == name)
+    {
+        return Err(OptionError::Refused {
+            what,
+            option: shortened(option),
+            fs,
+            why,
+        });
+    }
+    let Some((_, group, effect)) = of(fs).find(|row| row.0 == name) else {
+        let possible = of(fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
+        return Err(OptionError::Unknown {
+            what,
+            option: shortened(option),
+            fs,
+            possible,
+        });
+    };
+    let takes = match effect {
+        Effect::Data(takes) => *takes,
+        _ => OptionValue::No,
+    };
+    takes.check(value).map_err(|why| OptionError::OptionValue {
+        what,
+        option: shortened(option),
+        why,
+    })?;
+    Ok((group, *effect))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flags, check, parse};
+    use crate::option_lists::mount_table::{Effect, REFUSED, of};
+    use crate::option_lists::value::OptionError;
+    use host::Filesystem::{self, Btrfs, Ext4, Xfs};
+    use proptest::prelude::*;
+
+    fn list(options: &[&str]) -> Vec<String> {
+        options.iter().map(|&option| option.to_owned()).collect()
+    }
+
+    #[test]
+    fn options_become_flags_and_data() {
+        let parsed = parse(
+            Ext4,
+            &list(&[
+                "noatime,nosuid",
+                "ro",
+                "commit=30",
+                " discard ",
+                "",
+                "defaults",
+            ]),
+        )
+        .unwrap();
+        assert_eq!(parsed.flags, Flags::NOATIME | Flags::NOSUID);
+        assert!(parsed.read_only);
+        assert_eq!(parsed.data, "commit=30,discard");
+        assert_eq!(parse(Xfs, &[]).unwrap().data, "");
+        assert_eq!(
+            parse(Ext4, &list(&["noatime", "noatime"])).unwrap().flags,
+            Flags::NOATIME
+        );
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        for pair in [
+            ["ro", "rw"],
+            ["noatime", "relatime"],
+            ["commit=5", "commit=6"],
+            ["discard", "nodiscard"],
+        ] {
+            let error = check(Ext4, &list(&pair)).unwrap_err();
+            assert!(
+                matches!(error, OptionError::Contradiction { .. }),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_dangerous_or_unknown_is_refused() {
+        for option in [
+            "nobarrier",
+            "barrier=0",
+            "journal_path=/dev/sda",
+            "data=writeback",
+            "errors=panic",
+            "bind",
+        ] {
+            assert!(
+                matches!(
+                    check(Ext4, &list(&[option])),
+                    Err(OptionError::Refused { .. })
+                ),
+                "{option}"
+            );
+        }
+        for option in [
+            "nosuchthing",
+            "uid=0",
+            "nouuid",
+            "allocsize=1m",
+            "ro\n",
+            "-o",
+            "x-systemd.requires=/x",
+        ] {
+            if option.trim() != "ro" {
+                assert!(
+                    matches!(
+                        check(Ext4, &list(&[option])),
+                        Err(OptionError::Unknown { .. })
+                    ),
+                    "{option}"
+                );
+            }
+        }
+        for option in [
+            "device=/dev/sda",
+            "subvol=x",
+            "subvolid=256",
+            "degraded",
+            "usebackuproot",
+            "rescue=all",
+            "nobarrier",
+        ] {
+            assert!(
+                matches!(
+                    check(Btrfs, &list(&[option])),
+                    Err(OptionError::Refused { .. })
+                ),
+                "{option}"
+            );
+        }
+        for option in [
+            "compress=zstd:99",
+            "compress=",
+            "space_cache=v3",
+            "acl=1",
+            "commit",
+        ] {
+            assert!(
+                matches!(
+                    check(Btrfs, &list(&[option])),
+                    Err(OptionError::OptionValue { .. })
+                ),
+                "{option}"
+            );
+        }
+        for option in [
+            "commit",
+            "commit=0",
+            "commit=-1",
+            "ro=1",
+            "noatime=",
+            "data=none",
+            "barrier=2",
+        ] {
+            assert!(
+                matches!(
+                    check(Ext4, &list(&[option])),
+                    Err(OptionError::OptionValue { .. })
+                ),
+                "{option}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_allowed_option_can_be_used_and_none_is_refused_as_well() {
+        for fs in Filesystem::ALL {
+            for (name, _, effect) in of(fs) {
+                assert!(
+                    !REFUSED.iter().any(|(refused, _)| refused == name),
+                    "{name}"
+                );
+                if !matches!(effect, Effect::Data(value) if value.check(None).is_err()) {
+                    assert!(check(fs, &list(&[name])).is_ok(), "{name}");
+                }
+            }
+        }
+        assert_eq!(
+            parse(Btrfs, &list(&["compress=zstd:3,discard=async"]))
+                .unwrap()
+                .data,
+            "compress=zstd:3,discard=async"
+        );
+        assert!(check(Ext4, &list(&["barrier=1"])).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_unseemly_reaches_the_kernel(options in proptest::collection::vec("[a-z_]{0,8}(=[^,]{0,6})?", 0..4)) {
+            for fs in Filesystem::ALL {
+                if let Ok(parsed) = parse(fs, &options) {
+                    prop_assert!(parsed.data.bytes().all(|b| b.is_ascii_alphanumeric() || b"=,_:-".contains(&b)));
+                }
+            }
+        }
+    }
+}

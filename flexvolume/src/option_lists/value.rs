@@ -1,0 +1,195 @@
+//! What an option's value may be, and what is wrong with one that isn't allowed. Used by
+//! `mount` and `mkfs`. Pure.
+
+use host::Filesystem;
+
+/// Why an option can't be used. Each says which option, why, and what is possible.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OptionError {
+    /// Not one that is known to be safe.
+    #[error("{what} option {option:?} is not among those allowed for {fs}: {possible}")]
+    Unknown {
+        /// "mount" or "mkfs".
+        what: &'static str,
+        /// The option.
+        option: String,
+        /// The file system.
+        fs: Filesystem,
+        /// The options that are allowed.
+        possible: String,
+    },
+    /// Known, and refused.
+    #[error("{what} option {option:?} is not allowed for {fs}: {why}")]
+    Refused {
+        /// "mount" or "mkfs".
+        what: &'static str,
+        /// The option.
+        option: String,
+        /// The file system.
+        fs: Filesystem,
+        /// The danger.
+        why: &'static str,
+    },
+    /// The value is missing, superfluous, or none that the option takes.
+    #[error("{what} option {option:?} can't be used: {why}")]
+    OptionValue {
+        /// "mount" or "mkfs".
+        what: &'static str,
+        /// The option.
+        option: String,
+        /// What it takes.
+        why: String,
+    },
+    /// Two options that exclude each other.
+    #[error("{what} options {one:?} and {other:?} contradict each other")]
+    Contradiction {
+        /// "mount" or "mkfs".
+        what: &'static str,
+        /// The first.
+        one: String,
+        /// The second.
+        other: String,
+    },
+}
+
+/// The values that an option takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum OptionValue {
+    /// None.
+    No,
+    /// A whole number from this to that.
+    Number(u64, u64),
+    /// A number, perhaps with a fraction, from 0 to that.
+    Percent(u64),
+    /// A whole number, perhaps with a unit such as `k`.
+    Size,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// One of these words, or nothing.
+    Perhaps(&'static [&'static str]),
+    /// A label of at most so many plain characters.
+    Label(usize),
+    /// Two whole numbers with a colon.
+    Pair,
+}
+
+/// On or off.
+pub(crate) const SWITCH: OptionValue = OptionValue::OneOf(&["0", "1"]);
+
+impl OptionValue {
+    /// Whether `value` is one; else what would be.
+    pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
+        let Some(text) = value else {
+            return if matches!(self, Self::No | Self::Perhaps(_)) {
+                Ok(())
+            } else {
+                Err(self.wanted())
+            };
+        };
+        let fits = match self {
+            Self::No => false,
+            Self::Number(least, most) => {
+                digits(text).is_some_and(|number| (least..=most).contains(&number))
+            }
+            Self::Percent(most) => {
+                let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+                let below =
+                    digits(fraction).is_some() && digits(whole).is_some_and(|whole| whole < most);
+                below || (digits(whole) == Some(most) && digits(fraction) == Some(0))
+            }
+            Self::Size => {
+                let number = text
+                    .strip_suffix(['b', 's', 'k', 'm', 'g', 't', 'K', 'M', 'G', 'T'])
+                    .unwrap_or(text);
+                digits(number).is_some_and(|number| number > 0)
+            }
+            Self::OneOf(words) | Self::Perhaps(words) => words.contains(&text),
+            Self::Label(longest) => {
+                let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
+                (1..=longest).contains(&text.len())
+                    && text.bytes().all(plain)
+                    && !text.starts_with('-')
+            }
+            Self::Pair => text
+                .split_once(':')
+                .is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some()),
+        };
+        if fits { Ok(()) } else { Err(self.wanted()) }
+    }
+
+    fn wanted(self) -> String {
+        match self {
+            Self::No => "it takes no value".to_owned(),
+            Self::Number(least, most) => format!("it takes a whole number from {least} to {most}"),
+            Self::Percent(most) => format!("it takes a number from 0 to {most}"),
+            Self::Size => "it takes a size, such as 65536 or 64k".to_owned(),
+            Self::OneOf(words) => format!("it takes one of: {}", words.join(", ")),
+            Self::Perhaps(words) => format!("it takes nothing, or one of: {}", words.join(", ")),
+            Self::Label(longest) => format!("it takes up to {longest} letters, digits and _ . -"),
+            Self::Pair => "it takes two whole numbers, as in 1000:1000".to_owned(),
+        }
+    }
+}
+
+/// A decimal number without a sign, short enough for every program that will read it.
+fn digits(text: &str) -> Option<u64> {
+    if text.is_empty() || text.len() > 18 || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+/// The beginning of what somebody wrote, for a message.
+pub(crate) fn shortened(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::OptionValue;
+
+    #[test]
+    fn values_are_what_they_say() {
+        for (value, good, bad) in [
+            (
+                OptionValue::Number(1, 300),
+                &["1", "300"][..],
+                &["0", "301", "", "-1", "+1", "1.0", "0x1", "1 "][..],
+            ),
+            (
+                OptionValue::Percent(50),
+                &["0", "50", "0.5", "50.0"],
+                &["51", "50.1", "-1", ".5", "1.", "a"],
+            ),
+            (
+                OptionValue::Size,
+                &["1", "64k", "1G"],
+                &["k", "0", "-1", "64kk", "64k,size=1", ""],
+            ),
+            (OptionValue::OneOf(&["a", "b"]), &["a"], &["c", "a,b", ""]),
+            (
+                OptionValue::Label(4),
+                &["a-b_"],
+                &["abcde", "", "-a", "a b", "a,b", "ä"],
+            ),
+            (OptionValue::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),
+        ] {
+            assert!(
+                good.iter().all(|text| value.check(Some(text)).is_ok()),
+                "{value:?}"
+            );
+            assert!(
+                bad.iter().all(|text| value.check(Some(text)).is_err()),
+                "{value:?}"
+            );
+            assert!(value.check(None).is_err());
+        }
+        assert!(OptionValue::No.check(None).is_ok() && OptionValue::No.check(Some("")).is_err());
+        let perhaps = OptionValue::Perhaps(&["a"]);
+        assert!(
+            perhaps.check(None).is_ok()
+                && perhaps.check(Some("a")).is_ok()
+                && perhaps.check(Some("")).is_err()
+        );
+    }
+}

@@ -1,0 +1,266 @@
+//! A block device that might become part of a volume group: found below the node's `/dev`, held
+//! open so that its number and its name can't become another's, and looked at. Nothing here writes.
+//! Called by the agent.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags, ResolveFlags, major, minor, open, openat2};
+use rustix::io::Errno;
+
+use crate::block::lv_device::{Roots, size_of, this};
+use crate::block::sysfs;
+use crate::error::{Error, Kind};
+use crate::fs::{Content, examine};
+use crate::lvm::names::DevicePath;
+use crate::process::Exec;
+use crate::units::Bytes;
+
+/// A block device. Opened for reading alone: closing one that was open for writing has udev look at
+/// it anew.
+#[derive(Debug)]
+pub struct Disk {
+    file: File,
+    number: (u32, u32),
+    path: DevicePath,
+    sys: PathBuf,
+}
+
+/// What the kernel says of a block device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ObservedDisk {
+    /// Its size.
+    pub size: Bytes,
+    /// The size of its sectors, in bytes.
+    pub sector: u64,
+    /// Whether nothing can be written to it.
+    pub read_only: bool,
+    /// The kernel's names of its partitions.
+    pub partitions: Vec<String>,
+    /// The kernel's names of the devices that are made of it: device-mapper's, RAIDs, caches.
+    pub holders: Vec<String>,
+    /// Whether it is a logical volume itself, or a part of one.
+    pub logical_volume: bool,
+    /// What the hardware tells it from others by, whatever path leads to it; nothing where it does
+    /// not say.
+    pub identity: Option<String>,
+}
+
+impl Disk {
+    /// The block device at this path of the node.
+    ///
+    /// # Errors
+    /// `NotFound`: there is nothing. `Invalid`: there is something else. `Busy`: it is suspended.
+    /// Else the look failed.
+    pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
+        let handle =
+            find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
+        let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", path.as_str()))?;
+        if !meta.file_type().is_block_device() {
+            return Err(Error::refused(
+                Kind::Invalid,
+                format!("{path} is not a block device"),
+            ));
+        }
+        let number = (major(meta.rdev()), minor(meta.rdev()));
+        sysfs::refuse_suspended(&roots.sys, number)?;
+        // The kernel writes a slash in a name as an exclamation mark.
+        let name = sysfs::kernel_name(&roots.sys, number)?.replace('!', "/");
+        let known = DevicePath::new(format!("/dev/{name}"));
+        let known = known.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::NONBLOCK))
+            .open(this(&handle));
+        let file = file.map_err(Error::io("open", path.as_str()))?;
+        Ok(Self {
+            file,
+            number,
+            path: known,
+            sys: roots.sys.clone(),
+        })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn number(&self) -> (u32, u32) {
+        self.number
+    }
+
+    /// Its path for the node's programs, by the kernel's own name: nobody can point that elsewhere
+    /// as long as this value lives.
+    #[must_use]
+    pub fn path(&self) -> &DevicePath {
+        &self.path
+    }
+
+    /// The device, claimed: as long as this file is open nobody can mount it, make a file system on
+    /// it, or claim it too.
+    ///
+    /// # Errors
+    /// `Busy` when somebody else has it.
+    pub fn claim(&self) -> Result<File, Error> {
+        let claimed = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags(OFlags::EXCL))
+            .open(this(&self.file));
+        claimed.map_err(Error::io("claim", self.path.as_str()))
+    }
+
+    /// What the kernel says of it.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub fn observe(&self) -> Result<ObservedDisk, Error> {
+        let folder = sysfs::folder(&self.sys, self.number);
+        let partition = read(&folder.join("partition"));
+        // A partition is in the folder of its disk.
+        let disk = if partition.is_some() {
+            folder.join("..")
+        } else {
+            folder.clone()
+        };
+        let sector =
+            read(&disk.join("queue/logical_block_size")).and_then(|text| text.parse().ok());
+        let dm = read(&folder.join("dm/uuid")).unwrap_or_default();
+        // Not serial numbers: makers give many disks one, and drivers say `(null)`.
+        let identity = ["wwid", "device/wwid", "dm/uuid"]
+            .iter()
+            .find_map(|file| read(&disk.join(file)));
+        let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
+        let is_partition = |name: &String| folder.join(name).join("partition").exists();
+        Ok(ObservedDisk {
+            size,
+            sector: sector.unwrap_or(512),
+            read_only: sysfs::is_read_only(&self.sys, self.number)?,
+            partitions: names(&folder)?.into_iter().filter(is_partition).collect(),
+            holders: names(&folder.join("holders"))?,
+            logical_volume: dm.starts_with("LVM-"),
+            identity: identity.map(|disk| format!("{disk} {}", partition.unwrap_or_default())),
+        })
+    }
+
+    /// What is on it, read from where it is claimed.
+    ///
+    /// # Errors
+    /// When that can't be read, or a program fails.
+    pub fn content(&self, exec: &dyn Exec, claimed: &File) -> Result<Content, Error> {
+        examine(exec, claimed, Path::new(self.path.as_str()))
+    }
+}
+
+/// The number of the block device at a path of the node, whatever it is; nothing when there is
+/// none.
+#[must_use]
+pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<(u32, u32)> {
+    let meta = fs::metadata(this(&find(roots, path).ok()?)).ok()?;
+    meta.file_type()
+        .is_block_device()
+        .then(|| (major(meta.rdev()), minor(meta.rdev())))
+}
+
+/// What is at a path of the node, not opened yet: opening what is no block device can block, or do
+/// things. Links lead where they lead on the node, not in our container.
+fn find(roots: &Roots, path: &DevicePath) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let root = open(
+        roots.dev.parent().unwrap_or(&roots.dev),
+        flags | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?;
+    match openat2(
+        &root,
+        path.as_str(),
+        flags,
+        Mode::empty(),
+        ResolveFlags::IN_ROOT,
+    ) {
+        // Before Linux 5.6. Links below /dev are relative ones, wherever udev makes them.
+        Err(Errno::NOSYS) => open(
+            roots.dev.join(path.as_str().trim_start_matches("/dev/")),
+            flags,
+            Mode::empty(),
+        ),
+        found => found,
+    }
+}
+
+fn flags(flags: OFlags) -> i32 {
+    i32::try_from(flags.bits()).unwrap_or_default()
+}
+
+fn names(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", folder))?,
+    };
+    let name = |entry: io::Result<fs::DirEntry>| {
+        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
+    };
+    let mut names = entries
+        .map(name)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(Error::io("read", folder))?;
+    names.sort();
+    Ok(names)
+}
+
+/// The words in a file of sysfs; nothing when it is not there, or empty.
+fn read(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?.trim().to_owned();
+    (!text.is_empty()).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Disk, number_at};
+    use crate::block::lv_device::Roots;
+    use crate::error::Kind;
+    use crate::lvm::names::DevicePath;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_a_block_device_below_the_nodes_dev_is_one() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots {
+            dev: root.path().join("dev"),
+            sys: root.path().join("sys"),
+        };
+        fs::create_dir_all(roots.dev.join("disk")).unwrap();
+        fs::write(roots.dev.join("file"), "").unwrap();
+        fs::write(root.path().join("outside"), "").unwrap();
+        symlink("../file", roots.dev.join("disk/relative")).unwrap();
+        symlink("/dev/file", roots.dev.join("disk/absolute")).unwrap();
+        symlink("../../../../../outside", roots.dev.join("disk/out")).unwrap();
+        symlink("/dev/none", roots.dev.join("disk/nowhere")).unwrap();
+        let kind = |path: &str| {
+            Disk::open(&roots, &DevicePath::new(path).unwrap())
+                .unwrap_err()
+                .kind()
+        };
+        for path in [
+            "/dev/file",
+            "/dev/disk",
+            "/dev/disk/relative",
+            "/dev/disk/absolute",
+            "/dev/disk/out",
+        ] {
+            assert_eq!(
+                kind(path),
+                Kind::Invalid,
+                "{path}: its links are followed as on the node"
+            );
+        }
+        for path in ["/dev/none", "/dev/disk/nowhere", "/dev/null0"] {
+            assert_eq!(kind(path), Kind::NotFound, "{path}");
+        }
+        assert_eq!(
+            number_at(&roots, &DevicePath::new("/dev/file").unwrap()),
+            None
+        );
+    }
+}

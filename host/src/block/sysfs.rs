@@ -1,0 +1,176 @@
+//! What the kernel shows of a block device under `/sys`, by the device's number.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind};
+use crate::lvm::names::LvUuid;
+
+/// Whether nothing can be written to this device.
+///
+/// # Errors
+/// When the kernel doesn't say.
+pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
+    let path = sys.join(format!("dev/block/{}:{}/ro", number.0, number.1));
+    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    Ok(text.trim_end() != "0")
+}
+
+/// LVM's uuid of the logical volume that has this device number, and the kernel's name of the
+/// device. Needs no access to the device.
+///
+/// # Errors
+/// `NotFound`: no such device. `Invalid`: it is no logical volume, or a hidden part of one.
+pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
+    let kernel_name = kernel_name(sys, number)?;
+    let none = || {
+        let message = format!(
+            "the device {}:{} is not a logical volume",
+            number.0, number.1
+        );
+        Error::refused(Kind::Invalid, message)
+    };
+    let path = folder(sys, number).join("dm/uuid");
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as
+    // `-real`.
+    let uuid = text
+        .trim_end()
+        .strip_prefix("LVM-")
+        .filter(|uuids| uuids.is_ascii())
+        .and_then(|uuids| {
+            let (_group, volume) = uuids.split_at_checked(32)?;
+            LvUuid::from_plain(volume)
+        });
+    Ok((uuid.ok_or_else(none)?, kernel_name))
+}
+
+/// The kernel's name of the block device that has this number, such as `dm-3`.
+///
+/// # Errors
+/// `NotFound`: no such device.
+pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Error> {
+    let folder = folder(sys, number);
+    let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
+    let name = link
+        .file_name()
+        .and_then(|name| name.to_str())
+        .map(str::to_owned);
+    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
+}
+
+/// What the kernel shows of the block device that has this number.
+pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
+    sys.join(format!("dev/block/{}:{}", number.0, number.1))
+}
+
+/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't
+/// be ended until it is resumed. LVM suspends a volume for a moment when it changes it, and for
+/// good when it is killed just then.
+///
+/// # Errors
+/// `Busy` when it is.
+pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
+    let path = folder(sys, number).join("dm/suspended");
+    match fs::read_to_string(&path) {
+        Ok(text) if text.trim_end() == "1" => {
+            let message = format!(
+                "the device {}:{} is suspended: an LVM command works on it, or was killed while it did; if it stays so, \
+                 `dmsetup info` shows it and `dmsetup resume` ends it",
+                number.0, number.1
+            );
+            Err(Error::refused(Kind::Busy, message))
+        }
+        // Whatever is no device-mapper device can't be suspended.
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{identify, is_read_only, refuse_suspended};
+    use crate::error::Kind;
+    use crate::lvm::names::LvUuid;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    const GROUP: &str = "0123456789abcdef0123456789abcdef";
+    const VOLUME: &str = "ABCDEF1234567890abcdefghijklmnop";
+
+    fn sys_with(uuid: &str) -> tempfile::TempDir {
+        let sys = tempfile::tempdir().unwrap();
+        let folder = sys.path().join("devices/virtual/block/dm-3");
+        fs::create_dir_all(folder.join("dm")).unwrap();
+        fs::create_dir_all(sys.path().join("dev/block")).unwrap();
+        fs::write(folder.join("dm/uuid"), uuid).unwrap();
+        symlink(
+            "../../devices/virtual/block/dm-3",
+            sys.path().join("dev/block/254:3"),
+        )
+        .unwrap();
+        sys
+    }
+
+    #[test]
+    fn a_logical_volume_is_known_by_its_uuid() {
+        let sys = sys_with(&format!("LVM-{GROUP}{VOLUME}\n"));
+        let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
+        assert_eq!(
+            (uuid, &*name),
+            (LvUuid::from_plain(VOLUME).unwrap(), "dm-3")
+        );
+        assert_eq!(
+            identify(sys.path(), (254, 4)).unwrap_err().kind(),
+            Kind::NotFound
+        );
+    }
+
+    #[test]
+    fn a_suspended_device_is_not_touched() {
+        let sys = sys_with("LVM-");
+        let suspended = |text| {
+            fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
+            refuse_suspended(sys.path(), (254, 3)).map_err(|error| error.kind())
+        };
+        assert_eq!(
+            (suspended("0\n"), suspended("1\n")),
+            (Ok(()), Err(Kind::Busy))
+        );
+        assert!(refuse_suspended(sys.path(), (8, 0)).is_ok());
+    }
+
+    #[test]
+    fn a_read_only_device_is_known() {
+        let sys = sys_with("LVM-");
+        let read_only = |text| {
+            fs::write(sys.path().join("dev/block/254:3/ro"), text).unwrap();
+            is_read_only(sys.path(), (254, 3)).unwrap()
+        };
+        assert_eq!((read_only("0\n"), read_only("1\n")), (false, true));
+        assert!(is_read_only(sys.path(), (254, 4)).is_err());
+    }
+
+    #[test]
+    fn what_is_no_whole_logical_volume_is_refused() {
+        for uuid in [
+            String::new(),
+            "CRYPT-LUKS2-0123".to_owned(),
+            format!("LVM-{GROUP}{VOLUME}-real"),
+            format!("LVM-{GROUP}"),
+            format!("LVM-{GROUP}{VOLUME}x"),
+            format!("mpath-{GROUP}{VOLUME}"),
+        ] {
+            let sys = sys_with(&uuid);
+            assert_eq!(
+                identify(sys.path(), (254, 3)).unwrap_err().kind(),
+                Kind::Invalid,
+                "{uuid:?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The format marker: positive proof, on the device itself, that a logical volume is ours and was
+//! never used. The agent writes it when it has made the volume; the driver makes a file system only
+//! where it finds it, and takes it away.
+//!
+//! The mark stands 1 MiB before the end that the volume had when it was made. The driver makes file
+//! systems that end before it, so mkfs can't touch it: neither the copies of ext4's superblock nor
+//! xfs' wipe of the last 128 KiB.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use crate::error::{Error, Kind};
+use crate::lvm::names::LvUuid;
+use crate::units::Bytes;
+
+const LENGTH: usize = 4096;
+/// mkfs.xfs wipes the last 128 KiB of the device; other programs look for, and wipe, less than 1
+/// MiB.
+const FROM_END: u64 = 1 << 20;
+/// File systems end at a multiple of this: any block size of theirs.
+const ALIGNMENT: u64 = 64 << 10;
+/// Room for the mark and for some file system.
+const SMALLEST: u64 = 4 << 20;
+
+/// What a volume says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatMarker {
+    /// Nothing: it was used, or isn't ours.
+    None,
+    /// Made by us, and nothing was ever written to it.
+    Unformatted,
+    /// A mkfs of ours was begun. Nobody has ever mounted the volume.
+    Formatting,
+}
+
+/// Where one volume has its mark, and what the mark says.
+#[derive(Clone, Debug)]
+pub struct FormatMarkerBlock {
+    uuid: LvUuid,
+    offset: u64,
+}
+
+impl FormatMarkerBlock {
+    /// The mark of the logical volume with this uuid, which was made with this size.
+    ///
+    /// # Errors
+    /// `Invalid` when a volume of that size has no room for it.
+    pub fn new(uuid: &LvUuid, size_when_made: Bytes) -> Result<Self, Error> {
+        if size_when_made.0 < SMALLEST {
+            let message = format!(
+                "a volume of {size_when_made} is too small: {SMALLEST} bytes are the least"
+            );
+            return Err(Error::refused(Kind::Invalid, message));
+        }
+        let offset = (size_when_made.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
+        Ok(Self {
+            uuid: uuid.clone(),
+            offset,
+        })
+    }
+
+    /// Where the file system has to end, so that mkfs leaves the mark alone.
+    #[must_use]
+    pub fn filesystem_size(&self) -> Bytes {
+        Bytes(self.offset)
+    }
+
+    /// What `device` says.
+    ///
+    /// # Errors
+    /// When it can't be read; that is never taken for "nothing".
+    pub fn read(&self, device: &File) -> Result<FormatMarker, Error> {
+        let mut block = vec![0; LENGTH];
+        device
+            .read_exact_at(&mut block, self.offset)
+            .map_err(Error::io("read", self.place()))?;
+        let says = |mark| self.text(mark) == block;
+        Ok([FormatMarker::Unformatted, FormatMarker::Formatting]
+            .into_iter()
+            .find(|mark| says(*mark))
+            .unwrap_or(FormatMarker::None))
+    }
+
+    /// Says that the volume is fresh: only for one that was made just now, that nobody knows of
+    /// yet, and that is [blank](crate::fs::is_blank). May be repeated until the volume is
+    /// given away.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn write_unformatted(&self, device: &File) -> Result<(), Error> {
+        self.write(device, &self.text(FormatMarker::Unformatted))
+    }
+
+    /// Says that mkfs begins. To be durable before mkfs writes its first byte.
+    ///
+    /// # Errors
+    /// `Invalid` when the volume is not marked; else when it can't be read or written.
+    pub fn begin(&self, device: &File) -> Result<(), Error> {
+        match self.read(device)? {
+            FormatMarker::None => Err(Error::refused(
+                Kind::Invalid,
+                "the logical volume is not known to be fresh",
+            )),
+            FormatMarker::Formatting => Ok(()),
+            FormatMarker::Unformatted => self.write(device, &self.text(FormatMarker::Formatting)),
+        }
+    }
+
+    /// Takes the mark away; to be durable before the volume is mounted. Touches nothing but a mark.
+    ///
+    /// # Errors
+    /// When it can't be read or written.
+    pub fn clear(&self, device: &File) -> Result<(), Error> {
+        match self.read(device)? {
+            FormatMarker::None => Ok(()),
+            FormatMarker::Unformatted | FormatMarker::Formatting => {
+                self.write(device, &[0; LENGTH])
+            }
+        }
+    }
+
+    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves
+    /// alone what is no mark.
+    pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
+        let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
+        let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        for mark in [FormatMarker::Unformatted, FormatMarker::Formatting] {
+            let text = self.text(mark);
+            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else {
+                return;
+            };
+            let length = part.len().min(text.len());
+            if let (Some(part), Some(text)) = (part.get_mut(..length), text.get(..length))
+                && part == text
+            {
+                part.fill(0);
+            }
+        }
+    }
+
+    fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
+        device
+            .write_all_at(block, self.offset)
+            .map_err(Error::io("write", self.place()))?;
+        device.sync_all().map_err(Error::io("flush", self.place()))
+    }
+
+    fn place(&self) -> String {
+        format!(
+            "the format marker of logical volume {} at byte {}",
+            self.uuid, self.offset
+        )
+    }
+
+    fn text(&self, mark: FormatMarker) -> Vec<u8> {
+        let state = match mark {
+            FormatMarker::None => return vec![0; LENGTH],
+            FormatMarker::Unformatted => "fresh: never written to, waits for its file system",
+            FormatMarker::Formatting => "formatting: mkfs was begun, never mounted",
+        };
+        let mut block = format!(
+            "FlexLVM mark, version 1\nlogical volume {}\n{state}\n",
+            self.uuid
+        )
+        .into_bytes();
+        block.resize(LENGTH, 0);
+        block
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FormatMarker, FormatMarkerBlock, LENGTH};
+    use crate::lvm::names::LvUuid;
+    use crate::units::Bytes;
+    use proptest::prelude::*;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+
+    const SIZE: Bytes = Bytes(16 << 20);
+
+    fn uuid(text: &str) -> LvUuid {
+        LvUuid::from_plain(text).unwrap()
+    }
+
+    fn mark() -> FormatMarkerBlock {
+        FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), SIZE).unwrap()
+    }
+
+    fn volume(byte: u8) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&vec![byte; usize::try_from(SIZE.0).unwrap()], 0)
+            .unwrap();
+        file
+    }
+
+    #[test]
+    fn the_mark_lives_from_fresh_to_formatting_to_nothing() {
+        let (device, mark) = (volume(7), mark());
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
+        mark.write_unformatted(&device).unwrap();
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::Unformatted);
+        for _ in 0..2 {
+            mark.begin(&device).unwrap();
+            assert_eq!(mark.read(&device).unwrap(), FormatMarker::Formatting);
+        }
+        mark.clear(&device).unwrap();
+        assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
+        assert!(mark.begin(&device).is_err());
+    }
+
+    #[test]
+    fn clearing_touches_nothing_but_a_mark() {
+        let device = volume(7);
+        mark().clear(&device).unwrap();
+        let mut block = [0; LENGTH];
+        device.read_exact_at(&mut block, mark().offset).unwrap();
+        assert_eq!(block, [7; LENGTH]);
+    }
+
+    #[test]
+    fn anothers_or_a_damaged_mark_is_none() {
+        let device = volume(0);
+        mark().write_unformatted(&device).unwrap();
+        let other =
+            FormatMarkerBlock::new(&uuid("BBCDEF1234567890abcdefghijklmnop"), SIZE).unwrap();
+        assert_eq!(other.read(&device).unwrap(), FormatMarker::None);
+        device.write_all_at(b"x", mark().offset + 4095).unwrap();
+        assert_eq!(mark().read(&device).unwrap(), FormatMarker::None);
+    }
+
+    #[test]
+    fn a_mark_is_blotted_out_wherever_it_is_cut() {
+        let device = volume(7);
+        mark().write_unformatted(&device).unwrap();
+        let begin = mark().offset;
+        for at in [
+            begin - 10_000,
+            begin - 1,
+            begin,
+            begin + 1,
+            begin + 4095,
+            begin + 4096,
+        ] {
+            for length in [1, 4095, 4096, 20_000] {
+                let mut bytes = vec![0; length];
+                device.read_exact_at(&mut bytes, at).unwrap();
+                mark().blot_out(&mut bytes, at);
+                for (byte, at) in bytes.iter().zip(at..) {
+                    assert_eq!(*byte == 0, (begin..begin + 4096).contains(&at), "{at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_volume_that_is_shorter_than_it_was_is_an_error() {
+        let device = volume(0);
+        device.set_len(SIZE.0 / 2).unwrap();
+        assert!(mark().read(&device).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn the_mark_lies_within_the_volume_and_out_of_every_ones_way(size in 0..1_u64 << 50) {
+            match FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), Bytes(size)) {
+                Err(_) => prop_assert!(size < 4 << 20),
+                Ok(mark) => {
+                    let end = mark.offset + LENGTH as u64;
+                    prop_assert!(end + (512 << 10) < size, "clear of what is wiped at the end");
+                    prop_assert!(mark.offset % 4096 == 0 && mark.filesystem_size().0 == mark.offset);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Whether a device positively carries nothing, by reading it: no program is needed where every
+//! byte that could hold a signature is zero. Called by [`probe`](crate::fs::probe).
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::block::lv_device::size_of;
+use crate::error::Error;
+use crate::format_marker::FormatMarkerBlock;
+
+/// From a device's begin. libblkid's farthest signature there is the second header of LUKS2, at 4
+/// MiB at most.
+const START: u64 = (4 << 20) + (64 << 10);
+/// Up to a device's end. libblkid's farthest there is Promise's RAID, 3087 sectors (1.5 MiB) before
+/// it.
+const END: u64 = 2 << 20;
+/// What is held in memory at a time.
+const CHUNK: u64 = 256 << 10;
+
+/// What was read of a device.
+pub(super) struct Ends {
+    /// Its first bytes.
+    pub(super) start: Vec<u8>,
+    /// Whether all was zero, but for the format marker.
+    pub(super) zero: bool,
+}
+
+/// Reads wherever libblkid looks for signatures, all of it: what can't be read is an error. A
+/// device that is not larger than both ends is read as a whole.
+pub(super) fn read_ends(
+    device: &File,
+    path: &Path,
+    mark: &FormatMarkerBlock,
+) -> Result<Ends, Error> {
+    let size = size_of(device).map_err(Error::io("measure", path))?.0;
+    let mut ends = Ends {
+        start: Vec::new(),
+        zero: true,
+    };
+    let end = size.saturating_sub(END).max(START.min(size));
+    for range in [0..START.min(size), end..size] {
+        let mut at = range.start;
+        while at < range.end {
+            let length = CHUNK.min(range.end - at);
+            let mut chunk = read(device, at, length).map_err(Error::io("read", path))?;
+            if at == 0 {
+                ends.start.clone_from(&chunk);
+            }
+            mark.blot_out(&mut chunk, at);
+            ends.zero &= chunk.iter().all(|&byte| byte == 0);
+            at += length;
+        }
+    }
+    Ok(ends)
+}
+
+/// What was read of a device's begin.
+pub(super) struct Start {
+    /// Its first bytes.
+    pub(super) bytes: Vec<u8>,
+    /// Where the first byte is that is not zero.
+    pub(super) first: Option<u64>,
+}
+
+/// Reads a device's begin. What `pvremove` leaves there counts as zeros: LVM's metadata area
+/// without the label that would name it. `pvcreate`, ended half-way, leaves the same, since it
+/// writes the label last.
+pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
+    let size = size_of(device).map_err(Error::io("measure", path))?.0;
+    let (mut start, mut left_over) = (
+        Start {
+            bytes: Vec::new(),
+            first: None,
+        },
+        0..0,
+    );
+    let mut at = 0;
+    while at < START.min(size) {
+        let chunk = read(device, at, CHUNK.min(size - at)).map_err(Error::io("read", path))?;
+        if at == 0 {
+            left_over = lvm_area(&chunk);
+        }
+        let is_data = |(offset, byte): (u64, &u8)| {
+            (*byte != 0 && !left_over.contains(&offset)).then_some(offset)
+        };
+        start.first = start.first.or_else(|| (at..).zip(&chunk).find_map(is_data));
+        at += CHUNK;
+        if start.bytes.is_empty() {
+            start.bytes = chunk;
+        }
+    }
+    Ok(start)
+}
+
+/// Where these first bytes of a device say that LVM has its metadata. `struct mda_header` in LVM's
+/// `lib/format_text`: a checksum, then this magic.
+fn lvm_area(start: &[u8]) -> Range<u64> {
+    const AT: usize = 4096;
+    let magic = start.get(AT + 4..AT + 20) == Some(b" LVM2 x[5A%r0N*>");
+    if magic { AT as u64..1 << 20 } else { 0..0 }
+}
+
+fn read(device: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
+    let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+    device.read_exact_at(&mut chunk, at).map(|()| chunk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{END, START, read_ends, read_start};
+    use crate::format_marker::FormatMarkerBlock;
+    use crate::lvm::names::LvUuid;
+    use crate::units::Bytes;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    const MIB: u64 = 1 << 20;
+
+    fn mark(size: u64) -> FormatMarkerBlock {
+        FormatMarkerBlock::new(
+            &LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
+            Bytes(size),
+        )
+        .unwrap()
+    }
+
+    fn is_zero(device: &File, mark: &FormatMarkerBlock) -> bool {
+        read_ends(device, Path::new("x"), mark).unwrap().zero
+    }
+
+    #[test]
+    fn no_byte_of_either_end_is_passed_over_but_the_marks() {
+        for size in [
+            4 * MIB,
+            5 * MIB,
+            START,
+            START + END,
+            START + END + 512,
+            64 * MIB,
+        ] {
+            let (device, mark) = (tempfile::tempfile().unwrap(), mark(size));
+            device.set_len(size).unwrap();
+            assert!(is_zero(&device, &mark), "{size}");
+            mark.write_unformatted(&device).unwrap();
+            assert!(is_zero(&device, &mark), "{size}");
+            let at = mark.filesystem_size().0;
+            let other = [
+                0,
+                1,
+                START - 1,
+                at - 1,
+                at + 4096,
+                size - END,
+                size - 4096,
+                size - 1,
+            ];
+            for at in other.into_iter().filter(|at| *at < size) {
+                device.write_all_at(b"x", at).unwrap();
+                assert!(!is_zero(&device, &mark), "{size}: {at}");
+                device.write_all_at(b"\0", at).unwrap();
+            }
+            device.write_all_at(b"x", at + 4000).unwrap();
+            assert!(!is_zero(&device, &mark), "{size}: a torn mark is none");
+        }
+    }
+
+    #[test]
+    fn no_byte_of_the_begin_is_passed_over_but_what_pvremove_leaves() {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(64 * MIB).unwrap();
+        let first = || read_start(&device, Path::new("x")).unwrap().first;
+        assert_eq!(first(), None);
+        for at in [0, 1, 512, 4095, 4096, 262_144, MIB, START - 1] {
+            device.write_all_at(b"x", at).unwrap();
+            assert_eq!(first(), Some(at));
+            device.write_all_at(b"\0", at).unwrap();
+        }
+        device
+            .write_all_at(b"sum! LVM2 x[5A%r0N*>\x01", 4096)
+            .unwrap();
+        device.write_all_at(b"vg0 {", 300 << 10).unwrap();
+        assert_eq!(first(), None);
+        for at in [512, 4095, MIB] {
+            device.write_all_at(b"L", at).unwrap();
+            assert_eq!(first(), Some(at));
+            device.write_all_at(b"\0", at).unwrap();
+        }
+        device.write_all_at(b"X", 4100).unwrap();
+        assert_eq!(first(), Some(4096));
+    }
+
+    #[test]
+    fn what_lies_between_is_not_read() {
+        let (device, mark) = (tempfile::tempfile().unwrap(), mark(64 * MIB));
+        device.set_len(64 * MIB).unwrap();
+        device.write_all_at(b"x", START).unwrap();
+        device.write_all_at(b"x", 64 * MIB - END - 1).unwrap();
+        assert!(is_zero(&device, &mark));
+    }
+
+    #[test]
+    fn a_device_that_can_not_be_read_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(8 * MIB).unwrap();
+        let shut = File::options().write(true).open(file.path()).unwrap();
+        assert!(read_ends(&shut, file.path(), &mark(8 * MIB)).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! Checks a file system before it is mounted, where its superblock asks for that. Only ext4 ever
+//! does: XFS and btrfs recover when they are mounted, and what is beyond that needs a person.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Error, Kind};
+use crate::process::{Cmd, Exec};
+
+/// Lets e2fsck repair what is safe to repair, of an ext4 that is mounted nowhere. `shown` is the
+/// device's name for people.
+///
+/// A check that was cut short leaves an ext4 that still asks for one: nothing is lost by beginning
+/// anew.
+///
+/// # Errors
+/// When there is damage that e2fsck leaves to a person, or it fails, or is not done in time: what
+/// to do is said.
+pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Result<(), Error> {
+    let cmd = Cmd::new("e2fsck")
+        .arg("-p")
+        .arg(path.display().to_string())
+        .timeout(time);
+    let shown = shown.display();
+    match exec.exec(&cmd) {
+        // 0: no error; 1: errors, all repaired. See e2fsck(8).
+        Ok(output) if matches!(output.code, Some(0 | 1)) => Ok(()),
+        Ok(output) if output.code.is_some_and(|code| code & !0b111 == 0) => Err(Error::refused(
+            Kind::Failed,
+            format!(
+                "the ext4 on {shown} is damaged, and `e2fsck -p` leaves the repair to a person: copy the volume if you \
+                 can, then run `e2fsck -f {shown}` on the node; it said: {}",
+                output.summary()
+            ),
+        )),
+        Ok(output) => Err(output.failed(&cmd, Kind::Failed)),
+        Err(Error::Deadline { command, limit }) => Err(Error::refused(
+            Kind::TimedOut,
+            format!(
+                "{command} was not done after {} s and was ended; the next attempt begins anew. If that repeats, run \
+                 `e2fsck -p {shown}` on the node by hand: then the volume is mounted without a check",
+                limit.as_secs()
+            ),
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cmd, Duration, Error, Exec, Kind, Path, fsck};
+    use crate::process::Output;
+
+    /// Ends with this status; never, without one.
+    struct Fake(Option<i32>);
+
+    impl Exec for Fake {
+        fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+            assert_eq!(cmd.line(), "e2fsck -p /dev/dm-3");
+            let Some(code) = self.0 else {
+                return Err(Error::Deadline {
+                    command: cmd.line(),
+                    limit: cmd.limit(),
+                });
+            };
+            let code = (code >= 0).then_some(code);
+            Ok(Output {
+                code,
+                stdout: b"RUN fsck MANUALLY".to_vec(),
+                stderr: Vec::new(),
+            })
+        }
+    }
+
+    #[test]
+    fn only_a_sound_or_repaired_file_system_is_taken() {
+        let ask = |code| {
+            fsck(
+                &Fake(code),
+                Path::new("/dev/dm-3"),
+                Path::new("/dev/mapper/a-b"),
+                Duration::ZERO,
+            )
+        };
+        assert!(ask(Some(0)).is_ok() && ask(Some(1)).is_ok());
+        for code in [Some(2), Some(3), Some(4), Some(5), Some(6), Some(7)] {
+            let text = ask(code).unwrap_err().to_string();
+            assert!(
+                text.contains("`e2fsck -f /dev/mapper/a-b`") && text.contains("MANUALLY"),
+                "{code:?}: {text}"
+            );
+        }
+        for code in [Some(8), Some(12), Some(16), Some(32), Some(128), Some(-1)] {
+            assert_eq!(ask(code).unwrap_err().kind(), Kind::Failed, "{code:?}");
+        }
+        let error = ask(None).unwrap_err();
+        assert!(
+            error.kind() == Kind::TimedOut
+                && error.to_string().contains("`e2fsck -p /dev/mapper/a-b`"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,182 @@
+//! Makes file systems: one command each. Whether one may be made is decided elsewhere.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::Filesystem;
+use crate::error::{Error, Kind};
+use crate::process::{Cmd, Exec};
+use crate::units::Bytes;
+
+/// Options for mkfs, checked by whoever builds this.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MkfsOptions {
+    /// Options and their values, one word each.
+    pub words: Vec<String>,
+    /// What stands in the one `-E` that mkfs.ext4 heeds.
+    pub extended: Vec<String>,
+}
+
+/// What [`mkfs`] is to do.
+#[derive(Clone, Copy, Debug)]
+pub struct MkfsRequest<'a> {
+    /// The device.
+    pub path: &'a Path,
+    /// How large the file system becomes.
+    pub size: Bytes,
+    /// Further options.
+    pub options: &'a MkfsOptions,
+    /// How long it has.
+    pub time: Duration,
+}
+
+/// Makes a file system of `size` at the begin of the device, whatever is there. The caller has the
+/// proof that nothing is, or nothing but an earlier mkfs of ours that was cut short.
+///
+/// # Errors
+/// When mkfs fails, or is not done in time; the device then carries nobody knows what.
+pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(), Error> {
+    let cmd = command(fs, plan);
+    match exec.exec(&cmd) {
+        Ok(output) if output.success() => Ok(()),
+        Ok(output) => Err(output.failed(&cmd, Kind::Failed)),
+        Err(Error::Deadline { command, limit }) => Err(Error::refused(
+            Kind::TimedOut,
+            format!(
+                "{command} was not done after {} s and was ended; the next attempt begins anew. If that repeats, the disk \
+                 is too slow for what mkfs writes with these options; docs/filesystems.md says which write the most, and \
+                 how to make the file system by hand",
+                limit.as_secs()
+            ),
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+/// Never discards: that would take the format marker away, and can take minutes.
+fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
+    let path = plan.path.display().to_string();
+    let words = plan.options.words.iter().cloned();
+    let cmd = match fs {
+        Filesystem::Ext4 => {
+            let given = |name: &str| {
+                plan.options
+                    .extended
+                    .iter()
+                    .any(|option| option.starts_with(name))
+            };
+            // Left to itself, mkfs looks whether the running kernel can do the rest later. One that
+            // has not loaded ext4 yet doesn't show that it can; then a sixtieth of the volume would
+            // be written here and now.
+            let lazy = if given("lazy_itable_init") {
+                None
+            } else {
+                Some("lazy_itable_init=1")
+            };
+            let extended = ["nodiscard"]
+                .into_iter()
+                .chain(lazy)
+                .chain(plan.options.extended.iter().map(String::as_str));
+            // Unless asked for, no blocks are kept for root, as the kubelet does it: the volume is
+            // all the pod's.
+            let reserved: &[&str] = if plan.options.words.iter().any(|word| word == "-m") {
+                &[]
+            } else {
+                &["-m", "0"]
+            };
+            Cmd::new("mkfs.ext4")
+                .args(["-q", "-F", "-E"])
+                .arg(extended.collect::<Vec<_>>().join(","))
+                .args(reserved.iter().copied())
+                .args(words)
+                .arg(path)
+                .arg(format!("{}k", plan.size.0 / 1024))
+        }
+        Filesystem::Xfs => Cmd::new("mkfs.xfs")
+            .args(["-q", "-f", "-K"])
+            .args(words)
+            .args(["-d".to_owned(), format!("size={}", plan.size.0)])
+            .arg(path),
+        // A copy of the superblock stands at 64 MiB and one at 256 GiB: only where they lie within
+        // the size.
+        Filesystem::Btrfs => Cmd::new("mkfs.btrfs")
+            .args(["-q", "-f", "-K"])
+            .args(words)
+            .args(["-b".to_owned(), plan.size.0.to_string()])
+            .arg(path),
+    };
+    cmd.timeout(plan.time)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Duration, Filesystem, MkfsOptions, MkfsRequest, Path, command, mkfs};
+    use crate::error::{Error, Kind};
+    use crate::process::{Cmd, Exec, Output};
+
+    #[test]
+    fn mkfs_never_discards_and_ends_before_the_mark() {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let line = |fs, options: MkfsOptions| {
+            let path = Path::new("/dev/dm-3");
+            command(
+                fs,
+                &MkfsRequest {
+                    path,
+                    size: Bytes(3 << 20),
+                    options: &options,
+                    time: Duration::ZERO,
+                },
+            )
+            .line()
+        };
+        let none = MkfsOptions::default;
+        assert_eq!(
+            line(Filesystem::Ext4, none()),
+            "mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=1 -m 0 /dev/dm-3 3072k"
+        );
+        assert_eq!(
+            line(Filesystem::Xfs, none()),
+            "mkfs.xfs -q -f -K -d size=3145728 /dev/dm-3"
+        );
+        assert_eq!(
+            line(Filesystem::Btrfs, none()),
+            "mkfs.btrfs -q -f -K -b 3145728 /dev/dm-3"
+        );
+        let options = MkfsOptions {
+            words: words(&["-m", "5"]),
+            extended: words(&["lazy_itable_init=0", "stride=4"]),
+        };
+        assert_eq!(
+            line(Filesystem::Ext4, options),
+            "mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=0,stride=4 -m 5 /dev/dm-3 3072k"
+        );
+    }
+
+    /// Is never done.
+    struct Slow;
+
+    impl Exec for Slow {
+        fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+            Err(Error::Deadline {
+                command: cmd.line(),
+                limit: cmd.limit(),
+            })
+        }
+    }
+
+    #[test]
+    fn a_mkfs_that_takes_too_long_says_what_can_be_done() {
+        let options = MkfsOptions::default();
+        let plan = MkfsRequest {
+            path: Path::new("/dev/x"),
+            size: Bytes(1 << 40),
+            options: &options,
+            time: Duration::from_secs(90),
+        };
+        let error = mkfs(&Slow, Filesystem::Ext4, &plan).unwrap_err();
+        assert_eq!(error.kind(), Kind::TimedOut);
+        assert!(error.to_string().contains("not done after 90 s"), "{error}");
+        assert!(error.to_string().contains("by hand"), "{error}");
+    }
+}

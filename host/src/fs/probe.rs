@@ -1,0 +1,295 @@
+//! What a device carries: by our own reading where it is blank, else by blkid and wipefs.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::Duration;
+
+use super::Filesystem;
+use super::blank::{read_ends, read_start};
+use crate::block::lv_device::Device;
+use crate::error::{Error, Kind};
+use crate::format_marker::FormatMarkerBlock;
+use crate::fs::superblock;
+use crate::process::{Cmd, Exec, Output};
+
+/// How long blkid has: it reads a few hundred kilobytes.
+const PROBE_TIME: Duration = Duration::from_secs(20);
+
+/// What a device carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Positively nothing that blkid knows.
+    Blank,
+    /// A file system that volumes can have.
+    Filesystem(Filesystem),
+    /// Something else, in words: "a partition table (dos)".
+    Other(String),
+}
+
+/// What a device carries, besides its format marker. Where all is zero no program is asked. Otherwise
+/// by blkid's low-level probe, which asks no cache. That alone proves no blank: blkid ends with the
+/// same silent status when it could not even open the device. So three must agree: blkid and wipefs
+/// find nothing, and we read no signature where they look.
+///
+/// # Errors
+/// When a program fails, hangs, sees several things at once, or the device can't be read. Never
+/// taken for blank.
+pub fn probe(
+    exec: &dyn Exec,
+    device: &File,
+    path: &Path,
+    mark: &FormatMarkerBlock,
+) -> Result<Probe, Error> {
+    let ends = read_ends(device, path, mark)?;
+    if ends.zero {
+        return Ok(Probe::Blank);
+    }
+    ask_programs(exec, path, &ends.start)
+}
+
+/// What is on a device that nobody has made for us, as far as it matters to who would write over
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Nothing: blkid and wipefs find nothing, and it begins with nothing but zeros.
+    Blank,
+    /// Something that blkid knows, in words.
+    Known(String),
+    /// Nothing that blkid knows, and yet this byte is not zero: what it is, nobody can say.
+    Unknown(u64),
+}
+
+/// What is on a device. blkid, wipefs and our own reading have to agree that it is blank: data need
+/// not have a signature.
+///
+/// # Errors
+/// As [`probe`].
+pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, Error> {
+    let start = read_start(device, path)?;
+    Ok(match ask_programs(exec, path, &start.bytes)? {
+        Probe::Blank => start.first.map_or(Content::Blank, Content::Unknown),
+        Probe::Filesystem(filesystem) => Content::Known(filesystem.to_string()),
+        Probe::Other(what) => Content::Known(what),
+    })
+}
+
+/// By blkid's word, and, where it says nothing, wipefs' and ours about these first bytes.
+fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
+    let path_text = path.display().to_string();
+    let blkid = Cmd::new("blkid")
+        .args(["-p", "-o", "export"])
+        .arg(&path_text)
+        .timeout(PROBE_TIME);
+    if let Some(found) = parse_blkid(&blkid, &exec.exec(&blkid)?)? {
+        return Ok(found);
+    }
+    let wipefs = Cmd::new("wipefs")
+        .args(["--no-act", "--parsable"])
+        .arg(&path_text)
+        .timeout(PROBE_TIME);
+    let output = exec.exec(&wipefs)?;
+    if !output.success() || !output.stderr.is_empty() {
+        return Err(output.failed(&wipefs, Kind::Failed));
+    }
+    if !output.stdout.is_empty() || superblock::has_magic(start) {
+        let detail = format!("nothing on {path_text}, but there is the signature of a file system");
+        return Err(Error::Answer {
+            program: "blkid".to_owned(),
+            detail,
+        });
+    }
+    Ok(Probe::Blank)
+}
+
+/// Whether a device carries positively nothing, besides this mark.
+///
+/// # Errors
+/// As [`probe`].
+pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> Result<bool, Error> {
+    Ok(probe(exec, device.file(), &device.path(), mark)? == Probe::Blank)
+}
+
+/// What blkid's status and `-o export` output mean; `None` for its "nothing, or I could not look".
+fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
+    let strange = |detail: String| {
+        Err(Error::Answer {
+            program: "blkid".to_owned(),
+            detail,
+        })
+    };
+    match (
+        output.code,
+        output.stdout.is_empty(),
+        output.stderr.is_empty(),
+    ) {
+        (Some(2), true, true) => return Ok(None),
+        (Some(8), _, _) => {
+            return strange(
+                "several file systems at once: nobody can tell which is alive".to_owned(),
+            );
+        }
+        (Some(0), false, _) => {}
+        _ => return Err(output.failed(cmd, Kind::Failed)),
+    }
+    let Ok(text) = std::str::from_utf8(&output.stdout) else {
+        return strange("output that is no text".to_owned());
+    };
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(key)?.strip_prefix('='))
+    };
+    Ok(Some(match (value("TYPE"), value("PTTYPE")) {
+        (Some(name), None) => {
+            Filesystem::from_name(name).map_or(Probe::Other(name.to_owned()), Probe::Filesystem)
+        }
+        (Some(name), Some(table)) => {
+            Probe::Other(format!("{name} and a partition table ({table})"))
+        }
+        (None, Some(table)) => Probe::Other(format!("a partition table ({table})")),
+        (None, None) => return strange("no type".to_owned()),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        Cmd, Content, Error, Exec, Filesystem, FormatMarkerBlock, Kind, Output, Path, Probe,
+        examine, probe,
+    };
+    use crate::lvm::names::LvUuid;
+    use crate::units::Bytes;
+    use std::os::unix::fs::FileExt;
+
+    type Answer = (Option<i32>, &'static str, &'static str);
+
+    /// Answers blkid and wipefs.
+    struct Fake(Answer, Answer);
+
+    impl Exec for Fake {
+        fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+            let (code, stdout, stderr) = if cmd.program() == "blkid" {
+                self.0
+            } else {
+                self.1
+            };
+            Ok(Output {
+                code,
+                stdout: stdout.into(),
+                stderr: stderr.into(),
+            })
+        }
+    }
+
+    /// Has no programs.
+    struct Bare;
+
+    impl Exec for Bare {
+        fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+            panic!("{} was run", cmd.line())
+        }
+    }
+
+    const NOTHING: Answer = (Some(2), "", "");
+    const SILENT: Answer = (Some(0), "", "");
+
+    /// A device with these bytes at its begin.
+    fn ask_about(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(8 << 20).unwrap();
+        device.write_all_at(start, 0).unwrap();
+        let mark = FormatMarkerBlock::new(
+            &LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
+            Bytes(8 << 20),
+        );
+        probe(exec, &device, Path::new("/dev/x"), &mark.unwrap()).map_err(|error| error.kind())
+    }
+
+    fn ask(blkid: Answer, wipefs: Answer) -> Result<Probe, Kind> {
+        ask_about(&Fake(blkid, wipefs), b"left over")
+    }
+
+    #[test]
+    fn nobody_is_asked_about_zeros() {
+        assert_eq!(ask_about(&Bare, &[]), Ok(Probe::Blank));
+    }
+
+    #[test]
+    fn what_is_not_zero_is_blank_if_all_find_nothing() {
+        assert_eq!(ask(NOTHING, SILENT), Ok(Probe::Blank));
+        assert_eq!(
+            ask_about(&Fake(NOTHING, SILENT), b"XFSB"),
+            Err(Kind::Failed)
+        );
+        for blkid in [
+            (
+                Some(2),
+                "",
+                "blkid: error: /dev/x: No such file or directory",
+            ),
+            (Some(2), "TYPE=ext4\n", ""),
+            (Some(0), "", ""),
+            (Some(0), "DEVNAME=/dev/x\n", ""),
+            (Some(1), "", ""),
+            (Some(4), "", "usage"),
+            (Some(8), "", "ambivalent result"),
+            (Some(127), "", ""),
+            (None, "", ""),
+        ] {
+            assert_eq!(ask(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
+        }
+        for wipefs in [
+            (Some(0), "0x438,,,ext4\n", ""),
+            (Some(0), "", "warning"),
+            (Some(1), "", ""),
+            (None, "", ""),
+        ] {
+            assert_eq!(ask(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
+        }
+    }
+
+    #[test]
+    fn a_disk_is_blank_only_if_all_say_so() {
+        let ask = |blkid, wipefs, start: &[u8]| {
+            let device = tempfile::tempfile().unwrap();
+            device.set_len(8 << 20).unwrap();
+            device.write_all_at(start, 0).unwrap();
+            examine(&Fake(blkid, wipefs), &device, Path::new("/dev/x"))
+                .map_err(|error| error.kind())
+        };
+        assert_eq!(ask(NOTHING, SILENT, b""), Ok(Content::Blank));
+        assert_eq!(ask(NOTHING, SILENT, b"\0\0raw"), Ok(Content::Unknown(2)));
+        assert_eq!(
+            ask((Some(0), "TYPE=ext4\n", ""), SILENT, b""),
+            Ok(Content::Known("ext4".to_owned()))
+        );
+        assert_eq!(
+            ask(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
+            Err(Kind::Failed)
+        );
+        assert_eq!(
+            ask((Some(2), "", "blkid: error"), SILENT, b""),
+            Err(Kind::Failed)
+        );
+    }
+
+    #[test]
+    fn what_is_found_has_a_name() {
+        let found = |stdout| ask((Some(0), stdout, ""), SILENT).unwrap();
+        assert_eq!(
+            found("DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n"),
+            Probe::Filesystem(Filesystem::Xfs)
+        );
+        assert_eq!(
+            found("TYPE=LVM2_member\n"),
+            Probe::Other("LVM2_member".to_owned())
+        );
+        assert_eq!(
+            found("PTUUID=1\nPTTYPE=dos\n"),
+            Probe::Other("a partition table (dos)".to_owned())
+        );
+        assert_eq!(
+            found("TYPE=ext4\nPTTYPE=dos\n"),
+            Probe::Other("ext4 and a partition table (dos)".to_owned())
+        );
+    }
+}

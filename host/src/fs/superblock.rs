@@ -1,0 +1,315 @@
+//! What the first bytes of a device say of its file system: enough to mount it, to see whether it
+//! has to be checked and whether it can grow, without running a program. It never proves that a
+//! device is blank. Called by the driver and by `fs`. Pure, but for [`read`].
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use crate::fs::Filesystem;
+use crate::units::Bytes;
+
+/// How many bytes from a device's begin [`parse`] wants.
+pub const LENGTH: usize = BTRFS + 4096;
+
+/// Where btrfs has its first superblock.
+const BTRFS: usize = 64 << 10;
+
+/// A file system, and how much of its device it uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Its type.
+    pub fs: Filesystem,
+    /// From the device's begin to the file system's end.
+    pub size: Bytes,
+    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS'
+    /// log.
+    pub left_out: Bytes,
+    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave
+    /// no trace.
+    pub used: bool,
+    /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in
+    /// the middle of a change and has no journal to recover from.
+    pub unchecked: bool,
+    /// What file systems are told apart by; a copy of the device has the same.
+    pub uuid: [u8; 16],
+}
+
+/// The file system on a device, if its first bytes leave no doubt.
+///
+/// # Errors
+/// When they can't be read.
+pub fn read(device: &File) -> io::Result<Option<Superblock>> {
+    let mut start = vec![0; LENGTH];
+    device.read_exact_at(&mut start, 0).map(|()| parse(&start))
+}
+
+/// The file system that these first bytes of a device belong to, if that is beyond doubt: anything
+/// unusual is for blkid to judge.
+#[must_use]
+pub fn parse(start: &[u8]) -> Option<Superblock> {
+    match (has_ext(start), has_xfs(start)) {
+        (true, false) => parse_ext4(start.get(1024..)?),
+        (false, true) => parse_xfs(start),
+        // mkfs.btrfs clears the first 2 MiB: beside either of the others it is what was there
+        // before.
+        (false, false) if has_btrfs(start) => parse_btrfs(start.get(BTRFS..)?),
+        // Nothing known; or traces of two, of which only one is alive.
+        (false, false) | (true, true) => None,
+    }
+}
+
+/// Whether any magic that [`parse`] knows is there, however damaged the rest.
+#[must_use]
+pub fn has_magic(start: &[u8]) -> bool {
+    has_ext(start) || has_xfs(start) || has_btrfs(start)
+}
+
+fn has_ext(start: &[u8]) -> bool {
+    start.get(1024 + 0x38..1024 + 0x3a) == Some(&[0x53, 0xef])
+}
+
+fn has_xfs(start: &[u8]) -> bool {
+    start.starts_with(b"XFSB")
+}
+
+fn has_btrfs(start: &[u8]) -> bool {
+    start.get(BTRFS + 0x40..BTRFS + 0x48) == Some(b"_BHRfS_M")
+}
+
+/// Offsets and feature bits: `struct ext4_super_block` in Linux' `fs/ext4/ext4.h`.
+fn parse_ext4(block: &[u8]) -> Option<Superblock> {
+    const JOURNAL_DEVICE: u32 = 0x8;
+    const BIG_NUMBERS: u32 = 0x80;
+    // What ext2 and ext3 know too: file types, recovery, meta_bg; sparse superblocks, large files,
+    // B-trees.
+    const OLD_INCOMPATIBLE: u32 = 0x2 | 0x4 | 0x10;
+    const OLD_READ_ONLY: u32 = 0x1 | 0x2 | 0x4;
+    // With a journal, `VALID` stays while it is mounted.
+    const VALID: u32 = 0x1;
+    const ERROR: u32 = 0x2;
+    let (incompatible, read_only) = (little(block, 0x60)?, little(block, 0x64)?);
+    let newer = incompatible & !OLD_INCOMPATIBLE != 0 || read_only & !OLD_READ_ONLY != 0;
+    if !newer || incompatible & JOURNAL_DEVICE != 0 {
+        return None;
+    }
+    let high = if incompatible & BIG_NUMBERS == 0 {
+        0
+    } else {
+        little(block, 0x150)?
+    };
+    let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
+    let block_size = 1024_u64
+        .checked_shl(little(block, 0x18)?)
+        .filter(|size| (1024..=65536).contains(size))?;
+    let (last_mount, mounts, state) = (
+        little(block, 0x2c)?,
+        little(block, 0x34)? & 0xffff,
+        little(block, 0x38)? >> 16,
+    );
+    Some(Superblock {
+        fs: Filesystem::Ext4,
+        size: Bytes(blocks.checked_mul(block_size)?),
+        left_out: Bytes(0),
+        used: last_mount != 0 || mounts != 0,
+        unchecked: state & (VALID | ERROR) != VALID,
+        uuid: *block.get(0x68..)?.first_chunk()?,
+    })
+}
+
+/// Offsets: `struct xfs_dsb` in Linux' `fs/xfs/libxfs/xfs_format.h`.
+fn parse_xfs(block: &[u8]) -> Option<Superblock> {
+    let block_size = u32::from_be_bytes(*block.get(4..)?.first_chunk()?);
+    let blocks = u64::from_be_bytes(*block.get(8..)?.first_chunk()?);
+    if !(512..=65536).contains(&block_size) {
+        return None;
+    }
+    // Nowhere, if the log is on another device.
+    let log_begin = u64::from_be_bytes(*block.get(0x30..)?.first_chunk()?);
+    let log_blocks = if log_begin == 0 {
+        0
+    } else {
+        u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?)
+    };
+    // The position in the log that the superblock was last written from; mkfs leaves zero.
+    let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
+    Some(Superblock {
+        fs: Filesystem::Xfs,
+        size: Bytes(blocks.checked_mul(u64::from(block_size))?),
+        left_out: Bytes(u64::from(log_blocks) * u64::from(block_size)),
+        used: log_position != 0,
+        unchecked: false,
+        uuid: *block.get(0x20..)?.first_chunk()?,
+    })
+}
+
+/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`. Of several
+/// devices, each has only a part of the data: that is not for us.
+fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
+    let devices = long(block, 0x88)?;
+    // When the tree of subvolumes' uuids was last looked through, which each mount does; mkfs
+    // leaves zero.
+    let looked_through = long(block, 0x233)?;
+    if devices != 1 {
+        return None;
+    }
+    Some(Superblock {
+        fs: Filesystem::Btrfs,
+        size: Bytes(long(block, 0x70)?),
+        left_out: Bytes(0),
+        used: looked_through != 0,
+        unchecked: false,
+        uuid: *block.get(0x20..)?.first_chunk()?,
+    })
+}
+
+fn little(block: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*block.get(at..)?.first_chunk()?))
+}
+
+fn long(block: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BTRFS, LENGTH, has_magic, parse};
+    use crate::fs::Filesystem;
+    use proptest::prelude::*;
+
+    fn ext(incompatible: u32, read_only: u32) -> Vec<u8> {
+        let mut start = vec![0; LENGTH];
+        let mut put = |at: usize, bytes: &[u8]| {
+            start[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes)
+        };
+        put(0x04, &25_u32.to_le_bytes());
+        put(0x18, &2_u32.to_le_bytes());
+        put(0x38, &[0x53, 0xef, 1, 0]);
+        put(0x60, &incompatible.to_le_bytes());
+        put(0x64, &read_only.to_le_bytes());
+        put(0x150, &1_u32.to_le_bytes());
+        start
+    }
+
+    fn xfs() -> Vec<u8> {
+        let mut start = vec![0; LENGTH];
+        start[..4].copy_from_slice(b"XFSB");
+        start[4..8].copy_from_slice(&4096_u32.to_be_bytes());
+        start[8..16].copy_from_slice(&1000_u64.to_be_bytes());
+        start
+    }
+
+    fn btrfs(devices: u8) -> Vec<u8> {
+        let mut start = vec![0; LENGTH];
+        start[BTRFS + 0x40..BTRFS + 0x48].copy_from_slice(b"_BHRfS_M");
+        start[BTRFS + 0x70..BTRFS + 0x78].copy_from_slice(&5_000_000_u64.to_le_bytes());
+        start[BTRFS + 0x88] = devices;
+        start
+    }
+
+    #[test]
+    fn type_and_size_are_read() {
+        let read = |start: &[u8]| {
+            parse(start).map(|found| (found.fs, found.size.0, found.used, found.unchecked))
+        };
+        assert_eq!(
+            read(&ext(0x40, 0)),
+            Some((Filesystem::Ext4, 25 * 4096, false, false)),
+            "extents, small numbers"
+        );
+        let size = (25 + (1 << 32)) * 4096;
+        assert_eq!(
+            read(&ext(0xc2, 0)),
+            Some((Filesystem::Ext4, size, false, false)),
+            "64bit"
+        );
+        assert_eq!(
+            read(&xfs()),
+            Some((Filesystem::Xfs, 4_096_000, false, false))
+        );
+        assert_eq!(
+            read(&btrfs(1)),
+            Some((Filesystem::Btrfs, 5_000_000, false, false))
+        );
+    }
+
+    #[test]
+    fn the_log_of_an_xfs_is_left_out_unless_it_is_elsewhere() {
+        let mut start = xfs();
+        start[0x60..0x64].copy_from_slice(&7_u32.to_be_bytes());
+        assert_eq!(parse(&start).unwrap().left_out.0, 0, "on another device");
+        start[0x37] = 1;
+        assert_eq!(parse(&start).unwrap().left_out.0, 7 * 4096);
+    }
+
+    #[test]
+    fn a_mount_leaves_traces() {
+        let traces = [
+            (ext(0x40, 0), 1024 + 0x2c),
+            (ext(0x40, 0), 1024 + 0x34),
+            (xfs(), 0xf7),
+            (btrfs(1), BTRFS + 0x233),
+        ];
+        for (mut start, at) in traces {
+            start[at] = 1;
+            assert!(parse(&start).unwrap().used, "{at}");
+        }
+    }
+
+    #[test]
+    fn an_ext4_says_whether_it_has_to_be_checked() {
+        for (state, unchecked) in [(0, true), (1, false), (2, true), (3, true), (5, false)] {
+            let mut start = ext(0x40, 0);
+            start[1024 + 0x3a] = state;
+            assert_eq!(parse(&start).unwrap().unchecked, unchecked, "{state}");
+        }
+    }
+
+    #[test]
+    fn a_copy_is_known_by_its_uuid() {
+        for (mut start, at) in [
+            (ext(0x40, 0), 1024 + 0x68),
+            (xfs(), 0x20),
+            (btrfs(1), BTRFS + 0x20),
+        ] {
+            let uuid: Vec<u8> = (1..=16).collect();
+            start[at..at + 16].copy_from_slice(&uuid);
+            assert_eq!(parse(&start).unwrap().uuid.to_vec(), uuid);
+        }
+    }
+
+    #[test]
+    fn what_is_unusual_is_left_to_blkid() {
+        assert_eq!(parse(&ext(0x6, 0x3)), None, "ext3");
+        assert_eq!(parse(&ext(0x48, 0)), None, "an external journal");
+        let mut both = ext(0x40, 0);
+        both[..4].copy_from_slice(b"XFSB");
+        assert_eq!(parse(&both), None, "traces of both");
+        let mut older = btrfs(1);
+        older[..LENGTH - 4096].copy_from_slice(&ext(0x40, 0)[..LENGTH - 4096]);
+        assert_eq!(
+            parse(&older).unwrap().fs,
+            Filesystem::Ext4,
+            "made where a btrfs was"
+        );
+        assert_eq!(parse(&btrfs(2)), None, "a part of a btrfs");
+        assert!(
+            has_magic(&both) && has_magic(&ext(0, 0)) && has_magic(&xfs()) && has_magic(&btrfs(7))
+        );
+        assert_eq!(parse(&vec![0; LENGTH]), None);
+        assert!(!has_magic(&vec![0; LENGTH]) && !has_magic(&[]));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
+            if kind == 1 && bytes.len() > 4 { bytes[..4].copy_from_slice(b"XFSB"); }
+            if kind == 2 && bytes.len() > 2000 { bytes[1080..1082].copy_from_slice(&[0x53, 0xef]); }
+            if kind == 3 {
+                if bytes.len() > 0x48 { bytes[0x40..0x48].copy_from_slice(b"_BHRfS_M"); }
+                bytes.splice(..0, vec![0; BTRFS]);
+            }
+            let _ = parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! Thin pools: what one takes of its volume group, and what LVM says of its state. Called by the
+//! operator and by [`command`](super::command). Pure. Sizes are chosen here and said to LVM, so
+//! that nothing depends on its configuration.
+
+use crate::error::{Error, Kind};
+use crate::units::{Bytes, Extents};
+
+/// The smallest block that a pool gives to a volume, and in what all others are counted.
+const SMALLEST_CHUNK: u64 = 64 << 10;
+
+/// Larger blocks waste too much on small files.
+const LARGEST_CHUNK: u64 = 4 << 20;
+
+/// Blocks are so large that the metadata fit in this, up to the largest block: LVM's own aim.
+const METADATA_AIM: u64 = 128 << 20;
+
+/// What the metadata need for one block.
+const METADATA_OF_CHUNK: u64 = 64;
+
+/// LVM's smallest metadata are half of it.
+const LEAST_METADATA: u64 = 4 << 20;
+
+/// The kernel uses no more of a pool's metadata.
+const MOST_METADATA: u64 = 16_192 << 20;
+
+/// What a thin pool takes of its volume group, in extents. No spare metadata are kept for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolCost {
+    /// For its data.
+    pub data: Extents,
+    /// For its metadata.
+    pub metadata: Extents,
+}
+
+impl PoolCost {
+    /// What a pool of at least so many bytes of data takes where extents are so large. Metadata of
+    /// which nothing is said suffice for a volume on every block.
+    ///
+    /// # Errors
+    /// When LVM can't make one.
+    pub fn new(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
+        if extent.0 < SMALLEST_CHUNK {
+            let sentence = format!(
+                "its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit"
+            );
+            return Err(Error::refused(Kind::Invalid, sentence));
+        }
+        let needed = data
+            .0
+            .div_ceil(chunk(data, extent).0)
+            .saturating_mul(METADATA_OF_CHUNK);
+        let metadata = metadata
+            .map_or(needed, |metadata| metadata.0)
+            .clamp(LEAST_METADATA, MOST_METADATA);
+        let cost = Self {
+            data: data.extents_up(extent),
+            metadata: Bytes(metadata).extents_up(extent),
+        };
+        if cost.total().0 > u64::from(u32::MAX) {
+            let sentence = format!("{data} are more than LVM can count in extents of {extent}");
+            return Err(Error::refused(Kind::Invalid, sentence));
+        }
+        Ok(cost)
+    }
+
+    /// What it takes altogether.
+    #[must_use]
+    pub fn total(self) -> Extents {
+        Extents(self.data.0.saturating_add(self.metadata.0))
+    }
+}
+
+/// The size of the blocks of a pool that may become so large: a power of two, no larger than an
+/// extent.
+pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
+    let fits =
+        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
+    let chunks = std::iter::successors(Some(SMALLEST_CHUNK), |chunk| {
+        chunk
+            .checked_mul(2)
+            .filter(|next| *next <= LARGEST_CHUNK.min(extent.0))
+    });
+    let last = chunks.clone().last().unwrap_or(SMALLEST_CHUNK);
+    Bytes(chunks.into_iter().find(fits).unwrap_or(last))
+}
+
+/// Why nothing can be made in a pool, by the ninth of its attributes, see lvs(8).
+pub(super) fn fault(health: char, name: &str) -> Option<String> {
+    match health {
+        'F' => Some(format!(
+            "it has failed; lvconvert --repair of pool {name} may mend it"
+        )),
+        'D' => Some("its data are full, and writing fails; lvextend makes it larger".to_owned()),
+        'M' => Some(format!(
+            "its metadata are read-only; lvconvert --repair of pool {name} mends them"
+        )),
+        _ => None,
+    }
+}
+
+/// What LVM says of a thin pool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolState {
+    /// The size of its metadata.
+    pub metadata: Bytes,
+    /// Percent of its data in use, rounded up; 0 while it is not active.
+    pub data_used: u32,
+    /// Percent of its metadata in use, rounded up.
+    pub metadata_used: u32,
+    /// Why nothing can be made in it; `None` when all is well.
+    pub fault: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, Extents, PoolCost, chunk};
+    use proptest::prelude::*;
+
+    const EXTENT: Bytes = Bytes(4 << 20);
+
+    #[test]
+    fn metadata_suffice_for_every_block() {
+        let of = |gibibytes: u64| {
+            let data = Bytes(gibibytes << 30);
+            (
+                chunk(data, EXTENT).0 >> 10,
+                PoolCost::new(data, None, EXTENT).unwrap().metadata.0,
+            )
+        };
+        assert_eq!(of(1), (64, 1));
+        assert_eq!(of(100), (64, 25));
+        assert_eq!(of(1024), (512, 32));
+        assert_eq!(of(100 << 10), (4096, 400));
+        let small = PoolCost::new(Bytes(1), Some(Bytes(1)), EXTENT).unwrap();
+        assert_eq!(
+            small,
+            PoolCost {
+                data: Extents(1),
+                metadata: Extents(1)
+            }
+        );
+        assert!(PoolCost::new(Bytes(1 << 30), None, Bytes(4 << 10)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn more_never_costs_less(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
+            let extent = Bytes(1 << shift);
+            if let (Ok(cost), Ok(larger)) = (PoolCost::new(Bytes(data), None, extent), PoolCost::new(Bytes(data + more), None, extent)) {
+                prop_assert!(cost.data.bytes(extent).0 >= data && cost.data <= larger.data);
+                prop_assert!(chunk(Bytes(data), extent).0 <= extent.0.max(64 << 10));
+            }
+        }
+    }
+}

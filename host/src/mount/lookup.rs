@@ -1,0 +1,102 @@
+//! Which block device a mount shows. Called by the driver and the agent: nobody else compares
+//! device numbers with mounts.
+//!
+//! For ext4 and xfs the table of mounts says it. A btrfs can have several devices, so the kernel
+//! gives it a number of its own there; the device that it names as the source is looked up, and has
+//! to be one that a btrfs is mounted from.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{major, minor};
+
+use crate::block::lv_device::{Device, Roots};
+use crate::block::sysfs;
+use crate::fs::Filesystem;
+use crate::mount::mountinfo::Mount;
+
+/// The number of the block device whose file system `mount` shows; `None` when it shows none, or
+/// nobody can tell.
+#[must_use]
+pub fn device_of(roots: &Roots, mount: &Mount) -> Option<(u32, u32)> {
+    match mount.device {
+        (0, _) if mount.fs == Filesystem::Btrfs.name() => source_of_btrfs(roots, &mount.source),
+        (0, _) => None,
+        number => Some(number),
+    }
+}
+
+/// Whether `mount` shows what is on `device`, or a folder of it.
+#[must_use]
+pub fn is_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
+    device_of(roots, mount) == Some(device.number())
+}
+
+/// Whether `mount` shows the whole of what is on `device`.
+#[must_use]
+pub fn shows_all_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
+    mount.root.as_os_str() == "/" && is_of(roots, mount, device)
+}
+
+/// The device that this path leads to, if a btrfs is mounted from it.
+fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<(u32, u32)> {
+    // The kernel keeps the path that it was told, by whoever told it last: of several names of one
+    // device, any.
+    let path = roots.dev.join(source.strip_prefix("/dev").ok()?);
+    let meta = fs::metadata(path)
+        .ok()
+        .filter(|meta| meta.file_type().is_block_device())?;
+    let number = (major(meta.rdev()), minor(meta.rdev()));
+    let name = sysfs::kernel_name(&roots.sys, number).ok()?;
+    let mounted = fs::read_dir(roots.sys.join("fs/btrfs")).ok()?;
+    mounted
+        .flatten()
+        .any(|one| one.path().join("devices").join(&name).exists())
+        .then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::device_of;
+    use crate::block::lv_device::Roots;
+    use crate::mount::mountinfo::parse;
+    use std::fs;
+
+    fn shown(roots: &Roots, device: &str, fs: &str, source: &str) -> Option<(u32, u32)> {
+        let line = format!("36 35 {device} / /mnt rw - {fs} {source} rw\n");
+        device_of(roots, &parse(line.as_bytes()).unwrap()[0])
+    }
+
+    #[test]
+    fn a_device_is_told_by_its_number_if_it_has_one() {
+        let roots = Roots {
+            dev: "/nowhere".into(),
+            sys: "/nowhere".into(),
+        };
+        assert_eq!(
+            shown(&roots, "254:3", "ext4", "/dev/mapper/x"),
+            Some((254, 3))
+        );
+        assert_eq!(shown(&roots, "0:45", "tmpfs", "/dev/mapper/x"), None);
+        assert_eq!(shown(&roots, "0:45", "btrfs", "/dev/mapper/x"), None);
+    }
+
+    #[test]
+    fn a_btrfs_is_of_no_device_if_it_names_none() {
+        let root = tempfile::tempdir().unwrap();
+        let roots = Roots {
+            dev: root.path().join("dev"),
+            sys: root.path().join("sys"),
+        };
+        fs::create_dir_all(roots.dev.join("mapper")).unwrap();
+        fs::write(roots.dev.join("file"), "").unwrap();
+        for (source, what) in [
+            ("/dev/none", "nothing"),
+            ("/dev/file", "no device"),
+            ("/tmp/x", "elsewhere"),
+        ] {
+            assert_eq!(shown(&roots, "0:45", "btrfs", source), None, "{what}");
+        }
+    }
+}

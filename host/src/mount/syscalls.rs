@@ -1,0 +1,187 @@
+//! mount(2): the only place that calls it.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use super::new_mount_api;
+use super::unmount::umount;
+use crate::error::{Error, Kind};
+use crate::fs::Filesystem;
+
+pub use rustix::mount::MountFlags as Flags;
+
+/// What is to be mounted, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct MountRequest<'a> {
+    /// The device, by the name that people know.
+    pub source: &'a Path,
+    /// Its file system.
+    pub fs: Filesystem,
+    /// Flags, without read-only.
+    pub flags: Flags,
+    /// The file system's own options.
+    pub data: &'a str,
+    /// Whether nothing can be written through this mount. Others of the same device may be
+    /// writable.
+    pub read_only: bool,
+}
+
+impl MountRequest<'_> {
+    /// The file system's own options, with commas between.
+    pub(super) fn options(&self) -> String {
+        // The whole of it, and not the part that somebody has made its default.
+        let whole = (self.fs == Filesystem::Btrfs).then_some("subvolid=5");
+        [Some(self.data).filter(|data| !data.is_empty()), whole]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(",")
+    }
+}
+
+/// Where something is to be mounted.
+#[derive(Clone, Copy, Debug)]
+pub struct MountTarget<'a> {
+    /// A path to the folder itself.
+    pub folder: &'a Path,
+    /// A path to whatever is mounted there last.
+    pub top: &'a Path,
+}
+
+/// Mounts. Read-only is a matter of this one mount where possible: the kernel has a device either
+/// writable or not, and refuses the second mount that differs (EBUSY), in whatever order the pods
+/// come.
+///
+/// # Errors
+/// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses.
+/// Nothing is mounted then.
+pub fn mount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Error> {
+    let attempt = |flags| {
+        let request = MountRequest { flags, ..*request };
+        if !request.read_only {
+            return call(&request, place.folder);
+        }
+        new_mount_api::mount(&request, place.folder)
+            .unwrap_or_else(|| in_two_steps(&request, place))
+    };
+    let result = match attempt(request.flags) {
+        // The device can't be written to, or is mounted read-only as a whole.
+        Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) if request.read_only => {
+            attempt(request.flags | Flags::RDONLY)
+        }
+        result => result,
+    };
+    result.map_err(|errno| refused(request, errno))
+}
+
+/// Shows at `place`, too, what is mounted at `from`, read-only where that is asked for.
+///
+/// # Errors
+/// When the kernel refuses. Nothing is mounted then.
+pub fn bind(request: &MountRequest<'_>, from: &Path, place: MountTarget<'_>) -> Result<(), Error> {
+    let refused = |errno: Errno| Error::io("make a bind mount of", request.source)(errno.into());
+    if request.read_only {
+        // Another mount of the same device is the same as a bind mount of the whole of it.
+        if let Some(result) = new_mount_api::mount(request, place.folder) {
+            return result.map_err(refused);
+        }
+    }
+    rustix::mount::mount_bind(from, place.folder).map_err(refused)?;
+    if request.read_only {
+        remount_or_unmount(request, place).map_err(refused)
+    } else {
+        Ok(())
+    }
+}
+
+/// For kernels that can't make a mount read-only before it is seen: whoever is killed in between
+/// leaves it writable, and [`make_read_only`] is what the next call does.
+fn in_two_steps(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
+    call(request, place.folder)?;
+    remount_or_unmount(request, place)
+}
+
+fn remount_or_unmount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
+    remount_read_only(request, place.top).inspect_err(|_| {
+        // What can't be taken down again shows when the caller looks at the mounts.
+        let _ = umount(place.top);
+    })
+}
+
+/// Makes the one mount at `top` read-only.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn make_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Error> {
+    remount_read_only(request, top)
+        .map_err(|errno| Error::io("make the mount read-only of", request.source)(errno.into()))
+}
+
+fn remount_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Errno> {
+    // The flags of a mount that are not repeated are lost.
+    let of_mount = Flags::NOSUID
+        | Flags::NODEV
+        | Flags::NOEXEC
+        | Flags::NOATIME
+        | Flags::NODIRATIME
+        | Flags::RELATIME;
+    let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
+    rustix::mount::mount_remount(top, flags, c"")
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that the rule is about"
+)]
+fn call(request: &MountRequest<'_>, folder: &Path) -> Result<(), Errno> {
+    let data = CString::new(request.options()).map_err(|_| Errno::INVAL)?;
+    rustix::mount::mount(
+        request.source,
+        folder,
+        request.fs.name(),
+        request.flags,
+        data.as_c_str(),
+    )
+}
+
+fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
+    let source = request.source.display();
+    let hint = match errno {
+        Errno::BUSY => {
+            "it is mounted elsewhere in another way (read-only or not), or another program has it open"
+        }
+        Errno::INVAL => {
+            "the file system is damaged, or this kernel doesn't know one of the mount options; see its log"
+        }
+        Errno::EXIST => {
+            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, of a \
+             btrfs, was seen there: `btrfs device scan --forget` forgets those that are not mounted"
+        }
+        Errno::NODEV => "this kernel doesn't know the file system",
+        Errno::ROFS | Errno::ACCESS if request.read_only => {
+            "the logical volume is read-only, and its file system was not unmounted, so that it has to recover first: \
+             `lvchange --permission rw` allows that"
+        }
+        Errno::ROFS | Errno::ACCESS => {
+            "the logical volume is read-only, and a writable mount is wanted"
+        }
+        Errno::UCLEAN | Errno::BADMSG => {
+            "the file system is damaged and has to be repaired by hand; see the kernel's log"
+        }
+        _ => return Error::io("mount", request.source)(errno.into()),
+    };
+    let kind = if errno == Errno::BUSY {
+        Kind::Busy
+    } else {
+        Kind::Failed
+    };
+    Error::refused(
+        kind,
+        format!(
+            "{source} can't be mounted as {}: {hint} ({errno})",
+            request.fs
+        ),
+    )
+}

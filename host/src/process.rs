@@ -1,0 +1,15 @@
+//! The one door through which programs are started: a command is a value, and whoever runs it can
+//! be replaced.
+//!
+//! [`cmd`] is what is run and by whom; [`system`] runs it on this machine, with [`child`] for a
+//! program's whole life, [`session`] for one that is kept, and [`nsenter`] to run it as on the host.
+
+mod child;
+mod cmd;
+mod nsenter;
+mod session;
+mod system;
+
+pub use cmd::{Cmd, Exec, Output, TIMEOUT};
+pub use session::Session;
+pub use system::System;

@@ -1,0 +1,244 @@
+//! Runs commands on this machine, or, from inside a container, with the programs of the host.
+//! Called through [`Exec`] by the driver and the agent.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::nsenter::nsenter;
+use super::{Cmd, Exec, Output, Session, child};
+use crate::error::Error;
+
+/// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
+const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// All that programs see of an environment. LVM warns of inherited file descriptors, and a lock is
+/// inherited on purpose (see `lock.rs`).
+const ENVIRONMENT: [(&str, &str); 3] = [
+    ("LC_ALL", "C"),
+    ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"),
+    ("LVM_SUPPRESS_FD_WARNINGS", "1"),
+];
+
+/// Runs the system's own programs.
+#[derive(Clone, Debug, Default)]
+pub struct System {
+    through_nsenter: bool,
+}
+
+impl System {
+    /// With the programs that stand on this machine: for the driver, which the kubelet runs on the
+    /// host.
+    #[must_use]
+    pub fn current() -> Self {
+        Self {
+            through_nsenter: false,
+        }
+    }
+
+    /// With the programs of the host, from a privileged container that shares the host's process
+    /// ids.
+    #[must_use]
+    pub fn through_nsenter() -> Self {
+        Self {
+            through_nsenter: true,
+        }
+    }
+}
+
+impl Exec for System {
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        if !self.through_nsenter {
+            return start(cmd);
+        }
+        let own = cmd.clone();
+        let done = nsenter(cmd.limit() + child::LONGEST_END, move || start(&own))
+            .map_err(not_started(cmd))?;
+        done.unwrap_or_else(|| {
+            Err(Error::Deadline {
+                command: cmd.line(),
+                limit: cmd.limit(),
+            })
+        })
+    }
+
+    fn spawn_session(
+        &self,
+        cmd: &Cmd,
+        variables: &'static [(&str, &str)],
+    ) -> Result<Session, Error> {
+        let own = cmd.clone();
+        let start = move || {
+            let mut command = command(&find(own.program())?, own.arguments());
+            command.envs(variables.iter().copied());
+            Session::start(command)
+        };
+        let started = if self.through_nsenter {
+            nsenter(child::LONGEST_END, start)
+        } else {
+            Ok(Some(start()))
+        };
+        let started = started
+            .and_then(|started| started.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())));
+        started.map_err(not_started(cmd))
+    }
+
+    fn has(&self, program: &str) -> bool {
+        self.through_nsenter || find(program).is_ok()
+    }
+}
+
+fn start(cmd: &Cmd) -> Result<Output, Error> {
+    let path = find(cmd.program()).map_err(not_started(cmd))?;
+    child::run(command(&path, cmd.arguments()), cmd)
+}
+
+fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
+    |source| Error::Start {
+        program: cmd.program().to_owned(),
+        source,
+    }
+}
+
+/// A command with the fixed environment and nothing else.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one door that the rule is about"
+)]
+fn command(program: &Path, arguments: &[String]) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().envs(ENVIRONMENT).args(arguments);
+    command
+}
+
+/// The first executable file of this name in the system's folders.
+fn find(program: &str) -> io::Result<PathBuf> {
+    let bare = !program.is_empty() && !program.contains('/');
+    let found = FOLDERS
+        .iter()
+        .map(|folder| Path::new(folder).join(program))
+        .find(|path| {
+            bare && path
+                .metadata()
+                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+        });
+    found.ok_or_else(|| {
+        let folders = FOLDERS.join(", ");
+        io::Error::new(
+            io::ErrorKind::NotFound,
+            format!("it is not installed: not in any of {folders}"),
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{System, find};
+    use crate::error::Kind;
+    use crate::process::{Cmd, Exec};
+    use std::time::{Duration, Instant};
+
+    fn sh(script: &str) -> Cmd {
+        Cmd::new("sh").args(["-c", script])
+    }
+
+    #[test]
+    fn programs_come_from_the_systems_folders_only() {
+        assert!(System::current().has("sh") && !System::current().has("no-such-program"));
+        for name in ["", "/bin/sh", "../bin/sh", "no-such-program", "."] {
+            assert!(find(name).is_err(), "{name:?}");
+        }
+        let error = System::current()
+            .exec(&Cmd::new("no-such-program"))
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::Failed);
+        assert!(crate::error::chain(&error).contains("is not installed"));
+    }
+
+    #[test]
+    fn output_and_status_come_back_apart() {
+        let output = System::current()
+            .exec(&sh("echo out; echo err >&2; exit 3"))
+            .unwrap();
+        assert_eq!(
+            (output.code, &*output.stdout, &*output.stderr),
+            (Some(3), &b"out\n"[..], &b"err\n"[..])
+        );
+        assert_eq!(
+            System::current().exec(&sh("kill -9 $$")).unwrap().code,
+            None
+        );
+    }
+
+    #[test]
+    fn the_environment_is_ours_and_stdin_is_empty() {
+        let output = System::current()
+            .exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort"))
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(
+            text,
+            "LC_ALL=C\nLVM_SUPPRESS_FD_WARNINGS=1\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n"
+        );
+    }
+
+    #[test]
+    fn much_output_on_both_pipes_does_not_block() {
+        let output = System::current()
+            .exec(&sh(
+                "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2",
+            ))
+            .unwrap();
+        assert_eq!(output.stdout.len(), 3_000_000);
+        assert!(
+            output.success() && output.stderr.len() < 3_000_000,
+            "the kept part of stderr is capped"
+        );
+        let error = System::current()
+            .exec(&sh("head -c 40000000 /dev/zero"))
+            .unwrap_err();
+        assert!(error.to_string().contains("more than"), "{error}");
+    }
+
+    #[test]
+    fn a_hanging_program_is_ended_with_its_children() {
+        let begun = Instant::now();
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let script = format!(
+            "trap '' TERM; (trap '' TERM; sleep 5; echo alive > {}) & wait",
+            file.path().display()
+        );
+        let error = System::current()
+            .exec(&sh(&script).timeout(Duration::from_millis(200)))
+            .unwrap_err();
+        assert_eq!(error.kind(), Kind::TimedOut);
+        assert!(
+            begun.elapsed() < Duration::from_secs(4),
+            "{:?}",
+            begun.elapsed()
+        );
+        std::thread::sleep(
+            Duration::from_secs(5).saturating_sub(begun.elapsed()) + Duration::from_millis(300),
+        );
+        assert_eq!(
+            std::fs::read(file.path()).unwrap(),
+            b"",
+            "the grandchild was ended too"
+        );
+    }
+
+    #[test]
+    fn a_pipe_held_open_by_a_grandchild_delays_nobody() {
+        let begun = Instant::now();
+        let output = System::current()
+            .exec(&sh("echo done; sleep 20 & exit 0"))
+            .unwrap();
+        assert_eq!(&*output.stdout, b"done\n");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begun.elapsed()
+        );
+    }
+}

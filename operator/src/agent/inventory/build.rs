@@ -1,0 +1,217 @@
+//! The status of this node's NodeStorage, from LVM's report and the orders for this node.
+//! Pure. Called by `report`.
+
+use std::collections::BTreeMap;
+
+use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
+use crds::node_storage::{PhysicalVolume, ThinPool, VolumeGroup};
+use crds::{NodeStorageStatus, Share, quantity};
+use host::LvUuid;
+use host::lvm::tags::THIN_POOL;
+use host::lvm::{Lv, LvKind, Pv, Vg};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::agent::lvm::state::LvmReport;
+use crate::agent::volumes::plan::Finding;
+use crate::agent::volumes::spec::Order;
+
+/// What is to be reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// What is known of LVM.
+    pub report: &'a LvmReport,
+    /// The orders for this node.
+    pub orders: &'a [Order],
+    /// Whether the driver is installed; `None` while that is tried for the first time.
+    pub driver: Option<&'a Finding>,
+    /// The version of LVM.
+    pub lvm_version: Option<&'a str>,
+    /// Names of physical volumes' devices, each with the paths by which StorageBackends name it for
+    /// caches.
+    pub cache_paths: &'a BTreeMap<String, Vec<String>>,
+}
+
+/// The whole status; `old` has the times of its conditions. A report that failed leaves the volume
+/// groups as they were.
+#[must_use]
+pub fn build(old: &NodeStorageStatus, facts: Facts<'_>, now: &Time) -> NodeStorageStatus {
+    let mut status = old.clone();
+    let mut set = |type_, holds, reason, message: &str| {
+        condition::set(
+            &mut status.conditions,
+            type_,
+            holds,
+            reason,
+            message,
+            None,
+            now,
+        );
+    };
+    match &facts.report.failure {
+        None => set(READY, true, reason::READY, ""),
+        Some(failure) => set(READY, false, reason::LVM_FAILED, failure),
+    }
+    if let Some(driver) = facts.driver {
+        set(
+            DRIVER_INSTALLED,
+            driver.status,
+            driver.reason,
+            &driver.message,
+        );
+    }
+    if let Some(groups) = &facts.report.groups {
+        status.volume_groups = build_groups(groups, facts);
+    }
+    status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    status.lvm_version = facts.lvm_version.map(str::to_owned).or(status.lvm_version);
+    status
+}
+
+/// Whether two reports differ in anything but the free space, which is for people and can wait.
+#[must_use]
+pub fn differ(a: &NodeStorageStatus, b: &NodeStorageStatus) -> bool {
+    without_free(a) != without_free(b)
+}
+
+fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
+    let mut status = status.clone();
+    for group in &mut status.volume_groups {
+        group.free = quantity::format(0);
+        group
+            .physical_volumes
+            .iter_mut()
+            .for_each(|disk| disk.free = quantity::format(0));
+        group
+            .thin_pools
+            .iter_mut()
+            .for_each(|pool| (pool.data_used, pool.metadata_used) = (0, 0));
+    }
+    status
+}
+
+fn build_groups(groups: &[Vg], facts: Facts<'_>) -> Vec<VolumeGroup> {
+    let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, facts)).collect();
+    // The name is the key of the list; groups that share one say so in `unusable`.
+    built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
+    built.dedup_by(|a, b| a.name == b.name);
+    built
+}
+
+fn build_group(vg: &Vg, facts: Facts<'_>) -> VolumeGroup {
+    let bytes = |extents| quantity::format(host::Extents(extents).bytes(vg.extent_size).0);
+    let ours: Vec<_> = facts
+        .orders
+        .iter()
+        .filter_map(|order| Some((order, volume_of(order, vg)?)))
+        .collect();
+    let extent = vg.extent_size;
+    let promised: u64 = ours
+        .iter()
+        .map(|(order, lv)| order.promised(extent).0.min(total(lv)))
+        .sum();
+    let pools: Vec<&Lv> = vg.lvs.iter().filter(|lv| is_our_pool(lv)).collect();
+    let pooled: u64 = pools.iter().map(|pool| total(pool)).sum();
+    // Free extents that LVM is not to give away are not ours to promise either.
+    let used = vg.extents.0.saturating_sub(vg.available().0);
+    let disk = |pv: &Pv| {
+        let share = |(order, lv): &(&Order, &Lv)| {
+            order.promised_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid))
+        };
+        let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
+        let ours = ours.iter().map(share).sum::<u64>() + pooled;
+        PhysicalVolume {
+            uuid: pv.uuid.to_string(),
+            name: pv.name.clone(),
+            size: bytes(pv.extents.0),
+            other_use: bytes(
+                pv.extents
+                    .0
+                    .saturating_sub(pv.available().0)
+                    .saturating_sub(ours),
+            ),
+            free: bytes(pv.available().0),
+            cache_paths: facts.cache_paths.get(&pv.name).cloned().unwrap_or_default(),
+        }
+    };
+    let mut physical_volumes: Vec<_> = vg.pvs.iter().map(disk).collect();
+    physical_volumes.sort_by(|a, b| a.uuid.cmp(&b.uuid));
+    VolumeGroup {
+        name: vg.name.clone(),
+        uuid: vg.uuid.to_string(),
+        size: bytes(vg.extents.0),
+        extent_size: quantity::format(extent.0),
+        other_use: bytes(used.saturating_sub(promised + pooled)),
+        free: bytes(vg.available().0),
+        physical_volumes,
+        thin_pools: vg
+            .lvs
+            .iter()
+            .filter_map(|lv| build_pool(lv, vg, &ours))
+            .collect(),
+        unusable: vg.fault.clone(),
+    }
+}
+
+/// Whether an agent made this thin pool. Its space is promised, or has been: it is never others'
+/// use.
+fn is_our_pool(lv: &Lv) -> bool {
+    lv.kind == LvKind::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
+}
+
+fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&Order, &Lv)]) -> Option<ThinPool> {
+    let state = lv.state.as_ref()?;
+    let is_ours = |volume: &Lv| ours.iter().any(|(_, own)| own.uuid == volume.uuid);
+    let in_it = vg
+        .lvs
+        .iter()
+        .filter(|volume| volume.pool.as_deref() == Some(lv.name.as_str()));
+    let others = in_it
+        .filter(|volume| !is_ours(volume))
+        .map(|volume| volume.size.0);
+    let share = |(uuid, extents): (&LvUuid, &host::Extents)| Share {
+        uuid: uuid.to_string(),
+        size: quantity::format(extents.bytes(vg.extent_size).0),
+    };
+    Some(ThinPool {
+        name: lv.name.clone(),
+        size: quantity::format(lv.size.0),
+        metadata_size: quantity::format(state.metadata.0),
+        data_used: state.data_used,
+        metadata_used: state.metadata_used,
+        other_volumes: quantity::format(others.sum()),
+        physical_volumes: if is_our_pool(lv) {
+            lv.shares.iter().map(share).collect()
+        } else {
+            Vec::new()
+        },
+        unusable: state.fault.clone(),
+    })
+}
+
+/// The volume of an order in a volume group, whose extents were promised to it: as many as were
+/// promised are not others' use. They are promised whether they are taken already or not: so making
+/// a volume, or removing one, changes nothing of what is reported here.
+fn volume_of<'a>(order: &Order, vg: &'a Vg) -> Option<&'a Lv> {
+    if order.group.as_str() != vg.name {
+        return None;
+    }
+    let lv = vg
+        .lv(order.name.as_str())
+        .filter(|lv| lv.has_tag(order.identity.as_str()))?;
+    order
+        .published
+        .as_ref()
+        .is_none_or(|uuid| lv.uuid == *uuid)
+        .then_some(lv)
+}
+
+fn on(lv: &Lv, uuid: &LvUuid) -> u64 {
+    lv.shares.get(uuid).map_or(0, |extents| extents.0)
+}
+
+fn total(lv: &Lv) -> u64 {
+    lv.shares.values().map(|extents| extents.0).sum()
+}
+
+#[cfg(test)]
+mod tests;

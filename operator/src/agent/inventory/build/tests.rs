@@ -1,0 +1,227 @@
+//! What is reported of volume groups.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crds::condition::{self, READY};
+use crds::logical_volume::State;
+use crds::{NodeStorageStatus, quantity};
+use host::lvm::{Layout, Lv, LvKind, Lvm, Vg};
+use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{Facts, build, differ};
+use crate::agent::lvm::state::LvmReport;
+use crate::agent::volumes::spec::Order;
+
+/// LVM with an answer prepared.
+struct Says(&'static [u8]);
+
+impl Exec for Says {
+    fn exec(&self, _: &Cmd) -> Result<Output, Error> {
+        Ok(Output {
+            code: Some(0),
+            stdout: self.0.to_vec(),
+            stderr: Vec::new(),
+        })
+    }
+}
+
+fn groups() -> Vec<Vg> {
+    Lvm(&Says(include_bytes!(
+        "../../../../../host/fixtures/lvm2-2.03.16-kinds.json"
+    )))
+    .report()
+    .unwrap()
+}
+
+fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
+    Order {
+        node: "node1".to_owned(),
+        group: VgName::new("vg0").unwrap(),
+        name: LvName::new(format!("pvc-{claim}")).unwrap(),
+        identity: LvTag::new(format!("flexlvm.dev/claim-uid={claim}")).unwrap(),
+        trace: None,
+        key: host::Key::new("00000000000000000000000000000000")
+            .unwrap()
+            .digest(),
+        size,
+        layout: Layout::Linear,
+        disks: BTreeMap::new(),
+        pool: None,
+        cache: None,
+        state: State::Present,
+        published,
+        deleted: false,
+        ordered: 0,
+    }
+}
+
+fn status(groups: Vec<Vg>, orders: &[Order]) -> NodeStorageStatus {
+    let report = LvmReport {
+        groups: Some(Arc::new(groups)),
+        failure: None,
+    };
+    let facts = Facts {
+        report: &report,
+        orders,
+        driver: None,
+        lvm_version: None,
+        cache_paths: &BTreeMap::new(),
+    };
+    build(
+        &NodeStorageStatus::default(),
+        facts,
+        &Time(Timestamp::UNIX_EPOCH),
+    )
+}
+
+fn other_use(groups: Vec<Vg>, orders: &[Order]) -> u64 {
+    let status = status(groups, orders);
+    let vg0 = status
+        .volume_groups
+        .iter()
+        .find(|group| group.name == "vg0")
+        .unwrap();
+    quantity::parse(&vg0.other_use).unwrap()
+}
+
+const EXTENT: Bytes = Bytes(4 << 20);
+/// What the fixture's volumes take, with the thin pool's and the raid's metadata: 2046 extents,
+/// 1974 of them free.
+const USED: u64 = 72;
+
+#[test]
+fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
+    let extents = |orders: &[Order]| other_use(groups(), orders) / EXTENT.0;
+    assert_eq!(extents(&[]), USED);
+    // pvc-a, pvc-b and pvc-c have 8 extents each.
+    assert_eq!(extents(&[order("a", Bytes(32 << 20), None)]), USED - 8);
+    assert_eq!(extents(&[order("a", Bytes((8 << 20) + 1), None)]), USED - 3);
+    assert_eq!(extents(&[order("a", Bytes(1 << 40), None)]), USED - 8);
+    assert_eq!(extents(&[order("unknown", Bytes(32 << 20), None)]), USED);
+    let stranger = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
+    assert_eq!(
+        extents(&[order("a", Bytes(32 << 20), Some(stranger))]),
+        USED
+    );
+    assert_eq!(
+        extents(&[
+            order("a", Bytes(32 << 20), None),
+            order("c", Bytes(32 << 20), None)
+        ]),
+        USED - 16
+    );
+}
+
+#[test]
+fn each_disk_has_its_own_account() {
+    let mut groups = groups();
+    let vg = groups.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+    let (first, second) = (vg.pvs[0].uuid.clone(), vg.pvs[1].uuid.clone());
+    let account = |groups: &[Vg], orders: &[Order], uuid: &LvUuid| {
+        let status = status(groups.to_vec(), orders);
+        let vg0 = status
+            .volume_groups
+            .iter()
+            .find(|group| group.name == "vg0")
+            .unwrap()
+            .clone();
+        let disk = vg0
+            .physical_volumes
+            .iter()
+            .find(|disk| disk.uuid == uuid.as_str())
+            .unwrap()
+            .clone();
+        (
+            quantity::parse(&disk.other_use).unwrap() / EXTENT.0,
+            quantity::parse(&disk.free).unwrap() / EXTENT.0,
+        )
+    };
+    let promised = Order {
+        disks: [(first.clone(), Bytes(32 << 20))].into(),
+        ..order("a", Bytes(32 << 20), None)
+    };
+    let elsewhere = Order {
+        disks: [(second.clone(), Bytes(32 << 20))].into(),
+        ..promised.clone()
+    };
+    assert_eq!(account(&groups, &[], &first), (56, 967));
+    assert_eq!(
+        account(&groups, std::slice::from_ref(&promised), &first),
+        (48, 967)
+    );
+    // It was promised on the other disk, and is on the first: there it is others' use.
+    assert_eq!(account(&groups, &[elsewhere], &first), (56, 967));
+
+    // What LVM is not to give away is not ours to promise.
+    for pv in groups.iter_mut().flat_map(|vg| &mut vg.pvs) {
+        pv.allocatable = pv.uuid != second;
+    }
+    assert_eq!(account(&groups, &[], &second), (1023, 0));
+    assert_eq!(other_use(groups, &[promised]) / EXTENT.0, USED - 8 + 1007);
+}
+
+#[test]
+fn a_report_that_failed_keeps_what_was_known() {
+    let known = status(groups(), &[]);
+    let report = LvmReport {
+        groups: None,
+        failure: Some("lvm could not be started".to_owned()),
+    };
+    let facts = Facts {
+        report: &report,
+        orders: &[],
+        driver: None,
+        lvm_version: Some("2.03.16(2)"),
+        cache_paths: &BTreeMap::new(),
+    };
+    let failed = build(&known, facts, &Time(Timestamp::UNIX_EPOCH));
+    assert_eq!(failed.volume_groups, known.volume_groups);
+    assert_eq!(
+        condition::get(&failed.conditions, READY).unwrap().message,
+        "lvm could not be started"
+    );
+    assert!(differ(&known, &failed));
+}
+
+#[test]
+fn groups_that_share_a_name_are_one_entry_that_says_so() {
+    let namesakes = include_bytes!("../../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
+    let status = status(Lvm(&Says(namesakes)).report().unwrap(), &[]);
+    assert_eq!(status.volume_groups.len(), 1);
+    assert!(status.volume_groups[0].unusable.is_some());
+}
+
+proptest! {
+    /// Otherwise each volume would cost a write of the NodeStorage, and the controller would count
+    /// it twice.
+    #[test]
+    fn making_and_removing_a_volume_changes_nothing_but_the_free_space(bytes in 1..3_u64 << 30) {
+        let mut after = groups();
+        let vg = after.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+        let mut order = order("new", Bytes(bytes), None);
+        let extents = order.size.extents_up(EXTENT);
+        let shares = BTreeMap::from([(vg.pvs[1].uuid.clone(), extents)]);
+        order.disks = [(vg.pvs[1].uuid.clone(), extents.bytes(EXTENT))].into();
+        vg.insert(Lv {
+            name: order.name.to_string(),
+            uuid: LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap(),
+            size: extents.bytes(EXTENT),
+            tags: vec![order.identity.to_string()],
+            active: true,
+            open: false,
+            kind: LvKind::Plain,
+            shares,
+            integrity: false,
+            made: 0,
+            pool: None,
+            state: None,
+        });
+        let orders = [order];
+        let (before, after) = (status(groups(), &orders), status(after, &orders));
+        prop_assert!(before != after && !differ(&before, &after));
+    }
+}

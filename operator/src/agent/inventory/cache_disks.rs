@@ -1,0 +1,46 @@
+//! Which physical volumes are for caches: device names change with every start of a node, so
+//! StorageBackends name stable paths, and only the node can tell where they lead. Called by
+//! `report`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crds::StorageBackend;
+use host::lvm::Vg;
+
+use crate::agent::volumes::device::Devices;
+
+/// The paths by device, as LVM calls it.
+#[must_use]
+pub fn find(
+    backends: &[impl AsRef<StorageBackend>],
+    groups: &[Vg],
+    devices: &dyn Devices,
+) -> BTreeMap<String, Vec<String>> {
+    let named = backends
+        .iter()
+        .filter_map(|backend| Some((backend.as_ref(), backend.as_ref().spec.cache.as_ref()?)));
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (backend, cache) in named {
+        let disks = groups
+            .iter()
+            .filter(|vg| vg.name == backend.spec.volume_group)
+            .flat_map(|vg| &vg.pvs);
+        for disk in disks {
+            let paths = cache
+                .devices
+                .iter()
+                .filter(|path| **path == disk.name || devices.is_same(&disk.name, path));
+            if paths.clone().next().is_none() {
+                continue;
+            }
+            found
+                .entry(disk.name.clone())
+                .or_default()
+                .extend(paths.cloned());
+        }
+    }
+    found
+        .into_iter()
+        .map(|(disk, paths)| (disk, paths.into_iter().collect()))
+        .collect()
+}

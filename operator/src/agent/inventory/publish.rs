@@ -1,0 +1,266 @@
+//! Writes this node's NodeStorage, when there is something new to say: at once what the controller
+//! counts on, free space at leisure. Started by the agent, for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::devices::NodeDevice;
+use crds::{LogicalVolume, NodeStorage, NodeStorageStatus};
+use k8s_openapi::api::core::v1::Node as KubernetesNode;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource as _, ResourceExt as _};
+use serde_json::json;
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until};
+
+use super::build::{self, Facts};
+use super::cache_disks;
+use crate::agent::lvm::state::{LvmReport, LvmState};
+use crate::agent::volume_groups;
+use crate::agent::volumes::device::Devices;
+use crate::agent::volumes::plan::Finding;
+use crate::agent::volumes::spec::Order;
+use crate::agent::watches::backends::Backends;
+use crate::agent::watches::logical_volumes::Orders;
+use crate::http::Ready;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use crate::kube::names;
+
+/// Free space is written when it has not changed for so long …
+const QUIET: Duration = Duration::from_secs(10);
+
+/// … or has been wrong for so long.
+const LONGEST_WRONG: Duration = Duration::from_mins(1);
+
+/// The report is written again after this time: its Node may be another one.
+const RENEW: Duration = Duration::from_mins(10);
+
+/// What a report is made from.
+pub struct Reporter {
+    /// The API server.
+    pub client: Client,
+    /// The node's LVM.
+    pub lvm: Arc<LvmState>,
+    /// Its devices.
+    pub devices: Arc<dyn Devices>,
+    /// The LogicalVolumes of this node.
+    pub orders: Arc<Orders>,
+    /// The StorageBackends, which name disks by paths.
+    pub backends: Arc<Backends>,
+    /// Whether the driver is installed.
+    pub driver: watch::Receiver<Option<Finding>>,
+    /// What became of the devices that volume groups are made of.
+    pub device_outcomes: watch::Receiver<Option<Vec<NodeDevice>>>,
+    /// Hears when somebody deleted what was written.
+    pub deleted: Arc<Notify>,
+    /// Set once the first report is written.
+    pub ready: Ready,
+}
+
+/// What was written, and when it has to be written again.
+struct Written {
+    status: NodeStorageStatus,
+    renew_at: Instant,
+    /// Since when, and until when, the free space may be wrong.
+    wrong: Option<(Instant, Instant)>,
+}
+
+impl Reporter {
+    /// Reports for ever.
+    pub async fn run(mut self) {
+        // Without all orders their space would look like somebody else's.
+        let _ = self.orders.store.wait_until_ready().await;
+        let (mut report, mut written, mut backends) =
+            (self.lvm.report(), None, self.backends.selected());
+        let retries = Retries::default();
+        loop {
+            let known = report.borrow_and_update().clone();
+            let next = match self.step(known, &mut written).await {
+                Ok(next) => {
+                    retries.succeeded(&());
+                    next
+                }
+                Err(error) => {
+                    let (_, wait) = retries.failed(&());
+                    tracing::warn!(
+                        error = host::error::chain(&error),
+                        "the report of this node can't be written, for now"
+                    );
+                    Instant::now() + wait
+                }
+            };
+            tokio::select! {
+                Ok(()) = report.changed() => {}
+                Ok(()) = self.driver.changed() => {}
+                Ok(()) = backends.changed() => {}
+                Ok(()) = self.device_outcomes.changed() => {}
+                () = self.orders.changed.notified() => {}
+                () = self.deleted.notified() => written = None,
+                () = sleep_until(next) => {}
+            }
+        }
+    }
+
+    /// Writes what has to be written now; returns when to look again.
+    async fn step(
+        &mut self,
+        report: LvmReport,
+        written: &mut Option<Written>,
+    ) -> Result<Instant, ApiError> {
+        let now = Instant::now();
+        if report.groups.is_none() && report.failure.is_none() {
+            return Ok(now + RENEW);
+        }
+        let Some(last) = written.as_mut().filter(|last| now < last.renew_at) else {
+            *written = Some(self.write_all(&report).await?);
+            self.ready.set(true);
+            return Ok(now + RENEW);
+        };
+        let version = match last.status.lvm_version {
+            None if report.failure.is_none() => self.lvm.version().await.ok(),
+            _ => None,
+        };
+        let new = self.build(&last.status, &report, version.as_deref());
+        let due = last.due(&new, now);
+        if due > now {
+            return Ok(due.min(last.renew_at));
+        }
+        let next = last.renew_at;
+        match self.write(&new).await {
+            Ok(()) => {
+                *last = Written {
+                    status: new,
+                    renew_at: next,
+                    wrong: None,
+                }
+            }
+            Err(error) => {
+                // Somebody deleted it, maybe: what is written next is all of it.
+                *written = None;
+                return Err(error);
+            }
+        }
+        Ok(next)
+    }
+
+    fn build(
+        &self,
+        old: &NodeStorageStatus,
+        report: &LvmReport,
+        lvm_version: Option<&str>,
+    ) -> NodeStorageStatus {
+        let orders: Vec<_> = self
+            .orders
+            .all()
+            .filter_map(|object| read(&object))
+            .collect();
+        let driver = self.driver.borrow();
+        let backends = self
+            .backends
+            .selected()
+            .borrow()
+            .clone()
+            .unwrap_or_default();
+        let groups = report
+            .groups
+            .as_deref()
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let cache_paths = cache_disks::find(&backends, groups, &*self.devices);
+        let facts = Facts {
+            report,
+            orders: &orders,
+            driver: driver.as_ref(),
+            lvm_version,
+            cache_paths: &cache_paths,
+        };
+        let mut status = build::build(old, facts, &Time(Timestamp::now()));
+        volume_groups::note(&mut status, old, self.device_outcomes.borrow().as_deref());
+        status
+    }
+
+    /// The object with its owner, and its status.
+    async fn write_all(&self, report: &LvmReport) -> Result<Written, ApiError> {
+        let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
+        let node = nodes.get(&self.orders.node).await.map_err(ApiError::of(
+            "get",
+            "Node",
+            &self.orders.node,
+        ))?;
+        let object = json!({
+            "apiVersion": NodeStorage::api_version(&()),
+            "kind": NodeStorage::kind(&()),
+            "metadata": {
+                "name": self.orders.node,
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": self.orders.node, "uid": node.uid()}],
+            },
+            "spec": {},
+        });
+        let params = PatchParams::apply(names::AGENT).force();
+        let written = self
+            .api()
+            .patch(&self.orders.node, &params, &Patch::Apply(&object))
+            .await;
+        let there = written.map_err(ApiError::of("write", "NodeStorage", &self.orders.node))?;
+        let version = self.lvm.version().await.ok();
+        let status = self.build(
+            &there.status.unwrap_or_default(),
+            report,
+            version.as_deref(),
+        );
+        self.write(&status).await?;
+        Ok(Written {
+            status,
+            renew_at: Instant::now() + RENEW,
+            wrong: None,
+        })
+    }
+
+    async fn write(&self, status: &NodeStorageStatus) -> Result<(), ApiError> {
+        let object = json!({
+            "apiVersion": NodeStorage::api_version(&()),
+            "kind": NodeStorage::kind(&()),
+            "metadata": {"name": self.orders.node},
+            "status": status,
+        });
+        let params = PatchParams::apply(names::AGENT).force();
+        let written = self
+            .api()
+            .patch_status(&self.orders.node, &params, &Patch::Apply(&object))
+            .await;
+        written
+            .map(drop)
+            .map_err(ApiError::of("report in", "NodeStorage", &self.orders.node))
+    }
+
+    fn api(&self) -> Api<NodeStorage> {
+        Api::all(self.client.clone())
+    }
+}
+
+impl Written {
+    /// When `new` has to be written.
+    fn due(&mut self, new: &NodeStorageStatus, now: Instant) -> Instant {
+        if build::differ(&self.status, new) {
+            return now;
+        }
+        if *new == self.status {
+            self.wrong = None;
+            return self.renew_at;
+        }
+        let (since, until) = self.wrong.unwrap_or((now, now + QUIET));
+        if now >= until {
+            return now;
+        }
+        let until = (now + QUIET).min(since + LONGEST_WRONG);
+        self.wrong = Some((since, until));
+        until
+    }
+}
+
+fn read(object: &LogicalVolume) -> Option<Order> {
+    Order::read(object, &object.status.clone().unwrap_or_default()).ok()
+}

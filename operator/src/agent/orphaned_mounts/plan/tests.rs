@@ -1,0 +1,176 @@
+//! The rules, one by one.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use flexvolume::DriverName;
+use host::mount::mountinfo::{self, Mount};
+
+use super::{Candidate, Looks, Processes, candidates, forgotten, unheld};
+
+const POINT: &str = "/var/lib/kubelet/pods/1-a/volumes/flexlvm.dev~lvm/pvc-1";
+
+fn mount(id: u64, minor: u32, point: &str) -> Mount {
+    let line = format!("{id} 1 254:{minor} / {point} rw - ext4 /dev/mapper/vg-x rw\n");
+    mountinfo::parse(line.as_bytes()).unwrap().remove(0)
+}
+
+fn one() -> Vec<Candidate> {
+    candidates(&[mount(7, 3, POINT)], &[DriverName::own()])
+}
+
+fn uids(uids: &[&str]) -> BTreeSet<String> {
+    uids.iter().map(|uid| (*uid).to_owned()).collect()
+}
+
+/// Whether the one candidate is left.
+fn is_left(candidates: Vec<Candidate>) -> bool {
+    !candidates.is_empty()
+}
+
+#[test]
+fn only_pod_folders_of_our_drivers_can_be_forgotten() {
+    let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
+    let mounts = [
+        mount(1, 1, "/"),
+        mount(2, 2, "/data"),
+        mount(3, 3, POINT),
+        mount(
+            4,
+            4,
+            "/var/lib/kubelet/pods/1-a/volumes/kubernetes.io~lvm/old",
+        ),
+        mount(
+            5,
+            5,
+            "/var/lib/kubelet/pods/1-a/volumes/kubernetes.io~csi/pvc-2/mount",
+        ),
+        mount(6, 6, "/var/lib/kubelet/pods/1-a/volumes/other~lvm/pvc-2"),
+        mount(
+            7,
+            7,
+            "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1",
+        ),
+        mount(
+            8,
+            8,
+            "/var/lib/kubelet/pods/1-a/volume-subpaths/pvc-1/app/0",
+        ),
+    ];
+    let ids = |drivers: &[DriverName]| {
+        candidates(&mounts, drivers)
+            .iter()
+            .map(|one| one.id)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&[DriverName::own()]), [3, 7]);
+    assert_eq!(ids(&[DriverName::own(), alias]), [3, 4, 7]);
+    let folder = one().remove(0).folder;
+    assert_eq!(
+        (folder.pod.as_deref(), folder.root.as_path()),
+        (Some("1-a"), Path::new("/var/lib/kubelet"))
+    );
+}
+
+#[test]
+fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubelet_uses_it() {
+    let all = mount(
+        7,
+        3,
+        "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1",
+    );
+    let own = [DriverName::own()];
+    for other in [POINT, "/mnt"] {
+        let left = candidates(&[all.clone(), mount(8, 3, other)], &own);
+        assert!(left.iter().all(|one| one.id != 7), "{other}");
+    }
+    let alone = || candidates(std::slice::from_ref(&all), &own);
+    let data = Processes {
+        mounts: vec![mount(70, 3, "/data")],
+        ..Processes::default()
+    };
+    assert!(is_left(alone()) && !is_left(unheld(alone(), &data)));
+    let left = |in_use: &[&str], pods: &[&str]| {
+        let in_use: Vec<String> = in_use.iter().map(|&name| name.to_owned()).collect();
+        is_left(forgotten(alone(), &uids(pods), &in_use, |_, _| true))
+    };
+    assert!(
+        left(&[], &["2-b"])
+            && left(
+                &[
+                    "flexvolume-flexlvm.dev/lvm/pvc-2",
+                    "kubernetes.io/csi/x/pvc-1"
+                ],
+                &["2-b"]
+            )
+    );
+    assert!(!left(&["flexvolume-flexlvm.dev/lvm/pvc-1"], &["2-b"]));
+    assert!(!left(&[], &[]), "another kubelet's root");
+}
+
+#[test]
+fn what_a_container_still_has_is_kept() {
+    let seen = |point: &str, minor| Processes {
+        mounts: vec![mount(70, minor, point)],
+        ..Processes::default()
+    };
+    assert!(is_left(unheld(one(), &Processes::default())));
+    assert!(!is_left(unheld(one(), &seen("/data", 3))));
+    assert!(is_left(unheld(one(), &seen("/data", 4))), "another volume");
+    assert!(
+        is_left(unheld(one(), &seen(POINT, 3))),
+        "a service's copy of the node's mounts"
+    );
+    assert!(
+        is_left(unheld(one(), &seen(&format!("/host{POINT}"), 3))),
+        "an exporter's"
+    );
+    let running = Processes {
+        pods: uids(&["1-a"]),
+        ..Processes::default()
+    };
+    assert!(
+        !is_left(unheld(one(), &running)),
+        "between two of its containers"
+    );
+}
+
+#[test]
+fn a_pod_that_exists_keeps_its_mounts() {
+    let there = |_: &Path, _: &str| true;
+    assert!(is_left(forgotten(one(), &uids(&["2-b"]), &[], there)));
+    assert!(!is_left(forgotten(
+        one(),
+        &uids(&["1-a", "2-b"]),
+        &[],
+        there
+    )));
+}
+
+#[test]
+fn without_any_pod_of_this_kubelet_nothing_is_forgotten() {
+    assert!(
+        !is_left(forgotten(one(), &uids(&[]), &[], |_, _| true)),
+        "an empty list"
+    );
+    assert!(
+        !is_left(forgotten(one(), &uids(&["2-b"]), &[], |_, _| false)),
+        "another kubelet's root"
+    );
+    let root = |root: &Path, uid: &str| root == Path::new("/var/lib/kubelet") && uid == "3-c";
+    assert!(is_left(forgotten(one(), &uids(&["2-b", "3-c"]), &[], root)));
+}
+
+#[test]
+fn it_takes_two_looks_in_a_row_at_the_same_mount() {
+    let mut looks = Looks::default();
+    assert!(looks.again(one()).is_empty());
+    assert_eq!(looks.again(one()), one());
+    assert!(looks.again(Vec::new()).is_empty());
+    assert!(looks.again(one()).is_empty(), "it was not seen in between");
+    let other = candidates(&[mount(8, 3, POINT)], &[DriverName::own()]);
+    assert!(
+        looks.again(other).is_empty(),
+        "another mount in the same place"
+    );
+}

@@ -1,0 +1,122 @@
+//! Which thin pools are extended.
+
+use std::collections::BTreeMap;
+
+use crds::thin_pool::ThinPool;
+use crds::{LogicalVolume, LogicalVolumeStatus};
+use host::lvm::{Lv, LvKind, PoolState, Pv, Vg};
+use host::{Bytes, Extents, LvUuid};
+use serde_json::json;
+
+use super::plan;
+use crate::agent::volumes::spec::Order;
+
+const EXTENT: Bytes = Bytes(4 << 20);
+
+fn uuid(number: u32) -> LvUuid {
+    LvUuid::from_plain(&format!("{number:032}")).unwrap()
+}
+
+fn group(data_used: u32, tag: &str) -> Vg {
+    let pool = Lv {
+        name: "flexlvm-thin".to_owned(),
+        uuid: uuid(1),
+        size: Extents(100).bytes(EXTENT),
+        tags: vec![tag.to_owned()],
+        active: true,
+        open: true,
+        kind: LvKind::ThinPool,
+        shares: BTreeMap::new(),
+        integrity: false,
+        made: 0,
+        pool: None,
+        state: Some(PoolState {
+            metadata: EXTENT,
+            data_used,
+            metadata_used: 1,
+            fault: None,
+        }),
+    };
+    let volume = Lv {
+        name: "pvc-1".to_owned(),
+        uuid: uuid(2),
+        kind: LvKind::Thin,
+        pool: Some("flexlvm-thin".to_owned()),
+        state: None,
+        ..pool.clone()
+    };
+    let disk = |number: u32, free: u64| Pv {
+        uuid: uuid(number),
+        name: format!("/dev/sd{number}"),
+        extents: Extents(500),
+        free: Extents(free),
+        allocatable: true,
+    };
+    Vg {
+        name: "vg0".to_owned(),
+        uuid: uuid(0),
+        extent_size: EXTENT,
+        extents: Extents(1500),
+        free: Extents(700),
+        fault: None,
+        lvs: vec![pool, volume],
+        pvs: vec![disk(10, 0), disk(11, 200), disk(12, 500)],
+        system_id: String::new(),
+        seqno: 1,
+    }
+}
+
+fn orders() -> Vec<Order> {
+    let object = |name: &str, most: &str| {
+        let plan = json!({"size": "400Mi", "maximumSize": most, "metadataSize": "4Mi",
+            "physicalVolumes": [{"uuid": uuid(10).as_str(), "size": "404Mi"}, {"uuid": uuid(11).as_str(), "size": "400Mi"}]});
+        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
+            "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "size": "1Gi", "layout": {"type": "Thin"},
+                "thinPool": {"name": "flexlvm-thin", "make": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "claim": {"namespace": "d", "name": "c", "uid": "1"}, "key": "00000000000000000000000000000000",
+                "filesystem": {"type": "ext4"}}});
+        let object: LogicalVolume = serde_json::from_value(object).unwrap();
+        Order::read(&object, &LogicalVolumeStatus::default()).unwrap()
+    };
+    // The last one is removed already.
+    vec![object("pvc-1", "800Mi"), object("pvc-2", "8Gi")]
+}
+
+#[test]
+fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
+    let tag = "flexlvm.dev/thin-pool=thin";
+    let planned =
+        |used: u32, tag: &str, orders: &[Order]| plan(&[group(used, tag)], orders, |_| None);
+    let growth = planned(75, tag, &orders()).pop().unwrap();
+    assert_eq!(
+        (growth.pool.as_str(), growth.extents, growth.disks),
+        ("flexlvm-thin", Extents(120), vec!["/dev/sd11".to_owned()])
+    );
+    assert_eq!(
+        planned(100, tag, &orders()).pop().unwrap().extents,
+        Extents(144)
+    );
+    assert_eq!(planned(60, tag, &orders()), []);
+    assert_eq!(planned(75, tag, &[]), []);
+    assert_eq!(planned(75, "mine", &orders()), []);
+    let rules = ThinPool {
+        extend_at: Some(50),
+        extend_by: Some(100),
+        ..ThinPool::default()
+    };
+    assert_eq!(
+        plan(&[group(60, tag)], &orders(), |_| Some(rules.clone()))
+            .pop()
+            .unwrap()
+            .extents,
+        Extents(200)
+    );
+}
+
+#[test]
+fn a_pool_becomes_no_larger_than_the_volumes_in_it_were_promised() {
+    let mut group = group(100, "flexlvm.dev/thin-pool=thin");
+    group.lvs[0].size = Extents(190).bytes(EXTENT);
+    let growth = plan(&[group], &orders(), |_| None).pop().unwrap();
+    assert_eq!(growth.extents, Extents(200));
+}

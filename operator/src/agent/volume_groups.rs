@@ -1,0 +1,500 @@
+//! Makes the volume groups that StorageBackends name devices for, where they never were, and says
+//! what became of each device. Started by the agent, for ever.
+//!
+//! Each pass observes (`wanted`, `observe`), decides (`plan`) and acts (`create`). A volume group that
+//! is there is never changed; one that was there is never made anew.
+
+pub mod create;
+pub mod intent;
+pub mod observe;
+pub mod plan;
+pub mod wanted;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::condition::{self, REMOVED};
+use crds::devices::{NodeDevice, reason};
+use crds::{LogicalVolume, NodeStorage};
+use host::lvm::{Lvm, Vg};
+use host::{DevicePath, Error, VgName};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::blocking::blocking;
+use super::lvm::state::LvmState;
+use super::watches::backends::Backends;
+use super::watches::folders::Folders;
+use super::watches::logical_volumes::Orders;
+use crate::kube::backoff::Retries;
+use crate::kube::error::ApiError;
+use intent::Intent;
+use observe::Place;
+use plan::{Found, Make, Plan, Standing, State, Trace};
+use wanted::Wanted;
+
+/// How long looking at a device may take before it is said that it does not answer.
+const LOOK_TIME: Duration = Duration::from_secs(30);
+
+/// While a volume group waits for a device, they are looked at so often: nobody says when one
+/// becomes blank.
+const EVERY: Duration = Duration::from_secs(30);
+
+/// Otherwise so often, to say what is true.
+const SELDOM: Duration = Duration::from_mins(10);
+
+/// Udev makes several links for a disk.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// Where no volume group waits, what happens in `/dev` is no hurry: each logical volume appears
+/// there.
+const CALM: Duration = Duration::from_secs(10);
+
+/// Makes volume groups.
+pub struct Maker {
+    /// The API server.
+    client: Client,
+    /// The node's LVM.
+    lvm: Arc<LvmState>,
+    /// The backends that select the node.
+    backends: Arc<Backends>,
+    /// The volumes of this node.
+    orders: Arc<Orders>,
+    /// Where things are on the node.
+    place: Place,
+    /// What is said of each device; `None` while nothing is known.
+    said: watch::Sender<Option<Vec<NodeDevice>>>,
+}
+
+/// What can go wrong in a pass.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Node(#[from] Error),
+    #[error(transparent)]
+    Api(#[from] ApiError),
+}
+
+/// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was
+/// asked for everything.
+fn is_behind(standings: &BTreeMap<VgName, Standing>, found: &BTreeMap<DevicePath, Found>) -> bool {
+    let is_there = |name: &str| {
+        let known = standings.iter().find(|(group, _)| group.as_str() == name);
+        known.is_none_or(|(_, standing)| matches!(standing, Standing::There(_)))
+    };
+    found.values().any(|found| match found {
+        Found::Device(seen) => match &seen.state {
+            State::PhysicalVolume(_, Some(group)) => !is_there(group),
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
+/// What decides whether devices have to be looked at again: the groups and their disks.
+type Question = (Vec<Wanted>, Vec<(String, Vec<String>)>);
+
+/// Looks that have not come back.
+type Hanging = HashMap<DevicePath, JoinHandle<Found>>;
+
+impl Maker {
+    /// One that says in `said` what becomes of each device.
+    #[must_use]
+    pub fn new(
+        client: &Client,
+        lvm: &Arc<LvmState>,
+        backends: &Arc<Backends>,
+        orders: &Arc<Orders>,
+        place: Place,
+        said: watch::Sender<Option<Vec<NodeDevice>>>,
+    ) -> Self {
+        let (client, lvm) = (client.clone(), lvm.clone());
+        Self {
+            client,
+            lvm,
+            backends: backends.clone(),
+            orders: orders.clone(),
+            place,
+            said,
+        }
+    }
+
+    /// Makes them, for ever.
+    pub async fn run(self) {
+        // Which groups volumes lie in has to be known before one is called new.
+        let _ = self.orders.store.wait_until_ready().await;
+        let (mut report, mut selected) = (self.lvm.report(), self.backends.selected());
+        let (retries, mut hanging) = (Retries::default(), Hanging::new());
+        let mut asked: Option<Question> = None;
+        let (mut folders, mut last, mut due) = (None, Instant::now(), Instant::now());
+        loop {
+            let question = self.question();
+            if question != asked || Instant::now() >= due {
+                let wanted = question
+                    .as_ref()
+                    .map(|(wanted, _)| wanted.as_slice())
+                    .unwrap_or_default();
+                if asked.as_ref().map(|(wanted, _)| wanted.as_slice()) != Some(wanted) {
+                    folders = (!wanted.is_empty()).then(|| Folders::watch(self.folders(wanted)));
+                }
+                let wait = self.pass(question.as_ref(), &retries, &mut hanging).await;
+                last = Instant::now();
+                due = last + wait;
+                asked = question;
+                folders.as_ref().inspect(|folders| folders.renew());
+            }
+            tokio::select! {
+                Ok(()) = report.changed() => {}
+                Ok(()) = selected.changed() => {}
+                () = changed(folders.as_ref()) => {
+                    let calm = if due - last < SELDOM { SETTLE } else { CALM };
+                    due = due.min((last + calm).max(Instant::now() + SETTLE));
+                }
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
+    /// What is wanted, and what LVM has; nothing as long as either is not known. A report that
+    /// failed says nothing.
+    fn question(&self) -> Option<Question> {
+        let selected = self.backends.selected().borrow().clone()?;
+        let report = self.lvm.report().borrow().clone();
+        let groups = report.groups.filter(|_| report.failure.is_none())?;
+        let of = |vg: &Vg| {
+            (
+                vg.name.clone(),
+                vg.pvs.iter().map(|pv| pv.name.clone()).collect(),
+            )
+        };
+        Some((wanted::wanted(&selected), groups.iter().map(of).collect()))
+    }
+
+    /// One pass; returns when the next is due.
+    async fn pass(
+        &self,
+        question: Option<&Question>,
+        retries: &Retries<()>,
+        hanging: &mut Hanging,
+    ) -> Duration {
+        let Some((wanted, groups)) = question else {
+            return SELDOM;
+        };
+        let done = match self.observe(wanted, groups, hanging).await {
+            Ok((mut plan, wait)) => {
+                let made = self.act(&mut plan).await;
+                self.say(plan.devices);
+                made.map(|()| wait).map_err(Failure::Node)
+            }
+            Err(failure) => {
+                self.say_failure(wanted, &host::error::chain(&failure));
+                Err(failure)
+            }
+        };
+        done.inspect(|_| retries.succeeded(&()))
+            .unwrap_or_else(|failure| {
+                let (_, wait) = retries.failed(&());
+                tracing::warn!(
+                    error = host::error::chain(&failure),
+                    "volume groups can't be made, for now"
+                );
+                wait.min(SELDOM)
+            })
+    }
+
+    /// Looks, and plans; returns when to look again, if all goes well.
+    async fn observe(
+        &self,
+        wanted: &[Wanted],
+        groups: &[(String, Vec<String>)],
+        hanging: &mut Hanging,
+    ) -> Result<(Plan, Duration), Failure> {
+        let intents = self.intents(wanted)?;
+        let mut standings: BTreeMap<_, _> = wanted
+            .iter()
+            .map(|one| (one.group.clone(), self.standing(&one.group, groups)))
+            .collect();
+        self.forget_done(&standings, &intents)?;
+        let found = self.look(wanted, &standings, hanging).await?;
+        let plan = |standings: &BTreeMap<_, _>| {
+            plan::plan(plan::Facts {
+                wanted,
+                standings,
+                found: &found,
+                intents: &intents,
+            })
+        };
+        if is_behind(&standings, &found) {
+            // Heard of, it brings the next pass.
+            self.lvm.refresh().await?;
+        }
+        let mut planned = plan(&standings);
+        if !planned.make.is_empty() {
+            self.ask_report(&mut standings).await?;
+            planned = plan(&standings);
+        }
+        let all_there = standings
+            .values()
+            .all(|standing| matches!(standing, Standing::There(_)));
+        Ok((planned, if all_there { SELDOM } else { EVERY }))
+    }
+
+    /// Makes what is planned. Of the devices of a group that could not be made that is said.
+    async fn act(&self, plan: &mut Plan) -> Result<(), Error> {
+        let mut failed = Ok(());
+        for make in std::mem::take(&mut plan.make) {
+            tracing::info!(group = %make.group, devices = ?create::paths(&make), "making a volume group");
+            if let Err(error) = self.make(make.clone()).await {
+                let words = format!(
+                    "volume group {} could not be made: {}",
+                    make.group,
+                    host::error::chain(&error)
+                );
+                let is_part = |device: &&mut NodeDevice| {
+                    device.volume_group == make.group.as_str()
+                        && device.reason.as_deref() == Some(reason::MAKING)
+                };
+                for device in plan.devices.iter_mut().filter(is_part) {
+                    device.reason = Some(reason::MAKING_FAILED.to_owned());
+                    device.message = Some(words.clone());
+                }
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    async fn make(&self, make: Make) -> Result<(), Error> {
+        let place = self.place.clone();
+        self.lvm
+            .change_groups(move || create::make(&place, &make))
+            .await
+    }
+
+    fn say(&self, devices: Vec<NodeDevice>) {
+        self.said.send_if_modified(|said| {
+            let is_news = said.as_ref() != Some(&devices);
+            *said = Some(devices);
+            is_news
+        });
+    }
+
+    /// Says that nothing could be found out; what was known of a device that is taken stays.
+    fn say_failure(&self, wanted: &[Wanted], why: &str) {
+        let said = self.said.borrow().clone().unwrap_or_default();
+        let word = |group: &VgName, path: &DevicePath| {
+            let is_it = |one: &&NodeDevice| {
+                one.taken && one.volume_group == group.as_str() && one.path == path.as_str()
+            };
+            said.iter()
+                .find(is_it)
+                .cloned()
+                .unwrap_or_else(|| NodeDevice {
+                    volume_group: group.to_string(),
+                    path: path.to_string(),
+                    taken: false,
+                    reason: Some(reason::MAKING_FAILED.to_owned()),
+                    message: Some(format!("nothing is made of it, for now: {why}")),
+                })
+        };
+        let of = |one: &Wanted| {
+            one.devices
+                .iter()
+                .map(|path| word(&one.group, path))
+                .collect::<Vec<_>>()
+        };
+        self.say(wanted.iter().flat_map(of).collect());
+    }
+
+    fn intents(&self, wanted: &[Wanted]) -> Result<BTreeMap<VgName, Intent>, Error> {
+        let read = |one: &Wanted| {
+            Ok((
+                one.group.clone(),
+                intent::read(&self.place.state, &one.group)?,
+            ))
+        };
+        wanted.iter().map(read).collect()
+    }
+
+    /// A group that is there is made.
+    fn forget_done(
+        &self,
+        standings: &BTreeMap<VgName, Standing>,
+        intents: &BTreeMap<VgName, Intent>,
+    ) -> Result<(), Error> {
+        for (group, standing) in standings {
+            let is_begun = intents
+                .get(group)
+                .is_some_and(|intent| *intent != Intent::default());
+            if is_begun && matches!(standing, Standing::There(_)) {
+                intent::forget(&self.place.state, group)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How a group stands, by all that this node knows of it.
+    fn standing(&self, group: &VgName, groups: &[(String, Vec<String>)]) -> Standing {
+        let mut same = groups
+            .iter()
+            .filter(|(name, _)| name == group.as_str())
+            .peekable();
+        if same.peek().is_some() {
+            let number = |name: &String| observe::number_of(&self.place.roots, name);
+            return Standing::There(
+                same.flat_map(|(_, disks)| disks)
+                    .filter_map(number)
+                    .collect(),
+            );
+        }
+        if let Some(backup) = observe::backup(&self.place.lvm, group.as_str()) {
+            let backup = backup.display();
+            let (tells, remedy) = (
+                format!("LVM keeps a backup of it, {backup}"),
+                format!("`rm {backup}` on the node"),
+            );
+            return Standing::Vanished(Trace { tells, remedy });
+        }
+        let has_data = |volume: &Arc<LogicalVolume>| {
+            let status = volume.status.clone().unwrap_or_default();
+            let is_in_it = volume.spec.volume_group == group.as_str();
+            is_in_it && status.uuid.is_some() && !condition::is_true(&status.conditions, REMOVED)
+        };
+        self.orders
+            .all()
+            .find(has_data)
+            .map_or(Standing::Missing, |volume| {
+                let tells = format!("LogicalVolume {} lies in it", volume.name_any());
+                Standing::Vanished(Trace {
+                    tells,
+                    remedy: "delete the claims of its volumes".to_owned(),
+                })
+            })
+    }
+
+    /// Has the last word of the API: a group that this node's report tells of was there.
+    async fn ask_report(&self, standings: &mut BTreeMap<VgName, Standing>) -> Result<(), ApiError> {
+        let api: Api<NodeStorage> = Api::all(self.client.clone());
+        let name = &self.orders.node;
+        let report = api
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "NodeStorage", name))?;
+        let status = report.and_then(|report| report.status).unwrap_or_default();
+        let groups = status.volume_groups.iter().map(|group| &group.name);
+        let known: BTreeSet<_> = groups
+            .chain(&status.missing_volume_groups)
+            .map(String::as_str)
+            .collect();
+        for (group, standing) in standings.iter_mut() {
+            if *standing == Standing::Missing && known.contains(group.as_str()) {
+                let tells = format!("NodeStorage {name} tells of it (status.missingVolumeGroups)");
+                *standing = Standing::Vanished(Trace {
+                    tells,
+                    remedy: format!("`kubectl delete nodestorage {name}`"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at every device, one after the other; but not at those that are in a group already.
+    async fn look(
+        &self,
+        wanted: &[Wanted],
+        standings: &BTreeMap<VgName, Standing>,
+        hanging: &mut Hanging,
+    ) -> Result<BTreeMap<DevicePath, Found>, Error> {
+        let paths: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).collect();
+        let is_member = |number: &_| {
+            standings.values().any(
+                |standing| matches!(standing, Standing::There(members) if members.contains(number)),
+            )
+        };
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let there = match observe::number_of(&self.place.roots, path.as_str()).filter(is_member)
+            {
+                Some(number) => Found::Member(number),
+                None => self.look_at(path, hanging).await,
+            };
+            found.insert(path.clone(), there);
+        }
+        if observe::needs_owners(&found) {
+            let place = self.place.clone();
+            let owners = blocking(move || Lvm(&*place.exec).disks()).await?;
+            for found in found.values_mut() {
+                observe::name_owner(&self.place.roots, found, &owners);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Looks at a device, unless the look of before has not come back yet.
+    async fn look_at(&self, path: &DevicePath, hanging: &mut Hanging) -> Found {
+        let begin = || {
+            let (place, path) = (self.place.clone(), path.clone());
+            spawn_blocking(move || observe::look(&place, &path))
+        };
+        let mut looking = hanging.remove(path).unwrap_or_else(begin);
+        match timeout(LOOK_TIME, &mut looking).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => Found::Unreadable(error.to_string()),
+            Err(_) => {
+                hanging.insert(path.clone(), looking);
+                Found::Unreadable(format!(
+                    "it does not answer within {} s",
+                    LOOK_TIME.as_secs()
+                ))
+            }
+        }
+    }
+
+    /// Where the devices appear.
+    fn folders(&self, wanted: &[Wanted]) -> Vec<PathBuf> {
+        let folder = |path: &DevicePath| {
+            let below = path.as_str().trim_start_matches("/dev/");
+            self.place.roots.dev.join(below).parent().map(PathBuf::from)
+        };
+        let folders: BTreeSet<_> = wanted
+            .iter()
+            .flat_map(|one| &one.devices)
+            .filter_map(folder)
+            .collect();
+        folders.into_iter().collect()
+    }
+}
+
+/// Returns when something has happened in the folders, if there are any.
+async fn changed(folders: Option<&Folders>) {
+    match folders {
+        Some(folders) => folders.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The report's part: the devices, and the groups that are gone since the report of before.
+pub fn note(
+    status: &mut crds::NodeStorageStatus,
+    old: &crds::NodeStorageStatus,
+    devices: Option<&[NodeDevice]>,
+) {
+    if let Some(devices) = devices {
+        status.devices = devices.to_vec();
+    }
+    let is_there = |name: &String| status.volume_groups.iter().any(|group| group.name == *name);
+    let known = old
+        .volume_groups
+        .iter()
+        .map(|group| &group.name)
+        .chain(&old.missing_volume_groups);
+    let missing: BTreeSet<_> = known.filter(|name| !is_there(name)).cloned().collect();
+    status.missing_volume_groups = missing.into_iter().collect();
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Which volume groups this node is to have, and of which devices.
+//! Pure. Called by `groups`.
+
+use std::collections::BTreeMap;
+
+use host::{DevicePath, VgName};
+use kube::ResourceExt as _;
+
+use crate::agent::watches::backends::Selected;
+
+/// A volume group that StorageBackends name devices for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub group: VgName,
+    /// The devices, each once: those of several backends together, in the order of their names.
+    pub devices: Vec<DevicePath>,
+    /// The backends that name them.
+    pub backends: Vec<String>,
+}
+
+/// What the backends that select this node want. One that contradicts itself, or is being deleted,
+/// wants nothing.
+#[must_use]
+pub fn wanted(selected: &Selected) -> Vec<Wanted> {
+    let mut groups = BTreeMap::<VgName, Wanted>::new();
+    for backend in selected {
+        let spec = &backend.spec;
+        if spec.devices.is_empty()
+            || spec.fault().is_some()
+            || backend.metadata.deletion_timestamp.is_some()
+        {
+            continue;
+        }
+        let Ok(group) = VgName::new(&spec.volume_group) else {
+            continue;
+        };
+        let none = || Wanted {
+            group: group.clone(),
+            devices: Vec::new(),
+            backends: Vec::new(),
+        };
+        let wanted = groups.entry(group.clone()).or_insert_with(none);
+        wanted.backends.push(backend.name_any());
+        for device in spec
+            .devices
+            .iter()
+            .filter_map(|device| DevicePath::new(device).ok())
+        {
+            if !wanted.devices.contains(&device) {
+                wanted.devices.push(device);
+            }
+        }
+    }
+    groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wanted;
+    use crds::StorageBackend;
+    use host::DevicePath;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn backend(name: &str, group: &str, devices: &[&str], more: Value) -> Arc<StorageBackend> {
+        let mut object = json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},
+            "spec": {"volumeGroup": group, "devices": devices},
+        });
+        for (key, value) in more.as_object().unwrap() {
+            object["metadata"][key] = value.clone();
+        }
+        Arc::new(serde_json::from_value(object).unwrap())
+    }
+
+    #[test]
+    fn backends_of_one_group_name_its_devices_together() {
+        let deleted = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
+        let selected = vec![
+            backend("a", "vg1", &["/dev/x", "/dev/y"], json!({})),
+            backend("b", "vg0", &["/dev/z"], json!({})),
+            backend("c", "vg1", &["/dev/y", "/dev/w"], json!({})),
+            backend("d", "vg2", &[], json!({})),
+            backend("e", "vg3", &["/dev/v"], deleted),
+            backend("f", "vg4", &["/dev/v", "/dev/v"], json!({})),
+        ];
+        let wanted = wanted(&selected);
+        let devices = |at: usize| {
+            wanted[at]
+                .devices
+                .iter()
+                .map(DevicePath::as_str)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            wanted
+                .iter()
+                .map(|one| one.group.as_str())
+                .collect::<Vec<_>>(),
+            ["vg0", "vg1"]
+        );
+        assert_eq!(
+            (devices(0), devices(1)),
+            (vec!["/dev/z"], vec!["/dev/x", "/dev/y", "/dev/w"])
+        );
+        assert_eq!(wanted[1].backends, ["a", "c"]);
+    }
+}

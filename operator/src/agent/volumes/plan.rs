@@ -1,0 +1,402 @@
+//! What is to be done next about one logical volume, from what is ordered and what is seen on the
+//! node. Pure: `execute` observes, asks here, does one step, and observes again. Every rule that keeps
+//! data is here and in `plan/removal.rs`.
+
+mod allocation;
+mod pool_and_cache;
+mod removal;
+
+use std::time::Duration;
+
+use crds::condition::reason;
+use crds::logical_volume::State;
+use host::lvm::{Cost, Layout, Lv, LvKind, PoolCost, Vg};
+use host::{Bytes, Extents, LvUuid};
+
+use super::spec::Order;
+
+pub use pool_and_cache::extended;
+
+/// Clocks of servers and nodes differ by less, or somebody has other worries.
+const CLOCKS_DIFFER: u64 = 600;
+
+/// Changes that nobody hears of are rarer than volumes that wait: those share a report.
+const JUST_NOW: Duration = Duration::from_secs(5);
+
+/// What is seen on the node.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// Every volume group.
+    pub groups: &'a [Vg],
+    /// What is on the logical volume; `None` while nobody has looked.
+    pub content: Option<&'a Content>,
+    /// Whether we removed the volume in this pass.
+    pub removed: bool,
+}
+
+/// What is on a logical volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The format marker, and nothing else: nobody ever wrote to it.
+    Unformatted,
+    /// The mark of a mkfs that was begun: nobody ever mounted it.
+    Formatting,
+    /// Neither a mark nor anything known. It may hold raw data.
+    Blank,
+    /// Something, in words.
+    Data(String),
+}
+
+/// The next step. All but `Look` and `Settle` change the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make the logical volume of this size on these devices, mark it as fresh.
+    Create(Extents, Vec<String>),
+    /// Make the thin pool that it is to be in, which may become so large, on these devices.
+    CreatePool(PoolCost, Bytes, Vec<String>),
+    /// Make the logical volume of this size in its thin pool, mark it as fresh.
+    CreateThin(Bytes),
+    /// Make what is to be its cache, of this size, on these devices.
+    CreateCache(Extents, Vec<String>),
+    /// Put the cache in front of it.
+    AttachCache,
+    /// Remove its thin pool, as long as there is no volume in it.
+    RemovePool(LvUuid),
+    /// Remove what was to be its cache.
+    RemoveCache(LvUuid),
+    /// Extend it to this size on these devices.
+    Extend(Extents, Vec<String>),
+    /// Give its images their checksums.
+    AddIntegrity,
+    /// Make its device.
+    Activate(LvUuid),
+    /// Look at what is on it.
+    Look(LvUuid),
+    /// It was made and never given away, and is blank: mark it as fresh.
+    Mark(LvUuid),
+    /// Remove it, as long as it is of this kind.
+    Remove(LvUuid, LvKind),
+    /// Nothing is to be done, for now: this is how things stand.
+    Settle(Box<Verdict>),
+}
+
+/// How things stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// The condition `Ready`; `None` leaves it as it is.
+    pub ready: Option<Finding>,
+    /// The condition `Removed`.
+    pub removed: Option<Finding>,
+    /// The logical volume's uuid and size, where it is there and ours.
+    pub volume: Option<(LvUuid, Bytes)>,
+}
+
+/// A condition's status, reason and message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The status.
+    pub status: bool,
+    /// One of [`reason`].
+    pub reason: &'static str,
+    /// A sentence for people.
+    pub message: String,
+}
+
+impl Verdict {
+    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that
+    /// something is missing, full or gone has looked just now; and whether a volume is in use,
+    /// nothing tells but another look.
+    #[must_use]
+    pub fn oldest_report(&self) -> Duration {
+        match (&self.ready, &self.removed) {
+            (Some(ready), None) if ready.status => Duration::MAX,
+            _ if self.is_in_use() => Duration::ZERO,
+            _ => JUST_NOW,
+        }
+    }
+
+    /// Whether somebody has the volume open, so that it is not removed yet.
+    #[must_use]
+    pub fn is_in_use(&self) -> bool {
+        self.removed
+            .as_ref()
+            .is_some_and(|removed| removed.reason == reason::IN_USE)
+    }
+
+    fn not_ready(reason: &'static str, message: String) -> Self {
+        Self {
+            ready: Some(Finding {
+                status: false,
+                reason,
+                message,
+            }),
+            ..Self::default()
+        }
+    }
+
+    fn kept(reason: &'static str, message: String) -> Self {
+        Self {
+            removed: Some(Finding {
+                status: false,
+                reason,
+                message,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<Verdict> for Step {
+    fn from(verdict: Verdict) -> Self {
+        Self::Settle(Box::new(verdict))
+    }
+}
+
+/// The next step for one order.
+#[must_use]
+pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
+    match order.state {
+        State::Present => plan_present(order, seen),
+        State::Absent | State::AbsentIfUnused => removal::plan_absent(order, seen),
+    }
+}
+
+/// What a volume of this order is when it is made, as long as it is nothing beside: an origin of
+/// snapshots is another kind.
+#[must_use]
+pub fn kind_of(order: &Order) -> LvKind {
+    match order.layout {
+        Layout::Linear | Layout::Striped(_) | Layout::Cached => LvKind::Plain,
+        Layout::Raid { .. } => LvKind::Raid,
+        Layout::Thin => LvKind::Thin,
+    }
+}
+
+/// Whether a volume of this order may be of this kind: one with a cache is also itself without it.
+fn is_of_kind(order: &Order, kind: LvKind) -> bool {
+    kind == kind_of(order) || (order.layout == Layout::Cached && kind == LvKind::Cached)
+}
+
+/// The order's logical volume, or what is in its place.
+enum Found<'a> {
+    /// Nothing of this name, and nothing of the uuid that was reported.
+    Nothing,
+    /// The one.
+    Ours(&'a Vg, &'a Lv),
+    /// Another one has the name; why it is another one.
+    Foreign(String),
+    /// Ours, under another name.
+    Renamed(String),
+}
+
+/// Which it is, says the uuid once that was reported, the tag before.
+fn find<'a>(order: &Order, groups: &'a [Vg]) -> Found<'a> {
+    let all = || {
+        groups
+            .iter()
+            .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)))
+    };
+    let has_name =
+        |vg: &Vg, lv: &Lv| vg.name == order.group.as_str() && lv.name == order.name.as_str();
+    let named = all().find(|(vg, lv)| has_name(vg, lv));
+    match (&order.published, named) {
+        (None, None) => Found::Nothing,
+        (None, Some((vg, lv))) if lv.has_tag(order.identity.as_str()) => Found::Ours(vg, lv),
+        (None, Some(_)) => Found::Foreign(format!("it lacks the tag {}", order.identity)),
+        (Some(uuid), named) => match (all().find(|(_, lv)| lv.uuid == *uuid), named) {
+            (Some((vg, lv)), _) if has_name(vg, lv) => Found::Ours(vg, lv),
+            (Some((vg, lv)), _) => Found::Renamed(format!("{}/{}", vg.name, lv.name)),
+            (None, Some((_, lv))) => Found::Foreign(format!(
+                "its LVM uuid is {}, this volume's is {uuid}",
+                lv.uuid
+            )),
+            (None, None) => Found::Nothing,
+        },
+    }
+}
+
+fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
+    let (path, node) = (order.path(), &order.node);
+    match find(order, seen.groups) {
+        Found::Ours(vg, lv) => plan_ours(order, vg, lv, seen),
+        Found::Foreign(why) => {
+            let message =
+                format!("logical volume {path} on {node} is another one, and is left alone: {why}");
+            Verdict::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
+        }
+        Found::Renamed(now) => {
+            let message =
+                format!("logical volume {path} on {node} is called {now} now; rename it back");
+            Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+        }
+        Found::Nothing => match usable(order, seen.groups) {
+            Err(verdict) => Step::Settle(verdict),
+            Ok(_) if order.published.is_some() => {
+                let message = format!(
+                    "logical volume {path} is not on {node} any more; it is not made anew, since its data would not be in it"
+                );
+                Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+            }
+            Ok(_) if order.deleted => {
+                let message =
+                    "the object was deleted before its volume was made, so it is not made"
+                        .to_owned();
+                Verdict::not_ready(reason::STILL_WANTED, message).into()
+            }
+            Ok(vg) => plan_new(order, vg),
+        },
+    }
+}
+
+/// The volume group, if something can be made in it.
+fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Box<Verdict>> {
+    let (group, node) = (&order.group, &order.node);
+    let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
+        let message = format!("there is no volume group {group} on {node}");
+        return Err(Box::new(Verdict::not_ready(
+            reason::VOLUME_GROUP_MISSING,
+            message,
+        )));
+    };
+    match &vg.fault {
+        None => Ok(vg),
+        Some(fault) => Err(Box::new(Verdict::not_ready(
+            reason::VOLUME_GROUP_UNUSABLE,
+            unusable(order, fault),
+        ))),
+    }
+}
+
+fn unusable(order: &Order, fault: &str) -> String {
+    format!(
+        "volume group {} on {} can't be used: {fault}",
+        order.group, order.node
+    )
+}
+
+fn plan_new(order: &Order, vg: &Vg) -> Step {
+    let cost = match cost(order, vg) {
+        Ok(cost) => cost,
+        Err(message) => return Verdict::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
+    };
+    if let Some(pool) = &order.pool {
+        let made = pool_and_cache::pool_for_new(order, pool, vg);
+        return made.map_or_else(
+            |step| step,
+            |()| Step::CreateThin(cost.size.bytes(vg.extent_size)),
+        );
+    }
+    match allocation::for_new(order, cost, vg) {
+        Ok(devices) => Step::Create(cost.size, devices),
+        Err(message) => Verdict::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
+    }
+}
+
+fn cost(order: &Order, vg: &Vg) -> Result<Cost, String> {
+    let cost = order.layout.cost(order.size, vg.extent_size);
+    cost.map_err(|error| {
+        format!(
+            "volume group {} on {} can't hold the volume: {error}",
+            order.group, order.node
+        )
+    })
+}
+
+/// The volume is there: is it large enough, and was it finished?
+fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
+    let published = order.published.is_some();
+    let mut verdict = Verdict {
+        volume: published.then(|| (lv.uuid.clone(), lv.size)),
+        ..still_wanted(order)
+    };
+    let mut not_ready = |reason, message| {
+        verdict.ready = Some(Finding {
+            status: false,
+            reason,
+            message,
+        });
+        Step::from(verdict.clone())
+    };
+    if let Some(fault) = &vg.fault {
+        return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault));
+    }
+    if order.layout.has_integrity() && !lv.integrity && !published {
+        return Step::AddIntegrity;
+    }
+    if let Some(step) = pool_and_cache::cache_for(order, vg, lv) {
+        return step;
+    }
+    let cost = match cost(order, vg) {
+        Ok(cost) => cost,
+        Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
+    };
+    if cost.size > lv.size.extents_up(vg.extent_size) {
+        if let Some(finding) = pool_and_cache::growth_fault(order, vg, lv) {
+            return not_ready(finding.reason, finding.message);
+        }
+        return match allocation::for_growth(order, cost, vg, lv) {
+            Ok(devices) => Step::Extend(cost.size, devices),
+            Err(message) => not_ready(reason::INSUFFICIENT_SPACE, message),
+        };
+    }
+    if !published && let Some(step) = plan_unfinished(order, lv, seen.content) {
+        return step;
+    }
+    let ready = Finding {
+        status: true,
+        reason: reason::READY,
+        message: String::new(),
+    };
+    Verdict {
+        ready: Some(ready),
+        volume: Some((lv.uuid.clone(), lv.size)),
+        ..verdict
+    }
+    .into()
+}
+
+/// The volume was made, and its uuid never reported: we, or the node, died in between; or the
+/// object was restored from a backup, which has no status. `None` when it can be reported as it is.
+fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<Step> {
+    if !lv.active {
+        return Some(Step::Activate(lv.uuid.clone()));
+    }
+    // A volume older than its object was in use before the object was restored, and what is on it
+    // is the claim's. If it is blank, somebody may still want to rescue something: the mark would
+    // allow a mkfs, so it gets none.
+    let is_restored = order.ordered > lv.made.saturating_add(CLOCKS_DIFFER);
+    match content {
+        None => Some(Step::Look(lv.uuid.clone())),
+        Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
+        Some(Content::Data(what)) if !is_restored => Some(not_wiped(order, what).into()),
+        Some(Content::Blank | Content::Unformatted | Content::Formatting | Content::Data(_)) => {
+            None
+        }
+    }
+}
+
+/// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that
+/// is not whose claim this is.
+fn not_wiped(order: &Order, what: &str) -> Verdict {
+    let (path, node) = (order.path(), &order.node);
+    let message = format!(
+        "logical volume {path} on {node} was made for this claim, but is not empty ({what}): most likely LVM was cut short \
+         before it wiped what another volume had left there, so nobody gets it; look at it on the node, and if it is not \
+         this claim's, have it made anew by: lvremove {path}"
+    );
+    Verdict::not_ready(reason::CARRIES_DATA, message)
+}
+
+/// What to say when the object of a volume that is wanted was deleted.
+fn still_wanted(order: &Order) -> Verdict {
+    if !order.deleted {
+        return Verdict::default();
+    }
+    let message =
+        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept"
+            .to_owned();
+    Verdict::kept(reason::STILL_WANTED, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Volumes of several images, and which disks they are on.
+
+use host::lvm::Level;
+
+use super::*;
+
+/// An order for a RAID1 of eight extents on the first two of three disks.
+pub(super) fn mirrored() -> Order {
+    let layout = Layout::Raid {
+        level: Level::Raid1 { copies: 2 },
+        integrity: false,
+    };
+    let disks = [100, 101]
+        .map(|disk| (uuid(disk), Extents(9).bytes(EXTENT)))
+        .into();
+    Order {
+        layout,
+        disks,
+        ..order()
+    }
+}
+
+/// A group of three disks, of which the last is full.
+pub(super) fn three_disks(lvs: Vec<Lv>) -> Vg {
+    Vg {
+        pvs: vec![pv(100, 50), pv(101, 50), pv(102, 0)],
+        ..vg(lvs)
+    }
+}
+
+pub(super) fn mirror() -> Lv {
+    let shares = [100, 101].map(|disk| (uuid(disk), Extents(9))).into();
+    Lv {
+        kind: LvKind::Raid,
+        shares,
+        ..lv()
+    }
+}
+
+#[test]
+fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
+    let devices = || vec!["/dev/sd100".to_owned(), "/dev/sd101".to_owned()];
+    assert_eq!(
+        next(&mirrored(), &[three_disks(vec![])], None),
+        Step::Create(Extents(8), devices())
+    );
+    let larger = Order {
+        size: Bytes(33 << 20),
+        published: Some(uuid(1)),
+        ..mirrored()
+    };
+    assert_eq!(
+        next(&larger, &[three_disks(vec![mirror()])], None),
+        Step::Extend(Extents(9), devices())
+    );
+    assert!(
+        ready(
+            &Order {
+                published: Some(uuid(1)),
+                ..mirrored()
+            },
+            &[three_disks(vec![mirror()])]
+        )
+        .0
+    );
+
+    let full = Vg {
+        pvs: vec![pv(100, 50), pv(101, 8), pv(102, 100)],
+        ..vg(vec![])
+    };
+    let verdict = settled(&mirrored(), &[full], None).ready.unwrap();
+    assert_eq!(verdict.reason, reason::INSUFFICIENT_SPACE);
+    assert_eq!(
+        verdict.message,
+        "no space on disk /dev/sd101 of volume group vg0 on node1: 32 MiB free, 36 MiB wanted"
+    );
+    let gone = Vg {
+        pvs: vec![pv(100, 50), pv(102, 100)],
+        ..vg(vec![])
+    };
+    assert!(
+        settled(&mirrored(), &[gone], None)
+            .ready
+            .unwrap()
+            .message
+            .contains("is not in volume group vg0")
+    );
+    let full = Vg {
+        pvs: vec![pv(100, 0), pv(101, 8), pv(102, 100)],
+        ..vg(vec![mirror()])
+    };
+    assert!(
+        settled(&larger, &[full], None)
+            .ready
+            .unwrap()
+            .message
+            .starts_with("no space on disk /dev/sd100")
+    );
+}
+
+#[test]
+fn a_linear_volume_takes_what_there_is() {
+    let on_full = Order {
+        disks: [(uuid(102), Bytes(32 << 20))].into(),
+        ..order()
+    };
+    assert_eq!(
+        next(&on_full, &[three_disks(vec![])], None),
+        Step::Create(Extents(8), vec![])
+    );
+    let kept_back = Pv {
+        allocatable: false,
+        ..pv(100, 50)
+    };
+    let group = Vg {
+        pvs: vec![kept_back, pv(101, 7)],
+        ..vg(vec![])
+    };
+    assert_eq!(
+        ready(&order(), &[group]),
+        (false, reason::INSUFFICIENT_SPACE)
+    );
+}
+
+#[test]
+fn checksums_that_were_not_added_any_more_are_added() {
+    let layout = Layout::Raid {
+        level: Level::Raid1 { copies: 2 },
+        integrity: true,
+    };
+    let checked = Order {
+        layout,
+        ..mirrored()
+    };
+    let groups = [three_disks(vec![mirror()])];
+    assert_eq!(next(&checked, &groups, None), Step::AddIntegrity);
+    let published = Order {
+        published: Some(uuid(1)),
+        ..checked
+    };
+    assert!(
+        ready(&published, &groups).0,
+        "whoever took them away had a reason"
+    );
+}
+
+#[test]
+fn extents_that_do_not_suit_the_layout_are_said() {
+    let small = Vg {
+        extent_size: Bytes(256 << 10),
+        ..three_disks(vec![])
+    };
+    assert_eq!(
+        ready(&mirrored(), &[small]),
+        (false, reason::LAYOUT_UNSUITABLE)
+    );
+}

@@ -1,0 +1,295 @@
+//! Thin pools and caches: made before they are needed, removed when nobody needs them.
+
+use crds::cache::CacheMode;
+use host::lvm::{PoolCost, PoolState};
+
+use super::*;
+use crate::agent::volumes::plan::extended;
+use crate::agent::volumes::spec::{Cache, MakePool, Pool};
+
+/// The name of the pool.
+pub(super) const POOL: &str = "flexlvm-thin";
+
+/// An order for a volume of eight extents in a pool of ten that may become twenty.
+pub(super) fn thin() -> Order {
+    let make = MakePool {
+        first: Extents(10).bytes(EXTENT),
+        most: Extents(20).bytes(EXTENT),
+        metadata: Extents(1).bytes(EXTENT),
+        disks: [(uuid(100), Extents(21).bytes(EXTENT))].into(),
+    };
+    let identity = LvTag::new("flexlvm.dev/thin-pool=thin").unwrap();
+    let pool = Pool {
+        name: LvName::new(POOL).unwrap(),
+        identity,
+        make: Some(make),
+    };
+    Order {
+        layout: Layout::Thin,
+        pool: Some(pool),
+        ..order()
+    }
+}
+
+/// An order for a volume with a cache of two extents.
+pub(super) fn cached() -> Order {
+    let disks = [(uuid(100), Extents(2).bytes(EXTENT))].into();
+    let name = LvName::new("pvc-1").unwrap().cache().unwrap();
+    let cache = Cache {
+        name,
+        size: Bytes(8 << 20),
+        mode: CacheMode::WriteThrough,
+        disks,
+    };
+    Order {
+        layout: Layout::Cached,
+        cache: Some(cache),
+        ..order()
+    }
+}
+
+/// The pool, with so much of its data in use.
+pub(super) fn pool(data_used: u32) -> Lv {
+    Lv {
+        name: POOL.to_owned(),
+        uuid: uuid(7),
+        size: Extents(10).bytes(EXTENT),
+        tags: vec!["flexlvm.dev/thin-pool=thin".to_owned()],
+        kind: LvKind::ThinPool,
+        shares: BTreeMap::from([(uuid(100), Extents(11))]),
+        state: Some(PoolState {
+            metadata: Bytes(4 << 20),
+            data_used,
+            metadata_used: 1,
+            fault: None,
+        }),
+        ..lv()
+    }
+}
+
+fn in_pool() -> Lv {
+    Lv {
+        kind: LvKind::Thin,
+        pool: Some(POOL.to_owned()),
+        shares: BTreeMap::new(),
+        ..lv()
+    }
+}
+
+#[test]
+fn a_pool_is_made_before_its_first_volume() {
+    let cost = PoolCost {
+        data: Extents(10),
+        metadata: Extents(1),
+    };
+    let create = Step::CreatePool(
+        cost,
+        Extents(20).bytes(EXTENT),
+        vec!["/dev/sd100".to_owned()],
+    );
+    assert_eq!(next(&thin(), &[vg(vec![])], None), create);
+    assert_eq!(
+        next(&thin(), &[vg(vec![pool(1)])], None),
+        Step::CreateThin(Bytes(32 << 20))
+    );
+    let full = Vg {
+        pvs: vec![pv(100, 10)],
+        ..vg(vec![])
+    };
+    let verdict = settled(&thin(), &[full], None).ready.unwrap();
+    assert_eq!(
+        (
+            verdict.reason,
+            verdict.message.contains("40 MiB free, 44 MiB wanted")
+        ),
+        (reason::INSUFFICIENT_SPACE, true)
+    );
+}
+
+#[test]
+fn a_pool_that_is_not_as_ordered_is_left_alone() {
+    let foreign = Lv {
+        tags: vec![],
+        ..pool(1)
+    };
+    assert_eq!(
+        ready(&thin(), &[vg(vec![foreign])]),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
+    let plain = Lv {
+        name: POOL.to_owned(),
+        uuid: uuid(7),
+        ..lv()
+    };
+    assert_eq!(
+        ready(&thin(), &[vg(vec![plain])]),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
+    let state = PoolState {
+        fault: Some("it has failed".to_owned()),
+        ..pool(1).state.unwrap()
+    };
+    assert_eq!(
+        ready(
+            &thin(),
+            &[vg(vec![Lv {
+                state: Some(state),
+                ..pool(1)
+            }])]
+        ),
+        (false, reason::THIN_POOL_UNUSABLE)
+    );
+    let mut named = thin();
+    named.pool.as_mut().unwrap().make = None;
+    assert_eq!(
+        ready(&named, &[vg(vec![])]),
+        (false, reason::THIN_POOL_MISSING)
+    );
+    let foreign = Lv {
+        tags: vec![],
+        ..pool(1)
+    };
+    assert_eq!(
+        next(&named, &[vg(vec![foreign])], None),
+        Step::CreateThin(Bytes(32 << 20))
+    );
+}
+
+#[test]
+fn a_pool_goes_with_its_last_volume() {
+    let absent = Order {
+        state: State::Absent,
+        published: Some(uuid(1)),
+        ..thin()
+    };
+    assert_eq!(
+        next(&absent, &[vg(vec![pool(1), in_pool()])], None),
+        Step::Remove(uuid(1), LvKind::Thin)
+    );
+    assert_eq!(
+        next(&absent, &[vg(vec![pool(1)])], None),
+        Step::RemovePool(uuid(7))
+    );
+    assert_eq!(
+        removed(&absent, &[vg(vec![])], None),
+        (true, reason::REMOVED)
+    );
+    let another = Lv {
+        name: "pvc-2".to_owned(),
+        uuid: uuid(2),
+        ..in_pool()
+    };
+    assert_eq!(
+        removed(&absent, &[vg(vec![pool(1), another])], None),
+        (true, reason::REMOVED)
+    );
+    let mut named = absent;
+    named.pool.as_mut().unwrap().make = None;
+    assert_eq!(
+        removed(&named, &[vg(vec![pool(1)])], None),
+        (true, reason::REMOVED)
+    );
+}
+
+#[test]
+fn a_pool_grows_as_it_fills_up() {
+    let to = |used: u32, most: u64| {
+        extended(&pool(used), Extents(most), EXTENT, 70, 20).map(|extents| extents.0)
+    };
+    assert_eq!(
+        [
+            to(69, 20),
+            to(70, 20),
+            to(100, 20),
+            to(100, 11),
+            to(100, 10)
+        ],
+        [None, Some(12), Some(15), Some(11), None]
+    );
+    let failed = PoolState {
+        fault: Some("it has failed".to_owned()),
+        ..pool(80).state.unwrap()
+    };
+    assert_eq!(
+        extended(
+            &Lv {
+                state: Some(failed),
+                ..pool(80)
+            },
+            Extents(20),
+            EXTENT,
+            70,
+            20
+        ),
+        None
+    );
+}
+
+#[test]
+fn a_volume_that_was_converted_is_not_extended() {
+    let larger = |order: Order| Order {
+        size: Bytes(64 << 20),
+        published: Some(uuid(1)),
+        ..order
+    };
+    for (order, lv) in [(thin(), lv()), (order(), in_pool())] {
+        let verdict = settled(&larger(order), &[vg(vec![pool(1), lv])], None)
+            .ready
+            .unwrap();
+        assert!(
+            verdict.reason == reason::LAYOUT_UNSUITABLE
+                && verdict.message.contains("was converted")
+        );
+    }
+}
+
+#[test]
+fn a_volume_gets_its_cache_before_it_is_reported() {
+    let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Unformatted));
+    assert_eq!(
+        next(&cached(), &[vg(vec![])], None),
+        Step::Create(Extents(8), vec![])
+    );
+    assert_eq!(
+        without(vec![lv()]),
+        Step::CreateCache(Extents(2), vec!["/dev/sd100".to_owned()])
+    );
+    let made = Lv {
+        name: "pvc-1_cache".to_owned(),
+        uuid: uuid(8),
+        ..lv()
+    };
+    assert_eq!(without(vec![lv(), made.clone()]), Step::AttachCache);
+    let foreign = Lv {
+        tags: vec![],
+        ..made.clone()
+    };
+    assert_eq!(
+        ready(&cached(), &[vg(vec![lv(), foreign])]),
+        (false, reason::FOREIGN_LOGICAL_VOLUME)
+    );
+    let attached = Lv {
+        kind: LvKind::Cached,
+        ..lv()
+    };
+    assert!(matches!(without(vec![attached.clone()]), Step::Settle(_)));
+    // Who took the cache away again, may have had a reason.
+    let published = Order {
+        published: Some(uuid(1)),
+        ..cached()
+    };
+    assert!(ready(&published, &[vg(vec![lv()])]).0);
+
+    let absent = Order {
+        state: State::Absent,
+        ..published
+    };
+    for kind in [LvKind::Cached, LvKind::Plain] {
+        let groups = [vg(vec![Lv { kind, ..lv() }])];
+        assert_eq!(next(&absent, &groups, None), Step::Remove(uuid(1), kind));
+    }
+    assert_eq!(
+        next(&absent, &[vg(vec![made])], None),
+        Step::RemoveCache(uuid(8))
+    );
+}

@@ -1,0 +1,262 @@
+//! The plan's promises: on a simulated node it always comes to rest, and never takes what is not
+//! its own.
+
+use host::lvm::PoolState;
+use proptest::prelude::*;
+
+use super::pool_and_cache::{POOL, cached, pool, thin};
+use super::*;
+
+/// A node that does what it is told, as LVM would.
+struct Simulated {
+    groups: Vec<Vg>,
+    content: Content,
+    seen: Option<Content>,
+    removed: bool,
+}
+
+impl Simulated {
+    /// Does a step; false when it was the last.
+    fn act(&mut self, step: &Step) -> bool {
+        let vg = self.groups.first_mut();
+        match (step, vg) {
+            (Step::Settle(_), _) => return false,
+            (Step::Create(extents, _), Some(vg)) => {
+                assert!(vg.fault.is_none() && *extents <= vg.free && vg.lv("pvc-1").is_none());
+                vg.free.0 -= extents.0;
+                vg.pvs[0].free.0 -= extents.0;
+                vg.lvs.push(Lv {
+                    uuid: uuid(9),
+                    size: extents.bytes(EXTENT),
+                    ..lv()
+                });
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
+            }
+            (Step::Extend(extents, _), Some(vg)) => {
+                let free = vg.free;
+                let lv = one(vg);
+                let more = extents.0 - lv.size.extents_up(EXTENT).0;
+                assert!(more > 0);
+                lv.size = extents.bytes(EXTENT);
+                if lv.kind != LvKind::Thin {
+                    assert!(more <= free.0);
+                    vg.free.0 -= more;
+                    vg.pvs[0].free.0 -= more;
+                }
+            }
+            (Step::AddIntegrity, Some(vg)) => one(vg).integrity = true,
+            (Step::Activate(_), Some(vg)) => one(vg).active = true,
+            (Step::Look(_), Some(vg)) => {
+                assert!(one(vg).active);
+                self.seen = Some(self.content.clone());
+            }
+            (Step::Mark(_), _) => {
+                assert_eq!(
+                    self.content,
+                    Content::Blank,
+                    "only what is blank is ever marked"
+                );
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
+            }
+            (Step::Remove(..), Some(vg)) => {
+                vg.lvs.retain(|lv| lv.name != "pvc-1");
+                self.removed = true;
+            }
+            (step, None) => panic!("{step:?} without a volume group"),
+            (step, Some(_)) => self.act_on_parts(step),
+        }
+        true
+    }
+
+    /// A step about a thin pool or a cache.
+    fn act_on_parts(&mut self, step: &Step) {
+        let vg = self.groups.first_mut().unwrap();
+        match step {
+            Step::CreateThin(size) => {
+                let pool = vg.lv(POOL).unwrap();
+                assert!(
+                    pool.kind == LvKind::ThinPool && pool.state.as_ref().unwrap().fault.is_none()
+                );
+                let lv = Lv {
+                    uuid: uuid(9),
+                    size: *size,
+                    kind: LvKind::Thin,
+                    pool: Some(POOL.to_owned()),
+                    ..lv()
+                };
+                vg.lvs.push(Lv {
+                    shares: BTreeMap::new(),
+                    ..lv
+                });
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
+            }
+            Step::CreatePool(cost, ..) => {
+                assert!(vg.lv(POOL).is_none() && cost.total() <= vg.free);
+                vg.free.0 -= cost.total().0;
+                vg.pvs[0].free.0 -= cost.total().0;
+                vg.lvs.push(pool(1));
+            }
+            Step::RemovePool(_) => {
+                assert!(
+                    vg.lvs.iter().all(|lv| lv.pool.is_none()),
+                    "a pool takes its volumes along"
+                );
+                vg.lvs.retain(|lv| lv.name != POOL);
+            }
+            Step::CreateCache(extents, _) => {
+                vg.free.0 -= extents.0;
+                vg.pvs[0].free.0 -= extents.0;
+                vg.lvs.push(Lv {
+                    name: "pvc-1_cache".to_owned(),
+                    uuid: uuid(8),
+                    ..lv()
+                });
+            }
+            Step::AttachCache => {
+                assert!(self.content == Content::Unformatted || self.seen.is_none());
+                vg.lvs.retain(|lv| lv.name != "pvc-1_cache");
+                one(vg).kind = LvKind::Cached;
+            }
+            Step::RemoveCache(_) => vg.lvs.retain(|lv| lv.name != "pvc-1_cache"),
+            step => panic!("{step:?} is about no part"),
+        }
+    }
+}
+
+fn one(vg: &mut Vg) -> &mut Lv {
+    vg.lvs.iter_mut().find(|lv| lv.name == "pvc-1").unwrap()
+}
+
+fn other_volumes(groups: &[Vg]) -> Vec<Lv> {
+    let all = groups.iter().flat_map(|vg| &vg.lvs);
+    let parts = ["pvc-1", "pvc-1_cache", POOL];
+    all.filter(|lv| !parts.contains(&lv.name.as_str()) || (lv.name == POOL && !is_our_pool(lv)))
+        .cloned()
+        .collect()
+}
+
+fn is_our_pool(lv: &Lv) -> bool {
+    lv.has_tag(&pool(1).tags[0])
+}
+
+prop_compose! {
+    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfUnused)],
+                   published in prop::option::of(1..3_u32), deleted: bool, size in (4_u64 << 20)..(300 << 20),
+                   ordered in 0..200_u64, basis in prop_oneof![Just(order()), Just(thin()), Just(cached())]) -> Order {
+        Order { state, published: published.map(uuid), deleted, size: Bytes(size), ordered: ordered * DAY, ..basis }
+    }
+}
+
+prop_compose! {
+    fn any_lv()(name in prop_oneof![3 => Just("pvc-1"), 1 => Just("rescued")], number in 1..3_u32, extents in 1..60_u64,
+                tagged in prop::bool::weighted(0.8), active: bool, open in prop::bool::weighted(0.2),
+                kind in prop_oneof![6 => Just(LvKind::Plain), 4 => Just(LvKind::Thin), 2 => Just(LvKind::Cached), 1 => Just(LvKind::Other)]) -> Lv {
+        let tags = if tagged { lv().tags } else { vec![] };
+        let pool = (kind == LvKind::Thin).then(|| POOL.to_owned());
+        Lv { name: name.to_owned(), uuid: uuid(number), size: Extents(extents).bytes(EXTENT), tags, active, open, kind, pool, ..lv() }
+    }
+}
+
+/// The pool, another's, or none; what was to be a cache, or not.
+fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
+    let foreign = Lv {
+        tags: vec![],
+        ..pool(1)
+    };
+    let broken = Lv {
+        state: Some(PoolState {
+            fault: Some("it has failed".to_owned()),
+            ..pool(1).state.unwrap()
+        }),
+        ..pool(1)
+    };
+    let pool = prop_oneof![4 => Just(None), 4 => Just(Some(pool(1))), 1 => Just(Some(foreign)), 1 => Just(Some(broken))];
+    let cache = prop::option::weighted(
+        0.2,
+        Just(Lv {
+            name: "pvc-1_cache".to_owned(),
+            uuid: uuid(8),
+            ..lv()
+        }),
+    );
+    (pool, cache).prop_map(|(pool, cache)| pool.into_iter().chain(cache).collect())
+}
+
+fn any_groups() -> impl Strategy<Value = Vec<Vg>> {
+    let fault = prop::option::weighted(0.1, Just("it is exported".to_owned()));
+    let group = (prop::option::weighted(0.8, any_lv()), any_parts(), fault).prop_map(
+        |(lv, parts, fault)| Vg {
+            fault,
+            ..vg(lv.into_iter().chain(parts).collect())
+        },
+    );
+    prop::option::weighted(0.9, group).prop_map(|group| group.into_iter().collect())
+}
+
+fn any_content() -> impl Strategy<Value = Content> {
+    prop_oneof![
+        Just(Content::Unformatted),
+        Just(Content::Formatting),
+        Just(Content::Blank),
+        Just(Content::Data("ext4".to_owned()))
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn it_always_comes_to_rest_and_takes_only_its_own(order in any_order(), groups in any_groups(), content in any_content()) {
+        let named = |groups: &[Vg]| groups.iter().find_map(|vg| vg.lv("pvc-1").cloned());
+        let (before, others) = (named(&groups), other_volumes(&groups));
+        let mut node = Simulated { groups, content: content.clone(), seen: None, removed: false };
+        let mut steps = Vec::new();
+        loop {
+            let step = plan(&order, Seen { groups: &node.groups, content: node.seen.as_ref(), removed: node.removed });
+            steps.push(step.clone());
+            prop_assert!(steps.len() < 10, "{:?}", steps);
+            if !node.act(&step) {
+                break;
+            }
+        }
+        let after = named(&node.groups);
+        prop_assert_eq!(other_volumes(&node.groups), others);
+        let is_ours = before.as_ref().is_some_and(|lv| {
+            order.published.as_ref().map_or(lv.has_tag(order.identity.as_str()), |uuid| lv.uuid == *uuid)
+        });
+        if let Some(before) = &before {
+            // Parts of it that lie about may be cleared away all the same.
+            let leaves = |step: &Step| matches!(step, Step::Settle(_) | Step::RemovePool(_) | Step::RemoveCache(_));
+            prop_assert!(is_ours || steps.iter().all(leaves), "{:?}", steps);
+            // Ours is removed only when it is to be, closed, tagged, and, where that is asked for,
+            // proven empty.
+            if after.is_none() {
+                prop_assert!(is_ours && order.state != State::Present && !before.open && before.kind != LvKind::Other);
+                prop_assert!((before.kind == LvKind::Thin) == (order.layout == Layout::Thin));
+                prop_assert!(before.has_tag(order.identity.as_str()));
+                prop_assert!(order.state == State::Absent || !matches!(content, Content::Data(_)));
+            }
+        }
+        // What was given away is never made or marked again.
+        if order.published.is_some() {
+            prop_assert!(!steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_) | Step::Mark(_))), "{:?}", steps);
+        }
+        // It says Ready only when it is there, and Removed only when it is not.
+        if let Some(Step::Settle(verdict)) = steps.last() {
+            if verdict.ready.as_ref().is_some_and(|ready| ready.status) {
+                prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= order.size));
+                // What is on a volume that was given to nobody yet is somebody else's, unless it is
+                // older than its order.
+                let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < order.ordered);
+                let is_made = steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
+                prop_assert!(order.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));
+            }
+            if verdict.removed.as_ref().is_some_and(|removed| removed.status) {
+                prop_assert!(after.as_ref().is_none_or(|lv| order.published.as_ref() != Some(&lv.uuid)));
+            }
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What is removed, and what is kept.
+
+use super::images::{mirror, mirrored, three_disks};
+use super::*;
+
+#[test]
+fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
+    let absent = Order {
+        state: State::Absent,
+        ..mirrored()
+    };
+    assert_eq!(
+        next(&absent, &[three_disks(vec![mirror()])], None),
+        Step::Remove(uuid(1), LvKind::Raid)
+    );
+    for kind in [LvKind::Plain, LvKind::Other] {
+        let groups = [three_disks(vec![Lv { kind, ..mirror() }])];
+        assert_eq!(
+            removed(&absent, &groups, None),
+            (false, reason::IN_USE),
+            "{kind:?}"
+        );
+    }
+    let linear = Order {
+        state: State::Absent,
+        ..order()
+    };
+    assert_eq!(
+        removed(&linear, &[three_disks(vec![mirror()])], None),
+        (false, reason::IN_USE)
+    );
+}
+
+#[test]
+fn deleting_the_object_removes_nothing() {
+    let deleted = Order {
+        deleted: true,
+        ..published()
+    };
+    let verdict = settled(&deleted, &[vg(vec![lv()])], None);
+    assert!(verdict.ready.unwrap().status);
+    assert_eq!(
+        verdict.removed.map(|removed| removed.reason),
+        Some(reason::STILL_WANTED)
+    );
+    let never_made = Order {
+        deleted: true,
+        ..order()
+    };
+    assert_eq!(
+        ready(&never_made, &[vg(vec![])]),
+        (false, reason::STILL_WANTED)
+    );
+}
+
+#[test]
+fn a_released_volume_is_removed_unless_somebody_has_it() {
+    for order in [published(), order()] {
+        let order = Order {
+            state: State::Absent,
+            ..order
+        };
+        let (one, gone) = (vg(vec![lv()]), vg(vec![]));
+        assert_eq!(
+            next(&order, std::slice::from_ref(&one), None),
+            Step::Remove(uuid(1), LvKind::Plain)
+        );
+        assert!(removed(&order, &[gone], None).0);
+        assert_eq!(
+            removed(&order, &[vg(vec![Lv { open: true, ..lv() }])], None),
+            (false, reason::IN_USE)
+        );
+        assert_eq!(
+            removed(
+                &order,
+                &[vg(vec![Lv {
+                    kind: LvKind::Other,
+                    ..lv()
+                }])],
+                None
+            ),
+            (false, reason::IN_USE)
+        );
+        let broken = Vg {
+            fault: Some("1 of its disks are missing".to_owned()),
+            ..one
+        };
+        assert_eq!(
+            removed(&order, &[broken], None),
+            (false, reason::VOLUME_GROUP_UNUSABLE)
+        );
+        assert_eq!(
+            removed(&order, &[], None),
+            (false, reason::VOLUME_GROUP_MISSING)
+        );
+    }
+}
+
+#[test]
+fn an_unused_volume_is_removed_only_with_proof() {
+    let groups = [vg(vec![lv()])];
+    let unused = |order: Order| Order {
+        state: State::AbsentIfUnused,
+        ..order
+    };
+    for order in [unused(order()), unused(published())] {
+        assert_eq!(next(&order, &groups, None), Step::Look(uuid(1)));
+        assert_eq!(
+            next(&order, &groups, Some(Content::Unformatted)),
+            Step::Remove(uuid(1), LvKind::Plain)
+        );
+        assert_eq!(
+            next(&order, &groups, Some(Content::Formatting)),
+            Step::Remove(uuid(1), LvKind::Plain)
+        );
+        let data = Some(Content::Data("ext4".to_owned()));
+        assert_eq!(
+            removed(&order, &groups, data),
+            (false, reason::CARRIES_DATA)
+        );
+    }
+    assert_eq!(
+        next(&unused(order()), &groups, Some(Content::Blank)),
+        Step::Remove(uuid(1), LvKind::Plain)
+    );
+    assert_eq!(
+        removed(&unused(published()), &groups, Some(Content::Blank)),
+        (false, reason::CARRIES_DATA)
+    );
+    assert_eq!(
+        removed(&unused(order()), &[vg(vec![])], None),
+        (true, reason::NEVER_MADE)
+    );
+    assert_eq!(
+        removed(&unused(order()), &[], None),
+        (true, reason::NEVER_MADE)
+    );
+    assert_eq!(
+        removed(&unused(published()), &[], None),
+        (false, reason::VOLUME_GROUP_MISSING)
+    );
+}

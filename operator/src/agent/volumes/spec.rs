@@ -1,0 +1,258 @@
+//! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a
+//! command line. Pure. Called by `reconcile` and `storage`.
+
+mod pool_and_cache;
+
+use std::collections::BTreeMap;
+
+use crds::logical_volume::{LogicalVolumeStatus, State};
+use crds::{LogicalVolume, quantity};
+use host::lvm::Layout;
+use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
+use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
+use kube::ResourceExt as _;
+use placement::layout;
+
+pub use pool_and_cache::{Cache, MakePool, Pool};
+
+/// No smaller volume has room for the format marker.
+const SMALLEST: Bytes = Bytes(4 << 20);
+
+/// What is asked for, and what of it was reported as done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// The node's name, for messages.
+    pub node: String,
+    /// The volume group.
+    pub group: VgName,
+    /// The logical volume.
+    pub name: LvName,
+    /// The tag that makes a logical volume this order's. It is written with the volume, and no
+    /// volume without it is ever removed.
+    pub identity: LvTag,
+    /// A tag for people.
+    pub trace: Option<LvTag>,
+    /// What may be known of the key to the volume.
+    pub key: KeyDigest,
+    /// The size, at least.
+    pub size: Bytes,
+    /// How it lies on the disks.
+    pub layout: Layout,
+    /// The physical volumes on which its space was promised, and how much on each; none where
+    /// nobody said which.
+    pub disks: BTreeMap<LvUuid, Bytes>,
+    /// The thin pool that it is in.
+    pub pool: Option<Pool>,
+    /// The cache in front of it.
+    pub cache: Option<Cache>,
+    /// Whether the volume is to be there.
+    pub state: State,
+    /// The uuid that was reported, once it was: from then on others may have used the volume.
+    pub published: Option<LvUuid>,
+    /// Whether somebody deleted the object.
+    pub deleted: bool,
+    /// When the object was made, in seconds since 1970, by the API server's clock.
+    pub ordered: u64,
+}
+
+impl Order {
+    /// Reads a LogicalVolume, with the status that we know to be the latest.
+    ///
+    /// # Errors
+    /// A sentence that says which field can't be carried out.
+    pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
+        let spec = &object.spec;
+        let size = read_size(object)?;
+        let published = status
+            .uuid
+            .as_ref()
+            .map(LvUuid::new)
+            .transpose()
+            .map_err(|error| format!("status.uuid: {error}"))?;
+        let identity = LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid))
+            .map_err(|error| format!("spec.claim.uid: {error}"))?;
+        let name =
+            LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?;
+        let made = object
+            .creation_timestamp()
+            .map_or(0, |time| time.0.as_second());
+        Ok(Self {
+            node: spec.node.clone(),
+            group: VgName::new(&spec.volume_group)
+                .map_err(|error| format!("spec.volumeGroup: {error}"))?,
+            pool: pool_and_cache::read_pool(object)?,
+            cache: pool_and_cache::read_cache(object, &name)?,
+            name,
+            identity,
+            trace: LvTag::new(format!(
+                "{CLAIM_NAME}{}/{}",
+                spec.claim.namespace, spec.claim.name
+            ))
+            .ok(),
+            key: Key::new(&spec.key)
+                .ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?
+                .digest(),
+            size,
+            layout: read_layout(object)?,
+            disks: pool_and_cache::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
+            state: spec.state,
+            published,
+            deleted: object.metadata.deletion_timestamp.is_some(),
+            ordered: u64::try_from(made).unwrap_or(0),
+        })
+    }
+
+    /// The tags that the logical volume is made with.
+    #[must_use]
+    pub fn tags(&self) -> Vec<LvTag> {
+        let key = LvTag::new(self.key.tag()).ok();
+        [Some(self.identity.clone()), self.trace.clone(), key]
+            .into_iter()
+            .flatten()
+            .collect()
+    }
+
+    /// What was promised of each physical volume.
+    pub fn shares(&self, extent: Bytes) -> impl Iterator<Item = (&LvUuid, Extents)> {
+        self.disks
+            .iter()
+            .map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
+    }
+
+    /// What was promised altogether, with its cache.
+    #[must_use]
+    pub fn promised(&self, extent: Bytes) -> Extents {
+        let cache = self
+            .cache
+            .as_ref()
+            .map_or(0, |cache| cache.size.extents_up(extent).0);
+        let own = if self.disks.is_empty() {
+            self.size.extents_up(extent).0
+        } else {
+            self.shares(extent)
+                .map(|(_, extents)| extents.0)
+                .fold(0, u64::saturating_add)
+        };
+        Extents(own.saturating_add(cache))
+    }
+
+    /// What was promised of one physical volume, to the volume or its cache.
+    #[must_use]
+    pub fn promised_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
+        let on = |disks: &BTreeMap<LvUuid, Bytes>| {
+            disks
+                .get(uuid)
+                .map_or(0, |bytes| bytes.extents_up(extent).0)
+        };
+        Extents(
+            on(&self.disks).saturating_add(self.cache.as_ref().map_or(0, |cache| on(&cache.disks))),
+        )
+    }
+
+    /// The logical volume as people write it: `vg0/pvc-1`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("{}/{}", self.group, self.name)
+    }
+}
+
+/// No layout keeps a volume from being removed.
+fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
+    match layout::of(&object.spec.layout) {
+        Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
+        layout => layout.map_err(|error| format!("spec.{error}")),
+    }
+}
+
+/// The size that is asked for; 0 where none is: no size keeps a volume from being removed.
+fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
+    if object.spec.state != State::Present {
+        return Ok(Bytes(quantity::parse(&object.spec.size).unwrap_or(0)));
+    }
+    let size = quantity::parse(&object.spec.size)
+        .map(Bytes)
+        .map_err(|error| format!("spec.size: {error}"))?;
+    if size < SMALLEST {
+        let least = quantity::human(SMALLEST.0);
+        return Err(format!(
+            "spec.size: {} is too small, {least} is the least",
+            quantity::human(size.0)
+        ));
+    }
+    Ok(size)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Order;
+    use crds::LogicalVolume;
+    use serde_json::{Value, json};
+
+    const KEY: &str = "00000000000000000000000000000000";
+
+    fn read(path: &str, value: Value) -> Result<Order, String> {
+        let mut object = json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "key": KEY, "reclaimPolicy": "Delete",
+                "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": [], "thinPool": null, "cache": null},
+            "status": {},
+        });
+        *object.pointer_mut(path).unwrap() = value;
+        let object: LogicalVolume = serde_json::from_value(object).unwrap();
+        Order::read(&object, object.status.as_ref().unwrap())
+    }
+
+    #[test]
+    fn an_order_has_what_lvm_needs() {
+        let order = read("/metadata/name", json!("pvc-1")).unwrap();
+        assert_eq!(order.path(), "vg0/pvc-1");
+        let tags: Vec<_> = order.tags().iter().map(ToString::to_string).collect();
+        let key = "flexlvm.dev/claim-key=84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
+        assert_eq!(
+            tags,
+            [
+                "flexlvm.dev/claim-uid=1",
+                "flexlvm.dev/claim=default/data",
+                key
+            ]
+        );
+        assert_eq!(
+            (order.size.0, order.ordered, order.published),
+            (1 << 30, 1_767_225_600, None)
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_carried_out_names_its_field() {
+        for (path, value, sentence) in [
+            ("/spec/size", json!("1Xi"), "spec.size: "),
+            (
+                "/spec/size",
+                json!("1Mi"),
+                "spec.size: 1 MiB is too small, 4 MiB is the least",
+            ),
+            ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
+            ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
+            ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
+            ("/spec/key", json!("secret"), "spec.key: it has to be"),
+            ("/status", json!({"uuid": "x"}), "status.uuid: "),
+            (
+                "/spec/layout",
+                json!({"type": "RAID1", "copies": 1}),
+                "spec.layout.copies: ",
+            ),
+            (
+                "/spec/physicalVolumes",
+                json!([{"uuid": "u", "size": "4Mi"}]),
+                "spec.physicalVolumes: ",
+            ),
+            ("/spec/layout", json!({"type": "Thin"}), "spec.thinPool: "),
+            ("/spec/layout", json!({"type": "Cached"}), "spec.cache: "),
+        ] {
+            let error = read(path, value).unwrap_err();
+            assert!(error.starts_with(sentence), "{error}");
+        }
+    }
+}

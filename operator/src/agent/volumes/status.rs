@@ -1,0 +1,154 @@
+//! The status of a LogicalVolume from what was found out about it.
+//! Pure. Called by `reconcile`.
+
+use crds::condition::{self, READY, REMOVED};
+use crds::logical_volume::LogicalVolumeStatus;
+use crds::quantity;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::plan::{Finding, Verdict};
+
+/// The whole status that follows from `old` by `verdict`: what is not in an applied status is taken
+/// away.
+#[must_use]
+pub fn build(
+    old: &LogicalVolumeStatus,
+    verdict: &Verdict,
+    generation: Option<i64>,
+    now: &Time,
+) -> LogicalVolumeStatus {
+    let mut status = LogicalVolumeStatus {
+        observed_generation: generation,
+        ..old.clone()
+    };
+    let mut set = |type_, finding: &Finding| {
+        let Finding {
+            status: holds,
+            reason,
+            message,
+        } = finding;
+        condition::set(
+            &mut status.conditions,
+            type_,
+            *holds,
+            reason,
+            message,
+            generation,
+            now,
+        );
+    };
+    if let Some(ready) = &verdict.ready {
+        set(READY, ready);
+    }
+    if let Some(removed) = &verdict.removed {
+        set(REMOVED, removed);
+    }
+    if let Some((uuid, size)) = &verdict.volume {
+        status.uuid = Some(uuid.to_string());
+        status.size = Some(quantity::format(size.0));
+    }
+    match &verdict.removed {
+        Some(removed) if removed.status => status.size = None,
+        // It is there, and nobody wants it away (any more).
+        None if verdict.volume.is_some() => status
+            .conditions
+            .retain(|condition| condition.type_ != REMOVED),
+        _ => {}
+    }
+    status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::build;
+    use crate::agent::volumes::plan::{Finding, Verdict};
+    use crds::condition::{self, READY, REMOVED, reason};
+    use crds::logical_volume::LogicalVolumeStatus;
+    use host::{Bytes, LvUuid};
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+    use k8s_openapi::jiff::Timestamp;
+
+    const UUID: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+
+    fn at(second: i64) -> Time {
+        Time(Timestamp::from_second(second).unwrap())
+    }
+
+    fn finding(status: bool, reason: &'static str) -> Finding {
+        Finding {
+            status,
+            reason,
+            message: String::new(),
+        }
+    }
+
+    fn ready() -> LogicalVolumeStatus {
+        let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
+        let verdict = Verdict {
+            ready: Some(finding(true, reason::READY)),
+            removed: None,
+            volume,
+        };
+        build(&LogicalVolumeStatus::default(), &verdict, Some(1), &at(1))
+    }
+
+    #[test]
+    fn a_status_is_the_same_as_long_as_nothing_changes() {
+        let first = ready();
+        assert_eq!(
+            (
+                first.uuid.as_deref(),
+                first.size.clone().unwrap().0.as_str()
+            ),
+            (Some(UUID), "8Mi")
+        );
+        let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
+        let again = Verdict {
+            ready: Some(finding(true, reason::READY)),
+            removed: None,
+            volume,
+        };
+        assert_eq!(build(&first, &again, Some(1), &at(9)), first);
+    }
+
+    #[test]
+    fn trouble_leaves_what_is_known_of_the_volume() {
+        let verdict = Verdict {
+            ready: Some(finding(false, reason::LOGICAL_VOLUME_MISSING)),
+            ..Verdict::default()
+        };
+        let status = build(&ready(), &verdict, Some(1), &at(2));
+        assert_eq!(status.uuid.as_deref(), Some(UUID));
+        assert!(!condition::is_true(&status.conditions, READY));
+    }
+
+    #[test]
+    fn a_removed_volume_has_no_size_and_a_wanted_one_is_not_called_kept() {
+        let kept = Verdict {
+            removed: Some(finding(false, reason::IN_USE)),
+            ..Verdict::default()
+        };
+        let kept = build(&ready(), &kept, Some(2), &at(2));
+        assert!(
+            condition::is_true(&kept.conditions, READY)
+                && condition::get(&kept.conditions, REMOVED).is_some()
+        );
+
+        let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
+        let wanted = Verdict {
+            ready: Some(finding(true, reason::READY)),
+            removed: None,
+            volume,
+        };
+        assert_eq!(build(&kept, &wanted, Some(3), &at(3)).conditions.len(), 1);
+
+        let gone = Verdict {
+            ready: Some(finding(false, reason::REMOVED)),
+            removed: Some(finding(true, reason::REMOVED)),
+            volume: None,
+        };
+        let gone = build(&kept, &gone, Some(2), &at(4));
+        assert!(condition::is_true(&gone.conditions, REMOVED));
+        assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));
+    }
+}

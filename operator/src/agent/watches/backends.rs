@@ -1,0 +1,274 @@
+//! The StorageBackends, and which of them select this node. Filled by two watches, of the backends
+//! and of this node's labels; whoever of the agent acts on backends reads here. Nobody on a node
+//! writes to them.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crds::StorageBackend;
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt as _, watcher as watch_objects};
+use kube::{Api, Client, ResourceExt as _};
+use tokio::sync::watch;
+
+use crate::kube::watch_cache;
+
+/// A node's labels.
+type Labels = BTreeMap<String, String>;
+
+/// The backends that select this node, by name. Of their metadata they have name, uid, generation,
+/// and when they are to be deleted; they have no status.
+pub type Selected = Vec<Arc<StorageBackend>>;
+
+/// The StorageBackends, and which of them select this node.
+pub struct Backends {
+    node: String,
+    store: Store<StorageBackend>,
+    heard: Mutex<Heard>,
+    selected: watch::Sender<Option<Arc<Selected>>>,
+}
+
+/// What the watches have said so far.
+#[derive(Debug, Default)]
+struct Heard {
+    /// All backends, at least once.
+    listed: bool,
+    /// The node's labels; `None` while its Node is not there.
+    labels: Option<Labels>,
+    /// Those that the list has given which is under way.
+    listing: Option<Labels>,
+}
+
+impl Backends {
+    /// Nothing known yet of this node; the other half is for [`run`](Self::run).
+    #[must_use]
+    pub fn new(node: &str) -> (Arc<Self>, Writer<StorageBackend>) {
+        let (store, writer) = reflector::store();
+        let backends = Self {
+            node: node.to_owned(),
+            store,
+            heard: Mutex::default(),
+            selected: watch::Sender::default(),
+        };
+        (Arc::new(backends), writer)
+    }
+
+    /// The backends that select this node, and hears when they change; the controller's numbers in
+    /// their status are no change. `None` as long as that is not known: before both watches have
+    /// said how things stand, and while there is no such Node.
+    #[must_use]
+    pub fn selected(&self) -> watch::Receiver<Option<Arc<Selected>>> {
+        self.selected.subscribe()
+    }
+
+    /// The backend of this name, whether it selects this node or not: volumes stay when their
+    /// backend turns away.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Arc<StorageBackend>> {
+        self.store.get(&ObjectRef::new(name))
+    }
+
+    /// Follows the API, for ever.
+    pub async fn run(self: &Arc<Self>, client: &Client, writer: Writer<StorageBackend>) {
+        tokio::join!(
+            watch_cache::follow(client, writer, keep, self, Self::heard_backend),
+            self.follow_labels(client)
+        );
+    }
+
+    /// Watches the metadata of this node's Node: the rest of it changes all the time, and is large.
+    async fn follow_labels(&self, client: &Client) {
+        let this = watcher::Config::default().fields(&format!("metadata.name={}", self.node));
+        let api: Api<PartialObjectMeta<Node>> = Api::all(client.clone());
+        let mut events = pin!(watch_objects(api, this).default_backoff());
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(event) => self.heard_node(event),
+                Err(error) => {
+                    let error = host::error::chain(&error);
+                    tracing::warn!(
+                        error,
+                        "the watch of this node was cut, and is taken up again"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Called after the copy has the change.
+    fn heard_backend(&self, event: &Event<StorageBackend>) {
+        match event {
+            Event::Init | Event::InitApply(_) => {}
+            Event::InitDone => self.learn(|heard| heard.listed = true),
+            Event::Apply(_) | Event::Delete(_) => self.learn(|_| {}),
+        }
+    }
+
+    fn heard_node(&self, event: Event<PartialObjectMeta<Node>>) {
+        match event {
+            Event::Init => self.learn(|heard| heard.listing = None),
+            Event::InitApply(node) => self.learn(|heard| heard.listing = Some(labels(node))),
+            Event::InitDone => self.learn(|heard| heard.labels = heard.listing.take()),
+            Event::Apply(node) => self.learn(|heard| heard.labels = Some(labels(node))),
+            Event::Delete(_) => self.learn(|heard| heard.labels = None),
+        }
+    }
+
+    fn learn(&self, what: impl FnOnce(&mut Heard)) {
+        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        what(&mut heard);
+        let labels = heard.labels.as_ref().filter(|_| heard.listed);
+        let selected = labels.map(|labels| Arc::new(select(self.store.state(), labels)));
+        self.selected.send_if_modified(|known| {
+            let is_news = *known != selected;
+            *known = selected;
+            is_news
+        });
+    }
+}
+
+fn labels(node: PartialObjectMeta<Node>) -> Labels {
+    node.metadata.labels.unwrap_or_default()
+}
+
+fn select(mut backends: Selected, labels: &Labels) -> Selected {
+    backends.retain(|backend| backend.spec.node_selector.matches(labels));
+    backends.sort_by_cached_key(|backend| backend.name_any());
+    backends
+}
+
+/// Takes out what no agent reads, above all what changes with each of the controller's writes.
+fn keep(backend: &mut StorageBackend) -> bool {
+    let ObjectMeta {
+        name,
+        uid,
+        generation,
+        deletion_timestamp,
+        ..
+    } = std::mem::take(&mut backend.metadata);
+    backend.metadata = ObjectMeta {
+        name,
+        uid,
+        generation,
+        deletion_timestamp,
+        ..ObjectMeta::default()
+    };
+    backend.status = None;
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Backends, Event, Writer, keep};
+    use crds::StorageBackend;
+    use kube::ResourceExt as _;
+    use serde_json::json;
+
+    fn backend(name: &str, disk: &str, free: &str) -> StorageBackend {
+        let mut backend = serde_json::from_value(json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
+            "metadata": {"name": name, "uid": name, "resourceVersion": free, "annotations": {"a": free}},
+            "spec": {"volumeGroup": "vg0", "nodeSelector": {"matchLabels": {"disk": disk}}},
+            "status": {"free": free},
+        }))
+        .unwrap();
+        assert!(keep(&mut backend));
+        backend
+    }
+
+    fn node(disk: &str) -> kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Node> {
+        serde_json::from_value(json!({"metadata": {"name": "n", "labels": {"disk": disk}}}))
+            .unwrap()
+    }
+
+    fn tell(
+        backends: &Backends,
+        writer: &mut Writer<StorageBackend>,
+        event: Event<StorageBackend>,
+    ) {
+        writer.apply_watcher_event(&event);
+        backends.heard_backend(&event);
+    }
+
+    fn names(backends: &Backends) -> Option<Vec<String>> {
+        let selected = backends.selected();
+        let selected = selected.borrow();
+        selected
+            .as_ref()
+            .map(|selected| selected.iter().map(|backend| backend.name_any()).collect())
+    }
+
+    #[test]
+    fn nothing_is_known_before_both_watches_have_spoken() {
+        let (backends, mut writer) = Backends::new("n");
+        for event in [Event::Init, Event::InitApply(node("ssd")), Event::InitDone] {
+            backends.heard_node(event);
+        }
+        tell(&backends, &mut writer, Event::Init);
+        tell(
+            &backends,
+            &mut writer,
+            Event::InitApply(backend("a", "ssd", "1")),
+        );
+        assert_eq!(names(&backends), None);
+        tell(&backends, &mut writer, Event::InitDone);
+        assert_eq!(names(&backends), Some(vec!["a".to_owned()]));
+        backends.heard_node(Event::Delete(node("ssd")));
+        assert_eq!(names(&backends), None);
+        backends.heard_node(Event::Apply(node("hdd")));
+        assert_eq!(names(&backends), Some(Vec::new()));
+        for event in [Event::Init, Event::InitDone] {
+            backends.heard_node(event);
+        }
+        assert_eq!(
+            names(&backends),
+            None,
+            "a Node that is gone selects nothing, and excludes nothing"
+        );
+    }
+
+    #[test]
+    fn labels_and_selectors_decide_and_numbers_are_no_news() {
+        let (backends, mut writer) = Backends::new("n");
+        backends.heard_node(Event::Apply(node("ssd")));
+        for event in [
+            Event::Init,
+            Event::InitApply(backend("b", "ssd", "1")),
+            Event::InitDone,
+        ] {
+            tell(&backends, &mut writer, event);
+        }
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("a", "ssd", "1")),
+        );
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("c", "hdd", "1")),
+        );
+        assert_eq!(names(&backends), Some(vec!["a".to_owned(), "b".to_owned()]));
+
+        let mut selected = backends.selected();
+        selected.mark_unchanged();
+        tell(
+            &backends,
+            &mut writer,
+            Event::Apply(backend("a", "ssd", "2")),
+        );
+        backends.heard_node(Event::Apply(node("ssd")));
+        assert!(!selected.has_changed().unwrap());
+        backends.heard_node(Event::Apply(node("hdd")));
+        assert!(selected.has_changed().unwrap());
+        assert_eq!(names(&backends), Some(vec!["c".to_owned()]));
+        assert!(backends.get("a").is_some(), "it is still known");
+    }
+}

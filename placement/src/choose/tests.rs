@@ -1,0 +1,341 @@
+//! Tests of where volumes go.
+
+use crds::portion::Portion;
+use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
+use k8s_openapi::api::core::v1::Node;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::{Candidate, Choice, choose};
+use crate::growth::grown;
+use crate::request::Order;
+use crate::reservations::{Ledger, Place};
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn backend() -> StorageBackend {
+    from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "fast"},
+        "spec": {"volumeGroup": "vg0", "nodeSelector": {"matchLabels": {"disk": "ssd"}}}}),
+    )
+}
+
+fn node(name: &str) -> Node {
+    from(
+        json!({"metadata": {"name": name, "labels": {"disk": "ssd", "zone": "a", "kubernetes.io/hostname": name}}}),
+    )
+}
+
+fn storage(name: &str, groups: Value) -> NodeStorage {
+    from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "volumeGroups": groups}}),
+    )
+}
+
+fn group(size: &str, other: &str) -> Value {
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": other, "free": "0"}])
+}
+
+fn order<'a>(backend: &'a StorageBackend, bytes: u64, selected: Option<&'a str>) -> Order<'a> {
+    Order {
+        backend,
+        bytes,
+        selected,
+        topologies: &[],
+    }
+}
+
+fn sentence(choice: &Choice) -> String {
+    match choice {
+        Choice::Here(room) => panic!("placed on {}", room.place.node),
+        Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => sentence.clone(),
+    }
+}
+
+#[test]
+fn a_volume_goes_to_the_selected_node_in_whole_extents() {
+    let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
+    let candidates = [Candidate {
+        node: &node,
+        storage: Some(&storage),
+    }];
+    let Choice::Here(room) = choose(
+        &order(&backend, (4 << 20) + 1, Some("n1")),
+        &candidates,
+        &Ledger::default(),
+    ) else {
+        panic!("not placed")
+    };
+    assert_eq!((room.bytes, room.place.node.as_str()), (8 << 20, "n1"));
+}
+
+#[test]
+fn the_freest_node_is_chosen_where_nobody_selected_one() {
+    let backend = backend();
+    let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
+    let (s1, s2, s3) = (
+        storage("n1", group("1Gi", "512Mi")),
+        storage("n2", group("1Gi", "0")),
+        storage("n3", group("1Gi", "0")),
+    );
+    let mut cordoned = node("n4");
+    cordoned.spec = Some(from(json!({"unschedulable": true})));
+    let s4 = storage("n4", group("100Gi", "0"));
+    let mut down = node("n5");
+    down.status = Some(from(
+        json!({"conditions": [{"type": "Ready", "status": "Unknown"}]}),
+    ));
+    let s5 = storage("n5", group("100Gi", "0"));
+    let all = [
+        (&n1, &s1),
+        (&n2, &s2),
+        (&n3, &s3),
+        (&cordoned, &s4),
+        (&down, &s5),
+    ];
+    let candidates: Vec<_> = all
+        .iter()
+        .map(|(node, storage)| Candidate {
+            node,
+            storage: Some(storage),
+        })
+        .collect();
+    let mut ledger = Ledger::default();
+    let mut choices = Vec::new();
+    for name in ["a", "b", "c"] {
+        let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &ledger)
+        else {
+            panic!("not placed")
+        };
+        ledger.promise(name, &room.place, room.promise);
+        choices.push(room.place.node);
+    }
+    assert_eq!(choices, ["n2", "n3", "n2"]);
+}
+
+#[test]
+fn packing_takes_the_fullest_node_that_has_room() {
+    let mut backend = backend();
+    backend.spec.placement = crds::storage_backend::Placement::Pack;
+    let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
+    let (s1, s2, s3) = (
+        storage("n1", group("1Gi", "0")),
+        storage("n2", group("1Gi", "512Mi")),
+        storage("n3", group("1Gi", "1000Mi")),
+    );
+    let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3)];
+    let candidates: Vec<_> = all
+        .iter()
+        .map(|(node, storage)| Candidate {
+            node,
+            storage: Some(storage),
+        })
+        .collect();
+    let Choice::Here(room) = choose(
+        &order(&backend, 256 << 20, None),
+        &candidates,
+        &Ledger::default(),
+    ) else {
+        panic!("not placed")
+    };
+    assert_eq!(room.place.node, "n2");
+}
+
+#[test]
+fn the_topologies_of_the_class_are_kept() {
+    let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
+    let candidates = [Candidate {
+        node: &node,
+        storage: Some(&storage),
+    }];
+    let terms = |zone: &str| {
+        vec![from(
+            json!({"matchLabelExpressions": [{"key": "zone", "values": [zone]}]}),
+        )]
+    };
+    let in_b = terms("b");
+    let refused = choose(
+        &Order {
+            topologies: &in_b,
+            ..order(&backend, 1, None)
+        },
+        &candidates,
+        &Ledger::default(),
+    );
+    assert!(sentence(&refused).contains("allowedTopologies"));
+    let in_a = terms("a");
+    assert!(matches!(
+        choose(
+            &Order {
+                topologies: &in_a,
+                ..order(&backend, 1, None)
+            },
+            &candidates,
+            &Ledger::default()
+        ),
+        Choice::Here(_)
+    ));
+}
+
+#[test]
+fn what_does_not_fit_says_where_and_by_how_much() {
+    let (backend, n1, n2) = (backend(), node("n1"), node("n2"));
+    let (s1, s2) = (storage("n1", group("4Gi", "2Gi")), storage("n2", json!([])));
+    let candidates = [
+        Candidate {
+            node: &n1,
+            storage: Some(&s1),
+        },
+        Candidate {
+            node: &n2,
+            storage: Some(&s2),
+        },
+    ];
+    let nowhere = choose(
+        &order(&backend, 10 << 30, None),
+        &candidates,
+        &Ledger::default(),
+    );
+    assert_eq!(
+        sentence(&nowhere),
+        "10 GiB from backend fast is to be had on no node: node n1 has 2 GiB free of 4 GiB in volume group vg0; node n2 has no volume group vg0"
+    );
+}
+
+#[test]
+fn a_full_selected_node_is_released_only_when_another_has_room() {
+    let (backend, n1, n2) = (backend(), node("n1"), node("n2"));
+    let (full, roomy) = (
+        storage("n1", group("1Gi", "1Gi")),
+        storage("n2", group("1Gi", "0")),
+    );
+    let both = [
+        Candidate {
+            node: &n1,
+            storage: Some(&full),
+        },
+        Candidate {
+            node: &n2,
+            storage: Some(&roomy),
+        },
+    ];
+    let ask = order(&backend, 8 << 20, Some("n1"));
+    assert!(matches!(
+        choose(&ask, &both, &Ledger::default()),
+        Choice::Elsewhere(_)
+    ));
+    assert!(matches!(
+        choose(&ask, &both[..1], &Ledger::default()),
+        Choice::Nowhere(_)
+    ));
+    assert!(matches!(
+        choose(&order(&backend, 1, Some("gone")), &both, &Ledger::default()),
+        Choice::Elsewhere(_)
+    ));
+    let mut cordoned = n2.clone();
+    cordoned.spec = Some(from(json!({"unschedulable": true})));
+    let both = [
+        both[0],
+        Candidate {
+            node: &cordoned,
+            storage: Some(&roomy),
+        },
+    ];
+    assert!(
+        matches!(choose(&ask, &both, &Ledger::default()), Choice::Nowhere(_)),
+        "it would be selected again"
+    );
+}
+
+#[test]
+fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
+    let (backend, node) = (backend(), node("n1"));
+    let ask = order(&backend, 1, Some("n1"));
+    let silent = choose(
+        &ask,
+        &[Candidate {
+            node: &node,
+            storage: None,
+        }],
+        &Ledger::default(),
+    );
+    assert!(sentence(&silent).contains("no FlexLVM agent"));
+    let mut groups = group("1Gi", "0");
+    groups[0]["unusable"] = json!("exported");
+    let exported = storage("n1", groups);
+    let choice = choose(
+        &ask,
+        &[Candidate {
+            node: &node,
+            storage: Some(&exported),
+        }],
+        &Ledger::default(),
+    );
+    assert!(sentence(&choice).contains("can't use volume group vg0: exported"));
+}
+
+#[test]
+fn growth_is_weighed_against_what_the_volume_has_already() {
+    let (node, storage) = (node("n1"), storage("n1", group("100Mi", "0")));
+    let volume: LogicalVolume = from(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
+        "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
+            "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}}}),
+    );
+    let mut spec = StorageBackendSpec::of("vg0");
+    let mut ledger = Ledger::default();
+    ledger.observe(&volume);
+    let candidate = Some(Candidate {
+        node: &node,
+        storage: Some(&storage),
+    });
+    assert_eq!(
+        grown(&volume, &spec, 100 << 20, candidate, &ledger)
+            .unwrap()
+            .bytes,
+        100 << 20
+    );
+    let refused = grown(&volume, &spec, 104 << 20, candidate, &ledger).unwrap_err();
+    assert!(
+        refused.contains("can't grow to 104 MiB on node n1")
+            && refused.contains("40 MiB free of 100 MiB"),
+        "{refused}"
+    );
+    assert!(grown(&volume, &spec, 1, None, &ledger).is_err());
+    spec.reserve = Some(Portion("10%".into()));
+    assert!(
+        grown(&volume, &spec, 92 << 20, candidate, &ledger)
+            .unwrap_err()
+            .contains("30 MiB free")
+    );
+    spec.volume_size = Some(from(json!({"maximum": "64Mi"})));
+    assert!(
+        grown(&volume, &spec, 68 << 20, candidate, &ledger)
+            .unwrap_err()
+            .contains("allows 64 MiB")
+    );
+}
+
+proptest! {
+    #[test]
+    fn no_extent_is_promised_twice(sizes in prop::collection::vec(1..64_u64 << 20, 1..60)) {
+        let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("256Mi", "16Mi")));
+        let candidates = [Candidate { node: &node, storage: Some(&storage) }];
+        let mut ledger = Ledger::default();
+        let mut given = 0;
+        for (number, bytes) in sizes.into_iter().enumerate() {
+            if let Choice::Here(room) = choose(&order(&backend, bytes, None), &candidates, &ledger) {
+                prop_assert!(room.bytes >= bytes && room.bytes.is_multiple_of(4 << 20));
+                given += room.bytes;
+                ledger.promise(&format!("v{number}"), &room.place, room.promise);
+            }
+        }
+        prop_assert!(given <= 240 << 20);
+        let place = Place { node: "n1".into(), volume_group: "vg0".into() };
+        prop_assert_eq!(ledger.promised(&place), given);
+    }
+}

@@ -1,0 +1,70 @@
+//! Which nodes come into question for a volume, whatever is free there. Pure.
+
+use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
+use kube::ResourceExt as _;
+
+use crate::rejection::Unfit;
+use crate::request::Order;
+
+/// Label of a node that the affinity of our volumes names; its value may differ from the node's
+/// name.
+pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+
+/// The condition by which a Node says that its kubelet is there.
+pub const NODE_READY: &str = "Ready";
+
+/// Whether the volume may be on this node.
+///
+/// # Errors
+/// Why it may not.
+pub fn check(order: &Order<'_>, node: &Node) -> Result<(), Unfit> {
+    if !order.backend.spec.node_selector.matches(node.labels()) {
+        return Err(Unfit::NotSelected);
+    }
+    if order.selected.is_none() && !allowed(order.topologies, node) {
+        return Err(Unfit::NotAllowed);
+    }
+    if order.selected.is_none()
+        && node
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.unschedulable == Some(true))
+    {
+        return Err(Unfit::Cordoned);
+    }
+    if order.selected.is_none() && !is_up(node) {
+        return Err(Unfit::NodeDown);
+    }
+    if !node.labels().contains_key(HOSTNAME_LABEL) {
+        return Err(Unfit::NoHostname);
+    }
+    Ok(())
+}
+
+/// Whether the node's own condition says nothing against it: one without any is so new that it has
+/// none yet.
+fn is_up(node: &Node) -> bool {
+    let conditions = node
+        .status
+        .as_ref()
+        .and_then(|status| status.conditions.as_ref());
+    conditions
+        .into_iter()
+        .flatten()
+        .all(|condition| condition.type_ != NODE_READY || condition.status == "True")
+}
+
+/// True when one of the terms allows the node. No terms allow every node.
+fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
+    let holds = |term: &TopologySelectorTerm| {
+        term.match_label_expressions
+            .iter()
+            .flatten()
+            .all(|expression| {
+                node.labels()
+                    .get(&expression.key)
+                    .is_some_and(|value| expression.values.contains(value))
+            })
+    };
+    terms.is_empty() || terms.iter().any(holds)
+}

@@ -1,0 +1,303 @@
+//! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
+//! takes. Pure.
+
+use crds::cache::{Cache, CacheOrder};
+use crds::devices::NodeDevice;
+use crds::layout::LayoutType;
+use crds::node_storage::{PhysicalVolume, VolumeGroup};
+use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
+use host::Bytes;
+use host::lvm::{Cost, Layout};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::ResourceExt as _;
+
+use crate::allocation::{InPool, Promise};
+use crate::free_space::{Disk, Space};
+use crate::rejection::Unfit;
+use crate::request::{Candidate, Order};
+use crate::reservations::{Ledger, Place};
+use crate::{filter, layout, pv_allocation, thin};
+
+/// Room that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Room {
+    /// Where.
+    pub place: Place,
+    /// The volume's size in bytes: the order's, in whole extents.
+    pub bytes: u64,
+    /// What it takes, and where.
+    pub promise: Promise,
+    /// Bytes that nobody has been promised yet, before this volume.
+    pub free: u64,
+}
+
+/// Room for the order on one node.
+///
+/// # Errors
+/// Why there is none.
+pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Room, Unfit> {
+    filter::check(order, candidate.node)?;
+    serve(order.backend, candidate, ledger)?.room_for(&order.backend.spec, order.bytes)
+}
+
+impl Space {
+    /// Room for a volume of so many bytes.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn room_for(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Room, Unfit> {
+        let (bytes, promise) = self.take(backend, bytes)?;
+        Ok(Room {
+            place: self.place,
+            bytes,
+            promise,
+            free: self.free,
+        })
+    }
+
+    /// What a new volume of at least so many bytes takes here, and its size then.
+    pub(crate) fn take(
+        &self,
+        backend: &StorageBackendSpec,
+        bytes: u64,
+    ) -> Result<(u64, Promise), Unfit> {
+        let (layout, cost) = self.cost(&backend.layout, bytes)?;
+        let bytes = cost.size.bytes(Bytes(self.extent)).0;
+        let promise = match (&self.pool, &backend.cache) {
+            (Some(pool), _) => pool.take(bytes, 0)?,
+            (None, Some(cache)) if layout == Layout::Cached => {
+                let own = pv_allocation::assign(layout, cost, self)?;
+                Promise {
+                    cache: Some(self.cache(cache, bytes)?),
+                    ..own.into()
+                }
+            }
+            (None, _) => pv_allocation::assign(layout, cost, self)?.into(),
+        };
+        Ok((bytes, promise))
+    }
+
+    /// Room for a volume that is here already to have so many bytes. Its cache stays as it is.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn room_to_grow(
+        self,
+        logical_volume: &LogicalVolume,
+        backend: &StorageBackendSpec,
+        bytes: u64,
+        group: &VolumeGroup,
+        ledger: &Ledger,
+    ) -> Result<Room, Unfit> {
+        let (layout, cost) = self.cost(&logical_volume.spec.layout, bytes)?;
+        let bytes = cost.size.bytes(Bytes(self.extent)).0;
+        let has = Promise::of(logical_volume);
+        let promise = match &has.pool {
+            Some(InPool { order, bytes: has }) => {
+                let rules = backend.thin_pool.clone().unwrap_or_default();
+                thin::room(&rules, &order.name, group, &self, ledger)?.take(bytes, *has)?
+            }
+            None => Promise {
+                own: pv_allocation::extend(layout, cost, &has.own, &self)?,
+                ..has
+            },
+        };
+        Ok(Room {
+            place: self.place,
+            bytes,
+            promise,
+            free: self.free,
+        })
+    }
+
+    /// The cache of a volume of so many bytes.
+    fn cache(&self, cache: &Cache, volume: u64) -> Result<CacheOrder, Unfit> {
+        let group = || self.place.volume_group.clone();
+        let size = cache
+            .bytes(volume)
+            .map_err(|fault| Unfit::Unsuitable(group(), fault))?;
+        let size = Bytes(size)
+            .extents_up(Bytes(self.extent))
+            .bytes(Bytes(self.extent))
+            .0;
+        let disks = pv_allocation::by_room(&self.fast);
+        let full = || Unfit::CacheFull {
+            group: group(),
+            free: disks.iter().map(|disk| disk.free).sum(),
+            needs: size,
+        };
+        let demand = pv_allocation::fill(&disks, size).ok_or_else(full)?;
+        Ok(CacheOrder {
+            size: quantity::format(size),
+            mode: cache.mode,
+            physical_volumes: demand.shares(),
+        })
+    }
+
+    /// What a volume of so many bytes takes here.
+    pub(crate) fn cost(
+        &self,
+        asked: &crds::layout::Layout,
+        bytes: u64,
+    ) -> Result<(Layout, Cost), Unfit> {
+        let unsuitable = |why: String| Unfit::Unsuitable(self.place.volume_group.clone(), why);
+        let layout = layout::of(asked).map_err(unsuitable)?;
+        let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
+        Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
+    }
+}
+
+/// The space of a backend on one node that can make volumes of its layout.
+///
+/// # Errors
+/// Why no volume can be made there, however small.
+pub fn serve(
+    backend: &StorageBackend,
+    candidate: Candidate<'_>,
+    ledger: &Ledger,
+) -> Result<Space, Unfit> {
+    let spec = &backend.spec;
+    let (space, group) = of(spec, candidate, ledger)?;
+    let (layout, _) = space.cost(&spec.layout, 1)?;
+    pv_allocation::check_number(layout, &space)?;
+    if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
+        return Err(Unfit::NoCacheDisks(spec.volume_group.clone()));
+    }
+    let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else {
+        return Ok(space);
+    };
+    let name = rules
+        .name
+        .clone()
+        .unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
+    let pool = thin::room(rules, &name, group, &space, ledger)?;
+    if let Some(full) = pool.full {
+        return Err(full);
+    }
+    Ok(Space {
+        size: pool.size,
+        free: pool.free,
+        pool: Some(pool),
+        ..space
+    })
+}
+
+/// The space of a backend in the volume group of one node, and the group.
+///
+/// # Errors
+/// Why no volume can be made there at all.
+pub fn of<'a>(
+    backend: &StorageBackendSpec,
+    candidate: Candidate<'a>,
+    ledger: &Ledger,
+) -> Result<(Space, &'a VolumeGroup), Unfit> {
+    let volume_group = backend.volume_group.as_str();
+    let unusable = |why: String| Unfit::Unusable(volume_group.to_owned(), why);
+    let group = usable_group(volume_group, candidate)?;
+    let read = |quantity: &Quantity| {
+        quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
+    };
+    let (size, extent, other) = (
+        read(&group.size)?,
+        read(&group.extent_size)?,
+        read(&group.other_use)?,
+    );
+    let place = Place {
+        node: candidate.node.name_any(),
+        volume_group: volume_group.to_owned(),
+    };
+    let pools = thin::taken(group, &ledger.pools(&place));
+    let disk = |reported: &'a PhysicalVolume| {
+        let promised = ledger
+            .promised_on(&place, &reported.uuid)
+            .saturating_add(pools.on(&reported.uuid));
+        let size = read(&reported.size)?;
+        let free = size.saturating_sub(read(&reported.other_use)?.saturating_add(promised));
+        let disk = Disk {
+            uuid: reported.uuid.clone(),
+            name: reported.name.clone(),
+            free,
+        };
+        Ok((reported, size, disk))
+    };
+    let all: Vec<_> = group
+        .physical_volumes
+        .iter()
+        .map(disk)
+        .collect::<Result<_, _>>()?;
+    // Whichever backend named a disk for its caches, nothing else is put on it.
+    let (fast, slow): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|(disk, ..)| !disk.cache_paths.is_empty());
+    let fast_size: u64 = fast.iter().map(|(_, size, _)| size).sum();
+    let fast_free: u64 = fast.iter().map(|(.., disk)| disk.free).sum();
+    let is_own = |disk: &PhysicalVolume| {
+        backend
+            .cache
+            .iter()
+            .flat_map(|cache| &cache.devices)
+            .any(|path| disk.cache_paths.contains(path))
+    };
+    let taken = other
+        .saturating_add(ledger.promised(&place))
+        .saturating_add(pools.bytes)
+        .saturating_add(fast_free);
+    let slow_size = size.saturating_sub(fast_size);
+    let reserve = backend.reserve(slow_size).map_err(unusable)?;
+    let space = Space {
+        place,
+        extent: extent.max(1),
+        size: slow_size,
+        reserve,
+        free: size.saturating_sub(taken).saturating_sub(reserve),
+        disks: slow.into_iter().map(|(.., disk)| disk).collect(),
+        fast: fast
+            .into_iter()
+            .filter(|(reported, ..)| is_own(reported))
+            .map(|(.., disk)| disk)
+            .collect(),
+        pool: None,
+    };
+    Ok((space, group))
+}
+
+/// What the agent says of the devices that it would make a volume group of: a clause, or nothing.
+fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
+    const SHOWN: usize = 3;
+    let of_group: Vec<_> = devices
+        .iter()
+        .filter(|device| device.volume_group == volume_group)
+        .collect();
+    let line =
+        |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
+    let lines: Vec<_> = of_group.iter().take(SHOWN).filter_map(line).collect();
+    let more = of_group.len().saturating_sub(SHOWN);
+    match (lines.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(" ({})", lines.join("; ")),
+        (false, _) => format!(
+            " ({}; and {more} more in its NodeStorage)",
+            lines.join("; ")
+        ),
+    }
+}
+
+/// The volume group, if its node's agent reports it, and nothing is wrong with it.
+fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Unfit> {
+    let status = candidate
+        .storage
+        .and_then(|storage| storage.status.as_ref())
+        .ok_or(Unfit::NoReport)?;
+    match condition::get(&status.conditions, condition::READY) {
+        Some(ready) if ready.status == "True" => {}
+        Some(unready) => return Err(Unfit::NotReady(unready.message.clone())),
+        None => return Err(Unfit::NoReport),
+    }
+    let group = status.volume_groups.iter().find(|group| group.name == name);
+    let group = group
+        .ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name)))?;
+    match &group.unusable {
+        None => Ok(group),
+        Some(reason) => Err(Unfit::Unusable(name.to_owned(), reason.clone())),
+    }
+}

@@ -1,0 +1,106 @@
+//! The space of a backend on one node: what its volumes may still be promised there.
+//! Pure.
+
+use crds::thin_pool::PoolOrder;
+
+use crate::allocation::{InPool, Promise};
+use crate::rejection::Unfit;
+use crate::reservations::Place;
+
+/// The space of a backend on one node, in bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Space {
+    /// Where.
+    pub place: Place,
+    /// One extent.
+    pub extent: u64,
+    /// The whole volume group, without the disks that hold caches; of a thin pool its data at most.
+    pub size: u64,
+    /// What is kept back.
+    pub reserve: u64,
+    /// What nobody has been promised, nobody else uses, and is not kept back; of a thin pool what
+    /// its volumes may still have.
+    pub free: u64,
+    /// The disks that hold volumes; none when the agent does not report them.
+    pub disks: Vec<Disk>,
+    /// The disks that hold this backend's caches.
+    pub fast: Vec<Disk>,
+    /// This backend's thin pool.
+    pub pool: Option<PoolRoom>,
+}
+
+impl Space {
+    /// That there is too little here.
+    #[must_use]
+    pub fn too_little(&self) -> Unfit {
+        Unfit::TooLittle {
+            group: self.place.volume_group.clone(),
+            free: self.free,
+            size: self.size,
+        }
+    }
+}
+
+/// A disk of a volume group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// LVM's uuid of it.
+    pub uuid: String,
+    /// Its device's name, for people.
+    pub name: String,
+    /// What nobody has been promised, and nobody else uses.
+    pub free: u64,
+}
+
+/// What may still be promised of a thin pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolRoom {
+    /// How a volume's object names the pool, with the space that is promised to the pool then.
+    pub order: PoolOrder,
+    /// The size of its data, at most, in bytes.
+    pub size: u64,
+    /// Bytes that its volumes may still have.
+    pub free: u64,
+    /// Why they may have no more, whatever is free. The pool itself may become larger all the same:
+    /// that is what helps.
+    pub full: Option<Unfit>,
+    /// How many hundredths of `size` they may have together.
+    pub(super) hundredths: u64,
+}
+
+impl PoolRoom {
+    /// A volume of so many bytes in the pool, which has so many there already.
+    ///
+    /// # Errors
+    /// That this is too much.
+    pub fn take(&self, bytes: u64, has: u64) -> Result<Promise, Unfit> {
+        let more = bytes.saturating_sub(has);
+        if more > 0
+            && let Some(full) = &self.full
+        {
+            return Err(full.clone());
+        }
+        if more > self.free {
+            let Self {
+                order,
+                size,
+                free,
+                hundredths,
+                ..
+            } = self.clone();
+            return Err(Unfit::PoolPromised {
+                pool: order.name,
+                free,
+                size,
+                hundredths,
+            });
+        }
+        Ok(Promise {
+            pool: Some(InPool {
+                order: self.order.clone(),
+                bytes,
+            }),
+            ..Promise::default()
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! How much fits into a space: the largest single volume, and all volumes together. What is
+//! published to the scheduler. Pure. It asks the very function that places volumes, so that the two
+//! can't come apart. Called by `capacity/wanted.rs`.
+
+use crds::StorageBackendSpec;
+
+use crate::allocation::Promise;
+use crate::free_space::Space;
+
+impl Space {
+    /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when
+    /// none does.
+    #[must_use]
+    pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
+        self.largest_room(backend).map_or(0, |(bytes, _)| bytes)
+    }
+
+    /// The volumes of this backend that use the space up, in bytes: the largest one, then the
+    /// largest one in what that leaves, and so on. More than one where a volume can't be spread
+    /// over all disks.
+    #[must_use]
+    pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<u64> {
+        let mut rest = self.clone();
+        let mut volumes = Vec::new();
+        // Each one leaves one disk less with room for another: the fullest of those that it was
+        // given.
+        while volumes.len() <= self.disks.len()
+            && let Some((bytes, promise)) = rest.largest_room(backend)
+        {
+            volumes.push(bytes);
+            rest.give(bytes, &promise);
+        }
+        volumes
+    }
+
+    fn largest_room(&self, backend: &StorageBackendSpec) -> Option<(u64, Promise)> {
+        let room = |extents: u64| self.take(backend, extents.saturating_mul(self.extent)).ok();
+        let mut fits = room(1)?;
+        // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts
+        // extents with 32 bits.
+        let (mut least, mut most) = (2, u64::from(u32::MAX));
+        while least <= most {
+            let middle = least.midpoint(most);
+            match room(middle) {
+                Some(found) => {
+                    fits = found;
+                    least = middle + 1;
+                }
+                None => most = middle - 1,
+            }
+        }
+        Some(fits)
+    }
+
+    /// Takes what a volume of so many bytes was given out of what is free.
+    fn give(&mut self, bytes: u64, promise: &Promise) {
+        let all = promise.demand();
+        self.free = self.free.saturating_sub(promise.own.bytes);
+        for disk in self.disks.iter_mut().chain(&mut self.fast) {
+            disk.free = disk.free.saturating_sub(all.on(&disk.uuid));
+        }
+        if let Some(pool) = &mut self.pool {
+            pool.free = pool.free.saturating_sub(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::free_space::{Disk, Space};
+    use crate::reservations::Place;
+    use crds::StorageBackendSpec;
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    const EXTENT: u64 = 4 << 20;
+
+    fn layout(value: Value) -> StorageBackendSpec {
+        serde_json::from_value(json!({"volumeGroup": "vg0", "layout": value})).unwrap()
+    }
+
+    /// A volume group whose disks have so many extents free, and which keeps some back.
+    fn space(disks: &[u64], reserve: u64) -> Space {
+        let place = Place {
+            node: "n1".into(),
+            volume_group: "vg0".into(),
+        };
+        let disk = |(number, extents): (usize, &u64)| {
+            let uuid = format!("d{number}");
+            Disk {
+                name: format!("/dev/{uuid}"),
+                uuid,
+                free: extents * EXTENT,
+            }
+        };
+        let size = disks.iter().sum::<u64>() * EXTENT;
+        let reserve = reserve * EXTENT;
+        let free = size.saturating_sub(reserve);
+        let disks = disks.iter().enumerate().map(disk).collect();
+        Space {
+            place,
+            extent: EXTENT,
+            size,
+            reserve,
+            free,
+            disks,
+            fast: Vec::new(),
+            pool: None,
+        }
+    }
+
+    #[test]
+    fn a_linear_volume_may_have_everything() {
+        let space = space(&[10, 20, 5], 3);
+        assert_eq!(space.largest(&layout(json!({}))), 32 * EXTENT);
+        assert_eq!(space.largest_volumes(&layout(json!({}))), [32 * EXTENT]);
+    }
+
+    #[test]
+    fn an_agent_that_reports_no_disks_has_room_for_linear_volumes() {
+        let mut space = space(&[10], 0);
+        space.disks.clear();
+        assert_eq!(
+            (
+                space.largest(&layout(json!({}))),
+                space.largest(&layout(json!({"type": "RAID1"})))
+            ),
+            (40 << 20, 0)
+        );
+    }
+
+    #[test]
+    fn a_mirror_is_as_large_as_the_second_disk_and_others_follow() {
+        // One extent of each image is its metadata.
+        let space = space(&[160, 50, 40], 0);
+        let mirror = layout(json!({"type": "RAID1"}));
+        assert_eq!(space.largest(&mirror), 49 * EXTENT);
+        assert_eq!(space.largest_volumes(&mirror), [49 * EXTENT, 39 * EXTENT]);
+    }
+
+    #[test]
+    fn stripes_come_in_multiples() {
+        let space = space(&[10, 7, 7], 0);
+        assert_eq!(
+            space.largest(&layout(json!({"type": "Striped", "stripes": 3}))),
+            21 * EXTENT
+        );
+        assert_eq!(
+            space.largest(&layout(json!({"type": "Striped", "stripes": 4}))),
+            0
+        );
+    }
+
+    fn layouts() -> impl Strategy<Value = StorageBackendSpec> {
+        prop::sample::select(vec![
+            json!({}),
+            json!({"type": "Striped", "stripes": 2}),
+            json!({"type": "Striped", "stripes": 3}),
+            json!({"type": "RAID1"}),
+            json!({"type": "RAID1", "copies": 3, "integrity": true}),
+            json!({"type": "RAID5"}),
+            json!({"type": "RAID6", "integrity": true}),
+            json!({"type": "RAID10"}),
+        ])
+        .prop_map(layout)
+    }
+
+    proptest! {
+        /// The published number is true: so much is placed, and one byte more is not.
+        #[test]
+        fn the_largest_fits_and_nothing_larger_does(
+            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+        ) {
+            let space = space(&disks, reserve);
+            let largest = space.largest(&backend);
+            if largest > 0 {
+                prop_assert_eq!(space.take(&backend, largest).unwrap().0, largest);
+            }
+            prop_assert!(space.take(&backend, largest + 1).is_err());
+        }
+
+        /// What makes halving right.
+        #[test]
+        fn whatever_is_smaller_fits_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
+            let space = space(&disks, 0);
+            let smaller = space.largest(&backend) * part / 100;
+            prop_assert!(smaller == 0 || space.take(&backend, smaller).is_ok());
+        }
+
+        #[test]
+        fn volumes_together_have_what_is_there_and_one_has_no_more(
+            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+        ) {
+            let space = space(&disks, reserve);
+            let volumes = space.largest_volumes(&backend);
+            prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&backend));
+            prop_assert!(volumes.is_sorted_by(|a, b| a >= b) && volumes.iter().sum::<u64>() <= space.free);
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Tests of which disks are promised.
+
+use host::Bytes;
+use host::lvm::{Layout, Level, Stripes};
+use proptest::prelude::*;
+
+use super::{Disk, assign, extend};
+use crate::allocation::Demand;
+use crate::free_space::Space;
+use crate::rejection::Unfit;
+use crate::reservations::Place;
+
+const EXTENT: u64 = 4 << 20;
+const TWO: Stripes = Stripes {
+    count: 2,
+    size: Bytes(64 << 10),
+};
+const MIRROR: Layout = Layout::Raid {
+    level: Level::Raid1 { copies: 2 },
+    integrity: false,
+};
+
+/// A group of disks with so many free extents each.
+fn space(free: &[u64]) -> Space {
+    let disk = |(number, free): (usize, &u64)| Disk {
+        uuid: format!("d{number}"),
+        name: format!("/dev/sd{number}"),
+        free: free * EXTENT,
+    };
+    let disks: Vec<_> = free.iter().enumerate().map(disk).collect();
+    let free = disks.iter().map(|disk| disk.free).sum();
+    let place = Place {
+        node: "n1".into(),
+        volume_group: "vg0".into(),
+    };
+    Space {
+        place,
+        extent: EXTENT,
+        size: free,
+        reserve: 0,
+        free,
+        disks,
+        fast: Vec::new(),
+        pool: None,
+    }
+}
+
+/// What a volume of so many extents gets of each disk, in extents.
+fn assigned(layout: Layout, extents: u64, space: &Space) -> Result<Vec<u64>, Unfit> {
+    let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
+    assign(layout, cost, space).map(|demand| on(&demand, space))
+}
+
+fn on(demand: &Demand, space: &Space) -> Vec<u64> {
+    space
+        .disks
+        .iter()
+        .map(|disk| demand.on(&disk.uuid) / EXTENT)
+        .collect()
+}
+
+#[test]
+fn each_image_has_a_disk_of_its_own() {
+    assert_eq!(
+        assigned(MIRROR, 10, &space(&[20, 15, 11])),
+        Ok(vec![11, 11, 0])
+    );
+    assert_eq!(
+        assigned(Layout::Striped(TWO), 9, &space(&[4, 5, 6])),
+        Ok(vec![0, 5, 5])
+    );
+    let raid5 = Layout::Raid {
+        level: Level::Raid5(TWO),
+        integrity: false,
+    };
+    assert_eq!(assigned(raid5, 10, &space(&[6, 6, 6])), Ok(vec![6, 6, 6]));
+}
+
+#[test]
+fn too_few_disks_are_a_refusal_with_words() {
+    let words = |free: &[u64]| assigned(MIRROR, 10, &space(free)).unwrap_err().to_string();
+    assert_eq!(
+        words(&[100]),
+        "has 1 disk in volume group vg0, and raid1 as ordered needs 2; vgextend adds one"
+    );
+    let full = "has too full disks in volume group vg0: raid1 as ordered needs 44 MiB free on each of 2, and 1 has that";
+    assert_eq!(words(&[100, 10]), full);
+    assert_eq!(
+        words(&[10, 11]),
+        "has 84 MiB free of 84 MiB in volume group vg0"
+    );
+}
+
+#[test]
+fn a_linear_volume_stays_on_one_disk_where_it_can() {
+    assert_eq!(
+        assigned(Layout::Linear, 10, &space(&[9, 12, 11])),
+        Ok(vec![0, 10, 0])
+    );
+    assert_eq!(
+        assigned(Layout::Linear, 20, &space(&[9, 12, 11])),
+        Ok(vec![0, 12, 8])
+    );
+    assert!(assigned(Layout::Linear, 33, &space(&[9, 12, 11])).is_err());
+    assert_eq!(
+        assigned(
+            Layout::Linear,
+            20,
+            &Space {
+                free: 20 * EXTENT,
+                ..space(&[])
+            }
+        ),
+        Ok(vec![])
+    );
+}
+
+#[test]
+fn images_grow_where_they_are() {
+    let own: Demand = ["d0", "d2"]
+        .map(|disk| (disk.to_owned(), 11 * EXTENT))
+        .into_iter()
+        .collect();
+    let grown = |extents: u64, space: &Space| {
+        let cost = MIRROR.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
+        extend(MIRROR, cost, &own, space).map(|demand| on(&demand, space))
+    };
+    assert_eq!(grown(15, &space(&[5, 100, 5])), Ok(vec![16, 0, 16]));
+    let full = grown(15, &space(&[5, 100, 4])).unwrap_err().to_string();
+    assert_eq!(
+        full,
+        "has 16 MiB free on disk /dev/sd2 of volume group vg0, and 20 MiB more are wanted there"
+    );
+    assert_eq!(grown(5, &space(&[0, 0, 0])), Ok(vec![6, 0, 6]));
+}
+
+#[test]
+fn a_linear_volume_grows_at_home_first() {
+    let own = Demand::from_iter([("d1".to_owned(), 10 * EXTENT)]);
+    let grown = |extents: u64, space: &Space| {
+        let cost = Layout::Linear
+            .cost(Bytes(extents * EXTENT), Bytes(EXTENT))
+            .unwrap();
+        extend(Layout::Linear, cost, &own, space).map(|demand| on(&demand, space))
+    };
+    assert_eq!(grown(15, &space(&[50, 5])), Ok(vec![0, 15]));
+    assert_eq!(grown(16, &space(&[50, 5])), Ok(vec![6, 10]));
+    assert_eq!(grown(64, &space(&[50, 5])), Ok(vec![49, 15]));
+    assert!(grown(66, &space(&[50, 5])).is_err());
+}
+
+proptest! {
+    #[test]
+    fn no_disk_is_promised_twice_and_no_image_shares_one(
+        free in prop::collection::vec(0..60_u64, 1..6),
+        orders in prop::collection::vec((0..4_u8, 1..30_u64), 1..20),
+    ) {
+        let mut space = space(&free);
+        for (kind, extents) in orders {
+            let level = if kind == 2 { Level::Raid5(TWO) } else { Level::Raid10(TWO) };
+            let layout = match kind {
+                0 => Layout::Linear,
+                1 => MIRROR,
+                _ => Layout::Raid { level, integrity: false },
+            };
+            let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
+            let Ok(demand) = assign(layout, cost, &space) else { continue };
+            prop_assert_eq!(demand.bytes, cost.total().0 * EXTENT);
+            prop_assert_eq!(demand.disks.values().sum::<u64>(), demand.bytes);
+            prop_assert!(layout.is_divisible() || demand.disks.len() == cost.images as usize);
+            for disk in &mut space.disks {
+                prop_assert!(demand.on(&disk.uuid) <= disk.free);
+                disk.free -= demand.on(&disk.uuid);
+            }
+            space.free -= demand.bytes;
+        }
+    }
+}

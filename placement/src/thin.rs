@@ -1,0 +1,172 @@
+//! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's
+//! overprovision allows; the pool itself takes its largest size of the volume group from its first
+//! volume on, so that it can grow into it whenever it must. Pure. Called by `serve.rs`.
+
+use std::collections::BTreeMap;
+
+use crds::node_storage::{self, VolumeGroup};
+use crds::quantity;
+use crds::thin_pool::{PoolOrder, PoolPlan, ThinPool};
+use host::Bytes;
+use host::lvm::PoolCost;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use crate::allocation::Demand;
+use crate::free_space::{PoolRoom, Space};
+use crate::pv_allocation;
+use crate::rejection::Unfit;
+use crate::reservations::{Ledger, Pooled};
+
+/// What the pools that FlexLVM makes take of a volume group: what they were promised, or have
+/// already.
+#[must_use]
+pub fn taken(group: &VolumeGroup, promised: &BTreeMap<&str, Pooled>) -> Demand {
+    let mut pools: BTreeMap<&str, Demand> = promised
+        .iter()
+        .map(|(name, pooled)| (*name, pooled.space.clone()))
+        .collect();
+    for pool in &group.thin_pools {
+        let own = pools.entry(pool.name.as_str()).or_default();
+        *own = std::mem::take(own).or_more(&Demand::of_shares(&pool.physical_volumes));
+    }
+    let mut all = Demand::default();
+    for pool in pools.values() {
+        all.add(pool);
+    }
+    all
+}
+
+/// What may be promised of the pool of this name, in a volume group with so much space.
+///
+/// # Errors
+/// Why nothing can.
+pub fn room(
+    rules: &ThinPool,
+    name: &str,
+    group: &VolumeGroup,
+    space: &Space,
+    ledger: &Ledger,
+) -> Result<PoolRoom, Unfit> {
+    let reported = group.thin_pools.iter().find(|pool| pool.name == name);
+    let pooled = ledger.pool(&space.place, name);
+    let is_named = rules.name.is_some()
+        || pooled
+            .order
+            .as_ref()
+            .is_some_and(|order| order.make.is_none());
+    let (make, size) = if is_named {
+        let pool = reported.ok_or_else(|| Unfit::NoPool(group.name.clone(), name.to_owned()))?;
+        (None, bytes(&pool.size))
+    } else {
+        let plan = plan(rules, name, reported, &pooled, space)?;
+        let most = bytes(&plan.maximum_size);
+        (Some(plan), most)
+    };
+    let full = reported.and_then(|pool| check(rules, pool, size).err());
+    let unsuitable = |fault| Unfit::Unsuitable(group.name.clone(), fault);
+    let hundredths = rules.overprovision().map_err(unsuitable)?;
+    let allowed = u128::from(size) * u128::from(hundredths) / 100;
+    let taken = pooled
+        .volumes
+        .saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
+    let free = u64::try_from(allowed)
+        .unwrap_or(u64::MAX)
+        .saturating_sub(taken);
+    Ok(PoolRoom {
+        order: PoolOrder {
+            name: name.to_owned(),
+            make,
+        },
+        size,
+        free,
+        full,
+        hundredths,
+    })
+}
+
+/// How the backend's own pool is made, and the space that is promised to it: what it has, and what
+/// it lacks to become as large as it may.
+fn plan(
+    rules: &ThinPool,
+    name: &str,
+    reported: Option<&node_storage::ThinPool>,
+    pooled: &Pooled,
+    space: &Space,
+) -> Result<PoolPlan, Unfit> {
+    if reported.is_some_and(|pool| pool.physical_volumes.is_empty()) {
+        let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name"
+            .to_owned();
+        return Err(Unfit::PoolUnusable(name.to_owned(), why));
+    }
+    let extent = Bytes(space.extent);
+    let unsuitable = |fault: String| Unfit::Unsuitable(space.place.volume_group.clone(), fault);
+    let before = pooled.order.as_ref().and_then(|order| order.make.as_ref());
+    let (first, most) = match (rules.sizes(space.size), before) {
+        (Ok(sizes), _) => sizes,
+        // The backend is another one by now: the pool stays as it was ordered.
+        (Err(_), Some(before)) => (bytes(&before.size), bytes(&before.maximum_size)),
+        (Err(fault), None) => return Err(unsuitable(fault)),
+    };
+    let most = most
+        .max(first)
+        .max(before.map_or(0, |before| bytes(&before.maximum_size)));
+    let most = most.max(reported.map_or(0, |pool| bytes(&pool.size)));
+    let metadata = match (before, reported) {
+        (Some(before), _) => Some(bytes(&before.metadata_size)),
+        (None, Some(pool)) => Some(bytes(&pool.metadata_size)),
+        (None, None) => rules.metadata().map_err(unsuitable)?,
+    };
+    let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
+        .map_err(|error| unsuitable(error.to_string()))?;
+    let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
+        .or_more(&pooled.space);
+    let needs = cost.total().bytes(extent).0.saturating_sub(has.bytes);
+    let promised = pv_allocation::fill(&pv_allocation::by_room(&space.disks), needs)
+        .filter(|_| needs <= space.free);
+    let mut all = promised.ok_or_else(|| Unfit::NoRoomForPool {
+        group: space.place.volume_group.clone(),
+        pool: name.to_owned(),
+        free: space.free,
+        needs,
+    })?;
+    all.add(&has);
+    let in_extents = |bytes: u64| quantity::format(Bytes(bytes).extents_up(extent).bytes(extent).0);
+    Ok(PoolPlan {
+        size: before.map_or_else(|| in_extents(first), |before| before.size.clone()),
+        maximum_size: quantity::format(cost.data.bytes(extent).0),
+        metadata_size: quantity::format(cost.metadata.bytes(extent).0),
+        physical_volumes: all.shares(),
+    })
+}
+
+/// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its
+/// data as large as they may become.
+fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Unfit> {
+    if let Some(why) = &pool.unusable {
+        return Err(Unfit::PoolUnusable(pool.name.clone(), why.clone()));
+    }
+    let (data, metadata) = rules.guards();
+    let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
+    let used = u64::try_from(in_use.div_ceil(u128::from(most.max(1)))).unwrap_or(u64::MAX);
+    for (what, used, guard) in [
+        ("data", used, data),
+        ("metadata", u64::from(pool.metadata_used), metadata),
+    ] {
+        if used >= u64::from(guard) {
+            return Err(Unfit::PoolGuarded {
+                pool: pool.name.clone(),
+                what,
+                used,
+                guard,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn bytes(quantity: &Quantity) -> u64 {
+    quantity::parse(quantity).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;
