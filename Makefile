@@ -1,12 +1,12 @@
 # FlexLVM's commands. Everything that they need they install themselves, on Debian 12.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver bench-provision lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver bench-provision bench-pod lint generate image clean
 
 help: ## What there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: ## A cluster of two nodes, a claim, a pod, growth, removal (KEEP=1 leaves it up)
+demo: ## A cluster of two nodes, a claim, a pod, growth, removal (KEEP=1 leaves it up; KUBERNETES=1.20)
 	@tests/cluster/prepare build
 	@cargo build --locked -p tests --bin demo
 	@target/debug/demo
@@ -34,6 +34,9 @@ bench-driver: ## The driver beside bare programs and the example's script, as ra
 
 bench-provision: ## Many claims beside a bare client, real volumes beside a loop of lvcreate, as ratios (ROUNDS=3, PART=claims or volumes)
 	@tests/bench-provision $(or $(ROUNDS),3) $(PART)
+
+bench-pod: ## What a claim adds to a pod's start and removal, beside an emptyDir (ROUNDS=8)
+	@tests/bench-pod $(ROUNDS)
 
 lint: ## Formatting, clippy, dependencies, scripts; nothing is changed
 	@tests/lint

@@ -18,7 +18,6 @@ mod life;
 mod todays;
 
 use std::ops::{Deref, DerefMut};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -26,8 +25,8 @@ use anyhow::Result;
 use harness::cluster::{Cluster, Plan};
 use harness::dump;
 use harness::guest::Hardware;
+use harness::installation::{self, IMAGE, VOLUME_GROUP};
 use harness::suite::{self, Test};
-use harness::wait::until;
 
 fn main() -> ExitCode {
     suite::on_kubernetes(tests, replace_cluster)
@@ -210,15 +209,10 @@ const ATTACHES_ITSELF: u8 = 2;
 
 /// The path of a file of the repository.
 fn file(path: &str) -> String {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("..")
-        .join(path)
-        .display()
-        .to_string()
+    installation::file(path).display().to_string()
 }
 
-/// As a user would: the configuration and the samples as they are, and two more classes for the
-/// tests.
+/// FlexLVM as a user installs it, and more classes for the tests.
 async fn install() -> Result<Cluster> {
     let plan = Plan {
         nodes: 2,
@@ -227,45 +221,15 @@ async fn install() -> Result<Cluster> {
             spare_mib: vec![1024, 256],
             ..Hardware::default()
         },
-        volume_group: Some(app::VOLUME_GROUP.to_owned()),
-        images: vec![file("target/image/flexlvm.tar").into()],
+        volume_group: Some(VOLUME_GROUP.to_owned()),
+        images: vec![installation::file(IMAGE)],
     };
     let cluster = Cluster::start(&plan).await?;
-    let kubectl = |arguments: &[&str]| cluster.api().kubectl(arguments);
-    cluster.api().install()?;
-    for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
-        kubectl(&[
-            "-n",
-            "flexlvm-system",
-            "rollout",
-            "status",
-            "--timeout=180s",
-            workload,
-        ])?;
-    }
-    let classes = cluster
+    cluster.install().await?;
+    let classes = cluster.api().workplace().write("classes.yaml", CLASSES)?;
+    cluster
         .api()
-        .workplace()
-        .write("classes.yaml", CLASSES)?
-        .display()
-        .to_string();
-    for samples in [
-        file("config/samples/storagebackend.yaml"),
-        file("config/samples/storageclass.yaml"),
-        classes,
-    ] {
-        kubectl(&["apply", "-f", &samples])?;
-    }
-    let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
-    until(
-        "the backend is Ready on both nodes",
-        app::LIMIT,
-        async || {
-            let state = kubectl(&["get", "storagebackend", "flexlvm", "-o", ready])?;
-            Ok((state == "True 2/2").then_some(()))
-        },
-    )
-    .await?;
+        .kubectl(&["apply", "-f", &classes.display().to_string()])?;
     Ok(cluster)
 }
 

@@ -19,8 +19,7 @@ use serde_json::{Value, json};
 /// for two minutes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
-/// The volume group of every node.
-pub(crate) const VOLUME_GROUP: &str = "flexlvm";
+pub(crate) use harness::installation::VOLUME_GROUP;
 
 /// One user, in a namespace of their own.
 pub(crate) struct App {

@@ -1,25 +1,18 @@
 //! The demo's story: a cluster, FlexLVM on it, a claim and its life. Every step proves what it
 //! says.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
+use harness::installation::{self, IMAGE, VOLUME_GROUP};
 use harness::wait::until;
 
 use crate::teller;
 
 /// The longest that any step may take.
 const LIMIT: Duration = Duration::from_secs(240);
-
-const VOLUME_GROUP: &str = "flexlvm";
-
-/// The files of this project.
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
-}
 
 /// A cluster, and what was done with it.
 struct Story {
@@ -32,7 +25,7 @@ pub(crate) async fn tell() -> Result<()> {
         nodes: 2,
         hardware: Hardware::default(),
         volume_group: Some(VOLUME_GROUP.to_owned()),
-        images: vec![root("target/image/flexlvm.tar")],
+        images: vec![installation::file(IMAGE)],
     };
     let cluster = teller::step(
         "a control plane and two nodes with real LVM are up",
@@ -60,8 +53,12 @@ impl Story {
     }
 
     fn apply(&self, file: &str) -> Result<()> {
-        self.kubectl(&["apply", "-f", &root(file).display().to_string()])
-            .map(drop)
+        self.kubectl(&[
+            "apply",
+            "-f",
+            &installation::file(file).display().to_string(),
+        ])
+        .map(drop)
     }
 
     /// Runs kubectl and shows what it printed.
@@ -90,7 +87,7 @@ impl Story {
 
     async fn tell(&mut self) -> Result<String> {
         let version = self.cluster.api().kubernetes().version()?;
-        teller::step("FlexLVM is installed and ready", self.install()).await?;
+        teller::step("FlexLVM is installed and ready", self.cluster.install()).await?;
         self.show("get pods,nodestorages,storagebackends -A")?;
         self.show_sizes()?;
 
@@ -139,28 +136,6 @@ impl Story {
             seconds(grow_s),
             seconds(delete_s)
         ))
-    }
-
-    async fn install(&self) -> Result<()> {
-        self.cluster.api().install()?;
-        let system = [
-            "-n",
-            "flexlvm-system",
-            "rollout",
-            "status",
-            "--timeout=180s",
-        ];
-        for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {
-            self.kubectl(&[&system[..], &[workload]].concat())?;
-        }
-        self.apply("config/samples/storagebackend.yaml")?;
-        let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
-        let backend = ["get", "storagebackend", "flexlvm", "-o", ready];
-        self.until("the backend is Ready on both nodes", &backend, |output| {
-            output == "True 2/2"
-        })
-        .await
-        .map(drop)
     }
 
     /// How large the programs are at rest.

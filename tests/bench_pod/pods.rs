@@ -1,0 +1,170 @@
+//! Pods that are created and removed together, and how long each step took.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use crds::LogicalVolume;
+use futures::future::try_join_all;
+use harness::cluster::{Cluster, POD_IMAGE};
+use harness::installation::CLASS;
+use harness::namespace;
+use harness::wait::until;
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
+use kube::Client;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use serde_json::{Value, json};
+
+/// What a pod mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Storage {
+    /// A claim of our sample class.
+    Claim,
+    /// A folder of the node.
+    EmptyDir,
+}
+
+/// One measurement, in seconds.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    /// From before the first pod and claim are created to the last pod's being Ready.
+    pub(crate) ready_s: f64,
+    /// To the last claim's being Bound; 0 without claims.
+    pub(crate) bound_s: f64,
+    /// From before the first is deleted to the end of all pods, claims and volumes.
+    pub(crate) gone_s: f64,
+}
+
+const LIMIT: Duration = Duration::from_secs(300);
+
+/// Time between two looks at the API: small beside all that is measured.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Creates `count` pods in a new namespace, waits until all are Ready, and removes them.
+pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -> Result<Measured> {
+    let client = cluster.api().client();
+    let name = namespace::create(&client, "bench").await?;
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &name);
+    until("the namespace has its account", LIMIT, async || {
+        Ok(accounts.get_opt("default").await?.map(drop))
+    })
+    .await?;
+    let scene = Scene {
+        pods: Api::namespaced(client.clone(), &name),
+        claims: Api::namespaced(client.clone(), &name),
+        client,
+    };
+
+    let start = Instant::now();
+    try_join_all((0..count).map(|number| scene.create(storage, number))).await?;
+    let mut bound_s = 0.0;
+    loop {
+        if storage == Storage::Claim && bound_s == 0.0 && scene.all_bound(count).await? {
+            bound_s = start.elapsed().as_secs_f64();
+        }
+        if scene.all_ready(count).await? {
+            break;
+        }
+        anyhow::ensure!(
+            start.elapsed() < LIMIT,
+            "no {count} pods are Ready after {LIMIT:?}"
+        );
+        tokio::time::sleep(LOOK).await;
+    }
+    let ready_s = start.elapsed().as_secs_f64();
+
+    let start = Instant::now();
+    try_join_all((0..count).map(|number| scene.delete(storage, number))).await?;
+    while !scene.is_empty().await? {
+        anyhow::ensure!(start.elapsed() < LIMIT, "something is left after {LIMIT:?}");
+        tokio::time::sleep(LOOK).await;
+    }
+    let gone_s = start.elapsed().as_secs_f64();
+    Ok(Measured {
+        ready_s,
+        bound_s,
+        gone_s,
+    })
+}
+
+struct Scene {
+    client: Client,
+    pods: Api<Pod>,
+    claims: Api<PersistentVolumeClaim>,
+}
+
+impl Scene {
+    async fn create(&self, storage: Storage, number: usize) -> Result<()> {
+        let name = format!("app-{number}");
+        let volume = match storage {
+            Storage::EmptyDir => json!({"name": "data", "emptyDir": {}}),
+            Storage::Claim => {
+                let claim = json!({"metadata": {"name": name}, "spec": {"storageClassName": CLASS,
+                    "accessModes": ["ReadWriteOnce"],
+                    "resources": {"requests": {"storage": "64Mi"}}}});
+                self.claims
+                    .create(&PostParams::default(), &serde_json::from_value(claim)?)
+                    .await?;
+                json!({"name": "data", "persistentVolumeClaim": {"claimName": name}})
+            }
+        };
+        let pod = pod(&name, volume);
+        self.pods
+            .create(&PostParams::default(), &serde_json::from_value(pod)?)
+            .await?;
+        Ok(())
+    }
+
+    async fn delete(&self, storage: Storage, number: usize) -> Result<()> {
+        let (name, delete) = (format!("app-{number}"), DeleteParams::default());
+        self.pods.delete(&name, &delete).await?;
+        if storage == Storage::Claim {
+            self.claims.delete(&name, &delete).await?;
+        }
+        Ok(())
+    }
+
+    async fn all_bound(&self, count: usize) -> Result<bool> {
+        let claims = self.claims.list(&ListParams::default()).await?.items;
+        let is_bound = |claim: &&PersistentVolumeClaim| {
+            let status = claim.status.as_ref();
+            status.and_then(|status| status.phase.as_deref()) == Some("Bound")
+        };
+        Ok(claims.iter().filter(is_bound).count() == count)
+    }
+
+    async fn all_ready(&self, count: usize) -> Result<bool> {
+        let pods = self.pods.list(&ListParams::default()).await?.items;
+        let is_ready = |pod: &&Pod| {
+            let conditions = pod
+                .status
+                .iter()
+                .flat_map(|status| status.conditions.iter().flatten());
+            conditions
+                .into_iter()
+                .any(|it| it.type_ == "Ready" && it.status == "True")
+        };
+        Ok(pods.iter().filter(is_ready).count() == count)
+    }
+
+    /// Whether nothing is left of pods, claims and volumes. The agent removes a LogicalVolume's
+    /// finalizer once the node's LV is gone.
+    async fn is_empty(&self) -> Result<bool> {
+        let all = ListParams::default();
+        if !self.pods.list(&all).await?.items.is_empty()
+            || !self.claims.list(&all).await?.items.is_empty()
+        {
+            return Ok(false);
+        }
+        let logical_volumes: Api<LogicalVolume> = Api::all(self.client.clone());
+        let volumes: Api<PersistentVolume> = Api::all(self.client.clone());
+        Ok(logical_volumes.list(&all).await?.items.is_empty()
+            && volumes.list(&all).await?.items.is_empty())
+    }
+}
+
+fn pod(name: &str, volume: Value) -> Value {
+    json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1,
+        "automountServiceAccountToken": false, "volumes": [volume],
+        "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
+            "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}})
+}
