@@ -18,9 +18,9 @@ use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
 use operator::controller::{claim, volume};
 use operator::kube::names;
-use placement::allocation::Demand;
-use placement::fit::Room;
-use placement::reservations::Place;
+use placement::allocation::Allocation;
+use placement::fit::Fit;
+use placement::reservations::Location;
 use serde_json::json;
 
 use crate::scene::{AT_ONCE, NAMESPACE, Scene};
@@ -71,15 +71,15 @@ impl Writer<'_> {
     async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
         let name = claim::volume_name(claim).context("a claim has a uid")?;
         let disk = harness::simulated::disk_of("vg0");
-        let room = Room {
-            place: Place {
+        let fit = Fit {
+            location: Location {
                 node: node.name_any(),
                 volume_group: "vg0".to_owned(),
             },
             bytes: SIZE,
-            promise: [(disk.clone(), SIZE)]
+            reservation: [(disk.clone(), SIZE)]
                 .into_iter()
-                .collect::<Demand>()
+                .collect::<Allocation>()
                 .into(),
             free: 0,
         };
@@ -88,7 +88,7 @@ impl Writer<'_> {
             claim,
             &self.class,
             &self.scene.backend,
-            &room,
+            &fit,
             &self.key,
         );
         let order = self.orders.create(&PostParams::default(), &order).await?;

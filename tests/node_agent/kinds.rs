@@ -27,7 +27,7 @@ fn layouts() -> Vec<(Value, &'static str)> {
 }
 
 fn read(layout: &Value) -> Layout {
-    placement::layout::of(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
+    placement::layout::to_lvm(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
 }
 
 fn cost(layout: &Value, mebibytes: u64) -> Cost {

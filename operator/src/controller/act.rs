@@ -106,7 +106,7 @@ impl Actor {
         let in_flight = written.contains_key(name);
         // What has not come back in all that time is not there: its space is promised to nobody.
         if !in_flight && seen.logical_volume.is_none() {
-            self.world.ledger().withdraw(name);
+            self.world.reservations().cancel(name);
         }
         in_flight
     }

@@ -17,12 +17,12 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use placement::allocation::Promise;
-use placement::fit::serve;
-use placement::free_space::Space;
-use placement::rejection::Unfit;
+use placement::allocation::Reservation;
+use placement::fit::free_space_for;
+use placement::free_space::FreeSpace;
+use placement::rejection::Rejection;
 use placement::request::Candidate;
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -116,7 +116,7 @@ async fn update(
             .or_else(contradiction)
             .map(|fault| (reason::INVALID_SPEC, fault))
     };
-    let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
+    let mut status = judge(backend, trouble, &candidates, &world.reservations(), &now);
     finalizer::keep(client, backend, !volumes.is_empty()).await?;
     let promised = volumes
         .iter()
@@ -144,11 +144,11 @@ async fn update(
 
 /// What a volume was promised: of a thin pool its size, of a volume group what it takes.
 fn promised(logical_volume: &LogicalVolume) -> u64 {
-    let promise = Promise::of(logical_volume);
-    promise
+    let reservation = Reservation::from_volume(logical_volume);
+    reservation
         .pool
         .as_ref()
-        .map_or_else(|| promise.demand().bytes, |pool| pool.bytes)
+        .map_or_else(|| reservation.allocation().bytes, |pool| pool.bytes)
 }
 
 fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
@@ -172,14 +172,14 @@ fn judge(
     backend: &StorageBackend,
     trouble: Option<(&'static str, String)>,
     candidates: &[Candidate<'_>],
-    ledger: &Ledger,
+    reservations: &Reservations,
     now: &Time,
 ) -> StorageBackendStatus {
     let mut status = backend.status.clone().unwrap_or_default();
     let (spec, generation) = (&backend.spec, backend.metadata.generation);
     // Left out, the selector means every node that runs an agent; a control plane's nodes may not.
-    let is_meant = |space: &Result<_, Unfit>| {
-        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
+    let is_meant = |space: &Result<_, Rejection>| {
+        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Rejection::NoReport))
     };
     let selected = candidates
         .iter()
@@ -187,18 +187,20 @@ fn judge(
     let judged = selected.map(|candidate| {
         (
             candidate.node.name_any(),
-            serve(backend, *candidate, ledger),
+            free_space_for(backend, *candidate, reservations),
         )
     });
     let (serving, failing): (Vec<_>, Vec<_>) = judged
         .filter(|(_, space)| is_meant(space))
         .partition(|(_, s)| s.is_ok());
-    let spaces: Vec<Space> = serving
+    let spaces: Vec<FreeSpace> = serving
         .into_iter()
         .filter_map(|(_, space)| space.ok())
         .collect();
-    let fault = |(node, space): (String, Result<_, Unfit>)| {
-        space.err().map(|unfit| format!("node {node} {unfit}"))
+    let fault = |(node, space): (String, Result<_, Rejection>)| {
+        space
+            .err()
+            .map(|rejection| format!("node {node} {rejection}"))
     };
     let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
@@ -217,7 +219,7 @@ fn judge(
         ),
         None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
     };
-    let sum = |part: fn(&Space) -> u64| {
+    let sum = |part: fn(&FreeSpace) -> u64| {
         Some(quantity::format(
             spaces.iter().map(part).fold(0, u64::saturating_add),
         ))

@@ -211,7 +211,7 @@ fn next(world: &World, observed: &Observed, written: &mut HashMap<String, Instan
         &classes,
         &backends,
         &World::borrow(&candidates),
-        &world.ledger(),
+        &world.reservations(),
     );
     let driver = observed.driver();
     world.set_scheduler_knows(driver.as_deref().is_some_and(object::is_as_wanted));

@@ -45,7 +45,7 @@ pub struct Seen {
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
     /// The volume's thin pool may become larger than was promised.
-    pub pool_lags: bool,
+    pub pool_reservation_outdated: bool,
     /// The scheduler knows how full the nodes are.
     pub scheduler_knows: bool,
     /// We wrote something about this volume that has not come back to us yet.

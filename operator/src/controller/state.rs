@@ -1,4 +1,4 @@
-//! All that the controller knows: local copies of every kind of object that it looks at, the ledger
+//! All that the controller knows: local copies of every kind of object that it looks at, the reservations
 //! of promised space, and who is to be woken when something changes. Nothing else of the controller
 //! keeps state that matters.
 
@@ -14,7 +14,7 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 use placement::{growth, request};
 use tokio::sync::watch;
 
@@ -42,7 +42,7 @@ pub struct World {
     /// Something changed that space, its promises, or who may ask for it depends on.
     pub space_changed: watch::Sender<()>,
     scheduler_knows: AtomicBool,
-    ledger: Mutex<Ledger>,
+    reservations: Mutex<Reservations>,
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
     wake: Wake,
@@ -69,7 +69,7 @@ impl World {
             nodes,
             space_changed: watch::Sender::new(()),
             scheduler_knows: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            reservations: Mutex::default(),
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
             wake,
@@ -147,9 +147,11 @@ impl World {
         let _ = self.nodes.wait_until_ready().await;
     }
 
-    /// The ledger, locked: hold it for as long as a decision takes, never across a request.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The reservations, locked: hold it for as long as a decision takes, never across a request.
+    pub fn reservations(&self) -> MutexGuard<'_, Reservations> {
+        self.reservations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too
@@ -218,9 +220,9 @@ impl World {
             .as_ref()
             .and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
-        let pool_lags = logical_volume
+        let pool_reservation_outdated = logical_volume
             .as_deref()
-            .is_some_and(|logical_volume| self.pool_lags(logical_volume));
+            .is_some_and(|logical_volume| self.pool_reservation_outdated(logical_volume));
         let scheduler_knows = self.scheduler_knows();
         let rest = plan::Seen::default();
         plan::Seen {
@@ -230,14 +232,14 @@ impl World {
             logical_volume,
             volume,
             node,
-            pool_lags,
+            pool_reservation_outdated,
             scheduler_knows,
             ..rest
         }
     }
 
     /// Whether the thin pool of a volume may become larger than was promised.
-    fn pool_lags(&self, logical_volume: &LogicalVolume) -> bool {
+    fn pool_reservation_outdated(&self, logical_volume: &LogicalVolume) -> bool {
         if logical_volume.spec.thin_pool.is_none() {
             return false;
         }
@@ -252,11 +254,11 @@ impl World {
             node: &node,
             storage: storage.as_deref(),
         };
-        growth::pool_lags(
+        growth::pool_reservation_outdated(
             logical_volume,
             &self.backend_of(logical_volume),
             candidate,
-            &self.ledger(),
+            &self.reservations(),
         )
     }
 
@@ -319,7 +321,7 @@ impl World {
     /// One volume of each thin pool on this node, or on all: one that can say in its object that
     /// the pool may become larger.
     fn wake_pools(&self, node: Option<&str>) {
-        let pools = self.ledger().in_pools(node);
+        let pools = self.reservations().in_pools(node);
         let speakers = pools
             .iter()
             .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
@@ -388,21 +390,21 @@ impl World {
         self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {
-                self.ledger().observe(logical_volume);
+                self.reservations().observe(logical_volume);
                 self.wake.now(&logical_volume.name_any());
                 if logical_volume.spec.state != State::Present {
                     self.space_freed(logical_volume);
                 }
             }
             Event::Delete(logical_volume) => {
-                self.ledger().forget(&logical_volume.name_any());
+                self.reservations().forget(&logical_volume.name_any());
                 self.wake.now(&logical_volume.name_any());
                 self.space_freed(logical_volume);
             }
-            Event::Init => self.ledger().list_begins(),
-            Event::InitApply(logical_volume) => self.ledger().observe(logical_volume),
+            Event::Init => self.reservations().list_begins(),
+            Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
             Event::InitDone => {
-                self.ledger().list_ends();
+                self.reservations().list_ends();
                 self.wake_all();
             }
         }

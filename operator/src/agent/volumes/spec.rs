@@ -158,7 +158,7 @@ impl Order {
 
 /// No layout keeps a volume from being removed.
 fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
-    match layout::of(&object.spec.layout) {
+    match layout::to_lvm(&object.spec.layout) {
         Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
         layout => layout.map_err(|error| format!("spec.{error}")),
     }

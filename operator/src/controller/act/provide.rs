@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use placement::choose::{self, Choice};
-use placement::request::Order;
+use placement::request::PlacementRequest;
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
@@ -37,11 +37,11 @@ impl Actor {
             "LogicalVolume",
             name,
         ))?;
-        let choice = self.promise(name, claim, class, backend, bytes);
+        let choice = self.reservation(name, claim, class, backend, bytes);
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
-            Choice::Here(room) => {
-                let built = volume::build_logical_volume(name, claim, class, backend, &room, &key);
+            Choice::Here(fit) => {
+                let built = volume::build_logical_volume(name, claim, class, backend, &fit, &key);
                 let created = self
                     .logical_volumes()
                     .create(&PostParams::default(), &built)
@@ -52,7 +52,7 @@ impl Actor {
                         Ok(Step::Done.into())
                     }
                     Err(error) => {
-                        self.world.ledger().withdraw(name);
+                        self.world.reservations().cancel(name);
                         // Whoever made it, made it for this claim: its uid is in the name.
                         if error.is_conflict() {
                             Ok(Step::Wait(IN_FLIGHT).into())
@@ -80,7 +80,7 @@ impl Actor {
     }
 
     /// Chooses a place for a claim's volume and promises its space, under one lock.
-    fn promise(
+    fn reservation(
         &self,
         name: &str,
         claim: &PersistentVolumeClaim,
@@ -89,7 +89,7 @@ impl Actor {
         bytes: u64,
     ) -> Choice {
         let candidates = self.world.candidates();
-        let order = Order {
+        let request = PlacementRequest {
             backend,
             bytes,
             selected: class
@@ -98,10 +98,10 @@ impl Actor {
                 .flatten(),
             topologies: &class.allowed_topologies,
         };
-        let mut ledger = self.world.ledger();
-        let choice = choose::choose(&order, &World::borrow(&candidates), &ledger);
-        if let Choice::Here(room) = &choice {
-            ledger.promise(name, &room.place, room.promise.clone());
+        let mut reservations = self.world.reservations();
+        let choice = choose::choose(&request, &World::borrow(&candidates), &reservations);
+        if let Choice::Here(fit) = &choice {
+            reservations.reserve(name, &fit.location, fit.reservation.clone());
         }
         choice
     }
@@ -114,14 +114,17 @@ impl Actor {
             return Step::Done.into();
         };
         let candidates = self.world.candidates();
-        let order = Order {
+        let request = PlacementRequest {
             backend,
             bytes,
             selected: None,
             topologies: &class.allowed_topologies,
         };
-        let notice = match choose::choose(&order, &World::borrow(&candidates), &self.world.ledger())
-        {
+        let notice = match choose::choose(
+            &request,
+            &World::borrow(&candidates),
+            &self.world.reservations(),
+        ) {
             Choice::Here(_) => None,
             Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
                 claim,
@@ -236,10 +239,10 @@ impl Actor {
             .into_iter()
             .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
         let backend = self.world.backend_of(logical_volume);
-        let promised = {
-            let mut ledger = self.world.ledger();
-            placement::growth::grown(logical_volume, &backend, bytes, candidate, &ledger)
-                .inspect(|room| ledger.promise(name, &room.place, room.promise.clone()))
+        let reserved = {
+            let mut reservations = self.world.reservations();
+            placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
+                .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
         let failed = |message| {
             let about = claim::object_reference(&logical_volume.spec.claim);
@@ -250,12 +253,12 @@ impl Actor {
                 message,
             }
         };
-        match promised {
-            Ok(room) => {
-                let spec = volume::grown(&room);
+        match reserved {
+            Ok(fit) => {
+                let spec = volume::grown(&fit);
                 let written = self.patch_spec(name, spec).await;
                 if written.is_err() {
-                    self.world.ledger().withdraw(name);
+                    self.world.reservations().cancel(name);
                 }
                 written
             }

@@ -154,7 +154,7 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &S
     if capacity > promised {
         return Step::Grow(capacity).into();
     }
-    if seen.pool_lags {
+    if seen.pool_reservation_outdated {
         return Step::Grow(promised).into();
     }
     let status = logical_volume.status.clone().unwrap_or_default();

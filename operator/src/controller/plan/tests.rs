@@ -21,7 +21,7 @@ struct Story {
     volume: Option<Value>,
     node: bool,
     scheduler_knows: bool,
-    pool_lags: bool,
+    pool_reservation_outdated: bool,
     waited: Duration,
 }
 
@@ -44,7 +44,7 @@ impl Story {
             volume: None,
             node: true,
             scheduler_knows: false,
-            pool_lags: false,
+            pool_reservation_outdated: false,
             waited: Duration::ZERO,
         }
     }
@@ -133,7 +133,7 @@ impl Story {
             in_flight: false,
             waited: self.waited,
             scheduler_knows: self.scheduler_knows,
-            pool_lags: self.pool_lags,
+            pool_reservation_outdated: self.pool_reservation_outdated,
         })
     }
 
@@ -433,7 +433,7 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["size"] = json!("2Gi");
     story.lv()["status"]["conditions"] = json!([]);
     assert_eq!(story.step(), Step::Done);
-    story.pool_lags = true;
+    story.pool_reservation_outdated = true;
     assert_eq!(
         story.step(),
         Step::Grow(2 << 30),

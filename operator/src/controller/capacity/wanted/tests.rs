@@ -6,7 +6,7 @@ use crds::{NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
 use placement::request::Candidate;
-use placement::reservations::{Ledger, Place};
+use placement::reservations::{Location, Reservations};
 use serde_json::{Value, json};
 
 use super::wanted;
@@ -60,7 +60,7 @@ fn published(
     classes: &[Arc<StorageClass>],
     backend: &Arc<StorageBackend>,
     nodes: &[(Node, NodeStorage)],
-    ledger: &Ledger,
+    reservations: &Reservations,
 ) -> Vec<(String, String, u64)> {
     let candidates: Vec<_> = nodes
         .iter()
@@ -69,7 +69,12 @@ fn published(
             storage: Some(storage),
         })
         .collect();
-    let wanted = wanted(classes, std::slice::from_ref(backend), &candidates, ledger);
+    let wanted = wanted(
+        classes,
+        std::slice::from_ref(backend),
+        &candidates,
+        reservations,
+    );
     wanted
         .into_values()
         .map(
@@ -91,16 +96,16 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
     );
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
-    let mut ledger = Ledger::default();
-    ledger.promise(
+    let mut reservations = Reservations::default();
+    reservations.reserve(
         "v",
-        &Place {
+        &Location {
             node: "n1".into(),
             volume_group: "vg0".into(),
         },
         24 << 20,
     );
-    let found = published(&classes, &backend, &[n1(), other, nameless], &ledger);
+    let found = published(&classes, &backend, &[n1(), other, nameless], &reservations);
     let expected = |class: &str| (class.to_owned(), "host-1".to_owned(), 1000);
     assert_eq!(found, [expected("a"), expected("b")]);
     let (node, storage) = n1();
@@ -108,7 +113,7 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
         node: &node,
         storage: Some(&storage),
     }];
-    let wanted = wanted(&classes, &[backend], &candidates, &ledger);
+    let wanted = wanted(&classes, &[backend], &candidates, &reservations);
     assert!(
         wanted.contains_key(&object::name("a", "n1")),
         "named after the node, not its label"
@@ -117,9 +122,15 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
 
 #[test]
 fn nothing_is_published_for_what_is_not_ours_or_serves_nobody() {
-    let ledger = Ledger::default();
+    let reservations = Reservations::default();
     let none = |classes: Value, spec: Value| {
-        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger).is_empty()
+        published(
+            &[class("a", classes)],
+            &backend(spec),
+            &[n1()],
+            &reservations,
+        )
+        .is_empty()
     };
     assert!(!none(json!({}), json!({})));
     assert!(none(json!({"provisioner": "other.dev"}), json!({})));
@@ -140,14 +151,20 @@ fn nothing_is_published_for_what_is_not_ours_or_serves_nobody() {
     let mut going = backend(json!({}));
     Arc::make_mut(&mut going).metadata.deletion_timestamp =
         Some(from(json!("2026-01-01T00:00:00Z")));
-    assert!(published(&[class("a", json!({}))], &going, &[n1()], &ledger).is_empty());
+    assert!(published(&[class("a", json!({}))], &going, &[n1()], &reservations).is_empty());
 }
 
 #[test]
 fn a_claim_finds_no_more_than_the_rules_allow_and_nothing_below_the_smallest() {
-    let ledger = Ledger::default();
+    let reservations = Reservations::default();
     let largest = |classes: Value, spec: Value| {
-        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger)[0].2
+        published(
+            &[class("a", classes)],
+            &backend(spec),
+            &[n1()],
+            &reservations,
+        )[0]
+        .2
     };
     assert_eq!(largest(json!({}), json!({})), 1024);
     assert_eq!(largest(json!({}), json!({"reserve": "50%"})), 512);
