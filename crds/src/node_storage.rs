@@ -118,7 +118,7 @@ pub struct VolumeGroup {
     /// The thin pools in the volume group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub thin_pools: Vec<ThinPool>,
+    pub thin_pools: Vec<ReportedThinPool>,
     /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all
     /// is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -149,7 +149,7 @@ pub struct PhysicalVolume {
 /// One thin pool of a volume group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct ThinPool {
+pub struct ReportedThinPool {
     /// The name.
     pub name: String,
     /// The size of its data.

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crds::cache::CacheOrder;
-use crds::thin_pool::{PoolOrder, PoolPlan};
+use crds::cache::VolumeCache;
+use crds::thin_pool::{ThinPoolCreation, VolumeThinPool};
 use crds::{LogicalVolume, Share, quantity};
 
 /// Space in bytes, whole extents.
@@ -23,7 +23,7 @@ pub struct Reservation {
     /// What it takes itself.
     pub own: Allocation,
     /// The cache in front of it.
-    pub cache: Option<CacheOrder>,
+    pub cache: Option<VolumeCache>,
     /// The thin pool that it is in.
     pub pool: Option<PoolAllocation>,
 }
@@ -33,7 +33,7 @@ pub struct Reservation {
 pub struct PoolAllocation {
     /// The pool, with the space that was promised to it: it is promised once, however many volumes
     /// are in it.
-    pub spec: PoolOrder,
+    pub spec: VolumeThinPool,
     /// The volume's size in bytes.
     pub bytes: u64,
 }
@@ -133,7 +133,7 @@ impl PoolAllocation {
     /// which the same space may suffice for.
     #[must_use]
     pub fn weight(&self) -> (u64, u64) {
-        let most = |make: &PoolPlan| quantity::parse(&make.maximum_size).unwrap_or(0);
+        let most = |make: &ThinPoolCreation| quantity::parse(&make.maximum_size).unwrap_or(0);
         (self.space().bytes, self.spec.make.as_ref().map_or(0, most))
     }
 

@@ -1,7 +1,7 @@
 //! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
 //! takes. Pure.
 
-use crds::cache::{Cache, CacheOrder};
+use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
@@ -117,7 +117,7 @@ impl FreeSpace {
     }
 
     /// The cache of a volume of so many bytes.
-    fn cache(&self, cache: &Cache, volume: u64) -> Result<CacheOrder, Rejection> {
+    fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
         let group = || self.location.volume_group.clone();
         let size = cache
             .bytes(volume)
@@ -133,7 +133,7 @@ impl FreeSpace {
             needs: size,
         };
         let allocation = pv_allocation::fill(&disks, size).ok_or_else(full)?;
-        Ok(CacheOrder {
+        Ok(VolumeCache {
             size: quantity::format(size),
             mode: cache.mode,
             physical_volumes: allocation.shares(),

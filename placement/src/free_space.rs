@@ -1,7 +1,7 @@
 //! The space of a backend on one node: what its volumes may still be promised there.
 //! Pure.
 
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::VolumeThinPool;
 
 use crate::allocation::{PoolAllocation, Reservation};
 use crate::rejection::Rejection;
@@ -56,7 +56,7 @@ pub struct FreeDisk {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolFreeSpace {
     /// How a volume's object names the pool, with the space that is promised to the pool then.
-    pub spec: PoolOrder,
+    pub spec: VolumeThinPool,
     /// The size of its data, at most, in bytes.
     pub size: u64,
     /// Bytes that its volumes may still have.

@@ -1,7 +1,7 @@
 //! Room for a volume to grow where it is, and for its thin pool. Pure.
 
 use crds::layout::LayoutType;
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackendSpec, quantity};
 use kube::ResourceExt as _;
 
@@ -75,7 +75,7 @@ pub fn pool_reservation_outdated(
     else {
         return false;
     };
-    let most = |spec: &PoolOrder| {
+    let most = |spec: &VolumeThinPool| {
         spec.make
             .as_ref()
             .and_then(|make| quantity::parse(&make.maximum_size).ok())

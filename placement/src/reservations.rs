@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, condition};
 use kube::ResourceExt as _;
 
@@ -51,7 +51,7 @@ pub struct PoolReservations {
     /// The space that it may take; none where an admin made it.
     pub space: Allocation,
     /// The order that allows it the most.
-    pub spec: Option<PoolOrder>,
+    pub spec: Option<VolumeThinPool>,
 }
 
 /// All that is promised.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crds::node_storage::{self, VolumeGroup};
 use crds::quantity;
-use crds::thin_pool::{PoolOrder, PoolPlan, ThinPool};
+use crds::thin_pool::{ThinPoolCreation, ThinPoolSettings, VolumeThinPool};
 use host::Bytes;
 use host::lvm::PoolCost;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -41,7 +41,7 @@ pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations
 /// # Errors
 /// Why nothing can.
 pub fn pool_free_space(
-    rules: &ThinPool,
+    rules: &ThinPoolSettings,
     name: &str,
     group: &VolumeGroup,
     space: &FreeSpace,
@@ -71,7 +71,7 @@ pub fn pool_free_space(
         .unwrap_or(u64::MAX)
         .saturating_sub(allocated);
     Ok(PoolFreeSpace {
-        spec: PoolOrder {
+        spec: VolumeThinPool {
             name: name.to_owned(),
             make,
         },
@@ -85,12 +85,12 @@ pub fn pool_free_space(
 /// How the backend's own pool is made, and the space that is promised to it: what it has, and what
 /// it lacks to become as large as it may.
 fn plan(
-    rules: &ThinPool,
+    rules: &ThinPoolSettings,
     name: &str,
-    reported: Option<&node_storage::ThinPool>,
+    reported: Option<&node_storage::ReportedThinPool>,
     pooled: &PoolReservations,
     space: &FreeSpace,
-) -> Result<PoolPlan, Rejection> {
+) -> Result<ThinPoolCreation, Rejection> {
     if reported.is_some_and(|pool| pool.physical_volumes.is_empty()) {
         let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name"
             .to_owned();
@@ -130,7 +130,7 @@ fn plan(
     })?;
     all.add(&has);
     let in_extents = |bytes: u64| quantity::format(Bytes(bytes).extents_up(extent).bytes(extent).0);
-    Ok(PoolPlan {
+    Ok(ThinPoolCreation {
         size: before.map_or_else(|| in_extents(first), |before| before.size.clone()),
         maximum_size: quantity::format(cost.data.bytes(extent).0),
         metadata_size: quantity::format(cost.metadata.bytes(extent).0),
@@ -140,7 +140,11 @@ fn plan(
 
 /// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its
 /// data as large as they may become.
-fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Rejection> {
+fn check(
+    rules: &ThinPoolSettings,
+    pool: &node_storage::ReportedThinPool,
+    most: u64,
+) -> Result<(), Rejection> {
     if let Some(why) = &pool.unusable {
         return Err(Rejection::PoolUnusable(pool.name.clone(), why.clone()));
     }

@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::agent::volumes::plan::{Finding, Verdict};
+use operator::agent::volumes::plan::{ConditionUpdate, Outcome};
 use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
 use operator::controller::{claim, volume};
@@ -92,13 +92,13 @@ impl Writer<'_> {
             &self.key,
         );
         let order = self.orders.create(&PostParams::default(), &order).await?;
-        let ready = Finding {
+        let ready = ConditionUpdate {
             status: true,
             reason: reason::READY,
             message: String::new(),
         };
         let made = Some((LvUuid::new(disk)?, Bytes(SIZE)));
-        let verdict = Verdict {
+        let verdict = Outcome {
             ready: Some(ready),
             removed: None,
             volume: made,

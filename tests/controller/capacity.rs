@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use operator::controller::capacity::uninstall::Home;
+use operator::controller::capacity::uninstall::UninstallDetector;
 use serde_json::{Value, json};
 
 use super::stage::{Controller, Stage, volume_of};
@@ -297,13 +297,13 @@ impl Alone {
     }
 
     /// What a controller knows of where it lives, when it starts now.
-    async fn home(&self) -> Home {
+    async fn home(&self) -> UninstallDetector {
         let client = self
             .server
             .client_of("flexlvm-system", "flexlvm-controller")
             .await
             .unwrap();
-        Home::find(&client, "flexlvm-system").await
+        UninstallDetector::find(&client, "flexlvm-system").await
     }
 }
 

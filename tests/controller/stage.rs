@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolume
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use operator::controller::Settings;
+use operator::controller::ControllerSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
@@ -48,7 +48,7 @@ impl Controller {
     pub(crate) async fn start(server: &'static ApiServer, publish_capacity: bool) -> Self {
         let (told, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let settings = Settings {
+        let settings = ControllerSettings {
             identity: "test".to_owned(),
             namespace: "flexlvm-system".to_owned(),
             publish_capacity,

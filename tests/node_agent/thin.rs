@@ -3,7 +3,7 @@
 
 use crds::NodeStorage;
 use crds::condition::{READY, REMOVED};
-use crds::node_storage::ThinPool;
+use crds::node_storage::ReportedThinPool;
 use host::lvm::PoolCost;
 use host::{Bytes, Extents};
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ fn taken(stage: &Stage) -> u64 {
     counts[0] - counts[1]
 }
 
-fn pool_of(storage: &NodeStorage) -> Option<ThinPool> {
+fn pool_of(storage: &NodeStorage) -> Option<ReportedThinPool> {
     let groups = storage.status.clone()?.volume_groups;
     groups
         .into_iter()
@@ -126,7 +126,7 @@ pub(crate) fn a_full_pool_says_so_and_what_to_do(stage: &Stage) {
     stage.shell(&format!(
         "! dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=80 conv=fsync status=none 2>/dev/null"
     ));
-    let is_full = |pool: ThinPool| {
+    let is_full = |pool: ReportedThinPool| {
         pool.data_used == 100 && pool.unusable.is_some_and(|why| why.contains("lvextend"))
     };
     stage.reports("the pool is full", |storage| {

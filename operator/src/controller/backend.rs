@@ -27,7 +27,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::class;
-use super::state::World;
+use super::state::ClusterState;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
@@ -39,21 +39,21 @@ const SETTLE: Duration = Duration::from_millis(500);
 const LEISURE: Duration = Duration::from_secs(10);
 
 /// Keeps the status of every backend current, for ever.
-pub async fn run(client: Client, world: Arc<World>) {
+pub async fn run(client: Client, state: Arc<ClusterState>) {
     let mut written: HashMap<String, Instant> = HashMap::new();
-    let mut changes = world.space_changed.subscribe();
+    let mut changes = state.space_changed.subscribe();
     loop {
         changes.mark_unchanged();
         let mut later = false;
-        for backend in world.backends.state() {
+        for backend in state.backends.state() {
             let name = backend.name_any();
             let recently = written
                 .get(&name)
                 .is_some_and(|written| written.elapsed() < LEISURE);
-            match update(&client, &world, &backend, recently).await {
-                Ok(Outcome::Same) => {}
-                Ok(Outcome::Later) => later = true,
-                Ok(Outcome::Written) => drop(written.insert(name, Instant::now())),
+            match update(&client, &state, &backend, recently).await {
+                Ok(BackendOutcome::Same) => {}
+                Ok(BackendOutcome::Later) => later = true,
+                Ok(BackendOutcome::Written) => drop(written.insert(name, Instant::now())),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => {
                     tracing::warn!(
@@ -75,7 +75,7 @@ pub async fn run(client: Client, world: Arc<World>) {
 }
 
 /// What became of one update.
-enum Outcome {
+enum BackendOutcome {
     Same,
     Later,
     Written,
@@ -83,22 +83,22 @@ enum Outcome {
 
 async fn update(
     client: &Client,
-    world: &World,
+    state: &ClusterState,
     backend: &StorageBackend,
     recently: bool,
-) -> Result<Outcome, ApiError> {
-    let candidates = world.candidates();
+) -> Result<BackendOutcome, ApiError> {
+    let candidates = state.candidates();
     let now = Time(Timestamp::now());
     let name = backend.name_any();
-    let volumes = world
+    let volumes = state
         .logical_volumes
         .state_filter(|lv| lv.spec.backend == name);
-    let candidates = World::borrow(&candidates);
+    let candidates = ClusterState::borrow(&candidates);
     let trouble = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, finalizer::waits_for(&volumes)))
     } else {
         let contradiction = || {
-            let others = world.backends.state();
+            let others = state.backends.state();
             let reserves = held_back::contradiction(backend, &others, &candidates);
             reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
         };
@@ -116,7 +116,7 @@ async fn update(
             .or_else(contradiction)
             .map(|fault| (reason::INVALID_SPEC, fault))
     };
-    let mut status = judge(backend, trouble, &candidates, &world.reservations(), &now);
+    let mut status = build_status(backend, trouble, &candidates, &state.reservations(), &now);
     finalizer::keep(client, backend, !volumes.is_empty()).await?;
     let promised = volumes
         .iter()
@@ -126,10 +126,10 @@ async fn update(
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
     if old == status {
-        return Ok(Outcome::Same);
+        return Ok(BackendOutcome::Same);
     }
     if recently && without_numbers(&old) == without_numbers(&status) {
-        return Ok(Outcome::Later);
+        return Ok(BackendOutcome::Later);
     }
     let patch =
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "status": status});
@@ -139,7 +139,7 @@ async fn update(
         .patch_status(&name, &params, &Patch::Apply(patch))
         .await;
     patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
-    Ok(Outcome::Written)
+    Ok(BackendOutcome::Written)
 }
 
 /// What a volume was promised: of a thin pool its size, of a volume group what it takes.
@@ -168,7 +168,7 @@ fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
 
 /// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what
 /// makes it serve nobody.
-fn judge(
+fn build_status(
     backend: &StorageBackend,
     trouble: Option<(&'static str, String)>,
     candidates: &[Candidate<'_>],

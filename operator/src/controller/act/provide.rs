@@ -11,8 +11,8 @@ use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::class::Class;
-use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::controller::state::World;
+use crate::controller::plan::{self, ObservedObjects, Plan, Step};
+use crate::controller::state::ClusterState;
 use crate::controller::{claim, volume};
 use crate::kube::error::ApiError;
 use crate::kube::events::Notice;
@@ -23,11 +23,11 @@ impl Actor {
     pub(super) async fn place(
         &self,
         name: &str,
-        seen: &Seen,
+        observed: &ObservedObjects,
         bytes: u64,
     ) -> Result<Plan, ApiError> {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
-            (&seen.claim, &seen.class, &seen.backend)
+            (&observed.claim, &observed.class, &observed.backend)
         else {
             return Ok(Step::Done.into());
         };
@@ -52,7 +52,7 @@ impl Actor {
                         Ok(Step::Done.into())
                     }
                     Err(error) => {
-                        self.world.reservations().cancel(name);
+                        self.state.reservations().cancel(name);
                         // Whoever made it, made it for this claim: its uid is in the name.
                         if error.is_conflict() {
                             Ok(Step::Wait(IN_FLIGHT).into())
@@ -70,7 +70,7 @@ impl Actor {
                 })
             }
             Choice::Nowhere(sentence) => {
-                self.world.set_waiting(name, true);
+                self.state.set_waiting(name, true);
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
                     notice: Some(failed(sentence)),
@@ -88,7 +88,7 @@ impl Actor {
         backend: &StorageBackend,
         bytes: u64,
     ) -> Choice {
-        let candidates = self.world.candidates();
+        let candidates = self.state.candidates();
         let request = PlacementRequest {
             backend,
             bytes,
@@ -98,8 +98,8 @@ impl Actor {
                 .flatten(),
             topologies: &class.allowed_topologies,
         };
-        let mut reservations = self.world.reservations();
-        let choice = choose::choose(&request, &World::borrow(&candidates), &reservations);
+        let mut reservations = self.state.reservations();
+        let choice = choose::choose(&request, &ClusterState::borrow(&candidates), &reservations);
         if let Choice::Here(fit) = &choice {
             reservations.reserve(name, &fit.location, fit.reservation.clone());
         }
@@ -107,13 +107,13 @@ impl Actor {
     }
 
     /// Looks whether a claim without a node would find room anywhere, and promises nothing.
-    pub(super) fn foretell(&self, seen: &Seen, bytes: u64) -> Plan {
+    pub(super) fn dry_run_placement(&self, observed: &ObservedObjects, bytes: u64) -> Plan {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
-            (&seen.claim, &seen.class, &seen.backend)
+            (&observed.claim, &observed.class, &observed.backend)
         else {
             return Step::Done.into();
         };
-        let candidates = self.world.candidates();
+        let candidates = self.state.candidates();
         let request = PlacementRequest {
             backend,
             bytes,
@@ -122,8 +122,8 @@ impl Actor {
         };
         let notice = match choose::choose(
             &request,
-            &World::borrow(&candidates),
-            &self.world.reservations(),
+            &ClusterState::borrow(&candidates),
+            &self.state.reservations(),
         ) {
             Choice::Here(_) => None,
             Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
@@ -133,7 +133,7 @@ impl Actor {
             )),
         };
         Plan {
-            step: Step::Wait(plan::FORETELL),
+            step: Step::Wait(plan::DRY_RUN_INTERVAL),
             notice,
         }
     }
@@ -165,21 +165,21 @@ impl Actor {
     /// Writes the PersistentVolume.
     pub(super) async fn publish(
         &self,
-        seen: &Seen,
+        observed: &ObservedObjects,
         volume: PersistentVolume,
     ) -> Result<Plan, ApiError> {
         let name = volume.name_any();
         let created = self.volumes().create(&PostParams::default(), &volume).await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
             Err(error) if !error.is_conflict() => return Err(error),
-            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(seen, &name)),
+            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(observed, &name)),
             _ => {}
         }
         self.remember(&name, true);
-        let notice = seen
+        let notice = observed
             .claim
             .as_deref()
-            .zip(seen.logical_volume.as_deref())
+            .zip(observed.logical_volume.as_deref())
             .map(|(claim, logical_volume)| {
                 let size = logical_volume
                     .status
@@ -229,18 +229,23 @@ impl Actor {
 
     /// Promises the space that a volume is to grow by, and writes the new size into the
     /// LogicalVolume.
-    pub(super) async fn grow(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
+    pub(super) async fn grow(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        bytes: u64,
+    ) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
-        let candidates = self.world.candidates();
-        let candidates = World::borrow(&candidates);
+        let candidates = self.state.candidates();
+        let candidates = ClusterState::borrow(&candidates);
         let candidate = candidates
             .into_iter()
             .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
-        let backend = self.world.backend_of(logical_volume);
+        let backend = self.state.backend_of(logical_volume);
         let reserved = {
-            let mut reservations = self.world.reservations();
+            let mut reservations = self.state.reservations();
             placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
                 .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
@@ -258,7 +263,7 @@ impl Actor {
                 let spec = volume::grown(&fit);
                 let written = self.patch_spec(name, spec).await;
                 if written.is_err() {
-                    self.world.reservations().cancel(name);
+                    self.state.reservations().cancel(name);
                 }
                 written
             }
@@ -271,11 +276,11 @@ impl Actor {
 }
 
 /// Somebody else's PersistentVolume has the name.
-fn obstructed(seen: &Seen, name: &str) -> Plan {
+fn obstructed(observed: &ObservedObjects, name: &str) -> Plan {
     let message = format!(
         "there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it"
     );
-    let notice = seen
+    let notice = observed
         .claim
         .as_deref()
         .map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PATIENCE, Plan, Seen, Step, plan};
+use super::{ObservedObjects, PATIENCE, Plan, Step, plan};
 use crds::condition::reason;
 use crds::logical_volume::{FilesystemType, ReclaimPolicy};
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ struct Story {
     logical_volume: Option<Value>,
     volume: Option<Value>,
     node: bool,
-    scheduler_knows: bool,
+    capacity_tracking_active: bool,
     pool_reservation_outdated: bool,
     waited: Duration,
 }
@@ -43,7 +43,7 @@ impl Story {
             logical_volume: None,
             volume: None,
             node: true,
-            scheduler_knows: false,
+            capacity_tracking_active: false,
             pool_reservation_outdated: false,
             waited: Duration::ZERO,
         }
@@ -120,7 +120,7 @@ impl Story {
     fn plan(&self) -> Plan {
         let node =
             json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
-        plan(&Seen {
+        plan(&ObservedObjects {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
             class: self
                 .claim
@@ -132,7 +132,7 @@ impl Story {
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
-            scheduler_knows: self.scheduler_knows,
+            capacity_tracking_active: self.capacity_tracking_active,
             pool_reservation_outdated: self.pool_reservation_outdated,
         })
     }
@@ -221,10 +221,10 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
         .unwrap()
         .remove("volume.kubernetes.io/selected-node");
     assert_eq!(story.plan(), Plan::from(Step::Done));
-    story.scheduler_knows = true;
+    story.capacity_tracking_active = true;
     assert_eq!(
         story.step(),
-        Step::Foretell { bytes: 1 << 30 },
+        Step::DryRunPlacement { bytes: 1 << 30 },
         "nobody else says where there is no room"
     );
     story.class["volumeBindingMode"] = json!("Immediate");
@@ -240,8 +240,8 @@ fn a_claim_that_nobody_was_asked_about_yet_is_only_spoken_of() {
         Step::Done,
         "the scheduler selects a node, and then we are asked"
     );
-    story.scheduler_knows = true;
-    assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 });
+    story.capacity_tracking_active = true;
+    assert_eq!(story.step(), Step::DryRunPlacement { bytes: 1 << 30 });
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
     assert!(story.words().contains("Block"));
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
@@ -280,7 +280,7 @@ fn a_node_that_can_not_make_the_volume_loses_the_order() {
     ] {
         let mut story = Story::promised();
         story.condition("Ready", "False", found, "no space in vg0");
-        assert_eq!(story.step(), Step::Withdraw, "{found}");
+        assert_eq!(story.step(), Step::CancelPlacement, "{found}");
         assert_eq!(story.words(), "ProvisioningFailed: no space in vg0");
     }
     let mut story = Story::promised();
@@ -301,11 +301,11 @@ fn a_silent_agent_is_not_waited_for_in_silence() {
 fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
     for mut story in [Story::promised(), Story::made()] {
         story.claim = None;
-        assert_eq!(story.step(), Step::Abandon);
+        assert_eq!(story.step(), Step::DeleteUnclaimed);
         story.lv()["spec"]["state"] = json!("AbsentIfUnused");
         assert!(matches!(story.step(), Step::Wait(_)));
         story.condition("Removed", "True", reason::REMOVED, "");
-        assert_eq!(story.step(), Step::Forget);
+        assert_eq!(story.step(), Step::FinalizeDeletion);
     }
 }
 
@@ -321,7 +321,7 @@ fn a_volume_that_is_to_be_retained_outlives_claim_and_persistent_volume() {
 fn an_unmade_volume_on_a_vanished_node_is_dropped_and_a_made_one_is_not() {
     let mut story = Story::promised();
     story.node = false;
-    assert_eq!(story.step(), Step::DropUnmade);
+    assert_eq!(story.step(), Step::DiscardUncreated);
     let mut story = Story::made();
     story.node = false;
     assert!(matches!(story.step(), Step::Wait(_)));
@@ -331,14 +331,14 @@ fn an_unmade_volume_on_a_vanished_node_is_dropped_and_a_made_one_is_not() {
 #[test]
 fn a_released_volume_goes_step_by_step() {
     let mut story = Story::released();
-    assert_eq!(story.step(), Step::Retire);
+    assert_eq!(story.step(), Step::RequestDeletion);
     story.lv()["spec"]["state"] = json!("Absent");
     assert!(matches!(story.step(), Step::Wait(_)));
     story.condition("Removed", "False", reason::IN_USE, "open by 1");
     assert_eq!(story.words(), "VolumeFailedDelete: open by 1");
     story.lv()["status"] = json!({});
     story.condition("Removed", "True", reason::REMOVED, "");
-    assert_eq!(story.step(), Step::Forget);
+    assert_eq!(story.step(), Step::FinalizeDeletion);
     story.logical_volume = None;
     assert_eq!(story.step(), Step::Unpublish);
 }
@@ -353,7 +353,10 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
                 story.pv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
             assert!(
-                !matches!(story.step(), Step::Retire | Step::Forget | Step::Unpublish),
+                !matches!(
+                    story.step(),
+                    Step::RequestDeletion | Step::FinalizeDeletion | Step::Unpublish
+                ),
                 "{phase} {leaving}"
             );
         }
@@ -370,7 +373,7 @@ fn a_volume_that_is_bound_again_is_kept() {
             let mut story = Story::released();
             story.lv()["spec"]["state"] = json!(state);
             story.phase(phase);
-            assert_eq!(story.step(), Step::Keep, "{state} {phase}");
+            assert_eq!(story.step(), Step::CancelDeletion, "{state} {phase}");
             story.condition("Removed", "True", reason::REMOVED, "gone");
             assert!(
                 story
@@ -458,10 +461,10 @@ fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
 
 #[test]
 fn what_is_in_flight_is_waited_for() {
-    let seen = Seen {
+    let observed = ObservedObjects {
         in_flight: true,
-        ..Seen::default()
+        ..ObservedObjects::default()
     };
-    assert!(matches!(plan(&seen).step, Step::Wait(_)));
-    assert_eq!(plan(&Seen::default()).step, Step::Done);
+    assert!(matches!(plan(&observed).step, Step::Wait(_)));
+    assert_eq!(plan(&ObservedObjects::default()).step, Step::Done);
 }
