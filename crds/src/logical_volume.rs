@@ -19,7 +19,7 @@ use crate::thin_pool::VolumeThinPool;
     version = "v1alpha1",
     kind = "LogicalVolume",
     plural = "logicalvolumes",
-    shortname = "lv",
+    shortname = "lvol",
     category = "flexlvm",
     status = "LogicalVolumeStatus",
     derive = "PartialEq",
@@ -149,7 +149,7 @@ pub enum State {
     Present,
     /// The claim went before its PersistentVolume was made: the logical volume is removed if it
     /// never carried data.
-    AbsentIfUnused,
+    AbsentIfNeverUsed,
     /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody
     /// has it open.
     Absent,

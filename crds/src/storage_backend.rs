@@ -24,6 +24,7 @@ use crate::thin_pool::ThinPoolSettings;
     version = "v1alpha1",
     kind = "StorageBackend",
     plural = "storagebackends",
+    shortname = "sb",
     category = "flexlvm",
     status = "StorageBackendStatus",
     derive = "PartialEq",
@@ -185,10 +186,10 @@ pub struct StorageBackendStatus {
     /// What volumes of this backend were promised, copies, parity, metadata and caches included; in
     /// thin pools, their sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promised: Option<Quantity>,
+    pub reserved: Option<Quantity>,
     /// What is kept back on all serving nodes together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserved: Option<Quantity>,
+    pub held_back: Option<Quantity>,
     /// How many volumes of this backend there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<i64>,

@@ -74,7 +74,7 @@ pub struct VolumeThinPool {
     pub name: String,
     /// How the pool is made where it is missing; left out for a pool that an admin made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub make: Option<ThinPoolCreation>,
+    pub create: Option<ThinPoolCreation>,
 }
 
 /// How a pool is made, and how large it may become.

@@ -133,18 +133,21 @@ impl PoolAllocation {
     /// which the same space may suffice for.
     #[must_use]
     pub fn weight(&self) -> (u64, u64) {
-        let most = |make: &ThinPoolCreation| quantity::parse(&make.maximum_size).unwrap_or(0);
-        (self.space().bytes, self.spec.make.as_ref().map_or(0, most))
+        let most = |create: &ThinPoolCreation| quantity::parse(&create.maximum_size).unwrap_or(0);
+        (
+            self.space().bytes,
+            self.spec.create.as_ref().map_or(0, most),
+        )
     }
 
     /// The space that was promised to the pool; none of a pool that an admin made.
     #[must_use]
     pub fn space(&self) -> Allocation {
         self.spec
-            .make
+            .create
             .as_ref()
-            .map_or_else(Allocation::default, |make| {
-                Allocation::from_shares(&make.physical_volumes)
+            .map_or_else(Allocation::default, |create| {
+                Allocation::from_shares(&create.physical_volumes)
             })
     }
 }

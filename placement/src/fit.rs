@@ -207,7 +207,7 @@ pub fn group_free_space<'a>(
     let (size, extent, other) = (
         read(&group.size)?,
         read(&group.extent_size)?,
-        read(&group.other_use)?,
+        read(&group.used_by_others)?,
     );
     let location = Location {
         node: candidate.node.name_any(),
@@ -219,7 +219,7 @@ pub fn group_free_space<'a>(
             .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
         let size = read(&reported.size)?;
-        let free = size.saturating_sub(read(&reported.other_use)?.saturating_add(reserved));
+        let free = size.saturating_sub(read(&reported.used_by_others)?.saturating_add(reserved));
         let disk = FreeDisk {
             uuid: reported.uuid.clone(),
             name: reported.name.clone(),
@@ -304,7 +304,7 @@ fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGr
     let group = group.ok_or_else(|| {
         Rejection::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name))
     })?;
-    match &group.unusable {
+    match &group.unusable_reason {
         None => Ok(group),
         Some(reason) => Err(Rejection::Unusable(name.to_owned(), reason.clone())),
     }

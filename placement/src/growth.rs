@@ -76,9 +76,9 @@ pub fn pool_reservation_outdated(
         return false;
     };
     let most = |spec: &VolumeThinPool| {
-        spec.make
+        spec.create
             .as_ref()
-            .and_then(|make| quantity::parse(&make.maximum_size).ok())
+            .and_then(|create| quantity::parse(&create.maximum_size).ok())
     };
     // Without an order there is no pool any more.
     let reserved = |pool: &PoolAllocation| reservations.pool(&location, &pool.spec.name).spec;

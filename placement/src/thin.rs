@@ -49,9 +49,12 @@ pub fn pool_free_space(
 ) -> Result<PoolFreeSpace, Rejection> {
     let reported = group.thin_pools.iter().find(|pool| pool.name == name);
     let pooled = reservations.pool(&space.location, name);
-    let is_named =
-        rules.name.is_some() || pooled.spec.as_ref().is_some_and(|spec| spec.make.is_none());
-    let (make, size) = if is_named {
+    let is_named = rules.name.is_some()
+        || pooled
+            .spec
+            .as_ref()
+            .is_some_and(|spec| spec.create.is_none());
+    let (create, size) = if is_named {
         let pool =
             reported.ok_or_else(|| Rejection::NoPool(group.name.clone(), name.to_owned()))?;
         (None, bytes(&pool.size))
@@ -73,7 +76,7 @@ pub fn pool_free_space(
     Ok(PoolFreeSpace {
         spec: VolumeThinPool {
             name: name.to_owned(),
-            make,
+            create,
         },
         size,
         free,
@@ -99,7 +102,7 @@ fn plan(
     let extent = Bytes(space.extent);
     let unsuitable =
         |fault: String| Rejection::Unsuitable(space.location.volume_group.clone(), fault);
-    let before = pooled.spec.as_ref().and_then(|spec| spec.make.as_ref());
+    let before = pooled.spec.as_ref().and_then(|spec| spec.create.as_ref());
     let (first, most) = match (rules.sizes(space.size), before) {
         (Ok(sizes), _) => sizes,
         // The backend is another one by now: the pool stays as it was ordered.
@@ -145,7 +148,7 @@ fn check(
     pool: &node_storage::ReportedThinPool,
     most: u64,
 ) -> Result<(), Rejection> {
-    if let Some(why) = &pool.unusable {
+    if let Some(why) = &pool.unusable_reason {
         return Err(Rejection::PoolUnusable(pool.name.clone(), why.clone()));
     }
     let (data, metadata) = rules.guards();

@@ -66,7 +66,7 @@ async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
             |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
         devices.into_iter().map(line).collect::<Vec<_>>()
     };
-    let expected = [("/dev/none", "NotThere"), ("/dev/file", "NoBlockDevice")]
+    let expected = [("/dev/none", "NotFound"), ("/dev/file", "NotABlockDevice")]
         .map(|(a, b)| (a.to_owned(), b.to_owned()));
     stage
         .reports("both devices are reported", |storage| {

@@ -68,7 +68,7 @@ async fn publishes(stage: &Stage, expected: &[(&str, &str)]) {
 }
 
 fn group(size: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": "0", "free": "0"}])
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
 }
 
 /// The controller's writes to what is published, in order: `patch csidrivers`, …

@@ -139,7 +139,7 @@ impl Stage {
     pub(crate) async fn node(&self, name: &str, mebibytes: u64) {
         let name = self.silent_node(name).await;
         self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
-        let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "otherUse": "0", "free": "0"});
+        let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "usedByOthers": "0", "free": "0"});
         self.report(&name, json!([group])).await;
         self.reported.lock().unwrap().insert(name);
     }

@@ -221,6 +221,6 @@ pub(crate) fn too_few_disks_are_no_lesser_kind(stage: &Stage) {
     stage.says(&name, READY, "LvmFailed", "lvcreate");
     assert_eq!(stage.lvs(&name, "lv_name"), "");
     stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "NeverMade", "");
+    stage.says(&name, REMOVED, "NeverCreated", "");
     assert!(DISKS.len() >= 5, "RAID6 needs five disks");
 }

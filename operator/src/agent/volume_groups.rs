@@ -261,10 +261,10 @@ impl VolumeGroupCreator {
                 );
                 let is_part = |device: &&mut NodeDevice| {
                     device.volume_group == make.group.as_str()
-                        && device.reason.as_deref() == Some(reason::MAKING)
+                        && device.reason.as_deref() == Some(reason::CREATING)
                 };
                 for device in plan.devices.iter_mut().filter(is_part) {
-                    device.reason = Some(reason::MAKING_FAILED.to_owned());
+                    device.reason = Some(reason::CREATE_FAILED.to_owned());
                     device.message = Some(words.clone());
                 }
                 failed = Err(error);
@@ -293,7 +293,9 @@ impl VolumeGroupCreator {
         let device_outcomes = self.device_outcomes.borrow().clone().unwrap_or_default();
         let word = |group: &VgName, path: &DevicePath| {
             let is_it = |one: &&NodeDevice| {
-                one.taken && one.volume_group == group.as_str() && one.path == path.as_str()
+                one.in_volume_group
+                    && one.volume_group == group.as_str()
+                    && one.path == path.as_str()
             };
             device_outcomes
                 .iter()
@@ -302,8 +304,8 @@ impl VolumeGroupCreator {
                 .unwrap_or_else(|| NodeDevice {
                     volume_group: group.to_string(),
                     path: path.to_string(),
-                    taken: false,
-                    reason: Some(reason::MAKING_FAILED.to_owned()),
+                    in_volume_group: false,
+                    reason: Some(reason::CREATE_FAILED.to_owned()),
                     message: Some(format!("nothing is made of it, for now: {why}")),
                 })
         };

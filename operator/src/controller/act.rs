@@ -70,7 +70,7 @@ impl Actor {
             Step::DeleteUnclaimed => self.delete_unclaimed(name, observed).await,
             Step::DiscardUncreated => self.discard_uncreated(name, observed).await,
             Step::CancelPlacement => {
-                self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+                self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
                     .await
             }
             Step::RequestDeletion => self.request_deletion(name, observed).await,

@@ -118,11 +118,11 @@ async fn update(
     };
     let mut status = build_status(backend, trouble, &candidates, &state.reservations(), &now);
     finalizer::keep(client, backend, !volumes.is_empty()).await?;
-    let promised = volumes
+    let reserved = volumes
         .iter()
-        .map(|lv| promised(lv))
+        .map(|lv| reserved(lv))
         .fold(0, u64::saturating_add);
-    status.promised = Some(quantity::format(promised));
+    status.reserved = Some(quantity::format(reserved));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
     if old == status {
@@ -143,7 +143,7 @@ async fn update(
 }
 
 /// What a volume was promised: of a thin pool its size, of a volume group what it takes.
-fn promised(logical_volume: &LogicalVolume) -> u64 {
+fn reserved(logical_volume: &LogicalVolume) -> u64 {
     let reservation = Reservation::from_volume(logical_volume);
     reservation
         .pool
@@ -228,7 +228,7 @@ fn build_status(
     status.nodes = Some(format!("{able}/{total}"));
     status.capacity = sum(|space| space.size);
     status.free = sum(|space| space.free);
-    status.reserved = sum(|space| space.reserve);
+    status.held_back = sum(|space| space.reserve);
     condition::set(
         &mut status.conditions,
         condition::READY,

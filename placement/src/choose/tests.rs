@@ -37,7 +37,7 @@ fn storage(name: &str, groups: Value) -> NodeStorage {
 }
 
 fn group(size: &str, other: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": other, "free": "0"}])
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": other, "free": "0"}])
 }
 
 fn request<'a>(
@@ -279,7 +279,7 @@ fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
     );
     assert!(sentence(&silent).contains("no FlexLVM agent"));
     let mut groups = group("1Gi", "0");
-    groups[0]["unusable"] = json!("exported");
+    groups[0]["unusableReason"] = json!("exported");
     let exported = storage("n1", groups);
     let choice = choose(
         &ask,

@@ -35,12 +35,12 @@ fn thin(pool: Value) -> StorageBackend {
 
 /// Two disks of 50 GiB, and these pools.
 fn storage(pools: Value) -> NodeStorage {
-    let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "otherUse": "0", "free": "0"});
+    let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "usedByOthers": "0", "free": "0"});
     let condition = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
         "status": {"conditions": [condition], "volumeGroups": [{"name": "vg0", "uuid": "u", "size": "100Gi", "extentSize": "4Mi",
-            "otherUse": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
+            "usedByOthers": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
     )
 }
 
@@ -116,7 +116,7 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
     );
     let fit = place(&backend, &storage, &reservations, 100 * GIB).unwrap();
     let spec = fit.reservation.pool.as_ref().unwrap().spec.clone();
-    let make = spec.make.clone().unwrap();
+    let make = spec.create.clone().unwrap();
     assert_eq!(
         (
             spec.name.as_str(),
@@ -222,7 +222,7 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
     );
     reservations.observe(&volume);
     let mut broken = pool("flexlvm-thin", "20Gi", 100, shares.clone());
-    broken["unusable"] = json!("its data are full");
+    broken["unusableReason"] = json!("its data are full");
     for pool in [pool("flexlvm-thin", "20Gi", 97, shares), broken] {
         let full = storage(json!([pool]));
         let candidate = Candidate {
@@ -315,7 +315,7 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
         "has thin pool pool0 with 93 % of its data in use, and gets no more from 90 % on (thinPool.dataGuard); lvextend makes it larger"
     );
     let mut broken = pool("pool0", "10Gi", 1, json!([]));
-    broken["unusable"] = json!("it has failed");
+    broken["unusableReason"] = json!("it has failed");
     assert_eq!(
         refused(json!({"name": "pool0"}), json!([broken])),
         "can't use thin pool pool0: it has failed"
@@ -380,7 +380,7 @@ fn a_named_pool_has_what_others_left() {
 #[test]
 fn caches_lie_on_fast_disks_and_nothing_else_does() {
     let mut storage = storage(json!([]));
-    let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "otherUse": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
+    let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "usedByOthers": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
     let group = &mut storage.status.as_mut().unwrap().volume_groups[0];
     group.physical_volumes.push(from(fast));
     group.size = from(json!("104Gi"));

@@ -91,7 +91,7 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
 
 fn build_groups(groups: &[Vg], inputs: ReportInputs<'_>) -> Vec<VolumeGroup> {
     let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, inputs)).collect();
-    // The name is the key of the list; groups that share one say so in `unusable`.
+    // The name is the key of the list; groups that share one say so in `unusableReason`.
     built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     built.dedup_by(|a, b| a.name == b.name);
     built
@@ -123,7 +123,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             uuid: pv.uuid.to_string(),
             name: pv.name.clone(),
             size: bytes(pv.extents.0),
-            other_use: bytes(
+            used_by_others: bytes(
                 pv.extents
                     .0
                     .saturating_sub(pv.available().0)
@@ -144,7 +144,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
         uuid: vg.uuid.to_string(),
         size: bytes(vg.extents.0),
         extent_size: quantity::format(extent.0),
-        other_use: bytes(used.saturating_sub(reserved + pooled)),
+        used_by_others: bytes(used.saturating_sub(reserved + pooled)),
         free: bytes(vg.available().0),
         physical_volumes,
         thin_pools: vg
@@ -152,7 +152,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             .iter()
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
-        unusable: vg.fault.clone(),
+        unusable_reason: vg.fault.clone(),
     }
 }
 
@@ -188,7 +188,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
         } else {
             Vec::new()
         },
-        unusable: state.fault.clone(),
+        unusable_reason: state.fault.clone(),
     })
 }
 

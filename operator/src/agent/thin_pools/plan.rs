@@ -48,7 +48,7 @@ fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Opti
         .filter_map(|spec| spec.pool.as_ref());
     let promised: Vec<&PoolCreation> = in_it
         .filter(|pool| pool.name.as_str() == lv.name)
-        .filter_map(|pool| pool.make.as_ref())
+        .filter_map(|pool| pool.create.as_ref())
         .collect();
     let most = promised
         .iter()

@@ -60,7 +60,7 @@ pub(super) fn observe_and_claim(
         Err(error) => {
             let found = match error.kind() {
                 Kind::NotFound => ObservedPath::Nothing,
-                Kind::Invalid => ObservedPath::NoBlockDevice,
+                Kind::Invalid => ObservedPath::NotABlockDevice,
                 _ => ObservedPath::Unreadable(chain(&error)),
             };
             return (found, None);

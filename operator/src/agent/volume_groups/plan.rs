@@ -48,7 +48,7 @@ pub enum ObservedPath {
     /// Nothing.
     Nothing,
     /// Something else than a block device.
-    NoBlockDevice,
+    NotABlockDevice,
     /// It can't be looked at, for this reason.
     Unreadable(String),
     /// A block device that is part of a wanted group.
@@ -208,7 +208,7 @@ fn report_device(
     NodeDevice {
         volume_group,
         path,
-        taken: reason.is_none(),
+        in_volume_group: reason.is_none(),
         reason,
         message,
     }
@@ -267,7 +267,7 @@ fn choose(
                     "volume group {} is made once {marked}, which is to be part of it, is clear",
                     wanted.group
                 );
-                return Err((reason::MAKING_FAILED, words));
+                return Err((reason::CREATE_FAILED, words));
             }
             parts.push((
                 GroupDevice {
@@ -278,7 +278,7 @@ fn choose(
                 seen,
             ));
             Err((
-                reason::MAKING,
+                reason::CREATING,
                 format!("volume group {} is about to be made of it", wanted.group),
             ))
         });
@@ -295,15 +295,15 @@ fn device<'a>(
     match facts.found.get(path) {
         Some(ObservedPath::Device(seen)) => Ok(seen),
         Some(ObservedPath::Member(_)) => Err((
-            reason::CONTESTED,
+            reason::CONFLICT,
             "it is part of another volume group that StorageBackends name it for".to_owned(),
         )),
         Some(ObservedPath::Nothing) => Err((
-            reason::NOT_THERE,
+            reason::NOT_FOUND,
             "there is no such device on this node".to_owned(),
         )),
-        Some(ObservedPath::NoBlockDevice) => Err((
-            reason::NO_BLOCK_DEVICE,
+        Some(ObservedPath::NotABlockDevice) => Err((
+            reason::NOT_A_BLOCK_DEVICE,
             "it is not a block device".to_owned(),
         )),
         Some(ObservedPath::Unreadable(why)) => Err(unreadable(why)),
@@ -328,7 +328,7 @@ fn usable(
             "StorageBackends name it for volume group {} and for volume group {other}, and it can be part of one",
             wanted.group
         );
-        return Err((reason::CONTESTED, words));
+        return Err((reason::CONFLICT, words));
     }
     let uuid = free(facts, wanted, path, &seen.state)?;
     if seen.size < SMALLEST {
@@ -448,7 +448,7 @@ fn beside(
     };
     if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
         return Err((
-            reason::SAME_DISK,
+            reason::DUPLICATE_DEVICE,
             format!("it is the same disk as {}, by another path", same.path),
         ));
     }

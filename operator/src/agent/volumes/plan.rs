@@ -157,7 +157,7 @@ impl From<Outcome> for Step {
 pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     match spec.state {
         State::Present => plan_present(spec, seen),
-        State::Absent | State::AbsentIfUnused => removal::plan_absent(spec, seen),
+        State::Absent | State::AbsentIfNeverUsed => removal::plan_absent(spec, seen),
     }
 }
 
@@ -241,7 +241,7 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
                 let message =
                     "the object was deleted before its volume was made, so it is not made"
                         .to_owned();
-                Outcome::not_ready(reason::STILL_WANTED, message).into()
+                Outcome::not_ready(reason::DELETION_BLOCKED, message).into()
             }
             Ok(vg) => plan_new(spec, vg),
         },
@@ -384,7 +384,7 @@ fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
          before it wiped what another volume had left there, so nobody gets it; look at it on the node, and if it is not \
          this claim's, have it made anew by: lvremove {path}"
     );
-    Outcome::not_ready(reason::CARRIES_DATA, message)
+    Outcome::not_ready(reason::NOT_EMPTY, message)
 }
 
 /// What to say when the object of a volume that is wanted was deleted.
@@ -395,7 +395,7 @@ fn deletion_blocked(spec: &VolumeSpec) -> Outcome {
     let message =
         "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept"
             .to_owned();
-    Outcome::kept(reason::STILL_WANTED, message)
+    Outcome::kept(reason::DELETION_BLOCKED, message)
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl VolumeReconciler {
         // Whoever changed their mind about a removal may have done so after our copy was taken.
         let live = match object.spec.state {
             State::Present => None,
-            State::Absent | State::AbsentIfUnused => {
+            State::Absent | State::AbsentIfNeverUsed => {
                 let live = self.api.get_opt(name).await.map_err(ApiError::of(
                     "get",
                     "LogicalVolume",
@@ -242,7 +242,7 @@ fn failed(
             ready: update,
             ..Outcome::default()
         }),
-        State::Absent | State::AbsentIfUnused => Some(Outcome {
+        State::Absent | State::AbsentIfNeverUsed => Some(Outcome {
             removed: update,
             ..Outcome::default()
         }),

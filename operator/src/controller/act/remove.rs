@@ -42,7 +42,7 @@ impl Actor {
         {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
-        self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+        self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
             .await
     }
 

@@ -302,7 +302,7 @@ fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
     for mut story in [Story::promised(), Story::made()] {
         story.claim = None;
         assert_eq!(story.step(), Step::DeleteUnclaimed);
-        story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+        story.lv()["spec"]["state"] = json!("AbsentIfNeverUsed");
         assert!(matches!(story.step(), Step::Wait(_)));
         story.condition("Removed", "True", reason::REMOVED, "");
         assert_eq!(story.step(), Step::FinalizeDeletion);
@@ -368,7 +368,7 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
 
 #[test]
 fn a_volume_that_is_bound_again_is_kept() {
-    for state in ["Absent", "AbsentIfUnused"] {
+    for state in ["Absent", "AbsentIfNeverUsed"] {
         for phase in ["Bound", "Available", "Pending"] {
             let mut story = Story::released();
             story.lv()["spec"]["state"] = json!(state);
@@ -387,11 +387,11 @@ fn a_volume_that_is_bound_again_is_kept() {
 #[test]
 fn a_withdrawn_volume_that_stays_says_why() {
     let mut story = Story::promised();
-    story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+    story.lv()["spec"]["state"] = json!("AbsentIfNeverUsed");
     assert_eq!(story.words(), "");
     story.waited = PATIENCE;
     assert!(story.words().contains("does not answer"));
-    story.condition("Removed", "False", reason::CARRIES_DATA, "it carries ext4");
+    story.condition("Removed", "False", reason::NOT_EMPTY, "it carries ext4");
     assert_eq!(story.words(), "ProvisioningFailed: it carries ext4");
 }
 

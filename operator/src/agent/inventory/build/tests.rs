@@ -78,14 +78,14 @@ fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
     )
 }
 
-fn other_use(groups: Vec<Vg>, specs: &[VolumeSpec]) -> u64 {
+fn used_by_others(groups: Vec<Vg>, specs: &[VolumeSpec]) -> u64 {
     let status = status(groups, specs);
     let vg0 = status
         .volume_groups
         .iter()
         .find(|group| group.name == "vg0")
         .unwrap();
-    quantity::parse(&vg0.other_use).unwrap()
+    quantity::parse(&vg0.used_by_others).unwrap()
 }
 
 const EXTENT: Bytes = Bytes(4 << 20);
@@ -95,7 +95,7 @@ const USED: u64 = 72;
 
 #[test]
 fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
-    let extents = |specs: &[VolumeSpec]| other_use(groups(), specs) / EXTENT.0;
+    let extents = |specs: &[VolumeSpec]| used_by_others(groups(), specs) / EXTENT.0;
     assert_eq!(extents(&[]), USED);
     // pvc-a, pvc-b and pvc-c have 8 extents each.
     assert_eq!(extents(&[spec("a", Bytes(32 << 20), None)]), USED - 8);
@@ -133,7 +133,7 @@ fn each_disk_has_its_own_account() {
             .unwrap()
             .clone();
         (
-            quantity::parse(&disk.other_use).unwrap() / EXTENT.0,
+            quantity::parse(&disk.used_by_others).unwrap() / EXTENT.0,
             quantity::parse(&disk.free).unwrap() / EXTENT.0,
         )
     };
@@ -158,7 +158,10 @@ fn each_disk_has_its_own_account() {
         pv.allocatable = pv.uuid != second;
     }
     assert_eq!(account(&groups, &[], &second), (1023, 0));
-    assert_eq!(other_use(groups, &[reserved]) / EXTENT.0, USED - 8 + 1007);
+    assert_eq!(
+        used_by_others(groups, &[reserved]) / EXTENT.0,
+        USED - 8 + 1007
+    );
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn groups_that_share_a_name_are_one_entry_that_says_so() {
     let namesakes = include_bytes!("../../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
     let status = status(Lvm(&Says(namesakes)).report().unwrap(), &[]);
     assert_eq!(status.volume_groups.len(), 1);
-    assert!(status.volume_groups[0].unusable.is_some());
+    assert!(status.volume_groups[0].unusable_reason.is_some());
 }
 
 proptest! {

@@ -72,7 +72,7 @@ fn specs() -> Vec<VolumeSpec> {
             "physicalVolumes": [{"uuid": uuid(10).as_str(), "size": "404Mi"}, {"uuid": uuid(11).as_str(), "size": "400Mi"}]});
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
             "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "size": "1Gi", "layout": {"type": "Thin"},
-                "thinPool": {"name": "flexlvm-thin", "make": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "thinPool": {"name": "flexlvm-thin", "create": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
                 "claim": {"namespace": "d", "name": "c", "uid": "1"}, "key": "00000000000000000000000000000000",
                 "filesystem": {"type": "ext4"}}});
         let object: LogicalVolume = serde_json::from_value(object).unwrap();

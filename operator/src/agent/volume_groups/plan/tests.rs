@@ -132,7 +132,7 @@ fn a_disk_that_lvm_has_marked_and_given_to_no_group_is_a_persons() {
         (
             vec!["/dev/0".to_owned()],
             vec![
-                reason::MAKING.to_owned(),
+                reason::CREATING.to_owned(),
                 reason::PHYSICAL_VOLUME.to_owned()
             ]
         )
@@ -162,7 +162,7 @@ fn a_group_waits_for_a_disk_of_its_own_that_lvm_has_marked() {
         },
     );
     let reasons = [
-        reason::MAKING_FAILED,
+        reason::CREATE_FAILED,
         reason::PHYSICAL_VOLUME,
         reason::READ_ONLY,
     ]
@@ -196,12 +196,12 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
     for (found, expected, words) in [
         (
             ObservedPath::Nothing,
-            reason::NOT_THERE,
+            reason::NOT_FOUND,
             "no such device on this node",
         ),
         (
-            ObservedPath::NoBlockDevice,
-            reason::NO_BLOCK_DEVICE,
+            ObservedPath::NotABlockDevice,
+            reason::NOT_A_BLOCK_DEVICE,
             "not a block device",
         ),
         (
@@ -253,7 +253,11 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
             reason::PHYSICAL_VOLUME,
             "part of volume group vg7",
         ),
-        (blank(0), reason::SAME_DISK, "the same disk as /dev/0"),
+        (
+            blank(0),
+            reason::DUPLICATE_DEVICE,
+            "the same disk as /dev/0",
+        ),
     ] {
         let world = World::of(vec![blank(0), found.clone(), blank(2)]);
         let (made, reasons) = world.outcome();
@@ -261,7 +265,7 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
             (made, reasons),
             (
                 vec!["/dev/0".to_owned(), "/dev/2".to_owned()],
-                [reason::MAKING, expected, reason::MAKING]
+                [reason::CREATING, expected, reason::CREATING]
                     .map(str::to_owned)
                     .to_vec()
             ),
@@ -269,7 +273,7 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
         );
         assert!(world.message(1).contains(words), "{}", world.message(1));
         let (made, reasons) = World::of(vec![found.clone()]).outcome();
-        let alone = expected == reason::SAME_DISK;
+        let alone = expected == reason::DUPLICATE_DEVICE;
         assert_eq!(made.is_empty(), !alone, "{found:?}: {reasons:?}");
     }
 }
@@ -288,7 +292,7 @@ fn two_paths_to_one_disk_and_two_sizes_of_sectors_do_not_go_together() {
         (made, &reasons[1..]),
         (
             vec!["/dev/0".to_owned()],
-            &[reason::SAME_DISK, reason::SECTOR_SIZE].map(str::to_owned)[..]
+            &[reason::DUPLICATE_DEVICE, reason::SECTOR_SIZE].map(str::to_owned)[..]
         )
     );
 }
@@ -300,7 +304,7 @@ fn a_group_that_is_there_is_not_changed() {
     };
     for (found, expected) in [
         (blank(1), reason::VOLUME_GROUP_EXISTS),
-        (ObservedPath::Nothing, reason::NOT_THERE),
+        (ObservedPath::Nothing, reason::NOT_FOUND),
         (
             device(1, DeviceState::Known("ext4".to_owned())),
             reason::NOT_BLANK,
@@ -389,7 +393,7 @@ fn a_device_that_two_groups_want_gets_none() {
         .observed_groups
         .insert(group("vg1"), ObservedGroup::Missing);
     let (made, reasons) = world.outcome();
-    let expected = [reason::CONTESTED, reason::MAKING, reason::CONTESTED].map(str::to_owned);
+    let expected = [reason::CONFLICT, reason::CREATING, reason::CONFLICT].map(str::to_owned);
     assert_eq!(
         (made, reasons),
         (vec!["/dev/1".to_owned()], expected.to_vec())
@@ -414,7 +418,7 @@ fn a_device_that_two_groups_want_gets_none() {
         );
         assert_eq!(
             (world.outcome().0, &*world.outcome().1[0]),
-            (vec!["/dev/1".to_owned()], reason::CONTESTED)
+            (vec!["/dev/1".to_owned()], reason::CONFLICT)
         );
     }
 }
@@ -455,6 +459,6 @@ proptest! {
                 prop_assert!(numbers.insert(part.number));
             }
         }
-        prop_assert!(plan.devices.iter().all(|device| device.taken == device.message.is_none()));
+        prop_assert!(plan.devices.iter().all(|device| device.in_volume_group == device.message.is_none()));
     }
 }

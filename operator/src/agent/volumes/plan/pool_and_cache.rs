@@ -15,7 +15,7 @@ use crate::agent::volumes::spec::{PoolSpec, VolumeSpec};
 pub(super) fn pool_for_new(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Result<(), Step> {
     let at = format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node);
     let refused = |reason, message| Err(Outcome::not_ready(reason, message).into());
-    match (vg.lv(pool.name.as_str()), &pool.make) {
+    match (vg.lv(pool.name.as_str()), &pool.create) {
         (None, None) => refused(reason::THIN_POOL_MISSING, format!("there is no {at}")),
         (None, Some(make)) => {
             let cost = match PoolCost::new(make.first, Some(make.metadata), vg.extent_size) {
@@ -91,7 +91,7 @@ pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
     {
         return Some(Step::RemoveCache(lv.uuid.clone()));
     }
-    let pool = spec.pool.as_ref().filter(|pool| pool.make.is_some())?;
+    let pool = spec.pool.as_ref().filter(|pool| pool.create.is_some())?;
     let lv = vg
         .lv(pool.name.as_str())
         .filter(|lv| is_ours(lv, &pool.identity) && lv.kind == LvKind::ThinPool)?;

@@ -49,7 +49,7 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
         return Outcome::kept(reason::IN_USE, message).into();
     }
     match spec.state {
-        State::AbsentIfUnused => plan_unused(spec, lv, seen.content),
+        State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content),
         State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.kind),
     }
 }
@@ -73,7 +73,7 @@ fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
         spec.path(),
         spec.node
     );
-    Outcome::kept(reason::CARRIES_DATA, message).into()
+    Outcome::kept(reason::NOT_EMPTY, message).into()
 }
 
 /// Nothing is found. On a disk that is away it may still be.
@@ -86,7 +86,7 @@ fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
     // Never reported, and not to be kept: if it is on a disk that is away all the same, it is
     // empty.
-    let never_given_away = spec.published.is_none() && spec.state == State::AbsentIfUnused;
+    let never_given_away = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
     if group.is_some() || never_given_away {
         return gone(spec, seen).into();
     }
@@ -109,7 +109,7 @@ fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
         )
     } else {
         (
-            reason::NEVER_MADE,
+            reason::NEVER_CREATED,
             format!(
                 "logical volume {} was never made on {}",
                 spec.path(),

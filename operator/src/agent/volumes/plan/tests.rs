@@ -209,7 +209,7 @@ fn a_volume_that_is_not_ours_is_left_alone() {
         tags: vec!["flexlvm.dev/claim-uid=2".to_owned()],
         ..lv()
     }])];
-    for state in [State::Present, State::Absent, State::AbsentIfUnused] {
+    for state in [State::Present, State::Absent, State::AbsentIfNeverUsed] {
         let spec = VolumeSpec { state, ..spec() };
         assert!(
             matches!(next(&spec, &untagged, None), Step::Done(_)),
@@ -303,7 +303,7 @@ fn what_an_older_volume_has_left_is_given_to_nobody() {
     let ready = outcome.ready.unwrap();
     assert_eq!(
         (ready.status, ready.reason, outcome.volume),
-        (false, reason::CARRIES_DATA, None)
+        (false, reason::NOT_EMPTY, None)
     );
     assert!(
         ready.message.contains("not empty (ext4)") && ready.message.ends_with("lvremove vg0/pvc-1"),

@@ -20,7 +20,7 @@ pub struct PoolSpec {
     /// The tag that makes it ours; no pool without it is ever extended or removed.
     pub identity: LvTag,
     /// How it is made; `None` where an admin has made it.
-    pub make: Option<PoolCreation>,
+    pub create: Option<PoolCreation>,
 }
 
 /// How a pool is made, and how large it may become.
@@ -90,7 +90,7 @@ fn pool_of(pool: &VolumeThinPool, backend: &str) -> Result<PoolSpec, String> {
         name: LvName::new(&pool.name).map_err(|error| format!("spec.thinPool.name: {error}"))?,
         identity: LvTag::new(format!("{THIN_POOL}{backend}"))
             .map_err(|error| format!("spec.backend: {error}"))?,
-        make: pool.make.as_ref().map(read_plan).transpose()?,
+        create: pool.create.as_ref().map(read_plan).transpose()?,
     })
 }
 
@@ -98,13 +98,16 @@ fn read_plan(plan: &ThinPoolCreation) -> Result<PoolCreation, String> {
     let bytes = |field: &str, quantity: &Quantity| {
         quantity::parse(quantity)
             .map(Bytes)
-            .map_err(|error| format!("spec.thinPool.make.{field}: {error}"))
+            .map_err(|error| format!("spec.thinPool.create.{field}: {error}"))
     };
     Ok(PoolCreation {
         first: bytes("size", &plan.size)?,
         most: bytes("maximumSize", &plan.maximum_size)?,
         metadata: bytes("metadataSize", &plan.metadata_size)?,
-        disks: read_shares("spec.thinPool.make.physicalVolumes", &plan.physical_volumes)?,
+        disks: read_shares(
+            "spec.thinPool.create.physicalVolumes",
+            &plan.physical_volumes,
+        )?,
     })
 }
 

@@ -37,7 +37,7 @@ fn backend(extra: Value) -> Arc<StorageBackend> {
 
 fn node(name: &str, labels: Value) -> (Node, NodeStorage) {
     let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let group = json!({"name": "vg0", "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "otherUse": "0", "free": "0"});
+    let group = json!({"name": "vg0", "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"});
     let storage = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {},
         "status": {"conditions": [ready], "volumeGroups": [group]}});
     (

@@ -12,7 +12,7 @@ pub(super) const POOL: &str = "flexlvm-thin";
 
 /// An order for a volume of eight extents in a pool of ten that may become twenty.
 pub(super) fn thin() -> VolumeSpec {
-    let make = PoolCreation {
+    let create = PoolCreation {
         first: Extents(10).bytes(EXTENT),
         most: Extents(20).bytes(EXTENT),
         metadata: Extents(1).bytes(EXTENT),
@@ -22,7 +22,7 @@ pub(super) fn thin() -> VolumeSpec {
     let pool = PoolSpec {
         name: LvName::new(POOL).unwrap(),
         identity,
-        make: Some(make),
+        create: Some(create),
     };
     VolumeSpec {
         layout: Layout::Thin,
@@ -140,7 +140,7 @@ fn a_pool_that_is_not_as_ordered_is_left_alone() {
         (false, reason::THIN_POOL_UNUSABLE)
     );
     let mut named = thin();
-    named.pool.as_mut().unwrap().make = None;
+    named.pool.as_mut().unwrap().create = None;
     assert_eq!(
         ready(&named, &[vg(vec![])]),
         (false, reason::THIN_POOL_MISSING)
@@ -184,7 +184,7 @@ fn a_pool_goes_with_its_last_volume() {
         (true, reason::REMOVED)
     );
     let mut named = absent;
-    named.pool.as_mut().unwrap().make = None;
+    named.pool.as_mut().unwrap().create = None;
     assert_eq!(
         removed(&named, &[vg(vec![pool(1)])], None),
         (true, reason::REMOVED)

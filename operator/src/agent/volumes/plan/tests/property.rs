@@ -143,7 +143,7 @@ fn is_our_pool(lv: &Lv) -> bool {
 }
 
 prop_compose! {
-    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfUnused)],
+    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfNeverUsed)],
                    published in prop::option::of(1..3_u32), deleted: bool, size in (4_u64 << 20)..(300 << 20),
                    created_at in 0..200_u64, basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())]) -> VolumeSpec {
         VolumeSpec { state, published: published.map(uuid), deleted, size: Bytes(size), created_at: created_at * DAY, ..basis }

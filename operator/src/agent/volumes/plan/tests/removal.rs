@@ -41,7 +41,7 @@ fn deleting_the_object_removes_nothing() {
     assert!(outcome.ready.unwrap().status);
     assert_eq!(
         outcome.removed.map(|removed| removed.reason),
-        Some(reason::STILL_WANTED)
+        Some(reason::DELETION_BLOCKED)
     );
     let never_made = VolumeSpec {
         deleted: true,
@@ -49,7 +49,7 @@ fn deleting_the_object_removes_nothing() {
     };
     assert_eq!(
         ready(&never_made, &[vg(vec![])]),
-        (false, reason::STILL_WANTED)
+        (false, reason::DELETION_BLOCKED)
     );
 }
 
@@ -100,7 +100,7 @@ fn a_released_volume_is_removed_unless_somebody_has_it() {
 fn an_unused_volume_is_removed_only_with_proof() {
     let groups = [vg(vec![lv()])];
     let unused = |spec: VolumeSpec| VolumeSpec {
-        state: State::AbsentIfUnused,
+        state: State::AbsentIfNeverUsed,
         ..spec
     };
     for spec in [unused(spec()), unused(published())] {
@@ -114,7 +114,7 @@ fn an_unused_volume_is_removed_only_with_proof() {
             Step::Remove(uuid(1), LvKind::Plain)
         );
         let data = Some(Content::Data("ext4".to_owned()));
-        assert_eq!(removed(&spec, &groups, data), (false, reason::CARRIES_DATA));
+        assert_eq!(removed(&spec, &groups, data), (false, reason::NOT_EMPTY));
     }
     assert_eq!(
         next(&unused(spec()), &groups, Some(Content::Blank)),
@@ -122,15 +122,15 @@ fn an_unused_volume_is_removed_only_with_proof() {
     );
     assert_eq!(
         removed(&unused(published()), &groups, Some(Content::Blank)),
-        (false, reason::CARRIES_DATA)
+        (false, reason::NOT_EMPTY)
     );
     assert_eq!(
         removed(&unused(spec()), &[vg(vec![])], None),
-        (true, reason::NEVER_MADE)
+        (true, reason::NEVER_CREATED)
     );
     assert_eq!(
         removed(&unused(spec()), &[], None),
-        (true, reason::NEVER_MADE)
+        (true, reason::NEVER_CREATED)
     );
     assert_eq!(
         removed(&unused(published()), &[], None),
