@@ -93,9 +93,9 @@ async fn a_volume_that_is_somebody_elses_is_left_alone() {
         )
         .await;
     stage
-        .change(&name, json!({"state": "AbsentIfUnused"}))
+        .change(&name, json!({"state": "AbsentIfNeverUsed"}))
         .await;
-    stage.says(&name, REMOVED, "True", "NeverMade", "").await;
+    stage.says(&name, REMOVED, "True", "NeverCreated", "").await;
     stage.change(&name, json!({"state": "Absent"})).await;
     stage.quiet().await;
     let volume = stage.node.volume(&name).unwrap();
@@ -137,7 +137,7 @@ async fn an_order_waits_for_its_volume_group() {
         .reports("vg1 is there", |storage| groups(storage).len() == 2)
         .await;
     assert_eq!(
-        groups(&report)[1].unusable.as_deref(),
+        groups(&report)[1].unusable_reason.as_deref(),
         Some("it is exported; vgimport brings it back")
     );
     stage.node.change(|state| state.groups[1].exported = false);
@@ -234,7 +234,9 @@ async fn a_volume_that_was_not_to_be_used_is_removed_only_if_it_was_not() {
         volume.content = Content::Data("xfs".to_owned())
     });
     for name in [&unused, &used] {
-        stage.change(name, json!({"state": "AbsentIfUnused"})).await;
+        stage
+            .change(name, json!({"state": "AbsentIfNeverUsed"}))
+            .await;
     }
     stage.says(&unused, REMOVED, "True", "Removed", "").await;
     stage
@@ -242,7 +244,7 @@ async fn a_volume_that_was_not_to_be_used_is_removed_only_if_it_was_not() {
             &used,
             REMOVED,
             "False",
-            "CarriesData",
+            "NotEmpty",
             "is not empty (xfs), so it is kept",
         )
         .await;
@@ -267,7 +269,7 @@ async fn deleting_the_object_removes_nothing() {
         .await
         .unwrap();
     let object = stage
-        .says(&name, REMOVED, "False", "StillWanted", "is kept")
+        .says(&name, REMOVED, "False", "DeletionBlocked", "is kept")
         .await;
     assert!(condition::is_true(
         &object.status.unwrap().conditions,
@@ -316,9 +318,11 @@ async fn only_orders_for_this_node_that_can_be_carried_out_are() {
         )
         .await;
     stage
-        .change(&small, json!({"state": "AbsentIfUnused"}))
+        .change(&small, json!({"state": "AbsentIfNeverUsed"}))
         .await;
-    stage.says(&small, REMOVED, "True", "NeverMade", "").await;
+    stage
+        .says(&small, REMOVED, "True", "NeverCreated", "")
+        .await;
     stage.quiet().await;
     assert_eq!(stage.node.count("lvcreate"), 0);
     assert_eq!(stage.writes(&stage.volume("other")), [""; 0]);

@@ -280,7 +280,7 @@ async fn a_node_that_lost_its_space_loses_the_order() {
             |_| true,
         )
         .await;
-    let group = |other: &str| json!([{"name": "vg0", "uuid": "u", "size": "64Mi", "extentSize": "4Mi", "otherUse": other, "free": "0"}]);
+    let group = |other: &str| json!([{"name": "vg0", "uuid": "u", "size": "64Mi", "extentSize": "4Mi", "usedByOthers": other, "free": "0"}]);
     stage.report(&stage.name("n1"), group("64Mi")).await;
     stage
         .agent_says(&name, json!({"conditions": [condition("Ready", "False", "InsufficientSpace", "vg0 is full")]}))
@@ -288,13 +288,13 @@ async fn a_node_that_lost_its_space_loses_the_order() {
     stage.told(&["ProvisioningFailed", "vg0 is full"]).await;
     stage
         .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfUnused
+            lv.spec.state == State::AbsentIfNeverUsed
         })
         .await;
     stage
         .agent_says(
             &name,
-            json!({"conditions": [condition("Removed", "True", "NeverMade", "gone")]}),
+            json!({"conditions": [condition("Removed", "True", "NeverCreated", "gone")]}),
         )
         .await;
     stage
@@ -329,7 +329,7 @@ async fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
     stage.delete_claim("data").await;
     stage
         .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfUnused
+            lv.spec.state == State::AbsentIfNeverUsed
         })
         .await;
     stage
@@ -495,7 +495,7 @@ async fn growth_is_promised_when_there_is_room_and_refused_with_numbers_when_not
             "28 MiB free of 128 MiB",
         ])
         .await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "2Gi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
+    let group = json!([{"name": "vg0", "uuid": "u", "size": "2Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
     stage.report(&stage.name("n1"), group).await;
     stage
         .wait(
@@ -535,7 +535,7 @@ async fn a_backend_says_which_nodes_serve_it_and_why_the_others_do_not() {
         ready.message,
         format!("node {} has no volume group vg0", stage.name("n2"))
     );
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0"}]);
+    let group = json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
     stage.report(&stage.name("n2"), group).await;
     let backend = stage
         .wait(&backends, &stage.namespace, "it is ready", nodes("2/2"))

@@ -345,7 +345,7 @@ fn what_is_not_ours_is_never_removed(stage: &Stage) {
     stage.order(&name, "64Mi");
     stage.says(&name, READY, "ForeignLogicalVolume", "lacks the tag");
     stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "NeverMade", "");
+    stage.says(&name, REMOVED, "NeverCreated", "");
     assert_eq!(
         stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
         "ext4"
@@ -369,11 +369,11 @@ fn only_an_unused_volume_counts_as_unused(stage: &Stage) {
         "lvchange -qq -an {GROUP}/{inactive}; mkfs.ext4 -q /dev/{GROUP}/{used} 60M"
     ));
     for name in [&unused, &inactive, &used] {
-        stage.change(name, json!({"state": "AbsentIfUnused"}));
+        stage.change(name, json!({"state": "AbsentIfNeverUsed"}));
     }
     stage.says(&unused, REMOVED, "Removed", "");
     stage.says(&inactive, REMOVED, "Removed", "");
-    stage.says(&used, REMOVED, "CarriesData", "is not empty (ext4)");
+    stage.says(&used, REMOVED, "NotEmpty", "is not empty (ext4)");
     assert_ne!(stage.lvs(&used, "lv_name"), "");
     stage.remove(&used);
 }
@@ -459,7 +459,7 @@ fn what_lvm_did_not_come_to_wipe_is_given_to_nobody(stage: &Stage) {
          lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} -L 64M {GROUP}"
     ));
     stage.order(&name, "64Mi");
-    stage.says(&name, READY, "CarriesData", "is not empty (ext4)");
+    stage.says(&name, READY, "NotEmpty", "is not empty (ext4)");
     assert_eq!(
         stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
         "ext4"

@@ -57,7 +57,7 @@ impl CacheMode {
 /// The cache of one volume.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct CacheOrder {
+pub struct VolumeCache {
     /// Its size, in whole extents.
     pub size: Quantity,
     /// When a write counts as done.

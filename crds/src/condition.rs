@@ -39,13 +39,13 @@ pub mod reason {
     pub const IN_USE: &str = "InUse";
     /// The logical volume carries data although nobody can have used it, so it is not given away,
     /// and not removed.
-    pub const CARRIES_DATA: &str = "CarriesData";
+    pub const NOT_EMPTY: &str = "NotEmpty";
     /// The object was deleted by hand while its volume is wanted: nothing is removed.
-    pub const STILL_WANTED: &str = "StillWanted";
+    pub const DELETION_BLOCKED: &str = "DeletionBlocked";
     /// The logical volume was removed from the node.
     pub const REMOVED: &str = "Removed";
     /// The logical volume was never made.
-    pub const NEVER_MADE: &str = "NeverMade";
+    pub const NEVER_CREATED: &str = "NeverCreated";
     /// A program of LVM failed; the message says which and how.
     pub const LVM_FAILED: &str = "LvmFailed";
     /// The spec can't be carried out as it stands.

@@ -18,8 +18,8 @@ pub struct NodeDevice {
     /// The device, as the StorageBackend names it.
     pub path: String,
     /// Whether it is part of the volume group.
-    pub taken: bool,
-    /// Why it is not, in one word: `NotThere`, `NotBlank`, `InUse` and so on. Left out when it is.
+    pub in_volume_group: bool,
+    /// Why it is not, in one word: `NotFound`, `NotBlank`, `InUse` and so on. Left out when it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Why it is not, and what can be done about it. Left out when it is.
@@ -30,9 +30,9 @@ pub struct NodeDevice {
 /// The reasons of [`NodeDevice`].
 pub mod reason {
     /// There is no such device on this node.
-    pub const NOT_THERE: &str = "NotThere";
+    pub const NOT_FOUND: &str = "NotFound";
     /// There is something else than a block device.
-    pub const NO_BLOCK_DEVICE: &str = "NoBlockDevice";
+    pub const NOT_A_BLOCK_DEVICE: &str = "NotABlockDevice";
     /// It can't be looked at.
     pub const UNREADABLE: &str = "Unreadable";
     /// Nothing can be written to it.
@@ -48,19 +48,19 @@ pub mod reason {
     /// It is too small.
     pub const TOO_SMALL: &str = "TooSmall";
     /// It is the same disk as another one of the list.
-    pub const SAME_DISK: &str = "SameDisk";
+    pub const DUPLICATE_DEVICE: &str = "DuplicateDevice";
     /// Its sectors have another size than those of the others.
     pub const SECTOR_SIZE: &str = "SectorSize";
     /// It is named for two volume groups.
-    pub const CONTESTED: &str = "Contested";
+    pub const CONFLICT: &str = "Conflict";
     /// It could be part of the volume group, which was there before.
     pub const VOLUME_GROUP_EXISTS: &str = "VolumeGroupExists";
     /// The volume group was on this node, and is not any more.
     pub const VOLUME_GROUP_VANISHED: &str = "VolumeGroupVanished";
     /// The volume group is about to be made.
-    pub const MAKING: &str = "Making";
+    pub const CREATING: &str = "Creating";
     /// The volume group could not be made.
-    pub const MAKING_FAILED: &str = "MakingFailed";
+    pub const CREATE_FAILED: &str = "CreateFailed";
 }
 
 /// What is wrong with a backend's list of devices, in one sentence; `None` when nothing is. The

@@ -7,10 +7,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::cache::CacheOrder;
+use crate::cache::VolumeCache;
 use crate::layout::Layout;
 use crate::share::Share;
-use crate::thin_pool::PoolOrder;
+use crate::thin_pool::VolumeThinPool;
 
 /// The work order for one logical volume, and what became of it.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -19,7 +19,7 @@ use crate::thin_pool::PoolOrder;
     version = "v1alpha1",
     kind = "LogicalVolume",
     plural = "logicalvolumes",
-    shortname = "lv",
+    shortname = "lvol",
     category = "flexlvm",
     status = "LogicalVolumeStatus",
     derive = "PartialEq",
@@ -114,11 +114,11 @@ pub struct LogicalVolumeSpec {
     /// For layout type `Thin`: the pool that the volume is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("thinPool.name can't be changed: the data is there"))]
-    pub thin_pool: Option<PoolOrder>,
+    pub thin_pool: Option<VolumeThinPool>,
     /// For layout type `Cached`: the cache in front of the volume.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("cache can't be changed"))]
-    pub cache: Option<CacheOrder>,
+    pub cache: Option<VolumeCache>,
     /// Whether the logical volume is to be there.
     #[serde(default)]
     pub state: State,
@@ -149,7 +149,7 @@ pub enum State {
     Present,
     /// The claim went before its PersistentVolume was made: the logical volume is removed if it
     /// never carried data.
-    AbsentIfUnused,
+    AbsentIfNeverUsed,
     /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody
     /// has it open.
     Absent,

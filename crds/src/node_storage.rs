@@ -17,7 +17,7 @@ use crate::share::Share;
     version = "v1alpha1",
     kind = "NodeStorage",
     plural = "nodestorages",
-    shortname = "ns-storage",
+    shortname = "nst",
     category = "flexlvm",
     status = "NodeStorageStatus",
     derive = "PartialEq",
@@ -108,7 +108,7 @@ pub struct VolumeGroup {
     pub extent_size: Quantity,
     /// Space taken by logical volumes that are not FlexLVM's, or that no LogicalVolume object
     /// knows. What remains of `size` is FlexLVM's to promise.
-    pub other_use: Quantity,
+    pub used_by_others: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
     /// The physical volumes, LVM's word for its disks, that the volume group is made of.
@@ -118,11 +118,11 @@ pub struct VolumeGroup {
     /// The thin pools in the volume group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
-    pub thin_pools: Vec<ThinPool>,
+    pub thin_pools: Vec<ReportedThinPool>,
     /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all
     /// is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unusable: Option<String>,
+    pub unusable_reason: Option<String>,
 }
 
 /// One physical volume of a volume group.
@@ -137,7 +137,7 @@ pub struct PhysicalVolume {
     /// --allocatable n`).
     pub size: Quantity,
     /// Of that, what is not FlexLVM's to promise.
-    pub other_use: Quantity,
+    pub used_by_others: Quantity,
     /// Free space, for people: it is brought up to date at leisure.
     pub free: Quantity,
     /// The paths by which StorageBackends name this disk as one for caches (`cache.devices`). Where
@@ -149,7 +149,7 @@ pub struct PhysicalVolume {
 /// One thin pool of a volume group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct ThinPool {
+pub struct ReportedThinPool {
     /// The name.
     pub name: String,
     /// The size of its data.
@@ -163,11 +163,11 @@ pub struct ThinPool {
     /// The sizes together of its volumes that are not FlexLVM's.
     pub other_volumes: Quantity,
     /// Where a FlexLVM agent made the pool: what it takes of each physical volume, which is not
-    /// counted in `otherUse`. Left out for pools that an admin made.
+    /// counted in `usedByOthers`. Left out for pools that an admin made.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
     /// Why no volume can be made in it, or grow; left out when all is well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub unusable: Option<String>,
+    pub unusable_reason: Option<String>,
 }

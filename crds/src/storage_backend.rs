@@ -14,7 +14,7 @@ use crate::logical_volume::Filesystem;
 use crate::portion::Portion;
 use crate::quantity;
 use crate::selector::NodeSelector;
-use crate::thin_pool::ThinPool;
+use crate::thin_pool::ThinPoolSettings;
 
 /// A StorageBackend tells FlexLVM where volumes may be made: in the volume group of this name, on
 /// the nodes that the selector means. A StorageClass names its backend in `parameters.backend`.
@@ -24,6 +24,7 @@ use crate::thin_pool::ThinPool;
     version = "v1alpha1",
     kind = "StorageBackend",
     plural = "storagebackends",
+    shortname = "sb",
     category = "flexlvm",
     status = "StorageBackendStatus",
     derive = "PartialEq",
@@ -114,7 +115,7 @@ pub struct StorageBackendSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("!has(self.name) || !(has(self.size) || has(self.maximumSize) || has(self.metadataSize) || has(self.extendAt) || has(self.extendBy))").message("thinPool: a pool that has a name is there already and stays as it is; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy"))]
     #[x_kube(validation = Rule::new("has(self.name) || has(self.size)").message("thinPool: say how large the pool is to be (size), or name one that is there (name)"))]
-    pub thin_pool: Option<ThinPool>,
+    pub thin_pool: Option<ThinPoolSettings>,
     /// For layout type `Cached`: the cache that each volume gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -185,10 +186,10 @@ pub struct StorageBackendStatus {
     /// What volumes of this backend were promised, copies, parity, metadata and caches included; in
     /// thin pools, their sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub promised: Option<Quantity>,
+    pub reserved: Option<Quantity>,
     /// What is kept back on all serving nodes together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reserved: Option<Quantity>,
+    pub held_back: Option<Quantity>,
     /// How many volumes of this backend there are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<i64>,

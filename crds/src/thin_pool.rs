@@ -16,7 +16,7 @@ const SMALLEST: u64 = 64 << 20;
 /// The thin pool of a backend, one on each node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct ThinPool {
+pub struct ThinPoolSettings {
     /// A thin pool that is there already, on every node under this name. It stays as it is: FlexLVM
     /// neither extends nor removes it. Left out: FlexLVM makes a pool of its own with the first
     /// volume, `flexlvm-` and the backend's name, and removes it with the last one.
@@ -65,7 +65,7 @@ pub struct ThinPool {
 /// The thin pool that a volume is in, and the space that was promised to it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct PoolOrder {
+pub struct VolumeThinPool {
     /// The pool's name in its volume group.
     #[schemars(
         length(min = 1, max = 127),
@@ -74,13 +74,13 @@ pub struct PoolOrder {
     pub name: String,
     /// How the pool is made where it is missing; left out for a pool that an admin made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub make: Option<PoolPlan>,
+    pub create: Option<ThinPoolCreation>,
 }
 
 /// How a pool is made, and how large it may become.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
-pub struct PoolPlan {
+pub struct ThinPoolCreation {
     /// The size of its data when it is made, in whole extents.
     pub size: Quantity,
     /// The size that its data may reach, in whole extents.
@@ -93,7 +93,7 @@ pub struct PoolPlan {
     pub physical_volumes: Vec<Share>,
 }
 
-impl ThinPool {
+impl ThinPoolSettings {
     /// How many hundredths of a pool's size its volumes may have together.
     ///
     /// # Errors
@@ -254,10 +254,10 @@ pub fn pool_name(backend: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ThinPool, pool_name};
+    use super::{ThinPoolSettings, pool_name};
     use serde_json::{Value, json};
 
-    fn pool(value: Value) -> ThinPool {
+    fn pool(value: Value) -> ThinPoolSettings {
         serde_json::from_value(value).unwrap()
     }
 

@@ -35,18 +35,18 @@ use kube::{Api, Client};
 use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
-use crate::kube::queue::{self, Wake};
+use crate::kube::queue::{self, WorkQueue};
 use crate::kube::watch_cache;
 use inventory::publish::Reporter;
 use lvm::state::LvmState;
-use orphaned_mounts::Forgotten;
-use volume_groups::Maker;
-use volume_groups::observe::Place;
+use orphaned_mounts::OrphanedMounts;
+use volume_groups::VolumeGroupCreator;
+use volume_groups::observe::NodePaths;
 use volumes::device::{Devices, NodeDevices};
 use volumes::execute::VolumeExecutor;
-use volumes::reconcile::Worker;
+use volumes::reconcile::VolumeReconciler;
 use watches::backends::Backends;
-use watches::logical_volumes::Orders;
+use watches::logical_volumes::NodeVolumes;
 
 /// LogicalVolumes that are worked on at the same time: while LVM works for one, the API server does
 /// for others.
@@ -54,7 +54,7 @@ const AT_ONCE: usize = 8;
 
 /// Which node this is, and where things are on it.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct AgentSettings {
     /// The name of the Node object.
     pub node: String,
     /// The driver's binary, to be installed.
@@ -75,7 +75,7 @@ pub struct Settings {
 
 /// The ways to the node itself.
 #[derive(Clone)]
-pub struct Host {
+pub struct NodeAccess {
     /// Runs the node's programs.
     pub exec: Arc<dyn Exec>,
     /// Reads and writes its devices.
@@ -84,10 +84,10 @@ pub struct Host {
     pub proc: PathBuf,
 }
 
-impl Host {
+impl NodeAccess {
     /// From a container that shares the node's process ids.
     #[must_use]
-    pub fn outside() -> Self {
+    pub fn from_container() -> Self {
         let exec: Arc<dyn Exec> = Arc::new(LvmShell::new(System::through_nsenter()));
         Self {
             devices: Arc::new(NodeDevices::of_host(exec.clone())),
@@ -97,13 +97,13 @@ impl Host {
     }
 
     /// What making volume groups needs to know.
-    fn place(&self, settings: &Settings) -> Place {
+    fn place(&self, settings: &AgentSettings) -> NodePaths {
         let roots = Roots {
             dev: self.proc.join("1/root/dev"),
             sys: "/sys".into(),
         };
         let (state, lvm) = (settings.state.clone(), settings.lvm.clone());
-        Place {
+        NodePaths {
             exec: self.exec.clone(),
             roots,
             proc: self.proc.clone(),
@@ -119,33 +119,40 @@ impl Host {
 }
 
 /// Does the agent's work for ever.
-pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
-    let (wake, requests) = Wake::channel();
+pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, ready: Ready) {
+    let (queue, requests) = WorkQueue::channel();
     let (store, writer) = reflector::store();
-    let orders = Arc::new(Orders {
+    let volumes = Arc::new(NodeVolumes {
         node: settings.node.clone(),
         store,
         changed: Notify::new(),
-        wake,
+        queue,
     });
     let (backends, backends_writer) = Backends::new(&settings.node);
     let target = settings.target(&host);
-    let (forgotten, place) = (
-        settings.forgotten(&client, &host, &target),
+    let (orphaned_mounts, place) = (
+        settings.orphaned_mounts(&client, &host, &target),
         host.place(&settings),
     );
     let lvm = Arc::new(LvmState::new(host.exec));
     let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
-    let (said, device_outcomes) = watch::channel(None);
-    let maker = Maker::new(&client, &lvm, &backends, &orders, place, said);
-    let worker = Worker::new(client.clone(), executor, orders.clone());
+    let (device_outcomes_sender, device_outcomes) = watch::channel(None);
+    let maker = VolumeGroupCreator::new(
+        &client,
+        &lvm,
+        &backends,
+        &volumes,
+        place,
+        device_outcomes_sender,
+    );
+    let worker = VolumeReconciler::new(client.clone(), executor, volumes.clone());
     let deleted = Arc::new(Notify::new());
     let reporter = Reporter {
         client: client.clone(),
         lvm: lvm.clone(),
         devices: host.devices,
-        orders: orders.clone(),
+        volumes: volumes.clone(),
         backends: backends.clone(),
         driver,
         device_outcomes,
@@ -163,7 +170,7 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
         worker
             .in_use()
             .iter()
-            .for_each(|name| orders.wake.now(name));
+            .for_each(|name| volumes.queue.enqueue(name));
         unmounted.notify_one();
     };
     tokio::join!(
@@ -172,31 +179,31 @@ pub async fn run(client: Client, settings: Settings, host: Host, ready: Ready) {
             selection,
             writer,
             |_| true,
-            &orders,
-            Orders::heard
+            &volumes,
+            NodeVolumes::on_event
         ),
         // Large while they are set up, like the others in boxes.
         Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),
-        wake_on_news(&lvm, &orders),
+        enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
         Box::pin(thin_pools::run(
             lvm.clone(),
-            orders.clone(),
+            volumes.clone(),
             backends.clone()
         )),
         watches::mounts::run(&table, mounts_changed),
         driver_install::run(target, installed, unmounted.clone()),
         // Seldom awake, and large otherwise.
-        Box::pin(forgotten.run()),
+        Box::pin(orphaned_mounts.run()),
         Box::pin(maker.run()),
         reporter.run(),
         Box::pin(inventory::deleted::run(&client, &settings.node, &deleted)),
     );
 }
 
-impl Settings {
-    fn target(&self, host: &Host) -> driver_install::Target {
+impl AgentSettings {
+    fn target(&self, host: &NodeAccess) -> driver_install::Target {
         driver_install::Target {
             driver: self.driver.clone(),
             plugins: self.plugins.clone(),
@@ -210,18 +217,18 @@ impl Settings {
         }
     }
 
-    fn forgotten(
+    fn orphaned_mounts(
         &self,
         client: &Client,
-        host: &Host,
+        host: &NodeAccess,
         target: &driver_install::Target,
-    ) -> Forgotten {
+    ) -> OrphanedMounts {
         let drivers = driver_install::names(target).unwrap_or_else(|error| {
             let error = host::error::chain(&error);
             tracing::warn!(error, "nobody can tell what the driver was called before");
             target.names.clone()
         });
-        Forgotten {
+        OrphanedMounts {
             client: client.clone(),
             node: self.node.clone(),
             drivers,
@@ -233,9 +240,9 @@ impl Settings {
 }
 
 /// Whatever is new in LVM's report may concern every volume of the node.
-async fn wake_on_news(lvm: &LvmState, orders: &Orders) {
+async fn enqueue_on_news(lvm: &LvmState, volumes: &NodeVolumes) {
     let mut news = lvm.news();
     while news.changed().await.is_ok() {
-        orders.wake_all();
+        volumes.enqueue_all();
     }
 }

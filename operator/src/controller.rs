@@ -24,8 +24,8 @@ use kube::Client;
 
 use crate::http::Ready;
 use crate::kube::events::Recorder;
-use crate::kube::queue::{self, Wake};
-use state::World;
+use crate::kube::queue::{self, WorkQueue};
+use state::ClusterState;
 use worker::Worker;
 
 /// Volumes that are worked on at the same time.
@@ -33,7 +33,7 @@ const AT_ONCE: usize = 16;
 
 /// What the controller is told on its command line.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct ControllerSettings {
     /// The name that this controller has among others: its pod's.
     pub identity: String,
     /// The namespace that it lives in: for the Lease, and for the capacity that it publishes.
@@ -44,20 +44,20 @@ pub struct Settings {
 
 /// Does the controller's work for ever: to be called once the lease is held, and dropped when it is
 /// lost.
-pub async fn run(client: Client, settings: &Settings, ready: Ready) {
-    let (wake, requests) = Wake::channel();
-    let (world, follow) = World::watch(&client, wake);
+pub async fn run(client: Client, settings: &ControllerSettings, ready: Ready) {
+    let (queue, requests) = WorkQueue::channel();
+    let (state, follow) = ClusterState::watch(&client, queue);
     let recorder = Recorder::new(client.clone(), &settings.identity);
-    let worker = Worker::new(client.clone(), world.clone(), recorder);
+    let worker = Worker::new(client.clone(), state.clone(), recorder);
     let work = async {
-        world.ready().await;
+        state.ready().await;
         ready.set(true);
         tokio::join!(
             queue::run(requests, AT_ONCE, |name| worker.work(name)),
-            backend::run(client.clone(), world.clone()),
+            backend::run(client.clone(), state.clone()),
             capacity::run(
                 client.clone(),
-                world.clone(),
+                state.clone(),
                 &settings.namespace,
                 settings.publish_capacity
             ),

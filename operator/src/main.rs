@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use clap::{ArgAction, Parser, Subcommand};
 use flexvolume::DriverName;
 use kube::{Client, Config};
-use operator::controller::capacity::uninstall::Home;
+use operator::controller::capacity::uninstall::UninstallDetector;
 use operator::http::{self, Ready};
 use operator::kube::lease::Election;
 use operator::kube::names;
@@ -153,7 +153,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
             identity,
             publish_capacity,
         } => {
-            let settings = controller::Settings {
+            let settings = controller::ControllerSettings {
                 identity,
                 namespace,
                 publish_capacity,
@@ -169,7 +169,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
             state_dir,
             lvm_dir,
         } => {
-            let settings = agent::Settings {
+            let settings = agent::AgentSettings {
                 node,
                 driver,
                 plugins: plugin_dir,
@@ -180,7 +180,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 look_every: agent::orphaned_mounts::EVERY,
             };
             tokio::select! {
-                () = agent::run(client, settings, agent::Host::outside(), ready) => anyhow::bail!("the agent ended"),
+                () = agent::run(client, settings, agent::NodeAccess::from_container(), ready) => anyhow::bail!("the agent ended"),
                 ended = terminated() => ended,
             }
         }
@@ -190,16 +190,16 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
 /// Waits until this controller is the one that works, and works until it is asked to end.
 async fn control(
     client: Client,
-    settings: controller::Settings,
+    settings: controller::ControllerSettings,
     ready: Ready,
 ) -> anyhow::Result<()> {
-    let controller::Settings {
+    let controller::ControllerSettings {
         identity,
         namespace,
         ..
     } = &settings;
     let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
-    let home = Home::find(&client, namespace).await;
+    let home = UninstallDetector::find(&client, namespace).await;
     // One that stands by is as ready as it can be.
     ready.set(true);
     tokio::select! {

@@ -1,15 +1,15 @@
 //! Space that a volume takes, or that several take together: of the volume group, of each of its
-//! disks, of a thin pool. Pure. Kept by the ledger, made by `disks.rs` and `thin.rs`.
+//! disks, of a thin pool. Pure. Kept by the reservations.
 
 use std::collections::BTreeMap;
 
-use crds::cache::CacheOrder;
-use crds::thin_pool::{PoolOrder, PoolPlan};
+use crds::cache::VolumeCache;
+use crds::thin_pool::{ThinPoolCreation, VolumeThinPool};
 use crds::{LogicalVolume, Share, quantity};
 
 /// Space in bytes, whole extents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
+pub struct Allocation {
     /// All of it, copies, parity and metadata included.
     pub bytes: u64,
     /// What is on which physical volume, by LVM's uuid of it. Less than all where nobody has said
@@ -19,26 +19,26 @@ pub struct Demand {
 
 /// What one volume is promised: space of its own, a cache's, and its part of a thin pool.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Promise {
+pub struct Reservation {
     /// What it takes itself.
-    pub own: Demand,
+    pub own: Allocation,
     /// The cache in front of it.
-    pub cache: Option<CacheOrder>,
+    pub cache: Option<VolumeCache>,
     /// The thin pool that it is in.
-    pub pool: Option<InPool>,
+    pub pool: Option<PoolAllocation>,
 }
 
 /// A volume's part of a thin pool.
 #[derive(Clone, Debug, PartialEq)]
-pub struct InPool {
+pub struct PoolAllocation {
     /// The pool, with the space that was promised to it: it is promised once, however many volumes
     /// are in it.
-    pub order: PoolOrder,
+    pub spec: VolumeThinPool,
     /// The volume's size in bytes.
     pub bytes: u64,
 }
 
-impl From<u64> for Demand {
+impl From<u64> for Allocation {
     fn from(bytes: u64) -> Self {
         Self {
             bytes,
@@ -47,7 +47,7 @@ impl From<u64> for Demand {
     }
 }
 
-impl<D: Into<Demand>> From<D> for Promise {
+impl<D: Into<Allocation>> From<D> for Reservation {
     fn from(own: D) -> Self {
         Self {
             own: own.into(),
@@ -56,22 +56,22 @@ impl<D: Into<Demand>> From<D> for Promise {
     }
 }
 
-impl Promise {
+impl Reservation {
     /// What was promised to a volume, says its object.
     #[must_use]
-    pub fn of(logical_volume: &LogicalVolume) -> Self {
+    pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
         let bytes = quantity::parse(&spec.size).unwrap_or(0);
         match &spec.thin_pool {
-            Some(order) => Self {
-                pool: Some(InPool {
-                    order: order.clone(),
+            Some(spec) => Self {
+                pool: Some(PoolAllocation {
+                    spec: spec.clone(),
                     bytes,
                 }),
                 ..Self::default()
             },
             None => Self {
-                own: Demand::of(logical_volume),
+                own: Allocation::from_volume(logical_volume),
                 cache: spec.cache.clone(),
                 pool: None,
             },
@@ -80,33 +80,33 @@ impl Promise {
 
     /// What it takes of its volume group for itself alone, its cache included.
     #[must_use]
-    pub fn demand(&self) -> Demand {
+    pub fn allocation(&self) -> Allocation {
         let mut all = self.own.clone();
         if let Some(cache) = &self.cache {
-            all.add(&Demand::of_shares(&cache.physical_volumes));
+            all.add(&Allocation::from_shares(&cache.physical_volumes));
         }
         all
     }
 
     /// The larger of two, everywhere.
     #[must_use]
-    pub fn or_more(self, other: &Self) -> Self {
+    pub fn max_each(self, other: &Self) -> Self {
         let pool = match (self.pool, &other.pool) {
             (Some(own), Some(other)) => {
                 let larger = if other.weight() > own.weight() {
-                    &other.order
+                    &other.spec
                 } else {
-                    &own.order
+                    &own.spec
                 };
-                Some(InPool {
+                Some(PoolAllocation {
                     bytes: own.bytes.max(other.bytes),
-                    order: larger.clone(),
+                    spec: larger.clone(),
                 })
             }
             (own, other) => own.or_else(|| other.clone()),
         };
         Self {
-            own: self.own.or_more(&other.own),
+            own: self.own.max_each(&other.own),
             cache: self.cache.or_else(|| other.cache.clone()),
             pool,
         }
@@ -115,52 +115,57 @@ impl Promise {
     /// Whether it is more than another, anywhere.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
-        let pooled = |promise: &Self| {
-            promise
+        let pooled = |reservation: &Self| {
+            reservation
                 .pool
                 .as_ref()
                 .map_or((0, (0, 0)), |pool| (pool.bytes, pool.weight()))
         };
         let ((bytes, weight), (other_bytes, other_weight)) = (pooled(self), pooled(other));
-        self.demand().bytes > other.demand().bytes || bytes > other_bytes || weight > other_weight
+        self.allocation().bytes > other.allocation().bytes
+            || bytes > other_bytes
+            || weight > other_weight
     }
 }
 
-impl InPool {
+impl PoolAllocation {
     /// Of two orders for a pool the heavier one allows it more: space first, then its largest size,
     /// which the same space may suffice for.
     #[must_use]
     pub fn weight(&self) -> (u64, u64) {
-        let most = |make: &PoolPlan| quantity::parse(&make.maximum_size).unwrap_or(0);
-        (self.space().bytes, self.order.make.as_ref().map_or(0, most))
+        let most = |create: &ThinPoolCreation| quantity::parse(&create.maximum_size).unwrap_or(0);
+        (
+            self.space().bytes,
+            self.spec.create.as_ref().map_or(0, most),
+        )
     }
 
     /// The space that was promised to the pool; none of a pool that an admin made.
     #[must_use]
-    pub fn space(&self) -> Demand {
-        self.order
-            .make
+    pub fn space(&self) -> Allocation {
+        self.spec
+            .create
             .as_ref()
-            .map_or_else(Demand::default, |make| {
-                Demand::of_shares(&make.physical_volumes)
+            .map_or_else(Allocation::default, |create| {
+                Allocation::from_shares(&create.physical_volumes)
             })
     }
 }
 
-impl Demand {
+impl Allocation {
     /// What a volume takes itself, says its object.
     #[must_use]
-    pub fn of(logical_volume: &LogicalVolume) -> Self {
+    pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
         if spec.physical_volumes.is_empty() {
             return quantity::parse(&spec.size).unwrap_or(0).into();
         }
-        Self::of_shares(&spec.physical_volumes)
+        Self::from_shares(&spec.physical_volumes)
     }
 
     /// What is said of physical volumes.
     #[must_use]
-    pub fn of_shares(shares: &[Share]) -> Self {
+    pub fn from_shares(shares: &[Share]) -> Self {
         shares
             .iter()
             .map(|share| {
@@ -190,7 +195,7 @@ impl Demand {
 
     /// The larger of two, everywhere.
     #[must_use]
-    pub fn or_more(mut self, other: &Self) -> Self {
+    pub fn max_each(mut self, other: &Self) -> Self {
         self.bytes = self.bytes.max(other.bytes);
         for (uuid, bytes) in &other.disks {
             let own = self.disks.entry(uuid.clone()).or_default();
@@ -220,7 +225,7 @@ impl Demand {
     }
 }
 
-impl FromIterator<(String, u64)> for Demand {
+impl FromIterator<(String, u64)> for Allocation {
     fn from_iter<I: IntoIterator<Item = (String, u64)>>(shares: I) -> Self {
         let mut all = Self::default();
         for (uuid, bytes) in shares {
@@ -235,10 +240,10 @@ impl FromIterator<(String, u64)> for Demand {
 
 #[cfg(test)]
 mod tests {
-    use super::Demand;
+    use super::Allocation;
     use proptest::prelude::*;
 
-    fn demands() -> impl Strategy<Value = Demand> {
+    fn demands() -> impl Strategy<Value = Allocation> {
         prop::collection::vec((0..4_u8, 1..1000_u64), 0..5).prop_map(|shares| {
             shares
                 .into_iter()
@@ -258,7 +263,7 @@ mod tests {
 
         #[test]
         fn the_larger_holds_both(a in demands(), b in demands()) {
-            let larger = a.clone().or_more(&b);
+            let larger = a.clone().max_each(&b);
             for one in [a, b] {
                 prop_assert!(larger.bytes >= one.bytes && one.disks.iter().all(|(disk, bytes)| larger.on(disk) >= *bytes));
             }

@@ -4,29 +4,33 @@ use crds::quantity;
 use crds::storage_backend::Placement;
 use kube::ResourceExt as _;
 
-use crate::fit::{Room, fit};
-use crate::rejection::Unfit;
-use crate::request::{Candidate, Order};
-use crate::reservations::Ledger;
+use crate::fit::{Fit, fit};
+use crate::rejection::Rejection;
+use crate::request::{Candidate, PlacementRequest};
+use crate::reservations::Reservations;
 
-/// What is to be done with an order.
+/// What is to be done with a request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
     /// Make it here.
-    Here(Box<Room>),
+    Here(Box<Fit>),
     /// Not on the selected node, but another might do: let the scheduler choose anew.
     Elsewhere(String),
     /// Nowhere, for now.
     Nowhere(String),
 }
 
-/// Chooses the place for an order.
+/// Chooses the place for a request.
 #[must_use]
-pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> Choice {
-    let wanted = quantity::human(order.bytes);
-    let backend = order.backend.name_any();
-    let fits = |candidate: &Candidate<'_>| fit(order, *candidate, ledger);
-    if let Some(selected) = order.selected {
+pub fn choose(
+    request: &PlacementRequest<'_>,
+    candidates: &[Candidate<'_>],
+    reservations: &Reservations,
+) -> Choice {
+    let wanted = quantity::human(request.bytes);
+    let backend = request.backend.name_any();
+    let fits = |candidate: &Candidate<'_>| fit(request, *candidate, reservations);
+    if let Some(selected) = request.selected {
         let Some(candidate) = candidates
             .iter()
             .find(|candidate| candidate.node.name_any() == selected)
@@ -35,24 +39,24 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
                 "node {selected}, which the scheduler selected, does not exist any more"
             ));
         };
-        let unfit = match fits(candidate) {
-            Ok(room) => return Choice::Here(Box::new(room)),
-            Err(unfit) => unfit,
+        let rejection = match fits(candidate) {
+            Ok(fit) => return Choice::Here(Box::new(fit)),
+            Err(rejection) => rejection,
         };
         let sentence = format!(
-            "{wanted} from backend {backend} is not to be had on node {selected}: it {unfit}"
+            "{wanted} from backend {backend} is not to be had on node {selected}: it {rejection}"
         );
         // One that the scheduler would select: else it would select this one again, and again.
-        let free = Order {
+        let free = PlacementRequest {
             selected: None,
-            ..*order
+            ..*request
         };
         let others = candidates
             .iter()
             .filter(|candidate| candidate.node.name_any() != selected);
         let another = others
             .into_iter()
-            .any(|candidate| fit(&free, *candidate, ledger).is_ok());
+            .any(|candidate| fit(&free, *candidate, reservations).is_ok());
         return if another {
             Choice::Elsewhere(sentence)
         } else {
@@ -64,25 +68,29 @@ pub fn choose(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) 
         .filter_map(|candidate| fits(candidate).ok());
     // Of equals the first by name, so that the choice can be foretold.
     let best = rooms.min_by(|a, b| {
-        let by_space = match order.backend.spec.placement {
+        let by_space = match request.backend.spec.placement {
             Placement::Spread => b.free.cmp(&a.free),
             Placement::Pack => a.free.cmp(&b.free),
         };
-        by_space.then_with(|| a.place.cmp(&b.place))
+        by_space.then_with(|| a.location.cmp(&b.location))
     });
     best.map_or_else(
-        || Choice::Nowhere(nowhere(order, candidates, ledger)),
-        |room| Choice::Here(Box::new(room)),
+        || Choice::Nowhere(nowhere(request, candidates, reservations)),
+        |fit| Choice::Here(Box::new(fit)),
     )
 }
 
-/// Why an order fits nowhere: the first nodes with their reasons, those that the backend selects
+/// Why a request fits nowhere: the first nodes with their reasons, those that the backend selects
 /// before others.
-fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> String {
+fn nowhere(
+    request: &PlacementRequest<'_>,
+    candidates: &[Candidate<'_>],
+    reservations: &Reservations,
+) -> String {
     const SHOWN: usize = 5;
-    let reason = |candidate: &Candidate<'_>| match fit(order, *candidate, ledger) {
-        Ok(_) | Err(Unfit::NotSelected) => None,
-        Err(unfit) => Some(format!("node {} {unfit}", candidate.node.name_any())),
+    let reason = |candidate: &Candidate<'_>| match fit(request, *candidate, reservations) {
+        Ok(_) | Err(Rejection::NotSelected) => None,
+        Err(rejection) => Some(format!("node {} {rejection}", candidate.node.name_any())),
     };
     let mut reasons: Vec<String> = candidates.iter().filter_map(reason).collect();
     reasons.sort();
@@ -98,8 +106,8 @@ fn nowhere(order: &Order<'_>, candidates: &[Candidate<'_>], ledger: &Ledger) -> 
     };
     format!(
         "{} from backend {} is to be had on no node: {because}",
-        quantity::human(order.bytes),
-        order.backend.name_any()
+        quantity::human(request.bytes),
+        request.backend.name_any()
     )
 }
 

@@ -3,8 +3,8 @@
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
 
-use crate::rejection::Unfit;
-use crate::request::Order;
+use crate::rejection::Rejection;
+use crate::request::PlacementRequest;
 
 /// Label of a node that the affinity of our volumes names; its value may differ from the node's
 /// name.
@@ -17,26 +17,26 @@ pub const NODE_READY: &str = "Ready";
 ///
 /// # Errors
 /// Why it may not.
-pub fn check(order: &Order<'_>, node: &Node) -> Result<(), Unfit> {
-    if !order.backend.spec.node_selector.matches(node.labels()) {
-        return Err(Unfit::NotSelected);
+pub fn check(request: &PlacementRequest<'_>, node: &Node) -> Result<(), Rejection> {
+    if !request.backend.spec.node_selector.matches(node.labels()) {
+        return Err(Rejection::NotSelected);
     }
-    if order.selected.is_none() && !allowed(order.topologies, node) {
-        return Err(Unfit::NotAllowed);
+    if request.selected.is_none() && !allowed_by_topology(request.topologies, node) {
+        return Err(Rejection::NotAllowed);
     }
-    if order.selected.is_none()
+    if request.selected.is_none()
         && node
             .spec
             .as_ref()
             .is_some_and(|spec| spec.unschedulable == Some(true))
     {
-        return Err(Unfit::Cordoned);
+        return Err(Rejection::Cordoned);
     }
-    if order.selected.is_none() && !is_up(node) {
-        return Err(Unfit::NodeDown);
+    if request.selected.is_none() && !is_up(node) {
+        return Err(Rejection::NodeDown);
     }
     if !node.labels().contains_key(HOSTNAME_LABEL) {
-        return Err(Unfit::NoHostname);
+        return Err(Rejection::NoHostname);
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ fn is_up(node: &Node) -> bool {
 }
 
 /// True when one of the terms allows the node. No terms allow every node.
-fn allowed(terms: &[TopologySelectorTerm], node: &Node) -> bool {
+fn allowed_by_topology(terms: &[TopologySelectorTerm], node: &Node) -> bool {
     let holds = |term: &TopologySelectorTerm| {
         term.match_label_expressions
             .iter()

@@ -1,7 +1,7 @@
 //! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
 //! takes. Pure.
 
-use crds::cache::{Cache, CacheOrder};
+use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
@@ -11,22 +11,22 @@ use host::lvm::{Cost, Layout};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 
-use crate::allocation::{InPool, Promise};
-use crate::free_space::{Disk, Space};
-use crate::rejection::Unfit;
-use crate::request::{Candidate, Order};
-use crate::reservations::{Ledger, Place};
+use crate::allocation::{PoolAllocation, Reservation};
+use crate::free_space::{FreeDisk, FreeSpace};
+use crate::rejection::Rejection;
+use crate::request::{Candidate, PlacementRequest};
+use crate::reservations::{Location, Reservations};
 use crate::{filter, layout, pv_allocation, thin};
 
 /// Room that was found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Room {
+pub struct Fit {
     /// Where.
-    pub place: Place,
+    pub location: Location,
     /// The volume's size in bytes: the order's, in whole extents.
     pub bytes: u64,
     /// What it takes, and where.
-    pub promise: Promise,
+    pub reservation: Reservation,
     /// Bytes that nobody has been promised yet, before this volume.
     pub free: u64,
 }
@@ -35,102 +35,108 @@ pub struct Room {
 ///
 /// # Errors
 /// Why there is none.
-pub fn fit(order: &Order<'_>, candidate: Candidate<'_>, ledger: &Ledger) -> Result<Room, Unfit> {
-    filter::check(order, candidate.node)?;
-    serve(order.backend, candidate, ledger)?.room_for(&order.backend.spec, order.bytes)
+pub fn fit(
+    request: &PlacementRequest<'_>,
+    candidate: Candidate<'_>,
+    reservations: &Reservations,
+) -> Result<Fit, Rejection> {
+    filter::check(request, candidate.node)?;
+    free_space_for(request.backend, candidate, reservations)?
+        .fit_new(&request.backend.spec, request.bytes)
 }
 
-impl Space {
+impl FreeSpace {
     /// Room for a volume of so many bytes.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn room_for(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Room, Unfit> {
-        let (bytes, promise) = self.take(backend, bytes)?;
-        Ok(Room {
-            place: self.place,
+    pub fn fit_new(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Fit, Rejection> {
+        let (bytes, reservation) = self.allocate(backend, bytes)?;
+        Ok(Fit {
+            location: self.location,
             bytes,
-            promise,
+            reservation,
             free: self.free,
         })
     }
 
     /// What a new volume of at least so many bytes takes here, and its size then.
-    pub(crate) fn take(
+    pub(crate) fn allocate(
         &self,
         backend: &StorageBackendSpec,
         bytes: u64,
-    ) -> Result<(u64, Promise), Unfit> {
+    ) -> Result<(u64, Reservation), Rejection> {
         let (layout, cost) = self.cost(&backend.layout, bytes)?;
         let bytes = cost.size.bytes(Bytes(self.extent)).0;
-        let promise = match (&self.pool, &backend.cache) {
-            (Some(pool), _) => pool.take(bytes, 0)?,
+        let reservation = match (&self.pool, &backend.cache) {
+            (Some(pool), _) => pool.allocate(bytes, 0)?,
             (None, Some(cache)) if layout == Layout::Cached => {
                 let own = pv_allocation::assign(layout, cost, self)?;
-                Promise {
+                Reservation {
                     cache: Some(self.cache(cache, bytes)?),
                     ..own.into()
                 }
             }
             (None, _) => pv_allocation::assign(layout, cost, self)?.into(),
         };
-        Ok((bytes, promise))
+        Ok((bytes, reservation))
     }
 
     /// Room for a volume that is here already to have so many bytes. Its cache stays as it is.
     ///
     /// # Errors
     /// Why there is none.
-    pub fn room_to_grow(
+    pub fn fit_growth(
         self,
         logical_volume: &LogicalVolume,
         backend: &StorageBackendSpec,
         bytes: u64,
         group: &VolumeGroup,
-        ledger: &Ledger,
-    ) -> Result<Room, Unfit> {
+        reservations: &Reservations,
+    ) -> Result<Fit, Rejection> {
         let (layout, cost) = self.cost(&logical_volume.spec.layout, bytes)?;
         let bytes = cost.size.bytes(Bytes(self.extent)).0;
-        let has = Promise::of(logical_volume);
-        let promise = match &has.pool {
-            Some(InPool { order, bytes: has }) => {
+        let has = Reservation::from_volume(logical_volume);
+        let reservation = match &has.pool {
+            Some(PoolAllocation { spec, bytes: has }) => {
                 let rules = backend.thin_pool.clone().unwrap_or_default();
-                thin::room(&rules, &order.name, group, &self, ledger)?.take(bytes, *has)?
+                thin::pool_free_space(&rules, &spec.name, group, &self, reservations)?
+                    .allocate(bytes, *has)?
             }
-            None => Promise {
+            None => Reservation {
                 own: pv_allocation::extend(layout, cost, &has.own, &self)?,
                 ..has
             },
         };
-        Ok(Room {
-            place: self.place,
+        Ok(Fit {
+            location: self.location,
             bytes,
-            promise,
+            reservation,
             free: self.free,
         })
     }
 
     /// The cache of a volume of so many bytes.
-    fn cache(&self, cache: &Cache, volume: u64) -> Result<CacheOrder, Unfit> {
-        let group = || self.place.volume_group.clone();
+    fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
+        let group = || self.location.volume_group.clone();
         let size = cache
             .bytes(volume)
-            .map_err(|fault| Unfit::Unsuitable(group(), fault))?;
+            .map_err(|fault| Rejection::Unsuitable(group(), fault))?;
         let size = Bytes(size)
             .extents_up(Bytes(self.extent))
             .bytes(Bytes(self.extent))
             .0;
-        let disks = pv_allocation::by_room(&self.fast);
-        let full = || Unfit::CacheFull {
+        let disks = pv_allocation::by_free_space(&self.fast);
+        let full = || Rejection::CacheFull {
             group: group(),
             free: disks.iter().map(|disk| disk.free).sum(),
             needs: size,
         };
-        let demand = pv_allocation::fill(&disks, size).ok_or_else(full)?;
-        Ok(CacheOrder {
+        let allocation = pv_allocation::fill(&disks, size).ok_or_else(full)?;
+        Ok(VolumeCache {
             size: quantity::format(size),
             mode: cache.mode,
-            physical_volumes: demand.shares(),
+            physical_volumes: allocation.shares(),
         })
     }
 
@@ -139,9 +145,10 @@ impl Space {
         &self,
         asked: &crds::layout::Layout,
         bytes: u64,
-    ) -> Result<(Layout, Cost), Unfit> {
-        let unsuitable = |why: String| Unfit::Unsuitable(self.place.volume_group.clone(), why);
-        let layout = layout::of(asked).map_err(unsuitable)?;
+    ) -> Result<(Layout, Cost), Rejection> {
+        let unsuitable =
+            |why: String| Rejection::Unsuitable(self.location.volume_group.clone(), why);
+        let layout = layout::to_lvm(asked).map_err(unsuitable)?;
         let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
         Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
     }
@@ -151,17 +158,17 @@ impl Space {
 ///
 /// # Errors
 /// Why no volume can be made there, however small.
-pub fn serve(
+pub fn free_space_for(
     backend: &StorageBackend,
     candidate: Candidate<'_>,
-    ledger: &Ledger,
-) -> Result<Space, Unfit> {
+    reservations: &Reservations,
+) -> Result<FreeSpace, Rejection> {
     let spec = &backend.spec;
-    let (space, group) = of(spec, candidate, ledger)?;
+    let (space, group) = group_free_space(spec, candidate, reservations)?;
     let (layout, _) = space.cost(&spec.layout, 1)?;
     pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
-        return Err(Unfit::NoCacheDisks(spec.volume_group.clone()));
+        return Err(Rejection::NoCacheDisks(spec.volume_group.clone()));
     }
     let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else {
         return Ok(space);
@@ -170,11 +177,11 @@ pub fn serve(
         .name
         .clone()
         .unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
-    let pool = thin::room(rules, &name, group, &space, ledger)?;
+    let pool = thin::pool_free_space(rules, &name, group, &space, reservations)?;
     if let Some(full) = pool.full {
         return Err(full);
     }
-    Ok(Space {
+    Ok(FreeSpace {
         size: pool.size,
         free: pool.free,
         pool: Some(pool),
@@ -186,13 +193,13 @@ pub fn serve(
 ///
 /// # Errors
 /// Why no volume can be made there at all.
-pub fn of<'a>(
+pub fn group_free_space<'a>(
     backend: &StorageBackendSpec,
     candidate: Candidate<'a>,
-    ledger: &Ledger,
-) -> Result<(Space, &'a VolumeGroup), Unfit> {
+    reservations: &Reservations,
+) -> Result<(FreeSpace, &'a VolumeGroup), Rejection> {
     let volume_group = backend.volume_group.as_str();
-    let unusable = |why: String| Unfit::Unusable(volume_group.to_owned(), why);
+    let unusable = |why: String| Rejection::Unusable(volume_group.to_owned(), why);
     let group = usable_group(volume_group, candidate)?;
     let read = |quantity: &Quantity| {
         quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
@@ -200,20 +207,20 @@ pub fn of<'a>(
     let (size, extent, other) = (
         read(&group.size)?,
         read(&group.extent_size)?,
-        read(&group.other_use)?,
+        read(&group.used_by_others)?,
     );
-    let place = Place {
+    let location = Location {
         node: candidate.node.name_any(),
         volume_group: volume_group.to_owned(),
     };
-    let pools = thin::taken(group, &ledger.pools(&place));
+    let pools = thin::allocated(group, &reservations.pools(&location));
     let disk = |reported: &'a PhysicalVolume| {
-        let promised = ledger
-            .promised_on(&place, &reported.uuid)
+        let reserved = reservations
+            .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
         let size = read(&reported.size)?;
-        let free = size.saturating_sub(read(&reported.other_use)?.saturating_add(promised));
-        let disk = Disk {
+        let free = size.saturating_sub(read(&reported.used_by_others)?.saturating_add(reserved));
+        let disk = FreeDisk {
             uuid: reported.uuid.clone(),
             name: reported.name.clone(),
             free,
@@ -239,13 +246,13 @@ pub fn of<'a>(
             .any(|path| disk.cache_paths.contains(path))
     };
     let taken = other
-        .saturating_add(ledger.promised(&place))
+        .saturating_add(reservations.reserved(&location))
         .saturating_add(pools.bytes)
         .saturating_add(fast_free);
     let slow_size = size.saturating_sub(fast_size);
     let reserve = backend.reserve(slow_size).map_err(unusable)?;
-    let space = Space {
-        place,
+    let space = FreeSpace {
+        location,
         extent: extent.max(1),
         size: slow_size,
         reserve,
@@ -283,21 +290,22 @@ fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
 }
 
 /// The volume group, if its node's agent reports it, and nothing is wrong with it.
-fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Unfit> {
+fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Rejection> {
     let status = candidate
         .storage
         .and_then(|storage| storage.status.as_ref())
-        .ok_or(Unfit::NoReport)?;
+        .ok_or(Rejection::NoReport)?;
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {}
-        Some(unready) => return Err(Unfit::NotReady(unready.message.clone())),
-        None => return Err(Unfit::NoReport),
+        Some(unready) => return Err(Rejection::NotReady(unready.message.clone())),
+        None => return Err(Rejection::NoReport),
     }
     let group = status.volume_groups.iter().find(|group| group.name == name);
-    let group = group
-        .ok_or_else(|| Unfit::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name)))?;
-    match &group.unusable {
+    let group = group.ok_or_else(|| {
+        Rejection::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name))
+    })?;
+    match &group.unusable_reason {
         None => Ok(group),
-        Some(reason) => Err(Unfit::Unusable(name.to_owned(), reason.clone())),
+        Some(reason) => Err(Rejection::Unusable(name.to_owned(), reason.clone())),
     }
 }

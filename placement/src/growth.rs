@@ -1,15 +1,15 @@
 //! Room for a volume to grow where it is, and for its thin pool. Pure.
 
 use crds::layout::LayoutType;
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackendSpec, quantity};
 use kube::ResourceExt as _;
 
-use crate::allocation::InPool;
+use crate::allocation::PoolAllocation;
 use crate::fit;
-use crate::fit::Room;
+use crate::fit::Fit;
 use crate::request::Candidate;
-use crate::reservations::Ledger;
+use crate::reservations::Reservations;
 
 /// Room for a volume to grow to so many bytes where it is. What it has already counts as its own.
 ///
@@ -20,8 +20,8 @@ pub fn grown(
     backend: &StorageBackendSpec,
     bytes: u64,
     candidate: Option<Candidate<'_>>,
-    ledger: &Ledger,
-) -> Result<Room, String> {
+    reservations: &Reservations,
+) -> Result<Fit, String> {
     let spec = &logical_volume.spec;
     let cannot = |why: String| {
         format!(
@@ -41,40 +41,48 @@ pub fn grown(
             spec.backend
         ));
     }
-    let room = fit::of(backend, candidate, ledger).and_then(|(space, group)| {
-        space.room_to_grow(logical_volume, backend, bytes, group, ledger)
+    let fit = fit::group_free_space(backend, candidate, reservations).and_then(|(space, group)| {
+        space.fit_growth(logical_volume, backend, bytes, group, reservations)
     });
-    room.map_err(|unfit| cannot(unfit.to_string()))
+    fit.map_err(|rejection| cannot(rejection.to_string()))
 }
 
 /// Whether the thin pool of a volume may become larger than was promised, and there is room for
 /// that. Only where the backend would make pools still.
 #[must_use]
-pub fn pool_lags(
+pub fn pool_reservation_outdated(
     logical_volume: &LogicalVolume,
     backend: &StorageBackendSpec,
     candidate: Candidate<'_>,
-    ledger: &Ledger,
+    reservations: &Reservations,
 ) -> bool {
     let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else {
         return false;
     };
     let is_meant = backend.layout.type_ == LayoutType::Thin
         && backend.node_selector.matches(candidate.node.labels());
-    let Ok(Room { place, promise, .. }) =
-        grown(logical_volume, backend, bytes, Some(candidate), ledger)
+    let Ok(Fit {
+        location,
+        reservation,
+        ..
+    }) = grown(
+        logical_volume,
+        backend,
+        bytes,
+        Some(candidate),
+        reservations,
+    )
     else {
         return false;
     };
-    let most = |order: &PoolOrder| {
-        order
-            .make
+    let most = |spec: &VolumeThinPool| {
+        spec.create
             .as_ref()
-            .and_then(|make| quantity::parse(&make.maximum_size).ok())
+            .and_then(|create| quantity::parse(&create.maximum_size).ok())
     };
     // Without an order there is no pool any more.
-    let promised = |pool: &InPool| ledger.pool(&place, &pool.order.name).order;
+    let reserved = |pool: &PoolAllocation| reservations.pool(&location, &pool.spec.name).spec;
     let is_more =
-        |pool: &InPool| promised(pool).is_some_and(|order| most(&pool.order) > most(&order));
-    is_meant && promise.pool.as_ref().is_some_and(is_more)
+        |pool: &PoolAllocation| reserved(pool).is_some_and(|spec| most(&pool.spec) > most(&spec));
+    is_meant && reservation.pool.as_ref().is_some_and(is_more)
 }

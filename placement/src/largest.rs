@@ -4,15 +4,15 @@
 
 use crds::StorageBackendSpec;
 
-use crate::allocation::Promise;
-use crate::free_space::Space;
+use crate::allocation::Reservation;
+use crate::free_space::FreeSpace;
 
-impl Space {
+impl FreeSpace {
     /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when
     /// none does.
     #[must_use]
     pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
-        self.largest_room(backend).map_or(0, |(bytes, _)| bytes)
+        self.largest_fit(backend).map_or(0, |(bytes, _)| bytes)
     }
 
     /// The volumes of this backend that use the space up, in bytes: the largest one, then the
@@ -25,23 +25,26 @@ impl Space {
         // Each one leaves one disk less with room for another: the fullest of those that it was
         // given.
         while volumes.len() <= self.disks.len()
-            && let Some((bytes, promise)) = rest.largest_room(backend)
+            && let Some((bytes, reservation)) = rest.largest_fit(backend)
         {
             volumes.push(bytes);
-            rest.give(bytes, &promise);
+            rest.subtract(bytes, &reservation);
         }
         volumes
     }
 
-    fn largest_room(&self, backend: &StorageBackendSpec) -> Option<(u64, Promise)> {
-        let room = |extents: u64| self.take(backend, extents.saturating_mul(self.extent)).ok();
-        let mut fits = room(1)?;
+    fn largest_fit(&self, backend: &StorageBackendSpec) -> Option<(u64, Reservation)> {
+        let fit = |extents: u64| {
+            self.allocate(backend, extents.saturating_mul(self.extent))
+                .ok()
+        };
+        let mut fits = fit(1)?;
         // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts
         // extents with 32 bits.
         let (mut least, mut most) = (2, u64::from(u32::MAX));
         while least <= most {
             let middle = least.midpoint(most);
-            match room(middle) {
+            match fit(middle) {
                 Some(found) => {
                     fits = found;
                     least = middle + 1;
@@ -53,9 +56,9 @@ impl Space {
     }
 
     /// Takes what a volume of so many bytes was given out of what is free.
-    fn give(&mut self, bytes: u64, promise: &Promise) {
-        let all = promise.demand();
-        self.free = self.free.saturating_sub(promise.own.bytes);
+    fn subtract(&mut self, bytes: u64, reservation: &Reservation) {
+        let all = reservation.allocation();
+        self.free = self.free.saturating_sub(reservation.own.bytes);
         for disk in self.disks.iter_mut().chain(&mut self.fast) {
             disk.free = disk.free.saturating_sub(all.on(&disk.uuid));
         }
@@ -67,8 +70,8 @@ impl Space {
 
 #[cfg(test)]
 mod tests {
-    use crate::free_space::{Disk, Space};
-    use crate::reservations::Place;
+    use crate::free_space::{FreeDisk, FreeSpace};
+    use crate::reservations::Location;
     use crds::StorageBackendSpec;
     use proptest::prelude::*;
     use serde_json::{Value, json};
@@ -80,14 +83,14 @@ mod tests {
     }
 
     /// A volume group whose disks have so many extents free, and which keeps some back.
-    fn space(disks: &[u64], reserve: u64) -> Space {
-        let place = Place {
+    fn space(disks: &[u64], reserve: u64) -> FreeSpace {
+        let location = Location {
             node: "n1".into(),
             volume_group: "vg0".into(),
         };
         let disk = |(number, extents): (usize, &u64)| {
             let uuid = format!("d{number}");
-            Disk {
+            FreeDisk {
                 name: format!("/dev/{uuid}"),
                 uuid,
                 free: extents * EXTENT,
@@ -97,8 +100,8 @@ mod tests {
         let reserve = reserve * EXTENT;
         let free = size.saturating_sub(reserve);
         let disks = disks.iter().enumerate().map(disk).collect();
-        Space {
-            place,
+        FreeSpace {
+            location,
             extent: EXTENT,
             size,
             reserve,
@@ -174,9 +177,9 @@ mod tests {
             let space = space(&disks, reserve);
             let largest = space.largest(&backend);
             if largest > 0 {
-                prop_assert_eq!(space.take(&backend, largest).unwrap().0, largest);
+                prop_assert_eq!(space.allocate(&backend, largest).unwrap().0, largest);
             }
-            prop_assert!(space.take(&backend, largest + 1).is_err());
+            prop_assert!(space.allocate(&backend, largest + 1).is_err());
         }
 
         /// What makes halving right.
@@ -184,7 +187,7 @@ mod tests {
         fn whatever_is_smaller_fits_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
             let space = space(&disks, 0);
             let smaller = space.largest(&backend) * part / 100;
-            prop_assert!(smaller == 0 || space.take(&backend, smaller).is_ok());
+            prop_assert!(smaller == 0 || space.allocate(&backend, smaller).is_ok());
         }
 
         #[test]

@@ -9,7 +9,7 @@ use host::lvm::{self, Level, Stripes};
 ///
 /// # Errors
 /// One sentence that names the field that can't be, and what is possible.
-pub fn of(layout: &Layout) -> Result<lvm::Layout, String> {
+pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, String> {
     if let Some(fault) = layout.fault() {
         return Err(fault);
     }
@@ -37,13 +37,13 @@ pub fn of(layout: &Layout) -> Result<lvm::Layout, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::of;
+    use super::to_lvm;
     use host::Bytes;
     use host::lvm::{Layout, Level, Stripes};
     use serde_json::{Value, json};
 
     fn read(value: Value) -> Result<Layout, String> {
-        of(&serde_json::from_value(value).unwrap())
+        to_lvm(&serde_json::from_value(value).unwrap())
     }
 
     #[test]

@@ -1,26 +1,26 @@
 //! On which disks of a volume group a volume's space is promised. A volume of several images needs
 //! as many different disks, each with room for a whole one; a linear volume stays on one disk where
-//! it can. Pure. Called by `serve.rs` and `thin.rs`.
+//! it can. Pure. Called by `free_space_for.rs` and `thin.rs`.
 
 use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};
 
-use crate::allocation::Demand;
-use crate::free_space::{Disk, Space};
-use crate::rejection::Unfit;
+use crate::allocation::Allocation;
+use crate::free_space::{FreeDisk, FreeSpace};
+use crate::rejection::Rejection;
 
 /// The disks for a new volume, those with the most room first: so the most volumes of several
 /// images find room.
 ///
 /// # Errors
 /// Why there is no room.
-pub fn assign(layout: Layout, cost: Cost, space: &Space) -> Result<Demand, Unfit> {
+pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocation, Rejection> {
     let bytes = |extents: Extents| extents.bytes(Bytes(space.extent)).0;
     let total = bytes(cost.total());
     if total > space.free {
         return Err(space.too_little());
     }
-    let disks = by_room(&space.disks);
+    let disks = by_free_space(&space.disks);
     if layout.is_divisible() {
         // An agent of an earlier version reports no disks.
         return if disks.is_empty() {
@@ -34,10 +34,10 @@ pub fn assign(layout: Layout, cost: Cost, space: &Space) -> Result<Demand, Unfit
         usize::try_from(cost.images).unwrap_or(usize::MAX),
     );
     check_number(layout, space)?;
-    let group = space.place.volume_group.clone();
+    let group = space.location.volume_group.clone();
     let fitting = disks.iter().filter(|disk| disk.free >= image).count();
     if fitting < images {
-        return Err(Unfit::DisksTooFull {
+        return Err(Rejection::DisksTooFull {
             group,
             kind: layout.segtype(),
             fitting,
@@ -56,13 +56,13 @@ pub fn assign(layout: Layout, cost: Cost, space: &Space) -> Result<Demand, Unfit
 ///
 /// # Errors
 /// How many are missing.
-pub fn check_number(layout: Layout, space: &Space) -> Result<(), Unfit> {
+pub fn check_number(layout: Layout, space: &FreeSpace) -> Result<(), Rejection> {
     let needs = usize::try_from(layout.images()).unwrap_or(usize::MAX);
     if layout.is_divisible() || space.disks.len() >= needs {
         return Ok(());
     }
-    let group = space.place.volume_group.clone();
-    Err(Unfit::TooFewDisks {
+    let group = space.location.volume_group.clone();
+    Err(Rejection::TooFewDisks {
         group,
         kind: layout.segtype(),
         has: space.disks.len(),
@@ -74,7 +74,12 @@ pub fn check_number(layout: Layout, space: &Space) -> Result<(), Unfit> {
 ///
 /// # Errors
 /// Why there is no room.
-pub fn extend(layout: Layout, cost: Cost, own: &Demand, space: &Space) -> Result<Demand, Unfit> {
+pub fn extend(
+    layout: Layout,
+    cost: Cost,
+    own: &Allocation,
+    space: &FreeSpace,
+) -> Result<Allocation, Rejection> {
     let bytes = |extents: Extents| extents.bytes(Bytes(space.extent)).0;
     let total = bytes(cost.total());
     let more = total.saturating_sub(own.bytes);
@@ -82,14 +87,14 @@ pub fn extend(layout: Layout, cost: Cost, own: &Demand, space: &Space) -> Result
         return Err(space.too_little());
     }
     if own.disks.is_empty() || space.disks.is_empty() {
-        return Ok(Demand {
+        return Ok(Allocation {
             bytes: total,
             disks: own.disks.clone(),
         });
     }
     if layout.is_divisible() {
-        let is_own = |disk: &Disk| own.on(&disk.uuid) > 0;
-        let mut disks: Vec<&Disk> = space.disks.iter().collect();
+        let is_own = |disk: &FreeDisk| own.on(&disk.uuid) > 0;
+        let mut disks: Vec<&FreeDisk> = space.disks.iter().collect();
         disks.sort_by(|a, b| {
             is_own(b)
                 .cmp(&is_own(a))
@@ -107,8 +112,8 @@ pub fn extend(layout: Layout, cost: Cost, own: &Demand, space: &Space) -> Result
         let free = disk.map_or(0, |disk| disk.free);
         if missing > free {
             let name = disk.map_or_else(|| uuid.clone(), |disk| disk.name.clone());
-            return Err(Unfit::DiskFull {
-                group: space.place.volume_group.clone(),
+            return Err(Rejection::DiskFull {
+                group: space.location.volume_group.clone(),
                 name,
                 free,
                 needs: missing,
@@ -120,8 +125,8 @@ pub fn extend(layout: Layout, cost: Cost, own: &Demand, space: &Space) -> Result
 
 /// Those with the most room first.
 #[must_use]
-pub fn by_room(disks: &[Disk]) -> Vec<&Disk> {
-    let mut disks: Vec<&Disk> = disks.iter().collect();
+pub fn by_free_space(disks: &[FreeDisk]) -> Vec<&FreeDisk> {
+    let mut disks: Vec<&FreeDisk> = disks.iter().collect();
     disks.sort_by(|a, b| b.free.cmp(&a.free).then_with(|| a.uuid.cmp(&b.uuid)));
     disks
 }
@@ -129,7 +134,7 @@ pub fn by_room(disks: &[Disk]) -> Vec<&Disk> {
 /// So much, from the first disk that has it all, else from one after the other; `None` when all
 /// together have not.
 #[must_use]
-pub fn fill(disks: &[&Disk], bytes: u64) -> Option<Demand> {
+pub fn fill(disks: &[&FreeDisk], bytes: u64) -> Option<Allocation> {
     if let Some(disk) = disks.iter().find(|disk| disk.free >= bytes) {
         return Some(
             [(disk.uuid.clone(), bytes)]
@@ -139,12 +144,12 @@ pub fn fill(disks: &[&Disk], bytes: u64) -> Option<Demand> {
         );
     }
     let mut missing = bytes;
-    let mut take = |disk: &&Disk| {
+    let mut take = |disk: &&FreeDisk| {
         let taken = missing.min(disk.free);
         missing -= taken;
         (disk.uuid.clone(), taken)
     };
-    let taken: Demand = disks
+    let taken: Allocation = disks
         .iter()
         .map(&mut take)
         .filter(|(_, bytes)| *bytes > 0)

@@ -5,7 +5,7 @@ use crds::quantity;
 
 /// Why a node is no place for a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum Rejection {
     /// The backend's selector leaves the node out.
     #[error("is not selected by the backend")]
     NotSelected,

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 
 /// What is to be placed.
 #[derive(Clone, Copy, Debug)]
-pub struct Order<'a> {
+pub struct PlacementRequest<'a> {
     /// From which backend.
     pub backend: &'a StorageBackend,
     /// How many bytes at least.

@@ -1,19 +1,19 @@
-//! The ledger of promised space: what each LogicalVolume may take, whether it is made yet or not.
+//! The ledger of reserved space: what each LogicalVolume may take, whether it is made yet or not.
 //! Space is promised here, under one lock, before a LogicalVolume is written, so that no two claims
 //! are promised the same extent. Pure: it hears of the objects from `world.rs` and is asked by
 //! `place.rs` and `act.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::thin_pool::PoolOrder;
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, condition};
 use kube::ResourceExt as _;
 
-use crate::allocation::{Demand, InPool, Promise};
+use crate::allocation::{Allocation, PoolAllocation, Reservation};
 
 /// A volume group on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// The node's name.
     pub node: String,
     /// The volume group's name.
@@ -22,75 +22,75 @@ pub struct Place {
 
 /// One volume's space.
 #[derive(Clone, Debug, PartialEq)]
-struct Entry {
-    place: Place,
+struct VolumeEntry {
+    location: Location,
     /// What the LogicalVolume was last seen with; `None` while it has not been seen at all.
-    seen: Option<Promise>,
+    seen: Option<Reservation>,
     /// Promised by a write that has not come back to us as a watch event yet.
-    pending: Option<Promise>,
+    pending: Option<Reservation>,
 }
 
-impl Entry {
-    fn promise(&self) -> Promise {
+impl VolumeEntry {
+    fn reservation(&self) -> Reservation {
         let seen = self.seen.clone().unwrap_or_default();
         match &self.pending {
-            Some(pending) => seen.or_more(pending),
+            Some(pending) => seen.max_each(pending),
             None => seen,
         }
     }
 }
 
 /// The thin pools of a place by name, each with its volumes' parts of it.
-type Pools = BTreeMap<String, BTreeMap<String, InPool>>;
+type Pools = BTreeMap<String, BTreeMap<String, PoolAllocation>>;
 
 /// What is promised of one thin pool.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Pooled {
+pub struct PoolReservations {
     /// The sizes of its volumes together, in bytes.
     pub volumes: u64,
     /// The space that it may take; none where an admin made it.
-    pub space: Demand,
+    pub space: Allocation,
     /// The order that allows it the most.
-    pub order: Option<PoolOrder>,
+    pub spec: Option<VolumeThinPool>,
 }
 
 /// All that is promised.
 #[derive(Debug, Default)]
-pub struct Ledger {
-    entries: BTreeMap<String, Entry>,
-    sums: BTreeMap<Place, Demand>,
-    pools: BTreeMap<Place, Pools>,
+pub struct Reservations {
+    entries: BTreeMap<String, VolumeEntry>,
+    sums: BTreeMap<Location, Allocation>,
+    pools: BTreeMap<Location, Pools>,
     /// The volumes that a list, under way, has shown so far.
     listed: Option<BTreeSet<String>>,
 }
 
-impl Ledger {
+impl Reservations {
     /// Bytes promised at a place, thin pools not counted.
     #[must_use]
-    pub fn promised(&self, place: &Place) -> u64 {
-        self.sums.get(place).map_or(0, |sum| sum.bytes)
+    pub fn reserved(&self, location: &Location) -> u64 {
+        self.sums.get(location).map_or(0, |sum| sum.bytes)
     }
 
     /// Bytes promised on one physical volume of a place.
     #[must_use]
-    pub fn promised_on(&self, place: &Place, uuid: &str) -> u64 {
-        self.sums.get(place).map_or(0, |sum| sum.on(uuid))
+    pub fn reserved_on(&self, location: &Location, uuid: &str) -> u64 {
+        self.sums.get(location).map_or(0, |sum| sum.on(uuid))
     }
 
     /// The thin pools of a place that volumes are in.
     #[must_use]
-    pub fn pools(&self, place: &Place) -> BTreeMap<&str, Pooled> {
-        let pools = self.pools.get(place).into_iter().flatten();
+    pub fn pools(&self, location: &Location) -> BTreeMap<&str, PoolReservations> {
+        let pools = self.pools.get(location).into_iter().flatten();
         pools
-            .map(|(name, parts)| (name.as_str(), Pooled::of(parts.values())))
+            .map(|(name, parts)| (name.as_str(), PoolReservations::of(parts.values())))
             .collect()
     }
 
     /// What is promised of one thin pool.
     #[must_use]
-    pub fn pool(&self, place: &Place, name: &str) -> Pooled {
-        let parts = self.pools.get(place).and_then(|pools| pools.get(name));
-        Pooled::of(parts.into_iter().flatten().map(|(_, part)| part))
+    pub fn pool(&self, location: &Location, name: &str) -> PoolReservations {
+        let parts = self.pools.get(location).and_then(|pools| pools.get(name));
+        PoolReservations::of(parts.into_iter().flatten().map(|(_, part)| part))
     }
 
     /// The volumes of each thin pool, on this node or on all.
@@ -99,7 +99,7 @@ impl Ledger {
         let here = self
             .pools
             .iter()
-            .filter(|(place, _)| node.is_none_or(|node| place.node == node));
+            .filter(|(location, _)| node.is_none_or(|node| location.node == node));
         here.flat_map(|(_, pools)| pools.values())
             .map(|parts| parts.keys().cloned().collect())
             .collect()
@@ -112,20 +112,25 @@ impl Ledger {
     }
 
     /// Promises so much in total to a volume, before the write that asks for it.
-    pub fn promise(&mut self, name: &str, place: &Place, promise: impl Into<Promise>) {
+    pub fn reserve(
+        &mut self,
+        name: &str,
+        location: &Location,
+        reservation: impl Into<Reservation>,
+    ) {
         let seen = self.entries.get(name).and_then(|entry| entry.seen.clone());
         self.put(
             name,
-            Some(Entry {
-                place: place.clone(),
+            Some(VolumeEntry {
+                location: location.clone(),
                 seen,
-                pending: Some(promise.into()),
+                pending: Some(reservation.into()),
             }),
         );
     }
 
     /// Takes a promise back whose write failed.
-    pub fn withdraw(&mut self, name: &str) {
+    pub fn cancel(&mut self, name: &str) {
         let entry = self
             .entries
             .get(name)
@@ -133,7 +138,7 @@ impl Ledger {
             .cloned();
         self.put(
             name,
-            entry.map(|entry| Entry {
+            entry.map(|entry| VolumeEntry {
                 pending: None,
                 ..entry
             }),
@@ -151,11 +156,11 @@ impl Ledger {
             .as_ref()
             .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
         let seen = if removed {
-            Promise::default()
+            Reservation::default()
         } else {
-            Promise::of(logical_volume)
+            Reservation::from_volume(logical_volume)
         };
-        let place = Place {
+        let location = Location {
             node: logical_volume.spec.node.clone(),
             volume_group: logical_volume.spec.volume_group.clone(),
         };
@@ -166,8 +171,8 @@ impl Ledger {
         let pending = pending.filter(|pending| !removed && pending.exceeds(&seen));
         self.put(
             &name,
-            Some(Entry {
-                place,
+            Some(VolumeEntry {
+                location,
                 seen: Some(seen),
                 pending,
             }),
@@ -188,7 +193,7 @@ impl Ledger {
     /// stay.
     pub fn list_ends(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone = |(name, entry): (&String, &Entry)| {
+        let gone = |(name, entry): (&String, &VolumeEntry)| {
             (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone())
         };
         let gone: Vec<String> = self.entries.iter().filter_map(gone).collect();
@@ -197,13 +202,13 @@ impl Ledger {
         }
     }
 
-    fn put(&mut self, name: &str, entry: Option<Entry>) {
+    fn put(&mut self, name: &str, entry: Option<VolumeEntry>) {
         if let Some(old) = self.entries.remove(name) {
-            let promise = old.promise();
-            if let Some(sum) = self.sums.get_mut(&old.place) {
-                sum.subtract(&promise.demand());
+            let reservation = old.reservation();
+            if let Some(sum) = self.sums.get_mut(&old.location) {
+                sum.subtract(&reservation.allocation());
             }
-            if let Some(pools) = self.pools.get_mut(&old.place) {
+            if let Some(pools) = self.pools.get_mut(&old.location) {
                 for parts in pools.values_mut() {
                     parts.remove(name);
                 }
@@ -211,15 +216,15 @@ impl Ledger {
             }
         }
         if let Some(new) = entry {
-            let promise = new.promise();
+            let reservation = new.reservation();
             self.sums
-                .entry(new.place.clone())
+                .entry(new.location.clone())
                 .or_default()
-                .add(&promise.demand());
-            if let Some(part) = promise.pool {
-                let pools = self.pools.entry(new.place.clone()).or_default();
+                .add(&reservation.allocation());
+            if let Some(part) = reservation.pool {
+                let pools = self.pools.entry(new.location.clone()).or_default();
                 pools
-                    .entry(part.order.name.clone())
+                    .entry(part.spec.name.clone())
                     .or_default()
                     .insert(name.to_owned(), part);
             }
@@ -228,16 +233,16 @@ impl Ledger {
     }
 }
 
-impl Pooled {
-    fn of<'a>(parts: impl Iterator<Item = &'a InPool>) -> Self {
+impl PoolReservations {
+    fn of<'a>(parts: impl Iterator<Item = &'a PoolAllocation>) -> Self {
         let (mut pooled, mut heaviest) = (Self::default(), (0, 0));
         for part in parts {
             pooled.volumes = pooled.volumes.saturating_add(part.bytes);
-            if pooled.order.is_none() || part.weight() > heaviest {
+            if pooled.spec.is_none() || part.weight() > heaviest {
                 heaviest = part.weight();
-                pooled.order = Some(part.order.clone());
+                pooled.spec = Some(part.spec.clone());
             }
-            pooled.space = pooled.space.or_more(&part.space());
+            pooled.space = pooled.space.max_each(&part.space());
         }
         pooled
     }
@@ -245,13 +250,13 @@ impl Pooled {
 
 #[cfg(test)]
 mod tests {
-    use super::{Demand, Ledger, Place};
+    use super::{Allocation, Location, Reservations};
     use crds::LogicalVolume;
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn place() -> Place {
-        Place {
+    fn location() -> Location {
+        Location {
             node: "n1".into(),
             volume_group: "vg".into(),
         }
@@ -272,83 +277,87 @@ mod tests {
 
     #[test]
     fn space_is_promised_from_the_promise_until_the_removal() {
-        let mut ledger = Ledger::default();
-        ledger.promise("a", &place(), 8 << 20);
-        assert_eq!(ledger.promised(&place()), 8 << 20);
-        ledger.observe(&volume("a", "8Mi", false));
-        assert_eq!(ledger.promised(&place()), 8 << 20);
-        ledger.observe(&volume("a", "8Mi", true));
-        assert_eq!(ledger.promised(&place()), 0);
-        ledger.forget("a");
-        assert!(!ledger.knows("a"));
+        let mut reservations = Reservations::default();
+        reservations.reserve("a", &location(), 8 << 20);
+        assert_eq!(reservations.reserved(&location()), 8 << 20);
+        reservations.observe(&volume("a", "8Mi", false));
+        assert_eq!(reservations.reserved(&location()), 8 << 20);
+        reservations.observe(&volume("a", "8Mi", true));
+        assert_eq!(reservations.reserved(&location()), 0);
+        reservations.forget("a");
+        assert!(!reservations.knows("a"));
     }
 
     #[test]
     fn an_older_sighting_does_not_undo_a_promise_of_growth() {
-        let mut ledger = Ledger::default();
-        ledger.observe(&volume("a", "8Mi", false));
-        ledger.promise("a", &place(), 16 << 20);
-        ledger.observe(&volume("a", "8Mi", false));
-        assert_eq!(ledger.promised(&place()), 16 << 20);
-        ledger.observe(&volume("a", "16Mi", false));
-        ledger.observe(&volume("a", "16Mi", false));
-        assert_eq!(ledger.promised(&place()), 16 << 20);
-        ledger.promise("a", &place(), 32 << 20);
-        ledger.withdraw("a");
-        assert_eq!(ledger.promised(&place()), 16 << 20);
+        let mut reservations = Reservations::default();
+        reservations.observe(&volume("a", "8Mi", false));
+        reservations.reserve("a", &location(), 16 << 20);
+        reservations.observe(&volume("a", "8Mi", false));
+        assert_eq!(reservations.reserved(&location()), 16 << 20);
+        reservations.observe(&volume("a", "16Mi", false));
+        reservations.observe(&volume("a", "16Mi", false));
+        assert_eq!(reservations.reserved(&location()), 16 << 20);
+        reservations.reserve("a", &location(), 32 << 20);
+        reservations.cancel("a");
+        assert_eq!(reservations.reserved(&location()), 16 << 20);
     }
 
     #[test]
     fn a_new_list_drops_what_is_gone_and_keeps_what_is_not_seen_yet() {
-        let mut ledger = Ledger::default();
-        ledger.observe(&volume("gone", "8Mi", false));
-        ledger.promise("coming", &place(), 4 << 20);
-        ledger.list_begins();
-        ledger.observe(&volume("stays", "16Mi", false));
-        ledger.list_ends();
-        assert!(!ledger.knows("gone"));
-        assert_eq!(ledger.promised(&place()), 20 << 20);
+        let mut reservations = Reservations::default();
+        reservations.observe(&volume("gone", "8Mi", false));
+        reservations.reserve("coming", &location(), 4 << 20);
+        reservations.list_begins();
+        reservations.observe(&volume("stays", "16Mi", false));
+        reservations.list_ends();
+        assert!(!reservations.knows("gone"));
+        assert_eq!(reservations.reserved(&location()), 20 << 20);
     }
 
     #[test]
     fn each_disk_has_a_sum_of_its_own() {
-        let mut ledger = Ledger::default();
+        let mut reservations = Reservations::default();
         let share = |disk: &str, bytes: u64| (disk.to_owned(), bytes);
-        ledger.promise(
+        reservations.reserve(
             "a",
-            &place(),
-            Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]),
+            &location(),
+            Allocation::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]),
         );
         let mut seen = volume("a", "4Mi", false);
         seen.spec.physical_volumes =
-            Demand::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
-        ledger.observe(&seen);
-        ledger.promise("b", &place(), Demand::from_iter([share("d2", 4 << 20)]));
-        let on = |ledger: &Ledger| {
-            ["d1", "d2", "d3"].map(|disk| ledger.promised_on(&place(), disk) >> 20)
+            Allocation::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
+        reservations.observe(&seen);
+        reservations.reserve(
+            "b",
+            &location(),
+            Allocation::from_iter([share("d2", 4 << 20)]),
+        );
+        let on = |reservations: &Reservations| {
+            ["d1", "d2", "d3"].map(|disk| reservations.reserved_on(&location(), disk) >> 20)
         };
         assert_eq!(
-            (on(&ledger), ledger.promised(&place())),
+            (on(&reservations), reservations.reserved(&location())),
             ([8, 12, 0], 20 << 20)
         );
-        ledger.forget("a");
-        assert_eq!(on(&ledger), [0, 4, 0]);
+        reservations.forget("a");
+        assert_eq!(on(&reservations), [0, 4, 0]);
     }
 
     proptest! {
         #[test]
         fn the_sum_is_that_of_the_volumes(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
-            let mut ledger = Ledger::default();
+            let mut reservations = Reservations::default();
             for (action, name, mebibytes) in steps {
                 let name = format!("v{name}");
                 match action {
-                    0 => ledger.promise(&name, &place(), mebibytes << 20),
-                    1 => ledger.withdraw(&name),
-                    2 => ledger.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
-                    _ => ledger.forget(&name),
+                    0 => reservations.reserve(&name, &location(), mebibytes << 20),
+                    1 => reservations.cancel(&name),
+                    2 => reservations.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
+                    _ => reservations.forget(&name),
                 }
-                let sum: u64 = ledger.entries.values().map(|entry| entry.promise().demand().bytes).sum();
-                prop_assert_eq!(ledger.promised(&place()), sum);
+                let sum: u64 = reservations.entries.values().map(|entry| entry.reservation().allocation().bytes).sum();
+                prop_assert_eq!(reservations.reserved(&location()), sum);
             }
         }
     }

@@ -1,35 +1,35 @@
 //! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's
 //! overprovision allows; the pool itself takes its largest size of the volume group from its first
-//! volume on, so that it can grow into it whenever it must. Pure. Called by `serve.rs`.
+//! volume on, so that it can grow into it whenever it must. Pure. Called by `free_space_for.rs`.
 
 use std::collections::BTreeMap;
 
 use crds::node_storage::{self, VolumeGroup};
 use crds::quantity;
-use crds::thin_pool::{PoolOrder, PoolPlan, ThinPool};
+use crds::thin_pool::{ThinPoolCreation, ThinPoolSettings, VolumeThinPool};
 use host::Bytes;
 use host::lvm::PoolCost;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::allocation::Demand;
-use crate::free_space::{PoolRoom, Space};
+use crate::allocation::Allocation;
+use crate::free_space::{FreeSpace, PoolFreeSpace};
 use crate::pv_allocation;
-use crate::rejection::Unfit;
-use crate::reservations::{Ledger, Pooled};
+use crate::rejection::Rejection;
+use crate::reservations::{PoolReservations, Reservations};
 
 /// What the pools that FlexLVM makes take of a volume group: what they were promised, or have
 /// already.
 #[must_use]
-pub fn taken(group: &VolumeGroup, promised: &BTreeMap<&str, Pooled>) -> Demand {
-    let mut pools: BTreeMap<&str, Demand> = promised
+pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations>) -> Allocation {
+    let mut pools: BTreeMap<&str, Allocation> = reserved
         .iter()
         .map(|(name, pooled)| (*name, pooled.space.clone()))
         .collect();
     for pool in &group.thin_pools {
         let own = pools.entry(pool.name.as_str()).or_default();
-        *own = std::mem::take(own).or_more(&Demand::of_shares(&pool.physical_volumes));
+        *own = std::mem::take(own).max_each(&Allocation::from_shares(&pool.physical_volumes));
     }
-    let mut all = Demand::default();
+    let mut all = Allocation::default();
     for pool in pools.values() {
         all.add(pool);
     }
@@ -40,22 +40,23 @@ pub fn taken(group: &VolumeGroup, promised: &BTreeMap<&str, Pooled>) -> Demand {
 ///
 /// # Errors
 /// Why nothing can.
-pub fn room(
-    rules: &ThinPool,
+pub fn pool_free_space(
+    rules: &ThinPoolSettings,
     name: &str,
     group: &VolumeGroup,
-    space: &Space,
-    ledger: &Ledger,
-) -> Result<PoolRoom, Unfit> {
+    space: &FreeSpace,
+    reservations: &Reservations,
+) -> Result<PoolFreeSpace, Rejection> {
     let reported = group.thin_pools.iter().find(|pool| pool.name == name);
-    let pooled = ledger.pool(&space.place, name);
+    let pooled = reservations.pool(&space.location, name);
     let is_named = rules.name.is_some()
         || pooled
-            .order
+            .spec
             .as_ref()
-            .is_some_and(|order| order.make.is_none());
-    let (make, size) = if is_named {
-        let pool = reported.ok_or_else(|| Unfit::NoPool(group.name.clone(), name.to_owned()))?;
+            .is_some_and(|spec| spec.create.is_none());
+    let (create, size) = if is_named {
+        let pool =
+            reported.ok_or_else(|| Rejection::NoPool(group.name.clone(), name.to_owned()))?;
         (None, bytes(&pool.size))
     } else {
         let plan = plan(rules, name, reported, &pooled, space)?;
@@ -63,19 +64,19 @@ pub fn room(
         (Some(plan), most)
     };
     let full = reported.and_then(|pool| check(rules, pool, size).err());
-    let unsuitable = |fault| Unfit::Unsuitable(group.name.clone(), fault);
+    let unsuitable = |fault| Rejection::Unsuitable(group.name.clone(), fault);
     let hundredths = rules.overprovision().map_err(unsuitable)?;
-    let allowed = u128::from(size) * u128::from(hundredths) / 100;
-    let taken = pooled
+    let allowed_by_topology = u128::from(size) * u128::from(hundredths) / 100;
+    let allocated = pooled
         .volumes
         .saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
-    let free = u64::try_from(allowed)
+    let free = u64::try_from(allowed_by_topology)
         .unwrap_or(u64::MAX)
-        .saturating_sub(taken);
-    Ok(PoolRoom {
-        order: PoolOrder {
+        .saturating_sub(allocated);
+    Ok(PoolFreeSpace {
+        spec: VolumeThinPool {
             name: name.to_owned(),
-            make,
+            create,
         },
         size,
         free,
@@ -87,20 +88,21 @@ pub fn room(
 /// How the backend's own pool is made, and the space that is promised to it: what it has, and what
 /// it lacks to become as large as it may.
 fn plan(
-    rules: &ThinPool,
+    rules: &ThinPoolSettings,
     name: &str,
-    reported: Option<&node_storage::ThinPool>,
-    pooled: &Pooled,
-    space: &Space,
-) -> Result<PoolPlan, Unfit> {
+    reported: Option<&node_storage::ReportedThinPool>,
+    pooled: &PoolReservations,
+    space: &FreeSpace,
+) -> Result<ThinPoolCreation, Rejection> {
     if reported.is_some_and(|pool| pool.physical_volumes.is_empty()) {
         let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name"
             .to_owned();
-        return Err(Unfit::PoolUnusable(name.to_owned(), why));
+        return Err(Rejection::PoolUnusable(name.to_owned(), why));
     }
     let extent = Bytes(space.extent);
-    let unsuitable = |fault: String| Unfit::Unsuitable(space.place.volume_group.clone(), fault);
-    let before = pooled.order.as_ref().and_then(|order| order.make.as_ref());
+    let unsuitable =
+        |fault: String| Rejection::Unsuitable(space.location.volume_group.clone(), fault);
+    let before = pooled.spec.as_ref().and_then(|spec| spec.create.as_ref());
     let (first, most) = match (rules.sizes(space.size), before) {
         (Ok(sizes), _) => sizes,
         // The backend is another one by now: the pool stays as it was ordered.
@@ -118,20 +120,20 @@ fn plan(
     };
     let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
         .map_err(|error| unsuitable(error.to_string()))?;
-    let has = Demand::of_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
-        .or_more(&pooled.space);
+    let has = Allocation::from_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
+        .max_each(&pooled.space);
     let needs = cost.total().bytes(extent).0.saturating_sub(has.bytes);
-    let promised = pv_allocation::fill(&pv_allocation::by_room(&space.disks), needs)
+    let reserved = pv_allocation::fill(&pv_allocation::by_free_space(&space.disks), needs)
         .filter(|_| needs <= space.free);
-    let mut all = promised.ok_or_else(|| Unfit::NoRoomForPool {
-        group: space.place.volume_group.clone(),
+    let mut all = reserved.ok_or_else(|| Rejection::NoRoomForPool {
+        group: space.location.volume_group.clone(),
         pool: name.to_owned(),
         free: space.free,
         needs,
     })?;
     all.add(&has);
     let in_extents = |bytes: u64| quantity::format(Bytes(bytes).extents_up(extent).bytes(extent).0);
-    Ok(PoolPlan {
+    Ok(ThinPoolCreation {
         size: before.map_or_else(|| in_extents(first), |before| before.size.clone()),
         maximum_size: quantity::format(cost.data.bytes(extent).0),
         metadata_size: quantity::format(cost.metadata.bytes(extent).0),
@@ -141,9 +143,13 @@ fn plan(
 
 /// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its
 /// data as large as they may become.
-fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(), Unfit> {
-    if let Some(why) = &pool.unusable {
-        return Err(Unfit::PoolUnusable(pool.name.clone(), why.clone()));
+fn check(
+    rules: &ThinPoolSettings,
+    pool: &node_storage::ReportedThinPool,
+    most: u64,
+) -> Result<(), Rejection> {
+    if let Some(why) = &pool.unusable_reason {
+        return Err(Rejection::PoolUnusable(pool.name.clone(), why.clone()));
     }
     let (data, metadata) = rules.guards();
     let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
@@ -153,7 +159,7 @@ fn check(rules: &ThinPool, pool: &node_storage::ThinPool, most: u64) -> Result<(
         ("metadata", u64::from(pool.metadata_used), metadata),
     ] {
         if used >= u64::from(guard) {
-            return Err(Unfit::PoolGuarded {
+            return Err(Rejection::PoolGuarded {
                 pool: pool.name.clone(),
                 what,
                 used,

@@ -7,15 +7,19 @@ use crds::StorageBackend;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::agent::watches::backends::{Backends, Selected};
+use operator::agent::watches::backends::{Backends, SelectedBackends};
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
 use crate::stage::Stage;
 
 /// Waits until of this test's backends exactly these select the node.
-async fn select(selected: &mut Receiver<Option<Arc<Selected>>>, part: &str, expected: &[&str]) {
-    let is = |known: &Option<Arc<Selected>>| {
+async fn select(
+    selected: &mut Receiver<Option<Arc<SelectedBackends>>>,
+    part: &str,
+    expected: &[&str],
+) {
+    let is = |known: &Option<Arc<SelectedBackends>>| {
         let names = known
             .as_ref()
             .map(|all| all.iter().map(|one| one.name_any()));
@@ -62,7 +66,7 @@ async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
             |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
         devices.into_iter().map(line).collect::<Vec<_>>()
     };
-    let expected = [("/dev/none", "NotThere"), ("/dev/file", "NoBlockDevice")]
+    let expected = [("/dev/none", "NotFound"), ("/dev/file", "NotABlockDevice")]
         .map(|(a, b)| (a.to_owned(), b.to_owned()));
     stage
         .reports("both devices are reported", |storage| {

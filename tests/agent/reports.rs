@@ -25,7 +25,7 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
     let numbers = [
         &group.size,
         &group.extent_size,
-        &group.other_use,
+        &group.used_by_others,
         &group.free,
     ]
     .map(|size| size.0.as_str());
@@ -75,7 +75,7 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
     let group = groups(&stage.reports("the group has grown", grown).await).remove(0);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert_eq!(
-        [group.other_use.0.as_str(), group.free.0.as_str()],
+        [group.used_by_others.0.as_str(), group.free.0.as_str()],
         ["20Mi", "500Mi"]
     );
 }

@@ -13,14 +13,14 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::agent::volumes::plan::{Finding, Verdict};
+use operator::agent::volumes::plan::{ConditionUpdate, Outcome};
 use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
 use operator::controller::{claim, volume};
 use operator::kube::names;
-use placement::allocation::Demand;
-use placement::fit::Room;
-use placement::reservations::Place;
+use placement::allocation::Allocation;
+use placement::fit::Fit;
+use placement::reservations::Location;
 use serde_json::json;
 
 use crate::scene::{AT_ONCE, NAMESPACE, Scene};
@@ -71,15 +71,15 @@ impl Writer<'_> {
     async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
         let name = claim::volume_name(claim).context("a claim has a uid")?;
         let disk = harness::simulated::disk_of("vg0");
-        let room = Room {
-            place: Place {
+        let fit = Fit {
+            location: Location {
                 node: node.name_any(),
                 volume_group: "vg0".to_owned(),
             },
             bytes: SIZE,
-            promise: [(disk.clone(), SIZE)]
+            reservation: [(disk.clone(), SIZE)]
                 .into_iter()
-                .collect::<Demand>()
+                .collect::<Allocation>()
                 .into(),
             free: 0,
         };
@@ -88,17 +88,17 @@ impl Writer<'_> {
             claim,
             &self.class,
             &self.scene.backend,
-            &room,
+            &fit,
             &self.key,
         );
         let order = self.orders.create(&PostParams::default(), &order).await?;
-        let ready = Finding {
+        let ready = ConditionUpdate {
             status: true,
             reason: reason::READY,
             message: String::new(),
         };
         let made = Some((LvUuid::new(disk)?, Bytes(SIZE)));
-        let verdict = Verdict {
+        let verdict = Outcome {
             ready: Some(ready),
             removed: None,
             volume: made,

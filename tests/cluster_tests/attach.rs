@@ -34,7 +34,7 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
         },
     };
     let installed = install(&target, false)?;
-    ensure!(installed.finding.status, "{:?}", installed.finding);
+    ensure!(installed.condition.status, "{:?}", installed.condition);
     Ok(())
 }
 

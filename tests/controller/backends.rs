@@ -31,7 +31,7 @@ async fn says(stage: &Stage, name: &str, reason: &str, words: &[&str]) -> Storag
 }
 
 fn disk(uuid: &str, size: &str) -> Value {
-    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "otherUse": "0", "free": "0"})
+    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "usedByOthers": "0", "free": "0"})
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn fifty_mirrored_claims_on_disks_for_nine_make_nine_volumes() {
     // Each image of 32 MiB takes an extent more for its metadata; beside the large disk there is
     // room for five and for four.
     let disks = [disk("a", "640Mi"), disk("b", "200Mi"), disk("c", "160Mi")];
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "1000Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0", "physicalVolumes": disks}]);
+    let group = json!([{"name": "vg0", "uuid": "u", "size": "1000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
     stage.report(&stage.name("n1"), group).await;
     stage.class(json!({})).await;
     stage
@@ -110,7 +110,7 @@ async fn a_contradictory_backend_says_which_field_and_serves_nobody() {
 async fn a_node_with_too_few_disks_does_not_serve() {
     let stage = Stage::new().await;
     stage.node("n1", 100).await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "100Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0", "physicalVolumes": [disk("a", "100Mi")]}]);
+    let group = json!([{"name": "vg0", "uuid": "u", "size": "100Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": [disk("a", "100Mi")]}]);
     stage.report(&stage.name("n1"), group).await;
     stage.class(json!({})).await;
     stage
@@ -169,7 +169,7 @@ async fn a_backend_with_volumes_stays_until_they_are_gone() {
     stage.delete_claim("data").await;
     stage
         .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfUnused
+            lv.spec.state == State::AbsentIfNeverUsed
         })
         .await;
     stage
@@ -264,7 +264,7 @@ async fn devices_of_two_volume_groups_and_devices_that_can_not_be_taken_are_name
     )
     .await;
 
-    let entry = json!({"volumeGroup": "vg1", "path": device, "taken": false, "reason": "NotBlank", "message": "there is ext4 on it"});
+    let entry = json!({"volumeGroup": "vg1", "path": device, "inVolumeGroup": false, "reason": "NotBlank", "message": "there is ext4 on it"});
     let storages: Api<NodeStorage> = Api::all(stage.client.clone());
     let patch = Patch::Merge(json!({"status": {"devices": [entry]}}));
     storages

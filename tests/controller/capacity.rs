@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node, PersistentVolumeClaim, Pod, Se
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIStorageCapacity, StorageClass};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::controller::capacity::uninstall::Home;
+use operator::controller::capacity::uninstall::UninstallDetector;
 use serde_json::{Value, json};
 
 use super::stage::{Controller, Stage, from, volume_of};
@@ -71,7 +71,7 @@ async fn publishes(stage: &Stage, expected: &[(&str, &str)]) {
 }
 
 fn group(size: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": "0", "free": "0"}])
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
 }
 
 /// The controller's writes to what is published, in order: `patch csidrivers`, …
@@ -300,13 +300,13 @@ impl Alone {
     }
 
     /// What a controller knows of where it lives, when it starts now.
-    async fn home(&self) -> Home {
+    async fn home(&self) -> UninstallDetector {
         let client = self
             .server
             .client_of("flexlvm-system", "flexlvm-controller")
             .await
             .unwrap();
-        Home::find(&client, "flexlvm-system").await
+        UninstallDetector::find(&client, "flexlvm-system").await
     }
 }
 

@@ -8,12 +8,12 @@ use serde_json::{Value, json};
 use super::stage::Stage;
 
 fn disk(uuid: &str, size: &str, cache_paths: &[&str]) -> Value {
-    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "otherUse": "0", "free": "0", "cachePaths": cache_paths})
+    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "usedByOthers": "0", "free": "0", "cachePaths": cache_paths})
 }
 
 async fn node_with(stage: &Stage, size: &str, disks: Value) {
     stage.node("n1", 1000).await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": "0", "free": "0", "physicalVolumes": disks}]);
+    let group = json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
     stage.report(&stage.name("n1"), group).await;
     stage.class(json!({})).await;
 }
@@ -41,7 +41,7 @@ async fn forty_thin_claims_share_one_pool_for_thirty_two_until_more_is_allowed()
     assert_eq!(made.len(), 32);
     for lv in made {
         let pool = lv.spec.thin_pool.unwrap();
-        let plan = pool.make.unwrap();
+        let plan = pool.create.unwrap();
         assert!(
             lv.spec.physical_volumes.is_empty()
                 && pool.name == format!("flexlvm-{}", stage.namespace)
@@ -98,7 +98,7 @@ async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_ro
             .thin_pool
             .clone()
             .unwrap()
-            .make
+            .create
             .unwrap()
             .maximum_size
             .0
@@ -111,7 +111,7 @@ async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_ro
         stage.made().await.iter().all(|lv| most(lv) == "256Mi"),
         "there is no room for more"
     );
-    let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "otherUse": "0", "free": "0",
+    let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0",
         "physicalVolumes": [disk("a", "4000Mi", &[])]});
     stage.report(&stage.name("n1"), json!([group])).await;
     let grown = |lv: &LogicalVolume| most(lv) == "2000Mi";

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{Event, Node, PersistentVolume, PersistentVolume
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt as _};
-use operator::controller::Settings;
+use operator::controller::ControllerSettings;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
@@ -48,7 +48,7 @@ impl Controller {
     pub(crate) async fn start(server: &'static ApiServer, publish_capacity: bool) -> Self {
         let (told, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
-        let settings = Settings {
+        let settings = ControllerSettings {
             identity: "test".to_owned(),
             namespace: "flexlvm-system".to_owned(),
             publish_capacity,
@@ -139,7 +139,7 @@ impl Stage {
     pub(crate) async fn node(&self, name: &str, mebibytes: u64) {
         let name = self.silent_node(name).await;
         self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
-        let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "otherUse": "0", "free": "0"});
+        let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "usedByOthers": "0", "free": "0"});
         self.report(&name, json!([group])).await;
         self.reported.lock().unwrap().insert(name);
     }

@@ -11,7 +11,7 @@ use super::stage::{Stage, condition, volume_of};
 use super::waits_for_consumer;
 
 fn group(size: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": "0", "free": "0"}])
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
 }
 
 /// Waits until so many orders are written.

@@ -187,15 +187,15 @@ impl Exec for SimulatedNode {
 }
 
 impl Devices for SimulatedNode {
-    fn mark_new(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_new(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         self.mark_blank(path, uuid)
     }
 
-    fn tell_key(&self, _: &LvUuid, _: &KeyDigest) -> Result<(), Error> {
+    fn record_key(&self, _: &LvUuid, _: &KeyDigest) -> Result<(), Error> {
         Ok(())
     }
 
-    fn mark_blank(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_blank(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         self.with("mark", |state| {
             let volume = state.device(path)?;
             assert_eq!(volume.uuid, uuid.as_str());
@@ -208,7 +208,7 @@ impl Devices for SimulatedNode {
         })
     }
 
-    fn identify(&self, path: device::Path<'_>) -> Result<(LvUuid, Bytes), Error> {
+    fn identify(&self, path: device::LvPath<'_>) -> Result<(LvUuid, Bytes), Error> {
         let mut state = self.state();
         let volume = state.device(path)?;
         Ok((
@@ -217,7 +217,7 @@ impl Devices for SimulatedNode {
         ))
     }
 
-    fn look(&self, path: device::Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
+    fn inspect(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         self.with("look", |state| {
             let volume = state.device(path)?;
             assert_eq!(volume.uuid, uuid.as_str());
@@ -229,7 +229,7 @@ impl Devices for SimulatedNode {
         name == path
     }
 
-    fn mount_points(&self, path: device::Path<'_>, _: &LvUuid) -> Vec<PathBuf> {
+    fn mount_points(&self, path: device::LvPath<'_>, _: &LvUuid) -> Vec<PathBuf> {
         let open = self.state().device(path).is_ok_and(|volume| volume.open);
         if open {
             vec!["/mnt/data".into()]
@@ -369,7 +369,7 @@ impl State {
         }
     }
 
-    fn device(&mut self, path: device::Path<'_>) -> Result<&mut Volume, Error> {
+    fn device(&mut self, path: device::LvPath<'_>) -> Result<&mut Volume, Error> {
         let none = || Error::refused(Kind::NotFound, "there is no such device");
         let group = self
             .groups

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use operator::agent::{self, Host, Settings};
+use operator::agent::{self, AgentSettings, NodeAccess};
 
 use crate::simulated::SimulatedNode;
 
@@ -47,9 +47,9 @@ impl Site {
 
     /// The agent's ways to the node.
     #[must_use]
-    pub fn host(&self) -> Host {
+    pub fn host(&self) -> NodeAccess {
         let node = Arc::new(self.node.clone());
-        Host {
+        NodeAccess {
             exec: node.clone(),
             devices: node,
             proc: self.folder().join("proc"),
@@ -58,8 +58,8 @@ impl Site {
 
     /// The agent's settings.
     #[must_use]
-    pub fn settings(&self) -> Settings {
-        Settings {
+    pub fn settings(&self) -> AgentSettings {
+        AgentSettings {
             node: self.name.clone(),
             driver: self.folder().join("flexlvm-driver"),
             plugins: self.plugins(),

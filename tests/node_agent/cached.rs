@@ -46,7 +46,7 @@ pub(crate) fn a_volume_with_a_cache_lives_and_dies(stage: &Stage) {
         groups
             .into_iter()
             .find(|group| group.name == KINDS)
-            .is_some_and(|group| group.other_use.0 == "0")
+            .is_some_and(|group| group.used_by_others.0 == "0")
     };
     stage.reports("the cache is no others' use", others);
 
@@ -95,7 +95,7 @@ pub(crate) fn a_cache_that_a_crash_left_out_is_put_in_front(stage: &Stage) {
     let mut spec = cached(stage, 32);
     spec["state"] = json!("Absent");
     stage.order_with(&dropped, "32Mi", spec);
-    stage.says(&dropped, crds::condition::REMOVED, "NeverMade", "");
+    stage.says(&dropped, crds::condition::REMOVED, "NeverCreated", "");
     assert_eq!(taken(stage), [0; 5]);
 }
 

@@ -60,7 +60,7 @@ fn is_made(stage: &Stage) {
         DISKS.iter().all(|path| {
             devices
                 .iter()
-                .any(|device| device.path == *path && device.taken)
+                .any(|device| device.path == *path && device.in_volume_group)
         })
     };
     stage.reports("the group is made", |report| {
@@ -140,8 +140,8 @@ pub(crate) fn a_volume_group_is_made_of_blank_devices_and_of_no_others(stage: &S
             "PhysicalVolume",
             "it is part of volume group kinds",
         ),
-        ("/dev/null", "NoBlockDevice", ""),
-        ("/dev/disk/by-id/none", "NotThere", ""),
+        ("/dev/null", "NotABlockDevice", ""),
+        ("/dev/disk/by-id/none", "NotFound", ""),
     ] {
         says(stage, path, reason, words);
     }
@@ -325,7 +325,7 @@ pub(crate) fn a_disk_that_lvm_marked_and_no_more_is_waited_for(stage: &Stage) {
     says(
         stage,
         DISKS[1],
-        "MakingFailed",
+        "CreateFailed",
         "once /dev/disk/by-id/one, which is to be part of it, is clear",
     );
     assert_eq!(

@@ -27,7 +27,7 @@ fn layouts() -> Vec<(Value, &'static str)> {
 }
 
 fn read(layout: &Value) -> Layout {
-    placement::layout::of(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
+    placement::layout::to_lvm(&serde_json::from_value(layout.clone()).unwrap()).unwrap()
 }
 
 fn cost(layout: &Value, mebibytes: u64) -> Cost {
@@ -221,6 +221,6 @@ pub(crate) fn too_few_disks_are_no_lesser_kind(stage: &Stage) {
     stage.says(&name, READY, "LvmFailed", "lvcreate");
     assert_eq!(stage.lvs(&name, "lv_name"), "");
     stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "NeverMade", "");
+    stage.says(&name, REMOVED, "NeverCreated", "");
     assert!(DISKS.len() >= 5, "RAID6 needs five disks");
 }

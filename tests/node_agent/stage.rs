@@ -17,7 +17,7 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Client, Config};
-use operator::agent::{self, Host, Settings};
+use operator::agent::{self, AgentSettings, NodeAccess};
 use operator::http::Ready;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -448,7 +448,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
         let mut config = Config::new(text("url").parse()?);
         config.accept_invalid_certs = true;
         config.auth_info.token = Some(text("token").into());
-        let settings = Settings {
+        let settings = AgentSettings {
             node: "node1".to_owned(),
             driver: "/bin/true".into(),
             plugins: "/run/plugins".into(),
@@ -461,7 +461,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
         agent::run(
             Client::try_from(config)?,
             settings,
-            Host::outside(),
+            NodeAccess::from_container(),
             Ready::default(),
         )
         .await;

@@ -3,7 +3,7 @@
 
 use crds::NodeStorage;
 use crds::condition::{READY, REMOVED};
-use crds::node_storage::ThinPool;
+use crds::node_storage::ReportedThinPool;
 use host::lvm::PoolCost;
 use host::{Bytes, Extents};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn thin(stage: &Stage, first: u64, most: u64) -> Value {
     ));
     let make = json!({"size": format!("{first}Mi"), "maximumSize": format!("{most}Mi"), "metadataSize": size(cost.metadata),
         "physicalVolumes": [{"uuid": disk, "size": size(cost.total())}]});
-    json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": POOL, "make": make}})
+    json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": POOL, "create": make}})
 }
 
 fn taken(stage: &Stage) -> u64 {
@@ -38,7 +38,7 @@ fn taken(stage: &Stage) -> u64 {
     counts[0] - counts[1]
 }
 
-fn pool_of(storage: &NodeStorage) -> Option<ThinPool> {
+fn pool_of(storage: &NodeStorage) -> Option<ReportedThinPool> {
     let groups = storage.status.clone()?.volume_groups;
     groups
         .into_iter()
@@ -70,7 +70,7 @@ pub(crate) fn a_pool_lives_and_dies_with_its_volumes(stage: &Stage) {
         let others = groups
             .into_iter()
             .find(|group| group.name == KINDS)
-            .map(|group| group.other_use.0);
+            .map(|group| group.used_by_others.0);
         pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi")
             && others.as_deref() == Some("0")
     };
@@ -126,8 +126,11 @@ pub(crate) fn a_full_pool_says_so_and_what_to_do(stage: &Stage) {
     stage.shell(&format!(
         "! dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=80 conv=fsync status=none 2>/dev/null"
     ));
-    let is_full = |pool: ThinPool| {
-        pool.data_used == 100 && pool.unusable.is_some_and(|why| why.contains("lvextend"))
+    let is_full = |pool: ReportedThinPool| {
+        pool.data_used == 100
+            && pool
+                .unusable_reason
+                .is_some_and(|why| why.contains("lvextend"))
     };
     stage.reports("the pool is full", |storage| {
         pool_of(storage).is_some_and(is_full)
@@ -169,7 +172,7 @@ pub(crate) fn an_admins_pool_is_left_as_it_is(stage: &Stage) {
     );
     stage.remove(&name);
     stage.change(&missing, json!({"state": "Absent"}));
-    stage.says(&missing, REMOVED, "NeverMade", "");
+    stage.says(&missing, REMOVED, "NeverCreated", "");
     assert_ne!(stage.lvs("pool0", "lv_name"), "");
     stage.shell(&format!("lvremove -qq -y {KINDS}/pool0"));
 }

@@ -111,18 +111,18 @@ pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
 /// Reads the uuids that `vgs --options vg_uuid` lists.
 pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     #[derive(Deserialize)]
-    struct Row {
+    struct UuidRow {
         vg_uuid: String,
     }
     #[derive(Deserialize)]
-    struct Part {
-        vg: Vec<Row>,
+    struct UuidPart {
+        vg: Vec<UuidRow>,
     }
     #[derive(Deserialize)]
-    struct Answer {
-        report: Vec<Part>,
+    struct UuidAnswer {
+        report: Vec<UuidPart>,
     }
-    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let answer: UuidAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let rows = answer.report.into_iter().flat_map(|part| part.vg);
     rows.map(|row| uuid(row.vg_uuid)).collect()
 }
@@ -130,21 +130,21 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
 /// Reads the physical volumes that `pvs` lists.
 pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     #[derive(Deserialize)]
-    struct Row {
+    struct OwnerRow {
         pv_name: String,
         pv_uuid: String,
         vg_name: String,
     }
     #[derive(Deserialize)]
-    struct Part {
-        pv: Vec<Row>,
+    struct OwnerPart {
+        pv: Vec<OwnerRow>,
     }
     #[derive(Deserialize)]
-    struct Answer {
-        report: Vec<Part>,
+    struct OwnerAnswer {
+        report: Vec<OwnerPart>,
     }
-    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let read = |row: Row| {
+    let answer: OwnerAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let read = |row: OwnerRow| {
         let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
         Ok(PvOwner {
             name: row.pv_name,

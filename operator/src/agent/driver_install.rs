@@ -21,9 +21,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::blocking::blocking;
-use super::volumes::plan::Finding;
+use super::volumes::plan::ConditionUpdate;
 use super::watches::folders::Folders;
-use plan::{Deed, Plan};
+use plan::{InstallAction, InstallPlan};
 
 /// How long until a look without anything having been heard.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -69,7 +69,11 @@ pub fn names(target: &Target) -> Result<Vec<DriverName>, Error> {
 
 /// Installs the driver and repairs it for ever; says how that went. `unmounted` wakes it when
 /// volumes were in the way.
-pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmounted: Arc<Notify>) {
+pub async fn run(
+    target: Target,
+    outcome: watch::Sender<Option<ConditionUpdate>>,
+    unmounted: Arc<Notify>,
+) {
     let mut paths = vec![target.plugins.clone(), target.state.clone()];
     paths.extend(
         target
@@ -89,11 +93,11 @@ pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmoun
         }
         let in_the_way = installed
             .as_ref()
-            .is_ok_and(|done| done.finding.reason == reason::VOLUMES_MOUNTED);
-        let (new, renamed) = finding(installed);
+            .is_ok_and(|done| done.condition.reason == reason::VOLUMES_MOUNTED);
+        let (new, renamed) = condition(installed);
         let news = outcome.send_if_modified(|old| old.replace(new.clone()).as_ref() != Some(&new));
         if news || renamed {
-            say(&new);
+            log_condition(&new);
         }
         folders.renew();
         if failed {
@@ -111,12 +115,12 @@ pub async fn run(target: Target, outcome: watch::Sender<Option<Finding>>, unmoun
     }
 }
 
-fn finding(installed: Result<Installed, Error>) -> (Finding, bool) {
+fn condition(installed: Result<Installed, Error>) -> (ConditionUpdate, bool) {
     installed.map_or_else(
         |error| {
             let message = host::error::chain(&error);
             (
-                Finding {
+                ConditionUpdate {
                     status: false,
                     reason: reason::INSTALL_FAILED,
                     message,
@@ -124,16 +128,16 @@ fn finding(installed: Result<Installed, Error>) -> (Finding, bool) {
                 false,
             )
         },
-        |done| (done.finding, done.installed),
+        |done| (done.condition, done.installed),
     )
 }
 
-fn say(
-    Finding {
+fn log_condition(
+    ConditionUpdate {
         status,
         reason,
         message,
-    }: &Finding,
+    }: &ConditionUpdate,
 ) {
     if *status {
         tracing::info!(message, "the driver is installed");
@@ -148,7 +152,7 @@ pub struct Installed {
     /// Whether something had to be installed, or removed.
     pub installed: bool,
     /// How things stand.
-    pub finding: Finding,
+    pub condition: ConditionUpdate,
 }
 
 /// Makes the installed drivers the same as the one in `target`, with its settings, as far as
@@ -158,27 +162,29 @@ pub struct Installed {
 /// # Errors
 /// When something can't be read or written.
 pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
-    let seen = observed::look(target)?;
-    let Plan { deeds, refused } = plan::plan(&seen, &target.settings, again);
-    let installs = |deed: &Deed| matches!(deed, Deed::Install(_) | Deed::Remove(_));
-    let installed = deeds.iter().any(installs);
-    for deed in deeds {
-        act(target, deed)?;
+    let seen = observed::observe(target)?;
+    let InstallPlan { actions, refused } = plan::plan(&seen, &target.settings, again);
+    let installs = |action: &InstallAction| {
+        matches!(action, InstallAction::Install(_) | InstallAction::Remove(_))
+    };
+    let installed = actions.iter().any(installs);
+    for action in actions {
+        act(target, action)?;
     }
     Ok(Installed {
         installed,
-        finding: plan::finding(target, &seen, refused),
+        condition: plan::condition(target, &seen, refused),
     })
 }
 
-fn act(target: &Target, deed: Deed) -> Result<(), Error> {
-    match deed {
-        Deed::DriverSettings(settings) => files::write(
+fn act(target: &Target, action: InstallAction) -> Result<(), Error> {
+    match action {
+        InstallAction::DriverSettings(settings) => files::write(
             &target.state,
             observed::SETTINGS,
             settings.to_json().as_bytes(),
         ),
-        Deed::Names(names) => {
+        InstallAction::Names(names) => {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
             files::write(
                 &target.state,
@@ -186,14 +192,16 @@ fn act(target: &Target, deed: Deed) -> Result<(), Error> {
                 serde_json::json!(names).to_string().as_bytes(),
             )
         }
-        Deed::Keep(name) => files::keep(&target.plugins, &name, &target.state.join("replaced")),
-        Deed::Install(name) => files::install(&target.driver, &target.plugins, &name),
-        Deed::Shown(settings) => files::write(
+        InstallAction::Keep(name) => {
+            files::keep(&target.plugins, &name, &target.state.join("replaced"))
+        }
+        InstallAction::Install(name) => files::install(&target.driver, &target.plugins, &name),
+        InstallAction::Shown(settings) => files::write(
             &target.state,
             observed::SHOWN,
             settings.to_json().as_bytes(),
         ),
-        Deed::Remove(name) => files::remove(&target.plugins, &name),
+        InstallAction::Remove(name) => files::remove(&target.plugins, &name),
     }
 }
 

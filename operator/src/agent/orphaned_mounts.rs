@@ -26,13 +26,13 @@ use tokio::time::sleep;
 use super::blocking::blocking;
 use crate::kube::error::ApiError;
 use crate::kube::names;
-use plan::{Candidate, Looks};
+use plan::{Candidate, Sightings};
 
 /// Between two looks: longer than a kubelet needs to take a pod down.
 pub const EVERY: Duration = Duration::from_mins(3);
 
 /// What a look needs.
-pub struct Forgotten {
+pub struct OrphanedMounts {
     /// The API server.
     pub client: Client,
     /// The name of the Node object.
@@ -48,17 +48,17 @@ pub struct Forgotten {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum OrphanError {
     #[error(transparent)]
     Node(#[from] Error),
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-impl Forgotten {
+impl OrphanedMounts {
     /// Looks for ever.
     pub async fn run(self) {
-        let mut looks = Looks::default();
+        let mut looks = Sightings::default();
         loop {
             sleep(self.every).await;
             let seen = match self.look().await {
@@ -77,7 +77,7 @@ impl Forgotten {
 
     /// The mounts that look forgotten right now. Costs a look at the mount table, unless there is
     /// reason for more.
-    async fn look(&self) -> Result<Vec<Candidate>, Failure> {
+    async fn look(&self) -> Result<Vec<Candidate>, OrphanError> {
         let mounts = mountinfo::read(&self.table())?;
         let candidates = plan::candidates(&mounts, &self.drivers);
         if candidates.is_empty() {
@@ -97,7 +97,7 @@ impl Forgotten {
         } else {
             Vec::new()
         };
-        Ok(plan::forgotten(candidates, &pods, &in_use, |root, uid| {
+        Ok(plan::orphaned(candidates, &pods, &in_use, |root, uid| {
             self.has_folder(root, uid)
         }))
     }

@@ -14,9 +14,9 @@ use host::lvm::{Lv, Vg};
 use tokio::time::timeout;
 
 use super::lvm::state::LvmState;
-use super::volumes::spec::Order;
+use super::volumes::spec::VolumeSpec;
 use super::watches::backends::Backends;
-use super::watches::logical_volumes::Orders;
+use super::watches::logical_volumes::NodeVolumes;
 use plan::{backend_of, plan};
 
 /// How long until a pool is looked at again.
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_mins(10);
 
 /// Keeps pools large enough.
-pub async fn run(lvm: Arc<LvmState>, orders: Arc<Orders>, backends: Arc<Backends>) {
+pub async fn run(lvm: Arc<LvmState>, volumes: Arc<NodeVolumes>, backends: Arc<Backends>) {
     let mut report = lvm.report();
     loop {
         let groups = report
@@ -37,7 +37,7 @@ pub async fn run(lvm: Arc<LvmState>, orders: Arc<Orders>, backends: Arc<Backends
         let is_pool = |lv: &Lv| backend_of(lv).is_some();
         let has_pools = groups.iter().any(|vg| vg.lvs.iter().any(is_pool));
         if has_pools {
-            extend(&lvm, &orders, &backends, &groups).await;
+            extend(&lvm, &volumes, &backends, &groups).await;
         }
         let wait = if has_pools { LOOK } else { LONGEST };
         if timeout(wait, report.changed()).await.is_err()
@@ -52,17 +52,17 @@ pub async fn run(lvm: Arc<LvmState>, orders: Arc<Orders>, backends: Arc<Backends
     }
 }
 
-async fn extend(lvm: &Arc<LvmState>, orders: &Orders, backends: &Backends, groups: &[Vg]) {
+async fn extend(lvm: &Arc<LvmState>, volumes: &NodeVolumes, backends: &Backends, groups: &[Vg]) {
     let read = |object: Arc<LogicalVolume>| {
-        Order::read(&object, &object.status.clone().unwrap_or_default()).ok()
+        VolumeSpec::read(&object, &object.status.clone().unwrap_or_default()).ok()
     };
-    let orders: Vec<Order> = orders.all().filter_map(read).collect();
+    let specs: Vec<VolumeSpec> = volumes.all().filter_map(read).collect();
     let rules = |backend: &str| {
         backends
             .get(backend)
             .and_then(|backend| backend.spec.thin_pool.clone())
     };
-    for growth in plan(groups, &orders, rules) {
+    for growth in plan(groups, &specs, rules) {
         let (group, pool, extents) = (
             growth.group.to_string(),
             growth.pool.to_string(),

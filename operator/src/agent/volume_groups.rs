@@ -29,13 +29,13 @@ use super::blocking::blocking;
 use super::lvm::state::LvmState;
 use super::watches::backends::Backends;
 use super::watches::folders::Folders;
-use super::watches::logical_volumes::Orders;
-use crate::kube::backoff::Retries;
+use super::watches::logical_volumes::NodeVolumes;
+use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use intent::Intent;
-use observe::Place;
-use plan::{Found, Make, Plan, Standing, State, Trace};
-use wanted::Wanted;
+use observe::NodePaths;
+use plan::{CreateGroup, DeviceState, GroupTrace, ObservedGroup, ObservedPath, VolumeGroupPlan};
+use wanted::WantedGroup;
 
 /// How long looking at a device may take before it is said that it does not answer.
 const LOOK_TIME: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 const CALM: Duration = Duration::from_secs(10);
 
 /// Makes volume groups.
-pub struct Maker {
+pub struct VolumeGroupCreator {
     /// The API server.
     client: Client,
     /// The node's LVM.
@@ -63,16 +63,16 @@ pub struct Maker {
     /// The backends that select the node.
     backends: Arc<Backends>,
     /// The volumes of this node.
-    orders: Arc<Orders>,
+    volumes: Arc<NodeVolumes>,
     /// Where things are on the node.
-    place: Place,
+    place: NodePaths,
     /// What is said of each device; `None` while nothing is known.
-    said: watch::Sender<Option<Vec<NodeDevice>>>,
+    device_outcomes: watch::Sender<Option<Vec<NodeDevice>>>,
 }
 
 /// What can go wrong in a pass.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum VolumeGroupError {
     #[error(transparent)]
     Node(#[from] Error),
     #[error(transparent)]
@@ -81,14 +81,19 @@ enum Failure {
 
 /// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was
 /// asked for everything.
-fn is_behind(standings: &BTreeMap<VgName, Standing>, found: &BTreeMap<DevicePath, Found>) -> bool {
+fn is_behind(
+    observed_groups: &BTreeMap<VgName, ObservedGroup>,
+    found: &BTreeMap<DevicePath, ObservedPath>,
+) -> bool {
     let is_there = |name: &str| {
-        let known = standings.iter().find(|(group, _)| group.as_str() == name);
-        known.is_none_or(|(_, standing)| matches!(standing, Standing::There(_)))
+        let known = observed_groups
+            .iter()
+            .find(|(group, _)| group.as_str() == name);
+        known.is_none_or(|(_, observed_group)| matches!(observed_group, ObservedGroup::Present(_)))
     };
     found.values().any(|found| match found {
-        Found::Device(seen) => match &seen.state {
-            State::PhysicalVolume(_, Some(group)) => !is_there(group),
+        ObservedPath::Device(seen) => match &seen.state {
+            DeviceState::PhysicalVolume(_, Some(group)) => !is_there(group),
             _ => false,
         },
         _ => false,
@@ -96,40 +101,40 @@ fn is_behind(standings: &BTreeMap<VgName, Standing>, found: &BTreeMap<DevicePath
 }
 
 /// What decides whether devices have to be looked at again: the groups and their disks.
-type Question = (Vec<Wanted>, Vec<(String, Vec<String>)>);
+type ObservationInputs = (Vec<WantedGroup>, Vec<(String, Vec<String>)>);
 
 /// Looks that have not come back.
-type Hanging = HashMap<DevicePath, JoinHandle<Found>>;
+type PendingObservations = HashMap<DevicePath, JoinHandle<ObservedPath>>;
 
-impl Maker {
-    /// One that says in `said` what becomes of each device.
+impl VolumeGroupCreator {
+    /// One that says in `device_outcomes` what becomes of each device.
     #[must_use]
     pub fn new(
         client: &Client,
         lvm: &Arc<LvmState>,
         backends: &Arc<Backends>,
-        orders: &Arc<Orders>,
-        place: Place,
-        said: watch::Sender<Option<Vec<NodeDevice>>>,
+        volumes: &Arc<NodeVolumes>,
+        place: NodePaths,
+        device_outcomes: watch::Sender<Option<Vec<NodeDevice>>>,
     ) -> Self {
         let (client, lvm) = (client.clone(), lvm.clone());
         Self {
             client,
             lvm,
             backends: backends.clone(),
-            orders: orders.clone(),
+            volumes: volumes.clone(),
             place,
-            said,
+            device_outcomes,
         }
     }
 
     /// Makes them, for ever.
     pub async fn run(self) {
         // Which groups volumes lie in has to be known before one is called new.
-        let _ = self.orders.store.wait_until_ready().await;
+        let _ = self.volumes.store.wait_until_ready().await;
         let (mut report, mut selected) = (self.lvm.report(), self.backends.selected());
-        let (retries, mut hanging) = (Retries::default(), Hanging::new());
-        let mut asked: Option<Question> = None;
+        let (backoff, mut hanging) = (Backoff::default(), PendingObservations::new());
+        let mut asked: Option<ObservationInputs> = None;
         let (mut folders, mut last, mut due) = (None, Instant::now(), Instant::now());
         loop {
             let question = self.question();
@@ -141,7 +146,7 @@ impl Maker {
                 if asked.as_ref().map(|(wanted, _)| wanted.as_slice()) != Some(wanted) {
                     folders = (!wanted.is_empty()).then(|| Folders::watch(self.folders(wanted)));
                 }
-                let wait = self.pass(question.as_ref(), &retries, &mut hanging).await;
+                let wait = self.pass(question.as_ref(), &backoff, &mut hanging).await;
                 last = Instant::now();
                 due = last + wait;
                 asked = question;
@@ -161,7 +166,7 @@ impl Maker {
 
     /// What is wanted, and what LVM has; nothing as long as either is not known. A report that
     /// failed says nothing.
-    fn question(&self) -> Option<Question> {
+    fn question(&self) -> Option<ObservationInputs> {
         let selected = self.backends.selected().borrow().clone()?;
         let report = self.lvm.report().borrow().clone();
         let groups = report.groups.filter(|_| report.failure.is_none())?;
@@ -177,9 +182,9 @@ impl Maker {
     /// One pass; returns when the next is due.
     async fn pass(
         &self,
-        question: Option<&Question>,
-        retries: &Retries<()>,
-        hanging: &mut Hanging,
+        question: Option<&ObservationInputs>,
+        backoff: &Backoff<()>,
+        hanging: &mut PendingObservations,
     ) -> Duration {
         let Some((wanted, groups)) = question else {
             return SELDOM;
@@ -187,17 +192,17 @@ impl Maker {
         let done = match self.observe(wanted, groups, hanging).await {
             Ok((mut plan, wait)) => {
                 let made = self.act(&mut plan).await;
-                self.say(plan.devices);
-                made.map(|()| wait).map_err(Failure::Node)
+                self.publish_outcomes(plan.devices);
+                made.map(|()| wait).map_err(VolumeGroupError::Node)
             }
             Err(failure) => {
-                self.say_failure(wanted, &host::error::chain(&failure));
+                self.log_failure(wanted, &host::error::chain(&failure));
                 Err(failure)
             }
         };
-        done.inspect(|_| retries.succeeded(&()))
+        done.inspect(|_| backoff.succeeded(&()))
             .unwrap_or_else(|failure| {
-                let (_, wait) = retries.failed(&());
+                let (_, wait) = backoff.failed(&());
                 tracing::warn!(
                     error = host::error::chain(&failure),
                     "volume groups can't be made, for now"
@@ -209,42 +214,42 @@ impl Maker {
     /// Looks, and plans; returns when to look again, if all goes well.
     async fn observe(
         &self,
-        wanted: &[Wanted],
+        wanted: &[WantedGroup],
         groups: &[(String, Vec<String>)],
-        hanging: &mut Hanging,
-    ) -> Result<(Plan, Duration), Failure> {
+        hanging: &mut PendingObservations,
+    ) -> Result<(VolumeGroupPlan, Duration), VolumeGroupError> {
         let intents = self.intents(wanted)?;
-        let mut standings: BTreeMap<_, _> = wanted
+        let mut observed_groups: BTreeMap<_, _> = wanted
             .iter()
-            .map(|one| (one.group.clone(), self.standing(&one.group, groups)))
+            .map(|one| (one.group.clone(), self.observed_group(&one.group, groups)))
             .collect();
-        self.forget_done(&standings, &intents)?;
-        let found = self.look(wanted, &standings, hanging).await?;
-        let plan = |standings: &BTreeMap<_, _>| {
-            plan::plan(plan::Facts {
+        self.forget_done(&observed_groups, &intents)?;
+        let found = self.look(wanted, &observed_groups, hanging).await?;
+        let plan = |observed_groups: &BTreeMap<_, _>| {
+            plan::plan(plan::GroupFacts {
                 wanted,
-                standings,
+                observed_groups,
                 found: &found,
                 intents: &intents,
             })
         };
-        if is_behind(&standings, &found) {
+        if is_behind(&observed_groups, &found) {
             // Heard of, it brings the next pass.
             self.lvm.refresh().await?;
         }
-        let mut planned = plan(&standings);
+        let mut planned = plan(&observed_groups);
         if !planned.make.is_empty() {
-            self.ask_report(&mut standings).await?;
-            planned = plan(&standings);
+            self.ask_report(&mut observed_groups).await?;
+            planned = plan(&observed_groups);
         }
-        let all_there = standings
+        let all_there = observed_groups
             .values()
-            .all(|standing| matches!(standing, Standing::There(_)));
+            .all(|observed_group| matches!(observed_group, ObservedGroup::Present(_)));
         Ok((planned, if all_there { SELDOM } else { EVERY }))
     }
 
     /// Makes what is planned. Of the devices of a group that could not be made that is said.
-    async fn act(&self, plan: &mut Plan) -> Result<(), Error> {
+    async fn act(&self, plan: &mut VolumeGroupPlan) -> Result<(), Error> {
         let mut failed = Ok(());
         for make in std::mem::take(&mut plan.make) {
             tracing::info!(group = %make.group, devices = ?create::paths(&make), "making a volume group");
@@ -256,10 +261,10 @@ impl Maker {
                 );
                 let is_part = |device: &&mut NodeDevice| {
                     device.volume_group == make.group.as_str()
-                        && device.reason.as_deref() == Some(reason::MAKING)
+                        && device.reason.as_deref() == Some(reason::CREATING)
                 };
                 for device in plan.devices.iter_mut().filter(is_part) {
-                    device.reason = Some(reason::MAKING_FAILED.to_owned());
+                    device.reason = Some(reason::CREATE_FAILED.to_owned());
                     device.message = Some(words.clone());
                 }
                 failed = Err(error);
@@ -268,50 +273,53 @@ impl Maker {
         failed
     }
 
-    async fn make(&self, make: Make) -> Result<(), Error> {
+    async fn make(&self, make: CreateGroup) -> Result<(), Error> {
         let place = self.place.clone();
         self.lvm
-            .change_groups(move || create::make(&place, &make))
+            .change_groups(move || create::create(&place, &make))
             .await
     }
 
-    fn say(&self, devices: Vec<NodeDevice>) {
-        self.said.send_if_modified(|said| {
-            let is_news = said.as_ref() != Some(&devices);
-            *said = Some(devices);
+    fn publish_outcomes(&self, devices: Vec<NodeDevice>) {
+        self.device_outcomes.send_if_modified(|device_outcomes| {
+            let is_news = device_outcomes.as_ref() != Some(&devices);
+            *device_outcomes = Some(devices);
             is_news
         });
     }
 
     /// Says that nothing could be found out; what was known of a device that is taken stays.
-    fn say_failure(&self, wanted: &[Wanted], why: &str) {
-        let said = self.said.borrow().clone().unwrap_or_default();
+    fn log_failure(&self, wanted: &[WantedGroup], why: &str) {
+        let device_outcomes = self.device_outcomes.borrow().clone().unwrap_or_default();
         let word = |group: &VgName, path: &DevicePath| {
             let is_it = |one: &&NodeDevice| {
-                one.taken && one.volume_group == group.as_str() && one.path == path.as_str()
+                one.in_volume_group
+                    && one.volume_group == group.as_str()
+                    && one.path == path.as_str()
             };
-            said.iter()
+            device_outcomes
+                .iter()
                 .find(is_it)
                 .cloned()
                 .unwrap_or_else(|| NodeDevice {
                     volume_group: group.to_string(),
                     path: path.to_string(),
-                    taken: false,
-                    reason: Some(reason::MAKING_FAILED.to_owned()),
+                    in_volume_group: false,
+                    reason: Some(reason::CREATE_FAILED.to_owned()),
                     message: Some(format!("nothing is made of it, for now: {why}")),
                 })
         };
-        let of = |one: &Wanted| {
+        let of = |one: &WantedGroup| {
             one.devices
                 .iter()
                 .map(|path| word(&one.group, path))
                 .collect::<Vec<_>>()
         };
-        self.say(wanted.iter().flat_map(of).collect());
+        self.publish_outcomes(wanted.iter().flat_map(of).collect());
     }
 
-    fn intents(&self, wanted: &[Wanted]) -> Result<BTreeMap<VgName, Intent>, Error> {
-        let read = |one: &Wanted| {
+    fn intents(&self, wanted: &[WantedGroup]) -> Result<BTreeMap<VgName, Intent>, Error> {
+        let read = |one: &WantedGroup| {
             Ok((
                 one.group.clone(),
                 intent::read(&self.place.state, &one.group)?,
@@ -323,14 +331,14 @@ impl Maker {
     /// A group that is there is made.
     fn forget_done(
         &self,
-        standings: &BTreeMap<VgName, Standing>,
+        observed_groups: &BTreeMap<VgName, ObservedGroup>,
         intents: &BTreeMap<VgName, Intent>,
     ) -> Result<(), Error> {
-        for (group, standing) in standings {
+        for (group, observed_group) in observed_groups {
             let is_begun = intents
                 .get(group)
                 .is_some_and(|intent| *intent != Intent::default());
-            if is_begun && matches!(standing, Standing::There(_)) {
+            if is_begun && matches!(observed_group, ObservedGroup::Present(_)) {
                 intent::forget(&self.place.state, group)?;
             }
         }
@@ -338,14 +346,14 @@ impl Maker {
     }
 
     /// How a group stands, by all that this node knows of it.
-    fn standing(&self, group: &VgName, groups: &[(String, Vec<String>)]) -> Standing {
+    fn observed_group(&self, group: &VgName, groups: &[(String, Vec<String>)]) -> ObservedGroup {
         let mut same = groups
             .iter()
             .filter(|(name, _)| name == group.as_str())
             .peekable();
         if same.peek().is_some() {
             let number = |name: &String| observe::number_of(&self.place.roots, name);
-            return Standing::There(
+            return ObservedGroup::Present(
                 same.flat_map(|(_, disks)| disks)
                     .filter_map(number)
                     .collect(),
@@ -353,33 +361,36 @@ impl Maker {
         }
         if let Some(backup) = observe::backup(&self.place.lvm, group.as_str()) {
             let backup = backup.display();
-            let (tells, remedy) = (
+            let (evidence, remedy) = (
                 format!("LVM keeps a backup of it, {backup}"),
                 format!("`rm {backup}` on the node"),
             );
-            return Standing::Vanished(Trace { tells, remedy });
+            return ObservedGroup::Vanished(GroupTrace { evidence, remedy });
         }
         let has_data = |volume: &Arc<LogicalVolume>| {
             let status = volume.status.clone().unwrap_or_default();
             let is_in_it = volume.spec.volume_group == group.as_str();
             is_in_it && status.uuid.is_some() && !condition::is_true(&status.conditions, REMOVED)
         };
-        self.orders
+        self.volumes
             .all()
             .find(has_data)
-            .map_or(Standing::Missing, |volume| {
-                let tells = format!("LogicalVolume {} lies in it", volume.name_any());
-                Standing::Vanished(Trace {
-                    tells,
+            .map_or(ObservedGroup::Missing, |volume| {
+                let evidence = format!("LogicalVolume {} lies in it", volume.name_any());
+                ObservedGroup::Vanished(GroupTrace {
+                    evidence,
                     remedy: "delete the claims of its volumes".to_owned(),
                 })
             })
     }
 
     /// Has the last word of the API: a group that this node's report tells of was there.
-    async fn ask_report(&self, standings: &mut BTreeMap<VgName, Standing>) -> Result<(), ApiError> {
+    async fn ask_report(
+        &self,
+        observed_groups: &mut BTreeMap<VgName, ObservedGroup>,
+    ) -> Result<(), ApiError> {
         let api: Api<NodeStorage> = Api::all(self.client.clone());
-        let name = &self.orders.node;
+        let name = &self.volumes.node;
         let report = api
             .get_opt(name)
             .await
@@ -390,11 +401,12 @@ impl Maker {
             .chain(&status.missing_volume_groups)
             .map(String::as_str)
             .collect();
-        for (group, standing) in standings.iter_mut() {
-            if *standing == Standing::Missing && known.contains(group.as_str()) {
-                let tells = format!("NodeStorage {name} tells of it (status.missingVolumeGroups)");
-                *standing = Standing::Vanished(Trace {
-                    tells,
+        for (group, observed_group) in observed_groups.iter_mut() {
+            if *observed_group == ObservedGroup::Missing && known.contains(group.as_str()) {
+                let evidence =
+                    format!("NodeStorage {name} tells of it (status.missingVolumeGroups)");
+                *observed_group = ObservedGroup::Vanished(GroupTrace {
+                    evidence,
                     remedy: format!("`kubectl delete nodestorage {name}`"),
                 });
             }
@@ -405,21 +417,21 @@ impl Maker {
     /// Looks at every device, one after the other; but not at those that are in a group already.
     async fn look(
         &self,
-        wanted: &[Wanted],
-        standings: &BTreeMap<VgName, Standing>,
-        hanging: &mut Hanging,
-    ) -> Result<BTreeMap<DevicePath, Found>, Error> {
+        wanted: &[WantedGroup],
+        observed_groups: &BTreeMap<VgName, ObservedGroup>,
+        hanging: &mut PendingObservations,
+    ) -> Result<BTreeMap<DevicePath, ObservedPath>, Error> {
         let paths: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).collect();
         let is_member = |number: &_| {
-            standings.values().any(
-                |standing| matches!(standing, Standing::There(members) if members.contains(number)),
+            observed_groups.values().any(
+                |observed_group| matches!(observed_group, ObservedGroup::Present(members) if members.contains(number)),
             )
         };
         let mut found = BTreeMap::new();
         for path in paths {
             let there = match observe::number_of(&self.place.roots, path.as_str()).filter(is_member)
             {
-                Some(number) => Found::Member(number),
+                Some(number) => ObservedPath::Member(number),
                 None => self.look_at(path, hanging).await,
             };
             found.insert(path.clone(), there);
@@ -435,18 +447,18 @@ impl Maker {
     }
 
     /// Looks at a device, unless the look of before has not come back yet.
-    async fn look_at(&self, path: &DevicePath, hanging: &mut Hanging) -> Found {
+    async fn look_at(&self, path: &DevicePath, hanging: &mut PendingObservations) -> ObservedPath {
         let begin = || {
             let (place, path) = (self.place.clone(), path.clone());
-            spawn_blocking(move || observe::look(&place, &path))
+            spawn_blocking(move || observe::observe(&place, &path))
         };
         let mut looking = hanging.remove(path).unwrap_or_else(begin);
         match timeout(LOOK_TIME, &mut looking).await {
             Ok(Ok(found)) => found,
-            Ok(Err(error)) => Found::Unreadable(error.to_string()),
+            Ok(Err(error)) => ObservedPath::Unreadable(error.to_string()),
             Err(_) => {
                 hanging.insert(path.clone(), looking);
-                Found::Unreadable(format!(
+                ObservedPath::Unreadable(format!(
                     "it does not answer within {} s",
                     LOOK_TIME.as_secs()
                 ))
@@ -455,7 +467,7 @@ impl Maker {
     }
 
     /// Where the devices appear.
-    fn folders(&self, wanted: &[Wanted]) -> Vec<PathBuf> {
+    fn folders(&self, wanted: &[WantedGroup]) -> Vec<PathBuf> {
         let folder = |path: &DevicePath| {
             let below = path.as_str().trim_start_matches("/dev/");
             self.place.roots.dev.join(below).parent().map(PathBuf::from)

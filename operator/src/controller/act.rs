@@ -17,8 +17,8 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::plan::{Plan, Seen, Step};
-use super::state::World;
+use super::plan::{ObservedObjects, Plan, Step};
+use super::state::ClusterState;
 use super::volume;
 use crate::kube::error::ApiError;
 
@@ -28,7 +28,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(30);
 /// Who carries out steps.
 pub struct Actor {
     client: Client,
-    world: Arc<World>,
+    state: Arc<ClusterState>,
     /// What we wrote and have not seen yet.
     written: Mutex<HashMap<String, Write>>,
 }
@@ -43,10 +43,10 @@ struct Write {
 impl Actor {
     /// An actor in this world.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>) -> Self {
+    pub fn new(client: Client, state: Arc<ClusterState>) -> Self {
         Self {
             client,
-            world,
+            state,
             written: Mutex::default(),
         }
     }
@@ -55,29 +55,34 @@ impl Actor {
     ///
     /// # Errors
     /// When the API server can't be reached or refuses; the step may then have happened or not.
-    pub async fn act(&self, name: &str, seen: &Seen, step: Step) -> Result<Plan, ApiError> {
+    pub async fn act(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        step: Step,
+    ) -> Result<Plan, ApiError> {
         match step {
             Step::Done | Step::Wait(_) => Ok(step.into()),
-            Step::Place { bytes } => self.place(name, seen, bytes).await,
-            Step::Foretell { bytes } => Ok(self.foretell(seen, bytes)),
-            Step::Deselect => self.deselect(seen).await,
-            Step::Publish(volume) => self.publish(seen, *volume).await,
-            Step::Grow(bytes) => self.grow(name, seen, bytes).await,
-            Step::Abandon => self.abandon(name, seen).await,
-            Step::DropUnmade => self.drop_unmade(name, seen).await,
-            Step::Withdraw => {
-                self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+            Step::Place { bytes } => self.place(name, observed, bytes).await,
+            Step::DryRunPlacement { bytes } => Ok(self.dry_run_placement(observed, bytes)),
+            Step::Deselect => self.deselect(observed).await,
+            Step::Publish(volume) => self.publish(observed, *volume).await,
+            Step::Grow(bytes) => self.grow(name, observed, bytes).await,
+            Step::DeleteUnclaimed => self.delete_unclaimed(name, observed).await,
+            Step::DiscardUncreated => self.discard_uncreated(name, observed).await,
+            Step::CancelPlacement => {
+                self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
                     .await
             }
-            Step::Retire => self.retire(name, seen).await,
-            Step::Keep => {
+            Step::RequestDeletion => self.request_deletion(name, observed).await,
+            Step::CancelDeletion => {
                 self.patch_spec(name, json!({"state": State::Present}))
                     .await
             }
-            Step::Forget => self.forget(name).await,
+            Step::FinalizeDeletion => self.finalize_deletion(name).await,
             Step::Unpublish => self.unpublish(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
-            Step::Label => self.label(name, seen).await,
+            Step::Label => self.label(name, observed).await,
             Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
                 self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
                     .await
@@ -95,19 +100,19 @@ impl Actor {
 
     /// True while something that we wrote about a volume has not come back to us.
     #[must_use]
-    pub fn in_flight(&self, name: &str, seen: &Seen) -> bool {
+    pub fn in_flight(&self, name: &str, observed: &ObservedObjects) -> bool {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.retain(|_, write| write.since.elapsed() < IN_FLIGHT);
-        let arrived = seen.volume.is_some()
-            || (seen.logical_volume.is_some()
+        let arrived = observed.volume.is_some()
+            || (observed.logical_volume.is_some()
                 && written.get(name).is_some_and(|write| !write.volume));
         if arrived {
             written.remove(name);
         }
         let in_flight = written.contains_key(name);
         // What has not come back in all that time is not there: its space is promised to nobody.
-        if !in_flight && seen.logical_volume.is_none() {
-            self.world.ledger().withdraw(name);
+        if !in_flight && observed.logical_volume.is_none() {
+            self.state.reservations().cancel(name);
         }
         in_flight
     }
@@ -135,8 +140,8 @@ impl Actor {
     }
 
     /// Gives a LogicalVolume its labels back.
-    async fn label(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
+    async fn label(&self, name: &str, observed: &ObservedObjects) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
         let labels = volume::labels(&logical_volume.spec.node);

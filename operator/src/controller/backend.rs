@@ -17,17 +17,17 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
-use placement::allocation::Promise;
-use placement::fit::serve;
-use placement::free_space::Space;
-use placement::rejection::Unfit;
+use placement::allocation::Reservation;
+use placement::fit::free_space_for;
+use placement::free_space::FreeSpace;
+use placement::rejection::Rejection;
 use placement::request::Candidate;
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::class;
-use super::state::World;
+use super::state::ClusterState;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
@@ -39,21 +39,21 @@ const SETTLE: Duration = Duration::from_millis(500);
 const LEISURE: Duration = Duration::from_secs(10);
 
 /// Keeps the status of every backend current, for ever.
-pub async fn run(client: Client, world: Arc<World>) {
+pub async fn run(client: Client, state: Arc<ClusterState>) {
     let mut written: HashMap<String, Instant> = HashMap::new();
-    let mut changes = world.space_changed.subscribe();
+    let mut changes = state.space_changed.subscribe();
     loop {
         changes.mark_unchanged();
         let mut later = false;
-        for backend in world.backends.state() {
+        for backend in state.backends.state() {
             let name = backend.name_any();
             let recently = written
                 .get(&name)
                 .is_some_and(|written| written.elapsed() < LEISURE);
-            match update(&client, &world, &backend, recently).await {
-                Ok(Outcome::Same) => {}
-                Ok(Outcome::Later) => later = true,
-                Ok(Outcome::Written) => drop(written.insert(name, Instant::now())),
+            match update(&client, &state, &backend, recently).await {
+                Ok(BackendOutcome::Same) => {}
+                Ok(BackendOutcome::Later) => later = true,
+                Ok(BackendOutcome::Written) => drop(written.insert(name, Instant::now())),
                 Err(error) if error.is_not_found() => {}
                 Err(error) => {
                     tracing::warn!(
@@ -75,7 +75,7 @@ pub async fn run(client: Client, world: Arc<World>) {
 }
 
 /// What became of one update.
-enum Outcome {
+enum BackendOutcome {
     Same,
     Later,
     Written,
@@ -83,22 +83,22 @@ enum Outcome {
 
 async fn update(
     client: &Client,
-    world: &World,
+    state: &ClusterState,
     backend: &StorageBackend,
     recently: bool,
-) -> Result<Outcome, ApiError> {
-    let candidates = world.candidates();
+) -> Result<BackendOutcome, ApiError> {
+    let candidates = state.candidates();
     let now = Time(Timestamp::now());
     let name = backend.name_any();
-    let volumes = world
+    let volumes = state
         .logical_volumes
         .state_filter(|lv| lv.spec.backend == name);
-    let candidates = World::borrow(&candidates);
+    let candidates = ClusterState::borrow(&candidates);
     let trouble = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, finalizer::waits_for(&volumes)))
     } else {
         let contradiction = || {
-            let others = world.backends.state();
+            let others = state.backends.state();
             let reserves = held_back::contradiction(backend, &others, &candidates);
             reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
         };
@@ -116,20 +116,20 @@ async fn update(
             .or_else(contradiction)
             .map(|fault| (reason::INVALID_SPEC, fault))
     };
-    let mut status = judge(backend, trouble, &candidates, &world.ledger(), &now);
+    let mut status = build_status(backend, trouble, &candidates, &state.reservations(), &now);
     finalizer::keep(client, backend, !volumes.is_empty()).await?;
-    let promised = volumes
+    let reserved = volumes
         .iter()
-        .map(|lv| promised(lv))
+        .map(|lv| reserved(lv))
         .fold(0, u64::saturating_add);
-    status.promised = Some(quantity::format(promised));
+    status.reserved = Some(quantity::format(reserved));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
     if old == status {
-        return Ok(Outcome::Same);
+        return Ok(BackendOutcome::Same);
     }
     if recently && without_numbers(&old) == without_numbers(&status) {
-        return Ok(Outcome::Later);
+        return Ok(BackendOutcome::Later);
     }
     let patch =
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "status": status});
@@ -139,16 +139,16 @@ async fn update(
         .patch_status(&name, &params, &Patch::Apply(patch))
         .await;
     patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
-    Ok(Outcome::Written)
+    Ok(BackendOutcome::Written)
 }
 
 /// What a volume was promised: of a thin pool its size, of a volume group what it takes.
-fn promised(logical_volume: &LogicalVolume) -> u64 {
-    let promise = Promise::of(logical_volume);
-    promise
+fn reserved(logical_volume: &LogicalVolume) -> u64 {
+    let reservation = Reservation::from_volume(logical_volume);
+    reservation
         .pool
         .as_ref()
-        .map_or_else(|| promise.demand().bytes, |pool| pool.bytes)
+        .map_or_else(|| reservation.allocation().bytes, |pool| pool.bytes)
 }
 
 fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
@@ -168,18 +168,18 @@ fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
 
 /// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what
 /// makes it serve nobody.
-fn judge(
+fn build_status(
     backend: &StorageBackend,
     trouble: Option<(&'static str, String)>,
     candidates: &[Candidate<'_>],
-    ledger: &Ledger,
+    reservations: &Reservations,
     now: &Time,
 ) -> StorageBackendStatus {
     let mut status = backend.status.clone().unwrap_or_default();
     let (spec, generation) = (&backend.spec, backend.metadata.generation);
     // Left out, the selector means every node that runs an agent; a control plane's nodes may not.
-    let is_meant = |space: &Result<_, Unfit>| {
-        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Unfit::NoReport))
+    let is_meant = |space: &Result<_, Rejection>| {
+        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Rejection::NoReport))
     };
     let selected = candidates
         .iter()
@@ -187,18 +187,20 @@ fn judge(
     let judged = selected.map(|candidate| {
         (
             candidate.node.name_any(),
-            serve(backend, *candidate, ledger),
+            free_space_for(backend, *candidate, reservations),
         )
     });
     let (serving, failing): (Vec<_>, Vec<_>) = judged
         .filter(|(_, space)| is_meant(space))
         .partition(|(_, s)| s.is_ok());
-    let spaces: Vec<Space> = serving
+    let spaces: Vec<FreeSpace> = serving
         .into_iter()
         .filter_map(|(_, space)| space.ok())
         .collect();
-    let fault = |(node, space): (String, Result<_, Unfit>)| {
-        space.err().map(|unfit| format!("node {node} {unfit}"))
+    let fault = |(node, space): (String, Result<_, Rejection>)| {
+        space
+            .err()
+            .map(|rejection| format!("node {node} {rejection}"))
     };
     let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
@@ -217,7 +219,7 @@ fn judge(
         ),
         None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
     };
-    let sum = |part: fn(&Space) -> u64| {
+    let sum = |part: fn(&FreeSpace) -> u64| {
         Some(quantity::format(
             spaces.iter().map(part).fold(0, u64::saturating_add),
         ))
@@ -226,7 +228,7 @@ fn judge(
     status.nodes = Some(format!("{able}/{total}"));
     status.capacity = sum(|space| space.size);
     status.free = sum(|space| space.free);
-    status.reserved = sum(|space| space.reserve);
+    status.held_back = sum(|space| space.reserve);
     condition::set(
         &mut status.conditions,
         condition::READY,

@@ -26,10 +26,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::act::Publisher;
 use self::object::Capacity;
-use self::plan::{Plan, plan};
+use self::plan::{CapacityPlan, plan};
 use super::plan::GRACE;
-use super::state::World;
-use crate::kube::backoff::Retries;
+use super::state::ClusterState;
+use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 use crate::kube::watch_cache::follow_some;
@@ -43,7 +43,7 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// Publishes for as long as it is polled; returns where there is nothing to do. With `publish`
 /// false, takes back what was published before.
-pub async fn run(client: Client, world: Arc<World>, namespace: &str, publish: bool) {
+pub async fn run(client: Client, state: Arc<ClusterState>, namespace: &str, publish: bool) {
     if !insist(
         "the API server could not be asked for what it serves",
         async || served(&client).await,
@@ -63,8 +63,8 @@ pub async fn run(client: Client, world: Arc<World>, namespace: &str, publish: bo
         )
         .await;
     }
-    let (observed, follow) = Observed::watch(&client, namespace);
-    tokio::join!(follow, keep(&publisher, &world, &observed));
+    let (observed, follow) = ObservedCapacity::watch(&client, namespace);
+    tokio::join!(follow, keep(&publisher, &state, &observed));
 }
 
 /// Whether the API server has what we publish.
@@ -80,12 +80,12 @@ async fn served(client: &Client) -> Result<bool, ApiError> {
 
 /// Asks again, less and less often, until there is an answer.
 async fn insist<T>(failed: &str, ask: impl AsyncFn() -> Result<T, ApiError>) -> T {
-    let retries = Retries::default();
+    let backoff = Backoff::default();
     loop {
         match ask().await {
             Ok(answer) => return answer,
             Err(error) => {
-                let (_, wait) = retries.failed(&());
+                let (_, wait) = backoff.failed(&());
                 tracing::warn!(
                     error = host::error::chain(&error),
                     "{failed}; asked again in {} s",
@@ -98,13 +98,13 @@ async fn insist<T>(failed: &str, ask: impl AsyncFn() -> Result<T, ApiError>) -> 
 }
 
 /// What we have published, as the API has it: somebody else may have changed or deleted it.
-struct Observed {
+struct ObservedCapacity {
     capacities: Store<CSIStorageCapacity>,
     drivers: Store<CSIDriver>,
     changed: watch::Sender<()>,
 }
 
-impl Observed {
+impl ObservedCapacity {
     fn watch(client: &Client, namespace: &str) -> (Arc<Self>, impl Future<Output = ()>) {
         let (capacities, capacities_writer) = store();
         let (drivers, drivers_writer) = store();
@@ -164,19 +164,19 @@ impl Observed {
 }
 
 /// Keeps what is published current.
-async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
+async fn keep(publisher: &Publisher, state: &ClusterState, observed: &ObservedCapacity) {
     observed.ready().await;
     let (mut space, mut own) = (
-        world.space_changed.subscribe(),
+        state.space_changed.subscribe(),
         observed.changed.subscribe(),
     );
     let mut written = HashMap::new();
     let mut faults = Faults::default();
-    let retries = Retries::default();
+    let backoff = Backoff::default();
     loop {
         space.mark_unchanged();
         own.mark_unchanged();
-        let Plan { steps, again } = next(world, observed, &mut written, &mut faults);
+        let CapacityPlan { steps, again } = next(state, observed, &mut written, &mut faults);
         let error = match timeout(LIMIT, publisher.carry_out(steps, &mut written)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(host::error::chain(&error)),
@@ -186,7 +186,7 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
             )),
         };
         if let Some(error) = error {
-            let wait = retries.failed(&()).1.min(LIMIT);
+            let wait = backoff.failed(&()).1.min(LIMIT);
             tracing::warn!(
                 error,
                 "capacity is not published; tried again in {} s",
@@ -195,7 +195,7 @@ async fn keep(publisher: &Publisher, world: &World, observed: &Observed) {
             sleep(wait).await;
             continue;
         }
-        retries.succeeded(&());
+        backoff.succeeded(&());
         let changed = futures::future::select(Box::pin(space.changed()), Box::pin(own.changed()));
         match again {
             Some(rest) => drop(timeout(rest, changed).await),
@@ -216,13 +216,13 @@ struct Faults {
 
 /// What is to be done now; `written` says when each object was last written by us.
 fn next(
-    world: &World,
-    observed: &Observed,
+    state: &ClusterState,
+    observed: &ObservedCapacity,
     written: &mut HashMap<String, Instant>,
     faults: &mut Faults,
-) -> Plan {
-    let candidates = world.candidates();
-    let (classes, backends) = (world.classes.state(), world.backends.state());
+) -> CapacityPlan {
+    let candidates = state.candidates();
+    let (classes, backends) = (state.classes.state(), state.backends.state());
     let mut since = HashMap::new();
     let mut next_fault: Option<Duration> = None;
     let lasts = |class: &str| {
@@ -242,8 +242,8 @@ fn next(
     let wanted = wanted::wanted(
         &classes,
         &backends,
-        &World::borrow(&candidates),
-        &world.ledger(),
+        &ClusterState::borrow(&candidates),
+        &state.reservations(),
         lasts,
     );
     *faults = Faults {
@@ -251,7 +251,7 @@ fn next(
         started: true,
     };
     let driver = observed.driver();
-    world.set_scheduler_knows(driver.as_deref().is_some_and(object::is_as_wanted));
+    state.set_capacity_tracking_active(driver.as_deref().is_some_and(object::is_as_wanted));
     written.retain(|_, at: &mut Instant| at.elapsed() < plan::LEISURE);
     let mut plan = plan(&wanted, &observed.found(), driver.as_deref(), |name| {
         written.get(name).map(Instant::elapsed)

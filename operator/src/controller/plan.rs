@@ -18,7 +18,7 @@ use super::{claim, volume};
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 use published::plan_published;
-use reserved::plan_promised;
+use reserved::plan_reserved;
 
 pub use published::is_released;
 
@@ -31,7 +31,7 @@ pub const GRACE: Duration = Duration::from_secs(2);
 
 /// All that the API says about one volume.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct ObservedObjects {
     /// The claim with the uid that the volume's name holds.
     pub claim: Option<Arc<PersistentVolumeClaim>>,
     /// The claim's class, or why it can't be used. `None` without a claim.
@@ -45,9 +45,9 @@ pub struct Seen {
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
     /// The volume's thin pool may become larger than was promised.
-    pub pool_lags: bool,
+    pub pool_reservation_outdated: bool,
     /// The scheduler knows how full the nodes are.
-    pub scheduler_knows: bool,
+    pub capacity_tracking_active: bool,
     /// We wrote something about this volume that has not come back to us yet.
     pub in_flight: bool,
     /// For how long nothing could be done about this volume.
@@ -69,7 +69,7 @@ pub enum Step {
     },
     /// The scheduler has selected no node yet. It selects none that it knows to be too full: if
     /// that goes for all of them, say so.
-    Foretell {
+    DryRunPlacement {
         /// How many bytes at least.
         bytes: u64,
     },
@@ -80,18 +80,18 @@ pub enum Step {
     Publish(Box<PersistentVolume>),
     /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume
     /// removed if it was never used.
-    Abandon,
+    DeleteUnclaimed,
     /// The volume can't be made where it was promised: have it removed if it was never used, and
     /// promise it anew.
-    Withdraw,
+    CancelPlacement,
     /// The node is gone and never made the volume: make sure of that, and drop the LogicalVolume.
-    DropUnmade,
+    DiscardUncreated,
     /// The PersistentVolume is released: make sure of that, and have the volume removed.
-    Retire,
+    RequestDeletion,
     /// The PersistentVolume is not released, or not any more: the volume is kept.
-    Keep,
+    CancelDeletion,
     /// The volume is removed: drop the LogicalVolume.
-    Forget,
+    FinalizeDeletion,
     /// The volume is removed and its LogicalVolume gone: drop the PersistentVolume.
     Unpublish,
     /// The PersistentVolume's reclaim policy was changed: write it into the LogicalVolume.
@@ -139,7 +139,7 @@ pub const DESELECT_INTERVAL: Duration = Duration::from_mins(5);
 
 /// How long until the space for a claim without a node is looked at again: nobody tells us when its
 /// pod begins to wait, nor when space goes that it would have had.
-pub const FORETELL: Duration = Duration::from_secs(30);
+pub const DRY_RUN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How long until somebody else's object that is in the way, and that we don't watch, is looked for
 /// again.
@@ -147,32 +147,32 @@ pub const OBSTRUCTED: Duration = Duration::from_mins(1);
 
 /// The next step for one volume.
 #[must_use]
-pub fn plan(seen: &Seen) -> Plan {
-    if seen.in_flight {
+pub fn plan(observed: &ObservedObjects) -> Plan {
+    if observed.in_flight {
         return Step::Wait(Duration::from_secs(10)).into();
     }
-    if seen
+    if observed
         .logical_volume
         .as_deref()
         .is_some_and(|logical_volume| !volume::is_labelled(logical_volume))
     {
         return Step::Label.into();
     }
-    match (&seen.volume, &seen.logical_volume) {
-        (Some(volume), _) => plan_published(volume, seen),
-        (None, Some(logical_volume)) => plan_promised(logical_volume, seen),
-        (None, None) => plan_wanted(seen),
+    match (&observed.volume, &observed.logical_volume) {
+        (Some(volume), _) => plan_published(volume, observed),
+        (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
+        (None, None) => plan_wanted(observed),
     }
 }
 
 /// There is nothing yet but, maybe, a claim.
-fn plan_wanted(seen: &Seen) -> Plan {
+fn plan_wanted(observed: &ObservedObjects) -> Plan {
     // Where the scheduler knows, it selects no node for a claim that can't be served, and so nobody
     // would ask us.
     let waits = |claim: &&PersistentVolumeClaim| {
-        claim::is_waiting(claim) || (seen.scheduler_knows && claim::is_unasked(claim))
+        claim::is_waiting(claim) || (observed.capacity_tracking_active && claim::is_unasked(claim))
     };
-    let Some(claim) = seen.claim.as_deref().filter(waits) else {
+    let Some(claim) = observed.claim.as_deref().filter(waits) else {
         return Step::Done.into();
     };
     let refuse = |message: String| {
@@ -182,11 +182,11 @@ fn plan_wanted(seen: &Seen) -> Plan {
         };
         step.saying(about_claim(claim, event::PROVISIONING_FAILED, message))
     };
-    let incomplete = seen.backend.is_none() || !matches!(seen.class, Some(Ok(_)));
-    if incomplete && seen.waited < GRACE {
+    let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
+    if incomplete && observed.waited < GRACE {
         return Step::Wait(GRACE).into();
     }
-    let class = match &seen.class {
+    let class = match &observed.class {
         Some(Ok(class)) => class,
         Some(Err(sentence)) => return refuse(sentence.clone()),
         None => return refuse("the claim names no StorageClass".to_owned()),
@@ -194,7 +194,7 @@ fn plan_wanted(seen: &Seen) -> Plan {
     if let Some(sentence) = claim::refusal(claim) {
         return refuse(sentence);
     }
-    let Some(backend) = seen.backend.as_deref() else {
+    let Some(backend) = observed.backend.as_deref() else {
         return refuse(format!(
             "StorageBackend {}, which the class names, does not exist",
             class.backend
@@ -214,7 +214,7 @@ fn plan_wanted(seen: &Seen) -> Plan {
         Err(sentence) => return refuse(sentence),
     };
     match (class.waits_for_consumer, claim::selected_node(claim)) {
-        (true, None) if seen.scheduler_knows => Step::Foretell { bytes }.into(),
+        (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { bytes }.into(),
         (true, None) => Step::Done.into(), // the PersistentVolume controller tells the user
         _ if claim::is_unasked(claim) => Step::Done.into(), // we are asked in a moment
         _ => Step::Place { bytes }.into(),

@@ -1,4 +1,4 @@
-//! All that the controller knows: local copies of every kind of object that it looks at, the ledger
+//! All that the controller knows: local copies of every kind of object that it looks at, the reservations
 //! of promised space, and who is to be woken when something changes. Nothing else of the controller
 //! keeps state that matters.
 
@@ -14,17 +14,17 @@ use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 use placement::{growth, request};
 use tokio::sync::watch;
 
 use super::{claim, class, plan};
 use crate::kube::names;
-use crate::kube::queue::Wake;
+use crate::kube::queue::WorkQueue;
 use crate::kube::watch_cache::follow;
 
 /// The controller's knowledge.
-pub struct World {
+pub struct ClusterState {
     /// Claims that name us as their provisioner, and those that name nobody yet.
     pub claims: Store<PersistentVolumeClaim>,
     /// Every StorageClass.
@@ -41,17 +41,17 @@ pub struct World {
     pub nodes: Store<Node>,
     /// Something changed that space, its promises, or who may ask for it depends on.
     pub space_changed: watch::Sender<()>,
-    scheduler_knows: AtomicBool,
-    ledger: Mutex<Ledger>,
+    capacity_tracking_active: AtomicBool,
+    reservations: Mutex<Reservations>,
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
-    wake: Wake,
+    queue: WorkQueue,
 }
 
-impl World {
+impl ClusterState {
     /// A world, and what keeps it current: to be polled for as long as the world is used.
     #[must_use]
-    pub fn watch(client: &Client, wake: Wake) -> (Arc<Self>, BoxFuture<'static, ()>) {
+    pub fn watch(client: &Client, queue: WorkQueue) -> (Arc<Self>, BoxFuture<'static, ()>) {
         let (claims, claims_writer) = store();
         let (classes, classes_writer) = store();
         let (volumes, volumes_writer) = store();
@@ -59,7 +59,7 @@ impl World {
         let (backends, backends_writer) = store();
         let (storages, storages_writer) = store();
         let (nodes, nodes_writer) = store();
-        let world = Arc::new(Self {
+        let state = Arc::new(Self {
             claims,
             classes,
             volumes,
@@ -68,18 +68,18 @@ impl World {
             storages,
             nodes,
             space_changed: watch::Sender::new(()),
-            scheduler_knows: AtomicBool::new(false),
-            ledger: Mutex::default(),
+            capacity_tracking_active: AtomicBool::new(false),
+            reservations: Mutex::default(),
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
-            wake,
+            queue,
         });
         let followers = vec![
             follow(
                 client,
                 claims_writer,
                 may_be_our_claim,
-                &world,
+                &state,
                 Self::claim_changed,
             )
             .boxed(),
@@ -87,7 +87,7 @@ impl World {
                 client,
                 classes_writer,
                 |_| true,
-                &world,
+                &state,
                 Self::class_changed,
             )
             .boxed(),
@@ -95,7 +95,7 @@ impl World {
                 client,
                 volumes_writer,
                 is_our_volume,
-                &world,
+                &state,
                 Self::volume_changed,
             )
             .boxed(),
@@ -103,7 +103,7 @@ impl World {
                 client,
                 logical_volumes_writer,
                 |_| true,
-                &world,
+                &state,
                 Self::logical_volume_changed,
             )
             .boxed(),
@@ -111,7 +111,7 @@ impl World {
                 client,
                 backends_writer,
                 |_| true,
-                &world,
+                &state,
                 Self::backend_changed,
             )
             .boxed(),
@@ -119,7 +119,7 @@ impl World {
                 client,
                 storages_writer,
                 |_| true,
-                &world,
+                &state,
                 Self::storage_changed,
             )
             .boxed(),
@@ -127,12 +127,12 @@ impl World {
                 client,
                 nodes_writer,
                 only_what_places,
-                &world,
+                &state,
                 Self::premise_changed,
             )
             .boxed(),
         ];
-        (world, join_all(followers).map(|_| ()).boxed())
+        (state, join_all(followers).map(|_| ()).boxed())
     }
 
     /// Returns once every kind has been listed.
@@ -147,22 +147,24 @@ impl World {
         let _ = self.nodes.wait_until_ready().await;
     }
 
-    /// The ledger, locked: hold it for as long as a decision takes, never across a request.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The reservations, locked: hold it for as long as a decision takes, never across a request.
+    pub fn reservations(&self) -> MutexGuard<'_, Reservations> {
+        self.reservations
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too
     /// full.
     #[must_use]
-    pub fn scheduler_knows(&self) -> bool {
-        self.scheduler_knows.load(Ordering::Relaxed)
+    pub fn capacity_tracking_active(&self) -> bool {
+        self.capacity_tracking_active.load(Ordering::Relaxed)
     }
 
     /// Says so.
-    pub fn set_scheduler_knows(&self, knows: bool) {
-        if self.scheduler_knows.swap(knows, Ordering::Relaxed) != knows {
-            self.wake_all(); // claims without a node are to be told about, or not any more
+    pub fn set_capacity_tracking_active(&self, knows: bool) {
+        if self.capacity_tracking_active.swap(knows, Ordering::Relaxed) != knows {
+            self.enqueue_all(); // claims without a node are to be told about, or not any more
         }
     }
 
@@ -180,7 +182,7 @@ impl World {
             .collect()
     }
 
-    /// The candidates of [`World::candidates`], as placing takes them.
+    /// The candidates of [`ClusterState::candidates`], as placing takes them.
     #[must_use]
     pub fn borrow(
         candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)],
@@ -196,7 +198,7 @@ impl World {
 
     /// What the API says about one volume; `in_flight` and `waited` are the caller's to fill in.
     #[must_use]
-    pub fn see(&self, name: &str) -> plan::Seen {
+    pub fn observe(&self, name: &str) -> plan::ObservedObjects {
         let claim = name
             .strip_prefix("pvc-")
             .and_then(|uid| self.lock_claims().get(uid).cloned());
@@ -218,26 +220,26 @@ impl World {
             .as_ref()
             .and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
-        let pool_lags = logical_volume
+        let pool_reservation_outdated = logical_volume
             .as_deref()
-            .is_some_and(|logical_volume| self.pool_lags(logical_volume));
-        let scheduler_knows = self.scheduler_knows();
-        let rest = plan::Seen::default();
-        plan::Seen {
+            .is_some_and(|logical_volume| self.pool_reservation_outdated(logical_volume));
+        let capacity_tracking_active = self.capacity_tracking_active();
+        let rest = plan::ObservedObjects::default();
+        plan::ObservedObjects {
             claim,
             class,
             backend,
             logical_volume,
             volume,
             node,
-            pool_lags,
-            scheduler_knows,
+            pool_reservation_outdated,
+            capacity_tracking_active,
             ..rest
         }
     }
 
     /// Whether the thin pool of a volume may become larger than was promised.
-    fn pool_lags(&self, logical_volume: &LogicalVolume) -> bool {
+    fn pool_reservation_outdated(&self, logical_volume: &LogicalVolume) -> bool {
         if logical_volume.spec.thin_pool.is_none() {
             return false;
         }
@@ -252,11 +254,11 @@ impl World {
             node: &node,
             storage: storage.as_deref(),
         };
-        growth::pool_lags(
+        growth::pool_reservation_outdated(
             logical_volume,
             &self.backend_of(logical_volume),
             candidate,
-            &self.ledger(),
+            &self.reservations(),
         )
     }
 
@@ -291,8 +293,8 @@ impl World {
     }
 
     /// Queues a volume for later.
-    pub fn wake_after(&self, name: &str, wait: std::time::Duration) {
-        self.wake.after(name, wait);
+    pub fn requeue_after(&self, name: &str, wait: std::time::Duration) {
+        self.queue.requeue_after(name, wait);
     }
 
     /// Says whether a volume waits for something outside itself: space, a backend, a node.
@@ -305,25 +307,25 @@ impl World {
         }
     }
 
-    fn wake_waiting(&self) {
+    fn enqueue_waiting(&self) {
         for name in self
             .waiting
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .iter()
         {
-            self.wake.now(name);
+            self.queue.enqueue(name);
         }
     }
 
     /// One volume of each thin pool on this node, or on all: one that can say in its object that
     /// the pool may become larger.
-    fn wake_pools(&self, node: Option<&str>) {
-        let pools = self.ledger().in_pools(node);
+    fn enqueue_pools(&self, node: Option<&str>) {
+        let pools = self.reservations().in_pools(node);
         let speakers = pools
             .iter()
             .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
-        speakers.for_each(|name| self.wake.now(name));
+        speakers.for_each(|name| self.queue.enqueue(name));
     }
 
     /// Whether a volume is there to stay.
@@ -338,9 +340,9 @@ impl World {
                 .is_some_and(|volume| !plan::is_released(&volume))
     }
 
-    fn wake_claim(&self, claim: &PersistentVolumeClaim) {
+    fn enqueue_claim(&self, claim: &PersistentVolumeClaim) {
         if let Some(name) = claim::volume_name(claim) {
-            self.wake.now(&name);
+            self.queue.enqueue(&name);
         }
     }
 
@@ -357,11 +359,11 @@ impl World {
                 if let Some(uid) = claim.uid() {
                     index.insert(uid, ObjectRef::from_obj(claim));
                 }
-                self.wake_claim(claim);
+                self.enqueue_claim(claim);
             }
             Event::Delete(claim) => {
                 index.remove(&claim.uid().unwrap_or_default());
-                self.wake_claim(claim);
+                self.enqueue_claim(claim);
             }
             Event::InitDone => {
                 let claims = self.claims.state();
@@ -370,7 +372,7 @@ impl World {
                     .filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim))))
                     .collect();
                 drop(index);
-                self.wake_all();
+                self.enqueue_all();
             }
             Event::Init | Event::InitApply(_) => {}
         }
@@ -378,8 +380,8 @@ impl World {
 
     fn volume_changed(&self, event: &Event<PersistentVolume>) {
         match event {
-            Event::Apply(volume) | Event::Delete(volume) => self.wake.now(&volume.name_any()),
-            Event::InitDone => self.wake_all(),
+            Event::Apply(volume) | Event::Delete(volume) => self.queue.enqueue(&volume.name_any()),
+            Event::InitDone => self.enqueue_all(),
             Event::Init | Event::InitApply(_) => {}
         }
     }
@@ -388,44 +390,44 @@ impl World {
         self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {
-                self.ledger().observe(logical_volume);
-                self.wake.now(&logical_volume.name_any());
+                self.reservations().observe(logical_volume);
+                self.queue.enqueue(&logical_volume.name_any());
                 if logical_volume.spec.state != State::Present {
                     self.space_freed(logical_volume);
                 }
             }
             Event::Delete(logical_volume) => {
-                self.ledger().forget(&logical_volume.name_any());
-                self.wake.now(&logical_volume.name_any());
+                self.reservations().forget(&logical_volume.name_any());
+                self.queue.enqueue(&logical_volume.name_any());
                 self.space_freed(logical_volume);
             }
-            Event::Init => self.ledger().list_begins(),
-            Event::InitApply(logical_volume) => self.ledger().observe(logical_volume),
+            Event::Init => self.reservations().list_begins(),
+            Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
             Event::InitDone => {
-                self.ledger().list_ends();
-                self.wake_all();
+                self.reservations().list_ends();
+                self.enqueue_all();
             }
         }
     }
 
     /// The space of a volume may be free now.
     fn space_freed(&self, logical_volume: &LogicalVolume) {
-        self.wake_waiting();
-        self.wake_pools(Some(&logical_volume.spec.node));
+        self.enqueue_waiting();
+        self.enqueue_pools(Some(&logical_volume.spec.node));
     }
 
     fn backend_changed(&self, event: &Event<StorageBackend>) {
         self.premise_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.wake_pools(None);
+            self.enqueue_pools(None);
         }
     }
 
     fn storage_changed(&self, event: &Event<NodeStorage>) {
         self.premise_changed(event);
         match event {
-            Event::Apply(storage) => self.wake_pools(Some(&storage.name_any())),
-            Event::InitDone => self.wake_pools(None),
+            Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
+            Event::InitDone => self.enqueue_pools(None),
             Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
         }
     }
@@ -437,7 +439,7 @@ impl World {
             self.claims
                 .state()
                 .iter()
-                .for_each(|claim| self.wake_claim(claim));
+                .for_each(|claim| self.enqueue_claim(claim));
         }
     }
 
@@ -445,20 +447,20 @@ impl World {
     fn premise_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
-            self.wake_waiting();
+            self.enqueue_waiting();
         }
     }
 
     /// After a list, changes may have been missed: everything is looked at.
-    fn wake_all(&self) {
+    fn enqueue_all(&self) {
         for claim in self.claims.state() {
-            self.wake_claim(&claim);
+            self.enqueue_claim(&claim);
         }
         for volume in self.volumes.state() {
-            self.wake.now(&volume.name_any());
+            self.queue.enqueue(&volume.name_any());
         }
         for logical_volume in self.logical_volumes.state() {
-            self.wake.now(&logical_volume.name_any());
+            self.queue.enqueue(&logical_volume.name_any());
         }
     }
 }

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
-use placement::fit::Room;
+use placement::fit::Fit;
 use serde_json::{Value, json};
 
 use super::claim;
@@ -27,10 +27,10 @@ pub fn build_logical_volume(
     claim: &PersistentVolumeClaim,
     class: &Class,
     backend: &StorageBackend,
-    room: &Room,
+    fit: &Fit,
     key: &Key,
 ) -> LogicalVolume {
-    let node = room.place.node.clone();
+    let node = fit.location.node.clone();
     LogicalVolume {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -41,12 +41,12 @@ pub fn build_logical_volume(
         spec: LogicalVolumeSpec {
             node,
             backend: class.backend.clone(),
-            volume_group: room.place.volume_group.clone(),
+            volume_group: fit.location.volume_group.clone(),
             layout: backend.spec.layout.clone(),
-            size: quantity::format(room.bytes),
-            physical_volumes: room.promise.own.shares(),
-            thin_pool: room.promise.pool.as_ref().map(|pool| pool.order.clone()),
-            cache: room.promise.cache.clone(),
+            size: quantity::format(fit.bytes),
+            physical_volumes: fit.reservation.own.shares(),
+            thin_pool: fit.reservation.pool.as_ref().map(|pool| pool.spec.clone()),
+            cache: fit.reservation.cache.clone(),
             state: State::Present,
             claim: claim::reference(claim),
             key: key.secret().to_owned(),
@@ -60,11 +60,11 @@ pub fn build_logical_volume(
 
 /// What is written into the spec of a LogicalVolume that grows.
 #[must_use]
-pub fn grown(room: &Room) -> Value {
-    let size = quantity::format(room.bytes);
-    match &room.promise.pool {
-        Some(pool) => json!({"size": size, "thinPool": pool.order}),
-        None => json!({"size": size, "physicalVolumes": room.promise.own.shares()}),
+pub fn grown(fit: &Fit) -> Value {
+    let size = quantity::format(fit.bytes);
+    match &fit.reservation.pool {
+        Some(pool) => json!({"size": size, "thinPool": pool.spec}),
+        None => json!({"size": size, "physicalVolumes": fit.reservation.own.shares()}),
     }
 }
 

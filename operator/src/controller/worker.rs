@@ -10,8 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::act::Actor;
 use super::plan::{self, Plan, Step};
-use super::state::World;
-use crate::kube::backoff::Retries;
+use super::state::ClusterState;
+use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::events::Recorder;
 use crate::kube::names::event;
@@ -21,14 +21,14 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// Works on volumes, one pass after the other.
 pub struct Worker {
-    world: Arc<World>,
+    state: Arc<ClusterState>,
     actor: Actor,
     recorder: Recorder,
-    retries: Retries<String>,
+    backoff: Backoff<String>,
     /// Since when nothing could be done about a volume.
-    stuck: Mutex<HashMap<String, Instant>>,
+    waiting_since: Mutex<HashMap<String, Instant>>,
     /// Places that were taken back in a row: a node may refuse what its report promises.
-    withdrawals: Retries<String>,
+    withdrawals: Backoff<String>,
     /// Until when a volume that was taken back is not placed anew.
     held: Mutex<HashMap<String, Instant>>,
     /// When the node of a claim that can't be served was last removed.
@@ -38,15 +38,15 @@ pub struct Worker {
 impl Worker {
     /// A worker in this world.
     #[must_use]
-    pub fn new(client: Client, world: Arc<World>, recorder: Recorder) -> Self {
-        let actor = Actor::new(client, world.clone());
+    pub fn new(client: Client, state: Arc<ClusterState>, recorder: Recorder) -> Self {
+        let actor = Actor::new(client, state.clone());
         Self {
-            world,
+            state,
             actor,
             recorder,
-            retries: Retries::default(),
-            stuck: Mutex::default(),
-            withdrawals: Retries::default(),
+            backoff: Backoff::default(),
+            waiting_since: Mutex::default(),
+            withdrawals: Backoff::default(),
             held: Mutex::default(),
             deselected: Mutex::default(),
         }
@@ -55,11 +55,11 @@ impl Worker {
     /// One pass over one volume.
     pub async fn work(&self, name: String) {
         let text = match timeout(LIMIT, self.pass(&name)).await {
-            Ok(Ok(())) => return self.retries.succeeded(&name),
+            Ok(Ok(())) => return self.backoff.succeeded(&name),
             Ok(Err(error)) => host::error::chain(&error),
             Err(_) => format!("the API server did not answer within {} s", LIMIT.as_secs()),
         };
-        let (failures, wait) = self.retries.failed(&name);
+        let (failures, wait) = self.backoff.failed(&name);
         tracing::warn!(
             volume = name,
             failures,
@@ -69,7 +69,7 @@ impl Worker {
         );
         // A first failure is most often a server that restarts; a second one concerns the user.
         if failures > 1
-            && let Some(claim) = self.world.see(&name).claim
+            && let Some(claim) = self.state.observe(&name).claim
         {
             let notice = plan::about_claim(
                 &claim,
@@ -78,31 +78,31 @@ impl Worker {
             );
             let _ = self.recorder.publish(&notice).await;
         }
-        self.world.wake_after(&name, wait);
+        self.state.requeue_after(&name, wait);
     }
 
     async fn pass(&self, name: &str) -> Result<(), ApiError> {
-        let mut seen = self.world.see(name);
-        seen.in_flight = self.actor.in_flight(name, &seen);
-        seen.waited = self.stuck_for(name);
-        let plan = self.pace_deselection(name, self.brake(name, plan::plan(&seen)));
+        let mut observed = self.state.observe(name);
+        observed.in_flight = self.actor.in_flight(name, &observed);
+        observed.waited = self.waiting_for(name);
+        let plan = self.pace_deselection(name, self.placement_backoff(name, plan::plan(&observed)));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
-        self.set_stuck(name, matches!(plan.step, Step::Wait(_) | Step::Deselect));
-        let outcome = self.actor.act(name, &seen, plan.step).await?;
+        self.set_waiting_since(name, matches!(plan.step, Step::Wait(_) | Step::Deselect));
+        let outcome = self.actor.act(name, &observed, plan.step).await?;
         let waits = if let Step::Wait(wait) = outcome.step {
             Some(wait)
         } else {
             None
         };
-        self.world.set_waiting(name, waits.is_some());
+        self.state.set_waiting(name, waits.is_some());
         if let Some(notice) = outcome.notice.or(plan.notice) {
             let rest = self.recorder.publish(&notice).await?;
             if let Some(rest) = rest {
-                self.world.wake_after(name, rest);
+                self.state.requeue_after(name, rest);
             }
         }
         if let Some(wait) = waits {
-            self.world.wake_after(name, wait);
+            self.state.requeue_after(name, wait);
         }
         Ok(())
     }
@@ -110,10 +110,10 @@ impl Worker {
     /// Holds up the next placing of a volume that was taken back, longer each time: the node's
     /// report, which speaks for the place, may be old, and nobody is served by trying it at once
     /// again.
-    fn brake(&self, name: &str, plan: Plan) -> Plan {
+    fn placement_backoff(&self, name: &str, plan: Plan) -> Plan {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match plan.step {
-            Step::Withdraw => {
+            Step::CancelPlacement => {
                 let (_, wait) = self.withdrawals.failed(&name.to_owned());
                 held.insert(name.to_owned(), Instant::now() + wait);
                 plan
@@ -164,17 +164,28 @@ impl Worker {
         }
     }
 
-    fn stuck_for(&self, name: &str) -> Duration {
-        let stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
-        stuck.get(name).map(Instant::elapsed).unwrap_or_default()
+    fn waiting_for(&self, name: &str) -> Duration {
+        let waiting_since = self
+            .waiting_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        waiting_since
+            .get(name)
+            .map(Instant::elapsed)
+            .unwrap_or_default()
     }
 
-    fn set_stuck(&self, name: &str, is_stuck: bool) {
-        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+    fn set_waiting_since(&self, name: &str, is_stuck: bool) {
+        let mut waiting_since = self
+            .waiting_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if is_stuck {
-            stuck.entry(name.to_owned()).or_insert_with(Instant::now);
+            waiting_since
+                .entry(name.to_owned())
+                .or_insert_with(Instant::now);
         } else {
-            stuck.remove(name);
+            waiting_since.remove(name);
         }
     }
 }

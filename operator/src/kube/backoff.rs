@@ -14,11 +14,11 @@ const LONGEST: Duration = Duration::from_mins(5);
 
 /// Counts each object's failures in a row.
 #[derive(Debug)]
-pub struct Retries<K> {
+pub struct Backoff<K> {
     failures: Mutex<HashMap<K, u32>>,
 }
 
-impl<K> Default for Retries<K> {
+impl<K> Default for Backoff<K> {
     fn default() -> Self {
         Self {
             failures: Mutex::default(),
@@ -26,7 +26,7 @@ impl<K> Default for Retries<K> {
     }
 }
 
-impl<K: Eq + Hash + Clone> Retries<K> {
+impl<K: Eq + Hash + Clone> Backoff<K> {
     /// Notes one more failure of `key`; returns how many there were in a row, and how long to wait.
     pub fn failed(&self, key: &K) -> (u32, Duration) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,13 +57,13 @@ fn delay(failures: u32, random: u64) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use super::{Retries, delay};
+    use super::{Backoff, delay};
     use proptest::prelude::*;
     use std::time::Duration;
 
     #[test]
     fn success_starts_the_count_anew() {
-        let retries = Retries::default();
+        let retries = Backoff::default();
         assert_eq!(retries.failed(&"a").0, 1);
         assert_eq!(retries.failed(&"a").0, 2);
         assert_eq!(retries.failed(&"b").0, 1);

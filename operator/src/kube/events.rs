@@ -46,7 +46,7 @@ pub struct Notice {
 
 /// What was last said about one object for one reason.
 #[derive(Clone, Debug, PartialEq)]
-struct Said {
+struct PublishedEvent {
     message: String,
     count: i32,
     first: Timestamp,
@@ -55,17 +55,17 @@ struct Said {
 
 /// What is to be done with a notice.
 #[derive(Debug, PartialEq)]
-enum Note {
-    Write(Said),
+enum EventUpdate {
+    Write(PublishedEvent),
     /// The same was said a while ago.
-    Said,
+    PublishedEvent,
     /// Something else was said a moment ago.
     Later(Duration),
 }
 
-fn judge(old: Option<&Said>, message: &str, now: Timestamp) -> Note {
+fn decide(old: Option<&PublishedEvent>, message: &str, now: Timestamp) -> EventUpdate {
     let Some(old) = old else {
-        return Note::Write(Said {
+        return EventUpdate::Write(PublishedEvent {
             message: message.to_owned(),
             count: 1,
             first: now,
@@ -74,13 +74,13 @@ fn judge(old: Option<&Said>, message: &str, now: Timestamp) -> Note {
     };
     let age = now.duration_since(old.last);
     if old.message == message && age < REPEAT {
-        return Note::Said;
+        return EventUpdate::PublishedEvent;
     }
     let age = Duration::try_from(age).unwrap_or_default();
     if age < PACE {
-        return Note::Later(PACE.saturating_sub(age));
+        return EventUpdate::Later(PACE.saturating_sub(age));
     }
-    Note::Write(Said {
+    EventUpdate::Write(PublishedEvent {
         message: message.to_owned(),
         count: old.count.saturating_add(1),
         first: old.first,
@@ -92,7 +92,7 @@ fn judge(old: Option<&Said>, message: &str, now: Timestamp) -> Note {
 pub struct Recorder {
     client: Client,
     instance: String,
-    said: Mutex<HashMap<String, Said>>,
+    said: Mutex<HashMap<String, PublishedEvent>>,
 }
 
 impl Recorder {
@@ -114,9 +114,9 @@ impl Recorder {
     pub async fn publish(&self, notice: &Notice) -> Result<Option<Duration>, ApiError> {
         let name = event_name(notice);
         let said = match self.note(&name, &notice.message, Timestamp::now()) {
-            Note::Write(said) => said,
-            Note::Said => return Ok(None),
-            Note::Later(rest) => return Ok(Some(rest)),
+            EventUpdate::Write(said) => said,
+            EventUpdate::PublishedEvent => return Ok(None),
+            EventUpdate::Later(rest) => return Ok(Some(rest)),
         };
         let event = self.build(&name, notice, &said);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
@@ -141,17 +141,17 @@ impl Recorder {
         ))
     }
 
-    fn note(&self, name: &str, message: &str, now: Timestamp) -> Note {
+    fn note(&self, name: &str, message: &str, now: Timestamp) -> EventUpdate {
         let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, said| now.duration_since(said.last) < FORGET);
-        let note = judge(all.get(name), message, now);
-        if let Note::Write(said) = &note {
+        let note = decide(all.get(name), message, now);
+        if let EventUpdate::Write(said) = &note {
             all.insert(name.to_owned(), said.clone());
         }
         note
     }
 
-    fn build(&self, name: &str, notice: &Notice, said: &Said) -> Event {
+    fn build(&self, name: &str, notice: &Notice, said: &PublishedEvent) -> Event {
         let namespace = notice
             .about
             .namespace
@@ -197,7 +197,7 @@ fn event_name(notice: &Notice) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Note, Notice, event_name, judge};
+    use super::{EventUpdate, Notice, decide, event_name};
     use jiff::Timestamp;
     use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -225,19 +225,22 @@ mod tests {
     #[test]
     fn an_event_is_updated_when_there_is_news_and_not_too_often() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let Note::Write(said) = judge(None, "full", at(0)) else {
+        let EventUpdate::Write(said) = decide(None, "full", at(0)) else {
             panic!("not written")
         };
-        assert_eq!(judge(Some(&said), "full", at(60)), Note::Said);
-        assert!(
-            matches!(judge(Some(&said), "fuller", at(2)), Note::Later(rest) if rest.as_secs() == 3)
+        assert_eq!(
+            decide(Some(&said), "full", at(60)),
+            EventUpdate::PublishedEvent
         );
-        let Note::Write(said) = judge(Some(&said), "fuller", at(60)) else {
+        assert!(
+            matches!(decide(Some(&said), "fuller", at(2)), EventUpdate::Later(rest) if rest.as_secs() == 3)
+        );
+        let EventUpdate::Write(said) = decide(Some(&said), "fuller", at(60)) else {
             panic!("not written")
         };
         assert_eq!((said.count, said.first), (2, at(0)));
         assert!(
-            matches!(judge(Some(&said), "fuller", at(1000)), Note::Write(said) if said.count == 3)
+            matches!(decide(Some(&said), "fuller", at(1000)), EventUpdate::Write(said) if said.count == 3)
         );
     }
 }

@@ -34,12 +34,12 @@ pub struct Election {
 
 /// Since when (by our clock) the lease has had the record that we see.
 #[derive(Default)]
-struct Sighting {
+struct ObservedRecord {
     version: Option<String>,
     since: Option<Instant>,
 }
 
-impl Sighting {
+impl ObservedRecord {
     /// True when the record has not changed for the lease's whole duration.
     fn expired(&mut self, lease: &Lease, now: Instant) -> bool {
         if self.version != lease.metadata.resource_version || self.since.is_none() {
@@ -65,7 +65,7 @@ impl Election {
 
     /// Returns once we hold the lease.
     pub async fn acquire(&self) {
-        let mut sighting = Sighting::default();
+        let mut sighting = ObservedRecord::default();
         loop {
             match self.try_acquire(&mut sighting).await {
                 Ok(true) => return,
@@ -117,7 +117,7 @@ impl Election {
         }
     }
 
-    async fn try_acquire(&self, sighting: &mut Sighting) -> Result<bool, ApiError> {
+    async fn try_acquire(&self, sighting: &mut ObservedRecord) -> Result<bool, ApiError> {
         let Some(lease) = self.read().await? else {
             let lease = self.taken(&Lease::default());
             let created = self.leases.create(&PostParams::default(), &lease).await;
@@ -201,7 +201,7 @@ impl Election {
 
 #[cfg(test)]
 mod tests {
-    use super::{DURATION, PERIOD, RENEW_DEADLINE, Sighting};
+    use super::{DURATION, ObservedRecord, PERIOD, RENEW_DEADLINE};
     use k8s_openapi::api::coordination::v1::Lease;
     use std::time::Duration;
     use tokio::time::Instant;
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_holder_expires_by_our_clock_only_when_its_record_stands_still() {
         let start = Instant::now();
-        let mut sighting = Sighting::default();
+        let mut sighting = ObservedRecord::default();
         assert!(!sighting.expired(&lease("1"), start));
         assert!(!sighting.expired(&lease("1"), start + DURATION - Duration::from_millis(1)));
         assert!(!sighting.expired(&lease("2"), start + DURATION));

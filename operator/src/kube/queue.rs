@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 /// Puts names into the queue.
 #[derive(Clone, Debug)]
-pub struct Wake(mpsc::UnboundedSender<ScheduleRequest<String>>);
+pub struct WorkQueue(mpsc::UnboundedSender<ScheduleRequest<String>>);
 
-impl Wake {
+impl WorkQueue {
     /// A queue's two ends.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<ScheduleRequest<String>>) {
@@ -24,12 +24,12 @@ impl Wake {
     }
 
     /// Queues a name for now.
-    pub fn now(&self, name: &str) {
-        self.after(name, Duration::ZERO);
+    pub fn enqueue(&self, name: &str) {
+        self.requeue_after(name, Duration::ZERO);
     }
 
     /// Queues a name for later; sooner requests win.
-    pub fn after(&self, name: &str, wait: Duration) {
+    pub fn requeue_after(&self, name: &str, wait: Duration) {
         // Only when the queue has ended, with the process, is there nobody to receive.
         let _ = self.0.unbounded_send(ScheduleRequest {
             message: name.to_owned(),
@@ -72,26 +72,26 @@ pub async fn run<F>(
 
 #[cfg(test)]
 mod tests {
-    use super::{Wake, run};
+    use super::{WorkQueue, run};
     use std::cell::{Cell, RefCell};
     use std::time::Duration;
 
     #[tokio::test]
     async fn a_name_is_never_worked_on_twice_at_once_and_no_request_is_lost() {
-        let (wake, requests) = Wake::channel();
+        let (queue, requests) = WorkQueue::channel();
         let (active, most, done) = (Cell::new(0), Cell::new(0), RefCell::new(Vec::new()));
         for _ in 0..3 {
-            wake.now("a");
-            wake.now("b");
+            queue.enqueue("a");
+            queue.enqueue("b");
         }
-        let again = wake.clone();
+        let again = queue.clone();
         let work = |name: String| {
             let (active, most, done, again) = (&active, &most, &done, again.clone());
             async move {
                 active.set(active.get() + 1);
                 most.set(most.get().max(active.get()));
                 if !done.borrow().contains(&name) {
-                    again.now(&name); // while it is worked on: to be done afterwards
+                    again.enqueue(&name); // while it is worked on: to be done afterwards
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 active.set(active.get() - 1);

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::{Candidate, Choice, choose};
 use crate::growth::grown;
-use crate::request::Order;
-use crate::reservations::{Ledger, Place};
+use crate::request::PlacementRequest;
+use crate::reservations::{Location, Reservations};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -37,11 +37,15 @@ fn storage(name: &str, groups: Value) -> NodeStorage {
 }
 
 fn group(size: &str, other: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "otherUse": other, "free": "0"}])
+    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": other, "free": "0"}])
 }
 
-fn order<'a>(backend: &'a StorageBackend, bytes: u64, selected: Option<&'a str>) -> Order<'a> {
-    Order {
+fn request<'a>(
+    backend: &'a StorageBackend,
+    bytes: u64,
+    selected: Option<&'a str>,
+) -> PlacementRequest<'a> {
+    PlacementRequest {
         backend,
         bytes,
         selected,
@@ -51,7 +55,7 @@ fn order<'a>(backend: &'a StorageBackend, bytes: u64, selected: Option<&'a str>)
 
 fn sentence(choice: &Choice) -> String {
     match choice {
-        Choice::Here(room) => panic!("placed on {}", room.place.node),
+        Choice::Here(fit) => panic!("placed on {}", fit.location.node),
         Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => sentence.clone(),
     }
 }
@@ -63,14 +67,14 @@ fn a_volume_goes_to_the_selected_node_in_whole_extents() {
         node: &node,
         storage: Some(&storage),
     }];
-    let Choice::Here(room) = choose(
-        &order(&backend, (4 << 20) + 1, Some("n1")),
+    let Choice::Here(fit) = choose(
+        &request(&backend, (4 << 20) + 1, Some("n1")),
         &candidates,
-        &Ledger::default(),
+        &Reservations::default(),
     ) else {
         panic!("not placed")
     };
-    assert_eq!((room.bytes, room.place.node.as_str()), (8 << 20, "n1"));
+    assert_eq!((fit.bytes, fit.location.node.as_str()), (8 << 20, "n1"));
 }
 
 #[test]
@@ -104,15 +108,18 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
             storage: Some(storage),
         })
         .collect();
-    let mut ledger = Ledger::default();
+    let mut reservations = Reservations::default();
     let mut choices = Vec::new();
     for name in ["a", "b", "c"] {
-        let Choice::Here(room) = choose(&order(&backend, 256 << 20, None), &candidates, &ledger)
-        else {
+        let Choice::Here(fit) = choose(
+            &request(&backend, 256 << 20, None),
+            &candidates,
+            &reservations,
+        ) else {
             panic!("not placed")
         };
-        ledger.promise(name, &room.place, room.promise);
-        choices.push(room.place.node);
+        reservations.reserve(name, &fit.location, fit.reservation);
+        choices.push(fit.location.node);
     }
     assert_eq!(choices, ["n2", "n3", "n2"]);
 }
@@ -135,14 +142,14 @@ fn packing_takes_the_fullest_node_that_has_room() {
             storage: Some(storage),
         })
         .collect();
-    let Choice::Here(room) = choose(
-        &order(&backend, 256 << 20, None),
+    let Choice::Here(fit) = choose(
+        &request(&backend, 256 << 20, None),
         &candidates,
-        &Ledger::default(),
+        &Reservations::default(),
     ) else {
         panic!("not placed")
     };
-    assert_eq!(room.place.node, "n2");
+    assert_eq!(fit.location.node, "n2");
 }
 
 #[test]
@@ -159,23 +166,23 @@ fn the_topologies_of_the_class_are_kept() {
     };
     let in_b = terms("b");
     let refused = choose(
-        &Order {
+        &PlacementRequest {
             topologies: &in_b,
-            ..order(&backend, 1, None)
+            ..request(&backend, 1, None)
         },
         &candidates,
-        &Ledger::default(),
+        &Reservations::default(),
     );
     assert!(sentence(&refused).contains("allowedTopologies"));
     let in_a = terms("a");
     assert!(matches!(
         choose(
-            &Order {
+            &PlacementRequest {
                 topologies: &in_a,
-                ..order(&backend, 1, None)
+                ..request(&backend, 1, None)
             },
             &candidates,
-            &Ledger::default()
+            &Reservations::default()
         ),
         Choice::Here(_)
     ));
@@ -196,9 +203,9 @@ fn what_does_not_fit_says_where_and_by_how_much() {
         },
     ];
     let nowhere = choose(
-        &order(&backend, 10 << 30, None),
+        &request(&backend, 10 << 30, None),
         &candidates,
-        &Ledger::default(),
+        &Reservations::default(),
     );
     assert_eq!(
         sentence(&nowhere),
@@ -223,17 +230,21 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
             storage: Some(&roomy),
         },
     ];
-    let ask = order(&backend, 8 << 20, Some("n1"));
+    let ask = request(&backend, 8 << 20, Some("n1"));
     assert!(matches!(
-        choose(&ask, &both, &Ledger::default()),
+        choose(&ask, &both, &Reservations::default()),
         Choice::Elsewhere(_)
     ));
     assert!(matches!(
-        choose(&ask, &both[..1], &Ledger::default()),
+        choose(&ask, &both[..1], &Reservations::default()),
         Choice::Nowhere(_)
     ));
     assert!(matches!(
-        choose(&order(&backend, 1, Some("gone")), &both, &Ledger::default()),
+        choose(
+            &request(&backend, 1, Some("gone")),
+            &both,
+            &Reservations::default()
+        ),
         Choice::Elsewhere(_)
     ));
     let mut cordoned = n2.clone();
@@ -246,7 +257,10 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
         },
     ];
     assert!(
-        matches!(choose(&ask, &both, &Ledger::default()), Choice::Nowhere(_)),
+        matches!(
+            choose(&ask, &both, &Reservations::default()),
+            Choice::Nowhere(_)
+        ),
         "it would be selected again"
     );
 }
@@ -254,18 +268,18 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
 #[test]
 fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
     let (backend, node) = (backend(), node("n1"));
-    let ask = order(&backend, 1, Some("n1"));
+    let ask = request(&backend, 1, Some("n1"));
     let silent = choose(
         &ask,
         &[Candidate {
             node: &node,
             storage: None,
         }],
-        &Ledger::default(),
+        &Reservations::default(),
     );
     assert!(sentence(&silent).contains("no FlexLVM agent"));
     let mut groups = group("1Gi", "0");
-    groups[0]["unusable"] = json!("exported");
+    groups[0]["unusableReason"] = json!("exported");
     let exported = storage("n1", groups);
     let choice = choose(
         &ask,
@@ -273,7 +287,7 @@ fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
             node: &node,
             storage: Some(&exported),
         }],
-        &Ledger::default(),
+        &Reservations::default(),
     );
     assert!(sentence(&choice).contains("can't use volume group vg0: exported"));
 }
@@ -287,34 +301,34 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
             "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}}}),
     );
     let mut spec = StorageBackendSpec::of("vg0");
-    let mut ledger = Ledger::default();
-    ledger.observe(&volume);
+    let mut reservations = Reservations::default();
+    reservations.observe(&volume);
     let candidate = Some(Candidate {
         node: &node,
         storage: Some(&storage),
     });
     assert_eq!(
-        grown(&volume, &spec, 100 << 20, candidate, &ledger)
+        grown(&volume, &spec, 100 << 20, candidate, &reservations)
             .unwrap()
             .bytes,
         100 << 20
     );
-    let refused = grown(&volume, &spec, 104 << 20, candidate, &ledger).unwrap_err();
+    let refused = grown(&volume, &spec, 104 << 20, candidate, &reservations).unwrap_err();
     assert!(
         refused.contains("can't grow to 104 MiB on node n1")
             && refused.contains("40 MiB free of 100 MiB"),
         "{refused}"
     );
-    assert!(grown(&volume, &spec, 1, None, &ledger).is_err());
+    assert!(grown(&volume, &spec, 1, None, &reservations).is_err());
     spec.reserve = Some(Portion("10%".into()));
     assert!(
-        grown(&volume, &spec, 92 << 20, candidate, &ledger)
+        grown(&volume, &spec, 92 << 20, candidate, &reservations)
             .unwrap_err()
             .contains("30 MiB free")
     );
     spec.volume_size = Some(from(json!({"maximum": "64Mi"})));
     assert!(
-        grown(&volume, &spec, 68 << 20, candidate, &ledger)
+        grown(&volume, &spec, 68 << 20, candidate, &reservations)
             .unwrap_err()
             .contains("allows 64 MiB")
     );
@@ -325,17 +339,17 @@ proptest! {
     fn no_extent_is_promised_twice(sizes in prop::collection::vec(1..64_u64 << 20, 1..60)) {
         let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("256Mi", "16Mi")));
         let candidates = [Candidate { node: &node, storage: Some(&storage) }];
-        let mut ledger = Ledger::default();
+        let mut reservations = Reservations::default();
         let mut given = 0;
         for (number, bytes) in sizes.into_iter().enumerate() {
-            if let Choice::Here(room) = choose(&order(&backend, bytes, None), &candidates, &ledger) {
-                prop_assert!(room.bytes >= bytes && room.bytes.is_multiple_of(4 << 20));
-                given += room.bytes;
-                ledger.promise(&format!("v{number}"), &room.place, room.promise);
+            if let Choice::Here(fit) = choose(&request(&backend, bytes, None), &candidates, &reservations) {
+                prop_assert!(fit.bytes >= bytes && fit.bytes.is_multiple_of(4 << 20));
+                given += fit.bytes;
+                reservations.reserve(&format!("v{number}"), &fit.location, fit.reservation);
             }
         }
         prop_assert!(given <= 240 << 20);
-        let place = Place { node: "n1".into(), volume_group: "vg0".into() };
-        prop_assert_eq!(ledger.promised(&place), given);
+        let location = Location { node: "n1".into(), volume_group: "vg0".into() };
+        prop_assert_eq!(reservations.reserved(&location), given);
     }
 }

@@ -4,11 +4,11 @@ use host::Bytes;
 use host::lvm::{Layout, Level, Stripes};
 use proptest::prelude::*;
 
-use super::{Disk, assign, extend};
-use crate::allocation::Demand;
-use crate::free_space::Space;
-use crate::rejection::Unfit;
-use crate::reservations::Place;
+use super::{FreeDisk, assign, extend};
+use crate::allocation::Allocation;
+use crate::free_space::FreeSpace;
+use crate::rejection::Rejection;
+use crate::reservations::Location;
 
 const EXTENT: u64 = 4 << 20;
 const TWO: Stripes = Stripes {
@@ -21,20 +21,20 @@ const MIRROR: Layout = Layout::Raid {
 };
 
 /// A group of disks with so many free extents each.
-fn space(free: &[u64]) -> Space {
-    let disk = |(number, free): (usize, &u64)| Disk {
+fn space(free: &[u64]) -> FreeSpace {
+    let disk = |(number, free): (usize, &u64)| FreeDisk {
         uuid: format!("d{number}"),
         name: format!("/dev/sd{number}"),
         free: free * EXTENT,
     };
     let disks: Vec<_> = free.iter().enumerate().map(disk).collect();
     let free = disks.iter().map(|disk| disk.free).sum();
-    let place = Place {
+    let location = Location {
         node: "n1".into(),
         volume_group: "vg0".into(),
     };
-    Space {
-        place,
+    FreeSpace {
+        location,
         extent: EXTENT,
         size: free,
         reserve: 0,
@@ -46,16 +46,16 @@ fn space(free: &[u64]) -> Space {
 }
 
 /// What a volume of so many extents gets of each disk, in extents.
-fn assigned(layout: Layout, extents: u64, space: &Space) -> Result<Vec<u64>, Unfit> {
+fn assigned(layout: Layout, extents: u64, space: &FreeSpace) -> Result<Vec<u64>, Rejection> {
     let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
-    assign(layout, cost, space).map(|demand| on(&demand, space))
+    assign(layout, cost, space).map(|allocation| on(&allocation, space))
 }
 
-fn on(demand: &Demand, space: &Space) -> Vec<u64> {
+fn on(allocation: &Allocation, space: &FreeSpace) -> Vec<u64> {
     space
         .disks
         .iter()
-        .map(|disk| demand.on(&disk.uuid) / EXTENT)
+        .map(|disk| allocation.on(&disk.uuid) / EXTENT)
         .collect()
 }
 
@@ -106,7 +106,7 @@ fn a_linear_volume_stays_on_one_disk_where_it_can() {
         assigned(
             Layout::Linear,
             20,
-            &Space {
+            &FreeSpace {
                 free: 20 * EXTENT,
                 ..space(&[])
             }
@@ -117,13 +117,13 @@ fn a_linear_volume_stays_on_one_disk_where_it_can() {
 
 #[test]
 fn images_grow_where_they_are() {
-    let own: Demand = ["d0", "d2"]
+    let own: Allocation = ["d0", "d2"]
         .map(|disk| (disk.to_owned(), 11 * EXTENT))
         .into_iter()
         .collect();
-    let grown = |extents: u64, space: &Space| {
+    let grown = |extents: u64, space: &FreeSpace| {
         let cost = MIRROR.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
-        extend(MIRROR, cost, &own, space).map(|demand| on(&demand, space))
+        extend(MIRROR, cost, &own, space).map(|allocation| on(&allocation, space))
     };
     assert_eq!(grown(15, &space(&[5, 100, 5])), Ok(vec![16, 0, 16]));
     let full = grown(15, &space(&[5, 100, 4])).unwrap_err().to_string();
@@ -136,12 +136,12 @@ fn images_grow_where_they_are() {
 
 #[test]
 fn a_linear_volume_grows_at_home_first() {
-    let own = Demand::from_iter([("d1".to_owned(), 10 * EXTENT)]);
-    let grown = |extents: u64, space: &Space| {
+    let own = Allocation::from_iter([("d1".to_owned(), 10 * EXTENT)]);
+    let grown = |extents: u64, space: &FreeSpace| {
         let cost = Layout::Linear
             .cost(Bytes(extents * EXTENT), Bytes(EXTENT))
             .unwrap();
-        extend(Layout::Linear, cost, &own, space).map(|demand| on(&demand, space))
+        extend(Layout::Linear, cost, &own, space).map(|allocation| on(&allocation, space))
     };
     assert_eq!(grown(15, &space(&[50, 5])), Ok(vec![0, 15]));
     assert_eq!(grown(16, &space(&[50, 5])), Ok(vec![6, 10]));
@@ -164,15 +164,15 @@ proptest! {
                 _ => Layout::Raid { level, integrity: false },
             };
             let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
-            let Ok(demand) = assign(layout, cost, &space) else { continue };
-            prop_assert_eq!(demand.bytes, cost.total().0 * EXTENT);
-            prop_assert_eq!(demand.disks.values().sum::<u64>(), demand.bytes);
-            prop_assert!(layout.is_divisible() || demand.disks.len() == cost.images as usize);
+            let Ok(allocation) = assign(layout, cost, &space) else { continue };
+            prop_assert_eq!(allocation.bytes, cost.total().0 * EXTENT);
+            prop_assert_eq!(allocation.disks.values().sum::<u64>(), allocation.bytes);
+            prop_assert!(layout.is_divisible() || allocation.disks.len() == cost.images as usize);
             for disk in &mut space.disks {
-                prop_assert!(demand.on(&disk.uuid) <= disk.free);
-                disk.free -= demand.on(&disk.uuid);
+                prop_assert!(allocation.on(&disk.uuid) <= disk.free);
+                disk.free -= allocation.on(&disk.uuid);
             }
-            space.free -= demand.bytes;
+            space.free -= allocation.bytes;
         }
     }
 }

@@ -5,12 +5,12 @@ use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fit::{Room, fit, serve};
-use crate::free_space::Space;
-use crate::growth::{grown, pool_lags};
+use crate::fit::{Fit, fit, free_space_for};
+use crate::free_space::FreeSpace;
+use crate::growth::{grown, pool_reservation_outdated};
 use crate::request::Candidate;
-use crate::request::Order;
-use crate::reservations::Ledger;
+use crate::request::PlacementRequest;
+use crate::reservations::Reservations;
 
 const GIB: u64 = 1 << 30;
 const DISK: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-00000";
@@ -35,12 +35,12 @@ fn thin(pool: Value) -> StorageBackend {
 
 /// Two disks of 50 GiB, and these pools.
 fn storage(pools: Value) -> NodeStorage {
-    let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "otherUse": "0", "free": "0"});
+    let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "usedByOthers": "0", "free": "0"});
     let condition = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
         "status": {"conditions": [condition], "volumeGroups": [{"name": "vg0", "uuid": "u", "size": "100Gi", "extentSize": "4Mi",
-            "otherUse": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
+            "usedByOthers": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
     )
 }
 
@@ -56,48 +56,48 @@ fn pool(name: &str, size: &str, used: u32, shares: Value) -> Value {
 fn place(
     backend: &StorageBackend,
     storage: &NodeStorage,
-    ledger: &Ledger,
+    reservations: &Reservations,
     bytes: u64,
-) -> Result<Room, String> {
-    let order = Order {
+) -> Result<Fit, String> {
+    let request = PlacementRequest {
         backend,
         bytes,
         selected: None,
         topologies: &[],
     };
     fit(
-        &order,
+        &request,
         Candidate {
             node: &node(),
             storage: Some(storage),
         },
-        ledger,
+        reservations,
     )
-    .map_err(|unfit| unfit.to_string())
+    .map_err(|rejection| rejection.to_string())
 }
 
 fn space(
     backend: &StorageBackend,
     storage: &NodeStorage,
-    ledger: &Ledger,
-) -> Result<Space, String> {
-    serve(
+    reservations: &Reservations,
+) -> Result<FreeSpace, String> {
+    free_space_for(
         backend,
         Candidate {
             node: &node(),
             storage: Some(storage),
         },
-        ledger,
+        reservations,
     )
-    .map_err(|unfit| unfit.to_string())
+    .map_err(|rejection| rejection.to_string())
 }
 
 /// The object that a room becomes.
-fn object(name: &str, room: &Room) -> LogicalVolume {
+fn object(name: &str, fit: &Fit) -> LogicalVolume {
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
-        "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": room.bytes.to_string(),
-            "thinPool": room.promise.pool.as_ref().map(|pool| &pool.order), "storageClass": "s", "reclaimPolicy": "Delete",
+        "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": fit.bytes.to_string(),
+            "thinPool": fit.reservation.pool.as_ref().map(|pool| &pool.spec), "storageClass": "s", "reclaimPolicy": "Delete",
             "claim": {"namespace": "d", "name": "c", "uid": "u"}, "key": "00000000000000000000000000000000",
             "filesystem": {"type": "ext4"}}}),
     )
@@ -109,83 +109,104 @@ fn linear() -> StorageBackend {
 
 #[test]
 fn a_pool_takes_its_largest_size_with_its_first_volume() {
-    let (backend, storage, mut ledger) = (
+    let (backend, storage, mut reservations) = (
         thin(json!({"size": "10Gi", "maximumSize": "60Gi", "overprovision": "2"})),
         storage(json!([])),
-        Ledger::default(),
+        Reservations::default(),
     );
-    let room = place(&backend, &storage, &ledger, 100 * GIB).unwrap();
-    let order = room.promise.pool.as_ref().unwrap().order.clone();
-    let make = order.make.clone().unwrap();
+    let fit = place(&backend, &storage, &reservations, 100 * GIB).unwrap();
+    let spec = fit.reservation.pool.as_ref().unwrap().spec.clone();
+    let make = spec.create.clone().unwrap();
     assert_eq!(
         (
-            order.name.as_str(),
+            spec.name.as_str(),
             make.size.0.as_str(),
             make.maximum_size.0.as_str()
         ),
         ("flexlvm-thin", "10Gi", "60Gi")
     );
     assert_eq!(make.metadata_size.0, "60Mi");
-    ledger.promise("a", &room.place, room.promise.clone());
+    reservations.reserve("a", &fit.location, fit.reservation.clone());
     // The rest of the group is others', exactly.
     let rest = 100 * GIB - 60 * GIB - (60 << 20);
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, rest);
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        rest
+    );
     assert!(
-        place(&linear(), &storage, &ledger, rest).is_ok()
-            && place(&linear(), &storage, &ledger, rest + 1).is_err()
+        place(&linear(), &storage, &reservations, rest).is_ok()
+            && place(&linear(), &storage, &reservations, rest + 1).is_err()
     );
     // A second volume takes nothing more of it, and no more than twice the pool is promised.
-    assert_eq!(space(&backend, &storage, &ledger).unwrap().free, 20 * GIB);
-    let refused = place(&backend, &storage, &ledger, 21 * GIB).unwrap_err();
+    assert_eq!(
+        space(&backend, &storage, &reservations).unwrap().free,
+        20 * GIB
+    );
+    let refused = place(&backend, &storage, &reservations, 21 * GIB).unwrap_err();
     assert_eq!(
         refused,
         "has 20 GiB left to promise of thin pool flexlvm-thin (60 GiB in all, 2.00 times)"
     );
-    let second = place(&backend, &storage, &ledger, 20 * GIB).unwrap();
-    ledger.promise("b", &second.place, second.promise);
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, rest);
-    ledger.observe(&object("a", &room));
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, rest);
-    ledger.forget("a");
-    ledger.forget("b");
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB);
+    let second = place(&backend, &storage, &reservations, 20 * GIB).unwrap();
+    reservations.reserve("b", &second.location, second.reservation);
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        rest
+    );
+    reservations.observe(&object("a", &fit));
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        rest
+    );
+    reservations.forget("a");
+    reservations.forget("b");
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        100 * GIB
+    );
 }
 
 #[test]
 fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
     let backend = |most: &str| thin(json!({"size": "10Gi", "maximumSize": most}));
-    let (storage, mut ledger) = (storage(json!([])), Ledger::default());
-    let room = place(&backend("20Gi"), &storage, &ledger, GIB).unwrap();
-    let volume = object("a", &room);
-    ledger.observe(&volume);
+    let (storage, mut reservations) = (storage(json!([])), Reservations::default());
+    let fit = place(&backend("20Gi"), &storage, &reservations, GIB).unwrap();
+    let volume = object("a", &fit);
+    reservations.observe(&volume);
     let node = node();
     let candidate = Candidate {
         node: &node,
         storage: Some(&storage),
     };
-    let lags =
-        |most: &str, ledger: &Ledger| pool_lags(&volume, &backend(most).spec, candidate, ledger);
+    let lags = |most: &str, reservations: &Reservations| {
+        pool_reservation_outdated(&volume, &backend(most).spec, candidate, reservations)
+    };
     assert_eq!(
-        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &ledger)),
+        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &reservations)),
         [false, false, true, false]
     );
     // Its own size is none too many, whatever the backend allows new ones.
     let mut small = backend("60Gi").spec;
     small.volume_size = Some(from(json!({"maximum": "512Mi"})));
-    assert!(pool_lags(&volume, &small, candidate, &ledger));
+    assert!(pool_reservation_outdated(
+        &volume,
+        &small,
+        candidate,
+        &reservations
+    ));
     // What it grows into is promised once, with the metadata that it has, and then lags no more.
     let more = grown(
         &volume,
         &backend("60Gi").spec,
         GIB,
         Some(candidate),
-        &ledger,
+        &reservations,
     )
     .unwrap();
-    ledger.promise("a", &more.place, more.promise);
-    assert!(!lags("60Gi", &ledger));
+    reservations.reserve("a", &more.location, more.reservation);
+    assert!(!lags("60Gi", &reservations));
     assert_eq!(
-        space(&linear(), &storage, &ledger).unwrap().free,
+        space(&linear(), &storage, &reservations).unwrap().free,
         100 * GIB - 60 * GIB - (20 << 20)
     );
 }
@@ -194,18 +215,23 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
 fn a_full_pool_may_become_larger_and_nothing_else_may() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "20500Mi"}]);
     let backend = |most: &str| thin(json!({"size": "20Gi", "maximumSize": most}));
-    let (empty, node, mut ledger) = (storage(json!([])), node(), Ledger::default());
-    let volume = object("a", &place(&backend("20Gi"), &empty, &ledger, GIB).unwrap());
-    ledger.observe(&volume);
+    let (empty, node, mut reservations) = (storage(json!([])), node(), Reservations::default());
+    let volume = object(
+        "a",
+        &place(&backend("20Gi"), &empty, &reservations, GIB).unwrap(),
+    );
+    reservations.observe(&volume);
     let mut broken = pool("flexlvm-thin", "20Gi", 100, shares.clone());
-    broken["unusable"] = json!("its data are full");
+    broken["unusableReason"] = json!("its data are full");
     for pool in [pool("flexlvm-thin", "20Gi", 97, shares), broken] {
         let full = storage(json!([pool]));
         let candidate = Candidate {
             node: &node,
             storage: Some(&full),
         };
-        let lags = |backend: &StorageBackend| pool_lags(&volume, &backend.spec, candidate, &ledger);
+        let lags = |backend: &StorageBackend| {
+            pool_reservation_outdated(&volume, &backend.spec, candidate, &reservations)
+        };
         assert!(lags(&backend("21Gi")) && !lags(&backend("20Gi")));
         assert!(
             grown(
@@ -213,11 +239,11 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
                 &backend("21Gi").spec,
                 2 * GIB,
                 Some(candidate),
-                &ledger
+                &reservations
             )
             .is_err()
         );
-        assert!(place(&backend("21Gi"), &full, &ledger, GIB).is_err());
+        assert!(place(&backend("21Gi"), &full, &reservations, GIB).is_err());
         // A backend that makes no pools any more, or none on this node.
         let mut other = backend("21Gi");
         other.spec.layout = linear().spec.layout;
@@ -232,42 +258,43 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
         node: &node,
         storage: Some(&all),
     };
-    ledger.forget("a");
-    assert!(!pool_lags(
+    reservations.forget("a");
+    assert!(!pool_reservation_outdated(
         &volume,
         &backend("60Gi").spec,
         candidate,
-        &ledger
+        &reservations
     ));
 }
 
 #[test]
 fn a_pool_that_is_there_counts_until_it_is_gone() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "10244Mi"}]);
-    let (backend, mut ledger) = (
+    let (backend, mut reservations) = (
         thin(json!({"size": "10Gi", "maximumSize": "20Gi"})),
-        Ledger::default(),
+        Reservations::default(),
     );
     let there = storage(json!([pool("flexlvm-thin", "10Gi", 1, shares)]));
     // Its last volume is gone, and the pool is still there.
     assert_eq!(
-        space(&linear(), &there, &ledger).unwrap().free,
+        space(&linear(), &there, &reservations).unwrap().free,
         100 * GIB - (10 * GIB + (4 << 20))
     );
     // Another volume takes what the pool lacks.
-    let room = place(&backend, &there, &ledger, GIB).unwrap();
-    ledger.promise("a", &room.place, room.promise);
+    let fit = place(&backend, &there, &reservations, GIB).unwrap();
+    reservations.reserve("a", &fit.location, fit.reservation);
     assert_eq!(
-        space(&linear(), &there, &ledger).unwrap().free,
+        space(&linear(), &there, &reservations).unwrap().free,
         100 * GIB - (20 * GIB + (4 << 20))
     );
 }
 
 #[test]
 fn a_pool_finds_no_room_or_is_refused_with_words() {
-    let ledger = Ledger::default();
-    let refused =
-        |pool: Value, pools: Value| place(&thin(pool), &storage(pools), &ledger, GIB).unwrap_err();
+    let reservations = Reservations::default();
+    let refused = |pool: Value, pools: Value| {
+        place(&thin(pool), &storage(pools), &reservations, GIB).unwrap_err()
+    };
     let words = refused(json!({"size": "200Gi"}), json!([]));
     assert_eq!(
         words,
@@ -288,7 +315,7 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
         "has thin pool pool0 with 93 % of its data in use, and gets no more from 90 % on (thinPool.dataGuard); lvextend makes it larger"
     );
     let mut broken = pool("pool0", "10Gi", 1, json!([]));
-    broken["unusable"] = json!("it has failed");
+    broken["unusableReason"] = json!("it has failed");
     assert_eq!(
         refused(json!({"name": "pool0"}), json!([broken])),
         "can't use thin pool pool0: it has failed"
@@ -304,7 +331,7 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
         place(
             &thin(json!({"size": "1Gi", "maximumSize": "10Gi"})),
             &storage(json!([small])),
-            &ledger,
+            &reservations,
             GIB
         )
         .is_ok()
@@ -313,17 +340,20 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
 
 #[test]
 fn a_named_pool_has_what_others_left() {
-    let (backend, mut ledger) = (
+    let (backend, mut reservations) = (
         thin(json!({"name": "pool0", "overprovision": "1.5"})),
-        Ledger::default(),
+        Reservations::default(),
     );
     let mut named = pool("pool0", "10Gi", 1, json!([]));
     named["otherVolumes"] = json!("4Gi");
     let storage = storage(json!([named]));
-    assert_eq!(space(&backend, &storage, &ledger).unwrap().free, 11 * GIB);
-    let room = place(&backend, &storage, &ledger, 10 * GIB).unwrap();
-    ledger.promise("a", &room.place, room.promise.clone());
-    assert_eq!(space(&backend, &storage, &ledger).unwrap().free, GIB);
+    assert_eq!(
+        space(&backend, &storage, &reservations).unwrap().free,
+        11 * GIB
+    );
+    let fit = place(&backend, &storage, &reservations, 10 * GIB).unwrap();
+    reservations.reserve("a", &fit.location, fit.reservation.clone());
+    assert_eq!(space(&backend, &storage, &reservations).unwrap().free, GIB);
     let node = node();
     let grow = |bytes: u64| {
         let candidate = Candidate {
@@ -331,13 +361,13 @@ fn a_named_pool_has_what_others_left() {
             storage: Some(&storage),
         };
         grown(
-            &object("a", &room),
+            &object("a", &fit),
             &backend.spec,
             bytes,
             Some(candidate),
-            &ledger,
+            &reservations,
         )
-        .map(|room| room.bytes)
+        .map(|fit| fit.bytes)
     };
     assert_eq!(grow(11 * GIB), Ok(11 * GIB));
     assert!(
@@ -350,17 +380,20 @@ fn a_named_pool_has_what_others_left() {
 #[test]
 fn caches_lie_on_fast_disks_and_nothing_else_does() {
     let mut storage = storage(json!([]));
-    let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "otherUse": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
+    let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "usedByOthers": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
     let group = &mut storage.status.as_mut().unwrap().volume_groups[0];
     group.physical_volumes.push(from(fast));
     group.size = from(json!("104Gi"));
-    let mut ledger = Ledger::default();
+    let mut reservations = Reservations::default();
     let cached = backend(
         json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/disk/by-id/fast"], "size": "20%"}}),
     );
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB);
-    let room = place(&cached, &storage, &ledger, 10 * GIB).unwrap();
-    let cache = room.promise.cache.clone().unwrap();
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        100 * GIB
+    );
+    let fit = place(&cached, &storage, &reservations, 10 * GIB).unwrap();
+    let cache = fit.reservation.cache.clone().unwrap();
     assert_eq!(
         (
             cache.size.0.as_str(),
@@ -369,11 +402,15 @@ fn caches_lie_on_fast_disks_and_nothing_else_does() {
         ("2Gi", format!("{DISK}3").as_str())
     );
     assert!(
-        room.promise.own.on(&format!("{DISK}3")) == 0 && room.promise.demand().bytes == 12 * GIB
+        fit.reservation.own.on(&format!("{DISK}3")) == 0
+            && fit.reservation.allocation().bytes == 12 * GIB
     );
-    ledger.promise("a", &room.place, room.promise);
-    assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 90 * GIB);
-    let refused = place(&cached, &storage, &ledger, 15 * GIB).unwrap_err();
+    reservations.reserve("a", &fit.location, fit.reservation);
+    assert_eq!(
+        space(&linear(), &storage, &reservations).unwrap().free,
+        90 * GIB
+    );
+    let refused = place(&cached, &storage, &reservations, 15 * GIB).unwrap_err();
     assert_eq!(
         refused,
         "has 2 GiB free on the disks for caches in volume group vg0, and 3 GiB are wanted"
@@ -382,7 +419,7 @@ fn caches_lie_on_fast_disks_and_nothing_else_does() {
         json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/sdx"], "size": "20%"}}),
     );
     assert!(
-        place(&elsewhere, &storage, &ledger, GIB)
+        place(&elsewhere, &storage, &reservations, GIB)
             .unwrap_err()
             .contains("none of the disks")
     );
@@ -392,15 +429,15 @@ proptest! {
     #[test]
     fn what_is_promised_never_exceeds_what_there_is(orders in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30)) {
         let backend = thin(json!({"size": "10Gi", "maximumSize": "40Gi", "overprovision": "1.5"}));
-        let (storage, mut ledger) = (storage(json!([])), Ledger::default());
+        let (storage, mut reservations) = (storage(json!([])), Reservations::default());
         let (mut plain, mut pooled, mut pools) = (0, 0, std::collections::BTreeSet::new());
         for (number, (is_thin, gibibytes, is_removed)) in orders.into_iter().enumerate() {
             let name = format!("v{number}");
             let which = if is_thin { backend.clone() } else { linear() };
-            let Ok(room) = place(&which, &storage, &ledger, gibibytes * GIB) else { continue };
-            ledger.promise(&name, &room.place, room.promise);
+            let Ok(fit) = place(&which, &storage, &reservations, gibibytes * GIB) else { continue };
+            reservations.reserve(&name, &fit.location, fit.reservation);
             if is_removed {
-                ledger.forget(&name);
+                reservations.forget(&name);
             } else if is_thin {
                 pooled += gibibytes;
                 pools.insert(name);
@@ -409,7 +446,7 @@ proptest! {
             }
             let pool = if pools.is_empty() { 0 } else { 40 * GIB + (40 << 20) };
             prop_assert!(plain * GIB + pool <= 100 * GIB && pooled <= 60);
-            prop_assert_eq!(space(&linear(), &storage, &ledger).unwrap().free, 100 * GIB - plain * GIB - pool);
+            prop_assert_eq!(space(&linear(), &storage, &reservations).unwrap().free, 100 * GIB - plain * GIB - pool);
         }
     }
 }

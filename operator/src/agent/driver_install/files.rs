@@ -11,20 +11,20 @@ use host::{Error, Kind};
 
 /// What is at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Thing {
+pub(super) enum FileKind {
     Nothing,
     File,
     Folder,
     /// A link, which the kubelet does not follow, or stranger things.
-    Other,
+    OtherDriver,
 }
 
-pub(super) fn kind(path: &Path) -> Result<Thing, Error> {
+pub(super) fn kind(path: &Path) -> Result<FileKind, Error> {
     match fs::symlink_metadata(path) {
-        Ok(meta) if meta.is_dir() => Ok(Thing::Folder),
-        Ok(meta) if meta.is_file() => Ok(Thing::File),
-        Ok(_) => Ok(Thing::Other),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Thing::Nothing),
+        Ok(meta) if meta.is_dir() => Ok(FileKind::Folder),
+        Ok(meta) if meta.is_file() => Ok(FileKind::File),
+        Ok(_) => Ok(FileKind::OtherDriver),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileKind::Nothing),
         Err(error) => Err(Error::io("look at", path)(error)),
     }
 }
@@ -32,7 +32,7 @@ pub(super) fn kind(path: &Path) -> Result<Thing, Error> {
 /// Renames a copy of `driver` into place.
 pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Result<(), Error> {
     let folder = plugins.join(name.folder());
-    if kind(&folder)? == Thing::Nothing {
+    if kind(&folder)? == FileKind::Nothing {
         return install_folder(driver, plugins, name);
     }
     let (temporary, installed) = (
@@ -52,9 +52,9 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
         plugins.join(name.folder()),
     );
     match kind(&hidden)? {
-        Thing::Nothing => fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?,
-        Thing::Folder => {}
-        Thing::File | Thing::Other => {
+        FileKind::Nothing => fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?,
+        FileKind::Folder => {}
+        FileKind::File | FileKind::OtherDriver => {
             let message = format!(
                 "{} is not a folder: remove it, and the driver is installed",
                 hidden.display()
@@ -111,14 +111,14 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
     for count in 0..u32::MAX {
         let to: PathBuf = to(count);
         match kind(&to)? {
-            Thing::File if same(&from, &to)? => return Ok(()),
-            Thing::Nothing => {
+            FileKind::File if same(&from, &to)? => return Ok(()),
+            FileKind::Nothing => {
                 let temporary = folder.join(".tmp");
                 copy(&from, &temporary)?;
                 fs::rename(&temporary, &to).map_err(Error::io("rename into place", &to))?;
                 return sync(&folder);
             }
-            Thing::File | Thing::Folder | Thing::Other => {}
+            FileKind::File | FileKind::Folder | FileKind::OtherDriver => {}
         }
     }
     Err(Error::refused(

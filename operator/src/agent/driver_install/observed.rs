@@ -9,7 +9,7 @@ use host::Error;
 use host::mount::mountinfo;
 
 use super::Target;
-use super::files::{self, Thing};
+use super::files::{self, FileKind};
 
 /// The file of the driver's settings.
 pub(super) const SETTINGS: &str = "driver.json";
@@ -23,26 +23,26 @@ pub(super) const NAMES: &str = "names.json";
 
 /// What is there.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
+pub struct ObservedInstallation {
     /// The driver's settings; `None` when they are not there, or nobody can understand them.
     pub settings: Option<DriverSettings>,
     /// The settings that the kubelet was told of last.
     pub shown: Option<DriverSettings>,
     /// What is installed under each of the driver's names.
-    pub drivers: Vec<(DriverName, There)>,
+    pub drivers: Vec<(DriverName, InstalledDriver)>,
     /// The names under which the driver was installed.
     pub names: BTreeSet<DriverName>,
     /// What has a folder under those of them that the driver is no longer to have.
-    pub former: Vec<(DriverName, There)>,
+    pub former: Vec<(DriverName, InstalledDriver)>,
     /// The volumes that are mounted, of all FlexVolume drivers.
     pub mounted: Vec<(VolumeFolder, PathBuf)>,
     /// Folders of other drivers.
-    pub others: Vec<Other>,
+    pub others: Vec<OtherDriver>,
 }
 
 /// What is installed under a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum There {
+pub enum InstalledDriver {
     /// Nothing.
     Missing,
     /// The driver that is to be there.
@@ -57,7 +57,7 @@ pub enum There {
 
 /// A folder that is not ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Other {
+pub struct OtherDriver {
     /// Its name.
     pub folder: String,
     /// Whether there is no program in it that the kubelet could run.
@@ -68,24 +68,24 @@ pub struct Other {
 ///
 /// # Errors
 /// When something can't be read. What can't be read is not the same as nothing.
-pub(super) fn look(target: &Target) -> Result<Seen, Error> {
+pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
     let mut drivers = Vec::with_capacity(target.names.len());
     for name in &target.names {
-        drivers.push((name.clone(), look_at(target, name)?));
+        drivers.push((name.clone(), observe_driver(target, name)?));
     }
     let names = names(&target.state)?;
     let mut former = Vec::new();
     for name in names.iter().filter(|name| !target.names.contains(name)) {
         // A folder without a driver is worse than none: a kubelet may then load none at all.
-        if files::kind(&target.plugins.join(name.folder()))? != Thing::Nothing {
-            former.push((name.clone(), look_at(target, name)?));
+        if files::kind(&target.plugins.join(name.folder()))? != FileKind::Nothing {
+            former.push((name.clone(), observe_driver(target, name)?));
         }
     }
     let mounts = mountinfo::read(&target.mounts)?.into_iter();
     let mounted = mounts
         .filter_map(|mount| Some((VolumeFolder::from_path(&mount.point)?, mount.point)))
         .collect();
-    Ok(Seen {
+    Ok(ObservedInstallation {
         settings: settings(&target.state.join(SETTINGS))?,
         shown: settings(&target.state.join(SHOWN))?,
         drivers,
@@ -120,30 +120,34 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {
     }
 }
 
-fn look_at(target: &Target, name: &DriverName) -> Result<There, Error> {
+fn observe_driver(target: &Target, name: &DriverName) -> Result<InstalledDriver, Error> {
     let folder = target.plugins.join(name.folder());
     match files::kind(&folder)? {
-        Thing::Nothing => return Ok(There::Missing),
-        Thing::Folder => {}
-        Thing::File | Thing::Other => return Ok(There::InTheWay(folder, "a folder")),
+        FileKind::Nothing => return Ok(InstalledDriver::Missing),
+        FileKind::Folder => {}
+        FileKind::File | FileKind::OtherDriver => {
+            return Ok(InstalledDriver::InTheWay(folder, "a folder"));
+        }
     }
     let file = folder.join(name.driver());
     match files::kind(&file)? {
-        Thing::Nothing => return Ok(There::Missing),
-        Thing::File => {}
-        Thing::Folder | Thing::Other => return Ok(There::InTheWay(file, "a file")),
+        FileKind::Nothing => return Ok(InstalledDriver::Missing),
+        FileKind::File => {}
+        FileKind::Folder | FileKind::OtherDriver => {
+            return Ok(InstalledDriver::InTheWay(file, "a file"));
+        }
     }
     if files::same(&target.driver, &file)? {
         return Ok(if files::is_executable(&file)? {
-            There::Current
+            InstalledDriver::Current
         } else {
-            There::Outdated
+            InstalledDriver::Outdated
         });
     }
     Ok(if is_ours(target, name, &file)? {
-        There::Outdated
+        InstalledDriver::Outdated
     } else {
-        There::Foreign
+        InstalledDriver::Foreign
     })
 }
 
@@ -153,11 +157,11 @@ fn is_ours(target: &Target, name: &DriverName, file: &Path) -> Result<bool, Erro
     let own = DriverName::own();
     let installed = target.plugins.join(own.folder()).join(own.driver());
     Ok(*name == own
-        || (matches!(files::kind(&installed)?, Thing::File) && files::same(&installed, file)?))
+        || (matches!(files::kind(&installed)?, FileKind::File) && files::same(&installed, file)?))
 }
 
 /// The folders in which the kubelet looks for other drivers.
-fn others(target: &Target) -> Result<Vec<Other>, Error> {
+fn others(target: &Target) -> Result<Vec<OtherDriver>, Error> {
     let entries = match std::fs::read_dir(&target.plugins) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -170,7 +174,7 @@ fn others(target: &Target) -> Result<Vec<Other>, Error> {
         let is_ours = target.names.iter().any(|name| name.folder() == folder);
         if is_ours
             || folder.starts_with('.')
-            || !matches!(files::kind(&entry.path())?, Thing::Folder)
+            || !matches!(files::kind(&entry.path())?, FileKind::Folder)
         {
             continue;
         }
@@ -178,12 +182,12 @@ fn others(target: &Target) -> Result<Vec<Other>, Error> {
             .path()
             .join(folder.rsplit('~').next().unwrap_or_default());
         let broken = match files::kind(&program)? {
-            Thing::Nothing | Thing::Folder => true,
-            Thing::File => !files::can_be_run(&program)?,
+            FileKind::Nothing | FileKind::Folder => true,
+            FileKind::File => !files::can_be_run(&program)?,
             // Where a link leads is not seen from here.
-            Thing::Other => false,
+            FileKind::OtherDriver => false,
         };
-        others.push(Other { folder, broken });
+        others.push(OtherDriver { folder, broken });
     }
     others.sort_by(|a, b| a.folder.cmp(&b.folder));
     Ok(others)

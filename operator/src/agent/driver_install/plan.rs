@@ -8,16 +8,16 @@ use crds::condition::reason;
 use flexvolume::{DriverName, DriverSettings};
 
 use super::Target;
-use super::observed::{Seen, There};
-use crate::agent::volumes::plan::Finding;
+use super::observed::{InstalledDriver, ObservedInstallation};
+use crate::agent::volumes::plan::ConditionUpdate;
 
 /// So many mounts are named where they are in the way.
 const NAMED: usize = 3;
 
-/// Something to do, in the order of [`Plan::deeds`]. Whenever that is cut short, what is left to do
+/// Something to do, in the order of [`InstallPlan::actions`]. Whenever that is cut short, what is left to do
 /// shows at the next look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Deed {
+pub enum InstallAction {
     /// Write the driver's settings.
     DriverSettings(DriverSettings),
     /// Note under which names the driver is installed, or is about to be.
@@ -35,9 +35,9 @@ pub enum Deed {
 
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct InstallPlan {
     /// In this order.
-    pub deeds: Vec<Deed>,
+    pub actions: Vec<InstallAction>,
     /// What is not done, and why: reasons and sentences.
     pub refused: Vec<(&'static str, String)>,
 }
@@ -46,38 +46,38 @@ pub struct Plan {
 /// driver reads them when it is shown to the kubelet, which with `again` is done even if nothing
 /// has changed, where others have drivers, too.
 #[must_use]
-pub fn plan(seen: &Seen, wanted: &DriverSettings, again: bool) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(seen: &ObservedInstallation, wanted: &DriverSettings, again: bool) -> InstallPlan {
+    let mut plan = InstallPlan::default();
     let settings = plan_settings(seen, wanted, &mut plan);
     let show_all = seen.shown.as_ref() != Some(&settings) || (again && !seen.others.is_empty());
     let names = names(seen);
     if names != seen.names {
-        plan.deeds.push(Deed::Names(names));
+        plan.actions.push(InstallAction::Names(names));
     }
     for (name, there) in &seen.former {
-        plan_former(seen, name, there, show_all, &mut plan);
+        plan_former_names(seen, name, there, show_all, &mut plan);
     }
     // Our own name last: by it an older version under the other names is known.
     for (name, there) in seen.drivers.iter().rev() {
         plan_driver(seen, name, there, show_all, &mut plan);
     }
     if seen.shown.as_ref() != Some(&settings) {
-        plan.deeds.push(Deed::Shown(settings));
+        plan.actions.push(InstallAction::Shown(settings));
     }
     // Last: what fails there keeps nothing else from being done.
-    plan.deeds
-        .sort_by_key(|deed| matches!(deed, Deed::Remove(_)));
+    plan.actions
+        .sort_by_key(|action| matches!(action, InstallAction::Remove(_)));
     plan
 }
 
 /// Under which names there will be a driver of ours.
-fn names(seen: &Seen) -> BTreeSet<DriverName> {
-    let will_be = |(name, there): &&(DriverName, There)| match there {
-        There::Missing | There::Current | There::Outdated => true,
-        There::Foreign => mounted(seen, &[name]).is_empty(),
-        There::InTheWay(..) => false,
+fn names(seen: &ObservedInstallation) -> BTreeSet<DriverName> {
+    let will_be = |(name, there): &&(DriverName, InstalledDriver)| match there {
+        InstalledDriver::Missing | InstalledDriver::Current | InstalledDriver::Outdated => true,
+        InstalledDriver::Foreign => mounted(seen, &[name]).is_empty(),
+        InstalledDriver::InTheWay(..) => false,
     };
-    let left = |(_, there): &&(DriverName, There)| is_ours(there);
+    let left = |(_, there): &&(DriverName, InstalledDriver)| is_ours(there);
     let names = seen
         .drivers
         .iter()
@@ -86,20 +86,29 @@ fn names(seen: &Seen) -> BTreeSet<DriverName> {
     names.map(|(name, _)| name.clone()).collect()
 }
 
-fn is_ours(there: &There) -> bool {
-    matches!(there, There::Missing | There::Current | There::Outdated)
+fn is_ours(there: &InstalledDriver) -> bool {
+    matches!(
+        there,
+        InstalledDriver::Missing | InstalledDriver::Current | InstalledDriver::Outdated
+    )
 }
 
 /// A name that the driver is no longer to have goes with the last volume that is mounted under it:
 /// until then the kubelet needs the driver, to unmount.
-fn plan_former(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: &mut Plan) {
+fn plan_former_names(
+    seen: &ObservedInstallation,
+    name: &DriverName,
+    there: &InstalledDriver,
+    show: bool,
+    plan: &mut InstallPlan,
+) {
     // Somebody else's by now.
     if !is_ours(there) {
         return;
     }
     let mounted = mounted(seen, &[name]);
     if mounted.is_empty() {
-        plan.deeds.push(Deed::Remove(name.clone()));
+        plan.actions.push(InstallAction::Remove(name.clone()));
         return;
     }
     plan_driver(seen, name, there, show, plan);
@@ -112,10 +121,14 @@ fn plan_former(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: 
 
 /// The settings that hold from now on. The kubelet knows a volume by another name in each mode: it
 /// would neither unmount nor detach what was mounted in the other.
-fn plan_settings(seen: &Seen, wanted: &DriverSettings, plan: &mut Plan) -> DriverSettings {
+fn plan_settings(
+    seen: &ObservedInstallation,
+    wanted: &DriverSettings,
+    plan: &mut InstallPlan,
+) -> DriverSettings {
     let all = seen.drivers.iter().chain(&seen.former);
     let ours = all
-        .filter(|(_, there)| *there != There::Foreign)
+        .filter(|(_, there)| *there != InstalledDriver::Foreign)
         .map(|(name, _)| name);
     let mounted = mounted(seen, &ours.collect::<Vec<_>>());
     let attach = current_mode(seen, &mounted).unwrap_or(wanted.attach);
@@ -137,7 +150,8 @@ fn plan_settings(seen: &Seen, wanted: &DriverSettings, plan: &mut Plan) -> Drive
         ..wanted.clone()
     };
     if seen.settings.as_ref() != Some(&settings) {
-        plan.deeds.push(Deed::DriverSettings(settings.clone()));
+        plan.actions
+            .push(InstallAction::DriverSettings(settings.clone()));
     }
     settings
 }
@@ -147,7 +161,7 @@ const DRAIN: &str =
 
 /// In which mode volumes are mounted. Where the settings are lost, the mounts tell: only with
 /// `attach` is there a folder that all pods share.
-fn current_mode(seen: &Seen, mounted: &[&PathBuf]) -> Option<bool> {
+fn current_mode(seen: &ObservedInstallation, mounted: &[&PathBuf]) -> Option<bool> {
     let shared = || {
         seen.mounted
             .iter()
@@ -157,24 +171,32 @@ fn current_mode(seen: &Seen, mounted: &[&PathBuf]) -> Option<bool> {
     told.or_else(|| (!mounted.is_empty()).then(shared))
 }
 
-fn plan_driver(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: &mut Plan) {
+fn plan_driver(
+    seen: &ObservedInstallation,
+    name: &DriverName,
+    there: &InstalledDriver,
+    show: bool,
+    plan: &mut InstallPlan,
+) {
     match there {
-        There::Current if !show => {}
-        There::Missing | There::Current | There::Outdated => {
-            plan.deeds.push(Deed::Install(name.clone()))
+        InstalledDriver::Current if !show => {}
+        InstalledDriver::Missing | InstalledDriver::Current | InstalledDriver::Outdated => {
+            plan.actions.push(InstallAction::Install(name.clone()))
         }
-        There::InTheWay(path, thing) => {
+        InstalledDriver::InTheWay(path, thing) => {
             let message = format!(
                 "{} is not {thing}: remove it, and the driver is installed",
                 path.display()
             );
             plan.refused.push((reason::INSTALL_FAILED, message));
         }
-        There::Foreign => {
+        InstalledDriver::Foreign => {
             let mounted = mounted(seen, &[name]);
             if mounted.is_empty() {
-                plan.deeds
-                    .extend([Deed::Keep(name.clone()), Deed::Install(name.clone())]);
+                plan.actions.extend([
+                    InstallAction::Keep(name.clone()),
+                    InstallAction::Install(name.clone()),
+                ]);
                 return;
             }
             let message = format!(
@@ -187,7 +209,7 @@ fn plan_driver(seen: &Seen, name: &DriverName, there: &There, show: bool, plan: 
 }
 
 /// Where volumes of these drivers are mounted.
-fn mounted<'a>(seen: &'a Seen, names: &[&DriverName]) -> Vec<&'a PathBuf> {
+fn mounted<'a>(seen: &'a ObservedInstallation, names: &[&DriverName]) -> Vec<&'a PathBuf> {
     seen.mounted
         .iter()
         .filter(|(folder, _)| names.contains(&&folder.driver))
@@ -209,7 +231,11 @@ fn named(mounted: &[&PathBuf]) -> String {
 
 /// How things stand once everything is done that was not refused.
 #[must_use]
-pub fn finding(target: &Target, seen: &Seen, refused: Vec<(&'static str, String)>) -> Finding {
+pub fn condition(
+    target: &Target,
+    seen: &ObservedInstallation,
+    refused: Vec<(&'static str, String)>,
+) -> ConditionUpdate {
     let broken: Vec<_> = seen
         .others
         .iter()
@@ -235,7 +261,7 @@ pub fn finding(target: &Target, seen: &Seen, refused: Vec<(&'static str, String)
             broken.join(" and ")
         ));
     }
-    Finding {
+    ConditionUpdate {
         status,
         reason,
         message: sentences.join("; "),

@@ -80,15 +80,15 @@ impl Place {
     /// Whether something was done; all has to be well.
     fn install(&self) -> bool {
         let done = self.attempt();
-        assert!(done.finding.status, "{:?}", done.finding);
+        assert!(done.condition.status, "{:?}", done.condition);
         done.installed
     }
 
     /// Why not all is well.
     fn refused(&self) -> (&'static str, String) {
-        let finding = self.attempt().finding;
-        assert!(!finding.status, "{finding:?}");
-        (finding.reason, finding.message)
+        let condition = self.attempt().condition;
+        assert!(!condition.status, "{condition:?}");
+        (condition.reason, condition.message)
     }
 
     fn content(&self) -> String {
@@ -347,16 +347,19 @@ fn a_neighbour_without_a_program_is_named_and_ours_is_shown_again() {
     assert!(
         !place
             .attempt()
-            .finding
+            .condition
             .message
             .contains("without a program")
     );
     assert!(install(&place.target(), true).unwrap().installed);
     fs::create_dir_all(place.plugins().join("c~d")).unwrap();
     fs::create_dir_all(place.plugins().join(".hidden")).unwrap();
-    let finding = place.attempt().finding;
+    let condition = place.attempt().condition;
     assert!(
-        finding.status && finding.message.contains("; c~d there is without a program"),
-        "{finding:?}"
+        condition.status
+            && condition
+                .message
+                .contains("; c~d there is without a program"),
+        "{condition:?}"
     );
 }

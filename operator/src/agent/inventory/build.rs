@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
-use crds::node_storage::{PhysicalVolume, ThinPool, VolumeGroup};
+use crds::node_storage::{PhysicalVolume, ReportedThinPool, VolumeGroup};
 use crds::{NodeStorageStatus, Share, quantity};
 use host::LvUuid;
 use host::lvm::tags::THIN_POOL;
@@ -12,18 +12,18 @@ use host::lvm::{Lv, LvKind, Pv, Vg};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::lvm::state::LvmReport;
-use crate::agent::volumes::plan::Finding;
-use crate::agent::volumes::spec::Order;
+use crate::agent::volumes::plan::ConditionUpdate;
+use crate::agent::volumes::spec::VolumeSpec;
 
 /// What is to be reported.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct ReportInputs<'a> {
     /// What is known of LVM.
     pub report: &'a LvmReport,
     /// The orders for this node.
-    pub orders: &'a [Order],
+    pub specs: &'a [VolumeSpec],
     /// Whether the driver is installed; `None` while that is tried for the first time.
-    pub driver: Option<&'a Finding>,
+    pub driver: Option<&'a ConditionUpdate>,
     /// The version of LVM.
     pub lvm_version: Option<&'a str>,
     /// Names of physical volumes' devices, each with the paths by which StorageBackends name it for
@@ -34,7 +34,7 @@ pub struct Facts<'a> {
 /// The whole status; `old` has the times of its conditions. A report that failed leaves the volume
 /// groups as they were.
 #[must_use]
-pub fn build(old: &NodeStorageStatus, facts: Facts<'_>, now: &Time) -> NodeStorageStatus {
+pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> NodeStorageStatus {
     let mut status = old.clone();
     let mut set = |type_, holds, reason, message: &str| {
         condition::set(
@@ -47,11 +47,11 @@ pub fn build(old: &NodeStorageStatus, facts: Facts<'_>, now: &Time) -> NodeStora
             now,
         );
     };
-    match &facts.report.failure {
+    match &inputs.report.failure {
         None => set(READY, true, reason::READY, ""),
         Some(failure) => set(READY, false, reason::LVM_FAILED, failure),
     }
-    if let Some(driver) = facts.driver {
+    if let Some(driver) = inputs.driver {
         set(
             DRIVER_INSTALLED,
             driver.status,
@@ -59,11 +59,11 @@ pub fn build(old: &NodeStorageStatus, facts: Facts<'_>, now: &Time) -> NodeStora
             &driver.message,
         );
     }
-    if let Some(groups) = &facts.report.groups {
-        status.volume_groups = build_groups(groups, facts);
+    if let Some(groups) = &inputs.report.groups {
+        status.volume_groups = build_groups(groups, inputs);
     }
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    status.lvm_version = facts.lvm_version.map(str::to_owned).or(status.lvm_version);
+    status.lvm_version = inputs.lvm_version.map(str::to_owned).or(status.lvm_version);
     status
 }
 
@@ -89,33 +89,33 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
     status
 }
 
-fn build_groups(groups: &[Vg], facts: Facts<'_>) -> Vec<VolumeGroup> {
-    let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, facts)).collect();
-    // The name is the key of the list; groups that share one say so in `unusable`.
+fn build_groups(groups: &[Vg], inputs: ReportInputs<'_>) -> Vec<VolumeGroup> {
+    let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, inputs)).collect();
+    // The name is the key of the list; groups that share one say so in `unusableReason`.
     built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     built.dedup_by(|a, b| a.name == b.name);
     built
 }
 
-fn build_group(vg: &Vg, facts: Facts<'_>) -> VolumeGroup {
+fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
     let bytes = |extents| quantity::format(host::Extents(extents).bytes(vg.extent_size).0);
-    let ours: Vec<_> = facts
-        .orders
+    let ours: Vec<_> = inputs
+        .specs
         .iter()
-        .filter_map(|order| Some((order, volume_of(order, vg)?)))
+        .filter_map(|spec| Some((spec, volume_of(spec, vg)?)))
         .collect();
     let extent = vg.extent_size;
-    let promised: u64 = ours
+    let reserved: u64 = ours
         .iter()
-        .map(|(order, lv)| order.promised(extent).0.min(total(lv)))
+        .map(|(spec, lv)| spec.reserved(extent).0.min(total(lv)))
         .sum();
     let pools: Vec<&Lv> = vg.lvs.iter().filter(|lv| is_our_pool(lv)).collect();
     let pooled: u64 = pools.iter().map(|pool| total(pool)).sum();
     // Free extents that LVM is not to give away are not ours to promise either.
     let used = vg.extents.0.saturating_sub(vg.available().0);
     let disk = |pv: &Pv| {
-        let share = |(order, lv): &(&Order, &Lv)| {
-            order.promised_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid))
+        let share = |(spec, lv): &(&VolumeSpec, &Lv)| {
+            spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid))
         };
         let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
         let ours = ours.iter().map(share).sum::<u64>() + pooled;
@@ -123,14 +123,18 @@ fn build_group(vg: &Vg, facts: Facts<'_>) -> VolumeGroup {
             uuid: pv.uuid.to_string(),
             name: pv.name.clone(),
             size: bytes(pv.extents.0),
-            other_use: bytes(
+            used_by_others: bytes(
                 pv.extents
                     .0
                     .saturating_sub(pv.available().0)
                     .saturating_sub(ours),
             ),
             free: bytes(pv.available().0),
-            cache_paths: facts.cache_paths.get(&pv.name).cloned().unwrap_or_default(),
+            cache_paths: inputs
+                .cache_paths
+                .get(&pv.name)
+                .cloned()
+                .unwrap_or_default(),
         }
     };
     let mut physical_volumes: Vec<_> = vg.pvs.iter().map(disk).collect();
@@ -140,7 +144,7 @@ fn build_group(vg: &Vg, facts: Facts<'_>) -> VolumeGroup {
         uuid: vg.uuid.to_string(),
         size: bytes(vg.extents.0),
         extent_size: quantity::format(extent.0),
-        other_use: bytes(used.saturating_sub(promised + pooled)),
+        used_by_others: bytes(used.saturating_sub(reserved + pooled)),
         free: bytes(vg.available().0),
         physical_volumes,
         thin_pools: vg
@@ -148,7 +152,7 @@ fn build_group(vg: &Vg, facts: Facts<'_>) -> VolumeGroup {
             .iter()
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
-        unusable: vg.fault.clone(),
+        unusable_reason: vg.fault.clone(),
     }
 }
 
@@ -158,7 +162,7 @@ fn is_our_pool(lv: &Lv) -> bool {
     lv.kind == LvKind::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
 }
 
-fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&Order, &Lv)]) -> Option<ThinPool> {
+fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedThinPool> {
     let state = lv.state.as_ref()?;
     let is_ours = |volume: &Lv| ours.iter().any(|(_, own)| own.uuid == volume.uuid);
     let in_it = vg
@@ -172,7 +176,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&Order, &Lv)]) -> Option<ThinPool> {
         uuid: uuid.to_string(),
         size: quantity::format(extents.bytes(vg.extent_size).0),
     };
-    Some(ThinPool {
+    Some(ReportedThinPool {
         name: lv.name.clone(),
         size: quantity::format(lv.size.0),
         metadata_size: quantity::format(state.metadata.0),
@@ -184,22 +188,21 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&Order, &Lv)]) -> Option<ThinPool> {
         } else {
             Vec::new()
         },
-        unusable: state.fault.clone(),
+        unusable_reason: state.fault.clone(),
     })
 }
 
 /// The volume of an order in a volume group, whose extents were promised to it: as many as were
 /// promised are not others' use. They are promised whether they are taken already or not: so making
 /// a volume, or removing one, changes nothing of what is reported here.
-fn volume_of<'a>(order: &Order, vg: &'a Vg) -> Option<&'a Lv> {
-    if order.group.as_str() != vg.name {
+fn volume_of<'a>(spec: &VolumeSpec, vg: &'a Vg) -> Option<&'a Lv> {
+    if spec.group.as_str() != vg.name {
         return None;
     }
     let lv = vg
-        .lv(order.name.as_str())
-        .filter(|lv| lv.has_tag(order.identity.as_str()))?;
-    order
-        .published
+        .lv(spec.name.as_str())
+        .filter(|lv| lv.has_tag(spec.identity.as_str()))?;
+    spec.published
         .as_ref()
         .is_none_or(|uuid| lv.uuid == *uuid)
         .then_some(lv)

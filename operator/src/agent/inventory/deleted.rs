@@ -16,7 +16,7 @@ pub async fn run(client: &Client, node: &str, deleted: &Notify) {
     let this = watcher::Config::default().fields(&format!("metadata.name={node}"));
     let api: Api<PartialObjectMeta<NodeStorage>> = Api::all(client.clone());
     let mut events = pin!(watch(api, this).default_backoff());
-    let mut presence = Presence::default();
+    let mut presence = PresenceWatch::default();
     while let Some(event) = events.next().await {
         match event {
             Ok(event) if presence.ends_with(&event) => deleted.notify_one(),
@@ -34,12 +34,12 @@ pub async fn run(client: &Client, node: &str, deleted: &Notify) {
 
 /// Whether the object is there, says the watch; `listed` while it tells what is there at its begin.
 #[derive(Debug, Default)]
-struct Presence {
+struct PresenceWatch {
     there: bool,
     listed: bool,
 }
 
-impl Presence {
+impl PresenceWatch {
     /// Takes note of an event; true when the object was there until now.
     fn ends_with<K>(&mut self, event: &Event<K>) -> bool {
         let before = self.there;
@@ -56,7 +56,7 @@ impl Presence {
 
 #[cfg(test)]
 mod tests {
-    use super::Presence;
+    use super::PresenceWatch;
     use kube::runtime::watcher::Event::{self, Apply, Delete, Init, InitApply, InitDone};
 
     #[test]
@@ -92,7 +92,7 @@ mod tests {
                 1,
             ),
         ] {
-            let mut presence = Presence::default();
+            let mut presence = PresenceWatch::default();
             let count = events
                 .iter()
                 .filter(|event: &&Event<()>| presence.ends_with(event))

@@ -15,17 +15,17 @@ use serde_json::json;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
-use super::build::{self, Facts};
+use super::build::{self, ReportInputs};
 use super::cache_disks;
 use crate::agent::lvm::state::{LvmReport, LvmState};
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
-use crate::agent::volumes::plan::Finding;
-use crate::agent::volumes::spec::Order;
+use crate::agent::volumes::plan::ConditionUpdate;
+use crate::agent::volumes::spec::VolumeSpec;
 use crate::agent::watches::backends::Backends;
-use crate::agent::watches::logical_volumes::Orders;
+use crate::agent::watches::logical_volumes::NodeVolumes;
 use crate::http::Ready;
-use crate::kube::backoff::Retries;
+use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
@@ -47,11 +47,11 @@ pub struct Reporter {
     /// Its devices.
     pub devices: Arc<dyn Devices>,
     /// The LogicalVolumes of this node.
-    pub orders: Arc<Orders>,
+    pub volumes: Arc<NodeVolumes>,
     /// The StorageBackends, which name disks by paths.
     pub backends: Arc<Backends>,
     /// Whether the driver is installed.
-    pub driver: watch::Receiver<Option<Finding>>,
+    pub driver: watch::Receiver<Option<ConditionUpdate>>,
     /// What became of the devices that volume groups are made of.
     pub device_outcomes: watch::Receiver<Option<Vec<NodeDevice>>>,
     /// Hears when somebody deleted what was written.
@@ -72,19 +72,19 @@ impl Reporter {
     /// Reports for ever.
     pub async fn run(mut self) {
         // Without all orders their space would look like somebody else's.
-        let _ = self.orders.store.wait_until_ready().await;
+        let _ = self.volumes.store.wait_until_ready().await;
         let (mut report, mut written, mut backends) =
             (self.lvm.report(), None, self.backends.selected());
-        let retries = Retries::default();
+        let backoff = Backoff::default();
         loop {
             let known = report.borrow_and_update().clone();
             let next = match self.step(known, &mut written).await {
                 Ok(next) => {
-                    retries.succeeded(&());
+                    backoff.succeeded(&());
                     next
                 }
                 Err(error) => {
-                    let (_, wait) = retries.failed(&());
+                    let (_, wait) = backoff.failed(&());
                     tracing::warn!(
                         error = host::error::chain(&error),
                         "the report of this node can't be written, for now"
@@ -97,7 +97,7 @@ impl Reporter {
                 Ok(()) = self.driver.changed() => {}
                 Ok(()) = backends.changed() => {}
                 Ok(()) = self.device_outcomes.changed() => {}
-                () = self.orders.changed.notified() => {}
+                () = self.volumes.changed.notified() => {}
                 () = self.deleted.notified() => written = None,
                 () = sleep_until(next) => {}
             }
@@ -152,8 +152,8 @@ impl Reporter {
         report: &LvmReport,
         lvm_version: Option<&str>,
     ) -> NodeStorageStatus {
-        let orders: Vec<_> = self
-            .orders
+        let specs: Vec<_> = self
+            .volumes
             .all()
             .filter_map(|object| read(&object))
             .collect();
@@ -170,14 +170,14 @@ impl Reporter {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let cache_paths = cache_disks::find(&backends, groups, &*self.devices);
-        let facts = Facts {
+        let inputs = ReportInputs {
             report,
-            orders: &orders,
+            specs: &specs,
             driver: driver.as_ref(),
             lvm_version,
             cache_paths: &cache_paths,
         };
-        let mut status = build::build(old, facts, &Time(Timestamp::now()));
+        let mut status = build::build(old, inputs, &Time(Timestamp::now()));
         volume_groups::note(&mut status, old, self.device_outcomes.borrow().as_deref());
         status
     }
@@ -185,26 +185,26 @@ impl Reporter {
     /// The object with its owner, and its status.
     async fn write_all(&self, report: &LvmReport) -> Result<Written, ApiError> {
         let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
-        let node = nodes.get(&self.orders.node).await.map_err(ApiError::of(
+        let node = nodes.get(&self.volumes.node).await.map_err(ApiError::of(
             "get",
             "Node",
-            &self.orders.node,
+            &self.volumes.node,
         ))?;
         let object = json!({
             "apiVersion": NodeStorage::api_version(&()),
             "kind": NodeStorage::kind(&()),
             "metadata": {
-                "name": self.orders.node,
-                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": self.orders.node, "uid": node.uid()}],
+                "name": self.volumes.node,
+                "ownerReferences": [{"apiVersion": "v1", "kind": "Node", "name": self.volumes.node, "uid": node.uid()}],
             },
             "spec": {},
         });
         let params = PatchParams::apply(names::AGENT).force();
         let written = self
             .api()
-            .patch(&self.orders.node, &params, &Patch::Apply(&object))
+            .patch(&self.volumes.node, &params, &Patch::Apply(&object))
             .await;
-        let there = written.map_err(ApiError::of("write", "NodeStorage", &self.orders.node))?;
+        let there = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
         let version = self.lvm.version().await.ok();
         let status = self.build(
             &there.status.unwrap_or_default(),
@@ -223,17 +223,17 @@ impl Reporter {
         let object = json!({
             "apiVersion": NodeStorage::api_version(&()),
             "kind": NodeStorage::kind(&()),
-            "metadata": {"name": self.orders.node},
+            "metadata": {"name": self.volumes.node},
             "status": status,
         });
         let params = PatchParams::apply(names::AGENT).force();
         let written = self
             .api()
-            .patch_status(&self.orders.node, &params, &Patch::Apply(&object))
+            .patch_status(&self.volumes.node, &params, &Patch::Apply(&object))
             .await;
         written
             .map(drop)
-            .map_err(ApiError::of("report in", "NodeStorage", &self.orders.node))
+            .map_err(ApiError::of("report in", "NodeStorage", &self.volumes.node))
     }
 
     fn api(&self) -> Api<NodeStorage> {
@@ -261,6 +261,6 @@ impl Written {
     }
 }
 
-fn read(object: &LogicalVolume) -> Option<Order> {
-    Order::read(object, &object.status.clone().unwrap_or_default()).ok()
+fn read(object: &LogicalVolume) -> Option<VolumeSpec> {
+    VolumeSpec::read(object, &object.status.clone().unwrap_or_default()).ok()
 }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::state::LvmState;
 use crate::agent::watches::folders::Folders;
-use crate::kube::backoff::Retries;
+use crate::kube::backoff::Backoff;
 
 /// How long until LVM is asked without anything having been heard.
 const LONGEST: Duration = Duration::from_mins(1);
@@ -31,7 +31,7 @@ const LONGEST_UNREST: Duration = Duration::from_secs(3);
 /// Refreshes what is known of `lvm`; `folder` is the node's folder `/etc/lvm`.
 pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
     let folders = Folders::watch(vec![folder.join("backup"), folder.join("archive")]);
-    let retries = Retries::default();
+    let backoff = Backoff::default();
     let mut due = Instant::now();
     loop {
         // Even if something happens all the time.
@@ -43,7 +43,7 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
         };
         match asked {
             Ok(true) => {
-                retries.succeeded(&());
+                backoff.succeeded(&());
                 due = Instant::now() + LONGEST;
             }
             Ok(false) => {}
@@ -52,7 +52,7 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
                     error = host::error::chain(&error),
                     "LVM does not say what it has"
                 );
-                due = Instant::now() + retries.failed(&()).1.min(LONGEST);
+                due = Instant::now() + backoff.failed(&()).1.min(LONGEST);
             }
         }
         folders.renew();

@@ -1,5 +1,5 @@
 //! Which mounts are forgotten. Every rule that keeps a pod's volume mounted is here.
-//! Pure. Called by `forgotten`.
+//! Pure. Called by `orphaned`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,7 @@ pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidat
 /// volumes in its status, `has_folder` tells whether the kubelet with this root has a folder for
 /// the pod of this uid.
 #[must_use]
-pub fn forgotten(
+pub fn orphaned(
     candidates: Vec<Candidate>,
     pods: &BTreeSet<String>,
     in_use: &[String],
@@ -110,11 +110,11 @@ pub fn forgotten(
 
 /// Remembers the look before.
 #[derive(Debug, Default)]
-pub struct Looks {
+pub struct Sightings {
     before: Vec<Candidate>,
 }
 
-impl Looks {
+impl Sightings {
     /// Those of `seen` that were seen by the look before, too.
     pub fn again(&mut self, seen: Vec<Candidate>) -> Vec<Candidate> {
         let twice = seen

@@ -1,13 +1,13 @@
 //! Which thin pools are to be made larger.
 //! Pure. Called by `pools`.
 
-use crds::thin_pool::ThinPool;
+use crds::thin_pool::ThinPoolSettings;
 use host::lvm::tags::THIN_POOL;
 use host::lvm::{Lv, LvKind, Vg};
 use host::{Extents, LvName, VgName};
 
 use crate::agent::volumes::plan::extended;
-use crate::agent::volumes::spec::{MakePool, Order};
+use crate::agent::volumes::spec::{PoolCreation, VolumeSpec};
 
 /// A pool that is to be made larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,29 +26,29 @@ pub struct Growth {
 #[must_use]
 pub fn plan(
     groups: &[Vg],
-    orders: &[Order],
-    rules: impl Fn(&str) -> Option<ThinPool>,
+    specs: &[VolumeSpec],
+    rules: impl Fn(&str) -> Option<ThinPoolSettings>,
 ) -> Vec<Growth> {
     let pools = groups
         .iter()
         .filter(|vg| vg.fault.is_none())
         .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)));
     pools
-        .filter_map(|(vg, lv)| grow(vg, lv, orders, rules(backend_of(lv)?).unwrap_or_default()))
+        .filter_map(|(vg, lv)| grow(vg, lv, specs, rules(backend_of(lv)?).unwrap_or_default()))
         .collect()
 }
 
-fn grow(vg: &Vg, lv: &Lv, orders: &[Order], rules: ThinPool) -> Option<Growth> {
+fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Option<Growth> {
     // What was promised for a volume ends with it.
     let is_in =
-        |order: &&Order| order.group.as_str() == vg.name && vg.lv(order.name.as_str()).is_some();
-    let in_it = orders
+        |spec: &&VolumeSpec| spec.group.as_str() == vg.name && vg.lv(spec.name.as_str()).is_some();
+    let in_it = specs
         .iter()
         .filter(is_in)
-        .filter_map(|order| order.pool.as_ref());
-    let promised: Vec<&MakePool> = in_it
+        .filter_map(|spec| spec.pool.as_ref());
+    let promised: Vec<&PoolCreation> = in_it
         .filter(|pool| pool.name.as_str() == lv.name)
-        .filter_map(|pool| pool.make.as_ref())
+        .filter_map(|pool| pool.create.as_ref())
         .collect();
     let most = promised
         .iter()

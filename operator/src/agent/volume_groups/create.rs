@@ -8,16 +8,16 @@
 use host::lvm::{Lvm, PvOwner, tags};
 use host::{DevicePath, Error, Kind, LvTag, LvUuid};
 
-use super::intent::{self, Device, Intent};
-use super::observe::{self, Held, Place};
-use super::plan::{Found, Make, Part, State};
+use super::intent::{self, Intent, IntentDevice};
+use super::observe::{self, ClaimedDisk, NodePaths};
+use super::plan::{CreateGroup, DeviceState, GroupDevice, ObservedPath};
 
 /// Makes the group, unless it is there.
 ///
 /// # Errors
 /// When a device is not any more what it was, or LVM refuses. What was done so far is found again.
-pub fn make(place: &Place, make: &Make) -> Result<(), Error> {
-    let (lvm, group) = (Lvm(&*place.exec), &make.group);
+pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
+    let (lvm, group) = (Lvm(&*place.exec), &create.group);
     let _lock = intent::lock(&place.state)?;
     let is_it = |name: &str| name == group.as_str();
     if lvm.report()?.iter().any(|vg| is_it(&vg.name)) {
@@ -31,17 +31,17 @@ pub fn make(place: &Place, make: &Make) -> Result<(), Error> {
         return Err(Error::refused(Kind::Exists, message));
     }
     let owners = lvm.disks()?;
-    let held = make
+    let held = create
         .parts
         .iter()
         .map(|part| hold_again(place, part, &owners))
         .collect::<Result<Vec<_>, _>>()?;
-    let uuids = write_down(place, make)?;
+    let uuids = write_down(place, create)?;
     let mut disks = Vec::new();
     // Held open to the end, so that no name becomes another device's; claimed until LVM itself
     // does.
     let mut open = Vec::new();
-    for ((part, uuid), Held { disk, claim }) in make.parts.iter().zip(&uuids).zip(held) {
+    for ((part, uuid), ClaimedDisk { disk, claim }) in create.parts.iter().zip(&uuids).zip(held) {
         drop(claim);
         if part.uuid.is_none() {
             lvm.create_disk(disk.path(), uuid)?;
@@ -49,17 +49,21 @@ pub fn make(place: &Place, make: &Make) -> Result<(), Error> {
         disks.push(disk.path().clone());
         open.push(disk);
     }
-    lvm.create_group(group, &tags_of(make)?, &disks)?;
+    lvm.create_group(group, &tags_of(create)?, &disks)?;
     intent::forget(&place.state, group)
 }
 
 /// Opens and claims a device again, if it still is what the plan is about.
-fn hold_again(place: &Place, part: &Part, owners: &[PvOwner]) -> Result<Held, Error> {
-    let (mut found, held) = observe::hold(place, &part.path);
+fn hold_again(
+    place: &NodePaths,
+    part: &GroupDevice,
+    owners: &[PvOwner],
+) -> Result<ClaimedDisk, Error> {
+    let (mut found, held) = observe::observe_and_claim(place, &part.path);
     observe::name_owner(&place.roots, &mut found, owners);
-    let is_as_planned = matches!(&found, Found::Device(seen) if seen.number == part.number && match &seen.state {
-        State::Blank => part.uuid.is_none(),
-        State::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
+    let is_as_planned = matches!(&found, ObservedPath::Device(seen) if seen.number == part.number && match &seen.state {
+        DeviceState::Blank => part.uuid.is_none(),
+        DeviceState::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
         _ => false,
     });
     let changed = || {
@@ -74,37 +78,38 @@ fn hold_again(place: &Place, part: &Part, owners: &[PvOwner]) -> Result<Held, Er
 
 /// Writes down what is to be made, with the uuid of each physical volume. What was written down
 /// before stays: of that, too, there may be traces.
-fn write_down(place: &Place, make: &Make) -> Result<Vec<LvUuid>, Error> {
-    let mut intent: Intent = intent::read(&place.state, &make.group)?;
+fn write_down(place: &NodePaths, create: &CreateGroup) -> Result<Vec<LvUuid>, Error> {
+    let mut intent: Intent = intent::read(&place.state, &create.group)?;
     let mut uuids = Vec::new();
-    for part in &make.parts {
+    for part in &create.parts {
         let uuid = match &part.uuid {
             Some(uuid) => uuid.clone(),
             None => LvUuid::random().map_err(Error::io("choose a uuid for", part.path.as_str()))?,
         };
         if !intent.has(&uuid) {
-            intent.devices.push(Device {
+            intent.devices.push(IntentDevice {
                 path: part.path.to_string(),
                 uuid: uuid.to_string(),
             });
         }
         uuids.push(uuid);
     }
-    intent::write(&place.state, &make.group, &intent)?;
+    intent::write(&place.state, &create.group, &intent)?;
     Ok(uuids)
 }
 
 /// Says on the group itself whose wish it was.
-fn tags_of(make: &Make) -> Result<Vec<LvTag>, Error> {
+fn tags_of(create: &CreateGroup) -> Result<Vec<LvTag>, Error> {
     let tag = |name: &String| LvTag::new(format!("{}{name}", tags::BACKEND));
-    let tags = make.backends.iter().map(tag).collect::<Result<_, _>>();
+    let tags = create.backends.iter().map(tag).collect::<Result<_, _>>();
     tags.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))
 }
 
 /// The paths of a group's devices, for a log.
 #[must_use]
-pub fn paths(make: &Make) -> Vec<&str> {
-    make.parts
+pub fn paths(create: &CreateGroup) -> Vec<&str> {
+    create
+        .parts
         .iter()
         .map(|part| DevicePath::as_str(&part.path))
         .collect()

@@ -17,12 +17,12 @@ use crate::agent::driver_install::files;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// The devices.
-    pub devices: Vec<Device>,
+    pub devices: Vec<IntentDevice>,
 }
 
 /// A device that is to become a physical volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Device {
+pub struct IntentDevice {
     /// Its path, as a backend names it; for people.
     pub path: String,
     /// The uuid that it gets.
@@ -114,7 +114,7 @@ fn file(state: &Path, group: &VgName) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Device, Intent, forget, lock, read, write};
+    use super::{Intent, IntentDevice, forget, lock, read, write};
     use host::{Kind, LvUuid, VgName};
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         let (group, uuid) = (VgName::new("vg0").unwrap(), LvUuid::random().unwrap());
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());
         let intent = Intent {
-            devices: vec![Device {
+            devices: vec![IntentDevice {
                 path: "/dev/x".to_owned(),
                 uuid: uuid.to_string(),
             }],

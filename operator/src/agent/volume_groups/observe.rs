@@ -15,7 +15,7 @@ use host::lvm::PvOwner;
 use host::mount::{lookup, mountinfo};
 use host::{DevicePath, Error, Exec, Kind, Roots};
 
-use super::plan::{Found, Number, Seen, State};
+use super::plan::{DevNum, DeviceState, ObservedDevice, ObservedPath};
 
 /// What blkid calls a physical volume.
 const PHYSICAL_VOLUME: &str = "LVM2_member";
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where things are on the node.
 #[derive(Clone)]
-pub struct Place {
+pub struct NodePaths {
     /// Runs its programs.
     pub exec: Arc<dyn Exec>,
     /// Its devices.
@@ -39,37 +39,40 @@ pub struct Place {
 }
 
 /// A device that is open; claimed, if nobody else has it.
-pub(super) struct Held {
+pub(super) struct ClaimedDisk {
     pub(super) disk: Disk,
     pub(super) claim: Option<File>,
 }
 
 /// What is at a path.
 #[must_use]
-pub fn look(place: &Place, path: &DevicePath) -> Found {
-    hold(place, path).0
+pub fn observe(place: &NodePaths, path: &DevicePath) -> ObservedPath {
+    observe_and_claim(place, path).0
 }
 
 /// What is at a path; and the device, as it was when it was looked at for as long as it is held.
-pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
+pub(super) fn observe_and_claim(
+    place: &NodePaths,
+    path: &DevicePath,
+) -> (ObservedPath, Option<ClaimedDisk>) {
     let disk = match Disk::open(&place.roots, path) {
         Ok(disk) => disk,
         Err(error) => {
             let found = match error.kind() {
-                Kind::NotFound => Found::Nothing,
-                Kind::Invalid => Found::NoBlockDevice,
-                _ => Found::Unreadable(chain(&error)),
+                Kind::NotFound => ObservedPath::Nothing,
+                Kind::Invalid => ObservedPath::NotABlockDevice,
+                _ => ObservedPath::Unreadable(chain(&error)),
             };
             return (found, None);
         }
     };
     let facts = match disk.observe() {
         Ok(facts) => facts,
-        Err(error) => return (Found::Unreadable(chain(&error)), None),
+        Err(error) => return (ObservedPath::Unreadable(chain(&error)), None),
     };
     let (state, claim) = match state(place, &disk, &facts) {
         Ok(known) => known,
-        Err(error) => (State::Unreadable(chain(&error)), None),
+        Err(error) => (DeviceState::Unreadable(chain(&error)), None),
     };
     let ObservedDisk {
         size,
@@ -77,7 +80,7 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
         identity,
         ..
     } = facts;
-    let seen = Seen {
+    let seen = ObservedDevice {
         number: disk.number(),
         path: disk.path().clone(),
         size,
@@ -85,12 +88,19 @@ pub(super) fn hold(place: &Place, path: &DevicePath) -> (Found, Option<Held>) {
         identity,
         state,
     };
-    (Found::Device(seen), Some(Held { disk, claim }))
+    (
+        ObservedPath::Device(seen),
+        Some(ClaimedDisk { disk, claim }),
+    )
 }
 
 /// What the device is used for, the surest and the cheapest to find out first.
-fn state(place: &Place, disk: &Disk, facts: &ObservedDisk) -> Result<(State, Option<File>), Error> {
-    let used = |by: String| Ok((State::InUse(by), None));
+fn state(
+    place: &NodePaths,
+    disk: &Disk,
+    facts: &ObservedDisk,
+) -> Result<(DeviceState, Option<File>), Error> {
+    let used = |by: String| Ok((DeviceState::InUse(by), None));
     if facts.logical_volume {
         return used("it is a logical volume itself".to_owned());
     }
@@ -104,10 +114,10 @@ fn state(place: &Place, disk: &Disk, facts: &ObservedDisk) -> Result<(State, Opt
         return used("it is used as swap".to_owned());
     }
     if !facts.partitions.is_empty() {
-        return Ok((State::Partitioned(facts.partitions.clone()), None));
+        return Ok((DeviceState::Partitioned(facts.partitions.clone()), None));
     }
     if facts.read_only {
-        return Ok((State::ReadOnly, None));
+        return Ok((DeviceState::ReadOnly, None));
     }
     let claim = match claim(disk) {
         Err(error) if error.kind() == Kind::Busy => {
@@ -116,9 +126,9 @@ fn state(place: &Place, disk: &Disk, facts: &ObservedDisk) -> Result<(State, Opt
         claim => claim?,
     };
     let state = match disk.content(&*place.exec, &claim)? {
-        Content::Blank => State::Blank,
-        Content::Known(what) => State::Known(what),
-        Content::Unknown(at) => State::Unknown(at),
+        Content::Blank => DeviceState::Blank,
+        Content::Known(what) => DeviceState::Known(what),
+        Content::Unknown(at) => DeviceState::Unknown(at),
     };
     Ok((state, Some(claim)))
 }
@@ -137,14 +147,14 @@ fn claim(disk: &Disk) -> Result<File, Error> {
     }
 }
 
-fn mount_point(place: &Place, number: Number) -> Result<Option<PathBuf>, Error> {
+fn mount_point(place: &NodePaths, number: DevNum) -> Result<Option<PathBuf>, Error> {
     let mounts = mountinfo::read(&place.proc.join("1/mountinfo"))?;
     let is_of = |mount: &&mountinfo::Mount| lookup::device_of(&place.roots, mount) == Some(number);
     Ok(mounts.iter().find(is_of).map(|mount| mount.point.clone()))
 }
 
 /// For a better message: the kernel has claimed what it swaps to.
-fn is_swap(place: &Place, number: Number) -> bool {
+fn is_swap(place: &NodePaths, number: DevNum) -> bool {
     let swaps = fs::read_to_string(place.proc.join("swaps")).unwrap_or_default();
     let mut paths = swaps
         .lines()
@@ -155,11 +165,11 @@ fn is_swap(place: &Place, number: Number) -> bool {
 
 /// Whether LVM has to be asked whose these devices are.
 #[must_use]
-pub fn needs_owners(found: &BTreeMap<DevicePath, Found>) -> bool {
-    let may_have_one = |found: &Found| {
-        matches!(found, Found::Device(seen) if match &seen.state {
-            State::Known(what) => what == PHYSICAL_VOLUME,
-            State::InUse(_) => true,
+pub fn needs_owners(found: &BTreeMap<DevicePath, ObservedPath>) -> bool {
+    let may_have_one = |found: &ObservedPath| {
+        matches!(found, ObservedPath::Device(seen) if match &seen.state {
+            DeviceState::Known(what) => what == PHYSICAL_VOLUME,
+            DeviceState::InUse(_) => true,
             _ => false,
         })
     };
@@ -167,20 +177,22 @@ pub fn needs_owners(found: &BTreeMap<DevicePath, Found>) -> bool {
 }
 
 /// Says of a device whose physical volume it is, if LVM knows it as one.
-pub fn name_owner(roots: &Roots, found: &mut Found, owners: &[PvOwner]) {
-    let Found::Device(seen) = found else { return };
-    if seen.state == State::Blank {
+pub fn name_owner(roots: &Roots, found: &mut ObservedPath, owners: &[PvOwner]) {
+    let ObservedPath::Device(seen) = found else {
+        return;
+    };
+    if seen.state == DeviceState::Blank {
         return;
     }
     let is_it = |owner: &&PvOwner| number_of(roots, &owner.name) == Some(seen.number);
     if let Some(owner) = owners.iter().find(is_it) {
-        seen.state = State::PhysicalVolume(owner.uuid.clone(), owner.group.clone());
+        seen.state = DeviceState::PhysicalVolume(owner.uuid.clone(), owner.group.clone());
     }
 }
 
 /// The number of the device that LVM calls so.
 #[must_use]
-pub fn number_of(roots: &Roots, name: &str) -> Option<Number> {
+pub fn number_of(roots: &Roots, name: &str) -> Option<DevNum> {
     disk::number_at(roots, &DevicePath::new(name).ok()?)
 }
 

@@ -9,7 +9,7 @@ use crds::quantity;
 use host::{Bytes, DevicePath, LvUuid, VgName};
 
 use super::intent::Intent;
-use super::wanted::Wanted;
+use super::wanted::WantedGroup;
 
 /// A smaller device is none for volumes.
 const SMALLEST: Bytes = Bytes(64 << 20);
@@ -20,46 +20,46 @@ const SMALLEST: Bytes = Bytes(64 << 20);
 const UNKNOWN_GROUP: &str = "[unknown]";
 
 /// A block device's number.
-pub type Number = (u32, u32);
+pub type DevNum = (u32, u32);
 
 /// How a volume group stands that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ObservedGroup {
     /// It is on the node, of the devices with these numbers.
-    There(BTreeSet<Number>),
+    Present(BTreeSet<DevNum>),
     /// It is not, and it was once.
-    Vanished(Trace),
+    Vanished(GroupTrace),
     /// It is not, and never was.
     Missing,
 }
 
 /// By what a volume group is known that is not there any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub struct GroupTrace {
     /// In words.
-    pub tells: String,
+    pub evidence: String,
     /// What takes it away, in words, if the group is lost for good.
     pub remedy: String,
 }
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum ObservedPath {
     /// Nothing.
     Nothing,
     /// Something else than a block device.
-    NoBlockDevice,
+    NotABlockDevice,
     /// It can't be looked at, for this reason.
     Unreadable(String),
     /// A block device that is part of a wanted group.
-    Member(Number),
+    Member(DevNum),
     /// Another block device.
-    Device(Seen),
+    Device(ObservedDevice),
 }
 
-impl Found {
+impl ObservedPath {
     /// The number of the block device.
-    fn number(&self) -> Option<Number> {
+    fn number(&self) -> Option<DevNum> {
         match self {
             Self::Member(number) => Some(*number),
             Self::Device(seen) => Some(seen.number),
@@ -70,9 +70,9 @@ impl Found {
 
 /// A block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedDevice {
     /// Its number.
-    pub number: Number,
+    pub number: DevNum,
     /// Its path by the kernel's own name.
     pub path: DevicePath,
     /// Its size.
@@ -82,12 +82,12 @@ pub struct Seen {
     /// What the hardware tells it from others by.
     pub identity: Option<String>,
     /// What it is used for.
-    pub state: State,
+    pub state: DeviceState,
 }
 
 /// What a block device is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum DeviceState {
     /// Nothing.
     Blank,
     /// Nothing can be written to it.
@@ -108,83 +108,83 @@ pub enum State {
 
 /// A volume group that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Make {
+pub struct CreateGroup {
     /// Its name.
     pub group: VgName,
     /// The backends that want it.
     pub backends: Vec<String>,
     /// Its devices.
-    pub parts: Vec<Part>,
+    pub parts: Vec<GroupDevice>,
 }
 
 /// A device that is to be part of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
+pub struct GroupDevice {
     /// Its path, as a backend names it.
     pub path: DevicePath,
     /// Its number when it was looked at.
-    pub number: Number,
+    pub number: DevNum,
     /// The uuid of the physical volume that an agent has made of it already.
     pub uuid: Option<LvUuid>,
 }
 
 /// All that is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct GroupFacts<'a> {
     /// What is wanted.
-    pub wanted: &'a [Wanted],
+    pub wanted: &'a [WantedGroup],
     /// How each wanted group stands.
-    pub standings: &'a BTreeMap<VgName, Standing>,
+    pub observed_groups: &'a BTreeMap<VgName, ObservedGroup>,
     /// What is at each path.
-    pub found: &'a BTreeMap<DevicePath, Found>,
+    pub found: &'a BTreeMap<DevicePath, ObservedPath>,
     /// What was begun.
     pub intents: &'a BTreeMap<VgName, Intent>,
 }
 
 /// What is to be done and said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct VolumeGroupPlan {
     /// The groups that are to be made.
-    pub make: Vec<Make>,
+    pub make: Vec<CreateGroup>,
     /// What is to be said of each device.
     pub devices: Vec<NodeDevice>,
 }
 
 /// Why a device is not taken: a reason, and a sentence.
-type Refusal = (&'static str, String);
+type DeviceRejection = (&'static str, String);
 
 /// Plans.
 #[must_use]
-pub fn plan(facts: Facts<'_>) -> Plan {
-    let mut plan = Plan::default();
+pub fn plan(facts: GroupFacts<'_>) -> VolumeGroupPlan {
+    let mut plan = VolumeGroupPlan::default();
     for wanted in facts.wanted {
-        let parts = match facts.standings.get(&wanted.group) {
-            Some(Standing::There(members)) => {
+        let parts = match facts.observed_groups.get(&wanted.group) {
+            Some(ObservedGroup::Present(members)) => {
                 let word = |path| (path, in_group(facts, wanted, members, path));
                 plan.devices.extend(
                     wanted
                         .devices
                         .iter()
                         .map(word)
-                        .map(|(path, word)| say(wanted, path, word)),
+                        .map(|(path, word)| report_device(wanted, path, word)),
                 );
                 continue;
             }
-            Some(Standing::Vanished(trace)) => {
+            Some(ObservedGroup::Vanished(trace)) => {
                 let word = vanished(&wanted.group, trace);
                 plan.devices.extend(
                     wanted
                         .devices
                         .iter()
-                        .map(|path| say(wanted, path, Err(word.clone()))),
+                        .map(|path| report_device(wanted, path, Err(word.clone()))),
                 );
                 continue;
             }
-            Some(Standing::Missing) => choose(facts, wanted, &mut plan.devices),
+            Some(ObservedGroup::Missing) => choose(facts, wanted, &mut plan.devices),
             None => continue,
         };
         if !parts.is_empty() {
-            plan.make.push(Make {
+            plan.make.push(CreateGroup {
                 group: wanted.group.clone(),
                 backends: wanted.backends.clone(),
                 parts,
@@ -195,7 +195,11 @@ pub fn plan(facts: Facts<'_>) -> Plan {
 }
 
 /// What is said of a device of a group.
-fn say(wanted: &Wanted, path: &DevicePath, word: Result<(), Refusal>) -> NodeDevice {
+fn report_device(
+    wanted: &WantedGroup,
+    path: &DevicePath,
+    word: Result<(), DeviceRejection>,
+) -> NodeDevice {
     let (reason, message) = word
         .err()
         .map(|(reason, message)| (reason.to_owned(), message))
@@ -204,7 +208,7 @@ fn say(wanted: &Wanted, path: &DevicePath, word: Result<(), Refusal>) -> NodeDev
     NodeDevice {
         volume_group,
         path,
-        taken: reason.is_none(),
+        in_volume_group: reason.is_none(),
         reason,
         message,
     }
@@ -212,15 +216,15 @@ fn say(wanted: &Wanted, path: &DevicePath, word: Result<(), Refusal>) -> NodeDev
 
 /// Of a device of a group that is there.
 fn in_group(
-    facts: Facts<'_>,
-    wanted: &Wanted,
-    members: &BTreeSet<Number>,
+    facts: GroupFacts<'_>,
+    wanted: &WantedGroup,
+    members: &BTreeSet<DevNum>,
     path: &DevicePath,
-) -> Result<(), Refusal> {
+) -> Result<(), DeviceRejection> {
     if facts
         .found
         .get(path)
-        .and_then(Found::number)
+        .and_then(ObservedPath::number)
         .is_some_and(|number| members.contains(&number))
     {
         return Ok(());
@@ -235,17 +239,21 @@ fn in_group(
 }
 
 /// Of every device of a group that was there once.
-fn vanished(group: &VgName, Trace { tells, remedy }: &Trace) -> Refusal {
+fn vanished(group: &VgName, GroupTrace { evidence, remedy }: &GroupTrace) -> DeviceRejection {
     let words = format!(
-        "volume group {group} was on this node and is not any more: {tells}. It is not made anew, since its disks may come \
+        "volume group {group} was on this node and is not any more: {evidence}. It is not made anew, since its disks may come \
          back; bring them back, or see why `vgs` and `pvs` do not show it. If it is lost for good: {remedy}"
     );
     (reason::VOLUME_GROUP_VANISHED, words)
 }
 
 /// The devices that a group can be made of, and what is said of all that are named for it.
-fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<Part> {
-    let mut parts = Vec::<(Part, &Seen)>::new();
+fn choose(
+    facts: GroupFacts<'_>,
+    wanted: &WantedGroup,
+    device_outcomes: &mut Vec<NodeDevice>,
+) -> Vec<GroupDevice> {
+    let mut parts = Vec::<(GroupDevice, &ObservedDevice)>::new();
     let marked = wanted
         .devices
         .iter()
@@ -259,10 +267,10 @@ fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<
                     "volume group {} is made once {marked}, which is to be part of it, is clear",
                     wanted.group
                 );
-                return Err((reason::MAKING_FAILED, words));
+                return Err((reason::CREATE_FAILED, words));
             }
             parts.push((
-                Part {
+                GroupDevice {
                     path: path.clone(),
                     number: seen.number,
                     uuid,
@@ -270,54 +278,57 @@ fn choose(facts: Facts<'_>, wanted: &Wanted, said: &mut Vec<NodeDevice>) -> Vec<
                 seen,
             ));
             Err((
-                reason::MAKING,
+                reason::CREATING,
                 format!("volume group {} is about to be made of it", wanted.group),
             ))
         });
-        said.push(say(wanted, path, word));
+        device_outcomes.push(report_device(wanted, path, word));
     }
     parts.into_iter().map(|(part, _)| part).collect()
 }
 
 /// The block device at a path.
-fn device<'a>(facts: Facts<'a>, path: &DevicePath) -> Result<&'a Seen, Refusal> {
+fn device<'a>(
+    facts: GroupFacts<'a>,
+    path: &DevicePath,
+) -> Result<&'a ObservedDevice, DeviceRejection> {
     match facts.found.get(path) {
-        Some(Found::Device(seen)) => Ok(seen),
-        Some(Found::Member(_)) => Err((
-            reason::CONTESTED,
+        Some(ObservedPath::Device(seen)) => Ok(seen),
+        Some(ObservedPath::Member(_)) => Err((
+            reason::CONFLICT,
             "it is part of another volume group that StorageBackends name it for".to_owned(),
         )),
-        Some(Found::Nothing) => Err((
-            reason::NOT_THERE,
+        Some(ObservedPath::Nothing) => Err((
+            reason::NOT_FOUND,
             "there is no such device on this node".to_owned(),
         )),
-        Some(Found::NoBlockDevice) => Err((
-            reason::NO_BLOCK_DEVICE,
+        Some(ObservedPath::NotABlockDevice) => Err((
+            reason::NOT_A_BLOCK_DEVICE,
             "it is not a block device".to_owned(),
         )),
-        Some(Found::Unreadable(why)) => Err(unreadable(why)),
+        Some(ObservedPath::Unreadable(why)) => Err(unreadable(why)),
         None => Err(unreadable("nobody has yet")),
     }
 }
 
-fn unreadable(why: &str) -> Refusal {
+fn unreadable(why: &str) -> DeviceRejection {
     (reason::UNREADABLE, format!("it can't be looked at: {why}"))
 }
 
 /// Whether a device can be part of a group, as far as it alone goes; with the uuid that an agent
 /// gave it already.
 fn usable(
-    facts: Facts<'_>,
-    wanted: &Wanted,
+    facts: GroupFacts<'_>,
+    wanted: &WantedGroup,
     path: &DevicePath,
-    seen: &Seen,
-) -> Result<Option<LvUuid>, Refusal> {
+    seen: &ObservedDevice,
+) -> Result<Option<LvUuid>, DeviceRejection> {
     if let Some(other) = rival(facts, wanted, seen.number) {
         let words = format!(
             "StorageBackends name it for volume group {} and for volume group {other}, and it can be part of one",
             wanted.group
         );
-        return Err((reason::CONTESTED, words));
+        return Err((reason::CONFLICT, words));
     }
     let uuid = free(facts, wanted, path, &seen.state)?;
     if seen.size < SMALLEST {
@@ -332,27 +343,27 @@ fn usable(
 
 /// Whether nobody has a device, and nothing is on it.
 fn free(
-    facts: Facts<'_>,
-    wanted: &Wanted,
+    facts: GroupFacts<'_>,
+    wanted: &WantedGroup,
     path: &DevicePath,
-    state: &State,
-) -> Result<Option<LvUuid>, Refusal> {
+    state: &DeviceState,
+) -> Result<Option<LvUuid>, DeviceRejection> {
     // Clears all that refuses it here.
     let clear = format!(
         "if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`"
     );
     Err(match state {
-        State::Blank => return Ok(None),
-        State::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => {
+        DeviceState::Blank => return Ok(None),
+        DeviceState::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => {
             return Ok(Some(uuid.clone()));
         }
-        State::PhysicalVolume(_, None) => {
+        DeviceState::PhysicalVolume(_, None) => {
             let words = format!(
                 "it is a physical volume of LVM that no volume group has; if nothing on it is needed: `pvremove {path}`"
             );
             (reason::PHYSICAL_VOLUME, words)
         }
-        State::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
+        DeviceState::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
             let clear = format!(
                 "`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`"
             );
@@ -370,35 +381,35 @@ fn free(
             };
             (reason::PHYSICAL_VOLUME, words)
         }
-        State::PhysicalVolume(_, Some(group)) => (
+        DeviceState::PhysicalVolume(_, Some(group)) => (
             reason::PHYSICAL_VOLUME,
             format!("it is part of volume group {group}"),
         ),
-        State::ReadOnly => (reason::READ_ONLY, "it is read-only".to_owned()),
-        State::Partitioned(partitions) => (
+        DeviceState::ReadOnly => (reason::READ_ONLY, "it is read-only".to_owned()),
+        DeviceState::Partitioned(partitions) => (
             reason::PARTITIONED,
             format!(
                 "it has partitions ({}); name a free one, or, {clear}",
                 partitions.join(", ")
             ),
         ),
-        State::InUse(by) => (reason::IN_USE, by.clone()),
-        State::Known(what) => (reason::NOT_BLANK, format!("there is {what} on it; {clear}")),
-        State::Unknown(at) => {
+        DeviceState::InUse(by) => (reason::IN_USE, by.clone()),
+        DeviceState::Known(what) => (reason::NOT_BLANK, format!("there is {what} on it; {clear}")),
+        DeviceState::Unknown(at) => {
             let words = format!(
                 "it is not blank: byte {at} is not zero, though nothing known is on it; {clear}"
             );
             (reason::NOT_BLANK, words)
         }
-        State::Unreadable(why) => unreadable(why),
+        DeviceState::Unreadable(why) => unreadable(why),
     })
 }
 
 /// Whether LVM was ended while it made the group of this device: then it gives the device to no
 /// group, nor the others together with it, before a person clears it.
-fn is_marked(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath) -> bool {
+fn is_marked(facts: GroupFacts<'_>, wanted: &WantedGroup, path: &DevicePath) -> bool {
     device(facts, path).is_ok_and(|seen| match &seen.state {
-        State::PhysicalVolume(uuid, Some(group)) => {
+        DeviceState::PhysicalVolume(uuid, Some(group)) => {
             group == UNKNOWN_GROUP && has_begun(facts, wanted, uuid)
         }
         _ => false,
@@ -407,7 +418,7 @@ fn is_marked(facts: Facts<'_>, wanted: &Wanted, path: &DevicePath) -> bool {
 
 /// Whether an agent has made this physical volume for the group, and was ended before the group was
 /// there.
-fn has_begun(facts: Facts<'_>, wanted: &Wanted, uuid: &LvUuid) -> bool {
+fn has_begun(facts: GroupFacts<'_>, wanted: &WantedGroup, uuid: &LvUuid) -> bool {
     facts
         .intents
         .get(&wanted.group)
@@ -415,9 +426,9 @@ fn has_begun(facts: Facts<'_>, wanted: &Wanted, uuid: &LvUuid) -> bool {
 }
 
 /// Another group that the device is named for.
-fn rival<'a>(facts: Facts<'a>, wanted: &Wanted, number: Number) -> Option<&'a VgName> {
+fn rival<'a>(facts: GroupFacts<'a>, wanted: &WantedGroup, number: DevNum) -> Option<&'a VgName> {
     let names_it =
-        |path: &DevicePath| facts.found.get(path).and_then(Found::number) == Some(number);
+        |path: &DevicePath| facts.found.get(path).and_then(ObservedPath::number) == Some(number);
     let mut others = facts
         .wanted
         .iter()
@@ -428,13 +439,16 @@ fn rival<'a>(facts: Facts<'a>, wanted: &Wanted, number: Number) -> Option<&'a Vg
 }
 
 /// Whether a device can be in one group with those that were chosen before.
-fn beside(parts: &[(Part, &Seen)], seen: &Seen) -> Result<(), Refusal> {
-    let is_same = |other: &Seen| {
+fn beside(
+    parts: &[(GroupDevice, &ObservedDevice)],
+    seen: &ObservedDevice,
+) -> Result<(), DeviceRejection> {
+    let is_same = |other: &ObservedDevice| {
         other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity)
     };
     if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
         return Err((
-            reason::SAME_DISK,
+            reason::DUPLICATE_DEVICE,
             format!("it is the same disk as {}, by another path", same.path),
         ));
     }

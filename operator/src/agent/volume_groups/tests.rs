@@ -6,7 +6,7 @@ use serde_json::json;
 use super::note;
 
 fn status(groups: &[&str], missing: &[&str]) -> NodeStorageStatus {
-    let group = |name: &&str| json!({"name": name, "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "otherUse": "0", "free": "1Gi"});
+    let group = |name: &&str| json!({"name": name, "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "1Gi"});
     let groups: Vec<_> = groups.iter().map(group).collect();
     serde_json::from_value(json!({"volumeGroups": groups, "missingVolumeGroups": missing})).unwrap()
 }

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use host::{DevicePath, VgName};
 use kube::ResourceExt as _;
 
-use crate::agent::watches::backends::Selected;
+use crate::agent::watches::backends::SelectedBackends;
 
 /// A volume group that StorageBackends name devices for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted {
+pub struct WantedGroup {
     /// Its name.
     pub group: VgName,
     /// The devices, each once: those of several backends together, in the order of their names.
@@ -22,8 +22,8 @@ pub struct Wanted {
 /// What the backends that select this node want. One that contradicts itself, or is being deleted,
 /// wants nothing.
 #[must_use]
-pub fn wanted(selected: &Selected) -> Vec<Wanted> {
-    let mut groups = BTreeMap::<VgName, Wanted>::new();
+pub fn wanted(selected: &SelectedBackends) -> Vec<WantedGroup> {
+    let mut groups = BTreeMap::<VgName, WantedGroup>::new();
     for backend in selected {
         let spec = &backend.spec;
         if spec.devices.is_empty()
@@ -35,7 +35,7 @@ pub fn wanted(selected: &Selected) -> Vec<Wanted> {
         let Ok(group) = VgName::new(&spec.volume_group) else {
             continue;
         };
-        let none = || Wanted {
+        let none = || WantedGroup {
             group: group.clone(),
             devices: Vec::new(),
             backends: Vec::new(),

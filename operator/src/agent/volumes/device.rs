@@ -18,7 +18,7 @@ const ZEROED: usize = 4096;
 
 /// A logical volume by its names.
 #[derive(Clone, Copy, Debug)]
-pub struct Path<'a> {
+pub struct LvPath<'a> {
     /// The volume group.
     pub group: &'a VgName,
     /// The logical volume.
@@ -33,37 +33,37 @@ pub trait Devices: Send + Sync {
     ///
     /// # Errors
     /// When that fails; the mark then is as it was, or torn.
-    fn mark_new(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
+    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
 
     /// Marks a volume as fresh that was made some time ago, if it still has this uuid and is blank.
     ///
     /// # Errors
     /// As above.
-    fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error>;
+    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
 
     /// LVM's uuid and the size of the volume that has this name.
     ///
     /// # Errors
     /// `NotFound` when there is no such device.
-    fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error>;
+    fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error>;
 
     /// What is on a volume, if it still has this uuid.
     ///
     /// # Errors
     /// When looking fails. That is never "nothing".
-    fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error>;
+    fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error>;
 
     /// Tells the driver the digest of a volume's key, so that it need not ask LVM.
     ///
     /// # Errors
     /// When that can't be written: then it asks.
-    fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
+    fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
 
     /// Whether a path leads to the device of this name, a disk.
     fn is_same(&self, name: &str, path: &str) -> bool;
 
     /// Where a volume is mounted on the node; nothing when nobody can tell.
-    fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
+    fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
 }
 
 /// The devices of this node.
@@ -88,7 +88,7 @@ impl NodeDevices {
         }
     }
 
-    fn open(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Device, Error> {
+    fn open(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Device, Error> {
         Device::open(&self.roots, path.group, path.name, uuid)
     }
 }
@@ -97,7 +97,7 @@ impl Devices for NodeDevices {
     // While the device is claimed nobody can mount it or make a file system: what is found is still
     // so when the mark is written, even if another agent works here too.
 
-    fn mark_new(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
         let mut start = [0; ZEROED];
@@ -110,7 +110,7 @@ impl Devices for NodeDevices {
         FormatMarkerBlock::new(uuid, device.size()?)?.write_unformatted(&claimed)
     }
 
-    fn mark_blank(&self, path: Path<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
         let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
@@ -120,12 +120,12 @@ impl Devices for NodeDevices {
         mark.write_unformatted(&claimed)
     }
 
-    fn identify(&self, path: Path<'_>) -> Result<(LvUuid, Bytes), Error> {
+    fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error> {
         let (device, uuid) = Device::find(&self.roots, path.group, path.name)?;
         Ok((uuid, device.size()?))
     }
 
-    fn look(&self, path: Path<'_>, uuid: &LvUuid) -> Result<Content, Error> {
+    fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         let device = self.open(path, uuid)?;
         let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
         let says = mark.read(device.file())?;
@@ -144,7 +144,7 @@ impl Devices for NodeDevices {
         )
     }
 
-    fn tell_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
+    fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
         self.keys.remember(uuid, key)
     }
 
@@ -159,7 +159,7 @@ impl Devices for NodeDevices {
         number(path).is_some_and(|wanted| number(name) == Some(wanted))
     }
 
-    fn mount_points(&self, path: Path<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
+    fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
         let Ok(device) = self.open(path, uuid) else {
             return Vec::new();
         };
@@ -172,7 +172,7 @@ impl Devices for NodeDevices {
     }
 }
 
-fn in_use_already(Path { group, name }: Path<'_>) -> Error {
+fn in_use_already(LvPath { group, name }: LvPath<'_>) -> Error {
     Error::refused(
         Kind::Busy,
         format!("logical volume {group}/{name} is not blank any more: somebody uses it already"),

@@ -7,13 +7,13 @@ use std::time::Instant;
 use host::lvm::{Layout, Lv, LvKind, NewLv, NewPool, Pv, Vg};
 use host::{Bytes, Error, Extents, Kind, LvUuid};
 
-use super::device::{Devices, Path};
-use super::plan::{self, Content, Seen, Step, Verdict};
-use super::spec::Order;
+use super::device::{Devices, LvPath};
+use super::plan::{self, Content, ObservedVolume, Outcome, Step};
+use super::spec::VolumeSpec;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 
 /// One pass never takes more turns: create, or activate, look, mark; each with a surprise.
-const MOST_TURNS: u32 = 12;
+const MOST_STEPS: u32 = 12;
 
 /// So often in a pass LVM may refuse what the report allowed.
 const MOST_SURPRISES: u32 = 2;
@@ -27,7 +27,7 @@ pub struct VolumeExecutor {
 
 /// What one pass has learned so far.
 #[derive(Clone, Debug)]
-struct Pass {
+struct Progress {
     began: Instant,
     content: Option<Content>,
     removed: bool,
@@ -47,67 +47,67 @@ impl VolumeExecutor {
     ///
     /// # Errors
     /// When LVM, or looking at a device, fails.
-    pub async fn settle(&self, order: &Arc<Order>) -> Result<Verdict, Error> {
-        let mut pass = Pass {
+    pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, Error> {
+        let mut progress = Progress {
             began: Instant::now(),
             content: None,
             removed: false,
             changed: None,
             surprises: 0,
         };
-        for _ in 0..MOST_TURNS {
-            let (executor, order) = (self.clone(), order.clone());
-            let turn = move |lvm: &mut LockedLvm| {
-                let verdict = executor.turn(lvm, &order, &mut pass);
-                verdict.map(|verdict| (verdict, pass))
+        for _ in 0..MOST_STEPS {
+            let (executor, spec) = (self.clone(), spec.clone());
+            let next_step = move |lvm: &mut LockedLvm| {
+                let outcome = executor.next_step(lvm, &spec, &mut progress);
+                outcome.map(|outcome| (outcome, progress))
             };
             // Between two turns others have theirs: one report then serves all who wait for one.
-            match self.lvm.locked(turn).await? {
-                (Some(verdict), _) => return Ok(verdict),
-                (None, next) => pass = next,
+            match self.lvm.locked(next_step).await? {
+                (Some(outcome), _) => return Ok(outcome),
+                (None, next) => progress = next,
             }
         }
         Err(Error::refused(
             Kind::Failed,
-            format!("logical volume {} does not settle", order.path()),
+            format!("logical volume {} does not settle", spec.path()),
         ))
     }
 
     /// Plans, and does one step. A verdict ends the pass.
-    fn turn(
+    fn next_step(
         &self,
         lvm: &mut LockedLvm,
-        order: &Order,
-        pass: &mut Pass,
-    ) -> Result<Option<Verdict>, Error> {
+        spec: &VolumeSpec,
+        progress: &mut Progress,
+    ) -> Result<Option<Outcome>, Error> {
         if lvm
             .report_taken()
-            .is_none_or(|taken| pass.changed.is_some_and(|changed| taken < changed))
+            .is_none_or(|taken| progress.changed.is_some_and(|changed| taken < changed))
         {
             lvm.take_report()?;
         }
-        let mut step = Self::plan(lvm, order, pass);
-        if let Step::Settle(verdict) = &step
-            && lvm
-                .report_taken()
-                .is_none_or(|taken| taken < pass.began && taken.elapsed() > verdict.oldest_report())
+        let mut step = Self::plan(lvm, spec, progress);
+        if let Step::Done(outcome) = &step
+            && lvm.report_taken().is_none_or(|taken| {
+                taken < progress.began && taken.elapsed() > outcome.oldest_report()
+            })
         {
             lvm.take_report()?;
-            step = Self::plan(lvm, order, pass);
+            step = Self::plan(lvm, spec, progress);
         }
-        if let Step::Settle(verdict) = step {
-            return Ok(Some(self.with_holders(lvm, order, *verdict)));
+        if let Step::Done(outcome) = step {
+            return Ok(Some(self.with_holders(lvm, spec, *outcome)));
         }
-        match self.act(lvm, order, step, pass) {
+        match self.act(lvm, spec, step, progress) {
             Ok(()) => Ok(None),
             Err(error) => {
-                pass.changed = Some(Instant::now());
-                pass.surprises += 1;
+                progress.changed = Some(Instant::now());
+                progress.surprises += 1;
                 let is_hint = matches!(
                     error.kind(),
                     Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
                 );
-                if is_hint && pass.surprises <= MOST_SURPRISES {
+                if is_hint && progress.surprises <= MOST_SURPRISES {
                     Ok(None)
                 } else {
                     Err(error)
@@ -116,13 +116,13 @@ impl VolumeExecutor {
         }
     }
 
-    fn plan(lvm: &LockedLvm, order: &Order, pass: &Pass) -> Step {
+    fn plan(lvm: &LockedLvm, spec: &VolumeSpec, progress: &Progress) -> Step {
         plan::plan(
-            order,
-            Seen {
+            spec,
+            ObservedVolume {
                 groups: &lvm.groups(),
-                content: pass.content.as_ref(),
-                removed: pass.removed,
+                content: progress.content.as_ref(),
+                removed: progress.removed,
             },
         )
     }
@@ -130,32 +130,32 @@ impl VolumeExecutor {
     fn act(
         &self,
         lvm: &LockedLvm,
-        order: &Order,
+        spec: &VolumeSpec,
         step: Step,
-        pass: &mut Pass,
+        progress: &mut Progress,
     ) -> Result<(), Error> {
-        let path = Path {
-            group: &order.group,
-            name: &order.name,
+        let path = LvPath {
+            group: &spec.group,
+            name: &spec.name,
         };
         lvm.note_change();
         match step {
-            Step::Settle(_) => {}
-            Step::Look(uuid) => pass.content = Some(self.devices.look(path, &uuid)?),
+            Step::Done(_) => {}
+            Step::Inspect(uuid) => progress.content = Some(self.devices.inspect(path, &uuid)?),
             Step::Mark(uuid) => {
                 self.devices.mark_blank(path, &uuid)?;
-                pass.content = Some(Content::Unformatted);
+                progress.content = Some(Content::Unformatted);
             }
             Step::Create(..) | Step::CreateThin(_) => {
-                if !self.create(lvm, order, &step)? {
-                    pass.changed = Some(Instant::now());
+                if !self.create(lvm, spec, &step)? {
+                    progress.changed = Some(Instant::now());
                 }
-                pass.content = Some(Content::Unformatted);
+                progress.content = Some(Content::Unformatted);
             }
             change => {
-                Self::change(lvm, order, &change)?;
-                pass.removed |= matches!(change, Step::Remove(..));
-                pass.changed = Some(Instant::now());
+                Self::change(lvm, spec, &change)?;
+                progress.removed |= matches!(change, Step::Remove(..));
+                progress.changed = Some(Instant::now());
             }
         }
         lvm.note_change();
@@ -163,13 +163,13 @@ impl VolumeExecutor {
     }
 
     /// A command of LVM, what became of which only a report tells.
-    fn change(locked: &LockedLvm, order: &Order, step: &Step) -> Result<(), Error> {
-        let (lvm, group, name) = (locked.commands(), &order.group, &order.name);
-        match (step, &order.pool, &order.cache) {
+    fn change(locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<(), Error> {
+        let (lvm, group, name) = (locked.commands(), &spec.group, &spec.name);
+        match (step, &spec.pool, &spec.cache) {
             (Step::AddIntegrity, ..) => lvm.add_integrity(group, name),
             (Step::Extend(extents, disks), ..) => lvm.extend(group, name, *extents, disks),
             (Step::Activate(uuid), ..) => lvm.activate(group, name, uuid),
-            (Step::Remove(uuid, kind), ..) => lvm.remove(group, name, uuid, &order.identity, *kind),
+            (Step::Remove(uuid, kind), ..) => lvm.remove(group, name, uuid, &spec.identity, *kind),
             (Step::CreatePool(cost, most, disks), Some(pool), _) => {
                 let extent = locked.extent_size(group);
                 let new = NewPool {
@@ -185,7 +185,7 @@ impl VolumeExecutor {
                 lvm.remove(group, &pool.name, uuid, &pool.identity, LvKind::ThinPool)
             }
             (Step::CreateCache(extents, disks), _, Some(cache)) => {
-                let tags = [order.identity.clone()];
+                let tags = [spec.identity.clone()];
                 let new = NewLv {
                     extents: *extents,
                     layout: Layout::Linear,
@@ -198,11 +198,11 @@ impl VolumeExecutor {
                 lvm.attach_cache(group, name, &cache.name, cache.mode.as_str())
             }
             (Step::RemoveCache(uuid), _, Some(cache)) => {
-                lvm.remove(group, &cache.name, uuid, &order.identity, LvKind::Plain)
+                lvm.remove(group, &cache.name, uuid, &spec.identity, LvKind::Plain)
             }
             (step, ..) => Err(Error::refused(
                 Kind::Invalid,
-                format!("{step:?} is no change of {}", order.path()),
+                format!("{step:?} is no change of {}", spec.path()),
             )),
         }
     }
@@ -210,28 +210,28 @@ impl VolumeExecutor {
     /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is
     /// brought up to date without asking LVM again, if it is known what the volume took of which
     /// disk; else this returns false.
-    fn create(&self, locked: &LockedLvm, order: &Order, step: &Step) -> Result<bool, Error> {
+    fn create(&self, locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<bool, Error> {
         let (lvm, path) = (
             locked.commands(),
-            Path {
-                group: &order.group,
-                name: &order.name,
+            LvPath {
+                group: &spec.group,
+                name: &spec.name,
             },
         );
-        let tags = order.tags();
-        let (extents, disks) = match (step, &order.pool) {
+        let tags = spec.tags();
+        let (extents, disks) = match (step, &spec.pool) {
             (Step::Create(extents, disks), _) => {
                 let new = NewLv {
                     extents: *extents,
-                    layout: order.layout,
+                    layout: spec.layout,
                     disks,
                     tags: &tags,
                 };
-                lvm.create(&order.group, &order.name, &new)?;
+                lvm.create(&spec.group, &spec.name, &new)?;
                 (*extents, disks.as_slice())
             }
             (Step::CreateThin(size), Some(pool)) => {
-                lvm.create_thin(&order.group, &pool.name, &order.name, *size, &tags)?;
+                lvm.create_thin(&spec.group, &pool.name, &spec.name, *size, &tags)?;
                 (Extents(0), [].as_slice())
             }
             _ => return Ok(false),
@@ -239,22 +239,22 @@ impl VolumeExecutor {
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
         // Only spares the driver a question.
-        let _ = self.devices.tell_key(&uuid, &order.key);
-        Ok(locked.insert(&order.group, |vg| {
-            let shares = shares(order, vg, extents, disks)?;
-            Some(new_lv(order, uuid, size, shares))
+        let _ = self.devices.record_key(&uuid, &spec.key);
+        Ok(locked.insert(&spec.group, |vg| {
+            let shares = shares(spec, vg, extents, disks)?;
+            Some(new_lv(spec, uuid, size, shares))
         }))
     }
 
     /// Says who has the volume open, where that can be seen.
-    fn with_holders(&self, lvm: &LockedLvm, order: &Order, mut verdict: Verdict) -> Verdict {
-        if verdict.is_in_use()
-            && let Some(removed) = &mut verdict.removed
-            && let Some(uuid) = lvm.uuid(&order.group, &order.name)
+    fn with_holders(&self, lvm: &LockedLvm, spec: &VolumeSpec, mut outcome: Outcome) -> Outcome {
+        if outcome.is_in_use()
+            && let Some(removed) = &mut outcome.removed
+            && let Some(uuid) = lvm.uuid(&spec.group, &spec.name)
         {
-            let path = Path {
-                group: &order.group,
-                name: &order.name,
+            let path = LvPath {
+                group: &spec.group,
+                name: &spec.name,
             };
             let mut points: Vec<_> = self
                 .devices
@@ -272,18 +272,18 @@ impl VolumeExecutor {
                 );
             }
         }
-        verdict
+        outcome
     }
 }
 
 /// What a volume that was made just now took of each disk, where that is beyond doubt.
 fn shares(
-    order: &Order,
+    spec: &VolumeSpec,
     vg: &Vg,
     extents: Extents,
     disks: &[String],
 ) -> Option<BTreeMap<LvUuid, Extents>> {
-    let images = usize::try_from(order.layout.images())
+    let images = usize::try_from(spec.layout.images())
         .ok()
         .filter(|images| *images > 0);
     // A thin volume takes nothing of the disks itself.
@@ -294,7 +294,7 @@ fn shares(
         [only] => vec![only],
         all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
     };
-    let cost = order
+    let cost = spec
         .layout
         .cost(extents.bytes(vg.extent_size), vg.extent_size)
         .ok()?;
@@ -306,20 +306,20 @@ fn shares(
 }
 
 /// What a report would say of a volume that was made just now.
-fn new_lv(order: &Order, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
+fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Lv {
-        name: order.name.to_string(),
+        name: spec.name.to_string(),
         uuid,
         size,
-        tags: order.tags().iter().map(ToString::to_string).collect(),
+        tags: spec.tags().iter().map(ToString::to_string).collect(),
         active: true,
         open: false,
-        kind: plan::kind_of(order),
+        kind: plan::kind_of(spec),
         shares,
-        integrity: order.layout.has_integrity(),
+        integrity: spec.layout.has_integrity(),
         made: now.map_or(0, |now| now.as_secs()),
-        pool: order.pool.as_ref().map(|pool| pool.name.to_string()),
+        pool: spec.pool.as_ref().map(|pool| pool.name.to_string()),
         state: None,
     }
 }

@@ -13,7 +13,7 @@ use crds::logical_volume::State;
 use host::lvm::{Cost, Layout, Lv, LvKind, PoolCost, Vg};
 use host::{Bytes, Extents, LvUuid};
 
-use super::spec::Order;
+use super::spec::VolumeSpec;
 
 pub use pool_and_cache::extended;
 
@@ -25,7 +25,7 @@ const JUST_NOW: Duration = Duration::from_secs(5);
 
 /// What is seen on the node.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct ObservedVolume<'a> {
     /// Every volume group.
     pub groups: &'a [Vg],
     /// What is on the logical volume; `None` while nobody has looked.
@@ -47,7 +47,7 @@ pub enum Content {
     Data(String),
 }
 
-/// The next step. All but `Look` and `Settle` change the node.
+/// The next step. All but `Inspect` and `Done` change the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Make the logical volume of this size on these devices, mark it as fresh.
@@ -71,29 +71,29 @@ pub enum Step {
     /// Make its device.
     Activate(LvUuid),
     /// Look at what is on it.
-    Look(LvUuid),
+    Inspect(LvUuid),
     /// It was made and never given away, and is blank: mark it as fresh.
     Mark(LvUuid),
     /// Remove it, as long as it is of this kind.
     Remove(LvUuid, LvKind),
     /// Nothing is to be done, for now: this is how things stand.
-    Settle(Box<Verdict>),
+    Done(Box<Outcome>),
 }
 
 /// How things stand.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Outcome {
     /// The condition `Ready`; `None` leaves it as it is.
-    pub ready: Option<Finding>,
+    pub ready: Option<ConditionUpdate>,
     /// The condition `Removed`.
-    pub removed: Option<Finding>,
+    pub removed: Option<ConditionUpdate>,
     /// The logical volume's uuid and size, where it is there and ours.
     pub volume: Option<(LvUuid, Bytes)>,
 }
 
 /// A condition's status, reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct ConditionUpdate {
     /// The status.
     pub status: bool,
     /// One of [`reason`].
@@ -102,7 +102,7 @@ pub struct Finding {
     pub message: String,
 }
 
-impl Verdict {
+impl Outcome {
     /// How old the report may be that it rests on. Good news may be remembered. Whoever says that
     /// something is missing, full or gone has looked just now; and whether a volume is in use,
     /// nothing tells but another look.
@@ -125,7 +125,7 @@ impl Verdict {
 
     fn not_ready(reason: &'static str, message: String) -> Self {
         Self {
-            ready: Some(Finding {
+            ready: Some(ConditionUpdate {
                 status: false,
                 reason,
                 message,
@@ -136,7 +136,7 @@ impl Verdict {
 
     fn kept(reason: &'static str, message: String) -> Self {
         Self {
-            removed: Some(Finding {
+            removed: Some(ConditionUpdate {
                 status: false,
                 reason,
                 message,
@@ -146,26 +146,26 @@ impl Verdict {
     }
 }
 
-impl From<Verdict> for Step {
-    fn from(verdict: Verdict) -> Self {
-        Self::Settle(Box::new(verdict))
+impl From<Outcome> for Step {
+    fn from(outcome: Outcome) -> Self {
+        Self::Done(Box::new(outcome))
     }
 }
 
 /// The next step for one order.
 #[must_use]
-pub fn plan(order: &Order, seen: Seen<'_>) -> Step {
-    match order.state {
-        State::Present => plan_present(order, seen),
-        State::Absent | State::AbsentIfUnused => removal::plan_absent(order, seen),
+pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    match spec.state {
+        State::Present => plan_present(spec, seen),
+        State::Absent | State::AbsentIfNeverUsed => removal::plan_absent(spec, seen),
     }
 }
 
 /// What a volume of this order is when it is made, as long as it is nothing beside: an origin of
 /// snapshots is another kind.
 #[must_use]
-pub fn kind_of(order: &Order) -> LvKind {
-    match order.layout {
+pub fn kind_of(spec: &VolumeSpec) -> LvKind {
+    match spec.layout {
         Layout::Linear | Layout::Striped(_) | Layout::Cached => LvKind::Plain,
         Layout::Raid { .. } => LvKind::Raid,
         Layout::Thin => LvKind::Thin,
@@ -173,12 +173,12 @@ pub fn kind_of(order: &Order) -> LvKind {
 }
 
 /// Whether a volume of this order may be of this kind: one with a cache is also itself without it.
-fn is_of_kind(order: &Order, kind: LvKind) -> bool {
-    kind == kind_of(order) || (order.layout == Layout::Cached && kind == LvKind::Cached)
+fn is_of_kind(spec: &VolumeSpec, kind: LvKind) -> bool {
+    kind == kind_of(spec) || (spec.layout == Layout::Cached && kind == LvKind::Cached)
 }
 
 /// The order's logical volume, or what is in its place.
-enum Found<'a> {
+enum ObservedLv<'a> {
     /// Nothing of this name, and nothing of the uuid that was reported.
     Nothing,
     /// The one.
@@ -190,185 +190,185 @@ enum Found<'a> {
 }
 
 /// Which it is, says the uuid once that was reported, the tag before.
-fn find<'a>(order: &Order, groups: &'a [Vg]) -> Found<'a> {
+fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
     let all = || {
         groups
             .iter()
             .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)))
     };
     let has_name =
-        |vg: &Vg, lv: &Lv| vg.name == order.group.as_str() && lv.name == order.name.as_str();
+        |vg: &Vg, lv: &Lv| vg.name == spec.group.as_str() && lv.name == spec.name.as_str();
     let named = all().find(|(vg, lv)| has_name(vg, lv));
-    match (&order.published, named) {
-        (None, None) => Found::Nothing,
-        (None, Some((vg, lv))) if lv.has_tag(order.identity.as_str()) => Found::Ours(vg, lv),
-        (None, Some(_)) => Found::Foreign(format!("it lacks the tag {}", order.identity)),
+    match (&spec.published, named) {
+        (None, None) => ObservedLv::Nothing,
+        (None, Some((vg, lv))) if lv.has_tag(spec.identity.as_str()) => ObservedLv::Ours(vg, lv),
+        (None, Some(_)) => ObservedLv::Foreign(format!("it lacks the tag {}", spec.identity)),
         (Some(uuid), named) => match (all().find(|(_, lv)| lv.uuid == *uuid), named) {
-            (Some((vg, lv)), _) if has_name(vg, lv) => Found::Ours(vg, lv),
-            (Some((vg, lv)), _) => Found::Renamed(format!("{}/{}", vg.name, lv.name)),
-            (None, Some((_, lv))) => Found::Foreign(format!(
+            (Some((vg, lv)), _) if has_name(vg, lv) => ObservedLv::Ours(vg, lv),
+            (Some((vg, lv)), _) => ObservedLv::Renamed(format!("{}/{}", vg.name, lv.name)),
+            (None, Some((_, lv))) => ObservedLv::Foreign(format!(
                 "its LVM uuid is {}, this volume's is {uuid}",
                 lv.uuid
             )),
-            (None, None) => Found::Nothing,
+            (None, None) => ObservedLv::Nothing,
         },
     }
 }
 
-fn plan_present(order: &Order, seen: Seen<'_>) -> Step {
-    let (path, node) = (order.path(), &order.node);
-    match find(order, seen.groups) {
-        Found::Ours(vg, lv) => plan_ours(order, vg, lv, seen),
-        Found::Foreign(why) => {
+fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    let (path, node) = (spec.path(), &spec.node);
+    match find(spec, seen.groups) {
+        ObservedLv::Ours(vg, lv) => plan_ours(spec, vg, lv, seen),
+        ObservedLv::Foreign(why) => {
             let message =
                 format!("logical volume {path} on {node} is another one, and is left alone: {why}");
-            Verdict::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
+            Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
         }
-        Found::Renamed(now) => {
+        ObservedLv::Renamed(now) => {
             let message =
                 format!("logical volume {path} on {node} is called {now} now; rename it back");
-            Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+            Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
         }
-        Found::Nothing => match usable(order, seen.groups) {
-            Err(verdict) => Step::Settle(verdict),
-            Ok(_) if order.published.is_some() => {
+        ObservedLv::Nothing => match usable(spec, seen.groups) {
+            Err(outcome) => Step::Done(outcome),
+            Ok(_) if spec.published.is_some() => {
                 let message = format!(
                     "logical volume {path} is not on {node} any more; it is not made anew, since its data would not be in it"
                 );
-                Verdict::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+                Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
             }
-            Ok(_) if order.deleted => {
+            Ok(_) if spec.deleted => {
                 let message =
                     "the object was deleted before its volume was made, so it is not made"
                         .to_owned();
-                Verdict::not_ready(reason::STILL_WANTED, message).into()
+                Outcome::not_ready(reason::DELETION_BLOCKED, message).into()
             }
-            Ok(vg) => plan_new(order, vg),
+            Ok(vg) => plan_new(spec, vg),
         },
     }
 }
 
 /// The volume group, if something can be made in it.
-fn usable<'a>(order: &Order, groups: &'a [Vg]) -> Result<&'a Vg, Box<Verdict>> {
-    let (group, node) = (&order.group, &order.node);
+fn usable<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, Box<Outcome>> {
+    let (group, node) = (&spec.group, &spec.node);
     let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
         let message = format!("there is no volume group {group} on {node}");
-        return Err(Box::new(Verdict::not_ready(
+        return Err(Box::new(Outcome::not_ready(
             reason::VOLUME_GROUP_MISSING,
             message,
         )));
     };
     match &vg.fault {
         None => Ok(vg),
-        Some(fault) => Err(Box::new(Verdict::not_ready(
+        Some(fault) => Err(Box::new(Outcome::not_ready(
             reason::VOLUME_GROUP_UNUSABLE,
-            unusable(order, fault),
+            unusable(spec, fault),
         ))),
     }
 }
 
-fn unusable(order: &Order, fault: &str) -> String {
+fn unusable(spec: &VolumeSpec, fault: &str) -> String {
     format!(
         "volume group {} on {} can't be used: {fault}",
-        order.group, order.node
+        spec.group, spec.node
     )
 }
 
-fn plan_new(order: &Order, vg: &Vg) -> Step {
-    let cost = match cost(order, vg) {
+fn plan_new(spec: &VolumeSpec, vg: &Vg) -> Step {
+    let cost = match cost(spec, vg) {
         Ok(cost) => cost,
-        Err(message) => return Verdict::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
+        Err(message) => return Outcome::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
     };
-    if let Some(pool) = &order.pool {
-        let made = pool_and_cache::pool_for_new(order, pool, vg);
+    if let Some(pool) = &spec.pool {
+        let made = pool_and_cache::pool_for_new(spec, pool, vg);
         return made.map_or_else(
             |step| step,
             |()| Step::CreateThin(cost.size.bytes(vg.extent_size)),
         );
     }
-    match allocation::for_new(order, cost, vg) {
+    match allocation::for_new(spec, cost, vg) {
         Ok(devices) => Step::Create(cost.size, devices),
-        Err(message) => Verdict::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
+        Err(message) => Outcome::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
     }
 }
 
-fn cost(order: &Order, vg: &Vg) -> Result<Cost, String> {
-    let cost = order.layout.cost(order.size, vg.extent_size);
+fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, String> {
+    let cost = spec.layout.cost(spec.size, vg.extent_size);
     cost.map_err(|error| {
         format!(
             "volume group {} on {} can't hold the volume: {error}",
-            order.group, order.node
+            spec.group, spec.node
         )
     })
 }
 
 /// The volume is there: is it large enough, and was it finished?
-fn plan_ours(order: &Order, vg: &Vg, lv: &Lv, seen: Seen<'_>) -> Step {
-    let published = order.published.is_some();
-    let mut verdict = Verdict {
+fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> Step {
+    let published = spec.published.is_some();
+    let mut outcome = Outcome {
         volume: published.then(|| (lv.uuid.clone(), lv.size)),
-        ..still_wanted(order)
+        ..deletion_blocked(spec)
     };
     let mut not_ready = |reason, message| {
-        verdict.ready = Some(Finding {
+        outcome.ready = Some(ConditionUpdate {
             status: false,
             reason,
             message,
         });
-        Step::from(verdict.clone())
+        Step::from(outcome.clone())
     };
     if let Some(fault) = &vg.fault {
-        return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault));
+        return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(spec, fault));
     }
-    if order.layout.has_integrity() && !lv.integrity && !published {
+    if spec.layout.has_integrity() && !lv.integrity && !published {
         return Step::AddIntegrity;
     }
-    if let Some(step) = pool_and_cache::cache_for(order, vg, lv) {
+    if let Some(step) = pool_and_cache::cache_for(spec, vg, lv) {
         return step;
     }
-    let cost = match cost(order, vg) {
+    let cost = match cost(spec, vg) {
         Ok(cost) => cost,
         Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
     };
     if cost.size > lv.size.extents_up(vg.extent_size) {
-        if let Some(finding) = pool_and_cache::growth_fault(order, vg, lv) {
-            return not_ready(finding.reason, finding.message);
+        if let Some(update) = pool_and_cache::growth_fault(spec, vg, lv) {
+            return not_ready(update.reason, update.message);
         }
-        return match allocation::for_growth(order, cost, vg, lv) {
+        return match allocation::for_growth(spec, cost, vg, lv) {
             Ok(devices) => Step::Extend(cost.size, devices),
             Err(message) => not_ready(reason::INSUFFICIENT_SPACE, message),
         };
     }
-    if !published && let Some(step) = plan_unfinished(order, lv, seen.content) {
+    if !published && let Some(step) = plan_unfinished(spec, lv, seen.content) {
         return step;
     }
-    let ready = Finding {
+    let ready = ConditionUpdate {
         status: true,
         reason: reason::READY,
         message: String::new(),
     };
-    Verdict {
+    Outcome {
         ready: Some(ready),
         volume: Some((lv.uuid.clone(), lv.size)),
-        ..verdict
+        ..outcome
     }
     .into()
 }
 
 /// The volume was made, and its uuid never reported: we, or the node, died in between; or the
 /// object was restored from a backup, which has no status. `None` when it can be reported as it is.
-fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<Step> {
+fn plan_unfinished(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Option<Step> {
     if !lv.active {
         return Some(Step::Activate(lv.uuid.clone()));
     }
     // A volume older than its object was in use before the object was restored, and what is on it
     // is the claim's. If it is blank, somebody may still want to rescue something: the mark would
     // allow a mkfs, so it gets none.
-    let is_restored = order.ordered > lv.made.saturating_add(CLOCKS_DIFFER);
+    let is_restored = spec.created_at > lv.made.saturating_add(CLOCKS_DIFFER);
     match content {
-        None => Some(Step::Look(lv.uuid.clone())),
+        None => Some(Step::Inspect(lv.uuid.clone())),
         Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
-        Some(Content::Data(what)) if !is_restored => Some(not_wiped(order, what).into()),
+        Some(Content::Data(what)) if !is_restored => Some(not_wiped(spec, what).into()),
         Some(Content::Blank | Content::Unformatted | Content::Formatting | Content::Data(_)) => {
             None
         }
@@ -377,25 +377,25 @@ fn plan_unfinished(order: &Order, lv: &Lv, content: Option<&Content>) -> Option<
 
 /// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that
 /// is not whose claim this is.
-fn not_wiped(order: &Order, what: &str) -> Verdict {
-    let (path, node) = (order.path(), &order.node);
+fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
+    let (path, node) = (spec.path(), &spec.node);
     let message = format!(
         "logical volume {path} on {node} was made for this claim, but is not empty ({what}): most likely LVM was cut short \
          before it wiped what another volume had left there, so nobody gets it; look at it on the node, and if it is not \
          this claim's, have it made anew by: lvremove {path}"
     );
-    Verdict::not_ready(reason::CARRIES_DATA, message)
+    Outcome::not_ready(reason::NOT_EMPTY, message)
 }
 
 /// What to say when the object of a volume that is wanted was deleted.
-fn still_wanted(order: &Order) -> Verdict {
-    if !order.deleted {
-        return Verdict::default();
+fn deletion_blocked(spec: &VolumeSpec) -> Outcome {
+    if !spec.deleted {
+        return Outcome::default();
     }
     let message =
         "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept"
             .to_owned();
-    Verdict::kept(reason::STILL_WANTED, message)
+    Outcome::kept(reason::DELETION_BLOCKED, message)
 }
 
 #[cfg(test)]

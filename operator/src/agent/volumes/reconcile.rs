@@ -15,11 +15,11 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::execute::VolumeExecutor;
-use super::plan::{Finding, Verdict};
-use super::spec::Order;
+use super::plan::{ConditionUpdate, Outcome};
+use super::spec::VolumeSpec;
 use super::status;
-use crate::agent::watches::logical_volumes::Orders;
-use crate::kube::backoff::Retries;
+use crate::agent::watches::logical_volumes::NodeVolumes;
+use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
@@ -27,12 +27,12 @@ use crate::kube::names;
 const LONGEST_IN_USE: Duration = Duration::from_secs(30);
 
 /// What the workers share.
-pub struct Worker {
+pub struct VolumeReconciler {
     executor: VolumeExecutor,
-    orders: Arc<Orders>,
+    volumes: Arc<NodeVolumes>,
     api: Api<LogicalVolume>,
-    retries: Retries<String>,
-    waits: Retries<String>,
+    backoff: Backoff<String>,
+    waits: Backoff<String>,
     /// The status that we wrote last, by the object's name and with its uid, until the watch has
     /// brought it back.
     written: Mutex<HashMap<String, (String, LogicalVolumeStatus)>>,
@@ -41,23 +41,23 @@ pub struct Worker {
 
 /// What can go wrong in a pass.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+enum ReconcileError {
     #[error(transparent)]
     Node(#[from] host::Error),
     #[error(transparent)]
     Api(#[from] ApiError),
 }
 
-impl Worker {
-    /// A worker on this node, for the LogicalVolumes in `orders`.
+impl VolumeReconciler {
+    /// A worker on this node, for the LogicalVolumes in `volumes`.
     #[must_use]
-    pub fn new(client: Client, executor: VolumeExecutor, orders: Arc<Orders>) -> Self {
+    pub fn new(client: Client, executor: VolumeExecutor, volumes: Arc<NodeVolumes>) -> Self {
         Self {
             executor,
-            orders,
+            volumes,
             api: Api::all(client),
-            retries: Retries::default(),
-            waits: Retries::default(),
+            backoff: Backoff::default(),
+            waits: Backoff::default(),
             written: Mutex::default(),
             in_use: Mutex::default(),
         }
@@ -65,14 +65,14 @@ impl Worker {
 
     /// One pass over one LogicalVolume. Whatever goes wrong is said, and tried again later.
     pub async fn work(&self, name: String) {
-        let Some(object) = self.orders.get(&name) else {
+        let Some(object) = self.volumes.get(&name) else {
             return self.forget(&name);
         };
         match self.pass(&name, &object).await {
-            Ok(()) => self.retries.succeeded(&name),
+            Ok(()) => self.backoff.succeeded(&name),
             Err(failure) => {
                 let text = host::error::chain(&failure);
-                let (failures, wait) = self.retries.failed(&name);
+                let (failures, wait) = self.backoff.failed(&name);
                 tracing::warn!(
                     volume = name,
                     failures,
@@ -80,9 +80,9 @@ impl Worker {
                     "will be tried again in {} s",
                     wait.as_secs()
                 );
-                if let Failure::Node(_) = failure
-                    && let Some(verdict) = failed(&object, &self.latest(&object), text)
-                    && let Err(error) = self.publish(&name, &object, &verdict).await
+                if let ReconcileError::Node(_) = failure
+                    && let Some(outcome) = failed(&object, &self.latest(&object), text)
+                    && let Err(error) = self.publish(&name, &object, &outcome).await
                 {
                     tracing::warn!(
                         volume = name,
@@ -90,7 +90,7 @@ impl Worker {
                         "this can't be reported"
                     );
                 }
-                self.orders.wake.after(&name, wait);
+                self.volumes.queue.requeue_after(&name, wait);
             }
         }
     }
@@ -100,11 +100,11 @@ impl Worker {
         lock(&self.in_use).iter().cloned().collect()
     }
 
-    async fn pass(&self, name: &str, object: &LogicalVolume) -> Result<(), Failure> {
+    async fn pass(&self, name: &str, object: &LogicalVolume) -> Result<(), ReconcileError> {
         // Whoever changed their mind about a removal may have done so after our copy was taken.
         let live = match object.spec.state {
             State::Present => None,
-            State::Absent | State::AbsentIfUnused => {
+            State::Absent | State::AbsentIfNeverUsed => {
                 let live = self.api.get_opt(name).await.map_err(ApiError::of(
                     "get",
                     "LogicalVolume",
@@ -118,10 +118,10 @@ impl Worker {
             Some(Some(live)) => live,
             Some(None) => return Ok(()), // gone, which our copy is about to learn
         };
-        let order = match Order::read(object, &self.latest(object)) {
-            Ok(order) => Arc::new(order),
+        let spec = match VolumeSpec::read(object, &self.latest(object)) {
+            Ok(spec) => Arc::new(spec),
             Err(message) => {
-                let ready = Some(Finding {
+                let ready = Some(ConditionUpdate {
                     status: false,
                     reason: reason::INVALID_SPEC,
                     message,
@@ -130,17 +130,17 @@ impl Worker {
                     .publish(
                         name,
                         object,
-                        &Verdict {
+                        &Outcome {
                             ready,
-                            ..Verdict::default()
+                            ..Outcome::default()
                         },
                     )
                     .await?);
             }
         };
-        let verdict = self.executor.settle(&order).await?;
-        self.publish(name, object, &verdict).await?;
-        self.await_release(name, verdict.is_in_use());
+        let outcome = self.executor.reconcile(&spec).await?;
+        self.publish(name, object, &outcome).await?;
+        self.await_release(name, outcome.is_in_use());
         Ok(())
     }
 
@@ -149,12 +149,12 @@ impl Worker {
         &self,
         name: &str,
         object: &LogicalVolume,
-        verdict: &Verdict,
+        outcome: &Outcome,
     ) -> Result<(), ApiError> {
         let old = self.latest(object);
         let new = status::build(
             &old,
-            verdict,
+            outcome,
             object.metadata.generation,
             &Time(Timestamp::now()),
         );
@@ -208,7 +208,9 @@ impl Worker {
         if in_use {
             lock(&self.in_use).insert(name.to_owned());
             let (_, wait) = self.waits.failed(&name.to_owned());
-            self.orders.wake.after(name, wait.min(LONGEST_IN_USE));
+            self.volumes
+                .queue
+                .requeue_after(name, wait.min(LONGEST_IN_USE));
         } else if lock(&self.in_use).remove(name) {
             self.waits.succeeded(&name.to_owned());
         }
@@ -216,7 +218,7 @@ impl Worker {
 
     fn forget(&self, name: &str) {
         self.await_release(name, false);
-        self.retries.succeeded(&name.to_owned());
+        self.backoff.succeeded(&name.to_owned());
         lock(&self.written).remove(name);
     }
 }
@@ -227,8 +229,8 @@ fn failed(
     object: &LogicalVolume,
     status: &LogicalVolumeStatus,
     message: String,
-) -> Option<Verdict> {
-    let finding = Some(Finding {
+) -> Option<Outcome> {
+    let update = Some(ConditionUpdate {
         status: false,
         reason: reason::LVM_FAILED,
         message,
@@ -236,13 +238,13 @@ fn failed(
     let is_answered = status.observed_generation == object.metadata.generation;
     match object.spec.state {
         State::Present if is_answered && condition::is_true(&status.conditions, READY) => None,
-        State::Present => Some(Verdict {
-            ready: finding,
-            ..Verdict::default()
+        State::Present => Some(Outcome {
+            ready: update,
+            ..Outcome::default()
         }),
-        State::Absent | State::AbsentIfUnused => Some(Verdict {
-            removed: finding,
-            ..Verdict::default()
+        State::Absent | State::AbsentIfNeverUsed => Some(Outcome {
+            removed: update,
+            ..Outcome::default()
         }),
     }
 }

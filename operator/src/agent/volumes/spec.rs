@@ -13,14 +13,14 @@ use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use kube::ResourceExt as _;
 use placement::layout;
 
-pub use pool_and_cache::{Cache, MakePool, Pool};
+pub use pool_and_cache::{CacheSpec, PoolCreation, PoolSpec};
 
 /// No smaller volume has room for the format marker.
 const SMALLEST: Bytes = Bytes(4 << 20);
 
 /// What is asked for, and what of it was reported as done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Order {
+pub struct VolumeSpec {
     /// The node's name, for messages.
     pub node: String,
     /// The volume group.
@@ -42,9 +42,9 @@ pub struct Order {
     /// nobody said which.
     pub disks: BTreeMap<LvUuid, Bytes>,
     /// The thin pool that it is in.
-    pub pool: Option<Pool>,
+    pub pool: Option<PoolSpec>,
     /// The cache in front of it.
-    pub cache: Option<Cache>,
+    pub cache: Option<CacheSpec>,
     /// Whether the volume is to be there.
     pub state: State,
     /// The uuid that was reported, once it was: from then on others may have used the volume.
@@ -52,10 +52,10 @@ pub struct Order {
     /// Whether somebody deleted the object.
     pub deleted: bool,
     /// When the object was made, in seconds since 1970, by the API server's clock.
-    pub ordered: u64,
+    pub created_at: u64,
 }
 
-impl Order {
+impl VolumeSpec {
     /// Reads a LogicalVolume, with the status that we know to be the latest.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl Order {
             state: spec.state,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
-            ordered: u64::try_from(made).unwrap_or(0),
+            created_at: u64::try_from(made).unwrap_or(0),
         })
     }
 
@@ -121,7 +121,7 @@ impl Order {
 
     /// What was promised altogether, with its cache.
     #[must_use]
-    pub fn promised(&self, extent: Bytes) -> Extents {
+    pub fn reserved(&self, extent: Bytes) -> Extents {
         let cache = self
             .cache
             .as_ref()
@@ -138,7 +138,7 @@ impl Order {
 
     /// What was promised of one physical volume, to the volume or its cache.
     #[must_use]
-    pub fn promised_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
+    pub fn reserved_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
         let on = |disks: &BTreeMap<LvUuid, Bytes>| {
             disks
                 .get(uuid)
@@ -158,7 +158,7 @@ impl Order {
 
 /// No layout keeps a volume from being removed.
 fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
-    match layout::of(&object.spec.layout) {
+    match layout::to_lvm(&object.spec.layout) {
         Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
         layout => layout.map_err(|error| format!("spec.{error}")),
     }
@@ -184,13 +184,13 @@ fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::Order;
+    use super::VolumeSpec;
     use crds::LogicalVolume;
     use serde_json::{Value, json};
 
     const KEY: &str = "00000000000000000000000000000000";
 
-    fn read(path: &str, value: Value) -> Result<Order, String> {
+    fn read(path: &str, value: Value) -> Result<VolumeSpec, String> {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
@@ -201,14 +201,14 @@ mod tests {
         });
         *object.pointer_mut(path).unwrap() = value;
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
-        Order::read(&object, object.status.as_ref().unwrap())
+        VolumeSpec::read(&object, object.status.as_ref().unwrap())
     }
 
     #[test]
     fn an_order_has_what_lvm_needs() {
-        let order = read("/metadata/name", json!("pvc-1")).unwrap();
-        assert_eq!(order.path(), "vg0/pvc-1");
-        let tags: Vec<_> = order.tags().iter().map(ToString::to_string).collect();
+        let spec = read("/metadata/name", json!("pvc-1")).unwrap();
+        assert_eq!(spec.path(), "vg0/pvc-1");
+        let tags: Vec<_> = spec.tags().iter().map(ToString::to_string).collect();
         let key = "flexlvm.dev/claim-key=84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
         assert_eq!(
             tags,
@@ -219,7 +219,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            (order.size.0, order.ordered, order.published),
+            (spec.size.0, spec.created_at, spec.published),
             (1 << 30, 1_767_225_600, None)
         );
     }

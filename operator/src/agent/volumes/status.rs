@@ -6,14 +6,14 @@ use crds::logical_volume::LogicalVolumeStatus;
 use crds::quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::plan::{Finding, Verdict};
+use super::plan::{ConditionUpdate, Outcome};
 
-/// The whole status that follows from `old` by `verdict`: what is not in an applied status is taken
+/// The whole status that follows from `old` by `outcome`: what is not in an applied status is taken
 /// away.
 #[must_use]
 pub fn build(
     old: &LogicalVolumeStatus,
-    verdict: &Verdict,
+    outcome: &Outcome,
     generation: Option<i64>,
     now: &Time,
 ) -> LogicalVolumeStatus {
@@ -21,12 +21,12 @@ pub fn build(
         observed_generation: generation,
         ..old.clone()
     };
-    let mut set = |type_, finding: &Finding| {
-        let Finding {
+    let mut set = |type_, update: &ConditionUpdate| {
+        let ConditionUpdate {
             status: holds,
             reason,
             message,
-        } = finding;
+        } = update;
         condition::set(
             &mut status.conditions,
             type_,
@@ -37,20 +37,20 @@ pub fn build(
             now,
         );
     };
-    if let Some(ready) = &verdict.ready {
+    if let Some(ready) = &outcome.ready {
         set(READY, ready);
     }
-    if let Some(removed) = &verdict.removed {
+    if let Some(removed) = &outcome.removed {
         set(REMOVED, removed);
     }
-    if let Some((uuid, size)) = &verdict.volume {
+    if let Some((uuid, size)) = &outcome.volume {
         status.uuid = Some(uuid.to_string());
         status.size = Some(quantity::format(size.0));
     }
-    match &verdict.removed {
+    match &outcome.removed {
         Some(removed) if removed.status => status.size = None,
         // It is there, and nobody wants it away (any more).
-        None if verdict.volume.is_some() => status
+        None if outcome.volume.is_some() => status
             .conditions
             .retain(|condition| condition.type_ != REMOVED),
         _ => {}
@@ -61,7 +61,7 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::build;
-    use crate::agent::volumes::plan::{Finding, Verdict};
+    use crate::agent::volumes::plan::{ConditionUpdate, Outcome};
     use crds::condition::{self, READY, REMOVED, reason};
     use crds::logical_volume::LogicalVolumeStatus;
     use host::{Bytes, LvUuid};
@@ -74,8 +74,8 @@ mod tests {
         Time(Timestamp::from_second(second).unwrap())
     }
 
-    fn finding(status: bool, reason: &'static str) -> Finding {
-        Finding {
+    fn update(status: bool, reason: &'static str) -> ConditionUpdate {
+        ConditionUpdate {
             status,
             reason,
             message: String::new(),
@@ -84,12 +84,12 @@ mod tests {
 
     fn ready() -> LogicalVolumeStatus {
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let verdict = Verdict {
-            ready: Some(finding(true, reason::READY)),
+        let outcome = Outcome {
+            ready: Some(update(true, reason::READY)),
             removed: None,
             volume,
         };
-        build(&LogicalVolumeStatus::default(), &verdict, Some(1), &at(1))
+        build(&LogicalVolumeStatus::default(), &outcome, Some(1), &at(1))
     }
 
     #[test]
@@ -103,8 +103,8 @@ mod tests {
             (Some(UUID), "8Mi")
         );
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let again = Verdict {
-            ready: Some(finding(true, reason::READY)),
+        let again = Outcome {
+            ready: Some(update(true, reason::READY)),
             removed: None,
             volume,
         };
@@ -113,20 +113,20 @@ mod tests {
 
     #[test]
     fn trouble_leaves_what_is_known_of_the_volume() {
-        let verdict = Verdict {
-            ready: Some(finding(false, reason::LOGICAL_VOLUME_MISSING)),
-            ..Verdict::default()
+        let outcome = Outcome {
+            ready: Some(update(false, reason::LOGICAL_VOLUME_MISSING)),
+            ..Outcome::default()
         };
-        let status = build(&ready(), &verdict, Some(1), &at(2));
+        let status = build(&ready(), &outcome, Some(1), &at(2));
         assert_eq!(status.uuid.as_deref(), Some(UUID));
         assert!(!condition::is_true(&status.conditions, READY));
     }
 
     #[test]
     fn a_removed_volume_has_no_size_and_a_wanted_one_is_not_called_kept() {
-        let kept = Verdict {
-            removed: Some(finding(false, reason::IN_USE)),
-            ..Verdict::default()
+        let kept = Outcome {
+            removed: Some(update(false, reason::IN_USE)),
+            ..Outcome::default()
         };
         let kept = build(&ready(), &kept, Some(2), &at(2));
         assert!(
@@ -135,16 +135,16 @@ mod tests {
         );
 
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
-        let wanted = Verdict {
-            ready: Some(finding(true, reason::READY)),
+        let wanted = Outcome {
+            ready: Some(update(true, reason::READY)),
             removed: None,
             volume,
         };
         assert_eq!(build(&kept, &wanted, Some(3), &at(3)).conditions.len(), 1);
 
-        let gone = Verdict {
-            ready: Some(finding(false, reason::REMOVED)),
-            removed: Some(finding(true, reason::REMOVED)),
+        let gone = Outcome {
+            ready: Some(update(false, reason::REMOVED)),
+            removed: Some(update(true, reason::REMOVED)),
             volume: None,
         };
         let gone = build(&kept, &gone, Some(2), &at(4));

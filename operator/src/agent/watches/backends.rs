@@ -25,19 +25,19 @@ type Labels = BTreeMap<String, String>;
 
 /// The backends that select this node, by name. Of their metadata they have name, uid, generation,
 /// and when they are to be deleted; they have no status.
-pub type Selected = Vec<Arc<StorageBackend>>;
+pub type SelectedBackends = Vec<Arc<StorageBackend>>;
 
 /// The StorageBackends, and which of them select this node.
 pub struct Backends {
     node: String,
     store: Store<StorageBackend>,
-    heard: Mutex<Heard>,
-    selected: watch::Sender<Option<Arc<Selected>>>,
+    heard: Mutex<KnownObjects>,
+    selected: watch::Sender<Option<Arc<SelectedBackends>>>,
 }
 
 /// What the watches have said so far.
 #[derive(Debug, Default)]
-struct Heard {
+struct KnownObjects {
     /// All backends, at least once.
     listed: bool,
     /// The node's labels; `None` while its Node is not there.
@@ -64,7 +64,7 @@ impl Backends {
     /// their status are no change. `None` as long as that is not known: before both watches have
     /// said how things stand, and while there is no such Node.
     #[must_use]
-    pub fn selected(&self) -> watch::Receiver<Option<Arc<Selected>>> {
+    pub fn selected(&self) -> watch::Receiver<Option<Arc<SelectedBackends>>> {
         self.selected.subscribe()
     }
 
@@ -78,7 +78,7 @@ impl Backends {
     /// Follows the API, for ever.
     pub async fn run(self: &Arc<Self>, client: &Client, writer: Writer<StorageBackend>) {
         tokio::join!(
-            watch_cache::follow(client, writer, keep, self, Self::heard_backend),
+            watch_cache::follow(client, writer, keep, self, Self::on_backend_event),
             self.follow_labels(client)
         );
     }
@@ -90,7 +90,7 @@ impl Backends {
         let mut events = pin!(watch_objects(api, this).default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(event) => self.heard_node(event),
+                Ok(event) => self.on_node_event(event),
                 Err(error) => {
                     let error = host::error::chain(&error);
                     tracing::warn!(
@@ -103,7 +103,7 @@ impl Backends {
     }
 
     /// Called after the copy has the change.
-    fn heard_backend(&self, event: &Event<StorageBackend>) {
+    fn on_backend_event(&self, event: &Event<StorageBackend>) {
         match event {
             Event::Init | Event::InitApply(_) => {}
             Event::InitDone => self.learn(|heard| heard.listed = true),
@@ -111,7 +111,7 @@ impl Backends {
         }
     }
 
-    fn heard_node(&self, event: Event<PartialObjectMeta<Node>>) {
+    fn on_node_event(&self, event: Event<PartialObjectMeta<Node>>) {
         match event {
             Event::Init => self.learn(|heard| heard.listing = None),
             Event::InitApply(node) => self.learn(|heard| heard.listing = Some(labels(node))),
@@ -121,7 +121,7 @@ impl Backends {
         }
     }
 
-    fn learn(&self, what: impl FnOnce(&mut Heard)) {
+    fn learn(&self, what: impl FnOnce(&mut KnownObjects)) {
         let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
         what(&mut heard);
         let labels = heard.labels.as_ref().filter(|_| heard.listed);
@@ -138,7 +138,7 @@ fn labels(node: PartialObjectMeta<Node>) -> Labels {
     node.metadata.labels.unwrap_or_default()
 }
 
-fn select(mut backends: Selected, labels: &Labels) -> Selected {
+fn select(mut backends: SelectedBackends, labels: &Labels) -> SelectedBackends {
     backends.retain(|backend| backend.spec.node_selector.matches(labels));
     backends.sort_by_cached_key(|backend| backend.name_any());
     backends
@@ -194,7 +194,7 @@ mod tests {
         event: Event<StorageBackend>,
     ) {
         writer.apply_watcher_event(&event);
-        backends.heard_backend(&event);
+        backends.on_backend_event(&event);
     }
 
     fn names(backends: &Backends) -> Option<Vec<String>> {
@@ -209,7 +209,7 @@ mod tests {
     fn nothing_is_known_before_both_watches_have_spoken() {
         let (backends, mut writer) = Backends::new("n");
         for event in [Event::Init, Event::InitApply(node("ssd")), Event::InitDone] {
-            backends.heard_node(event);
+            backends.on_node_event(event);
         }
         tell(&backends, &mut writer, Event::Init);
         tell(
@@ -220,12 +220,12 @@ mod tests {
         assert_eq!(names(&backends), None);
         tell(&backends, &mut writer, Event::InitDone);
         assert_eq!(names(&backends), Some(vec!["a".to_owned()]));
-        backends.heard_node(Event::Delete(node("ssd")));
+        backends.on_node_event(Event::Delete(node("ssd")));
         assert_eq!(names(&backends), None);
-        backends.heard_node(Event::Apply(node("hdd")));
+        backends.on_node_event(Event::Apply(node("hdd")));
         assert_eq!(names(&backends), Some(Vec::new()));
         for event in [Event::Init, Event::InitDone] {
-            backends.heard_node(event);
+            backends.on_node_event(event);
         }
         assert_eq!(
             names(&backends),
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn labels_and_selectors_decide_and_numbers_are_no_news() {
         let (backends, mut writer) = Backends::new("n");
-        backends.heard_node(Event::Apply(node("ssd")));
+        backends.on_node_event(Event::Apply(node("ssd")));
         for event in [
             Event::Init,
             Event::InitApply(backend("b", "ssd", "1")),
@@ -264,9 +264,9 @@ mod tests {
             &mut writer,
             Event::Apply(backend("a", "ssd", "2")),
         );
-        backends.heard_node(Event::Apply(node("ssd")));
+        backends.on_node_event(Event::Apply(node("ssd")));
         assert!(!selected.has_changed().unwrap());
-        backends.heard_node(Event::Apply(node("hdd")));
+        backends.on_node_event(Event::Apply(node("hdd")));
         assert!(selected.has_changed().unwrap());
         assert_eq!(names(&backends), Some(vec!["c".to_owned()]));
         assert!(backends.get("a").is_some(), "it is still known");

@@ -9,10 +9,10 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher::Event;
 use tokio::sync::Notify;
 
-use crate::kube::queue::Wake;
+use crate::kube::queue::WorkQueue;
 
 /// The LogicalVolumes of this node.
-pub struct Orders {
+pub struct NodeVolumes {
     /// The node's name.
     pub node: String,
     /// The watch's copy: what carries the node's label.
@@ -20,10 +20,10 @@ pub struct Orders {
     /// Hears of each change.
     pub changed: Notify,
     /// Queues the name of whatever something happened to.
-    pub wake: Wake,
+    pub queue: WorkQueue,
 }
 
-impl Orders {
+impl NodeVolumes {
     /// The LogicalVolume of this name, if it is for this node: the label says so, but the spec
     /// counts.
     #[must_use]
@@ -42,16 +42,16 @@ impl Orders {
     }
 
     /// Queues every one of them.
-    pub fn wake_all(&self) {
+    pub fn enqueue_all(&self) {
         self.all()
-            .for_each(|object| self.wake.now(&object.name_any()));
+            .for_each(|object| self.queue.enqueue(&object.name_any()));
     }
 
     /// Called by the watch, after the copy has the change.
-    pub fn heard(&self, event: &Event<LogicalVolume>) {
+    pub fn on_event(&self, event: &Event<LogicalVolume>) {
         match event {
-            Event::Apply(object) | Event::Delete(object) => self.wake.now(&object.name_any()),
-            Event::InitDone => self.wake_all(),
+            Event::Apply(object) | Event::Delete(object) => self.queue.enqueue(&object.name_any()),
+            Event::InitDone => self.enqueue_all(),
             Event::Init | Event::InitApply(_) => return,
         }
         self.changed.notify_one();

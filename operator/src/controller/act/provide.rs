@@ -6,13 +6,13 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use placement::choose::{self, Choice};
-use placement::request::Order;
+use placement::request::PlacementRequest;
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
 use crate::controller::class::Class;
-use crate::controller::plan::{self, Plan, Seen, Step};
-use crate::controller::state::World;
+use crate::controller::plan::{self, ObservedObjects, Plan, Step};
+use crate::controller::state::ClusterState;
 use crate::controller::{claim, volume};
 use crate::kube::error::ApiError;
 use crate::kube::events::Notice;
@@ -23,11 +23,11 @@ impl Actor {
     pub(super) async fn place(
         &self,
         name: &str,
-        seen: &Seen,
+        observed: &ObservedObjects,
         bytes: u64,
     ) -> Result<Plan, ApiError> {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
-            (&seen.claim, &seen.class, &seen.backend)
+            (&observed.claim, &observed.class, &observed.backend)
         else {
             return Ok(Step::Done.into());
         };
@@ -37,11 +37,11 @@ impl Actor {
             "LogicalVolume",
             name,
         ))?;
-        let choice = self.promise(name, claim, class, backend, bytes);
+        let choice = self.reservation(name, claim, class, backend, bytes);
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
-            Choice::Here(room) => {
-                let built = volume::build_logical_volume(name, claim, class, backend, &room, &key);
+            Choice::Here(fit) => {
+                let built = volume::build_logical_volume(name, claim, class, backend, &fit, &key);
                 let created = self
                     .logical_volumes()
                     .create(&PostParams::default(), &built)
@@ -52,7 +52,7 @@ impl Actor {
                         Ok(Step::Done.into())
                     }
                     Err(error) => {
-                        self.world.ledger().withdraw(name);
+                        self.state.reservations().cancel(name);
                         // Whoever made it, made it for this claim: its uid is in the name.
                         if error.is_conflict() {
                             Ok(Step::Wait(IN_FLIGHT).into())
@@ -70,7 +70,7 @@ impl Actor {
                 })
             }
             Choice::Nowhere(sentence) => {
-                self.world.set_waiting(name, true);
+                self.state.set_waiting(name, true);
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
                     notice: Some(failed(sentence)),
@@ -80,7 +80,7 @@ impl Actor {
     }
 
     /// Chooses a place for a claim's volume and promises its space, under one lock.
-    fn promise(
+    fn reservation(
         &self,
         name: &str,
         claim: &PersistentVolumeClaim,
@@ -88,8 +88,8 @@ impl Actor {
         backend: &StorageBackend,
         bytes: u64,
     ) -> Choice {
-        let candidates = self.world.candidates();
-        let order = Order {
+        let candidates = self.state.candidates();
+        let request = PlacementRequest {
             backend,
             bytes,
             selected: class
@@ -98,30 +98,33 @@ impl Actor {
                 .flatten(),
             topologies: &class.allowed_topologies,
         };
-        let mut ledger = self.world.ledger();
-        let choice = choose::choose(&order, &World::borrow(&candidates), &ledger);
-        if let Choice::Here(room) = &choice {
-            ledger.promise(name, &room.place, room.promise.clone());
+        let mut reservations = self.state.reservations();
+        let choice = choose::choose(&request, &ClusterState::borrow(&candidates), &reservations);
+        if let Choice::Here(fit) = &choice {
+            reservations.reserve(name, &fit.location, fit.reservation.clone());
         }
         choice
     }
 
     /// Looks whether a claim without a node would find room anywhere, and promises nothing.
-    pub(super) fn foretell(&self, seen: &Seen, bytes: u64) -> Plan {
+    pub(super) fn dry_run_placement(&self, observed: &ObservedObjects, bytes: u64) -> Plan {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
-            (&seen.claim, &seen.class, &seen.backend)
+            (&observed.claim, &observed.class, &observed.backend)
         else {
             return Step::Done.into();
         };
-        let candidates = self.world.candidates();
-        let order = Order {
+        let candidates = self.state.candidates();
+        let request = PlacementRequest {
             backend,
             bytes,
             selected: None,
             topologies: &class.allowed_topologies,
         };
-        let notice = match choose::choose(&order, &World::borrow(&candidates), &self.world.ledger())
-        {
+        let notice = match choose::choose(
+            &request,
+            &ClusterState::borrow(&candidates),
+            &self.state.reservations(),
+        ) {
             Choice::Here(_) => None,
             Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
                 claim,
@@ -130,14 +133,14 @@ impl Actor {
             )),
         };
         Plan {
-            step: Step::Wait(plan::FORETELL),
+            step: Step::Wait(plan::DRY_RUN_INTERVAL),
             notice,
         }
     }
 
     /// Removes the node from a claim that can't be served.
-    pub(super) async fn deselect(&self, seen: &Seen) -> Result<Plan, ApiError> {
-        if let Some(claim) = &seen.claim {
+    pub(super) async fn deselect(&self, observed: &ObservedObjects) -> Result<Plan, ApiError> {
+        if let Some(claim) = &observed.claim {
             self.reselect(claim).await?;
         }
         Ok(Step::Wait(plan::REVISIT).into())
@@ -170,21 +173,21 @@ impl Actor {
     /// Writes the PersistentVolume.
     pub(super) async fn publish(
         &self,
-        seen: &Seen,
+        observed: &ObservedObjects,
         volume: PersistentVolume,
     ) -> Result<Plan, ApiError> {
         let name = volume.name_any();
         let created = self.volumes().create(&PostParams::default(), &volume).await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
             Err(error) if !error.is_conflict() => return Err(error),
-            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(seen, &name)),
+            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(observed, &name)),
             _ => {}
         }
         self.remember(&name, true);
-        let notice = seen
+        let notice = observed
             .claim
             .as_deref()
-            .zip(seen.logical_volume.as_deref())
+            .zip(observed.logical_volume.as_deref())
             .map(|(claim, logical_volume)| {
                 let size = logical_volume
                     .status
@@ -234,20 +237,25 @@ impl Actor {
 
     /// Promises the space that a volume is to grow by, and writes the new size into the
     /// LogicalVolume.
-    pub(super) async fn grow(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
+    pub(super) async fn grow(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        bytes: u64,
+    ) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
-        let candidates = self.world.candidates();
-        let candidates = World::borrow(&candidates);
+        let candidates = self.state.candidates();
+        let candidates = ClusterState::borrow(&candidates);
         let candidate = candidates
             .into_iter()
             .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
-        let backend = self.world.backend_of(logical_volume);
-        let promised = {
-            let mut ledger = self.world.ledger();
-            placement::growth::grown(logical_volume, &backend, bytes, candidate, &ledger)
-                .inspect(|room| ledger.promise(name, &room.place, room.promise.clone()))
+        let backend = self.state.backend_of(logical_volume);
+        let reserved = {
+            let mut reservations = self.state.reservations();
+            placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
+                .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
         let failed = |message| {
             let about = claim::object_reference(&logical_volume.spec.claim);
@@ -258,12 +266,12 @@ impl Actor {
                 message,
             }
         };
-        match promised {
-            Ok(room) => {
-                let spec = volume::grown(&room);
+        match reserved {
+            Ok(fit) => {
+                let spec = volume::grown(&fit);
                 let written = self.patch_spec(name, spec).await;
                 if written.is_err() {
-                    self.world.ledger().withdraw(name);
+                    self.state.reservations().cancel(name);
                 }
                 written
             }
@@ -276,11 +284,11 @@ impl Actor {
 }
 
 /// Somebody else's PersistentVolume has the name.
-fn obstructed(seen: &Seen, name: &str) -> Plan {
+fn obstructed(observed: &ObservedObjects, name: &str) -> Plan {
     let message = format!(
         "there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it"
     );
-    let notice = seen
+    let notice = observed
         .claim
         .as_deref()
         .map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));

@@ -9,15 +9,19 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
-use crate::controller::plan::{self, Plan, Seen, Step};
+use crate::controller::plan::{self, ObservedObjects, Plan, Step};
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
 impl Actor {
     /// Has the volume of a vanished claim removed, once the API server itself has said that the
     /// claim is gone and that there is no PersistentVolume: a copy may be behind.
-    pub(super) async fn abandon(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
+    pub(super) async fn delete_unclaimed(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+    ) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
         let owner = &logical_volume.spec.claim;
@@ -38,14 +42,18 @@ impl Actor {
         {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
-        self.patch_spec(name, json!({"state": State::AbsentIfUnused}))
+        self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
             .await
     }
 
     /// Orders the removal of a volume, and with it of its data: once the API server itself has said
     /// that its PersistentVolume is released, that it is this volume's, and that the claim is gone;
     /// and only if the LogicalVolume is as it was when that was asked.
-    pub(super) async fn retire(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
+    pub(super) async fn request_deletion(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+    ) -> Result<Plan, ApiError> {
         let Some(found) = self
             .logical_volumes()
             .get_opt(name)
@@ -74,7 +82,7 @@ impl Actor {
                 reported.unwrap_or_else(|| "of no uuid".to_owned()),
                 uuid.unwrap_or_else(|| "of no uuid".to_owned())
             );
-            let notice = seen
+            let notice = observed
                 .volume
                 .as_deref()
                 .map(|volume| plan::about_volume(volume, message));
@@ -112,8 +120,12 @@ impl Actor {
     /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said
     /// that the node is gone, that nothing was reported from there, and that there is no
     /// PersistentVolume.
-    pub(super) async fn drop_unmade(&self, name: &str, seen: &Seen) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
+    pub(super) async fn discard_uncreated(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+    ) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
         let nodes: Api<Node> = Api::all(self.client.clone());
@@ -136,13 +148,13 @@ impl Actor {
             name,
         ))?;
         if gone && unmade && volume.is_none() {
-            return self.forget(name).await;
+            return self.finalize_deletion(name).await;
         }
         Ok(Step::Wait(IN_FLIGHT).into())
     }
 
     /// Deletes a LogicalVolume whose space is free, and takes our finalizer off it.
-    pub(super) async fn forget(&self, name: &str) -> Result<Plan, ApiError> {
+    pub(super) async fn finalize_deletion(&self, name: &str) -> Result<Plan, ApiError> {
         let api = self.logical_volumes();
         let Some(found) =
             api.get_opt(name)

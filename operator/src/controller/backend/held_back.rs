@@ -5,7 +5,7 @@ use crds::{StorageBackend, quantity};
 use kube::ResourceExt as _;
 use placement::fit;
 use placement::request::Candidate;
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 
 /// That this backend and another one both keep a whole volume group back, so that nobody could ever
 /// use it.
@@ -16,7 +16,8 @@ pub(super) fn contradiction(
     candidates: &[Candidate<'_>],
 ) -> Option<String> {
     let whole = |backend: &StorageBackend, candidate: Candidate<'_>| {
-        let (space, _) = fit::of(&backend.spec, candidate, &Ledger::default()).ok()?;
+        let (space, _) =
+            fit::group_free_space(&backend.spec, candidate, &Reservations::default()).ok()?;
         (space.size > 0 && space.reserve >= space.size).then_some(space.size)
     };
     let name = backend.name_any();

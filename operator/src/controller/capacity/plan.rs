@@ -41,14 +41,14 @@ impl Step {
 
 /// What is to be done now, in any order, and when there will be more to do if nothing is heard.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Plan {
+pub struct CapacityPlan {
     /// The writes.
     pub steps: Vec<Step>,
     /// When to ask again.
     pub again: Option<Duration>,
 }
 
-impl Plan {
+impl CapacityPlan {
     /// Adds a step, or notes when it will be time for it.
     fn add(&mut self, step: Step, pace: Duration, age: &impl Fn(&str) -> Option<Duration>) {
         match age(step.name())
@@ -69,8 +69,8 @@ pub fn plan(
     found: &BTreeMap<String, Option<Capacity>>,
     driver: Option<&CSIDriver>,
     age: impl Fn(&str) -> Option<Duration>,
-) -> Plan {
-    let mut plan = Plan::default();
+) -> CapacityPlan {
+    let mut plan = CapacityPlan::default();
     for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
         plan.add(Step::Remove(name.clone()), QUICK, &age);
     }

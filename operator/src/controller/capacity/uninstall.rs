@@ -15,14 +15,14 @@ use crate::kube::names;
 const PARTING: Duration = Duration::from_secs(10);
 
 /// Where the controller lives.
-pub struct Home {
+pub struct UninstallDetector {
     client: Client,
     namespace: String,
     /// The uid of the Deployment that it came with, if it came with one.
     deployment: Option<String>,
 }
 
-impl Home {
+impl UninstallDetector {
     /// Looks around, once, when the controller starts.
     pub async fn find(client: &Client, namespace: &str) -> Self {
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);

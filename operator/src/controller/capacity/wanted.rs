@@ -1,6 +1,6 @@
 //! Computes the capacities to publish: for each class of ours whose claims wait for the scheduler,
 //! and each node that serves its backend, how much a claim finds there. Pure. Called by
-//! `capacity.rs` with the ledger locked.
+//! `capacity.rs` with the reservations locked.
 //!
 //! A class with a fault serves no claim. Without capacities the scheduler would report on each pod
 //! that nodes lack free storage, which is false. So such a class gets more capacity than any claim
@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use crds::StorageBackend;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
-use placement::fit::serve;
+use placement::fit::free_space_for;
 use placement::request::Candidate;
-use placement::reservations::Ledger;
+use placement::reservations::Reservations;
 
 use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
@@ -30,7 +30,7 @@ pub fn wanted(
     classes: &[impl AsRef<StorageClass>],
     backends: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
-    ledger: &Ledger,
+    reservations: &Reservations,
     mut lasts: impl FnMut(&str) -> bool,
 ) -> BTreeMap<String, Capacity> {
     let mut wanted = BTreeMap::new();
@@ -52,15 +52,15 @@ pub fn wanted(
             continue;
         }
         for candidate in candidates {
-            let Some(room) = room(backend, *candidate, ledger) else {
+            let Some(node_space) = node_space(backend, *candidate, reservations) else {
                 continue;
             };
             for (class, rules) in &classes {
-                let largest = largest_claim(room.largest, rules, backend);
-                let total = if largest == 0 { 0 } else { room.total };
+                let largest = largest_claim(node_space.largest, rules, backend);
+                let total = if largest == 0 { 0 } else { node_space.total };
                 let capacity = Capacity {
                     class: class.clone(),
-                    host: room.host.clone(),
+                    host: node_space.host.clone(),
                     largest,
                     total,
                 };
@@ -138,7 +138,7 @@ fn waiting_class(class: &StorageClass, backend: &StorageBackend) -> Option<(Stri
 }
 
 /// Room for volumes of a backend on one node.
-struct Room {
+struct NodeSpace {
     host: String,
     largest: u64,
     total: u64,
@@ -146,17 +146,21 @@ struct Room {
 
 /// The room on a node that the backend selects and that can serve it. A cordoned node is none of
 /// our business here: the scheduler knows.
-fn room(backend: &StorageBackend, candidate: Candidate<'_>, ledger: &Ledger) -> Option<Room> {
+fn node_space(
+    backend: &StorageBackend,
+    candidate: Candidate<'_>,
+    reservations: &Reservations,
+) -> Option<NodeSpace> {
     let labels = candidate.node.labels();
     let host = labels
         .get(names::HOSTNAME_LABEL)
         .filter(|_| backend.spec.node_selector.matches(labels))?;
-    let space = serve(backend, candidate, ledger).ok()?;
+    let space = free_space_for(backend, candidate, reservations).ok()?;
     let volumes = space.largest_volumes(&backend.spec);
     let total = volumes
         .iter()
         .fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
-    Some(Room {
+    Some(NodeSpace {
         host: host.clone(),
         largest: volumes.first().copied().unwrap_or(0),
         total,

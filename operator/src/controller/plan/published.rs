@@ -8,14 +8,16 @@ use crds::{LogicalVolume, condition, quantity};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::ResourceExt as _;
 
-use super::{PATIENCE, Plan, REVISIT, Seen, Step, about_reference, about_volume, silent};
+use super::{
+    ObservedObjects, PATIENCE, Plan, REVISIT, Step, about_reference, about_volume, silent,
+};
 use crate::controller::{claim, class};
 use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 /// The next step.
-pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {
-    let (logical_volume, waited) = (seen.logical_volume.as_deref(), seen.waited);
+pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjects) -> Plan {
+    let (logical_volume, waited) = (observed.logical_volume.as_deref(), observed.waited);
     if volume
         .annotations()
         .get(names::PROVISIONED_BY)
@@ -63,7 +65,7 @@ pub(super) fn plan_published(volume: &PersistentVolume, seen: &Seen) -> Plan {
         Some(logical_volume) if logical_volume.spec.state != State::Present => {
             plan_kept(volume, logical_volume)
         }
-        Some(logical_volume) => plan_size(volume, logical_volume, seen),
+        Some(logical_volume) => plan_size(volume, logical_volume, observed),
     }
 }
 
@@ -109,7 +111,7 @@ fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan 
             "the volume was released, and its logical volume was removed before it was bound again";
         return Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()));
     }
-    Step::Keep.into()
+    Step::CancelDeletion.into()
 }
 
 /// The PersistentVolume is released, and its policy is Delete.
@@ -127,10 +129,10 @@ fn plan_released(
         .map(|status| status.conditions.clone())
         .unwrap_or_default();
     if logical_volume.spec.state != State::Absent {
-        return Step::Retire.into();
+        return Step::RequestDeletion.into();
     }
     match condition::get(&conditions, condition::REMOVED) {
-        Some(removed) if removed.status == "True" => Step::Forget.into(),
+        Some(removed) if removed.status == "True" => Step::FinalizeDeletion.into(),
         Some(kept) => Step::Wait(REVISIT).saying(about_volume(volume, kept.message.clone())),
         None if waited >= PATIENCE => {
             Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume)))
@@ -141,7 +143,11 @@ fn plan_released(
 
 /// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager
 /// raises the capacity of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
-fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
+fn plan_size(
+    volume: &PersistentVolume,
+    logical_volume: &LogicalVolume,
+    observed: &ObservedObjects,
+) -> Plan {
     let capacity = volume
         .spec
         .as_ref()
@@ -154,7 +160,7 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &S
     if capacity > promised {
         return Step::Grow(capacity).into();
     }
-    if seen.pool_lags {
+    if observed.pool_reservation_outdated {
         return Step::Grow(promised).into();
     }
     let status = logical_volume.status.clone().unwrap_or_default();
@@ -181,7 +187,7 @@ fn plan_size(volume: &PersistentVolume, logical_volume: &LogicalVolume, seen: &S
                 ..claim
             })
         }
-        None if actual < promised && seen.waited >= PATIENCE => {
+        None if actual < promised && observed.waited >= PATIENCE => {
             Step::Wait(REVISIT).saying(Notice {
                 message: silent(logical_volume),
                 ..claim

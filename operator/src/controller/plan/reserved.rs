@@ -5,35 +5,35 @@ use crds::LogicalVolume;
 use crds::condition::{self, reason};
 use crds::logical_volume::{ReclaimPolicy, State};
 
-use super::{PATIENCE, Plan, REVISIT, Seen, Step, about_claim, silent};
+use super::{ObservedObjects, PATIENCE, Plan, REVISIT, Step, about_claim, silent};
 use crate::controller::volume;
 use crate::kube::names::{self, event};
 
 /// The next step.
-pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
+pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
     if condition::is_true(&status.conditions, condition::REMOVED) {
-        return Step::Forget.into();
+        return Step::FinalizeDeletion.into();
     }
-    if seen.node.is_none() && status.uuid.is_none() {
-        return Step::DropUnmade.into();
+    if observed.node.is_none() && status.uuid.is_none() {
+        return Step::DiscardUncreated.into();
     }
     if logical_volume.spec.state != State::Present {
-        return plan_withdrawn(logical_volume, seen);
+        return plan_cancelled(logical_volume, observed);
     }
-    let Some(claim) = seen.claim.as_deref() else {
+    let Some(claim) = observed.claim.as_deref() else {
         return match logical_volume.spec.reclaim_policy {
-            ReclaimPolicy::Delete => Step::Abandon.into(),
+            ReclaimPolicy::Delete => Step::DeleteUnclaimed.into(),
             ReclaimPolicy::Retain => Step::Done.into(),
         };
     };
     if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {
-        return Step::Withdraw.into();
+        return Step::CancelPlacement.into();
     }
     let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {
-            let built = seen
+            let built = observed
                 .node
                 .as_deref()
                 .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
@@ -50,10 +50,10 @@ pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan
             )
         }
         Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
-            Step::Withdraw.saying(failed(ready.message.clone()))
+            Step::CancelPlacement.saying(failed(ready.message.clone()))
         }
         Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
-        None if seen.waited >= PATIENCE => {
+        None if observed.waited >= PATIENCE => {
             Step::Wait(REVISIT).saying(failed(silent(logical_volume)))
         }
         None => Step::Wait(PATIENCE).into(),
@@ -61,12 +61,12 @@ pub(super) fn plan_promised(logical_volume: &LogicalVolume, seen: &Seen) -> Plan
 }
 
 /// The LogicalVolume is to go before its claim can be promised another one.
-fn plan_withdrawn(logical_volume: &LogicalVolume, seen: &Seen) -> Plan {
+fn plan_cancelled(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
     let kept =
         condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
-    let message = kept.or_else(|| (seen.waited >= PATIENCE).then(|| silent(logical_volume)));
-    match (seen.claim.as_deref(), message) {
+    let message = kept.or_else(|| (observed.waited >= PATIENCE).then(|| silent(logical_volume)));
+    match (observed.claim.as_deref(), message) {
         (Some(claim), Some(message)) => {
             Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
         }

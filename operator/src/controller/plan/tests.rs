@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{PATIENCE, Plan, Seen, Step, plan};
+use super::{ObservedObjects, PATIENCE, Plan, Step, plan};
 use crds::condition::reason;
 use crds::logical_volume::{FilesystemType, ReclaimPolicy};
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ struct Story {
     logical_volume: Option<Value>,
     volume: Option<Value>,
     node: bool,
-    scheduler_knows: bool,
-    pool_lags: bool,
+    capacity_tracking_active: bool,
+    pool_reservation_outdated: bool,
     waited: Duration,
 }
 
@@ -43,8 +43,8 @@ impl Story {
             logical_volume: None,
             volume: None,
             node: true,
-            scheduler_knows: false,
-            pool_lags: false,
+            capacity_tracking_active: false,
+            pool_reservation_outdated: false,
             waited: Duration::ZERO,
         }
     }
@@ -120,7 +120,7 @@ impl Story {
     fn plan(&self) -> Plan {
         let node =
             json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
-        plan(&Seen {
+        plan(&ObservedObjects {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
             class: self
                 .claim
@@ -132,8 +132,8 @@ impl Story {
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
-            scheduler_knows: self.scheduler_knows,
-            pool_lags: self.pool_lags,
+            capacity_tracking_active: self.capacity_tracking_active,
+            pool_reservation_outdated: self.pool_reservation_outdated,
         })
     }
 
@@ -221,10 +221,10 @@ fn a_claim_that_waits_for_its_pod_is_left_alone() {
         .unwrap()
         .remove("volume.kubernetes.io/selected-node");
     assert_eq!(story.plan(), Plan::from(Step::Done));
-    story.scheduler_knows = true;
+    story.capacity_tracking_active = true;
     assert_eq!(
         story.step(),
-        Step::Foretell { bytes: 1 << 30 },
+        Step::DryRunPlacement { bytes: 1 << 30 },
         "nobody else says where there is no room"
     );
     story.class["volumeBindingMode"] = json!("Immediate");
@@ -240,8 +240,8 @@ fn a_claim_that_nobody_was_asked_about_yet_is_only_spoken_of() {
         Step::Done,
         "the scheduler selects a node, and then we are asked"
     );
-    story.scheduler_knows = true;
-    assert_eq!(story.step(), Step::Foretell { bytes: 1 << 30 });
+    story.capacity_tracking_active = true;
+    assert_eq!(story.step(), Step::DryRunPlacement { bytes: 1 << 30 });
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
     assert!(story.words().contains("Block"));
     story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
@@ -288,7 +288,7 @@ fn a_node_that_can_not_make_the_volume_loses_the_order() {
     ] {
         let mut story = Story::promised();
         story.condition("Ready", "False", found, "no space in vg0");
-        assert_eq!(story.step(), Step::Withdraw, "{found}");
+        assert_eq!(story.step(), Step::CancelPlacement, "{found}");
         assert_eq!(story.words(), "ProvisioningFailed: no space in vg0");
     }
     let mut story = Story::promised();
@@ -309,11 +309,11 @@ fn a_silent_agent_is_not_waited_for_in_silence() {
 fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
     for mut story in [Story::promised(), Story::made()] {
         story.claim = None;
-        assert_eq!(story.step(), Step::Abandon);
-        story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+        assert_eq!(story.step(), Step::DeleteUnclaimed);
+        story.lv()["spec"]["state"] = json!("AbsentIfNeverUsed");
         assert!(matches!(story.step(), Step::Wait(_)));
         story.condition("Removed", "True", reason::REMOVED, "");
-        assert_eq!(story.step(), Step::Forget);
+        assert_eq!(story.step(), Step::FinalizeDeletion);
     }
 }
 
@@ -329,7 +329,7 @@ fn a_volume_that_is_to_be_retained_outlives_claim_and_persistent_volume() {
 fn an_unmade_volume_on_a_vanished_node_is_dropped_and_a_made_one_is_not() {
     let mut story = Story::promised();
     story.node = false;
-    assert_eq!(story.step(), Step::DropUnmade);
+    assert_eq!(story.step(), Step::DiscardUncreated);
     let mut story = Story::made();
     story.node = false;
     assert!(matches!(story.step(), Step::Wait(_)));
@@ -339,14 +339,14 @@ fn an_unmade_volume_on_a_vanished_node_is_dropped_and_a_made_one_is_not() {
 #[test]
 fn a_released_volume_goes_step_by_step() {
     let mut story = Story::released();
-    assert_eq!(story.step(), Step::Retire);
+    assert_eq!(story.step(), Step::RequestDeletion);
     story.lv()["spec"]["state"] = json!("Absent");
     assert!(matches!(story.step(), Step::Wait(_)));
     story.condition("Removed", "False", reason::IN_USE, "open by 1");
     assert_eq!(story.words(), "VolumeFailedDelete: open by 1");
     story.lv()["status"] = json!({});
     story.condition("Removed", "True", reason::REMOVED, "");
-    assert_eq!(story.step(), Step::Forget);
+    assert_eq!(story.step(), Step::FinalizeDeletion);
     story.logical_volume = None;
     assert_eq!(story.step(), Step::Unpublish);
 }
@@ -361,7 +361,10 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
                 story.pv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
             }
             assert!(
-                !matches!(story.step(), Step::Retire | Step::Forget | Step::Unpublish),
+                !matches!(
+                    story.step(),
+                    Step::RequestDeletion | Step::FinalizeDeletion | Step::Unpublish
+                ),
                 "{phase} {leaving}"
             );
         }
@@ -373,12 +376,12 @@ fn nothing_but_a_released_volume_with_policy_delete_is_ever_removed() {
 
 #[test]
 fn a_volume_that_is_bound_again_is_kept() {
-    for state in ["Absent", "AbsentIfUnused"] {
+    for state in ["Absent", "AbsentIfNeverUsed"] {
         for phase in ["Bound", "Available", "Pending"] {
             let mut story = Story::released();
             story.lv()["spec"]["state"] = json!(state);
             story.phase(phase);
-            assert_eq!(story.step(), Step::Keep, "{state} {phase}");
+            assert_eq!(story.step(), Step::CancelDeletion, "{state} {phase}");
             story.condition("Removed", "True", reason::REMOVED, "gone");
             assert!(
                 story
@@ -392,11 +395,11 @@ fn a_volume_that_is_bound_again_is_kept() {
 #[test]
 fn a_withdrawn_volume_that_stays_says_why() {
     let mut story = Story::promised();
-    story.lv()["spec"]["state"] = json!("AbsentIfUnused");
+    story.lv()["spec"]["state"] = json!("AbsentIfNeverUsed");
     assert_eq!(story.words(), "");
     story.waited = PATIENCE;
     assert!(story.words().contains("does not answer"));
-    story.condition("Removed", "False", reason::CARRIES_DATA, "it carries ext4");
+    story.condition("Removed", "False", reason::NOT_EMPTY, "it carries ext4");
     assert_eq!(story.words(), "ProvisioningFailed: it carries ext4");
 }
 
@@ -441,7 +444,7 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["size"] = json!("2Gi");
     story.lv()["status"]["conditions"] = json!([]);
     assert_eq!(story.step(), Step::Done);
-    story.pool_lags = true;
+    story.pool_reservation_outdated = true;
     assert_eq!(
         story.step(),
         Step::Grow(2 << 30),
@@ -466,10 +469,10 @@ fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
 
 #[test]
 fn what_is_in_flight_is_waited_for() {
-    let seen = Seen {
+    let observed = ObservedObjects {
         in_flight: true,
-        ..Seen::default()
+        ..ObservedObjects::default()
     };
-    assert!(matches!(plan(&seen).step, Step::Wait(_)));
-    assert_eq!(plan(&Seen::default()).step, Step::Done);
+    assert!(matches!(plan(&observed).step, Step::Wait(_)));
+    assert_eq!(plan(&ObservedObjects::default()).step, Step::Done);
 }

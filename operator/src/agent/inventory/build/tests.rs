@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
-use super::{Facts, build, differ};
+use super::{ReportInputs, build, differ};
 use crate::agent::lvm::state::LvmReport;
-use crate::agent::volumes::spec::Order;
+use crate::agent::volumes::spec::VolumeSpec;
 
 /// LVM with an answer prepared.
 struct Says(&'static [u8]);
@@ -37,8 +37,8 @@ fn groups() -> Vec<Vg> {
     .unwrap()
 }
 
-fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
-    Order {
+fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
+    VolumeSpec {
         node: "node1".to_owned(),
         group: VgName::new("vg0").unwrap(),
         name: LvName::new(format!("pvc-{claim}")).unwrap(),
@@ -55,37 +55,37 @@ fn order(claim: &str, size: Bytes, published: Option<LvUuid>) -> Order {
         state: State::Present,
         published,
         deleted: false,
-        ordered: 0,
+        created_at: 0,
     }
 }
 
-fn status(groups: Vec<Vg>, orders: &[Order]) -> NodeStorageStatus {
+fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
     let report = LvmReport {
         groups: Some(Arc::new(groups)),
         failure: None,
     };
-    let facts = Facts {
+    let inputs = ReportInputs {
         report: &report,
-        orders,
+        specs,
         driver: None,
         lvm_version: None,
         cache_paths: &BTreeMap::new(),
     };
     build(
         &NodeStorageStatus::default(),
-        facts,
+        inputs,
         &Time(Timestamp::UNIX_EPOCH),
     )
 }
 
-fn other_use(groups: Vec<Vg>, orders: &[Order]) -> u64 {
-    let status = status(groups, orders);
+fn used_by_others(groups: Vec<Vg>, specs: &[VolumeSpec]) -> u64 {
+    let status = status(groups, specs);
     let vg0 = status
         .volume_groups
         .iter()
         .find(|group| group.name == "vg0")
         .unwrap();
-    quantity::parse(&vg0.other_use).unwrap()
+    quantity::parse(&vg0.used_by_others).unwrap()
 }
 
 const EXTENT: Bytes = Bytes(4 << 20);
@@ -95,22 +95,19 @@ const USED: u64 = 72;
 
 #[test]
 fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
-    let extents = |orders: &[Order]| other_use(groups(), orders) / EXTENT.0;
+    let extents = |specs: &[VolumeSpec]| used_by_others(groups(), specs) / EXTENT.0;
     assert_eq!(extents(&[]), USED);
     // pvc-a, pvc-b and pvc-c have 8 extents each.
-    assert_eq!(extents(&[order("a", Bytes(32 << 20), None)]), USED - 8);
-    assert_eq!(extents(&[order("a", Bytes((8 << 20) + 1), None)]), USED - 3);
-    assert_eq!(extents(&[order("a", Bytes(1 << 40), None)]), USED - 8);
-    assert_eq!(extents(&[order("unknown", Bytes(32 << 20), None)]), USED);
+    assert_eq!(extents(&[spec("a", Bytes(32 << 20), None)]), USED - 8);
+    assert_eq!(extents(&[spec("a", Bytes((8 << 20) + 1), None)]), USED - 3);
+    assert_eq!(extents(&[spec("a", Bytes(1 << 40), None)]), USED - 8);
+    assert_eq!(extents(&[spec("unknown", Bytes(32 << 20), None)]), USED);
     let stranger = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
-    assert_eq!(
-        extents(&[order("a", Bytes(32 << 20), Some(stranger))]),
-        USED
-    );
+    assert_eq!(extents(&[spec("a", Bytes(32 << 20), Some(stranger))]), USED);
     assert_eq!(
         extents(&[
-            order("a", Bytes(32 << 20), None),
-            order("c", Bytes(32 << 20), None)
+            spec("a", Bytes(32 << 20), None),
+            spec("c", Bytes(32 << 20), None)
         ]),
         USED - 16
     );
@@ -121,8 +118,8 @@ fn each_disk_has_its_own_account() {
     let mut groups = groups();
     let vg = groups.iter_mut().find(|vg| vg.name == "vg0").unwrap();
     let (first, second) = (vg.pvs[0].uuid.clone(), vg.pvs[1].uuid.clone());
-    let account = |groups: &[Vg], orders: &[Order], uuid: &LvUuid| {
-        let status = status(groups.to_vec(), orders);
+    let account = |groups: &[Vg], specs: &[VolumeSpec], uuid: &LvUuid| {
+        let status = status(groups.to_vec(), specs);
         let vg0 = status
             .volume_groups
             .iter()
@@ -136,21 +133,21 @@ fn each_disk_has_its_own_account() {
             .unwrap()
             .clone();
         (
-            quantity::parse(&disk.other_use).unwrap() / EXTENT.0,
+            quantity::parse(&disk.used_by_others).unwrap() / EXTENT.0,
             quantity::parse(&disk.free).unwrap() / EXTENT.0,
         )
     };
-    let promised = Order {
+    let reserved = VolumeSpec {
         disks: [(first.clone(), Bytes(32 << 20))].into(),
-        ..order("a", Bytes(32 << 20), None)
+        ..spec("a", Bytes(32 << 20), None)
     };
-    let elsewhere = Order {
+    let elsewhere = VolumeSpec {
         disks: [(second.clone(), Bytes(32 << 20))].into(),
-        ..promised.clone()
+        ..reserved.clone()
     };
     assert_eq!(account(&groups, &[], &first), (56, 967));
     assert_eq!(
-        account(&groups, std::slice::from_ref(&promised), &first),
+        account(&groups, std::slice::from_ref(&reserved), &first),
         (48, 967)
     );
     // It was promised on the other disk, and is on the first: there it is others' use.
@@ -161,7 +158,10 @@ fn each_disk_has_its_own_account() {
         pv.allocatable = pv.uuid != second;
     }
     assert_eq!(account(&groups, &[], &second), (1023, 0));
-    assert_eq!(other_use(groups, &[promised]) / EXTENT.0, USED - 8 + 1007);
+    assert_eq!(
+        used_by_others(groups, &[reserved]) / EXTENT.0,
+        USED - 8 + 1007
+    );
 }
 
 #[test]
@@ -171,14 +171,14 @@ fn a_report_that_failed_keeps_what_was_known() {
         groups: None,
         failure: Some("lvm could not be started".to_owned()),
     };
-    let facts = Facts {
+    let inputs = ReportInputs {
         report: &report,
-        orders: &[],
+        specs: &[],
         driver: None,
         lvm_version: Some("2.03.16(2)"),
         cache_paths: &BTreeMap::new(),
     };
-    let failed = build(&known, facts, &Time(Timestamp::UNIX_EPOCH));
+    let failed = build(&known, inputs, &Time(Timestamp::UNIX_EPOCH));
     assert_eq!(failed.volume_groups, known.volume_groups);
     assert_eq!(
         condition::get(&failed.conditions, READY).unwrap().message,
@@ -192,7 +192,7 @@ fn groups_that_share_a_name_are_one_entry_that_says_so() {
     let namesakes = include_bytes!("../../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
     let status = status(Lvm(&Says(namesakes)).report().unwrap(), &[]);
     assert_eq!(status.volume_groups.len(), 1);
-    assert!(status.volume_groups[0].unusable.is_some());
+    assert!(status.volume_groups[0].unusable_reason.is_some());
 }
 
 proptest! {
@@ -202,15 +202,15 @@ proptest! {
     fn making_and_removing_a_volume_changes_nothing_but_the_free_space(bytes in 1..3_u64 << 30) {
         let mut after = groups();
         let vg = after.iter_mut().find(|vg| vg.name == "vg0").unwrap();
-        let mut order = order("new", Bytes(bytes), None);
-        let extents = order.size.extents_up(EXTENT);
+        let mut spec = spec("new", Bytes(bytes), None);
+        let extents = spec.size.extents_up(EXTENT);
         let shares = BTreeMap::from([(vg.pvs[1].uuid.clone(), extents)]);
-        order.disks = [(vg.pvs[1].uuid.clone(), extents.bytes(EXTENT))].into();
+        spec.disks = [(vg.pvs[1].uuid.clone(), extents.bytes(EXTENT))].into();
         vg.insert(Lv {
-            name: order.name.to_string(),
+            name: spec.name.to_string(),
             uuid: LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap(),
             size: extents.bytes(EXTENT),
-            tags: vec![order.identity.to_string()],
+            tags: vec![spec.identity.to_string()],
             active: true,
             open: false,
             kind: LvKind::Plain,
@@ -220,8 +220,8 @@ proptest! {
             pool: None,
             state: None,
         });
-        let orders = [order];
-        let (before, after) = (status(groups(), &orders), status(after, &orders));
+        let specs = [spec];
+        let (before, after) = (status(groups(), &specs), status(after, &specs));
         prop_assert!(before != after && !differ(&before, &after));
     }
 }

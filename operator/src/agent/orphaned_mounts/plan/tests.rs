@@ -6,7 +6,7 @@ use std::path::Path;
 use flexvolume::DriverName;
 use host::mount::mountinfo::{self, Mount};
 
-use super::{Candidate, Looks, Processes, candidates, forgotten, unheld};
+use super::{Candidate, Processes, Sightings, candidates, orphaned, unheld};
 
 const POINT: &str = "/var/lib/kubelet/pods/1-a/volumes/flexlvm.dev~lvm/pvc-1";
 
@@ -92,7 +92,7 @@ fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubele
     assert!(is_left(alone()) && !is_left(unheld(alone(), &data)));
     let left = |in_use: &[&str], pods: &[&str]| {
         let in_use: Vec<String> = in_use.iter().map(|&name| name.to_owned()).collect();
-        is_left(forgotten(alone(), &uids(pods), &in_use, |_, _| true))
+        is_left(orphaned(alone(), &uids(pods), &in_use, |_, _| true))
     };
     assert!(
         left(&[], &["2-b"])
@@ -138,8 +138,8 @@ fn what_a_container_still_has_is_kept() {
 #[test]
 fn a_pod_that_exists_keeps_its_mounts() {
     let there = |_: &Path, _: &str| true;
-    assert!(is_left(forgotten(one(), &uids(&["2-b"]), &[], there)));
-    assert!(!is_left(forgotten(
+    assert!(is_left(orphaned(one(), &uids(&["2-b"]), &[], there)));
+    assert!(!is_left(orphaned(
         one(),
         &uids(&["1-a", "2-b"]),
         &[],
@@ -150,20 +150,20 @@ fn a_pod_that_exists_keeps_its_mounts() {
 #[test]
 fn without_any_pod_of_this_kubelet_nothing_is_forgotten() {
     assert!(
-        !is_left(forgotten(one(), &uids(&[]), &[], |_, _| true)),
+        !is_left(orphaned(one(), &uids(&[]), &[], |_, _| true)),
         "an empty list"
     );
     assert!(
-        !is_left(forgotten(one(), &uids(&["2-b"]), &[], |_, _| false)),
+        !is_left(orphaned(one(), &uids(&["2-b"]), &[], |_, _| false)),
         "another kubelet's root"
     );
     let root = |root: &Path, uid: &str| root == Path::new("/var/lib/kubelet") && uid == "3-c";
-    assert!(is_left(forgotten(one(), &uids(&["2-b", "3-c"]), &[], root)));
+    assert!(is_left(orphaned(one(), &uids(&["2-b", "3-c"]), &[], root)));
 }
 
 #[test]
 fn it_takes_two_looks_in_a_row_at_the_same_mount() {
-    let mut looks = Looks::default();
+    let mut looks = Sightings::default();
     assert!(looks.again(one()).is_empty());
     assert_eq!(looks.again(one()), one());
     assert!(looks.again(Vec::new()).is_empty());

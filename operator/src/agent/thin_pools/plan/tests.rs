@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crds::thin_pool::ThinPool;
+use crds::thin_pool::ThinPoolSettings;
 use crds::{LogicalVolume, LogicalVolumeStatus};
 use host::lvm::{Lv, LvKind, PoolState, Pv, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::json;
 
 use super::plan;
-use crate::agent::volumes::spec::Order;
+use crate::agent::volumes::spec::VolumeSpec;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
@@ -66,17 +66,17 @@ fn group(data_used: u32, tag: &str) -> Vg {
     }
 }
 
-fn orders() -> Vec<Order> {
+fn specs() -> Vec<VolumeSpec> {
     let object = |name: &str, most: &str| {
         let plan = json!({"size": "400Mi", "maximumSize": most, "metadataSize": "4Mi",
             "physicalVolumes": [{"uuid": uuid(10).as_str(), "size": "404Mi"}, {"uuid": uuid(11).as_str(), "size": "400Mi"}]});
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
             "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "size": "1Gi", "layout": {"type": "Thin"},
-                "thinPool": {"name": "flexlvm-thin", "make": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "thinPool": {"name": "flexlvm-thin", "create": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
                 "claim": {"namespace": "d", "name": "c", "uid": "1"}, "key": "00000000000000000000000000000000",
                 "filesystem": {"type": "ext4"}}});
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
-        Order::read(&object, &LogicalVolumeStatus::default()).unwrap()
+        VolumeSpec::read(&object, &LogicalVolumeStatus::default()).unwrap()
     };
     // The last one is removed already.
     vec![object("pvc-1", "800Mi"), object("pvc-2", "8Gi")]
@@ -86,26 +86,26 @@ fn orders() -> Vec<Order> {
 fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
     let tag = "flexlvm.dev/thin-pool=thin";
     let planned =
-        |used: u32, tag: &str, orders: &[Order]| plan(&[group(used, tag)], orders, |_| None);
-    let growth = planned(75, tag, &orders()).pop().unwrap();
+        |used: u32, tag: &str, specs: &[VolumeSpec]| plan(&[group(used, tag)], specs, |_| None);
+    let growth = planned(75, tag, &specs()).pop().unwrap();
     assert_eq!(
         (growth.pool.as_str(), growth.extents, growth.disks),
         ("flexlvm-thin", Extents(120), vec!["/dev/sd11".to_owned()])
     );
     assert_eq!(
-        planned(100, tag, &orders()).pop().unwrap().extents,
+        planned(100, tag, &specs()).pop().unwrap().extents,
         Extents(144)
     );
-    assert_eq!(planned(60, tag, &orders()), []);
+    assert_eq!(planned(60, tag, &specs()), []);
     assert_eq!(planned(75, tag, &[]), []);
-    assert_eq!(planned(75, "mine", &orders()), []);
-    let rules = ThinPool {
+    assert_eq!(planned(75, "mine", &specs()), []);
+    let rules = ThinPoolSettings {
         extend_at: Some(50),
         extend_by: Some(100),
-        ..ThinPool::default()
+        ..ThinPoolSettings::default()
     };
     assert_eq!(
-        plan(&[group(60, tag)], &orders(), |_| Some(rules.clone()))
+        plan(&[group(60, tag)], &specs(), |_| Some(rules.clone()))
             .pop()
             .unwrap()
             .extents,
@@ -117,6 +117,6 @@ fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
 fn a_pool_becomes_no_larger_than_the_volumes_in_it_were_promised() {
     let mut group = group(100, "flexlvm.dev/thin-pool=thin");
     group.lvs[0].size = Extents(190).bytes(EXTENT);
-    let growth = plan(&[group], &orders(), |_| None).pop().unwrap();
+    let growth = plan(&[group], &specs(), |_| None).pop().unwrap();
     assert_eq!(growth.extents, Extents(200));
 }

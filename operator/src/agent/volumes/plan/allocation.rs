@@ -7,25 +7,25 @@ use crds::quantity::human;
 use host::Extents;
 use host::lvm::{Cost, Lv, Vg};
 
-use crate::agent::volumes::spec::{Cache, MakePool, Order};
+use crate::agent::volumes::spec::{CacheSpec, PoolCreation, VolumeSpec};
 
 /// The devices for a new volume; none named means that LVM may choose.
 ///
 /// # Errors
 /// One sentence, when there is no room.
-pub(super) fn for_new(order: &Order, cost: Cost, vg: &Vg) -> Result<Vec<String>, String> {
-    let wanted = order.shares(vg.extent_size).collect::<Vec<_>>();
-    let on_disks = named(order, vg, wanted.iter().copied());
-    if order.layout.is_divisible() {
+pub(super) fn for_new(spec: &VolumeSpec, cost: Cost, vg: &Vg) -> Result<Vec<String>, String> {
+    let wanted = spec.shares(vg.extent_size).collect::<Vec<_>>();
+    let on_disks = named(spec, vg, wanted.iter().copied());
+    if spec.layout.is_divisible() {
         // Where a linear volume is matters to nobody, as long as it is there.
         return if cost.total() <= vg.available() {
             Ok(on_disks.unwrap_or_default())
         } else {
-            Err(full(order, vg, cost.total(), "wanted"))
+            Err(full(spec, vg, cost.total(), "wanted"))
         };
     }
     if wanted.is_empty() && cost.total() > vg.available() {
-        return Err(full(order, vg, cost.total(), "wanted"));
+        return Err(full(spec, vg, cost.total(), "wanted"));
     }
     on_disks
 }
@@ -36,31 +36,31 @@ pub(super) fn for_new(order: &Order, cost: Cost, vg: &Vg) -> Result<Vec<String>,
 /// # Errors
 /// As above.
 pub(super) fn for_growth(
-    order: &Order,
+    spec: &VolumeSpec,
     cost: Cost,
     vg: &Vg,
     lv: &Lv,
 ) -> Result<Vec<String>, String> {
     let on_disks = lv.shares.values().map(|extents| extents.0).sum();
-    let has = if order.layout.is_divisible() {
+    let has = if spec.layout.is_divisible() {
         lv.size.extents_up(vg.extent_size).0
     } else {
         on_disks
     };
     let more = Extents(cost.total().0.saturating_sub(has));
     if more > vg.available() {
-        return Err(full(order, vg, more, "more wanted"));
+        return Err(full(spec, vg, more, "more wanted"));
     }
     let missing = |wanted: Extents, has: Extents| Extents(wanted.0.saturating_sub(has.0));
-    if order.layout.is_divisible() {
+    if spec.layout.is_divisible() {
         let on = |uuid| lv.shares.get(uuid).copied().unwrap_or_default();
-        let wanted = order
+        let wanted = spec
             .shares(vg.extent_size)
             .map(|(uuid, extents)| (uuid, missing(extents, on(uuid))));
-        return Ok(named(order, vg, wanted).unwrap_or_default());
+        return Ok(named(spec, vg, wanted).unwrap_or_default());
     }
     named(
-        order,
+        spec,
         vg,
         lv.shares
             .iter()
@@ -74,8 +74,8 @@ pub(super) fn for_growth(
 /// # Errors
 /// As above.
 pub(super) fn for_pool(
-    order: &Order,
-    make: &MakePool,
+    spec: &VolumeSpec,
+    make: &PoolCreation,
     wanted: Extents,
     vg: &Vg,
 ) -> Result<Vec<String>, String> {
@@ -83,25 +83,29 @@ pub(super) fn for_pool(
         return Ok(Vec::new());
     }
     fitting(&make.disks, wanted, vg)
-        .map_err(|free| full_for(order, vg, "the thin pool", free, wanted))
+        .map_err(|free| full_for(spec, vg, "the thin pool", free, wanted))
 }
 
 /// The devices for a cache: none but those that were promised, since others may be slow.
 ///
 /// # Errors
 /// As above.
-pub(super) fn for_cache(order: &Order, cache: &Cache, vg: &Vg) -> Result<Vec<String>, String> {
+pub(super) fn for_cache(
+    spec: &VolumeSpec,
+    cache: &CacheSpec,
+    vg: &Vg,
+) -> Result<Vec<String>, String> {
     let wanted = cache.size.extents_up(vg.extent_size);
-    fitting(&cache.disks, wanted, vg).map_err(|free| full_for(order, vg, "the cache", free, wanted))
+    fitting(&cache.disks, wanted, vg).map_err(|free| full_for(spec, vg, "the cache", free, wanted))
 }
 
 /// The promised devices, if together they have so much; else what they have.
 fn fitting(
-    promised: &BTreeMap<host::LvUuid, host::Bytes>,
+    reserved: &BTreeMap<host::LvUuid, host::Bytes>,
     wanted: Extents,
     vg: &Vg,
 ) -> Result<Vec<String>, Extents> {
-    let disks: Vec<_> = promised.keys().filter_map(|uuid| vg.pv(uuid)).collect();
+    let disks: Vec<_> = reserved.keys().filter_map(|uuid| vg.pv(uuid)).collect();
     let free = Extents(disks.iter().map(|pv| pv.available().0).sum());
     if free < wanted {
         Err(free)
@@ -110,24 +114,24 @@ fn fitting(
     }
 }
 
-fn full_for(order: &Order, vg: &Vg, what: &str, free: Extents, wanted: Extents) -> String {
+fn full_for(spec: &VolumeSpec, vg: &Vg, what: &str, free: Extents, wanted: Extents) -> String {
     let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
     let (free, wanted) = (bytes(free), bytes(wanted));
     format!(
         "no space for {what} on its disks of volume group {} on {}: {free} free, {wanted} wanted",
-        order.group, order.node
+        spec.group, spec.node
     )
 }
 
 /// The devices of those of which something is wanted, if each has it.
 fn named<'a>(
-    order: &Order,
+    spec: &VolumeSpec,
     vg: &Vg,
     wanted: impl Iterator<Item = (&'a host::LvUuid, Extents)>,
 ) -> Result<Vec<String>, String> {
     let mut names = Vec::new();
     for (uuid, extents) in wanted.filter(|(_, extents)| extents.0 > 0) {
-        let at = format!("volume group {} on {}", order.group, order.node);
+        let at = format!("volume group {} on {}", spec.group, spec.node);
         let pv = vg
             .pv(uuid)
             .ok_or_else(|| format!("disk {uuid} is not in {at} any more"))?;
@@ -144,11 +148,11 @@ fn named<'a>(
     Ok(names)
 }
 
-fn full(order: &Order, vg: &Vg, extents: Extents, wanted: &str) -> String {
+fn full(spec: &VolumeSpec, vg: &Vg, extents: Extents, wanted: &str) -> String {
     let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
     let (free, needed) = (bytes(vg.available()), bytes(extents));
     format!(
         "no space in volume group {} on {}: {free} free, {needed} {wanted}",
-        order.group, order.node
+        spec.group, spec.node
     )
 }

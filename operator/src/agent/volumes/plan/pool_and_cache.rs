@@ -5,17 +5,17 @@ use crds::condition::reason;
 use host::Extents;
 use host::lvm::{Layout, Lv, LvKind, PoolCost, Vg};
 
-use super::{Finding, Step, Verdict, allocation};
-use crate::agent::volumes::spec::{Order, Pool};
+use super::{ConditionUpdate, Outcome, Step, allocation};
+use crate::agent::volumes::spec::{PoolSpec, VolumeSpec};
 
 /// Whether the pool that a new volume is to be in is there.
 ///
 /// # Errors
 /// The step to take first.
-pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), Step> {
-    let at = format!("thin pool {}/{} on {}", vg.name, pool.name, order.node);
-    let refused = |reason, message| Err(Verdict::not_ready(reason, message).into());
-    match (vg.lv(pool.name.as_str()), &pool.make) {
+pub(super) fn pool_for_new(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Result<(), Step> {
+    let at = format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node);
+    let refused = |reason, message| Err(Outcome::not_ready(reason, message).into());
+    match (vg.lv(pool.name.as_str()), &pool.create) {
         (None, None) => refused(reason::THIN_POOL_MISSING, format!("there is no {at}")),
         (None, Some(make)) => {
             let cost = match PoolCost::new(make.first, Some(make.metadata), vg.extent_size) {
@@ -27,7 +27,7 @@ pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), St
                     );
                 }
             };
-            match allocation::for_pool(order, make, cost.total(), vg) {
+            match allocation::for_pool(spec, make, cost.total(), vg) {
                 Ok(devices) => Err(Step::CreatePool(cost, make.most, devices)),
                 Err(message) => refused(reason::INSUFFICIENT_SPACE, message),
             }
@@ -40,7 +40,7 @@ pub(super) fn pool_for_new(order: &Order, pool: &Pool, vg: &Vg) -> Result<(), St
 }
 
 /// Why nothing can be made in what has the pool's name.
-fn fault(pool: &Pool, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
+fn fault(pool: &PoolSpec, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
     if lv.kind != LvKind::ThinPool {
         return Some((
             reason::FOREIGN_LOGICAL_VOLUME,
@@ -59,39 +59,39 @@ fn fault(pool: &Pool, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> 
 }
 
 /// What is to be done before a volume with a cache is ready; `None` when it has it.
-pub(super) fn cache_for(order: &Order, vg: &Vg, lv: &Lv) -> Option<Step> {
-    let cache = order
+pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
+    let cache = spec
         .cache
         .as_ref()
-        .filter(|_| order.published.is_none() && lv.kind == LvKind::Plain)?;
+        .filter(|_| spec.published.is_none() && lv.kind == LvKind::Plain)?;
     if let Some(made) = vg.lv(cache.name.as_str()) {
-        if made.has_tag(order.identity.as_str()) {
+        if made.has_tag(spec.identity.as_str()) {
             return Some(Step::AttachCache);
         }
         let message = format!(
             "logical volume {}/{} on {} is in the way of the volume's cache: it lacks the tag {}",
-            vg.name, cache.name, order.node, order.identity
+            vg.name, cache.name, spec.node, spec.identity
         );
-        return Some(Verdict::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into());
+        return Some(Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into());
     }
-    Some(match allocation::for_cache(order, cache, vg) {
+    Some(match allocation::for_cache(spec, cache, vg) {
         Ok(devices) => Step::CreateCache(cache.size.extents_up(vg.extent_size), devices),
-        Err(message) => Verdict::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
+        Err(message) => Outcome::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
     })
 }
 
 /// What is left of a volume that is gone, and that nobody else needs: a cache that was never put in
 /// front of it, a pool without volumes.
-pub(super) fn leftover(order: &Order, vg: &Vg) -> Option<Step> {
+pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
     let is_ours = |lv: &&Lv, tag: &host::LvTag| lv.has_tag(tag.as_str());
-    if let Some(cache) = &order.cache
+    if let Some(cache) = &spec.cache
         && let Some(lv) = vg
             .lv(cache.name.as_str())
-            .filter(|lv| is_ours(lv, &order.identity) && lv.kind == LvKind::Plain)
+            .filter(|lv| is_ours(lv, &spec.identity) && lv.kind == LvKind::Plain)
     {
         return Some(Step::RemoveCache(lv.uuid.clone()));
     }
-    let pool = order.pool.as_ref().filter(|pool| pool.make.is_some())?;
+    let pool = spec.pool.as_ref().filter(|pool| pool.create.is_some())?;
     let lv = vg
         .lv(pool.name.as_str())
         .filter(|lv| is_ours(lv, &pool.identity) && lv.kind == LvKind::ThinPool)?;
@@ -105,27 +105,27 @@ pub(super) fn leftover(order: &Order, vg: &Vg) -> Option<Step> {
 /// Why a volume can't be made larger, as far as its pool goes: it has no room any more; or one of
 /// the two is in a pool, the order or the volume, and the other is not, so that its space was never
 /// promised.
-pub(super) fn growth_fault(order: &Order, vg: &Vg, lv: &Lv) -> Option<Finding> {
-    if (order.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
+pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<ConditionUpdate> {
+    if (spec.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
         let message = format!(
             "logical volume {} on {} was converted: it is not of the layout any more that it was ordered with, so it is not extended",
-            order.path(),
-            order.node
+            spec.path(),
+            spec.node
         );
-        return Some(Finding {
+        return Some(ConditionUpdate {
             status: false,
             reason: reason::LAYOUT_UNSUITABLE,
             message,
         });
     }
-    let pool = order.pool.as_ref()?;
+    let pool = spec.pool.as_ref()?;
     let state = vg.lv(pool.name.as_str())?.state.as_ref()?;
     let why = state.fault.clone()?;
     let message = format!(
         "the volume is not extended in thin pool {}/{} on {}: {why}",
-        vg.name, pool.name, order.node
+        vg.name, pool.name, spec.node
     );
-    Some(Finding {
+    Some(ConditionUpdate {
         status: false,
         reason: reason::THIN_POOL_UNUSABLE,
         message,

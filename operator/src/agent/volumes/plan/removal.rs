@@ -6,62 +6,63 @@ use crds::logical_volume::State;
 use host::lvm::Lv;
 
 use super::{
-    Content, Finding, Found, Seen, Step, Verdict, find, is_of_kind, pool_and_cache, unusable,
+    ConditionUpdate, Content, ObservedLv, ObservedVolume, Outcome, Step, find, is_of_kind,
+    pool_and_cache, unusable,
 };
-use crate::agent::volumes::spec::Order;
+use crate::agent::volumes::spec::VolumeSpec;
 
 /// The next step for an order whose volume is not to be there.
-pub(super) fn plan_absent(order: &Order, seen: Seen<'_>) -> Step {
-    let (path, node) = (order.path(), &order.node);
-    let (vg, lv) = match find(order, seen.groups) {
-        Found::Ours(vg, lv) => (vg, lv),
-        Found::Foreign(_) => return gone(order, seen).into(),
-        Found::Renamed(now) => {
+pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    let (path, node) = (spec.path(), &spec.node);
+    let (vg, lv) = match find(spec, seen.groups) {
+        ObservedLv::Ours(vg, lv) => (vg, lv),
+        ObservedLv::Foreign(_) => return gone(spec, seen).into(),
+        ObservedLv::Renamed(now) => {
             let message = format!(
                 "logical volume {path} on {node} is called {now} now, so it is kept; rename it back, or remove it by hand"
             );
-            return Verdict::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+            return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
         }
-        Found::Nothing => return plan_not_found(order, seen),
+        ObservedLv::Nothing => return plan_not_found(spec, seen),
     };
-    if !lv.has_tag(order.identity.as_str()) {
+    if !lv.has_tag(spec.identity.as_str()) {
         let message = format!(
             "logical volume {path} on {node} lacks the tag {} now, so it is kept; tag it, or remove it by hand",
-            order.identity
+            spec.identity
         );
-        return Verdict::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+        return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
     }
     if let Some(fault) = &vg.fault {
-        return Verdict::kept(reason::VOLUME_GROUP_UNUSABLE, unusable(order, fault)).into();
+        return Outcome::kept(reason::VOLUME_GROUP_UNUSABLE, unusable(spec, fault)).into();
     }
     if lv.open {
-        return Verdict::kept(
+        return Outcome::kept(
             reason::IN_USE,
             format!("logical volume {path} on {node} is in use, so it is not removed yet"),
         )
         .into();
     }
-    if !is_of_kind(order, lv.kind) {
+    if !is_of_kind(spec, lv.kind) {
         let message = format!(
             "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; lvs shows it"
         );
-        return Verdict::kept(reason::IN_USE, message).into();
+        return Outcome::kept(reason::IN_USE, message).into();
     }
-    match order.state {
-        State::AbsentIfUnused => plan_unused(order, lv, seen.content),
+    match spec.state {
+        State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content),
         State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.kind),
     }
 }
 
 /// Removed only with proof that it carries nothing.
-fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
+fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
-        None => return Step::Look(lv.uuid.clone()),
+        None => return Step::Inspect(lv.uuid.clone()),
         Some(Content::Unformatted | Content::Formatting) => {
             return Step::Remove(lv.uuid.clone(), lv.kind);
         }
-        Some(Content::Blank) if order.published.is_none() => {
+        Some(Content::Blank) if spec.published.is_none() => {
             return Step::Remove(lv.uuid.clone(), lv.kind);
         }
         Some(Content::Blank) => "blank, but was marked as used",
@@ -69,66 +70,63 @@ fn plan_unused(order: &Order, lv: &Lv, content: Option<&Content>) -> Step {
     };
     let message = format!(
         "logical volume {} on {} was not to be used, and is not empty ({what}), so it is kept",
-        order.path(),
-        order.node
+        spec.path(),
+        spec.node
     );
-    Verdict::kept(reason::CARRIES_DATA, message).into()
+    Outcome::kept(reason::NOT_EMPTY, message).into()
 }
 
 /// Nothing is found. On a disk that is away it may still be.
-fn plan_not_found(order: &Order, seen: Seen<'_>) -> Step {
-    let group = seen
-        .groups
-        .iter()
-        .find(|vg| vg.name == order.group.as_str());
+fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    let group = seen.groups.iter().find(|vg| vg.name == spec.group.as_str());
     if let Some(vg) = group.filter(|vg| vg.fault.is_none())
-        && let Some(step) = pool_and_cache::leftover(order, vg)
+        && let Some(step) = pool_and_cache::leftover(spec, vg)
     {
         return step;
     }
     // Never reported, and not to be kept: if it is on a disk that is away all the same, it is
     // empty.
-    let never_given_away = order.published.is_none() && order.state == State::AbsentIfUnused;
+    let never_given_away = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
     if group.is_some() || never_given_away {
-        return gone(order, seen).into();
+        return gone(spec, seen).into();
     }
     let message = format!(
         "there is no volume group {} on {}, so nobody can say that the volume is removed",
-        order.group, order.node
+        spec.group, spec.node
     );
-    Verdict::kept(reason::VOLUME_GROUP_MISSING, message).into()
+    Outcome::kept(reason::VOLUME_GROUP_MISSING, message).into()
 }
 
-fn gone(order: &Order, seen: Seen<'_>) -> Verdict {
-    let (reason, message) = if seen.removed || order.published.is_some() {
+fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
+    let (reason, message) = if seen.removed || spec.published.is_some() {
         (
             reason::REMOVED,
             format!(
                 "logical volume {} is removed from {}",
-                order.path(),
-                order.node
+                spec.path(),
+                spec.node
             ),
         )
     } else {
         (
-            reason::NEVER_MADE,
+            reason::NEVER_CREATED,
             format!(
                 "logical volume {} was never made on {}",
-                order.path(),
-                order.node
+                spec.path(),
+                spec.node
             ),
         )
     };
-    let finding = |status| {
-        Some(Finding {
+    let update = |status| {
+        Some(ConditionUpdate {
             status,
             reason,
             message: message.clone(),
         })
     };
-    Verdict {
-        ready: finding(false),
-        removed: finding(true),
+    Outcome {
+        ready: update(false),
+        removed: update(true),
         volume: None,
     }
 }

@@ -12,8 +12,8 @@ use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvKind, Pv, Vg};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
-use super::{Content, Seen, Step, Verdict, plan};
-use crate::agent::volumes::spec::Order;
+use super::{Content, ObservedVolume, Outcome, Step, plan};
+use crate::agent::volumes::spec::VolumeSpec;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 const DAY: u64 = 24 * 3600;
@@ -22,8 +22,8 @@ fn uuid(number: u32) -> LvUuid {
     LvUuid::from_plain(&format!("{number:032}")).unwrap()
 }
 
-fn order() -> Order {
-    Order {
+fn spec() -> VolumeSpec {
+    VolumeSpec {
         node: "node1".to_owned(),
         group: VgName::new("vg0").unwrap(),
         name: LvName::new("pvc-1").unwrap(),
@@ -40,7 +40,7 @@ fn order() -> Order {
         state: State::Present,
         published: None,
         deleted: false,
-        ordered: 100 * DAY,
+        created_at: 100 * DAY,
     }
 }
 
@@ -88,10 +88,10 @@ fn vg(lvs: Vec<Lv>) -> Vg {
     }
 }
 
-fn next(order: &Order, groups: &[Vg], content: Option<Content>) -> Step {
+fn next(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Step {
     plan(
-        order,
-        Seen {
+        spec,
+        ObservedVolume {
             groups,
             content: content.as_ref(),
             removed: false,
@@ -99,40 +99,40 @@ fn next(order: &Order, groups: &[Vg], content: Option<Content>) -> Step {
     )
 }
 
-fn settled(order: &Order, groups: &[Vg], content: Option<Content>) -> Verdict {
-    match next(order, groups, content) {
-        Step::Settle(verdict) => *verdict,
+fn settled(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Outcome {
+    match next(spec, groups, content) {
+        Step::Done(outcome) => *outcome,
         step => panic!("{step:?}"),
     }
 }
 
 /// The reason of `Ready`, and whether it is.
-fn ready(order: &Order, groups: &[Vg]) -> (bool, &'static str) {
-    let ready = settled(order, groups, None).ready.unwrap();
+fn ready(spec: &VolumeSpec, groups: &[Vg]) -> (bool, &'static str) {
+    let ready = settled(spec, groups, None).ready.unwrap();
     (ready.status, ready.reason)
 }
 
 /// The reason of `Removed`, and whether it is.
-fn removed(order: &Order, groups: &[Vg], content: Option<Content>) -> (bool, &'static str) {
-    let removed = settled(order, groups, content).removed.unwrap();
+fn removed(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> (bool, &'static str) {
+    let removed = settled(spec, groups, content).removed.unwrap();
     (removed.status, removed.reason)
 }
 
-fn published() -> Order {
-    Order {
+fn published() -> VolumeSpec {
+    VolumeSpec {
         published: Some(uuid(1)),
-        ..order()
+        ..spec()
     }
 }
 
 #[test]
 fn a_new_volume_is_made_in_whole_extents() {
-    let odd = Order {
+    let odd = VolumeSpec {
         size: Bytes((32 << 20) + 1),
-        ..order()
+        ..spec()
     };
     assert_eq!(
-        next(&order(), &[vg(vec![])], None),
+        next(&spec(), &[vg(vec![])], None),
         Step::Create(Extents(8), vec![])
     );
     assert_eq!(
@@ -143,21 +143,21 @@ fn a_new_volume_is_made_in_whole_extents() {
 
 #[test]
 fn what_does_not_fit_is_refused_with_numbers() {
-    let large = Order {
+    let large = VolumeSpec {
         size: Bytes(51 * EXTENT.0),
-        ..order()
+        ..spec()
     };
-    let verdict = settled(&large, &[vg(vec![])], None);
-    let finding = verdict.ready.unwrap();
-    assert_eq!(finding.reason, reason::INSUFFICIENT_SPACE);
+    let outcome = settled(&large, &[vg(vec![])], None);
+    let update = outcome.ready.unwrap();
+    assert_eq!(update.reason, reason::INSUFFICIENT_SPACE);
     assert_eq!(
-        finding.message,
+        update.message,
         "no space in volume group vg0 on node1: 200 MiB free, 204 MiB wanted"
     );
 
     // A volume that can't grow stays as usable as it was.
-    let verdict = settled(
-        &Order {
+    let outcome = settled(
+        &VolumeSpec {
             size: Bytes(52 * EXTENT.0),
             ..published()
         },
@@ -167,16 +167,16 @@ fn what_does_not_fit_is_refused_with_numbers() {
         }])],
         None,
     );
-    let Verdict {
-        ready: Some(finding),
+    let Outcome {
+        ready: Some(update),
         volume,
         ..
-    } = verdict
+    } = outcome
     else {
         panic!()
     };
     assert_eq!(
-        finding.message,
+        update.message,
         "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more wanted"
     );
     assert_eq!(volume, Some((uuid(1), EXTENT)));
@@ -188,9 +188,9 @@ fn a_volume_group_that_is_missing_or_unusable_is_a_condition() {
         fault: Some("it is exported".to_owned()),
         ..vg(vec![lv()])
     };
-    assert_eq!(ready(&order(), &[]), (false, reason::VOLUME_GROUP_MISSING));
+    assert_eq!(ready(&spec(), &[]), (false, reason::VOLUME_GROUP_MISSING));
     assert_eq!(
-        ready(&order(), std::slice::from_ref(&broken)),
+        ready(&spec(), std::slice::from_ref(&broken)),
         (false, reason::VOLUME_GROUP_UNUSABLE)
     );
     assert_eq!(
@@ -209,15 +209,15 @@ fn a_volume_that_is_not_ours_is_left_alone() {
         tags: vec!["flexlvm.dev/claim-uid=2".to_owned()],
         ..lv()
     }])];
-    for state in [State::Present, State::Absent, State::AbsentIfUnused] {
-        let order = Order { state, ..order() };
+    for state in [State::Present, State::Absent, State::AbsentIfNeverUsed] {
+        let spec = VolumeSpec { state, ..spec() };
         assert!(
-            matches!(next(&order, &untagged, None), Step::Settle(_)),
+            matches!(next(&spec, &untagged, None), Step::Done(_)),
             "{state:?}"
         );
     }
     assert_eq!(
-        ready(&order(), &untagged),
+        ready(&spec(), &untagged),
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
 
@@ -230,7 +230,7 @@ fn a_volume_that_is_not_ours_is_left_alone() {
         ready(&published(), &another),
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
-    let absent = Order {
+    let absent = VolumeSpec {
         state: State::Absent,
         ..published()
     };
@@ -255,7 +255,7 @@ fn a_volume_that_vanished_is_never_made_anew() {
         ready(&published(), &renamed),
         (false, reason::LOGICAL_VOLUME_MISSING)
     );
-    let absent = Order {
+    let absent = VolumeSpec {
         state: State::Absent,
         ..published()
     };
@@ -267,27 +267,27 @@ fn a_volume_that_vanished_is_never_made_anew() {
 
 #[test]
 fn a_volume_that_was_begun_is_finished() {
-    let (order, groups) = (order(), [vg(vec![lv()])]);
-    let look = Step::Look(uuid(1));
+    let (spec, groups) = (spec(), [vg(vec![lv()])]);
+    let look = Step::Inspect(uuid(1));
     let mark = Step::Mark(uuid(1));
-    assert_eq!(next(&order, &groups, None), look);
-    assert_eq!(next(&order, &groups, Some(Content::Blank)), mark);
+    assert_eq!(next(&spec, &groups, None), look);
+    assert_eq!(next(&spec, &groups, Some(Content::Blank)), mark);
     for content in [Content::Unformatted, Content::Formatting] {
-        let verdict = settled(&order, &groups, Some(content));
-        assert!(verdict.ready.unwrap().status);
-        assert_eq!(verdict.volume, Some((uuid(1), Bytes(32 << 20))));
+        let outcome = settled(&spec, &groups, Some(content));
+        assert!(outcome.ready.unwrap().status);
+        assert_eq!(outcome.volume, Some((uuid(1), Bytes(32 << 20))));
     }
     let inactive = [vg(vec![Lv {
         active: false,
         ..lv()
     }])];
-    assert_eq!(next(&order, &inactive, None), Step::Activate(uuid(1)));
+    assert_eq!(next(&spec, &inactive, None), Step::Activate(uuid(1)));
     let short = [vg(vec![Lv {
         size: EXTENT,
         ..lv()
     }])];
     assert_eq!(
-        next(&order, &short, None),
+        next(&spec, &short, None),
         Step::Extend(Extents(8), vec![]),
         "the mark stands by the size that is reported first"
     );
@@ -295,15 +295,15 @@ fn a_volume_that_was_begun_is_finished() {
 
 #[test]
 fn what_an_older_volume_has_left_is_given_to_nobody() {
-    let verdict = settled(
-        &order(),
+    let outcome = settled(
+        &spec(),
         &[vg(vec![lv()])],
         Some(Content::Data("ext4".to_owned())),
     );
-    let ready = verdict.ready.unwrap();
+    let ready = outcome.ready.unwrap();
     assert_eq!(
-        (ready.status, ready.reason, verdict.volume),
-        (false, reason::CARRIES_DATA, None)
+        (ready.status, ready.reason, outcome.volume),
+        (false, reason::NOT_EMPTY, None)
     );
     assert!(
         ready.message.contains("not empty (ext4)") && ready.message.ends_with("lvremove vg0/pvc-1"),
@@ -319,9 +319,9 @@ fn a_restored_object_does_not_make_an_old_volume_fresh() {
         ..lv()
     }])];
     for content in [Content::Blank, Content::Data("ext4".to_owned())] {
-        let verdict = settled(&order(), &old, Some(content));
+        let outcome = settled(&spec(), &old, Some(content));
         assert!(
-            verdict.ready.unwrap().status,
+            outcome.ready.unwrap().status,
             "it is adopted, without a mark"
         );
     }
@@ -330,11 +330,11 @@ fn a_restored_object_does_not_make_an_old_volume_fresh() {
 #[test]
 fn a_volume_grows_and_never_shrinks() {
     let groups = [vg(vec![lv()])];
-    let larger = Order {
+    let larger = VolumeSpec {
         size: Bytes(33 << 20),
         ..published()
     };
-    let smaller = Order {
+    let smaller = VolumeSpec {
         size: Bytes(8 << 20),
         ..published()
     };

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use crds::cache::{CacheMode, CacheOrder};
+use crds::cache::{CacheMode, VolumeCache};
 use crds::layout::LayoutType;
 use crds::logical_volume::State;
-use crds::thin_pool::{PoolOrder, PoolPlan};
+use crds::thin_pool::{ThinPoolCreation, VolumeThinPool};
 use crds::{LogicalVolume, Share, quantity};
 use host::lvm::tags::THIN_POOL;
 use host::{Bytes, LvName, LvTag, LvUuid};
@@ -14,18 +14,18 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// A thin pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pool {
+pub struct PoolSpec {
     /// Its name in the volume group.
     pub name: LvName,
     /// The tag that makes it ours; no pool without it is ever extended or removed.
     pub identity: LvTag,
     /// How it is made; `None` where an admin has made it.
-    pub make: Option<MakePool>,
+    pub create: Option<PoolCreation>,
 }
 
 /// How a pool is made, and how large it may become.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MakePool {
+pub struct PoolCreation {
     /// Its data at first.
     pub first: Bytes,
     /// Its data at most.
@@ -38,7 +38,7 @@ pub struct MakePool {
 
 /// A cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cache {
+pub struct CacheSpec {
     /// The name of the logical volume that becomes the cache.
     pub name: LvName,
     /// Its size.
@@ -50,7 +50,7 @@ pub struct Cache {
 }
 
 /// The pool of an object of layout `Thin`. A wrong one keeps no volume from being removed.
-pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<Pool>, String> {
+pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, String> {
     let spec = &object.spec;
     match (&spec.thin_pool, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Thin => Ok(None),
@@ -63,7 +63,10 @@ pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<Pool>, String> 
 }
 
 /// The cache of an object of layout `Cached`. A wrong one keeps no volume from being removed.
-pub(super) fn read_cache(object: &LogicalVolume, name: &LvName) -> Result<Option<Cache>, String> {
+pub(super) fn read_cache(
+    object: &LogicalVolume,
+    name: &LvName,
+) -> Result<Option<CacheSpec>, String> {
     let spec = &object.spec;
     match (&spec.cache, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Cached => Ok(None),
@@ -82,31 +85,34 @@ fn allow_removal<T>(object: &LogicalVolume, part: Result<T, String>) -> Result<O
     }
 }
 
-fn pool_of(pool: &PoolOrder, backend: &str) -> Result<Pool, String> {
-    Ok(Pool {
+fn pool_of(pool: &VolumeThinPool, backend: &str) -> Result<PoolSpec, String> {
+    Ok(PoolSpec {
         name: LvName::new(&pool.name).map_err(|error| format!("spec.thinPool.name: {error}"))?,
         identity: LvTag::new(format!("{THIN_POOL}{backend}"))
             .map_err(|error| format!("spec.backend: {error}"))?,
-        make: pool.make.as_ref().map(read_plan).transpose()?,
+        create: pool.create.as_ref().map(read_plan).transpose()?,
     })
 }
 
-fn read_plan(plan: &PoolPlan) -> Result<MakePool, String> {
+fn read_plan(plan: &ThinPoolCreation) -> Result<PoolCreation, String> {
     let bytes = |field: &str, quantity: &Quantity| {
         quantity::parse(quantity)
             .map(Bytes)
-            .map_err(|error| format!("spec.thinPool.make.{field}: {error}"))
+            .map_err(|error| format!("spec.thinPool.create.{field}: {error}"))
     };
-    Ok(MakePool {
+    Ok(PoolCreation {
         first: bytes("size", &plan.size)?,
         most: bytes("maximumSize", &plan.maximum_size)?,
         metadata: bytes("metadataSize", &plan.metadata_size)?,
-        disks: read_shares("spec.thinPool.make.physicalVolumes", &plan.physical_volumes)?,
+        disks: read_shares(
+            "spec.thinPool.create.physicalVolumes",
+            &plan.physical_volumes,
+        )?,
     })
 }
 
-fn cache_of(cache: &CacheOrder, name: &LvName) -> Result<Cache, String> {
-    Ok(Cache {
+fn cache_of(cache: &VolumeCache, name: &LvName) -> Result<CacheSpec, String> {
+    Ok(CacheSpec {
         name: name
             .cache()
             .map_err(|error| format!("metadata.name: {error}"))?,

@@ -1,6 +1,6 @@
 //! Tests of what is written, and when.
 
-use super::{Capacity, LEISURE, Plan, QUICK, Step, plan};
+use super::{Capacity, CapacityPlan, LEISURE, QUICK, Step, plan};
 use crate::controller::capacity::object;
 use k8s_openapi::api::storage::v1::CSIDriver;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -65,7 +65,7 @@ fn the_driver_comes_last() {
             Some(&driver()),
             |_| None
         ),
-        Plan::default()
+        CapacityPlan::default()
     );
 }
 
@@ -145,7 +145,7 @@ fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
         );
         assert_eq!(
             early,
-            Plan {
+            CapacityPlan {
                 steps: vec![],
                 again: Some(Duration::from_millis(300))
             },
@@ -166,7 +166,7 @@ fn somebody_who_deletes_again_and_again_makes_no_hot_loop() {
     });
     assert_eq!(
         plan,
-        Plan {
+        CapacityPlan {
             steps: vec![],
             again: Some(Duration::from_millis(1500))
         }

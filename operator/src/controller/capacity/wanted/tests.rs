@@ -6,7 +6,7 @@ use crds::{NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
 use placement::request::Candidate;
-use placement::reservations::{Ledger, Place};
+use placement::reservations::{Location, Reservations};
 use serde_json::{Value, json};
 
 use super::wanted;
@@ -37,7 +37,7 @@ fn backend(extra: Value) -> Arc<StorageBackend> {
 
 fn node(name: &str, labels: Value) -> (Node, NodeStorage) {
     let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
-    let group = json!({"name": "vg0", "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "otherUse": "0", "free": "0"});
+    let group = json!({"name": "vg0", "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"});
     let storage = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {},
         "status": {"conditions": [ready], "volumeGroups": [group]}});
     (
@@ -60,7 +60,7 @@ fn published(
     classes: &[Arc<StorageClass>],
     backend: &Arc<StorageBackend>,
     nodes: &[(Node, NodeStorage)],
-    ledger: &Ledger,
+    reservations: &Reservations,
 ) -> Vec<(String, String, u64)> {
     let candidates: Vec<_> = nodes
         .iter()
@@ -70,7 +70,7 @@ fn published(
         })
         .collect();
     let backends = std::slice::from_ref(backend);
-    let wanted = wanted(classes, backends, &candidates, ledger, |_| true);
+    let wanted = wanted(classes, backends, &candidates, reservations, |_| true);
     wanted
         .into_values()
         .map(
@@ -92,16 +92,16 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
     );
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
-    let mut ledger = Ledger::default();
-    ledger.promise(
+    let mut reservations = Reservations::default();
+    reservations.reserve(
         "v",
-        &Place {
+        &Location {
             node: "n1".into(),
             volume_group: "vg0".into(),
         },
         24 << 20,
     );
-    let found = published(&classes, &backend, &[n1(), other, nameless], &ledger);
+    let found = published(&classes, &backend, &[n1(), other, nameless], &reservations);
     let expected = |class: &str| (class.to_owned(), "host-1".to_owned(), 1000);
     assert_eq!(found, [expected("a"), expected("b")]);
     let (node, storage) = n1();
@@ -109,7 +109,7 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
         node: &node,
         storage: Some(&storage),
     }];
-    let wanted = wanted(&classes, &[backend], &candidates, &ledger, |_| true);
+    let wanted = wanted(&classes, &[backend], &candidates, &reservations, |_| true);
     assert!(
         wanted.contains_key(&object::name("a", "n1")),
         "named after the node, not its label"
@@ -118,9 +118,15 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
 
 #[test]
 fn nothing_is_published_for_foreign_and_immediate_classes_and_missing_volume_groups() {
-    let ledger = Ledger::default();
+    let reservations = Reservations::default();
     let none = |classes: Value, spec: Value| {
-        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger).is_empty()
+        published(
+            &[class("a", classes)],
+            &backend(spec),
+            &[n1()],
+            &reservations,
+        )
+        .is_empty()
     };
     assert!(!none(json!({}), json!({})));
     assert!(none(json!({"provisioner": "other.dev"}), json!({})));
@@ -142,12 +148,12 @@ fn nothing_is_published_for_foreign_and_immediate_classes_and_missing_volume_gro
 
 #[test]
 fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
-    let ledger = Ledger::default();
+    let reservations = Reservations::default();
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
     let nodes = [n1(), other, nameless];
     let hosts = |classes: Value, backend: &Arc<StorageBackend>| -> Vec<String> {
-        let found = published(&[class("a", classes)], backend, &nodes, &ledger);
+        let found = published(&[class("a", classes)], backend, &nodes, &reservations);
         assert!(found.iter().all(|(_, _, mebibytes)| *mebibytes == 1 << 40));
         found.into_iter().map(|(_, host, _)| host).collect()
     };
@@ -191,7 +197,7 @@ fn a_fault_is_published_only_once_it_lasts() {
         &classes,
         &[backend(json!({}))],
         &candidates,
-        &Ledger::default(),
+        &Reservations::default(),
         |class| {
             asked.push(class.to_owned());
             false
@@ -203,9 +209,15 @@ fn a_fault_is_published_only_once_it_lasts() {
 
 #[test]
 fn capacity_heeds_reserve_and_smallest_volume_but_not_the_largest() {
-    let ledger = Ledger::default();
+    let reservations = Reservations::default();
     let largest = |classes: Value, spec: Value| {
-        published(&[class("a", classes)], &backend(spec), &[n1()], &ledger)[0].2
+        published(
+            &[class("a", classes)],
+            &backend(spec),
+            &[n1()],
+            &reservations,
+        )[0]
+        .2
     };
     assert_eq!(largest(json!({}), json!({})), 1024);
     assert_eq!(largest(json!({}), json!({"reserve": "50%"})), 512);

@@ -5,7 +5,7 @@ use host::lvm::Level;
 use super::*;
 
 /// An order for a RAID1 of eight extents on the first two of three disks.
-pub(super) fn mirrored() -> Order {
+pub(super) fn mirrored() -> VolumeSpec {
     let layout = Layout::Raid {
         level: Level::Raid1 { copies: 2 },
         integrity: false,
@@ -13,10 +13,10 @@ pub(super) fn mirrored() -> Order {
     let disks = [100, 101]
         .map(|disk| (uuid(disk), Extents(9).bytes(EXTENT)))
         .into();
-    Order {
+    VolumeSpec {
         layout,
         disks,
-        ..order()
+        ..spec()
     }
 }
 
@@ -44,7 +44,7 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
         next(&mirrored(), &[three_disks(vec![])], None),
         Step::Create(Extents(8), devices())
     );
-    let larger = Order {
+    let larger = VolumeSpec {
         size: Bytes(33 << 20),
         published: Some(uuid(1)),
         ..mirrored()
@@ -55,7 +55,7 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
     );
     assert!(
         ready(
-            &Order {
+            &VolumeSpec {
                 published: Some(uuid(1)),
                 ..mirrored()
             },
@@ -68,10 +68,10 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
         pvs: vec![pv(100, 50), pv(101, 8), pv(102, 100)],
         ..vg(vec![])
     };
-    let verdict = settled(&mirrored(), &[full], None).ready.unwrap();
-    assert_eq!(verdict.reason, reason::INSUFFICIENT_SPACE);
+    let outcome = settled(&mirrored(), &[full], None).ready.unwrap();
+    assert_eq!(outcome.reason, reason::INSUFFICIENT_SPACE);
     assert_eq!(
-        verdict.message,
+        outcome.message,
         "no space on disk /dev/sd101 of volume group vg0 on node1: 32 MiB free, 36 MiB wanted"
     );
     let gone = Vg {
@@ -100,9 +100,9 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
 
 #[test]
 fn a_linear_volume_takes_what_there_is() {
-    let on_full = Order {
+    let on_full = VolumeSpec {
         disks: [(uuid(102), Bytes(32 << 20))].into(),
-        ..order()
+        ..spec()
     };
     assert_eq!(
         next(&on_full, &[three_disks(vec![])], None),
@@ -117,7 +117,7 @@ fn a_linear_volume_takes_what_there_is() {
         ..vg(vec![])
     };
     assert_eq!(
-        ready(&order(), &[group]),
+        ready(&spec(), &[group]),
         (false, reason::INSUFFICIENT_SPACE)
     );
 }
@@ -128,13 +128,13 @@ fn checksums_that_were_not_added_any_more_are_added() {
         level: Level::Raid1 { copies: 2 },
         integrity: true,
     };
-    let checked = Order {
+    let checked = VolumeSpec {
         layout,
         ..mirrored()
     };
     let groups = [three_disks(vec![mirror()])];
     assert_eq!(next(&checked, &groups, None), Step::AddIntegrity);
-    let published = Order {
+    let published = VolumeSpec {
         published: Some(uuid(1)),
         ..checked
     };

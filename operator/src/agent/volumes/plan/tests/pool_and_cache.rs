@@ -5,46 +5,46 @@ use host::lvm::{PoolCost, PoolState};
 
 use super::*;
 use crate::agent::volumes::plan::extended;
-use crate::agent::volumes::spec::{Cache, MakePool, Pool};
+use crate::agent::volumes::spec::{CacheSpec, PoolCreation, PoolSpec};
 
 /// The name of the pool.
 pub(super) const POOL: &str = "flexlvm-thin";
 
 /// An order for a volume of eight extents in a pool of ten that may become twenty.
-pub(super) fn thin() -> Order {
-    let make = MakePool {
+pub(super) fn thin() -> VolumeSpec {
+    let create = PoolCreation {
         first: Extents(10).bytes(EXTENT),
         most: Extents(20).bytes(EXTENT),
         metadata: Extents(1).bytes(EXTENT),
         disks: [(uuid(100), Extents(21).bytes(EXTENT))].into(),
     };
     let identity = LvTag::new("flexlvm.dev/thin-pool=thin").unwrap();
-    let pool = Pool {
+    let pool = PoolSpec {
         name: LvName::new(POOL).unwrap(),
         identity,
-        make: Some(make),
+        create: Some(create),
     };
-    Order {
+    VolumeSpec {
         layout: Layout::Thin,
         pool: Some(pool),
-        ..order()
+        ..spec()
     }
 }
 
 /// An order for a volume with a cache of two extents.
-pub(super) fn cached() -> Order {
+pub(super) fn cached() -> VolumeSpec {
     let disks = [(uuid(100), Extents(2).bytes(EXTENT))].into();
     let name = LvName::new("pvc-1").unwrap().cache().unwrap();
-    let cache = Cache {
+    let cache = CacheSpec {
         name,
         size: Bytes(8 << 20),
         mode: CacheMode::WriteThrough,
         disks,
     };
-    Order {
+    VolumeSpec {
         layout: Layout::Cached,
         cache: Some(cache),
-        ..order()
+        ..spec()
     }
 }
 
@@ -96,11 +96,11 @@ fn a_pool_is_made_before_its_first_volume() {
         pvs: vec![pv(100, 10)],
         ..vg(vec![])
     };
-    let verdict = settled(&thin(), &[full], None).ready.unwrap();
+    let outcome = settled(&thin(), &[full], None).ready.unwrap();
     assert_eq!(
         (
-            verdict.reason,
-            verdict.message.contains("40 MiB free, 44 MiB wanted")
+            outcome.reason,
+            outcome.message.contains("40 MiB free, 44 MiB wanted")
         ),
         (reason::INSUFFICIENT_SPACE, true)
     );
@@ -140,7 +140,7 @@ fn a_pool_that_is_not_as_ordered_is_left_alone() {
         (false, reason::THIN_POOL_UNUSABLE)
     );
     let mut named = thin();
-    named.pool.as_mut().unwrap().make = None;
+    named.pool.as_mut().unwrap().create = None;
     assert_eq!(
         ready(&named, &[vg(vec![])]),
         (false, reason::THIN_POOL_MISSING)
@@ -157,7 +157,7 @@ fn a_pool_that_is_not_as_ordered_is_left_alone() {
 
 #[test]
 fn a_pool_goes_with_its_last_volume() {
-    let absent = Order {
+    let absent = VolumeSpec {
         state: State::Absent,
         published: Some(uuid(1)),
         ..thin()
@@ -184,7 +184,7 @@ fn a_pool_goes_with_its_last_volume() {
         (true, reason::REMOVED)
     );
     let mut named = absent;
-    named.pool.as_mut().unwrap().make = None;
+    named.pool.as_mut().unwrap().create = None;
     assert_eq!(
         removed(&named, &[vg(vec![pool(1)])], None),
         (true, reason::REMOVED)
@@ -227,18 +227,18 @@ fn a_pool_grows_as_it_fills_up() {
 
 #[test]
 fn a_volume_that_was_converted_is_not_extended() {
-    let larger = |order: Order| Order {
+    let larger = |spec: VolumeSpec| VolumeSpec {
         size: Bytes(64 << 20),
         published: Some(uuid(1)),
-        ..order
+        ..spec
     };
-    for (order, lv) in [(thin(), lv()), (order(), in_pool())] {
-        let verdict = settled(&larger(order), &[vg(vec![pool(1), lv])], None)
+    for (spec, lv) in [(thin(), lv()), (spec(), in_pool())] {
+        let outcome = settled(&larger(spec), &[vg(vec![pool(1), lv])], None)
             .ready
             .unwrap();
         assert!(
-            verdict.reason == reason::LAYOUT_UNSUITABLE
-                && verdict.message.contains("was converted")
+            outcome.reason == reason::LAYOUT_UNSUITABLE
+                && outcome.message.contains("was converted")
         );
     }
 }
@@ -272,15 +272,15 @@ fn a_volume_gets_its_cache_before_it_is_reported() {
         kind: LvKind::Cached,
         ..lv()
     };
-    assert!(matches!(without(vec![attached.clone()]), Step::Settle(_)));
+    assert!(matches!(without(vec![attached.clone()]), Step::Done(_)));
     // Who took the cache away again, may have had a reason.
-    let published = Order {
+    let published = VolumeSpec {
         published: Some(uuid(1)),
         ..cached()
     };
     assert!(ready(&published, &[vg(vec![lv()])]).0);
 
-    let absent = Order {
+    let absent = VolumeSpec {
         state: State::Absent,
         ..published
     };

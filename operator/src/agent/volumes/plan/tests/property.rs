@@ -20,7 +20,7 @@ impl Simulated {
     fn act(&mut self, step: &Step) -> bool {
         let vg = self.groups.first_mut();
         match (step, vg) {
-            (Step::Settle(_), _) => return false,
+            (Step::Done(_), _) => return false,
             (Step::Create(extents, _), Some(vg)) => {
                 assert!(vg.fault.is_none() && *extents <= vg.free && vg.lv("pvc-1").is_none());
                 vg.free.0 -= extents.0;
@@ -47,7 +47,7 @@ impl Simulated {
             }
             (Step::AddIntegrity, Some(vg)) => one(vg).integrity = true,
             (Step::Activate(_), Some(vg)) => one(vg).active = true,
-            (Step::Look(_), Some(vg)) => {
+            (Step::Inspect(_), Some(vg)) => {
                 assert!(one(vg).active);
                 self.seen = Some(self.content.clone());
             }
@@ -143,10 +143,10 @@ fn is_our_pool(lv: &Lv) -> bool {
 }
 
 prop_compose! {
-    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfUnused)],
+    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfNeverUsed)],
                    published in prop::option::of(1..3_u32), deleted: bool, size in (4_u64 << 20)..(300 << 20),
-                   ordered in 0..200_u64, basis in prop_oneof![Just(order()), Just(thin()), Just(cached())]) -> Order {
-        Order { state, published: published.map(uuid), deleted, size: Bytes(size), ordered: ordered * DAY, ..basis }
+                   created_at in 0..200_u64, basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())]) -> VolumeSpec {
+        VolumeSpec { state, published: published.map(uuid), deleted, size: Bytes(size), created_at: created_at * DAY, ..basis }
     }
 }
 
@@ -209,13 +209,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn it_always_comes_to_rest_and_takes_only_its_own(order in any_order(), groups in any_groups(), content in any_content()) {
+    fn it_always_comes_to_rest_and_takes_only_its_own(spec in any_order(), groups in any_groups(), content in any_content()) {
         let named = |groups: &[Vg]| groups.iter().find_map(|vg| vg.lv("pvc-1").cloned());
         let (before, others) = (named(&groups), other_volumes(&groups));
         let mut node = Simulated { groups, content: content.clone(), seen: None, removed: false };
         let mut steps = Vec::new();
         loop {
-            let step = plan(&order, Seen { groups: &node.groups, content: node.seen.as_ref(), removed: node.removed });
+            let step = plan(&spec, ObservedVolume { groups: &node.groups, content: node.seen.as_ref(), removed: node.removed });
             steps.push(step.clone());
             prop_assert!(steps.len() < 10, "{:?}", steps);
             if !node.act(&step) {
@@ -225,37 +225,37 @@ proptest! {
         let after = named(&node.groups);
         prop_assert_eq!(other_volumes(&node.groups), others);
         let is_ours = before.as_ref().is_some_and(|lv| {
-            order.published.as_ref().map_or(lv.has_tag(order.identity.as_str()), |uuid| lv.uuid == *uuid)
+            spec.published.as_ref().map_or(lv.has_tag(spec.identity.as_str()), |uuid| lv.uuid == *uuid)
         });
         if let Some(before) = &before {
             // Parts of it that lie about may be cleared away all the same.
-            let leaves = |step: &Step| matches!(step, Step::Settle(_) | Step::RemovePool(_) | Step::RemoveCache(_));
+            let leaves = |step: &Step| matches!(step, Step::Done(_) | Step::RemovePool(_) | Step::RemoveCache(_));
             prop_assert!(is_ours || steps.iter().all(leaves), "{:?}", steps);
             // Ours is removed only when it is to be, closed, tagged, and, where that is asked for,
             // proven empty.
             if after.is_none() {
-                prop_assert!(is_ours && order.state != State::Present && !before.open && before.kind != LvKind::Other);
-                prop_assert!((before.kind == LvKind::Thin) == (order.layout == Layout::Thin));
-                prop_assert!(before.has_tag(order.identity.as_str()));
-                prop_assert!(order.state == State::Absent || !matches!(content, Content::Data(_)));
+                prop_assert!(is_ours && spec.state != State::Present && !before.open && before.kind != LvKind::Other);
+                prop_assert!((before.kind == LvKind::Thin) == (spec.layout == Layout::Thin));
+                prop_assert!(before.has_tag(spec.identity.as_str()));
+                prop_assert!(spec.state == State::Absent || !matches!(content, Content::Data(_)));
             }
         }
         // What was given away is never made or marked again.
-        if order.published.is_some() {
+        if spec.published.is_some() {
             prop_assert!(!steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_) | Step::Mark(_))), "{:?}", steps);
         }
         // It says Ready only when it is there, and Removed only when it is not.
-        if let Some(Step::Settle(verdict)) = steps.last() {
-            if verdict.ready.as_ref().is_some_and(|ready| ready.status) {
-                prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= order.size));
+        if let Some(Step::Done(outcome)) = steps.last() {
+            if outcome.ready.as_ref().is_some_and(|ready| ready.status) {
+                prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= spec.size));
                 // What is on a volume that was given to nobody yet is somebody else's, unless it is
                 // older than its order.
-                let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < order.ordered);
+                let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < spec.created_at);
                 let is_made = steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
-                prop_assert!(order.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));
+                prop_assert!(spec.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));
             }
-            if verdict.removed.as_ref().is_some_and(|removed| removed.status) {
-                prop_assert!(after.as_ref().is_none_or(|lv| order.published.as_ref() != Some(&lv.uuid)));
+            if outcome.removed.as_ref().is_some_and(|removed| removed.status) {
+                prop_assert!(after.as_ref().is_none_or(|lv| spec.published.as_ref() != Some(&lv.uuid)));
             }
         }
     }

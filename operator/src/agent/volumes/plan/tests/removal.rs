@@ -5,7 +5,7 @@ use super::*;
 
 #[test]
 fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
-    let absent = Order {
+    let absent = VolumeSpec {
         state: State::Absent,
         ..mirrored()
     };
@@ -21,9 +21,9 @@ fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
             "{kind:?}"
         );
     }
-    let linear = Order {
+    let linear = VolumeSpec {
         state: State::Absent,
-        ..order()
+        ..spec()
     };
     assert_eq!(
         removed(&linear, &[three_disks(vec![mirror()])], None),
@@ -33,46 +33,46 @@ fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
 
 #[test]
 fn deleting_the_object_removes_nothing() {
-    let deleted = Order {
+    let deleted = VolumeSpec {
         deleted: true,
         ..published()
     };
-    let verdict = settled(&deleted, &[vg(vec![lv()])], None);
-    assert!(verdict.ready.unwrap().status);
+    let outcome = settled(&deleted, &[vg(vec![lv()])], None);
+    assert!(outcome.ready.unwrap().status);
     assert_eq!(
-        verdict.removed.map(|removed| removed.reason),
-        Some(reason::STILL_WANTED)
+        outcome.removed.map(|removed| removed.reason),
+        Some(reason::DELETION_BLOCKED)
     );
-    let never_made = Order {
+    let never_made = VolumeSpec {
         deleted: true,
-        ..order()
+        ..spec()
     };
     assert_eq!(
         ready(&never_made, &[vg(vec![])]),
-        (false, reason::STILL_WANTED)
+        (false, reason::DELETION_BLOCKED)
     );
 }
 
 #[test]
 fn a_released_volume_is_removed_unless_somebody_has_it() {
-    for order in [published(), order()] {
-        let order = Order {
+    for spec in [published(), spec()] {
+        let spec = VolumeSpec {
             state: State::Absent,
-            ..order
+            ..spec
         };
         let (one, gone) = (vg(vec![lv()]), vg(vec![]));
         assert_eq!(
-            next(&order, std::slice::from_ref(&one), None),
+            next(&spec, std::slice::from_ref(&one), None),
             Step::Remove(uuid(1), LvKind::Plain)
         );
-        assert!(removed(&order, &[gone], None).0);
+        assert!(removed(&spec, &[gone], None).0);
         assert_eq!(
-            removed(&order, &[vg(vec![Lv { open: true, ..lv() }])], None),
+            removed(&spec, &[vg(vec![Lv { open: true, ..lv() }])], None),
             (false, reason::IN_USE)
         );
         assert_eq!(
             removed(
-                &order,
+                &spec,
                 &[vg(vec![Lv {
                     kind: LvKind::Other,
                     ..lv()
@@ -86,11 +86,11 @@ fn a_released_volume_is_removed_unless_somebody_has_it() {
             ..one
         };
         assert_eq!(
-            removed(&order, &[broken], None),
+            removed(&spec, &[broken], None),
             (false, reason::VOLUME_GROUP_UNUSABLE)
         );
         assert_eq!(
-            removed(&order, &[], None),
+            removed(&spec, &[], None),
             (false, reason::VOLUME_GROUP_MISSING)
         );
     }
@@ -99,41 +99,38 @@ fn a_released_volume_is_removed_unless_somebody_has_it() {
 #[test]
 fn an_unused_volume_is_removed_only_with_proof() {
     let groups = [vg(vec![lv()])];
-    let unused = |order: Order| Order {
-        state: State::AbsentIfUnused,
-        ..order
+    let unused = |spec: VolumeSpec| VolumeSpec {
+        state: State::AbsentIfNeverUsed,
+        ..spec
     };
-    for order in [unused(order()), unused(published())] {
-        assert_eq!(next(&order, &groups, None), Step::Look(uuid(1)));
+    for spec in [unused(spec()), unused(published())] {
+        assert_eq!(next(&spec, &groups, None), Step::Inspect(uuid(1)));
         assert_eq!(
-            next(&order, &groups, Some(Content::Unformatted)),
+            next(&spec, &groups, Some(Content::Unformatted)),
             Step::Remove(uuid(1), LvKind::Plain)
         );
         assert_eq!(
-            next(&order, &groups, Some(Content::Formatting)),
+            next(&spec, &groups, Some(Content::Formatting)),
             Step::Remove(uuid(1), LvKind::Plain)
         );
         let data = Some(Content::Data("ext4".to_owned()));
-        assert_eq!(
-            removed(&order, &groups, data),
-            (false, reason::CARRIES_DATA)
-        );
+        assert_eq!(removed(&spec, &groups, data), (false, reason::NOT_EMPTY));
     }
     assert_eq!(
-        next(&unused(order()), &groups, Some(Content::Blank)),
+        next(&unused(spec()), &groups, Some(Content::Blank)),
         Step::Remove(uuid(1), LvKind::Plain)
     );
     assert_eq!(
         removed(&unused(published()), &groups, Some(Content::Blank)),
-        (false, reason::CARRIES_DATA)
+        (false, reason::NOT_EMPTY)
     );
     assert_eq!(
-        removed(&unused(order()), &[vg(vec![])], None),
-        (true, reason::NEVER_MADE)
+        removed(&unused(spec()), &[vg(vec![])], None),
+        (true, reason::NEVER_CREATED)
     );
     assert_eq!(
-        removed(&unused(order()), &[], None),
-        (true, reason::NEVER_MADE)
+        removed(&unused(spec()), &[], None),
+        (true, reason::NEVER_CREATED)
     );
     assert_eq!(
         removed(&unused(published()), &[], None),
