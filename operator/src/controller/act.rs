@@ -2,6 +2,7 @@
 //! wait for afterwards, and what to say. The wake-up that our own write causes brings the next
 //! pass.
 
+mod grow;
 mod provide;
 mod remove;
 
@@ -17,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::plan::{Plan, Seen, Step};
+use super::plan::{self, Plan, Seen, Step};
 use super::state::World;
 use super::volume;
 use crate::kube::error::ApiError;
@@ -63,6 +64,11 @@ impl Actor {
             Step::Deselect => self.deselect(seen).await,
             Step::Publish(volume) => self.publish(seen, *volume).await,
             Step::Grow(bytes) => self.grow(name, seen, bytes).await,
+            Step::LimitCapacity(bytes) => {
+                self.set_capacity(name, seen, bytes).await?;
+                Ok(Step::Wait(plan::REVISIT).into())
+            }
+            Step::SettleGrowth { request } => self.settle_growth(name, seen, request).await,
             Step::Abandon => self.abandon(name, seen).await,
             Step::DropUnmade => self.drop_unmade(name, seen).await,
             Step::Withdraw => {

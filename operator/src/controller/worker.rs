@@ -87,7 +87,11 @@ impl Worker {
         seen.waited = self.stuck_for(name);
         let plan = self.pace_deselection(name, self.brake(name, plan::plan(&seen)));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
-        self.set_stuck(name, matches!(plan.step, Step::Wait(_) | Step::Deselect));
+        let is_stuck = matches!(
+            plan.step,
+            Step::Wait(_) | Step::Deselect | Step::LimitCapacity(_)
+        );
+        self.set_stuck(name, is_stuck);
         let outcome = self.actor.act(name, &seen, plan.step).await?;
         let waits = if let Step::Wait(wait) = outcome.step {
             Some(wait)

@@ -1,4 +1,4 @@
-//! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
+//! Steps that give: a place, a PersistentVolume. Called by `act.rs`.
 
 use crds::{StorageBackend, quantity};
 use host::Key;
@@ -230,48 +230,6 @@ impl Actor {
                 == wanted.annotations().get(names::PROVISIONED_BY)
                 && owner(&found) == owner(wanted)
         }))
-    }
-
-    /// Promises the space that a volume is to grow by, and writes the new size into the
-    /// LogicalVolume.
-    pub(super) async fn grow(&self, name: &str, seen: &Seen, bytes: u64) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &seen.logical_volume else {
-            return Ok(Step::Done.into());
-        };
-        let candidates = self.world.candidates();
-        let candidates = World::borrow(&candidates);
-        let candidate = candidates
-            .into_iter()
-            .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
-        let backend = self.world.backend_of(logical_volume);
-        let promised = {
-            let mut ledger = self.world.ledger();
-            placement::growth::grown(logical_volume, &backend, bytes, candidate, &ledger)
-                .inspect(|room| ledger.promise(name, &room.place, room.promise.clone()))
-        };
-        let failed = |message| {
-            let about = claim::object_reference(&logical_volume.spec.claim);
-            Notice {
-                about,
-                warning: true,
-                reason: event::VOLUME_RESIZE_FAILED,
-                message,
-            }
-        };
-        match promised {
-            Ok(room) => {
-                let spec = volume::grown(&room);
-                let written = self.patch_spec(name, spec).await;
-                if written.is_err() {
-                    self.world.ledger().withdraw(name);
-                }
-                written
-            }
-            Err(sentence) => Ok(Plan {
-                step: Step::Wait(plan::REVISIT),
-                notice: Some(failed(sentence)),
-            }),
-        }
     }
 }
 
