@@ -97,6 +97,15 @@ fn tests() -> Vec<Test> {
         )
         .since(TODAYS),
         Test::new(
+            "pod restarts while its volume can not grow",
+            life::pod_restarts_while_its_volume_can_not_grow,
+        ),
+        Test::new(
+            "lowered request recovers a growth without room",
+            life::lowered_request_recovers_a_growth_without_room,
+        )
+        .since(TODAYS),
+        Test::new(
             "a volume group that grows is seen within five seconds",
             life::a_volume_group_that_grows_is_seen_within_five_seconds,
         )

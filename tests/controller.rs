@@ -9,6 +9,8 @@ mod capacity;
 mod crowd;
 #[path = "controller/definitions.rs"]
 mod definitions;
+#[path = "controller/growth.rs"]
+mod growth;
 #[path = "controller/kinds.rs"]
 mod kinds;
 #[path = "controller/rules.rs"]
@@ -471,13 +473,22 @@ async fn a_volume_switched_to_retain_is_kept_without_its_persistent_volume() {
 async fn growth_is_promised_when_there_is_room_and_refused_with_numbers_when_not() {
     let stage = Stage::new().await;
     stage.node("n1", 128).await;
-    stage.class(waits_for_consumer()).await;
+    stage
+        .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true}))
+        .await;
     let name = stage.bound("data", "64Mi", "n1").await;
+    // The API server lets only bound claims grow.
+    let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
+    stage
+        .claims()
+        .patch_status("data", &PatchParams::default(), &bound)
+        .await
+        .unwrap();
     let raise = async |size: &str| {
-        let patch = Patch::Merge(json!({"spec": {"capacity": {"storage": size}}}));
+        let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
         stage
-            .volumes()
-            .patch(&name, &PatchParams::default(), &patch)
+            .claims()
+            .patch("data", &PatchParams::default(), &patch)
             .await
             .unwrap();
     };

@@ -6,6 +6,7 @@
 //! - [`state`]: local copies of all objects, and which volume a change of one concerns.
 //! - [`worker`]: one pass over one volume, with everything that the API says about it.
 //! - [`plan`]: its next step, as a pure function; [`claim`] and [`class`] read what it goes by.
+//! - [`sizes`]: what claim, PersistentVolume and LogicalVolume say of a volume's size.
 //! - [`act`]: the step is done; the crate `placement` says where, [`volume`] builds the objects.
 //! - [`backend`]: the status of StorageBackends.
 //! - [`capacity`]: free space for the scheduler.
@@ -16,6 +17,7 @@ pub mod capacity;
 pub mod claim;
 pub mod class;
 pub mod plan;
+pub mod sizes;
 pub mod state;
 pub mod volume;
 pub mod worker;

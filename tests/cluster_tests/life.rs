@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use harness::cluster::Cluster;
 use harness::wait::until;
 use kube::api::Api;
 use serde_json::json;
@@ -134,6 +135,71 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
             Ok(status.size.filter(|size| size.0 == "256Mi").map(drop))
         })
         .await?;
+        app.end(&cluster, &volume).await
+    })
+}
+
+/// Waits until the PersistentVolume has this capacity.
+async fn has_capacity(app: &App, volume: &str, size: &str) -> Result<()> {
+    until(&format!("the capacity is {size}"), LIMIT, async || {
+        let spec = app.volumes().get(volume).await?.spec.unwrap_or_default();
+        let capacity = spec.capacity.unwrap_or_default();
+        Ok(capacity
+            .get("storage")
+            .filter(|capacity| capacity.0 == size)
+            .map(drop))
+    })
+    .await
+}
+
+/// Replaces the pod `app` by a new one of the same name, which must run with the same data.
+async fn restart_pod(cluster: &Cluster, app: &App, sum: &str) -> Result<()> {
+    app.end_pod("app").await?;
+    app.pod("app").await?;
+    app.runs("app").await?;
+    ensure!(
+        app.exec(cluster, "app", "sha256sum /data/blob")? == sum,
+        "other data after the pod was replaced"
+    );
+    Ok(())
+}
+
+pub(crate) fn pod_restarts_while_its_volume_can_not_grow() -> Result<()> {
+    let cluster = cluster_alone();
+    run(async {
+        let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
+        app.grow("20Gi").await?;
+        app.has_event(&["VolumeResizeFailed", "can't grow to 20 GiB"])
+            .await?;
+        has_capacity(&app, &volume, "64Mi").await?;
+        restart_pod(&cluster, &app, &sum).await?;
+        app.end(&cluster, &volume).await
+    })
+}
+
+pub(crate) fn lowered_request_recovers_a_growth_without_room() -> Result<()> {
+    let cluster = cluster_alone();
+    run(async {
+        let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
+        app.grow("20Gi").await?;
+        app.has_event(&["VolumeResizeFailed", "can't grow to 20 GiB"])
+            .await?;
+        has_capacity(&app, &volume, "64Mi").await?;
+        app.grow("128Mi").await?;
+        until("the claim has recovered", LIMIT, async || {
+            let status = app.claims().get("data").await?.status.unwrap_or_default();
+            let capacity = status.capacity.unwrap_or_default();
+            let has_grown = capacity
+                .get("storage")
+                .is_some_and(|size| size.0 == "128Mi");
+            let conditions = status.conditions.unwrap_or_default();
+            let growths = status.allocated_resource_statuses.unwrap_or_default();
+            Ok((has_grown && conditions.is_empty() && growths.is_empty()).then_some(()))
+        })
+        .await?;
+        app.has_grown(&cluster, "app", 100).await?;
+        restart_pod(&cluster, &app, &sum).await?;
+        has_capacity(&app, &volume, "128Mi").await?;
         app.end(&cluster, &volume).await
     })
 }

@@ -2,6 +2,7 @@
 //! wait for afterwards, and what to say. The wake-up that our own write causes brings the next
 //! pass.
 
+mod grow;
 mod provide;
 mod remove;
 
@@ -17,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::plan::{ObservedObjects, Plan, Step};
+use super::plan::{self, ObservedObjects, Plan, Step};
 use super::state::ClusterState;
 use super::volume;
 use crate::kube::error::ApiError;
@@ -29,7 +30,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(30);
 pub struct Actor {
     client: Client,
     state: Arc<ClusterState>,
-    /// What we wrote and have not seen yet.
+    /// What we wrote and have not observed yet.
     written: Mutex<HashMap<String, Write>>,
 }
 
@@ -41,7 +42,7 @@ struct Write {
 }
 
 impl Actor {
-    /// An actor in this world.
+    /// An actor in this state.
     #[must_use]
     pub fn new(client: Client, state: Arc<ClusterState>) -> Self {
         Self {
@@ -68,6 +69,11 @@ impl Actor {
             Step::Deselect => self.deselect(observed).await,
             Step::Publish(volume) => self.publish(observed, *volume).await,
             Step::Grow(bytes) => self.grow(name, observed, bytes).await,
+            Step::LimitCapacity(bytes) => {
+                self.set_capacity(name, observed, bytes).await?;
+                Ok(Step::Wait(plan::REVISIT).into())
+            }
+            Step::SettleGrowth { request } => self.settle_growth(name, observed, request).await,
             Step::DeleteUnclaimed => self.delete_unclaimed(name, observed).await,
             Step::DiscardUncreated => self.discard_uncreated(name, observed).await,
             Step::CancelPlacement => {

@@ -87,7 +87,11 @@ impl Worker {
         observed.waited = self.waiting_for(name);
         let plan = self.pace_deselection(name, self.placement_backoff(name, plan::plan(&observed)));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
-        self.set_waiting_since(name, matches!(plan.step, Step::Wait(_) | Step::Deselect));
+        let is_stuck = matches!(
+            plan.step,
+            Step::Wait(_) | Step::Deselect | Step::LimitCapacity(_)
+        );
+        self.set_waiting_since(name, is_stuck);
         let outcome = self.actor.act(name, &observed, plan.step).await?;
         let waits = if let Step::Wait(wait) = outcome.step {
             Some(wait)

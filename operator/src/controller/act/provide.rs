@@ -1,4 +1,4 @@
-//! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
+//! Steps that give: a place, a PersistentVolume. Called by `act.rs`.
 
 use crds::{StorageBackend, quantity};
 use host::Key;
@@ -233,53 +233,6 @@ impl Actor {
                 == wanted.annotations().get(names::PROVISIONED_BY)
                 && owner(&found) == owner(wanted)
         }))
-    }
-
-    /// Promises the space that a volume is to grow by, and writes the new size into the
-    /// LogicalVolume.
-    pub(super) async fn grow(
-        &self,
-        name: &str,
-        observed: &ObservedObjects,
-        bytes: u64,
-    ) -> Result<Plan, ApiError> {
-        let Some(logical_volume) = &observed.logical_volume else {
-            return Ok(Step::Done.into());
-        };
-        let candidates = self.state.candidates();
-        let candidates = ClusterState::borrow(&candidates);
-        let candidate = candidates
-            .into_iter()
-            .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
-        let backend = self.state.backend_of(logical_volume);
-        let reserved = {
-            let mut reservations = self.state.reservations();
-            placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
-                .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
-        };
-        let failed = |message| {
-            let about = claim::object_reference(&logical_volume.spec.claim);
-            Notice {
-                about,
-                warning: true,
-                reason: event::VOLUME_RESIZE_FAILED,
-                message,
-            }
-        };
-        match reserved {
-            Ok(fit) => {
-                let spec = volume::grown(&fit);
-                let written = self.patch_spec(name, spec).await;
-                if written.is_err() {
-                    self.state.reservations().cancel(name);
-                }
-                written
-            }
-            Err(sentence) => Ok(Plan {
-                step: Step::Wait(plan::REVISIT),
-                notice: Some(failed(sentence)),
-            }),
-        }
     }
 }
 

@@ -1,18 +1,18 @@
-//! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or
+//! What is to be done about a volume that has a PersistentVolume: cancel_deletion it as large as it says, or
 //! remove it. Pure. Called by `plan.rs`.
 
 use std::time::Duration;
 
 use crds::logical_volume::{ReclaimPolicy, State};
-use crds::{LogicalVolume, condition, quantity};
+use crds::{LogicalVolume, condition};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::ResourceExt as _;
 
 use super::{
     ObservedObjects, PATIENCE, Plan, REVISIT, Step, about_reference, about_volume, silent,
 };
+use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
-use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 /// The next step.
@@ -51,7 +51,7 @@ pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjec
     let phase = phase(volume);
     if leaving && guarded && ["Available", "Failed"].contains(&phase) {
         let message = format!(
-            "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
+            "the volume is {phase}, not Released, so its data is not removed; to let the object go and cancel_deletion the data, set persistentVolumeReclaimPolicy to Retain"
         );
         return Step::Wait(REVISIT).saying(about_volume(volume, message));
     }
@@ -141,59 +141,51 @@ fn plan_released(
     }
 }
 
-/// The PersistentVolume is in use, or could be: is it as large as it says? The controller manager
-/// raises the capacity of a flexVolume without asking anyone (`pkg/controller/volume/expand`).
+/// Keeps a PersistentVolume that is in use, or may be, as large as its claim requests.
 fn plan_size(
     volume: &PersistentVolume,
     logical_volume: &LogicalVolume,
     observed: &ObservedObjects,
 ) -> Plan {
-    let capacity = volume
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.capacity.as_ref())
-        .and_then(|capacity| capacity.get("storage"));
-    let capacity = capacity
-        .and_then(|capacity| quantity::parse(capacity).ok())
-        .unwrap_or(0);
-    let promised = quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX);
-    if capacity > promised {
-        return Step::Grow(capacity).into();
+    let sizes = Sizes::of(volume, logical_volume, observed.claim.as_deref());
+    if sizes.wanted() > sizes.reserved {
+        return Step::Grow(sizes.wanted()).into();
     }
     if observed.pool_reservation_outdated {
-        return Step::Grow(promised).into();
+        return Step::Grow(sizes.reserved).into();
     }
-    let status = logical_volume.status.clone().unwrap_or_default();
-    let actual = status
-        .size
-        .and_then(|size| quantity::parse(&size).ok())
-        .unwrap_or(0);
-    let claim = about_reference(
-        claim::object_reference(&logical_volume.spec.claim),
-        event::VOLUME_RESIZE_FAILED,
-        String::new(),
-    );
-    let ready = condition::get(&status.conditions, condition::READY);
+    let conditions = logical_volume
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice())
+        .unwrap_or_default();
+    let warning = |reason, message| {
+        let about = claim::object_reference(&logical_volume.spec.claim);
+        about_reference(about, reason, message)
+    };
+    let waits = match sizes.limit() {
+        Some(bytes) => Step::LimitCapacity(bytes),
+        None => Step::Wait(REVISIT),
+    };
+    let is_smaller = sizes.actual < sizes.reserved;
+    let ready = condition::get(conditions, condition::READY);
     match ready.filter(|ready| ready.status != "True") {
-        Some(ready) if actual < promised => Step::Wait(REVISIT).saying(Notice {
-            message: ready.message.clone(),
-            ..claim
-        }),
+        Some(ready) if is_smaller => {
+            return waits.saying(warning(event::VOLUME_RESIZE_FAILED, ready.message.clone()));
+        }
         Some(ready) => {
-            let (reason, message) = (event::VOLUME_NOT_READY, ready.message.clone());
-            Step::Wait(REVISIT).saying(Notice {
-                reason,
-                message,
-                ..claim
-            })
+            let notice = warning(event::VOLUME_NOT_READY, ready.message.clone());
+            return Step::Wait(REVISIT).saying(notice);
         }
-        None if actual < promised && observed.waited >= PATIENCE => {
-            Step::Wait(REVISIT).saying(Notice {
-                message: silent(logical_volume),
-                ..claim
-            })
+        None if is_smaller && observed.waited >= PATIENCE => {
+            let notice = warning(event::VOLUME_RESIZE_FAILED, silent(logical_volume));
+            return waits.saying(notice);
         }
-        None if actual < promised => Step::Wait(PATIENCE).into(),
+        None if is_smaller => return Step::Wait(PATIENCE).into(),
+        None => {}
+    }
+    match sizes.unsettled() {
+        Some(request) => Step::SettleGrowth { request }.into(),
         None => Step::Done.into(),
     }
 }

@@ -113,6 +113,10 @@ impl Story {
         }
     }
 
+    fn request(&mut self, size: &str) {
+        self.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!(size);
+    }
+
     fn phase(&mut self, phase: &str) {
         self.pv()["status"] = json!({"phase": phase});
     }
@@ -434,6 +438,12 @@ fn a_change_to_retain_is_written_down_before_the_finalizer_goes() {
 #[test]
 fn a_raised_capacity_makes_the_volume_grow() {
     let mut story = Story::bound();
+    story.request("2Gi");
+    assert_eq!(
+        story.step(),
+        Step::Grow(2 << 30),
+        "the claim's request counts, not the capacity"
+    );
     story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
     assert_eq!(story.step(), Step::Grow(2 << 30));
     story.lv()["spec"]["size"] = json!("2Gi");
@@ -441,8 +451,17 @@ fn a_raised_capacity_makes_the_volume_grow() {
     story.lv()["status"]["conditions"] = json!([]);
     story.condition("Ready", "False", reason::INSUFFICIENT_SPACE, "1 GiB free");
     assert_eq!(story.words(), "VolumeResizeFailed: 1 GiB free");
+    assert_eq!(
+        story.step(),
+        Step::LimitCapacity(1 << 30),
+        "pods start with the size that is there"
+    );
+    story.pv()["spec"]["capacity"]["storage"] = json!("1Gi");
+    assert_eq!(story.words(), "VolumeResizeFailed: 1 GiB free");
+    assert!(matches!(story.step(), Step::Wait(_)));
     story.lv()["status"]["size"] = json!("2Gi");
     story.lv()["status"]["conditions"] = json!([]);
+    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
     assert_eq!(story.step(), Step::Done);
     story.pool_reservation_outdated = true;
     assert_eq!(
@@ -450,6 +469,38 @@ fn a_raised_capacity_makes_the_volume_grow() {
         Step::Grow(2 << 30),
         "to the size that it has, for its pool's sake"
     );
+}
+
+#[test]
+fn a_capacity_that_a_silent_agent_does_not_make_is_limited() {
+    let mut story = Story::bound();
+    story.request("2Gi");
+    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    story.lv()["spec"]["size"] = json!("2Gi");
+    story.lv()["status"]["conditions"] = json!([]);
+    story.waited = PATIENCE;
+    assert!(story.words().contains("does not answer"));
+    assert_eq!(story.step(), Step::LimitCapacity(1 << 30));
+}
+
+#[test]
+fn a_lowered_request_replaces_a_growth_that_found_no_room() {
+    let mut story = Story::bound();
+    story.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+        "allocatedResources": {"storage": "20Gi"},
+        "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}});
+    story.request("20Gi");
+    assert_eq!(story.step(), Step::Grow(20 << 30));
+    story.request("2Gi");
+    assert_eq!(story.step(), Step::Grow(2 << 30));
+    story.lv()["spec"]["size"] = json!("2Gi");
+    story.lv()["status"]["size"] = json!("2Gi");
+    assert_eq!(story.step(), Step::SettleGrowth { request: 2 << 30 });
+    story.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+        "allocatedResources": {"storage": "2Gi"},
+        "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(story.step(), Step::Done, "the kubelet does the rest");
 }
 
 #[test]

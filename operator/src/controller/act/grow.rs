@@ -1,0 +1,140 @@
+//! Steps of a volume that grows.
+
+use crds::quantity;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use super::Actor;
+use crate::controller::plan::{self, ObservedObjects, Plan, Step};
+use crate::controller::sizes::{ClaimSizes, Sizes};
+use crate::controller::state::ClusterState;
+use crate::controller::{claim, volume};
+use crate::kube::error::ApiError;
+use crate::kube::events::Notice;
+use crate::kube::names::event;
+
+impl Actor {
+    /// Reserves the space for growth, and writes the new size into the LogicalVolume. Where there is
+    /// none, the PersistentVolume keeps the capacity that it has.
+    pub(super) async fn grow(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        bytes: u64,
+    ) -> Result<Plan, ApiError> {
+        let Some(logical_volume) = &observed.logical_volume else {
+            return Ok(Step::Done.into());
+        };
+        let candidates = self.state.candidates();
+        let candidates = ClusterState::borrow(&candidates);
+        let candidate = candidates
+            .into_iter()
+            .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
+        let backend = self.state.backend_of(logical_volume);
+        let reserved = {
+            let mut reservations = self.state.reservations();
+            placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
+                .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
+        };
+        let failed = |message| {
+            let about = claim::object_reference(&logical_volume.spec.claim);
+            Notice {
+                about,
+                warning: true,
+                reason: event::VOLUME_RESIZE_FAILED,
+                message,
+            }
+        };
+        match reserved {
+            Ok(fit) => {
+                let spec = volume::grown(&fit);
+                let written = self.patch_spec(name, spec).await;
+                if written.is_err() {
+                    self.state.reservations().cancel(name);
+                }
+                written
+            }
+            Err(sentence) => {
+                let volume = observed.volume.as_deref();
+                let limit = volume.and_then(|volume| {
+                    Sizes::of(volume, logical_volume, observed.claim.as_deref()).limit()
+                });
+                if let Some(limit) = limit {
+                    self.set_capacity(name, observed, limit).await?;
+                }
+                Ok(Plan {
+                    step: Step::Wait(plan::REVISIT),
+                    notice: Some(failed(sentence)),
+                })
+            }
+        }
+    }
+
+    /// Writes the PersistentVolume's capacity, if the PersistentVolume is still as it was observed.
+    pub(super) async fn set_capacity(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        bytes: u64,
+    ) -> Result<(), ApiError> {
+        let Some(volume) = &observed.volume else {
+            return Ok(());
+        };
+        let patch = json!({"metadata": {"resourceVersion": volume.resource_version()},
+            "spec": {"capacity": {"storage": quantity::format(bytes)}}});
+        let patched = self
+            .volumes()
+            .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+            .await;
+        match patched.map_err(ApiError::of("patch", "PersistentVolume", name)) {
+            Err(error) if !error.is_conflict() && !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Has the kubelet grow the file system to the claim's request: makes the request the size that
+    /// the claim's status and the PersistentVolume name. Reads the claim first: the copy may be
+    /// older than the PersistentVolume's.
+    pub(super) async fn settle_growth(
+        &self,
+        name: &str,
+        observed: &ObservedObjects,
+        request: u64,
+    ) -> Result<Plan, ApiError> {
+        let Some(known) = &observed.claim else {
+            return Ok(Step::Done.into());
+        };
+        let reference = claim::reference(known);
+        let claims: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &reference.namespace);
+        let found = claims.get_opt(&reference.name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolumeClaim",
+            &reference.name,
+        ))?;
+        let Some(found) = found.filter(|found| {
+            found.uid() == known.uid() && claim::size(found).is_ok_and(|bytes| bytes == request)
+        }) else {
+            return Ok(Step::Done.into());
+        };
+        if let Some(status) = ClaimSizes::settled_status(&found) {
+            let patch = json!({"metadata": {"resourceVersion": found.resource_version()}, "status": status});
+            let patched = claims
+                .patch_status(
+                    &reference.name,
+                    &PatchParams::default(),
+                    &Patch::Merge(patch),
+                )
+                .await;
+            patched.map_err(ApiError::of(
+                "patch the status of",
+                "PersistentVolumeClaim",
+                &reference.name,
+            ))?;
+        }
+        self.set_capacity(name, observed, request).await?;
+        Ok(Step::Done.into())
+    }
+}

@@ -1,0 +1,260 @@
+//! The sizes of a bound volume, and what its PersistentVolume may promise to the kubelet. Pure.
+//!
+//! The user raises the claim's request. For a flexVolume, Kubernetes' controller manager then raises
+//! the PersistentVolume's capacity, whether there is space or not, and a kubelet that mounts a
+//! volume with a larger capacity than the claim's starts no pod before `expandfs` succeeds. So a
+//! capacity that the logical volume doesn't have is lowered again until it has; the claim's request
+//! keeps what is wanted.
+//!
+//! From Kubernetes 1.34 on a user may lower the request of a growth that failed. The kubelet then
+//! still asks for what the claim's status records (`allocatedResources`), which for a flexVolume
+//! nothing in Kubernetes lowers.
+
+use crds::{LogicalVolume, quantity};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+
+use super::claim;
+
+const STORAGE: &str = "storage";
+const NODE_RESIZE_PENDING: &str = "NodeResizePending";
+const NODE_RESIZE_INFEASIBLE: &str = "NodeResizeInfeasible";
+const FILE_SYSTEM_RESIZE_PENDING: &str = "FileSystemResizePending";
+
+/// The sizes of a volume as its objects have them, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The PersistentVolume's capacity.
+    pub capacity: u64,
+    /// What the LogicalVolume's spec reserves.
+    pub reserved: u64,
+    /// What the logical volume has, as its agent reports.
+    pub actual: u64,
+    /// The bound claim's; `None` where the controller doesn't know the claim.
+    pub claim: Option<ClaimSizes>,
+}
+
+/// What a claim requests, and what Kubernetes records in its status, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimSizes {
+    /// `spec.resources.requests`.
+    pub requested: u64,
+    /// `status.capacity`; `None` before the claim is bound.
+    pub capacity: Option<u64>,
+    /// `status.allocatedResources`: the size of the last growth that began. Absent before 1.34.
+    pub allocated: Option<u64>,
+    /// Whether the kubelet has given up the growth.
+    pub is_infeasible: bool,
+    /// Whether the controller manager has done its part of the growth.
+    pub is_pending_on_node: bool,
+}
+
+impl Sizes {
+    /// Reads the sizes. `claim` counts only if it is bound to this PersistentVolume.
+    #[must_use]
+    pub fn of(
+        volume: &PersistentVolume,
+        logical_volume: &LogicalVolume,
+        claim: Option<&PersistentVolumeClaim>,
+    ) -> Self {
+        let capacity = volume.spec.as_ref().and_then(|spec| spec.capacity.as_ref());
+        let status = logical_volume.status.as_ref();
+        let bound = claim.filter(|claim| {
+            let spec = claim.spec.as_ref();
+            spec.and_then(|spec| spec.volume_name.as_deref()) == Some(&volume.name_any())
+        });
+        Self {
+            capacity: bytes(capacity.and_then(|capacity| capacity.get(STORAGE))).unwrap_or(0),
+            reserved: quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX),
+            actual: bytes(status.and_then(|status| status.size.as_ref())).unwrap_or(0),
+            claim: bound.and_then(ClaimSizes::of),
+        }
+    }
+
+    /// Returns the size that the volume should have.
+    #[must_use]
+    pub fn wanted(&self) -> u64 {
+        self.claim
+            .as_ref()
+            .map_or(self.capacity, |claim| claim.requested)
+    }
+
+    /// Returns the capacity for the PersistentVolume while the volume can't grow, if its capacity
+    /// would cancel_deletion pods from starting.
+    #[must_use]
+    pub fn limit(&self) -> Option<u64> {
+        let claim = self.claim.as_ref()?;
+        if self.capacity <= self.actual || self.actual == 0 {
+            return None;
+        }
+        Some(claim.capacity.unwrap_or(u64::MAX).min(self.actual))
+    }
+
+    /// Returns the request if the logical volume is large enough for it, and PersistentVolume or
+    /// claim cancel_deletion the kubelet from growing the file system to it.
+    #[must_use]
+    pub fn unsettled(&self) -> Option<u64> {
+        let claim = self.claim.as_ref()?;
+        let is_grown = self.actual >= claim.requested;
+        if !is_grown
+            || claim
+                .capacity
+                .is_some_and(|capacity| claim.requested <= capacity)
+        {
+            return None;
+        }
+        // The controller manager raises the capacity itself, before it marks the claim.
+        let was_limited = self.capacity < claim.requested && claim.is_pending_on_node;
+        let exceeds = self.capacity > self.actual;
+        let is_stuck = claim.is_infeasible
+            || claim
+                .allocated
+                .is_some_and(|allocated| allocated > self.actual);
+        (was_limited || exceeds || is_stuck).then_some(claim.requested)
+    }
+}
+
+impl ClaimSizes {
+    fn of(claim: &PersistentVolumeClaim) -> Option<Self> {
+        let requested = claim::size(claim).ok()?;
+        let status = claim.status.clone().unwrap_or_default();
+        let statuses = status.allocated_resource_statuses.unwrap_or_default();
+        let allocated = status.allocated_resources.unwrap_or_default();
+        let mut conditions = status.conditions.iter().flatten();
+        Some(Self {
+            requested,
+            capacity: bytes(status.capacity.unwrap_or_default().get(STORAGE)),
+            allocated: bytes(allocated.get(STORAGE)),
+            is_infeasible: statuses.get(STORAGE).map(String::as_str)
+                == Some(NODE_RESIZE_INFEASIBLE),
+            is_pending_on_node: conditions.any(|condition| {
+                condition.type_ == FILE_SYSTEM_RESIZE_PENDING && condition.status == "True"
+            }),
+        })
+    }
+
+    /// Returns the change of a claim's status that has the kubelet grow the file system to the
+    /// request, and to nothing else; `None` where nothing is recorded, or just that.
+    #[must_use]
+    pub fn settled_status(claim: &PersistentVolumeClaim) -> Option<Value> {
+        let sizes = Self::of(claim)?;
+        let allocated = sizes.allocated?;
+        if allocated == sizes.requested && !sizes.is_infeasible {
+            return None;
+        }
+        Some(json!({
+            "allocatedResources": {STORAGE: quantity::format(sizes.requested)},
+            "allocatedResourceStatuses": {STORAGE: NODE_RESIZE_PENDING},
+        }))
+    }
+}
+
+fn bytes(quantity: Option<&Quantity>) -> Option<u64> {
+    quantity::parse(quantity?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ClaimSizes, Sizes};
+    use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+    use serde_json::{Value, json};
+
+    fn sizes(capacity: u64, actual: u64, claim: ClaimSizes) -> Sizes {
+        Sizes {
+            capacity,
+            reserved: actual,
+            actual,
+            claim: Some(claim),
+        }
+    }
+
+    fn claim(requested: u64, allocated: Option<u64>) -> ClaimSizes {
+        ClaimSizes {
+            requested,
+            capacity: Some(64),
+            allocated,
+            is_infeasible: false,
+            is_pending_on_node: true,
+        }
+    }
+
+    #[test]
+    fn a_capacity_above_the_logical_volume_is_limited_to_what_the_claim_has() {
+        assert_eq!(sizes(2000, 64, claim(2000, None)).limit(), Some(64));
+        assert_eq!(sizes(2000, 100, claim(2000, None)).limit(), Some(64));
+        assert_eq!(sizes(100, 100, claim(2000, None)).limit(), None);
+        let unbound = ClaimSizes {
+            capacity: None,
+            ..claim(2000, None)
+        };
+        assert_eq!(sizes(2000, 100, unbound).limit(), Some(100));
+        let unknown = Sizes {
+            claim: None,
+            ..sizes(2000, 64, claim(0, None))
+        };
+        assert_eq!((unknown.limit(), unknown.unsettled()), (None, None));
+        assert_eq!(unknown.wanted(), 2000);
+        assert_eq!(
+            sizes(2000, 0, claim(2000, None)).limit(),
+            None,
+            "the agent has not reported yet"
+        );
+    }
+
+    #[test]
+    fn a_request_that_fits_is_settled_where_something_hinders_the_kubelet() {
+        // The capacity was limited, and the volume has grown since.
+        assert_eq!(sizes(64, 100, claim(100, Some(100))).unsettled(), Some(100));
+        let early = ClaimSizes {
+            is_pending_on_node: false,
+            ..claim(100, None)
+        };
+        assert_eq!(
+            sizes(64, 100, early).unsettled(),
+            None,
+            "the controller manager raises it in a moment"
+        );
+        // The request was lowered before the capacity was limited, or after.
+        assert_eq!(
+            sizes(2000, 100, claim(90, Some(2000))).unsettled(),
+            Some(90)
+        );
+        assert_eq!(sizes(90, 100, claim(90, Some(2000))).unsettled(), Some(90));
+        let given_up = ClaimSizes {
+            is_infeasible: true,
+            ..claim(90, Some(95))
+        };
+        assert_eq!(sizes(95, 100, given_up).unsettled(), Some(90));
+        // The kubelet is about to grow the file system by itself.
+        assert_eq!(sizes(100, 100, claim(100, Some(100))).unsettled(), None);
+        assert_eq!(sizes(100, 100, claim(90, Some(100))).unsettled(), None);
+        // There is nothing to grow, or no space yet.
+        assert_eq!(sizes(64, 100, claim(64, Some(2000))).unsettled(), None);
+        assert_eq!(sizes(2000, 64, claim(100, Some(2000))).unsettled(), None);
+    }
+
+    #[test]
+    fn a_settled_status_names_the_request() {
+        let claim = |status: Value| -> PersistentVolumeClaim {
+            serde_json::from_value(json!({
+                "spec": {"resources": {"requests": {"storage": "128Mi"}}}, "status": status}))
+            .unwrap()
+        };
+        let settled = json!({"allocatedResources": {"storage": "128Mi"},
+            "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+        for state in [
+            "NodeResizeInProgress",
+            "NodeResizePending",
+            "NodeResizeInfeasible",
+        ] {
+            let status = json!({"allocatedResources": {"storage": "20Gi"},
+                "allocatedResourceStatuses": {"storage": state}});
+            let change = ClaimSizes::settled_status(&claim(status));
+            assert_eq!(change.as_ref(), Some(&settled), "{state}");
+        }
+        assert_eq!(ClaimSizes::settled_status(&claim(settled)), None);
+        assert_eq!(ClaimSizes::settled_status(&claim(json!({}))), None);
+    }
+}
