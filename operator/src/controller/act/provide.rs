@@ -1,4 +1,4 @@
-//! Steps that give: a place, a PersistentVolume, more space. Called by `act.rs`.
+//! Steps that give: a place, a PersistentVolume, more space.
 
 use crds::{StorageBackend, quantity};
 use host::Key;

@@ -1,6 +1,6 @@
 //! What is to be published: for each class of ours whose claims wait for the scheduler, and each
-//! node that serves its backend, how much a claim finds there. Pure. Called by `capacity.rs` with
-//! the reservations locked.
+//! node that serves its backend, how much a claim finds there. Pure. The reservations are locked
+//! meanwhile.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or
-//! remove it. Pure. Called by `plan.rs`.
+//! remove it. Pure.
 
 use std::time::Duration;
 
