@@ -1,5 +1,13 @@
 //! FlexLVM's Kubernetes API, group `flexlvm.dev`: the types, and the names that every part of
 //! FlexLVM shares.
+//!
+//! In reading order:
+//!
+//! - [`storage_backend`]: what an admin writes; with [`selector`], [`devices`], [`layout`],
+//!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
+//! - [`logical_volume`]: what the controller orders of an agent; [`share`] is a part of a disk.
+//! - [`node_storage`]: what an agent reports of its node.
+//! - [`condition`] and [`quantity`]: what all three have in common.
 
 #![expect(
     unreachable_pub,

@@ -1,6 +1,5 @@
 //! A name under which the driver is installed: `vendor/driver`, as PersistentVolumes spell it.
-//! Pure. Used by the driver, which goes by the folder it was installed in, and by the agent, which
-//! installs it.
+//! Pure. The driver goes by the folder that it was installed in; the agent installs it.
 
 use std::fmt;
 use std::path::Path;

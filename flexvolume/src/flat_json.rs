@@ -1,5 +1,4 @@
-//! A flat JSON object, as the kubelet passes options. Called by `options`.
-//! Pure.
+//! A flat JSON object, as the kubelet passes options. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,6 +1,4 @@
-//! The folders that the kubelet makes for volumes of a FlexVolume driver, by their paths alone.
-//! Pure. Called by the driver's `target_dir`, and by the agent, which looks for what the kubelet
-//! forgot.
+//! The folders that the kubelet makes for volumes of a FlexVolume driver, by their paths alone. Pure.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;

@@ -1,6 +1,5 @@
-//! File systems on a device: what is on it, make one, check one, grow one. Called by the driver;
-//! the agent asks whether a volume that it made is blank. Losing data is decided here: whatever is
-//! not positively blank is not blank.
+//! File systems on a device: what is on it, make one, check one, grow one. Losing data is decided
+//! here: whatever is not positively blank is not blank.
 
 mod blank;
 mod fsck;

@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal digits, and such as nobody can guess. Called by `volume_key` and `names`.
+//! Bytes as hexadecimal digits, and such as nobody can guess.
 
 use std::fmt::Write as _;
 use std::io;

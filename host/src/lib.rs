@@ -1,5 +1,17 @@
-//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts. Used by
-//! driver and agent; synchronous, and without a word to any log: libraries return, binaries report.
+//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts.
+//! Synchronous, and without a word to any log: libraries return, binaries report.
+//!
+//! In reading order:
+//!
+//! - [`process`]: programs are started here and nowhere else.
+//! - [`lvm`]: LVM's commands and reports as values.
+//! - [`block`]: a logical volume's device, other disks, and what the kernel shows of them.
+//! - [`fs`]: what is on a device; mkfs, fsck and growth.
+//! - [`mount`]: mount(2) and umount(2), and the table of mounts.
+//! - [`format_marker`]: what on a device allows the first mkfs.
+//! - [`volume_key`]: the proof that somebody may have a volume.
+//! - [`lock`]: one call per volume at a time.
+//! - [`units`] and [`error`].
 
 pub mod block;
 pub mod error;

@@ -1,5 +1,4 @@
-//! One lock per logical volume, so that calls for several pods take turns on it. Called by the
-//! driver.
+//! One lock per logical volume, so that calls for several pods take turns on it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -1,5 +1,4 @@
-//! LVM through its own programs: a command is built, run, and its answer read. Called by the agent
-//! and the driver.
+//! LVM through its own programs: a command is built, run, and its answer read.
 
 pub mod backup;
 mod command;

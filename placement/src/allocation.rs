@@ -1,5 +1,5 @@
 //! Space that a volume takes, or that several take together: of the volume group, of each of its
-//! disks, of a thin pool. Pure. Kept by the reservations.
+//! disks, of a thin pool. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! How much fits into a space: the largest single volume, and all volumes together. What is
 //! published to the scheduler. Pure. It asks the very function that places volumes, so that the two
-//! can't come apart. Called by `capacity/wanted.rs`.
+//! can't come apart.
 
 use crds::StorageBackendSpec;
 

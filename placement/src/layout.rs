@@ -1,5 +1,4 @@
-//! A layout of the API as one of LVM's. Called by the controller, which promises its cost, and by
-//! the agent, which makes it. Pure.
+//! A layout of the API as one of LVM's. Pure.
 
 use crds::layout::{Layout, LayoutType};
 use host::Bytes;

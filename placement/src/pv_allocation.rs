@@ -1,6 +1,6 @@
 //! On which disks of a volume group a volume's space is promised. A volume of several images needs
 //! as many different disks, each with room for a whole one; a linear volume stays on one disk where
-//! it can. Pure. Called by `free_space_for.rs` and `thin.rs`.
+//! it can. Pure.
 
 use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};

@@ -1,7 +1,6 @@
 //! The ledger of reserved space: what each LogicalVolume may take, whether it is made yet or not.
 //! Space is promised here, under one lock, before a LogicalVolume is written, so that no two claims
-//! are promised the same extent. Pure: it hears of the objects from `world.rs` and is asked by
-//! `place.rs` and `act.rs`.
+//! are promised the same extent. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

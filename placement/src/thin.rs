@@ -1,6 +1,6 @@
 //! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's
 //! overprovision allows; the pool itself takes its largest size of the volume group from its first
-//! volume on, so that it can grow into it whenever it must. Pure. Called by `free_space_for.rs`.
+//! volume on, so that it can grow into it whenever it must. Pure.
 
 use std::collections::BTreeMap;
 

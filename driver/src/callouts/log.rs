@@ -1,6 +1,6 @@
 //! One line per call-out, for an admin who wants to see what happened: in the journal, else in the
 //! syslog, else in the kernel's log. Never on stdout or stderr, where it would break the reply; and
-//! never worth a failure. Called by `main`.
+//! never worth a failure.
 
 use std::ffi::OsString;
 use std::fmt;

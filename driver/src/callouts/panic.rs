@@ -1,4 +1,4 @@
-//! A fault of our own still ends in an answer, and never in a word on stderr. Called by `main`.
+//! A fault of our own still ends in an answer, and never in a word on stderr.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;

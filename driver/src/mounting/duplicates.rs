@@ -1,6 +1,5 @@
 //! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy
-//! beside its origin, in whatever order they come; or itself, through a loop device. Called by
-//! `mount`.
+//! beside its origin, in whatever order they come; or itself, through a loop device.
 
 use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
 use host::mount::{MountRequest, MountTarget, mountinfo};

@@ -1,5 +1,5 @@
 //! What is mounted on a folder: already, before a mount, and afterwards, when it has to be what was
-//! meant. Called by `mount` and `bind`.
+//! meant.
 
 use host::mount::MountRequest;
 use host::mount::lookup::shows_all_of;

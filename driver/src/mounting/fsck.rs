@@ -1,4 +1,4 @@
-//! The check of a file system before it is mounted. Called by `prepare`.
+//! The check of a file system before it is mounted.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A mounted file system grows to the size of its device. Called by `mount` and `expandfs`.
+//! A mounted file system grows to the size of its device.
 
 use std::path::Path;
 use std::time::Duration;

@@ -1,5 +1,4 @@
-//! Before a device is mounted: it carries the file system that is wanted, or it is refused. Called
-//! by `mount`.
+//! Before a device is mounted: it carries the file system that is wanted, or it is refused.
 
 use std::fs::File;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! A folder that the kubelet gives for a volume: a pod's, or the one for all pods of a node, of
-//! this very driver and with no symbolic link below the kubelet's root. Called by the call-outs.
+//! this very driver and with no symbolic link below the kubelet's root.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,6 +1,6 @@
 //! Which volumes are attached to this node: a small file for each, on a file system that a reboot
 //! empties, as it empties the list of active devices. `detach` and `unmountdevice` are told nothing
-//! but a name. Used by them, `attach` and `waitforattach`.
+//! but a name.
 
 use std::fs::{self, DirBuilder};
 use std::io;

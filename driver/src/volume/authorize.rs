@@ -1,6 +1,6 @@
 //! Which volume the options name, and whether whoever wrote them may have it. An inline volume of a
 //! pod can name any logical volume, and LVM's uuid of it can be read in every container; the key
-//! stands in the claim's PersistentVolume alone. Called by the call-outs.
+//! stands in the claim's PersistentVolume alone.
 
 use flexvolume::options::Options;
 use host::lvm::Lvm;

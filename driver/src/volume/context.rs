@@ -1,4 +1,4 @@
-//! The node as a call-out sees it, and the time that the call-out has. Used by all call-outs.
+//! The node as a call-out sees it, and the time that the call-out has.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};

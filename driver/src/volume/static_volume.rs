@@ -1,5 +1,5 @@
 //! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods
-//! themselves name without a uuid. Called by `volume`, and before the first mount.
+//! themselves name without a uuid.
 
 use host::fs::is_blank;
 use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};

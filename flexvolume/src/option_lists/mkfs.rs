@@ -1,5 +1,5 @@
-//! Options for mkfs: which are allowed for which file system. Called by the controller, which
-//! refuses a class, and by the driver, which trusts nobody. Pure.
+//! Options for mkfs: which are allowed for which file system. The controller refuses a class by
+//! them, and the driver a volume. Pure.
 
 use host::Filesystem;
 use host::fs::MkfsOptions;

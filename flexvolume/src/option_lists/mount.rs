@@ -1,5 +1,5 @@
-//! Mount options: which are allowed for which file system, and what they mean to mount(2). Called
-//! by the controller, which refuses a class, and by the driver, which trusts nobody. Pure.
+//! Mount options: which are allowed for which file system, and what they mean to mount(2). The
+//! controller refuses a class by them, and the driver a volume. Pure.
 
 use host::Filesystem;
 use host::mount::Flags;

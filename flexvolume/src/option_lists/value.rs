@@ -1,5 +1,4 @@
-//! What an option's value may be, and what is wrong with one that isn't allowed. Used by
-//! `mount` and `mkfs`. Pure.
+//! What an option's value may be, and what is wrong with one that isn't allowed. Pure.
 
 use host::Filesystem;
 

@@ -1,6 +1,5 @@
 //! A block device that might become part of a volume group: found below the node's `/dev`, held
 //! open so that its number and its name can't become another's, and looked at. Nothing here writes.
-//! Called by the agent.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

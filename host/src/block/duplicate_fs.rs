@@ -1,6 +1,6 @@
 //! Devices with the same file system. A snapshot or a copy beside its origin: XFS and btrfs know a
 //! file system by its uuid, and refuse the second one. Or the very same blocks, through a loop
-//! device. Called by the driver.
+//! device.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,5 +1,5 @@
 //! A logical volume's block device: found without running a program, known by LVM's uuid, and held
-//! open so that it can't become another one. Called by the driver and the agent.
+//! open so that it can't become another one.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};

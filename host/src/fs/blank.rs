@@ -1,5 +1,5 @@
 //! Whether a device positively carries nothing, by reading it: no program is needed where every
-//! byte that could hold a signature is zero. Called by [`probe`](crate::fs::probe).
+//! byte that could hold a signature is zero.
 
 use std::fs::File;
 use std::io;

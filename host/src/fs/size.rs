@@ -1,5 +1,4 @@
-//! How large a mounted file system is by now. Called by the driver, which doesn't take a program's
-//! word for it.
+//! How large a mounted file system is by now. The driver doesn't take a program's word for it.
 
 use std::path::Path;
 

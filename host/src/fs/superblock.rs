@@ -1,6 +1,6 @@
 //! What the first bytes of a device say of its file system: enough to mount it, to see whether it
 //! has to be checked and whether it can grow, without running a program. It never proves that a
-//! device is blank. Called by the driver and by `fs`. Pure, but for [`read`].
+//! device is blank. Pure, but for [`read`].
 
 use std::fs::File;
 use std::io;

@@ -1,5 +1,5 @@
 //! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was
-//! asked. Called by `node`.
+//! asked.
 
 use std::path::Path;
 

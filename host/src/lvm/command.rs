@@ -1,5 +1,5 @@
-//! The command line of each verb of LVM. Called by [`Lvm`](super::Lvm). Pure: names are validated
-//! types, so none of them can be taken for an option or end a selection early.
+//! The command line of each verb of LVM. Pure: names are validated types, so none of them can be
+//! taken for an option or end a selection early.
 
 use std::time::Duration;
 

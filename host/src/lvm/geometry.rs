@@ -1,7 +1,6 @@
 //! The kinds of logical volumes, and what each takes of its volume group: the one cost model, used
-//! to place, promise, make, extend and report. Called by the operator and by
-//! [`command`](super::command). Pure. It repeats LVM's own arithmetic; `tests/node_agent/kinds.rs`
-//! compares the two on real LVM.
+//! to place, promise, make, extend and report. Pure. It repeats LVM's own arithmetic;
+//! `tests/node_agent/kinds.rs` compares the two on real LVM.
 
 use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};

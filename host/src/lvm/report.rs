@@ -1,6 +1,6 @@
-//! LVM's JSON reports, read into values (`model`). Called by [`Lvm`](super::Lvm). Pure. Columns
-//! that are not known are ignored; one that is missing or malformed spoils the whole answer: half
-//! an answer could make a volume look absent.
+//! LVM's JSON reports, read into values (`model`). Pure. Columns that are not known are ignored;
+//! one that is missing or malformed spoils the whole answer: half an answer could make a volume
+//! look absent.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What LVM's words hint at when a command fails. Called by [`Lvm`](super::Lvm).
-//! Pure. A hint makes a message better and a second look sooner; what is true, only a report says.
+//! What LVM's words hint at when a command fails. Pure. A hint makes a message better and a second
+//! look sooner; what is true, only a report says.
 
 use crate::error::Kind;
 

@@ -1,6 +1,5 @@
-//! Thin pools: what one takes of its volume group, and what LVM says of its state. Called by the
-//! operator and by [`command`](super::command). Pure. Sizes are chosen here and said to LVM, so
-//! that nothing depends on its configuration.
+//! Thin pools: what one takes of its volume group, and what LVM says of its state. Pure. Sizes are
+//! chosen here and said to LVM, so that nothing depends on its configuration.
 
 use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};

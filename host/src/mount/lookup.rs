@@ -1,5 +1,4 @@
-//! Which block device a mount shows. Called by the driver and the agent: nobody else compares
-//! device numbers with mounts.
+//! Which block device a mount shows. Nothing else compares device numbers with mounts.
 //!
 //! For ext4 and xfs the table of mounts says it. A btrfs can have several devices, so the kernel
 //! gives it a number of its own there; the device that it names as the source is looked up, and has

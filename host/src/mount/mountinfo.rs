@@ -1,5 +1,4 @@
-//! What is mounted where: `/proc/self/mountinfo` as values. Called by the driver and by
-//! [`mount`](crate::mount::syscalls). Pure, but for [`read`].
+//! What is mounted where: `/proc/self/mountinfo` as values. Pure, but for [`read`].
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;

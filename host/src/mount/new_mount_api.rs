@@ -1,6 +1,5 @@
 //! A mount that is read-only from its first moment: made where nobody sees it, and moved into
 //! place. With mount(2) it would be writable first, and stay so if we die before the second call.
-//! Called by [`mount`](super).
 
 use std::path::Path;
 

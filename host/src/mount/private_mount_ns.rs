@@ -1,5 +1,5 @@
 //! A view of the mounts that one thread has for itself: what is changed in it, nobody else sees.
-//! Called by the driver, for programs that go by the first mount of a device that they find.
+//! For programs that go by the first mount of a device that they find.
 
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};

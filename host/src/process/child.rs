@@ -1,5 +1,4 @@
-//! One child process from start to end, in bounded time whatever it does. Called by
-//! [`System`](crate::process::System) and [`Session`](crate::process::Session).
+//! One child process from start to end, in bounded time whatever it does.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;

@@ -1,7 +1,6 @@
 //! The agent's way out of its container: a thread enters the namespaces of process 1, and whatever
 //! it starts is there, too. Nothing is started twice, and the rest of the agent stays where it is.
-//! Called by [`System`](crate::process::System). Whatever looks at the host may hang with a disk of its:
-//! nobody waits for that without end.
+//! Whatever looks at the host may hang with a disk of its: nobody waits for that without end.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;

@@ -1,5 +1,4 @@
-//! Work that starts programs or waits for disks, on threads that may block. Called by all parts of
-//! the agent that touch the node.
+//! Work that starts programs or waits for disks, on threads that may block.
 
 use host::{Error, Kind};
 use tokio::task::spawn_blocking;

@@ -1,5 +1,5 @@
 //! Puts the driver into the kubelet's plugin folder, whole or not at all, under each of its names,
-//! tells it how to work, and keeps both so. Started by the agent.
+//! tells it how to work, and keeps both so.
 //!
 //! The kubelet probes the folder with every change in it (`pkg/volume/flexvolume/probe.go`): it
 //! must never find a folder without its driver or half a driver in it, and nothing is written when

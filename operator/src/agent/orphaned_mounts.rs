@@ -1,6 +1,5 @@
 //! Clears mounts that the kubelet has forgotten: the pod is gone, and its volume is still mounted
-//! in the pod's folder, so that the logical volume can neither be removed nor deactivated. Started
-//! by the agent, for ever.
+//! in the pod's folder, so that the logical volume can neither be removed nor deactivated.
 //!
 //! A kubelet forgets when a pod goes while it is away, or, the old ones, when a volume was mounted
 //! and could not be grown. Where volumes are attached, the mount for all pods of the node is

@@ -1,5 +1,4 @@
 //! Extends the thin pools that the agent made as they fill up, within what was promised to them.
-//! Started by the agent, for ever.
 //!
 //! A pool fills up without LVM hearing of it, so where there is one, LVM is asked every few
 //! seconds.

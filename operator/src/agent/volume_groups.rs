@@ -1,5 +1,5 @@
 //! Makes the volume groups that StorageBackends name devices for, where they never were, and says
-//! what became of each device. Started by the agent, for ever.
+//! what became of each device.
 //!
 //! Each pass observes (`wanted`, `observe`), decides (`plan`) and acts (`create`). A volume group that
 //! is there is never changed; one that was there is never made anew.

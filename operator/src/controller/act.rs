@@ -1,6 +1,5 @@
-//! Carries out the step that `plan.rs` chose. Called by `worker.rs`; what is returned is what to
-//! wait for afterwards, and what to say. The wake-up that our own write causes brings the next
-//! pass.
+//! Carries out the step that `plan.rs` chose. What is returned is what to wait for afterwards, and
+//! what to say. The wake-up that our own write causes brings the next pass.
 
 mod grow;
 mod provide;

@@ -82,7 +82,7 @@ impl Sizes {
     }
 
     /// Returns the capacity for the PersistentVolume while the volume can't grow, if its capacity
-    /// would cancel_deletion pods from starting.
+    /// would keep pods from starting.
     #[must_use]
     pub fn limit(&self) -> Option<u64> {
         let claim = self.claim.as_ref()?;
@@ -93,7 +93,7 @@ impl Sizes {
     }
 
     /// Returns the request if the logical volume is large enough for it, and PersistentVolume or
-    /// claim cancel_deletion the kubelet from growing the file system to it.
+    /// claim keep the kubelet from growing the file system to it.
     #[must_use]
     pub fn unsettled(&self) -> Option<u64> {
         let claim = self.claim.as_ref()?;

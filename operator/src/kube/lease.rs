@@ -1,4 +1,4 @@
-//! Leader election on a Lease: of several controllers, one works. Called by `main`.
+//! Leader election on a Lease: of several controllers, one works.
 //!
 //! A lease is taken by replacing the object that was read, so that of two claimants the API server
 //! lets one win. Whether another holder is gone is judged by our own clock, from when its record

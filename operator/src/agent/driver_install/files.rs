@@ -1,5 +1,4 @@
-//! Files that are there completely or not at all, and outlast a power cut. Called by `install` and
-//! `groups`.
+//! Files that are there completely or not at all, and outlast a power cut.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader, Write as _};

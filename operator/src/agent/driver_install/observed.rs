@@ -1,4 +1,4 @@
-//! What is installed on the node. Called by `install`.
+//! What is installed on the node.
 
 use std::collections::BTreeSet;
 use std::io;

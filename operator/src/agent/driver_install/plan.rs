@@ -1,5 +1,4 @@
-//! What is to be done so that the driver is installed, and what keeps us from it.
-//! Pure. Called by `install`.
+//! What is to be done so that the driver is installed, and what keeps us from it. Pure.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -1,5 +1,4 @@
-//! The status of this node's NodeStorage, from LVM's report and the orders for this node.
-//! Pure. Called by `report`.
+//! The status of this node's NodeStorage, from LVM's report and the orders for this node. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,5 @@
 //! Which physical volumes are for caches: device names change with every start of a node, so
-//! StorageBackends name stable paths, and only the node can tell where they lead. Called by
-//! `report`.
+//! StorageBackends name stable paths, and only the node can tell where they lead.
 
 use std::collections::{BTreeMap, BTreeSet};
 

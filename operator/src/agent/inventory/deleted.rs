@@ -1,5 +1,4 @@
-//! Says when this node's report was deleted, so that it is written again at once. Started by the
-//! agent, for ever.
+//! Says when this node's report was deleted, so that it is written again at once.
 
 use std::pin::pin;
 

@@ -1,5 +1,5 @@
 //! Writes this node's NodeStorage, when there is something new to say: at once what the controller
-//! counts on, free space at leisure. Started by the agent, for ever.
+//! counts on, free space at leisure.
 
 use std::sync::Arc;
 use std::time::Duration;

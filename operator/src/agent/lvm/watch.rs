@@ -1,5 +1,4 @@
-//! Keeps what is known of LVM up to date when somebody else changes it. Started by the agent, for
-//! ever.
+//! Keeps what is known of LVM up to date when somebody else changes it.
 //!
 //! LVM rewrites its backup of a volume group with every change of it; that is heard of at once, and
 //! the backup says whether it was a change of ours, which is known already. Where LVM is told not

@@ -1,5 +1,4 @@
-//! Which mounts are forgotten. Every rule that keeps a pod's volume mounted is here.
-//! Pure. Called by `orphaned`.
+//! Which mounts are forgotten. Every rule that keeps a pod's volume mounted is here. Pure.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

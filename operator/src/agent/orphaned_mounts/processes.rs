@@ -1,5 +1,4 @@
 //! What the node's processes hold of some mounts: by their cgroups and their mount namespaces.
-//! Called by `forgotten`.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

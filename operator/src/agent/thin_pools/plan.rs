@@ -1,5 +1,4 @@
-//! Which thin pools are to be made larger.
-//! Pure. Called by `pools`.
+//! Which thin pools are to be made larger. Pure.
 
 use crds::thin_pool::ThinPoolSettings;
 use host::lvm::tags::THIN_POOL;

@@ -1,4 +1,4 @@
-//! Makes a volume group. Called by `groups` with LVM's lock held, on a thread that may block.
+//! Makes a volume group. LVM's lock has to be held, on a thread that may block.
 //!
 //! Each step finds what the one before left, whoever made it: the intent is on the disk before any
 //! device is touched, each physical volume gets the uuid that stands in it, and `vgcreate` makes

@@ -1,7 +1,6 @@
 //! What an agent is about to make a volume group of, written down before it begins:
 //! `volume-groups/NAME.json` in the node's folder of FlexLVM. Whoever comes after it knows the
-//! physical volumes that it left by their uuids, which are chosen before they are made. Called by
-//! `groups`.
+//! physical volumes that it left by their uuids, which are chosen before they are made.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;

@@ -1,5 +1,5 @@
-//! Looks at devices, and writes to none. Called by `groups` and, once more before a group is made,
-//! by `make`. May block for as long as a disk does not answer.
+//! Looks at devices, and writes to none. It is done once more before a group is made. May block for
+//! as long as a disk does not answer.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -1,6 +1,6 @@
 //! What is to be done about the volume groups that are wanted: nothing, or make one of these
 //! devices; and what is said of each device. Losing data is decided here: a device is taken only if
-//! it is positively nobody's. Pure. Called by `groups`.
+//! it is positively nobody's. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,5 +1,4 @@
-//! Which volume groups this node is to have, and of which devices.
-//! Pure. Called by `groups`.
+//! Which volume groups this node is to have, and of which devices. Pure.
 
 use std::collections::BTreeMap;
 

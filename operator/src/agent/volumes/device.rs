@@ -1,5 +1,5 @@
 //! What the agent does to a logical volume's device itself: find out which it is, mark it, look
-//! what is on it. Called by `node`, which runs it where blocking is allowed.
+//! what is on it. All of it may block.
 
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
-//! One pass over one LogicalVolume of this node: read the order, have `execute` settle it, report how
-//! things stand. Called by the queue, with each name again and again.
+//! One pass over one LogicalVolume of this node: read the order, have `execute` settle it, report
+//! how things stand.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -1,5 +1,5 @@
 //! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a
-//! command line. Pure. Called by `reconcile` and `storage`.
+//! command line. Pure.
 
 mod pool_and_cache;
 

@@ -1,5 +1,4 @@
-//! The status of a LogicalVolume from what was found out about it.
-//! Pure. Called by `reconcile`.
+//! The status of a LogicalVolume from what was found out about it. Pure.
 
 use crds::condition::{self, READY, REMOVED};
 use crds::logical_volume::LogicalVolumeStatus;

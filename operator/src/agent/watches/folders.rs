@@ -1,4 +1,4 @@
-//! Says when something changes in some folders, by inotify. Called by `changes` and `install`.
+//! Says when something changes in some folders, by inotify.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;

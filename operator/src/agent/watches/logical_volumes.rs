@@ -1,5 +1,4 @@
-//! The LogicalVolumes of this node as the API has them, and who is to hear when they change. Filled
-//! by the watch, read by `reconcile` and `report`.
+//! The LogicalVolumes of this node as the API has them, and who is to hear when they change.
 
 use std::sync::Arc;
 

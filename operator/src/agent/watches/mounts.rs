@@ -1,5 +1,5 @@
 //! Says when something was mounted or unmounted on the node, so that a volume that waits to be
-//! removed is looked at as soon as its pod has let go of it. Started by the agent, for ever.
+//! removed is looked at as soon as its pod has let go of it.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Steps that give: a place, a PersistentVolume. Called by `act.rs`.
+//! Steps that give: a place, a PersistentVolume.
 
 use crds::{StorageBackend, quantity};
 use host::Key;

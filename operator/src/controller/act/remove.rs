@@ -1,5 +1,4 @@
-//! Steps that take away, each only after the API server itself has said what it depends on. Called
-//! by `act.rs`.
+//! Steps that take away, each only after the API server itself has said what it depends on.
 
 use crds::logical_volume::State;
 use flexvolume::options::UUID;

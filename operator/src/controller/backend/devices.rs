@@ -1,5 +1,5 @@
-//! Backends that name one device for two volume groups. Pure. Called by `backend.rs`. What the
-//! paths don't show, that two of them lead to one disk, the agents find out.
+//! Backends that name one device for two volume groups. Pure. What the paths don't show, that two
+//! of them lead to one disk, the agents find out.
 
 use crds::StorageBackend;
 use kube::ResourceExt as _;

@@ -1,5 +1,5 @@
 //! A StorageBackend that has volumes stays until they are gone: a finalizer keeps it, and its
-//! status says for what. Called by `backend.rs`.
+//! status says for what.
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
-//! Backends that share a volume group and leave each other nothing of it.
-//! Pure. Called by `backend.rs`.
+//! Backends that share a volume group and leave each other nothing of it. Pure.
 
 use crds::{StorageBackend, quantity};
 use kube::ResourceExt as _;

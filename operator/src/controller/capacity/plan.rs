@@ -1,5 +1,5 @@
 //! What is to be written next, from what is to be published and what is: capacities first, the
-//! CSIDriver last. Pure. Called by `capacity.rs`.
+//! CSIDriver last. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! Whether the controller is ended for good: an uninstallation takes the published capacity back, a
-//! restart or an upgrade does not. Called by `main` when the process is asked to end.
+//! restart or an upgrade does not.
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Computes the capacities to publish: for each class of ours whose claims wait for the scheduler,
-//! and each node that serves its backend, how much a claim finds there. Pure. Called by
-//! `capacity.rs` with the reservations locked.
+//! and each node that serves its backend, how much a claim finds there. Pure. The reservations
+//! are locked meanwhile.
 //!
 //! A class with a fault serves no claim. Without capacities the scheduler would report on each pod
 //! that nodes lack free storage, which is false. So such a class gets more capacity than any claim

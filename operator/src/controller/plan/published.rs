@@ -1,5 +1,5 @@
-//! What is to be done about a volume that has a PersistentVolume: cancel_deletion it as large as it says, or
-//! remove it. Pure. Called by `plan.rs`.
+//! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or
+//! remove it. Pure.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjec
     let phase = phase(volume);
     if leaving && guarded && ["Available", "Failed"].contains(&phase) {
         let message = format!(
-            "the volume is {phase}, not Released, so its data is not removed; to let the object go and cancel_deletion the data, set persistentVolumeReclaimPolicy to Retain"
+            "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
         );
         return Step::Wait(REVISIT).saying(about_volume(volume, message));
     }

@@ -1,5 +1,5 @@
 //! What is to be done about a volume that has a LogicalVolume, and no PersistentVolume yet, or no
-//! longer. Pure. Called by `plan.rs`.
+//! longer. Pure.
 
 use crds::LogicalVolume;
 use crds::condition::{self, reason};

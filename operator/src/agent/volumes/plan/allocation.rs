@@ -1,5 +1,4 @@
-//! From which disks a volume's extents come: those on which the controller promised them. Called by
-//! `plan`. Pure.
+//! From which disks a volume's extents come: those on which the controller promised them. Pure.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
 //! The thin pool that a volume is in, and the cache in front of it: made before they are needed,
-//! removed when nobody needs them any more. Called by `plan` and `absent`. Pure.
+//! removed when nobody needs them any more. Pure.
 
 use crds::condition::reason;
 use host::Extents;

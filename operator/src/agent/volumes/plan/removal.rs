@@ -1,5 +1,4 @@
-//! When a logical volume is removed, and when it is kept although it is not wanted. Called by
-//! `plan`. Pure.
+//! When a logical volume is removed, and when it is kept although it is not wanted. Pure.
 
 use crds::condition::reason;
 use crds::logical_volume::State;

@@ -17,17 +17,11 @@
     reason = "a seed that nobody sees brings no failure back"
 )]
 
-#[path = "fuzz/grammar.rs"]
 mod grammar;
-#[path = "fuzz/json.rs"]
 mod json;
-#[path = "fuzz/judge.rs"]
 mod judge;
-#[path = "fuzz/random.rs"]
 mod random;
-#[path = "fuzz/words.rs"]
 mod words;
-#[path = "fuzz/world.rs"]
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
