@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
-use operator::agent::volumes::plan::{ConditionUpdate, Outcome};
+use operator::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use operator::agent::volumes::status;
 use operator::controller::class::{self, Class};
 use operator::controller::{claim, volume};

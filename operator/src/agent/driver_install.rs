@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::blocking::blocking;
-use super::volumes::plan::ConditionUpdate;
+use super::volumes::outcome::ConditionUpdate;
 use super::watches::folders::Folders;
 use plan::{InstallAction, InstallPlan};
 

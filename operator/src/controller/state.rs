@@ -2,26 +2,26 @@
 //! of promised space, and who is to be woken when something changes. Nothing else of the controller
 //! keeps state that matters.
 
+mod changes;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
-use kube::runtime::watcher::Event;
 use kube::{Client, ResourceExt as _};
 use placement::reservations::Reservations;
 use placement::{growth, request};
 use tokio::sync::watch;
 
 use super::{claim, class, plan};
-use crate::kube::names;
 use crate::kube::queue::WorkQueue;
 use crate::kube::watch_cache::follow;
+use changes::{is_our_volume, may_be_our_claim, only_what_places};
 
 /// The controller's knowledge.
 pub struct ClusterState {
@@ -307,190 +307,9 @@ impl ClusterState {
         }
     }
 
-    fn enqueue_waiting(&self) {
-        for name in self
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
-            self.queue.enqueue(name);
-        }
-    }
-
-    /// One volume of each thin pool on this node, or on all: one that can say in its object that
-    /// the pool may become larger.
-    fn enqueue_pools(&self, node: Option<&str>) {
-        let pools = self.reservations().in_pools(node);
-        let speakers = pools
-            .iter()
-            .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
-        speakers.for_each(|name| self.queue.enqueue(name));
-    }
-
-    /// Whether a volume is there to stay.
-    fn is_in_use(&self, name: &str) -> bool {
-        let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
-        self.logical_volumes
-            .get(&ObjectRef::new(name))
-            .is_some_and(|lv| is_present(&lv))
-            && self
-                .volumes
-                .get(&ObjectRef::new(name))
-                .is_some_and(|volume| !plan::is_released(&volume))
-    }
-
-    fn enqueue_claim(&self, claim: &PersistentVolumeClaim) {
-        if let Some(name) = claim::volume_name(claim) {
-            self.queue.enqueue(&name);
-        }
-    }
-
     fn lock_claims(&self) -> MutexGuard<'_, HashMap<String, ObjectRef<PersistentVolumeClaim>>> {
         self.claims_by_uid
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
-        let mut index = self.lock_claims();
-        match event {
-            Event::Apply(claim) => {
-                if let Some(uid) = claim.uid() {
-                    index.insert(uid, ObjectRef::from_obj(claim));
-                }
-                self.enqueue_claim(claim);
-            }
-            Event::Delete(claim) => {
-                index.remove(&claim.uid().unwrap_or_default());
-                self.enqueue_claim(claim);
-            }
-            Event::InitDone => {
-                let claims = self.claims.state();
-                *index = claims
-                    .iter()
-                    .filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim))))
-                    .collect();
-                drop(index);
-                self.enqueue_all();
-            }
-            Event::Init | Event::InitApply(_) => {}
-        }
-    }
-
-    fn volume_changed(&self, event: &Event<PersistentVolume>) {
-        match event {
-            Event::Apply(volume) | Event::Delete(volume) => self.queue.enqueue(&volume.name_any()),
-            Event::InitDone => self.enqueue_all(),
-            Event::Init | Event::InitApply(_) => {}
-        }
-    }
-
-    fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
-        self.space_changed.send_replace(());
-        match event {
-            Event::Apply(logical_volume) => {
-                self.reservations().observe(logical_volume);
-                self.queue.enqueue(&logical_volume.name_any());
-                if logical_volume.spec.state != State::Present {
-                    self.space_freed(logical_volume);
-                }
-            }
-            Event::Delete(logical_volume) => {
-                self.reservations().forget(&logical_volume.name_any());
-                self.queue.enqueue(&logical_volume.name_any());
-                self.space_freed(logical_volume);
-            }
-            Event::Init => self.reservations().list_begins(),
-            Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
-            Event::InitDone => {
-                self.reservations().list_ends();
-                self.enqueue_all();
-            }
-        }
-    }
-
-    /// The space of a volume may be free now.
-    fn space_freed(&self, logical_volume: &LogicalVolume) {
-        self.enqueue_waiting();
-        self.enqueue_pools(Some(&logical_volume.spec.node));
-    }
-
-    fn backend_changed(&self, event: &Event<StorageBackend>) {
-        self.premise_changed(event);
-        if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.enqueue_pools(None);
-        }
-    }
-
-    fn storage_changed(&self, event: &Event<NodeStorage>) {
-        self.premise_changed(event);
-        match event {
-            Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
-            Event::InitDone => self.enqueue_pools(None),
-            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
-        }
-    }
-
-    /// A class came, or changed: some claims may be ours by it.
-    fn class_changed(&self, event: &Event<StorageClass>) {
-        self.premise_changed(event);
-        if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.claims
-                .state()
-                .iter()
-                .for_each(|claim| self.enqueue_claim(claim));
-        }
-    }
-
-    /// A backend, a node or its report changed: whoever waits may wait no longer.
-    fn premise_changed<K>(&self, event: &Event<K>) {
-        if !matches!(event, Event::Init | Event::InitApply(_)) {
-            self.space_changed.send_replace(());
-            self.enqueue_waiting();
-        }
-    }
-
-    /// After a list, changes may have been missed: everything is looked at.
-    fn enqueue_all(&self) {
-        for claim in self.claims.state() {
-            self.enqueue_claim(&claim);
-        }
-        for volume in self.volumes.state() {
-            self.queue.enqueue(&volume.name_any());
-        }
-        for logical_volume in self.logical_volumes.state() {
-            self.queue.enqueue(&logical_volume.name_any());
-        }
-    }
-}
-
-fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
-}
-
-fn is_our_volume(volume: &mut PersistentVolume) -> bool {
-    volume
-        .annotations()
-        .get(names::PROVISIONED_BY)
-        .map(String::as_str)
-        == Some(crds::GROUP)
-}
-
-/// Most of a node's status (images, addresses, heartbeats) is nothing to us.
-fn only_what_places(node: &mut Node) -> bool {
-    let ready = node
-        .status
-        .take()
-        .and_then(|status| status.conditions)
-        .map(|mut conditions| {
-            conditions.retain(|condition| condition.type_ == placement::filter::NODE_READY);
-            conditions
-        });
-    node.status = Some(NodeStatus {
-        conditions: ready,
-        ..NodeStatus::default()
-    });
-    node.annotations_mut().clear();
-    true
 }

@@ -1,5 +1,8 @@
 //! What thin pools and caches take, and what may be promised of them.
 
+mod caches;
+mod property;
+
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
@@ -8,8 +11,7 @@ use serde_json::{Value, json};
 use crate::fit::{Fit, fit, free_space_for};
 use crate::free_space::FreeSpace;
 use crate::growth::{grown, pool_reservation_outdated};
-use crate::request::Candidate;
-use crate::request::PlacementRequest;
+use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::Reservations;
 
 const GIB: u64 = 1 << 30;
@@ -375,78 +377,4 @@ fn a_named_pool_has_what_others_left() {
             .unwrap_err()
             .contains("has 1 GiB left to promise of thin pool pool0")
     );
-}
-
-#[test]
-fn caches_lie_on_fast_disks_and_nothing_else_does() {
-    let mut storage = storage(json!([]));
-    let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "usedByOthers": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
-    let group = &mut storage.status.as_mut().unwrap().volume_groups[0];
-    group.physical_volumes.push(from(fast));
-    group.size = from(json!("104Gi"));
-    let mut reservations = Reservations::default();
-    let cached = backend(
-        json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/disk/by-id/fast"], "size": "20%"}}),
-    );
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        100 * GIB
-    );
-    let fit = place(&cached, &storage, &reservations, 10 * GIB).unwrap();
-    let cache = fit.reservation.cache.clone().unwrap();
-    assert_eq!(
-        (
-            cache.size.0.as_str(),
-            cache.physical_volumes[0].uuid.as_str()
-        ),
-        ("2Gi", format!("{DISK}3").as_str())
-    );
-    assert!(
-        fit.reservation.own.on(&format!("{DISK}3")) == 0
-            && fit.reservation.allocation().bytes == 12 * GIB
-    );
-    reservations.reserve("a", &fit.location, fit.reservation);
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        90 * GIB
-    );
-    let refused = place(&cached, &storage, &reservations, 15 * GIB).unwrap_err();
-    assert_eq!(
-        refused,
-        "has 2 GiB free on the disks for caches in volume group vg0, and 3 GiB are wanted"
-    );
-    let elsewhere = backend(
-        json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/sdx"], "size": "20%"}}),
-    );
-    assert!(
-        place(&elsewhere, &storage, &reservations, GIB)
-            .unwrap_err()
-            .contains("none of the disks")
-    );
-}
-
-proptest! {
-    #[test]
-    fn what_is_promised_never_exceeds_what_there_is(orders in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30)) {
-        let backend = thin(json!({"size": "10Gi", "maximumSize": "40Gi", "overprovision": "1.5"}));
-        let (storage, mut reservations) = (storage(json!([])), Reservations::default());
-        let (mut plain, mut pooled, mut pools) = (0, 0, std::collections::BTreeSet::new());
-        for (number, (is_thin, gibibytes, is_removed)) in orders.into_iter().enumerate() {
-            let name = format!("v{number}");
-            let which = if is_thin { backend.clone() } else { linear() };
-            let Ok(fit) = place(&which, &storage, &reservations, gibibytes * GIB) else { continue };
-            reservations.reserve(&name, &fit.location, fit.reservation);
-            if is_removed {
-                reservations.forget(&name);
-            } else if is_thin {
-                pooled += gibibytes;
-                pools.insert(name);
-            } else {
-                plain += gibibytes;
-            }
-            let pool = if pools.is_empty() { 0 } else { 40 * GIB + (40 << 20) };
-            prop_assert!(plain * GIB + pool <= 100 * GIB && pooled <= 60);
-            prop_assert_eq!(space(&linear(), &storage, &reservations).unwrap().free, 100 * GIB - plain * GIB - pool);
-        }
-    }
 }

@@ -8,7 +8,7 @@ use flexvolume::{DriverName, DriverSettings};
 
 use super::Target;
 use super::observed::{InstalledDriver, ObservedInstallation};
-use crate::agent::volumes::plan::ConditionUpdate;
+use crate::agent::volumes::outcome::ConditionUpdate;
 
 /// So many mounts are named where they are in the way.
 const NAMED: usize = 3;

@@ -11,7 +11,7 @@ use host::lvm::{Lv, LvKind, Pv, Vg};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::lvm::state::LvmReport;
-use crate::agent::volumes::plan::ConditionUpdate;
+use crate::agent::volumes::outcome::ConditionUpdate;
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// What is to be reported.

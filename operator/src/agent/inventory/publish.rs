@@ -20,7 +20,7 @@ use super::cache_disks;
 use crate::agent::lvm::state::{LvmReport, LvmState};
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
-use crate::agent::volumes::plan::ConditionUpdate;
+use crate::agent::volumes::outcome::ConditionUpdate;
 use crate::agent::volumes::spec::VolumeSpec;
 use crate::agent::watches::backends::Backends;
 use crate::agent::watches::logical_volumes::NodeVolumes;

@@ -8,7 +8,8 @@ use host::lvm::{Layout, Lv, LvKind, NewLv, NewPool, Pv, Vg};
 use host::{Bytes, Error, Extents, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
-use super::plan::{self, Content, ObservedVolume, Outcome, Step};
+use super::outcome::Outcome;
+use super::plan::{self, Content, ObservedVolume, Step};
 use super::spec::VolumeSpec;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 

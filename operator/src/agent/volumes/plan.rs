@@ -6,22 +6,18 @@ mod allocation;
 mod pool_and_cache;
 mod removal;
 
-use std::time::Duration;
-
 use crds::condition::reason;
 use crds::logical_volume::State;
 use host::lvm::{Cost, Layout, Lv, LvKind, PoolCost, Vg};
 use host::{Bytes, Extents, LvUuid};
 
+use super::outcome::{ConditionUpdate, Outcome};
 use super::spec::VolumeSpec;
 
 pub use pool_and_cache::extended;
 
 /// Clocks of servers and nodes differ by less, or somebody has other worries.
 const CLOCKS_DIFFER: u64 = 600;
-
-/// Changes that nobody hears of are rarer than volumes that wait: those share a report.
-const JUST_NOW: Duration = Duration::from_secs(5);
 
 /// What is seen on the node.
 #[derive(Clone, Copy, Debug)]
@@ -78,72 +74,6 @@ pub enum Step {
     Remove(LvUuid, LvKind),
     /// Nothing is to be done, for now: this is how things stand.
     Done(Box<Outcome>),
-}
-
-/// How things stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The condition `Ready`; `None` leaves it as it is.
-    pub ready: Option<ConditionUpdate>,
-    /// The condition `Removed`.
-    pub removed: Option<ConditionUpdate>,
-    /// The logical volume's uuid and size, where it is there and ours.
-    pub volume: Option<(LvUuid, Bytes)>,
-}
-
-/// A condition's status, reason and message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConditionUpdate {
-    /// The status.
-    pub status: bool,
-    /// One of [`reason`].
-    pub reason: &'static str,
-    /// A sentence for people.
-    pub message: String,
-}
-
-impl Outcome {
-    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that
-    /// something is missing, full or gone has looked just now; and whether a volume is in use,
-    /// nothing tells but another look.
-    #[must_use]
-    pub fn oldest_report(&self) -> Duration {
-        match (&self.ready, &self.removed) {
-            (Some(ready), None) if ready.status => Duration::MAX,
-            _ if self.is_in_use() => Duration::ZERO,
-            _ => JUST_NOW,
-        }
-    }
-
-    /// Whether somebody has the volume open, so that it is not removed yet.
-    #[must_use]
-    pub fn is_in_use(&self) -> bool {
-        self.removed
-            .as_ref()
-            .is_some_and(|removed| removed.reason == reason::IN_USE)
-    }
-
-    fn not_ready(reason: &'static str, message: String) -> Self {
-        Self {
-            ready: Some(ConditionUpdate {
-                status: false,
-                reason,
-                message,
-            }),
-            ..Self::default()
-        }
-    }
-
-    fn kept(reason: &'static str, message: String) -> Self {
-        Self {
-            removed: Some(ConditionUpdate {
-                status: false,
-                reason,
-                message,
-            }),
-            ..Self::default()
-        }
-    }
 }
 
 impl From<Outcome> for Step {

@@ -15,7 +15,7 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::execute::VolumeExecutor;
-use super::plan::{ConditionUpdate, Outcome};
+use super::outcome::{ConditionUpdate, Outcome};
 use super::spec::VolumeSpec;
 use super::status;
 use crate::agent::watches::logical_volumes::NodeVolumes;

@@ -5,7 +5,7 @@ use crds::logical_volume::LogicalVolumeStatus;
 use crds::quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::plan::{ConditionUpdate, Outcome};
+use super::outcome::{ConditionUpdate, Outcome};
 
 /// The whole status that follows from `old` by `outcome`: what is not in an applied status is taken
 /// away.
@@ -60,7 +60,7 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::build;
-    use crate::agent::volumes::plan::{ConditionUpdate, Outcome};
+    use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
     use crds::condition::{self, READY, REMOVED, reason};
     use crds::logical_volume::LogicalVolumeStatus;
     use host::{Bytes, LvUuid};

@@ -1,5 +1,8 @@
 //! Which devices are taken, and why the others are not.
 
+mod marked;
+mod property;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::{Bytes, DevicePath, LvUuid, VgName};
@@ -118,69 +121,6 @@ impl World {
     fn message(&self, at: usize) -> String {
         self.plan().devices[at].message.clone().unwrap()
     }
-}
-
-#[test]
-fn a_disk_that_lvm_has_marked_and_given_to_no_group_is_a_persons() {
-    let marked = device(
-        9,
-        DeviceState::PhysicalVolume(uuid(), Some("[unknown]".to_owned())),
-    );
-    let world = World::of(vec![blank(0), marked]);
-    assert_eq!(
-        world.outcome(),
-        (
-            vec!["/dev/0".to_owned()],
-            vec![
-                reason::CREATING.to_owned(),
-                reason::PHYSICAL_VOLUME.to_owned()
-            ]
-        )
-    );
-    assert!(
-        world
-            .message(1)
-            .contains("if nothing on it is needed: `pvremove --force --force /dev/1 && dd ")
-    );
-}
-
-#[test]
-fn a_group_waits_for_a_disk_of_its_own_that_lvm_has_marked() {
-    let marked = device(
-        9,
-        DeviceState::PhysicalVolume(uuid(), Some("[unknown]".to_owned())),
-    );
-    let mut world = World::of(vec![blank(0), marked, device(2, DeviceState::ReadOnly)]);
-    let device = IntentDevice {
-        path: "/dev/1".to_owned(),
-        uuid: UUID.to_owned(),
-    };
-    world.intents.insert(
-        group("vg0"),
-        Intent {
-            devices: vec![device],
-        },
-    );
-    let reasons = [
-        reason::CREATE_FAILED,
-        reason::PHYSICAL_VOLUME,
-        reason::READ_ONLY,
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    assert_eq!(world.outcome(), (vec![], reasons));
-    assert!(
-        world.message(0).contains("once /dev/1"),
-        "{}",
-        world.message(0)
-    );
-    assert!(
-        world
-            .message(1)
-            .contains("clears it, and then the group is made"),
-        "{}",
-        world.message(1)
-    );
 }
 
 #[test]
@@ -420,45 +360,5 @@ fn a_device_that_two_groups_want_gets_none() {
             (world.outcome().0, &*world.outcome().1[0]),
             (vec!["/dev/1".to_owned()], reason::CONFLICT)
         );
-    }
-}
-
-fn any_found() -> impl Strategy<Value = ObservedPath> {
-    let state = prop_oneof![
-        3 => Just(DeviceState::Blank),
-        1 => Just(DeviceState::ReadOnly),
-        1 => Just(DeviceState::Known("ext4".to_owned())),
-        1 => Just(DeviceState::InUse("x".to_owned())),
-        1 => Just(DeviceState::PhysicalVolume(uuid(), None)),
-        1 => Just(DeviceState::PhysicalVolume(uuid(), Some("vg9".to_owned()))),
-        1 => Just(DeviceState::Unknown(1)),
-    ];
-    prop_oneof![1 => Just(ObservedPath::Nothing), 6 => (0..4_u32, state).prop_map(|(minor, state)| device(minor, state))]
-}
-
-proptest! {
-    #[test]
-    fn nothing_but_blank_devices_is_ever_taken_each_once_and_each_device_gets_a_word(
-        mine in prop::collection::vec(any_found(), 0..5),
-        theirs in prop::collection::vec(any_found(), 0..3),
-        observed_group in prop_oneof![Just(ObservedGroup::Missing), Just(vanished()), Just(ObservedGroup::Present(BTreeSet::new()))],
-    ) {
-        let count = mine.len() + theirs.len();
-        let mut world = World::of(mine).stands(observed_group.clone());
-        let paths: Vec<_> = (0..theirs.len()).map(|at| path(&format!("/dev/t{at}"))).collect();
-        world.found.extend(paths.iter().cloned().zip(theirs));
-        world.wanted.push(WantedGroup { group: group("vg1"), devices: paths, backends: vec![] });
-        world.observed_groups.insert(group("vg1"), ObservedGroup::Missing);
-        let plan = world.plan();
-        prop_assert_eq!(plan.devices.len(), count);
-        let mut numbers = BTreeSet::new();
-        for make in &plan.make {
-            prop_assert!(world.observed_groups[&make.group] == ObservedGroup::Missing);
-            for part in &make.parts {
-                prop_assert!(matches!(&world.found[&part.path], ObservedPath::Device(seen) if seen.state == DeviceState::Blank));
-                prop_assert!(numbers.insert(part.number));
-            }
-        }
-        prop_assert!(plan.devices.iter().all(|device| device.in_volume_group == device.message.is_none()));
     }
 }

@@ -5,7 +5,8 @@ use crds::condition::reason;
 use host::Extents;
 use host::lvm::{Layout, Lv, LvKind, PoolCost, Vg};
 
-use super::{ConditionUpdate, Outcome, Step, allocation};
+use super::{Step, allocation};
+use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use crate::agent::volumes::spec::{PoolSpec, VolumeSpec};
 
 /// Whether the pool that a new volume is to be in is there.

@@ -5,9 +5,9 @@ use crds::logical_volume::State;
 use host::lvm::Lv;
 
 use super::{
-    ConditionUpdate, Content, ObservedLv, ObservedVolume, Outcome, Step, find, is_of_kind,
-    pool_and_cache, unusable,
+    Content, ObservedLv, ObservedVolume, Step, find, is_of_kind, pool_and_cache, unusable,
 };
+use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// The next step for an order whose volume is not to be there.

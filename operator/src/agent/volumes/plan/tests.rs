@@ -12,7 +12,8 @@ use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvKind, Pv, Vg};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
-use super::{Content, ObservedVolume, Outcome, Step, plan};
+use super::{Content, ObservedVolume, Step, plan};
+use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
 const EXTENT: Bytes = Bytes(4 << 20);

@@ -1,0 +1,210 @@
+//! Every command line as it is, and that no name can be taken for an option.
+
+use proptest::prelude::*;
+
+use super::{
+    NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
+    create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report, volume,
+};
+use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use crate::lvm::{Layout, Level, LvKind, PoolCost};
+use crate::units::{Bytes, Extents};
+
+fn vg() -> VgName {
+    VgName::new("vg0").unwrap()
+}
+
+fn lv() -> LvName {
+    LvName::new("pvc-1").unwrap()
+}
+
+fn uuid() -> LvUuid {
+    LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap()
+}
+
+fn tag(tag: &str) -> LvTag {
+    LvTag::new(tag).unwrap()
+}
+
+#[test]
+fn so_are_those_of_pools_and_caches() {
+    let pool_name = LvName::new("pool0").unwrap();
+    let disks = ["/dev/sdb".to_owned()];
+    let pool = NewPool {
+        cost: PoolCost {
+            data: Extents(256),
+            metadata: Extents(1),
+        },
+        extent: Bytes(4 << 20),
+        most: Bytes(2 << 30),
+        disks: &disks,
+        tag: &tag("flexlvm.dev/thin-pool=thin"),
+    };
+    for (command, line) in [
+        (
+            create_thin(
+                &vg(),
+                &pool_name,
+                &lv(),
+                Bytes(4 << 20),
+                &[tag("flexlvm.dev/claim-uid=1")],
+            ),
+            "lvm lvcreate --yes --type thin --setactivationskip n --addtag flexlvm.dev/claim-uid=1 \
+             --virtualsize 4194304b --name pvc-1 --thinpool pool0 vg0",
+        ),
+        (
+            create_pool(&vg(), &pool_name, &pool),
+            "lvm lvcreate --yes --type thin-pool --zero y --discards passdown --poolmetadataspare n \
+             --config activation/error_when_full=0 --chunksize 64k --poolmetadatasize 4194304b --addtag flexlvm.dev/thin-pool=thin \
+             --extents 256 --name pool0 vg0 /dev/sdb",
+        ),
+        (
+            attach_cache(
+                &vg(),
+                &lv(),
+                &LvName::new("pvc-1_cache").unwrap(),
+                "writethrough",
+            ),
+            "lvm lvconvert --yes --type cache --cachemode writethrough --cachevol pvc-1_cache vg0/pvc-1",
+        ),
+    ] {
+        assert_eq!(command.line(), line);
+    }
+}
+
+#[test]
+fn every_command_line_is_as_tried_on_real_lvm() {
+    let tags = [
+        tag("flexlvm.dev/claim-uid=1"),
+        tag("flexlvm.dev/claim=default/data"),
+    ];
+    let linear = NewLv {
+        extents: Extents(32),
+        layout: Layout::Linear,
+        disks: &[],
+        tags: &tags,
+    };
+    let disks = [
+        "/dev/sdb".to_owned(),
+        "/dev/disk/by-path/pci-0000:00".to_owned(),
+    ];
+    let mirrored = Layout::Raid {
+        level: Level::Raid1 { copies: 2 },
+        integrity: true,
+    };
+    let raid = NewLv {
+        layout: mirrored,
+        disks: &disks,
+        tags: &tags[..1],
+        ..linear
+    };
+    for (command, line) in [
+        (
+            create(&vg(), &lv(), &raid),
+            "lvm lvcreate --yes --type raid1 --mirrors 1 --raidintegrity y --wipesignatures y --zero y \
+             --addtag flexlvm.dev/claim-uid=1 --extents 32 --name pvc-1 vg0 /dev/sdb \
+             /dev/disk/by-path/pci-0000\\:00",
+        ),
+        (
+            extend(&vg(), &lv(), Extents(64), &disks[..1]),
+            "lvm lvextend --extents 64 vg0/pvc-1 /dev/sdb",
+        ),
+        (
+            add_integrity(&vg(), &lv()),
+            "lvm lvconvert --yes --raidintegrity y vg0/pvc-1",
+        ),
+        (
+            create(&vg(), &lv(), &linear),
+            "lvm lvcreate --yes --type linear --wipesignatures y --zero y --addtag flexlvm.dev/claim-uid=1 \
+             --addtag flexlvm.dev/claim=default/data --extents 32 --name pvc-1 vg0",
+        ),
+        (
+            extend(&vg(), &lv(), Extents(64), &[]),
+            "lvm lvextend --extents 64 vg0/pvc-1",
+        ),
+        (
+            activate(&vg(), &lv(), &uuid()),
+            "lvm lvchange --activate y --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+        ),
+        (
+            deactivate(&vg(), &lv(), &uuid()),
+            "lvm lvchange --activate n --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+        ),
+        (
+            change_tags(
+                &vg(),
+                &lv(),
+                &uuid(),
+                &[tag("flexlvm.dev/format")],
+                &tags[..1],
+            ),
+            "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --select \
+             lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+        ),
+        (
+            volume(&vg(), &lv()),
+            "lvm lvs --reportformat json --units b --nosuffix --config report/time_format=\"%s\" --options \
+             lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size vg0/pvc-1",
+        ),
+        (
+            remove(
+                &vg(),
+                &lv(),
+                &uuid(),
+                &tag("flexlvm.dev/claim-uid=1"),
+                LvKind::Plain,
+            ),
+            "lvm lvremove --yes --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
+             lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
+        ),
+    ] {
+        assert_eq!(command.line(), line);
+    }
+    assert!(
+        report()
+            .line()
+            .starts_with("lvm fullreport --reportformat json --units b --nosuffix --config ")
+    );
+}
+
+#[test]
+fn a_group_is_made_without_a_word_that_agrees_to_anything() {
+    let disks = ["/dev/sdb", "/dev/nvme0n1"].map(|disk| DevicePath::new(disk).unwrap());
+    let line =
+        "lvm pvcreate --norestorefile --uuid abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP -- /dev/sdb";
+    assert_eq!(create_disk(&disks[0], &uuid()).line(), line);
+    let line = "lvm vgcreate --addtag flexlvm.dev/backend=a -- vg0 /dev/sdb /dev/nvme0n1";
+    assert_eq!(
+        create_group(&vg(), &[tag("flexlvm.dev/backend=a")], &disks).line(),
+        line
+    );
+}
+
+#[test]
+fn only_plain_and_raid_volumes_are_ever_removed() {
+    let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
+    assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
+    assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
+}
+
+#[test]
+fn no_device_is_taken_for_a_range_or_a_tag() {
+    assert_eq!(escaped("/dev/a:b@c\\d"), "/dev/a\\:b\\@c\\\\d");
+}
+
+proptest! {
+    /// Names come from objects that users influence.
+    #[test]
+    fn no_name_becomes_an_option_or_ends_a_selection(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
+        let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else { return Ok(()) };
+        let command = remove(&vg, &lv, &uuid(), &tag, LvKind::Raid);
+        let selection = &command.arguments()[3];
+        prop_assert_eq!(selection.matches('"').count(), 6);
+        prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());
+        prop_assert_eq!(command.arguments().len(), 5);
+        let new = NewLv { extents: Extents(1), layout: Layout::Linear, disks: &[], tags: &[tag] };
+        for command in [create(&vg, &lv, &new), extend(&vg, &lv, Extents(1), &[])] {
+            prop_assert!(!command.arguments().last().unwrap().starts_with('-'));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Which volumes a change of an object concerns: their names are queued. And what of each kind of
+//! object is kept.
+
+use std::sync::PoisonError;
+
+use crds::logical_volume::State;
+use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+use kube::runtime::watcher::Event;
+
+use super::ClusterState;
+use crate::controller::{claim, plan};
+use crate::kube::names;
+
+impl ClusterState {
+    fn enqueue_waiting(&self) {
+        for name in self
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
+            self.queue.enqueue(name);
+        }
+    }
+
+    /// One volume of each thin pool on this node, or on all: one that can say in its object that
+    /// the pool may become larger.
+    fn enqueue_pools(&self, node: Option<&str>) {
+        let pools = self.reservations().in_pools(node);
+        let speakers = pools
+            .iter()
+            .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
+        speakers.for_each(|name| self.queue.enqueue(name));
+    }
+
+    /// Whether a volume is there to stay.
+    fn is_in_use(&self, name: &str) -> bool {
+        let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
+        self.logical_volumes
+            .get(&ObjectRef::new(name))
+            .is_some_and(|lv| is_present(&lv))
+            && self
+                .volumes
+                .get(&ObjectRef::new(name))
+                .is_some_and(|volume| !plan::is_released(&volume))
+    }
+
+    fn enqueue_claim(&self, claim: &PersistentVolumeClaim) {
+        if let Some(name) = claim::volume_name(claim) {
+            self.queue.enqueue(&name);
+        }
+    }
+
+    pub(super) fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
+        let mut index = self.lock_claims();
+        match event {
+            Event::Apply(claim) => {
+                if let Some(uid) = claim.uid() {
+                    index.insert(uid, ObjectRef::from_obj(claim));
+                }
+                self.enqueue_claim(claim);
+            }
+            Event::Delete(claim) => {
+                index.remove(&claim.uid().unwrap_or_default());
+                self.enqueue_claim(claim);
+            }
+            Event::InitDone => {
+                let claims = self.claims.state();
+                *index = claims
+                    .iter()
+                    .filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim))))
+                    .collect();
+                drop(index);
+                self.enqueue_all();
+            }
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    pub(super) fn volume_changed(&self, event: &Event<PersistentVolume>) {
+        match event {
+            Event::Apply(volume) | Event::Delete(volume) => self.queue.enqueue(&volume.name_any()),
+            Event::InitDone => self.enqueue_all(),
+            Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    pub(super) fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
+        self.space_changed.send_replace(());
+        match event {
+            Event::Apply(logical_volume) => {
+                self.reservations().observe(logical_volume);
+                self.queue.enqueue(&logical_volume.name_any());
+                if logical_volume.spec.state != State::Present {
+                    self.space_freed(logical_volume);
+                }
+            }
+            Event::Delete(logical_volume) => {
+                self.reservations().forget(&logical_volume.name_any());
+                self.queue.enqueue(&logical_volume.name_any());
+                self.space_freed(logical_volume);
+            }
+            Event::Init => self.reservations().list_begins(),
+            Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
+            Event::InitDone => {
+                self.reservations().list_ends();
+                self.enqueue_all();
+            }
+        }
+    }
+
+    /// The space of a volume may be free now.
+    fn space_freed(&self, logical_volume: &LogicalVolume) {
+        self.enqueue_waiting();
+        self.enqueue_pools(Some(&logical_volume.spec.node));
+    }
+
+    pub(super) fn backend_changed(&self, event: &Event<StorageBackend>) {
+        self.premise_changed(event);
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.enqueue_pools(None);
+        }
+    }
+
+    pub(super) fn storage_changed(&self, event: &Event<NodeStorage>) {
+        self.premise_changed(event);
+        match event {
+            Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
+            Event::InitDone => self.enqueue_pools(None),
+            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
+        }
+    }
+
+    /// A class came, or changed: some claims may be ours by it.
+    pub(super) fn class_changed(&self, event: &Event<StorageClass>) {
+        self.premise_changed(event);
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.claims
+                .state()
+                .iter()
+                .for_each(|claim| self.enqueue_claim(claim));
+        }
+    }
+
+    /// A backend, a node or its report changed: whoever waits may wait no longer.
+    pub(super) fn premise_changed<K>(&self, event: &Event<K>) {
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.space_changed.send_replace(());
+            self.enqueue_waiting();
+        }
+    }
+
+    /// After a list, changes may have been missed: everything is looked at.
+    pub(super) fn enqueue_all(&self) {
+        for claim in self.claims.state() {
+            self.enqueue_claim(&claim);
+        }
+        for volume in self.volumes.state() {
+            self.queue.enqueue(&volume.name_any());
+        }
+        for logical_volume in self.logical_volumes.state() {
+            self.queue.enqueue(&logical_volume.name_any());
+        }
+    }
+}
+
+pub(super) fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
+    claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
+}
+
+pub(super) fn is_our_volume(volume: &mut PersistentVolume) -> bool {
+    volume
+        .annotations()
+        .get(names::PROVISIONED_BY)
+        .map(String::as_str)
+        == Some(crds::GROUP)
+}
+
+/// Most of a node's status (images, addresses, heartbeats) is nothing to us.
+pub(super) fn only_what_places(node: &mut Node) -> bool {
+    let ready = node
+        .status
+        .take()
+        .and_then(|status| status.conditions)
+        .map(|mut conditions| {
+            conditions.retain(|condition| condition.type_ == placement::filter::NODE_READY);
+            conditions
+        });
+    node.status = Some(NodeStatus {
+        conditions: ready,
+        ..NodeStatus::default()
+    });
+    node.annotations_mut().clear();
+    true
+}
