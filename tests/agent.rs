@@ -5,6 +5,8 @@
 mod backends;
 #[path = "agent/faults.rs"]
 mod faults;
+#[path = "agent/policy.rs"]
+mod policy;
 #[path = "agent/reports.rs"]
 mod reports;
 #[path = "agent/stage.rs"]

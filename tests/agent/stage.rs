@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
 /// How long anything may take here before the test gives up.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// One test's own node.
 pub(crate) struct Stage {
@@ -82,10 +82,7 @@ impl Stage {
 
     /// A client with the rights of the agents' account.
     pub(crate) async fn agents_client(&self) -> Client {
-        self.server
-            .client_of("flexlvm-system", "flexlvm-agent")
-            .await
-            .unwrap()
+        self.server.access().agent(&self.name).await.unwrap()
     }
 
     /// Starts the agent.
@@ -104,10 +101,8 @@ impl Stage {
                 .build()
                 .unwrap();
             runtime.block_on(async {
-                let client = server
-                    .client_of("flexlvm-system", "flexlvm-agent")
-                    .await
-                    .expect("a token");
+                let client = server.access().agent(&settings.node).await;
+                let client = client.expect("a token");
                 let client = faulty(client, faults);
                 tokio::select! {
                     () = agent::run(client, settings, host, Ready::default()) => {}

@@ -1,6 +1,7 @@
 //! The least that could serve a claim: a client that makes the same three writes with the same
 //! content, knows everything beforehand, decides nothing, watches nothing, and says nothing.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -35,13 +36,17 @@ pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
         .server
         .client_of(NAMESPACE, "flexlvm-controller")
         .await?;
-    let agent = scene.server.client_of(NAMESPACE, "flexlvm-agent").await?;
+    let mut reports = HashMap::new();
+    for node in &scene.nodes {
+        let client = scene.server.access().agent(&node.name_any()).await?;
+        reports.insert(node.name_any(), Api::all(client));
+    }
     let writer = Writer {
         scene,
         class: class::read(&scene.class, None).map_err(anyhow::Error::msg)?,
         key: Key::random()?,
         orders: Api::all(controller.clone()),
-        reports: Api::all(agent),
+        reports,
         volumes: Api::all(controller),
     };
     scene.server.settle().await?;
@@ -63,7 +68,8 @@ struct Writer<'a> {
     class: Class,
     key: Key,
     orders: Api<LogicalVolume>,
-    reports: Api<LogicalVolume>,
+    /// One for each node: an agent writes for its own alone.
+    reports: HashMap<String, Api<LogicalVolume>>,
     volumes: Api<PersistentVolume>,
 }
 
@@ -113,8 +119,11 @@ impl Writer<'_> {
         let patch = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": name, "uid": order.uid()}, "status": status});
         let params = PatchParams::apply(names::AGENT).force();
-        let order = self
+        let reports = self
             .reports
+            .get(&node.name_any())
+            .context("a client for each node")?;
+        let order = reports
             .patch_status(&name, &params, &Patch::Apply(&patch))
             .await?;
         debug_assert!(crds::condition::is_true(

@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::scene::{AT_ONCE, NAMESPACE};
+use crate::scene::AT_ONCE;
 use crate::tally::{Figure, median};
 
 const COUNT: usize = 50;
@@ -89,10 +89,7 @@ impl Stage {
             .await?;
         guest.wait_until_up()?;
         guest.make_volume_group(GROUP)?;
-        let kubeconfig = server
-            .access()
-            .kubeconfig_of(NAMESPACE, "flexlvm-agent")
-            .await?;
+        let kubeconfig = server.access().kubeconfig_of_agent(NODE).await?;
         let agent = format!(
             "KUBECONFIG={HOSTS_FILES}{} setsid {HOSTS_FILES}{program} agent --node {NODE} --driver /bin/true \
              --plugin-dir /run/plugins --state-dir /run/state >>/run/agent.log 2>&1 </dev/null & echo $! >/run/agent.pid",

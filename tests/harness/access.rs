@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
-use k8s_openapi::api::core::v1::ServiceAccount;
+use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use kube::api::{Api, PostParams};
 use kube::{Client, Config};
 use serde_json::json;
@@ -48,7 +48,7 @@ impl Access {
 
     /// A new client with the rights of a service account, which must exist.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Client> {
-        self.with_token(self.token(namespace, name).await?)
+        self.with_token(self.token(namespace, name, None).await?)
     }
 
     /// A kubeconfig with the rights of a service account, which must exist; for a program of its
@@ -57,15 +57,62 @@ impl Access {
         let path = self.kubeconfig.with_file_name(format!("kubeconfig-{name}"));
         std::fs::write(
             &path,
-            kubeconfig(&self.url, &self.token(namespace, name).await?),
+            kubeconfig(&self.url, &self.token(namespace, name, None).await?),
         )?;
         Ok(path)
     }
 
-    async fn token(&self, namespace: &str, name: &str) -> Result<String> {
+    /// A new client with the rights of the agent on a node.
+    pub async fn agent(&self, node: &str) -> Result<Client> {
+        self.with_token(self.agent_token(node).await?)
+    }
+
+    /// A kubeconfig with the rights of the agent on a node; for a program of its own.
+    pub async fn kubeconfig_of_agent(&self, node: &str) -> Result<PathBuf> {
+        let path = self
+            .kubeconfig
+            .with_file_name(format!("kubeconfig-agent-{node}"));
+        std::fs::write(&path, kubeconfig(&self.url, &self.agent_token(node).await?))?;
+        Ok(path)
+    }
+
+    /// A token of the agents' account, bound to a pod on the node as the kubelet requests it. The
+    /// pod is an object alone; no kubelet starts it.
+    pub async fn agent_token(&self, node: &str) -> Result<String> {
+        const NAMESPACE: &str = "flexlvm-system";
+        const ACCOUNT: &str = "flexlvm-agent";
+        let pods: Api<Pod> = Api::namespaced(self.admin()?, NAMESPACE);
+        let name = format!("agent-{node}");
+        let pod = match pods.get_opt(&name).await? {
+            Some(pod) => pod,
+            None => {
+                let spec = json!({"nodeName": node, "serviceAccountName": ACCOUNT,
+                    "automountServiceAccountToken": false, "tolerations": [{"operator": "Exists"}],
+                    "containers": [{"name": "agent", "image": "none"}]});
+                let pod =
+                    serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
+                pods.create(&PostParams::default(), &pod).await?
+            }
+        };
+        let bound = BoundObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("Pod".to_owned()),
+            name: Some(name),
+            uid: pod.metadata.uid,
+        };
+        self.token(NAMESPACE, ACCOUNT, Some(bound)).await
+    }
+
+    async fn token(
+        &self,
+        namespace: &str,
+        name: &str,
+        bound: Option<BoundObjectReference>,
+    ) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin()?, namespace);
         let spec = TokenRequestSpec {
             expiration_seconds: Some(86400),
+            bound_object_ref: bound,
             ..TokenRequestSpec::default()
         };
         let request = TokenRequest {

@@ -52,10 +52,7 @@ fn work(access: &Access, sites: &[Site], ready: &[Ready], stopped: oneshot::Rece
         .build()
         .expect("a runtime");
     let agent = async |site: &Site, ready: &Ready| {
-        let client = access
-            .service_account("flexlvm-system", "flexlvm-agent")
-            .await
-            .expect("a token");
+        let client = access.agent(&site.name).await.expect("a token");
         agent::run(client, site.settings(), site.host(), ready.clone()).await;
     };
     runtime.block_on(async {

@@ -260,10 +260,10 @@ impl ApiServer {
 
     /// The folder of FlexLVM's configuration for this version.
     pub fn configuration(&self) -> Result<String> {
-        let variant = if self.kubernetes.minor_version()? < 25 {
-            "default"
-        } else {
-            "v1.25"
+        let variant = match self.kubernetes.minor_version()? {
+            ..25 => "default",
+            25..30 => "v1.25",
+            30.. => "v1.30",
         };
         Ok(format!(
             "{}/../config/{variant}",

@@ -1,0 +1,127 @@
+//! What the API server lets the agent of a node write, by the real token of its account: objects of
+//! its own node alone. Needs the policies of `config/v1.30`.
+
+use std::process::Command;
+
+use crds::{LogicalVolume, NodeStorage};
+use harness::apiserver::ApiServer;
+use harness::wait;
+use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use super::stage::{self, Stage};
+
+/// The first version whose tokens name the node of their pod.
+const SINCE: u32 = 30;
+
+/// Tries each write of an agent to the objects of a node; returns the refusals.
+async fn refusals(client: &Client, node: &str, volume: &str) -> Vec<String> {
+    let storages: Api<NodeStorage> = Api::all(client.clone());
+    let volumes: Api<LogicalVolume> = Api::all(client.clone());
+    let apply = PatchParams::apply("flexlvm-agent").force();
+    let storage = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage",
+        "metadata": {"name": node}, "spec": {}, "status": {"lvmVersion": "2.03"}});
+    let status =
+        Patch::Merge(json!({"status": {"uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"}}));
+    let mut refusals = Vec::new();
+    // The first of these creates the object where it is missing.
+    for result in [
+        storages
+            .patch(node, &apply, &Patch::Apply(&storage))
+            .await
+            .map(drop),
+        storages
+            .patch_status(node, &apply, &Patch::Apply(&storage))
+            .await
+            .map(drop),
+        volumes
+            .patch_status(volume, &PatchParams::default(), &status)
+            .await
+            .map(drop),
+    ] {
+        if let Err(error) = result {
+            refusals.push(error.to_string());
+        }
+    }
+    refusals
+}
+
+#[tokio::test]
+async fn agent_writes_objects_of_its_own_node_alone() {
+    if !ApiServer::shared().await.is_since(SINCE) {
+        return;
+    }
+    let (stage, other) = (Stage::new(100).await, Stage::new(100).await);
+    let own = stage.agents_client().await;
+    let (volume, foreign) = (stage.order("own", 8).await, other.order("foreign", 8).await);
+    // Other accounts are not concerned.
+    let by_admin = refusals(&stage.client, &other.name, &foreign).await;
+    assert_eq!(by_admin, [""; 0]);
+    // The API server reads new policies within a second.
+    wait::until("the policies are in force", stage::LIMIT, async || {
+        let refused = refusals(&own, &other.name, &foreign).await;
+        Ok((refused.len() == 3).then_some(()))
+    })
+    .await
+    .unwrap();
+    let refused = refusals(&own, &other.name, &foreign).await;
+    for (refusal, kind) in refused
+        .iter()
+        .zip(["NodeStorage", "NodeStorage", "LogicalVolumes"])
+    {
+        assert!(
+            refusal.contains(&format!("the agent on node {} may write only", stage.name))
+                && refusal.contains(kind),
+            "{refusal}"
+        );
+    }
+    assert_eq!(refusals(&own, &stage.name, &volume).await, [""; 0]);
+    let status = stage.status(&volume).await;
+    assert!(status.uuid.is_some());
+
+    // A token that is bound to no pod, as `kubectl create token` requests it.
+    let unbound = stage
+        .server
+        .client_of("flexlvm-system", "flexlvm-agent")
+        .await
+        .unwrap();
+    let refused = refusals(&unbound, &stage.name, &volume).await;
+    assert_eq!(refused.len(), 3);
+    for refusal in refused {
+        assert!(refusal.contains("names no node"), "{refusal}");
+    }
+}
+
+#[tokio::test]
+async fn policies_have_no_type_warnings() {
+    if !ApiServer::shared().await.is_since(SINCE) {
+        return;
+    }
+    let stage = Stage::new(100).await;
+    let server = stage.server;
+    let mut command = Command::new(server.kubernetes().program("kube-controller-manager"));
+    command
+        .arg(format!("--kubeconfig={}", server.kubeconfig().display()))
+        .arg("--controllers=validatingadmissionpolicy-status-controller")
+        .args(["--leader-elect=false", "--secure-port=0"]);
+    let _manager = server
+        .workplace()
+        .start("kube-controller-manager", &mut command)
+        .unwrap();
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
+    let checked = async || {
+        let all = policies.list(&ListParams::default()).await?.items;
+        let is_checked = |policy: &ValidatingAdmissionPolicy| {
+            let status = policy.status.clone().unwrap_or_default();
+            status.observed_generation == policy.metadata.generation
+        };
+        Ok((all.len() == 2 && all.iter().all(is_checked)).then_some(all))
+    };
+    let all = wait::until("the policies are checked", stage::LIMIT, checked).await;
+    for policy in all.unwrap() {
+        let checking = policy.status.unwrap().type_checking.unwrap_or_default();
+        assert_eq!(checking.expression_warnings.unwrap_or_default(), []);
+    }
+}
