@@ -1,0 +1,235 @@
+//! Reads a crate's source: what is counted of it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use syn::spanned::Spanned as _;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Expr, GenericArgument, Pat, PathArguments, Type};
+
+/// What is counted of one crate.
+#[derive(Debug, Default)]
+pub(crate) struct Crate {
+    pub(crate) name: String,
+    pub(crate) files: Vec<File>,
+    pub(crate) functions: Vec<Function>,
+    /// The files that define a type, by the type's name.
+    pub(crate) types: BTreeMap<String, Vec<String>>,
+    /// `let name = |…| …`.
+    pub(crate) closures: usize,
+    /// `let (a, b) = (c, d)`.
+    pub(crate) tuple_lets: usize,
+    /// Types `Result<_, String>`.
+    pub(crate) string_errors: usize,
+    /// Types `(u32, u32)`.
+    pub(crate) number_pairs: usize,
+    /// Imports between the crate's top-level modules: from, to.
+    pub(crate) imports: Vec<(String, String)>,
+}
+
+/// A source file.
+#[derive(Debug)]
+pub(crate) struct File {
+    pub(crate) lines: usize,
+}
+
+/// A function with a body, from its signature to its last line.
+#[derive(Debug)]
+pub(crate) struct Function {
+    pub(crate) lines: usize,
+}
+
+impl Crate {
+    /// Reads the crate in this folder of the repository.
+    pub(crate) fn read(root: &str, name: &str) -> Result<Self> {
+        let mut read = Self {
+            name: name.to_owned(),
+            ..Self::default()
+        };
+        let folder = Path::new(root).join(name);
+        let source = if folder.join("src").is_dir() {
+            folder.join("src")
+        } else {
+            folder
+        };
+        for path in rust_files(&source)? {
+            let text = std::fs::read_to_string(&path)?;
+            let within = path.strip_prefix(&source)?.display().to_string();
+            let parsed = syn::parse_file(&text).with_context(|| path.display().to_string())?;
+            let room = within
+                .split('/')
+                .next()
+                .unwrap_or_default()
+                .trim_end_matches(".rs");
+            let mut counter = Counter {
+                read: &mut read,
+                room: room.to_owned(),
+                file: within.clone(),
+            };
+            counter.visit_file(&parsed);
+            read.files.push(File {
+                lines: text.lines().count(),
+            });
+        }
+        Ok(read)
+    }
+}
+
+/// All Rust files below a folder that are not tests.
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        if name == "tests" || name == "tests.rs" {
+            continue;
+        }
+        if path.is_dir() {
+            found.extend(rust_files(&path)?);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+struct Counter<'a> {
+    read: &'a mut Crate,
+    room: String,
+    file: String,
+}
+
+impl Counter<'_> {
+    fn add_type(&mut self, name: &syn::Ident) {
+        self.read
+            .types
+            .entry(name.to_string())
+            .or_default()
+            .push(self.file.clone());
+    }
+
+    fn add_function(&mut self, from: proc_macro2::Span, block: &syn::Block) {
+        let lines = block.span().end().line + 1 - from.start().line;
+        self.read.functions.push(Function { lines });
+    }
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        let is_cfg_test = attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<syn::Ident>()
+                .is_ok_and(|condition| condition == "test");
+        is_cfg_test || attribute.path().is_ident("test")
+    })
+}
+
+/// The first name behind `crate::` in an import.
+fn imported_room(tree: &syn::UseTree) -> Option<String> {
+    let syn::UseTree::Path(path) = tree else {
+        return None;
+    };
+    if path.ident != "crate" {
+        return None;
+    }
+    match &*path.tree {
+        syn::UseTree::Path(next) => Some(next.ident.to_string()),
+        _ => None,
+    }
+}
+
+impl<'ast> Visit<'ast> for Counter<'_> {
+    fn visit_item_mod(&mut self, item: &'ast syn::ItemMod) {
+        if !is_test(&item.attrs) {
+            visit::visit_item_mod(self, item);
+        }
+    }
+
+    fn visit_item_fn(&mut self, item: &'ast syn::ItemFn) {
+        if !is_test(&item.attrs) {
+            self.add_function(item.sig.span(), &item.block);
+            visit::visit_item_fn(self, item);
+        }
+    }
+
+    fn visit_impl_item_fn(&mut self, item: &'ast syn::ImplItemFn) {
+        self.add_function(item.sig.span(), &item.block);
+        visit::visit_impl_item_fn(self, item);
+    }
+
+    fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
+        self.add_type(&item.ident);
+        visit::visit_item_struct(self, item);
+    }
+
+    fn visit_item_enum(&mut self, item: &'ast syn::ItemEnum) {
+        self.add_type(&item.ident);
+        visit::visit_item_enum(self, item);
+    }
+
+    fn visit_item_trait(&mut self, item: &'ast syn::ItemTrait) {
+        self.add_type(&item.ident);
+        visit::visit_item_trait(self, item);
+    }
+
+    fn visit_item_type(&mut self, item: &'ast syn::ItemType) {
+        self.add_type(&item.ident);
+        visit::visit_item_type(self, item);
+    }
+
+    fn visit_item_use(&mut self, item: &'ast syn::ItemUse) {
+        let to = imported_room(&item.tree).filter(|to| *to != self.room);
+        if let Some(to) = to {
+            self.read.imports.push((self.room.clone(), to));
+        }
+    }
+
+    fn visit_local(&mut self, local: &'ast syn::Local) {
+        if let Some(init) = &local.init {
+            match (&local.pat, &*init.expr) {
+                (Pat::Ident(_), Expr::Closure(_)) => self.read.closures += 1,
+                (Pat::Tuple(_), Expr::Tuple(_)) => self.read.tuple_lets += 1,
+                _ => {}
+            }
+        }
+        visit::visit_local(self, local);
+    }
+
+    fn visit_type(&mut self, item: &'ast Type) {
+        match item {
+            Type::Path(path) => {
+                let last = path.path.segments.last();
+                if last
+                    .is_some_and(|last| last.ident == "Result" && has_string_error(&last.arguments))
+                {
+                    self.read.string_errors += 1;
+                }
+            }
+            Type::Tuple(tuple)
+                if tuple.elems.len() == 2 && tuple.elems.iter().all(|it| is(it, "u32")) =>
+            {
+                self.read.number_pairs += 1;
+            }
+            _ => {}
+        }
+        visit::visit_type(self, item);
+    }
+}
+
+fn has_string_error(arguments: &PathArguments) -> bool {
+    let PathArguments::AngleBracketed(arguments) = arguments else {
+        return false;
+    };
+    matches!(arguments.args.iter().nth(1), Some(GenericArgument::Type(error)) if is(error, "String"))
+}
+
+/// Whether a type is just this name.
+fn is(item: &Type, name: &str) -> bool {
+    matches!(item, Type::Path(path) if path.path.is_ident(name))
+}
