@@ -89,9 +89,19 @@ async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_ro
             |_| true,
         )
         .await;
-    // Their agent has not made them yet, so they can't say it.
+    // The agent has not created these volumes yet, so they don't report the pool's size. They are
+    // placed before the backend changes: placed later, they would reserve the larger pool themselves.
     for number in 0..4 {
-        stage.claim(&format!("c{number}"), "32Mi", None).await;
+        let claim = stage.claim(&format!("c{number}"), "32Mi", None).await;
+        let name = format!("pvc-{}", claim.uid().unwrap());
+        stage
+            .wait(
+                &stage.logical_volumes(),
+                &name,
+                "the volume is placed",
+                |_| true,
+            )
+            .await;
     }
     let most = |lv: &LogicalVolume| {
         lv.spec

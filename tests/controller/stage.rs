@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
 /// How long anything may take here before the test gives up.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// One test's own corner of the shared API server.
 pub(crate) struct Stage {
