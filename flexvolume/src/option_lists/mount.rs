@@ -101,7 +101,7 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
         Effect::Data(takes) => *takes,
         _ => OptionValue::No,
     };
-    takes.check(value).map_err(|why| OptionError::OptionValue {
+    takes.check(value).map_err(|why| OptionError::Value {
         what,
         option: shortened(option),
         why,
@@ -225,7 +225,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Btrfs, &list(&[option])),
-                    Err(OptionError::OptionValue { .. })
+                    Err(OptionError::Value { .. })
                 ),
                 "{option}"
             );
@@ -242,7 +242,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Ext4, &list(&[option])),
-                    Err(OptionError::OptionValue { .. })
+                    Err(OptionError::Value { .. })
                 ),
                 "{option}"
             );
