@@ -162,6 +162,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn what_is_dangerous_or_unknown_is_refused() {
         for option in [
             "nobarrier",
