@@ -306,6 +306,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn contradictions_are_named() {
         let fault = |extra: serde_json::Value| {
             let mut spec = json!({"volumeGroup": "vg0"});

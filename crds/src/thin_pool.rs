@@ -283,6 +283,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn contradictions_name_the_field_and_the_remedy() {
         for (value, words) in [
             (json!({}), ["thinPool.size", "thinPool.name"]),

@@ -11,8 +11,10 @@
 //! - [`format_marker`]: what on a device allows the first mkfs.
 //! - [`volume_key`]: the proof that somebody may have a volume.
 //! - [`lock`]: one call per volume at a time.
+//! - [`atomic_file`]: files that are there completely or not at all.
 //! - [`units`] and [`error`].
 
+pub mod atomic_file;
 pub mod block;
 pub mod error;
 pub mod format_marker;

@@ -3,12 +3,31 @@
 //! [`syscalls`] is the only place that mounts, with [`new_mount_api`] where the kernel has it, and
 //! [`unmount`] the only one that unmounts; [`private_mount_ns`] changes a mount for one program
 //! alone; [`mountinfo`] reads the table of mounts, and [`lookup`] says of which device a mount is.
+//! [`holders`] and [`umount_program`] are for mounts of other mount namespaces.
 
+pub mod holders;
 pub mod lookup;
 pub mod mountinfo;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about every place but this"
+)]
 mod new_mount_api;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about every place but this"
+)]
 pub mod private_mount_ns;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about every place but this"
+)]
 mod syscalls;
+pub mod umount_program;
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the rule is about every place but this"
+)]
 mod unmount;
 
 pub use syscalls::{Flags, MountRequest, MountTarget, bind, make_read_only, mount};

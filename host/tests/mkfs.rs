@@ -59,6 +59,7 @@ impl Volume {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn the_mark_outlives_every_mkfs() {
     let sizes = [
         4 * MIB,

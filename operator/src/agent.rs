@@ -30,13 +30,12 @@ use std::time::Duration;
 use flexvolume::DriverName;
 use host::lvm::LvmShell;
 use host::{Exec, Roots, System};
-use kube::runtime::{reflector, watcher};
-use kube::{Api, Client};
+use kube::Client;
+use kube::runtime::reflector;
 use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
 use crate::kube::queue::{self, WorkQueue};
-use crate::kube::watch_cache;
 use inventory::publish::Reporter;
 use lvm::state::LvmState;
 use orphaned_mounts::OrphanedMounts;
@@ -122,18 +121,11 @@ impl NodeAccess {
 pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, ready: Ready) {
     let (queue, requests) = WorkQueue::channel();
     let (store, writer) = reflector::store();
-    let volumes = Arc::new(NodeVolumes {
-        node: settings.node.clone(),
-        store,
-        changed: Notify::new(),
-        queue,
-    });
+    let volumes = Arc::new(NodeVolumes::new(&settings.node, store, queue));
     let (backends, backends_writer) = Backends::new(&settings.node);
     let target = settings.target(&host);
-    let (orphaned_mounts, place) = (
-        settings.orphaned_mounts(&client, &host, &target),
-        host.place(&settings),
-    );
+    let orphaned_mounts = settings.orphaned_mounts(&client, &host, &target);
+    let place = host.place(&settings);
     let lvm = Arc::new(LvmState::new(host.exec));
     let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
     let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
@@ -159,12 +151,6 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         deleted: deleted.clone(),
         ready,
     };
-    let of_this_node = format!(
-        "{}={}",
-        crds::NODE_LABEL,
-        crds::node_label_value(&settings.node)
-    );
-    let selection = watcher::Config::default().labels(&of_this_node);
     let table = target.mounts.clone();
     let mounts_changed = || {
         worker
@@ -174,14 +160,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         unmounted.notify_one();
     };
     tokio::join!(
-        watch_cache::follow_some(
-            Api::all(client.clone()),
-            selection,
-            writer,
-            |_| true,
-            &volumes,
-            NodeVolumes::on_event
-        ),
+        volumes.follow(&client, writer),
         // Large while they are set up, like the others in boxes.
         Box::pin(backends.run(&client, backends_writer)),
         queue::run(requests, AT_ONCE, |name| worker.work(name)),

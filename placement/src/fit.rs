@@ -5,6 +5,7 @@ use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
+use crds::quantity::QuantityError;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
 use host::Bytes;
 use host::lvm::{Cost, Layout};
@@ -214,37 +215,21 @@ pub fn group_free_space<'a>(
         volume_group: volume_group.to_owned(),
     };
     let pools = thin::allocated(group, &reservations.pools(&location));
-    let disk = |reported: &'a PhysicalVolume| {
+    let mut all = Vec::with_capacity(group.physical_volumes.len());
+    for reported in &group.physical_volumes {
         let reserved = reservations
             .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
-        let size = read(&reported.size)?;
-        let free = size.saturating_sub(read(&reported.used_by_others)?.saturating_add(reserved));
-        let disk = FreeDisk {
-            uuid: reported.uuid.clone(),
-            name: reported.name.clone(),
-            free,
-        };
-        Ok((reported, size, disk))
-    };
-    let all: Vec<_> = group
-        .physical_volumes
-        .iter()
-        .map(disk)
-        .collect::<Result<_, _>>()?;
+        all.push(
+            MeasuredDisk::new(reported, reserved).map_err(|error| unusable(error.to_string()))?,
+        );
+    }
     // Whichever backend named a disk for its caches, nothing else is put on it.
     let (fast, slow): (Vec<_>, Vec<_>) = all
         .into_iter()
-        .partition(|(disk, ..)| !disk.cache_paths.is_empty());
-    let fast_size: u64 = fast.iter().map(|(_, size, _)| size).sum();
-    let fast_free: u64 = fast.iter().map(|(.., disk)| disk.free).sum();
-    let is_own = |disk: &PhysicalVolume| {
-        backend
-            .cache
-            .iter()
-            .flat_map(|cache| &cache.devices)
-            .any(|path| disk.cache_paths.contains(path))
-    };
+        .partition(|disk| !disk.reported.cache_paths.is_empty());
+    let fast_size: u64 = fast.iter().map(|disk| disk.size).sum();
+    let fast_free: u64 = fast.iter().map(|disk| disk.free.free).sum();
     let taken = other
         .saturating_add(reservations.reserved(&location))
         .saturating_add(pools.bytes)
@@ -257,15 +242,48 @@ pub fn group_free_space<'a>(
         size: slow_size,
         reserve,
         free: size.saturating_sub(taken).saturating_sub(reserve),
-        disks: slow.into_iter().map(|(.., disk)| disk).collect(),
+        disks: slow.into_iter().map(|disk| disk.free).collect(),
         fast: fast
             .into_iter()
-            .filter(|(reported, ..)| is_own(reported))
-            .map(|(.., disk)| disk)
+            .filter(|disk| holds_caches_of(backend, disk.reported))
+            .map(|disk| disk.free)
             .collect(),
         pool: None,
     };
     Ok((space, group))
+}
+
+/// A disk of a volume group, and what of it may still be promised.
+struct MeasuredDisk<'a> {
+    reported: &'a PhysicalVolume,
+    size: u64,
+    free: FreeDisk,
+}
+
+impl<'a> MeasuredDisk<'a> {
+    fn new(reported: &'a PhysicalVolume, reserved: u64) -> Result<Self, QuantityError> {
+        let size = quantity::parse(&reported.size)?;
+        let others = quantity::parse(&reported.used_by_others)?;
+        let free = FreeDisk {
+            uuid: reported.uuid.clone(),
+            name: reported.name.clone(),
+            free: size.saturating_sub(others.saturating_add(reserved)),
+        };
+        Ok(Self {
+            reported,
+            size,
+            free,
+        })
+    }
+}
+
+/// Whether this backend names the disk for its caches.
+fn holds_caches_of(backend: &StorageBackendSpec, disk: &PhysicalVolume) -> bool {
+    backend
+        .cache
+        .iter()
+        .flat_map(|cache| &cache.devices)
+        .any(|path| disk.cache_paths.contains(path))
 }
 
 /// What the agent says of the devices that it would make a volume group of: a clause, or nothing.

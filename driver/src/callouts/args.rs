@@ -137,65 +137,79 @@ pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
                 options: json(options)?,
             }
         }
-        "attach" => {
-            let [options, node] = take(verb, "options and a node", args)?;
-            Call::Attach {
-                options: json(options)?,
-                node: name(node)?,
-            }
-        }
-        "detach" => {
-            let [volume, node] = take(verb, "a volume and a node", args)?;
-            Call::Detach {
-                volume,
-                node: name(node)?,
-            }
-        }
-        "waitforattach" => {
-            let [device, options] = take(verb, "a device and options", args)?;
-            Call::WaitForAttach {
-                device,
-                options: json(options)?,
-            }
-        }
-        "isattached" => {
-            let [options, node] = take(verb, "options and a node", args)?;
-            Call::IsAttached {
-                options: json(options)?,
-                node: name(node)?,
-            }
-        }
-        "mountdevice" => {
-            let [folder, device, options] = take(verb, "a folder, a device and options", args)?;
-            Call::MountDevice {
-                folder,
-                device,
-                options: json(options)?,
-            }
-        }
+        "attach" => attach(verb, args)?,
+        "detach" => detach(verb, args)?,
+        "waitforattach" => wait_for_attach(verb, args)?,
+        "isattached" => is_attached(verb, args)?,
+        "mountdevice" => mount_device(verb, args)?,
         "mount" => mount(verb, args)?,
         "unmountdevice" => {
             take(verb, "a folder", args).map(|[folder]| Call::UnmountDevice { folder })?
         }
         "unmount" => take(verb, "a folder", args).map(|[folder]| Call::Unmount { folder })?,
-        "expandvolume" => {
-            let [options, _folder, new, old] =
-                take(verb, "options, a folder, the new and the old size", args)?;
-            Call::ExpandVolume {
-                options: json(options)?,
-                size: sizes(new, old)?,
-            }
-        }
-        "expandfs" => {
-            let wanted = "options, a device, a folder, the new and the old size";
-            let [options, _device, folder, new, old] = take(verb, wanted, args)?;
-            Call::ExpandFs {
-                options: json(options)?,
-                folder,
-                size: sizes(new, old)?,
-            }
-        }
+        "expandvolume" => expand_volume(verb, args)?,
+        "expandfs" => expand_fs(verb, args)?,
         _ => Call::NotSupported,
+    })
+}
+
+fn attach<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [options, node] = take(verb, "options and a node", args)?;
+    Ok(Call::Attach {
+        options: json(options)?,
+        node: name(node)?,
+    })
+}
+
+fn detach<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [volume, node] = take(verb, "a volume and a node", args)?;
+    Ok(Call::Detach {
+        volume,
+        node: name(node)?,
+    })
+}
+
+fn wait_for_attach<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [device, options] = take(verb, "a device and options", args)?;
+    Ok(Call::WaitForAttach {
+        device,
+        options: json(options)?,
+    })
+}
+
+fn is_attached<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [options, node] = take(verb, "options and a node", args)?;
+    Ok(Call::IsAttached {
+        options: json(options)?,
+        node: name(node)?,
+    })
+}
+
+fn mount_device<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [folder, device, options] = take(verb, "a folder, a device and options", args)?;
+    Ok(Call::MountDevice {
+        folder,
+        device,
+        options: json(options)?,
+    })
+}
+
+fn expand_volume<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let [options, _folder, new, old] =
+        take(verb, "options, a folder, the new and the old size", args)?;
+    Ok(Call::ExpandVolume {
+        options: json(options)?,
+        size: sizes(new, old)?,
+    })
+}
+
+fn expand_fs<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
+    let wanted = "options, a device, a folder, the new and the old size";
+    let [options, _device, folder, new, old] = take(verb, wanted, args)?;
+    Ok(Call::ExpandFs {
+        options: json(options)?,
+        folder,
+        size: sizes(new, old)?,
     })
 }
 

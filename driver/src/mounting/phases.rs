@@ -5,18 +5,19 @@ use std::ffi::OsStr;
 
 use flexvolume::option_lists;
 use flexvolume::options::Options;
-use host::FormatMarkerBlock;
 use host::block::sysfs;
 use host::mount::{MountRequest, MountTarget};
+use host::{Device, FormatMarkerBlock};
 
 use crate::error::Error;
 use crate::mounting::duplicates::{mount_beside_duplicate, refuse_loop};
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
-use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::mounting::target_dir::{FolderScope, TargetDir, TargetHandle};
 use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 use crate::volume::static_volume;
 
 /// Mounts the volume that the options name on the folder. What is worth a word in the log, though
@@ -45,59 +46,74 @@ pub(crate) fn mount_on(
         None => node.active_device(&volume.identity)?,
     };
     authorize(node, &volume.identity, options)?;
-    // For all pods, a pod that only reads must not keep the next from writing.
-    let read_only = mount_options.read_only
-        || match scope {
-            FolderScope::AllPods => sysfs::is_read_only(&node.roots.sys, device.number())?,
-            FolderScope::OnePod | FolderScope::Any => options.read_only,
-        };
-    let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
-    let (flags, data) = (mount_options.flags, mount_options.data.as_str());
+    let read_only = mount_options.read_only || is_read_only(node, scope, &device, options)?;
     let request = MountRequest {
-        source: &source,
+        source: &device.mapper_path(),
         fs: options.filesystem,
-        flags,
-        data,
+        flags: mount_options.flags,
+        data: &mount_options.data,
         read_only,
-    };
-    let grow = || {
-        if read_only {
-            None
-        } else {
-            grow_if_larger(node, options.filesystem, &device, folder.path())
-        }
     };
     if let Some(there) = &there {
         accept_existing(&folder, there, &request)?;
-        // The call before may have been cut short before this.
-        return Ok(grow());
+    } else {
+        let task = Preparation {
+            volume: &volume.to_string(),
+            device: &device,
+            mark: &mark,
+            fs: options.filesystem,
+            mkfs_options: &mkfs_options,
+            fsck: options.fsck,
+            read_only,
+            may_format: !read_only && !options.read_only,
+        };
+        mount_new(node, &volume, &folder, &target, request, &task)?;
     }
-    refuse_loop(node, &volume, &device)?;
-    let may_format = !read_only && !options.read_only;
-    static_volume::initialize_static(node, &volume, &device, &mark, may_format)?;
-    let task = Preparation {
-        volume: &volume.to_string(),
-        device: &device,
-        mark: &mark,
-        fs: options.filesystem,
-        mkfs_options: &mkfs_options,
-        fsck: options.fsck,
-        read_only,
-        may_format,
-    };
+    if read_only {
+        return Ok(None);
+    }
+    // Of one that was mounted already, too: the call before may have been cut short before this.
+    Ok(grow_if_larger(
+        node,
+        options.filesystem,
+        &device,
+        folder.path(),
+    ))
+}
+
+/// Whether nothing on the device may change. For all pods, a pod that only reads must not keep the
+/// next from writing.
+fn is_read_only(
+    node: &Node<'_>,
+    scope: FolderScope,
+    device: &Device,
+    options: &Options,
+) -> Result<bool, Error> {
+    match scope {
+        FolderScope::AllPods => Ok(sysfs::is_read_only(&node.roots.sys, device.number())?),
+        FolderScope::OnePod | FolderScope::Any => Ok(options.read_only),
+    }
+}
+
+/// Mounts a volume that is not mounted on the folder yet.
+fn mount_new(
+    node: &Node<'_>,
+    volume: &Volume,
+    folder: &TargetDir,
+    target: &TargetHandle,
+    request: MountRequest<'_>,
+    task: &Preparation<'_>,
+) -> Result<(), Error> {
+    refuse_loop(node, volume, task.device)?;
+    static_volume::initialize_static(node, volume, task.device, task.mark, task.may_format)?;
     let request = MountRequest {
-        flags: flags | prepare(node, &task)?,
+        flags: request.flags | prepare(node, task)?,
         ..request
     };
-    mount_beside_duplicate(
-        node,
-        &device,
-        &request,
-        MountTarget {
-            folder: &path,
-            top: &top,
-        },
-    )?;
-    verify(node, &folder, &device, read_only)?;
-    Ok(grow())
+    let place = MountTarget {
+        folder: &target.path(),
+        top: &folder.top(),
+    };
+    mount_beside_duplicate(node, task.device, &request, place)?;
+    Ok(verify(node, folder, task.device, request.read_only)?)
 }

@@ -76,6 +76,7 @@ const PROGRAMS: &[&str] = &[
 ];
 
 /// What is wrong with the answer, if anything.
+#[expect(clippy::too_many_lines, reason = "one rule after the other")]
 pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
     let text = reply.to_json();
     let wrong = |why: &str| Err(format!("{why}: {text}"));

@@ -51,7 +51,7 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
 }
 
 fn wrong(option: &str, why: &str) -> OptionError {
-    OptionError::OptionValue {
+    OptionError::Value {
         what: "mkfs",
         option: shortened(option),
         why: why.to_owned(),

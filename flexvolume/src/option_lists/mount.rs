@@ -101,7 +101,7 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
         Effect::Data(takes) => *takes,
         _ => OptionValue::No,
     };
-    takes.check(value).map_err(|why| OptionError::OptionValue {
+    takes.check(value).map_err(|why| OptionError::Value {
         what,
         option: shortened(option),
         why,
@@ -162,6 +162,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn what_is_dangerous_or_unknown_is_refused() {
         for option in [
             "nobarrier",
@@ -225,7 +226,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Btrfs, &list(&[option])),
-                    Err(OptionError::OptionValue { .. })
+                    Err(OptionError::Value { .. })
                 ),
                 "{option}"
             );
@@ -242,7 +243,7 @@ mod tests {
             assert!(
                 matches!(
                     check(Ext4, &list(&[option])),
-                    Err(OptionError::OptionValue { .. })
+                    Err(OptionError::Value { .. })
                 ),
                 "{option}"
             );

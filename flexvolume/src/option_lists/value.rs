@@ -31,7 +31,7 @@ pub enum OptionError {
     },
     /// The value is missing, superfluous, or none that the option takes.
     #[error("{what} option {option:?} can't be used: {why}")]
-    OptionValue {
+    Value {
         /// "mount" or "mkfs".
         what: &'static str,
         /// The option.

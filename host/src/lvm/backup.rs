@@ -1,7 +1,8 @@
 //! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was
 //! asked.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::Vg;
 
@@ -15,6 +16,17 @@ pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
     };
     let kept = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
     kept == groups.len() && groups.iter().all(has)
+}
+
+/// LVM's own word, in its backups, that a volume group was here.
+#[must_use]
+pub fn path_of(lvm: &Path, group: &str) -> Option<PathBuf> {
+    let path = lvm.join("backup").join(group);
+    // Whatever can't be looked at may be one.
+    let is_none = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    fs::symlink_metadata(&path)
+        .map_or_else(|error| !is_none(error), |_| true)
+        .then_some(path)
 }
 
 /// The group's uuid and how often it was written: the first of their kind in the text. What

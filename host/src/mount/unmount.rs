@@ -38,10 +38,6 @@ pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
     Err(Error::refused(Kind::Failed, message))
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that the rule is about"
-)]
 pub(super) fn umount(top: &Path) -> Result<(), Errno> {
     rustix::mount::unmount(top, UnmountFlags::NOFOLLOW)
 }

@@ -6,7 +6,7 @@
 //! nothing has to change. Names that begin with a dot are none of its business. What the driver
 //! says of itself the kubelet hears when the file is renamed into place.
 
-pub(super) mod files;
+mod files;
 mod observed;
 pub mod plan;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crds::condition::reason;
 use flexvolume::{DriverName, DriverSettings};
-use host::Error;
+use host::{Error, atomic_file};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -179,14 +179,14 @@ pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
 
 fn act(target: &Target, action: InstallAction) -> Result<(), Error> {
     match action {
-        InstallAction::DriverSettings(settings) => files::write(
+        InstallAction::DriverSettings(settings) => atomic_file::write(
             &target.state,
             observed::SETTINGS,
             settings.to_json().as_bytes(),
         ),
         InstallAction::Names(names) => {
             let names: Vec<_> = names.iter().map(ToString::to_string).collect();
-            files::write(
+            atomic_file::write(
                 &target.state,
                 observed::NAMES,
                 serde_json::json!(names).to_string().as_bytes(),
@@ -196,7 +196,7 @@ fn act(target: &Target, action: InstallAction) -> Result<(), Error> {
             files::keep(&target.plugins, &name, &target.state.join("replaced"))
         }
         InstallAction::Install(name) => files::install(&target.driver, &target.plugins, &name),
-        InstallAction::Shown(settings) => files::write(
+        InstallAction::Shown(settings) => atomic_file::write(
             &target.state,
             observed::SHOWN,
             settings.to_json().as_bytes(),

@@ -7,7 +7,6 @@
 //! looks in a row, and never by force.
 
 pub mod plan;
-mod processes;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,8 +14,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexvolume::DriverName;
-use host::mount::mountinfo;
-use host::{Cmd, Error, Exec, Kind};
+use host::mount::{holders, mountinfo, umount_program};
+use host::{Error, Exec};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -83,7 +82,12 @@ impl OrphanedMounts {
             return Ok(candidates);
         }
         let proc = self.proc.clone();
-        let held = blocking(move || Ok((processes::look(&proc, &candidates)?, candidates))).await;
+        let held = blocking(move || {
+            let pods = candidates.iter().filter_map(|one| one.folder.pod.clone());
+            let devices = candidates.iter().map(|one| one.device).collect();
+            Ok((holders::find(&proc, &pods.collect(), &devices)?, candidates))
+        })
+        .await;
         let (processes, candidates) = held?;
         let candidates = plan::unheld(candidates, &processes);
         if candidates.is_empty() {
@@ -165,7 +169,11 @@ impl OrphanedMounts {
             .clone()
             .unwrap_or_else(|| "any".to_owned());
         let source = candidate.source.display().to_string();
-        match blocking(move || clear(&*exec, &table, &candidate)).await {
+        match blocking(move || {
+            umount_program::unmount(&*exec, &table, candidate.id, &candidate.point)
+        })
+        .await
+        {
             Ok(()) => {
                 tracing::info!(
                     path,
@@ -189,45 +197,5 @@ impl OrphanedMounts {
 
     fn table(&self) -> PathBuf {
         self.proc.join("1/mountinfo")
-    }
-}
-
-fn clear(exec: &dyn Exec, table: &Path, candidate: &Candidate) -> Result<(), Error> {
-    let mounted = || -> Result<Vec<u64>, Error> {
-        let mounts = mountinfo::read(table)?;
-        Ok(mountinfo::at(&mounts, &candidate.point)
-            .iter()
-            .map(|mount| mount.id)
-            .collect())
-    };
-    let Some(path) = candidate.point.to_str() else {
-        let message = format!(
-            "{} is not UTF-8: unmount it by hand",
-            candidate.point.display()
-        );
-        return Err(Error::refused(Kind::Invalid, message));
-    };
-    // One that is stacked on it goes first.
-    if mounted()?.last() != Some(&candidate.id) {
-        return Ok(());
-    }
-    // Plainly: without helpers, without following links; never lazily and never by force.
-    run(
-        exec,
-        &Cmd::new("umount").args(["--no-canonicalize", "--internal-only", path]),
-    )?;
-    if mounted()?.is_empty() {
-        run(exec, &Cmd::new("rmdir").args(["--", path]))
-    } else {
-        Ok(())
-    }
-}
-
-fn run(exec: &dyn Exec, cmd: &Cmd) -> Result<(), Error> {
-    let output = exec.exec(cmd)?;
-    if output.success() {
-        Ok(())
-    } else {
-        Err(output.failed(cmd, Kind::Busy))
     }
 }

@@ -205,20 +205,7 @@ fn build_status(
     let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
     faults.sort();
     let (able, total) = (spaces.len(), spaces.len() + faults.len());
-    let (ready, reason, message) = match trouble {
-        Some((reason, message)) => (false, reason, message),
-        None if total == 0 => (
-            false,
-            reason::NO_NODES,
-            "no selected node has reported yet".to_owned(),
-        ),
-        None if faults.is_empty() => (
-            true,
-            reason::READY,
-            format!("all selected nodes can serve it ({able})"),
-        ),
-        None => (false, reason::SOME_NODES_UNREADY, faults.join("; ")),
-    };
+    let (reason, message) = trouble.unwrap_or_else(|| readiness(able, &faults));
     let sum = |part: fn(&FreeSpace) -> u64| {
         Some(quantity::format(
             spaces.iter().map(part).fold(0, u64::saturating_add),
@@ -232,11 +219,25 @@ fn build_status(
     condition::set(
         &mut status.conditions,
         condition::READY,
-        ready,
+        reason == reason::READY,
         reason,
         &message,
         generation,
         now,
     );
     status
+}
+
+/// The reason of the condition `Ready`, and its message, where so many nodes can serve the backend
+/// and others can't.
+fn readiness(able: usize, faults: &[String]) -> (&'static str, String) {
+    if able == 0 && faults.is_empty() {
+        let message = "no selected node has reported yet".to_owned();
+        return (reason::NO_NODES, message);
+    }
+    if faults.is_empty() {
+        let message = format!("all selected nodes can serve it ({able})");
+        return (reason::READY, message);
+    }
+    (reason::SOME_NODES_UNREADY, faults.join("; "))
 }

@@ -74,6 +74,25 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
     if let Some(fault) = default.and_then(default_fault) {
         return Err(format!("StorageBackend {backend}: {fault}"));
     }
+    let filesystem = read_filesystem(class, default)?;
+    check(&filesystem, MKFS_OPTIONS, "mountOptions")
+        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
+    Ok(Class {
+        backend: backend.clone(),
+        filesystem,
+        reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
+        waits_for_consumer: waits_for_consumer(class),
+        allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
+    })
+}
+
+/// The file system that a class means.
+fn read_filesystem(
+    class: &StorageClass,
+    default: Option<&Filesystem>,
+) -> Result<Filesystem, String> {
+    let name = class.name_any();
+    let parameters = class.parameters.clone().unwrap_or_default();
     let given = |key: &str| {
         parameters
             .get(key)
@@ -113,20 +132,11 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
         mkfs_options.unwrap_or_default(),
         mount_options.unwrap_or_default(),
     );
-    let filesystem = Filesystem {
+    Ok(Filesystem {
         type_,
         mkfs_options,
         mount_options,
         fsck,
-    };
-    check(&filesystem, MKFS_OPTIONS, "mountOptions")
-        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
-    Ok(Class {
-        backend: backend.clone(),
-        filesystem,
-        reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
-        waits_for_consumer: waits_for_consumer(class),
-        allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
     })
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
-use futures::future::{BoxFuture, FutureExt as _, join_all};
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
@@ -20,8 +20,7 @@ use tokio::sync::watch;
 
 use super::{claim, class, plan};
 use crate::kube::queue::WorkQueue;
-use crate::kube::watch_cache::follow;
-use changes::{is_our_volume, may_be_our_claim, only_what_places};
+use changes::Writers;
 
 /// The controller's knowledge.
 pub struct ClusterState {
@@ -74,65 +73,17 @@ impl ClusterState {
             waiting: Mutex::default(),
             queue,
         });
-        let followers = vec![
-            follow(
-                client,
-                claims_writer,
-                may_be_our_claim,
-                &state,
-                Self::claim_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                classes_writer,
-                |_| true,
-                &state,
-                Self::class_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                volumes_writer,
-                is_our_volume,
-                &state,
-                Self::volume_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                logical_volumes_writer,
-                |_| true,
-                &state,
-                Self::logical_volume_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                backends_writer,
-                |_| true,
-                &state,
-                Self::backend_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                storages_writer,
-                |_| true,
-                &state,
-                Self::storage_changed,
-            )
-            .boxed(),
-            follow(
-                client,
-                nodes_writer,
-                only_what_places,
-                &state,
-                Self::premise_changed,
-            )
-            .boxed(),
-        ];
-        (state, join_all(followers).map(|_| ()).boxed())
+        let writers = Writers {
+            claims: claims_writer,
+            classes: classes_writer,
+            volumes: volumes_writer,
+            logical_volumes: logical_volumes_writer,
+            backends: backends_writer,
+            storages: storages_writer,
+            nodes: nodes_writer,
+        };
+        let following = state.follow(client, writers);
+        (state, following)
     }
 
     /// Returns once every kind has been listed.

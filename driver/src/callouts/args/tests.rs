@@ -10,6 +10,7 @@ fn args(args: &[&str]) -> Vec<OsString> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn call_outs_are_known_by_their_place() {
     let folder = OsStr::new("/f");
     assert_eq!(parse(&args(&["init"])), Ok(Call::Init));

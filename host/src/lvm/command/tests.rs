@@ -73,6 +73,7 @@ fn so_are_those_of_pools_and_caches() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn every_command_line_is_as_tried_on_real_lvm() {
     let tags = [
         tag("flexlvm.dev/claim-uid=1"),

@@ -1,11 +1,12 @@
-//! Files that are there completely or not at all, and outlast a power cut.
+//! The driver's files: there completely or not at all.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flexvolume::DriverName;
+use host::atomic_file::{copy, delete, sync_folder};
 use host::{Error, Kind};
 
 /// What is at a path.
@@ -15,14 +16,14 @@ pub(super) enum FileKind {
     File,
     Folder,
     /// A link, which the kubelet does not follow, or stranger things.
-    OtherDriver,
+    Other,
 }
 
 pub(super) fn kind(path: &Path) -> Result<FileKind, Error> {
     match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => Ok(FileKind::Folder),
         Ok(meta) if meta.is_file() => Ok(FileKind::File),
-        Ok(_) => Ok(FileKind::OtherDriver),
+        Ok(_) => Ok(FileKind::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileKind::Nothing),
         Err(error) => Err(Error::io("look at", path)(error)),
     }
@@ -35,12 +36,12 @@ pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Resul
         return install_folder(driver, plugins, name);
     }
     let (temporary, installed) = (
-        folder.join(crate::agent::driver_install::files::temporary(name)),
+        folder.join(self::temporary(name)),
         folder.join(name.driver()),
     );
     copy(driver, &temporary)?;
     fs::rename(&temporary, &installed).map_err(Error::io("rename into place", &installed))?;
-    sync(&folder)
+    sync_folder(&folder)
 }
 
 /// Builds the folder under a name that the kubelet passes over, and renames it.
@@ -53,7 +54,7 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
     match kind(&hidden)? {
         FileKind::Nothing => fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?,
         FileKind::Folder => {}
-        FileKind::File | FileKind::OtherDriver => {
+        FileKind::File | FileKind::Other => {
             let message = format!(
                 "{} is not a folder: remove it, and the driver is installed",
                 hidden.display()
@@ -64,9 +65,9 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
     copy(driver, &hidden.join(name.driver()))?;
     fs::set_permissions(&hidden, Permissions::from_mode(0o755))
         .map_err(Error::io("set the permissions of", &hidden))?;
-    sync(&hidden)?;
+    sync_folder(&hidden)?;
     fs::rename(&hidden, &folder).map_err(Error::io("rename into place", &folder))?;
-    sync(plugins)
+    sync_folder(plugins)
 }
 
 /// Deletes the driver and its folder, in which nothing else may be: the driver goes first, and the
@@ -88,7 +89,7 @@ pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
         delete(&folder.join(file))?;
     }
     fs::remove_dir(&folder).map_err(Error::io("remove", &folder))?;
-    sync(plugins)
+    sync_folder(plugins)
 }
 
 /// The name of what is not yet the driver, which the kubelet passes over.
@@ -115,61 +116,15 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
                 let temporary = folder.join(".tmp");
                 copy(&from, &temporary)?;
                 fs::rename(&temporary, &to).map_err(Error::io("rename into place", &to))?;
-                return sync(&folder);
+                return sync_folder(&folder);
             }
-            FileKind::File | FileKind::Folder | FileKind::OtherDriver => {}
+            FileKind::File | FileKind::Folder | FileKind::Other => {}
         }
     }
     Err(Error::refused(
         Kind::Failed,
         format!("{} has no free name left", folder.display()),
     ))
-}
-
-/// Writes a file that all may read.
-pub(in crate::agent) fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
-    let (temporary, path) = (folder.join(format!(".{name}.tmp")), folder.join(name));
-    let mut file = create(&temporary)?;
-    file.write_all(content)
-        .map_err(Error::io("write", &temporary))?;
-    finish(&file, &temporary, 0o644)?;
-    fs::rename(&temporary, &path).map_err(Error::io("rename into place", &path))?;
-    sync(folder)
-}
-
-/// A whole, executable, durable copy; whatever was left there is replaced.
-fn copy(from: &Path, to: &Path) -> Result<(), Error> {
-    let mut source = File::open(from).map_err(Error::io("open", from))?;
-    let mut copy = create(to)?;
-    io::copy(&mut source, &mut copy).map_err(Error::io("write", to))?;
-    finish(&copy, to, 0o755)
-}
-
-fn delete(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path)(error))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn create(path: &Path) -> Result<File, Error> {
-    delete(path)?;
-    File::create_new(path).map_err(Error::io("create", path))
-}
-
-fn finish(file: &File, path: &Path, mode: u32) -> Result<(), Error> {
-    file.set_permissions(Permissions::from_mode(mode))
-        .map_err(Error::io("set the permissions of", path))?;
-    file.sync_all().map_err(Error::io("flush", path))
-}
-
-fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(Error::io("flush", folder))
 }
 
 /// Whether a file has the permissions that ours get.

@@ -125,7 +125,7 @@ fn observe_driver(target: &Target, name: &DriverName) -> Result<InstalledDriver,
     match files::kind(&folder)? {
         FileKind::Nothing => return Ok(InstalledDriver::Missing),
         FileKind::Folder => {}
-        FileKind::File | FileKind::OtherDriver => {
+        FileKind::File | FileKind::Other => {
             return Ok(InstalledDriver::InTheWay(folder, "a folder"));
         }
     }
@@ -133,7 +133,7 @@ fn observe_driver(target: &Target, name: &DriverName) -> Result<InstalledDriver,
     match files::kind(&file)? {
         FileKind::Nothing => return Ok(InstalledDriver::Missing),
         FileKind::File => {}
-        FileKind::Folder | FileKind::OtherDriver => {
+        FileKind::Folder | FileKind::Other => {
             return Ok(InstalledDriver::InTheWay(file, "a file"));
         }
     }
@@ -185,7 +185,7 @@ fn others(target: &Target) -> Result<Vec<OtherDriver>, Error> {
             FileKind::Nothing | FileKind::Folder => true,
             FileKind::File => !files::can_be_run(&program)?,
             // Where a link leads is not seen from here.
-            FileKind::OtherDriver => false,
+            FileKind::Other => false,
         };
         others.push(OtherDriver { folder, broken });
     }

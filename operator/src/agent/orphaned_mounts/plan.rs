@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, VolumeFolder};
+use host::mount::holders::MountHolders;
 use host::mount::mountinfo::Mount;
 
 /// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
@@ -19,15 +20,6 @@ pub struct Candidate {
     pub point: PathBuf,
     /// What the kubelet made the folder for.
     pub folder: VolumeFolder,
-}
-
-/// What is known of the node's processes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Processes {
-    /// The pods of the candidates that have a process, if only the one that holds their namespaces.
-    pub pods: BTreeSet<String>,
-    /// The mounts of the candidates' devices in all mount namespaces but that of the node itself.
-    pub mounts: Vec<Mount>,
 }
 
 /// The mounts that could be forgotten, says the node's mount table alone. The folder that all pods
@@ -56,7 +48,7 @@ pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
 /// Those that no process can be using: none of the pod is left, and no container, of whichever pod,
 /// has the volume.
 #[must_use]
-pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidate> {
+pub fn unheld(candidates: Vec<Candidate>, processes: &MountHolders) -> Vec<Candidate> {
     let in_container = |candidate: &Candidate| {
         let same = |mount: &&Mount| mount.device == candidate.device;
         // Services and containers that see the node's file systems have a copy of its mounts, in

@@ -5,7 +5,7 @@
 //! the group in one step, as far as anybody sees. Where somebody else comes between our look and
 //! LVM's, LVM has the last word: it claims the device, and wipes nothing without being told to.
 
-use host::lvm::{Lvm, PvOwner, tags};
+use host::lvm::{Lvm, PvOwner, backup, tags};
 use host::{DevicePath, Error, Kind, LvTag, LvUuid};
 
 use super::intent::{self, Intent, IntentDevice};
@@ -23,7 +23,7 @@ pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
     if lvm.report()?.iter().any(|vg| is_it(&vg.name)) {
         return Ok(());
     }
-    if let Some(backup) = observe::backup(&place.lvm, group.as_str()) {
+    if let Some(backup) = backup::path_of(&place.lvm, group.as_str()) {
         let message = format!(
             "{} tells of a volume group {group} that was there meanwhile",
             backup.display()

@@ -7,10 +7,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use host::{Error, Kind, LvUuid, VgName};
+use host::{Error, Kind, LvUuid, VgName, atomic_file};
 use serde::{Deserialize, Serialize};
-
-use crate::agent::driver_install::files;
 
 /// What was begun.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +56,7 @@ pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
 pub fn write(state: &Path, group: &VgName, intent: &Intent) -> Result<(), Error> {
     let text = serde_json::to_vec(intent)
         .map_err(|error| Error::refused(Kind::Failed, error.to_string()))?;
-    files::write(&folder(state), &format!("{group}.json"), &text)
+    atomic_file::write(&folder(state), &format!("{group}.json"), &text)
 }
 
 /// Forgets what is done.

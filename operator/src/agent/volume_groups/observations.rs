@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crds::condition::{self, REMOVED};
 use crds::{LogicalVolume, NodeStorage};
-use host::lvm::Lvm;
+use host::lvm::{Lvm, backup};
 use host::{DevicePath, Error, VgName};
 use kube::{Api, ResourceExt as _};
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -75,7 +75,7 @@ impl VolumeGroupCreator {
                     .collect(),
             );
         }
-        if let Some(backup) = observe::backup(&self.place.lvm, group.as_str()) {
+        if let Some(backup) = backup::path_of(&self.place.lvm, group.as_str()) {
             let backup = backup.display();
             let (evidence, remedy) = (
                 format!("LVM keeps a backup of it, {backup}"),

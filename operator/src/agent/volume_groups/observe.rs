@@ -2,13 +2,14 @@
 //! as long as a disk does not answer.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use host::block::disk::{self, Disk, ObservedDisk};
+use host::block::swap::is_swap;
 use host::error::chain;
 use host::fs::Content;
 use host::lvm::PvOwner;
@@ -110,7 +111,7 @@ fn state(
     if let Some(point) = mount_point(place, disk.number())? {
         return used(format!("it is mounted at {}", point.display()));
     }
-    if is_swap(place, disk.number()) {
+    if is_swap(&place.proc, &place.roots, disk.number()) {
         return used("it is used as swap".to_owned());
     }
     if !facts.partitions.is_empty() {
@@ -140,7 +141,7 @@ fn claim(disk: &Disk) -> Result<File, Error> {
     loop {
         match disk.claim() {
             Err(error) if error.kind() == Kind::Busy && begun.elapsed() < PATIENCE => {
-                sleep(PATIENCE / 100)
+                sleep(PATIENCE / 100);
             }
             claim => return claim,
         }
@@ -151,16 +152,6 @@ fn mount_point(place: &NodePaths, number: DevNum) -> Result<Option<PathBuf>, Err
     let mounts = mountinfo::read(&place.proc.join("1/mountinfo"))?;
     let is_of = |mount: &&mountinfo::Mount| lookup::device_of(&place.roots, mount) == Some(number);
     Ok(mounts.iter().find(is_of).map(|mount| mount.point.clone()))
-}
-
-/// For a better message: the kernel has claimed what it swaps to.
-fn is_swap(place: &NodePaths, number: DevNum) -> bool {
-    let swaps = fs::read_to_string(place.proc.join("swaps")).unwrap_or_default();
-    let mut paths = swaps
-        .lines()
-        .skip(1)
-        .filter_map(|line| DevicePath::new(line.split_whitespace().next()?).ok());
-    paths.any(|path| disk::number_at(&place.roots, &path) == Some(number))
 }
 
 /// Whether LVM has to be asked whose these devices are.
@@ -194,15 +185,4 @@ pub fn name_owner(roots: &Roots, found: &mut ObservedPath, owners: &[PvOwner]) {
 #[must_use]
 pub fn number_of(roots: &Roots, name: &str) -> Option<DevNum> {
     disk::number_at(roots, &DevicePath::new(name).ok()?)
-}
-
-/// LVM's own word, in its backups, that a volume group was here.
-#[must_use]
-pub fn backup(lvm: &Path, group: &str) -> Option<PathBuf> {
-    let path = lvm.join("backup").join(group);
-    // Whatever can't be looked at may be one.
-    let is_none = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    fs::symlink_metadata(&path)
-        .map_or_else(|error| !is_none(error), |_| true)
-        .then_some(path)
 }

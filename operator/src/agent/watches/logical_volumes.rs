@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use crds::LogicalVolume;
-use kube::ResourceExt as _;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::watcher::Event;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt as _};
 use tokio::sync::Notify;
 
 use crate::kube::queue::WorkQueue;
+use crate::kube::watch_cache;
 
 /// The LogicalVolumes of this node.
 pub struct NodeVolumes {
@@ -23,6 +25,38 @@ pub struct NodeVolumes {
 }
 
 impl NodeVolumes {
+    /// Those of this node, of which nothing is known yet.
+    #[must_use]
+    pub fn new(node: &str, store: Store<LogicalVolume>, queue: WorkQueue) -> Self {
+        Self {
+            node: node.to_owned(),
+            store,
+            changed: Notify::new(),
+            queue,
+        }
+    }
+
+    /// Keeps the copy current, for ever.
+    pub fn follow(
+        self: &Arc<Self>,
+        client: &Client,
+        writer: Writer<LogicalVolume>,
+    ) -> impl Future<Output = ()> + use<> {
+        let label = format!(
+            "{}={}",
+            crds::NODE_LABEL,
+            crds::node_label_value(&self.node)
+        );
+        watch_cache::follow_some(
+            Api::all(client.clone()),
+            watcher::Config::default().labels(&label),
+            writer,
+            |_| true,
+            self,
+            Self::on_event,
+        )
+    }
+
     /// The LogicalVolume of this name, if it is for this node: the label says so, but the spec
     /// counts.
     #[must_use]

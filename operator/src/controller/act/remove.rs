@@ -1,8 +1,9 @@
 //! Steps that take away, each only after the API server itself has said what it depends on.
 
+use crds::LogicalVolume;
 use crds::logical_volume::State;
 use flexvolume::options::UUID;
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
@@ -70,17 +71,7 @@ impl Actor {
             return Ok(Step::Wait(IN_FLIGHT).into());
         };
         let spec = volume.spec.unwrap_or_default();
-        let uuid = spec
-            .flex_volume
-            .and_then(|source| source.options)
-            .and_then(|options| options.get(UUID).cloned());
-        let reported = found.status.as_ref().and_then(|status| status.uuid.clone());
-        if uuid.is_none() || uuid != reported {
-            let message = format!(
-                "the LogicalVolume reports the logical volume {}, and this volume is {}: nothing is removed",
-                reported.unwrap_or_else(|| "of no uuid".to_owned()),
-                uuid.unwrap_or_else(|| "of no uuid".to_owned())
-            );
+        if let Some(message) = is_another(&found, &spec) {
             let notice = observed
                 .volume
                 .as_deref()
@@ -255,4 +246,26 @@ fn gone_is_fine<T>(
         Err(error) if !error.is_not_found() => Err(error),
         _ => Ok(Step::Done.into()),
     }
+}
+
+/// That this PersistentVolume is of another logical volume than the one that was reported.
+fn is_another(reported: &LogicalVolume, volume: &PersistentVolumeSpec) -> Option<String> {
+    let uuid = volume
+        .flex_volume
+        .as_ref()
+        .and_then(|source| source.options.as_ref())
+        .and_then(|options| options.get(UUID));
+    let reported = reported
+        .status
+        .as_ref()
+        .and_then(|status| status.uuid.as_ref());
+    if uuid.is_some() && uuid == reported {
+        return None;
+    }
+    let shown = |uuid: Option<&String>| uuid.map_or("of no uuid", String::as_str).to_owned();
+    Some(format!(
+        "the LogicalVolume reports the logical volume {}, and this volume is {}: nothing is removed",
+        shown(reported),
+        shown(uuid)
+    ))
 }

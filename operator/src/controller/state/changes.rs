@@ -1,21 +1,96 @@
 //! Which volumes a change of an object concerns: their names are queued. And what of each kind of
 //! object is kept.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use futures::future::{BoxFuture, FutureExt as _, join_all};
 use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
-use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::Event;
+use kube::{Client, ResourceExt as _};
 
 use super::ClusterState;
 use crate::controller::{claim, plan};
 use crate::kube::names;
+use crate::kube::watch_cache::follow;
+
+/// Where the watches write.
+pub(super) struct Writers {
+    pub(super) claims: Writer<PersistentVolumeClaim>,
+    pub(super) classes: Writer<StorageClass>,
+    pub(super) volumes: Writer<PersistentVolume>,
+    pub(super) logical_volumes: Writer<LogicalVolume>,
+    pub(super) backends: Writer<StorageBackend>,
+    pub(super) storages: Writer<NodeStorage>,
+    pub(super) nodes: Writer<Node>,
+}
 
 impl ClusterState {
+    /// Keeps every copy current, for ever.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        client: &Client,
+        writers: Writers,
+    ) -> BoxFuture<'static, ()> {
+        let claims = follow(
+            client,
+            writers.claims,
+            may_be_our_claim,
+            self,
+            Self::claim_changed,
+        );
+        let classes = follow(client, writers.classes, |_| true, self, Self::class_changed);
+        let volumes = follow(
+            client,
+            writers.volumes,
+            is_our_volume,
+            self,
+            Self::volume_changed,
+        );
+        let logical_volumes = follow(
+            client,
+            writers.logical_volumes,
+            |_| true,
+            self,
+            Self::logical_volume_changed,
+        );
+        let backends = follow(
+            client,
+            writers.backends,
+            |_| true,
+            self,
+            Self::backend_changed,
+        );
+        let storages = follow(
+            client,
+            writers.storages,
+            |_| true,
+            self,
+            Self::storage_changed,
+        );
+        let nodes = follow(
+            client,
+            writers.nodes,
+            only_what_places,
+            self,
+            Self::premise_changed,
+        );
+        let all = vec![
+            claims.boxed(),
+            classes.boxed(),
+            volumes.boxed(),
+            logical_volumes.boxed(),
+            backends.boxed(),
+            storages.boxed(),
+            nodes.boxed(),
+        ];
+        join_all(all).map(drop).boxed()
+    }
+
     fn enqueue_waiting(&self) {
         for name in self
             .waiting
@@ -55,7 +130,7 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
+    fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
         let mut index = self.lock_claims();
         match event {
             Event::Apply(claim) => {
@@ -81,7 +156,7 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn volume_changed(&self, event: &Event<PersistentVolume>) {
+    fn volume_changed(&self, event: &Event<PersistentVolume>) {
         match event {
             Event::Apply(volume) | Event::Delete(volume) => self.queue.enqueue(&volume.name_any()),
             Event::InitDone => self.enqueue_all(),
@@ -89,7 +164,7 @@ impl ClusterState {
         }
     }
 
-    pub(super) fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
+    fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
         self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {
@@ -119,14 +194,14 @@ impl ClusterState {
         self.enqueue_pools(Some(&logical_volume.spec.node));
     }
 
-    pub(super) fn backend_changed(&self, event: &Event<StorageBackend>) {
+    fn backend_changed(&self, event: &Event<StorageBackend>) {
         self.premise_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.enqueue_pools(None);
         }
     }
 
-    pub(super) fn storage_changed(&self, event: &Event<NodeStorage>) {
+    fn storage_changed(&self, event: &Event<NodeStorage>) {
         self.premise_changed(event);
         match event {
             Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
@@ -136,7 +211,7 @@ impl ClusterState {
     }
 
     /// A class came, or changed: some claims may be ours by it.
-    pub(super) fn class_changed(&self, event: &Event<StorageClass>) {
+    fn class_changed(&self, event: &Event<StorageClass>) {
         self.premise_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.claims
@@ -147,7 +222,7 @@ impl ClusterState {
     }
 
     /// A backend, a node or its report changed: whoever waits may wait no longer.
-    pub(super) fn premise_changed<K>(&self, event: &Event<K>) {
+    fn premise_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
             self.enqueue_waiting();
@@ -168,11 +243,11 @@ impl ClusterState {
     }
 }
 
-pub(super) fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
+fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
     claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
 }
 
-pub(super) fn is_our_volume(volume: &mut PersistentVolume) -> bool {
+fn is_our_volume(volume: &mut PersistentVolume) -> bool {
     volume
         .annotations()
         .get(names::PROVISIONED_BY)
@@ -181,7 +256,7 @@ pub(super) fn is_our_volume(volume: &mut PersistentVolume) -> bool {
 }
 
 /// Most of a node's status (images, addresses, heartbeats) is nothing to us.
-pub(super) fn only_what_places(node: &mut Node) -> bool {
+fn only_what_places(node: &mut Node) -> bool {
     let ready = node
         .status
         .take()

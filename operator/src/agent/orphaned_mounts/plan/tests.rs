@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use flexvolume::DriverName;
+use host::mount::holders::MountHolders;
 use host::mount::mountinfo::{self, Mount};
 
-use super::{Candidate, Processes, Sightings, candidates, orphaned, unheld};
+use super::{Candidate, Sightings, candidates, orphaned, unheld};
 
 const POINT: &str = "/var/lib/kubelet/pods/1-a/volumes/flexlvm.dev~lvm/pvc-1";
 
@@ -85,9 +86,9 @@ fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubele
         assert!(left.iter().all(|one| one.id != 7), "{other}");
     }
     let alone = || candidates(std::slice::from_ref(&all), &own);
-    let data = Processes {
+    let data = MountHolders {
         mounts: vec![mount(70, 3, "/data")],
-        ..Processes::default()
+        ..MountHolders::default()
     };
     assert!(is_left(alone()) && !is_left(unheld(alone(), &data)));
     let left = |in_use: &[&str], pods: &[&str]| {
@@ -110,11 +111,11 @@ fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubele
 
 #[test]
 fn what_a_container_still_has_is_kept() {
-    let seen = |point: &str, minor| Processes {
+    let seen = |point: &str, minor| MountHolders {
         mounts: vec![mount(70, minor, point)],
-        ..Processes::default()
+        ..MountHolders::default()
     };
-    assert!(is_left(unheld(one(), &Processes::default())));
+    assert!(is_left(unheld(one(), &MountHolders::default())));
     assert!(!is_left(unheld(one(), &seen("/data", 3))));
     assert!(is_left(unheld(one(), &seen("/data", 4))), "another volume");
     assert!(
@@ -125,9 +126,9 @@ fn what_a_container_still_has_is_kept() {
         is_left(unheld(one(), &seen(&format!("/host{POINT}"), 3))),
         "an exporter's"
     );
-    let running = Processes {
+    let running = MountHolders {
         pods: uids(&["1-a"]),
-        ..Processes::default()
+        ..MountHolders::default()
     };
     assert!(
         !is_left(unheld(one(), &running)),

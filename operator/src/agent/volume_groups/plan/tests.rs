@@ -124,6 +124,7 @@ impl World {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
     let small = ObservedPath::Device(ObservedDevice {
         size: Bytes((64 << 20) - 1),

@@ -6,18 +6,30 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use host::mount::mountinfo;
-use host::{Error, Kind};
 use rustix::io::Errno;
 
-use super::plan::{Candidate, Processes};
+use crate::error::{Error, Kind};
+use crate::mount::mountinfo::{self, Mount};
 
-/// Looks through the node's `/proc`.
+/// What is known of the node's processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MountHolders {
+    /// Those of the given pods that have a process, if only the one that holds their namespaces.
+    pub pods: BTreeSet<String>,
+    /// The mounts of the given devices in all mount namespaces but that of the node itself.
+    pub mounts: Vec<Mount>,
+}
+
+/// What the processes in the node's `/proc` hold of these pods and devices.
 ///
 /// # Errors
 /// When a process is there and can't be looked at: what it holds is not known then.
-pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, Error> {
-    let mut seen = Processes::default();
+pub fn find(
+    proc: &Path,
+    pods: &BTreeSet<String>,
+    devices: &BTreeSet<(u32, u32)>,
+) -> Result<MountHolders, Error> {
+    let mut seen = MountHolders::default();
     // Mount namespaces that are done: the node's own is the one that the candidates come from.
     let mut namespaces = BTreeSet::from([namespace(proc, "1")?]);
     for process in fs::read_dir(proc).map_err(Error::io("read", proc))? {
@@ -30,11 +42,8 @@ pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
         };
         let folder = proc.join(process);
         if let Some(groups) = read(&folder.join("cgroup"))? {
-            let pods = candidates
-                .iter()
-                .filter_map(|candidate| candidate.folder.pod.as_ref());
-            seen.pods
-                .extend(pods.filter(|pod| names_pod(&groups, pod)).cloned());
+            let named = pods.iter().filter(|pod| names_pod(&groups, pod));
+            seen.pods.extend(named.cloned());
         }
         let namespace = namespace(proc, process)?;
         if namespace.is_none() || !namespaces.insert(namespace) {
@@ -48,15 +57,10 @@ pub(super) fn look(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
                 format!("{} has a line that can't be understood", path.display()),
             )
         })?;
-        let of_candidate = |device| {
-            candidates
-                .iter()
-                .any(|candidate| candidate.device == device)
-        };
         seen.mounts.extend(
             mounts
                 .into_iter()
-                .filter(|mount| of_candidate(mount.device)),
+                .filter(|mount| devices.contains(&mount.device)),
         );
     }
     Ok(seen)
@@ -99,9 +103,9 @@ fn has_ended(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{look, names_pod};
-    use crate::agent::orphaned_mounts::plan::Candidate;
-    use flexvolume::VolumeFolder;
+    use super::{MountHolders, find, names_pod};
+    use crate::error::Error;
+    use std::collections::BTreeSet;
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
@@ -116,16 +120,12 @@ mod tests {
         fs::write(folder.join("mountinfo"), mounts).unwrap();
     }
 
-    fn candidate() -> Candidate {
-        let point = format!("/k/pods/{UID}/volumes/flexlvm.dev~lvm/data");
-        let folder = VolumeFolder::from_path(Path::new(&point)).unwrap();
-        Candidate {
-            id: 1,
-            device: (254, 3),
-            source: "/dev/mapper/a".into(),
-            point: point.into(),
-            folder,
-        }
+    fn look(proc: &Path) -> Result<MountHolders, Error> {
+        find(
+            proc,
+            &BTreeSet::from([UID.to_owned()]),
+            &BTreeSet::from([(254, 3)]),
+        )
     }
 
     #[test]
@@ -137,7 +137,7 @@ mod tests {
         process(proc.path(), "21", "mnt:[2]", "0::/kubepods/pod7/x\n", line);
         fs::create_dir(proc.path().join("22")).unwrap(); // it ends while we look
         fs::create_dir(proc.path().join("sys")).unwrap();
-        let seen = look(proc.path(), &[candidate()]).unwrap();
+        let seen = look(proc.path()).unwrap();
         assert_eq!(seen.mounts.len(), 1);
         assert_eq!(seen.mounts[0].point, Path::new("/data"));
         assert!(seen.pods.is_empty());
@@ -154,12 +154,7 @@ mod tests {
             &format!("0::/kubepods/besteffort/pod{UID}/x\n"),
             "",
         );
-        assert!(
-            look(proc.path(), &[candidate()])
-                .unwrap()
-                .pods
-                .contains(UID)
-        );
+        assert!(look(proc.path()).unwrap().pods.contains(UID));
         assert!(names_pod(
             "1:cpu:/kubepods.slice/kubepods-pod0f0e_1.slice/cri-containerd-a.scope\n",
             UID
@@ -173,7 +168,7 @@ mod tests {
         let proc = tempfile::tempdir().unwrap();
         process(proc.path(), "1", "mnt:[1]", "", "");
         process(proc.path(), "20", "mnt:[2]", "", "nonsense\n");
-        assert!(look(proc.path(), &[candidate()]).is_err());
-        assert!(look(Path::new("/nowhere"), &[candidate()]).is_err());
+        assert!(look(proc.path()).is_err());
+        assert!(look(Path::new("/nowhere")).is_err());
     }
 }

@@ -1,0 +1,19 @@
+//! What the kernel swaps to.
+
+use std::fs;
+use std::path::Path;
+
+use super::disk;
+use super::lv_device::Roots;
+use crate::lvm::names::DevicePath;
+
+/// Whether the kernel swaps to the device of this number, says the node's `/proc`.
+#[must_use]
+pub fn is_swap(proc: &Path, roots: &Roots, number: (u32, u32)) -> bool {
+    let swaps = fs::read_to_string(proc.join("swaps")).unwrap_or_default();
+    let mut paths = swaps
+        .lines()
+        .skip(1)
+        .filter_map(|line| DevicePath::new(line.split_whitespace().next()?).ok());
+    paths.any(|path| disk::number_at(roots, &path) == Some(number))
+}
