@@ -2,7 +2,7 @@
 //! be replaced.
 //!
 //! [`cmd`] is what is run and by whom; [`system`] runs it on this machine, with [`child`] for a
-//! program's whole life, [`session`] for one that is kept, and [`nsenter`] to run it as on the host.
+//! program's whole life, [`secret`] for what it reads, [`session`] for one that is kept, and [`nsenter`] to run it as on the host.
 
 mod child;
 mod cmd;
@@ -11,9 +11,11 @@ mod cmd;
     reason = "the rule is about every place but this"
 )]
 mod nsenter;
+mod secret;
 mod session;
 mod system;
 
 pub use cmd::{Cmd, Exec, Output, TIMEOUT};
+pub use secret::Secret;
 pub use session::Session;
 pub use system::System;

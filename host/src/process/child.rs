@@ -1,8 +1,8 @@
 //! One child process from start to end, in bounded time whatever it does.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-use super::{Cmd, Output};
+use super::{Cmd, Output, Secret};
 use crate::error::Error;
 
 /// More than any report of thousands of volumes; a program that says more is out of its mind.
@@ -37,12 +37,15 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     let stdout = Pipe::read(out_read, STDOUT_CAP).map_err(not_started)?;
     let stderr = Pipe::read(err_read, STDERR_CAP).map_err(not_started)?;
     command
-        .stdin(Stdio::null())
+        .stdin(cmd.secret().map_or_else(Stdio::null, |_| Stdio::piped()))
         .stdout(out_write)
         .stderr(err_write)
         .process_group(0);
     let mut child = command.spawn().map_err(not_started)?;
     drop(command); // It holds the writing ends.
+    if let (Some(secret), Some(stdin)) = (cmd.secret().cloned(), child.stdin.take()) {
+        feed(secret, stdin).map_err(not_started)?;
+    }
     let deadline = Instant::now() + cmd.limit();
     if !ends_before(&child, deadline, &[&stdout, &stderr]) {
         end(child);
@@ -68,6 +71,16 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
         stdout,
         stderr: stderr.take().0,
     })
+}
+
+/// Writes a secret into a child's standard input, on a thread of its own: a child that reads nothing
+/// must not block the caller.
+fn feed(secret: Secret, mut stdin: ChildStdin) -> io::Result<()> {
+    let write = move || {
+        // Fails if the child ends without having read everything, which is its own choice.
+        let _ = stdin.write_all(secret.expose());
+    };
+    thread::Builder::new().spawn(write).map(drop)
 }
 
 /// Waits until the child has ended, without reaping it: as long as it is not reaped, its process

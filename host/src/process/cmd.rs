@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use super::secret::Secret;
 use super::session::Session;
 use crate::error::{Error, Kind};
 
@@ -10,11 +11,12 @@ use crate::error::{Error, Kind};
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A program, its arguments, and the time it has. No shell is ever involved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Cmd {
     program: &'static str,
     args: Vec<String>,
     timeout: Duration,
+    stdin: Option<Secret>,
 }
 
 impl Cmd {
@@ -26,6 +28,7 @@ impl Cmd {
             program,
             args: Vec::new(),
             timeout: TIMEOUT,
+            stdin: None,
         }
     }
 
@@ -48,6 +51,18 @@ impl Cmd {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Gives the program a secret on its standard input, which is empty otherwise.
+    #[must_use]
+    pub fn stdin(mut self, secret: Secret) -> Self {
+        self.stdin = Some(secret);
+        self
+    }
+
+    /// Returns the secret for the program's standard input.
+    pub(super) fn secret(&self) -> Option<&Secret> {
+        self.stdin.as_ref()
     }
 
     /// The program's name.
