@@ -205,9 +205,9 @@ fn shortest(seed: u64, index: u64, input: Input, world: &World) -> Vec<OsString>
                 tried.drain(from..from + step);
                 args[at] = tried.iter().collect::<String>().into();
                 if fails(&args) {
-                    shorter = tried
+                    shorter = tried;
                 } else {
-                    from += step
+                    from += step;
                 }
             }
             step /= 2;

@@ -180,7 +180,7 @@ mod tests {
     fn ext(incompatible: u32, read_only: u32) -> Vec<u8> {
         let mut start = vec![0; LENGTH];
         let mut put = |at: usize, bytes: &[u8]| {
-            start[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes)
+            start[1024 + at..1024 + at + bytes.len()].copy_from_slice(bytes);
         };
         put(0x04, &25_u32.to_le_bytes());
         put(0x18, &2_u32.to_le_bytes());

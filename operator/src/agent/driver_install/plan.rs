@@ -180,7 +180,7 @@ fn plan_driver(
     match there {
         InstalledDriver::Current if !show => {}
         InstalledDriver::Missing | InstalledDriver::Current | InstalledDriver::Outdated => {
-            plan.actions.push(InstallAction::Install(name.clone()))
+            plan.actions.push(InstallAction::Install(name.clone()));
         }
         InstalledDriver::InTheWay(path, thing) => {
             let message = format!(

@@ -140,7 +140,7 @@ fn claim(disk: &Disk) -> Result<File, Error> {
     loop {
         match disk.claim() {
             Err(error) if error.kind() == Kind::Busy && begun.elapsed() < PATIENCE => {
-                sleep(PATIENCE / 100)
+                sleep(PATIENCE / 100);
             }
             claim => return claim,
         }

@@ -99,7 +99,7 @@ pub fn plan(
     match driver {
         Some(driver) if object::is_as_wanted(driver) => {}
         Some(driver) if driver.spec.attach_required != Some(false) => {
-            plan.add(Step::Retract, QUICK, &age)
+            plan.add(Step::Retract, QUICK, &age);
         }
         // Where a capacity is missing, the scheduler would take the node for full.
         Some(_) | None if complete => plan.add(Step::Announce, QUICK, &age),
