@@ -233,7 +233,7 @@ async fn a_volume_that_was_not_to_be_used_is_removed_only_if_it_was_not() {
     stage.ready(&unused).await;
     stage.ready(&used).await;
     stage.node.change_volume(&used, |volume| {
-        volume.content = Content::Data("xfs".to_owned())
+        volume.content = Content::Data("xfs".to_owned());
     });
     for name in [&unused, &used] {
         stage

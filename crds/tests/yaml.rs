@@ -1,7 +1,11 @@
 //! The YAML of the custom resource definitions is what the types say. `make generate` runs this
 //! with UPDATE=1, which writes the files instead of comparing them.
 
-#![expect(clippy::unwrap_used, reason = "test code outside test functions")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test code outside test functions"
+)]
 
 use std::path::Path;
 

@@ -25,7 +25,7 @@ fn run() -> Result<i32> {
             .with_context(|| format!("{option} needs a value"))?;
         match option.as_str() {
             "--disks" => {
-                hardware.disks_mib = value.split(',').map(str::parse).collect::<Result<_, _>>()?
+                hardware.disks_mib = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--memory" => hardware.memory_mib = value.parse()?,
             _ => anyhow::bail!("{option} is not an option: --disks MIB,MIB… or --memory MIB"),

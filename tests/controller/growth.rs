@@ -18,7 +18,7 @@ struct Grown {
     stage: Stage,
     name: String,
     _controller: Controller,
-    _manager: Program,
+    manager: Program,
 }
 
 /// A server of its own, with the controller manager's two controllers of volumes and claims.
@@ -68,7 +68,7 @@ impl Grown {
             name: volume_of(&stage.claim("data", "64Mi", Some("n1")).await),
             stage,
             _controller: Controller::start(server, true).await,
-            _manager: controller_manager(server),
+            manager: controller_manager(server),
         };
         grown.stage.agent_makes(&grown.name).await;
         grown
@@ -185,9 +185,9 @@ async fn a_capacity_without_room_is_lowered_until_there_is_room() {
 #[tokio::test]
 async fn a_restarted_controller_manager_raises_the_capacity_in_vain() {
     let mut grown = Grown::without_room().await;
-    grown._manager.kill();
+    grown.manager.kill();
     let before = grown.stage.volumes().get(&grown.name).await.unwrap();
-    grown._manager = controller_manager(grown.stage.server);
+    grown.manager = controller_manager(grown.stage.server);
     grown
         .stage
         .wait(

@@ -83,16 +83,15 @@ impl Access {
         const ACCOUNT: &str = "flexlvm-agent";
         let pods: Api<Pod> = Api::namespaced(self.admin()?, NAMESPACE);
         let name = format!("agent-{node}");
-        let pod = match pods.get_opt(&name).await? {
-            Some(pod) => pod,
-            None => {
-                let spec = json!({"nodeName": node, "serviceAccountName": ACCOUNT,
-                    "automountServiceAccountToken": false, "tolerations": [{"operator": "Exists"}],
-                    "containers": [{"name": "agent", "image": "none"}]});
-                let pod =
-                    serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
-                pods.create(&PostParams::default(), &pod).await?
-            }
+        let found = pods.get_opt(&name).await?;
+        let pod = if let Some(pod) = found {
+            pod
+        } else {
+            let spec = json!({"nodeName": node, "serviceAccountName": ACCOUNT,
+                "automountServiceAccountToken": false, "tolerations": [{"operator": "Exists"}],
+                "containers": [{"name": "agent", "image": "none"}]});
+            let pod = serde_json::from_value(json!({"metadata": {"name": name}, "spec": spec}))?;
+            pods.create(&PostParams::default(), &pod).await?
         };
         let bound = BoundObjectReference {
             api_version: Some("v1".to_owned()),

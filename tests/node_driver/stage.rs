@@ -102,7 +102,7 @@ impl Stage {
         loop {
             match remote.output(call) {
                 Err(error) if tries > 0 && error.to_string().contains("does not answer") => {
-                    tries -= 1
+                    tries -= 1;
                 }
                 result => return result.expect("the guest answers"),
             }

@@ -103,8 +103,8 @@ pub enum Step {
     /// Promise the space for growth to so many bytes, and write it into the LogicalVolume; with its
     /// size of now, only its thin pool's space.
     Grow(u64),
-    /// The volume can't grow yet: lower the PersistentVolume's capacity to so many bytes, so that
-    /// pods start.
+    /// The volume can't grow yet: lower the PersistentVolume's capacity to this number of bytes, so
+    /// that pods start.
     LimitCapacity(u64),
     /// The logical volume is large enough for the claim's request: have the kubelet grow the file
     /// system to that.

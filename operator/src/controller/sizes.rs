@@ -7,7 +7,7 @@
 //! keeps what is wanted.
 //!
 //! From Kubernetes 1.34 on a user may lower the request of a growth that failed. The kubelet then
-//! still asks for what the claim's status records (`allocatedResources`), which for a flexVolume
+//! still grows to what the claim's status records (`allocatedResources`), which for a flexVolume
 //! nothing in Kubernetes lowers.
 
 use crds::{LogicalVolume, quantity};

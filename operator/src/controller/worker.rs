@@ -149,16 +149,14 @@ impl Worker {
         match plan.step {
             Step::Deselect => {
                 let age = deselected.get(name).map(Instant::elapsed);
-                match age.and_then(|age| plan::DESELECT_INTERVAL.checked_sub(age)) {
-                    Some(rest) => Plan {
+                if let Some(rest) = age.and_then(|age| plan::DESELECT_INTERVAL.checked_sub(age)) {
+                    return Plan {
                         step: Step::Wait(rest),
                         ..plan
-                    },
-                    None => {
-                        deselected.insert(name.to_owned(), Instant::now());
-                        plan
-                    }
+                    };
                 }
+                deselected.insert(name.to_owned(), Instant::now());
+                plan
             }
             Step::Publish(_) | Step::Done => {
                 deselected.remove(name);

@@ -167,7 +167,7 @@ fn node_space(
     })
 }
 
-/// Returns the largest claim that fits where a volume may have so many bytes; 0 when not even the
+/// Returns the largest claim that fits where a volume may have `largest` bytes; 0 when not even the
 /// smallest does. The backend's `volumeSize.maximum` is no matter of free storage: the controller
 /// refuses a larger claim with that reason, once the scheduler has selected a node.
 fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
