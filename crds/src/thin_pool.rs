@@ -237,9 +237,14 @@ impl ThinPoolSettings {
         if self.maximum_size.is_some() && comparable && most < first {
             return Some("thinPool.maximumSize: it is less than thinPool.size".to_owned());
         }
-        let (first, least) = (quantity::human(first), quantity::human(SMALLEST));
-        let is_small = self.sizes(100 << 40).is_ok_and(|(size, _)| size < SMALLEST);
-        is_small.then(|| format!("thinPool.size: {first} is too small; use {least} or more"))
+        if first >= SMALLEST {
+            return None;
+        }
+        Some(format!(
+            "thinPool.size: {} is too small; use {} or more",
+            quantity::human(first),
+            quantity::human(SMALLEST)
+        ))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The steps of a mount, for a pod's folder or the one for all pods. The common case runs no
+//! The steps of a mount, for a pod's folder or the one shared by all pods. The common case runs no
 //! program.
 
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use host::block::sysfs;
 use host::mount::{MountRequest, MountTarget};
 
 use crate::error::Error;
-use crate::mounting::duplicates::{mount_beside_duplicate, refuse_loop};
+use crate::mounting::duplicates::{mount_despite_duplicate, refuse_loop};
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
@@ -19,11 +19,11 @@ use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
 use crate::volume::static_volume;
 
-/// Mounts the volume that the options name on the folder. What is worth a word in the log, though
-/// all went well, is returned.
+/// Mounts the volume of these options on the folder. Returns a note for the log about a deviation
+/// that is not a failure.
 ///
 /// # Errors
-/// When the volume is not mounted; then nothing of the attempt is left.
+/// When the volume is not mounted; then a failed attempt leaves nothing.
 pub(crate) fn mount_on(
     node: &Node<'_>,
     folder: &OsStr,
@@ -36,28 +36,29 @@ pub(crate) fn mount_on(
     let folder = TargetDir::existing(node, folder, scope)?;
     let target = folder.target()?;
     let volume = find_volume(node, options)?;
-    let mark = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
+    let marker = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;
-    let there = folder.mounted(node)?;
-    let device = match &there {
-        Some(there) => mounted_device(node, &volume, &folder, there)?,
+    let existing = folder.mounted(node)?;
+    let device = match &existing {
+        Some(mount) => mounted_device(node, &volume, &folder, mount)?,
         None => node.active_device(&volume.identity)?,
     };
     authorize(node, &volume.identity, options)?;
-    // For all pods, a pod that only reads must not keep the next from writing.
+    // In the mount for all pods, a read-only pod must not prevent others from writing.
     let read_only = mount_options.read_only
         || match scope {
             FolderScope::AllPods => sysfs::is_read_only(&node.roots.sys, device.number())?,
             FolderScope::OnePod | FolderScope::Any => options.read_only,
         };
-    let (source, path, top) = (device.mapper_path(), target.path(), folder.top());
-    let (flags, data) = (mount_options.flags, mount_options.data.as_str());
+    let source = device.mapper_path();
+    let path = target.path();
+    let top = folder.top();
     let request = MountRequest {
         source: &source,
         fs: options.filesystem,
-        flags,
-        data,
+        flags: mount_options.flags,
+        data: &mount_options.data,
         read_only,
     };
     let grow = || {
@@ -67,18 +68,18 @@ pub(crate) fn mount_on(
             grow_if_larger(node, options.filesystem, &device, folder.path())
         }
     };
-    if let Some(there) = &there {
-        accept_existing(&folder, there, &request)?;
-        // The call before may have been cut short before this.
+    if let Some(mount) = &existing {
+        accept_existing(&folder, mount, &request)?;
+        // The previous call may have been interrupted before this step.
         return Ok(grow());
     }
     refuse_loop(node, &volume, &device)?;
     let may_format = !read_only && !options.read_only;
-    static_volume::initialize_static(node, &volume, &device, &mark, may_format)?;
+    static_volume::initialize_static(node, &volume, &device, &marker, may_format)?;
     let task = Preparation {
         volume: &volume.to_string(),
         device: &device,
-        mark: &mark,
+        marker: &marker,
         fs: options.filesystem,
         mkfs_options: &mkfs_options,
         fsck: options.fsck,
@@ -86,10 +87,10 @@ pub(crate) fn mount_on(
         may_format,
     };
     let request = MountRequest {
-        flags: flags | prepare(node, &task)?,
+        flags: mount_options.flags | prepare(node, &task)?,
         ..request
     };
-    mount_beside_duplicate(
+    mount_despite_duplicate(
         node,
         &device,
         &request,
