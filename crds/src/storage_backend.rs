@@ -200,7 +200,7 @@ pub struct StorageBackendStatus {
 impl StorageBackendSpec {
     /// Returns a backend on this volume group, with defaults for all other fields.
     #[must_use]
-    pub fn of(volume_group: &str) -> Self {
+    pub fn new(volume_group: &str) -> Self {
         Self {
             node_selector: NodeSelector::default(),
             volume_group: volume_group.to_owned(),

@@ -40,8 +40,7 @@ fn of_backends() -> Vec<Case> {
     let named = Some(
         "thinPool: name selects an existing pool, which FlexLVM does not change; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
     );
-    let no_size =
-        Some("thinPool: set size to create a pool, or name to use an existing one");
+    let no_size = Some("thinPool: set size to create a pool, or name to use an existing one");
     vec![
         (
             backend(json!({})),

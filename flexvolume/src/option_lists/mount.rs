@@ -4,7 +4,7 @@
 use host::Filesystem;
 use host::mount::Flags;
 
-use crate::option_lists::mount_table::{Effect, REFUSED, of};
+use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
 use crate::option_lists::value::{OptionError, OptionValue, shortened};
 
 /// Mount options in the form of mount(2).
@@ -88,8 +88,8 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
             why,
         });
     }
-    let Some((_, group, effect)) = of(fs).find(|row| row.0 == name) else {
-        let possible = of(fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
+    let Some((_, group, effect)) = allowed(fs).find(|row| row.0 == name) else {
+        let possible = allowed(fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
         return Err(OptionError::Unknown {
             what,
             option: shortened(option),
@@ -112,7 +112,7 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
 #[cfg(test)]
 mod tests {
     use super::{Flags, check, parse};
-    use crate::option_lists::mount_table::{Effect, REFUSED, of};
+    use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
     use crate::option_lists::value::OptionError;
     use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
@@ -252,7 +252,7 @@ mod tests {
     #[test]
     fn every_allowed_option_is_accepted_and_none_is_also_refused() {
         for fs in Filesystem::ALL {
-            for (name, _, effect) in of(fs) {
+            for (name, _, effect) in allowed(fs) {
                 assert!(
                     !REFUSED.iter().any(|(refused, _)| refused == name),
                     "{name}"

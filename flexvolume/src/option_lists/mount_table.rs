@@ -260,7 +260,7 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Returns the options that are allowed for a file system.
-pub(crate) fn of(fs: Filesystem) -> impl Iterator<Item = &'static Row> {
+pub(crate) fn allowed(fs: Filesystem) -> impl Iterator<Item = &'static Row> {
     let own = match fs {
         Filesystem::Ext4 => EXT4,
         Filesystem::Xfs => XFS,
