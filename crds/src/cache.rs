@@ -1,5 +1,5 @@
-//! Caches: what a StorageBackend says of the fast disks in front of its volumes, and what a
-//! LogicalVolume was promised of them. Pure.
+//! Caches: the cache settings of a StorageBackend, and the cache space reserved for a
+//! LogicalVolume. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -8,16 +8,16 @@ use serde::{Deserialize, Serialize};
 use crate::portion::Portion;
 use crate::share::Share;
 
-/// LVM refuses a smaller one.
+/// Minimum size of a cache in bytes: LVM rejects a smaller one.
 const SMALLEST: u64 = 8 << 20;
 
-/// The cache that each volume of a backend gets.
+/// Settings for the caches of a backend: one cache per volume.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Cache {
-    /// The fast disks that hold the caches, by stable paths (`/dev/disk/by-id/…`): disks of the
-    /// volume group, each on the nodes that have it. Nothing else is put on them, whichever backend
-    /// it is from.
+    /// Fast disks for the caches, by stable paths. They are physical volumes of the volume group;
+    /// a node uses those of the list that it has. FlexLVM allocates nothing but caches on them, for
+    /// any backend. Example: `/dev/disk/by-id/nvme-Samsung_SSD_980_1TB_S649NX0R`.
     #[schemars(
         length(min = 1, max = 64),
         inner(
@@ -26,25 +26,26 @@ pub struct Cache {
         )
     )]
     pub devices: Vec<String>,
-    /// How large a volume's cache is: an amount (`10Gi`), or a share of the volume (`10%`).
+    /// Size of a volume's cache: an amount (`10Gi`) or a share of the volume's size (`10%`), at
+    /// least 8Mi.
     pub size: Portion,
-    /// When a write counts as done.
+    /// When a write is reported as complete. Defaults to `WriteThrough`.
     #[serde(default)]
     pub mode: CacheMode,
 }
 
-/// When a write to a cached volume counts as done.
+/// When a write to a cached volume is reported as complete.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CacheMode {
-    /// When it is on the slow disk too: a lost fast disk loses nothing.
+    /// When it is on the slow disk: if a fast disk fails, no data is lost.
     #[default]
     WriteThrough,
-    /// When it is on the fast disk: writes are faster, and a lost fast disk loses the volume.
+    /// When it is on the fast disk: writes are faster, but if that disk fails, the volume is lost.
     WriteBack,
 }
 
 impl CacheMode {
-    /// As LVM spells it.
+    /// Returns the mode as LVM spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,21 +59,21 @@ impl CacheMode {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeCache {
-    /// Its size, in whole extents.
+    /// Size of the cache, a multiple of the volume group's extent size.
     pub size: Quantity,
-    /// When a write counts as done.
+    /// When a write is reported as complete. Defaults to `WriteThrough`.
     #[serde(default)]
     pub mode: CacheMode,
-    /// The physical volumes on which its space was promised.
+    /// Physical volumes on which the cache's space is reserved.
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
 }
 
 impl Cache {
-    /// The size of the cache of a volume of so many bytes.
+    /// Returns the size in bytes of the cache for a volume of `volume` bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds no possible size.
+    /// One sentence, when the field holds no valid size.
     pub fn bytes(&self, volume: u64) -> Result<u64, String> {
         self.size
             .bytes(volume)
@@ -80,21 +81,24 @@ impl Cache {
             .map_err(|error| format!("cache.size: {error}"))
     }
 
-    /// What is contradictory, in one sentence that names the field; `None` when nothing is.
+    /// Returns the first contradiction, in one sentence that names the field; `None` when there is
+    /// none.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         if self.devices.is_empty() {
             return Some("cache.devices: name the fast disks by their stable paths".to_owned());
         }
-        let is_wrong =
-            |path: &&String| !path.starts_with("/dev/") || path.split('/').any(|part| part == "..");
-        if let Some(path) = self.devices.iter().find(is_wrong) {
-            return Some(format!("cache.devices: {path} is no path below /dev"));
+        if let Some(path) = self
+            .devices
+            .iter()
+            .find(|path| !path.starts_with("/dev/") || path.split('/').any(|part| part == ".."))
+        {
+            return Some(format!("cache.devices: {path} is not a path below /dev"));
         }
         match self.size.bytes(100 << 30) {
             Err(error) => Some(format!("cache.size: {error}")),
             Ok(0) => Some(
-                "cache.size: a cache of nothing is none; say an amount, or a share of the volume"
+                "cache.size: a cache needs space; use an amount, or a share of the volume"
                     .to_owned(),
             ),
             Ok(_) => None,
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cache_has_a_size() {
+    fn cache_size_is_a_share_and_at_least_the_minimum() {
         let shared = cache(json!({"devices": ["/dev/disk/by-id/nvme-1"], "size": "10%"}));
         assert_eq!(
             (shared.fault(), shared.bytes(1 << 40), shared.bytes(1)),

@@ -1,72 +1,75 @@
-//! Conditions of our objects: their types, their reasons, and how one is set without losing when it
-//! last changed. Pure: the time comes in as an argument.
+//! Conditions of FlexLVM's objects: types, reasons, and an update that keeps
+//! `lastTransitionTime`. Pure: the time is an argument.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-/// `Ready`: the object is what its spec asks for, and in working order.
+/// `Ready`: the object matches its spec and is usable.
 pub const READY: &str = "Ready";
 
-/// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space free again.
+/// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space is free.
 pub const REMOVED: &str = "Removed";
 
-/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of this version lies in the kubelet's
-/// plugin folder, under each of its names, and works in the mode that the agent was asked for.
+/// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of the agent's version is installed.
+///
+/// It is in kubelet's plugin directory under each of its names, and works in the configured mode.
 pub const DRIVER_INSTALLED: &str = "DriverInstalled";
 
-/// Reasons of conditions. Events use the reasons that upstream's provisioners use instead.
+/// Reasons of conditions. Events use the reasons of upstream's provisioners instead.
 pub mod reason {
-    /// All is well.
+    /// The object matches its spec.
     pub const READY: &str = "Ready";
     /// The volume group is not on the node.
     pub const VOLUME_GROUP_MISSING: &str = "VolumeGroupMissing";
-    /// The volume group is there, and can't be used: exported, partial, or of another host or lock
+    /// The volume group exists but is unusable: exported, partial, or owned by another host or lock
     /// manager.
     pub const VOLUME_GROUP_UNUSABLE: &str = "VolumeGroupUnusable";
     /// The volume group has too little free space.
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
-    /// The volume group can't hold a volume of the layout asked for: its extents are too small or
+    /// The volume group can't hold a volume of the requested layout: its extents are too small or
     /// too large.
     pub const LAYOUT_UNSUITABLE: &str = "LayoutUnsuitable";
-    /// The thin pool that the volume is to be in is not there.
+    /// The thin pool of the volume does not exist.
     pub const THIN_POOL_MISSING: &str = "ThinPoolMissing";
-    /// The thin pool is there, and nothing can be made in it: it is full, or needs a repair.
+    /// The thin pool exists, but no volume can be created in it: it is full, or needs a repair.
     pub const THIN_POOL_UNUSABLE: &str = "ThinPoolUnusable";
-    /// A logical volume of this name is there, and is not the one that this object asks for.
+    /// A logical volume of this name exists, but is not the one that this object describes.
     pub const FOREIGN_LOGICAL_VOLUME: &str = "ForeignLogicalVolume";
-    /// The logical volume that this object describes is not on the node any more.
+    /// The logical volume that this object describes is no longer on the node.
     pub const LOGICAL_VOLUME_MISSING: &str = "LogicalVolumeMissing";
-    /// The logical volume is open (mounted, most likely), so it is not removed.
+    /// The logical volume is open (usually mounted), so the agent does not remove it.
     pub const IN_USE: &str = "InUse";
-    /// The logical volume carries data although nobody can have used it, so it is not given away,
-    /// and not removed.
+    /// The logical volume carries data although no pod can have used it, so the agent neither hands
+    /// it out nor removes it.
     pub const NOT_EMPTY: &str = "NotEmpty";
-    /// The object was deleted by hand while its volume is wanted: nothing is removed.
+    /// The object was deleted by hand while its volume is still required: the agent removes
+    /// nothing.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
     /// The logical volume was removed from the node.
     pub const REMOVED: &str = "Removed";
-    /// The logical volume was never made.
+    /// The logical volume was never created.
     pub const NEVER_CREATED: &str = "NeverCreated";
-    /// A program of LVM failed; the message says which and how.
+    /// An LVM command failed; the message names the command and the failure.
     pub const LVM_FAILED: &str = "LvmFailed";
-    /// The spec can't be carried out as it stands.
+    /// The spec can't be applied.
     pub const INVALID_SPEC: &str = "InvalidSpec";
-    /// The driver could not be written into the kubelet's plugin folder.
+    /// The agent could not write the driver into kubelet's plugin directory.
     pub const INSTALL_FAILED: &str = "InstallFailed";
-    /// The driver, or its mode, is not replaced while volumes are mounted; the message says which
-    /// are in the way.
+    /// The agent does not replace the driver, or change its mode, while volumes are mounted; the
+    /// message names the volumes.
     pub const VOLUMES_MOUNTED: &str = "VolumesMounted";
-    /// The driver is in place.
+    /// The driver is installed.
     pub const INSTALLED: &str = "Installed";
-    /// The object is being deleted, and waits for something; the message says for what.
+    /// The object is being deleted and waits for the condition that the message names.
     pub const BEING_DELETED: &str = "BeingDeleted";
-    /// No node is selected, or none of those that are has reported yet.
+    /// No node is selected, or no selected node has reported yet.
     pub const NO_NODES: &str = "NoNodes";
-    /// Some of the selected nodes can't serve the backend.
+    /// Some of the selected nodes can't provide the backend.
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 }
 
-/// Sets the condition `type_`; `lastTransitionTime` moves only when the status flips. True when
-/// anything changed.
+/// Sets the condition `type_`, and returns true when anything changed.
+///
+/// `lastTransitionTime` changes only when the status does.
 pub fn set(
     conditions: &mut Vec<Condition>,
     type_: &str,
@@ -82,7 +85,7 @@ pub fn set(
         type_: type_.to_owned(),
         status: status.to_owned(),
         reason: reason.to_owned(),
-        // Servers of 1.20 take an empty text for a missing one, and refuse the object.
+        // API servers of 1.20 treat an empty text as a missing one, and reject the object.
         message: if message.is_empty() { reason } else { message }.to_owned(),
         observed_generation: generation,
         last_transition_time: match old {
@@ -99,13 +102,13 @@ pub fn set(
     true
 }
 
-/// The condition `type_`, if it was ever set.
+/// Returns the condition `type_`, or `None` when it was never set.
 #[must_use]
 pub fn get<'a>(conditions: &'a [Condition], type_: &str) -> Option<&'a Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// True when the condition `type_` is set and `True`.
+/// Returns true when the condition `type_` is set and `True`.
 #[must_use]
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     get(conditions, type_).is_some_and(|condition| condition.status == "True")
@@ -122,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_keeps_its_transition_time_until_its_status_flips() {
+    fn transition_time_changes_only_with_the_status() {
         let mut conditions = Vec::new();
         assert!(set(
             &mut conditions,

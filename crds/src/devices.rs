@@ -1,70 +1,72 @@
-//! The devices that a StorageBackend names for its volume group, and what a node says of each of
-//! them. Pure.
+//! The devices that a StorageBackend lists for its volume group, and what a node reports about
+//! each of them. Pure.
 
 use std::collections::BTreeSet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// No path of a device is longer.
+/// Maximum length in bytes of a device's path.
 const LONGEST: usize = 255;
 
-/// What became of a device that StorageBackends name for a volume group of this node.
+/// State of a device that StorageBackends list for a volume group of this node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeDevice {
-    /// The volume group that it is for.
+    /// Volume group that lists the device.
     pub volume_group: String,
-    /// The device, as the StorageBackend names it.
+    /// Path of the device, as the StorageBackend spells it.
     pub path: String,
-    /// Whether it is part of the volume group.
+    /// Whether the device is a physical volume of the volume group.
     pub in_volume_group: bool,
-    /// Why it is not, in one word: `NotFound`, `NotBlank`, `InUse` and so on. Left out when it is.
+    /// Why it is not, as one identifier: `NotFound`, `NotBlank`, `InUse` and so on. Absent when
+    /// `inVolumeGroup` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Why it is not, and what can be done about it. Left out when it is.
+    /// Why it is not, and what to do about it. Absent when `inVolumeGroup` is true.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }
 
-/// The reasons of [`NodeDevice`].
+/// The values of [`NodeDevice::reason`].
 pub mod reason {
-    /// There is no such device on this node.
+    /// The device does not exist on this node.
     pub const NOT_FOUND: &str = "NotFound";
-    /// There is something else than a block device.
+    /// The path leads to something other than a block device.
     pub const NOT_A_BLOCK_DEVICE: &str = "NotABlockDevice";
-    /// It can't be looked at.
+    /// The agent can't read the device.
     pub const UNREADABLE: &str = "Unreadable";
-    /// Nothing can be written to it.
+    /// The device is read-only.
     pub const READ_ONLY: &str = "ReadOnly";
-    /// It is mounted, swapped to, or part of another device.
+    /// The device is mounted, used as swap, or part of another device.
     pub const IN_USE: &str = "InUse";
-    /// It has partitions.
+    /// The device has partitions.
     pub const PARTITIONED: &str = "Partitioned";
-    /// There is something on it.
+    /// The device carries data.
     pub const NOT_BLANK: &str = "NotBlank";
-    /// It is a physical volume of LVM already.
+    /// The device is an LVM physical volume already.
     pub const PHYSICAL_VOLUME: &str = "PhysicalVolume";
-    /// It is too small.
+    /// The device is too small.
     pub const TOO_SMALL: &str = "TooSmall";
-    /// It is the same disk as another one of the list.
+    /// The device is the same disk as another one of the list.
     pub const DUPLICATE_DEVICE: &str = "DuplicateDevice";
-    /// Its sectors have another size than those of the others.
+    /// The device's sector size differs from that of the others.
     pub const SECTOR_SIZE: &str = "SectorSize";
-    /// It is named for two volume groups.
+    /// The device is listed for two volume groups.
     pub const CONFLICT: &str = "Conflict";
-    /// It could be part of the volume group, which was there before.
+    /// The device is usable, but the volume group exists already and is not extended.
     pub const VOLUME_GROUP_EXISTS: &str = "VolumeGroupExists";
-    /// The volume group was on this node, and is not any more.
+    /// The volume group was on this node and is no longer.
     pub const VOLUME_GROUP_VANISHED: &str = "VolumeGroupVanished";
-    /// The volume group is about to be made.
+    /// The agent is about to create the volume group.
     pub const CREATING: &str = "Creating";
-    /// The volume group could not be made.
+    /// The agent could not create the volume group.
     pub const CREATE_FAILED: &str = "CreateFailed";
 }
 
-/// What is wrong with a backend's list of devices, in one sentence; `None` when nothing is. The
-/// schema says most of it.
+/// Returns what is wrong with a backend's list of devices, in one sentence; `None` when valid.
+///
+/// The schema covers most of it, but not paths with `..` and repeated ones.
 #[must_use]
 pub fn fault(devices: &[String]) -> Option<String> {
     let mut seen = BTreeSet::new();
@@ -73,7 +75,7 @@ pub fn fault(devices: &[String]) -> Option<String> {
         if let Err(why) = check(device) {
             return Some(format!("devices: {shown:?} {why}"));
         }
-        (!seen.insert(device)).then(|| format!("devices: {shown} is named twice"))
+        (!seen.insert(device)).then(|| format!("devices: {shown} is listed twice"))
     })
 }
 
@@ -85,10 +87,10 @@ fn check(device: &str) -> Result<(), &'static str> {
         return Err("is too long");
     }
     if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err("is no plain path below /dev");
+        return Err("is not a plain path below /dev");
     }
     if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has characters that no device's path has");
+        return Err("has characters that no device path has");
     }
     Ok(())
 }
@@ -98,7 +100,7 @@ mod tests {
     use super::fault;
 
     #[test]
-    fn only_plain_paths_below_dev_are_devices_and_each_once() {
+    fn devices_are_plain_paths_below_dev_without_repetition() {
         let fault = |devices: &[&str]| {
             fault(
                 &devices
@@ -132,7 +134,7 @@ mod tests {
         }
         assert_eq!(
             fault(&["/dev/a", "/dev/b", "/dev/a"]).unwrap(),
-            "devices: /dev/a is named twice"
+            "devices: /dev/a is listed twice"
         );
         assert!(
             fault(&[&format!("/dev/{}", "x".repeat(255))])

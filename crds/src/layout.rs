@@ -1,5 +1,5 @@
-//! How a logical volume lies on the disks of its volume group: a part of StorageBackends and of
-//! LogicalVolumes. Pure.
+//! How a logical volume is laid out on the disks of its volume group: a part of StorageBackends
+//! and of LogicalVolumes. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -7,41 +7,42 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity;
 
-/// A stripe where the layout names no size, as LVM itself chooses it.
+/// Default stripe size in bytes, the same as LVM's.
 const STRIPE_SIZE: u64 = 64 << 10;
 
-/// Sizes that a stripe may have: what every kernel and LVM's default region of a RAID take.
+/// Permitted stripe sizes in bytes: every kernel and LVM's default RAID region size take them.
 const STRIPE_SIZES: std::ops::RangeInclusive<u64> = 4 << 10..=1 << 20;
 
 /// How a logical volume is laid out on the disks of its volume group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct Layout {
-    /// The kind of logical volume. `Linear`: plain extents, on whichever disks have room.
-    /// `Striped`: spread over several disks for speed; one lost disk loses the volume. `RAID1`: the
-    /// same on several disks. `RAID5`, `RAID6`: spread, with parity for one or two lost disks.
-    /// `RAID10`: spread, and each part twice. `Thin`: out of a thin pool, which gives space only
-    /// for what is written. `Cached`: plain extents on slow disks, with a cache on fast ones. A
-    /// node whose volume group has too few disks for the kind gets no volume; it never gets a
-    /// lesser kind.
+    /// Kind of logical volume. `Linear`: plain extents on any disks with free space. `Striped`:
+    /// spread over several disks for speed; if one of them fails, the volume is lost. `RAID1`: the
+    /// same data on several disks. `RAID5`, `RAID6`: striped, with parity for one or two failed
+    /// disks. `RAID10`: striped, with two copies of each stripe. `Thin`: in a thin pool, which
+    /// allocates space when it is first written to. `Cached`: plain extents on slow disks, with a
+    /// cache on fast ones. A node whose volume group has too few disks for the kind gets no volume
+    /// instead of one of another kind. Defaults to `Linear`.
     #[serde(default, rename = "type")]
     pub type_: LayoutType,
-    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how many disks share the data, parity and copies
-    /// not counted. Left out: 3 for `RAID6`, else 2. `RAID5` takes one disk more, `RAID6` two more,
-    /// `RAID10` twice as many.
+    /// Number of disks that share the data, without parity and copies; for `Striped`, `RAID5`,
+    /// `RAID6` and `RAID10`. `RAID5` uses one disk more, `RAID6` two more, `RAID10` twice as many.
+    /// Defaults to 3 for `RAID6` and 2 for the others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 32))]
     pub stripes: Option<u32>,
-    /// For `Striped`, `RAID5`, `RAID6`, `RAID10`: how much goes to one disk before the next one's
-    /// turn; a power of two from `4Ki` to `1Mi`. Left out: `64Ki`.
+    /// Amount of data that goes to one disk before the next one is used; for `Striped`, `RAID5`,
+    /// `RAID6` and `RAID10`. A power of two from `4Ki` to `1Mi`. Defaults to `64Ki`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stripe_size: Option<Quantity>,
-    /// For `RAID1`: on how many disks the data are. Left out: 2.
+    /// Number of disks that each hold all data; for `RAID1`. Defaults to 2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2, max = 10))]
     pub copies: Option<u32>,
-    /// For the RAID kinds: each disk's part has checksums (dm-integrity), so that what a disk
-    /// silently changed is noticed and mended from the others. Costs space and speed.
+    /// Whether each disk's part has checksums (dm-integrity); for the RAID types. LVM then detects
+    /// data that a disk changed silently, and repairs it from the other disks. Costs space and
+    /// speed. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<bool>,
 }
@@ -49,31 +50,31 @@ pub struct Layout {
 /// Kinds of logical volumes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayoutType {
-    /// Plain extents, on whichever disks have room: as fast, and as safe, as one disk.
+    /// Plain extents on any disks with free space: as fast, and as safe, as one disk.
     #[default]
     Linear,
-    /// Spread over several disks.
+    /// Spread over several disks, without redundancy.
     Striped,
-    /// The same on several disks.
+    /// The same data on several disks.
     #[serde(rename = "RAID1")]
     Raid1,
-    /// Spread, with parity for one disk.
+    /// Striped, with parity for one failed disk.
     #[serde(rename = "RAID5")]
     Raid5,
-    /// Spread, with parity for two disks.
+    /// Striped, with parity for two failed disks.
     #[serde(rename = "RAID6")]
     Raid6,
-    /// Spread, and each part twice.
+    /// Striped, with two copies of each stripe.
     #[serde(rename = "RAID10")]
     Raid10,
-    /// Out of a thin pool.
+    /// In a thin pool.
     Thin,
-    /// Plain extents with a cache in front.
+    /// Plain extents on slow disks, with a cache on fast ones.
     Cached,
 }
 
 impl LayoutType {
-    /// As the API spells it.
+    /// Returns the type as the API spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -88,7 +89,7 @@ impl LayoutType {
         }
     }
 
-    /// Whether the data are spread over several disks.
+    /// Returns true when the data is spread over several disks.
     #[must_use]
     pub fn is_striped(self) -> bool {
         matches!(
@@ -97,20 +98,20 @@ impl LayoutType {
         )
     }
 
-    /// Whether a lost disk loses no data.
+    /// Returns true when a failed disk loses no data.
     #[must_use]
     pub fn is_raid(self) -> bool {
         matches!(self, Self::Raid1 | Self::Raid5 | Self::Raid6 | Self::Raid10)
     }
 
-    /// The fewest disks that can share the data.
+    /// Returns the smallest number of disks that can share the data.
     fn fewest_stripes(self) -> u32 {
         if self == Self::Raid6 { 3 } else { 2 }
     }
 }
 
 impl Layout {
-    /// How many disks share the data; 1 for kinds that are not striped.
+    /// Returns how many disks share the data; 1 for types that are not striped.
     #[must_use]
     pub fn stripes(&self) -> u32 {
         if self.type_.is_striped() {
@@ -120,33 +121,33 @@ impl Layout {
         }
     }
 
-    /// On how many disks a RAID1 is.
+    /// Returns the number of disks that each hold all data of a RAID1.
     #[must_use]
     pub fn copies(&self) -> u32 {
         self.copies.unwrap_or(2)
     }
 
-    /// The size of a stripe, in bytes.
+    /// Returns the stripe size in bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds no possible size.
+    /// One sentence, when the field holds no valid size.
     pub fn stripe_size(&self) -> Result<u64, String> {
-        let Some(asked) = &self.stripe_size else {
+        let Some(requested) = &self.stripe_size else {
             return Ok(STRIPE_SIZE);
         };
         let bytes =
-            quantity::parse(asked).map_err(|error| format!("layout.stripeSize: {error}"))?;
+            quantity::parse(requested).map_err(|error| format!("layout.stripeSize: {error}"))?;
         if STRIPE_SIZES.contains(&bytes) && bytes.is_power_of_two() {
             return Ok(bytes);
         }
         Err(format!(
-            "layout.stripeSize: {} is not possible; say a power of two from 4Ki to 1Mi",
-            asked.0
+            "layout.stripeSize: {} is not possible; use a power of two from 4Ki to 1Mi",
+            requested.0
         ))
     }
 
-    /// What is contradictory, in one sentence that names the field and what is possible; `None`
-    /// when nothing is.
+    /// Returns the first contradiction, in one sentence that names the field and the valid values;
+    /// `None` when there is none.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         let kind = self.type_.as_str();
@@ -179,13 +180,13 @@ impl Layout {
 
     fn range_fault(&self) -> Option<String> {
         let outside = |field: &str, number: u32, least: u32, most: u32| {
-            let sentence = || {
-                let kind = self.type_.as_str();
-                format!(
-                    "layout.{field}: {number} is not possible for type {kind}; say {least} to {most}"
-                )
-            };
-            (number < least || number > most).then(sentence)
+            if (least..=most).contains(&number) {
+                return None;
+            }
+            let kind = self.type_.as_str();
+            Some(format!(
+                "layout.{field}: {number} is not possible for type {kind}; use {least} to {most}"
+            ))
         };
         if self.type_.is_striped() {
             return outside("stripes", self.stripes(), self.type_.fewest_stripes(), 32);
@@ -208,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_a_value() {
+    fn absent_fields_have_defaults() {
         let raid6 = layout(json!({"type": "RAID6"}));
         assert_eq!(
             (raid6.stripes(), raid6.stripe_size(), raid6.fault()),

@@ -3,11 +3,11 @@
 //!
 //! In reading order:
 //!
-//! - [`storage_backend`]: what an admin writes; with [`selector`], [`devices`], [`layout`],
+//! - [`storage_backend`]: written by an admin; with [`selector`], [`devices`], [`layout`],
 //!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
-//! - [`logical_volume`]: what the controller orders of an agent; [`share`] is a part of a disk.
-//! - [`node_storage`]: what an agent reports of its node.
-//! - [`condition`] and [`quantity`]: what all three have in common.
+//! - [`logical_volume`]: written by the controller for an agent; [`share`] is a part of a disk.
+//! - [`node_storage`]: reported by the agent of a node.
+//! - [`condition`] and [`quantity`]: shared by all three.
 
 #![expect(
     unreachable_pub,
@@ -36,22 +36,25 @@ pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStat
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
 
-/// The API group, and the `provisioner` of StorageClasses. Without a slash, so that it can also
-/// name a `CSIDriver` object: the stock scheduler then takes the capacity that we publish into
-/// account.
+/// The API group, and the `provisioner` of StorageClasses.
+///
+/// Without a slash, so that it can also name a `CSIDriver` object: kube-scheduler then considers
+/// the capacity that FlexLVM publishes.
 pub const GROUP: &str = "flexlvm.dev";
 
-/// Label of LogicalVolumes: the node, as [`node_label_value`] gives it. An agent watches its own by
-/// this label, since field selectors on custom resources exist from Kubernetes 1.31 on only.
+/// Label of LogicalVolumes that holds the node, encoded by [`node_label_value`].
+///
+/// An agent watches its own objects by this label, since field selectors on custom resources exist
+/// only from Kubernetes 1.31 on.
 pub const NODE_LABEL: &str = "flexlvm.dev/node";
 
-/// Finalizer of LogicalVolumes: the object stays until its space on the node is free.
+/// Finalizer of LogicalVolumes: keeps the object until its space on the node is free.
 pub const FINALIZER: &str = "flexlvm.dev/logical-volume";
 
-/// Finalizer of StorageBackends that have volumes: the object stays until they are gone.
+/// Finalizer of StorageBackends that have volumes: keeps the object until they are gone.
 pub const BACKEND_FINALIZER: &str = "flexlvm.dev/storage-backend";
 
-/// Every custom resource definition, as Kubernetes 1.25 and later take it (with CEL rules).
+/// Returns every custom resource definition, for Kubernetes 1.25 and later (with CEL rules).
 #[must_use]
 pub fn all() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
@@ -63,8 +66,10 @@ pub fn all() -> Vec<CustomResourceDefinition> {
     all
 }
 
-/// The value of [`NODE_LABEL`] for a node. Names of nodes have up to 253 characters, values of
-/// labels up to 63: a longer name is cut and closed with a hash of the whole.
+/// Returns the value of [`NODE_LABEL`] for a node.
+///
+/// Node names have up to 253 characters, label values up to 63: a longer name is truncated, and a
+/// hash of the full name is appended.
 #[must_use]
 pub fn node_label_value(node: &str) -> String {
     const LONGEST: usize = 63;
@@ -75,8 +80,9 @@ pub fn node_label_value(node: &str) -> String {
     format!("{head}-{:016x}", hash(node))
 }
 
-/// A hash for names (FNV-1a): the same on every machine and in every version, which std's hasher
-/// does not promise.
+/// Returns a hash of a name (FNV-1a).
+///
+/// It is the same on every machine and in every version, which std's hasher does not guarantee.
 #[must_use]
 pub fn hash(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
@@ -89,7 +95,7 @@ mod tests {
     use super::node_label_value;
 
     #[test]
-    fn long_node_names_make_distinct_legal_label_values() {
+    fn long_node_names_have_distinct_valid_label_values() {
         let long = "n".repeat(200);
         let other = format!("{long}x");
         assert_eq!(node_label_value("node-1.example.com"), "node-1.example.com");

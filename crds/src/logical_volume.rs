@@ -1,5 +1,5 @@
-//! LogicalVolume: one volume on one node. The controller writes the spec, a work order; the node's
-//! agent carries it out and writes the status.
+//! LogicalVolume: one volume on one node. The controller writes the spec; the node's agent applies
+//! it and writes the status.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -12,7 +12,7 @@ use crate::layout::Layout;
 use crate::share::Share;
 use crate::thin_pool::VolumeThinPool;
 
-/// The work order for one logical volume, and what became of it.
+/// Specification of one logical volume.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "flexlvm.dev",
@@ -23,41 +23,41 @@ use crate::thin_pool::VolumeThinPool;
     category = "flexlvm",
     status = "LogicalVolumeStatus",
     derive = "PartialEq",
-    doc = "A LogicalVolume is one volume on one node: FlexLVM's controller writes its spec, the agent of the node carries it out. It has the name of its PersistentVolume and of the logical volume on the node, `pvc-` and the claim's uid. Don't write it by hand: delete or edit the claim instead.",
+    doc = "A LogicalVolume is one volume on one node: FlexLVM's controller writes its spec, the agent of the node applies it and writes the status. It has the name of its PersistentVolume and of the logical volume on the node, `pvc-` and the claim's uid. Do not write it by hand: delete or edit the claim instead.",
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "True when the logical volume is there, in the size asked for.",
+        description = "True when the logical volume exists in the requested size.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
         name = "Node",
         type_ = "string",
-        description = "The node.",
+        description = "Name of the node.",
         json_path = ".spec.node"
     ),
     printcolumn(
         name = "Size",
         type_ = "string",
-        description = "The size on the node.",
+        description = "Size of the logical volume on the node.",
         json_path = ".status.size"
     ),
     printcolumn(
         name = "Namespace",
         type_ = "string",
-        description = "The claim's namespace.",
+        description = "Namespace of the claim.",
         json_path = ".spec.claim.namespace"
     ),
     printcolumn(
         name = "Claim",
         type_ = "string",
-        description = "The claim.",
+        description = "Name of the claim.",
         json_path = ".spec.claim.name"
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "Why the volume is, or is not, Ready.",
+        description = "Why the volume is Ready or not.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
@@ -68,129 +68,129 @@ use crate::thin_pool::VolumeThinPool;
     printcolumn(
         name = "Volume Group",
         type_ = "string",
-        description = "The volume group.",
+        description = "Name of the volume group.",
         json_path = ".spec.volumeGroup",
         priority = 1
     ),
     printcolumn(
         name = "UUID",
         type_ = "string",
-        description = "LVM's uuid of the logical volume.",
+        description = "LVM's UUID of the logical volume.",
         json_path = ".status.uuid",
         priority = 1
     )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LogicalVolumeSpec {
-    /// The node, by the name of its Node object.
+    /// Name of the Node object. Immutable.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("node can't be changed: the data is there"))]
     pub node: String,
-    /// The StorageBackend that the volume was asked from.
+    /// Name of the StorageBackend that the volume was created from. Immutable.
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("backend can't be changed"))]
     pub backend: String,
-    /// The volume group on the node.
+    /// Name of the volume group on the node. Immutable.
     #[schemars(
         length(min = 1, max = 127),
         regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: the data is there"))]
     pub volume_group: String,
-    /// How the logical volume is laid out.
+    /// How the logical volume is laid out on the disks of its volume group. Immutable.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("layout can't be changed"))]
     pub layout: Layout,
-    /// The size promised. It may be raised, and is never lowered; the logical volume is at least as
-    /// large.
-    // No rule says so: CEL knows quantities from Kubernetes 1.29 on, and a server before that
-    // refuses the whole definition.
+    /// Reserved size in bytes, for example `10Gi`. It can be raised, and is never lowered; the
+    /// logical volume has at least this size.
+    // Not a CEL rule: CEL knows quantities from Kubernetes 1.29 on, and an API server before that
+    // rejects the whole definition.
     pub size: Quantity,
-    /// The physical volumes on which the space was promised, and how much on each: images, parity
-    /// and metadata included. Left out: on whichever have room.
+    /// Physical volumes on which the space is reserved, and how much on each: with copies, parity
+    /// and metadata. Without it, LVM allocates from any of the volume group's disks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
-    /// For layout type `Thin`: the pool that the volume is in.
+    /// Thin pool that holds the volume; for layout type `Thin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self.name == oldSelf.name").message("thinPool.name can't be changed: the data is there"))]
     pub thin_pool: Option<VolumeThinPool>,
-    /// For layout type `Cached`: the cache in front of the volume.
+    /// Cache in front of the volume; for layout type `Cached`. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("cache can't be changed"))]
     pub cache: Option<VolumeCache>,
-    /// Whether the logical volume is to be there.
+    /// Whether the logical volume must exist. Defaults to `Present`.
     #[serde(default)]
     pub state: State,
-    /// The claim that the volume is for.
-    #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data is its own"))]
+    /// Claim that the volume belongs to. Immutable.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data belongs to it"))]
     pub claim: ClaimReference,
-    /// The key to the volume. It stands in the options of the claim's PersistentVolume, too, and
-    /// the driver mounts the volume for nobody who doesn't have it. Whoever may read this object
-    /// may mount the volume.
+    /// Secret key of the volume: 32 hexadecimal digits. The options of the claim's
+    /// PersistentVolume hold it, too, and the driver rejects a mount without it. A user who can
+    /// read this object can therefore mount the volume. Immutable.
     #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("key can't be changed: the PersistentVolume holds it"))]
     pub key: String,
-    /// The StorageClass that the claim named.
+    /// Name of the claim's StorageClass.
     pub storage_class: String,
-    /// What becomes of the volume when its claim is deleted: the reclaim policy of its
+    /// What happens to the volume when its claim is deleted: the reclaim policy of its
     /// PersistentVolume.
     pub reclaim_policy: ReclaimPolicy,
-    /// The file system that the driver makes at the first mount.
+    /// File system that the driver creates at the first mount.
     pub filesystem: Filesystem,
 }
 
-/// Whether a logical volume is to be there.
+/// Whether a logical volume must exist.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// The logical volume is made if it isn't there, and kept. Deleting the LogicalVolume object
-    /// removes nothing.
+    /// The agent creates the logical volume if it is missing, and keeps it. Deleting the
+    /// LogicalVolume object removes nothing.
     #[default]
     Present,
-    /// The claim went before its PersistentVolume was made: the logical volume is removed if it
-    /// never carried data.
+    /// The claim was deleted before its PersistentVolume was created: the agent removes the logical
+    /// volume if it never carried data.
     AbsentIfNeverUsed,
-    /// The PersistentVolume was released: the logical volume is removed, with its data, once nobody
-    /// has it open.
+    /// The PersistentVolume was released: the agent removes the logical volume and its data once it
+    /// is closed on the node.
     Absent,
 }
 
-/// What becomes of a volume when its claim is deleted.
+/// What happens to a volume when its claim is deleted.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReclaimPolicy {
-    /// The volume goes with its claim.
+    /// The volume is deleted with its claim.
     #[default]
     Delete,
-    /// The volume stays until an admin removes it.
+    /// The volume is kept until an admin removes it.
     Retain,
 }
 
-/// One claim, unmistakably.
+/// Reference to one claim, unambiguous by its UID.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct ClaimReference {
-    /// The claim's namespace.
+    /// Namespace of the claim.
     pub namespace: String,
-    /// The claim's name.
+    /// Name of the claim.
     pub name: String,
-    /// The claim's uid: a claim of the same name made later is another one.
+    /// UID of the claim: a later claim of the same name is a different one.
     pub uid: String,
 }
 
-/// The file system of a volume.
+/// Type and options of a volume's file system.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Filesystem {
-    /// The type: `ext4`, `xfs` or `btrfs`.
+    /// File system type: `ext4`, `xfs` or `btrfs`.
     #[serde(rename = "type")]
     pub type_: FilesystemType,
-    /// Options for mkfs, one per item.
+    /// Options for mkfs, one per item. Example: `-m 1`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mkfs_options: Vec<String>,
-    /// Options of the mount, one per item.
+    /// Mount options, one per item. Example: `noatime`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mount_options: Vec<String>,
-    /// When it is checked before it is mounted: `auto` (left out: so) or `never`.
+    /// When the file system is checked before it is mounted: `auto` or `never`. Defaults to `auto`.
     #[serde(default, skip_serializing_if = "Fsck::is_default")]
     pub fsck: Fsck,
 }
@@ -199,24 +199,24 @@ pub struct Filesystem {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum Fsck {
-    /// When it is an ext4 whose superblock asks for it: it has recorded errors, or has no journal
-    /// and was not unmounted. `e2fsck -p` then repairs what is safe to repair; with more damage the
-    /// volume is not mounted.
+    /// If it is an ext4 whose superblock requests a check: it has recorded errors, or has no
+    /// journal and was not unmounted cleanly. `e2fsck -p` repairs what is safe to repair; with more
+    /// damage the driver does not mount the volume.
     #[default]
     Auto,
-    /// Never: it is mounted as it is, if the kernel does so.
+    /// Never: the file system is mounted as it is, if the kernel accepts it.
     Never,
 }
 
 impl Fsck {
-    /// Whether it need not be said.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+    /// Returns true for the default, which is not serialized.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Types of file systems.
+/// Supported file system types.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
 pub enum FilesystemType {
@@ -230,16 +230,16 @@ pub enum FilesystemType {
 }
 
 impl FilesystemType {
-    /// All there are.
+    /// All supported types.
     pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
 
-    /// The one of this name.
+    /// Returns the type of this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|type_| type_.as_str() == name)
     }
 
-    /// As mount(8) and `flexVolume.fsType` spell it.
+    /// Returns the name, as mount(8) and `flexVolume.fsType` spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -249,9 +249,11 @@ impl FilesystemType {
         }
     }
 
-    /// The smallest volume, in bytes, that holds such a file system with room for data, and the
-    /// format marker at its end: mkfs.xfs refuses less than 300 MiB, the kernel grows no btrfs to less
-    /// than 256 MiB, and ext4 needs some for its journal.
+    /// Returns the minimum size in bytes of a volume with such a file system, some data and the
+    /// format marker at its end.
+    ///
+    /// mkfs.xfs rejects less than 300 MiB, the kernel does not resize a btrfs to less than 256 MiB,
+    /// and ext4 needs space for its journal.
     #[must_use]
     pub fn smallest_volume(self) -> u64 {
         match self {
@@ -262,23 +264,23 @@ impl FilesystemType {
     }
 }
 
-/// What became of a logical volume.
+/// Observed state of a logical volume.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct LogicalVolumeStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the logical volume is there in the size asked for. `Removed`: it is gone, its space
-    /// is free.
+    /// `Ready`: the logical volume exists in the requested size. `Removed`: it is gone, and its
+    /// space is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The size of the logical volume on the node: whole extents, so often a little more than
-    /// asked.
+    /// Size of the logical volume on the node: a multiple of the extent size, so often a little
+    /// more than requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
-    /// LVM's uuid of the logical volume. The driver mounts nothing else.
+    /// LVM's UUID of the logical volume. The driver mounts a volume with this UUID only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
 }

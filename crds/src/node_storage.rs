@@ -1,5 +1,5 @@
-//! NodeStorage: what one node has. One per node, written by the node's agent, so that a thousand
-//! agents never write to one object.
+//! NodeStorage: the storage of one node. One object per node, written by its agent, so that a
+//! thousand agents never write to the same object.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::devices::NodeDevice;
 use crate::share::Share;
 
-/// A NodeStorage has nothing to ask for: its agent reports.
+/// The spec is empty: a NodeStorage is a report of the node's agent.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[kube(
     group = "flexlvm.dev",
@@ -21,11 +21,11 @@ use crate::share::Share;
     category = "flexlvm",
     status = "NodeStorageStatus",
     derive = "PartialEq",
-    doc = "A NodeStorage says what one node has: its volume groups, their space, and the versions of what FlexLVM runs there. It has the name of its Node; FlexLVM's agent on that node writes it.",
+    doc = "A NodeStorage reports the storage of one node: its volume groups, their space, and the versions of FlexLVM's components there. It has the name of its Node; FlexLVM's agent on that node writes it.",
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "True when LVM answers on the node.",
+        description = "True when LVM works on the node.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
@@ -37,7 +37,7 @@ use crate::share::Share;
     printcolumn(
         name = "Volume Groups",
         type_ = "string",
-        description = "The volume groups of the node.",
+        description = "Volume groups of the node.",
         json_path = ".status.volumeGroups[*].name"
     ),
     printcolumn(
@@ -49,7 +49,7 @@ use crate::share::Share;
     printcolumn(
         name = "Version",
         type_ = "string",
-        description = "The agent's version.",
+        description = "Version of the agent.",
         json_path = ".status.agentVersion",
         priority = 1
     ),
@@ -62,34 +62,33 @@ use crate::share::Share;
 #[serde(rename_all = "camelCase")]
 pub struct NodeStorageSpec {}
 
-/// What the agent found on its node.
+/// Observed storage of the node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeStorageStatus {
-    /// `Ready`: LVM answers. `DriverInstalled`: the FlexVolume driver of this agent's version is in
-    /// place.
+    /// `Ready`: LVM works. `DriverInstalled`: the FlexVolume driver of this agent's version is
+    /// installed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Every volume group of the node.
+    /// All volume groups of the node.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub volume_groups: Vec<VolumeGroup>,
-    /// Names of volume groups that were on this node and are not any more: their disks may come
-    /// back, so FlexLVM makes no volume group of such a name. Forgotten when this object is
-    /// deleted; it is then written anew.
+    /// Names of volume groups that were on this node and are no longer. Their disks may come back,
+    /// so the agent creates no volume group of such a name. Delete this object to clear the list;
+    /// the agent writes it anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub missing_volume_groups: Vec<String>,
-    /// The devices that StorageBackends name for this node (`spec.devices`), and what became of
-    /// each.
+    /// Devices that StorageBackends list for this node (`spec.devices`), and the state of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volumeGroup", "path"]))]
     pub devices: Vec<NodeDevice>,
-    /// The version of the agent, and of the driver that it installs.
+    /// Version of the agent, and of the driver that it installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
-    /// The version of LVM on the node.
+    /// Version of LVM on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lvm_version: Option<String>,
 }
@@ -98,29 +97,29 @@ pub struct NodeStorageStatus {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeGroup {
-    /// The name.
+    /// Name of the volume group.
     pub name: String,
-    /// LVM's uuid of the volume group.
+    /// LVM's UUID of the volume group.
     pub uuid: String,
-    /// The size of all its extents.
+    /// Total size in bytes of its extents.
     pub size: Quantity,
-    /// The size of one extent, in bytes: every logical volume is a multiple of it.
+    /// Size in bytes of one extent: the size of every logical volume is a multiple of it.
     pub extent_size: Quantity,
-    /// Space taken by logical volumes that are not FlexLVM's, or that no LogicalVolume object
-    /// knows. What remains of `size` is FlexLVM's to promise.
+    /// Space used by logical volumes that FlexLVM does not manage, or that have no LogicalVolume
+    /// object. FlexLVM can reserve the rest of `size`.
     pub used_by_others: Quantity,
-    /// Free space, for people: it is brought up to date at leisure.
+    /// Free space, for information: it can be up to a minute old.
     pub free: Quantity,
-    /// The physical volumes, LVM's word for its disks, that the volume group is made of.
+    /// LVM physical volumes (disks or partitions) of the volume group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<PhysicalVolume>,
-    /// The thin pools in the volume group.
+    /// Thin pools in the volume group.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub thin_pools: Vec<ReportedThinPool>,
-    /// Why no volume can be made here (`exported`, `partial`, another host's …); left out when all
-    /// is well.
+    /// Why no volume can be created in it: it is exported, partial, owned by another host, and so
+    /// on. Absent when volumes can be created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable_reason: Option<String>,
 }
@@ -129,19 +128,19 @@ pub struct VolumeGroup {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct PhysicalVolume {
-    /// LVM's uuid of it.
+    /// LVM's UUID of the physical volume.
     pub uuid: String,
-    /// Its device's name, which may change with every start of the node.
+    /// Name of its device, which can change when the node restarts.
     pub name: String,
-    /// The size of its extents; nothing, where LVM is told to allocate none on it (`pvchange
+    /// Total size in bytes of its extents; 0 where allocation is disabled (`pvchange
     /// --allocatable n`).
     pub size: Quantity,
-    /// Of that, what is not FlexLVM's to promise.
+    /// Space used by volumes that FlexLVM does not manage.
     pub used_by_others: Quantity,
-    /// Free space, for people: it is brought up to date at leisure.
+    /// Free space, for information: it can be up to a minute old.
     pub free: Quantity,
-    /// The paths by which StorageBackends name this disk as one for caches (`cache.devices`). Where
-    /// there are any, nothing but caches is put on it.
+    /// Paths by which StorageBackends list this disk for caches (`cache.devices`). If there are
+    /// any, FlexLVM allocates nothing but caches on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_paths: Vec<String>,
 }
@@ -150,24 +149,24 @@ pub struct PhysicalVolume {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ReportedThinPool {
-    /// The name.
+    /// Name of the thin pool.
     pub name: String,
-    /// The size of its data.
+    /// Size in bytes of its data.
     pub size: Quantity,
-    /// The size of its metadata.
+    /// Size in bytes of its metadata.
     pub metadata_size: Quantity,
-    /// Percent of its data in use, brought up to date at leisure.
+    /// Data usage in percent. It can be up to a minute old.
     pub data_used: u32,
-    /// Percent of its metadata in use.
+    /// Metadata usage in percent. It can be up to a minute old.
     pub metadata_used: u32,
-    /// The sizes together of its volumes that are not FlexLVM's.
+    /// Total virtual size of its volumes that FlexLVM does not manage.
     pub other_volumes: Quantity,
-    /// Where a FlexLVM agent made the pool: what it takes of each physical volume, which is not
-    /// counted in `usedByOthers`. Left out for pools that an admin made.
+    /// Space that the pool uses on each physical volume, if a FlexLVM agent created it; this space
+    /// is not part of `usedByOthers`. Absent for pools that an admin created.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
-    /// Why no volume can be made in it, or grow; left out when all is well.
+    /// Why no volume can be created or expanded in it. Absent when that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable_reason: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! A part of some space: an amount, or a share of the whole.
+//! A part of some space: an amount, or a share of the total.
 //! Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::quantity;
 
-/// An amount of space (`10Gi`), or a share of something (`5%`).
+/// An amount of space (`10Gi`), or a share of a total (`5%`).
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(transparent)]
 pub struct Portion(
@@ -21,7 +21,7 @@ pub struct Portion(
 );
 
 impl Portion {
-    /// How many bytes it is, of a whole of so many; shares are rounded up.
+    /// Returns the portion of a total of `whole` bytes, in bytes; shares are rounded up.
     ///
     /// # Errors
     /// One sentence, when the text is neither an amount nor a share from 0 to 100 %.
@@ -31,9 +31,9 @@ impl Portion {
         };
         let share: u128 = share
             .parse()
-            .map_err(|_| format!("\"{}\" is no share such as 5%", self.0))?;
+            .map_err(|_| format!("\"{}\" is not a share such as 5%", self.0))?;
         if share > 100 {
-            return Err(format!("{share}% is more than there is"));
+            return Err(format!("{share}% is more than 100%"));
         }
         let bytes = (u128::from(whole) * share).div_ceil(100);
         Ok(u64::try_from(bytes).unwrap_or(whole))
@@ -45,7 +45,7 @@ mod tests {
     use super::Portion;
 
     #[test]
-    fn reads_amounts_and_shares() {
+    fn parses_amounts_and_shares() {
         let bytes = |text: &str| Portion(text.to_owned()).bytes(1000);
         assert_eq!(bytes("5%"), Ok(50));
         assert_eq!(bytes("0%"), Ok(0));

@@ -1,18 +1,18 @@
-//! Quantities, Kubernetes' way to write sizes ("10Gi", "1500M", "1e9"), to and from bytes: exact,
-//! or an error. Pure.
+//! Conversion between Kubernetes quantities ("10Gi", "1500M", "1e9") and bytes: exact, or an error.
+//! Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Why a quantity is not a number of bytes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuantityError {
-    /// Not a quantity at all.
+    /// The text is not a quantity.
     #[error("\"{0}\" is not a quantity such as 10Gi")]
     Malformed(String),
-    /// Below zero.
+    /// The quantity is below zero.
     #[error("{0} is below zero")]
     Negative(String),
-    /// More bytes than 64 bits (signed, as Kubernetes counts) hold.
+    /// The quantity exceeds `i64::MAX` bytes, Kubernetes' own limit.
     #[error("{0} is more than 2^63-1 bytes")]
     TooLarge(String),
 }
@@ -38,11 +38,12 @@ const DECIMAL: [(&str, i32); 10] = [
     ("E", 18),
 ];
 
-/// The number of bytes of a quantity; a fraction of a byte counts as a whole one, so that nobody
-/// gets less than asked.
+/// Returns a quantity in bytes.
+///
+/// A fraction of a byte is rounded up, so that a volume is never smaller than requested.
 ///
 /// # Errors
-/// When the text is no quantity, is negative, or exceeds `i64::MAX` bytes.
+/// When the text is not a quantity, is negative, or exceeds `i64::MAX` bytes.
 pub fn parse(quantity: &Quantity) -> Result<u64, QuantityError> {
     let text = quantity.0.as_str();
     let malformed = || QuantityError::Malformed(text.to_owned());
@@ -63,7 +64,7 @@ pub fn parse(quantity: &Quantity) -> Result<u64, QuantityError> {
     scaled(whole, fraction, two, ten).ok_or_else(|| QuantityError::TooLarge(text.to_owned()))
 }
 
-/// What a suffix multiplies by: two to the first, times ten to the second.
+/// Returns a suffix's factor as exponents: two to the first, times ten to the second.
 fn factor(suffix: &str) -> Option<(u32, i32)> {
     if let Some((_, two)) = BINARY.iter().find(|(name, _)| *name == suffix) {
         return Some((*two, 0));
@@ -91,7 +92,7 @@ fn scaled(whole: &str, fraction: &str, two: u32, ten: i32) -> Option<u64> {
     let bytes = if ten >= 0 {
         binary.checked_mul(10_u128.checked_pow(ten.unsigned_abs())?)?
     } else {
-        // A divisor beyond 128 bits leaves less than one byte, which rounds up to one.
+        // A divisor beyond 128 bits leaves less than one byte, which is rounded up to one.
         10_u128
             .checked_pow(ten.unsigned_abs())
             .map_or(1, |divisor| binary.div_ceil(divisor))
@@ -101,8 +102,8 @@ fn scaled(whole: &str, fraction: &str, two: u32, ten: i32) -> Option<u64> {
         .filter(|bytes| i64::try_from(*bytes).is_ok())
 }
 
-/// Bytes as the shortest exact quantity with a binary suffix: 10737418240 is `10Gi`, 1000 is
-/// `1000`.
+/// Returns bytes as the shortest exact quantity with a binary suffix: 10737418240 is `10Gi`, 1000
+/// is `1000`.
 #[must_use]
 pub fn format(bytes: u64) -> Quantity {
     let suffix = BINARY
@@ -115,8 +116,8 @@ pub fn format(bytes: u64) -> Quantity {
     })
 }
 
-/// Bytes for people: two digits after the point at most, in the largest binary unit below the value
-/// ("9.5 GiB").
+/// Returns bytes for messages: at most two digits after the point, in the largest binary unit below
+/// the value ("9.5 GiB").
 #[must_use]
 pub fn human(bytes: u64) -> String {
     let Some((name, two)) = BINARY.iter().rev().find(|(_, two)| bytes >= 1 << two) else {
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_what_kubernetes_writes() {
+    fn parses_kubernetes_quantities() {
         for (text, expected) in [
             ("0", 0),
             ("1", 1),
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_size() {
+    fn rejects_invalid_quantities() {
         for text in [
             "", "Gi", ".", "1.2.3", "1GB", "ten", "1 Gi", "0x10", "1e", "1e999", "1KI",
         ] {
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn speaks_to_people() {
+    fn human_sizes_use_the_largest_binary_unit() {
         assert_eq!(human(0), "0 bytes");
         assert_eq!(human(1023), "1023 bytes");
         assert_eq!(human(1 << 30), "1 GiB");
@@ -200,13 +201,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_size_survives_the_round_trip(size in 0..=i64::MAX as u64, shift in 0..64_u32) {
+    fn every_size_survives_the_round_trip(size in 0..=i64::MAX as u64, shift in 0..64_u32) {
             let size = size >> shift;
             prop_assert_eq!(parse(&format(size)), Ok(size));
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
+    fn arbitrary_text_never_panics(text in ".*") {
             let _ = bytes(&text);
         }
     }

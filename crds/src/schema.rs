@@ -1,5 +1,5 @@
-//! Rewrites the schemas that kube's derive generates into what every supported API server and
-//! kubectl takes as it is meant. Pure.
+//! Rewrites the schemas of kube's derive into a form that every supported API server and kubectl
+//! interprets alike. Pure.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -16,9 +16,9 @@ pub(crate) fn normalize(definition: &mut CustomResourceDefinition) {
 }
 
 fn normalize_schema(schema: &mut JSONSchemaProps) {
-    // OpenAPI v2 has no `nullable`: a server leaves such a field out of what it publishes there, so
-    // `kubectl explain` lacks it, and a kubectl of before 1.24 drops it. Without it a server prunes
-    // an explicit null, which then means the same as no value.
+    // OpenAPI v2 has no `nullable`: an API server omits such a field from the v2 document, so
+    // `kubectl explain` lacks it, and kubectl before 1.24 drops it. Without `nullable` the server
+    // prunes an explicit null, which then means the same as no value.
     schema.nullable = None;
     normalize_integer(schema);
     for property in schema
@@ -38,7 +38,7 @@ fn normalize_schema(schema: &mut JSONSchemaProps) {
     }
 }
 
-/// Replaces the formats of unsigned integers, which are Rust's own: API servers warn about them.
+/// Replaces the formats of unsigned integers: API servers warn about these formats of Rust.
 fn normalize_integer(schema: &mut JSONSchemaProps) {
     let signed = match schema.format.as_deref() {
         Some("uint8" | "uint16" | "uint32") => "int32",

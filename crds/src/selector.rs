@@ -1,20 +1,19 @@
-//! Which nodes a StorageBackend means.
-//! Pure.
+//! Selection of a StorageBackend's nodes. Pure.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Selects nodes by their labels. Everything that is given must hold; nothing given selects every
-/// node.
+/// Selects nodes by their labels. All given requirements must hold; without any, every node is
+/// selected.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct NodeSelector {
-    /// Labels that a node must carry, each with this value. Example:
+    /// Labels that a node must have, each with this value. Example:
     /// `{"node-role.kubernetes.io/storage": ""}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub match_labels: BTreeMap<String, String>,
-    /// Further requirements on a node's labels.
+    /// Further requirements on a node's labels; all of them must hold.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub match_expressions: Vec<Requirement>,
@@ -24,31 +23,32 @@ pub struct NodeSelector {
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Requirement {
-    /// The label's key.
+    /// Key of the label. Example: `kubernetes.io/hostname`.
     #[schemars(length(min = 1, max = 317))]
     pub key: String,
-    /// How the label's value relates to `values`.
+    /// Relation of the label's value to `values`: `In`, `NotIn`, `Exists` or `DoesNotExist`.
     pub operator: Operator,
-    /// The values: at least one for `In` and `NotIn`, none for `Exists` and `DoesNotExist`.
+    /// Values of the label: at least one for `In` and `NotIn`, none for `Exists` and
+    /// `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub values: Vec<String>,
 }
 
-/// A label's relation to a list of values.
+/// Relation of a label to a list of values.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operator {
-    /// The label is there with one of the values.
+    /// The label exists and has one of the values.
     In,
-    /// The label is not there, or with none of the values.
+    /// The label does not exist, or has none of the values.
     NotIn,
-    /// The label is there.
+    /// The label exists.
     Exists,
-    /// The label is not there.
+    /// The label does not exist.
     DoesNotExist,
 }
 
 impl NodeSelector {
-    /// True when a node with these labels is meant.
+    /// Returns true when a node with these labels is selected.
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.match_labels
@@ -67,8 +67,9 @@ impl NodeSelector {
             })
     }
 
-    /// What is contradictory in the selector, in one sentence; `None` when nothing is. The schema
-    /// can't say this on servers without CEL rules.
+    /// Returns the first contradiction in the selector, in one sentence; `None` when there is none.
+    ///
+    /// The schema can't express this on API servers without CEL rules.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.match_expressions.iter().find_map(
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn selects_as_kubernetes_does() {
+    fn selects_like_kubernetes() {
         let expression = |operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]});
         assert!(selects(serde_json::json!({}), &[]));
         assert!(selects(
@@ -126,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn names_the_contradiction() {
+    fn fault_names_the_contradiction() {
         let selector: NodeSelector = serde_json::from_value(
             serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]}),
         )

@@ -1,5 +1,5 @@
-//! StorageBackend: which volume group, on which nodes, serves claims, and with which kind of
-//! logical volume. Written by admins; the controller writes its status.
+//! StorageBackend: the volume group, the nodes and the kind of logical volume for claims. Written
+//! by admins; the controller writes its status.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -16,8 +16,8 @@ use crate::quantity;
 use crate::selector::NodeSelector;
 use crate::thin_pool::ThinPoolSettings;
 
-/// A StorageBackend tells FlexLVM where volumes may be made: in the volume group of this name, on
-/// the nodes that the selector means. A StorageClass names its backend in `parameters.backend`.
+/// Where and how FlexLVM creates volumes: in the volume group of this name, on the selected nodes.
+/// A StorageClass names its backend in `parameters.backend`.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
     group = "flexlvm.dev",
@@ -28,47 +28,47 @@ use crate::thin_pool::ThinPoolSettings;
     category = "flexlvm",
     status = "StorageBackendStatus",
     derive = "PartialEq",
-    doc = "A StorageBackend tells FlexLVM where volumes may be made: in which volume group, on which nodes. A StorageClass names its backend in `parameters.backend`.",
+    doc = "A StorageBackend defines where FlexLVM creates volumes: in which volume group, on which nodes. A StorageClass names its backend in `parameters.backend`.",
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "True when every selected node can serve the backend.",
+        description = "True when every selected node can provide volumes.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
         name = "Volume Group",
         type_ = "string",
-        description = "The LVM volume group, the same name on every node.",
+        description = "LVM volume group, the same name on every node.",
         json_path = ".spec.volumeGroup"
     ),
     printcolumn(
         name = "Nodes",
         type_ = "string",
-        description = "Nodes that can serve the backend, of those selected.",
+        description = "Number of nodes that can provide volumes, of those selected.",
         json_path = ".status.nodes"
     ),
     printcolumn(
         name = "Capacity",
         type_ = "string",
-        description = "The size of the volume groups.",
+        description = "Total size of the volume groups.",
         json_path = ".status.capacity"
     ),
     printcolumn(
         name = "Free",
         type_ = "string",
-        description = "What volumes may still take.",
+        description = "Space available for volumes.",
         json_path = ".status.free"
     ),
     printcolumn(
         name = "Volumes",
         type_ = "integer",
-        description = "Volumes of this backend.",
+        description = "Number of volumes of this backend.",
         json_path = ".status.volumes"
     ),
     printcolumn(
         name = "Reason",
         type_ = "string",
-        description = "Why the backend is, or is not, Ready.",
+        description = "Why the backend is Ready or not.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
     printcolumn(
@@ -79,30 +79,32 @@ use crate::thin_pool::ThinPoolSettings;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct StorageBackendSpec {
-    /// The nodes that offer this backend, by their labels. Left out: every node that runs an agent.
+    /// Nodes that provide this backend, by their labels. Defaults to every node that runs an
+    /// agent.
     #[serde(default)]
     pub node_selector: NodeSelector,
-    /// The LVM volume group that volumes are made in. It has the same name on every node, and
-    /// exists already (see `vgcreate`), or is made of `devices`. Letters, digits and `+ _ . -`; it
-    /// doesn't begin with a hyphen, and is neither `.` nor `..`.
+    /// LVM volume group that holds the volumes. It has the same name on every node, and exists
+    /// already (see `vgcreate`), or is created from `devices`. Letters, digits and `+ _ . -`; it
+    /// does not begin with a hyphen, and is neither `.` nor `..`. Immutable. Example: `vg0`.
     #[schemars(
         length(min = 1, max = 127),
         regex(pattern = r"^(\.?[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*|\.\.[a-zA-Z0-9+_.-]+)$")
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("volumeGroup can't be changed: volumes are in it"))]
     pub volume_group: String,
-    /// Devices, by paths that stay (`/dev/disk/by-id/…`), from which each selected node's agent
-    /// makes the volume group where it never was: of those that are there and blank. A volume group
-    /// that is there is never changed: `vgextend` adds devices to it. What became of each device,
-    /// and why, says `status.devices` of the node's NodeStorage.
+    /// Devices, by stable paths, for the agent to create the volume group from. The agent uses
+    /// those that exist on its node and are blank, and only if the node never had this volume
+    /// group. It never changes an existing volume group: add devices to it with `vgextend`.
+    /// `status.devices` of the node's NodeStorage shows the state of each device. Example:
+    /// `/dev/disk/by-id/nvme-Samsung_SSD_980_1TB_S649NX0R`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
         inner(length(max = 255), regex(pattern = r"^/dev/[!-~]+$"))
     )]
     pub devices: Vec<String>,
-    /// How logical volumes are laid out on the disks of the volume group. A change concerns volumes
-    /// that are made afterwards.
+    /// How logical volumes are laid out on the disks of the volume group. A change applies to
+    /// volumes created afterwards. Defaults to type `Linear`.
     #[serde(default)]
     #[x_kube(
         validation = Rule::new("self.type in ['Striped', 'RAID5', 'RAID6', 'RAID10'] || (!has(self.stripes) && !has(self.stripeSize))").message("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10"),
@@ -111,94 +113,94 @@ pub struct StorageBackendSpec {
         validation = Rule::new("self.type != 'RAID6' || !has(self.stripes) || self.stripes >= 3").message("layout.stripes of type RAID6 is at least 3"),
     )]
     pub layout: Layout,
-    /// For layout type `Thin`: the pool that the volumes of a node share.
+    /// Thin pool that the volumes of a node share; required for layout type `Thin`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("!has(self.name) || !(has(self.size) || has(self.maximumSize) || has(self.metadataSize) || has(self.extendAt) || has(self.extendBy))").message("thinPool: a pool that has a name is there already and stays as it is; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy"))]
-    #[x_kube(validation = Rule::new("has(self.name) || has(self.size)").message("thinPool: say how large the pool is to be (size), or name one that is there (name)"))]
+    #[x_kube(validation = Rule::new("!has(self.name) || !(has(self.size) || has(self.maximumSize) || has(self.metadataSize) || has(self.extendAt) || has(self.extendBy))").message("thinPool: name selects an existing pool, which FlexLVM does not change; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy"))]
+    #[x_kube(validation = Rule::new("has(self.name) || has(self.size)").message("thinPool: set size to create a pool, or name to use an existing one"))]
     pub thin_pool: Option<ThinPoolSettings>,
-    /// For layout type `Cached`: the cache that each volume gets.
+    /// Cache that each volume gets; required for layout type `Cached`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
-    /// Space of each volume group that no volume of this backend gets: an amount (`10Gi`), or a
-    /// share of the volume group (`5%`). Volumes that are there already keep theirs.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Space of each volume group that this backend's volumes can't use: an amount (`10Gi`), or a
+    /// share of the volume group (`5%`). Existing volumes keep their space. Defaults to none.
     pub reserve: Option<Portion>,
-    /// How small and how large the volumes of this backend may be.
+    /// Minimum and maximum size of this backend's volumes. Defaults to no limits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volume_size: Option<SizeLimits>,
-    /// The file system of volumes whose class names none. What a class says itself (`fsType`,
-    /// `mkfsOptions`, `fsck`, `mountOptions`) counts instead; the options are for this type, so a
-    /// class with another type gets none of them. Left out: ext4 without options.
+    /// File system for volumes whose StorageClass names none. Parameters of the class (`fsType`,
+    /// `mkfsOptions`, `fsck`, `mountOptions`) take precedence; the options here are for this type
+    /// only, so a class with another type gets none of them. Defaults to ext4 without options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<Filesystem>,
-    /// Which node gets a volume that the scheduler has not chosen one for (`volumeBindingMode:
-    /// Immediate`).
+    /// Which node gets a volume for which the scheduler has chosen none (`volumeBindingMode:
+    /// Immediate`): `Spread` or `Pack`. Defaults to `Spread`.
     #[serde(default)]
     pub placement: Placement,
 }
 
-/// How small and how large volumes may be.
+/// Minimum and maximum size of volumes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SizeLimits {
-    /// A claim for less gets so much.
+    /// Minimum volume size; smaller requests are rounded up to it. Example: `1Gi`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum: Option<Quantity>,
-    /// A claim for more is refused, and no volume grows beyond it.
+    /// Maximum volume size: a larger claim is rejected, and no volume is expanded beyond it.
+    /// Example: `1Ti`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum: Option<Quantity>,
 }
 
-/// Which of the nodes with room gets a volume.
+/// Which of the nodes with enough free space gets a volume.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// The node with the most free space.
     #[default]
     Spread,
-    /// The node with the least free space that is enough.
+    /// The node with the least sufficient free space.
     Pack,
 }
 
-/// What the controller found out about a StorageBackend.
+/// Observed state of a StorageBackend.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct StorageBackendStatus {
-    /// The generation of the spec that this status is about.
+    /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: every selected node can serve the backend. The message names the nodes that can't,
+    /// `Ready`: every selected node can provide volumes. The message names the nodes that can't,
     /// and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// Nodes that can serve the backend, of the nodes that are selected: `2/3`.
+    /// Number of nodes that can provide volumes, of those selected. Example: `2/3`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nodes: Option<String>,
-    /// The size of the volume groups of all serving nodes; of their thin pools, where there are
-    /// such, at most.
+    /// Total size of the volume groups of all providing nodes; for layout type `Thin`, the maximum
+    /// size of their thin pools.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capacity: Option<Quantity>,
-    /// What volumes may still take on all serving nodes together, for their copies, parity and
-    /// metadata too; one volume finds no more than its node has. Of thin pools, what their volumes
-    /// may still have.
+    /// Space available for volumes on all providing nodes together, with their copies, parity and
+    /// metadata; one volume can't use more than its node has. For layout type `Thin`, the virtual
+    /// size that volumes of the pools can still have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub free: Option<Quantity>,
-    /// What volumes of this backend were promised, copies, parity, metadata and caches included; in
-    /// thin pools, their sizes.
+    /// Space reserved for volumes of this backend, with copies, parity, metadata and caches; for
+    /// layout type `Thin`, their virtual sizes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reserved: Option<Quantity>,
-    /// What is kept back on all serving nodes together.
+    /// Space that `spec.reserve` keeps free on all providing nodes together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<Quantity>,
-    /// How many volumes of this backend there are.
+    /// Number of volumes of this backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub volumes: Option<i64>,
 }
 
 impl StorageBackendSpec {
-    /// A backend on this volume group, and nothing else said.
+    /// Returns a backend on this volume group, with defaults for all other fields.
     #[must_use]
-    pub fn of(volume_group: &str) -> Self {
+    pub fn new(volume_group: &str) -> Self {
         Self {
             node_selector: NodeSelector::default(),
             volume_group: volume_group.to_owned(),
@@ -213,32 +215,37 @@ impl StorageBackendSpec {
         }
     }
 
-    /// What is contradictory in the spec, in one sentence; `None` when nothing is. The schema can't
-    /// say this.
+    /// Returns the first contradiction in the spec, in one sentence; `None` when there is none.
+    ///
+    /// The schema can't express this.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        let limits = || {
-            let (minimum, maximum) = self.limits()?;
-            if minimum > maximum {
-                let (minimum, maximum) = (quantity::human(minimum), quantity::human(maximum));
-                return Err(format!(
-                    "volumeSize: the minimum, {minimum}, is more than the maximum, {maximum}"
-                ));
-            }
-            Ok(())
-        };
-        let reserve = || self.reserve(0).map(drop);
-        let layout = || self.layout.fault().or_else(|| self.kind_fault());
-        let devices = || devices::fault(&self.devices);
-        let selector = self.node_selector.fault();
-        selector
-            .or_else(devices)
-            .or_else(layout)
-            .or_else(|| limits().err())
-            .or_else(|| reserve().err())
+        self.node_selector
+            .fault()
+            .or_else(|| devices::fault(&self.devices))
+            .or_else(|| self.layout.fault())
+            .or_else(|| self.kind_fault())
+            .or_else(|| self.limits_fault())
+            .or_else(|| self.reserve(0).err())
     }
 
-    /// What is contradictory between the layout and what is said about pools and caches.
+    /// Returns what is wrong with the size limits.
+    fn limits_fault(&self) -> Option<String> {
+        let (minimum, maximum) = match self.limits() {
+            Ok(limits) => limits,
+            Err(error) => return Some(error),
+        };
+        if minimum <= maximum {
+            return None;
+        }
+        Some(format!(
+            "volumeSize: the minimum, {}, is more than the maximum, {}",
+            quantity::human(minimum),
+            quantity::human(maximum)
+        ))
+    }
+
+    /// Returns the first contradiction between the layout and the thin pool or cache settings.
     fn kind_fault(&self) -> Option<String> {
         let kind = self.layout.type_;
         match (&self.thin_pool, &self.cache) {
@@ -247,20 +254,21 @@ impl StorageBackendSpec {
             (Some(_), _) if kind != LayoutType::Thin => Some(misplaced("thinPool", "Thin", kind)),
             (_, Some(_)) if kind != LayoutType::Cached => Some(misplaced("cache", "Cached", kind)),
             (None, _) if kind == LayoutType::Thin => Some(
-                "thinPool: layout type Thin takes its volumes out of one; say thinPool.size or thinPool.name"
+                "thinPool: layout type Thin needs a thin pool; set thinPool.size or thinPool.name"
                     .to_owned(),
             ),
-            (_, None) if kind == LayoutType::Cached => {
-                Some("cache: layout type Cached has one; say cache.devices and cache.size".to_owned())
-            }
+            (_, None) if kind == LayoutType::Cached => Some(
+                "cache: layout type Cached needs a cache; set cache.devices and cache.size"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }
 
-    /// Bytes that are kept back of a volume group of so many.
+    /// Returns the bytes to keep free in a volume group of `group` bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds no amount and no share.
+    /// One sentence, when the field holds neither an amount nor a share.
     pub fn reserve(&self, group: u64) -> Result<u64, String> {
         let bytes = self
             .reserve
@@ -269,10 +277,10 @@ impl StorageBackendSpec {
         bytes.map_err(|error| format!("reserve: {error}"))
     }
 
-    /// The least and the most bytes of a volume.
+    /// Returns the minimum and maximum size of a volume in bytes.
     ///
     /// # Errors
-    /// One sentence, when one of them is no size.
+    /// One sentence, when one of them is not a size.
     pub fn limits(&self) -> Result<(u64, u64), String> {
         let read = |name: &str, limit: Option<&Quantity>, otherwise| {
             let parsed = limit.map_or(Ok(otherwise), quantity::parse);
@@ -295,7 +303,7 @@ impl StorageBackendSpec {
 
 fn misplaced(field: &str, type_: &str, kind: LayoutType) -> String {
     format!(
-        "{field}: it is for layout type {type_}, and this one is {}; leave it out, or change layout.type",
+        "{field}: it is for layout type {type_}, and the layout type is {}; leave it out, or change layout.type",
         kind.as_str()
     )
 }
@@ -307,7 +315,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
-    fn contradictions_are_named() {
+    fn contradictions_name_the_field() {
         let fault = |extra: serde_json::Value| {
             let mut spec = json!({"volumeGroup": "vg0"});
             spec.as_object_mut()
@@ -344,7 +352,7 @@ mod tests {
         for (value, words) in [
             (
                 json!({"thinPool": {"size": "1Gi"}}),
-                "thinPool: it is for layout type Thin, and this one is Linear",
+                "thinPool: it is for layout type Thin, and the layout type is Linear",
             ),
             (
                 json!({"layout": {"type": "Thin"}}),
@@ -364,7 +372,7 @@ mod tests {
             ),
             (
                 json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
-                "cache: it is for layout type Cached, and this one is Thin",
+                "cache: it is for layout type Cached, and the layout type is Thin",
             ),
         ] {
             let fault = fault(value.clone()).unwrap_or_else(|| panic!("{value} is accepted"));

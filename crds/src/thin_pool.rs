@@ -1,5 +1,5 @@
-//! Thin pools: what a StorageBackend says of the pool that its volumes share on each node, and what
-//! a LogicalVolume was promised of one. Pure.
+//! Thin pools: the pool settings of a StorageBackend, and the pool of a LogicalVolume with the
+//! space reserved for it. Pure.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
@@ -9,92 +9,94 @@ use crate::portion::Portion;
 use crate::quantity;
 use crate::share::Share;
 
-/// What a pool takes at least: fewer make no sense, and LVM's smallest metadata want some room
-/// beside.
+/// Minimum size in bytes of a pool: a smaller one is of no use, and needs space for LVM's smallest
+/// metadata as well.
 const SMALLEST: u64 = 64 << 20;
 
-/// The thin pool of a backend, one on each node.
+/// Settings for the thin pools of a backend: one pool per node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ThinPoolSettings {
-    /// A thin pool that is there already, on every node under this name. It stays as it is: FlexLVM
-    /// neither extends nor removes it. Left out: FlexLVM makes a pool of its own with the first
-    /// volume, `flexlvm-` and the backend's name, and removes it with the last one.
+    /// Name of an existing thin pool, the same on every node. FlexLVM neither extends nor removes
+    /// it. Without a name, FlexLVM creates a pool named `flexlvm-` and the backend's name with the
+    /// first volume, and removes it with the last one. Example: `pool0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 100),
         regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$")
     )]
     pub name: Option<String>,
-    /// How large FlexLVM makes a pool: an amount (`100Gi`), or a share of the volume group (`50%`).
+    /// Initial size of a pool that FlexLVM creates: an amount (`100Gi`), or a share of the volume
+    /// group (`50%`). Required unless `name` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Portion>,
-    /// How large such a pool may become. The space is promised to the pool from its first volume
-    /// on, so it is there when it is needed; the pool is extended as it fills up. Left out: `size`,
-    /// so it is never extended.
+    /// Maximum size of such a pool: an amount (`500Gi`), or a share of the volume group (`80%`).
+    /// This space is reserved from the first volume on, so that it is free when the pool is
+    /// extended. Defaults to `size`: the pool is never extended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_size: Option<Portion>,
-    /// The size of such a pool's metadata. Left out: enough for the maximum size.
+    /// Size of such a pool's metadata, `2Mi` to `16Gi`. Defaults to what the maximum size needs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata_size: Option<Quantity>,
-    /// How many times a pool's size its volumes may have together, with up to two digits after the
-    /// point (`1.5`). With more than `1`, the pool can fill up although no volume is full, and
-    /// writing then fails. Left out: `1`.
+    /// Maximum ratio of the total virtual size of a pool's volumes to the size of the pool, with up
+    /// to two digits after the point (`1.5`). With more than `1`, the pool can run full although no
+    /// volume is full; writes then fail. Defaults to `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[0-9]{1,4}(\.[0-9]{1,2})?$"))]
     pub overprovision: Option<String>,
-    /// Percent of a pool's data that may be in use before the pool is extended. Left out: 70.
+    /// Data usage (percent) at which the pool is extended. Defaults to 70.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 99))]
     pub extend_at: Option<u32>,
-    /// By how many percent of its size a pool is extended at a time. Left out: 20.
+    /// Percent of its size by which a pool is extended at a time. Defaults to 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub extend_by: Option<u32>,
-    /// Percent of a pool's data in use from which on it gets no new volume, and no volume in it
-    /// grows. Left out: 90.
+    /// Data usage (percent) at which no new volumes are created and none are expanded. Defaults to
+    /// 90.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub data_guard: Option<u32>,
-    /// The same for its metadata. Left out: 80.
+    /// Metadata usage (percent) at which no new volumes are created and none are expanded. Defaults
+    /// to 80.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub metadata_guard: Option<u32>,
 }
 
-/// The thin pool that a volume is in, and the space that was promised to it.
+/// The thin pool of a volume, and the space reserved for it.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct VolumeThinPool {
-    /// The pool's name in its volume group.
+    /// Name of the pool in its volume group.
     #[schemars(
         length(min = 1, max = 127),
         regex(pattern = r"^[a-zA-Z0-9+_][a-zA-Z0-9+_.-]*$")
     )]
     pub name: String,
-    /// How the pool is made where it is missing; left out for a pool that an admin made.
+    /// How the agent creates the pool if it is missing. Absent for a pool that an admin created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<ThinPoolCreation>,
 }
 
-/// How a pool is made, and how large it may become.
+/// How a pool is created, and its maximum size.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct ThinPoolCreation {
-    /// The size of its data when it is made, in whole extents.
+    /// Initial size of its data, a multiple of the volume group's extent size.
     pub size: Quantity,
-    /// The size that its data may reach, in whole extents.
+    /// Maximum size of its data, a multiple of the volume group's extent size.
     pub maximum_size: Quantity,
-    /// The size of its metadata, in whole extents.
+    /// Size of its metadata, a multiple of the volume group's extent size.
     pub metadata_size: Quantity,
-    /// The physical volumes on which the space of its largest size was promised, metadata included.
+    /// Physical volumes on which the space of the pool's maximum size is reserved, with metadata.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["uuid"]))]
     pub physical_volumes: Vec<Share>,
 }
 
 impl ThinPoolSettings {
-    /// How many hundredths of a pool's size its volumes may have together.
+    /// Returns the overprovision ratio in hundredths.
     ///
     /// # Errors
     /// One sentence, when the field holds no such number.
@@ -102,7 +104,7 @@ impl ThinPoolSettings {
         let Some(text) = &self.overprovision else {
             return Ok(100);
         };
-        let wrong = || format!("thinPool.overprovision: \"{text}\" is no number such as 1.5");
+        let wrong = || format!("thinPool.overprovision: \"{text}\" is not a number such as 1.5");
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
         let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
         if whole.is_empty() || fraction.len() > 2 || !is_number(whole) || !is_number(fraction) {
@@ -113,25 +115,25 @@ impl ThinPoolSettings {
             .map_err(|_| wrong())?;
         if !(100..=100_000).contains(&hundredths) {
             return Err(format!(
-                "thinPool.overprovision: {text} is not possible; say 1 to 1000"
+                "thinPool.overprovision: {text} is not possible; use 1 to 1000"
             ));
         }
         Ok(hundredths)
     }
 
-    /// Percent of the data in use from which on a pool is extended.
+    /// Returns the data usage in percent at which a pool is extended.
     #[must_use]
     pub fn extend_at(&self) -> u32 {
         self.extend_at.unwrap_or(70)
     }
 
-    /// By how many percent it is extended then.
+    /// Returns the percentage of its size by which a pool is extended.
     #[must_use]
     pub fn extend_by(&self) -> u32 {
         self.extend_by.unwrap_or(20)
     }
 
-    /// Percent of data, and of metadata, in use from which on nothing more is promised.
+    /// Returns the data and the metadata usage in percent at which no more space is reserved.
     #[must_use]
     pub fn guards(&self) -> (u32, u32) {
         (
@@ -140,14 +142,14 @@ impl ThinPoolSettings {
         )
     }
 
-    /// The sizes of a pool that FlexLVM makes in a volume group of so many bytes: its data at first
-    /// and at most.
+    /// Returns the initial and the maximum size in bytes of a pool that FlexLVM creates in a volume
+    /// group of `group` bytes.
     ///
     /// # Errors
     /// One sentence that names the field.
     pub fn sizes(&self, group: u64) -> Result<(u64, u64), String> {
         let size = self.size.as_ref().ok_or(
-            "thinPool.size: say how large the pool is to be (100Gi, or 50% of the volume group), or name one that is there (thinPool.name)",
+            "thinPool.size: set the size of the pool (100Gi, or 50% of the volume group), or use an existing one (thinPool.name)",
         )?;
         let read = |field: &str, portion: &Portion| {
             portion
@@ -162,36 +164,37 @@ impl ThinPoolSettings {
         Ok((first, most))
     }
 
-    /// The size that was said for the metadata.
+    /// Returns the metadata size in bytes; `None` when the field is absent.
     ///
     /// # Errors
-    /// One sentence, when the field holds no size.
+    /// One sentence, when the field holds no valid size.
     pub fn metadata(&self) -> Result<Option<u64>, String> {
         let bytes = self.metadata_size.as_ref().map(quantity::parse).transpose();
         let bytes = bytes.map_err(|error| format!("thinPool.metadataSize: {error}"))?;
         match bytes {
             Some(bytes) if !(2 << 20..=16 << 30).contains(&bytes) => Err(format!(
-                "thinPool.metadataSize: {} is not possible; say 2Mi to 16Gi",
+                "thinPool.metadataSize: {} is not possible; use 2Mi to 16Gi",
                 quantity::human(bytes)
             )),
             bytes => Ok(bytes),
         }
     }
 
-    /// What is contradictory, in one sentence that names the field; `None` when nothing is.
+    /// Returns the first contradiction, in one sentence that names the field; `None` when there is
+    /// none.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         if let Some(name) = &self.name {
-            let made = [
+            let creation_fields = [
                 ("size", self.size.is_some()),
                 ("maximumSize", self.maximum_size.is_some()),
                 ("metadataSize", self.metadata_size.is_some()),
                 ("extendAt", self.extend_at.is_some()),
                 ("extendBy", self.extend_by.is_some()),
             ];
-            if let Some((field, _)) = made.iter().find(|(_, is_said)| *is_said) {
+            if let Some((field, _)) = creation_fields.iter().find(|(_, is_set)| *is_set) {
                 return Some(format!(
-                    "thinPool.{field}: pool {name} is there already and stays as it is; leave out {field}, or thinPool.name"
+                    "thinPool.{field}: pool {name} exists already, and FlexLVM does not change it; leave out {field}, or thinPool.name"
                 ));
             }
         } else if let Some(fault) = self.sizes_fault() {
@@ -214,13 +217,13 @@ impl ThinPoolSettings {
         .iter()
         .find(|(_, percent, most)| !(1..=*most).contains(percent))
         .map(|(field, percent, most)| {
-            format!("thinPool.{field}: {percent} is not possible; say 1 to {most}")
+            format!("thinPool.{field}: {percent} is not possible; use 1 to {most}")
         })
     }
 
     fn sizes_fault(&self) -> Option<String> {
-        // Shares and amounts can only be compared where a volume group is; those of one kind can be
-        // here.
+        // A share and an amount can only be compared for a given volume group; two of a kind can be
+        // compared here.
         let (first, most) = match self.sizes(100 << 40) {
             Ok(sizes) => sizes,
             Err(fault) => return Some(fault),
@@ -234,13 +237,18 @@ impl ThinPoolSettings {
         if self.maximum_size.is_some() && comparable && most < first {
             return Some("thinPool.maximumSize: it is less than thinPool.size".to_owned());
         }
-        let (first, least) = (quantity::human(first), quantity::human(SMALLEST));
-        let is_small = self.sizes(100 << 40).is_ok_and(|(size, _)| size < SMALLEST);
-        is_small.then(|| format!("thinPool.size: {first} is too small; say {least} or more"))
+        if first >= SMALLEST {
+            return None;
+        }
+        Some(format!(
+            "thinPool.size: {} is too small; use {} or more",
+            quantity::human(first),
+            quantity::human(SMALLEST)
+        ))
     }
 }
 
-/// The name of the pool that FlexLVM makes for a backend.
+/// Returns the name of the pool that FlexLVM creates for a backend.
 #[must_use]
 pub fn pool_name(backend: &str) -> String {
     const LONGEST: usize = 80;
@@ -262,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_a_value() {
+    fn absent_fields_have_defaults() {
         let made = pool(json!({"size": "50%"}));
         assert_eq!(
             (made.fault(), made.sizes(1000), made.overprovision()),
@@ -349,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn each_backend_has_a_pool_of_its_own() {
+    fn each_backend_has_its_own_pool() {
         assert_eq!(pool_name("thin"), "flexlvm-thin");
         let (a, b) = ("x".repeat(253), "x".repeat(252));
         assert!(pool_name(&a).len() <= 127 && pool_name(&a) != pool_name(&b));

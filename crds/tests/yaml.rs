@@ -1,5 +1,5 @@
-//! The YAML of the custom resource definitions is what the types say. `make generate` runs this
-//! with UPDATE=1, which writes the files instead of comparing them.
+//! The YAML of the custom resource definitions matches the types. `make generate` runs this with
+//! UPDATE=1, which writes the files instead of comparing them.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +12,7 @@ use std::path::Path;
 use kube::CustomResourceExt as _;
 use serde_json::Value;
 
-/// Writes or compares one file below `crds/`.
+/// Compares one file below `crds/`, or writes it when UPDATE is set.
 fn current(file: &str, definition: &Value) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let options = serde_saphyr::ser_options! { quote_all: false };
@@ -30,7 +30,7 @@ fn current(file: &str, definition: &Value) {
     }
 }
 
-/// Takes every CEL rule out: kubectl before 1.25 refuses a file with fields that it doesn't know.
+/// Removes every CEL rule: kubectl before 1.25 rejects a file with unknown fields.
 fn without_cel(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -107,8 +107,8 @@ fn no_field_is_nullable() {
             schema["nullable"].is_null(),
             "{path} is nullable, which hides it from OpenAPI v2"
         );
-        let has_null = |word: &str| {
-            schema[word]
+        let has_null = |keyword: &str| {
+            schema[keyword]
                 .as_array()
                 .is_some_and(|values| values.contains(&Value::Null))
         };
@@ -117,7 +117,7 @@ fn no_field_is_nullable() {
 }
 
 #[test]
-fn every_field_explains_itself() {
+fn every_field_has_a_description() {
     fn check(path: &str, schema: &Value) {
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let path = format!("{path}.{name}");

@@ -1,6 +1,5 @@
-//! The call-outs: the arguments are read ([`args`]), one of them is carried out, and the answer
-//! ([`reply`]) is written by `main`, who also has it logged ([`log`]) and outlives a panic
-//! ([`panic`]). Each call-out has a file of its own.
+//! The call-outs: [`args`] parses the arguments, one module per call-out carries it out, [`reply`]
+//! is what `main` prints, [`log`] is the log line, and [`panic`] turns a panic into a reply.
 
 pub(crate) mod args;
 mod attach;
@@ -28,11 +27,12 @@ use crate::volume::context::Node;
 use args::Call;
 use reply::Reply;
 
-/// An answer, and a word for the log about what went well, but not as it should.
+/// A reply, and a note for the log about a deviation that is not a failure.
 type Outcome = (Reply, Option<String>);
 
-/// Carries out the call-out that the arguments (without the program's name) ask for. The second
-/// value is a word for the log about what went well, but not as it should.
+/// Carries out the call-out in the arguments (without the program's name).
+///
+/// The second value is a note for the log about a deviation that is not a failure.
 #[must_use]
 pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
     let settings = DriverSettings::read(&node.settings);
@@ -47,7 +47,7 @@ pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
     result.unwrap_or_else(|error| (Reply::failure(&host::error::chain(&error)), None))
 }
 
-/// Never fails: a kubelet whose drivers fail here has none of them.
+/// Replies to `init`. Never fails: the kubelet does not load drivers whose `init` fails.
 fn init(settings: Result<DriverSettings, SettingsError>) -> Outcome {
     let (settings, note) = match settings {
         Ok(settings) => (settings, None),
@@ -116,23 +116,27 @@ fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &DriverSettings) -> Resu
     }
 }
 
-/// Which volume the arguments are about, for the log: by the last part of the folder, or by its
-/// name, if that looks like one. Whatever else stands there may hold a secret.
+/// Returns the name of the volume that the arguments are about, for the log.
+///
+/// It is the last part of the folder, or the volume's name, if it has the form of one. Nothing else
+/// of the arguments is logged: they may hold a secret.
 fn volume_of(args: &[OsString]) -> Option<String> {
     let (verb, rest) = args.split_first()?;
-    let of_folder = |folder: &OsStr| {
-        let folder = Path::new(folder);
-        let name = folder.is_absolute().then(|| folder.file_name())??;
-        Some(name.to_str()?.to_owned())
-    };
-    let of_json = |options: &OsStr| options::name(options.to_str()?).ok();
     let name = match (verb.to_str()?, rest) {
         ("mount" | "unmount" | "mountdevice" | "unmountdevice", [folder, ..])
-        | ("expandfs", [_, _, folder, ..]) => of_folder(folder),
+        | ("expandfs", [_, _, folder, ..]) => name_of_folder(folder),
         ("getvolumename" | "attach" | "isattached" | "expandvolume", [options, ..])
-        | ("waitforattach", [_, options, ..]) => of_json(options),
+        | ("waitforattach", [_, options, ..]) => options::name(options.to_str()?).ok(),
         ("detach", [name, ..]) => name.to_str().map(str::to_owned),
         _ => None,
     }?;
     kubelet_path::is_plain(name.as_bytes()).then_some(name)
+}
+
+fn name_of_folder(folder: &OsStr) -> Option<String> {
+    let folder = Path::new(folder);
+    if !folder.is_absolute() {
+        return None;
+    }
+    Some(folder.file_name()?.to_str()?.to_owned())
 }

@@ -11,31 +11,31 @@ use crate::volume::static_volume::StaticVolumeError;
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// Its arguments are wrong.
+    /// The arguments are invalid.
     #[error(transparent)]
     Call(#[from] CallError),
-    /// The volume's options are wrong.
+    /// The volume's options are invalid.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// One of its mount or mkfs options is wrong.
+    /// A mount or mkfs option is invalid.
     #[error(transparent)]
     Option(#[from] OptionError),
-    /// The driver's settings are wrong.
+    /// The driver's settings are invalid.
     #[error(transparent)]
     DriverSettings(#[from] SettingsError),
-    /// The volume can't be had by its name alone.
+    /// The volume may not be used by its name alone.
     #[error(transparent)]
     StaticVolumeError(#[from] StaticVolumeError),
-    /// The volume is not to be touched.
+    /// The driver refuses to mount or format the volume.
     #[error("logical volume {volume}")]
     Refused {
         /// `<group>/<name>`.
         volume: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: Refusal,
     },
-    /// Something failed on the node.
+    /// An operation on the node failed.
     #[error(transparent)]
     Host(#[from] host::Error),
 }

@@ -1,11 +1,11 @@
-//! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes. What the controller and the
-//! agent have to know of them is in the crate `flexvolume`.
+//! FlexLVM's FlexVolume driver: the call-outs that the kubelet makes. The part of the contract that
+//! the controller and the agent share is in the crate `flexvolume`.
 //!
 //! In reading order:
 //!
 //! - [`callouts`]: arguments in, reply out; one file per call-out.
-//! - `volume`: which logical volume is meant, whether it may be used, its device on this node.
-//! - `mounting`: the steps of a mount: what is mounted already, the file system, the mount itself.
+//! - `volume`: the logical volume of a call-out, its authorization, its device on this node.
+//! - `mounting`: the steps of a mount: an existing mount, the file system, the mount itself.
 
 pub mod callouts;
 mod error;

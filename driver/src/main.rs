@@ -1,4 +1,5 @@
-//! The driver's program: arguments in, exactly one JSON object out, exit status 0 whatever happens.
+//! The driver's program: arguments in, exactly one JSON object out, exit status always 0.
+//!
 //! The kubelet reads stdout and stderr as one, and logs all arguments of a call that ends with
 //! another status.
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let system = System::current();
     let (reply, note) = catch_panics(|| run(&args, &Node::current(&system)));
-    // Nobody is there to be told that nobody reads this.
+    // Nothing useful can be done if stdout is closed.
     let _ = writeln!(std::io::stdout(), "{}", reply.to_json());
     log::write(&log::Line::new(
         &args,

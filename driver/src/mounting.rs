@@ -1,7 +1,7 @@
-//! A volume is mounted: [`phases`] has the order of the steps. They find the folder
-//! ([`target_dir`]) and what is on it already ([`existing_mount`]), decide by what the device
-//! carries ([`plan`]) what has to be done first ([`prepare`], [`fsck`]), mount it beside other
-//! devices with the same file system ([`duplicates`]), and have it grow ([`mod@grow`]).
+//! Mounting a volume: [`phases`] has the order of the steps. They open the target folder
+//! ([`target_dir`]) and examine an existing mount ([`existing_mount`]), decide by the device's
+//! content ([`plan`]) how to prepare it ([`prepare`], [`fsck`]), mount it in spite of other devices
+//! with the same file system ([`duplicates`]), and resize it ([`mod@grow`]).
 
 pub(crate) mod duplicates;
 pub(crate) mod existing_mount;

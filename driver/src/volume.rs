@@ -1,6 +1,6 @@
-//! The logical volume that a call-out is about: which one ([`identity`]), whether the options may
-//! have it ([`authorize`], [`static_volume`]), its device on this node ([`context`]) or why there is
-//! none ([`diagnose`]), and under which names it was attached ([`attachments`]).
+//! The logical volume of a call-out: which one it is ([`identity`]), whether the options authorize
+//! its use ([`authorize`], [`static_volume`]), its device on this node ([`context`]), the diagnosis
+//! of a missing device ([`diagnose`]), and the names under which it is attached ([`attachments`]).
 
 pub(crate) mod attachments;
 pub(crate) mod authorize;

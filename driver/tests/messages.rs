@@ -1,6 +1,7 @@
-//! `docs/driver.md` has every sentence that the driver can answer, and none that it can't. Every
-//! string in the code of driver, flexvolume and host that has three words counts as a sentence, or a part of
-//! one, unless it stands below.
+//! Compares `docs/driver.md` with the messages in the code: it must list exactly those.
+//!
+//! Every string in the code of driver, flexvolume and host of at least three parts counts as a
+//! message or a part of one, except those listed below.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -14,7 +15,7 @@ use syn::punctuated::Punctuated;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, ExprLit, Item, Lit, LitStr, Macro, Token};
 
-/// The agent's own, which the driver never runs.
+/// Files with the agent's messages, which the driver never emits.
 const OF_THE_AGENT: &[&str] = &[
     "host/src/atomic_file.rs",
     "host/src/mount/holders.rs",
@@ -24,7 +25,7 @@ const OF_THE_AGENT: &[&str] = &[
     "host/src/lvm/thin_pool.rs",
 ];
 
-/// Strings that are no messages.
+/// Strings that are not messages.
 const NO_MESSAGES: &[&str] = &[
     "FlexLVM mark, version 1 logical volume … …",
     "fresh: never written to, waits for its file system",
@@ -34,12 +35,13 @@ const NO_MESSAGES: &[&str] = &[
     "MESSAGE=… PRIORITY=… SYSLOG_IDENTIFIER=flexlvm-driver FLEXLVM_CALL=… FLEXLVM_VOLUME=… FLEXLVM_OUTCOME=… FLEXLVM_MS=…",
 ];
 
-/// What LVM says, and the driver only reads.
+/// Files with strings that LVM prints and the driver only matches.
 const READ_ONLY: &[&str] = &["host/src/lvm/stderr_kind.rs"];
 
 #[test]
-fn the_documentation_has_every_message_and_no_other() {
-    let (code, page) = (in_code(), in_documentation());
+fn documentation_lists_every_message_and_no_other() {
+    let code = in_code();
+    let page = in_documentation();
     let missing: Vec<String> = code
         .iter()
         .filter(|(sentence, _)| !page.contains(*sentence))
@@ -56,12 +58,12 @@ fn the_documentation_has_every_message_and_no_other() {
     );
     assert!(
         gone.is_empty(),
-        "docs/driver.md has what no code says: {gone:#?}"
+        "docs/driver.md has messages that no code emits: {gone:#?}"
     );
 }
 
 #[test]
-fn the_documentation_has_every_option_that_is_allowed() {
+fn documentation_lists_every_allowed_option() {
     let page = page();
     let (_, options) = page.split_once("## Options").unwrap();
     let (options, _) = options.split_once("\n## ").unwrap();
@@ -85,7 +87,7 @@ fn the_documentation_has_every_option_that_is_allowed() {
     }
 }
 
-/// Every sentence with the file that it stands in.
+/// Returns every message with the file that contains it.
 fn in_code() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut sentences = BTreeMap::new();
@@ -122,7 +124,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The sentences of a file.
+/// The messages of a file.
 #[derive(Default)]
 struct Strings(BTreeSet<String>);
 
@@ -169,7 +171,7 @@ impl<'ast> Visit<'ast> for Strings {
         if let Ok(args) = parser.parse2(invocation.tokens.clone()) {
             args.iter().for_each(|arg| self.visit_expr(arg));
         } else {
-            // A macro with a grammar of its own: whatever strings there are.
+            // A macro with its own grammar: visits all strings in it.
             self.visit_tokens(invocation.tokens.clone());
         }
     }
@@ -181,7 +183,7 @@ impl Strings {
         for token in tokens {
             let after_hash = std::mem::replace(&mut in_attribute, token.to_string() == "#");
             match token {
-                // Documentation, and lints.
+                // Doc comments and lint attributes.
                 proc_macro2::TokenTree::Group(_) if after_hash => {}
                 proc_macro2::TokenTree::Group(group) => self.visit_tokens(group.stream()),
                 proc_macro2::TokenTree::Literal(literal) => {
@@ -202,7 +204,7 @@ fn is_test(attribute: &Attribute) -> bool {
     attribute.path().is_ident("cfg") && list.tokens.to_string() == "test"
 }
 
-/// With one `…` for each placeholder, and one space between words.
+/// Replaces each placeholder by `…`, and reduces white space to single spaces.
 fn normalised(text: &str) -> String {
     let mut sentence = String::new();
     let mut rest = text;
@@ -220,7 +222,7 @@ fn page() -> String {
         .unwrap()
 }
 
-/// What stands in bold at the begin of an item.
+/// Returns the bold text at the beginning of each list item.
 fn in_documentation() -> BTreeSet<String> {
     let page = page();
     let (_, list) = page.split_once("## Messages").unwrap();

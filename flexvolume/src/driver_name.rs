@@ -1,19 +1,21 @@
-//! A name under which the driver is installed: `vendor/driver`, as PersistentVolumes spell it.
-//! Pure. The driver goes by the folder that it was installed in; the agent installs it.
+//! Names under which the driver is installed: `vendor/driver`, as PersistentVolumes spell them.
+//! The agent installs the driver; the driver takes its name from its folder. Pure.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-/// The name, in a form that the kubelet accepts: its folder's name is the name, with `~` for `/`,
-/// and both have to be a qualified name (`pkg/volume/plugins.go`, `initProbedPlugin`).
+/// A driver name that the kubelet accepts.
+///
+/// The kubelet derives it from the folder's name, with `~` for `/`, and both must be qualified
+/// names (`pkg/volume/plugins.go`, `initProbedPlugin`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DriverName {
     vendor: String,
     driver: String,
 }
 
-/// Why a name is none that the kubelet would load.
+/// Why the kubelet would not load a driver of this name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the driver name {name:?} can't be used: {why}")]
 pub struct DriverNameError {
@@ -25,7 +27,7 @@ const LONGEST_VENDOR: usize = 253;
 const LONGEST_DRIVER: usize = 63;
 
 impl DriverName {
-    /// FlexLVM's own.
+    /// Returns FlexLVM's own name.
     #[must_use]
     pub fn own() -> Self {
         Self {
@@ -34,7 +36,7 @@ impl DriverName {
         }
     }
 
-    /// FlexLVM's own, and then the others, each once.
+    /// Returns FlexLVM's own name followed by the aliases, without duplicates.
     #[must_use]
     pub fn with_aliases(aliases: &[Self]) -> Vec<Self> {
         let mut names = vec![Self::own()];
@@ -46,41 +48,43 @@ impl DriverName {
         names
     }
 
-    /// The name under which this program was installed: it stands in `<vendor>~<driver>/<driver>`.
-    /// FlexLVM's own when it stands anywhere else.
+    /// Returns the name under which this program is installed, from its path
+    /// `<vendor>~<driver>/<driver>`.
+    ///
+    /// Returns FlexLVM's own name for any other path.
     #[must_use]
     pub fn from_program(path: &Path) -> Self {
-        let installed = || Self::from_folder(path.parent()?.file_name()?.to_str()?);
-        // The kernel adds to the name of a file that was replaced since: `lvm (deleted)`.
+        // The kernel appends to the name of a file that was replaced meanwhile: `lvm (deleted)`.
         let file = path
             .file_name()
             .and_then(|name| name.to_str())
             .unwrap_or_default();
         let file = file.strip_suffix(" (deleted)").unwrap_or(file);
-        installed()
+        path.parent()
+            .and_then(|folder| Self::from_folder(folder.file_name()?.to_str()?))
             .filter(|name| name.driver == file)
             .unwrap_or_else(Self::own)
     }
 
-    /// The vendor's part.
+    /// Returns the vendor's part.
     #[must_use]
     pub fn vendor(&self) -> &str {
         &self.vendor
     }
 
-    /// The driver's part, and the name of its file.
+    /// Returns the driver's part, which is also the name of its file.
     #[must_use]
     pub fn driver(&self) -> &str {
         &self.driver
     }
 
-    /// The name of its folder, in the kubelet's plugin folder and among a pod's volumes.
+    /// Returns the folder's name, in the kubelet's plugin folder and among a pod's volumes.
     #[must_use]
     pub fn folder(&self) -> String {
         format!("{}~{}", self.vendor, self.driver)
     }
 
-    /// The name that has this folder, if one has.
+    /// Returns the driver name for a folder's name, or `None` if it is not valid.
     #[must_use]
     pub fn from_folder(folder: &str) -> Option<Self> {
         let (vendor, driver) = folder.split_once('~')?;
@@ -98,21 +102,21 @@ impl FromStr for DriverName {
     type Err = DriverNameError;
 
     fn from_str(name: &str) -> Result<Self, DriverNameError> {
-        let refused = |why| DriverNameError {
+        let rejected = |why| DriverNameError {
             name: name.chars().take(64).collect(),
             why,
         };
         let (vendor, driver) = name
             .split_once('/')
-            .ok_or_else(|| refused("it has the form vendor/driver"))?;
+            .ok_or_else(|| rejected("it must have the form vendor/driver"))?;
         if vendor.len() > LONGEST_VENDOR || !vendor.split('.').all(is_label) {
-            return Err(refused(
-                "the vendor is a DNS name: small letters, digits, hyphens and dots",
+            return Err(rejected(
+                "the vendor must be a DNS name: lower-case letters, digits, hyphens and dots",
             ));
         }
         if driver.len() > LONGEST_DRIVER || !is_qualified(driver) {
-            return Err(refused(
-                "the driver is at most 63 letters, digits and - _ . long, with a letter or digit at both ends",
+            return Err(rejected(
+                "the driver must be 1 to 63 letters, digits and - _ . with a letter or digit at both ends",
             ));
         }
         Ok(Self {
@@ -148,7 +152,7 @@ mod tests {
     use std::path::Path;
 
     #[test]
-    fn a_program_has_the_name_of_its_folder() {
+    fn program_path_determines_the_name() {
         for (path, name) in [
             ("/exec/kubernetes.io~lvm/lvm", "kubernetes.io/lvm"),
             ("/exec/kubernetes.io~lvm/lvm (deleted)", "kubernetes.io/lvm"),
@@ -167,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kubelet_accepts_is_accepted() {
+    fn parses_names_that_the_kubelet_accepts() {
         for (name, folder) in [
             ("kubernetes.io/lvm", "kubernetes.io~lvm"),
             ("a/B_c.d-1", "a~B_c.d-1"),
@@ -184,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_would_refuse_is_refused() {
+    fn rejects_names_that_the_kubelet_rejects() {
         let long = format!("a/{}", "x".repeat(64));
         for name in [
             "", "/", "lvm", "a/", "/b", "a/b/c", "A/b", "a~b/c", "a/b~c", "../b", "a/..", "a/.b",
@@ -196,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn no_name_is_there_twice() {
+    fn aliases_are_deduplicated() {
         let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
         let names = DriverName::with_aliases(&[alias.clone(), DriverName::own(), alias.clone()]);
         assert_eq!(names, [DriverName::own(), alias]);

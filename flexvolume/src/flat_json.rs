@@ -1,16 +1,18 @@
-//! A flat JSON object, as the kubelet passes options. Pure.
+//! Parser for a flat JSON object, the form in which the kubelet passes options. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-/// One JSON object whose values are strings and whose keys are distinct. serde's own map would take
-/// the last of two equal keys: with a hand-written PersistentVolume nobody knows which was meant.
+/// Parses one JSON object whose values are strings and whose keys are distinct.
+///
+/// serde's own map would silently take the last of two equal keys, but in a hand-written
+/// PersistentVolume either can be the intended one.
 ///
 /// # Errors
-/// When it is anything else. Its words can hold what stands in the text, which may be secret: only
-/// its place is to be told.
+/// When the text is anything else. The error's message can contain text of the input, which may be
+/// secret: report the error's position only.
 pub(crate) fn parse(json: &str) -> Result<BTreeMap<String, String>, serde_json::Error> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
     deserializer
@@ -31,7 +33,7 @@ impl<'de> Visitor<'de> for Flat {
         let mut map = BTreeMap::new();
         while let Some((key, value)) = access.next_entry()? {
             if map.insert(key, value).is_some() {
-                return Err(A::Error::custom("twice the same key"));
+                return Err(A::Error::custom("a key occurs twice"));
             }
         }
         Ok(map)

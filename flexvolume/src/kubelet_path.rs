@@ -1,4 +1,4 @@
-//! The folders that the kubelet makes for volumes of a FlexVolume driver, by their paths alone. Pure.
+//! Paths of the folders that the kubelet creates for volumes of a FlexVolume driver. Pure.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -6,23 +6,23 @@ use std::path::{Path, PathBuf};
 
 use crate::driver_name::DriverName;
 
-/// A folder that a kubelet makes for a volume.
+/// A folder that the kubelet creates for a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeFolder {
-    /// The kubelet's root: `/var/lib/kubelet`, mostly.
+    /// The kubelet's root directory, usually `/var/lib/kubelet`.
     pub root: PathBuf,
-    /// The driver.
+    /// The driver that the folder belongs to.
     pub driver: DriverName,
-    /// The uid of the pod whose folder it is: `<root>/pods/<uid>/volumes/<vendor>~<driver>/<name>`.
-    /// `None` when it is the one for all pods:
+    /// UID of the pod: the folder is `<root>/pods/<uid>/volumes/<vendor>~<driver>/<name>`.
+    /// `None` for the folder shared by all pods:
     /// `<root>/plugins/kubernetes.io/flexvolume/<vendor>/<driver>/mounts/<name>`.
     pub pod: Option<String>,
-    /// The PersistentVolume's name, or that of the pod's volume.
+    /// Name of the PersistentVolume, or of the pod's inline volume.
     pub name: String,
 }
 
 impl VolumeFolder {
-    /// What this path is, if it is such a folder.
+    /// Parses a path; returns `None` if it is not such a folder.
     #[must_use]
     pub fn from_path(path: &Path) -> Option<Self> {
         let steps: Vec<&[u8]> = path
@@ -68,8 +68,8 @@ impl VolumeFolder {
         })
     }
 
-    /// The folder that the pods' folders of the same volume are bind mounts of, where volumes are
-    /// attached.
+    /// Returns the folder shared by all pods. In attach mode the pods' folders are bind mounts of
+    /// it.
     #[must_use]
     pub fn for_all_pods(&self) -> Self {
         Self {
@@ -78,10 +78,11 @@ impl VolumeFolder {
         }
     }
 
-    /// The steps from the kubelet's root to it.
+    /// Returns the path components below the kubelet's root.
     #[must_use]
     pub fn steps(&self) -> Vec<String> {
-        let (vendor, driver) = (self.driver.vendor(), self.driver.driver());
+        let vendor = self.driver.vendor();
+        let driver = self.driver.driver();
         let folder = self.driver.folder();
         let steps: &[&str] = match &self.pod {
             Some(pod) => &["pods", pod, "volumes", &folder, &self.name],
@@ -98,7 +99,7 @@ impl VolumeFolder {
         steps.iter().map(|&step| step.to_owned()).collect()
     }
 
-    /// Its path.
+    /// Returns the folder's path.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         self.steps()
@@ -107,7 +108,7 @@ impl VolumeFolder {
     }
 }
 
-/// Whether Kubernetes could have made this name of a pod's uid or a volume.
+/// Returns true if Kubernetes could have assigned this name to a volume, or as a pod's UID.
 #[must_use]
 pub fn is_plain(name: &[u8]) -> bool {
     (1..=253).contains(&name.len())
@@ -131,7 +132,7 @@ mod tests {
         "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1";
 
     #[test]
-    fn both_kinds_are_known_by_their_place() {
+    fn parses_both_kinds_of_folder() {
         for (path, pod) in [(POD, Some("0a-1")), (ALL, None)] {
             let folder = VolumeFolder::from_path(Path::new(path)).unwrap();
             assert_eq!(
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_none() {
+    fn rejects_other_paths() {
         for path in [
             "/",
             "relative/pods/1/volumes/a~b/c",

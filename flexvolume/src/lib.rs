@@ -1,5 +1,5 @@
-//! The contract between FlexLVM's controller, agent and FlexVolume driver: how the driver is
-//! called, which folders the kubelet makes for it, and which options and settings it reads.
+//! The contract between FlexLVM's controller, agent and FlexVolume driver: the driver's names, the
+//! folders that the kubelet creates for it, and the options and settings that it reads.
 //!
 //! In reading order:
 //!

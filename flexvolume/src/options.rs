@@ -1,6 +1,6 @@
 //! The options of a volume: the controller writes them into `flexVolume.options` of a
-//! PersistentVolume, the kubelet passes them on as JSON together with its own, and the driver reads
-//! them. Pure.
+//! PersistentVolume, the kubelet adds its own and passes all as JSON, and the driver reads them.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,52 +12,52 @@ use crate::kubelet_path::is_plain;
 use crate::option_lists::fsck_policy::Fsck;
 use crate::option_lists::value::shortened;
 
-/// The volume group's name; the key is the Kubernetes LVM example's.
+/// The volume group's name; this key is also that of the Kubernetes LVM example.
 pub const GROUP: &str = "volumegroup";
-/// The logical volume's name; the key is the Kubernetes LVM example's.
+/// The logical volume's name; this key is also that of the Kubernetes LVM example.
 pub const VOLUME: &str = "volumeID";
-/// LVM's uuid of the logical volume: names can come to mean another one. Without it, the volume's
-/// tags have to say that pods may use it by its name alone.
+/// LVM's UUID of the logical volume, because a name can be reused. Without it, the volume's tags
+/// must permit pods to use the volume by name alone.
 pub const UUID: &str = "uuid";
-/// The key to the logical volume: the proof that whoever wrote this may have it.
+/// The secret key of the logical volume: it authorizes the PersistentVolume to use the volume.
 pub const KEY: &str = "key";
-/// The size in bytes that the logical volume was made with: its format marker stands by it. It stays
-/// when the volume grows.
+/// The initial size of the logical volume in bytes, which determines the position of its format
+/// marker. It stays the same when the volume is expanded.
 pub const SIZE: &str = "size";
-/// Options for mkfs, with spaces between.
+/// Options for mkfs, separated by spaces.
 pub const MKFS: &str = "mkfsOptions";
 /// When the file system is checked before it is mounted: see [`Fsck`].
 pub const FSCK: &str = "fsck";
-/// Options for the mount, with commas between.
+/// Mount options, separated by commas.
 pub const MOUNT: &str = "mountOptions";
 
 const FS_TYPE: &str = "kubernetes.io/fsType";
 const READ_WRITE: &str = "kubernetes.io/readwrite";
 const NAME: &str = "kubernetes.io/pvOrVolumeName";
 
-/// What a PersistentVolume says of its logical volume. It can't be changed once it is written.
+/// The options that a PersistentVolume holds; they are immutable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeOptions {
-    /// The volume group.
+    /// Name of the volume group.
     pub group: VgName,
-    /// The logical volume.
+    /// Name of the logical volume.
     pub volume: LvName,
-    /// LVM's uuid of it.
+    /// LVM's UUID of the logical volume.
     pub uuid: LvUuid,
-    /// The key to it.
+    /// The volume's secret key.
     pub key: Key,
-    /// Its size when it was made.
+    /// Initial size of the logical volume.
     pub size: Bytes,
     /// Options for mkfs, see [`mkfs`](crate::option_lists::mkfs).
     pub mkfs: Vec<String>,
-    /// Options for the mount, see [`mount`](crate::option_lists::mount).
+    /// Mount options, see [`mount`](crate::option_lists::mount).
     pub mount: Vec<String>,
-    /// When it is checked.
+    /// When the file system is checked.
     pub fsck: Fsck,
 }
 
 impl VolumeOptions {
-    /// As `flexVolume.options`.
+    /// Returns the options as `flexVolume.options`.
     #[must_use]
     pub fn to_map(&self) -> BTreeMap<String, String> {
         let mut map = BTreeMap::from([
@@ -79,88 +79,88 @@ impl VolumeOptions {
     }
 }
 
-/// Everything that the kubelet says about a volume, as far as the driver needs it.
+/// The options that the kubelet passes for a volume, as far as the driver needs them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The PersistentVolume's name, or that of the pod's volume.
+    /// Name of the PersistentVolume, or of the pod's inline volume.
     pub name: String,
-    /// The volume group.
+    /// Name of the volume group.
     pub group: VgName,
-    /// The logical volume.
+    /// Name of the logical volume.
     pub volume: LvName,
-    /// What shows that this volume is meant, and may be used; `None` for one that an admin has
-    /// tagged for it.
+    /// Evidence that the volume is the right one and may be used; `None` for a volume that an admin
+    /// has tagged for use by name.
     pub proof: Option<Proof>,
     /// Options for mkfs.
     pub mkfs: Vec<String>,
-    /// Options for the mount.
+    /// Mount options.
     pub mount: Vec<String>,
-    /// Whether the file system is checked before it is mounted.
+    /// When the file system is checked before it is mounted.
     pub fsck: Fsck,
-    /// The file system that is wanted.
+    /// The requested file system.
     pub filesystem: Filesystem,
-    /// Whether the pod asked for a read-only mount.
+    /// Whether the pod requests a read-only mount.
     pub read_only: bool,
 }
 
-/// What stands in objects alone that users can't write.
+/// Values that only PersistentVolumes and LogicalVolumes hold, which tenants can't write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// LVM's uuid of the logical volume.
     pub uuid: LvUuid,
-    /// The key to it.
+    /// The volume's secret key.
     pub key: Key,
-    /// Its size when it was made.
+    /// Initial size of the logical volume.
     pub size: Bytes,
 }
 
-/// What is wrong with the options.
+/// Why the options can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OptionsError {
-    /// No flat JSON object of strings. The JSON itself is not repeated: it can hold secrets.
+    /// The text is not a flat JSON object of strings. It is not repeated: it can hold secrets.
     #[error(
         "the options are not one JSON object of strings with distinct keys (line {line}, column {column})"
     )]
     Json {
-        /// Where.
+        /// Line of the error, from 1.
         line: usize,
-        /// Where.
+        /// Column of the error, from 1.
         column: usize,
     },
-    /// One is not there.
+    /// A required option is missing.
     #[error("the option {0:?} is missing")]
     Missing(&'static str),
-    /// The volume has no name that Kubernetes could have given it.
-    #[error("the option {NAME:?} has to be there, and the name of a volume in Kubernetes")]
+    /// The name is missing, or Kubernetes could not have assigned it to a volume.
+    #[error("the option {NAME:?} must be the name of a volume in Kubernetes")]
     NoName,
-    /// One is unknown.
+    /// The driver does not know the option.
     #[error(
         "the option {0:?} is unknown; there are volumegroup, volumeID, uuid, key, size, mkfsOptions, mountOptions and fsck"
     )]
     Unknown(String),
-    /// A name or uuid is none.
+    /// A name or UUID is invalid.
     #[error("the option {key:?} can't be used")]
     Name {
         /// The option.
         key: &'static str,
-        /// Why.
+        /// Why it is invalid.
         #[source]
         source: NameError,
     },
-    /// The key is none. It is not repeated.
-    #[error("the option \"key\" has to be 32 of the digits 0-9 and a-f")]
+    /// The key is invalid. It is not repeated.
+    #[error("the option \"key\" must be 32 hexadecimal digits (0-9 and a-f)")]
     Key,
-    /// The size is none.
-    #[error("the option \"size\" is {0:?}, and has to be a number of bytes")]
+    /// The size is invalid.
+    #[error("the option \"size\" is {0:?}, but must be a number of bytes")]
     Size(String),
-    /// The file system is none of ours.
+    /// The file system is not supported.
     #[error("the file system {0:?} is not one of {names}", names = Filesystem::NAMES)]
     Filesystem(String),
-    /// Neither `auto` nor `never`.
-    #[error("the option \"fsck\" is {0:?}, and has to be auto or never")]
+    /// The value is neither `auto` nor `never`.
+    #[error("the option \"fsck\" is {0:?}, but must be auto or never")]
     Fsck(String),
-    /// Neither `rw` nor `ro`.
-    #[error("kubernetes.io/readwrite is {0:?}, and has to be rw or ro")]
+    /// The value is neither `rw` nor `ro`.
+    #[error("kubernetes.io/readwrite is {0:?}, but must be rw or ro")]
     ReadWrite(String),
 }
 
@@ -171,10 +171,10 @@ fn parse_flat(json: &str) -> Result<BTreeMap<String, String>, OptionsError> {
     })
 }
 
-/// Reads what the kubelet passes.
+/// Parses the options that the kubelet passes.
 ///
 /// # Errors
-/// When something is missing, unknown or can't be used.
+/// When an option is missing, unknown or invalid.
 pub fn parse(json: &str) -> Result<Options, OptionsError> {
     let mut map = parse_flat(json)?;
     let name = map.remove(NAME).unwrap_or_default();
@@ -189,23 +189,22 @@ pub fn parse(json: &str) -> Result<Options, OptionsError> {
         Some(other) => return Err(OptionsError::ReadWrite(shortened(other))),
     };
     let options = parse_own(&mut map, name, filesystem, read_only)?;
-    // A misspelt option would be silently without effect. What Kubernetes adds of its own is not
-    // ours to judge.
-    let of_kubernetes = |key: &str| {
-        key.split_once('/')
+    // A misspelt option would silently have no effect. Options that Kubernetes adds are exempt.
+    let unknown = map.keys().find(|key| {
+        !key.split_once('/')
             .is_some_and(|(prefix, _)| prefix.ends_with("kubernetes.io"))
-    };
-    match map.keys().find(|key| !of_kubernetes(key)) {
+    });
+    match unknown {
         Some(key) => Err(OptionsError::Unknown(shortened(key))),
         None => Ok(options),
     }
 }
 
-/// The name of the PersistentVolume, or of the pod's volume: all that the kubelet says when it has
-/// nothing else.
+/// Returns the name of the PersistentVolume, or of the pod's inline volume, from options that may
+/// hold nothing else.
 ///
 /// # Errors
-/// When the options are none, or hold no name.
+/// When the options are invalid, or hold no name.
 pub fn name(json: &str) -> Result<String, OptionsError> {
     parse_flat(json)?
         .remove(NAME)
@@ -222,21 +221,22 @@ fn parse_own(
     let mut take = |key| map.remove(key);
     let group = take(GROUP).ok_or(OptionsError::Missing(GROUP))?;
     let volume = take(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
-    let wrong = |key| move |source| OptionsError::Name { key, source };
-    let (key, size) = (take(KEY), take(SIZE));
+    let invalid = |key| move |source| OptionsError::Name { key, source };
+    let key = take(KEY);
+    let size = take(SIZE);
     let proof = match take(UUID) {
         Some(uuid) => Some(Proof {
-            uuid: LvUuid::new(uuid).map_err(wrong(UUID))?,
+            uuid: LvUuid::new(uuid).map_err(invalid(UUID))?,
             key: Key::new(&key.ok_or(OptionsError::Missing(KEY))?).ok_or(OptionsError::Key)?,
             size: parse_size(&size.ok_or(OptionsError::Missing(SIZE))?)?,
         }),
-        // In the Kubernetes LVM example, the size is text for people.
+        // In the Kubernetes LVM example, the size is free text.
         None => None,
     };
     Ok(Options {
         name,
-        group: VgName::new(group).map_err(wrong(GROUP))?,
-        volume: LvName::new(volume).map_err(wrong(VOLUME))?,
+        group: VgName::new(group).map_err(invalid(GROUP))?,
+        volume: LvName::new(volume).map_err(invalid(VOLUME))?,
         proof,
         mkfs: take(MKFS)
             .unwrap_or_default()

@@ -1,6 +1,7 @@
-//! What this node's driver is told by the agent: a small file, read in every call-out. It lies on a
-//! disk that a reboot leaves alone, and not in the driver's own folder, where each change makes the
-//! kubelet start the driver anew.
+//! The driver's settings on one node: a small file that the agent writes and every call-out reads.
+//!
+//! It is on a disk that survives a reboot, and not in the driver's own folder, where each change
+//! makes the kubelet initialize the driver again.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -8,51 +9,51 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::Error as _;
 
-/// Where it is.
+/// Path of the settings file.
 pub const PATH: &str = "/var/lib/flexlvm/driver.json";
 
-/// The driver's settings. Without the file, all are as [`DriverSettings::default`] has them.
+/// The driver's settings. Without the file they are [`DriverSettings::default`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DriverSettings {
-    /// Whether Kubernetes attaches volumes before it mounts them: once per node, with bind mounts
-    /// for the pods.
+    /// Whether Kubernetes attaches volumes before it mounts them: then they are mounted once per
+    /// node, with a bind mount for each pod.
     pub attach: bool,
-    /// The name of this node's Node object: whether `attach` and `detach` are about this node.
+    /// Name of this node's Node object, by which `attach` and `detach` recognize their own node.
     pub node: Option<String>,
 }
 
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
-    /// The file is there and can't be read.
+    /// The file exists but can't be read.
     #[error("the driver's settings can't be read from {}; FlexLVM's agent writes that file", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         #[source]
         source: io::Error,
     },
-    /// Its content is none of ours.
+    /// The file's content is invalid.
     #[error(
-        "the driver's settings in {} can't be understood; if FlexLVM's agent does not write that file anew, remove it",
+        "the driver's settings in {} are invalid; if FlexLVM's agent does not rewrite that file, remove it",
         path.display()
     )]
     Malformed {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl DriverSettings {
-    /// The settings in this file; the defaults if there is none.
+    /// Reads the settings from this file; returns the defaults if it does not exist.
     ///
     /// # Errors
-    /// When there is one, and it can't be read or understood.
+    /// When the file exists and can't be read or parsed.
     pub fn read(path: &Path) -> Result<Self, SettingsError> {
         match read_file(path) {
             Ok(text) => Self::parse(&text).map_err(|source| SettingsError::Malformed {
@@ -67,20 +68,20 @@ impl DriverSettings {
         }
     }
 
-    /// From the text of the file.
+    /// Parses the text of the file.
     ///
     /// # Errors
-    /// When it is no JSON object, or has keys that this driver does not know: it could be meant
-    /// otherwise.
+    /// When it is not a JSON object, or has keys that this driver does not know: ignoring those
+    /// could be wrong.
     pub fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
-        // A derived parser takes arrays, too.
+        // A derived parser also accepts arrays.
         if !text.trim_ascii_start().starts_with(b"{") {
-            return Err(serde_json::Error::custom("it is no JSON object"));
+            return Err(serde_json::Error::custom("it is not a JSON object"));
         }
         serde_json::from_slice(text)
     }
 
-    /// As the text of the file.
+    /// Returns the settings as the text of the file.
     #[must_use]
     pub fn to_json(&self) -> String {
         format!(
@@ -90,10 +91,10 @@ impl DriverSettings {
     }
 }
 
-/// Anything but a file could keep `init` waiting, and with it the kubelet.
+/// Reads a regular file: anything else could block `init`, and with it the kubelet.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
     if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is no file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     std::fs::read(path)
 }
@@ -105,7 +106,7 @@ mod tests {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
 
     #[test]
-    fn what_is_left_out_has_a_default() {
+    fn absent_file_and_keys_mean_defaults() {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(
             DriverSettings::read(&scratch.path().join("none")).unwrap(),
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_understood_is_an_error_that_names_the_file() {
+    fn invalid_content_is_an_error_that_names_the_file() {
         let scratch = tempfile::tempdir().unwrap();
         let path = scratch.path().join("driver.json");
         for bad in [
@@ -154,13 +155,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_the_agent_writes_the_driver_reads(attach: bool, node in proptest::option::of("[a-z0-9.-]{1,60}")) {
+        fn driver_parses_what_the_agent_writes(attach: bool, node in proptest::option::of("[a-z0-9.-]{1,60}")) {
             let settings = DriverSettings { attach, node };
-            prop_assert_eq!(DriverSettings::parse(settings.to_json().as_bytes()).unwrap(), settings);
+            let json = settings.to_json();
+            prop_assert_eq!(DriverSettings::parse(json.as_bytes()).unwrap(), settings);
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in proptest::collection::vec(any::<u8>(), 0..80)) {
+        fn arbitrary_text_never_panics(text in proptest::collection::vec(any::<u8>(), 0..80)) {
             let _ = DriverSettings::parse(&text);
         }
     }

@@ -228,7 +228,7 @@ async fn devices_of_two_volume_groups_and_devices_that_can_not_be_taken_are_name
         &stage,
         &stage.namespace,
         "InvalidSpec",
-        &["devices", &device, "is named twice"],
+        &["devices", &device, "is listed twice"],
     )
     .await;
     stage.change_backend(json!({"devices": [device]})).await;

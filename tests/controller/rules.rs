@@ -38,10 +38,9 @@ fn of_backends() -> Vec<Case> {
     let raid6 = Some("layout.stripes of type RAID6 is at least 3");
     let thin = || backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}}));
     let named = Some(
-        "thinPool: a pool that has a name is there already and stays as it is; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
+        "thinPool: name selects an existing pool, which FlexLVM does not change; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
     );
-    let no_size =
-        Some("thinPool: say how large the pool is to be (size), or name one that is there (name)");
+    let no_size = Some("thinPool: set size to create a pool, or name to use an existing one");
     vec![
         (
             backend(json!({})),
@@ -154,7 +153,7 @@ fn of_logical_volumes() -> Vec<Case> {
         ),
         (
             json!({"claim": {"uid": "v"}}),
-            Some("claim can't be changed: the data is its own"),
+            Some("claim can't be changed: the data belongs to it"),
         ),
         (
             json!({"thinPool": {"name": "pool1"}}),

@@ -154,7 +154,7 @@ pub(crate) fn a_reader_may_come_before_a_writer(stage: &Stage) {
         stage.succeeds(&["mount", &reader, &reading]);
         stage.fails(
             &["mount", &writer, &volume.json("rw")],
-            &["read-only for all pods", "wants to write"],
+            &["read-only for all pods", "requests a writable mount"],
         );
         assert_eq!(stage.mounts(&writer), 0);
         stage.succeeds(&["unmount", &reader]);
@@ -172,7 +172,7 @@ pub(crate) fn two_volumes_of_one_name_are_kept_apart(stage: &Stage) {
     stage.succeeds(&["mountdevice", &all, "", &one.json("rw")]);
     stage.fails(
         &["waitforattach", "", &theirs],
-        &["two volumes of one name", "another name"],
+        &["same name", "rename the pod's volume"],
     );
     assert!(!stage.is_active(&other), "refused before anything was done");
     stage.succeeds(&[
@@ -187,7 +187,7 @@ pub(crate) fn two_volumes_of_one_name_are_kept_apart(stage: &Stage) {
     );
     stage.fails(
         &["mount", &pod, &theirs],
-        &["two volumes of one name", "another name"],
+        &["same name", "rename the pod's volume"],
     );
     assert_eq!((stage.mounts(&all), stage.mounts(&pod)), (1, 0));
     stage.succeeds(&["unmountdevice", &stage.folder_for_all(&other)]);
@@ -399,7 +399,7 @@ pub(crate) fn attached_volumes_grow(stage: &Stage) {
         stage.succeeds(&["mount", &pod, &json]);
         let (old, wanted) = ((512 * MIB).to_string(), (768 * MIB).to_string());
         let words = [
-            "has 536870912 bytes, and 805306368 bytes are wanted",
+            "has 536870912 bytes, but 805306368 bytes were requested",
             "not extended it yet",
         ];
         stage.fails(&["expandvolume", &json, &all, &wanted, &old], &words);

@@ -95,7 +95,7 @@ pub(crate) fn a_check_is_bounded(stage: &Stage) {
     for (lie, words) in [
         ("exit 8", "exit status 8"),
         ("kill -9 $$", "signal"),
-        ("exit 0", "still asks for a check"),
+        ("exit 0", "still requests a check"),
         ("exit 4", "is damaged"),
     ] {
         let before = stage.checksum(&volume);

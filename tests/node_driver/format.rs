@@ -62,13 +62,10 @@ pub(crate) fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) 
     stage.poke(&half_wiped, r"\123\357", 1080);
     for (volume, words) in [
         (&other, &["is another one than the volume's"][..]),
-        (
-            &blank,
-            &["carries no file system, and is not known to be fresh"],
-        ),
-        (&foreign, &["carries xfs, and ext4 is wanted"]),
+        (&blank, &["carries no file system and no format marker"]),
+        (&foreign, &["carries xfs, but ext4 was requested"]),
         (&partitioned, &["partition table (dos)"]),
-        (&half_wiped, &["carries ext2, and ext4 is wanted"]),
+        (&half_wiped, &["carries ext2, but ext4 was requested"]),
     ] {
         let (folder, before) = (stage.folder("refused", volume), stage.checksum(volume));
         stage.fails(&["mount", &folder, &volume.json("rw")], words);
@@ -80,7 +77,7 @@ pub(crate) fn a_volume_that_is_not_ours_is_refused_and_untouched(stage: &Stage) 
     let (folder, before) = (stage.folder("refused", &fresh), stage.checksum(&fresh));
     stage.fails(
         &["mount", &folder, &fresh.json("ro")],
-        &["read-only mount can't make"],
+        &["read-only mount can't create"],
     );
     let mut gone = fresh.clone();
     gone.options.volume = host::LvName::new("pvc-gone").unwrap();

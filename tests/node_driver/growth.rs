@@ -17,7 +17,7 @@ pub(crate) fn expandfs_grows_when_the_volume_has_grown(stage: &Stage) {
         stage.fails(
             &grow,
             &[
-                "has 536870912 bytes, and 805306368 bytes are wanted",
+                "has 536870912 bytes, but 805306368 bytes were requested",
                 "not extended it yet",
             ],
         );

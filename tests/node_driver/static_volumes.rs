@@ -195,7 +195,7 @@ pub(crate) fn what_an_admin_made_is_kept(stage: &Stage) {
         let (folder, json) = (stage.folder("made", &volume), example(&volume, "rw"));
         tag(stage, &volume, &[STATIC]);
         // Blank, and nobody said that it is to be formatted.
-        stage.fails(&["mount", &folder, &json], &["is not known to be fresh"]);
+        stage.fails(&["mount", &folder, &json], &["no format marker"]);
         make(stage, &volume);
         stage.shell(&format!(
             "mount {} {folder}; echo hello >{folder}/file; umount {folder}",
@@ -263,16 +263,16 @@ pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
             stage.fails(&["mount", &folder, &by_name], words);
         }
     };
-    fails("volumegroup", "vg-9", &["it is called vg-1/data now"]);
+    fails("volumegroup", "vg-9", &["it was renamed to vg-1/data"]);
     fails(
         "volumeID",
         "old",
-        &["it is called vg-1/data now", "lvrename"],
+        &["it was renamed to vg-1/data", "lvrename"],
     );
     fails(
         "uuid",
         "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop",
-        &["another one than the volume's"],
+        &["is a different one"],
     );
     let nowhere =
         other("volumegroup", "vg-9").replace(&uuid, "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop");

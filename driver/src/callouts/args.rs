@@ -1,135 +1,134 @@
-//! Which call-out it is: the arguments after the program's name, as the kubelet gives them.
-//! Pure.
+//! Parses the arguments after the program's name, as the kubelet passes them. Pure.
 
 use std::ffi::{OsStr, OsString};
 
-/// A call-out that this driver has.
+/// A call-out with its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call<'a> {
-    /// What can the driver do?
+    /// Report the driver's capabilities.
     Init,
-    /// How is the volume called?
+    /// Return the volume's name.
     GetVolumeName {
-        /// The volume's options, or nothing but its name.
+        /// The volume's options, or just its name.
         options: &'a str,
     },
-    /// Make the volume's device on a node.
+    /// Activate the volume's device on a node.
     Attach {
         /// The volume's options.
         options: &'a str,
-        /// The node's name.
+        /// Name of the node.
         node: &'a str,
     },
-    /// Take the volume's device away from a node.
+    /// Deactivate the volume's device on a node.
     Detach {
-        /// The name of the PersistentVolume, or of the pod's volume.
+        /// Name of the PersistentVolume, or of the pod's inline volume.
         volume: &'a OsStr,
-        /// The node's name.
+        /// Name of the node.
         node: &'a str,
     },
-    /// See to it that the volume's device is here.
+    /// Ensure that the volume's device is active on this node.
     WaitForAttach {
-        /// What the kubelet takes for the device.
+        /// The device, according to the kubelet.
         device: &'a OsStr,
         /// The volume's options.
         options: &'a str,
     },
-    /// Is the volume's device on that node?
+    /// Report whether the volume's device is active on a node.
     IsAttached {
         /// The volume's options.
         options: &'a str,
-        /// The node's name.
+        /// Name of the node.
         node: &'a str,
     },
     /// Mount the volume once, for all pods of this node.
     MountDevice {
-        /// The folder for all pods.
+        /// The folder shared by all pods.
         folder: &'a OsStr,
-        /// What the kubelet takes for the device.
+        /// The device, according to the kubelet.
         device: &'a OsStr,
         /// The volume's options.
         options: &'a str,
     },
-    /// Unmount the folder for all pods.
+    /// Unmount the folder shared by all pods.
     UnmountDevice {
-        /// The folder.
+        /// The folder shared by all pods.
         folder: &'a OsStr,
     },
     /// Mount a volume on a pod's folder.
     Mount {
-        /// The folder.
+        /// The pod's folder.
         folder: &'a OsStr,
-        /// What an old kubelet takes for the device; later ones don't say.
+        /// The device, according to an old kubelet; later ones omit it.
         device: Option<&'a OsStr>,
         /// The volume's options.
         options: &'a str,
     },
-    /// Unmount a pod's folder, whatever is mounted there.
+    /// Unmount everything from a pod's folder.
     Unmount {
-        /// The folder.
+        /// The pod's folder.
         folder: &'a OsStr,
     },
-    /// Extend the logical volume.
+    /// Check that the logical volume has been extended.
     ExpandVolume {
         /// The volume's options.
         options: &'a str,
-        /// How large the volume is to be.
+        /// Requested size in bytes.
         size: u64,
     },
-    /// Grow the file system of a mounted volume.
+    /// Resize the file system of a mounted volume.
     ExpandFs {
         /// The volume's options.
         options: &'a str,
-        /// Where it is mounted.
+        /// The folder on which it is mounted.
         folder: &'a OsStr,
-        /// How large the volume is to be.
+        /// Requested size in bytes.
         size: u64,
     },
-    /// One that this driver doesn't have.
+    /// A call-out that this driver does not support.
     NotSupported,
 }
 
-/// What is wrong with the arguments.
+/// Why the arguments are invalid.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CallError {
-    /// There is no argument at all.
-    #[error("no call-out is named; this program is a FlexVolume driver and run by the kubelet")]
+    /// There are no arguments.
+    #[error("no call-out given; this program is a FlexVolume driver that the kubelet runs")]
     None,
-    /// Too few or too many.
-    #[error("{call} takes {wanted}, and was given {given} argument(s)")]
+    /// There are too few or too many arguments.
+    #[error("{call} takes {expected}, but got {given} argument(s)")]
     Count {
         /// The call-out.
         call: String,
-        /// What it takes.
-        wanted: &'static str,
-        /// How many there were.
+        /// The arguments that it takes.
+        expected: &'static str,
+        /// Number of arguments that were given.
         given: usize,
     },
-    /// An argument is no text.
+    /// An argument is not valid UTF-8.
     #[error("{what} not UTF-8")]
     Encoding {
-        /// Which one, with its verb.
+        /// Which argument, with its verb.
         what: &'static str,
     },
-    /// A size is no number.
+    /// A size is not a number.
     #[error("{what} is not a number of bytes")]
     Size {
-        /// Which one.
+        /// Which argument.
         what: &'static str,
     },
 }
 
-/// The call-out that `args` ask for.
+/// Parses a call-out and its arguments.
 ///
 /// # Errors
-/// When it is one of ours and its arguments are not what it takes.
+/// When the driver supports the call-out, and its arguments are invalid.
 pub(crate) fn parse(args: &[OsString]) -> Result<Call<'_>, CallError> {
     let Some((verb, args)) = args.split_first() else {
         return Err(CallError::None);
     };
     let verb = verb.to_str().unwrap_or_default();
     Ok(match verb {
-        // Whatever else a later kubelet adds: this answer must never fail.
+        // Further arguments of a later kubelet are ignored: `init` must never fail.
         "init" => Call::Init,
         "getvolumename" => {
             let [options] = take(verb, "options", args)?;
@@ -204,8 +203,8 @@ fn expand_volume<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallE
 }
 
 fn expand_fs<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
-    let wanted = "options, a device, a folder, the new and the old size";
-    let [options, _device, folder, new, old] = take(verb, wanted, args)?;
+    let expected = "options, a device, a folder, the new and the old size";
+    let [options, _device, folder, new, old] = take(verb, expected, args)?;
     Ok(Call::ExpandFs {
         options: json(options)?,
         folder,
@@ -213,7 +212,7 @@ fn expand_fs<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError
     })
 }
 
-/// The one that has two forms.
+/// Parses `mount`, the one call-out with two forms.
 fn mount<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
     if let [folder, options] = args {
         return Ok(Call::Mount {
@@ -230,15 +229,15 @@ fn mount<'a>(verb: &str, args: &'a [OsString]) -> Result<Call<'a>, CallError> {
     })
 }
 
-/// So many arguments as the call-out takes.
+/// Returns the arguments, if there are exactly `N`.
 fn take<'a, const N: usize>(
     call: &str,
-    wanted: &'static str,
+    expected: &'static str,
     args: &'a [OsString],
 ) -> Result<[&'a OsStr; N], CallError> {
     let args: &[OsString; N] = args.try_into().map_err(|_| CallError::Count {
         call: call.to_owned(),
-        wanted,
+        expected,
         given: args.len(),
     })?;
     Ok(args.each_ref().map(OsString::as_os_str))
@@ -256,7 +255,7 @@ fn name(arg: &OsStr) -> Result<&str, CallError> {
     })
 }
 
-/// The new size; the old one has to be a number, too.
+/// Returns the new size in bytes; the old one must be a number, too.
 fn sizes(new: &OsStr, old: &OsStr) -> Result<u64, CallError> {
     bytes(old, "the old size")?;
     bytes(new, "the new size")

@@ -1,6 +1,8 @@
-//! `attach <options> <node>` and `waitforattach <device> <options>`: a volume's device is there,
-//! and is the volume's. A logical volume never leaves its node, so attaching is activating. Called
-//! by the kubelet on the node, or by the controller manager, wherever that runs.
+//! `attach <options> <node>` and `waitforattach <device> <options>`: activate a volume's device and
+//! check that it is the volume's.
+//!
+//! A logical volume never leaves its node, so attaching means activating. The caller is the kubelet
+//! on the node, or the controller manager, which may run elsewhere.
 
 use std::ffi::OsStr;
 
@@ -21,7 +23,7 @@ use crate::volume::identity::VolumeIdentity;
 /// Activates the volume if this is its node. Returns the path of its device.
 ///
 /// # Errors
-/// When this is its node, and the device isn't there or is another's.
+/// When this is its node, and the device is missing or belongs to another volume.
 pub(crate) fn attach(
     node: &Node<'_>,
     settings: &DriverSettings,
@@ -32,16 +34,16 @@ pub(crate) fn attach(
     if node.is(settings, name) {
         return activate(node, &options, OsStr::new(""));
     }
-    // The node's own `waitforattach` does it.
+    // `waitforattach` on the node itself activates it.
     Ok(lv_device::mapper_path(&options.group, &options.volume)
         .display()
         .to_string())
 }
 
-/// Sees to it that the volume is active on this node. Returns the path of its device.
+/// Ensures that the volume is active on this node. Returns the path of its device.
 ///
 /// # Errors
-/// When it isn't, or when `device` leads to another.
+/// When it can't be activated, or when `device` leads to another volume.
 pub(crate) fn wait_for_attach(
     node: &Node<'_>,
     device: &OsStr,
@@ -55,15 +57,15 @@ fn activate(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<S
     let volume = find_volume(node, options)?.identity;
     let _lock = node.lock(&volume.uuid)?;
     node.check_device_path(device_path, &volume)?;
-    refuse_namesake(node, &name, &volume)?;
+    reject_name_conflict(node, &name, &volume)?;
     let was_active = node.device(&volume)?.is_some();
     let path = node
         .active_device(&volume)?
         .mapper_path()
         .display()
         .to_string();
-    attachments::remember(node, &name, &volume).inspect_err(|_| {
-        // As it was before; whether that succeeds, nobody is left to tell.
+    attachments::record(node, &name, &volume).inspect_err(|_| {
+        // Restores the previous state; an error of that is less important than the first one.
         if !was_active {
             let _ = Lvm(node).deactivate(&volume.group, &volume.name, &volume.uuid);
         }
@@ -71,13 +73,15 @@ fn activate(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<S
     Ok(path)
 }
 
-/// Two volumes of pods may have one name, and Kubernetes takes them for one.
-fn refuse_namesake(
+/// Rejects a volume if another one of the same name is attached and mounted.
+///
+/// Inline volumes of two pods can have the same name, and Kubernetes then takes them for one.
+fn reject_name_conflict(
     node: &Node<'_>,
     name: &AttachedName<'_>,
     volume: &VolumeIdentity,
 ) -> Result<(), Error> {
-    let Some(other) = attachments::recall(node, name)?.filter(|other| other.uuid != volume.uuid)
+    let Some(other) = attachments::lookup(node, name)?.filter(|other| other.uuid != volume.uuid)
     else {
         return Ok(());
     };
@@ -92,8 +96,8 @@ fn refuse_namesake(
         return Ok(());
     };
     let message = format!(
-        "logical volume {volume} is wanted, and under its name {other} is attached and mounted on {}: two volumes of \
-         one name can't be on one node while the driver attaches; give the pod's volume another name",
+        "logical volume {volume} can't be attached: under its name, {other} is attached and mounted on {}; in attach \
+         mode two volumes on a node can't have the same name, so rename the pod's volume",
         mount.point.display()
     );
     Err(HostError::refused(Kind::Exists, message).into())

@@ -1,5 +1,5 @@
-//! `mount <folder> <options>` where volumes are attached: the volume is mounted for all pods
-//! already, and appears in one pod's folder as a bind mount of that. Runs no program.
+//! `mount <folder> <options>` in attach mode: the volume is mounted for all pods already, and a
+//! pod's folder gets a bind mount of that. Runs no program.
 
 use std::ffi::OsStr;
 
@@ -16,11 +16,11 @@ use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
-/// Makes the bind mount, once it is certain that the folder for all pods shows this very volume:
-/// volumes of pods that have the same name have the same folder.
+/// Creates the bind mount after checking that the folder shared by all pods shows this volume:
+/// inline volumes of the same name share the same folder.
 ///
 /// # Errors
-/// When the volume is not mounted on the pod's folder; then nothing of the attempt is left.
+/// When the volume is not mounted on the pod's folder; then a failed attempt leaves nothing.
 pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(), Error> {
     let options = options::parse(options)?;
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
@@ -30,45 +30,46 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     let _lock = node.lock(&volume.identity.uuid)?;
     authorize(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
-    let not_for_all = || {
+    let not_mounted_for_all = || {
         let message = format!(
-            "logical volume {volume} is not mounted for all pods of this node; it is tried again"
+            "logical volume {volume} is not mounted for all pods of this node; Kubernetes retries"
         );
         HostError::refused(Kind::NotFound, message)
     };
-    let all = folder.for_all_pods()?.ok_or_else(not_for_all)?;
-    let whole = all.mounted(node)?.ok_or_else(not_for_all)?;
+    let all = folder.for_all_pods()?.ok_or_else(not_mounted_for_all)?;
+    let shared_mount = all.mounted(node)?.ok_or_else(not_mounted_for_all)?;
     let device = node
         .device(&volume.identity)?
-        .filter(|device| shows_all_of(&node.roots, &whole, device));
-    let device = device.ok_or_else(|| another(&volume, &all, &whole))?;
-    if !read_only && (whole.read_only || whole.fs_read_only) {
+        .filter(|device| shows_all_of(&node.roots, &shared_mount, device));
+    let device = device.ok_or_else(|| name_conflict(&volume, &all, &shared_mount))?;
+    if !read_only && (shared_mount.read_only || shared_mount.fs_read_only) {
         let message = format!(
-            "logical volume {volume} is mounted read-only for all pods of this node ({}), and a pod wants to write: its \
-             mount options, the logical volume itself, or the kernel after an error made it so; see the kernel's log",
+            "logical volume {volume} is mounted read-only for all pods of this node ({}), but a pod requests a writable \
+             mount: the cause is its mount options, the logical volume itself, or the kernel after \
+             an error; see the kernel's log",
             all.path().display()
         );
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     let source = device.mapper_path();
-    let as_whole = if whole.fs_read_only {
+    let shared_flags = if shared_mount.fs_read_only {
         Flags::RDONLY
     } else {
         Flags::empty()
     };
-    let (flags, data) = (mount_options.flags | as_whole, mount_options.data.as_str());
     let request = MountRequest {
         source: &source,
         fs: options.filesystem,
-        flags,
-        data,
+        flags: mount_options.flags | shared_flags,
+        data: &mount_options.data,
         read_only,
     };
-    if let Some(there) = folder.mounted(node)? {
-        mounted_device(node, &volume, &folder, &there)?;
-        return accept_existing(&folder, &there, &request);
+    if let Some(existing) = folder.mounted(node)? {
+        mounted_device(node, &volume, &folder, &existing)?;
+        return accept_existing(&folder, &existing, &request);
     }
-    let (path, top) = (target.path(), folder.top());
+    let path = target.path();
+    let top = folder.top();
     host::mount::bind(
         &request,
         &all.top(),
@@ -80,12 +81,12 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     Ok(verify(node, &folder, &device, read_only)?)
 }
 
-fn another(volume: &Volume, all: &TargetDir, whole: &Mount) -> HostError {
+fn name_conflict(volume: &Volume, all: &TargetDir, shared_mount: &Mount) -> HostError {
     let message = format!(
-        "logical volume {volume} is wanted, and {} has {} mounted: two volumes of one name can't be on one node while \
-         the driver attaches; give the pod's volume another name",
+        "logical volume {volume} can't be mounted: {} has {} mounted; in attach mode two volumes on a node can't have \
+         the same name, so rename the pod's volume",
         all.path().display(),
-        whole.source.display()
+        shared_mount.source.display()
     );
     HostError::refused(Kind::Exists, message)
 }

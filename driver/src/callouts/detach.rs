@@ -1,6 +1,7 @@
-//! `detach <volume> <node>`: a volume's device goes, unless somebody uses it. Called by the kubelet
-//! on the node, or by the controller manager, wherever that runs; and by `unmountdevice`, since
-//! only the node itself can take its devices away.
+//! `detach <volume> <node>`: deactivates a volume's device unless it is in use.
+//!
+//! The caller is the kubelet on the node, or the controller manager, which may run elsewhere.
+//! `unmountdevice` runs this as well, since only the node itself can deactivate its devices.
 
 use std::ffi::OsStr;
 
@@ -15,11 +16,12 @@ use crate::volume::attachments::{self, AttachedName};
 use crate::volume::context::Node;
 use crate::volume::identity::VolumeIdentity;
 
-/// Deactivates what was attached under this name. That it stays because somebody uses it is no
-/// failure: returned is a word for the log.
+/// Deactivates the volume that is attached under this name.
+///
+/// A volume that stays active because it is in use is not a failure: returns a note for the log.
 ///
 /// # Errors
-/// When nobody uses it and it can't be deactivated.
+/// When the volume is not in use and can't be deactivated.
 pub(crate) fn detach(
     node: &Node<'_>,
     settings: &DriverSettings,
@@ -35,7 +37,7 @@ pub(crate) fn detach(
     }
 }
 
-/// The same, on this node.
+/// Does the same for this node.
 ///
 /// # Errors
 /// As [`detach`].
@@ -43,18 +45,18 @@ pub(crate) fn deactivate_attached(
     node: &Node<'_>,
     volume: &AttachedName<'_>,
 ) -> Result<Option<String>, Error> {
-    let Some(identity) = attachments::recall(node, volume)? else {
+    let Some(identity) = attachments::lookup(node, volume)? else {
         return Ok(None);
     };
     let _lock = node.lock(&identity.uuid)?;
-    if attachments::recall(node, volume)?.as_ref() != Some(&identity) {
+    if attachments::lookup(node, volume)?.as_ref() != Some(&identity) {
         let message = format!(
-            "logical volume {identity} was attached or detached meanwhile; it is tried again"
+            "logical volume {identity} was attached or detached meanwhile; Kubernetes retries"
         );
         return Err(HostError::refused(Kind::Busy, message).into());
     }
     if attachments::has_another_name(node, volume, &identity)? {
-        attachments::forget(node, volume)?;
+        attachments::remove(node, volume)?;
         return Ok(Some(format!(
             "logical volume {identity} stays active: it is attached under another name, too"
         )));
@@ -64,13 +66,13 @@ pub(crate) fn deactivate_attached(
             "logical volume {identity} stays active: {user}"
         )));
     }
-    attachments::forget(node, volume)?;
+    attachments::remove(node, volume)?;
     Ok(None)
 }
 
-/// Takes the device away; returns who uses it when somebody does.
+/// Deactivates the volume; returns why it stays active if it is in use.
 fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>, HostError> {
-    // Where another has its name by now, there is nothing that could be found by it.
+    // If another volume has its name by now, this volume has no device of its own name.
     let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
     };
@@ -80,21 +82,21 @@ fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>
     {
         return Ok(Some(format!("it is mounted on {}", mount.point.display())));
     }
-    // Held open by us, it could not go.
+    // An open file descriptor would keep the device active.
     drop(device);
     let VolumeIdentity { group, name, uuid } = volume;
     let attempt = Lvm(node).deactivate(group, name, uuid);
     if node.device(volume)?.is_none() {
         return Ok(None);
     }
-    // Only now is LVM's word needed: whether somebody has it open, or it just didn't work.
+    // Only LVM's report shows whether the device is open, or the deactivation failed.
     let now = Lvm(node).volume(group, name)?;
     match attempt {
-        _ if now.uuid == *uuid && now.open => Ok(Some("something has it open".to_owned())),
+        _ if now.uuid == *uuid && now.open => Ok(Some("LVM reports it as open".to_owned())),
         Err(error) => Err(error),
         Ok(()) => {
             let message =
-                format!("LVM did not deactivate logical volume {volume}, though it says so");
+                format!("LVM reported success, but logical volume {volume} is still active");
             Err(HostError::refused(Kind::Failed, message))
         }
     }

@@ -1,12 +1,13 @@
-//! `expandfs <options> <device> <folder> <new size> <old size>`: the file system grows to the size
-//! of its logical volume, which the agent has extended before. Called by the kubelet, for each pod
-//! or once for all, until it succeeds.
+//! `expandfs <options> <device> <folder> <new size> <old size>`: resizes the file system to the
+//! size of its logical volume.
+//!
+//! The agent has extended the logical volume before. The kubelet calls this for each pod, or once
+//! for all, until it succeeds.
 
 use std::ffi::OsStr;
 
 use flexvolume::options;
 use host::mount::lookup::shows_all_of;
-use host::mount::mountinfo::Mount;
 use host::{Bytes, Error as HostError, Filesystem, Kind};
 
 use crate::callouts::expandvolume::check_size;
@@ -16,11 +17,11 @@ use crate::mounting::target_dir::{FolderScope, TargetDir};
 use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
 
-/// Grows the file system. The kubelet's device is ignored: it is empty, or as old as the last
-/// reboot.
+/// Resizes the file system. The kubelet's device is ignored: it is empty, or may be as old as the
+/// last reboot.
 ///
 /// # Errors
-/// When the volume isn't mounted there, or its logical volume is not yet large enough.
+/// When the volume isn't mounted there, or its logical volume is not large enough yet.
 pub(crate) fn expandfs(
     node: &Node<'_>,
     options: &str,
@@ -40,17 +41,19 @@ pub(crate) fn expandfs(
     let folder = folder_or_none.ok_or_else(not_mounted)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     let device = node.device(&volume.identity)?.ok_or_else(not_mounted)?;
-    let is_it = |mount: &Mount| shows_all_of(&node.roots, mount, &device);
     let mount = folder
         .mounted(node)?
-        .filter(is_it)
+        .filter(|mount| shows_all_of(&node.roots, mount, &device))
         .ok_or_else(not_mounted)?;
-    let there = device.size()?;
-    check_size(&options, &volume, there, size)?;
-    // What is mounted decides, not what the options say: nobody can change those when they are
-    // wrong.
+    let actual = device.size()?;
+    check_size(&options, &volume, actual, size)?;
+    // The file system type is that of the mount, not of the options: a wrong option of a
+    // PersistentVolume can't be corrected.
     let fs = Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
-    if device.superblock()?.is_some_and(|look| look.size == there) {
+    if device
+        .superblock()?
+        .is_some_and(|superblock| superblock.size == actual)
+    {
         return Ok(());
     }
     Ok(grow(node, fs, &device, folder.path())?)

@@ -1,5 +1,5 @@
-//! `expandvolume <options> <folder> <new size> <old size>`: whether the logical volume is as large
-//! as it is to be. The agent extends it, not the driver.
+//! `expandvolume <options> <folder> <new size> <old size>`: checks that the logical volume has the
+//! requested size. The agent extends it, not the driver.
 
 use flexvolume::options::{self, Options};
 use host::{Bytes, Error as HostError, Kind};
@@ -12,7 +12,7 @@ use crate::volume::identity::Volume;
 /// Succeeds when the logical volume is large enough.
 ///
 /// # Errors
-/// When it isn't, or isn't active here.
+/// When it is too small, or isn't active here.
 pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Result<(), Error> {
     let options = options::parse(options)?;
     let volume = find_volume(node, &options)?;
@@ -25,29 +25,30 @@ pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Resul
     Ok(check_size(&options, &volume, device.size()?, size)?)
 }
 
-/// Refuses as long as the logical volume is too small.
+/// Checks that the logical volume has at least the requested size.
 ///
 /// # Errors
-/// `NoSpace` then, with who is to extend it.
+/// `NoSpace` if not; the message names who has to extend it.
 pub(crate) fn check_size(
     options: &Options,
     volume: &Volume,
-    there: Bytes,
-    wanted: Bytes,
+    actual: Bytes,
+    requested: Bytes,
 ) -> Result<(), HostError> {
-    if there >= wanted {
+    if actual >= requested {
         return Ok(());
     }
-    let who = if options.proof.is_some() {
-        "FlexLVM's agent on this node has not extended it yet; why not, its LogicalVolume object says".to_owned()
+    let action = if options.proof.is_some() {
+        "FlexLVM's agent on this node has not extended it yet; its LogicalVolume object shows why"
+            .to_owned()
     } else {
         format!(
-            "whoever made it by hand extends it on its node: lvextend --size {}b {volume}",
-            wanted.0
+            "an admin created it and has to extend it on its node: lvextend --size {}b {volume}",
+            requested.0
         )
     };
     Err(HostError::refused(
         Kind::NoSpace,
-        format!("logical volume {volume} has {there}, and {wanted} are wanted: {who}"),
+        format!("logical volume {volume} has {actual}, but {requested} were requested: {action}"),
     ))
 }

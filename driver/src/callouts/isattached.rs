@@ -1,5 +1,7 @@
-//! `isattached <options> <node>`: whether a volume's device is on that node. Called by the
-//! controller manager, again and again; whatever is not attached is attached anew. Runs no program.
+//! `isattached <options> <node>`: reports whether a volume's device is active on a node.
+//!
+//! The controller manager calls this periodically, and attaches again what is not attached. Runs no
+//! program.
 
 use flexvolume::options;
 use flexvolume::settings::DriverSettings;
@@ -8,10 +10,11 @@ use crate::error::Error;
 use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
 
-/// Whether it is. A logical volume never leaves its node: elsewhere there is nothing to look at.
+/// Returns whether the volume is attached: always true elsewhere, since a logical volume never
+/// leaves its node.
 ///
 /// # Errors
-/// When nobody can tell: the device is suspended, or another has its name.
+/// When the state can't be determined: the device is suspended, or another volume has its name.
 pub(crate) fn is_attached(
     node: &Node<'_>,
     settings: &DriverSettings,

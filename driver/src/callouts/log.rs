@@ -1,6 +1,6 @@
-//! One line per call-out, for an admin who wants to see what happened: in the journal, else in the
-//! syslog, else in the kernel's log. Never on stdout or stderr, where it would break the reply; and
-//! never worth a failure.
+//! Writes one line per call-out: to the journal, else to syslog, else to the kernel's log.
+//!
+//! Never to stdout or stderr, where it would corrupt the reply. A failure to log is ignored.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -11,23 +11,23 @@ use std::time::Duration;
 
 use crate::callouts::reply::Reply;
 
-/// What happened.
+/// The result of one call-out.
 #[derive(Clone, Debug)]
 pub struct Line<'a> {
-    /// The call-out.
+    /// Verb of the call-out.
     pub call: &'a str,
-    /// The volume, if it is known.
+    /// Name of the volume, if known.
     pub volume: Option<String>,
-    /// The answer. Its sentence holds nothing secret.
+    /// The reply. Its message holds no secret.
     pub reply: &'a Reply,
-    /// What else there is to say.
+    /// Note about a deviation that is not a failure.
     pub note: Option<&'a str>,
-    /// How long it took.
+    /// Duration of the call-out.
     pub time: Duration,
 }
 
 impl<'a> Line<'a> {
-    /// The line for a call with these arguments, of which nothing but plain names gets into it.
+    /// Returns the line for a call with these arguments; only plain names of them are logged.
     #[must_use]
     pub fn new(
         args: &'a [OsString],
@@ -49,7 +49,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// 6 is an information, 4 a warning: syslog(3).
+    /// Returns the priority of syslog(3): 6 is informational, 4 a warning.
     fn priority(&self) -> u8 {
         if matches!(self.reply, Reply::Failure(_)) || self.note.is_some() {
             4
@@ -61,11 +61,9 @@ impl<'a> Line<'a> {
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (volume, outcome, ms) = (
-            self.volume.as_deref().unwrap_or("-"),
-            self.reply.outcome(),
-            self.time.as_millis(),
-        );
+        let volume = self.volume.as_deref().unwrap_or("-");
+        let outcome = self.reply.outcome();
+        let ms = self.time.as_millis();
         write!(
             f,
             "call={} volume={volume} outcome={outcome:?} ms={ms}",
@@ -80,10 +78,11 @@ impl fmt::Display for Line<'_> {
     }
 }
 
-/// Writes the line to the first of the logs that takes it.
+/// Writes the line to the first log that accepts it.
 pub fn write(line: &Line<'_>) {
-    let (text, priority) = (line.to_string(), line.priority());
-    // The journal's own protocol: systemd's JOURNAL_NATIVE_PROTOCOL. No value holds a line break.
+    let text = line.to_string();
+    let priority = line.priority();
+    // The journal's native protocol (JOURNAL_NATIVE_PROTOCOL). No value contains a line break.
     let fields = format!(
         "MESSAGE={text}\nPRIORITY={priority}\nSYSLOG_IDENTIFIER=flexlvm-driver\nFLEXLVM_CALL={}\nFLEXLVM_VOLUME={}\n\
          FLEXLVM_OUTCOME={}\nFLEXLVM_MS={}\n",
@@ -108,7 +107,7 @@ pub fn write(line: &Line<'_>) {
         });
 }
 
-/// Never waits for whoever should read it.
+/// Sends without blocking: a log daemon that does not read must not stop the driver.
 fn send(socket: &str, text: &str) -> std::io::Result<()> {
     let sender = UnixDatagram::unbound()?;
     sender.set_nonblocking(true)?;

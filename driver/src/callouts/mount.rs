@@ -1,5 +1,6 @@
-//! A volume's device is mounted on a folder: a pod's own, or the one for all pods of this node. The
-//! common case runs no program. Called by the kubelet for every pod anew, perhaps several times,
+//! Mounts a volume's device on a folder: a pod's own, or the one shared by all pods of this node.
+//!
+//! The common case runs no program. The kubelet calls this for every pod, possibly several times,
 //! and for several pods at once.
 
 use std::ffi::OsStr;
@@ -12,10 +13,10 @@ use crate::mounting::target_dir::FolderScope;
 use crate::volume::context::Node;
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
-/// folder. What is worth a word in the log, though all went well, is returned.
+/// folder. Returns a note for the log about a deviation that is not a failure.
 ///
 /// # Errors
-/// When the volume is not mounted; then nothing of the attempt is left.
+/// When the volume is not mounted; then a failed attempt leaves nothing.
 pub(crate) fn mount(
     node: &Node<'_>,
     folder: &OsStr,
@@ -31,8 +32,8 @@ pub(crate) fn mount(
     )
 }
 
-/// `mountdevice <folder> <device> <options>`: on the folder for all pods, of which `mount` then
-/// makes bind mounts.
+/// `mountdevice <folder> <device> <options>`: on the folder shared by all pods, of which `mount`
+/// then makes bind mounts.
 ///
 /// # Errors
 /// As [`mount`].

@@ -1,14 +1,14 @@
-//! A fault of our own still ends in an answer, and never in a word on stderr.
+//! Turns a panic into a reply, without output on stderr.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
 use crate::callouts::reply::Reply;
 
-/// Where the last panic was.
+/// Source location of the last panic.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
-/// What `work` answers; if it panics, a failure that says where.
+/// Returns the result of `work`; if it panics, a failure that names the source location.
 pub fn catch_panics(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option<String>) {
     panic::set_hook(Box::new(|panic| {
         if let Ok(mut last) = PLACE.try_lock() {
@@ -19,10 +19,8 @@ pub fn catch_panics(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, O
     }));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let place = PLACE.try_lock().ok().and_then(|mut last| last.take());
-        let place = place.unwrap_or_else(|| "an unknown place".to_owned());
-        let sentence = format!(
-            "the driver broke down at {place}: this is a fault of its own, please report it"
-        );
+        let place = place.unwrap_or_else(|| "an unknown location".to_owned());
+        let sentence = format!("internal error at {place} (this is a bug, please report it)");
         (Reply::failure(&sentence), None)
     })
 }
@@ -33,7 +31,7 @@ mod tests {
     use crate::callouts::reply::Reply;
 
     #[test]
-    fn a_panic_is_a_failure() {
+    fn panic_becomes_a_failure_without_its_message() {
         let hook = std::panic::take_hook();
         let (reply, _) = catch_panics(|| panic!("secret"));
         let (fine, _) = catch_panics(|| (Reply::Success, None));
@@ -42,7 +40,7 @@ mod tests {
             panic!("{reply:?}")
         };
         assert!(
-            sentence.contains("broke down at driver/src/callouts/panic.rs:")
+            sentence.contains("internal error at driver/src/callouts/panic.rs:")
                 && !sentence.contains("secret"),
             "{sentence}"
         );

@@ -1,36 +1,35 @@
-//! What the driver answers: one JSON object, as the kubelet parses it.
-//! Pure.
+//! The driver's reply: one JSON object, as the kubelet parses it. Pure.
 
 use serde_json::json;
 
-/// Longer sentences are cut: they end in Events.
+/// Maximum length of a message in characters, since messages become Events.
 const LONGEST: usize = 1000;
 
-/// An answer.
+/// A reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// Done.
+    /// The call-out succeeded.
     Success,
-    /// Not done, and why, in one sentence.
+    /// The call-out failed, with the reason in one sentence.
     Failure(String),
-    /// A call-out that this driver doesn't have. The kubelet never asks again: not for what may
-    /// work another time.
+    /// The driver does not have this call-out. The kubelet never repeats it, so this is not for
+    /// temporary failures.
     NotSupported,
-    /// What this driver can do.
+    /// The driver's capabilities.
     Capabilities {
-        /// Whether Kubernetes is to attach volumes before it mounts them.
+        /// Whether Kubernetes must attach volumes before it mounts them.
         attach: bool,
     },
-    /// Done, and the volume's device is this.
+    /// The call-out succeeded, and the volume has this device.
     Device(String),
     /// Whether the volume is attached.
     Attached(bool),
-    /// How the volume is called.
+    /// The name of the volume.
     VolumeName(String),
 }
 
 impl Reply {
-    /// A failure with this sentence.
+    /// Returns a failure with this message on one line, truncated.
     #[must_use]
     pub fn failure(sentence: &str) -> Self {
         let line: String = sentence
@@ -41,17 +40,17 @@ impl Reply {
         Self::Failure(line)
     }
 
-    /// As the kubelet reads it.
+    /// Returns the JSON that the kubelet parses.
     #[must_use]
     pub fn to_json(&self) -> String {
         match self {
             Self::Success => json!({"status": "Success"}),
             Self::Failure(message) => json!({"status": "Failure", "message": message}),
             Self::NotSupported => json!({"status": "Not supported"}),
-            // All five, always: the kubelet has its own defaults for those that are missing, and a
-            // null crashes it.
+            // Always all five: the kubelet has its own defaults for missing ones, and a null makes
+            // it crash.
             Self::Device(path) => json!({"status": "Success", "device": path}),
-            // A bool: the text "true" would fail the call.
+            // A boolean: the string "true" would make the call fail.
             Self::Attached(attached) => json!({"status": "Success", "attached": attached}),
             Self::VolumeName(name) => json!({"status": "Success", "volumeName": name}),
             Self::Capabilities { attach } => json!({
@@ -68,7 +67,7 @@ impl Reply {
         .to_string()
     }
 
-    /// The answer in a word, for the log.
+    /// Returns the status, for the log.
     #[must_use]
     pub fn outcome(&self) -> &'static str {
         match self {
@@ -89,7 +88,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn answers_are_what_the_kubelet_parses() {
+    fn replies_have_the_kubelets_format() {
         assert_eq!(Reply::Success.to_json(), r#"{"status":"Success"}"#);
         assert_eq!(
             Reply::NotSupported.to_json(),

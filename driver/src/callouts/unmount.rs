@@ -1,6 +1,7 @@
-//! `unmount <folder>` and `unmountdevice <folder>`: the folder is free again. The kubelet gives
-//! nothing but the path: the PersistentVolume and all its options may be gone, so everything is
-//! decided by the table of mounts. Unmounting runs no program.
+//! `unmount <folder>` and `unmountdevice <folder>`: removes all mounts from the folder.
+//!
+//! The kubelet passes only the path: the PersistentVolume and all its options may be gone, so the
+//! table of mounts decides. Unmounting runs no program.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -18,30 +19,31 @@ use crate::mounting::target_dir::{FolderScope, TargetDir};
 use crate::volume::attachments::AttachedName;
 use crate::volume::context::Node;
 
-/// Takes down whatever is mounted on the folder, however often; nothing is mounted there when it
-/// returns. The folder stays, for the kubelet to remove.
+/// Unmounts everything that is mounted on the folder, including stacked mounts.
+///
+/// The folder itself stays, for the kubelet to remove.
 ///
 /// # Errors
-/// `Busy` when something is still in use.
+/// `Busy` when a mount is still in use.
 pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Result<(), Error> {
     let Some(folder) = TargetDir::open(folder, &node.driver, scope)? else {
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;
-    let there = mountinfo::at(&mounts, folder.path());
-    // Not in the table, and no entry to be overlooked: the common repetition.
-    if there.is_empty() && folder.is_missing() {
+    let stacked = mountinfo::at(&mounts, folder.path());
+    // Neither a mount nor a folder: the common case of a repeated call.
+    if stacked.is_empty() && folder.is_missing() {
         return Ok(());
     }
-    // Only a logical volume has a lock. Whatever else got there, or is corrupt, is taken down all
-    // the same.
+    // Only a logical volume has a lock. Anything else, including a corrupt mount, is unmounted as
+    // well.
     let device_of = |mount: &&Mount| device_of(&node.roots, mount);
-    let uuid = there
+    let uuid = stacked
         .last()
         .and_then(device_of)
         .and_then(|top| sysfs::identify(&node.roots.sys, top).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
-    for device in there.iter().filter_map(device_of) {
+    for device in stacked.iter().filter_map(device_of) {
         node.not_suspended(device)?;
     }
     host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
@@ -63,10 +65,12 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Re
     Ok(())
 }
 
-/// `unmountdevice <folder>`: no pod of this node needs the volume any more, so where Kubernetes
-/// attaches it is deactivated, too. `detach` may be for somebody elsewhere, who can't.
-/// `waitforattach` and `mountdevice` bring it back. That it stays active is no failure: returned is
-/// a word for the log.
+/// `unmountdevice <folder>`: unmounts, and in attach mode deactivates the volume, too, because no
+/// pod of this node uses it any more.
+///
+/// `detach` may run elsewhere, where it can't deactivate this node's devices; `waitforattach` and
+/// `mountdevice` activate the volume again. A volume that stays active is not a failure: returns a
+/// note for the log.
 ///
 /// # Errors
 /// As [`unmount`].

@@ -1,5 +1,5 @@
-//! mount(2) of a device whose file system may be mounted already from another: a snapshot or a copy
-//! beside its origin, in whatever order they come; or itself, through a loop device.
+//! mount(2) of a device whose file system may be mounted already from another device: a snapshot or
+//! a copy next to its origin, in any order; or the device itself, through a loop device.
 
 use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
 use host::mount::{MountRequest, MountTarget, mountinfo};
@@ -8,11 +8,11 @@ use host::{Device, Error, Filesystem, Kind};
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
-/// Refuses a volume that is mounted through a loop device: before anything is done to it, since
-/// nothing else does.
+/// Rejects a volume that is mounted through a loop device, before anything is written to it: the
+/// kernel does not reject the second mount.
 ///
 /// # Errors
-/// `Busy` when it is.
+/// `Busy` when it is mounted through a loop device.
 pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> Result<(), Error> {
     let mounts = mountinfo::read(&node.mounts)?;
     let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else {
@@ -25,11 +25,11 @@ pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> 
     Err(Error::refused(Kind::Busy, message))
 }
 
-/// Mounts. An XFS whose uuid another device's has, too, is mounted without regard to that.
+/// Mounts the device. An XFS whose UUID another mounted device has, too, is mounted with `nouuid`.
 ///
 /// # Errors
-/// Why the kernel refuses; nothing is mounted then.
-pub(crate) fn mount_beside_duplicate(
+/// The kernel's reason; nothing is mounted then.
+pub(crate) fn mount_despite_duplicate(
     node: &Node<'_>,
     device: &Device,
     request: &MountRequest<'_>,
@@ -39,7 +39,7 @@ pub(crate) fn mount_beside_duplicate(
         return Ok(());
     };
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(twin) = mounted_duplicate(&node.roots, &mounts, device)? else {
+    let Some(duplicate) = mounted_duplicate(&node.roots, &mounts, device)? else {
         return Err(error);
     };
     match request.fs {
@@ -57,12 +57,12 @@ pub(crate) fn mount_beside_duplicate(
                 place,
             )
         }
-        // The kernel can't tell them apart, and only ever knows one of them.
+        // The kernel can't distinguish them, and registers only one of them.
         Filesystem::Btrfs => {
             let message = format!(
                 "{error}: a copy of the same btrfs is mounted on {}, and only one of them can be mounted on a node at a \
                  time",
-                twin.display()
+                duplicate.display()
             );
             Err(Error::refused(Kind::Busy, message))
         }

@@ -1,5 +1,5 @@
-//! What is mounted on a folder: already, before a mount, and afterwards, when it has to be what was
-//! meant.
+//! Checks of what is mounted on a folder: before a mount, for a repeated call, and after it, for
+//! the expected result.
 
 use host::mount::MountRequest;
 use host::mount::lookup::shows_all_of;
@@ -11,32 +11,36 @@ use crate::mounting::target_dir::TargetDir;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
-/// The device of what is mounted on the folder already, if that is this volume.
+/// Returns the device that is mounted on the folder, if it is this volume's.
 pub(crate) fn mounted_device(
     node: &Node<'_>,
     volume: &Volume,
     folder: &TargetDir,
-    there: &Mount,
+    existing: &Mount,
 ) -> Result<Device, HostError> {
     node.device(&volume.identity)?
-        .filter(|device| shows_all_of(&node.roots, there, device))
+        .filter(|device| shows_all_of(&node.roots, existing, device))
         .ok_or_else(|| {
-            let (path, source) = (folder.path().display(), there.source.display());
             let message = format!(
-                "something else is mounted on {path} already: {source} ({})",
-                there.fs
+                "something else is mounted on {} already: {} ({})",
+                folder.path().display(),
+                existing.source.display(),
+                existing.fs
             );
             HostError::refused(Kind::Exists, message)
         })
 }
 
-/// The volume is mounted already: the call was repeated.
+/// Accepts an existing mount of the volume: the kubelet has repeated the call.
 pub(crate) fn accept_existing(
     folder: &TargetDir,
-    there: &Mount,
+    existing: &Mount,
     request: &MountRequest<'_>,
 ) -> Result<(), Error> {
-    match (request.read_only, there.read_only || there.fs_read_only) {
+    match (
+        request.read_only,
+        existing.read_only || existing.fs_read_only,
+    ) {
         (false, true) => {
             let message = format!(
                 "the volume is mounted on {} already, read-only",
@@ -44,17 +48,17 @@ pub(crate) fn accept_existing(
             );
             Err(HostError::refused(Kind::Exists, message).into())
         }
-        // The call before was cut short between the mount and this.
+        // The previous call was interrupted between the mount and this step.
         (true, false) => Ok(host::mount::make_read_only(request, &folder.top())?),
         (false, false) | (true, true) => Ok(()),
     }
 }
 
-/// Takes the mount down again unless it is what was meant: names can change between a look and a
-/// mount.
+/// Checks the new mount, and unmounts it again if it is not the expected one: names can change
+/// between the checks and the mount.
 ///
 /// # Errors
-/// When it isn't.
+/// When the mount is not the expected one.
 pub(crate) fn verify(
     node: &Node<'_>,
     folder: &TargetDir,
@@ -62,17 +66,16 @@ pub(crate) fn verify(
     read_only: bool,
 ) -> Result<(), HostError> {
     let error = match folder.mounted(node) {
-        Ok(Some(there))
-            if shows_all_of(&node.roots, &there, device)
-                && (there.read_only || there.fs_read_only || !read_only) =>
+        Ok(Some(mount))
+            if shows_all_of(&node.roots, &mount, device)
+                && (mount.read_only || mount.fs_read_only || !read_only) =>
         {
             return Ok(());
         }
-        Ok(there) => {
-            let source = device.mapper_path();
+        Ok(mount) => {
             let message = format!(
-                "{} was mounted, and something else is seen: {there:?}",
-                source.display()
+                "{} was mounted, but the table of mounts has something else: {mount:?}",
+                device.mapper_path().display()
             );
             HostError::refused(Kind::Failed, message)
         }
@@ -80,9 +83,9 @@ pub(crate) fn verify(
     };
     match host::mount::unmount_all(&folder.top(), folder.path()) {
         Ok(_) => Err(error),
-        Err(left) => {
+        Err(unmount_error) => {
             let message = format!(
-                "{}; and what was mounted is still there: {left}",
+                "{}; the mount could not be undone: {unmount_error}",
                 host::error::chain(&error)
             );
             Err(HostError::refused(Kind::Failed, message))

@@ -1,4 +1,4 @@
-//! The check of a file system before it is mounted.
+//! Checks a file system before it is mounted.
 
 use std::time::Duration;
 
@@ -6,13 +6,13 @@ use host::{Device, Error, Kind, fs};
 
 use crate::volume::context::Node;
 
-/// How long a check may take. The kubelet's patience for a pod's volumes is two minutes.
+/// Maximum duration of a check. The kubelet waits two minutes for a pod's volumes.
 const TIME: Duration = Duration::from_secs(90);
 
-/// Whether the device is mounted, or a program works on it.
+/// Returns true when the device is mounted, or another program has it open exclusively.
 ///
 /// # Errors
-/// When nobody can tell.
+/// When that can't be determined.
 pub(crate) fn is_claimed(device: &Device) -> Result<bool, Error> {
     match device.claim() {
         Ok(_) => Ok(false),
@@ -21,13 +21,13 @@ pub(crate) fn is_claimed(device: &Device) -> Result<bool, Error> {
     }
 }
 
-/// Checks the ext4 on this device, unless it is mounted already: then what could be checked is
-/// gone, and another mount of it changes nothing.
+/// Checks the ext4 on this device unless it is mounted already: then it is too late for a check,
+/// and another mount of it changes nothing.
 ///
 /// # Errors
-/// When it is not sound afterwards: what to do is said.
+/// When the file system is still damaged; the message has the remedy.
 pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
-    // e2fsck claims it for itself.
+    // e2fsck needs the exclusive claim for itself.
     if is_claimed(device)? {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(crate) fn check(node: &Node<'_>, device: &Device) -> Result<(), Error> {
         .is_none_or(|superblock| superblock.unchecked)
     {
         let detail = format!(
-            "success, and {} still asks for a check",
+            "success, but {} still requests a check",
             device.mapper_path().display()
         );
         return Err(Error::Answer {

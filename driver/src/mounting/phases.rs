@@ -1,4 +1,4 @@
-//! The steps of a mount, for a pod's folder or the one for all pods. The common case runs no
+//! The steps of a mount, for a pod's folder or the one shared by all pods. The common case runs no
 //! program.
 
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use host::mount::{MountRequest, MountTarget};
 use host::{Device, FormatMarkerBlock};
 
 use crate::error::Error;
-use crate::mounting::duplicates::{mount_beside_duplicate, refuse_loop};
+use crate::mounting::duplicates::{mount_despite_duplicate, refuse_loop};
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
@@ -20,11 +20,11 @@ use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 use crate::volume::static_volume;
 
-/// Mounts the volume that the options name on the folder. What is worth a word in the log, though
-/// all went well, is returned.
+/// Mounts the volume of these options on the folder. Returns a note for the log about a deviation
+/// that is not a failure.
 ///
 /// # Errors
-/// When the volume is not mounted; then nothing of the attempt is left.
+/// When the volume is not mounted; then a failed attempt leaves nothing.
 pub(crate) fn mount_on(
     node: &Node<'_>,
     folder: &OsStr,
@@ -37,12 +37,12 @@ pub(crate) fn mount_on(
     let folder = TargetDir::existing(node, folder, scope)?;
     let target = folder.target()?;
     let volume = find_volume(node, options)?;
-    let mark = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
+    let marker = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;
-    let there = folder.mounted(node)?;
-    let device = match &there {
-        Some(there) => mounted_device(node, &volume, &folder, there)?,
+    let existing = folder.mounted(node)?;
+    let device = match &existing {
+        Some(mount) => mounted_device(node, &volume, &folder, mount)?,
         None => node.active_device(&volume.identity)?,
     };
     authorize(node, &volume.identity, options)?;
@@ -54,13 +54,13 @@ pub(crate) fn mount_on(
         data: &mount_options.data,
         read_only,
     };
-    if let Some(there) = &there {
-        accept_existing(&folder, there, &request)?;
+    if let Some(mount) = &existing {
+        accept_existing(&folder, mount, &request)?;
     } else {
         let task = Preparation {
             volume: &volume.to_string(),
             device: &device,
-            mark: &mark,
+            marker: &marker,
             fs: options.filesystem,
             mkfs_options: &mkfs_options,
             fsck: options.fsck,
@@ -72,7 +72,7 @@ pub(crate) fn mount_on(
     if read_only {
         return Ok(None);
     }
-    // Of one that was mounted already, too: the call before may have been cut short before this.
+    // For an existing mount, too: the previous call may have been interrupted before this step.
     Ok(grow_if_larger(
         node,
         options.filesystem,
@@ -81,8 +81,8 @@ pub(crate) fn mount_on(
     ))
 }
 
-/// Whether nothing on the device may change. For all pods, a pod that only reads must not keep the
-/// next from writing.
+/// Returns whether the mount must be read-only. In the mount for all pods, a read-only pod must not
+/// prevent others from writing.
 fn is_read_only(
     node: &Node<'_>,
     scope: FolderScope,
@@ -105,7 +105,7 @@ fn mount_new(
     task: &Preparation<'_>,
 ) -> Result<(), Error> {
     refuse_loop(node, volume, task.device)?;
-    static_volume::initialize_static(node, volume, task.device, task.mark, task.may_format)?;
+    static_volume::initialize_static(node, volume, task.device, task.marker, task.may_format)?;
     let request = MountRequest {
         flags: request.flags | prepare(node, task)?,
         ..request
@@ -114,6 +114,6 @@ fn mount_new(
         folder: &target.path(),
         top: &folder.top(),
     };
-    mount_beside_duplicate(node, task.device, &request, place)?;
+    mount_despite_duplicate(node, task.device, &request, place)?;
     Ok(verify(node, folder, task.device, request.read_only)?)
 }

@@ -1,106 +1,108 @@
-//! What a mount has to do to a volume first. Here, and only here, is decided whether a file system
-//! is made. Pure.
+//! Decides how a mount prepares a volume. This module alone decides whether mkfs runs. Pure.
 
 use flexvolume::option_lists::fsck_policy::Fsck;
 use host::fs::Probe;
 use host::{Filesystem, FormatMarker};
 
-/// What a volume needs.
+/// How to prepare a volume for a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Nothing: mount it.
+    /// Mount it as it is.
     Mount,
-    /// Its mark taken away: somebody prepared it by hand. Then mount it.
-    ClearMark,
-    /// A file system.
+    /// Clear its format marker and mount it: an admin has created the file system.
+    ClearMarker,
+    /// Create a file system.
     Format,
 }
 
-/// Why a volume isn't mounted.
+/// Why the driver refuses to mount a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// Blank, but perhaps only because something wiped it.
+    /// It is blank without a format marker: its data may have been wiped by accident.
     #[error(
-        "it carries no file system, and is not known to be fresh: its data may be damaged, so none is made; if it is \
-         really empty, make a file system on it by hand"
+        "it carries no file system and no format marker, so its data may be damaged: the driver does not run mkfs; if it \
+         is really empty, make a file system on it by hand"
     )]
-    NotFresh,
-    /// It carries something else.
-    #[error("it carries {found}, and {wanted} is wanted: nothing is overwritten; look what it is")]
-    Foreign {
-        /// What it carries.
-        found: String,
-        /// What was asked for.
-        wanted: Filesystem,
-    },
-    /// It carries a part of something.
+    NoMarker,
+    /// It carries something other than the requested file system.
     #[error(
-        "it carries a btrfs that has several devices, or that can't be understood: only a btrfs on a single device is \
+        "it carries {found}, but {requested} was requested: the driver overwrites nothing; check what is on it"
+    )]
+    Foreign {
+        /// The content that blkid found.
+        found: String,
+        /// The requested file system.
+        requested: Filesystem,
+    },
+    /// It carries a btrfs with several devices, or a damaged one.
+    #[error(
+        "it carries a btrfs that has several devices, or that the driver can't parse: only a btrfs on a single device is \
          mounted"
     )]
     SeveralDevices,
-    /// Nobody can write to it.
+    /// The logical volume is read-only.
     #[error(
-        "the logical volume is read-only, and a writable mount is wanted: mount it read-only, or have LVM change that \
+        "the logical volume is read-only, but a writable mount was requested: mount it read-only, or make it writable \
          (`lvchange --permission rw`)"
     )]
     ReadOnlyVolume,
-    /// There is nothing to read yet.
+    /// It has no file system yet, and the mount is read-only.
     #[error(
-        "it is new and has no file system yet, which a read-only mount can't make: mount it writable once"
+        "it is new and has no file system yet, which a read-only mount can't create: mount it writable once"
     )]
     ReadOnly,
 }
 
-/// Whether the first look settles it: no mark, and beyond doubt the file system that is wanted.
-/// Otherwise blkid is asked.
+/// Returns true when the superblock alone is sufficient: no marker, and beyond doubt the requested
+/// file system. Otherwise blkid has to examine the device.
 #[must_use]
 pub(crate) fn is_ready(
-    mark: FormatMarker,
-    first_look: Option<Filesystem>,
-    wanted: Filesystem,
+    marker: FormatMarker,
+    superblock: Option<Filesystem>,
+    requested: Filesystem,
 ) -> bool {
-    mark == FormatMarker::None && first_look == Some(wanted)
+    marker == FormatMarker::None && superblock == Some(requested)
 }
 
-/// What a volume with this mark needs, on which blkid found this. `used`: what is there shows that
-/// it was mounted once.
+/// Returns how to prepare a volume with this marker and this content.
+///
+/// `used` is true when the superblock shows that the file system was mounted before.
 ///
 /// # Errors
-/// When it is not to be touched.
+/// When the driver must not mount the volume.
 pub(crate) fn plan(
-    mark: FormatMarker,
+    marker: FormatMarker,
     found: &Probe,
     used: bool,
-    wanted: Filesystem,
+    requested: Filesystem,
     read_only: bool,
 ) -> Result<Step, Refusal> {
     let foreign = |found: &str| {
         Err(Refusal::Foreign {
             found: found.to_owned(),
-            wanted,
+            requested,
         })
     };
-    match (mark, found) {
+    match (marker, found) {
         (_, Probe::Other(other)) => foreign(other),
-        (_, Probe::Filesystem(other)) if *other != wanted => foreign(other.name()),
-        (FormatMarker::None, Probe::Blank) => Err(Refusal::NotFresh),
+        (_, Probe::Filesystem(other)) if *other != requested => foreign(other.name()),
+        (FormatMarker::None, Probe::Blank) => Err(Refusal::NoMarker),
         (FormatMarker::None, Probe::Filesystem(_)) => Ok(Step::Mount),
-        // Somebody made it by hand. Or, with a disk that forgot what it had reported as written,
-        // the mark is older than the file system: traces of use weigh more. To take the mark away
-        // is for the first who may write.
+        // An admin has created the file system. Or, on a disk that lost completed writes, the
+        // marker is older than the file system: traces of use take precedence. The first writable
+        // mount clears the marker.
         (FormatMarker::Unformatted, Probe::Filesystem(_)) => Ok(if read_only {
             Step::Mount
         } else {
-            Step::ClearMark
+            Step::ClearMarker
         }),
         (FormatMarker::Formatting, Probe::Filesystem(_)) if used => Ok(if read_only {
             Step::Mount
         } else {
-            Step::ClearMark
+            Step::ClearMarker
         }),
-        // Blank and fresh; or a mkfs of ours was cut short, at whatever point, and nobody has ever
-        // mounted it.
+        // Blank with a marker; or the driver's mkfs was interrupted, and the file system was never
+        // mounted.
         (FormatMarker::Unformatted, Probe::Blank)
         | (FormatMarker::Formatting, Probe::Blank | Probe::Filesystem(_))
             if read_only =>
@@ -112,25 +114,25 @@ pub(crate) fn plan(
     }
 }
 
-/// What a file system needs before it is mounted.
+/// How to check a file system before it is mounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FsckPlan {
-    /// Nothing.
+    /// No check.
     None,
-    /// A check.
+    /// Run fsck.
     Check,
-    /// To be left as it is: not even the kernel may write to it.
+    /// Leave it unchanged: not even the kernel may write to it.
     NoWriting,
 }
 
-/// What a file system needs whose superblock says that it is `unchecked`.
+/// Returns how to check a file system; `unchecked` is true when its superblock requests a check.
 #[must_use]
 pub(crate) fn plan_fsck(unchecked: bool, fsck: Fsck, read_only: bool) -> FsckPlan {
     match (unchecked, fsck, read_only) {
         (false, _, _) | (true, Fsck::Never, _) => FsckPlan::None,
         (true, Fsck::Auto, false) => FsckPlan::Check,
-        // A check repairs, and who asked for a read-only mount did not ask for that. Were it
-        // mounted writable beneath, the next writable mount would join in unchecked.
+        // A check repairs, which a read-only mount does not permit. If the file system were mounted
+        // writable underneath, the next writable mount would share it without a check.
         (true, Fsck::Auto, true) => FsckPlan::NoWriting,
     }
 }
@@ -142,7 +144,7 @@ mod tests {
     use host::fs::Probe;
     use host::{Filesystem, FormatMarker};
 
-    const MARKS: [FormatMarker; 3] = [
+    const MARKERS: [FormatMarker; 3] = [
         FormatMarker::None,
         FormatMarker::Unformatted,
         FormatMarker::Formatting,
@@ -159,49 +161,51 @@ mod tests {
     }
 
     #[test]
-    fn nothing_formats_but_fresh_and_blank_or_a_mkfs_of_ours_cut_short() {
+    fn formats_only_blank_marked_volumes_and_interrupted_mkfs() {
         let mut formats = 0;
-        for (mark, probe, used, wanted, read_only) in all() {
-            if plan(mark, &probe, used, wanted, read_only) != Ok(Step::Format) {
+        for (marker, probe, used, requested, read_only) in all() {
+            if plan(marker, &probe, used, requested, read_only) != Ok(Step::Format) {
                 continue;
             }
             formats += 1;
-            let fresh = mark == FormatMarker::Unformatted && probe == Probe::Blank;
-            let unused = probe == Probe::Blank || (probe == Probe::Filesystem(wanted) && !used);
-            let cut_short = mark == FormatMarker::Formatting && unused;
+            let blank = marker == FormatMarker::Unformatted && probe == Probe::Blank;
+            let unused = probe == Probe::Blank || (probe == Probe::Filesystem(requested) && !used);
+            let interrupted = marker == FormatMarker::Formatting && unused;
             assert!(
-                !read_only && (fresh || cut_short),
-                "{mark:?} {probe:?} {wanted} {read_only}"
+                !read_only && (blank || interrupted),
+                "{marker:?} {probe:?} {requested} {read_only}"
             );
         }
         assert_eq!(formats, Filesystem::ALL.len() * 5);
     }
 
     #[test]
-    fn nothing_is_mounted_but_the_file_system_that_is_wanted() {
-        for (mark, probe, used, wanted, read_only) in all() {
-            if let Ok(Step::Mount | Step::ClearMark) = plan(mark, &probe, used, wanted, read_only) {
-                assert_eq!(probe, Probe::Filesystem(wanted));
+    fn mounts_only_the_requested_file_system() {
+        for (marker, probe, used, requested, read_only) in all() {
+            if let Ok(Step::Mount | Step::ClearMarker) =
+                plan(marker, &probe, used, requested, read_only)
+            {
+                assert_eq!(probe, Probe::Filesystem(requested));
                 assert!(
-                    mark != FormatMarker::Formatting || used,
-                    "a file system that mkfs perhaps never finished"
+                    marker != FormatMarker::Formatting || used,
+                    "mkfs may not have finished"
                 );
             }
         }
     }
 
     #[test]
-    fn a_read_only_mount_writes_nothing() {
-        for (mark, probe, used, wanted, _) in all() {
+    fn read_only_mount_writes_nothing() {
+        for (marker, probe, used, requested, _) in all() {
             assert!(matches!(
-                plan(mark, &probe, used, wanted, true),
+                plan(marker, &probe, used, requested, true),
                 Ok(Step::Mount) | Err(_)
             ));
         }
     }
 
     #[test]
-    fn what_asks_for_a_check_is_never_written_to_without() {
+    fn unchecked_file_system_is_never_written_to_without_fsck() {
         for fsck in Fsck::ALL {
             for read_only in [false, true] {
                 assert_eq!(plan_fsck(false, fsck, read_only), FsckPlan::None);
@@ -216,12 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn refusals_name_what_was_found_and_what_was_wanted() {
+    fn refusals_name_the_found_and_the_requested_file_system() {
         let found = Probe::Filesystem(Filesystem::Xfs);
         let text = plan(FormatMarker::None, &found, false, Filesystem::Ext4, false)
             .unwrap_err()
             .to_string();
-        assert!(text.contains("carries xfs, and ext4 is wanted"), "{text}");
+        assert!(
+            text.contains("carries xfs, but ext4 was requested"),
+            "{text}"
+        );
         assert_eq!(
             plan(
                 FormatMarker::None,
@@ -230,18 +237,18 @@ mod tests {
                 Filesystem::Ext4,
                 false
             ),
-            Err(Refusal::NotFresh)
+            Err(Refusal::NoMarker)
         );
     }
 
     #[test]
-    fn only_an_unmarked_file_system_of_the_wanted_type_needs_no_second_look() {
-        for mark in MARKS {
-            for look in std::iter::once(None).chain(Filesystem::ALL.map(Some)) {
-                for wanted in Filesystem::ALL {
+    fn only_an_unmarked_requested_file_system_needs_no_blkid() {
+        for marker in MARKERS {
+            for superblock in std::iter::once(None).chain(Filesystem::ALL.map(Some)) {
+                for requested in Filesystem::ALL {
                     assert_eq!(
-                        is_ready(mark, look, wanted),
-                        mark == FormatMarker::None && look == Some(wanted)
+                        is_ready(marker, superblock, requested),
+                        marker == FormatMarker::None && superblock == Some(requested)
                     );
                 }
             }
@@ -250,13 +257,13 @@ mod tests {
 
     fn all() -> Vec<(FormatMarker, Probe, bool, Filesystem, bool)> {
         let mut all = Vec::new();
-        for mark in MARKS {
+        for marker in MARKERS {
             for probe in probes() {
-                for wanted in Filesystem::ALL {
+                for requested in Filesystem::ALL {
                     for (used, read_only) in
                         [(false, false), (false, true), (true, false), (true, true)]
                     {
-                        all.push((mark, probe.clone(), used, wanted, read_only));
+                        all.push((marker, probe.clone(), used, requested, read_only));
                     }
                 }
             }

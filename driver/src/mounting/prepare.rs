@@ -1,4 +1,4 @@
-//! Before a device is mounted: it carries the file system that is wanted, or it is refused.
+//! Ensures before a mount that the device carries the requested file system, or refuses it.
 
 use std::fs::File;
 use std::time::Duration;
@@ -14,40 +14,40 @@ use crate::mounting::fsck;
 use crate::mounting::plan::{self, FsckPlan, Refusal, Step};
 use crate::volume::context::Node;
 
-/// The most that mkfs may take.
+/// Maximum duration of mkfs.
 const MKFS_TIME: Duration = Duration::from_secs(90);
 
-/// What is to be prepared, and for what.
+/// The volume to prepare, and its settings.
 pub(crate) struct Preparation<'a> {
     /// `<group>/<name>`, for messages.
     pub(crate) volume: &'a str,
-    /// The device, active.
+    /// The active device.
     pub(crate) device: &'a Device,
-    /// Where its format marker is.
-    pub(crate) mark: &'a FormatMarkerBlock,
-    /// The file system that is wanted.
+    /// Position and content of its format marker.
+    pub(crate) marker: &'a FormatMarkerBlock,
+    /// The requested file system.
     pub(crate) fs: Filesystem,
     /// Options for mkfs.
     pub(crate) mkfs_options: &'a MkfsOptions,
-    /// Whether it is checked, where it asks for that.
+    /// When the file system is checked.
     pub(crate) fsck: Fsck,
-    /// Whether nothing on the device may change.
+    /// Whether nothing on the device may be changed.
     pub(crate) read_only: bool,
-    /// Whether a file system may be made where there is none yet.
+    /// Whether mkfs may run on a blank device.
     pub(crate) may_format: bool,
 }
 
-/// Sees to it that the device carries the file system that is wanted, or refuses. Returns with
-/// which further flags it is to be mounted.
+/// Ensures that the device carries the requested file system, and returns further flags for its
+/// mount.
 ///
 /// # Errors
-/// When it doesn't, and can't be made to.
+/// When the device carries something else, or the preparation fails.
 pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, Error> {
     let Preparation {
         volume,
         device,
-        mark,
-        fs: wanted,
+        marker,
+        fs: requested,
         ..
     } = *task;
     let refused = |source| Error::Refused {
@@ -57,59 +57,68 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
     if !task.read_only && is_read_only(&node.roots.sys, device.number())? {
         return Err(refused(Refusal::ReadOnlyVolume));
     }
-    let says = mark.read(device.file())?;
-    let look = device.superblock()?;
-    if !plan::is_ready(says, look.map(|look| look.fs), wanted) {
-        // Taken before the look, and kept until the mark says what comes of it: nobody else can use
-        // the device meanwhile.
-        let claimed = (says != FormatMarker::None && !task.read_only).then(|| device.claim());
+    let marker_state = marker.read(device.file())?;
+    let superblock = device.superblock()?;
+    if !plan::is_ready(
+        marker_state,
+        superblock.map(|superblock| superblock.fs),
+        requested,
+    ) {
+        // The exclusive claim begins before the device is examined, and ends after the marker
+        // records the result, so that no other program can use the device meanwhile.
+        let claimed =
+            (marker_state != FormatMarker::None && !task.read_only).then(|| device.claim());
         let claim = || claimed.unwrap_or_else(|| device.claim());
-        let found = fs::probe(node, device.file(), &device.path(), mark)?;
-        let used = look.is_some_and(|look| look.used);
-        match plan::plan(says, &found, used, wanted, task.read_only).map_err(refused)? {
-            Step::Mount if wanted == Filesystem::Btrfs && look.is_none() => {
+        let found = fs::probe(node, device.file(), &device.path(), marker)?;
+        let used = superblock.is_some_and(|superblock| superblock.used);
+        match plan::plan(marker_state, &found, used, requested, task.read_only).map_err(refused)? {
+            Step::Mount if requested == Filesystem::Btrfs && superblock.is_none() => {
                 return Err(refused(Refusal::SeveralDevices));
             }
             Step::Mount => {}
-            // The mark is the only way to a file system: it doesn't go on one program's word.
-            Step::ClearMark if look.is_none() => {
-                let detail = format!("{wanted} on {volume}, where none is to be seen");
+            // Without its marker the volume is never formatted: blkid's result alone is not enough
+            // to clear it.
+            Step::ClearMarker if superblock.is_none() => {
+                let detail = format!("{requested} on {volume}, but the driver finds none there");
                 return Err(HostError::Answer {
                     program: "blkid".to_owned(),
                     detail,
                 }
                 .into());
             }
-            Step::ClearMark => mark.clear(&claim()?)?,
+            Step::ClearMarker => marker.clear(&claim()?)?,
             Step::Format if !task.may_format => return Err(refused(Refusal::ReadOnly)),
             Step::Format => return Ok(format(node, task, claim()?).map(|()| Flags::empty())?),
         }
     }
     match plan::plan_fsck(
-        look.is_some_and(|look| look.unchecked),
+        superblock.is_some_and(|superblock| superblock.unchecked),
         task.fsck,
         task.read_only,
     ) {
         FsckPlan::None => Ok(Flags::empty()),
         FsckPlan::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
-        // Mounted writable already, it can't be mounted in another way.
+        // If it is mounted writable already, it can't be mounted in another way.
         FsckPlan::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
         FsckPlan::NoWriting => Ok(Flags::RDONLY),
     }
 }
 
-/// Makes the file system. Each step is on the disk before the next begins, so that a call cut short
-/// is carried on by the next, and the mark is gone before anybody can write.
+/// Creates the file system.
+///
+/// Each step is on the disk before the next begins, so that the next call continues an interrupted
+/// one, and the marker is cleared before a pod can write.
 fn format(node: &Node<'_>, task: &Preparation<'_>, claimed: File) -> Result<(), HostError> {
     let Preparation {
-        device, mark, fs, ..
+        device, marker, fs, ..
     } = *task;
-    // Exclusive: not while it is mounted anywhere, or a mkfs that outlived its driver works on it.
-    // mkfs has to have it to itself, too, so it is given back in between; the lock is held all the
-    // time.
-    mark.begin(&claimed)?;
+    // The claim is exclusive: it fails while the device is mounted, or a mkfs that outlived its
+    // driver works on it. mkfs needs the claim for itself, so it is released in between; the lock
+    // stays held.
+    marker.begin(&claimed)?;
     drop(claimed);
-    let (path, size) = (device.path(), mark.filesystem_size());
+    let path = device.path();
+    let size = marker.filesystem_size();
     let make = MkfsRequest {
         path: &path,
         size,
@@ -121,13 +130,13 @@ fn format(node: &Node<'_>, task: &Preparation<'_>, claimed: File) -> Result<(), 
     claimed
         .sync_all()
         .map_err(HostError::io("flush", device.mapper_path()))?;
-    let result = device.superblock()?.map(|look| look.fs);
+    let result = device.superblock()?.map(|superblock| superblock.fs);
     if result != Some(fs) {
-        let detail = format!("success, and there is no {fs} on {}", task.volume);
+        let detail = format!("success, but there is no {fs} on {}", task.volume);
         return Err(HostError::Answer {
             program: "mkfs".to_owned(),
             detail,
         });
     }
-    mark.clear(&claimed)
+    marker.clear(&claimed)
 }

@@ -1,5 +1,5 @@
-//! A folder that the kubelet gives for a volume: a pod's, or the one for all pods of a node, of
-//! this very driver and with no symbolic link below the kubelet's root.
+//! A folder that the kubelet passes for a volume: a pod's, or the one shared by all pods of a node.
+//! It must belong to this driver, without a symbolic link below the kubelet's root.
 
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -15,18 +15,18 @@ use rustix::io::Errno;
 
 use crate::volume::context::Node;
 
-/// Which of the two kinds a folder is.
+/// Which kind of folder is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FolderScope {
     /// `<root>/pods/<uid>/volumes/<vendor>~<driver>/<name>`
     OnePod,
     /// `<root>/plugins/kubernetes.io/flexvolume/<vendor>/<driver>/mounts/<name>`
     AllPods,
-    /// Either.
+    /// Both kinds.
     Any,
 }
 
-/// The folder above it, held open: nobody can put another one in its place.
+/// A target folder. Its parent is held open, so that it can't be replaced meanwhile.
 #[derive(Debug)]
 pub(crate) struct TargetDir {
     parent: OwnedFd,
@@ -35,15 +35,17 @@ pub(crate) struct TargetDir {
     place: VolumeFolder,
 }
 
-/// For walking only: neither read nor written through.
+/// Open flags for path lookup only: neither reading nor writing.
 const WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl TargetDir {
-    /// The folder of this path, which itself need not exist; `None` when one above it doesn't.
+    /// Opens the parent of a path; returns `None` when a folder above it does not exist.
+    ///
+    /// The folder itself need not exist.
     ///
     /// # Errors
-    /// `Invalid` when the path isn't one that the kubelet would give this driver, or when there is
-    /// a symbolic link on the way.
+    /// `Invalid` when the path does not have the form of the kubelet's for this driver, or contains
+    /// a symbolic link below the kubelet's root.
     pub(crate) fn open(
         path: &OsStr,
         driver: &DriverName,
@@ -53,22 +55,21 @@ impl TargetDir {
         Self::walk(place)
     }
 
-    /// A folder that the kubelet has made to mount on.
+    /// Opens a folder that the kubelet has created as a mount point.
     pub(crate) fn existing(
         node: &Node<'_>,
         path: &OsStr,
         scope: FolderScope,
     ) -> Result<Self, Error> {
-        let missing = || {
+        Self::open(path, &node.driver, scope)?.ok_or_else(|| {
             Error::refused(
                 Kind::NotFound,
                 format!("there is no folder {}", path.display()),
             )
-        };
-        Self::open(path, &node.driver, scope)?.ok_or_else(missing)
+        })
     }
 
-    /// What is mounted on the folder, the last of it.
+    /// Returns the topmost mount on the folder.
     pub(crate) fn mounted(&self, node: &Node<'_>) -> Result<Option<Mount>, Error> {
         let mounts = mountinfo::read(&node.mounts)?;
         Ok(mountinfo::at(&mounts, self.path())
@@ -76,7 +77,7 @@ impl TargetDir {
             .map(|mount| (*mount).clone()))
     }
 
-    /// The folder for all pods that belongs to this one.
+    /// Returns the folder shared by all pods that belongs to this one.
     ///
     /// # Errors
     /// As [`TargetDir::open`].
@@ -90,7 +91,7 @@ impl TargetDir {
         let (name, above) = steps
             .split_last()
             .ok_or_else(|| Error::refused(Kind::Invalid, "no folder"))?;
-        // The kubelet's root may be a symbolic link, or lie below one: that is the admin's affair.
+        // The kubelet's root may be a symbolic link, or lie below one: the admin decides that.
         let mut parent = match openat(CWD, place.root.as_path(), WALK, Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
@@ -106,7 +107,7 @@ impl TargetDir {
                 Ok(folder) => folder,
                 Err(Errno::NOENT) => return Ok(None),
                 Err(Errno::LOOP | Errno::NOTDIR) => {
-                    return Err(no_folder(&shown, OsStr::new(step)));
+                    return Err(not_a_folder(&shown, OsStr::new(step)));
                 }
                 Err(errno) => return Err(Error::io("open", &shown)(errno.into())),
             };
@@ -120,20 +121,20 @@ impl TargetDir {
         }))
     }
 
-    /// Its path without any symbolic link: as the table of mounts has it.
+    /// Returns its path without symbolic links, as in the table of mounts.
     #[must_use]
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A path that leads to whatever is mounted there last, whoever moves folders meanwhile.
+    /// Returns a path that leads to the topmost mount, even if the folders above are moved.
     #[must_use]
     pub(crate) fn top(&self) -> PathBuf {
         handle(&self.parent).join(&self.name)
     }
 
-    /// Whether there is positively nothing of that name. A corrupt mount is something: it answers
-    /// with other errors.
+    /// Returns true only if the name certainly does not exist: a corrupt mount fails with other
+    /// errors.
     #[must_use]
     pub(crate) fn is_missing(&self) -> bool {
         matches!(
@@ -146,10 +147,10 @@ impl TargetDir {
         )
     }
 
-    /// The folder itself, as what to mount on.
+    /// Opens the folder itself, as a mount point.
     ///
     /// # Errors
-    /// `NotFound`, and `Invalid` when it is a symbolic link or no folder.
+    /// `NotFound`, or `Invalid` when it is a symbolic link or not a folder.
     pub(crate) fn target(&self) -> Result<TargetHandle, Error> {
         match openat(
             &self.parent,
@@ -158,18 +159,18 @@ impl TargetDir {
             Mode::empty(),
         ) {
             Ok(folder) => Ok(TargetHandle(folder)),
-            Err(Errno::LOOP | Errno::NOTDIR) => Err(no_folder(&self.path, &self.name)),
+            Err(Errno::LOOP | Errno::NOTDIR) => Err(not_a_folder(&self.path, &self.name)),
             Err(errno) => Err(Error::io("open", &self.path)(errno.into())),
         }
     }
 }
 
-/// A folder to mount on, held open.
+/// An open mount point.
 #[derive(Debug)]
 pub(crate) struct TargetHandle(OwnedFd);
 
 impl TargetHandle {
-    /// A path that leads to this very folder.
+    /// Returns a path that leads to this very folder.
     #[must_use]
     pub(crate) fn path(&self) -> PathBuf {
         handle(&self.0)
@@ -180,16 +181,16 @@ fn handle(folder: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
-fn no_folder(path: &Path, step: &OsStr) -> Error {
+fn not_a_folder(path: &Path, step: &OsStr) -> Error {
     let message = format!(
-        "{}: {} is a symbolic link, or no folder",
+        "{}: {} is a symbolic link, or not a folder",
         path.display(),
         step.display()
     );
     Error::refused(Kind::Invalid, message)
 }
 
-/// What this path is. Pure.
+/// Parses and checks the path. Pure.
 fn read(path: &OsStr, driver: &DriverName, scope: FolderScope) -> Result<VolumeFolder, String> {
     const MOST: usize = 4096;
     let bytes = path.as_bytes();
@@ -204,10 +205,8 @@ fn read(path: &OsStr, driver: &DriverName, scope: FolderScope) -> Result<VolumeF
     }
     let place = VolumeFolder::from_path(Path::new(path)).filter(|place| place.driver == *driver);
     place.filter(|place| scope.fits(place)).ok_or_else(|| {
-        let (one, all) = (
-            format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder()),
-            format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>"),
-        );
+        let one = format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder());
+        let all = format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>");
         let shape = match scope {
             FolderScope::OnePod => one,
             FolderScope::AllPods => all,
@@ -255,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_kubelets_own_shape_is_taken() {
+    fn accepts_only_the_kubelets_paths() {
         for good in [
             "/var/lib/kubelet/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
             "/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_for_all_pods_is_found_from_a_pods() {
+    fn folder_for_all_pods_is_derived_from_a_pods_folder() {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().canonicalize().unwrap();
         fs::create_dir_all(root.join(BELOW)).unwrap();
@@ -315,12 +314,10 @@ mod tests {
     }
 
     #[test]
-    fn the_folders_of_another_name_are_anothers() {
+    fn rejects_folders_of_another_driver_name() {
         let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
-        let (own, other) = (
-            "/k/pods/u/volumes/flexlvm.dev~lvm/x",
-            "/k/pods/u/volumes/kubernetes.io~lvm/x",
-        );
+        let own = "/k/pods/u/volumes/flexlvm.dev~lvm/x";
+        let other = "/k/pods/u/volumes/kubernetes.io~lvm/x";
         assert!(
             read(OsStr::new(own), &alias, FolderScope::Any)
                 .unwrap_err()
@@ -333,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kubelets_root_may_be_a_link_and_nothing_below_it() {
+    fn symbolic_link_is_accepted_for_the_root_only() {
         let scratch = tempfile::tempdir().unwrap();
         let real = scratch.path().canonicalize().unwrap().join("real");
         fs::create_dir_all(real.join(BELOW)).unwrap();
@@ -366,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_no_error() {
+    fn missing_folder_is_not_an_error() {
         let scratch = tempfile::tempdir().unwrap();
         assert_eq!(open(&scratch.path().join(BELOW)), Ok(None));
         assert_eq!(open(&scratch.path().join("no-root").join(BELOW)), Ok(None));

@@ -1,6 +1,8 @@
-//! Which volumes are attached to this node: a small file for each, on a file system that a reboot
-//! empties, as it empties the list of active devices. `detach` and `unmountdevice` are told nothing
-//! but a name.
+//! Records which volumes are attached to this node, for `detach` and `unmountdevice`, which get
+//! nothing but a name.
+//!
+//! Each volume has a small file on a file system that a reboot clears, as a reboot also deactivates
+//! all devices.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -15,29 +17,29 @@ use serde_json::{Value, json};
 use crate::volume::context::Node;
 use crate::volume::identity::VolumeIdentity;
 
-/// The name of a PersistentVolume, or of a pod's volume, that can be a file's.
+/// The name of a PersistentVolume, or of a pod's inline volume, that is valid as a file name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AttachedName<'a>(&'a str);
 
 impl<'a> AttachedName<'a> {
-    /// The name, if Kubernetes could have given it.
+    /// Returns the name if Kubernetes could have assigned it.
     ///
     /// # Errors
-    /// `Invalid` when not.
+    /// `Invalid` otherwise.
     pub(crate) fn new(name: &'a str) -> Result<Self, Error> {
         if is_plain(name.as_bytes()) {
             return Ok(Self(name));
         }
-        // Not repeated: whatever stands in its place may hold a secret.
+        // Not repeated: an invalid argument may hold a secret.
         Err(Error::refused(
             Kind::Invalid,
-            "what is given is not the name of a volume in Kubernetes",
+            "the argument is not the name of a volume in Kubernetes",
         ))
     }
 }
 
-/// Remembers that this volume is attached under this name.
-pub(crate) fn remember(
+/// Records that this volume is attached under this name.
+pub(crate) fn record(
     node: &Node<'_>,
     name: &AttachedName<'_>,
     volume: &VolumeIdentity,
@@ -48,25 +50,27 @@ pub(crate) fn remember(
         .mode(0o700)
         .create(&folder)
         .map_err(Error::io("make", &folder))?;
-    let text = json!({GROUP: volume.group.as_str(), VOLUME: volume.name.as_str(), UUID: volume.uuid.as_str()});
-    let (path, new) = (
-        path(node, name),
-        folder.join(format!(".{}.{}", name.0, volume.uuid)),
-    );
+    let text = json!({
+        GROUP: volume.group.as_str(),
+        VOLUME: volume.name.as_str(),
+        UUID: volume.uuid.as_str(),
+    });
+    let path = path(node, name);
+    let new = folder.join(format!(".{}.{}", name.0, volume.uuid));
     fs::write(&new, text.to_string()).map_err(Error::io("write", &new))?;
     fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
 }
 
-/// The volume that is attached under this name, as far as anybody remembers.
-pub(crate) fn recall(
+/// Returns the volume that is recorded under this name.
+pub(crate) fn lookup(
     node: &Node<'_>,
     name: &AttachedName<'_>,
 ) -> Result<Option<VolumeIdentity>, Error> {
     read(&path(node, name))
 }
 
-/// Forgets it.
-pub(crate) fn forget(node: &Node<'_>, name: &AttachedName<'_>) -> Result<(), Error> {
+/// Removes the record.
+pub(crate) fn remove(node: &Node<'_>, name: &AttachedName<'_>) -> Result<(), Error> {
     let path = path(node, name);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -76,8 +80,8 @@ pub(crate) fn forget(node: &Node<'_>, name: &AttachedName<'_>) -> Result<(), Err
     }
 }
 
-/// Whether the volume is attached under another name, too, or by this driver under another of its
-/// own.
+/// Returns true when the volume is also attached under another volume name, or under another name
+/// of the driver.
 pub(crate) fn has_another_name(
     node: &Node<'_>,
     name: &AttachedName<'_>,
@@ -115,10 +119,10 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .collect()
 }
 
-/// In the folder for locks.
+/// Subdirectory of the lock directory.
 const ALL: &str = "attached";
 
-/// Two drivers may have a volume of one name each.
+/// Returns the directory of this driver name: two drivers may each have a volume of the same name.
 fn folder(node: &Node<'_>) -> PathBuf {
     node.locks.join(ALL).join(node.driver.folder())
 }
@@ -127,12 +131,12 @@ fn path(node: &Node<'_>, name: &AttachedName<'_>) -> PathBuf {
     folder(node).join(name.0)
 }
 
-/// What the file says; nothing if there is none.
+/// Reads a record; returns `None` if there is none.
 fn read(path: &Path) -> Result<Option<VolumeIdentity>, Error> {
     match fs::read(path) {
         Ok(text) => parse(&text).map(Some).ok_or_else(|| {
             let message = format!(
-                "{} can't be understood; remove it, and the volume stays as it is",
+                "{} is invalid; remove it, which leaves the volume unchanged",
                 path.display()
             );
             Error::refused(Kind::Invalid, message)
@@ -154,50 +158,45 @@ fn parse(text: &[u8]) -> Option<VolumeIdentity> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AttachedName, forget, has_another_name, recall, remember};
+    use super::{AttachedName, has_another_name, lookup, record, remove};
     use crate::volume::context::Node;
     use crate::volume::identity::VolumeIdentity;
     use host::{LvName, LvUuid, System, VgName};
 
     fn volume(uuid: &str) -> VolumeIdentity {
-        let (group, name) = (VgName::new("vg0").unwrap(), LvName::new("data").unwrap());
         VolumeIdentity {
-            group,
-            name,
+            group: VgName::new("vg0").unwrap(),
+            name: LvName::new("data").unwrap(),
             uuid: LvUuid::from_plain(uuid).unwrap(),
         }
     }
 
     #[test]
-    fn what_is_attached_is_remembered_until_it_is_forgotten() {
+    fn records_persist_until_they_are_removed() {
         let scratch = tempfile::tempdir().unwrap();
         let system = System::current();
         let mut node = Node::current(&system);
         node.locks = scratch.path().into();
-        let (one, other) = (
-            AttachedName::new("pvc-1").unwrap(),
-            AttachedName::new("pvc-2").unwrap(),
-        );
-        let (first, second) = (
-            volume("ABCDEF1234567890abcdefghijklmnop"),
-            volume("BBCDEF1234567890abcdefghijklmnop"),
-        );
-        assert_eq!(recall(&node, &one).unwrap(), None);
+        let one = AttachedName::new("pvc-1").unwrap();
+        let other = AttachedName::new("pvc-2").unwrap();
+        let first = volume("ABCDEF1234567890abcdefghijklmnop");
+        let second = volume("BBCDEF1234567890abcdefghijklmnop");
+        assert_eq!(lookup(&node, &one).unwrap(), None);
         for _ in 0..2 {
-            remember(&node, &one, &first).unwrap();
-            assert_eq!(recall(&node, &one).unwrap().as_ref(), Some(&first));
+            record(&node, &one, &first).unwrap();
+            assert_eq!(lookup(&node, &one).unwrap().as_ref(), Some(&first));
         }
-        remember(&node, &other, &second).unwrap();
+        record(&node, &other, &second).unwrap();
         assert!(!has_another_name(&node, &one, &first).unwrap());
-        remember(&node, &other, &first).unwrap();
+        record(&node, &other, &first).unwrap();
         assert!(has_another_name(&node, &one, &first).unwrap());
         for _ in 0..2 {
-            forget(&node, &one).unwrap();
-            assert_eq!(recall(&node, &one).unwrap(), None);
+            remove(&node, &one).unwrap();
+            assert_eq!(lookup(&node, &one).unwrap(), None);
         }
         std::fs::write(scratch.path().join("attached/flexlvm.dev~lvm/pvc-2"), "{").unwrap();
         assert!(
-            recall(&node, &other)
+            lookup(&node, &other)
                 .unwrap_err()
                 .to_string()
                 .contains("attached/flexlvm.dev~lvm/pvc-2")
@@ -205,30 +204,30 @@ mod tests {
     }
 
     #[test]
-    fn each_driver_has_names_of_its_own() {
+    fn each_driver_name_has_its_own_records() {
         let scratch = tempfile::tempdir().unwrap();
         let system = System::current();
         let node = |driver: &str| {
             let mut node = Node::current(&system);
-            (node.locks, node.driver) = (scratch.path().into(), driver.parse().unwrap());
+            node.locks = scratch.path().into();
+            node.driver = driver.parse().unwrap();
             node
         };
-        let (own, alias) = (node("flexlvm.dev/lvm"), node("kubernetes.io/lvm"));
-        let (name, first) = (
-            AttachedName::new("data").unwrap(),
-            volume("ABCDEF1234567890abcdefghijklmnop"),
-        );
-        remember(&own, &name, &first).unwrap();
-        assert_eq!(recall(&alias, &name).unwrap(), None);
-        remember(&alias, &name, &volume("BBCDEF1234567890abcdefghijklmnop")).unwrap();
+        let own = node("flexlvm.dev/lvm");
+        let alias = node("kubernetes.io/lvm");
+        let name = AttachedName::new("data").unwrap();
+        let first = volume("ABCDEF1234567890abcdefghijklmnop");
+        record(&own, &name, &first).unwrap();
+        assert_eq!(lookup(&alias, &name).unwrap(), None);
+        record(&alias, &name, &volume("BBCDEF1234567890abcdefghijklmnop")).unwrap();
         assert!(!has_another_name(&own, &name, &first).unwrap());
-        remember(&alias, &name, &first).unwrap();
+        record(&alias, &name, &first).unwrap();
         assert!(has_another_name(&own, &name, &first).unwrap());
-        assert_eq!(recall(&own, &name).unwrap(), Some(first));
+        assert_eq!(lookup(&own, &name).unwrap(), Some(first));
     }
 
     #[test]
-    fn a_name_is_never_a_path() {
+    fn attached_name_is_never_a_path() {
         for bad in [
             "",
             ".",

@@ -1,6 +1,7 @@
-//! Which volume the options name, and whether whoever wrote them may have it. An inline volume of a
-//! pod can name any logical volume, and LVM's uuid of it can be read in every container; the key
-//! stands in the claim's PersistentVolume alone.
+//! Identifies the volume of the options, and checks that they authorize its use.
+//!
+//! A pod's inline volume can name any logical volume, and LVM's UUID of it is readable in every
+//! container; only the claim's PersistentVolume and its LogicalVolume hold the key.
 
 use flexvolume::options::Options;
 use host::lvm::Lvm;
@@ -11,11 +12,11 @@ use crate::volume::context::Node;
 use crate::volume::identity::{Volume, VolumeIdentity};
 use crate::volume::{diagnose, static_volume};
 
-/// The volume that the options name. A claim's is known by its uuid, without a look; LVM is asked
-/// about another's tags.
+/// Returns the volume of these options. A claim's volume has its UUID in the options; for any
+/// other, LVM reports the tags.
 ///
 /// # Errors
-/// When it may not be used, or LVM doesn't say.
+/// When the volume may not be used, or LVM's report fails.
 pub(crate) fn find_volume(node: &Node<'_>, options: &Options) -> Result<Volume, Error> {
     let Options { group, volume, .. } = options;
     let Some(proof) = &options.proof else {
@@ -33,11 +34,12 @@ pub(crate) fn find_volume(node: &Node<'_>, options: &Options) -> Result<Volume, 
     })
 }
 
-/// Admits options that hold the volume's key. Those without a uuid were judged by the volume's
-/// tags. LVM is asked once after each start of the node, and again when the key is another one.
+/// Checks the key in the options. Options without a UUID have been authorized by the volume's tags.
+///
+/// Runs LVM once after each start of the node, and again when the key differs.
 ///
 /// # Errors
-/// When the key is not the volume's, or LVM doesn't say.
+/// When the key is not the volume's, or LVM's report fails.
 pub(crate) fn authorize(
     node: &Node<'_>,
     volume: &VolumeIdentity,
@@ -46,24 +48,24 @@ pub(crate) fn authorize(
     let Some(proof) = &options.proof else {
         return Ok(());
     };
-    let wanted = proof.key.digest();
+    let given = proof.key.digest();
     let known = KnownKeys::in_folder(&node.locks);
-    if known.recall(&volume.uuid).as_ref() == Some(&wanted) {
+    if known.recall(&volume.uuid).as_ref() == Some(&given) {
         return Ok(());
     }
     let refused = |message: String| Err(HostError::refused(Kind::Invalid, message).into());
     match look_up(node, volume)? {
-        Some(digest) if digest == wanted => {
-            // Not worth a failure: then LVM is asked again.
+        Some(digest) if digest == given => {
+            // A failure only means that the next call runs LVM again.
             let _ = known.remember(&volume.uuid, &digest);
             Ok(())
         }
         Some(_) => refused(format!(
-            "the option \"key\" is not the key of logical volume {volume}: only the claim's own PersistentVolume can have \
-             it mounted"
+            "the option \"key\" is not the key of logical volume {volume}: only the claim's own PersistentVolume can \
+             mount it"
         )),
         None => refused(format!(
-            "logical volume {volume} has no tag with the digest of its key, so nobody can tell who may have it mounted; \
+            "logical volume {volume} has no tag with the digest of its key, so the driver can't check the option \"key\"; \
              its LogicalVolume object holds the key"
         )),
     }
@@ -76,7 +78,7 @@ fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>
         .map_err(|error| diagnose::explain(node, group, name, Some(uuid), error))?;
     if found.uuid != *uuid {
         let message =
-            format!("the name {volume} means another logical volume by now; it is tried again");
+            format!("the name {volume} now belongs to another logical volume; Kubernetes retries");
         return Err(HostError::refused(Kind::Busy, message));
     }
     Ok(KeyDigest::from_tags(&found.tags))

@@ -1,4 +1,4 @@
-//! The node as a call-out sees it, and the time that the call-out has.
+//! The node of a call-out, and the deadline of the call-out.
 
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
@@ -14,36 +14,36 @@ use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, 
 use crate::volume::diagnose;
 use crate::volume::identity::VolumeIdentity;
 
-/// How long a call-out may take. The kubelet itself never ends one, and what hangs blocks all that
-/// follows for the volume; its own patience for a pod's volumes is two minutes.
+/// Maximum duration of a call-out. The kubelet never ends one, and a call-out that hangs blocks all
+/// later ones for the volume; the kubelet waits two minutes for a pod's volumes.
 const TIME: Duration = Duration::from_secs(100);
-/// How long another call-out for the same volume is waited for.
+/// Maximum wait for another call-out for the same volume.
 const LOCK_TIME: Duration = Duration::from_secs(30);
-/// How long udev has to make the device's name once the logical volume is active.
+/// Maximum wait for udev to create the device's name after an activation.
 const UDEV_TIME: Duration = Duration::from_secs(10);
-/// The kernel takes no longer path.
+/// Maximum length of a path in bytes (`PATH_MAX`).
 const LONGEST_PATH: usize = 4096;
-/// How long LVM may keep a device suspended.
+/// Maximum wait while LVM has a device suspended.
 const SUSPENDED_TIME: Duration = Duration::from_secs(10);
 
-/// A node, for the length of one call-out.
+/// The node, for the duration of one call-out.
 pub struct Node<'a> {
     exec: &'a dyn Exec,
     deadline: Instant,
-    /// Where its devices are.
+    /// Root directories of the devices.
     pub roots: Roots,
-    /// Where its locks are.
+    /// Directory of the locks.
     pub locks: PathBuf,
-    /// Its table of mounts.
+    /// Path of the table of mounts.
     pub mounts: PathBuf,
-    /// Where the driver's settings are.
+    /// Path of the driver's settings.
     pub settings: PathBuf,
-    /// The name under which the driver was called.
+    /// Name under which the driver was called.
     pub driver: DriverName,
 }
 
 impl<'a> Node<'a> {
-    /// This node, with its own programs or others.
+    /// Returns this node; `exec` runs its programs.
     #[must_use]
     pub fn current(exec: &'a dyn Exec) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The same with so much time, instead of what a call-out of the kubelet has.
+    /// Replaces the deadline by `time` from now, for a caller other than the kubelet.
     #[must_use]
     pub fn within(self, time: Duration) -> Self {
         Self {
@@ -66,23 +66,25 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Whether this is the node of that name, with its LVM. The controller manager is elsewhere, or
-    /// in a container of its own on this very node, where it sees none of the devices.
+    /// Returns true if this is the node of that name, with access to its LVM.
+    ///
+    /// The controller manager runs elsewhere, or in a container on this very node, without access
+    /// to the devices.
     pub(crate) fn is(&self, settings: &DriverSettings, name: &str) -> bool {
         settings.node.as_deref() == Some(name) && self.has("lvm")
     }
 
-    /// Takes the lock of a logical volume.
+    /// Acquires the lock of a logical volume.
     pub(crate) fn lock(&self, uuid: &LvUuid) -> Result<Lock, Error> {
         Lock::acquire(&self.locks, uuid, LOCK_TIME.min(self.left()))
     }
 
-    /// The device of a logical volume, if that is active.
+    /// Returns the device of a logical volume, if it is active.
     pub(crate) fn device(&self, volume: &VolumeIdentity) -> Result<Option<Device>, Error> {
         self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
     }
 
-    /// The device of a logical volume, if that is active and has still its name to itself.
+    /// Returns the device of a logical volume, if it is active and no other volume has its name.
     pub(crate) fn device_if_its_own(
         &self,
         volume: &VolumeIdentity,
@@ -93,7 +95,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The device of the logical volume that has this name now, if that is active.
+    /// Returns the device of the logical volume that has this name now, if it is active.
     pub(crate) fn device_named(
         &self,
         group: &VgName,
@@ -104,7 +106,8 @@ impl<'a> Node<'a> {
             .map(|(device, _uuid)| device))
     }
 
-    /// The device of a logical volume, which is made active if it isn't: after a reboot, none is.
+    /// Returns the device of a logical volume, activating it if required: after a reboot, none is
+    /// active.
     pub(crate) fn active_device(&self, volume: &VolumeIdentity) -> Result<Device, Error> {
         if let Some(device) = self.device(volume)? {
             return Ok(device);
@@ -116,7 +119,7 @@ impl<'a> Node<'a> {
         if let Some(device) = self.device(volume)? {
             return Ok(device);
         }
-        // LVM is content, and there is no device: it found nothing of that uuid, or udev is slow.
+        // LVM succeeded without a device: it has no volume of that UUID, or udev is slow.
         if let Some(reason) = diagnose::reason(self, group, name, Some(uuid)) {
             return Err(Error::refused(Kind::NotFound, reason));
         }
@@ -128,7 +131,7 @@ impl<'a> Node<'a> {
             if Instant::now() >= last {
                 let message = format!(
                     "logical volume {volume} with uuid {uuid} is not on this node, or LVM does not activate it; \
-                     `lvs -a -o+uuid,devices` shows what is there"
+                     `lvs -a -o+uuid,devices` lists the logical volumes"
                 );
                 return Err(Error::refused(Kind::NotFound, message));
             }
@@ -136,9 +139,10 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// Refuses a path that the kubelet takes for the volume's device, and that leads to another: it
-    /// may be older than the last reboot, or not be one at all. Nothing but `/dev` is ever looked
-    /// at.
+    /// Rejects a path, passed by the kubelet as the volume's device, that leads to another device.
+    ///
+    /// It may be older than the last reboot, or not be a device at all. Only paths below `/dev` are
+    /// examined.
     pub(crate) fn check_device_path(
         &self,
         path: &OsStr,
@@ -160,18 +164,18 @@ impl<'a> Node<'a> {
         {
             return Ok(());
         }
-        // What is no path at all may hold a secret.
+        // An argument that is not a path may hold a secret.
         let shown: String = if path.as_encoded_bytes().starts_with(b"/") {
             path.to_string_lossy().chars().take(100).collect()
         } else {
-            "what is given".to_owned()
+            "the given path".to_owned()
         };
         let message =
-            format!("{shown} is not the device of logical volume {volume}: it is not touched");
+            format!("{shown} is not the device of logical volume {volume}: nothing was changed");
         Err(Error::refused(Kind::Invalid, message))
     }
 
-    /// Refuses a device that stays suspended: to touch it would be to wait for ever.
+    /// Rejects a device that stays suspended: I/O on it would block indefinitely.
     pub(crate) fn not_suspended(&self, number: (u32, u32)) -> Result<(), Error> {
         self.not_busy(|| sysfs::refuse_suspended(&self.roots.sys, number))
     }
@@ -201,7 +205,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Programs have their own time, and never more than is left for the call-out.
+/// Runs programs with their own time limit, reduced to what is left for the call-out.
 impl Exec for Node<'_> {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         let time = cmd.limit().min(self.left());

@@ -1,11 +1,11 @@
-//! Why a volume can't be had on this node, in words: one report of all that LVM knows. Called when
-//! something has failed.
+//! Diagnoses why a volume is unavailable on this node, by one report of all that LVM finds. Runs
+//! only after a failure.
 
 use host::lvm::{Lvm, Vg};
 use host::{Error as HostError, Exec, LvName, LvUuid, VgName};
 
-/// The failure, with its cause where LVM's report shows one. Without a `uuid`, any volume of that
-/// name is meant.
+/// Adds the cause to an error, if LVM's report shows one. Without a `uuid`, any volume of that name
+/// matches.
 pub(crate) fn explain(
     exec: &dyn Exec,
     group: &VgName,
@@ -22,7 +22,7 @@ pub(crate) fn explain(
     }
 }
 
-/// Why the volume can't be had, if LVM's report shows it: in one sentence, with what to do.
+/// Returns why the volume is unavailable, with the remedy, if LVM's report shows it.
 pub(crate) fn reason(
     exec: &dyn Exec,
     group: &VgName,
@@ -35,47 +35,43 @@ pub(crate) fn reason(
     ))
 }
 
-/// What is wrong with the volume, if a report shows it. Pure.
+/// Returns the cause, if the report shows one. Pure.
 fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Option<String> {
-    let is_meant = |found: &LvUuid| uuid.is_none_or(|uuid| uuid == found);
-    let named = || vgs.iter().filter(|vg| vg.name == group.as_str());
-    let here = named()
-        .find(|vg| vg.lv(name.as_str()).is_some_and(|lv| is_meant(&lv.uuid)))
-        .or_else(|| named().next());
+    let matches = |found: &LvUuid| uuid.is_none_or(|uuid| uuid == found);
+    let same_name = || vgs.iter().filter(|vg| vg.name == group.as_str());
+    let here = same_name()
+        .find(|vg| vg.lv(name.as_str()).is_some_and(|lv| matches(&lv.uuid)))
+        .or_else(|| same_name().next());
     let elsewhere = uuid.and_then(|uuid| {
-        let found = |vg: &Vg| {
-            Some(format!(
-                "{}/{}",
-                vg.name,
-                vg.lvs.iter().find(|lv| lv.uuid == *uuid)?.name
-            ))
-        };
         vgs.iter()
-            .find_map(found)
+            .find_map(|vg| {
+                let lv = vg.lvs.iter().find(|lv| lv.uuid == *uuid)?;
+                Some(format!("{}/{}", vg.name, lv.name))
+            })
             .filter(|found| *found != format!("{group}/{name}"))
     });
     if let Some(elsewhere) = elsewhere {
         return Some(format!(
-            "it is called {elsewhere} now; lvrename and vgrename give it its name back"
+            "it was renamed to {elsewhere}; lvrename and vgrename restore its name"
         ));
     }
     let Some(vg) = here else {
         return Some(format!(
-            "there is no volume group {group}; vgs --all shows those that are there, and lsblk the disks"
+            "there is no volume group {group}; vgs --all lists the volume groups, and lsblk the disks"
         ));
     };
     match (vg.lv(name.as_str()), &vg.fault) {
         (_, Some(fault)) => Some(format!("volume group {group}: {fault}")),
         (None, None) => Some(format!(
-            "volume group {group} has no logical volume of this name; lvs {group} shows all"
+            "volume group {group} has no logical volume of this name; lvs {group} lists those it has"
         )),
-        (Some(lv), None) if !is_meant(&lv.uuid) => Some(format!(
-            "it is another one than the volume's, with uuid {}",
+        (Some(lv), None) if !matches(&lv.uuid) => Some(format!(
+            "the logical volume of this name is a different one, with uuid {}",
             lv.uuid
         )),
         (Some(lv), None) if !lv.active => Some(format!(
-            "LVM does not activate it; lvchange --activate y {group}/{name} says why, and with -K it activates a \
-                 snapshot of a thin volume, too, which LVM otherwise skips"
+            "LVM does not activate it; lvchange --activate y {group}/{name} shows why, and with -K also activates a \
+             snapshot of a thin volume, which LVM otherwise skips"
         )),
         (Some(_), None) => None,
     }
@@ -88,7 +84,7 @@ mod tests {
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
-    const MEANT: &str = "ABCDEF1234567890abcdefghijklmnop";
+    const UUID: &str = "ABCDEF1234567890abcdefghijklmnop";
 
     fn vg(name: &str, fault: Option<&str>, lvs: &[(&str, &str, bool)]) -> Vg {
         let lv = |&(name, uuid, active): &(&str, &str, bool)| Lv {
@@ -107,7 +103,7 @@ mod tests {
         };
         Vg {
             name: name.to_owned(),
-            uuid: LvUuid::from_plain(MEANT).unwrap(),
+            uuid: LvUuid::from_plain(UUID).unwrap(),
             extent_size: Bytes(4 << 20),
             extents: Extents(100),
             free: Extents(1),
@@ -119,18 +115,14 @@ mod tests {
         }
     }
 
-    fn words(vgs: &[Vg]) -> Option<String> {
-        let (group, name) = (VgName::new("vg0").unwrap(), LvName::new("data").unwrap());
-        cause(
-            vgs,
-            &group,
-            &name,
-            Some(&LvUuid::from_plain(MEANT).unwrap()),
-        )
+    fn diagnosis(vgs: &[Vg]) -> Option<String> {
+        let group = VgName::new("vg0").unwrap();
+        let name = LvName::new("data").unwrap();
+        cause(vgs, &group, &name, Some(&LvUuid::from_plain(UUID).unwrap()))
     }
 
     #[test]
-    fn each_cause_has_its_words() {
+    fn each_cause_is_diagnosed() {
         let other = "BBCDEF1234567890abcdefghijklmnop";
         for (vgs, expected) in [
             (vec![], "there is no volume group vg0"),
@@ -147,7 +139,7 @@ mod tests {
                 vec![vg(
                     "vg0",
                     Some("1 of its disks are missing"),
-                    &[("data", MEANT, false)],
+                    &[("data", UUID, false)],
                 )],
                 "disks are missing",
             ),
@@ -157,37 +149,37 @@ mod tests {
             ),
             (
                 vec![vg("vg0", None, &[("data", other, true)])],
-                "another one than the volume's",
+                "is a different one",
             ),
             (
                 vec![vg(
                     "vg0",
                     None,
-                    &[("data", other, true), ("old", MEANT, true)],
+                    &[("data", other, true), ("old", UUID, true)],
                 )],
-                "called vg0/old now",
+                "renamed to vg0/old",
             ),
             (
-                vec![vg("vg1", None, &[("data", MEANT, true)])],
-                "called vg1/data now",
+                vec![vg("vg1", None, &[("data", UUID, true)])],
+                "renamed to vg1/data",
             ),
             (
-                vec![vg("vg0", None, &[("data", MEANT, false)])],
-                "lvchange --activate y vg0/data says why",
+                vec![vg("vg0", None, &[("data", UUID, false)])],
+                "lvchange --activate y vg0/data shows why",
             ),
         ] {
-            let found = words(&vgs).unwrap();
+            let found = diagnosis(&vgs).unwrap();
             assert!(found.contains(expected), "{expected:?}: {found}");
         }
-        assert_eq!(words(&[vg("vg0", None, &[("data", MEANT, true)])]), None);
+        assert_eq!(diagnosis(&[vg("vg0", None, &[("data", UUID, true)])]), None);
     }
 
     #[test]
-    fn of_two_groups_of_one_name_the_one_that_has_it_counts() {
-        let namesakes = [
+    fn group_that_has_the_volume_is_preferred_among_namesakes() {
+        let vgs = [
             vg("vg0", Some("a"), &[]),
-            vg("vg0", Some("b"), &[("data", MEANT, false)]),
+            vg("vg0", Some("b"), &[("data", UUID, false)]),
         ];
-        assert_eq!(words(&namesakes).unwrap(), "volume group vg0: b");
+        assert_eq!(diagnosis(&vgs).unwrap(), "volume group vg0: b");
     }
 }

@@ -1,28 +1,28 @@
-//! The logical volume that a call-out is about, once it is known that it may be used.
+//! The logical volume of a call-out, once the options have identified it.
 
 use std::fmt;
 
 use host::{Bytes, LvName, LvUuid, VgName};
 
-/// Which logical volume it is.
+/// Identity of a logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct VolumeIdentity {
-    /// Its group.
+    /// Name of its volume group.
     pub(crate) group: VgName,
-    /// Its name.
+    /// Name of the logical volume.
     pub(crate) name: LvName,
-    /// LVM's uuid of it: the others can come to mean another one.
+    /// LVM's UUID: unlike the names, it is never reused.
     pub(crate) uuid: LvUuid,
 }
 
-/// A logical volume that whoever asks may use.
+/// A logical volume with what its first mount needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Volume {
-    /// Which one.
+    /// Identity of the logical volume.
     pub(crate) identity: VolumeIdentity,
-    /// The size that its format marker stands by.
+    /// Size in bytes that determines the position of its format marker.
     pub(crate) size: Bytes,
-    /// Whether an admin's tag says that nothing is on it.
+    /// Whether an admin's tag marks it as empty, to be formatted.
     pub(crate) to_format: bool,
 }
 

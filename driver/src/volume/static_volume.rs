@@ -1,5 +1,5 @@
-//! Volumes that an admin made and tagged, which PersistentVolumes written by hand and pods
-//! themselves name without a uuid.
+//! Static volumes: an admin created and tagged them; hand-written PersistentVolumes and pods'
+//! inline volumes name them without a UUID.
 
 use host::fs::is_blank;
 use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
@@ -12,24 +12,24 @@ use crate::volume::context::Node;
 use crate::volume::diagnose;
 use crate::volume::identity::{Volume, VolumeIdentity};
 
-/// Why a volume can't be had by its name alone.
+/// Why a volume may not be used by its name alone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StaticVolumeError {
-    /// A claim has it.
+    /// It belongs to a claim.
     #[error(
         "logical volume {volume} belongs to a claim (its tag is {tag}): only the claim's own PersistentVolume, whose \
-         options hold the uuid, can have it mounted"
+         options hold the uuid, can mount it"
     )]
     Claimed {
         /// `<group>/<name>`.
         volume: String,
-        /// The tag that says so.
+        /// The claim's tag.
         tag: String,
     },
-    /// Nobody said that it may be used.
+    /// It has no tag that permits its use by name.
     #[error(
-        "logical volume {volume} is named without its uuid, and has no tag that allows that; if pods may use it, say \
-         so on its node: lvchange --addtag {STATIC} {volume}"
+        "logical volume {volume} is named without its uuid, and has no tag that allows that; to let pods use it, run on \
+         its node: lvchange --addtag {STATIC} {volume}"
     )]
     NotTagged {
         /// `<group>/<name>`.
@@ -37,21 +37,21 @@ pub(crate) enum StaticVolumeError {
     },
 }
 
-/// The volume of this name, by what LVM says of it now.
+/// Returns the volume of this name, according to LVM's current report.
 ///
 /// # Errors
-/// When it is not tagged for this, or isn't there, or LVM doesn't say.
+/// When it is not tagged for this, does not exist, or LVM's report fails.
 pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Volume, Error> {
-    Ok(allow(group, name, &look(node, group, name)?)?)
+    Ok(allow(group, name, &read_lv(node, group, name)?)?)
 }
 
-fn look(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
+fn read_lv(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
     Lvm(node)
         .volume(group, name)
         .map_err(|error| diagnose::explain(node, group, name, None, error))
 }
 
-/// Whether the volume may be used. Pure.
+/// Checks the tags of a volume. Pure.
 fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, StaticVolumeError> {
     let volume = || format!("{group}/{name}");
     if let Some(tag) = found.tags.iter().find(|tag| tag.starts_with(OF_CLAIM)) {
@@ -69,7 +69,7 @@ fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, StaticVolu
         uuid: found.uuid.clone(),
     };
     let to_format = found.has_tag(FORMAT);
-    // It may have grown since the mark was written.
+    // The volume may have been extended since the marker was written.
     let size = if to_format {
         found.size
     } else {
@@ -82,8 +82,9 @@ fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, StaticVolu
     })
 }
 
-/// How large the volume was when its mark was written. One that was made smaller since has none any
-/// more.
+/// Returns the size in bytes of the volume when its marker was written.
+///
+/// A volume that was reduced since has no marker any more.
 fn marked_at(found: &Lv) -> Option<Bytes> {
     let sizes = found
         .tags
@@ -92,39 +93,41 @@ fn marked_at(found: &Lv) -> Option<Bytes> {
     sizes.filter(|size| *size <= found.size).max()
 }
 
-/// Before the first mount of a volume that is tagged as having nothing on it: its format marker takes
-/// the tag's place, if it is blank. From then on it is as a claim's volume, whatever is cut short.
-/// The lock is held.
+/// Prepares the first mount of a volume whose tag marks it as empty: replaces the tag by a format
+/// marker if the volume is blank.
+///
+/// From then on it is handled like a claim's volume, even after an interruption. The caller holds
+/// the lock.
 ///
 /// # Errors
-/// When something can't be done; the next call begins again.
+/// When a step fails; the next call starts again.
 pub(crate) fn initialize_static(
     node: &Node<'_>,
     volume: &Volume,
     device: &Device,
-    mark: &FormatMarkerBlock,
+    marker: &FormatMarkerBlock,
     may_format: bool,
 ) -> Result<(), Error> {
     if !volume.to_format {
         return Ok(());
     }
-    // Another call may have done it while this one waited for the lock.
+    // Another call may have finished it while this one waited for the lock.
     let VolumeIdentity { group, name, .. } = &volume.identity;
-    let found = look(node, group, name)?;
+    let found = read_lv(node, group, name)?;
     let now = allow(group, name, &found)?;
     if (&now.identity, now.size) != (&volume.identity, volume.size) {
         let message = format!(
-            "logical volume {volume} was changed while it was being mounted; it is tried again"
+            "logical volume {volume} was changed while it was being mounted; Kubernetes retries"
         );
         return Err(HostError::refused(Kind::Busy, message).into());
     }
     if !now.to_format {
         return Ok(());
     }
-    // Taken before the look, and kept until the mark is written: nobody else can use the device
-    // meanwhile.
+    // The exclusive claim begins before the device is examined, and ends after the marker is
+    // written, so that no other program can use the device meanwhile.
     let claimed = may_format.then(|| device.claim());
-    let blank = is_blank(node, device, mark)?;
+    let blank = is_blank(node, device, marker)?;
     let Some(claimed) = claimed else {
         let refused = Error::Refused {
             volume: volume.to_string(),
@@ -133,21 +136,20 @@ pub(crate) fn initialize_static(
         return if blank { Err(refused) } else { Ok(()) };
     };
     if blank {
-        mark.write_unformatted(&claimed?)?;
+        marker.write_unformatted(&claimed?)?;
     }
-    // What is on it from now on is worth keeping: the tag must not outlive it.
+    // From now on the volume may hold data: the tag must be gone before it does.
     replace_tag(node, volume, &found, blank.then_some(volume.size))?;
     if find(node, group, name)?.to_format {
-        let message = format!(
-            "LVM did not take the tag {FORMAT} off logical volume {volume}, though it says so"
-        );
+        let message =
+            format!("LVM reported success, but logical volume {volume} still has the tag {FORMAT}");
         return Err(HostError::refused(Kind::Failed, message).into());
     }
     Ok(())
 }
 
-/// Takes the tag off that says that there is nothing on the volume; in the same moment another says
-/// where the mark is.
+/// Removes the tag that marks the volume as empty, and adds one with the position of the marker, in
+/// one LVM command.
 fn replace_tag(
     node: &Node<'_>,
     volume: &Volume,
@@ -158,7 +160,7 @@ fn replace_tag(
     let tag = |text: String| {
         LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))
     };
-    // Those of earlier times, too.
+    // Including tags of earlier preparations.
     let old = found
         .tags
         .iter()
@@ -169,7 +171,7 @@ fn replace_tag(
     let new = marked_at
         .map(|size| tag(format!("{MARKED}{}", size.0)))
         .transpose()?;
-    // LVM takes one off and gives it in the same command, and would be left without it.
+    // A tag that the same command removes and adds would be missing afterwards.
     let old: Vec<_> = old
         .into_iter()
         .filter(|tag| new.as_ref() != Some(tag))
@@ -213,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_admins_tag_allows_a_name_alone() {
+    fn use_by_name_needs_an_admins_tag() {
         assert_eq!(tagged(&["flexlvm.dev/static"]), Ok(false));
         assert_eq!(
             tagged(&["x", "flexlvm.dev/format", "flexlvm.dev/static"]),
@@ -236,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_where_it_was_written() {
+    fn marker_position_comes_from_its_tag() {
         let size = |tags: &[&str]| {
             let tags = [tags, &["flexlvm.dev/static"]].concat();
             allow(
@@ -248,13 +250,14 @@ mod tests {
             .size
             .0
         };
-        let (now, before) = (1 << 30, 1 << 29);
+        let now = 1 << 30;
+        let before = 1 << 29;
         assert_eq!(size(&[]), now);
         assert_eq!(size(&["flexlvm.dev/marked-at-size=536870912"]), before);
         assert_eq!(
             size(&["flexlvm.dev/marked-at-size=536870912", "flexlvm.dev/format"]),
             now,
-            "once more"
+            "with both tags"
         );
         for bad in [
             "flexlvm.dev/marked-at-size=",
@@ -266,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claims_volume_is_never_had_by_its_name() {
+    fn claims_volume_is_never_used_by_name() {
         for tag in [
             "flexlvm.dev/claim-uid=1",
             "flexlvm.dev/claim=default/data",

@@ -1,9 +1,9 @@
-//! Folders: only those that the kubelet makes for this driver.
+//! Folders: the driver accepts only those that the kubelet creates for it.
 
 use super::*;
 
 #[test]
-fn folders_outside_the_kubelets_tree_are_refused() {
+fn folders_outside_the_kubelets_tree_are_rejected() {
     let options = options().to_string();
     let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
     for folder in [
@@ -37,10 +37,8 @@ fn folders_outside_the_kubelets_tree_are_refused() {
     }
     let invalid = OsString::from_vec(b"/pods/u/volumes/flexlvm.dev~lvm/\xff".to_vec());
     assert!(failure(&["unmount".into(), invalid]).contains("folder"));
-    let (pod, all) = (
-        "/pods/u/volumes/flexlvm.dev~lvm/x",
-        "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/x",
-    );
+    let pod = "/pods/u/volumes/flexlvm.dev~lvm/x";
+    let all = "/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/x";
     for args in [
         &["mount", all, &*options][..],
         &["unmount", all],
@@ -55,7 +53,7 @@ fn folders_outside_the_kubelets_tree_are_refused() {
 }
 
 #[test]
-fn symbolic_links_on_the_way_are_refused() {
+fn symbolic_links_below_the_root_are_rejected() {
     let root = tempfile::tempdir().unwrap();
     pod_folder(root.path());
     let root = root.path().canonicalize().unwrap();
@@ -88,7 +86,7 @@ fn symbolic_links_on_the_way_are_refused() {
 }
 
 #[test]
-fn unmounting_what_is_not_mounted_succeeds_and_touches_nothing() {
+fn unmount_without_a_mount_succeeds_and_changes_nothing() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
     let file = Path::new(&folder).join("file");

@@ -1,5 +1,5 @@
-//! The real program, called as the kubelet calls it, with good and with hostile input: always
-//! exactly one JSON object on stdout and stderr together, and exit status 0.
+//! Runs the driver's program as the kubelet does, with valid and hostile input: it always prints
+//! exactly one JSON object, on stdout and stderr together, and exits with status 0.
 
 #![expect(
     clippy::unwrap_used,
@@ -85,8 +85,7 @@ fn options_with(key: &str, value: &str) -> String {
     options.to_string()
 }
 
-/// Every call-out that is given options, with these and with folders below that of a kubelet of our
-/// own.
+/// Returns every call-out with options, for these options and for folders below `root`.
 fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
     let pod = format!("{root}/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1");
     let all = format!("{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
@@ -122,7 +121,7 @@ fn all_with_options<'a>(root: &'a str, options: &'a str) -> Vec<Vec<String>> {
     .collect()
 }
 
-/// A pod's folder for the volume, in a kubelet's tree of our own.
+/// Creates a pod's folder for the volume below `root`, and returns its path.
 fn pod_folder(root: &Path) -> String {
     let folder = root
         .canonicalize()
@@ -133,7 +132,7 @@ fn pod_folder(root: &Path) -> String {
 }
 
 #[test]
-fn init_says_all_five_capabilities() {
+fn init_reports_all_five_capabilities() {
     for args in [&["init"][..], &["init", "more", "still more"]] {
         let reply = call(args);
         let expected = json!({
@@ -147,7 +146,7 @@ fn init_says_all_five_capabilities() {
 }
 
 #[test]
-fn call_outs_that_it_does_not_have_are_not_supported() {
+fn unknown_call_outs_are_not_supported() {
     for verb in [
         "",
         "-rf",
@@ -170,8 +169,8 @@ fn call_outs_that_it_does_not_have_are_not_supported() {
 }
 
 #[test]
-fn too_few_and_too_many_arguments_are_named() {
-    assert!(failure::<&str>(&[]).contains("no call-out is named"));
+fn wrong_number_of_arguments_is_reported() {
+    assert!(failure::<&str>(&[]).contains("no call-out given"));
     let verbs = "getvolumename attach detach waitforattach isattached mountdevice unmountdevice mount unmount \
                  expandvolume expandfs";
     for verb in verbs.split_whitespace() {
@@ -183,7 +182,7 @@ fn too_few_and_too_many_arguments_are_named() {
 }
 
 #[test]
-fn a_volume_is_called_as_kubernetes_calls_it() {
+fn getvolumename_returns_kubernetes_name() {
     for options in [
         options().to_string(),
         r#"{"kubernetes.io/pvOrVolumeName":"pvc-1"}"#.to_owned(),
@@ -197,7 +196,7 @@ fn a_volume_is_called_as_kubernetes_calls_it() {
 }
 
 #[test]
-fn on_another_node_attaching_touches_nothing() {
+fn attaching_for_another_node_changes_nothing() {
     let options = options().to_string();
     let device = "/dev/mapper/flexlvm--test--none-pvc--1";
     assert_eq!(
@@ -221,7 +220,7 @@ fn on_another_node_attaching_touches_nothing() {
 }
 
 #[test]
-fn devices_of_others_are_refused() {
+fn devices_of_other_volumes_are_rejected() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
     let all = root
@@ -230,7 +229,8 @@ fn devices_of_others_are_refused() {
         .unwrap()
         .join("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1");
     std::fs::create_dir_all(&all).unwrap();
-    let (all, options) = (all.display().to_string(), options().to_string());
+    let all = all.display().to_string();
+    let options = options().to_string();
     let long = format!("/dev/{}", "x".repeat(5000));
     for device in [
         "/dev/null",
@@ -254,19 +254,19 @@ fn devices_of_others_are_refused() {
             &["mount", &*folder, device, &*options],
         ] {
             let message = failure(line);
-            // Without root there is no lock either.
-            let right =
+            // Without root the lock can't be taken either.
+            let expected =
                 message.contains("is not the device of") || !rustix::process::geteuid().is_root();
-            assert!(right && message.len() < 1200, "{device:?}: {message}");
+            assert!(expected && message.len() < 1200, "{device:?}: {message}");
         }
     }
 }
 
 #[test]
-fn a_volume_that_is_not_there_is_named() {
+fn missing_volume_is_named() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
-    // Where LVM can be asked it knows no such group; elsewhere it fails. Neither ends well.
+    // With LVM on this machine the group is unknown, without LVM the call fails earlier.
     failure(&["mount", &*folder, &*options().to_string()]);
     let message = failure(&[
         "expandfs",
@@ -276,7 +276,7 @@ fn a_volume_that_is_not_there_is_named() {
         "2147483648",
         "1073741824",
     ]);
-    // Without root there is no lock either.
+    // Without root the lock can't be taken either.
     assert!(
         message.contains("flexlvm-test-none/pvc-1 is not mounted on")
             || !rustix::process::geteuid().is_root()
@@ -298,10 +298,14 @@ fn a_volume_that_is_not_there_is_named() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 150,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn whatever_it_is_given_the_answer_is_one_json_object(
+    fn every_input_is_answered_with_one_json_object(
         verb in prop_oneof!["init|mount|unmount|expandfs|attach|detach|waitforattach|isattached|getvolumename|mountdevice|unmountdevice|expandvolume", "\\PC{0,9}"],
         rest in proptest::collection::vec(proptest::collection::vec(1_u8..=255, 0..40), 0..6),
     ) {

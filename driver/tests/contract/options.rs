@@ -1,4 +1,4 @@
-//! Options: what is wrong with them is named, and nothing secret is repeated.
+//! Options: errors name the invalid option, and repeat no secret.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn secrets_are_never_repeated() {
         "{root}/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1"
     ))
     .unwrap();
-    // Good, and wrong in each way in which the options are ever quoted.
+    // Valid, and invalid in each way for which an error quotes the options.
     let good = options_with("kubernetes.io/secret/password", "aHVudGVyMg==");
     let mut lines = Vec::new();
     for (old, new) in [
@@ -26,7 +26,7 @@ fn secrets_are_never_repeated() {
     ] {
         lines.extend(all_with_options(&root, &good.replace(old, new)));
     }
-    // In the wrong place.
+    // Options in place of another argument.
     for verb in [
         "mount",
         "unmount",
@@ -55,7 +55,7 @@ fn secrets_are_never_repeated() {
 }
 
 #[test]
-fn options_that_can_not_be_used_are_named() {
+fn invalid_options_are_named() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
     let long = "x".repeat(300);
@@ -93,7 +93,7 @@ fn options_that_can_not_be_used_are_named() {
 }
 
 #[test]
-fn what_is_no_flat_json_object_is_refused_and_not_repeated() {
+fn malformed_json_is_rejected_and_not_repeated() {
     let root = tempfile::tempdir().unwrap();
     let folder = pod_folder(root.path());
     let deep = "[".repeat(10_000);
@@ -121,11 +121,14 @@ fn what_is_no_flat_json_object_is_refused_and_not_repeated() {
         );
         let root = folder.replace("/pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1", "");
         for line in all_with_options(&root, json) {
-            // Mount options concern only those that mount.
+            // Only call-outs that mount examine the mount options.
             let reply = call(&line);
-            let harmless =
+            let ignores_mount_options =
                 json == large && ["getvolumename", "attach", "isattached"].contains(&&*line[0]);
-            assert!(reply["status"] == "Failure" || harmless, "{line:?}");
+            assert!(
+                reply["status"] == "Failure" || ignores_mount_options,
+                "{line:?}"
+            );
             assert!(!reply.to_string().contains("secret"), "{reply}");
         }
     }

@@ -1,34 +1,32 @@
-//! Whole inputs: arguments as the kubelet gives them, and what becomes of them when something goes
-//! wrong.
+//! Generates whole inputs: arguments as the kubelet passes them, with random defects.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use super::fixture::Fixture;
 use super::random::Random;
-use super::world::World;
 use super::{json, words};
 
 /// The arguments of one call.
 pub(crate) struct Input {
-    /// What the driver gets.
+    /// The driver's arguments.
     pub(crate) args: Vec<OsString>,
-    /// Whether bytes were changed at random, which may make a name of what was none.
+    /// Whether bytes were changed at random, which may turn a hostile name into a valid one.
     pub(crate) mutated: bool,
 }
 
-/// An input.
-pub(crate) fn input(random: &mut Random, world: &World) -> Input {
-    let mut args = call(random, world);
+/// Generates an input.
+pub(crate) fn input(random: &mut Random, fixture: &Fixture) -> Input {
+    let mut args = call(random, fixture);
     let mut mutated = false;
     while random.chance(200) {
-        mutated |= change(random, &mut args, world);
+        mutated |= change(random, &mut args, fixture);
     }
     Input { args, mutated }
 }
 
-/// A call-out as it is documented. Each has the places of its arguments from the kubelet's own
-/// code.
-fn call(random: &mut Random, world: &World) -> Vec<OsString> {
+/// Generates a documented call-out; the kubelet's source has the order of the arguments.
+fn call(random: &mut Random, fixture: &Fixture) -> Vec<OsString> {
     let verb = random.pick(words::CALLS);
     let shape: &[&str] = match verb {
         "init" => &[],
@@ -45,15 +43,15 @@ fn call(random: &mut Random, world: &World) -> Vec<OsString> {
         _ if random.chance(100) => &["json", "device", "global", "size", "size"],
         _ => &["json", "device", "pod", "size", "size"],
     };
-    let rest = shape.iter().map(|what| match *what {
+    let rest = shape.iter().map(|kind| match *kind {
         "json" => json::options(random).into(),
         "node" => random
             .pick(&["node1", "node1", "node2", "Zq7 x", ""])
             .into(),
         "name" => words::name(random).into(),
         "device" => device(random).into(),
-        "pod" => world.pod_folder(random),
-        "global" => world.global_folder(random),
+        "pod" => fixture.pod_folder(random),
+        "global" => fixture.global_folder(random),
         _ => words::size(random).into(),
     });
     let rest: Vec<OsString> = rest.collect();
@@ -76,8 +74,8 @@ fn device(random: &mut Random) -> &'static str {
     ])
 }
 
-/// Changes one thing; true when it was bytes.
-fn change(random: &mut Random, args: &mut Vec<OsString>, world: &World) -> bool {
+/// Changes one argument; returns true when it changed bytes.
+fn change(random: &mut Random, args: &mut Vec<OsString>, fixture: &Fixture) -> bool {
     if args.is_empty() {
         return false;
     }
@@ -94,7 +92,7 @@ fn change(random: &mut Random, args: &mut Vec<OsString>, world: &World) -> bool 
             args.swap(at, other);
         }
         4 => args[at] = words::hostile(random).into(),
-        5 => args[at] = world.pod_folder(random),
+        5 => args[at] = fixture.pod_folder(random),
         6 => {
             args[at] = if random.chance(100) {
                 "x".repeat(100 << 10).into()
@@ -110,7 +108,7 @@ fn change(random: &mut Random, args: &mut Vec<OsString>, world: &World) -> bool 
     false
 }
 
-/// Some bytes changed, taken away or put in.
+/// Changes, removes or inserts some bytes.
 fn garbled(random: &mut Random, arg: &OsString) -> OsString {
     let mut bytes = arg.as_bytes().to_vec();
     for _ in 0..=random.below(3) {

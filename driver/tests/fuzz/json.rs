@@ -1,9 +1,9 @@
-//! The options as JSON: what the kubelet writes, and then less and less of it.
+//! Generates the options as JSON: as the kubelet writes them, with an increasing number of defects.
 
 use super::random::Random;
 use super::words::{self, GROUP, KEY, SECRET, UUID};
 
-/// One JSON document, most often an object of strings.
+/// Generates one JSON document, usually an object of strings.
 pub(crate) fn options(random: &mut Random) -> String {
     let mut members = members(random);
     while random.chance(350) {
@@ -36,7 +36,7 @@ pub(crate) fn options(random: &mut Random) -> String {
     }
 }
 
-/// What the kubelet would write for a volume, each value as JSON.
+/// Generates the members that the kubelet would write for a volume, each value as JSON.
 fn members(random: &mut Random) -> Vec<(String, String)> {
     let fs = random.pick(&["", "ext4", "xfs", "btrfs", "ext4", "ext4", "xfs", "vfat"]);
     let readwrite = random.pick(&["rw", "ro", "rw"]);
@@ -50,7 +50,7 @@ fn members(random: &mut Random) -> Vec<(String, String)> {
             random.pick(&["pvc-1", "pvc-2", "data"]).to_owned(),
         ),
     ];
-    // Without a uuid it is a static volume.
+    // Without a UUID it is a static volume.
     if !random.chance(200) {
         pairs.push(("uuid", UUID.to_owned()));
         pairs.push((
@@ -91,7 +91,7 @@ fn members(random: &mut Random) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Makes one thing wrong, or another.
+/// Introduces one random defect.
 fn spoil(random: &mut Random, members: &mut Vec<(String, String)>) {
     if members.is_empty() {
         return;
@@ -137,7 +137,7 @@ fn spoil(random: &mut Random, members: &mut Vec<(String, String)>) {
     }
 }
 
-/// A JSON string; now and then with escapes where none are needed, as Go writes `<`.
+/// Generates a JSON string, sometimes with needless escapes, as Go writes `<`.
 fn text(random: &mut Random, content: &str) -> String {
     let plain = serde_json::Value::from(content).to_string();
     if !random.chance(50) || content.is_empty() {

@@ -1,10 +1,9 @@
-//! Whatever the driver is given: one answer, no panic, no secret, and no word in a command line
-//! that was not looked at first.
+//! Fuzzes the driver: every input must have one reply, without a panic or a secret, and no
+//! unvalidated text may reach a command line.
 //!
-//! In process, through [`driver::run`], with a node whose folders are a scratch folder's and whose
-//! door starts nothing. `make fuzz` runs a million inputs; each is made of a seed and its number
-//! alone, so that the two printed numbers bring a failing one back: `FUZZ_SEED=… FUZZ_FIRST=…
-//! FUZZ_INPUTS=1`.
+//! It runs in process, through [`driver::run`], with the folders of a [`fixture`] and without
+//! starting programs. `make fuzz` runs a million inputs. Each input depends only on a seed and its
+//! number, which are printed and reproduce a failure: `FUZZ_SEED=… FUZZ_FIRST=… FUZZ_INPUTS=1`.
 
 #![expect(
     clippy::unwrap_used,
@@ -14,15 +13,15 @@
 )]
 #![expect(
     clippy::print_stdout,
-    reason = "a seed that nobody sees brings no failure back"
+    reason = "the seed must be printed to reproduce a failure"
 )]
 
+mod checks;
+mod fixture;
 mod grammar;
 mod json;
-mod judge;
 mod random;
 mod words;
-mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -36,11 +35,11 @@ use flexvolume::{option_lists, options};
 use host::fs::{self, MkfsRequest};
 use host::{Bytes, Cmd};
 
+use fixture::{FakeExec, Fixture};
 use grammar::Input;
 use random::Random;
-use world::{Door, World};
 
-/// What was seen in a run.
+/// Statistics of a run.
 #[derive(Default)]
 struct Tally {
     outcomes: BTreeMap<(String, &'static str), u64>,
@@ -50,7 +49,7 @@ struct Tally {
 }
 
 #[test]
-fn every_input_has_one_answer_and_reaches_no_program_unchecked() {
+fn every_input_has_one_reply_and_reaches_no_program_unvalidated() {
     let number = |name: &str| {
         std::env::var_os(name).map(|text| text.to_str().unwrap().parse::<u64>().unwrap())
     };
@@ -73,19 +72,21 @@ fn every_input_has_one_answer_and_reaches_no_program_unchecked() {
     }
 }
 
-/// Runs so many inputs, and prints what they did.
+/// Runs `inputs` inputs from number `first`, and prints statistics.
 fn run(seed: u64, first: u64, inputs: u64) {
     println!("seed {seed}, inputs {first} to {}", first + inputs - 1);
-    let (world, mut tally, begun) = (World::new(), Tally::default(), Instant::now());
+    let fixture = Fixture::new();
+    let mut tally = Tally::default();
+    let begun = Instant::now();
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
     let failed = (first..first + inputs).find_map(|index| {
-        let input = grammar::input(&mut Random::of(seed, index), &world);
-        let result = one(seed, index, &input, &world, &mut tally);
+        let input = grammar::input(&mut Random::new(seed, index), &fixture);
+        let result = run_one(seed, index, &input, &fixture, &mut tally);
         result.err().map(|why| {
             format!(
                 "FUZZ_SEED={seed} FUZZ_FIRST={index} FUZZ_INPUTS=1: {why}\n{:?}",
-                shortest(seed, index, input, &world)
+                shortest(seed, index, input, &fixture)
             )
         })
     });
@@ -94,30 +95,30 @@ fn run(seed: u64, first: u64, inputs: u64) {
         panic!("{failed}");
     }
     assert!(
-        world.is_untouched(),
+        fixture.is_unchanged(),
         "a folder of {} was changed",
-        world.root().display()
+        fixture.root().display()
     );
     print(&tally, inputs, begun.elapsed());
 }
 
-fn one(
+fn run_one(
     seed: u64,
     index: u64,
     input: &Input,
-    world: &World,
+    fixture: &Fixture,
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let door = Door::new(Random::of(!seed, index));
-    let node = world.node(&mut Random::of(seed, !index), &door);
+    let exec = FakeExec::new(Random::new(!seed, index));
+    let node = fixture.node(&mut Random::new(seed, !index), &exec);
     let begun = Instant::now();
-    let answer = catch_unwind(AssertUnwindSafe(|| driver::run(&input.args, &node)));
-    let (reply, remark) =
-        answer.map_err(|panic| format!("panic: {:?}", panic.downcast_ref::<String>()))?;
+    let result = catch_unwind(AssertUnwindSafe(|| driver::run(&input.args, &node)));
+    let (reply, note) =
+        result.map_err(|panic| format!("panic: {:?}", panic.downcast_ref::<String>()))?;
     tally.slowest = tally.slowest.max(begun.elapsed());
-    judge::reply(&input.args, &reply)?;
-    judge::line(&input.args, &reply, remark.as_deref())?;
-    beyond_the_device(input, &door)?;
+    checks::reply(&input.args, &reply)?;
+    checks::line(&input.args, &reply, note.as_deref())?;
+    check_options(input, &exec)?;
     let verb = input
         .args
         .first()
@@ -136,14 +137,14 @@ fn one(
                 .collect(),
         );
     }
-    door.asked().iter().try_for_each(|cmd| {
+    exec.commands().iter().try_for_each(|cmd| {
         *tally.programs.entry(Cmd::program(cmd)).or_default() += 1;
-        judge::command(cmd, input.mutated)
+        checks::command(cmd, input.mutated)
     })
 }
 
-/// What the driver does with options once there is a device; here there is none.
-fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
+/// Runs the part of the driver that uses options once there is a device; the fixture has none.
+fn check_options(input: &Input, exec: &FakeExec) -> Result<(), String> {
     for json in input
         .args
         .iter()
@@ -155,34 +156,30 @@ fn beyond_the_device(input: &Input, door: &Door) -> Result<(), String> {
         };
         let fs = options.filesystem;
         if let Ok(parsed) = option_lists::mkfs::parse(fs, &options.mkfs) {
-            let (path, time) = (Path::new("/dev/dm-3"), Duration::ZERO);
-            let _ = fs::mkfs(
-                door,
-                fs,
-                &MkfsRequest {
-                    path,
-                    size: Bytes(1 << 30),
-                    options: &parsed,
-                    time,
-                },
-            );
+            let request = MkfsRequest {
+                path: Path::new("/dev/dm-3"),
+                size: Bytes(1 << 30),
+                options: &parsed,
+                time: Duration::ZERO,
+            };
+            let _ = fs::mkfs(exec, fs, &request);
         }
         if let Ok(parsed) = option_lists::mount::parse(fs, &options.mount) {
-            judge::mount_data(&parsed.data)
+            checks::mount_data(&parsed.data)
                 .or_else(|why| if input.mutated { Ok(()) } else { Err(why) })?;
         }
     }
     Ok(())
 }
 
-/// The same failure with fewer arguments, and shorter ones.
-fn shortest(seed: u64, index: u64, input: Input, world: &World) -> Vec<OsString> {
+/// Reduces a failing input to fewer and shorter arguments.
+fn shortest(seed: u64, index: u64, input: Input, fixture: &Fixture) -> Vec<OsString> {
     let fails = |args: &[OsString]| {
         let input = Input {
             args: args.to_vec(),
             mutated: input.mutated,
         };
-        one(seed, index, &input, world, &mut Tally::default()).is_err()
+        run_one(seed, index, &input, fixture, &mut Tally::default()).is_err()
     };
     let mut args = input.args.clone();
     for at in (0..args.len()).rev() {
@@ -232,19 +229,17 @@ fn print(tally: &Tally, inputs: u64, time: Duration) {
     }
 }
 
-/// The real program, with its real door: it finds no such volume group, whatever this machine has.
+/// Runs the real program, which starts real programs: the volume group does not exist.
 #[test]
-fn the_program_itself_prints_one_json_value() {
-    let (world, seed) = (
-        World::new(),
-        SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap()
-            .subsec_nanos(),
-    );
+fn program_prints_one_json_value() {
+    let fixture = Fixture::new();
+    let seed = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .subsec_nanos();
     for index in 0..100 {
-        let input = grammar::input(&mut Random::of(u64::from(seed), index), &world);
-        // What the kernel itself refuses to pass on.
+        let input = grammar::input(&mut Random::new(u64::from(seed), index), &fixture);
+        // The kernel rejects such arguments.
         if input
             .args
             .iter()

@@ -1,11 +1,11 @@
-//! Numbers that look random and are the same for the same seed: SplitMix64.
+//! Pseudorandom numbers that are the same for the same seed: SplitMix64.
 
-/// A source of numbers.
+/// A pseudorandom number generator.
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// The source for input `index` of a run: each input can be made without those before it.
-    pub(crate) fn of(seed: u64, index: u64) -> Self {
+    /// Returns the generator for input `index` of a run, which is independent of the inputs before.
+    pub(crate) fn new(seed: u64, index: u64) -> Self {
         let mut random = Self(seed ^ index.wrapping_mul(0xd134_2543_de82_ef95));
         random.next();
         random
@@ -18,17 +18,17 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a number below `end`, which must not be 0.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }
 
-    /// True so many times in a thousand.
+    /// Returns true with a probability of `in_thousand` in 1000.
     pub(crate) fn chance(&mut self, in_thousand: usize) -> bool {
         self.below(1000) < in_thousand
     }
 
-    /// One of several.
+    /// Returns one element.
     pub(crate) fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
         from[self.below(from.len())]
     }

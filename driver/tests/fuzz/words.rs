@@ -1,15 +1,15 @@
-//! The words that inputs are made of: what is right, what is wrong, and what must never get
-//! through.
+//! Texts that inputs consist of: valid ones, invalid ones, and those that must never reach a
+//! program.
 
 use super::random::Random;
 
-/// In every text that no validation may let through to a program. No name of ours holds it.
+/// Part of every text that validation must reject. No valid name contains it.
 pub(crate) const HOSTILE: &str = "Zq7";
 
-/// In every secret.
+/// Part of every secret.
 pub(crate) const SECRET: &str = "c2VjcmV0Zr";
 
-/// Every call-out there is.
+/// All call-outs.
 pub(crate) const CALLS: &[&str] = &[
     "init",
     "getvolumename",
@@ -25,10 +25,10 @@ pub(crate) const CALLS: &[&str] = &[
     "expandfs",
 ];
 
-/// A volume group that no machine has.
+/// A volume group that does not exist on any machine.
 pub(crate) const GROUP: &str = "flexlvm-fuzz-none";
 
-/// The key to the volume that inputs name.
+/// The secret key of the volume in the inputs.
 pub(crate) const KEY: &str = "00000000000000000000000000000000";
 pub(crate) const UUID: &str = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
 
@@ -162,7 +162,7 @@ const MOUNT: &[&str] = &[
     "loop",
 ];
 
-/// A text that is wrong wherever a name is wanted.
+/// Generates a text that is not a valid name.
 pub(crate) fn hostile(random: &mut Random) -> String {
     match random.below(8) {
         0 => random.pick(ODD_TEXTS).to_owned(),
@@ -171,7 +171,7 @@ pub(crate) fn hostile(random: &mut Random) -> String {
     }
 }
 
-/// A name, mostly a good one.
+/// Generates a name, usually a valid one.
 pub(crate) fn name(random: &mut Random) -> String {
     if random.chance(150) {
         hostile(random)
@@ -180,7 +180,7 @@ pub(crate) fn name(random: &mut Random) -> String {
     }
 }
 
-/// What stands as a size.
+/// Generates a size, usually a number.
 pub(crate) fn size(random: &mut Random) -> String {
     if random.chance(50) {
         hostile(random)
@@ -189,25 +189,25 @@ pub(crate) fn size(random: &mut Random) -> String {
     }
 }
 
-/// A size that is one.
+/// Generates a valid size.
 pub(crate) fn good_size(random: &mut Random) -> String {
     random.pick(&SIZES[..3]).to_owned()
 }
 
-/// Some options for mkfs.
+/// Generates up to three mkfs options.
 pub(crate) fn mkfs(random: &mut Random) -> String {
     several(random, MKFS, " ")
 }
 
-/// Some mount options.
+/// Generates up to three mount options.
 pub(crate) fn mount(random: &mut Random) -> String {
     several(random, MOUNT, ",")
 }
 
-fn several(random: &mut Random, from: &[&str], between: &str) -> String {
+fn several(random: &mut Random, from: &[&str], separator: &str) -> String {
     let count = random.below(4);
     (0..count)
         .map(|_| random.pick(from))
         .collect::<Vec<_>>()
-        .join(between)
+        .join(separator)
 }

@@ -1,4 +1,4 @@
-//! Options for mkfs: which are allowed for which file system. The controller refuses a class by
+//! Options for mkfs that are allowed for each file system. The controller rejects a StorageClass by
 //! them, and the driver a volume. Pure.
 
 use host::Filesystem;
@@ -7,16 +7,17 @@ use host::fs::MkfsOptions;
 use crate::option_lists::mkfs_table::{BTRFS, EXT4, Takes, XFS};
 use crate::option_lists::value::{OptionError, shortened};
 
-/// Whether these options can be used for this file system. One word per item; an item may also hold
-/// several, with spaces between.
+/// Checks that these mkfs options are allowed for this file system.
+///
+/// Each item holds one argument, or several separated by spaces.
 ///
 /// # Errors
-/// The first that can't be used, in a sentence for whoever wrote it.
+/// The first option that is not allowed, with the reason.
 pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
     parse(fs, options).map(drop)
 }
 
-/// The options as mkfs wants them.
+/// Parses the options into arguments for mkfs.
 ///
 /// # Errors
 /// As [`check`].
@@ -28,7 +29,7 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
         .flat_map(|item| item.split_ascii_whitespace());
     while let Some(word) = words.next() {
         let (option, joined, takes) = find(fs, word)?;
-        // `-i 8192` and `-i8192`, `--csum xxhash` and `--csum=xxhash` are understood.
+        // Both `-i 8192` and `-i8192`, `--csum xxhash` and `--csum=xxhash` are accepted.
         let value = joined.or_else(|| words.next());
         let Some(value) = value else {
             return Err(wrong(word, "its value is missing"));
@@ -36,7 +37,7 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
         let keys =
             check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), &why))?;
         for key in keys {
-            // A program would silently take the last one.
+            // mkfs would silently use the last one.
             if seen.contains(&(option, key)) {
                 return Err(wrong(&format!("{option} {value}"), "it is given twice"));
             }
@@ -58,7 +59,7 @@ fn wrong(option: &str, why: &str) -> OptionError {
     }
 }
 
-/// The option that `word` begins, and the value that is joined to it.
+/// Returns the option that `word` begins with, and the value that is joined to it.
 fn find(fs: Filesystem, word: &str) -> Result<(&'static str, Option<&str>, Takes), OptionError> {
     let table = match fs {
         Filesystem::Ext4 => EXT4,
@@ -92,7 +93,7 @@ fn find(fs: Filesystem, word: &str) -> Result<(&'static str, Option<&str>, Takes
     })
 }
 
-/// What of an option is given: the names of its sub-options or features, or one empty name.
+/// Checks a value; returns the names of its sub-options or features, or one empty name.
 fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, String> {
     match takes {
         Takes::One(kind) => kind.check(Some(value)).map(|()| vec![""]),
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn options_become_words_and_one_extended_list() {
+    fn ext4_options_become_words_and_one_extended_list() {
         let parsed = parse(
             Ext4,
             &list("-i 8192 -m1 -E stride=4,stripe_width=8 -O ^metadata_csum,quota"),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_beyond_an_ext4_is_refused() {
+    fn ext4_rejects_unsafe_options() {
         for options in [
             "/dev/sda",
             "-F",
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_beyond_an_xfs_is_refused() {
+    fn xfs_rejects_unsafe_options() {
         for options in [
             "-f",
             "-K",
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_beyond_a_btrfs_is_refused() {
+    fn btrfs_rejects_unsafe_options() {
         for options in [
             "/dev/sda",
             "-f",
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_is_possible() {
+    fn errors_list_the_allowed_options() {
         let text = check(Xfs, &list("-d size=1g")).unwrap_err().to_string();
         assert!(
             text.contains("\"size\" is not one of: agcount, agsize"),
@@ -298,7 +299,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_path_and_no_program_option_gets_through(options in "[-a-zA-Z0-9=,./ ^]{0,40}") {
+        fn parsed_options_hold_no_path_and_no_other_option(options in "[-a-zA-Z0-9=,./ ^]{0,40}") {
             for fs in Filesystem::ALL {
                 if let Ok(parsed) = parse(fs, std::slice::from_ref(&options)) {
                     for pair in parsed.words.chunks(2) {

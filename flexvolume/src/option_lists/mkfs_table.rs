@@ -1,5 +1,5 @@
-//! The options of mkfs that are safe in anybody's hands, per file system: data for `mkfs`.
-//! An option that is not here is refused. Pure.
+//! Allow-list of mkfs options per file system, for `mkfs`: options that any user may set. All
+//! others are rejected. Pure.
 
 use crate::option_lists::value::{OptionValue, SWITCH};
 
@@ -8,9 +8,9 @@ use crate::option_lists::value::{OptionValue, SWITCH};
 pub(crate) enum Takes {
     /// One value.
     One(OptionValue),
-    /// Sub-options with commas between, each perhaps with a value.
+    /// Comma-separated sub-options, each with or without a value.
     Several(&'static [(&'static str, OptionValue)]),
-    /// Features with commas between; those marked `true` can also be switched off with `^`.
+    /// Comma-separated features; those marked `true` can also be switched off with `^`.
     Features(&'static [(&'static str, bool)]),
 }
 
@@ -54,8 +54,8 @@ pub(crate) const EXT4: &[(&str, Takes)] = &[
     ),
 ];
 
-/// See mke2fs(8). `discard` would take the format marker away, `offset` would put the file system
-/// elsewhere, and `assume_storage_prezeroed` is not true of a logical volume.
+/// See mke2fs(8). `discard` would erase the format marker, `offset` would move the file system, and
+/// `assume_storage_prezeroed` does not hold for a logical volume.
 const EXTENDED: &[(&str, OptionValue)] = &[
     ("lazy_itable_init", SWITCH),
     ("lazy_journal_init", SWITCH),
@@ -69,8 +69,9 @@ const EXTENDED: &[(&str, OptionValue)] = &[
     ("stripe-width", MANY),
 ];
 
-/// See ext4(5). Not here: what a power cut or a growth needs (`has_journal`, `resize_inode`), what
-/// names other devices (`journal_dev`), and what the driver knows an ext4 by (`extent`).
+/// See ext4(5). Omitted are features required for crash safety or growth (`has_journal`,
+/// `resize_inode`), those that name other devices (`journal_dev`), and the one by which the driver
+/// identifies an ext4 (`extent`).
 const FEATURES: &[(&str, bool)] = &[
     ("64bit", true),
     ("casefold", true),
@@ -96,8 +97,8 @@ const FEATURES: &[(&str, bool)] = &[
     ("verity", true),
 ];
 
-/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` say where the file system
-/// is: the driver's affair.
+/// See mkfs.xfs(8). `name`, `file`, `size` of `-d` and `logdev` of `-l` determine where the file
+/// system is, which the driver does.
 pub(crate) const XFS: &[(&str, Takes)] = &[
     (
         "-b",
@@ -162,8 +163,8 @@ pub(crate) const XFS: &[(&str, Takes)] = &[
     ),
 ];
 
-/// See mkfs.btrfs(8). Profiles over several devices, `-r` and `-U`, `-b` and what is done to the
-/// device are not here.
+/// See mkfs.btrfs(8). Omitted are profiles over several devices, `-r`, `-U`, `-b` and what changes
+/// the device.
 pub(crate) const BTRFS: &[(&str, Takes)] = &[
     ("-d", Takes::One(PROFILE)),
     ("-L", Takes::One(OptionValue::Label(255))),

@@ -1,33 +1,34 @@
-//! Mount options: which are allowed for which file system, and what they mean to mount(2). The
-//! controller refuses a class by them, and the driver a volume. Pure.
+//! Mount options that are allowed for each file system, and their translation for mount(2). The
+//! controller rejects a StorageClass by them, and the driver a volume. Pure.
 
 use host::Filesystem;
 use host::mount::Flags;
 
-use crate::option_lists::mount_table::{Effect, REFUSED, of};
+use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
 use crate::option_lists::value::{OptionError, OptionValue, shortened};
 
-/// Mount options as mount(2) wants them.
+/// Mount options in the form of mount(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountOptions {
-    /// Whether `ro` was among them.
+    /// Whether the options contain `ro`.
     pub read_only: bool,
-    /// Those that every file system knows.
+    /// Options common to all file systems.
     pub flags: Flags,
-    /// Those of the file system, with commas between.
+    /// Options of the file system, separated by commas.
     pub data: String,
 }
 
-/// Whether these options can be used with this file system. One option per item; an item may also
-/// hold several, with commas between.
+/// Checks that these mount options are allowed for this file system.
+///
+/// Each item holds one option, or several separated by commas.
 ///
 /// # Errors
-/// The first that can't be used, in a sentence for whoever wrote it.
+/// The first option that is not allowed, with the reason.
 pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
     parse(fs, options).map(drop)
 }
 
-/// The options as mount(2) wants them.
+/// Parses the options into the form of mount(2).
 ///
 /// # Errors
 /// As [`check`].
@@ -49,11 +50,10 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MountOptions, OptionE
             if *earlier == option {
                 continue;
             }
-            let (one, other) = (shortened(earlier), shortened(option));
             return Err(OptionError::Contradiction {
                 what: "mount",
-                one,
-                other,
+                one: shortened(earlier),
+                other: shortened(option),
             });
         }
         seen.push((group, option));
@@ -88,8 +88,8 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
             why,
         });
     }
-    let Some((_, group, effect)) = of(fs).find(|row| row.0 == name) else {
-        let possible = of(fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
+    let Some((_, group, effect)) = allowed(fs).find(|row| row.0 == name) else {
+        let possible = allowed(fs).map(|row| row.0).collect::<Vec<_>>().join(", ");
         return Err(OptionError::Unknown {
             what,
             option: shortened(option),
@@ -112,7 +112,7 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
 #[cfg(test)]
 mod tests {
     use super::{Flags, check, parse};
-    use crate::option_lists::mount_table::{Effect, REFUSED, of};
+    use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
     use crate::option_lists::value::OptionError;
     use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradictions_are_rejected() {
         for pair in [
             ["ro", "rw"],
             ["noatime", "relatime"],
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     #[expect(clippy::too_many_lines, reason = "a table")]
-    fn what_is_dangerous_or_unknown_is_refused() {
+    fn dangerous_and_unknown_options_are_rejected() {
         for option in [
             "nobarrier",
             "barrier=0",
@@ -251,9 +251,9 @@ mod tests {
     }
 
     #[test]
-    fn every_allowed_option_can_be_used_and_none_is_refused_as_well() {
+    fn every_allowed_option_is_accepted_and_none_is_also_refused() {
         for fs in Filesystem::ALL {
-            for (name, _, effect) in of(fs) {
+            for (name, _, effect) in allowed(fs) {
                 assert!(
                     !REFUSED.iter().any(|(refused, _)| refused == name),
                     "{name}"
@@ -274,7 +274,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_unseemly_reaches_the_kernel(options in proptest::collection::vec("[a-z_]{0,8}(=[^,]{0,6})?", 0..4)) {
+        fn mount_data_holds_safe_characters_only(options in proptest::collection::vec("[a-z_]{0,8}(=[^,]{0,6})?", 0..4)) {
             for fs in Filesystem::ALL {
                 if let Ok(parsed) = parse(fs, &options) {
                     prop_assert!(parsed.data.bytes().all(|b| b.is_ascii_alphanumeric() || b"=,_:-".contains(&b)));

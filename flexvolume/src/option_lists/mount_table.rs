@@ -1,28 +1,28 @@
-//! The mount options that are safe in anybody's hands, per file system: data for `mount`.
-//! An option that is not here is refused. Pure.
+//! Allow-list of mount options per file system, for `mount`: options that any user may set. All
+//! others are rejected. Pure.
 
 use host::Filesystem;
 use host::mount::Flags;
 
 use crate::option_lists::value::OptionValue;
 
-/// What an option does.
+/// Effect of a mount option.
 #[derive(Clone, Copy)]
 pub(crate) enum Effect {
     Nothing,
     ReadOnly,
     Flag(Flags),
-    /// It is passed on to the file system.
+    /// The option is passed to the file system.
     Data(OptionValue),
 }
 
-/// An option's name, the group of which only one may be given, its effect.
+/// An option's name, the group of mutually exclusive options that it is in, and its effect.
 pub(crate) type Row = (&'static str, &'static str, Effect);
 
 const MANY: OptionValue = OptionValue::Number(0, 1 << 30);
 const PLAIN: Effect = Effect::Data(OptionValue::No);
 
-/// Those that every file system knows.
+/// Options common to all file systems.
 const COMMON: &[Row] = &[
     ("defaults", "defaults", Effect::Nothing),
     ("rw", "ro", Effect::Nothing),
@@ -50,7 +50,7 @@ const COMMON: &[Row] = &[
 const EXT4: &[Row] = &[
     ("acl", "acl", PLAIN),
     ("auto_da_alloc", "auto_da_alloc", PLAIN),
-    // `barrier=1` is how it is often written.
+    // `barrier=1` is a common spelling.
     (
         "barrier",
         "barrier",
@@ -133,8 +133,8 @@ const XFS: &[Row] = &[
     ("wsync", "wsync", PLAIN),
 ];
 
-/// See btrfs(5). Whatever names a device, a subvolume or an older state of the file system is not
-/// here.
+/// See btrfs(5). Options that name a device, a subvolume or an older state of the file system are
+/// omitted.
 const BTRFS: &[Row] = &[
     ("acl", "acl", PLAIN),
     ("autodefrag", "autodefrag", PLAIN),
@@ -197,7 +197,7 @@ const COMPRESSION: &[&str] = &[
     "zstd:6", "zstd:9", "zstd:12", "zstd:15",
 ];
 
-/// Options that people do try, and why not.
+/// Options that users do try, with the reason for the refusal.
 pub(crate) const REFUSED: &[(&str, &str)] = &[
     (
         "nobarrier",
@@ -209,16 +209,13 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "data=writeback",
-        "after a crash, files could show what another volume left on the disk",
+        "after a crash, files could contain data that another volume left on the disk",
     ),
     (
         "errors=continue",
         "a damaged file system would be written to",
     ),
-    (
-        "errors=panic",
-        "one damaged volume would take the node down",
-    ),
+    ("errors=panic", "one damaged volume would crash the node"),
     (
         "noload",
         "without its journal the file system is not consistent",
@@ -245,16 +242,10 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ),
     (
         "rescue",
-        "the file system would be shown without what makes it consistent",
+        "the file system would be mounted in an inconsistent state",
     ),
-    (
-        "degraded",
-        "a volume is one device, and all of it is needed",
-    ),
-    (
-        "fatal_errors",
-        "one damaged volume would take the node down",
-    ),
+    ("degraded", "a volume has one device, and needs all of it"),
+    ("fatal_errors", "one damaged volume would crash the node"),
     ("subvol", "a volume is mounted as a whole"),
     ("subvolid", "a volume is mounted as a whole"),
     ("device", "it names another device"),
@@ -265,11 +256,11 @@ pub(crate) const REFUSED: &[(&str, &str)] = &[
     ("loop", "a volume is a device already"),
     ("bind", "the driver decides where the volume is mounted"),
     ("remount", "the driver decides when the volume is mounted"),
-    ("context", "the kubelet decides over SELinux labels"),
+    ("context", "the kubelet sets SELinux labels"),
 ];
 
-/// What there is for a file system.
-pub(crate) fn of(fs: Filesystem) -> impl Iterator<Item = &'static Row> {
+/// Returns the options that are allowed for a file system.
+pub(crate) fn allowed(fs: Filesystem) -> impl Iterator<Item = &'static Row> {
     let own = match fs {
         Filesystem::Ext4 => EXT4,
         Filesystem::Xfs => XFS,

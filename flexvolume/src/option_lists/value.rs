@@ -1,52 +1,52 @@
-//! What an option's value may be, and what is wrong with one that isn't allowed. Pure.
+//! Grammar of an option's value, and the errors about options. Pure.
 
 use host::Filesystem;
 
-/// Why an option can't be used. Each says which option, why, and what is possible.
+/// Why an option can't be used: each error names the option, the reason, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// Not one that is known to be safe.
+    /// The option is not on the allow-list.
     #[error("{what} option {option:?} is not among those allowed for {fs}: {possible}")]
     Unknown {
-        /// "mount" or "mkfs".
+        /// `mount` or `mkfs`.
         what: &'static str,
-        /// The option.
+        /// The option, truncated.
         option: String,
         /// The file system.
         fs: Filesystem,
-        /// The options that are allowed.
+        /// The allowed options.
         possible: String,
     },
-    /// Known, and refused.
+    /// The option is known to be dangerous.
     #[error("{what} option {option:?} is not allowed for {fs}: {why}")]
     Refused {
-        /// "mount" or "mkfs".
+        /// `mount` or `mkfs`.
         what: &'static str,
-        /// The option.
+        /// The option, truncated.
         option: String,
         /// The file system.
         fs: Filesystem,
         /// The danger.
         why: &'static str,
     },
-    /// The value is missing, superfluous, or none that the option takes.
+    /// The value is missing, superfluous, or invalid for the option.
     #[error("{what} option {option:?} can't be used: {why}")]
     Value {
-        /// "mount" or "mkfs".
+        /// `mount` or `mkfs`.
         what: &'static str,
-        /// The option.
+        /// The option, truncated.
         option: String,
-        /// What it takes.
+        /// The values that it takes.
         why: String,
     },
-    /// Two options that exclude each other.
+    /// Two options exclude each other.
     #[error("{what} options {one:?} and {other:?} contradict each other")]
     Contradiction {
-        /// "mount" or "mkfs".
+        /// `mount` or `mkfs`.
         what: &'static str,
-        /// The first.
+        /// The first option.
         one: String,
-        /// The second.
+        /// The second option.
         other: String,
     },
 }
@@ -54,35 +54,35 @@ pub enum OptionError {
 /// The values that an option takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OptionValue {
-    /// None.
+    /// No value.
     No,
-    /// A whole number from this to that.
+    /// A whole number in this inclusive range.
     Number(u64, u64),
-    /// A number, perhaps with a fraction, from 0 to that.
+    /// A number from 0 to this maximum, which may have a fraction.
     Percent(u64),
-    /// A whole number, perhaps with a unit such as `k`.
+    /// A whole number, which may have a unit such as `k`.
     Size,
-    /// One of these words.
+    /// One of these values.
     OneOf(&'static [&'static str]),
-    /// One of these words, or nothing.
+    /// One of these values, or no value.
     Perhaps(&'static [&'static str]),
-    /// A label of at most so many plain characters.
+    /// A label of at most this number of plain characters.
     Label(usize),
-    /// Two whole numbers with a colon.
+    /// Two whole numbers separated by a colon.
     Pair,
 }
 
-/// On or off.
+/// On (`1`) or off (`0`).
 pub(crate) const SWITCH: OptionValue = OptionValue::OneOf(&["0", "1"]);
 
 impl OptionValue {
-    /// Whether `value` is one; else what would be.
+    /// Checks `value`; the error lists the valid values.
     pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
         let Some(text) = value else {
             return if matches!(self, Self::No | Self::Perhaps(_)) {
                 Ok(())
             } else {
-                Err(self.wanted())
+                Err(self.expected())
             };
         };
         let fits = match self {
@@ -104,33 +104,34 @@ impl OptionValue {
             }
             Self::OneOf(words) | Self::Perhaps(words) => words.contains(&text),
             Self::Label(longest) => {
-                let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);
                 (1..=longest).contains(&text.len())
-                    && text.bytes().all(plain)
+                    && text
+                        .bytes()
+                        .all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
                     && !text.starts_with('-')
             }
             Self::Pair => text
                 .split_once(':')
                 .is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some()),
         };
-        if fits { Ok(()) } else { Err(self.wanted()) }
+        if fits { Ok(()) } else { Err(self.expected()) }
     }
 
-    fn wanted(self) -> String {
+    fn expected(self) -> String {
         match self {
             Self::No => "it takes no value".to_owned(),
             Self::Number(least, most) => format!("it takes a whole number from {least} to {most}"),
             Self::Percent(most) => format!("it takes a number from 0 to {most}"),
             Self::Size => "it takes a size, such as 65536 or 64k".to_owned(),
             Self::OneOf(words) => format!("it takes one of: {}", words.join(", ")),
-            Self::Perhaps(words) => format!("it takes nothing, or one of: {}", words.join(", ")),
+            Self::Perhaps(words) => format!("it takes no value, or one of: {}", words.join(", ")),
             Self::Label(longest) => format!("it takes up to {longest} letters, digits and _ . -"),
             Self::Pair => "it takes two whole numbers, as in 1000:1000".to_owned(),
         }
     }
 }
 
-/// A decimal number without a sign, short enough for every program that will read it.
+/// Parses a decimal number without a sign, short enough for every program that reads it.
 fn digits(text: &str) -> Option<u64> {
     if text.is_empty() || text.len() > 18 || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -138,7 +139,7 @@ fn digits(text: &str) -> Option<u64> {
     text.parse().ok()
 }
 
-/// The beginning of what somebody wrote, for a message.
+/// Truncates a user's text for a message.
 pub(crate) fn shortened(text: &str) -> String {
     text.chars().take(64).collect()
 }
@@ -148,7 +149,7 @@ mod tests {
     use super::OptionValue;
 
     #[test]
-    fn values_are_what_they_say() {
+    fn values_are_checked_against_their_grammar() {
         for (value, good, bad) in [
             (
                 OptionValue::Number(1, 300),

@@ -1,4 +1,4 @@
-//! What the controller writes the driver reads, and what is refused.
+//! Round trip of options between controller and driver, and rejected options.
 
 use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 use proptest::prelude::*;
@@ -24,7 +24,7 @@ fn with(key: &str, value: serde_json::Value) -> Result<Options, OptionsError> {
 }
 
 #[test]
-fn what_the_kubelet_passes_is_read() {
+fn parses_the_kubelets_options() {
     let options = parse(&full().to_string()).unwrap();
     assert_eq!(
         (options.filesystem, options.read_only, &*options.name),
@@ -53,7 +53,7 @@ fn what_the_kubelet_passes_is_read() {
 }
 
 #[test]
-fn without_a_uuid_the_size_is_for_people() {
+fn size_is_free_text_without_a_uuid() {
     for size in [None, Some("1000m"), Some("")] {
         let mut json = full();
         json.as_object_mut().unwrap().remove("uuid");
@@ -66,12 +66,12 @@ fn without_a_uuid_the_size_is_for_people() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_name_the_invalid_option() {
     for (key, value, text) in [
         ("uuid", json!("x"), "\"uuid\" can't be used"),
         ("volumeID", json!("../x"), "\"volumeID\" can't be used"),
         ("volumegroup", json!("-rf"), "\"volumegroup\" can't be used"),
-        ("key", json!("ABC"), "\"key\" has to be 32"),
+        ("key", json!("ABC"), "\"key\" must be 32"),
         ("size", json!("1Gi"), "number of bytes"),
         ("size", json!("+5"), "number of bytes"),
         ("size", json!(5), "JSON object of strings"),
@@ -98,7 +98,7 @@ fn what_is_wrong_is_named() {
 }
 
 #[test]
-fn what_is_no_flat_object_is_refused_and_not_repeated() {
+fn malformed_json_is_rejected_and_not_repeated() {
     for json in [
         "",
         "null",
@@ -146,17 +146,18 @@ fn volume() -> impl Strategy<Value = VolumeOptions> {
 
 proptest! {
     #[test]
-    fn what_the_controller_writes_the_driver_reads(volume in volume()) {
+    fn driver_parses_what_the_controller_writes(volume in volume()) {
         let mut map = volume.to_map();
         map.insert("kubernetes.io/fsType".to_owned(), "xfs".to_owned());
         let options = parse(&serde_json::to_string(&map).unwrap()).unwrap();
         prop_assert_eq!((options.group, options.volume), (volume.group, volume.volume));
-        prop_assert_eq!(options.proof, Some(Proof { uuid: volume.uuid, key: volume.key, size: volume.size }));
+        let proof = Proof { uuid: volume.uuid, key: volume.key, size: volume.size };
+        prop_assert_eq!(options.proof, Some(proof));
         prop_assert_eq!((options.mkfs, options.mount), (volume.mkfs, volume.mount));
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC{0,80}") {
+    fn arbitrary_text_never_panics(text in "\\PC{0,80}") {
         let _ = parse(&text);
     }
 }

@@ -239,7 +239,7 @@ impl ClusterState {
         let volume_group = logical_volume.spec.volume_group.clone();
         StorageBackendSpec {
             volume_group,
-            ..rules.unwrap_or_else(|| StorageBackendSpec::of(""))
+            ..rules.unwrap_or_else(|| StorageBackendSpec::new(""))
         }
     }
 

@@ -300,7 +300,7 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
             "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}}}),
     );
-    let mut spec = StorageBackendSpec::of("vg0");
+    let mut spec = StorageBackendSpec::new("vg0");
     let mut reservations = Reservations::default();
     reservations.observe(&volume);
     let candidate = Some(Candidate {

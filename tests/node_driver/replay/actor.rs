@@ -278,9 +278,9 @@ impl Actor {
                 for child in children {
                     let reply = answer_of(child)?;
                     // What the kubelet would repeat.
-                    let again = reply["message"]
-                        .as_str()
-                        .is_some_and(|message| message.contains("tried again"));
+                    let again = reply["message"].as_str().is_some_and(|message| {
+                        message.contains("tried again") || message.contains("retries")
+                    });
                     ensure!(
                         reply["status"] == "Success" || again,
                         "at once, {args:?}: {reply}"
@@ -299,9 +299,9 @@ impl Actor {
             if reply["status"] == "Success" {
                 return Ok(());
             }
-            let again = reply["message"]
-                .as_str()
-                .is_some_and(|message| message.contains("tried again"));
+            let again = reply["message"].as_str().is_some_and(|message| {
+                message.contains("tried again") || message.contains("retries")
+            });
             ensure!(again, "{args:?}: {reply}");
         }
         bail!("{args:?}: tried again and again")

@@ -1,4 +1,4 @@
-//! Which arguments are which call-out, and which are none.
+//! Tests of the parser: valid call-outs, unsupported ones, invalid arguments.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
@@ -11,7 +11,7 @@ fn args(args: &[&str]) -> Vec<OsString> {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn call_outs_are_known_by_their_place() {
+fn parses_every_call_out() {
     let folder = OsStr::new("/f");
     assert_eq!(parse(&args(&["init"])), Ok(Call::Init));
     assert_eq!(parse(&args(&["init", "more"])), Ok(Call::Init));
@@ -96,7 +96,7 @@ fn call_outs_are_known_by_their_place() {
 }
 
 #[test]
-fn all_others_are_not_supported() {
+fn unknown_call_outs_are_not_supported() {
     for verb in [
         "",
         "Init",
@@ -121,7 +121,7 @@ fn all_others_are_not_supported() {
 }
 
 #[test]
-fn wrong_arguments_are_named() {
+fn errors_name_the_invalid_argument() {
     assert_eq!(parse(&[]), Err(CallError::None));
     for verb in "getvolumename attach detach waitforattach isattached mountdevice unmountdevice mount unmount \
                  expandvolume expandfs"

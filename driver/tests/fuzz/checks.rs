@@ -1,4 +1,4 @@
-//! What has to hold of every call, whatever it was given. Knows nothing of the driver's own checks.
+//! Invariants of every call for any input, independent of the driver's own checks.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::words::{CALLS, HOSTILE, SECRET};
 
-/// No answer is longer: it ends in an Event.
+/// Maximum length of a reply in bytes, since it becomes an Event.
 const LONGEST: usize = 16 << 10;
 
-/// Words of ours that stand on command lines.
+/// Fixed arguments of the driver's commands.
 const CONSTANTS: &[&str] = &[
     "lvchange",
     "lvs",
@@ -75,13 +75,13 @@ const PROGRAMS: &[&str] = &[
     "e2fsck",
 ];
 
-/// What is wrong with the answer, if anything.
+/// Checks a reply.
 #[expect(clippy::too_many_lines, reason = "one rule after the other")]
 pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
     let text = reply.to_json();
-    let wrong = |why: &str| Err(format!("{why}: {text}"));
+    let violation = |why: &str| Err(format!("{why}: {text}"));
     let Ok(Value::Object(object)) = serde_json::from_str::<Value>(&text) else {
-        return wrong("not one JSON object");
+        return violation("not one JSON object");
     };
     let verb = args.first().map(|verb| verb.as_bytes()).unwrap_or_default();
     let known = CALLS.iter().any(|call| call.as_bytes() == verb);
@@ -96,30 +96,30 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
             .is_some_and(|text| !text.contains(char::is_control))
     };
     if text.len() > LONGEST || text.contains('\n') {
-        return wrong("too long, or several lines");
+        return violation("too long, or several lines");
     }
     if !["Success", "Failure", "Not supported"].contains(&status) {
-        return wrong("no status that the kubelet knows");
+        return violation("no status that the kubelet knows");
     }
     if (status == "Failure") != object.contains_key("message")
         || (status == "Failure" && !line("message"))
     {
-        return wrong("a failure has one sentence, and nothing else has");
+        return violation("only a failure has a message, of one line");
     }
     if object.contains_key("capabilities") != (verb == b"init") {
-        return wrong("capabilities are init's affair");
+        return violation("only init has capabilities");
     }
     if object
         .get("attached")
         .is_some_and(|value| !value.is_boolean())
     {
-        return wrong("attached is no bool");
+        return violation("attached is not a bool");
     }
     if object
         .get("device")
         .is_some_and(|device| !device.as_str().is_some_and(is_device))
     {
-        return wrong("a device that is none of ours");
+        return violation("a device outside /dev");
     }
     let keys = [
         "status",
@@ -130,47 +130,46 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
         "volumeName",
     ];
     if object.keys().any(|key| !keys.contains(&key.as_str())) {
-        return wrong("a key that the kubelet does not know");
+        return violation("a key that the kubelet does not know");
     }
     if text.contains(SECRET) {
-        return wrong("a secret");
+        return violation("a secret");
     }
     if status == "Not supported"
         && ["init", "mount", "unmount", "expandfs"]
             .iter()
             .any(|must| must.as_bytes() == verb)
     {
-        return wrong("the kubelet would never ask again");
+        return violation("the kubelet would never repeat the call");
     }
     if !known && !verb.is_empty() && status != "Not supported" && !args.is_empty() {
-        return wrong("a call-out that does not exist");
+        return violation("a call-out that does not exist");
     }
     Ok(())
 }
 
-/// What is wrong with the line in the log, if anything.
+/// Checks the log line.
 pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&str>) -> Result<(), String> {
     let line = log::Line::new(args, reply, note, std::time::Duration::ZERO).to_string();
-    let wrong = line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST;
-    if wrong {
-        Err(format!("a line that no log should have: {line:?}"))
+    if line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST {
+        Err(format!("invalid log line: {line:?}"))
     } else {
         Ok(())
     }
 }
 
-/// What is wrong with a command line, if anything. `mutated`: bytes were changed at random.
+/// Checks a command line. `mutated`: bytes of the input were changed at random.
 pub(crate) fn command(cmd: &Cmd, mutated: bool) -> Result<(), String> {
-    let wrong = |word: &str| Err(format!("{word:?} must not stand in {:?}", cmd.line()));
+    let unexpected = |word: &str| Err(format!("{word:?} must not occur in {:?}", cmd.line()));
     if !PROGRAMS.contains(&cmd.program()) {
-        return wrong(cmd.program());
+        return unexpected(cmd.program());
     }
     for word in cmd.arguments() {
         if word.contains(SECRET)
             || (!mutated && word.contains(HOSTILE))
             || !is_expected(cmd.program(), word)
         {
-            return wrong(word);
+            return unexpected(word);
         }
     }
     Ok(())
@@ -200,7 +199,7 @@ fn is_for_lvm(word: &str) -> bool {
     columns || path || is_selection(word)
 }
 
-/// `lv_uuid="…"`, perhaps with others: nothing in it can end the quotes.
+/// Returns true for `lv_uuid="…"`, alone or with further terms: no value can end the quotes.
 fn is_selection(word: &str) -> bool {
     word.split(" && ").all(|term| {
         let value = term
@@ -213,12 +212,13 @@ fn is_selection(word: &str) -> bool {
 }
 
 fn is_name(word: &str) -> bool {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b);
     !word.is_empty()
         && !word.starts_with('-')
         && word != "."
         && word != ".."
-        && word.bytes().all(plain)
+        && word
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+_.-".contains(&b))
 }
 
 fn is_device(word: &str) -> bool {
@@ -226,14 +226,15 @@ fn is_device(word: &str) -> bool {
         .is_some_and(|rest| rest.split('/').all(is_name))
 }
 
-/// An option's letter, or a value in which nothing can name a file, a device or another option.
+/// Returns true for an option's letter, or a value that can't name a file, a device or another
+/// option.
 fn is_plain_option(word: &str) -> bool {
     let letter = word.len() == 2 && word.starts_with('-');
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"_.,=^:-".contains(&b);
     letter || (!word.is_empty() && !word.starts_with('-') && word.bytes().all(plain))
 }
 
-/// What is wrong with the options that mount(2) gets, if anything.
+/// Checks the options for mount(2).
 pub(crate) fn mount_data(data: &str) -> Result<(), String> {
     let plain = data
         .bytes()

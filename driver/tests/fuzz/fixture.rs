@@ -1,5 +1,5 @@
-//! The node of a fuzz run: folders of its own, tables of mounts that say what they like, and a door
-//! behind which no program is ever started, only looked at.
+//! The node of a fuzz run: folders of its own, random tables of mounts, and a fake [`Exec`] that
+//! records programs instead of starting them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,19 +13,19 @@ use host::{Cmd, Error, Exec, Kind, Output, Roots};
 
 use super::random::Random;
 
-/// What one answer of the door is.
-const ANSWERS: &[Answer] = &[
-    Answer::Missing,
-    Answer::Status,
-    Answer::Signal,
-    Answer::Late,
-    Answer::Garbage,
-    Answer::Report,
-    Answer::Nothing,
+/// Results of a fake program; the last one is rare.
+const RESULTS: &[FakeResult] = &[
+    FakeResult::Missing,
+    FakeResult::Status,
+    FakeResult::Signal,
+    FakeResult::Late,
+    FakeResult::Garbage,
+    FakeResult::Report,
+    FakeResult::Nothing,
 ];
 
 #[derive(Clone, Copy)]
-enum Answer {
+enum FakeResult {
     Missing,
     Status,
     Signal,
@@ -35,14 +35,14 @@ enum Answer {
     Nothing,
 }
 
-/// The folders of the node.
-pub(crate) struct World {
+/// The folders and files of the node.
+pub(crate) struct Fixture {
     scratch: tempfile::TempDir,
     root: PathBuf,
     tables: Vec<PathBuf>,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let scratch = tempfile::tempdir().unwrap();
         let root = scratch.path().canonicalize().unwrap().join("kubelet");
@@ -52,13 +52,13 @@ impl World {
         }
         symlink("0a-1", root.join("pods/link")).unwrap();
         fs::write(root.join(pod("file")), "data").unwrap();
-        let mut world = Self {
+        let mut fixture = Self {
             scratch,
             root,
             tables: Vec::new(),
         };
         let line = |id: u32, at: &str, options: &str, number: &str| {
-            let point = world.root.join(at).display().to_string();
+            let point = fixture.root.join(at).display().to_string();
             format!("{id} 1 {number} / {point} {options} shared:1 - ext4 /dev/mapper/x {options}\n")
         };
         let tables = [
@@ -68,16 +68,16 @@ impl World {
                 + &line(11, &format!("{}/sub", pod("pvc-1")), "rw", "0:9"),
             "what is this\n".to_owned(),
         ];
-        world.tables = (0_u8..)
+        fixture.tables = (0_u8..)
             .zip(tables)
-            .map(|(number, table)| world.file(&format!("table-{number}"), &table))
+            .map(|(number, table)| fixture.file(&format!("table-{number}"), &table))
             .collect();
-        world.file("attach.json", r#"{"attach":true,"node":"node1"}"#);
-        world.file("mount.json", r#"{"attach":false,"node":"node1"}"#);
-        world.file("broken.json", "{");
-        world
+        fixture.file("attach.json", r#"{"attach":true,"node":"node1"}"#);
+        fixture.file("mount.json", r#"{"attach":false,"node":"node1"}"#);
+        fixture.file("broken.json", "{");
+        fixture
             .tables
-            .push(world.scratch.path().join("no-such-table"));
+            .push(fixture.scratch.path().join("no-such-table"));
         for (minor, uuid) in [
             (
                 3,
@@ -85,17 +85,15 @@ impl World {
             ),
             (4, "x"),
         ] {
-            let block = world
-                .scratch
-                .path()
-                .join(format!("sys/dev/block/254:{minor}"));
-            let device = world.scratch.path().join(format!("sys/devices/dm-{minor}"));
+            let scratch = fixture.scratch.path();
+            let block = scratch.join(format!("sys/dev/block/254:{minor}"));
+            let device = scratch.join(format!("sys/devices/dm-{minor}"));
             fs::create_dir_all(block.parent().unwrap()).unwrap();
             fs::create_dir_all(device.join("dm")).unwrap();
             fs::write(device.join("dm/uuid"), uuid).unwrap();
             symlink(&device, &block).unwrap();
         }
-        world
+        fixture
     }
 
     fn file(&self, name: &str, content: &str) -> PathBuf {
@@ -104,10 +102,10 @@ impl World {
         path
     }
 
-    /// This node, for one call-out.
-    pub(crate) fn node<'a>(&self, random: &mut Random, door: &'a Door) -> Node<'a> {
+    /// Returns the node for one call-out.
+    pub(crate) fn node<'a>(&self, random: &mut Random, exec: &'a FakeExec) -> Node<'a> {
         let at = |name: &str| self.scratch.path().join(name);
-        let mut node = Node::current(door).within(Duration::from_millis(3));
+        let mut node = Node::current(exec).within(Duration::from_millis(3));
         node.roots = Roots {
             dev: at("dev"),
             sys: at("sys"),
@@ -120,14 +118,14 @@ impl World {
             "mount.json",
             "broken.json",
         ]));
-        // Most often nothing is mounted.
+        // Usually nothing is mounted.
         let table = random.below(2 * self.tables.len());
         node.mounts
             .clone_from(self.tables.get(table).unwrap_or(&self.tables[0]));
         node
     }
 
-    /// What is given as a pod's folder.
+    /// Generates an argument in place of a pod's folder.
     pub(crate) fn pod_folder(&self, random: &mut Random) -> OsString {
         let name = random.pick(&[
             "pvc-1", "pvc-1", "pvc-1", "pvc-2", "pvc-2", "pvc-2", "pvc-none", "file", "Zq7 x", "..",
@@ -135,34 +133,34 @@ impl World {
         self.folder(random, &pod(name), name)
     }
 
-    /// What is given as a volume's folder.
+    /// Generates an argument in place of the folder shared by all pods.
     pub(crate) fn global_folder(&self, random: &mut Random) -> OsString {
         let name = random.pick(&["pvc-1", "pvc-1", "pvc-2", "pvc-none", "Zq7 x"]);
         self.folder(random, &global(name), name)
     }
 
-    fn folder(&self, random: &mut Random, good: &str, name: &str) -> OsString {
+    fn folder(&self, random: &mut Random, valid: &str, name: &str) -> OsString {
         let root = self.root.display();
         let odd = match random.below(50) {
             0 => format!("{root}/pods/link/volumes/flexlvm.dev~lvm/{name}"),
             1 => format!("{root}/pods/0a-1/volumes/other~lvm/{name}"),
-            2 => format!("{root}/pods/../{good}"),
-            3 => format!("/no-such-root/{good}"),
-            4 => format!("{root}//{good}//"),
-            5 => good.to_owned(),
+            2 => format!("{root}/pods/../{valid}"),
+            3 => format!("/no-such-root/{valid}"),
+            4 => format!("{root}//{valid}//"),
+            5 => valid.to_owned(),
             6 => random
                 .pick(&["", "/", "/etc", "/dev/shm", "-rf", "\n", "/Zq7"])
                 .to_owned(),
             7 => format!("{root}/pods/none/volumes/flexlvm.dev~lvm/{name}"),
-            8 => format!("{root}/{good}{}", "/x".repeat(random.below(3000))),
-            _ => format!("{root}/{good}"),
+            8 => format!("{root}/{valid}{}", "/x".repeat(random.below(3000))),
+            _ => format!("{root}/{valid}"),
         };
         odd.into()
     }
 
-    /// Whether the folders are as they were: no call-out of a run may change them.
-    pub(crate) fn is_untouched(&self) -> bool {
-        let there = |path: String| {
+    /// Returns true if the folders are unchanged: no call-out of a run may change them.
+    pub(crate) fn is_unchanged(&self) -> bool {
+        let is_empty = |path: String| {
             self.root
                 .join(path)
                 .read_dir()
@@ -171,10 +169,10 @@ impl World {
         let file = fs::read(self.root.join(pod("file"))).is_ok_and(|content| content == b"data");
         file && ["pvc-1", "pvc-2"]
             .into_iter()
-            .all(|name| there(pod(name)) && there(global(name)))
+            .all(|name| is_empty(pod(name)) && is_empty(global(name)))
     }
 
-    /// A folder that a call may name, below the one that a real kubelet would.
+    /// Returns the fixture's counterpart of the kubelet's root.
     pub(crate) fn root(&self) -> &Path {
         &self.root
     }
@@ -188,37 +186,37 @@ fn global(name: &str) -> String {
     format!("plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/{name}")
 }
 
-/// A door that starts nothing, answers what it likes, and remembers what it was asked.
-pub(crate) struct Door {
+/// An [`Exec`] that starts no programs, returns random results and records the commands.
+pub(crate) struct FakeExec {
     random: Mutex<Random>,
-    asked: Mutex<Vec<Cmd>>,
+    commands: Mutex<Vec<Cmd>>,
 }
 
-impl Door {
+impl FakeExec {
     pub(crate) fn new(random: Random) -> Self {
         Self {
             random: Mutex::new(random),
-            asked: Mutex::new(Vec::new()),
+            commands: Mutex::new(Vec::new()),
         }
     }
 
-    /// What would have been started.
-    pub(crate) fn asked(&self) -> Vec<Cmd> {
-        self.asked.lock().unwrap().clone()
+    /// Returns the recorded commands.
+    pub(crate) fn commands(&self) -> Vec<Cmd> {
+        self.commands.lock().unwrap().clone()
     }
 
-    fn answer(&self) -> Answer {
+    fn result(&self) -> FakeResult {
         let mut random = self.random.lock().unwrap();
-        // After an activation that went well, the driver waits for a device that never comes.
+        // After an activation that succeeded, the driver waits for a device that never appears.
         if random.chance(5) {
-            Answer::Nothing
+            FakeResult::Nothing
         } else {
-            ANSWERS[random.below(ANSWERS.len() - 1)]
+            RESULTS[random.below(RESULTS.len() - 1)]
         }
     }
 }
 
-/// A report of the one volume that inputs name, as of a static one.
+/// A report of the volume in the inputs, tagged as a static one.
 const REPORT: &str = r#"{"report":[{"lv":[{"lv_name":"pvc-1","lv_uuid":"ABCDEF-1234-5678-90ab-cdef-ghij-klmnop",
     "lv_attr":"-wi-------","lv_size":"1073741824","lv_tags":"flexlvm.dev/static,flexlvm.dev/format",
     "lv_time":"1","pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}]}]}"#;
@@ -227,9 +225,9 @@ fn is_report(cmd: &Cmd) -> bool {
     cmd.arguments().iter().any(|word| word == "--reportformat")
 }
 
-impl Exec for Door {
+impl Exec for FakeExec {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        self.asked.lock().unwrap().push(cmd.clone());
+        self.commands.lock().unwrap().push(cmd.clone());
         let output = |code, stdout: &str, stderr: &str| {
             Ok(Output {
                 code,
@@ -237,17 +235,17 @@ impl Exec for Door {
                 stderr: stderr.into(),
             })
         };
-        match self.answer() {
-            Answer::Missing => Err(Error::refused(Kind::Failed, "it is not installed")),
-            Answer::Status => output(Some(5), "", "  Failed to find logical volume \"x/y\"\n"),
-            Answer::Signal => output(None, "", ""),
-            Answer::Late => Err(Error::Deadline {
+        match self.result() {
+            FakeResult::Missing => Err(Error::refused(Kind::Failed, "it is not installed")),
+            FakeResult::Status => output(Some(5), "", "  Failed to find logical volume \"x/y\"\n"),
+            FakeResult::Signal => output(None, "", ""),
+            FakeResult::Late => Err(Error::Deadline {
                 command: cmd.line(),
                 limit: cmd.limit(),
             }),
-            Answer::Garbage => output(Some(3), "\u{0}{[\n\"", "\u{1b}[31m\u{0}"),
-            Answer::Report => output(Some(i32::from(!is_report(cmd))), REPORT, ""),
-            Answer::Nothing => output(Some(0), "", ""),
+            FakeResult::Garbage => output(Some(3), "\u{0}{[\n\"", "\u{1b}[31m\u{0}"),
+            FakeResult::Report => output(Some(i32::from(!is_report(cmd))), REPORT, ""),
+            FakeResult::Nothing => output(Some(0), "", ""),
         }
     }
 }
