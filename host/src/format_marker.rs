@@ -1,10 +1,10 @@
-//! The format marker: positive proof, on the device itself, that a logical volume is ours and was
-//! never used. The agent writes it when it has made the volume; the driver makes a file system only
-//! where it finds it, and takes it away.
+//! The format marker: positive proof, on the device itself, that FlexLVM created a logical volume
+//! and that it was never used. The agent writes it after creating the volume; the driver makes a
+//! file system only where it finds the marker, and then clears it.
 //!
-//! The mark stands 1 MiB before the end that the volume had when it was made. The driver makes file
-//! systems that end before it, so mkfs can't touch it: neither the copies of ext4's superblock nor
-//! xfs' wipe of the last 128 KiB.
+//! The marker is 1 MiB before the end that the volume had when it was created. The driver makes
+//! file systems that end before the marker, so mkfs can't overwrite it: neither with the copies of
+//! ext4's superblock nor with the wipe of the last 128 KiB by mkfs.xfs.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,26 +14,26 @@ use crate::lvm::names::LvUuid;
 use crate::units::Bytes;
 
 const LENGTH: usize = 4096;
-/// mkfs.xfs wipes the last 128 KiB of the device; other programs look for, and wipe, less than 1
-/// MiB.
+/// Distance in bytes from the end of the volume. mkfs.xfs wipes the last 128 KiB of the device;
+/// other programs read and wipe less than 1 MiB.
 const FROM_END: u64 = 1 << 20;
-/// File systems end at a multiple of this: any block size of theirs.
+/// File systems end at a multiple of this many bytes, which any block size divides.
 const ALIGNMENT: u64 = 64 << 10;
-/// Room for the mark and for some file system.
+/// Minimum volume size in bytes: space for the marker and a file system.
 const SMALLEST: u64 = 4 << 20;
 
-/// What a volume says of itself.
+/// The state of a volume's format marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatMarker {
-    /// Nothing: it was used, or isn't ours.
+    /// No marker: the volume was used, or FlexLVM did not create it.
     None,
-    /// Made by us, and nothing was ever written to it.
+    /// FlexLVM created the volume, and it was never written to.
     Unformatted,
-    /// A mkfs of ours was begun. Nobody has ever mounted the volume.
+    /// The driver started mkfs. The volume was never mounted.
     Formatting,
 }
 
-/// Where one volume has its mark, and what the mark says.
+/// The position and the content of one volume's marker.
 #[derive(Clone, Debug)]
 pub struct FormatMarkerBlock {
     uuid: LvUuid,
@@ -41,10 +41,10 @@ pub struct FormatMarkerBlock {
 }
 
 impl FormatMarkerBlock {
-    /// The mark of the logical volume with this uuid, which was made with this size.
+    /// Returns the marker of the logical volume with this uuid, created with this size in bytes.
     ///
     /// # Errors
-    /// `Invalid` when a volume of that size has no room for it.
+    /// `Invalid` when a volume of that size is too small for a marker.
     pub fn new(uuid: &LvUuid, size_when_made: Bytes) -> Result<Self, Error> {
         if size_when_made.0 < SMALLEST {
             let message = format!(
@@ -59,16 +59,16 @@ impl FormatMarkerBlock {
         })
     }
 
-    /// Where the file system has to end, so that mkfs leaves the mark alone.
+    /// Returns where the file system must end, in bytes, so that mkfs leaves the marker intact.
     #[must_use]
     pub fn filesystem_size(&self) -> Bytes {
         Bytes(self.offset)
     }
 
-    /// What `device` says.
+    /// Reads the state of the marker on `device`.
     ///
     /// # Errors
-    /// When it can't be read; that is never taken for "nothing".
+    /// When it can't be read; a read error never counts as `None`.
     pub fn read(&self, device: &File) -> Result<FormatMarker, Error> {
         let mut block = vec![0; LENGTH];
         device
@@ -81,9 +81,10 @@ impl FormatMarkerBlock {
             .unwrap_or(FormatMarker::None))
     }
 
-    /// Says that the volume is fresh: only for one that was made just now, that nobody knows of
-    /// yet, and that is [blank](crate::fs::is_blank). May be repeated until the volume is
-    /// given away.
+    /// Writes the marker of an unformatted volume.
+    ///
+    /// Only for a volume that was created just now, that no PersistentVolume refers to yet, and
+    /// that is [blank](crate::fs::is_blank). May be repeated until the volume is handed out.
     ///
     /// # Errors
     /// When it can't be written.
@@ -91,10 +92,10 @@ impl FormatMarkerBlock {
         self.write(device, &self.text(FormatMarker::Unformatted))
     }
 
-    /// Says that mkfs begins. To be durable before mkfs writes its first byte.
+    /// Records that mkfs starts. Must be durable before mkfs writes its first byte.
     ///
     /// # Errors
-    /// `Invalid` when the volume is not marked; else when it can't be read or written.
+    /// `Invalid` when the volume has no marker; else when it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
             FormatMarker::None => Err(Error::refused(
@@ -106,7 +107,7 @@ impl FormatMarkerBlock {
         }
     }
 
-    /// Takes the mark away; to be durable before the volume is mounted. Touches nothing but a mark.
+    /// Clears the marker, and nothing but a marker. Must be durable before the volume is mounted.
     ///
     /// # Errors
     /// When it can't be read or written.
@@ -119,8 +120,9 @@ impl FormatMarkerBlock {
         }
     }
 
-    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves
-    /// alone what is no mark.
+    /// Zeroes the marker, or the part of it, in `bytes`, which were read at offset `at`.
+    ///
+    /// Leaves all other bytes unchanged.
     pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
         let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
         let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);

@@ -1,4 +1,4 @@
-//! One lock per logical volume, so that calls for several pods take turns on it.
+//! One lock per logical volume, which serializes the calls of several pods.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,8 +12,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use crate::error::{Error, Kind};
 use crate::lvm::names::LvUuid;
 
-/// Where the locks are: on a file system that a reboot empties, and never in the driver's folder,
-/// whose changes make the kubelet start the driver anew.
+/// Folder of the lock files: on a file system that a reboot empties, and never in the driver's own
+/// folder, since kubelet starts the driver anew after each change there.
 pub const FOLDER: &str = "/run/flexlvm";
 
 /// A lock, held until it is dropped.
@@ -23,11 +23,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a logical volume, waiting for it no longer than `wait`. Programs started
-    /// while it is held keep it, too: a mkfs that outlives us still works on the device.
+    /// Acquires the lock of a logical volume and waits for it no longer than `wait`.
+    ///
+    /// Programs started while it is held inherit it: a mkfs that outlives this process still works
+    /// on the device.
     ///
     /// # Errors
-    /// `Busy` when it wasn't free in time; else when it can't be made.
+    /// `Busy` when it wasn't released in time; else when the lock file can't be created or locked.
     pub fn acquire(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
         DirBuilder::new()
             .recursive(true)
@@ -91,7 +93,7 @@ mod tests {
         );
         Lock::acquire(&folder, &other, Duration::ZERO).unwrap();
         drop(held);
-        // What the test below starts meanwhile may have inherited the lock, and ends soon.
+        // A program started by the test below may have inherited the lock meanwhile; it ends soon.
         Lock::acquire(&folder, &volume, Duration::from_secs(30)).unwrap();
     }
 

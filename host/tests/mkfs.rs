@@ -1,5 +1,5 @@
-//! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the
-//! format marker.
+//! Runs the real blkid and mkfs on sparse files: which devices are blank, and that no mkfs
+//! overwrites the format marker.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -162,8 +162,7 @@ fn a_damaged_file_system_is_not_blank() {
     let volume = volume(400 * MIB);
     for fs in Filesystem::ALL {
         volume.mkfs(fs, &[]);
-        // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a
-        // mkfs.
+        // Only the magic is left: blkid finds nothing, or fails; neither may lead to a mkfs.
         let (magic, at) = match fs {
             Filesystem::Ext4 => (vec![0x53, 0xef], 1080),
             Filesystem::Xfs => (b"XFSB".to_vec(), 0),
@@ -182,7 +181,7 @@ fn a_device_that_can_not_be_looked_at_is_not_blank() {
     volume.file.write_all_at(b"x", 0).unwrap();
     let gone = Path::new("/dev/flexlvm-no-such-device");
     assert!(probe(&System::current(), &volume.file, gone, &volume.mark).is_err());
-    // The file that we have open can't be read, the one that blkid opens can.
+    // The open file can't be read, but blkid can open the path.
     let shut = File::options().write(true).open(&volume.path).unwrap();
     assert!(probe(&System::current(), &shut, &volume.path, &volume.mark).is_err());
 }

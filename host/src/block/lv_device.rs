@@ -1,5 +1,5 @@
-//! A logical volume's block device: found without running a program, known by LVM's uuid, and held
-//! open so that it can't become another one.
+//! A logical volume's block device: found without running a program, identified by LVM's uuid, and
+//! held open so that no other device can take its place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -15,7 +15,7 @@ use crate::fs::superblock::{self, Superblock};
 use crate::lvm::names::{LvName, LvUuid, VgName};
 use crate::units::Bytes;
 
-/// Where devices are looked for.
+/// Where devices are looked up.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// The host's `/dev`.
@@ -25,7 +25,7 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// On the host itself: for the driver.
+    /// The roots of the host itself: for the driver.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -34,8 +34,8 @@ impl Roots {
         }
     }
 
-    /// From a container that shares the host's process ids and has none of its devices: for the
-    /// agent.
+    /// The host's roots from a container that shares the host's process ids and has none of its
+    /// devices: for the agent.
     #[must_use]
     pub fn of_host() -> Self {
         Self {
@@ -45,8 +45,10 @@ impl Roots {
     }
 }
 
-/// An active logical volume's device. While this value lives, the device can't be removed, and its
-/// number can't be given to another; so drop it before `lvremove` or a deactivation.
+/// An active logical volume's device.
+///
+/// While this value lives, the device can't be removed, and its number can't be reused; so drop it
+/// before `lvremove` or a deactivation.
 #[derive(Debug)]
 pub struct Device {
     file: File,
@@ -56,11 +58,11 @@ pub struct Device {
 }
 
 impl Device {
-    /// The active logical volume `group`/`name`, if LVM's uuid of it is `uuid`.
+    /// Opens the active logical volume `group`/`name` if its LVM uuid is `uuid`.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`:
-    /// another one has the name. `Busy`: it is suspended. Else the look itself failed.
+    /// `NotFound`: there is no such device, so the volume is inactive or absent. `Invalid`: another
+    /// volume has the name. `Busy`: it is suspended. Any other kind: the check failed.
     pub fn open(
         roots: &Roots,
         group: &VgName,
@@ -78,16 +80,18 @@ impl Device {
         Ok(device)
     }
 
-    /// The active logical volume `group`/`name`, whichever it is, and LVM's uuid of it: for the
-    /// agent, when it has made a volume just now.
+    /// Opens the active logical volume `group`/`name`, and returns its LVM uuid.
+    ///
+    /// For the agent, right after it has created a volume.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device. `Busy`: it is suspended. Else the look itself failed.
+    /// `NotFound`: there is no such device. `Busy`: it is suspended. Any other kind: the check
+    /// failed.
     pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
-        // Nothing is really opened before it is known to be a block device: opening others can
-        // block, or do things.
+        // Open with `O_PATH` until it is known to be a block device: opening anything else can
+        // block, or have side effects.
         let handle = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io("find", &path)(errno.into()))?;
         let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", &path))?;
@@ -110,16 +114,16 @@ impl Device {
         Ok((device, uuid))
     }
 
-    /// The device, open for reading.
+    /// Returns the device, open for reading.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The device, open for writing, if nobody has it mounted or claimed: the kernel refuses that.
+    /// Opens the device for writing, exclusively: the kernel refuses if it is mounted or claimed.
     ///
     /// # Errors
-    /// `Busy` when it is mounted, or a program such as mkfs works on it.
+    /// `Busy` when it is mounted, or another program such as mkfs has claimed it.
     pub fn claim(&self) -> Result<File, Error> {
         let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
         OpenOptions::new()
@@ -139,15 +143,15 @@ impl Device {
             })
     }
 
-    /// Its size now.
+    /// Returns its current size in bytes.
     ///
     /// # Errors
-    /// When the device doesn't say.
+    /// When the device can't be read.
     pub fn size(&self) -> Result<Bytes, Error> {
         size_of(&self.file).map_err(Error::io("measure", self.mapper_path()))
     }
 
-    /// The file system on it, if its first bytes leave no doubt.
+    /// Parses the file system on it, if its first bytes are unambiguous.
     ///
     /// # Errors
     /// When they can't be read.
@@ -155,54 +159,55 @@ impl Device {
         superblock::read(&self.file).map_err(Error::io("read", self.mapper_path()))
     }
 
-    /// Its number. Which mounts are of it, [`lookup`](crate::mount::lookup) tells.
+    /// Returns its major and minor number. [`lookup`](crate::mount::lookup) finds its mounts.
     #[must_use]
     pub fn number(&self) -> (u32, u32) {
         self.number
     }
 
-    /// Whether this path leads to the device.
+    /// Returns whether this path leads to the device.
     ///
     /// # Errors
-    /// When the path can't be looked at.
+    /// When the path can't be read.
     pub fn is_at(&self, path: &Path) -> Result<bool, Error> {
         let meta = fs::metadata(path).map_err(Error::io("look at", path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         Ok(meta.file_type().is_block_device() && number == self.number)
     }
 
-    /// Its path for the host's programs, by the kernel's own name: nobody can point that elsewhere
-    /// as long as this value lives.
+    /// Returns its path for the host's programs, by the kernel's own name.
+    ///
+    /// While this value lives, no other device can get that name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.kernel_name)
     }
 
-    /// Its path as people know it.
+    /// Returns its path below `/dev/mapper`, for messages.
     #[must_use]
     pub fn mapper_path(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.mapper_name)
     }
 }
 
-/// The path of a logical volume's device as people know it, whether it is there or not.
+/// Returns the path of a logical volume's device below `/dev/mapper`, whether it exists or not.
 #[must_use]
 pub fn mapper_path(group: &VgName, name: &LvName) -> PathBuf {
     Path::new("/dev/mapper").join(mapper_name(group, name))
 }
 
-/// Device-mapper's name of a logical volume: hyphens doubled, since one hyphen joins the two names.
+/// Returns device-mapper's name: hyphens doubled, since one hyphen joins the two names.
 fn mapper_name(group: &VgName, name: &LvName) -> String {
     let doubled = |name: &str| name.replace('-', "--");
     format!("{}-{}", doubled(group.as_str()), doubled(name.as_str()))
 }
 
-/// The size of an open device, or file.
+/// Returns the size of an open device or file, in bytes.
 pub(crate) fn size_of(mut file: &File) -> io::Result<Bytes> {
     file.seek(SeekFrom::End(0)).map(Bytes)
 }
 
-/// What is open already, as a path: opening it again can't arrive at anything else.
+/// Returns a path to an open file: opening it again can't reach another one.
 pub(crate) fn this(open: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }

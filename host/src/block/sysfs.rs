@@ -7,21 +7,22 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind};
 use crate::lvm::names::LvUuid;
 
-/// Whether nothing can be written to this device.
+/// Returns whether this device is read-only.
 ///
 /// # Errors
-/// When the kernel doesn't say.
+/// When sysfs can't be read.
 pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
     let path = sys.join(format!("dev/block/{}:{}/ro", number.0, number.1));
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     Ok(text.trim_end() != "0")
 }
 
-/// LVM's uuid of the logical volume that has this device number, and the kernel's name of the
-/// device. Needs no access to the device.
+/// Returns the LVM uuid of the logical volume with this device number, and its kernel name.
+///
+/// Needs no access to the device.
 ///
 /// # Errors
-/// `NotFound`: no such device. `Invalid`: it is no logical volume, or a hidden part of one.
+/// `NotFound`: no such device. `Invalid`: it is not a logical volume, or a hidden layer of one.
 pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
     let kernel_name = kernel_name(sys, number)?;
     let none = || {
@@ -37,8 +38,8 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as
-    // `-real`.
+    // `LVM-`, the volume group's uuid, the logical volume's uuid; hidden layers have a suffix, such
+    // as `-real`.
     let uuid = text
         .trim_end()
         .strip_prefix("LVM-")
@@ -50,7 +51,7 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
     Ok((uuid.ok_or_else(none)?, kernel_name))
 }
 
-/// The kernel's name of the block device that has this number, such as `dm-3`.
+/// Returns the kernel's name of the block device with this number, such as `dm-3`.
 ///
 /// # Errors
 /// `NotFound`: no such device.
@@ -64,17 +65,19 @@ pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Erro
     name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
 }
 
-/// What the kernel shows of the block device that has this number.
+/// Returns the sysfs folder of the block device with this number.
 pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
     sys.join(format!("dev/block/{}:{}", number.0, number.1))
 }
 
-/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't
-/// be ended until it is resumed. LVM suspends a volume for a moment when it changes it, and for
-/// good when it is killed just then.
+/// Refuses a suspended device.
+///
+/// A process that reads it, or unmounts its file system, can't be killed until it is resumed. LVM
+/// suspends a volume for a moment while changing it, and leaves it suspended when killed in that
+/// moment.
 ///
 /// # Errors
-/// `Busy` when it is.
+/// `Busy` when it is suspended.
 pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
     let path = folder(sys, number).join("dm/suspended");
     match fs::read_to_string(&path) {
@@ -86,7 +89,7 @@ pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
             );
             Err(Error::refused(Kind::Busy, message))
         }
-        // Whatever is no device-mapper device can't be suspended.
+        // Only device-mapper devices can be suspended.
         Ok(_) | Err(_) => Ok(()),
     }
 }

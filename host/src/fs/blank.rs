@@ -1,5 +1,6 @@
-//! Whether a device positively carries nothing, by reading it: no program is needed where every
-//! byte that could hold a signature is zero.
+//! Proves that a device is blank by reading it.
+//!
+//! If every byte that could belong to a signature is zero, no program has to run.
 
 use std::fs::File;
 use std::io;
@@ -11,25 +12,26 @@ use crate::block::lv_device::size_of;
 use crate::error::Error;
 use crate::format_marker::FormatMarkerBlock;
 
-/// From a device's begin. libblkid's farthest signature there is the second header of LUKS2, at 4
-/// MiB at most.
+/// Bytes read at a device's start. libblkid's farthest signature there is the second header of
+/// LUKS2, at 4 MiB at most.
 const START: u64 = (4 << 20) + (64 << 10);
-/// Up to a device's end. libblkid's farthest there is Promise's RAID, 3087 sectors (1.5 MiB) before
-/// it.
+/// Bytes read at a device's end. libblkid's farthest signature there is Promise's RAID, 3087
+/// sectors (1.5 MiB) before it.
 const END: u64 = 2 << 20;
-/// What is held in memory at a time.
+/// Bytes held in memory at a time.
 const CHUNK: u64 = 256 << 10;
 
-/// What was read of a device.
+/// The result of reading both ends of a device.
 pub(super) struct Ends {
     /// Its first bytes.
     pub(super) start: Vec<u8>,
-    /// Whether all was zero, but for the format marker.
+    /// Whether all bytes are zero, apart from the format marker.
     pub(super) zero: bool,
 }
 
-/// Reads wherever libblkid looks for signatures, all of it: what can't be read is an error. A
-/// device that is not larger than both ends is read as a whole.
+/// Reads all regions in which libblkid looks for signatures; a read error is an error.
+///
+/// A device no larger than both ends is read completely.
 pub(super) fn read_ends(
     device: &File,
     path: &Path,
@@ -57,17 +59,18 @@ pub(super) fn read_ends(
     Ok(ends)
 }
 
-/// What was read of a device's begin.
+/// The result of reading a device's start.
 pub(super) struct Start {
     /// Its first bytes.
     pub(super) bytes: Vec<u8>,
-    /// Where the first byte is that is not zero.
+    /// Offset of the first byte that is not zero.
     pub(super) first: Option<u64>,
 }
 
-/// Reads a device's begin. What `pvremove` leaves there counts as zeros: LVM's metadata area
-/// without the label that would name it. `pvcreate`, ended half-way, leaves the same, since it
-/// writes the label last.
+/// Reads a device's start.
+///
+/// What `pvremove` leaves counts as zeros: LVM's metadata area without the label that refers to it.
+/// An interrupted `pvcreate` leaves the same, since it writes the label last.
 pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
     let size = size_of(device).map_err(Error::io("measure", path))?.0;
     let (mut start, mut left_over) = (
@@ -95,8 +98,9 @@ pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
     Ok(start)
 }
 
-/// Where these first bytes of a device say that LVM has its metadata. `struct mda_header` in LVM's
-/// `lib/format_text`: a checksum, then this magic.
+/// Returns LVM's metadata area, in bytes, if these first bytes of a device have its header.
+///
+/// `struct mda_header` in LVM's `lib/format_text`: a checksum, then this magic.
 fn lvm_area(start: &[u8]) -> Range<u64> {
     const AT: usize = 4096;
     let magic = start.get(AT + 4..AT + 20) == Some(b" LVM2 x[5A%r0N*>");

@@ -1,5 +1,5 @@
-//! Checks a file system before it is mounted, where its superblock asks for that. Only ext4 ever
-//! does: XFS and btrfs recover when they are mounted, and what is beyond that needs a person.
+//! Checks a file system before it is mounted, if its superblock requires that. Only ext4's does:
+//! XFS and btrfs recover at mount time, and further damage needs an admin.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 
-/// Lets e2fsck repair what is safe to repair, of an ext4 that is mounted nowhere. `shown` is the
-/// device's name for people.
+/// Repairs an unmounted ext4 with `e2fsck -p`, as far as that is safe.
 ///
-/// A check that was cut short leaves an ext4 that still asks for one: nothing is lost by beginning
-/// anew.
+/// `shown` is the device's path for messages. An interrupted check loses nothing: the superblock
+/// still requires one, and the next call starts it again.
 ///
 /// # Errors
-/// When there is damage that e2fsck leaves to a person, or it fails, or is not done in time: what
-/// to do is said.
+/// When there is damage that `e2fsck -p` can't repair, or it fails or times out; the message names
+/// the next step for the admin.
 pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Result<(), Error> {
     let cmd = Cmd::new("e2fsck")
         .arg("-p")
@@ -51,7 +50,7 @@ mod tests {
     use super::{Cmd, Duration, Error, Exec, Kind, Path, fsck};
     use crate::process::Output;
 
-    /// Ends with this status; never, without one.
+    /// Exits with this status; times out without one.
     struct Fake(Option<i32>);
 
     impl Exec for Fake {

@@ -1,4 +1,4 @@
-//! What a device carries: by our own reading where it is blank, else by blkid and wipefs.
+//! Probes the content of a device: by reading it if it is blank, else with blkid and wipefs.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,28 +12,30 @@ use crate::format_marker::FormatMarkerBlock;
 use crate::fs::superblock;
 use crate::process::{Cmd, Exec, Output};
 
-/// How long blkid has: it reads a few hundred kilobytes.
+/// Time limit of blkid and wipefs, which read a few hundred kilobytes.
 const PROBE_TIME: Duration = Duration::from_secs(20);
 
-/// What a device carries.
+/// The content of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Positively nothing that blkid knows.
+    /// Positively blank: no known signature.
     Blank,
-    /// A file system that volumes can have.
+    /// A supported file system.
     Filesystem(Filesystem),
-    /// Something else, in words: "a partition table (dos)".
+    /// Another signature, described for messages: "a partition table (dos)".
     Other(String),
 }
 
-/// What a device carries, besides its format marker. Where all is zero no program is asked. Otherwise
-/// by blkid's low-level probe, which asks no cache. That alone proves no blank: blkid ends with the
-/// same silent status when it could not even open the device. So three must agree: blkid and wipefs
-/// find nothing, and we read no signature where they look.
+/// Probes the content of a device, apart from its format marker.
+///
+/// Starts no program if all bytes are zero. Otherwise runs blkid's low-level probe, which uses no
+/// cache. Its result alone does not prove a blank device: blkid exits with the same silent status
+/// when it could not even open the device. So three checks must agree: blkid and wipefs find
+/// nothing, and there is no signature in the first bytes.
 ///
 /// # Errors
-/// When a program fails, hangs, sees several things at once, or the device can't be read. Never
-/// taken for blank.
+/// When a program fails or times out, finds several signatures, or the device can't be read. An
+/// error never counts as blank.
 pub fn probe(
     exec: &dyn Exec,
     device: &File,
@@ -47,20 +49,20 @@ pub fn probe(
     ask_programs(exec, path, &ends.start)
 }
 
-/// What is on a device that nobody has made for us, as far as it matters to who would write over
-/// it.
+/// The content of a device that FlexLVM did not create and may overwrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing: blkid and wipefs find nothing, and it begins with nothing but zeros.
+    /// Blank: blkid and wipefs find nothing, and its start is all zeros.
     Blank,
-    /// Something that blkid knows, in words.
+    /// A signature that blkid recognizes, described for messages.
     Known(String),
-    /// Nothing that blkid knows, and yet this byte is not zero: what it is, nobody can say.
+    /// No signature, but the byte at this offset is not zero: unidentified data.
     Unknown(u64),
 }
 
-/// What is on a device. blkid, wipefs and our own reading have to agree that it is blank: data need
-/// not have a signature.
+/// Probes a device that may carry data without a signature.
+///
+/// It is blank only if blkid and wipefs find nothing and its start is zero.
 ///
 /// # Errors
 /// As [`probe`].
@@ -73,7 +75,7 @@ pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, E
     })
 }
 
-/// By blkid's word, and, where it says nothing, wipefs' and ours about these first bytes.
+/// Probes with blkid and, if it finds nothing, with wipefs and these first bytes.
 fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
     let path_text = path.display().to_string();
     let blkid = Cmd::new("blkid")
@@ -101,7 +103,7 @@ fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
     Ok(Probe::Blank)
 }
 
-/// Whether a device carries positively nothing, besides this mark.
+/// Returns whether a device is positively blank, apart from its format marker.
 ///
 /// # Errors
 /// As [`probe`].
@@ -109,7 +111,7 @@ pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> R
     Ok(probe(exec, device.file(), &device.path(), mark)? == Probe::Blank)
 }
 
-/// What blkid's status and `-o export` output mean; `None` for its "nothing, or I could not look".
+/// Parses blkid's status and `-o export` output; `None` for "found nothing, or can't open".
 fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
     let strange = |detail: String| {
         Err(Error::Answer {
@@ -162,7 +164,7 @@ mod tests {
 
     type Answer = (Option<i32>, &'static str, &'static str);
 
-    /// Answers blkid and wipefs.
+    /// Returns fixed output for blkid and wipefs.
     struct Fake(Answer, Answer);
 
     impl Exec for Fake {
@@ -180,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Has no programs.
+    /// Panics if a program is run.
     struct Bare;
 
     impl Exec for Bare {
@@ -192,7 +194,7 @@ mod tests {
     const NOTHING: Answer = (Some(2), "", "");
     const SILENT: Answer = (Some(0), "", "");
 
-    /// A device with these bytes at its begin.
+    /// Probes a device with these bytes at its start.
     fn ask_about(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
         let device = tempfile::tempfile().unwrap();
         device.set_len(8 << 20).unwrap();

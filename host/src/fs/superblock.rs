@@ -1,6 +1,7 @@
-//! What the first bytes of a device say of its file system: enough to mount it, to see whether it
-//! has to be checked and whether it can grow, without running a program. It never proves that a
-//! device is blank. Pure, but for [`read`].
+//! Parses a file system's superblock from the first bytes of a device.
+//!
+//! Enough to mount it, and to decide whether it needs a check and whether it can grow, without
+//! running a program. Never proves that a device is blank. Pure, but for [`read`].
 
 use std::fs::File;
 use std::io;
@@ -9,10 +10,10 @@ use std::os::unix::fs::FileExt;
 use crate::fs::Filesystem;
 use crate::units::Bytes;
 
-/// How many bytes from a device's begin [`parse`] wants.
+/// Number of bytes from a device's start that [`parse`] requires.
 pub const LENGTH: usize = BTRFS + 4096;
 
-/// Where btrfs has its first superblock.
+/// Offset of btrfs's first superblock.
 const BTRFS: usize = 64 << 10;
 
 /// A file system, and how much of its device it uses.
@@ -20,22 +21,21 @@ const BTRFS: usize = 64 << 10;
 pub struct Superblock {
     /// Its type.
     pub fs: Filesystem,
-    /// From the device's begin to the file system's end.
+    /// Bytes from the device's start to the file system's end.
     pub size: Bytes,
-    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS'
-    /// log.
+    /// Bytes of `size` that statfs(2) does not count: the log of an XFS.
     pub left_out: Bytes,
-    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave
-    /// no trace.
+    /// Whether it was mounted writable before. A hint in one direction only: a short mount may
+    /// leave no trace.
     pub used: bool,
-    /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in
-    /// the middle of a change and has no journal to recover from.
+    /// Whether it must be checked before it is mounted: it has recorded errors, or was interrupted
+    /// in a change and has no journal to recover from.
     pub unchecked: bool,
-    /// What file systems are told apart by; a copy of the device has the same.
+    /// UUID of the file system; a copy of the device has the same one.
     pub uuid: [u8; 16],
 }
 
-/// The file system on a device, if its first bytes leave no doubt.
+/// Reads the file system on a device, if its first bytes are unambiguous.
 ///
 /// # Errors
 /// When they can't be read.
@@ -44,22 +44,23 @@ pub fn read(device: &File) -> io::Result<Option<Superblock>> {
     device.read_exact_at(&mut start, 0).map(|()| parse(&start))
 }
 
-/// The file system that these first bytes of a device belong to, if that is beyond doubt: anything
-/// unusual is for blkid to judge.
+/// Parses the first bytes of a device, if they are unambiguous.
+///
+/// Anything unusual is left to blkid.
 #[must_use]
 pub fn parse(start: &[u8]) -> Option<Superblock> {
     match (has_ext(start), has_xfs(start)) {
         (true, false) => parse_ext4(start.get(1024..)?),
         (false, true) => parse_xfs(start),
-        // mkfs.btrfs clears the first 2 MiB: beside either of the others it is what was there
-        // before.
+        // mkfs.btrfs clears the first 2 MiB, so an older btrfs superblock next to either of the
+        // others is a remnant.
         (false, false) if has_btrfs(start) => parse_btrfs(start.get(BTRFS..)?),
-        // Nothing known; or traces of two, of which only one is alive.
+        // No known magic; or two, of which only one is current.
         (false, false) | (true, true) => None,
     }
 }
 
-/// Whether any magic that [`parse`] knows is there, however damaged the rest.
+/// Returns whether any magic that [`parse`] recognizes is present, even if the rest is damaged.
 #[must_use]
 pub fn has_magic(start: &[u8]) -> bool {
     has_ext(start) || has_xfs(start) || has_btrfs(start)
@@ -81,11 +82,11 @@ fn has_btrfs(start: &[u8]) -> bool {
 fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     const JOURNAL_DEVICE: u32 = 0x8;
     const BIG_NUMBERS: u32 = 0x80;
-    // What ext2 and ext3 know too: file types, recovery, meta_bg; sparse superblocks, large files,
+    // Features of ext2 and ext3: file types, recovery, meta_bg; sparse superblocks, large files,
     // B-trees.
     const OLD_INCOMPATIBLE: u32 = 0x2 | 0x4 | 0x10;
     const OLD_READ_ONLY: u32 = 0x1 | 0x2 | 0x4;
-    // With a journal, `VALID` stays while it is mounted.
+    // With a journal, `VALID` stays set while it is mounted.
     const VALID: u32 = 0x1;
     const ERROR: u32 = 0x2;
     let (incompatible, read_only) = (little(block, 0x60)?, little(block, 0x64)?);
@@ -124,14 +125,14 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     if !(512..=65536).contains(&block_size) {
         return None;
     }
-    // Nowhere, if the log is on another device.
+    // Zero if the log is on another device.
     let log_begin = u64::from_be_bytes(*block.get(0x30..)?.first_chunk()?);
     let log_blocks = if log_begin == 0 {
         0
     } else {
         u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?)
     };
-    // The position in the log that the superblock was last written from; mkfs leaves zero.
+    // Log sequence number of the last superblock write; zero after mkfs.
     let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
     Some(Superblock {
         fs: Filesystem::Xfs,
@@ -143,12 +144,12 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     })
 }
 
-/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`. Of several
-/// devices, each has only a part of the data: that is not for us.
+/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`.
+///
+/// Rejects a btrfs on several devices: each has only a part of the data.
 fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
     let devices = long(block, 0x88)?;
-    // When the tree of subvolumes' uuids was last looked through, which each mount does; mkfs
-    // leaves zero.
+    // Generation of the last check of the uuid tree, which each mount does; zero after mkfs.
     let looked_through = long(block, 0x233)?;
     if devices != 1 {
         return None;

@@ -1,12 +1,13 @@
-//! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was
-//! asked.
+//! Detects changes of a volume group through LVM's own metadata backup.
 
 use std::path::Path;
 
 use super::Vg;
 
-/// Whether these groups are as their backups have them: nobody has changed one that we don't know
-/// of. `lvm` is the node's folder `/etc/lvm`. A backup that is missing, or is not kept, says no.
+/// Returns whether every VG's seqno equals the one in its backup, so that the cached report is
+/// current.
+///
+/// `lvm` is the node's folder `/etc/lvm`. A missing or disabled backup returns false.
 #[must_use]
 pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
     let has = |vg: &Vg| {
@@ -17,8 +18,9 @@ pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
     kept == groups.len() && groups.iter().all(has)
 }
 
-/// The group's uuid and how often it was written: the first of their kind in the text. What
-/// vgcfgrestore wrote was counted from an older time on: that number says nothing.
+/// Parses the group's uuid and seqno: the first of their kind in the text.
+///
+/// vgcfgrestore restarts the seqno from an older value, so a backup written by it returns `None`.
 fn read(text: &str) -> Option<(&str, u64)> {
     if text.contains("vgcfgrestore") {
         return None;

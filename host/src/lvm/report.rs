@@ -1,6 +1,7 @@
-//! LVM's JSON reports, read into values (`model`). Pure. Columns that are not known are ignored;
-//! one that is missing or malformed spoils the whole answer: half an answer could make a volume
-//! look absent.
+//! Parses LVM's JSON reports into values (`model`). Pure.
+//!
+//! Ignores unknown columns. A missing or malformed column rejects the whole report: a partial one
+//! could make a volume look absent.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ struct Answer {
     report: Vec<Part>,
 }
 
-/// One volume group; or the physical volumes that belong to none, then without `vg`.
+/// One volume group; or the physical volumes of no group, then without `vg`.
 #[derive(Deserialize)]
 struct Part {
     #[serde(default)]
@@ -42,7 +43,7 @@ struct PvRow {
     pv_pe_alloc_count: String,
 }
 
-/// A piece of a physical volume, and whose it is; nobody's when it is free.
+/// A segment of a physical volume; `lv_name` is empty if it is free.
 #[derive(Deserialize)]
 struct PvSegRow {
     pv_uuid: String,
@@ -82,7 +83,7 @@ struct LvRow {
     lv_metadata_size: String,
 }
 
-/// Reads a full report; an error says what was wrong with it.
+/// Parses a full report; the error names the defect.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut vgs = Vec::with_capacity(answer.report.len());
@@ -98,7 +99,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
     Ok(vgs)
 }
 
-/// Reads the one logical volume that `lvs` was asked for.
+/// Parses the output of `lvs` for one logical volume.
 pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut rows = answer.report.into_iter().flat_map(|part| part.lv);
@@ -108,7 +109,7 @@ pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
     }
 }
 
-/// Reads the uuids that `vgs --options vg_uuid` lists.
+/// Parses the uuids that `vgs --options vg_uuid` lists.
 pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     #[derive(Deserialize)]
     struct UuidRow {
@@ -127,7 +128,7 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     rows.map(|row| uuid(row.vg_uuid)).collect()
 }
 
-/// Reads the physical volumes that `pvs` lists.
+/// Parses the physical volumes that `pvs` lists.
 pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     #[derive(Deserialize)]
     struct OwnerRow {
@@ -160,8 +161,8 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
         .collect()
 }
 
-/// Marks what belongs to another host: it has a system ID, and is not among those that this host
-/// may use.
+/// Marks the volume groups of other hosts: they have a system ID, and are not among those that this
+/// host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
     for vg in vgs
         .iter_mut()
@@ -174,7 +175,7 @@ pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
     }
 }
 
-/// By name, LVM refuses to touch any of two groups that share one.
+/// Marks groups that share a name: LVM refuses to change any of them by name.
 fn mark_namesakes(vgs: &mut [Vg]) {
     let names: Vec<String> = vgs.iter().map(|vg| vg.name.clone()).collect();
     for vg in vgs {
@@ -226,7 +227,7 @@ impl VgRow {
         Ok(vg)
     }
 
-    /// What `vg_attr` says, see vgs(8): permissions, resizeable, exported, partial, allocation,
+    /// Parses `vg_attr`, see vgs(8): permissions, resizeable, exported, partial, allocation,
     /// clustered or shared.
     fn fault(&self, missing: u64) -> Result<Option<String>, String> {
         let attr: Vec<char> = self.vg_attr.chars().collect();
@@ -259,7 +260,8 @@ impl VgRow {
 }
 
 impl LvRow {
-    /// `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and more.
+    /// Parses `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and
+    /// more.
     fn read(self) -> Result<Lv, String> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
         let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
@@ -289,7 +291,7 @@ impl LvRow {
                 'C' => LvKind::Cached,
                 _ => LvKind::Other,
             },
-            // Where LVM shows names of what it keeps for itself, they stand in brackets.
+            // LVM prints the names of its internal volumes in brackets.
             pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned())
                 .filter(|pool| !pool.is_empty()),
             state: pool_state,
@@ -304,7 +306,7 @@ impl LvRow {
         })
     }
 
-    /// The ninth of a pool's attributes says how it is.
+    /// Parses a pool's state; the ninth attribute is its health.
     fn pool_state(&self, health: char) -> Result<PoolState, String> {
         Ok(PoolState {
             metadata: Bytes(number(&self.lv_metadata_size)?),
@@ -316,7 +318,7 @@ impl LvRow {
 }
 
 impl PvRow {
-    /// `pv_attr`, see pvs(8): allocatable, exported, missing.
+    /// Parses `pv_attr`, see pvs(8): allocatable, exported, missing.
     fn read(self) -> Result<Pv, String> {
         let attr: Vec<char> = self.pv_attr.chars().collect();
         let [allocatable, _, missing, ..] = attr[..] else {
@@ -336,12 +338,12 @@ impl PvRow {
     }
 }
 
-/// Says of each logical volume what it takes of each physical volume, with what LVM keeps for
-/// itself below it.
+/// Adds up the extents that each logical volume allocates from each physical volume, including
+/// those of LVM's internal volumes below it.
 fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
     for segment in segments {
         let size = number(&segment.pvseg_size)?;
-        // What LVM keeps for itself stands in brackets.
+        // LVM prints the names of its internal volumes in brackets.
         let name = segment
             .lv_name
             .trim_start_matches('[')
@@ -364,7 +366,7 @@ fn number(text: &str) -> Result<u64, String> {
     text.parse().map_err(|_| format!("{text:?} is no number"))
 }
 
-/// Percent as LVM prints them, `12.34`, rounded up; nothing counts as 0.
+/// Parses a percentage as LVM prints it, `12.34`, rounded up; an empty text is 0.
 fn percent(text: &str) -> Result<u32, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: u32 = if text.is_empty() {

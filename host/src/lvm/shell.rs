@@ -1,11 +1,13 @@
-//! Volumes that are made in a row by one and the same LVM: a third of what `lvcreate` takes is its
-//! start. The first of a row is made like everything else; for those that follow closely, LVM's
-//! shell is kept until nothing comes for a while.
+//! Reuses one `lvm` shell process for consecutive lvcreates; process start-up is a third of
+//! lvcreate's time.
 //!
-//! The shell is spoken with as lvmdbusd does it, see lvmreport(7): one line, and a JSON object with
-//! its status. Only success is taken from it. After anything else the shell is let go, since it may
-//! remember what is no longer so, and the command is run by itself: that counts. Nothing that
-//! removes anything goes this way.
+//! The first lvcreate runs in a process of its own; for those that follow closely, an LVM shell is
+//! started and stays open until it is idle.
+//!
+//! Communicates with the shell as lvmdbusd does, see lvmreport(7): one line in, one JSON object
+//! with a status out. Only success is accepted from it. After any other result the shell is
+//! dropped, since its caches may be stale, and the command runs again in a process of its own,
+//! whose result counts. Commands that remove anything never go through the shell.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,23 +18,23 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session};
 
-/// What follows within this time belongs to the row; the shell ends after one to two of it.
+/// Maximum pause between consecutive commands; the shell is closed after one to two such pauses.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the shell may take to start.
+/// Time limit for the start of the shell.
 const START: Duration = Duration::from_secs(5);
 
-/// The profile comes with LVM itself; no history is kept, and no key has another meaning.
+/// LVM itself ships the profile; no history file, no key bindings.
 const VARIABLES: &[(&str, &str)] = &[
     ("LVM_COMMAND_PROFILE", "lvmdbusd"),
     ("HOME", "/dev/null"),
     ("INPUTRC", "/dev/null"),
 ];
 
-/// LVM's shell takes no more words.
+/// Maximum number of arguments that LVM's shell accepts.
 const MOST_WORDS: usize = 60;
 
-/// Runs programs, and keeps LVM's shell while volumes are made in a row.
+/// Runs programs, and reuses an LVM shell for consecutive lvcreates.
 pub struct LvmShell<E> {
     programs: E,
     shell_state: Arc<Mutex<ShellState>>,
@@ -42,11 +44,12 @@ pub struct LvmShell<E> {
 struct ShellState {
     last: Option<Instant>,
     shell: Option<Session>,
-    /// LVM has no shell here, none that can be understood, or one that takes too long to start.
+    /// The shell is disabled: LVM has none here, its output can't be parsed, or its start timed
+    /// out.
     is_out: bool,
 }
 
-/// What became of a command that might have gone through the shell.
+/// The outcome of a command that may go through the shell.
 enum ShellOutcome {
     Done,
     NotDone,
@@ -54,7 +57,7 @@ enum ShellOutcome {
 }
 
 impl<E: Exec> LvmShell<E> {
-    /// Has `programs` run them.
+    /// Creates a runner that delegates to `programs`.
     #[must_use]
     pub fn new(programs: E) -> Self {
         Self {
@@ -63,7 +66,7 @@ impl<E: Exec> LvmShell<E> {
         }
     }
 
-    /// Has the shell do it, if it belongs to a row.
+    /// Runs the command in the shell, if it follows another one closely.
     fn through_the_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
         let follows = shell_state.last.is_some_and(|last| last.elapsed() <= PAUSE);
         let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_out) else {
@@ -86,8 +89,9 @@ impl<E: Exec> LvmShell<E> {
         }
     }
 
-    /// Starts the shell, and sees to it that it ends. It has to say how one harmless command went
-    /// before it is told more.
+    /// Starts the shell and the thread that closes it.
+    ///
+    /// The shell must report success for one harmless command first.
     fn open(&self) -> Option<Session> {
         let mut shell = self
             .programs
@@ -131,7 +135,7 @@ impl<E: Exec> Exec for LvmShell<E> {
     }
 }
 
-/// Only what agrees to every question beforehand: the shell would wait for an answer.
+/// Accepts only commands that confirm all prompts in advance: the shell would wait for input.
 fn makes_a_volume(cmd: &Cmd) -> bool {
     let is = |index, word| {
         cmd.arguments()
@@ -141,16 +145,16 @@ fn makes_a_volume(cmd: &Cmd) -> bool {
     cmd.program() == "lvm" && is(0, "lvcreate") && is(1, "--yes")
 }
 
-/// The command as a line of the shell; `None` where that might read it in another way.
+/// Formats the command as a shell line; `None` if the shell might parse it differently.
 fn line(cmd: &Cmd) -> Option<String> {
     let is_plain = |word: &String| {
-        // A comment, quotes, and what an editor of lines may give a meaning.
+        // Comments, quotes, and characters that line editors may interpret.
         !word.is_empty()
             && word
                 .bytes()
                 .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
     };
-    // Settings of one command have LVM read its own configuration anew.
+    // `--config` makes LVM read its whole configuration again.
     let is_short = cmd.arguments().len() < MOST_WORDS
         && !cmd
             .arguments()
@@ -159,8 +163,9 @@ fn line(cmd: &Cmd) -> Option<String> {
     (is_short && cmd.arguments().iter().all(is_plain)).then(|| cmd.arguments().join(" "))
 }
 
-/// Whether the command was done, once the shell has said all of it; what can't be understood says
-/// no.
+/// Parses the command's status; `None` while the output is incomplete.
+///
+/// Malformed output counts as a failure.
 fn status(said: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Report {
@@ -171,7 +176,7 @@ fn status(said: &[u8]) -> Option<bool> {
         log_type: String,
         log_ret_code: String,
     }
-    // Around it there may be prompts, and the line itself.
+    // The output may also contain prompts, and the echoed line.
     let said = String::from_utf8_lossy(said);
     let report = said.get(said.find("{\n")?..)?;
     let report: Report = match serde_json::Deserializer::from_str(report)

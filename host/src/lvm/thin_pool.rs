@@ -1,42 +1,44 @@
-//! Thin pools: what one takes of its volume group, and what LVM says of its state. Pure. Sizes are
-//! chosen here and said to LVM, so that nothing depends on its configuration.
+//! Thin pools: the extents that one allocates from its volume group, and its state. Pure.
+//!
+//! Sizes are computed here and passed to LVM, so that nothing depends on its configuration.
 
 use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};
 
-/// The smallest block that a pool gives to a volume, and in what all others are counted.
+/// Smallest chunk size in bytes; all chunk sizes are multiples of it.
 const SMALLEST_CHUNK: u64 = 64 << 10;
 
-/// Larger blocks waste too much on small files.
+/// Largest chunk size in bytes; larger chunks waste too much on small files.
 const LARGEST_CHUNK: u64 = 4 << 20;
 
-/// Blocks are so large that the metadata fit in this, up to the largest block: LVM's own aim.
+/// Target for the metadata size in bytes, LVM's own: chunks grow until the metadata fit.
 const METADATA_AIM: u64 = 128 << 20;
 
-/// What the metadata need for one block.
+/// Metadata bytes per chunk.
 const METADATA_OF_CHUNK: u64 = 64;
 
-/// LVM's smallest metadata are half of it.
+/// Smallest metadata size in bytes; LVM's own minimum is half of it.
 const LEAST_METADATA: u64 = 4 << 20;
 
-/// The kernel uses no more of a pool's metadata.
+/// Largest metadata size in bytes that the kernel uses.
 const MOST_METADATA: u64 = 16_192 << 20;
 
-/// What a thin pool takes of its volume group, in extents. No spare metadata are kept for it.
+/// The extents that a thin pool allocates. FlexLVM creates no spare metadata volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolCost {
-    /// For its data.
+    /// Extents of its data.
     pub data: Extents,
-    /// For its metadata.
+    /// Extents of its metadata.
     pub metadata: Extents,
 }
 
 impl PoolCost {
-    /// What a pool of at least so many bytes of data takes where extents are so large. Metadata of
-    /// which nothing is said suffice for a volume on every block.
+    /// Computes the extents of a pool of at least `data` bytes, with extents of `extent` bytes.
+    ///
+    /// Without a `metadata` size, the metadata suffice for a mapping of every chunk.
     ///
     /// # Errors
-    /// When LVM can't make one.
+    /// When LVM can't create it.
     pub fn new(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
         if extent.0 < SMALLEST_CHUNK {
             let sentence = format!(
@@ -62,15 +64,15 @@ impl PoolCost {
         Ok(cost)
     }
 
-    /// What it takes altogether.
+    /// Returns the extents of data and metadata.
     #[must_use]
     pub fn total(self) -> Extents {
         Extents(self.data.0.saturating_add(self.metadata.0))
     }
 }
 
-/// The size of the blocks of a pool that may become so large: a power of two, no larger than an
-/// extent.
+/// Returns the chunk size of a pool that may grow to `most` bytes: a power of two, no larger than
+/// an extent.
 pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
     let fits =
         |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
@@ -83,7 +85,7 @@ pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
     Bytes(chunks.into_iter().find(fits).unwrap_or(last))
 }
 
-/// Why nothing can be made in a pool, by the ninth of its attributes, see lvs(8).
+/// Maps a pool's health, the ninth letter of `lv_attr` (see lvs(8)), to a fault.
 pub(super) fn fault(health: char, name: &str) -> Option<String> {
     match health {
         'F' => Some(format!(
@@ -97,16 +99,16 @@ pub(super) fn fault(health: char, name: &str) -> Option<String> {
     }
 }
 
-/// What LVM says of a thin pool.
+/// Observed state of a thin pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// The size of its metadata.
+    /// The size of its metadata in bytes.
     pub metadata: Bytes,
-    /// Percent of its data in use, rounded up; 0 while it is not active.
+    /// Data usage in percent, rounded up; 0 while it is inactive.
     pub data_used: u32,
-    /// Percent of its metadata in use, rounded up.
+    /// Metadata usage in percent, rounded up.
     pub metadata_used: u32,
-    /// Why nothing can be made in it; `None` when all is well.
+    /// Why no volume can be created in it; `None` when it is usable.
     pub fault: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What is mounted where: `/proc/self/mountinfo` as values. Pure, but for [`read`].
+//! Parses `/proc/self/mountinfo`. Pure, but for [`read`].
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -6,35 +6,34 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// One mount, as this process sees it.
+/// One mount in this process's mount namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Its id; unique as long as it lasts.
+    /// Mount id; unique as long as the mount exists.
     pub id: u64,
-    /// The id of the mount that it stands on.
+    /// Id of the parent mount.
     pub parent: u64,
-    /// Major and minor number of what is mounted; whether that is a block device,
-    /// [`lookup`](crate::mount::lookup) tells.
+    /// Major and minor number of the file system; [`lookup`](crate::mount::lookup) determines
+    /// whether that is a block device.
     pub device: (u32, u32),
-    /// Which folder of the file system is mounted: `/` unless it is a bind mount.
+    /// Folder of the file system that is mounted: `/` unless it is a bind mount of a subfolder.
     pub root: PathBuf,
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
-    /// Whether this mount, not the file system as such, is read-only.
+    /// Whether this mount, not the whole file system, is read-only.
     pub read_only: bool,
     /// The file system's type.
     pub fs: String,
-    /// What was named as the device, for people only.
+    /// The source named at mount time; informational.
     pub source: PathBuf,
-    /// Whether the file system as such is read-only.
+    /// Whether the whole file system is read-only.
     pub fs_read_only: bool,
 }
 
-/// Every mount that this process sees, in the kernel's order.
+/// Reads every mount of this process's mount namespace, in the kernel's order.
 ///
 /// # Errors
-/// When the table can't be read, or holds a line that can't be understood: a mount that was
-/// overlooked is worse.
+/// When the table can't be read, or has a malformed line: an overlooked mount would be worse.
 pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     let text = std::fs::read(table).map_err(Error::io("read", table))?;
     parse(&text).map_err(|line| Error::Answer {
@@ -43,11 +42,10 @@ pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     })
 }
 
-/// The mounts in the text of a mountinfo file; the first line that can't be understood as the
-/// error.
+/// Parses the text of a mountinfo file.
 ///
 /// # Errors
-/// That line.
+/// The first malformed line.
 pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
     text.split(|&b| b == b'\n')
         .filter(|line| !line.is_empty())
@@ -55,7 +53,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
         .collect()
 }
 
-/// The mounts whose mount point is exactly `point`, the one that is seen there last.
+/// Returns the mounts whose mount point is exactly `point`, the topmost one last.
 #[must_use]
 pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
     let mut left: Vec<&Mount> = mounts
@@ -63,8 +61,8 @@ pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
         .filter(|mount| mount.point.as_os_str() == point.as_os_str())
         .collect();
     let mut sorted = Vec::with_capacity(left.len());
-    // One that is stacked on another has that one as its parent. The order of the lines says
-    // nothing (Linux 6.8).
+    // A stacked mount has the one below it as its parent. The order of the lines means nothing
+    // (Linux 6.8).
     while !left.is_empty() {
         let lowest = left
             .iter()
@@ -147,7 +145,7 @@ mod tests {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
 
-    /// As the kernel writes a path into the table.
+    /// Escapes a path as the kernel does in the table.
     fn escape(path: &Path) -> Vec<u8> {
         let mut bytes = Vec::new();
         for &b in path.as_os_str().as_bytes() {

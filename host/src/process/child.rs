@@ -1,4 +1,4 @@
-//! One child process from start to end, in bounded time whatever it does.
+//! One child process from start to end, in bounded time even if it hangs.
 
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
@@ -13,20 +13,19 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::{Cmd, Output};
 use crate::error::Error;
 
-/// More than any report of thousands of volumes; a program that says more is out of its mind.
+/// Limit for captured stdout, in bytes; a report of thousands of volumes is far smaller.
 const STDOUT_CAP: usize = 32 << 20;
-/// What is kept of stderr; the rest is read and dropped.
+/// Limit for captured stderr, in bytes; the rest is read and dropped.
 const STDERR_CAP: usize = 64 << 10;
-/// How long a pipe that somebody else holds open is read after the child has ended.
+/// How long a pipe that a grandchild holds open is still read after the child has ended.
 const STRAGGLERS: Duration = Duration::from_millis(500);
-/// How much longer than its limit all may take: both signals, the stragglers, and some time to
+/// Maximum overrun of a command's limit: both signals, the pipes' grace period, and some time to
 /// start.
 pub(super) const LONGEST_END: Duration = Duration::from_secs(10);
-/// How long the child has between SIGTERM and SIGKILL, and after SIGKILL (in D state it doesn't
-/// die).
+/// Grace period after SIGTERM, and again after SIGKILL (a process in D state doesn't end).
 const DYING: Duration = Duration::from_secs(1);
 
-/// Starts `command` in a process group of its own and runs it to its end.
+/// Starts `command` in its own process group and runs it to its end.
 pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     let not_started = |source| Error::Start {
         program: cmd.program().to_owned(),
@@ -70,8 +69,9 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     })
 }
 
-/// Waits until the child has ended, without reaping it: as long as it is not reaped, its process
-/// group is its own.
+/// Waits until the child has ended, without reaping it.
+///
+/// Until the child is reaped, no other process can get its process group id.
 fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
     loop {
         if ended(child) {
@@ -81,7 +81,7 @@ fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
         if now >= deadline {
             return false;
         }
-        // The end of both pipes is nearly always the end of the child, and wakes us at once.
+        // Both pipes nearly always close when the child ends, which ends this wait at once.
         let slice = deadline.min(now + Duration::from_millis(20));
         if pipes.iter().all(|pipe| pipe.ends_before(slice)) {
             thread::sleep(Duration::from_millis(1));
@@ -91,11 +91,11 @@ fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
 
 fn ended(child: &Child) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    // An error can only mean that there is no such child any more.
+    // An error can only mean that the child no longer exists.
     waitid(WaitId::Pid(Pid::from_child(child)), options).map_or(true, |status| status.is_some())
 }
 
-/// Waits for a child that was told to end; one that does not is ended like any other.
+/// Waits for a child whose input was closed; kills it if it doesn't end within the grace period.
 pub(super) fn reap(mut child: Child, output: &Pipe) {
     if ends_before(&child, Instant::now() + DYING, &[output]) {
         let _ = child.wait();
@@ -104,26 +104,27 @@ pub(super) fn reap(mut child: Child, output: &Pipe) {
     }
 }
 
-/// Ends the child and its whole group; gives up on what not even SIGKILL ends.
+/// Kills the child and its whole group; gives up on processes that survive SIGKILL.
 pub(super) fn end(mut child: Child) {
     let group = Pid::from_child(&child);
     for signal in [Signal::TERM, Signal::KILL] {
-        // Fails when all are gone already: as wanted.
+        // Fails when the group is gone already, which is the goal.
         let _ = kill_process_group(group, signal);
         ends_before(&child, Instant::now() + DYING, &[]);
     }
     if ended(&child) {
         let _ = child.wait();
     } else {
-        // In D state. Whoever lives long enough reaps it when the kernel lets go of it.
+        // In D state: a thread reaps it when the kernel releases it, if this process lives that
+        // long.
         let _ = thread::Builder::new().spawn(move || child.wait());
     }
 }
 
-/// A pipe that is read to its end on a thread of its own.
+/// A pipe that a dedicated thread reads to its end.
 pub(super) struct Pipe {
     kept: Arc<Mutex<Captured>>,
-    /// Hears of whatever was read, and of the end.
+    /// Receives a message for each chunk read; disconnected at the end of the pipe.
     news: Receiver<()>,
 }
 
@@ -152,7 +153,7 @@ impl Pipe {
                 kept.overflow |= room < length;
                 kept.bytes.extend(chunk.iter().take(room));
                 drop(kept);
-                // Whoever does not listen any more takes what there is later.
+                // Fails after the receiver is dropped: `take` still returns what was read.
                 let _ = sender.send(());
             }
         })?;
@@ -174,7 +175,7 @@ impl Pipe {
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What was read since the last time, and whether nothing was ever dropped.
+    /// Returns the bytes read since the last call, and whether none were ever dropped.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         (std::mem::take(&mut kept.bytes), !kept.overflow)

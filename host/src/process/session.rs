@@ -1,5 +1,7 @@
-//! A program that is kept, and told one line after the other: starting it each time would cost more
-//! than its work. Made by [`System`](crate::process::System).
+//! A program that stays open and executes one line after the other.
+//!
+//! For programs whose start costs more than their work. Created by
+//! [`System`](crate::process::System).
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -9,16 +11,16 @@ use std::time::{Duration, Instant};
 
 use super::child::{self, Pipe};
 
-/// No answer is longer, however much the program has been told to say of its work.
+/// Limit for the output of one line, in bytes.
 const LONGEST: usize = 4 << 20;
 
-/// A program that waits for its next line. It ends with this.
+/// A running program that reads lines from its standard input. Dropping this ends it.
 pub struct Session {
-    /// `None` once it was seen off.
+    /// `None` once it was reaped.
     child: Option<Child>,
-    /// `None` once it was told that nothing more comes.
+    /// `None` once its standard input was closed.
     input: Option<io::PipeWriter>,
-    /// What it writes, to standard output and standard error.
+    /// Its standard output and standard error.
     output: Pipe,
 }
 
@@ -39,13 +41,14 @@ impl Session {
         })
     }
 
-    /// Tells it one line, and waits until `understand` makes something of what it said since; what
-    /// it said before that, is no answer.
+    /// Sends one line, and waits until `parse` accepts the output received since.
+    ///
+    /// Output from before the line is discarded: it belongs to no answer.
     ///
     /// # Errors
-    /// `TimedOut` when it has not said it by then, `UnexpectedEof` when it has ended, `InvalidData`
-    /// when it says more and more. What it was told may have been done all the same; it can't be
-    /// told anything else then.
+    /// `TimedOut` at the limit, `UnexpectedEof` when the program has ended, `InvalidData` when its
+    /// output exceeds the limit. The program may have executed the line all the same; drop the
+    /// session then.
     pub fn ask<T>(
         &mut self,
         line: &str,
@@ -75,7 +78,7 @@ impl Session {
         }
     }
 
-    /// Ends it at once, with whatever it is doing.
+    /// Kills the program at once, together with its current work.
     pub fn kill(mut self) {
         self.input = None;
         self.child.take().into_iter().for_each(child::end);
@@ -83,7 +86,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Nothing more comes: it has a second to end.
+    /// Closes the program's standard input and gives it a second to end.
     fn drop(&mut self) {
         self.input = None;
         if let Some(child) = self.child.take() {

@@ -1,5 +1,5 @@
 //! Runs commands on this machine, or, from inside a container, with the programs of the host.
-//! Called through [`Exec`] by the driver and the agent.
+//! Driver and agent call it through [`Exec`].
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +10,10 @@ use super::nsenter::nsenter;
 use super::{Cmd, Exec, Output, Session, child};
 use crate::error::Error;
 
-/// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
+/// Folders in which programs are looked up. Never `PATH`: kubelet's depends on its unit file.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// All that programs see of an environment. LVM warns of inherited file descriptors, and a lock is
+/// The whole environment of a program. LVM warns of inherited file descriptors, and a lock is
 /// inherited on purpose (see `lock.rs`).
 const ENVIRONMENT: [(&str, &str); 3] = [
     ("LC_ALL", "C"),
@@ -28,8 +28,7 @@ pub struct System {
 }
 
 impl System {
-    /// With the programs that stand on this machine: for the driver, which the kubelet runs on the
-    /// host.
+    /// Runs the programs of this machine: for the driver, which kubelet runs on the host.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -37,7 +36,7 @@ impl System {
         }
     }
 
-    /// With the programs of the host, from a privileged container that shares the host's process
+    /// Runs the programs of the host, from a privileged container that shares the host's process
     /// ids.
     #[must_use]
     pub fn through_nsenter() -> Self {
@@ -101,7 +100,7 @@ fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// A command with the fixed environment and nothing else.
+/// Builds a command with the fixed environment and nothing else.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one door that the rule is about"
@@ -112,7 +111,7 @@ fn command(program: &Path, arguments: &[String]) -> Command {
     command
 }
 
-/// The first executable file of this name in the system's folders.
+/// Returns the first executable file of this name in the system's folders.
 fn find(program: &str) -> io::Result<PathBuf> {
     let bare = !program.is_empty() && !program.contains('/');
     let found = FOLDERS

@@ -1,4 +1,4 @@
-//! Every command line as it is, and that no name can be taken for an option.
+//! Checks every command line, and that no name can be parsed as an option.
 
 use proptest::prelude::*;
 
@@ -193,7 +193,7 @@ fn no_device_is_taken_for_a_range_or_a_tag() {
 }
 
 proptest! {
-    /// Names come from objects that users influence.
+    /// Names come from objects that tenants influence.
     #[test]
     fn no_name_becomes_an_option_or_ends_a_selection(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
         let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! What layouts cost, by example.
+//! Extents of each layout, by example.
 
 use proptest::prelude::*;
 
@@ -147,7 +147,7 @@ proptest! {
         let (cost, larger) = (layout.cost(Bytes(size), EXTENT).unwrap(), layout.cost(Bytes(size + more), EXTENT).unwrap());
         prop_assert!(cost.size.bytes(EXTENT).0 >= size && cost.total() >= cost.size);
         prop_assert!(larger.size >= cost.size && larger.image >= cost.image);
-        // What it costs does not depend on how it came about: a size that LVM rounded is not
+        // The cost of a volume is independent of its history: a size that LVM rounded is not
         // rounded again.
         prop_assert_eq!(layout.cost(cost.size.bytes(EXTENT), EXTENT).unwrap(), cost);
     }

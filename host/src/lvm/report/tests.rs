@@ -1,5 +1,5 @@
-//! Reports of a real LVM, each made by the command of `command::report`, and what must be read from
-//! them.
+//! Reports of a real LVM, each printed by the command of `command::report`, and the values parsed
+//! from them.
 
 use proptest::prelude::*;
 

@@ -5,7 +5,7 @@ use super::{LvmShell, VARIABLES, line, status};
 use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec, Output, Session, System};
 
-/// As LVM 2.03.16 said it, built with editline.
+/// As printed by LVM 2.03.16, built with editline.
 const DONE: &str = r#"  {
       "log": [
           {"log_seq_num":"1", "log_type":"print", "log_context":"shell", "log_object_type":"cmd", "log_object_name":"lvcreate", "log_object_id":"", "log_object_group":"", "log_object_group_id":"", "log_message":"Logical volume \"a\" created.", "log_errno":"0", "log_ret_code":"0"},
@@ -14,11 +14,11 @@ const DONE: &str = r#"  {
   }
 "#;
 
-/// A shell that says of each line what the rest of this script does.
+/// A shell that prints a status for each line, as the rest of this script defines.
 const SHELL: &str = r#"say() { echo '  {'; echo '"log": ['; echo "{\"log_type\":\"status\", \"log_ret_code\":\"$1\"}"; echo ']}'; }
     while read -r line; do case $line in version) say 1 ;; "#;
 
-/// Notes what is run by itself, and keeps a shell of the test's for LVM's.
+/// Records commands that run in a process of their own, and simulates LVM's shell with a script.
 struct Programs {
     script: &'static str,
     ran: Mutex<Vec<String>>,
@@ -60,7 +60,7 @@ fn lvcreate(name: &str) -> Cmd {
         .timeout(Duration::from_secs(20))
 }
 
-/// What of these was run by itself.
+/// Runs the commands; returns those that ran in a process of their own.
 fn run(shell_state: &LvmShell<Programs>, commands: &[Cmd]) -> Vec<String> {
     for cmd in commands {
         assert!(shell_state.exec(cmd).unwrap().success(), "{}", cmd.line());
@@ -81,7 +81,7 @@ fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
         ["x", "y"],
         "what removes, and what may ask, is run by itself"
     );
-    // After a pause, the shell is gone, and a new row begins.
+    // After an idle period the shell is closed, and the next lvcreate runs by itself again.
     std::thread::sleep(Duration::from_millis(2500));
     assert!(shell_state.shell_state.lock().unwrap().shell.is_none());
     assert_eq!(run(&shell_state, &["d", "e"].map(lvcreate)), ["d"]);
@@ -102,7 +102,7 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
         "*b*) exit 0 ;;",
         "*b*) kill -9 $$ ;;",
         "*b*) head -c 9000000 /dev/zero ;;",
-        // An answer that comes later is not the next command's.
+        // A late answer does not belong to the next command.
         "*b*) echo '{'; echo x; sleep 0.3; say 1 ;;",
     ] {
         let shell_state = shell_state(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
@@ -158,7 +158,7 @@ fn an_answer_is_read_once_it_is_whole() {
         assert_eq!(status(&DONE.as_bytes()[..end]), None);
     }
     assert_eq!(status(DONE.as_bytes()), Some(true));
-    // With readline, prompts and the line are between the answers.
+    // With readline, prompts and the echoed line appear between the answers.
     assert_eq!(
         status(format!("lvm> lvcreate --yes -n a vg0\n{DONE}lvm> ").as_bytes()),
         Some(true)
