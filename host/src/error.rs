@@ -47,7 +47,7 @@ pub enum Error {
         kind: Kind,
     },
     /// A program exceeded its time limit and was killed with all its children.
-    #[error("{command} was not done after {} s and was ended", limit.as_secs())]
+    #[error("{command} timed out after {} s and was killed", limit.as_secs())]
     Deadline {
         /// The program and its arguments.
         command: String,
@@ -55,7 +55,7 @@ pub enum Error {
         limit: Duration,
     },
     /// A program returned output that it never should.
-    #[error("{program} answered what can't be understood: {detail}")]
+    #[error("unexpected output from {program}: {detail}")]
     Answer {
         /// The program.
         program: String,

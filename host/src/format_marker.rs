@@ -20,7 +20,7 @@ const FROM_END: u64 = 1 << 20;
 /// File systems end at a multiple of this many bytes, which any block size divides.
 const ALIGNMENT: u64 = 64 << 10;
 /// Minimum volume size in bytes: space for the marker and a file system.
-const SMALLEST: u64 = 4 << 20;
+const MIN_SIZE: u64 = 4 << 20;
 
 /// The state of a volume's format marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +45,13 @@ impl FormatMarkerBlock {
     ///
     /// # Errors
     /// `Invalid` when a volume of that size is too small for a marker.
-    pub fn new(uuid: &LvUuid, size_when_made: Bytes) -> Result<Self, Error> {
-        if size_when_made.0 < SMALLEST {
-            let message = format!(
-                "a volume of {size_when_made} is too small: {SMALLEST} bytes are the least"
-            );
+    pub fn new(uuid: &LvUuid, created_size: Bytes) -> Result<Self, Error> {
+        if created_size.0 < MIN_SIZE {
+            let message =
+                format!("a volume of {created_size} is too small: the minimum is {MIN_SIZE} bytes");
             return Err(Error::refused(Kind::Invalid, message));
         }
-        let offset = (size_when_made.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
+        let offset = (created_size.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
         Ok(Self {
             uuid: uuid.clone(),
             offset,
@@ -73,11 +72,10 @@ impl FormatMarkerBlock {
         let mut block = vec![0; LENGTH];
         device
             .read_exact_at(&mut block, self.offset)
-            .map_err(Error::io("read", self.place()))?;
-        let says = |mark| self.text(mark) == block;
+            .map_err(Error::io("read", self.location()))?;
         Ok([FormatMarker::Unformatted, FormatMarker::Formatting]
             .into_iter()
-            .find(|mark| says(*mark))
+            .find(|mark| self.text(*mark) == block)
             .unwrap_or(FormatMarker::None))
     }
 
@@ -100,7 +98,7 @@ impl FormatMarkerBlock {
         match self.read(device)? {
             FormatMarker::None => Err(Error::refused(
                 Kind::Invalid,
-                "the logical volume is not known to be fresh",
+                "the logical volume has no format marker",
             )),
             FormatMarker::Formatting => Ok(()),
             FormatMarker::Unformatted => self.write(device, &self.text(FormatMarker::Formatting)),
@@ -123,12 +121,12 @@ impl FormatMarkerBlock {
     /// Zeroes the marker, or the part of it, in `bytes`, which were read at offset `at`.
     ///
     /// Leaves all other bytes unchanged.
-    pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
+    pub(crate) fn mask(&self, bytes: &mut [u8], at: u64) {
         let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
-        let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let passed = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         for mark in [FormatMarker::Unformatted, FormatMarker::Formatting] {
             let text = self.text(mark);
-            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else {
+            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(passed..)) else {
                 return;
             };
             let length = part.len().min(text.len());
@@ -143,11 +141,13 @@ impl FormatMarkerBlock {
     fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
         device
             .write_all_at(block, self.offset)
-            .map_err(Error::io("write", self.place()))?;
-        device.sync_all().map_err(Error::io("flush", self.place()))
+            .map_err(Error::io("write", self.location()))?;
+        device
+            .sync_all()
+            .map_err(Error::io("flush", self.location()))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         format!(
             "the format marker of logical volume {} at byte {}",
             self.uuid, self.offset
@@ -197,8 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_lives_from_fresh_to_formatting_to_nothing() {
-        let (device, mark) = (volume(7), mark());
+    fn marker_goes_from_unformatted_to_formatting_to_none() {
+        let device = volume(7);
+        let mark = mark();
         assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
         mark.write_unformatted(&device).unwrap();
         assert_eq!(mark.read(&device).unwrap(), FormatMarker::Unformatted);
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_touches_nothing_but_a_mark() {
+    fn clear_keeps_bytes_that_are_no_marker() {
         let device = volume(7);
         mark().clear(&device).unwrap();
         let mut block = [0; LENGTH];
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_or_a_damaged_mark_is_none() {
+    fn marker_of_other_uuid_or_damaged_marker_reads_as_none() {
         let device = volume(0);
         mark().write_unformatted(&device).unwrap();
         let other =
@@ -232,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_blotted_out_wherever_it_is_cut() {
+    fn mask_zeroes_exactly_the_marker_at_any_offset() {
         let device = volume(7);
         mark().write_unformatted(&device).unwrap();
         let begin = mark().offset;
@@ -247,7 +248,7 @@ mod tests {
             for length in [1, 4095, 4096, 20_000] {
                 let mut bytes = vec![0; length];
                 device.read_exact_at(&mut bytes, at).unwrap();
-                mark().blot_out(&mut bytes, at);
+                mark().mask(&mut bytes, at);
                 for (byte, at) in bytes.iter().zip(at..) {
                     assert_eq!(*byte == 0, (begin..begin + 4096).contains(&at), "{at}");
                 }
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_is_shorter_than_it_was_is_an_error() {
+    fn read_fails_when_volume_is_shorter_than_created() {
         let device = volume(0);
         device.set_len(SIZE.0 / 2).unwrap();
         assert!(mark().read(&device).is_err());
@@ -264,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_mark_lies_within_the_volume_and_out_of_every_ones_way(size in 0..1_u64 << 50) {
+        fn marker_is_inside_volume_and_clear_of_wiped_ends(size in 0..1_u64 << 50) {
             match FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), Bytes(size)) {
                 Err(_) => prop_assert!(size < 4 << 20),
                 Ok(mark) => {

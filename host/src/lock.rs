@@ -55,7 +55,7 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
-                        "another call still works on logical volume {volume} after {} s; it is tried again",
+                        "another call still holds the lock of logical volume {volume} after {} s; this call will be retried",
                         wait.as_secs()
                     );
                     return Err(Error::refused(Kind::Busy, message));
@@ -78,7 +78,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn one_at_a_time_and_nobody_waits_for_ever() {
+    fn lock_excludes_second_holder_until_timeout() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("locks");
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_outlives_us_keeps_the_lock() {
+    fn child_process_keeps_inherited_lock() {
         let folder = tempfile::tempdir().unwrap();
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         let held = Lock::acquire(folder.path(), &volume, Duration::ZERO).unwrap();

@@ -142,7 +142,7 @@ impl Lvm<'_> {
         }
         Err(Error::Answer {
             program: cmd.line(),
-            detail: format!("it is about {}", volume.name),
+            detail: format!("it describes {} instead", volume.name),
         })
     }
 
@@ -239,7 +239,7 @@ impl Lvm<'_> {
             let version = version.and_then(|rest| rest.split_whitespace().next());
             version
                 .map(str::to_owned)
-                .ok_or_else(|| "no version in it".to_owned())
+                .ok_or_else(|| "no version found".to_owned())
         })
     }
 

@@ -109,10 +109,8 @@ impl KnownKeys {
             .mode(0o700)
             .create(folder)
             .map_err(Error::io("make", folder))?;
-        let (path, new) = (
-            folder.join(volume.as_str()),
-            folder.join(format!(".{volume}.{}", std::process::id())),
-        );
+        let path = folder.join(volume.as_str());
+        let new = folder.join(format!(".{volume}.{}", std::process::id()));
         fs::write(&new, &digest.0).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
     }
@@ -131,7 +129,7 @@ mod tests {
     use crate::lvm::names::LvUuid;
 
     #[test]
-    fn a_key_is_known_by_its_tag_and_never_shown() {
+    fn key_matches_its_tag_and_is_never_printed() {
         let key = Key::random().unwrap();
         assert_eq!(Key::new(key.secret()), Some(key.clone()));
         assert_ne!(Key::random().unwrap(), key);
@@ -160,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_recalled() {
+    fn known_keys_return_stored_digest() {
         let folder = tempfile::tempdir().unwrap();
         let keys = KnownKeys::in_folder(folder.path());
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();

@@ -59,7 +59,7 @@ impl Volume {
 }
 
 #[test]
-fn the_mark_outlives_every_mkfs() {
+fn marker_survives_every_mkfs() {
     let sizes = [
         4 * MIB,
         25 * MIB,
@@ -131,7 +131,7 @@ fn the_mark_outlives_every_mkfs() {
 }
 
 #[test]
-fn what_is_not_blank_is_never_called_blank() {
+fn probe_never_reports_used_device_as_blank() {
     let volume = volume(100 * MIB);
     assert_eq!(volume.probe(), Ok(Probe::Blank));
     volume.file.write_all_at(&[0x55, 0xaa], 510).unwrap();
@@ -158,7 +158,7 @@ fn what_is_not_blank_is_never_called_blank() {
 }
 
 #[test]
-fn a_damaged_file_system_is_not_blank() {
+fn damaged_file_system_is_not_blank() {
     let volume = volume(400 * MIB);
     for fs in Filesystem::ALL {
         volume.mkfs(fs, &[]);
@@ -176,7 +176,7 @@ fn a_damaged_file_system_is_not_blank() {
 }
 
 #[test]
-fn a_device_that_can_not_be_looked_at_is_not_blank() {
+fn unreadable_device_is_not_blank() {
     let volume = volume(8 * MIB);
     volume.file.write_all_at(b"x", 0).unwrap();
     let gone = Path::new("/dev/flexlvm-no-such-device");

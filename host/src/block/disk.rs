@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, major, minor, open, openat2};
 use rustix::io::Errno;
 
-use crate::block::lv_device::{Roots, size_of, this};
+use crate::block::lv_device::{Roots, fd_path, size_of};
 use crate::block::sysfs;
 use crate::error::{Error, Kind};
 use crate::fs::{Content, examine};
@@ -56,7 +56,7 @@ impl Disk {
     pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
         let handle =
             find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
-        let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", path.as_str()))?;
+        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", path.as_str()))?;
         if !meta.file_type().is_block_device() {
             return Err(Error::refused(
                 Kind::Invalid,
@@ -72,7 +72,7 @@ impl Disk {
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::NONBLOCK))
-            .open(this(&handle));
+            .open(fd_path(&handle));
         let file = file.map_err(Error::io("open", path.as_str()))?;
         Ok(Self {
             file,
@@ -107,7 +107,7 @@ impl Disk {
         let claimed = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::EXCL))
-            .open(this(&self.file));
+            .open(fd_path(&self.file));
         claimed.map_err(Error::io("claim", self.path.as_str()))
     }
 
@@ -132,12 +132,13 @@ impl Disk {
             .iter()
             .find_map(|file| read(&disk.join(file)));
         let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
-        let is_partition = |name: &String| folder.join(name).join("partition").exists();
+        let mut partitions = names(&folder)?;
+        partitions.retain(|name| folder.join(name).join("partition").exists());
         Ok(ObservedDisk {
             size,
             sector: sector.unwrap_or(512),
             read_only: sysfs::is_read_only(&self.sys, self.number)?,
-            partitions: names(&folder)?.into_iter().filter(is_partition).collect(),
+            partitions,
             holders: names(&folder.join("holders"))?,
             logical_volume: dm.starts_with("LVM-"),
             identity: identity.map(|disk| format!("{disk} {}", partition.unwrap_or_default())),
@@ -156,7 +157,7 @@ impl Disk {
 /// Returns the number of the block device at a path of the node; `None` if there is none.
 #[must_use]
 pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<(u32, u32)> {
-    let meta = fs::metadata(this(&find(roots, path).ok()?)).ok()?;
+    let meta = fs::metadata(fd_path(&find(roots, path).ok()?)).ok()?;
     meta.file_type()
         .is_block_device()
         .then(|| (major(meta.rdev()), minor(meta.rdev())))
@@ -199,11 +200,8 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", folder))?,
     };
-    let name = |entry: io::Result<fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
     let mut names = entries
-        .map(name)
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Error::io("read", folder))?;
     names.sort();
@@ -226,7 +224,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn only_a_block_device_below_the_nodes_dev_is_one() {
+    fn disk_open_accepts_only_block_devices_below_dev() {
         let root = tempfile::tempdir().unwrap();
         let roots = Roots {
             dev: root.path().join("dev"),

@@ -26,11 +26,11 @@ pub fn mounted_through_loop<'a>(
     mounts: &'a [Mount],
     device: &Device,
 ) -> Option<&'a Path> {
-    let is_it = |mount: &&Mount| {
+    let duplicate = mounts.iter().find(|mount| {
         lookup::device_of(roots, mount)
             .is_some_and(|number| number.0 == LOOP && is_loop_over(roots, number, device))
-    };
-    mounts.iter().find(is_it).map(|mount| mount.point.as_path())
+    });
+    duplicate.map(|mount| mount.point.as_path())
 }
 
 /// Returns where another device with the same file system is mounted.
@@ -47,17 +47,14 @@ pub fn mounted_duplicate<'a>(
     let Some(own) = device.superblock()? else {
         return Ok(None);
     };
-    let is_twin = |mount: &&Mount| {
+    let duplicate = mounts.iter().find(|mount| {
         let number = lookup::device_of(roots, mount).filter(|number| *number != device.number());
         let number = number.filter(|_| mount.fs == own.fs.name());
         number
-            .and_then(|number| look(roots, number))
+            .and_then(|number| read_superblock(roots, number))
             .is_some_and(|other| (other.fs, other.uuid) == (own.fs, own.uuid))
-    };
-    Ok(mounts
-        .iter()
-        .find(is_twin)
-        .map(|mount| mount.point.as_path()))
+    });
+    Ok(duplicate.map(|mount| mount.point.as_path()))
 }
 
 /// Returns whether the block device with this number is a loop device backed by `device`.
@@ -72,7 +69,7 @@ fn is_loop_over(roots: &Roots, number: (u32, u32), device: &Device) -> bool {
     backing.is_ok_and(|path| device.is_at(&path).unwrap_or(false))
 }
 
-fn look(roots: &Roots, number: (u32, u32)) -> Option<Superblock> {
+fn read_superblock(roots: &Roots, number: (u32, u32)) -> Option<Superblock> {
     // A read of a suspended device would block until it is resumed.
     sysfs::refuse_suspended(&roots.sys, number).ok()?;
     let name = sysfs::kernel_name(&roots.sys, number).ok()?;

@@ -37,7 +37,7 @@ impl Roots {
     /// The host's roots from a container that shares the host's process ids and has none of its
     /// devices: for the agent.
     #[must_use]
-    pub fn of_host() -> Self {
+    pub fn from_container() -> Self {
         Self {
             dev: "/proc/1/root/dev".into(),
             sys: "/sys".into(),
@@ -72,8 +72,8 @@ impl Device {
         let (device, found) = Self::find(roots, group, name)?;
         if found != *uuid {
             let message = format!(
-                "the logical volume {group}/{name} is another one than the volume's: LVM's uuid of it is {found}, \
-                 and {uuid} is wanted"
+                "logical volume {group}/{name} is another one than the volume's: its LVM uuid is {found}, \
+                 expected {uuid}"
             );
             return Err(Error::refused(Kind::Invalid, message));
         }
@@ -94,14 +94,14 @@ impl Device {
         // block, or have side effects.
         let handle = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io("find", &path)(errno.into()))?;
-        let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", &path))?;
+        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", &path))?;
         if !meta.file_type().is_block_device() {
             return Err(Error::refused(
                 Kind::Invalid,
                 format!("{} is not a block device", path.display()),
             ));
         }
-        let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
+        let file = File::open(fd_path(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
@@ -130,11 +130,11 @@ impl Device {
             .read(true)
             .write(true)
             .custom_flags(exclusive)
-            .open(this(&self.file))
+            .open(fd_path(&self.file))
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::ResourceBusy {
                     let message = format!(
-                        "{} is mounted, or another program works on it",
+                        "{} is mounted, or another program has claimed it",
                         self.mapper_path().display()
                     );
                     return Error::refused(Kind::Busy, message);
@@ -208,7 +208,7 @@ pub(crate) fn size_of(mut file: &File) -> io::Result<Bytes> {
 }
 
 /// Returns a path to an open file: opening it again can't reach another one.
-pub(crate) fn this(open: &impl AsRawFd) -> PathBuf {
+pub(crate) fn fd_path(open: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 
@@ -228,7 +228,8 @@ mod tests {
             dev: dev.into(),
             sys: "/sys".into(),
         };
-        let (group, name) = (VgName::new("vg-0").unwrap(), LvName::new("pvc-1").unwrap());
+        let group = VgName::new("vg-0").unwrap();
+        let name = LvName::new("pvc-1").unwrap();
         let uuid = LvUuid::from_plain(VOLUME).unwrap();
         Device::open(&roots, &group, &name, &uuid)
             .unwrap_err()
@@ -236,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_spelled_as_device_mapper_spells_it() {
+    fn mapper_name_doubles_hyphens() {
         let name = mapper_name(
             &VgName::new("vg-0").unwrap(),
             &LvName::new("pvc-a--b").unwrap(),
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_block_device_is_opened() {
+    fn device_open_rejects_anything_but_block_devices() {
         let dev = tempfile::tempdir().unwrap();
         assert_eq!(try_open(dev.path()), Kind::NotFound);
         let path = dev.path().join("mapper/vg--0-pvc--1");

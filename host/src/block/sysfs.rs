@@ -25,7 +25,7 @@ pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
 /// `NotFound`: no such device. `Invalid`: it is not a logical volume, or a hidden layer of one.
 pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
     let kernel_name = kernel_name(sys, number)?;
-    let none = || {
+    let not_lv = || {
         let message = format!(
             "the device {}:{} is not a logical volume",
             number.0, number.1
@@ -35,7 +35,7 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
     let path = folder(sys, number).join("dm/uuid");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_lv()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
     // `LVM-`, the volume group's uuid, the logical volume's uuid; hidden layers have a suffix, such
@@ -48,7 +48,7 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
             let (_group, volume) = uuids.split_at_checked(32)?;
             LvUuid::from_plain(volume)
         });
-    Ok((uuid.ok_or_else(none)?, kernel_name))
+    Ok((uuid.ok_or_else(not_lv)?, kernel_name))
 }
 
 /// Returns the kernel's name of the block device with this number, such as `dm-3`.
@@ -62,7 +62,7 @@ pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Erro
         .file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned);
-    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
+    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} has no target", folder.display())))
 }
 
 /// Returns the sysfs folder of the block device with this number.
@@ -83,8 +83,8 @@ pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
     match fs::read_to_string(&path) {
         Ok(text) if text.trim_end() == "1" => {
             let message = format!(
-                "the device {}:{} is suspended: an LVM command works on it, or was killed while it did; if it stays so, \
-                 `dmsetup info` shows it and `dmsetup resume` ends it",
+                "the device {}:{} is suspended: an LVM command is changing it, or was killed meanwhile; if it \
+                 stays suspended, `dmsetup info` shows it and `dmsetup resume` resumes it",
                 number.0, number.1
             );
             Err(Error::refused(Kind::Busy, message))
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logical_volume_is_known_by_its_uuid() {
+    fn identify_returns_uuid_and_kernel_name() {
         let sys = sys_with(&format!("LVM-{GROUP}{VOLUME}\n"));
         let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
         assert_eq!(
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_device_is_not_touched() {
+    fn suspended_device_is_refused() {
         let sys = sys_with("LVM-");
         let suspended = |text| {
             fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_device_is_known() {
+    fn is_read_only_reads_sysfs() {
         let sys = sys_with("LVM-");
         let read_only = |text| {
             fs::write(sys.path().join("dev/block/254:3/ro"), text).unwrap();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_logical_volume_is_refused() {
+    fn identify_rejects_anything_but_whole_logical_volumes() {
         for uuid in [
             String::new(),
             "CRYPT-LUKS2-0123".to_owned(),

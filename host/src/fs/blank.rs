@@ -51,7 +51,7 @@ pub(super) fn read_ends(
             if at == 0 {
                 ends.start.clone_from(&chunk);
             }
-            mark.blot_out(&mut chunk, at);
+            mark.mask(&mut chunk, at);
             ends.zero &= chunk.iter().all(|&byte| byte == 0);
             at += length;
         }
@@ -73,23 +73,23 @@ pub(super) struct Start {
 /// An interrupted `pvcreate` leaves the same, since it writes the label last.
 pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
     let size = size_of(device).map_err(Error::io("measure", path))?.0;
-    let (mut start, mut left_over) = (
-        Start {
-            bytes: Vec::new(),
-            first: None,
-        },
-        0..0,
-    );
+    let mut start = Start {
+        bytes: Vec::new(),
+        first: None,
+    };
+    let mut unused_lvm_area = 0..0;
     let mut at = 0;
     while at < START.min(size) {
         let chunk = read(device, at, CHUNK.min(size - at)).map_err(Error::io("read", path))?;
         if at == 0 {
-            left_over = lvm_area(&chunk);
+            unused_lvm_area = lvm_area(&chunk);
         }
-        let is_data = |(offset, byte): (u64, &u8)| {
-            (*byte != 0 && !left_over.contains(&offset)).then_some(offset)
-        };
-        start.first = start.first.or_else(|| (at..).zip(&chunk).find_map(is_data));
+        if start.first.is_none() {
+            start.first = (at..)
+                .zip(&chunk)
+                .find(|(offset, byte)| **byte != 0 && !unused_lvm_area.contains(offset))
+                .map(|(offset, _)| offset);
+        }
         at += CHUNK;
         if start.bytes.is_empty() {
             start.bytes = chunk;
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_either_end_is_passed_over_but_the_marks() {
+    fn read_ends_checks_every_byte_except_marker() {
         for size in [
             4 * MIB,
             5 * MIB,
@@ -146,7 +146,8 @@ mod tests {
             START + END + 512,
             64 * MIB,
         ] {
-            let (device, mark) = (tempfile::tempfile().unwrap(), mark(size));
+            let device = tempfile::tempfile().unwrap();
+            let mark = mark(size);
             device.set_len(size).unwrap();
             assert!(is_zero(&device, &mark), "{size}");
             mark.write_unformatted(&device).unwrap();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_the_begin_is_passed_over_but_what_pvremove_leaves() {
+    fn read_start_ignores_only_leftovers_of_pvremove() {
         let device = tempfile::tempfile().unwrap();
         device.set_len(64 * MIB).unwrap();
         let first = || read_start(&device, Path::new("x")).unwrap().first;
@@ -198,8 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_is_not_read() {
-        let (device, mark) = (tempfile::tempfile().unwrap(), mark(64 * MIB));
+    fn read_ends_skips_middle_of_device() {
+        let device = tempfile::tempfile().unwrap();
+        let mark = mark(64 * MIB);
         device.set_len(64 * MIB).unwrap();
         device.write_all_at(b"x", START).unwrap();
         device.write_all_at(b"x", 64 * MIB - END - 1).unwrap();
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_can_not_be_read_is_an_error() {
+    fn read_ends_fails_on_unreadable_device() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(8 * MIB).unwrap();
         let shut = File::options().write(true).open(file.path()).unwrap();

@@ -45,9 +45,9 @@ pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(
         Err(Error::Deadline { command, limit }) => Err(Error::refused(
             Kind::TimedOut,
             format!(
-                "{command} was not done after {} s and was ended; the next attempt begins anew. If that repeats, the disk \
-                 is too slow for what mkfs writes with these options; docs/filesystems.md says which write the most, and \
-                 how to make the file system by hand",
+                "{command} timed out after {} s and was killed; the next attempt starts over. If this repeats, the disk is \
+                 too slow for what mkfs writes with these options; docs/filesystems.md lists those that write the most, \
+                 and how to make the file system by hand",
                 limit.as_secs()
             ),
         )),
@@ -63,16 +63,15 @@ fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
     let words = plan.options.words.iter().cloned();
     let cmd = match fs {
         Filesystem::Ext4 => {
-            let given = |name: &str| {
-                plan.options
-                    .extended
-                    .iter()
-                    .any(|option| option.starts_with(name))
-            };
+            let is_configured = plan
+                .options
+                .extended
+                .iter()
+                .any(|option| option.starts_with("lazy_itable_init"));
             // Without this option mkfs checks whether the running kernel can initialize the inode
             // tables later. A kernel that has not loaded ext4 yet doesn't show that; mkfs would
             // then write a sixtieth of the volume at once.
-            let lazy = if given("lazy_itable_init") {
+            let lazy = if is_configured {
                 None
             } else {
                 Some("lazy_itable_init=1")
@@ -119,7 +118,7 @@ mod tests {
     use crate::process::{Cmd, Exec, Output};
 
     #[test]
-    fn mkfs_never_discards_and_ends_before_the_mark() {
+    fn mkfs_never_discards_and_ends_before_marker() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let line = |fs, options: MkfsOptions| {
             let path = Path::new("/dev/dm-3");
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mkfs_that_takes_too_long_says_what_can_be_done() {
+    fn mkfs_timeout_names_next_step() {
         let options = MkfsOptions::default();
         let plan = MkfsRequest {
             path: Path::new("/dev/x"),
@@ -180,7 +179,10 @@ mod tests {
         };
         let error = mkfs(&Slow, Filesystem::Ext4, &plan).unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut);
-        assert!(error.to_string().contains("not done after 90 s"), "{error}");
+        assert!(
+            error.to_string().contains("timed out after 90 s"),
+            "{error}"
+        );
         assert!(error.to_string().contains("by hand"), "{error}");
     }
 }

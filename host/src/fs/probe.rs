@@ -46,7 +46,7 @@ pub fn probe(
     if ends.zero {
         return Ok(Probe::Blank);
     }
-    ask_programs(exec, path, &ends.start)
+    run_programs(exec, path, &ends.start)
 }
 
 /// The content of a device that FlexLVM did not create and may overwrite.
@@ -68,7 +68,7 @@ pub enum Content {
 /// As [`probe`].
 pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, Error> {
     let start = read_start(device, path)?;
-    Ok(match ask_programs(exec, path, &start.bytes)? {
+    Ok(match run_programs(exec, path, &start.bytes)? {
         Probe::Blank => start.first.map_or(Content::Blank, Content::Unknown),
         Probe::Filesystem(filesystem) => Content::Known(filesystem.to_string()),
         Probe::Other(what) => Content::Known(what),
@@ -76,7 +76,7 @@ pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, E
 }
 
 /// Probes with blkid and, if it finds nothing, with wipefs and these first bytes.
-fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
+fn run_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
     let path_text = path.display().to_string();
     let blkid = Cmd::new("blkid")
         .args(["-p", "-o", "export"])
@@ -94,7 +94,7 @@ fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
         return Err(output.failed(&wipefs, Kind::Failed));
     }
     if !output.stdout.is_empty() || superblock::has_magic(start) {
-        let detail = format!("nothing on {path_text}, but there is the signature of a file system");
+        let detail = format!("found nothing on {path_text}, but it has a file system signature");
         return Err(Error::Answer {
             program: "blkid".to_owned(),
             detail,
@@ -113,7 +113,7 @@ pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> R
 
 /// Parses blkid's status and `-o export` output; `None` for "found nothing, or can't open".
 fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
-    let strange = |detail: String| {
+    let unexpected = |detail: String| {
         Err(Error::Answer {
             program: "blkid".to_owned(),
             detail,
@@ -126,15 +126,15 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
     ) {
         (Some(2), true, true) => return Ok(None),
         (Some(8), _, _) => {
-            return strange(
-                "several file systems at once: nobody can tell which is alive".to_owned(),
+            return unexpected(
+                "several file system signatures: the current one can't be determined".to_owned(),
             );
         }
         (Some(0), false, _) => {}
         _ => return Err(output.failed(cmd, Kind::Failed)),
     }
     let Ok(text) = std::str::from_utf8(&output.stdout) else {
-        return strange("output that is no text".to_owned());
+        return unexpected("output that is not UTF-8".to_owned());
     };
     let value = |key: &str| {
         text.lines()
@@ -148,7 +148,7 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
             Probe::Other(format!("{name} and a partition table ({table})"))
         }
         (None, Some(table)) => Probe::Other(format!("a partition table ({table})")),
-        (None, None) => return strange("no type".to_owned()),
+        (None, None) => return unexpected("no type".to_owned()),
     }))
 }
 
@@ -195,7 +195,7 @@ mod tests {
     const SILENT: Answer = (Some(0), "", "");
 
     /// Probes a device with these bytes at its start.
-    fn ask_about(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
+    fn probe_device(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
         let device = tempfile::tempfile().unwrap();
         device.set_len(8 << 20).unwrap();
         device.write_all_at(start, 0).unwrap();
@@ -206,20 +206,20 @@ mod tests {
         probe(exec, &device, Path::new("/dev/x"), &mark.unwrap()).map_err(|error| error.kind())
     }
 
-    fn ask(blkid: Answer, wipefs: Answer) -> Result<Probe, Kind> {
-        ask_about(&Fake(blkid, wipefs), b"left over")
+    fn probe_with(blkid: Answer, wipefs: Answer) -> Result<Probe, Kind> {
+        probe_device(&Fake(blkid, wipefs), b"left over")
     }
 
     #[test]
-    fn nobody_is_asked_about_zeros() {
-        assert_eq!(ask_about(&Bare, &[]), Ok(Probe::Blank));
+    fn probe_starts_no_program_for_zeros() {
+        assert_eq!(probe_device(&Bare, &[]), Ok(Probe::Blank));
     }
 
     #[test]
-    fn what_is_not_zero_is_blank_if_all_find_nothing() {
-        assert_eq!(ask(NOTHING, SILENT), Ok(Probe::Blank));
+    fn probe_reports_blank_only_if_all_checks_agree() {
+        assert_eq!(probe_with(NOTHING, SILENT), Ok(Probe::Blank));
         assert_eq!(
-            ask_about(&Fake(NOTHING, SILENT), b"XFSB"),
+            probe_device(&Fake(NOTHING, SILENT), b"XFSB"),
             Err(Kind::Failed)
         );
         for blkid in [
@@ -237,7 +237,7 @@ mod tests {
             (Some(127), "", ""),
             (None, "", ""),
         ] {
-            assert_eq!(ask(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
+            assert_eq!(probe_with(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
         }
         for wipefs in [
             (Some(0), "0x438,,,ext4\n", ""),
@@ -245,38 +245,41 @@ mod tests {
             (Some(1), "", ""),
             (None, "", ""),
         ] {
-            assert_eq!(ask(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
+            assert_eq!(probe_with(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
         }
     }
 
     #[test]
-    fn a_disk_is_blank_only_if_all_say_so() {
-        let ask = |blkid, wipefs, start: &[u8]| {
+    fn examine_reports_blank_only_if_all_checks_agree() {
+        let examine_with = |blkid, wipefs, start: &[u8]| {
             let device = tempfile::tempfile().unwrap();
             device.set_len(8 << 20).unwrap();
             device.write_all_at(start, 0).unwrap();
             examine(&Fake(blkid, wipefs), &device, Path::new("/dev/x"))
                 .map_err(|error| error.kind())
         };
-        assert_eq!(ask(NOTHING, SILENT, b""), Ok(Content::Blank));
-        assert_eq!(ask(NOTHING, SILENT, b"\0\0raw"), Ok(Content::Unknown(2)));
+        assert_eq!(examine_with(NOTHING, SILENT, b""), Ok(Content::Blank));
         assert_eq!(
-            ask((Some(0), "TYPE=ext4\n", ""), SILENT, b""),
+            examine_with(NOTHING, SILENT, b"\0\0raw"),
+            Ok(Content::Unknown(2))
+        );
+        assert_eq!(
+            examine_with((Some(0), "TYPE=ext4\n", ""), SILENT, b""),
             Ok(Content::Known("ext4".to_owned()))
         );
         assert_eq!(
-            ask(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
+            examine_with(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
             Err(Kind::Failed)
         );
         assert_eq!(
-            ask((Some(2), "", "blkid: error"), SILENT, b""),
+            examine_with((Some(2), "", "blkid: error"), SILENT, b""),
             Err(Kind::Failed)
         );
     }
 
     #[test]
-    fn what_is_found_has_a_name() {
-        let found = |stdout| ask((Some(0), stdout, ""), SILENT).unwrap();
+    fn probe_names_found_signature() {
+        let found = |stdout| probe_with((Some(0), stdout, ""), SILENT).unwrap();
         assert_eq!(
             found("DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n"),
             Probe::Filesystem(Filesystem::Xfs)

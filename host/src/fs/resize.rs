@@ -12,12 +12,12 @@ use crate::units::Bytes;
 /// Space that a file system may leave unused at the end of its device, in bytes.
 ///
 /// Covers the format marker, and a remainder that is too small for another ext4 block group.
-const LEFT_OVER: Bytes = Bytes(32 << 20);
+const MAX_UNUSED: Bytes = Bytes(32 << 20);
 
 /// Returns whether a file system of `used` bytes can't grow further on a device of `device` bytes.
 #[must_use]
 pub fn fills(used: Bytes, device: Bytes) -> bool {
-    device.0.saturating_sub(used.0) < LEFT_OVER.0
+    device.0.saturating_sub(used.0) < MAX_UNUSED.0
 }
 
 /// Grows a mounted file system to the size of its device.
@@ -48,12 +48,13 @@ pub fn resize(
     if !output.success() {
         return Err(output.failed(&cmd, Kind::Failed));
     }
-    let (used, there) = (size(device, point)?, device.size()?);
-    if fills(used, there) {
+    let used = size(device, point)?;
+    let device_size = device.size()?;
+    if fills(used, device_size) {
         return Ok(());
     }
     let detail = format!(
-        "success, and the {fs} on {} has {used} of {there}",
+        "success, but the {fs} on {} has {used} of {device_size}",
         device.mapper_path().display()
     );
     Err(Error::Answer {

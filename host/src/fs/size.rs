@@ -20,9 +20,9 @@ pub fn size(device: &Device, point: &Path) -> Result<Bytes, Error> {
     // XFS bypasses the device's page cache, so drop what is cached. Where that fails, the file
     // system itself holds the pages.
     let _ = fadvise(device.file(), 0, None, Advice::DontNeed);
-    let look = device.superblock()?.ok_or_else(|| {
+    let superblock = device.superblock()?.ok_or_else(|| {
         let message = format!(
-            "there is no file system any more on {}",
+            "no file system found any more on {}",
             device.mapper_path().display()
         );
         Error::refused(Kind::Failed, message)
@@ -32,5 +32,7 @@ pub fn size(device: &Device, point: &Path) -> Result<Bytes, Error> {
         .ok()
         .and_then(|size| shown.f_blocks.checked_mul(size))
         .unwrap_or(0);
-    Ok(look.size.max(Bytes(blocks.saturating_add(look.left_out.0))))
+    Ok(superblock
+        .size
+        .max(Bytes(blocks.saturating_add(superblock.excluded.0))))
 }

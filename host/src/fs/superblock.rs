@@ -24,7 +24,7 @@ pub struct Superblock {
     /// Bytes from the device's start to the file system's end.
     pub size: Bytes,
     /// Bytes of `size` that statfs(2) does not count: the log of an XFS.
-    pub left_out: Bytes,
+    pub excluded: Bytes,
     /// Whether it was mounted writable before. A hint in one direction only: a short mount may
     /// leave no trace.
     pub used: bool,
@@ -89,7 +89,8 @@ fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     // With a journal, `VALID` stays set while it is mounted.
     const VALID: u32 = 0x1;
     const ERROR: u32 = 0x2;
-    let (incompatible, read_only) = (little(block, 0x60)?, little(block, 0x64)?);
+    let incompatible = u32_le(block, 0x60)?;
+    let read_only = u32_le(block, 0x64)?;
     let newer = incompatible & !OLD_INCOMPATIBLE != 0 || read_only & !OLD_READ_ONLY != 0;
     if !newer || incompatible & JOURNAL_DEVICE != 0 {
         return None;
@@ -97,21 +98,19 @@ fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     let high = if incompatible & BIG_NUMBERS == 0 {
         0
     } else {
-        little(block, 0x150)?
+        u32_le(block, 0x150)?
     };
-    let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
+    let blocks = u64::from(high) << 32 | u64::from(u32_le(block, 0x4)?);
     let block_size = 1024_u64
-        .checked_shl(little(block, 0x18)?)
+        .checked_shl(u32_le(block, 0x18)?)
         .filter(|size| (1024..=65536).contains(size))?;
-    let (last_mount, mounts, state) = (
-        little(block, 0x2c)?,
-        little(block, 0x34)? & 0xffff,
-        little(block, 0x38)? >> 16,
-    );
+    let last_mount = u32_le(block, 0x2c)?;
+    let mounts = u32_le(block, 0x34)? & 0xffff;
+    let state = u32_le(block, 0x38)? >> 16;
     Some(Superblock {
         fs: Filesystem::Ext4,
         size: Bytes(blocks.checked_mul(block_size)?),
-        left_out: Bytes(0),
+        excluded: Bytes(0),
         used: last_mount != 0 || mounts != 0,
         unchecked: state & (VALID | ERROR) != VALID,
         uuid: *block.get(0x68..)?.first_chunk()?,
@@ -137,7 +136,7 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     Some(Superblock {
         fs: Filesystem::Xfs,
         size: Bytes(blocks.checked_mul(u64::from(block_size))?),
-        left_out: Bytes(u64::from(log_blocks) * u64::from(block_size)),
+        excluded: Bytes(u64::from(log_blocks) * u64::from(block_size)),
         used: log_position != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
@@ -148,27 +147,27 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
 ///
 /// Rejects a btrfs on several devices: each has only a part of the data.
 fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
-    let devices = long(block, 0x88)?;
+    let devices = u64_le(block, 0x88)?;
     // Generation of the last check of the uuid tree, which each mount does; zero after mkfs.
-    let looked_through = long(block, 0x233)?;
+    let uuid_tree_generation = u64_le(block, 0x233)?;
     if devices != 1 {
         return None;
     }
     Some(Superblock {
         fs: Filesystem::Btrfs,
-        size: Bytes(long(block, 0x70)?),
-        left_out: Bytes(0),
-        used: looked_through != 0,
+        size: Bytes(u64_le(block, 0x70)?),
+        excluded: Bytes(0),
+        used: uuid_tree_generation != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
     })
 }
 
-fn little(block: &[u8], at: usize) -> Option<u32> {
+fn u32_le(block: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
-fn long(block: &[u8], at: usize) -> Option<u64> {
+fn u64_le(block: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
@@ -209,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn type_and_size_are_read() {
+    fn parse_reads_type_and_size() {
         let read = |start: &[u8]| {
             parse(start).map(|found| (found.fs, found.size.0, found.used, found.unchecked))
         };
@@ -235,16 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_an_xfs_is_left_out_unless_it_is_elsewhere() {
+    fn parse_excludes_internal_xfs_log() {
         let mut start = xfs();
         start[0x60..0x64].copy_from_slice(&7_u32.to_be_bytes());
-        assert_eq!(parse(&start).unwrap().left_out.0, 0, "on another device");
+        assert_eq!(parse(&start).unwrap().excluded.0, 0, "on another device");
         start[0x37] = 1;
-        assert_eq!(parse(&start).unwrap().left_out.0, 7 * 4096);
+        assert_eq!(parse(&start).unwrap().excluded.0, 7 * 4096);
     }
 
     #[test]
-    fn a_mount_leaves_traces() {
+    fn parse_detects_earlier_mount() {
         let traces = [
             (ext(0x40, 0), 1024 + 0x2c),
             (ext(0x40, 0), 1024 + 0x34),
@@ -258,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ext4_says_whether_it_has_to_be_checked() {
+    fn parse_detects_ext4_that_requires_check() {
         for (state, unchecked) in [(0, true), (1, false), (2, true), (3, true), (5, false)] {
             let mut start = ext(0x40, 0);
             start[1024 + 0x3a] = state;
@@ -267,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_known_by_its_uuid() {
+    fn parse_reads_uuid() {
         for (mut start, at) in [
             (ext(0x40, 0), 1024 + 0x68),
             (xfs(), 0x20),
@@ -280,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_blkid() {
+    fn parse_returns_none_for_unusual_superblocks() {
         assert_eq!(parse(&ext(0x6, 0x3)), None, "ext3");
         assert_eq!(parse(&ext(0x48, 0)), None, "an external journal");
         let mut both = ext(0x40, 0);
@@ -303,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
+        fn parse_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
             if kind == 1 && bytes.len() > 4 { bytes[..4].copy_from_slice(b"XFSB"); }
             if kind == 2 && bytes.len() > 2000 { bytes[1080..1082].copy_from_slice(&[0x53, 0xef]); }
             if kind == 3 {

@@ -10,12 +10,13 @@ use super::Vg;
 /// `lvm` is the node's folder `/etc/lvm`. A missing or disabled backup returns false.
 #[must_use]
 pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
-    let has = |vg: &Vg| {
-        let text = std::fs::read_to_string(lvm.join("backup").join(&vg.name)).unwrap_or_default();
-        read(&text) == Some((vg.uuid.as_str(), vg.seqno))
-    };
-    let kept = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
-    kept == groups.len() && groups.iter().all(has)
+    let backups = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
+    backups == groups.len()
+        && groups.iter().all(|vg| {
+            let path = lvm.join("backup").join(&vg.name);
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            read(&text) == Some((vg.uuid.as_str(), vg.seqno))
+        })
 }
 
 /// Parses the group's uuid and seqno: the first of their kind in the text.
@@ -62,7 +63,7 @@ vg0 {
 "#;
 
     #[test]
-    fn a_backup_says_how_often_its_group_was_written() {
+    fn read_returns_uuid_and_seqno_of_backup() {
         assert_eq!(
             read(BACKUP),
             Some(("eoPm53-qGFT-0n0X-LWWB-sNc3-u3l1-7pm3XO", 12))

@@ -112,7 +112,7 @@ pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--extents", &extents.0.to_string()])
         .args(["--name", lv.as_str(), vg.as_str()])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
 /// Creates a volume of `size` bytes in a thin pool. It reads as zeros, since pools are created with
@@ -175,7 +175,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
         .args(["--addtag", tag.as_str()])
         .args(["--extents", &cost.data.0.to_string()])
         .args(["--name", pool.as_str(), vg.as_str()])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
 /// Attaches a cache to a volume; the former content of `cache` is lost.
@@ -191,7 +191,7 @@ pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str)
 pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
     lvm("lvextend")
         .args(["--extents", &extents.0.to_string(), &path(vg, lv)])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
 /// Adds checksums to the images of a RAID, the last step of `lvcreate`.
@@ -309,7 +309,7 @@ fn lvm(verb: &str) -> Cmd {
 }
 
 /// Escapes a device path: LVM parses a colon as a range of extents, an at sign as a tag.
-fn escaped(disk: &str) -> String {
+fn escape(disk: &str) -> String {
     disk.replace('\\', "\\\\")
         .replace(':', "\\:")
         .replace('@', "\\@")

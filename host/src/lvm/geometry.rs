@@ -8,14 +8,14 @@ use crate::units::{Bytes, Extents};
 
 /// Smallest extent size for RAID. With smaller extents LVM needs several for an image's metadata,
 /// depending on its configuration.
-const LEAST_EXTENT_OF_RAID: Bytes = Bytes(512 << 10);
+const MIN_EXTENT_OF_RAID: Bytes = Bytes(512 << 10);
 
 /// Largest extent size with integrity. LVM allocates checksums in units of this, and rounds down to
 /// extents: with larger ones it would allocate too few.
-const LARGEST_EXTENT_WITH_INTEGRITY: Bytes = Bytes(4 << 20);
+const MAX_EXTENT_WITH_INTEGRITY: Bytes = Bytes(4 << 20);
 
 /// LVM counts extents with 32 bits.
-const MOST_EXTENTS: u64 = u32::MAX as u64;
+const MAX_EXTENTS: u64 = u32::MAX as u64;
 
 const MIB: u64 = 1 << 20;
 
@@ -196,34 +196,34 @@ impl Layout {
             images: self.images(),
             image: Extents(length.saturating_add(metadata)),
         };
-        if cost.total().0 > MOST_EXTENTS {
+        if cost.total().0 > MAX_EXTENTS {
             return Err(impossible(format!(
-                "{size} are more than LVM can count in extents of {extent}"
+                "{size} exceed the number of extents of {extent} that LVM can count"
             )));
         }
         Ok(cost)
     }
 
     fn check_extent(self, extent: Bytes) -> Result<(), Error> {
-        let of = |what: &str, limit: Bytes| {
+        let unsuitable = |what: &str, limit: Bytes| {
             impossible(format!(
-                "its extents of {extent} are too {what} for this layout; {limit} is the limit"
+                "its extent size of {extent} is too {what} for this layout; the limit is {limit}"
             ))
         };
         match (self, self.stripes()) {
-            (Self::Raid { .. }, _) if extent < LEAST_EXTENT_OF_RAID => {
-                Err(of("small", LEAST_EXTENT_OF_RAID))
+            (Self::Raid { .. }, _) if extent < MIN_EXTENT_OF_RAID => {
+                Err(unsuitable("small", MIN_EXTENT_OF_RAID))
             }
             (
                 Self::Raid {
                     integrity: true, ..
                 },
                 _,
-            ) if extent > LARGEST_EXTENT_WITH_INTEGRITY => {
-                Err(of("large", LARGEST_EXTENT_WITH_INTEGRITY))
+            ) if extent > MAX_EXTENT_WITH_INTEGRITY => {
+                Err(unsuitable("large", MAX_EXTENT_WITH_INTEGRITY))
             }
             // LVM would silently reduce the stripe size.
-            (_, Some(stripes)) if extent < stripes.size => Err(of("small", stripes.size)),
+            (_, Some(stripes)) if extent < stripes.size => Err(unsuitable("small", stripes.size)),
             _ => Ok(()),
         }
     }
@@ -260,8 +260,8 @@ fn checksums(image: Bytes) -> Bytes {
     Bytes(((image.0 / (500 * MIB) + 1) * 4 + journal) * MIB)
 }
 
-fn impossible(sentence: String) -> Error {
-    Error::refused(Kind::Invalid, sentence)
+fn impossible(message: String) -> Error {
+    Error::refused(Kind::Invalid, message)
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ name!(
         if ["snapshot", "pvmove"].iter().any(|reserved| name.starts_with(reserved))
             || RESERVED.iter().any(|reserved| name.contains(reserved))
         {
-            return Err("LVM keeps it for itself");
+            return Err("it is reserved by LVM");
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ name!(
             return Err("it is too long");
         }
         if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err("not plain");
+            return Err("not normalized");
         }
         if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("not ASCII");
@@ -100,7 +100,7 @@ name!(
         let groups: Vec<&str> = uuid.split('-').collect();
         let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
         if lengths != [6, 4, 4, 4, 4, 4, 6] || !groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_alphanumeric())) {
-            return Err("it has the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
+            return Err("it must have the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
         }
         Ok(())
     }
@@ -172,11 +172,11 @@ fn plain(name: &str, longest: usize, also: &[u8]) -> Result<(), &'static str> {
         return Err("it begins with a hyphen");
     }
     if name == "." || name == ".." {
-        return Err("it means a folder");
+        return Err("it is a directory reference");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b) || also.contains(&b);
     if !name.bytes().all(allowed) {
-        return Err("only letters, digits and + _ . - may stand in it");
+        return Err("only letters, digits and + _ . - are allowed");
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn hostile_names_are_refused() {
+    fn hostile_names_are_rejected() {
         for name in [
             "", "-rf", ".", "..", "../x", "a/b", "a b", "a\nb", "a;b", "$(id)", "ü", "--help",
         ] {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_belong_to_their_volume() {
+    fn owner_maps_internal_volume_to_its_volume() {
         let cache = LvName::new("pvc-1").unwrap().cache().unwrap();
         for (part, owner) in [
             ("pvc-1_rimage_0", "pvc-1"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_is_the_same_from_both_spellings() {
+    fn uuid_parses_both_spellings() {
         let uuid = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
         assert_eq!(
             LvUuid::from_plain("abcdef1234567890ABCDEFGHIJKLMNOP"),
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_is_safe_on_a_command_line(text in "\\PC*") {
+        fn accepted_names_are_safe_on_a_command_line(text in "\\PC*") {
             if let Ok(name) = LvName::new(text) {
                 prop_assert!(!name.as_str().starts_with('-'));
                 prop_assert!(!name.as_str().contains(['/', ' ', '\n', '\0', '\'', '"', '$', '`']));

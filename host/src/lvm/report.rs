@@ -92,10 +92,14 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
         match (rows.next(), rows.next()) {
             (Some(row), None) => vgs.push(row.read(part.lv, part.pv, &part.pvseg)?),
             (None, _) if part.lv.is_empty() => {}
-            _ => return Err("a part of the report is not about one volume group".to_owned()),
+            _ => {
+                return Err(
+                    "a part of the report does not describe exactly one volume group".to_owned(),
+                );
+            }
         }
     }
-    mark_namesakes(&mut vgs);
+    mark_duplicate_names(&mut vgs);
     Ok(vgs)
 }
 
@@ -105,7 +109,7 @@ pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
     let mut rows = answer.report.into_iter().flat_map(|part| part.lv);
     match (rows.next(), rows.next()) {
         (Some(row), None) => row.read(),
-        _ => Err("it is not about one logical volume".to_owned()),
+        _ => Err("it does not describe exactly one logical volume".to_owned()),
     }
 }
 
@@ -145,20 +149,15 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
         report: Vec<OwnerPart>,
     }
     let answer: OwnerAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let read = |row: OwnerRow| {
-        let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
-        Ok(PvOwner {
+    let mut owners = Vec::new();
+    for row in answer.report.into_iter().flat_map(|part| part.pv) {
+        owners.push(PvOwner {
             name: row.pv_name,
             uuid: uuid(row.pv_uuid)?,
-            group,
-        })
-    };
-    answer
-        .report
-        .into_iter()
-        .flat_map(|part| part.pv)
-        .map(read)
-        .collect()
+            group: Some(row.vg_name).filter(|group| !group.is_empty()),
+        });
+    }
+    Ok(owners)
 }
 
 /// Marks the volume groups of other hosts: they have a system ID, and are not among those that this
@@ -169,14 +168,14 @@ pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
         .filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid))
     {
         vg.fault = Some(format!(
-            "it belongs to another host, with system ID {:?}; vgexport there and vgimport here bring it over",
+            "it belongs to another host, with system ID {:?}; move it with vgexport there and vgimport here",
             vg.system_id
         ));
     }
 }
 
 /// Marks groups that share a name: LVM refuses to change any of them by name.
-fn mark_namesakes(vgs: &mut [Vg]) {
+fn mark_duplicate_names(vgs: &mut [Vg]) {
     let names: Vec<String> = vgs.iter().map(|vg| vg.name.clone()).collect();
     for vg in vgs {
         if names.iter().filter(|name| **name == vg.name).count() > 1 {
@@ -200,7 +199,7 @@ impl VgRow {
             .map(LvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
-        share_out(&mut lvs, segments)?;
+        assign_shares(&mut lvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),
@@ -219,10 +218,7 @@ impl VgRow {
             || vg.free > vg.extents
             || on_disks != vg.extents.0
         {
-            return Err(format!(
-                "volume group {:?} with impossible numbers",
-                vg.name
-            ));
+            return Err(format!("volume group {:?} has inconsistent sizes", vg.name));
         }
         Ok(vg)
     }
@@ -238,7 +234,7 @@ impl VgRow {
             "it is exported; vgimport brings it back".to_owned()
         } else if missing > 0 || partial == 'p' {
             format!(
-                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing takes them back"
+                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing restores them"
             )
         } else if !self.vg_lock_type.is_empty() && self.vg_lock_type != "none" {
             let kind = &self.vg_lock_type;
@@ -246,9 +242,9 @@ impl VgRow {
                 "it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here"
             )
         } else if shared != '-' {
-            "it is clustered; vgchange --locktype none --lockopt force makes it this host's alone, once no other uses it".to_owned()
+            "it is clustered; vgchange --locktype none --lockopt force makes it local to this host, once no other host uses it".to_owned()
         } else if permissions != 'w' {
-            "it is read-only: its metadata lacks the flag WRITE; vgcfgbackup, an editor and vgcfgrestore give it back"
+            "it is read-only: its metadata lacks the flag WRITE; restore the flag with vgcfgbackup, an editor and vgcfgrestore"
                 .to_owned()
         } else if resizeable != 'z' {
             "it is not resizeable; vgchange --resizeable y makes it so".to_owned()
@@ -324,10 +320,11 @@ impl PvRow {
         let [allocatable, _, missing, ..] = attr[..] else {
             return Err(format!("pv_attr {:?}", self.pv_attr));
         };
-        let (extents, taken) = (number(&self.pv_pe_count)?, number(&self.pv_pe_alloc_count)?);
+        let extents = number(&self.pv_pe_count)?;
+        let allocated = number(&self.pv_pe_alloc_count)?;
         let free = extents
-            .checked_sub(taken)
-            .ok_or_else(|| format!("{} with impossible numbers", self.pv_name))?;
+            .checked_sub(allocated)
+            .ok_or_else(|| format!("{} has inconsistent sizes", self.pv_name))?;
         Ok(Pv {
             uuid: uuid(self.pv_uuid)?,
             name: self.pv_name,
@@ -340,7 +337,7 @@ impl PvRow {
 
 /// Adds up the extents that each logical volume allocates from each physical volume, including
 /// those of LVM's internal volumes below it.
-fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
+fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
     for segment in segments {
         let size = number(&segment.pvseg_size)?;
         // LVM prints the names of its internal volumes in brackets.
@@ -363,7 +360,8 @@ fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a number"))
 }
 
 /// Parses a percentage as LVM prints it, `12.34`, rounded up; an empty text is 0.
@@ -374,7 +372,7 @@ fn percent(text: &str) -> Result<u32, String> {
     } else {
         whole
             .parse()
-            .map_err(|_| format!("{text:?} is no percentage"))?
+            .map_err(|_| format!("{text:?} is not a percentage"))?
     };
     Ok(whole + u32::from(fraction.bytes().any(|digit| digit != b'0')))
 }

@@ -19,10 +19,10 @@ use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session};
 
 /// Maximum pause between consecutive commands; the shell is closed after one to two such pauses.
-const PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Time limit for the start of the shell.
-const START: Duration = Duration::from_secs(5);
+const START_LIMIT: Duration = Duration::from_secs(5);
 
 /// LVM itself ships the profile; no history file, no key bindings.
 const VARIABLES: &[(&str, &str)] = &[
@@ -32,7 +32,7 @@ const VARIABLES: &[(&str, &str)] = &[
 ];
 
 /// Maximum number of arguments that LVM's shell accepts.
-const MOST_WORDS: usize = 60;
+const MAX_ARGUMENTS: usize = 60;
 
 /// Runs programs, and reuses an LVM shell for consecutive lvcreates.
 pub struct LvmShell<E> {
@@ -42,11 +42,11 @@ pub struct LvmShell<E> {
 
 #[derive(Default)]
 struct ShellState {
-    last: Option<Instant>,
+    last_command: Option<Instant>,
     shell: Option<Session>,
     /// The shell is disabled: LVM has none here, its output can't be parsed, or its start timed
     /// out.
-    is_out: bool,
+    is_disabled: bool,
 }
 
 /// The outcome of a command that may go through the shell.
@@ -67,16 +67,18 @@ impl<E: Exec> LvmShell<E> {
     }
 
     /// Runs the command in the shell, if it follows another one closely.
-    fn through_the_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
-        let follows = shell_state.last.is_some_and(|last| last.elapsed() <= PAUSE);
-        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_out) else {
+    fn try_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
+        let follows = shell_state
+            .last_command
+            .is_some_and(|time| time.elapsed() <= MAX_PAUSE);
+        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_disabled) else {
             return ShellOutcome::NotDone;
         };
         let Some(mut shell) = shell_state.shell.take().or_else(|| self.open()) else {
-            shell_state.is_out = true;
+            shell_state.is_disabled = true;
             return ShellOutcome::NotDone;
         };
-        match shell.ask(&line, cmd.limit(), status) {
+        match shell.send(&line, cmd.limit(), status) {
             Ok(true) => {
                 shell_state.shell = Some(shell);
                 ShellOutcome::Done
@@ -97,7 +99,7 @@ impl<E: Exec> LvmShell<E> {
             .programs
             .spawn_session(&Cmd::new("lvm"), VARIABLES)
             .ok()?;
-        if !matches!(shell.ask("version", START, status), Ok(true)) {
+        if !matches!(shell.send("version", START_LIMIT, status), Ok(true)) {
             shell.kill();
             return None;
         }
@@ -111,11 +113,11 @@ impl<E: Exec> LvmShell<E> {
 
 impl<E: Exec> Exec for LvmShell<E> {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        if !makes_a_volume(cmd) {
+        if !is_lvcreate(cmd) {
             return self.programs.exec(cmd);
         }
         let mut shell_state = lock(&self.shell_state);
-        let done = match self.through_the_shell(&mut shell_state, cmd) {
+        let done = match self.try_shell(&mut shell_state, cmd) {
             ShellOutcome::Done => Ok(Output {
                 code: Some(0),
                 ..Output::default()
@@ -126,7 +128,7 @@ impl<E: Exec> Exec for LvmShell<E> {
                 limit: cmd.limit(),
             }),
         };
-        shell_state.last = Some(Instant::now());
+        shell_state.last_command = Some(Instant::now());
         done
     }
 
@@ -136,7 +138,7 @@ impl<E: Exec> Exec for LvmShell<E> {
 }
 
 /// Accepts only commands that confirm all prompts in advance: the shell would wait for input.
-fn makes_a_volume(cmd: &Cmd) -> bool {
+fn is_lvcreate(cmd: &Cmd) -> bool {
     let is = |index, word| {
         cmd.arguments()
             .get(index)
@@ -147,26 +149,33 @@ fn makes_a_volume(cmd: &Cmd) -> bool {
 
 /// Formats the command as a shell line; `None` if the shell might parse it differently.
 fn line(cmd: &Cmd) -> Option<String> {
-    let is_plain = |word: &String| {
-        // Comments, quotes, and characters that line editors may interpret.
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
-    };
     // `--config` makes LVM read its whole configuration again.
-    let is_short = cmd.arguments().len() < MOST_WORDS
+    let is_short = cmd.arguments().len() < MAX_ARGUMENTS
         && !cmd
             .arguments()
             .iter()
             .any(|word| word.starts_with("--config"));
-    (is_short && cmd.arguments().iter().all(is_plain)).then(|| cmd.arguments().join(" "))
+    let is_plain = cmd.arguments().iter().all(|argument| is_plain(argument));
+    if is_short && is_plain {
+        Some(cmd.arguments().join(" "))
+    } else {
+        None
+    }
+}
+
+/// Returns whether the shell passes an argument on unchanged.
+fn is_plain(argument: &str) -> bool {
+    // Comments, quotes, and characters that line editors may interpret.
+    !argument.is_empty()
+        && argument
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
 }
 
 /// Parses the command's status; `None` while the output is incomplete.
 ///
 /// Malformed output counts as a failure.
-fn status(said: &[u8]) -> Option<bool> {
+fn status(output: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Report {
         log: Vec<Entry>,
@@ -177,8 +186,8 @@ fn status(said: &[u8]) -> Option<bool> {
         log_ret_code: String,
     }
     // The output may also contain prompts, and the echoed line.
-    let said = String::from_utf8_lossy(said);
-    let report = said.get(said.find("{\n")?..)?;
+    let output = String::from_utf8_lossy(output);
+    let report = output.get(output.find("{\n")?..)?;
     let report: Report = match serde_json::Deserializer::from_str(report)
         .into_iter()
         .next()?
@@ -193,9 +202,12 @@ fn status(said: &[u8]) -> Option<bool> {
 
 fn close_when_idle(shell_state: &Mutex<ShellState>) {
     loop {
-        thread::sleep(PAUSE);
+        thread::sleep(MAX_PAUSE);
         let mut shell_state = lock(shell_state);
-        if shell_state.last.is_none_or(|last| last.elapsed() > PAUSE) {
+        if shell_state
+            .last_command
+            .is_none_or(|time| time.elapsed() > MAX_PAUSE)
+        {
             let shell = shell_state.shell.take();
             drop(shell_state);
             drop(shell);

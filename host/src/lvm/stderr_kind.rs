@@ -39,7 +39,7 @@ mod tests {
 
     /// Each text as printed by LVM 2.03.16.
     #[test]
-    fn real_words_are_understood() {
+    fn stderr_of_lvm_maps_to_kind() {
         for (words, expected) in [
             (
                 "  Volume group \"vg0\" has insufficient free space (991 extents): 99999 required.\n",

@@ -37,7 +37,7 @@ mod tests {
     use crate::lvm::names::LvTag;
 
     #[test]
-    fn a_claims_tags_are_known_by_their_begin() {
+    fn claim_tags_share_their_prefix() {
         assert!(
             [CLAIM_UID, CLAIM_NAME, CLAIM_KEY]
                 .iter()

@@ -6,22 +6,22 @@ use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};
 
 /// Smallest chunk size in bytes; all chunk sizes are multiples of it.
-const SMALLEST_CHUNK: u64 = 64 << 10;
+const MIN_CHUNK: u64 = 64 << 10;
 
 /// Largest chunk size in bytes; larger chunks waste too much on small files.
-const LARGEST_CHUNK: u64 = 4 << 20;
+const MAX_CHUNK: u64 = 4 << 20;
 
 /// Target for the metadata size in bytes, LVM's own: chunks grow until the metadata fit.
-const METADATA_AIM: u64 = 128 << 20;
+const METADATA_TARGET: u64 = 128 << 20;
 
 /// Metadata bytes per chunk.
 const METADATA_OF_CHUNK: u64 = 64;
 
 /// Smallest metadata size in bytes; LVM's own minimum is half of it.
-const LEAST_METADATA: u64 = 4 << 20;
+const MIN_METADATA: u64 = 4 << 20;
 
 /// Largest metadata size in bytes that the kernel uses.
-const MOST_METADATA: u64 = 16_192 << 20;
+const MAX_METADATA: u64 = 16_192 << 20;
 
 /// The extents that a thin pool allocates. FlexLVM creates no spare metadata volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,11 @@ impl PoolCost {
     /// # Errors
     /// When LVM can't create it.
     pub fn new(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
-        if extent.0 < SMALLEST_CHUNK {
-            let sentence = format!(
-                "its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit"
+        if extent.0 < MIN_CHUNK {
+            let message = format!(
+                "its extent size of {extent} is too small for a thin pool; the limit is {MIN_CHUNK} bytes"
             );
-            return Err(Error::refused(Kind::Invalid, sentence));
+            return Err(Error::refused(Kind::Invalid, message));
         }
         let needed = data
             .0
@@ -52,14 +52,15 @@ impl PoolCost {
             .saturating_mul(METADATA_OF_CHUNK);
         let metadata = metadata
             .map_or(needed, |metadata| metadata.0)
-            .clamp(LEAST_METADATA, MOST_METADATA);
+            .clamp(MIN_METADATA, MAX_METADATA);
         let cost = Self {
             data: data.extents_up(extent),
             metadata: Bytes(metadata).extents_up(extent),
         };
         if cost.total().0 > u64::from(u32::MAX) {
-            let sentence = format!("{data} are more than LVM can count in extents of {extent}");
-            return Err(Error::refused(Kind::Invalid, sentence));
+            let message =
+                format!("{data} exceed the number of extents of {extent} that LVM can count");
+            return Err(Error::refused(Kind::Invalid, message));
         }
         Ok(cost)
     }
@@ -75,13 +76,13 @@ impl PoolCost {
 /// an extent.
 pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
     let fits =
-        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
-    let chunks = std::iter::successors(Some(SMALLEST_CHUNK), |chunk| {
+        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_TARGET;
+    let chunks = std::iter::successors(Some(MIN_CHUNK), |chunk| {
         chunk
             .checked_mul(2)
-            .filter(|next| *next <= LARGEST_CHUNK.min(extent.0))
+            .filter(|next| *next <= MAX_CHUNK.min(extent.0))
     });
-    let last = chunks.clone().last().unwrap_or(SMALLEST_CHUNK);
+    let last = chunks.clone().last().unwrap_or(MIN_CHUNK);
     Bytes(chunks.into_iter().find(fits).unwrap_or(last))
 }
 
@@ -89,11 +90,11 @@ pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
 pub(super) fn fault(health: char, name: &str) -> Option<String> {
     match health {
         'F' => Some(format!(
-            "it has failed; lvconvert --repair of pool {name} may mend it"
+            "it has failed; try lvconvert --repair of pool {name}"
         )),
-        'D' => Some("its data are full, and writing fails; lvextend makes it larger".to_owned()),
+        'D' => Some("its data space is full and writes fail; extend it with lvextend".to_owned()),
         'M' => Some(format!(
-            "its metadata are read-only; lvconvert --repair of pool {name} mends them"
+            "its metadata are read-only; repair them with lvconvert --repair of pool {name}"
         )),
         _ => None,
     }
@@ -120,7 +121,7 @@ mod tests {
     const EXTENT: Bytes = Bytes(4 << 20);
 
     #[test]
-    fn metadata_suffice_for_every_block() {
+    fn metadata_suffice_for_every_chunk() {
         let of = |gibibytes: u64| {
             let data = Bytes(gibibytes << 30);
             (
@@ -145,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_never_costs_less(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
+        fn cost_is_monotonic(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
             let extent = Bytes(1 << shift);
             if let (Ok(cost), Ok(larger)) = (PoolCost::new(Bytes(data), None, extent), PoolCost::new(Bytes(data + more), None, extent)) {
                 prop_assert!(cost.data.bytes(extent).0 >= data && cost.data <= larger.data);

@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_told_by_its_number_if_it_has_one() {
+    fn device_of_uses_number_of_mount() {
         let roots = Roots {
             dev: "/nowhere".into(),
             sys: "/nowhere".into(),
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_btrfs_is_of_no_device_if_it_names_none() {
+    fn device_of_btrfs_is_none_without_device_source() {
         let root = tempfile::tempdir().unwrap();
         let roots = Roots {
             dev: root.path().join("dev"),

@@ -90,7 +90,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let fs = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = path(fields.next()?);
     let fs_options = fields.next().unwrap_or_default();
-    let (read_only, fs_read_only) = (is_read_only(options), is_read_only(fs_options));
+    let read_only = is_read_only(options);
+    let fs_read_only = is_read_only(fs_options);
     Some(Mount {
         id,
         parent,
@@ -165,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read() {
+    fn parse_reads_every_field() {
         let mounts = parse(line(36, 35, "/a\\040b").as_bytes()).unwrap();
         let expected = Mount {
             id: 36,
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_optional_fields_or_options_are_read() {
+    fn parse_accepts_lines_without_optional_fields() {
         assert_eq!(
             parse(b"1 0 0:1 / / ro - rootfs none \n").unwrap()[0].fs,
             "rootfs"
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_an_error_and_never_left_out() {
+    fn parse_rejects_malformed_lines() {
         for bad in [
             "x",
             "1 2 3 / / rw - a b c",
@@ -203,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn stacked_mounts_come_in_the_order_of_stacking() {
+    fn at_returns_stacked_mounts_bottom_up() {
         let text = [
             line(12, 11, "/p"),
             line(10, 1, "/p"),
@@ -221,20 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_own_table_is_understood() {
+    fn read_parses_own_mount_table() {
         let mounts = read(Path::new("/proc/self/mountinfo")).unwrap();
         assert!(mounts.iter().any(|mount| mount.point == Path::new("/")));
     }
 
     proptest! {
         #[test]
-        fn every_path_survives_its_escapes(bytes in proptest::collection::vec(1_u8..=255, 1..60)) {
+        fn unescape_reverses_kernel_escapes(bytes in proptest::collection::vec(1_u8..=255, 1..60)) {
             let path = PathBuf::from(OsString::from_vec(bytes.clone()));
             prop_assert_eq!(unescape(&escape(&path)), bytes);
         }
 
         #[test]
-        fn no_text_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn parse_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
             let _ = unescape(&bytes);
         }

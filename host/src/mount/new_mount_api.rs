@@ -92,7 +92,7 @@ mod tests {
     use super::{Flags, MountAttrFlags, attributes};
 
     #[test]
-    fn a_mount_is_read_only_and_keeps_its_flags() {
+    fn attributes_add_read_only_to_flags() {
         let flags = Flags::NOSUID | Flags::NOATIME | Flags::LAZYTIME;
         let expected = MountAttrFlags::MOUNT_ATTR_RDONLY
             | MountAttrFlags::MOUNT_ATTR_NOSUID

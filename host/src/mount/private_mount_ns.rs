@@ -24,11 +24,11 @@ pub fn with_writable<T: Send>(
     device: (u32, u32),
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, Error> {
-    let made = thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || enter(device).map(|()| work()));
         thread.map(ScopedJoinHandle::join)
     });
-    match made.map_err(Error::io("start a thread for", TABLE))? {
+    match result.map_err(Error::io("start a thread for", TABLE))? {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     }
@@ -39,17 +39,17 @@ pub fn with_writable<T: Send>(
     reason = "what replaces it is unsafe because of other flags, which share more than mounts"
 )]
 fn enter(device: (u32, u32)) -> Result<(), Error> {
-    let own = || {
+    let mount_ns = || {
         std::fs::read_link("/proc/thread-self/ns/mnt")
             .map_err(Error::io("read", "/proc/thread-self/ns/mnt"))
     };
-    let before = own()?;
+    let before = mount_ns()?;
     rustix::thread::unshare(UnshareFlags::NEWNS)
         .map_err(|errno| Error::io("copy", TABLE)(errno.into()))?;
-    if own()? == before {
+    if mount_ns()? == before {
         return Err(Error::refused(
             Kind::Failed,
-            "the mounts are still those of everybody",
+            "the kernel created no separate mount namespace",
         ));
     }
     mount_change(

@@ -153,25 +153,25 @@ fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
     let source = request.source.display();
     let hint = match errno {
         Errno::BUSY => {
-            "it is mounted elsewhere in another way (read-only or not), or another program has it open"
+            "it is mounted elsewhere with a different read-only state, or another program has it open"
         }
         Errno::INVAL => {
-            "the file system is damaged, or this kernel doesn't know one of the mount options; see its log"
+            "the file system is damaged, or this kernel doesn't support one of the mount options; see the kernel's log"
         }
         Errno::EXIST => {
-            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, of a \
-             btrfs, was seen there: `btrfs device scan --forget` forgets those that are not mounted"
+            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, \
+             for btrfs, was scanned there: `btrfs device scan --forget` forgets unmounted devices"
         }
-        Errno::NODEV => "this kernel doesn't know the file system",
+        Errno::NODEV => "this kernel doesn't support the file system",
         Errno::ROFS | Errno::ACCESS if request.read_only => {
-            "the logical volume is read-only, and its file system was not unmounted, so that it has to recover first: \
-             `lvchange --permission rw` allows that"
+            "the logical volume is read-only, but its file system was not unmounted cleanly and must recover first: \
+             make it writable with `lvchange --permission rw`"
         }
         Errno::ROFS | Errno::ACCESS => {
-            "the logical volume is read-only, and a writable mount is wanted"
+            "the logical volume is read-only, but a writable mount was requested"
         }
         Errno::UCLEAN | Errno::BADMSG => {
-            "the file system is damaged and has to be repaired by hand; see the kernel's log"
+            "the file system is damaged and must be repaired by hand; see the kernel's log"
         }
         _ => return Error::io("mount", request.source)(errno.into()),
     };

@@ -18,12 +18,12 @@ const STDOUT_CAP: usize = 32 << 20;
 /// Limit for captured stderr, in bytes; the rest is read and dropped.
 const STDERR_CAP: usize = 64 << 10;
 /// How long a pipe that a grandchild holds open is still read after the child has ended.
-const STRAGGLERS: Duration = Duration::from_millis(500);
+const PIPE_GRACE: Duration = Duration::from_millis(500);
 /// Maximum overrun of a command's limit: both signals, the pipes' grace period, and some time to
 /// start.
-pub(super) const LONGEST_END: Duration = Duration::from_secs(10);
+pub(super) const MAX_OVERRUN: Duration = Duration::from_secs(10);
 /// Grace period after SIGTERM, and again after SIGKILL (a process in D state doesn't end).
-const DYING: Duration = Duration::from_secs(1);
+const KILL_GRACE: Duration = Duration::from_secs(1);
 
 /// Starts `command` in its own process group and runs it to its end.
 pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
@@ -50,12 +50,12 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
             limit: cmd.limit(),
         });
     }
-    let last = Instant::now() + STRAGGLERS;
+    let last = Instant::now() + PIPE_GRACE;
     stdout.ends_before(last);
     stderr.ends_before(last);
     let status = child.wait().map_err(not_started)?;
-    let (stdout, all) = stdout.take();
-    if !all {
+    let (stdout, complete) = stdout.take();
+    if !complete {
         let detail = format!("more than {} MiB of output", STDOUT_CAP >> 20);
         return Err(Error::Answer {
             program: cmd.program().to_owned(),
@@ -97,7 +97,7 @@ fn ended(child: &Child) -> bool {
 
 /// Waits for a child whose input was closed; kills it if it doesn't end within the grace period.
 pub(super) fn reap(mut child: Child, output: &Pipe) {
-    if ends_before(&child, Instant::now() + DYING, &[output]) {
+    if ends_before(&child, Instant::now() + KILL_GRACE, &[output]) {
         let _ = child.wait();
     } else {
         end(child);
@@ -110,7 +110,7 @@ pub(super) fn end(mut child: Child) {
     for signal in [Signal::TERM, Signal::KILL] {
         // Fails when the group is gone already, which is the goal.
         let _ = kill_process_group(group, signal);
-        ends_before(&child, Instant::now() + DYING, &[]);
+        ends_before(&child, Instant::now() + KILL_GRACE, &[]);
     }
     if ended(&child) {
         let _ = child.wait();
@@ -123,9 +123,9 @@ pub(super) fn end(mut child: Child) {
 
 /// A pipe that a dedicated thread reads to its end.
 pub(super) struct Pipe {
-    kept: Arc<Mutex<Captured>>,
+    captured: Arc<Mutex<Captured>>,
     /// Receives a message for each chunk read; disconnected at the end of the pipe.
-    news: Receiver<()>,
+    progress: Receiver<()>,
 }
 
 #[derive(Default)]
@@ -136,9 +136,9 @@ struct Captured {
 
 impl Pipe {
     pub(super) fn read(mut from: impl Read + Send + 'static, cap: usize) -> io::Result<Self> {
-        let kept = Arc::new(Mutex::new(Captured::default()));
-        let shared = Arc::clone(&kept);
-        let (sender, news) = mpsc::channel();
+        let captured = Arc::new(Mutex::new(Captured::default()));
+        let shared = Arc::clone(&captured);
+        let (sender, progress) = mpsc::channel();
         thread::Builder::new().spawn(move || {
             let mut chunk = vec![0; 64 << 10];
             loop {
@@ -148,16 +148,16 @@ impl Pipe {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(_) => break,
                 };
-                let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = cap.saturating_sub(kept.bytes.len()).min(length);
-                kept.overflow |= room < length;
-                kept.bytes.extend(chunk.iter().take(room));
-                drop(kept);
+                let mut captured = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let space = cap.saturating_sub(captured.bytes.len()).min(length);
+                captured.overflow |= space < length;
+                captured.bytes.extend(chunk.iter().take(space));
+                drop(captured);
                 // Fails after the receiver is dropped: `take` still returns what was read.
                 let _ = sender.send(());
             }
         })?;
-        Ok(Self { kept, news })
+        Ok(Self { captured, progress })
     }
 
     fn ends_before(&self, deadline: Instant) -> bool {
@@ -171,13 +171,13 @@ impl Pipe {
 
     /// Waits until more was read.
     pub(super) fn more_before(&self, deadline: Instant) -> Result<(), RecvTimeoutError> {
-        self.news
+        self.progress
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
     /// Returns the bytes read since the last call, and whether none were ever dropped.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut kept.bytes), !kept.overflow)
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut captured.bytes), !captured.overflow)
     }
 }

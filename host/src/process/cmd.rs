@@ -124,16 +124,16 @@ impl Output {
 
 /// Formats a program's output on one line, shortened, for a message.
 fn summary(bytes: &[u8]) -> String {
-    const LONGEST: usize = 1000;
+    const MAX_CHARS: usize = 1000;
     let text = String::from_utf8_lossy(bytes);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line: String = words
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .collect();
     if line.is_empty() {
-        "it gave no reason".to_owned()
+        "no error output".to_owned()
     } else {
         line
     }

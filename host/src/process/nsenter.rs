@@ -31,19 +31,18 @@ pub(super) fn nsenter<T: Send + 'static>(
     time: Duration,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<Option<T>> {
-    let hint = "does the pod have hostPID, and its container privileged?";
-    let outside = |error| {
-        io::Error::other(format!(
-            "the host's namespaces can't be entered: {error} ({hint})"
-        ))
-    };
+    let hint = "the pod needs hostPID, and its container must be privileged";
     let (sender, done) = mpsc::channel();
     thread::Builder::new().spawn(move || sender.send(enter().map(|()| work())))?;
     match done.recv_timeout(time) {
-        Ok(result) => result.map(Some).map_err(outside),
+        Ok(result) => result.map(Some).map_err(|error| {
+            io::Error::other(format!(
+                "the host's namespaces can't be entered: {error} ({hint})"
+            ))
+        }),
         Err(RecvTimeoutError::Timeout) => Ok(None),
         Err(RecvTimeoutError::Disconnected) => Err(io::Error::other(
-            "the thread that was to start it has ended",
+            "the thread that starts the program has ended",
         )),
     }
 }
@@ -53,10 +52,9 @@ pub(super) fn nsenter<T: Send + 'static>(
     reason = "what replaces it is unsafe because of other flags, which share more than the root"
 )]
 fn enter() -> io::Result<()> {
-    let open = |(name, kind)| Ok((File::open(format!("/proc/1/ns/{name}"))?, kind));
     let links = NAMESPACES
         .into_iter()
-        .map(open)
+        .map(|(name, kind)| Ok((File::open(format!("/proc/1/ns/{name}"))?, kind)))
         .collect::<io::Result<Vec<_>>>()?;
     // Root and working folder change with the mount namespace, which the kernel refuses while other
     // threads share them.

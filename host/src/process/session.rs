@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use super::child::{self, Pipe};
 
 /// Limit for the output of one line, in bytes.
-const LONGEST: usize = 4 << 20;
+const MAX_OUTPUT: usize = 4 << 20;
 
 /// A running program that reads lines from its standard input. Dropping this ends it.
 pub struct Session {
@@ -26,8 +26,9 @@ pub struct Session {
 
 impl Session {
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        let ((stdin, input), (from, output)) = (io::pipe()?, io::pipe()?);
-        let pipe = Pipe::read(from, LONGEST)?;
+        let (stdin, input) = io::pipe()?;
+        let (reader, output) = io::pipe()?;
+        let pipe = Pipe::read(reader, MAX_OUTPUT)?;
         command
             .stdin(stdin)
             .stdout(output.try_clone()?)
@@ -49,26 +50,28 @@ impl Session {
     /// `TimedOut` at the limit, `UnexpectedEof` when the program has ended, `InvalidData` when its
     /// output exceeds the limit. The program may have executed the line all the same; drop the
     /// session then.
-    pub fn ask<T>(
+    pub fn send<T>(
         &mut self,
         line: &str,
         limit: Duration,
-        understand: impl Fn(&[u8]) -> Option<T>,
+        parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<T> {
         let deadline = Instant::now() + limit;
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         drop(self.output.take());
         input.write_all(format!("{line}\n").as_bytes())?;
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         loop {
             let more = self.output.more_before(deadline);
-            let (bytes, all) = self.output.take();
-            said.extend(bytes);
-            if let Some(answer) = understand(&said) {
+            let (bytes, complete) = self.output.take();
+            received.extend(bytes);
+            if let Some(answer) = parse(&received) {
                 return Ok(answer);
             }
             match more {
-                _ if !all || said.len() > LONGEST => return Err(io::ErrorKind::InvalidData.into()),
+                _ if !complete || received.len() > MAX_OUTPUT => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
                 Ok(()) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(RecvTimeoutError::Disconnected) => {

@@ -52,7 +52,7 @@ impl Exec for System {
             return start(cmd);
         }
         let own = cmd.clone();
-        let done = nsenter(cmd.limit() + child::LONGEST_END, move || start(&own))
+        let done = nsenter(cmd.limit() + child::MAX_OVERRUN, move || start(&own))
             .map_err(not_started(cmd))?;
         done.unwrap_or_else(|| {
             Err(Error::Deadline {
@@ -74,7 +74,7 @@ impl Exec for System {
             Session::start(command)
         };
         let started = if self.through_nsenter {
-            nsenter(child::LONGEST_END, start)
+            nsenter(child::MAX_OVERRUN, start)
         } else {
             Ok(Some(start()))
         };
@@ -126,7 +126,7 @@ fn find(program: &str) -> io::Result<PathBuf> {
         let folders = FOLDERS.join(", ");
         io::Error::new(
             io::ErrorKind::NotFound,
-            format!("it is not installed: not in any of {folders}"),
+            format!("it is not installed: not found in {folders}"),
         )
     })
 }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_come_from_the_systems_folders_only() {
+    fn programs_are_found_in_system_folders_only() {
         assert!(System::current().has("sh") && !System::current().has("no-such-program"));
         for name in ["", "/bin/sh", "../bin/sh", "no-such-program", "."] {
             assert!(find(name).is_err(), "{name:?}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_status_come_back_apart() {
+    fn exec_returns_stdout_stderr_and_status_separately() {
         let output = System::current()
             .exec(&sh("echo out; echo err >&2; exit 3"))
             .unwrap();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_ours_and_stdin_is_empty() {
+    fn child_gets_fixed_environment_and_empty_stdin() {
         let output = System::current()
             .exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort"))
             .unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn much_output_on_both_pipes_does_not_block() {
+    fn large_output_on_both_pipes_does_not_block() {
         let output = System::current()
             .exec(&sh(
                 "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2",
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_program_is_ended_with_its_children() {
+    fn timeout_kills_program_with_its_children() {
         let begun = Instant::now();
         let file = tempfile::NamedTempFile::new().unwrap();
         let script = format!(
@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_held_open_by_a_grandchild_delays_nobody() {
+    fn exec_returns_although_grandchild_holds_pipe_open() {
         let begun = Instant::now();
         let output = System::current()
             .exec(&sh("echo done; sleep 20 & exit 0"))

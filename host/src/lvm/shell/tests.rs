@@ -69,7 +69,7 @@ fn run(shell_state: &LvmShell<Programs>, commands: &[Cmd]) -> Vec<String> {
 }
 
 #[test]
-fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
+fn consecutive_lvcreates_share_one_shell() {
     let shell_state = shell_state("lvcreate*) say 1 ;;");
     assert_eq!(run(&shell_state, &["a", "b", "c"].map(lvcreate)), ["a"]);
     let others = [
@@ -88,7 +88,7 @@ fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
 }
 
 #[test]
-fn what_the_shell_did_not_do_is_run_by_itself() {
+fn failed_shell_command_runs_again_by_itself() {
     let shell_state = shell_state("*b*) say 5 ;; lvcreate*) say 1 ;;");
     assert_eq!(
         run(&shell_state, &["a", "b", "c"].map(lvcreate)),
@@ -97,7 +97,7 @@ fn what_the_shell_did_not_do_is_run_by_itself() {
 }
 
 #[test]
-fn what_a_shell_says_that_nobody_understands_is_no_success() {
+fn malformed_shell_output_is_no_success() {
     for script in [
         "*b*) exit 0 ;;",
         "*b*) kill -9 $$ ;;",
@@ -124,7 +124,7 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
 }
 
 #[test]
-fn where_lvm_has_no_shell_everything_is_run_by_itself() {
+fn commands_run_by_themselves_without_shell() {
     for script in ["exit 1", "while read -r line; do echo 'lvm> '; exit; done"] {
         let shell_state = LvmShell::new(Programs {
             script,
@@ -134,12 +134,12 @@ fn where_lvm_has_no_shell_everything_is_run_by_itself() {
             run(&shell_state, &["a", "b", "c"].map(lvcreate)),
             ["a", "b", "c"]
         );
-        assert!(shell_state.shell_state.lock().unwrap().is_out);
+        assert!(shell_state.shell_state.lock().unwrap().is_disabled);
     }
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_and_said_so() {
+fn hanging_shell_command_times_out() {
     let shell_state = shell_state("*b*) sleep 30 & wait ;; lvcreate*) say 1 ;;");
     assert_eq!(run(&shell_state, &[lvcreate("a")]), ["a"]);
     let error = shell_state
@@ -153,7 +153,7 @@ fn a_command_that_hangs_is_ended_and_said_so() {
 }
 
 #[test]
-fn an_answer_is_read_once_it_is_whole() {
+fn status_waits_for_complete_output() {
     for end in 0..DONE.trim_end().len() {
         assert_eq!(status(&DONE.as_bytes()[..end]), None);
     }
@@ -174,7 +174,7 @@ fn an_answer_is_read_once_it_is_whole() {
 }
 
 #[test]
-fn only_plain_words_are_spoken() {
+fn line_accepts_only_plain_arguments() {
     let with =
         |word: &str| line(&Cmd::new("lvm").args(["lvcreate", "--yes", "--addtag", word, "vg0"]));
     assert_eq!(
