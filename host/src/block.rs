@@ -1,8 +1,8 @@
-//! Block devices, found and known without running a program.
+//! Block devices, identified through `/dev` and `/sys` without running a program.
 //!
-//! [`lv_device`] is a logical volume's, held open; [`disk`] one that a volume group could be made
-//! of; [`sysfs`] is what the kernel shows of any, [`swap`] what it swaps to; [`duplicate_fs`] finds a second device with the
-//! same file system.
+//! [`lv_device`] opens the device of a logical volume and keeps it open; [`disk`] opens a device
+//! that may become part of a volume group; [`sysfs`] reads what the kernel shows of a device, and
+//! [`swap`] its swap devices; [`duplicate_fs`] finds a second device with the same file system.
 
 pub mod disk;
 pub mod duplicate_fs;

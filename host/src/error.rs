@@ -1,22 +1,22 @@
-//! What can go wrong on a node, and the few kinds of it that callers tell apart.
+//! Errors on a node, and the few kinds that callers branch on.
 
 use std::io;
 use std::time::Duration;
 
-/// What a caller may decide by. Everything else is for people.
+/// The kind of an error: what a caller may branch on. All other details are for admins and logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// In use: open, mounted, locked by another.
+    /// In use: open, mounted, or locked by another process.
     Busy,
-    /// Not enough room.
+    /// Not enough free space.
     NoSpace,
-    /// Positively not there. A program that failed to look is `Failed`, never this.
+    /// Positively absent. A program that failed to check returns `Failed`, never this.
     NotFound,
-    /// There already.
+    /// Exists already.
     Exists,
-    /// Not done within its time; whatever ran for it was killed.
+    /// Not finished within its time limit; all processes started for it were killed.
     TimedOut,
-    /// Refused before anything was done.
+    /// Refused before any change was made.
     Invalid,
     /// Anything else.
     Failed,
@@ -30,7 +30,7 @@ pub enum Error {
     Start {
         /// The program.
         program: String,
-        /// Why.
+        /// Why the program could not be started.
         #[source]
         source: io::Error,
     },
@@ -39,27 +39,27 @@ pub enum Error {
     Program {
         /// The program and its arguments, without secrets (there are none).
         command: String,
-        /// "exit status 5", "signal 9".
+        /// "exit status 5" or "ended by a signal".
         status: String,
-        /// What it said, trimmed and shortened.
+        /// Its standard error, trimmed and shortened.
         stderr: String,
-        /// What kind of failure the text hints at. A hint only: decide by observing again.
+        /// The kind that the text suggests. A hint only: observe the state again before deciding.
         kind: Kind,
     },
-    /// A program was not done in time and was killed with all its children.
-    #[error("{command} was not done after {} s and was ended", limit.as_secs())]
+    /// A program exceeded its time limit and was killed with all its children.
+    #[error("{command} timed out after {} s and was killed", limit.as_secs())]
     Deadline {
         /// The program and its arguments.
         command: String,
-        /// The time it had.
+        /// The time limit.
         limit: Duration,
     },
-    /// A program answered something that it never should.
-    #[error("{program} answered what can't be understood: {detail}")]
+    /// A program returned output that it never should.
+    #[error("unexpected output from {program}: {detail}")]
     Answer {
         /// The program.
         program: String,
-        /// What was wrong with the answer.
+        /// What was wrong with the output.
         detail: String,
     },
     /// A system call or a file failed.
@@ -67,24 +67,24 @@ pub enum Error {
     Io {
         /// What was attempted: "open", "mount", …
         action: &'static str,
-        /// On what.
+        /// The path or object that the call was made on.
         path: String,
         /// Why it failed.
         #[source]
         source: io::Error,
     },
-    /// Something that was asked for can't be.
+    /// A request was refused.
     #[error("{message}")]
     Refused {
-        /// The kind.
+        /// The kind that callers branch on.
         kind: Kind,
-        /// One sentence: what, why, what to do.
+        /// One sentence: what failed, why, and what to do.
         message: String,
     },
 }
 
 impl Error {
-    /// The kind, the only thing that callers branch on.
+    /// Returns the kind, the only property that callers branch on.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -101,7 +101,7 @@ impl Error {
         }
     }
 
-    /// A refusal of this kind, with its sentence.
+    /// Builds a refusal of this kind with its message.
     #[must_use]
     pub fn refused(kind: Kind, message: impl Into<String>) -> Self {
         Self::Refused {
@@ -110,7 +110,7 @@ impl Error {
         }
     }
 
-    /// Turns an `io::Error` into ours: `map_err(Error::io("open", path))`.
+    /// Converts an `io::Error`: `map_err(Error::io("open", path))`.
     pub fn io(
         action: &'static str,
         path: impl AsRef<std::path::Path>,
@@ -124,7 +124,7 @@ impl Error {
     }
 }
 
-/// The whole chain of an error in one line, for a message to a person.
+/// Formats the whole chain of an error on one line, for messages and logs.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,10 +1,10 @@
-//! The format marker: positive proof, on the device itself, that a logical volume is ours and was
-//! never used. The agent writes it when it has made the volume; the driver makes a file system only
-//! where it finds it, and takes it away.
+//! The format marker: positive proof, on the device itself, that FlexLVM created a logical volume
+//! and that it was never used. The agent writes it after creating the volume; the driver makes a
+//! file system only where it finds the marker, and then clears it.
 //!
-//! The mark stands 1 MiB before the end that the volume had when it was made. The driver makes file
-//! systems that end before it, so mkfs can't touch it: neither the copies of ext4's superblock nor
-//! xfs' wipe of the last 128 KiB.
+//! The marker is 1 MiB before the end that the volume had when it was created. The driver makes
+//! file systems that end before the marker, so mkfs can't overwrite it: neither with the copies of
+//! ext4's superblock nor with the wipe of the last 128 KiB by mkfs.xfs.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,26 +14,26 @@ use crate::lvm::names::LvUuid;
 use crate::units::Bytes;
 
 const LENGTH: usize = 4096;
-/// mkfs.xfs wipes the last 128 KiB of the device; other programs look for, and wipe, less than 1
-/// MiB.
+/// Distance in bytes from the end of the volume. mkfs.xfs wipes the last 128 KiB of the device;
+/// other programs read and wipe less than 1 MiB.
 const FROM_END: u64 = 1 << 20;
-/// File systems end at a multiple of this: any block size of theirs.
+/// File systems end at a multiple of this many bytes, which any block size divides.
 const ALIGNMENT: u64 = 64 << 10;
-/// Room for the mark and for some file system.
-const SMALLEST: u64 = 4 << 20;
+/// Minimum volume size in bytes: space for the marker and a file system.
+const MIN_SIZE: u64 = 4 << 20;
 
-/// What a volume says of itself.
+/// The state of a volume's format marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatMarker {
-    /// Nothing: it was used, or isn't ours.
+    /// No marker: the volume was used, or FlexLVM did not create it.
     None,
-    /// Made by us, and nothing was ever written to it.
+    /// FlexLVM created the volume, and it was never written to.
     Unformatted,
-    /// A mkfs of ours was begun. Nobody has ever mounted the volume.
+    /// The driver started mkfs. The volume was never mounted.
     Formatting,
 }
 
-/// Where one volume has its mark, and what the mark says.
+/// The position and the content of one volume's marker.
 #[derive(Clone, Debug)]
 pub struct FormatMarkerBlock {
     uuid: LvUuid,
@@ -41,49 +41,48 @@ pub struct FormatMarkerBlock {
 }
 
 impl FormatMarkerBlock {
-    /// The mark of the logical volume with this uuid, which was made with this size.
+    /// Returns the marker of the logical volume with this uuid, created with this size in bytes.
     ///
     /// # Errors
-    /// `Invalid` when a volume of that size has no room for it.
-    pub fn new(uuid: &LvUuid, size_when_made: Bytes) -> Result<Self, Error> {
-        if size_when_made.0 < SMALLEST {
-            let message = format!(
-                "a volume of {size_when_made} is too small: {SMALLEST} bytes are the least"
-            );
+    /// `Invalid` when a volume of that size is too small for a marker.
+    pub fn new(uuid: &LvUuid, created_size: Bytes) -> Result<Self, Error> {
+        if created_size.0 < MIN_SIZE {
+            let message =
+                format!("a volume of {created_size} is too small: the minimum is {MIN_SIZE} bytes");
             return Err(Error::refused(Kind::Invalid, message));
         }
-        let offset = (size_when_made.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
+        let offset = (created_size.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
         Ok(Self {
             uuid: uuid.clone(),
             offset,
         })
     }
 
-    /// Where the file system has to end, so that mkfs leaves the mark alone.
+    /// Returns where the file system must end, in bytes, so that mkfs leaves the marker intact.
     #[must_use]
     pub fn filesystem_size(&self) -> Bytes {
         Bytes(self.offset)
     }
 
-    /// What `device` says.
+    /// Reads the state of the marker on `device`.
     ///
     /// # Errors
-    /// When it can't be read; that is never taken for "nothing".
+    /// When it can't be read; a read error never counts as `None`.
     pub fn read(&self, device: &File) -> Result<FormatMarker, Error> {
         let mut block = vec![0; LENGTH];
         device
             .read_exact_at(&mut block, self.offset)
-            .map_err(Error::io("read", self.place()))?;
-        let says = |mark| self.text(mark) == block;
+            .map_err(Error::io("read", self.location()))?;
         Ok([FormatMarker::Unformatted, FormatMarker::Formatting]
             .into_iter()
-            .find(|mark| says(*mark))
+            .find(|mark| self.text(*mark) == block)
             .unwrap_or(FormatMarker::None))
     }
 
-    /// Says that the volume is fresh: only for one that was made just now, that nobody knows of
-    /// yet, and that is [blank](crate::fs::is_blank). May be repeated until the volume is
-    /// given away.
+    /// Writes the marker of an unformatted volume.
+    ///
+    /// Only for a volume that was created just now, that no PersistentVolume refers to yet, and
+    /// that is [blank](crate::fs::is_blank). May be repeated until the volume is handed out.
     ///
     /// # Errors
     /// When it can't be written.
@@ -91,22 +90,22 @@ impl FormatMarkerBlock {
         self.write(device, &self.text(FormatMarker::Unformatted))
     }
 
-    /// Says that mkfs begins. To be durable before mkfs writes its first byte.
+    /// Records that mkfs starts. Must be durable before mkfs writes its first byte.
     ///
     /// # Errors
-    /// `Invalid` when the volume is not marked; else when it can't be read or written.
+    /// `Invalid` when the volume has no marker; else when it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
             FormatMarker::None => Err(Error::refused(
                 Kind::Invalid,
-                "the logical volume is not known to be fresh",
+                "the logical volume has no format marker",
             )),
             FormatMarker::Formatting => Ok(()),
             FormatMarker::Unformatted => self.write(device, &self.text(FormatMarker::Formatting)),
         }
     }
 
-    /// Takes the mark away; to be durable before the volume is mounted. Touches nothing but a mark.
+    /// Clears the marker, and nothing but a marker. Must be durable before the volume is mounted.
     ///
     /// # Errors
     /// When it can't be read or written.
@@ -119,14 +118,15 @@ impl FormatMarkerBlock {
         }
     }
 
-    /// Makes zeros of the mark, or of the part of it, in `bytes` that were read at `at`. Leaves
-    /// alone what is no mark.
-    pub(crate) fn blot_out(&self, bytes: &mut [u8], at: u64) {
+    /// Zeroes the marker, or the part of it, in `bytes`, which were read at offset `at`.
+    ///
+    /// Leaves all other bytes unchanged.
+    pub(crate) fn mask(&self, bytes: &mut [u8], at: u64) {
         let skipped = usize::try_from(self.offset.saturating_sub(at)).unwrap_or(usize::MAX);
-        let gone = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
+        let passed = usize::try_from(at.saturating_sub(self.offset)).unwrap_or(usize::MAX);
         for mark in [FormatMarker::Unformatted, FormatMarker::Formatting] {
             let text = self.text(mark);
-            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(gone..)) else {
+            let (Some(part), Some(text)) = (bytes.get_mut(skipped..), text.get(passed..)) else {
                 return;
             };
             let length = part.len().min(text.len());
@@ -141,11 +141,13 @@ impl FormatMarkerBlock {
     fn write(&self, device: &File, block: &[u8]) -> Result<(), Error> {
         device
             .write_all_at(block, self.offset)
-            .map_err(Error::io("write", self.place()))?;
-        device.sync_all().map_err(Error::io("flush", self.place()))
+            .map_err(Error::io("write", self.location()))?;
+        device
+            .sync_all()
+            .map_err(Error::io("flush", self.location()))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         format!(
             "the format marker of logical volume {} at byte {}",
             self.uuid, self.offset
@@ -195,8 +197,9 @@ mod tests {
     }
 
     #[test]
-    fn the_mark_lives_from_fresh_to_formatting_to_nothing() {
-        let (device, mark) = (volume(7), mark());
+    fn marker_goes_from_unformatted_to_formatting_to_none() {
+        let device = volume(7);
+        let mark = mark();
         assert_eq!(mark.read(&device).unwrap(), FormatMarker::None);
         mark.write_unformatted(&device).unwrap();
         assert_eq!(mark.read(&device).unwrap(), FormatMarker::Unformatted);
@@ -210,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn clearing_touches_nothing_but_a_mark() {
+    fn clear_keeps_bytes_that_are_no_marker() {
         let device = volume(7);
         mark().clear(&device).unwrap();
         let mut block = [0; LENGTH];
@@ -219,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn anothers_or_a_damaged_mark_is_none() {
+    fn marker_of_other_uuid_or_damaged_marker_reads_as_none() {
         let device = volume(0);
         mark().write_unformatted(&device).unwrap();
         let other =
@@ -230,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_is_blotted_out_wherever_it_is_cut() {
+    fn mask_zeroes_exactly_the_marker_at_any_offset() {
         let device = volume(7);
         mark().write_unformatted(&device).unwrap();
         let begin = mark().offset;
@@ -245,7 +248,7 @@ mod tests {
             for length in [1, 4095, 4096, 20_000] {
                 let mut bytes = vec![0; length];
                 device.read_exact_at(&mut bytes, at).unwrap();
-                mark().blot_out(&mut bytes, at);
+                mark().mask(&mut bytes, at);
                 for (byte, at) in bytes.iter().zip(at..) {
                     assert_eq!(*byte == 0, (begin..begin + 4096).contains(&at), "{at}");
                 }
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_volume_that_is_shorter_than_it_was_is_an_error() {
+    fn read_fails_when_volume_is_shorter_than_created() {
         let device = volume(0);
         device.set_len(SIZE.0 / 2).unwrap();
         assert!(mark().read(&device).is_err());
@@ -262,7 +265,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_mark_lies_within_the_volume_and_out_of_every_ones_way(size in 0..1_u64 << 50) {
+        fn marker_is_inside_volume_and_clear_of_wiped_ends(size in 0..1_u64 << 50) {
             match FormatMarkerBlock::new(&uuid("ABCDEF1234567890abcdefghijklmnop"), Bytes(size)) {
                 Err(_) => prop_assert!(size < 4 << 20),
                 Ok(mark) => {

@@ -1,5 +1,6 @@
-//! File systems on a device: what is on it, make one, check one, grow one. Losing data is decided
-//! here: whatever is not positively blank is not blank.
+//! File systems on a device: probe, make, check and grow.
+//!
+//! Decides whether data may be overwritten: a device that is not positively blank is not blank.
 
 mod blank;
 mod fsck;
@@ -17,7 +18,7 @@ pub use probe::{Content, Probe, examine, is_blank, probe};
 pub use resize::{fills, resize};
 pub use size::size;
 
-/// The file systems that volumes can have.
+/// The supported file systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Filesystem {
     /// ext4.
@@ -29,18 +30,18 @@ pub enum Filesystem {
 }
 
 impl Filesystem {
-    /// All there are.
+    /// All supported file systems.
     pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
-    /// Their names, for people.
+    /// Their names, for messages.
     pub const NAMES: &str = "ext4, xfs and btrfs";
 
-    /// The one of this name.
+    /// Returns the file system with this name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|fs| fs.name() == name)
     }
 
-    /// Its name, as mount(2), blkid and Kubernetes spell it.
+    /// Returns its name, as mount(2), blkid and Kubernetes spell it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Bytes as hexadecimal digits, and such as nobody can guess.
+//! Bytes as hexadecimal digits, and random ones.
 
 use std::fmt::Write as _;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// Two digits for each byte.
+/// Formats each byte as two digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
         .iter()
@@ -16,7 +16,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         })
 }
 
-/// 32 digits that nobody can guess, and nobody else gets.
+/// Returns 32 unpredictable, unique hexadecimal digits.
 pub(crate) fn random_hex() -> io::Result<String> {
     let mut bytes = [0; 16];
     let mut filled = 0;

@@ -1,15 +1,16 @@
-//! Everything of FlexLVM that touches a node: programs, LVM, devices, file systems, mounts.
-//! Synchronous, and without a word to any log: libraries return, binaries report.
+//! All FlexLVM code that touches a node: programs, LVM, devices, file systems, mounts.
+//!
+//! Synchronous, and without logging: libraries return, binaries report.
 //!
 //! In reading order:
 //!
-//! - [`process`]: programs are started here and nowhere else.
+//! - [`process`]: the only module that starts programs.
 //! - [`lvm`]: LVM's commands and reports as values.
 //! - [`block`]: a logical volume's device, other disks, and what the kernel shows of them.
-//! - [`fs`]: what is on a device; mkfs, fsck and growth.
+//! - [`fs`]: the content of a device; mkfs, fsck and growth.
 //! - [`mount`]: mount(2) and umount(2), and the table of mounts.
-//! - [`format_marker`]: what on a device allows the first mkfs.
-//! - [`volume_key`]: the proof that somebody may have a volume.
+//! - [`format_marker`]: the on-disk proof that the first mkfs is allowed.
+//! - [`volume_key`]: the secret that authorizes the mount of a claim's volume.
 //! - [`lock`]: one call per volume at a time.
 //! - [`atomic_file`]: files that are there completely or not at all.
 //! - [`units`] and [`error`].

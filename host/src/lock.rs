@@ -1,4 +1,4 @@
-//! One lock per logical volume, so that calls for several pods take turns on it.
+//! One lock per logical volume, which serializes the calls of several pods.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,8 +12,8 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use crate::error::{Error, Kind};
 use crate::lvm::names::LvUuid;
 
-/// Where the locks are: on a file system that a reboot empties, and never in the driver's folder,
-/// whose changes make the kubelet start the driver anew.
+/// Folder of the lock files: on a file system that a reboot empties, and never in the driver's own
+/// folder, since kubelet starts the driver anew after each change there.
 pub const FOLDER: &str = "/run/flexlvm";
 
 /// A lock, held until it is dropped.
@@ -23,11 +23,13 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Takes the lock of a logical volume, waiting for it no longer than `wait`. Programs started
-    /// while it is held keep it, too: a mkfs that outlives us still works on the device.
+    /// Acquires the lock of a logical volume and waits for it no longer than `wait`.
+    ///
+    /// Programs started while it is held inherit it: a mkfs that outlives this process still works
+    /// on the device.
     ///
     /// # Errors
-    /// `Busy` when it wasn't free in time; else when it can't be made.
+    /// `Busy` when it wasn't released in time; else when the lock file can't be created or locked.
     pub fn acquire(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
         DirBuilder::new()
             .recursive(true)
@@ -53,7 +55,7 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
-                        "another call still works on logical volume {volume} after {} s; it is tried again",
+                        "another call still holds the lock of logical volume {volume} after {} s; this call will be retried",
                         wait.as_secs()
                     );
                     return Err(Error::refused(Kind::Busy, message));
@@ -76,7 +78,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     #[test]
-    fn one_at_a_time_and_nobody_waits_for_ever() {
+    fn lock_excludes_second_holder_until_timeout() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path().join("locks");
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
@@ -91,12 +93,12 @@ mod tests {
         );
         Lock::acquire(&folder, &other, Duration::ZERO).unwrap();
         drop(held);
-        // What the test below starts meanwhile may have inherited the lock, and ends soon.
+        // A program started by the test below may have inherited the lock meanwhile; it ends soon.
         Lock::acquire(&folder, &volume, Duration::from_secs(30)).unwrap();
     }
 
     #[test]
-    fn a_program_that_outlives_us_keeps_the_lock() {
+    fn child_process_keeps_inherited_lock() {
         let folder = tempfile::tempdir().unwrap();
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
         let held = Lock::acquire(folder.path(), &volume, Duration::ZERO).unwrap();

@@ -1,4 +1,4 @@
-//! LVM through its own programs: a command is built, run, and its answer read.
+//! LVM through its own programs: builds a command, runs it, and parses its output.
 
 pub mod backup;
 mod command;
@@ -22,21 +22,23 @@ pub use model::{Lv, LvKind, Pv, PvOwner, Vg};
 pub use shell::LvmShell;
 pub use thin_pool::{PoolCost, PoolState};
 
-/// LVM on this host. Every verb is one command; none decides anything: observe, decide, then call
-/// one, then observe.
+/// LVM on this host.
+///
+/// Every method runs one command, and none makes a decision. Callers observe, decide, call one
+/// method, then observe again.
 #[derive(Clone, Copy)]
 pub struct Lvm<'a>(pub &'a dyn Exec);
 
 impl Lvm<'_> {
-    /// Every volume group with its logical volumes.
+    /// Reports every volume group with its logical volumes.
     ///
     /// # Errors
-    /// When LVM fails or its answer can't be understood. It is never taken for "nothing there".
+    /// When LVM fails or its output can't be parsed. A failure never counts as "no volume groups".
     pub fn report(self) -> Result<Vec<Vg>, Error> {
         let cmd = command::report();
         let mut vgs = read(&cmd, &self.run(&cmd)?, report::parse)?;
-        // Which other host's groups this host may use all the same is configured in many places:
-        // ask LVM itself.
+        // Whether this host may use another host's volume group depends on several LVM settings:
+        // query LVM itself.
         if vgs.iter().any(|vg| !vg.system_id.is_empty()) {
             let cmd = command::usable_groups();
             report::mark_foreign(
@@ -47,7 +49,7 @@ impl Lvm<'_> {
         Ok(vgs)
     }
 
-    /// Makes an active logical volume; its first sectors are zero.
+    /// Creates an active logical volume; its first sectors are zero.
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
@@ -55,7 +57,7 @@ impl Lvm<'_> {
         self.run(&command::create(vg, lv, new)).map(drop)
     }
 
-    /// Makes an active logical volume of so many bytes in a thin pool.
+    /// Creates an active logical volume of `size` bytes in a thin pool.
     ///
     /// # Errors
     /// Hint: [`Kind::Exists`](crate::Kind).
@@ -71,7 +73,7 @@ impl Lvm<'_> {
             .map(drop)
     }
 
-    /// Makes a thin pool.
+    /// Creates a thin pool.
     ///
     /// # Errors
     /// Hints: [`Kind::NoSpace`](crate::Kind), [`Kind::Exists`](crate::Kind).
@@ -79,7 +81,7 @@ impl Lvm<'_> {
         self.run(&command::create_pool(vg, pool, new)).map(drop)
     }
 
-    /// Makes one logical volume the cache of another; what was on it is lost.
+    /// Makes one logical volume the cache of another; the former's data is lost.
     ///
     /// # Errors
     /// When LVM fails.
@@ -94,11 +96,11 @@ impl Lvm<'_> {
             .map(drop)
     }
 
-    /// Extends a logical volume to this size, on these devices; none named means on any.
+    /// Extends a logical volume to this size on these devices; an empty list allows any device.
     ///
     /// # Errors
-    /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when it is that large
-    /// or larger.
+    /// Hints: [`Kind::NoSpace`](crate::Kind); [`Kind::Exists`](crate::Kind) when the volume has
+    /// that size or a larger one.
     pub fn extend(
         self,
         vg: &VgName,
@@ -109,7 +111,7 @@ impl Lvm<'_> {
         self.run(&command::extend(vg, lv, extents, disks)).map(drop)
     }
 
-    /// Gives the images of a RAID their checksums, where making it was cut short before that.
+    /// Adds checksums to the images of a RAID whose creation was interrupted before that step.
     ///
     /// # Errors
     /// Hint: [`Kind::NoSpace`](crate::Kind).
@@ -117,8 +119,9 @@ impl Lvm<'_> {
         self.run(&command::add_integrity(vg, lv)).map(drop)
     }
 
-    /// Makes the device of a logical volume; nothing when it is there, or when the uuid is
-    /// another's.
+    /// Activates a logical volume.
+    ///
+    /// Does nothing when it is active already, or when another volume has the name.
     ///
     /// # Errors
     /// When LVM fails.
@@ -126,11 +129,11 @@ impl Lvm<'_> {
         self.run(&command::activate(vg, lv, uuid)).map(drop)
     }
 
-    /// One logical volume, by its name.
+    /// Reports one logical volume, by its name.
     ///
     /// # Errors
-    /// When LVM fails or its answer can't be understood; also when there is no such volume, which
-    /// only a whole [`report`](Self::report) says for sure.
+    /// When LVM fails or its output can't be parsed; also when there is no such volume, which only
+    /// a whole [`report`](Self::report) proves.
     pub fn volume(self, vg: &VgName, lv: &LvName) -> Result<Lv, Error> {
         let cmd = command::volume(vg, lv);
         let volume = read(&cmd, &self.run(&cmd)?, report::parse_volume)?;
@@ -139,21 +142,23 @@ impl Lvm<'_> {
         }
         Err(Error::Answer {
             program: cmd.line(),
-            detail: format!("it is about {}", volume.name),
+            detail: format!("it describes {} instead", volume.name),
         })
     }
 
-    /// Takes the device of a logical volume away; nothing when it is gone, or when the uuid is
-    /// another's.
+    /// Deactivates a logical volume.
+    ///
+    /// Does nothing when it is inactive already, or when another volume has the name.
     ///
     /// # Errors
-    /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
+    /// Hint: [`Kind::Busy`](crate::Kind) when its device is open.
     pub fn deactivate(self, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Result<(), Error> {
         self.run(&command::deactivate(vg, lv, uuid)).map(drop)
     }
 
-    /// Takes tags off a logical volume and gives it others, all at once; nothing when the uuid is
-    /// another's.
+    /// Removes tags from a logical volume and adds others in one metadata change.
+    ///
+    /// Does nothing when another volume has the name.
     ///
     /// # Errors
     /// When LVM fails.
@@ -169,12 +174,13 @@ impl Lvm<'_> {
             .map(drop)
     }
 
-    /// Removes a logical volume, with what is on it, if its name, its uuid and one of its tags are
-    /// these and it is of this kind. Success says that LVM found nothing to complain about: whether
-    /// the volume is gone, or is another than was meant, shows when one looks.
+    /// Removes a logical volume and its data if name, uuid, kind and one of its tags match.
+    ///
+    /// Success only means that LVM reported no error: the caller observes again whether the volume
+    /// is gone, or whether another volume has the name.
     ///
     /// # Errors
-    /// Hint: [`Kind::Busy`](crate::Kind) when somebody has it open.
+    /// Hint: [`Kind::Busy`](crate::Kind) when its device is open.
     pub fn remove(
         self,
         vg: &VgName,
@@ -187,17 +193,18 @@ impl Lvm<'_> {
             .map(drop)
     }
 
-    /// Every physical volume, and whose it is.
+    /// Lists every physical volume with the volume group that contains it.
     ///
     /// # Errors
-    /// When LVM fails or its answer can't be understood.
+    /// When LVM fails or its output can't be parsed.
     pub fn disks(self) -> Result<Vec<PvOwner>, Error> {
         let cmd = command::disks();
         read(&cmd, &self.run(&cmd)?, report::parse_disks)
     }
 
-    /// Makes a physical volume of this uuid. LVM claims the device, and refuses when anything has
-    /// it in use or is on it.
+    /// Creates a physical volume with this uuid.
+    ///
+    /// LVM claims the device, and refuses one that is in use or has a signature.
     ///
     /// # Errors
     /// When LVM refuses or fails.
@@ -205,7 +212,7 @@ impl Lvm<'_> {
         self.run(&command::create_disk(disk, uuid)).map(drop)
     }
 
-    /// Makes a volume group of physical volumes that no group has.
+    /// Creates a volume group from physical volumes that belong to no group.
     ///
     /// # Errors
     /// When LVM refuses or fails.
@@ -218,10 +225,10 @@ impl Lvm<'_> {
         self.run(&command::create_group(vg, tags, disks)).map(drop)
     }
 
-    /// The version of LVM, as in `2.03.16(2)`.
+    /// Returns the version of LVM, such as `2.03.16(2)`.
     ///
     /// # Errors
-    /// When LVM fails or its answer can't be understood.
+    /// When LVM fails or its output can't be parsed.
     pub fn version(self) -> Result<String, Error> {
         let cmd = command::version();
         read(&cmd, &self.run(&cmd)?, |text| {
@@ -232,13 +239,13 @@ impl Lvm<'_> {
             let version = version.and_then(|rest| rest.split_whitespace().next());
             version
                 .map(str::to_owned)
-                .ok_or_else(|| "no version in it".to_owned())
+                .ok_or_else(|| "no version found".to_owned())
         })
     }
 
     fn run(self, cmd: &Cmd) -> Result<Output, Error> {
         let output = self.0.exec(cmd)?;
-        // A failing report still prints JSON, with nothing in it.
+        // A failing report still prints JSON, with an empty report in it.
         if output.success() {
             Ok(output)
         } else {

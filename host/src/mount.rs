@@ -1,8 +1,8 @@
-//! Mounts: made and taken down, and found.
+//! Mounts: mount, unmount, and read the mount table.
 //!
-//! [`syscalls`] is the only place that mounts, with [`new_mount_api`] where the kernel has it, and
+//! [`syscalls`] is the only module that mounts, with [`new_mount_api`] where the kernel has it, and
 //! [`unmount`] the only one that unmounts; [`private_mount_ns`] changes a mount for one program
-//! alone; [`mountinfo`] reads the table of mounts, and [`lookup`] says of which device a mount is.
+//! alone; [`mountinfo`] reads the mount table, and [`lookup`] maps a mount to its device.
 //! [`holders`] and [`umount_program`] are for mounts of other mount namespaces.
 
 pub mod holders;

@@ -1,8 +1,8 @@
-//! The one door through which programs are started: a command is a value, and whoever runs it can
-//! be replaced.
+//! The only module that starts programs. A command is a value, and tests can replace its runner.
 //!
-//! [`cmd`] is what is run and by whom; [`system`] runs it on this machine, with [`child`] for a
-//! program's whole life, [`secret`] for what it reads, [`session`] for one that is kept, and [`nsenter`] to run it as on the host.
+//! [`cmd`] defines commands, outputs and runners; [`system`] runs commands on this machine, with
+//! [`child`] for the life of one process, [`secret`] for its input, [`session`] for a process that stays open for several
+//! commands, and [`nsenter`] to run in the host's namespaces.
 
 mod child;
 mod cmd;

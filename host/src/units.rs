@@ -1,4 +1,4 @@
-//! Sizes as types: bytes and extents never mix, and what rounds says which way.
+//! Sizes as types: bytes and extents never mix, and a name states which way a function rounds.
 //! Pure.
 
 use std::fmt;
@@ -7,12 +7,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Bytes(pub u64);
 
-/// A number of extents, LVM's unit of space; how large one is, the volume group says.
+/// A number of extents, LVM's unit of space; the volume group defines the size of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Extents(pub u64);
 
 impl Bytes {
-    /// The fewest extents that hold this many bytes. `extent_size` is at least one byte.
+    /// Returns the fewest extents that hold this many bytes. `extent_size` is at least one byte.
     #[must_use]
     pub fn extents_up(self, extent_size: Bytes) -> Extents {
         Extents(self.0.div_ceil(extent_size.0.max(1)))
@@ -20,7 +20,7 @@ impl Bytes {
 }
 
 impl Extents {
-    /// The bytes of this many extents; the largest number there is when that doesn't fit.
+    /// Returns the bytes of this many extents; saturates at `u64::MAX`.
     #[must_use]
     pub fn bytes(self, extent_size: Bytes) -> Bytes {
         Bytes(self.0.saturating_mul(extent_size.0))
@@ -40,7 +40,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn extents_never_hold_less_than_asked(bytes in 0..u64::from(u32::MAX) << 12, shift in 10..30_u32) {
+        fn extents_up_never_rounds_down(bytes in 0..u64::from(u32::MAX) << 12, shift in 10..30_u32) {
             let extent = Bytes(1 << shift);
             let extents = Bytes(bytes).extents_up(extent);
             prop_assert!(extents.bytes(extent).0 >= bytes);

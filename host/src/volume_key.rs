@@ -1,6 +1,7 @@
-//! The key to a claim's volume: a secret that stands in the claim's PersistentVolume, and whose
-//! digest LVM keeps with the logical volume. LVM's uuid is no such secret: every container can read
-//! it in `/sys/block/*/dm/uuid`.
+//! The key of a claim's volume: a secret in the claim's PersistentVolume, whose SHA-256 is a tag of
+//! the logical volume.
+//!
+//! LVM's uuid can't be that secret: every container can read it in `/sys/block/*/dm/uuid`.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -14,32 +15,32 @@ use crate::hex::{hex, random_hex};
 use crate::lvm::names::LvUuid;
 use crate::lvm::tags;
 
-/// A key: 32 hexadecimal digits. It is never shown.
+/// A key: 32 hexadecimal digits. Never printed: `Debug` omits it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
-    /// The key, if it is one.
+    /// Returns the key if the text has the form of one.
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         is_hex(text, 32).then(|| Self(text.to_owned()))
     }
 
-    /// A new one, which nobody can guess.
+    /// Generates a new, unpredictable key.
     ///
     /// # Errors
-    /// When the kernel has no random bytes.
+    /// When the kernel returns no random bytes.
     pub fn random() -> io::Result<Self> {
         random_hex().map(Self)
     }
 
-    /// The key itself, for the PersistentVolume.
+    /// Returns the key as text, for the PersistentVolume.
     #[must_use]
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// What may be known of it.
+    /// Returns the digest, which is not secret.
     #[must_use]
     pub fn digest(&self) -> KeyDigest {
         KeyDigest(hex(&Sha256::digest(&self.0)))
@@ -52,18 +53,18 @@ impl fmt::Debug for Key {
     }
 }
 
-/// By what a key is known without being told: its SHA-256, 64 hexadecimal digits.
+/// The SHA-256 of a key, 64 hexadecimal digits: identifies the key without disclosing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyDigest(String);
 
 impl KeyDigest {
-    /// As a tag of the logical volume.
+    /// Formats the digest as a tag of the logical volume.
     #[must_use]
     pub fn tag(&self) -> String {
         format!("{}{}", tags::CLAIM_KEY, self.0)
     }
 
-    /// The one among the tags of a logical volume.
+    /// Finds the digest among the tags of a logical volume.
     #[must_use]
     pub fn from_tags(tags: &[String]) -> Option<Self> {
         tags.iter()
@@ -75,7 +76,7 @@ impl KeyDigest {
     }
 }
 
-/// The digests that this node knows without asking LVM: a small file for each volume, on a file
+/// The node's cache of digests, which saves a query to LVM: a small file for each volume, on a file
 /// system that a reboot empties.
 #[derive(Clone, Debug)]
 pub struct KnownKeys {
@@ -83,7 +84,7 @@ pub struct KnownKeys {
 }
 
 impl KnownKeys {
-    /// Those beside the locks, see [`lock::FOLDER`](crate::lock::FOLDER).
+    /// Returns the cache next to the locks, see [`lock::FOLDER`](crate::lock::FOLDER).
     #[must_use]
     pub fn in_folder(locks: &Path) -> Self {
         Self {
@@ -91,16 +92,16 @@ impl KnownKeys {
         }
     }
 
-    /// The digest of a volume's key; `None` when LVM has to be asked.
+    /// Returns the cached digest of a volume's key; `None` when LVM must be queried.
     #[must_use]
     pub fn recall(&self, volume: &LvUuid) -> Option<KeyDigest> {
         KeyDigest::new(&fs::read_to_string(self.folder.join(volume.as_str())).ok()?)
     }
 
-    /// Remembers it.
+    /// Stores the digest of a volume's key.
     ///
     /// # Errors
-    /// When that can't be written: then LVM is asked each time.
+    /// When it can't be written: then each mount queries LVM.
     pub fn remember(&self, volume: &LvUuid, digest: &KeyDigest) -> Result<(), Error> {
         let folder = &self.folder;
         DirBuilder::new()
@@ -108,10 +109,8 @@ impl KnownKeys {
             .mode(0o700)
             .create(folder)
             .map_err(Error::io("make", folder))?;
-        let (path, new) = (
-            folder.join(volume.as_str()),
-            folder.join(format!(".{volume}.{}", std::process::id())),
-        );
+        let path = folder.join(volume.as_str());
+        let new = folder.join(format!(".{volume}.{}", std::process::id()));
         fs::write(&new, &digest.0).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
     }
@@ -130,7 +129,7 @@ mod tests {
     use crate::lvm::names::LvUuid;
 
     #[test]
-    fn a_key_is_known_by_its_tag_and_never_shown() {
+    fn key_matches_its_tag_and_is_never_printed() {
         let key = Key::random().unwrap();
         assert_eq!(Key::new(key.secret()), Some(key.clone()));
         assert_ne!(Key::random().unwrap(), key);
@@ -148,7 +147,7 @@ mod tests {
         ] {
             assert!(Key::new(none).is_none(), "{none}");
         }
-        // As sha256sum has it.
+        // As computed by sha256sum.
         let known = Key::new("00000000000000000000000000000000")
             .unwrap()
             .digest();
@@ -159,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_recalled() {
+    fn known_keys_return_stored_digest() {
         let folder = tempfile::tempdir().unwrap();
         let keys = KnownKeys::in_folder(folder.path());
         let volume = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();

@@ -1,5 +1,5 @@
-//! The real blkid and mkfs on sparse files: what they call blank, and that no mkfs ever touches the
-//! format marker.
+//! Runs the real blkid and mkfs on sparse files: which devices are blank, and that no mkfs
+//! overwrites the format marker.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -60,7 +60,7 @@ impl Volume {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn the_mark_outlives_every_mkfs() {
+fn marker_survives_every_mkfs() {
     let sizes = [
         4 * MIB,
         25 * MIB,
@@ -132,7 +132,7 @@ fn the_mark_outlives_every_mkfs() {
 }
 
 #[test]
-fn what_is_not_blank_is_never_called_blank() {
+fn probe_never_reports_used_device_as_blank() {
     let volume = volume(100 * MIB);
     assert_eq!(volume.probe(), Ok(Probe::Blank));
     volume.file.write_all_at(&[0x55, 0xaa], 510).unwrap();
@@ -159,12 +159,11 @@ fn what_is_not_blank_is_never_called_blank() {
 }
 
 #[test]
-fn a_damaged_file_system_is_not_blank() {
+fn damaged_file_system_is_not_blank() {
     let volume = volume(400 * MIB);
     for fs in Filesystem::ALL {
         volume.mkfs(fs, &[]);
-        // Everything but the magic is gone: blkid sees nothing, or fails; it must not end in a
-        // mkfs.
+        // Only the magic is left: blkid finds nothing, or fails; neither may lead to a mkfs.
         let (magic, at) = match fs {
             Filesystem::Ext4 => (vec![0x53, 0xef], 1080),
             Filesystem::Xfs => (b"XFSB".to_vec(), 0),
@@ -178,12 +177,12 @@ fn a_damaged_file_system_is_not_blank() {
 }
 
 #[test]
-fn a_device_that_can_not_be_looked_at_is_not_blank() {
+fn unreadable_device_is_not_blank() {
     let volume = volume(8 * MIB);
     volume.file.write_all_at(b"x", 0).unwrap();
     let gone = Path::new("/dev/flexlvm-no-such-device");
     assert!(probe(&System::current(), &volume.file, gone, &volume.mark).is_err());
-    // The file that we have open can't be read, the one that blkid opens can.
+    // The open file can't be read, but blkid can open the path.
     let shut = File::options().write(true).open(&volume.path).unwrap();
     assert!(probe(&System::current(), &shut, &volume.path, &volume.mark).is_err());
 }

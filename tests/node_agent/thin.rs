@@ -140,7 +140,7 @@ pub(crate) fn a_full_pool_says_so_and_what_to_do(stage: &Stage) {
         &another,
         READY,
         "ThinPoolUnusable",
-        "its data are full, and writing fails; lvextend makes it larger",
+        "its data space is full and writes fail; extend it with lvextend",
     );
     stage.shell(&format!("lvextend -qq -L 96M {KINDS}/{POOL}"));
     stage.ready(&another);

@@ -56,7 +56,7 @@ pub(crate) fn a_damaged_ext4_is_repaired(stage: &Stage) {
     for _ in 0..2 {
         stage.fails(
             &["mount", &folder, &volume.json("rw")],
-            &["is damaged", &by_hand, "it said:"],
+            &["is damaged", &by_hand, "output:"],
         );
         assert_eq!(stage.mounts(&folder), 0);
     }

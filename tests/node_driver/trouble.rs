@@ -11,7 +11,7 @@ pub(crate) fn a_hanging_program_ends_in_a_failure(stage: &Stage) {
     let begun = std::time::Instant::now();
     stage.fails(
         &["mount", &folder, &volume.json("rw")],
-        &["wipefs", "was not done after"],
+        &["wipefs", "timed out after"],
     );
     assert!(
         begun.elapsed() < std::time::Duration::from_secs(40),

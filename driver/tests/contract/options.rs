@@ -66,7 +66,7 @@ fn invalid_options_are_named() {
         ("volumeID", "a\nb", "only letters"),
         ("volumegroup", "", "is empty"),
         ("volumegroup", "vg/lv", "only letters"),
-        ("uuid", "ABCDEF", "has the form"),
+        ("uuid", "ABCDEF", "must have the form"),
         ("size", "1Gi", "number of bytes"),
         ("size", "-1", "number of bytes"),
         ("size", "18446744073709551616", "number of bytes"),

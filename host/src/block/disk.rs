@@ -1,5 +1,5 @@
-//! A block device that might become part of a volume group: found below the node's `/dev`, held
-//! open so that its number and its name can't become another's, and looked at. Nothing here writes.
+//! A block device that might become part of a volume group: found below the node's `/dev`, and held
+//! open so that no other device can get its number or name. Read-only.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,7 +10,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, ResolveFlags, major, minor, open, openat2};
 use rustix::io::Errno;
 
-use crate::block::lv_device::{Roots, size_of, this};
+use crate::block::lv_device::{Roots, fd_path, size_of};
 use crate::block::sysfs;
 use crate::error::{Error, Kind};
 use crate::fs::{Content, examine};
@@ -18,8 +18,8 @@ use crate::lvm::names::DevicePath;
 use crate::process::Exec;
 use crate::units::Bytes;
 
-/// A block device. Opened for reading alone: closing one that was open for writing has udev look at
-/// it anew.
+/// A block device, opened read-only: closing a device that was open for writing triggers a udev
+/// rescan.
 #[derive(Debug)]
 pub struct Disk {
     file: File,
@@ -28,36 +28,35 @@ pub struct Disk {
     sys: PathBuf,
 }
 
-/// What the kernel says of a block device.
+/// Observed state of a block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedDisk {
-    /// Its size.
+    /// Its size in bytes.
     pub size: Bytes,
     /// The size of its sectors, in bytes.
     pub sector: u64,
-    /// Whether nothing can be written to it.
+    /// Whether the device is read-only.
     pub read_only: bool,
-    /// The kernel's names of its partitions.
+    /// Kernel names of its partitions.
     pub partitions: Vec<String>,
-    /// The kernel's names of the devices that are made of it: device-mapper's, RAIDs, caches.
+    /// Kernel names of the devices built on it: device-mapper devices, RAIDs, caches.
     pub holders: Vec<String>,
     /// Whether it is a logical volume itself, or a part of one.
     pub logical_volume: bool,
-    /// What the hardware tells it from others by, whatever path leads to it; nothing where it does
-    /// not say.
+    /// Identity reported by the hardware, the same on every path to it; `None` if it has none.
     pub identity: Option<String>,
 }
 
 impl Disk {
-    /// The block device at this path of the node.
+    /// Opens the block device at this path of the node.
     ///
     /// # Errors
-    /// `NotFound`: there is nothing. `Invalid`: there is something else. `Busy`: it is suspended.
-    /// Else the look failed.
+    /// `NotFound`: there is nothing at the path. `Invalid`: something else. `Busy`: it is
+    /// suspended. Any other kind: the check failed.
     pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
         let handle =
             find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
-        let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", path.as_str()))?;
+        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", path.as_str()))?;
         if !meta.file_type().is_block_device() {
             return Err(Error::refused(
                 Kind::Invalid,
@@ -66,14 +65,14 @@ impl Disk {
         }
         let number = (major(meta.rdev()), minor(meta.rdev()));
         sysfs::refuse_suspended(&roots.sys, number)?;
-        // The kernel writes a slash in a name as an exclamation mark.
+        // The kernel replaces a slash in a device name by an exclamation mark.
         let name = sysfs::kernel_name(&roots.sys, number)?.replace('!', "/");
         let known = DevicePath::new(format!("/dev/{name}"));
         let known = known.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))?;
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::NONBLOCK))
-            .open(this(&handle));
+            .open(fd_path(&handle));
         let file = file.map_err(Error::io("open", path.as_str()))?;
         Ok(Self {
             file,
@@ -83,40 +82,43 @@ impl Disk {
         })
     }
 
-    /// Its number.
+    /// Returns its major and minor number.
     #[must_use]
     pub fn number(&self) -> (u32, u32) {
         self.number
     }
 
-    /// Its path for the node's programs, by the kernel's own name: nobody can point that elsewhere
-    /// as long as this value lives.
+    /// Returns its path for the node's programs, by the kernel's own name.
+    ///
+    /// While this value lives, no other device can get that name.
     #[must_use]
     pub fn path(&self) -> &DevicePath {
         &self.path
     }
 
-    /// The device, claimed: as long as this file is open nobody can mount it, make a file system on
-    /// it, or claim it too.
+    /// Opens the device exclusively.
+    ///
+    /// While this file is open, no other process can mount it, make a file system on it, or claim
+    /// it.
     ///
     /// # Errors
-    /// `Busy` when somebody else has it.
+    /// `Busy` when another process has claimed or mounted it.
     pub fn claim(&self) -> Result<File, Error> {
         let claimed = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::EXCL))
-            .open(this(&self.file));
+            .open(fd_path(&self.file));
         claimed.map_err(Error::io("claim", self.path.as_str()))
     }
 
-    /// What the kernel says of it.
+    /// Observes the device through sysfs.
     ///
     /// # Errors
-    /// When it does not.
+    /// When sysfs can't be read.
     pub fn observe(&self) -> Result<ObservedDisk, Error> {
         let folder = sysfs::folder(&self.sys, self.number);
         let partition = read(&folder.join("partition"));
-        // A partition is in the folder of its disk.
+        // A partition's folder is inside that of its disk.
         let disk = if partition.is_some() {
             folder.join("..")
         } else {
@@ -125,44 +127,46 @@ impl Disk {
         let sector =
             read(&disk.join("queue/logical_block_size")).and_then(|text| text.parse().ok());
         let dm = read(&folder.join("dm/uuid")).unwrap_or_default();
-        // Not serial numbers: makers give many disks one, and drivers say `(null)`.
+        // Not serial numbers: vendors reuse them for many disks, and drivers report `(null)`.
         let identity = ["wwid", "device/wwid", "dm/uuid"]
             .iter()
             .find_map(|file| read(&disk.join(file)));
         let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
-        let is_partition = |name: &String| folder.join(name).join("partition").exists();
+        let mut partitions = names(&folder)?;
+        partitions.retain(|name| folder.join(name).join("partition").exists());
         Ok(ObservedDisk {
             size,
             sector: sector.unwrap_or(512),
             read_only: sysfs::is_read_only(&self.sys, self.number)?,
-            partitions: names(&folder)?.into_iter().filter(is_partition).collect(),
+            partitions,
             holders: names(&folder.join("holders"))?,
             logical_volume: dm.starts_with("LVM-"),
             identity: identity.map(|disk| format!("{disk} {}", partition.unwrap_or_default())),
         })
     }
 
-    /// What is on it, read from where it is claimed.
+    /// Probes its content, read through the claimed file.
     ///
     /// # Errors
-    /// When that can't be read, or a program fails.
+    /// When it can't be read, or a program fails.
     pub fn content(&self, exec: &dyn Exec, claimed: &File) -> Result<Content, Error> {
         examine(exec, claimed, Path::new(self.path.as_str()))
     }
 }
 
-/// The number of the block device at a path of the node, whatever it is; nothing when there is
-/// none.
+/// Returns the number of the block device at a path of the node; `None` if there is none.
 #[must_use]
 pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<(u32, u32)> {
-    let meta = fs::metadata(this(&find(roots, path).ok()?)).ok()?;
+    let meta = fs::metadata(fd_path(&find(roots, path).ok()?)).ok()?;
     meta.file_type()
         .is_block_device()
         .then(|| (major(meta.rdev()), minor(meta.rdev())))
 }
 
-/// What is at a path of the node, not opened yet: opening what is no block device can block, or do
-/// things. Links lead where they lead on the node, not in our container.
+/// Finds what is at a path of the node without opening it.
+///
+/// Opening something other than a block device can block, or have side effects. Symbolic links
+/// resolve as on the node, not as in the agent's container.
 fn find(roots: &Roots, path: &DevicePath) -> Result<OwnedFd, Errno> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
     let root = open(
@@ -177,7 +181,7 @@ fn find(roots: &Roots, path: &DevicePath) -> Result<OwnedFd, Errno> {
         Mode::empty(),
         ResolveFlags::IN_ROOT,
     ) {
-        // Before Linux 5.6. Links below /dev are relative ones, wherever udev makes them.
+        // Before Linux 5.6. Links that udev creates below /dev are relative.
         Err(Errno::NOSYS) => open(
             roots.dev.join(path.as_str().trim_start_matches("/dev/")),
             flags,
@@ -196,18 +200,15 @@ fn names(folder: &Path) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", folder))?,
     };
-    let name = |entry: io::Result<fs::DirEntry>| {
-        entry.map(|entry| entry.file_name().to_string_lossy().into_owned())
-    };
     let mut names = entries
-        .map(name)
+        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(Error::io("read", folder))?;
     names.sort();
     Ok(names)
 }
 
-/// The words in a file of sysfs; nothing when it is not there, or empty.
+/// Reads a sysfs file, trimmed; `None` when it is absent or empty.
 fn read(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?.trim().to_owned();
     (!text.is_empty()).then_some(text)
@@ -223,7 +224,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn only_a_block_device_below_the_nodes_dev_is_one() {
+    fn disk_open_accepts_only_block_devices_below_dev() {
         let root = tempfile::tempdir().unwrap();
         let roots = Roots {
             dev: root.path().join("dev"),

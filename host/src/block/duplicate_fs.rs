@@ -1,6 +1,7 @@
-//! Devices with the same file system. A snapshot or a copy beside its origin: XFS and btrfs know a
-//! file system by its uuid, and refuse the second one. Or the very same blocks, through a loop
-//! device.
+//! Devices with the same file system.
+//!
+//! Either a snapshot or a copy next to its origin (XFS and btrfs identify a file system by its uuid
+//! and refuse the second one), or the very same blocks through a loop device.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,24 +16,26 @@ use crate::mount::mountinfo::Mount;
 /// Linux's major number of loop devices.
 const LOOP: u32 = 7;
 
-/// Where a loop device is mounted that shows this device. A loop device claims nothing: the kernel
-/// allows both at a time, as two file systems that know nothing of each other and destroy each
-/// other.
+/// Returns where a loop device backed by this device is mounted.
+///
+/// A loop device claims nothing: the kernel allows both mounts at a time, as two independent file
+/// systems that destroy each other's data.
 #[must_use]
 pub fn mounted_through_loop<'a>(
     roots: &Roots,
     mounts: &'a [Mount],
     device: &Device,
 ) -> Option<&'a Path> {
-    let is_it = |mount: &&Mount| {
+    let duplicate = mounts.iter().find(|mount| {
         lookup::device_of(roots, mount)
             .is_some_and(|number| number.0 == LOOP && is_loop_over(roots, number, device))
-    };
-    mounts.iter().find(is_it).map(|mount| mount.point.as_path())
+    });
+    duplicate.map(|mount| mount.point.as_path())
 }
 
-/// Where a device is mounted that carries the same file system as this one. What can't be looked at
-/// carries another.
+/// Returns where another device with the same file system is mounted.
+///
+/// A device that can't be read counts as different.
 ///
 /// # Errors
 /// When this device can't be read.
@@ -44,20 +47,17 @@ pub fn mounted_duplicate<'a>(
     let Some(own) = device.superblock()? else {
         return Ok(None);
     };
-    let is_twin = |mount: &&Mount| {
+    let duplicate = mounts.iter().find(|mount| {
         let number = lookup::device_of(roots, mount).filter(|number| *number != device.number());
         let number = number.filter(|_| mount.fs == own.fs.name());
         number
-            .and_then(|number| look(roots, number))
+            .and_then(|number| read_superblock(roots, number))
             .is_some_and(|other| (other.fs, other.uuid) == (own.fs, own.uuid))
-    };
-    Ok(mounts
-        .iter()
-        .find(is_twin)
-        .map(|mount| mount.point.as_path()))
+    });
+    Ok(duplicate.map(|mount| mount.point.as_path()))
 }
 
-/// Whether the block device with this number is a loop device that shows `device`.
+/// Returns whether the block device with this number is a loop device backed by `device`.
 fn is_loop_over(roots: &Roots, number: (u32, u32), device: &Device) -> bool {
     let path = sysfs::folder(&roots.sys, number).join("loop/backing_file");
     let Ok(text) = std::fs::read_to_string(path) else {
@@ -69,8 +69,8 @@ fn is_loop_over(roots: &Roots, number: (u32, u32), device: &Device) -> bool {
     backing.is_ok_and(|path| device.is_at(&path).unwrap_or(false))
 }
 
-fn look(roots: &Roots, number: (u32, u32)) -> Option<Superblock> {
-    // Reading a suspended device would be waiting for ever.
+fn read_superblock(roots: &Roots, number: (u32, u32)) -> Option<Superblock> {
+    // A read of a suspended device would block until it is resumed.
     sysfs::refuse_suspended(&roots.sys, number).ok()?;
     let name = sysfs::kernel_name(&roots.sys, number).ok()?;
     superblock::read(&File::open(roots.dev.join(name)).ok()?).ok()?

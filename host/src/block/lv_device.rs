@@ -1,5 +1,5 @@
-//! A logical volume's block device: found without running a program, known by LVM's uuid, and held
-//! open so that it can't become another one.
+//! A logical volume's block device: found without running a program, identified by LVM's uuid, and
+//! held open so that no other device can take its place.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -15,7 +15,7 @@ use crate::fs::superblock::{self, Superblock};
 use crate::lvm::names::{LvName, LvUuid, VgName};
 use crate::units::Bytes;
 
-/// Where devices are looked for.
+/// Where devices are looked up.
 #[derive(Clone, Debug)]
 pub struct Roots {
     /// The host's `/dev`.
@@ -25,7 +25,7 @@ pub struct Roots {
 }
 
 impl Roots {
-    /// On the host itself: for the driver.
+    /// The roots of the host itself: for the driver.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -34,10 +34,10 @@ impl Roots {
         }
     }
 
-    /// From a container that shares the host's process ids and has none of its devices: for the
-    /// agent.
+    /// The host's roots from a container that shares the host's process ids and has none of its
+    /// devices: for the agent.
     #[must_use]
-    pub fn of_host() -> Self {
+    pub fn from_container() -> Self {
         Self {
             dev: "/proc/1/root/dev".into(),
             sys: "/sys".into(),
@@ -45,8 +45,10 @@ impl Roots {
     }
 }
 
-/// An active logical volume's device. While this value lives, the device can't be removed, and its
-/// number can't be given to another; so drop it before `lvremove` or a deactivation.
+/// An active logical volume's device.
+///
+/// While this value lives, the device can't be removed, and its number can't be reused; so drop it
+/// before `lvremove` or a deactivation.
 #[derive(Debug)]
 pub struct Device {
     file: File,
@@ -56,11 +58,11 @@ pub struct Device {
 }
 
 impl Device {
-    /// The active logical volume `group`/`name`, if LVM's uuid of it is `uuid`.
+    /// Opens the active logical volume `group`/`name` if its LVM uuid is `uuid`.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device, so it is not active, or not there at all. `Invalid`:
-    /// another one has the name. `Busy`: it is suspended. Else the look itself failed.
+    /// `NotFound`: there is no such device, so the volume is inactive or absent. `Invalid`: another
+    /// volume has the name. `Busy`: it is suspended. Any other kind: the check failed.
     pub fn open(
         roots: &Roots,
         group: &VgName,
@@ -70,34 +72,36 @@ impl Device {
         let (device, found) = Self::find(roots, group, name)?;
         if found != *uuid {
             let message = format!(
-                "the logical volume {group}/{name} is another one than the volume's: LVM's uuid of it is {found}, \
-                 and {uuid} is wanted"
+                "logical volume {group}/{name} is another one than the volume's: its LVM uuid is {found}, \
+                 expected {uuid}"
             );
             return Err(Error::refused(Kind::Invalid, message));
         }
         Ok(device)
     }
 
-    /// The active logical volume `group`/`name`, whichever it is, and LVM's uuid of it: for the
-    /// agent, when it has made a volume just now.
+    /// Opens the active logical volume `group`/`name`, and returns its LVM uuid.
+    ///
+    /// For the agent, right after it has created a volume.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device. `Busy`: it is suspended. Else the look itself failed.
+    /// `NotFound`: there is no such device. `Busy`: it is suspended. Any other kind: the check
+    /// failed.
     pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
-        // Nothing is really opened before it is known to be a block device: opening others can
-        // block, or do things.
+        // Open with `O_PATH` until it is known to be a block device: opening anything else can
+        // block, or have side effects.
         let handle = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| Error::io("find", &path)(errno.into()))?;
-        let meta = fs::metadata(this(&handle)).map_err(Error::io("look at", &path))?;
+        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", &path))?;
         if !meta.file_type().is_block_device() {
             return Err(Error::refused(
                 Kind::Invalid,
                 format!("{} is not a block device", path.display()),
             ));
         }
-        let file = File::open(this(&handle)).map_err(Error::io("open", &path))?;
+        let file = File::open(fd_path(&handle)).map_err(Error::io("open", &path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
@@ -110,27 +114,27 @@ impl Device {
         Ok((device, uuid))
     }
 
-    /// The device, open for reading.
+    /// Returns the device, open for reading.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The device, open for writing, if nobody has it mounted or claimed: the kernel refuses that.
+    /// Opens the device for writing, exclusively: the kernel refuses if it is mounted or claimed.
     ///
     /// # Errors
-    /// `Busy` when it is mounted, or a program such as mkfs works on it.
+    /// `Busy` when it is mounted, or another program such as mkfs has claimed it.
     pub fn claim(&self) -> Result<File, Error> {
         let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
         OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(exclusive)
-            .open(this(&self.file))
+            .open(fd_path(&self.file))
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::ResourceBusy {
                     let message = format!(
-                        "{} is mounted, or another program works on it",
+                        "{} is mounted, or another program has claimed it",
                         self.mapper_path().display()
                     );
                     return Error::refused(Kind::Busy, message);
@@ -139,15 +143,15 @@ impl Device {
             })
     }
 
-    /// Its size now.
+    /// Returns its current size in bytes.
     ///
     /// # Errors
-    /// When the device doesn't say.
+    /// When the device can't be read.
     pub fn size(&self) -> Result<Bytes, Error> {
         size_of(&self.file).map_err(Error::io("measure", self.mapper_path()))
     }
 
-    /// The file system on it, if its first bytes leave no doubt.
+    /// Parses the file system on it, if its first bytes are unambiguous.
     ///
     /// # Errors
     /// When they can't be read.
@@ -155,55 +159,56 @@ impl Device {
         superblock::read(&self.file).map_err(Error::io("read", self.mapper_path()))
     }
 
-    /// Its number. Which mounts are of it, [`lookup`](crate::mount::lookup) tells.
+    /// Returns its major and minor number. [`lookup`](crate::mount::lookup) finds its mounts.
     #[must_use]
     pub fn number(&self) -> (u32, u32) {
         self.number
     }
 
-    /// Whether this path leads to the device.
+    /// Returns whether this path leads to the device.
     ///
     /// # Errors
-    /// When the path can't be looked at.
+    /// When the path can't be read.
     pub fn is_at(&self, path: &Path) -> Result<bool, Error> {
         let meta = fs::metadata(path).map_err(Error::io("look at", path))?;
         let number = (major(meta.rdev()), minor(meta.rdev()));
         Ok(meta.file_type().is_block_device() && number == self.number)
     }
 
-    /// Its path for the host's programs, by the kernel's own name: nobody can point that elsewhere
-    /// as long as this value lives.
+    /// Returns its path for the host's programs, by the kernel's own name.
+    ///
+    /// While this value lives, no other device can get that name.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.kernel_name)
     }
 
-    /// Its path as people know it.
+    /// Returns its path below `/dev/mapper`, for messages.
     #[must_use]
     pub fn mapper_path(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.mapper_name)
     }
 }
 
-/// The path of a logical volume's device as people know it, whether it is there or not.
+/// Returns the path of a logical volume's device below `/dev/mapper`, whether it exists or not.
 #[must_use]
 pub fn mapper_path(group: &VgName, name: &LvName) -> PathBuf {
     Path::new("/dev/mapper").join(mapper_name(group, name))
 }
 
-/// Device-mapper's name of a logical volume: hyphens doubled, since one hyphen joins the two names.
+/// Returns device-mapper's name: hyphens doubled, since one hyphen joins the two names.
 fn mapper_name(group: &VgName, name: &LvName) -> String {
     let doubled = |name: &str| name.replace('-', "--");
     format!("{}-{}", doubled(group.as_str()), doubled(name.as_str()))
 }
 
-/// The size of an open device, or file.
+/// Returns the size of an open device or file, in bytes.
 pub(crate) fn size_of(mut file: &File) -> io::Result<Bytes> {
     file.seek(SeekFrom::End(0)).map(Bytes)
 }
 
-/// What is open already, as a path: opening it again can't arrive at anything else.
-pub(crate) fn this(open: &impl AsRawFd) -> PathBuf {
+/// Returns a path to an open file: opening it again can't reach another one.
+pub(crate) fn fd_path(open: &impl AsRawFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd()))
 }
 
@@ -223,7 +228,8 @@ mod tests {
             dev: dev.into(),
             sys: "/sys".into(),
         };
-        let (group, name) = (VgName::new("vg-0").unwrap(), LvName::new("pvc-1").unwrap());
+        let group = VgName::new("vg-0").unwrap();
+        let name = LvName::new("pvc-1").unwrap();
         let uuid = LvUuid::from_plain(VOLUME).unwrap();
         Device::open(&roots, &group, &name, &uuid)
             .unwrap_err()
@@ -231,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_spelled_as_device_mapper_spells_it() {
+    fn mapper_name_doubles_hyphens() {
         let name = mapper_name(
             &VgName::new("vg-0").unwrap(),
             &LvName::new("pvc-a--b").unwrap(),
@@ -240,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_block_device_is_opened() {
+    fn device_open_rejects_anything_but_block_devices() {
         let dev = tempfile::tempdir().unwrap();
         assert_eq!(try_open(dev.path()), Kind::NotFound);
         let path = dev.path().join("mapper/vg--0-pvc--1");

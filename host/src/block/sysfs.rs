@@ -7,24 +7,25 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind};
 use crate::lvm::names::LvUuid;
 
-/// Whether nothing can be written to this device.
+/// Returns whether this device is read-only.
 ///
 /// # Errors
-/// When the kernel doesn't say.
+/// When sysfs can't be read.
 pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
     let path = sys.join(format!("dev/block/{}:{}/ro", number.0, number.1));
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     Ok(text.trim_end() != "0")
 }
 
-/// LVM's uuid of the logical volume that has this device number, and the kernel's name of the
-/// device. Needs no access to the device.
+/// Returns the LVM uuid of the logical volume with this device number, and its kernel name.
+///
+/// Needs no access to the device.
 ///
 /// # Errors
-/// `NotFound`: no such device. `Invalid`: it is no logical volume, or a hidden part of one.
+/// `NotFound`: no such device. `Invalid`: it is not a logical volume, or a hidden layer of one.
 pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
     let kernel_name = kernel_name(sys, number)?;
-    let none = || {
+    let not_lv = || {
         let message = format!(
             "the device {}:{} is not a logical volume",
             number.0, number.1
@@ -34,11 +35,11 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
     let path = folder(sys, number).join("dm/uuid");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_lv()),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    // `LVM-`, the volume group's uuid, the logical volume's; hidden layers have a suffix, such as
-    // `-real`.
+    // `LVM-`, the volume group's uuid, the logical volume's uuid; hidden layers have a suffix, such
+    // as `-real`.
     let uuid = text
         .trim_end()
         .strip_prefix("LVM-")
@@ -47,10 +48,10 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
             let (_group, volume) = uuids.split_at_checked(32)?;
             LvUuid::from_plain(volume)
         });
-    Ok((uuid.ok_or_else(none)?, kernel_name))
+    Ok((uuid.ok_or_else(not_lv)?, kernel_name))
 }
 
-/// The kernel's name of the block device that has this number, such as `dm-3`.
+/// Returns the kernel's name of the block device with this number, such as `dm-3`.
 ///
 /// # Errors
 /// `NotFound`: no such device.
@@ -61,32 +62,34 @@ pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Erro
         .file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned);
-    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} leads nowhere", folder.display())))
+    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} has no target", folder.display())))
 }
 
-/// What the kernel shows of the block device that has this number.
+/// Returns the sysfs folder of the block device with this number.
 pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
     sys.join(format!("dev/block/{}:{}", number.0, number.1))
 }
 
-/// Refuses a device that is suspended: whoever reads it, or takes down what is mounted of it, can't
-/// be ended until it is resumed. LVM suspends a volume for a moment when it changes it, and for
-/// good when it is killed just then.
+/// Refuses a suspended device.
+///
+/// A process that reads it, or unmounts its file system, can't be killed until it is resumed. LVM
+/// suspends a volume for a moment while changing it, and leaves it suspended when killed in that
+/// moment.
 ///
 /// # Errors
-/// `Busy` when it is.
+/// `Busy` when it is suspended.
 pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
     let path = folder(sys, number).join("dm/suspended");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim_end() == "1" => {
             let message = format!(
-                "the device {}:{} is suspended: an LVM command works on it, or was killed while it did; if it stays so, \
-                 `dmsetup info` shows it and `dmsetup resume` ends it",
+                "the device {}:{} is suspended: an LVM command is changing it, or was killed meanwhile; if it \
+                 stays suspended, `dmsetup info` shows it and `dmsetup resume` resumes it",
                 number.0, number.1
             );
             Err(Error::refused(Kind::Busy, message))
         }
-        // Whatever is no device-mapper device can't be suspended.
+        // Only device-mapper devices can be suspended.
         Ok(_) | Err(_) => Ok(()),
     }
 }
@@ -117,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_logical_volume_is_known_by_its_uuid() {
+    fn identify_returns_uuid_and_kernel_name() {
         let sys = sys_with(&format!("LVM-{GROUP}{VOLUME}\n"));
         let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
         assert_eq!(
@@ -131,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suspended_device_is_not_touched() {
+    fn suspended_device_is_refused() {
         let sys = sys_with("LVM-");
         let suspended = |text| {
             fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
@@ -145,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_only_device_is_known() {
+    fn is_read_only_reads_sysfs() {
         let sys = sys_with("LVM-");
         let read_only = |text| {
             fs::write(sys.path().join("dev/block/254:3/ro"), text).unwrap();
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_whole_logical_volume_is_refused() {
+    fn identify_rejects_anything_but_whole_logical_volumes() {
         for uuid in [
             String::new(),
             "CRYPT-LUKS2-0123".to_owned(),

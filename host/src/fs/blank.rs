@@ -1,5 +1,6 @@
-//! Whether a device positively carries nothing, by reading it: no program is needed where every
-//! byte that could hold a signature is zero.
+//! Proves that a device is blank by reading it.
+//!
+//! If every byte that could belong to a signature is zero, no program has to run.
 
 use std::fs::File;
 use std::io;
@@ -11,25 +12,26 @@ use crate::block::lv_device::size_of;
 use crate::error::Error;
 use crate::format_marker::FormatMarkerBlock;
 
-/// From a device's begin. libblkid's farthest signature there is the second header of LUKS2, at 4
-/// MiB at most.
+/// Bytes read at a device's start. libblkid's farthest signature there is the second header of
+/// LUKS2, at 4 MiB at most.
 const START: u64 = (4 << 20) + (64 << 10);
-/// Up to a device's end. libblkid's farthest there is Promise's RAID, 3087 sectors (1.5 MiB) before
-/// it.
+/// Bytes read at a device's end. libblkid's farthest signature there is Promise's RAID, 3087
+/// sectors (1.5 MiB) before it.
 const END: u64 = 2 << 20;
-/// What is held in memory at a time.
+/// Bytes held in memory at a time.
 const CHUNK: u64 = 256 << 10;
 
-/// What was read of a device.
+/// The result of reading both ends of a device.
 pub(super) struct Ends {
     /// Its first bytes.
     pub(super) start: Vec<u8>,
-    /// Whether all was zero, but for the format marker.
+    /// Whether all bytes are zero, apart from the format marker.
     pub(super) zero: bool,
 }
 
-/// Reads wherever libblkid looks for signatures, all of it: what can't be read is an error. A
-/// device that is not larger than both ends is read as a whole.
+/// Reads all regions in which libblkid looks for signatures; a read error is an error.
+///
+/// A device no larger than both ends is read completely.
 pub(super) fn read_ends(
     device: &File,
     path: &Path,
@@ -49,7 +51,7 @@ pub(super) fn read_ends(
             if at == 0 {
                 ends.start.clone_from(&chunk);
             }
-            mark.blot_out(&mut chunk, at);
+            mark.mask(&mut chunk, at);
             ends.zero &= chunk.iter().all(|&byte| byte == 0);
             at += length;
         }
@@ -57,36 +59,37 @@ pub(super) fn read_ends(
     Ok(ends)
 }
 
-/// What was read of a device's begin.
+/// The result of reading a device's start.
 pub(super) struct Start {
     /// Its first bytes.
     pub(super) bytes: Vec<u8>,
-    /// Where the first byte is that is not zero.
+    /// Offset of the first byte that is not zero.
     pub(super) first: Option<u64>,
 }
 
-/// Reads a device's begin. What `pvremove` leaves there counts as zeros: LVM's metadata area
-/// without the label that would name it. `pvcreate`, ended half-way, leaves the same, since it
-/// writes the label last.
+/// Reads a device's start.
+///
+/// What `pvremove` leaves counts as zeros: LVM's metadata area without the label that refers to it.
+/// An interrupted `pvcreate` leaves the same, since it writes the label last.
 pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
     let size = size_of(device).map_err(Error::io("measure", path))?.0;
-    let (mut start, mut left_over) = (
-        Start {
-            bytes: Vec::new(),
-            first: None,
-        },
-        0..0,
-    );
+    let mut start = Start {
+        bytes: Vec::new(),
+        first: None,
+    };
+    let mut unused_lvm_area = 0..0;
     let mut at = 0;
     while at < START.min(size) {
         let chunk = read(device, at, CHUNK.min(size - at)).map_err(Error::io("read", path))?;
         if at == 0 {
-            left_over = lvm_area(&chunk);
+            unused_lvm_area = lvm_area(&chunk);
         }
-        let is_data = |(offset, byte): (u64, &u8)| {
-            (*byte != 0 && !left_over.contains(&offset)).then_some(offset)
-        };
-        start.first = start.first.or_else(|| (at..).zip(&chunk).find_map(is_data));
+        if start.first.is_none() {
+            start.first = (at..)
+                .zip(&chunk)
+                .find(|(offset, byte)| **byte != 0 && !unused_lvm_area.contains(offset))
+                .map(|(offset, _)| offset);
+        }
         at += CHUNK;
         if start.bytes.is_empty() {
             start.bytes = chunk;
@@ -95,8 +98,9 @@ pub(super) fn read_start(device: &File, path: &Path) -> Result<Start, Error> {
     Ok(start)
 }
 
-/// Where these first bytes of a device say that LVM has its metadata. `struct mda_header` in LVM's
-/// `lib/format_text`: a checksum, then this magic.
+/// Returns LVM's metadata area, in bytes, if these first bytes of a device have its header.
+///
+/// `struct mda_header` in LVM's `lib/format_text`: a checksum, then this magic.
 fn lvm_area(start: &[u8]) -> Range<u64> {
     const AT: usize = 4096;
     let magic = start.get(AT + 4..AT + 20) == Some(b" LVM2 x[5A%r0N*>");
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_either_end_is_passed_over_but_the_marks() {
+    fn read_ends_checks_every_byte_except_marker() {
         for size in [
             4 * MIB,
             5 * MIB,
@@ -142,7 +146,8 @@ mod tests {
             START + END + 512,
             64 * MIB,
         ] {
-            let (device, mark) = (tempfile::tempfile().unwrap(), mark(size));
+            let device = tempfile::tempfile().unwrap();
+            let mark = mark(size);
             device.set_len(size).unwrap();
             assert!(is_zero(&device, &mark), "{size}");
             mark.write_unformatted(&device).unwrap();
@@ -169,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn no_byte_of_the_begin_is_passed_over_but_what_pvremove_leaves() {
+    fn read_start_ignores_only_leftovers_of_pvremove() {
         let device = tempfile::tempfile().unwrap();
         device.set_len(64 * MIB).unwrap();
         let first = || read_start(&device, Path::new("x")).unwrap().first;
@@ -194,8 +199,9 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_between_is_not_read() {
-        let (device, mark) = (tempfile::tempfile().unwrap(), mark(64 * MIB));
+    fn read_ends_skips_middle_of_device() {
+        let device = tempfile::tempfile().unwrap();
+        let mark = mark(64 * MIB);
         device.set_len(64 * MIB).unwrap();
         device.write_all_at(b"x", START).unwrap();
         device.write_all_at(b"x", 64 * MIB - END - 1).unwrap();
@@ -203,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_that_can_not_be_read_is_an_error() {
+    fn read_ends_fails_on_unreadable_device() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(8 * MIB).unwrap();
         let shut = File::options().write(true).open(file.path()).unwrap();

@@ -1,5 +1,5 @@
-//! Checks a file system before it is mounted, where its superblock asks for that. Only ext4 ever
-//! does: XFS and btrfs recover when they are mounted, and what is beyond that needs a person.
+//! Checks a file system before it is mounted, if its superblock requires that. Only ext4's does:
+//! XFS and btrfs recover at mount time, and further damage needs an admin.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,15 +7,14 @@ use std::time::Duration;
 use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 
-/// Lets e2fsck repair what is safe to repair, of an ext4 that is mounted nowhere. `shown` is the
-/// device's name for people.
+/// Repairs an unmounted ext4 with `e2fsck -p`, as far as that is safe.
 ///
-/// A check that was cut short leaves an ext4 that still asks for one: nothing is lost by beginning
-/// anew.
+/// `shown` is the device's path for messages. An interrupted check loses nothing: the superblock
+/// still requires one, and the next call starts it again.
 ///
 /// # Errors
-/// When there is damage that e2fsck leaves to a person, or it fails, or is not done in time: what
-/// to do is said.
+/// When there is damage that `e2fsck -p` can't repair, or it fails or times out; the message names
+/// the next step for the admin.
 pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Result<(), Error> {
     let cmd = Cmd::new("e2fsck")
         .arg("-p")
@@ -28,8 +27,8 @@ pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Resul
         Ok(output) if output.code.is_some_and(|code| code & !0b111 == 0) => Err(Error::refused(
             Kind::Failed,
             format!(
-                "the ext4 on {shown} is damaged, and `e2fsck -p` leaves the repair to a person: copy the volume if you \
-                 can, then run `e2fsck -f {shown}` on the node; it said: {}",
+                "the ext4 on {shown} is damaged, and `e2fsck -p` can't repair it: copy the volume if possible, \
+                 then run `e2fsck -f {shown}` on the node; output: {}",
                 output.summary()
             ),
         )),
@@ -37,7 +36,7 @@ pub fn fsck(exec: &dyn Exec, path: &Path, shown: &Path, time: Duration) -> Resul
         Err(Error::Deadline { command, limit }) => Err(Error::refused(
             Kind::TimedOut,
             format!(
-                "{command} was not done after {} s and was ended; the next attempt begins anew. If that repeats, run \
+                "{command} timed out after {} s and was killed; the next attempt starts over. If this repeats, run \
                  `e2fsck -p {shown}` on the node by hand: then the volume is mounted without a check",
                 limit.as_secs()
             ),
@@ -51,7 +50,7 @@ mod tests {
     use super::{Cmd, Duration, Error, Exec, Kind, Path, fsck};
     use crate::process::Output;
 
-    /// Ends with this status; never, without one.
+    /// Exits with this status; times out without one.
     struct Fake(Option<i32>);
 
     impl Exec for Fake {
@@ -73,8 +72,8 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sound_or_repaired_file_system_is_taken() {
-        let ask = |code| {
+    fn fsck_accepts_only_clean_or_repaired_file_system() {
+        let check = |code| {
             fsck(
                 &Fake(code),
                 Path::new("/dev/dm-3"),
@@ -82,18 +81,18 @@ mod tests {
                 Duration::ZERO,
             )
         };
-        assert!(ask(Some(0)).is_ok() && ask(Some(1)).is_ok());
+        assert!(check(Some(0)).is_ok() && check(Some(1)).is_ok());
         for code in [Some(2), Some(3), Some(4), Some(5), Some(6), Some(7)] {
-            let text = ask(code).unwrap_err().to_string();
+            let text = check(code).unwrap_err().to_string();
             assert!(
                 text.contains("`e2fsck -f /dev/mapper/a-b`") && text.contains("MANUALLY"),
                 "{code:?}: {text}"
             );
         }
         for code in [Some(8), Some(12), Some(16), Some(32), Some(128), Some(-1)] {
-            assert_eq!(ask(code).unwrap_err().kind(), Kind::Failed, "{code:?}");
+            assert_eq!(check(code).unwrap_err().kind(), Kind::Failed, "{code:?}");
         }
-        let error = ask(None).unwrap_err();
+        let error = check(None).unwrap_err();
         assert!(
             error.kind() == Kind::TimedOut
                 && error.to_string().contains("`e2fsck -p /dev/mapper/a-b`"),

@@ -1,4 +1,4 @@
-//! Makes file systems: one command each. Whether one may be made is decided elsewhere.
+//! Makes file systems, with one command each. The caller decides whether one may be made.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,33 +8,35 @@ use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 use crate::units::Bytes;
 
-/// Options for mkfs, checked by whoever builds this.
+/// Options for mkfs, validated by the caller.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MkfsOptions {
-    /// Options and their values, one word each.
+    /// Options and their values, one argument each.
     pub words: Vec<String>,
-    /// What stands in the one `-E` that mkfs.ext4 heeds.
+    /// Values of the single `-E` option that mkfs.ext4 accepts.
     pub extended: Vec<String>,
 }
 
-/// What [`mkfs`] is to do.
+/// Parameters of [`mkfs`].
 #[derive(Clone, Copy, Debug)]
 pub struct MkfsRequest<'a> {
     /// The device.
     pub path: &'a Path,
-    /// How large the file system becomes.
+    /// The size of the new file system in bytes.
     pub size: Bytes,
     /// Further options.
     pub options: &'a MkfsOptions,
-    /// How long it has.
+    /// Time limit of mkfs.
     pub time: Duration,
 }
 
-/// Makes a file system of `size` at the begin of the device, whatever is there. The caller has the
-/// proof that nothing is, or nothing but an earlier mkfs of ours that was cut short.
+/// Makes a file system of `size` at the start of the device, regardless of its content.
+///
+/// The caller has proof that the device is blank, or carries nothing but an earlier, interrupted
+/// mkfs of the driver.
 ///
 /// # Errors
-/// When mkfs fails, or is not done in time; the device then carries nobody knows what.
+/// When mkfs fails or times out; the content of the device is undefined then.
 pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(), Error> {
     let cmd = command(fs, plan);
     match exec.exec(&cmd) {
@@ -43,9 +45,9 @@ pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(
         Err(Error::Deadline { command, limit }) => Err(Error::refused(
             Kind::TimedOut,
             format!(
-                "{command} was not done after {} s and was ended; the next attempt begins anew. If that repeats, the disk \
-                 is too slow for what mkfs writes with these options; docs/filesystems.md says which write the most, and \
-                 how to make the file system by hand",
+                "{command} timed out after {} s and was killed; the next attempt starts over. If this repeats, the disk is \
+                 too slow for what mkfs writes with these options; docs/filesystems.md lists those that write the most, \
+                 and how to make the file system by hand",
                 limit.as_secs()
             ),
         )),
@@ -53,22 +55,23 @@ pub fn mkfs(exec: &dyn Exec, fs: Filesystem, plan: &MkfsRequest<'_>) -> Result<(
     }
 }
 
-/// Never discards: that would take the format marker away, and can take minutes.
+/// Builds the command line of mkfs.
+///
+/// Never discards: that would erase the format marker, and can take minutes.
 fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
     let path = plan.path.display().to_string();
     let words = plan.options.words.iter().cloned();
     let cmd = match fs {
         Filesystem::Ext4 => {
-            let given = |name: &str| {
-                plan.options
-                    .extended
-                    .iter()
-                    .any(|option| option.starts_with(name))
-            };
-            // Left to itself, mkfs looks whether the running kernel can do the rest later. One that
-            // has not loaded ext4 yet doesn't show that it can; then a sixtieth of the volume would
-            // be written here and now.
-            let lazy = if given("lazy_itable_init") {
+            let is_configured = plan
+                .options
+                .extended
+                .iter()
+                .any(|option| option.starts_with("lazy_itable_init"));
+            // Without this option mkfs checks whether the running kernel can initialize the inode
+            // tables later. A kernel that has not loaded ext4 yet doesn't show that; mkfs would
+            // then write a sixtieth of the volume at once.
+            let lazy = if is_configured {
                 None
             } else {
                 Some("lazy_itable_init=1")
@@ -77,8 +80,8 @@ fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
                 .into_iter()
                 .chain(lazy)
                 .chain(plan.options.extended.iter().map(String::as_str));
-            // Unless asked for, no blocks are kept for root, as the kubelet does it: the volume is
-            // all the pod's.
+            // Unless configured, no blocks are reserved for root, as kubelet does it: the whole
+            // volume belongs to the pod.
             let reserved: &[&str] = if plan.options.words.iter().any(|word| word == "-m") {
                 &[]
             } else {
@@ -97,8 +100,8 @@ fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
             .args(words)
             .args(["-d".to_owned(), format!("size={}", plan.size.0)])
             .arg(path),
-        // A copy of the superblock stands at 64 MiB and one at 256 GiB: only where they lie within
-        // the size.
+        // The superblock copies at 64 MiB and 256 GiB are only written where they lie within the
+        // size.
         Filesystem::Btrfs => Cmd::new("mkfs.btrfs")
             .args(["-q", "-f", "-K"])
             .args(words)
@@ -115,7 +118,7 @@ mod tests {
     use crate::process::{Cmd, Exec, Output};
 
     #[test]
-    fn mkfs_never_discards_and_ends_before_the_mark() {
+    fn mkfs_never_discards_and_ends_before_marker() {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
         let line = |fs, options: MkfsOptions| {
             let path = Path::new("/dev/dm-3");
@@ -153,7 +156,7 @@ mod tests {
         );
     }
 
-    /// Is never done.
+    /// Always times out.
     struct Slow;
 
     impl Exec for Slow {
@@ -166,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mkfs_that_takes_too_long_says_what_can_be_done() {
+    fn mkfs_timeout_names_next_step() {
         let options = MkfsOptions::default();
         let plan = MkfsRequest {
             path: Path::new("/dev/x"),
@@ -176,7 +179,10 @@ mod tests {
         };
         let error = mkfs(&Slow, Filesystem::Ext4, &plan).unwrap_err();
         assert_eq!(error.kind(), Kind::TimedOut);
-        assert!(error.to_string().contains("not done after 90 s"), "{error}");
+        assert!(
+            error.to_string().contains("timed out after 90 s"),
+            "{error}"
+        );
         assert!(error.to_string().contains("by hand"), "{error}");
     }
 }

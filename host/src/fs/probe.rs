@@ -1,4 +1,4 @@
-//! What a device carries: by our own reading where it is blank, else by blkid and wipefs.
+//! Probes the content of a device: by reading it if it is blank, else with blkid and wipefs.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,28 +12,30 @@ use crate::format_marker::FormatMarkerBlock;
 use crate::fs::superblock;
 use crate::process::{Cmd, Exec, Output};
 
-/// How long blkid has: it reads a few hundred kilobytes.
+/// Time limit of blkid and wipefs, which read a few hundred kilobytes.
 const PROBE_TIME: Duration = Duration::from_secs(20);
 
-/// What a device carries.
+/// The content of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Probe {
-    /// Positively nothing that blkid knows.
+    /// Positively blank: no known signature.
     Blank,
-    /// A file system that volumes can have.
+    /// A supported file system.
     Filesystem(Filesystem),
-    /// Something else, in words: "a partition table (dos)".
+    /// Another signature, described for messages: "a partition table (dos)".
     Other(String),
 }
 
-/// What a device carries, besides its format marker. Where all is zero no program is asked. Otherwise
-/// by blkid's low-level probe, which asks no cache. That alone proves no blank: blkid ends with the
-/// same silent status when it could not even open the device. So three must agree: blkid and wipefs
-/// find nothing, and we read no signature where they look.
+/// Probes the content of a device, apart from its format marker.
+///
+/// Starts no program if all bytes are zero. Otherwise runs blkid's low-level probe, which uses no
+/// cache. Its result alone does not prove a blank device: blkid exits with the same silent status
+/// when it could not even open the device. So three checks must agree: blkid and wipefs find
+/// nothing, and there is no signature in the first bytes.
 ///
 /// # Errors
-/// When a program fails, hangs, sees several things at once, or the device can't be read. Never
-/// taken for blank.
+/// When a program fails or times out, finds several signatures, or the device can't be read. An
+/// error never counts as blank.
 pub fn probe(
     exec: &dyn Exec,
     device: &File,
@@ -44,37 +46,37 @@ pub fn probe(
     if ends.zero {
         return Ok(Probe::Blank);
     }
-    ask_programs(exec, path, &ends.start)
+    run_programs(exec, path, &ends.start)
 }
 
-/// What is on a device that nobody has made for us, as far as it matters to who would write over
-/// it.
+/// The content of a device that FlexLVM did not create and may overwrite.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Nothing: blkid and wipefs find nothing, and it begins with nothing but zeros.
+    /// Blank: blkid and wipefs find nothing, and its start is all zeros.
     Blank,
-    /// Something that blkid knows, in words.
+    /// A signature that blkid recognizes, described for messages.
     Known(String),
-    /// Nothing that blkid knows, and yet this byte is not zero: what it is, nobody can say.
+    /// No signature, but the byte at this offset is not zero: unidentified data.
     Unknown(u64),
 }
 
-/// What is on a device. blkid, wipefs and our own reading have to agree that it is blank: data need
-/// not have a signature.
+/// Probes a device that may carry data without a signature.
+///
+/// It is blank only if blkid and wipefs find nothing and its start is zero.
 ///
 /// # Errors
 /// As [`probe`].
 pub fn examine(exec: &dyn Exec, device: &File, path: &Path) -> Result<Content, Error> {
     let start = read_start(device, path)?;
-    Ok(match ask_programs(exec, path, &start.bytes)? {
+    Ok(match run_programs(exec, path, &start.bytes)? {
         Probe::Blank => start.first.map_or(Content::Blank, Content::Unknown),
         Probe::Filesystem(filesystem) => Content::Known(filesystem.to_string()),
         Probe::Other(what) => Content::Known(what),
     })
 }
 
-/// By blkid's word, and, where it says nothing, wipefs' and ours about these first bytes.
-fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
+/// Probes with blkid and, if it finds nothing, with wipefs and these first bytes.
+fn run_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Error> {
     let path_text = path.display().to_string();
     let blkid = Cmd::new("blkid")
         .args(["-p", "-o", "export"])
@@ -92,7 +94,7 @@ fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
         return Err(output.failed(&wipefs, Kind::Failed));
     }
     if !output.stdout.is_empty() || superblock::has_magic(start) {
-        let detail = format!("nothing on {path_text}, but there is the signature of a file system");
+        let detail = format!("found nothing on {path_text}, but it has a file system signature");
         return Err(Error::Answer {
             program: "blkid".to_owned(),
             detail,
@@ -101,7 +103,7 @@ fn ask_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
     Ok(Probe::Blank)
 }
 
-/// Whether a device carries positively nothing, besides this mark.
+/// Returns whether a device is positively blank, apart from its format marker.
 ///
 /// # Errors
 /// As [`probe`].
@@ -109,9 +111,9 @@ pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> R
     Ok(probe(exec, device.file(), &device.path(), mark)? == Probe::Blank)
 }
 
-/// What blkid's status and `-o export` output mean; `None` for its "nothing, or I could not look".
+/// Parses blkid's status and `-o export` output; `None` for "found nothing, or can't open".
 fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
-    let strange = |detail: String| {
+    let unexpected = |detail: String| {
         Err(Error::Answer {
             program: "blkid".to_owned(),
             detail,
@@ -124,15 +126,15 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
     ) {
         (Some(2), true, true) => return Ok(None),
         (Some(8), _, _) => {
-            return strange(
-                "several file systems at once: nobody can tell which is alive".to_owned(),
+            return unexpected(
+                "several file system signatures: the current one can't be determined".to_owned(),
             );
         }
         (Some(0), false, _) => {}
         _ => return Err(output.failed(cmd, Kind::Failed)),
     }
     let Ok(text) = std::str::from_utf8(&output.stdout) else {
-        return strange("output that is no text".to_owned());
+        return unexpected("output that is not UTF-8".to_owned());
     };
     let value = |key: &str| {
         text.lines()
@@ -146,7 +148,7 @@ fn parse_blkid(cmd: &Cmd, output: &Output) -> Result<Option<Probe>, Error> {
             Probe::Other(format!("{name} and a partition table ({table})"))
         }
         (None, Some(table)) => Probe::Other(format!("a partition table ({table})")),
-        (None, None) => return strange("no type".to_owned()),
+        (None, None) => return unexpected("no type".to_owned()),
     }))
 }
 
@@ -162,7 +164,7 @@ mod tests {
 
     type Answer = (Option<i32>, &'static str, &'static str);
 
-    /// Answers blkid and wipefs.
+    /// Returns fixed output for blkid and wipefs.
     struct Fake(Answer, Answer);
 
     impl Exec for Fake {
@@ -180,7 +182,7 @@ mod tests {
         }
     }
 
-    /// Has no programs.
+    /// Panics if a program is run.
     struct Bare;
 
     impl Exec for Bare {
@@ -192,8 +194,8 @@ mod tests {
     const NOTHING: Answer = (Some(2), "", "");
     const SILENT: Answer = (Some(0), "", "");
 
-    /// A device with these bytes at its begin.
-    fn ask_about(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
+    /// Probes a device with these bytes at its start.
+    fn probe_device(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
         let device = tempfile::tempfile().unwrap();
         device.set_len(8 << 20).unwrap();
         device.write_all_at(start, 0).unwrap();
@@ -204,20 +206,20 @@ mod tests {
         probe(exec, &device, Path::new("/dev/x"), &mark.unwrap()).map_err(|error| error.kind())
     }
 
-    fn ask(blkid: Answer, wipefs: Answer) -> Result<Probe, Kind> {
-        ask_about(&Fake(blkid, wipefs), b"left over")
+    fn probe_with(blkid: Answer, wipefs: Answer) -> Result<Probe, Kind> {
+        probe_device(&Fake(blkid, wipefs), b"left over")
     }
 
     #[test]
-    fn nobody_is_asked_about_zeros() {
-        assert_eq!(ask_about(&Bare, &[]), Ok(Probe::Blank));
+    fn probe_starts_no_program_for_zeros() {
+        assert_eq!(probe_device(&Bare, &[]), Ok(Probe::Blank));
     }
 
     #[test]
-    fn what_is_not_zero_is_blank_if_all_find_nothing() {
-        assert_eq!(ask(NOTHING, SILENT), Ok(Probe::Blank));
+    fn probe_reports_blank_only_if_all_checks_agree() {
+        assert_eq!(probe_with(NOTHING, SILENT), Ok(Probe::Blank));
         assert_eq!(
-            ask_about(&Fake(NOTHING, SILENT), b"XFSB"),
+            probe_device(&Fake(NOTHING, SILENT), b"XFSB"),
             Err(Kind::Failed)
         );
         for blkid in [
@@ -235,7 +237,7 @@ mod tests {
             (Some(127), "", ""),
             (None, "", ""),
         ] {
-            assert_eq!(ask(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
+            assert_eq!(probe_with(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
         }
         for wipefs in [
             (Some(0), "0x438,,,ext4\n", ""),
@@ -243,38 +245,41 @@ mod tests {
             (Some(1), "", ""),
             (None, "", ""),
         ] {
-            assert_eq!(ask(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
+            assert_eq!(probe_with(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
         }
     }
 
     #[test]
-    fn a_disk_is_blank_only_if_all_say_so() {
-        let ask = |blkid, wipefs, start: &[u8]| {
+    fn examine_reports_blank_only_if_all_checks_agree() {
+        let examine_with = |blkid, wipefs, start: &[u8]| {
             let device = tempfile::tempfile().unwrap();
             device.set_len(8 << 20).unwrap();
             device.write_all_at(start, 0).unwrap();
             examine(&Fake(blkid, wipefs), &device, Path::new("/dev/x"))
                 .map_err(|error| error.kind())
         };
-        assert_eq!(ask(NOTHING, SILENT, b""), Ok(Content::Blank));
-        assert_eq!(ask(NOTHING, SILENT, b"\0\0raw"), Ok(Content::Unknown(2)));
+        assert_eq!(examine_with(NOTHING, SILENT, b""), Ok(Content::Blank));
         assert_eq!(
-            ask((Some(0), "TYPE=ext4\n", ""), SILENT, b""),
+            examine_with(NOTHING, SILENT, b"\0\0raw"),
+            Ok(Content::Unknown(2))
+        );
+        assert_eq!(
+            examine_with((Some(0), "TYPE=ext4\n", ""), SILENT, b""),
             Ok(Content::Known("ext4".to_owned()))
         );
         assert_eq!(
-            ask(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
+            examine_with(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
             Err(Kind::Failed)
         );
         assert_eq!(
-            ask((Some(2), "", "blkid: error"), SILENT, b""),
+            examine_with((Some(2), "", "blkid: error"), SILENT, b""),
             Err(Kind::Failed)
         );
     }
 
     #[test]
-    fn what_is_found_has_a_name() {
-        let found = |stdout| ask((Some(0), stdout, ""), SILENT).unwrap();
+    fn probe_names_found_signature() {
+        let found = |stdout| probe_with((Some(0), stdout, ""), SILENT).unwrap();
         assert_eq!(
             found("DEVNAME=/dev/x\nUUID=1\nTYPE=xfs\n"),
             Probe::Filesystem(Filesystem::Xfs)

@@ -9,23 +9,25 @@ use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 use crate::units::Bytes;
 
-/// A file system may leave so much of its device unused, and can't grow by less: the format marker's
-/// place, and what is too little for another of ext4's block groups.
-const LEFT_OVER: Bytes = Bytes(32 << 20);
+/// Space that a file system may leave unused at the end of its device, in bytes.
+///
+/// Covers the format marker, and a remainder that is too small for another ext4 block group.
+const MAX_UNUSED: Bytes = Bytes(32 << 20);
 
-/// Whether a file system of this size is about as large as one can be on a device of that size.
+/// Returns whether a file system of `used` bytes can't grow further on a device of `device` bytes.
 #[must_use]
 pub fn fills(used: Bytes, device: Bytes) -> bool {
-    device.0.saturating_sub(used.0) < LEFT_OVER.0
+    device.0.saturating_sub(used.0) < MAX_UNUSED.0
 }
 
-/// Grows the mounted file system to the size of its device. Nothing happens when it is as large
-/// already; it never shrinks. What the program says is not enough: Kubernetes shows to everybody
-/// how large the volume is.
+/// Grows a mounted file system to the size of its device.
+///
+/// Does nothing if it has that size already; never shrinks. Verifies the new size itself, since
+/// Kubernetes publishes it as the size of the volume.
 ///
 /// # Errors
-/// When the program fails or is not done in time, or the file system is not larger afterwards; it
-/// is as sound as before.
+/// When the program fails or times out, or the file system is not larger afterwards; it is
+/// undamaged.
 pub fn resize(
     exec: &dyn Exec,
     fs: Filesystem,
@@ -46,12 +48,13 @@ pub fn resize(
     if !output.success() {
         return Err(output.failed(&cmd, Kind::Failed));
     }
-    let (used, there) = (size(device, point)?, device.size()?);
-    if fills(used, there) {
+    let used = size(device, point)?;
+    let device_size = device.size()?;
+    if fills(used, device_size) {
         return Ok(());
     }
     let detail = format!(
-        "success, and the {fs} on {} has {used} of {there}",
+        "success, but the {fs} on {} has {used} of {device_size}",
         device.mapper_path().display()
     );
     Err(Error::Answer {

@@ -1,4 +1,4 @@
-//! How large a mounted file system is by now. The driver doesn't take a program's word for it.
+//! Reads the current size of a mounted file system, without relying on a program's exit status.
 
 use std::path::Path;
 
@@ -8,22 +8,21 @@ use crate::block::lv_device::Device;
 use crate::error::{Error, Kind};
 use crate::units::Bytes;
 
-/// The size of the file system on `device` that is mounted on `point`, from the device's begin to
-/// its end.
+/// Returns the size in bytes of the file system on `device` that is mounted on `point`.
 ///
-/// ext4's superblock on the device is always as new as the kernel's. XFS writes its own only some
-/// time after it has grown, and what the kernel says instead may be a quota's limit: neither is
-/// ever too large, so the larger one is true.
+/// ext4's superblock on the device is always as recent as the kernel's state. XFS writes its
+/// superblock only some time after growth, and statfs(2) may report a quota's limit instead of the
+/// size: neither is ever too large, so the larger one is correct.
 ///
 /// # Errors
 /// When one of them can't be read.
 pub fn size(device: &Device, point: &Path) -> Result<Bytes, Error> {
-    // XFS goes past what is cached of the device. Where that can't be dropped, it is the file
-    // system's own.
+    // XFS bypasses the device's page cache, so drop what is cached. Where that fails, the file
+    // system itself holds the pages.
     let _ = fadvise(device.file(), 0, None, Advice::DontNeed);
-    let look = device.superblock()?.ok_or_else(|| {
+    let superblock = device.superblock()?.ok_or_else(|| {
         let message = format!(
-            "there is no file system any more on {}",
+            "no file system found any more on {}",
             device.mapper_path().display()
         );
         Error::refused(Kind::Failed, message)
@@ -33,5 +32,7 @@ pub fn size(device: &Device, point: &Path) -> Result<Bytes, Error> {
         .ok()
         .and_then(|size| shown.f_blocks.checked_mul(size))
         .unwrap_or(0);
-    Ok(look.size.max(Bytes(blocks.saturating_add(look.left_out.0))))
+    Ok(superblock
+        .size
+        .max(Bytes(blocks.saturating_add(superblock.excluded.0))))
 }

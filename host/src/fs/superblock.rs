@@ -1,6 +1,7 @@
-//! What the first bytes of a device say of its file system: enough to mount it, to see whether it
-//! has to be checked and whether it can grow, without running a program. It never proves that a
-//! device is blank. Pure, but for [`read`].
+//! Parses a file system's superblock from the first bytes of a device.
+//!
+//! Enough to mount it, and to decide whether it needs a check and whether it can grow, without
+//! running a program. Never proves that a device is blank. Pure, but for [`read`].
 
 use std::fs::File;
 use std::io;
@@ -9,10 +10,10 @@ use std::os::unix::fs::FileExt;
 use crate::fs::Filesystem;
 use crate::units::Bytes;
 
-/// How many bytes from a device's begin [`parse`] wants.
+/// Number of bytes from a device's start that [`parse`] requires.
 pub const LENGTH: usize = BTRFS + 4096;
 
-/// Where btrfs has its first superblock.
+/// Offset of btrfs's first superblock.
 const BTRFS: usize = 64 << 10;
 
 /// A file system, and how much of its device it uses.
@@ -20,22 +21,21 @@ const BTRFS: usize = 64 << 10;
 pub struct Superblock {
     /// Its type.
     pub fs: Filesystem,
-    /// From the device's begin to the file system's end.
+    /// Bytes from the device's start to the file system's end.
     pub size: Bytes,
-    /// What of it the kernel leaves out when it says how large the mounted file system is: XFS'
-    /// log.
-    pub left_out: Bytes,
-    /// Whether it shows that it was mounted writable. A hint one way only: a short mount may leave
-    /// no trace.
+    /// Bytes of `size` that statfs(2) does not count: the log of an XFS.
+    pub excluded: Bytes,
+    /// Whether it was mounted writable before. A hint in one direction only: a short mount may
+    /// leave no trace.
     pub used: bool,
-    /// Whether it has to be checked before it is mounted: it has recorded errors, or was left in
-    /// the middle of a change and has no journal to recover from.
+    /// Whether it must be checked before it is mounted: it has recorded errors, or was interrupted
+    /// in a change and has no journal to recover from.
     pub unchecked: bool,
-    /// What file systems are told apart by; a copy of the device has the same.
+    /// UUID of the file system; a copy of the device has the same one.
     pub uuid: [u8; 16],
 }
 
-/// The file system on a device, if its first bytes leave no doubt.
+/// Reads the file system on a device, if its first bytes are unambiguous.
 ///
 /// # Errors
 /// When they can't be read.
@@ -44,22 +44,23 @@ pub fn read(device: &File) -> io::Result<Option<Superblock>> {
     device.read_exact_at(&mut start, 0).map(|()| parse(&start))
 }
 
-/// The file system that these first bytes of a device belong to, if that is beyond doubt: anything
-/// unusual is for blkid to judge.
+/// Parses the first bytes of a device, if they are unambiguous.
+///
+/// Anything unusual is left to blkid.
 #[must_use]
 pub fn parse(start: &[u8]) -> Option<Superblock> {
     match (has_ext(start), has_xfs(start)) {
         (true, false) => parse_ext4(start.get(1024..)?),
         (false, true) => parse_xfs(start),
-        // mkfs.btrfs clears the first 2 MiB: beside either of the others it is what was there
-        // before.
+        // mkfs.btrfs clears the first 2 MiB, so an older btrfs superblock next to either of the
+        // others is a remnant.
         (false, false) if has_btrfs(start) => parse_btrfs(start.get(BTRFS..)?),
-        // Nothing known; or traces of two, of which only one is alive.
+        // No known magic; or two, of which only one is current.
         (false, false) | (true, true) => None,
     }
 }
 
-/// Whether any magic that [`parse`] knows is there, however damaged the rest.
+/// Returns whether any magic that [`parse`] recognizes is present, even if the rest is damaged.
 #[must_use]
 pub fn has_magic(start: &[u8]) -> bool {
     has_ext(start) || has_xfs(start) || has_btrfs(start)
@@ -81,14 +82,15 @@ fn has_btrfs(start: &[u8]) -> bool {
 fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     const JOURNAL_DEVICE: u32 = 0x8;
     const BIG_NUMBERS: u32 = 0x80;
-    // What ext2 and ext3 know too: file types, recovery, meta_bg; sparse superblocks, large files,
+    // Features of ext2 and ext3: file types, recovery, meta_bg; sparse superblocks, large files,
     // B-trees.
     const OLD_INCOMPATIBLE: u32 = 0x2 | 0x4 | 0x10;
     const OLD_READ_ONLY: u32 = 0x1 | 0x2 | 0x4;
-    // With a journal, `VALID` stays while it is mounted.
+    // With a journal, `VALID` stays set while it is mounted.
     const VALID: u32 = 0x1;
     const ERROR: u32 = 0x2;
-    let (incompatible, read_only) = (little(block, 0x60)?, little(block, 0x64)?);
+    let incompatible = u32_le(block, 0x60)?;
+    let read_only = u32_le(block, 0x64)?;
     let newer = incompatible & !OLD_INCOMPATIBLE != 0 || read_only & !OLD_READ_ONLY != 0;
     if !newer || incompatible & JOURNAL_DEVICE != 0 {
         return None;
@@ -96,21 +98,19 @@ fn parse_ext4(block: &[u8]) -> Option<Superblock> {
     let high = if incompatible & BIG_NUMBERS == 0 {
         0
     } else {
-        little(block, 0x150)?
+        u32_le(block, 0x150)?
     };
-    let blocks = u64::from(high) << 32 | u64::from(little(block, 0x4)?);
+    let blocks = u64::from(high) << 32 | u64::from(u32_le(block, 0x4)?);
     let block_size = 1024_u64
-        .checked_shl(little(block, 0x18)?)
+        .checked_shl(u32_le(block, 0x18)?)
         .filter(|size| (1024..=65536).contains(size))?;
-    let (last_mount, mounts, state) = (
-        little(block, 0x2c)?,
-        little(block, 0x34)? & 0xffff,
-        little(block, 0x38)? >> 16,
-    );
+    let last_mount = u32_le(block, 0x2c)?;
+    let mounts = u32_le(block, 0x34)? & 0xffff;
+    let state = u32_le(block, 0x38)? >> 16;
     Some(Superblock {
         fs: Filesystem::Ext4,
         size: Bytes(blocks.checked_mul(block_size)?),
-        left_out: Bytes(0),
+        excluded: Bytes(0),
         used: last_mount != 0 || mounts != 0,
         unchecked: state & (VALID | ERROR) != VALID,
         uuid: *block.get(0x68..)?.first_chunk()?,
@@ -124,50 +124,50 @@ fn parse_xfs(block: &[u8]) -> Option<Superblock> {
     if !(512..=65536).contains(&block_size) {
         return None;
     }
-    // Nowhere, if the log is on another device.
+    // Zero if the log is on another device.
     let log_begin = u64::from_be_bytes(*block.get(0x30..)?.first_chunk()?);
     let log_blocks = if log_begin == 0 {
         0
     } else {
         u32::from_be_bytes(*block.get(0x60..)?.first_chunk()?)
     };
-    // The position in the log that the superblock was last written from; mkfs leaves zero.
+    // Log sequence number of the last superblock write; zero after mkfs.
     let log_position = u64::from_be_bytes(*block.get(0xf0..)?.first_chunk()?);
     Some(Superblock {
         fs: Filesystem::Xfs,
         size: Bytes(blocks.checked_mul(u64::from(block_size))?),
-        left_out: Bytes(u64::from(log_blocks) * u64::from(block_size)),
+        excluded: Bytes(u64::from(log_blocks) * u64::from(block_size)),
         used: log_position != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
     })
 }
 
-/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`. Of several
-/// devices, each has only a part of the data: that is not for us.
+/// Offsets: `struct btrfs_super_block` in Linux' `include/uapi/linux/btrfs_tree.h`.
+///
+/// Rejects a btrfs on several devices: each has only a part of the data.
 fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
-    let devices = long(block, 0x88)?;
-    // When the tree of subvolumes' uuids was last looked through, which each mount does; mkfs
-    // leaves zero.
-    let looked_through = long(block, 0x233)?;
+    let devices = u64_le(block, 0x88)?;
+    // Generation of the last check of the uuid tree, which each mount does; zero after mkfs.
+    let uuid_tree_generation = u64_le(block, 0x233)?;
     if devices != 1 {
         return None;
     }
     Some(Superblock {
         fs: Filesystem::Btrfs,
-        size: Bytes(long(block, 0x70)?),
-        left_out: Bytes(0),
-        used: looked_through != 0,
+        size: Bytes(u64_le(block, 0x70)?),
+        excluded: Bytes(0),
+        used: uuid_tree_generation != 0,
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
     })
 }
 
-fn little(block: &[u8], at: usize) -> Option<u32> {
+fn u32_le(block: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
-fn long(block: &[u8], at: usize) -> Option<u64> {
+fn u64_le(block: &[u8], at: usize) -> Option<u64> {
     Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn type_and_size_are_read() {
+    fn parse_reads_type_and_size() {
         let read = |start: &[u8]| {
             parse(start).map(|found| (found.fs, found.size.0, found.used, found.unchecked))
         };
@@ -234,16 +234,16 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_an_xfs_is_left_out_unless_it_is_elsewhere() {
+    fn parse_excludes_internal_xfs_log() {
         let mut start = xfs();
         start[0x60..0x64].copy_from_slice(&7_u32.to_be_bytes());
-        assert_eq!(parse(&start).unwrap().left_out.0, 0, "on another device");
+        assert_eq!(parse(&start).unwrap().excluded.0, 0, "on another device");
         start[0x37] = 1;
-        assert_eq!(parse(&start).unwrap().left_out.0, 7 * 4096);
+        assert_eq!(parse(&start).unwrap().excluded.0, 7 * 4096);
     }
 
     #[test]
-    fn a_mount_leaves_traces() {
+    fn parse_detects_earlier_mount() {
         let traces = [
             (ext(0x40, 0), 1024 + 0x2c),
             (ext(0x40, 0), 1024 + 0x34),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ext4_says_whether_it_has_to_be_checked() {
+    fn parse_detects_ext4_that_requires_check() {
         for (state, unchecked) in [(0, true), (1, false), (2, true), (3, true), (5, false)] {
             let mut start = ext(0x40, 0);
             start[1024 + 0x3a] = state;
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_known_by_its_uuid() {
+    fn parse_reads_uuid() {
         for (mut start, at) in [
             (ext(0x40, 0), 1024 + 0x68),
             (xfs(), 0x20),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unusual_is_left_to_blkid() {
+    fn parse_returns_none_for_unusual_superblocks() {
         assert_eq!(parse(&ext(0x6, 0x3)), None, "ext3");
         assert_eq!(parse(&ext(0x48, 0)), None, "an external journal");
         let mut both = ext(0x40, 0);
@@ -302,7 +302,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
+        fn parse_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
             if kind == 1 && bytes.len() > 4 { bytes[..4].copy_from_slice(b"XFSB"); }
             if kind == 2 && bytes.len() > 2000 { bytes[1080..1082].copy_from_slice(&[0x53, 0xef]); }
             if kind == 3 {

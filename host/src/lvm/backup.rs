@@ -1,36 +1,39 @@
-//! What LVM's own backup says of a volume group: whether anybody has changed it since LVM was
-//! asked.
+//! Detects changes of a volume group through LVM's own metadata backup.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Vg;
 
-/// Whether these groups are as their backups have them: nobody has changed one that we don't know
-/// of. `lvm` is the node's folder `/etc/lvm`. A backup that is missing, or is not kept, says no.
+/// Returns whether every VG's seqno equals the one in its backup, so that the cached report is
+/// current.
+///
+/// `lvm` is the node's folder `/etc/lvm`. A missing or disabled backup returns false.
 #[must_use]
 pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
-    let has = |vg: &Vg| {
-        let text = std::fs::read_to_string(lvm.join("backup").join(&vg.name)).unwrap_or_default();
-        read(&text) == Some((vg.uuid.as_str(), vg.seqno))
-    };
-    let kept = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
-    kept == groups.len() && groups.iter().all(has)
+    let backups = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
+    backups == groups.len()
+        && groups.iter().all(|vg| {
+            let path = lvm.join("backup").join(&vg.name);
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            read(&text) == Some((vg.uuid.as_str(), vg.seqno))
+        })
 }
 
-/// LVM's own word, in its backups, that a volume group was here.
+/// Returns the path of a volume group's backup, LVM's own record that the group existed.
 #[must_use]
 pub fn path_of(lvm: &Path, group: &str) -> Option<PathBuf> {
     let path = lvm.join("backup").join(group);
-    // Whatever can't be looked at may be one.
-    let is_none = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    fs::symlink_metadata(&path)
-        .map_or_else(|error| !is_none(error), |_| true)
-        .then_some(path)
+    match fs::symlink_metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        // A path that can't be read may be a backup.
+        _ => Some(path),
+    }
 }
 
-/// The group's uuid and how often it was written: the first of their kind in the text. What
-/// vgcfgrestore wrote was counted from an older time on: that number says nothing.
+/// Parses the group's uuid and seqno: the first of their kind in the text.
+///
+/// vgcfgrestore restarts the seqno from an older value, so a backup written by it returns `None`.
 fn read(text: &str) -> Option<(&str, u64)> {
     if text.contains("vgcfgrestore") {
         return None;
@@ -72,7 +75,7 @@ vg0 {
 "#;
 
     #[test]
-    fn a_backup_says_how_often_its_group_was_written() {
+    fn read_returns_uuid_and_seqno_of_backup() {
         assert_eq!(
             read(BACKUP),
             Some(("eoPm53-qGFT-0n0X-LWWB-sNc3-u3l1-7pm3XO", 12))

@@ -1,5 +1,6 @@
-//! The command line of each verb of LVM. Pure: names are validated types, so none of them can be
-//! taken for an option or end a selection early.
+//! Builds LVM's command lines. Pure.
+//!
+//! Names are validated types, so none can be parsed as an option or end a selection early.
 
 use std::time::Duration;
 
@@ -10,59 +11,61 @@ use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::process::Cmd;
 use crate::units::{Bytes, Extents};
 
-/// A logical volume that is to be made.
+/// A logical volume to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewLv<'a> {
     /// Its size.
     pub extents: Extents,
-    /// How it is laid out.
+    /// Its layout.
     pub layout: Layout,
-    /// The devices that its extents come from, as LVM calls them; none named means any.
+    /// Devices to allocate extents from, by LVM's names; empty allows any.
     pub disks: &'a [String],
     /// Its tags.
     pub tags: &'a [LvTag],
 }
 
-/// A thin pool that is to be made.
+/// A thin pool to create.
 #[derive(Clone, Copy, Debug)]
 pub struct NewPool<'a> {
-    /// What it takes.
+    /// Extents of data and metadata.
     pub cost: PoolCost,
-    /// The size of an extent.
+    /// The extent size in bytes.
     pub extent: Bytes,
-    /// How large its data may become.
+    /// Maximum size of its data in bytes.
     pub most: Bytes,
-    /// The devices that its extents come from, as LVM calls them; none named means any.
+    /// Devices to allocate extents from, by LVM's names; empty allows any.
     pub disks: &'a [String],
-    /// The tag that says whose it is.
+    /// The tag that names its StorageBackend.
     pub tag: &'a LvTag,
 }
 
-/// What a report says of a volume group; `vg_attr` tells exported, partial and shared.
+/// Report columns of a volume group; `vg_attr` has exported, partial and shared.
 const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_extent_count,vg_free_count,\
                           vg_missing_pv_count,vg_systemid,vg_lock_type";
 
-/// What a report says of a logical volume; `lv_attr` tells its kind, active and open.
+/// Report columns of a logical volume; `lv_attr` has its kind, active and open.
 const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
-/// Seconds since 1970, whatever the administrator likes to read.
+/// Seconds since 1970, regardless of the admin's `report/time_format`.
 const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
 
-/// What a report says of a physical volume; `pv_attr` tells allocatable and missing.
+/// Report columns of a physical volume; `pv_attr` has allocatable and missing.
 const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";
 
-/// What a report says of each piece of a physical volume.
+/// Report columns of a segment of a physical volume.
 const PVSEG_COLUMNS: &str = "pv_uuid,pvseg_size,lv_name";
 
-/// LVM waits for its locks without end, and others hold them for long when disks are slow.
+/// LVM waits for its locks without a limit, and other commands hold them for long on slow disks.
 const TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Where `issue_discards` is on, the space is discarded before the command ends: minutes, for a
-/// large volume.
+/// With `issue_discards`, LVM discards the space before the command ends: minutes for a large
+/// volume.
 const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// Every volume group with its logical volumes, also those that LVM otherwise hides because they
-/// are another host's or need a lock manager: hidden, they would look like missing ones.
+/// Reports every volume group with its logical volumes.
+///
+/// Includes those that LVM hides by default because they belong to another host or need a lock
+/// manager: hidden, they would look missing.
 pub(super) fn report() -> Cmd {
     json("fullreport")
         .args(TIME_FORMAT)
@@ -71,18 +74,18 @@ pub(super) fn report() -> Cmd {
         .args(["--configreport", "lv", "--options", LV_COLUMNS])
         .args(["--configreport", "pv", "--options", PV_COLUMNS])
         .args(["--configreport", "pvseg", "--options", PVSEG_COLUMNS])
-        // This part of the report can't be left out, only kept short.
+        // This part of the report can't be omitted, only shortened.
         .args(["--configreport", "seg", "--options", "segtype"])
 }
 
-/// One logical volume.
+/// Reports one logical volume.
 pub(super) fn volume(vg: &VgName, lv: &LvName) -> Cmd {
     json("lvs")
         .args(TIME_FORMAT)
         .args(["--options", LV_COLUMNS, &path(vg, lv)])
 }
 
-/// The uuids of the volume groups that this host may use.
+/// Lists the uuids of the volume groups that this host may use.
 pub(super) fn usable_groups() -> Cmd {
     json("vgs").args(["--options", "vg_uuid"])
 }
@@ -91,9 +94,10 @@ fn json(verb: &str) -> Cmd {
     lvm(verb).args(["--reportformat", "json", "--units", "b", "--nosuffix"])
 }
 
-/// A logical volume with its tags, in one change of the metadata: there is no moment at which it is
-/// there and not known as ours. Signatures of whatever was there before are wiped, or the next
-/// mount would find them.
+/// Creates a logical volume with its tags in one metadata change.
+///
+/// At no moment does the volume exist without the tags that identify it as FlexLVM's. Old
+/// signatures are wiped, or the next mount would find them.
 pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
     let NewLv {
         extents,
@@ -108,10 +112,11 @@ pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--extents", &extents.0.to_string()])
         .args(["--name", lv.as_str(), vg.as_str()])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
-/// A volume of so many bytes in a thin pool. It reads as zeros: pools are made so.
+/// Creates a volume of `size` bytes in a thin pool. It reads as zeros, since pools are created with
+/// `--zero y`.
 pub(super) fn create_thin(
     vg: &VgName,
     pool: &LvName,
@@ -132,8 +137,10 @@ pub(super) fn create_thin(
         ])
 }
 
-/// A thin pool. One that is extended as it fills up lets writers wait for that a while; another
-/// lets them fail at once.
+/// Creates a thin pool.
+///
+/// If it is extended automatically, writers wait for space when it is full; else their writes fail
+/// at once.
 pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd {
     let NewPool {
         cost,
@@ -168,40 +175,41 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
         .args(["--addtag", tag.as_str()])
         .args(["--extents", &cost.data.0.to_string()])
         .args(["--name", pool.as_str(), vg.as_str()])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
-/// Puts a cache in front of a volume: what `cache` was before, is gone.
+/// Attaches a cache to a volume; the former content of `cache` is lost.
 pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Cmd {
     lvm("lvconvert")
         .args(["--yes", "--type", "cache", "--cachemode", mode])
         .args(["--cachevol", cache.as_str(), &path(vg, lv)])
 }
 
-/// To a total of `extents`, never by some: repeated, it changes nothing. On these disks; none named
-/// means on any.
+/// Extends to a total of `extents`, never by an amount, so that a repetition changes nothing.
+///
+/// Allocates from these disks; an empty list allows any.
 pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
     lvm("lvextend")
         .args(["--extents", &extents.0.to_string(), &path(vg, lv)])
-        .args(disks.iter().map(|disk| escaped(disk)))
+        .args(disks.iter().map(|disk| escape(disk)))
 }
 
-/// Gives the images of a RAID their checksums: what `lvcreate` does last.
+/// Adds checksums to the images of a RAID, the last step of `lvcreate`.
 pub(super) fn add_integrity(vg: &VgName, lv: &LvName) -> Cmd {
     lvm("lvconvert").args(["--yes", "--raidintegrity", "y", &path(vg, lv)])
 }
 
-/// Makes the device.
+/// Activates the volume.
 pub(super) fn activate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
     change(["--activate", "y"], vg, lv, uuid)
 }
 
-/// Takes the device away; LVM refuses when somebody has it open.
+/// Deactivates the volume; LVM refuses if its device is open.
 pub(super) fn deactivate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
     change(["--activate", "n"], vg, lv, uuid)
 }
 
-/// Takes tags off the volume, and gives it others, in one change of the metadata.
+/// Removes tags from the volume and adds others in one metadata change.
 pub(super) fn change_tags(
     vg: &VgName,
     lv: &LvName,
@@ -218,7 +226,7 @@ pub(super) fn change_tags(
     )
 }
 
-/// Changes the volume of this name if it also has this uuid.
+/// Changes the volume with this name if it also has this uuid.
 fn change<'a>(
     what: impl IntoIterator<Item = &'a str>,
     vg: &VgName,
@@ -230,20 +238,21 @@ fn change<'a>(
         .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
-/// Removes the volume of this name if it also has this uuid and this tag: LVM itself checks all
-/// three under its lock, and does nothing when one of them differs. `--yes` answers "really remove
-/// the active volume?"; an open one is refused all the same. It would also agree to removing
-/// snapshots along with their origin: hence only a volume that is of this kind and nothing more. An
-/// origin's attributes begin with an `o`, whatever it is beside.
+/// Removes the volume with this name if uuid, tag and kind match, too.
+///
+/// LVM itself checks all of them under its lock, and does nothing if one differs. `--yes` confirms
+/// the removal of an active volume; LVM still refuses an open one. `--yes` would also confirm the
+/// removal of snapshots along with their origin: hence the check of the kind. An origin's
+/// attributes begin with an `o` in any layout.
 pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Cmd {
     let letters = match kind {
         LvKind::Plain => "^-",
         LvKind::Raid => "^[rR]",
         LvKind::Thin => "^V",
         LvKind::Cached => "^C",
-        // A pool with volumes would take them along.
+        // LVM would remove a pool's volumes along with it.
         LvKind::ThinPool => "^t",
-        // No volume has such attributes: nothing is removed.
+        // No volume has such attributes: LVM removes nothing.
         LvKind::Other => "^$",
     };
     let empty = if kind == LvKind::ThinPool {
@@ -258,7 +267,7 @@ pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind:
         .timeout(REMOVE_TIMEOUT)
 }
 
-/// Every physical volume, also those of groups that LVM otherwise hides.
+/// Lists every physical volume, including those of groups that LVM hides by default.
 pub(super) fn disks() -> Cmd {
     json("pvs").args([
         "--foreign",
@@ -268,8 +277,10 @@ pub(super) fn disks() -> Cmd {
     ])
 }
 
-/// Makes a physical volume of this uuid. Without `--yes` and without a terminal LVM refuses to wipe
-/// whatever signature it finds; with `--force` it would take the disk of another group.
+/// Creates a physical volume with this uuid.
+///
+/// Without `--yes` and without a terminal LVM refuses to wipe any signature; with `--force` it
+/// would take a disk from another group.
 pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
     lvm("pvcreate").args([
         "--norestorefile",
@@ -280,7 +291,7 @@ pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
     ])
 }
 
-/// Makes a volume group of physical volumes that no group has.
+/// Creates a volume group from physical volumes that belong to no group.
 pub(super) fn create_group(vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) -> Cmd {
     lvm("vgcreate")
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
@@ -288,7 +299,7 @@ pub(super) fn create_group(vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) ->
         .args(disks.iter().map(DevicePath::as_str))
 }
 
-/// The version of LVM.
+/// Prints the version of LVM.
 pub(super) fn version() -> Cmd {
     lvm("version")
 }
@@ -297,14 +308,14 @@ fn lvm(verb: &str) -> Cmd {
     Cmd::new("lvm").arg(verb).timeout(TIMEOUT)
 }
 
-/// A device as LVM takes it: a colon would begin a range of extents, an at sign a tag.
-fn escaped(disk: &str) -> String {
+/// Escapes a device path: LVM parses a colon as a range of extents, an at sign as a tag.
+fn escape(disk: &str) -> String {
     disk.replace('\\', "\\\\")
         .replace(':', "\\:")
         .replace('@', "\\@")
 }
 
-/// `vg/lv`: neither part can begin with a hyphen or hold a slash.
+/// Joins `vg/lv`: neither name can begin with a hyphen or contain a slash.
 fn path(vg: &VgName, lv: &LvName) -> String {
     format!("{vg}/{lv}")
 }

@@ -1,82 +1,83 @@
-//! The kinds of logical volumes, and what each takes of its volume group: the one cost model, used
-//! to place, promise, make, extend and report. Pure. It repeats LVM's own arithmetic;
-//! `tests/node_agent/kinds.rs` compares the two on real LVM.
+//! The layouts of logical volumes, and the extents that each allocates from its volume group. Pure.
+//!
+//! The only cost model: used to place, reserve, create, extend and report. It repeats LVM's own
+//! arithmetic; `tests/node_agent/kinds.rs` compares the two on real LVM.
 
 use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};
 
-/// With fewer bytes in an extent LVM needs several for a RAID image's metadata, depending on its
-/// configuration.
-const LEAST_EXTENT_OF_RAID: Bytes = Bytes(512 << 10);
+/// Smallest extent size for RAID. With smaller extents LVM needs several for an image's metadata,
+/// depending on its configuration.
+const MIN_EXTENT_OF_RAID: Bytes = Bytes(512 << 10);
 
-/// LVM counts a RAID image's checksums in units of this, and rounds down to extents: larger ones
-/// would be too few.
-const LARGEST_EXTENT_WITH_INTEGRITY: Bytes = Bytes(4 << 20);
+/// Largest extent size with integrity. LVM allocates checksums in units of this, and rounds down to
+/// extents: with larger ones it would allocate too few.
+const MAX_EXTENT_WITH_INTEGRITY: Bytes = Bytes(4 << 20);
 
 /// LVM counts extents with 32 bits.
-const MOST_EXTENTS: u64 = u32::MAX as u64;
+const MAX_EXTENTS: u64 = u32::MAX as u64;
 
 const MIB: u64 = 1 << 20;
 
-/// How a logical volume lies on the disks of its volume group.
+/// The layout of a logical volume on the disks of its volume group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Layout {
-    /// Plain extents, on whichever disks have room.
+    /// Plain extents, on any disks with free space.
     #[default]
     Linear,
     /// Spread over several disks.
     Striped(Stripes),
-    /// Safe from lost disks.
+    /// Survives the loss of disks.
     Raid {
-        /// How.
+        /// The RAID level.
         level: Level,
         /// Whether each image has checksums.
         integrity: bool,
     },
-    /// Out of a thin pool: it takes nothing of the disks itself, see [`PoolCost`](super::PoolCost).
+    /// In a thin pool: allocates no extents of the disks itself, see [`PoolCost`](super::PoolCost).
     Thin,
-    /// Plain extents; what its cache takes is counted apart.
+    /// Plain extents with a cache; the cache's extents are counted separately.
     Cached,
 }
 
-/// Kinds of RAID.
+/// RAID levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// The same on so many disks.
+    /// Full copies on several disks.
     Raid1 {
-        /// How many.
+        /// The number of copies, each on its own disk.
         copies: u32,
     },
     /// Parity for one disk.
     Raid5(Stripes),
     /// Parity for two disks.
     Raid6(Stripes),
-    /// Each stripe twice.
+    /// Two copies of each stripe.
     Raid10(Stripes),
 }
 
-/// How data are spread over disks.
+/// Striping parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stripes {
-    /// Over how many disks, parity and copies not counted.
+    /// Number of data disks, without parity and copies.
     pub count: u32,
-    /// How much goes to one disk before the next one's turn.
+    /// Bytes written to one disk before the next one.
     pub size: Bytes,
 }
 
-/// What a logical volume takes.
+/// The extents that a logical volume allocates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// The volume's own size.
     pub size: Extents,
-    /// How many disks it needs, each of them for one image.
+    /// Number of disks required, one for each image.
     pub images: u32,
-    /// What it takes of each: data or parity, and metadata.
+    /// Extents of each image: data or parity, and metadata.
     pub image: Extents,
 }
 
 impl Cost {
-    /// What it takes altogether.
+    /// Returns the extents of all images.
     #[must_use]
     pub fn total(self) -> Extents {
         Extents(self.image.0.saturating_mul(u64::from(self.images)))
@@ -84,7 +85,7 @@ impl Cost {
 }
 
 impl Layout {
-    /// How many different disks a volume needs.
+    /// Returns how many different disks a volume requires.
     #[must_use]
     pub fn images(self) -> u32 {
         match self {
@@ -95,17 +96,17 @@ impl Layout {
         }
     }
 
-    /// Whether a volume may be split over any number of disks.
+    /// Returns whether LVM may split a volume over any number of disks.
     #[must_use]
     pub fn is_divisible(self) -> bool {
         matches!(self, Self::Linear | Self::Cached)
     }
 
-    /// What LVM calls the kind.
+    /// Returns LVM's name of the layout.
     #[must_use]
     pub fn segtype(self) -> &'static str {
         match self {
-            // A cache is put in front of what is there already.
+            // A cache is attached after the volume was created.
             Self::Linear | Self::Cached => "linear",
             Self::Striped(_) => "striped",
             Self::Raid { level, .. } => level.segtype(),
@@ -130,7 +131,7 @@ impl Layout {
         }
     }
 
-    /// Whether each image has checksums.
+    /// Returns whether each image has checksums.
     #[must_use]
     pub fn has_integrity(self) -> bool {
         matches!(
@@ -142,7 +143,7 @@ impl Layout {
         )
     }
 
-    /// What `lvcreate` takes for it.
+    /// Returns the layout arguments of `lvcreate`.
     #[must_use]
     pub fn arguments(self) -> Vec<String> {
         let mut arguments = vec!["--type".to_owned(), self.segtype().to_owned()];
@@ -170,10 +171,10 @@ impl Layout {
         arguments
     }
 
-    /// What a volume of at least `size` takes where extents are so large.
+    /// Computes the extents of a volume of at least `size` bytes, with extents of `extent` bytes.
     ///
     /// # Errors
-    /// When LVM can't make one: the sentence says why, and what would help.
+    /// When LVM can't create it: the message has the reason and the limit.
     pub fn cost(self, size: Bytes, extent: Bytes) -> Result<Cost, Error> {
         self.check_extent(extent)?;
         let stripes = self
@@ -182,8 +183,7 @@ impl Layout {
         let length = size.extents_up(extent).0.max(1).div_ceil(stripes);
         let metadata = match self {
             Self::Linear | Self::Striped(_) | Self::Thin | Self::Cached => 0,
-            // Two superblocks and a bitmap: at most 2^21 regions have a bit each, whatever their
-            // size.
+            // Two superblocks and a bitmap: at most 2^21 regions have one bit each, for any size.
             Self::Raid {
                 integrity: false, ..
             } => 1,
@@ -196,34 +196,34 @@ impl Layout {
             images: self.images(),
             image: Extents(length.saturating_add(metadata)),
         };
-        if cost.total().0 > MOST_EXTENTS {
+        if cost.total().0 > MAX_EXTENTS {
             return Err(impossible(format!(
-                "{size} are more than LVM can count in extents of {extent}"
+                "{size} exceed the number of extents of {extent} that LVM can count"
             )));
         }
         Ok(cost)
     }
 
     fn check_extent(self, extent: Bytes) -> Result<(), Error> {
-        let of = |what: &str, limit: Bytes| {
+        let unsuitable = |what: &str, limit: Bytes| {
             impossible(format!(
-                "its extents of {extent} are too {what} for this layout; {limit} is the limit"
+                "its extent size of {extent} is too {what} for this layout; the limit is {limit}"
             ))
         };
         match (self, self.stripes()) {
-            (Self::Raid { .. }, _) if extent < LEAST_EXTENT_OF_RAID => {
-                Err(of("small", LEAST_EXTENT_OF_RAID))
+            (Self::Raid { .. }, _) if extent < MIN_EXTENT_OF_RAID => {
+                Err(unsuitable("small", MIN_EXTENT_OF_RAID))
             }
             (
                 Self::Raid {
                     integrity: true, ..
                 },
                 _,
-            ) if extent > LARGEST_EXTENT_WITH_INTEGRITY => {
-                Err(of("large", LARGEST_EXTENT_WITH_INTEGRITY))
+            ) if extent > MAX_EXTENT_WITH_INTEGRITY => {
+                Err(unsuitable("large", MAX_EXTENT_WITH_INTEGRITY))
             }
-            // LVM would silently make the stripe smaller.
-            (_, Some(stripes)) if extent < stripes.size => Err(of("small", stripes.size)),
+            // LVM would silently reduce the stripe size.
+            (_, Some(stripes)) if extent < stripes.size => Err(unsuitable("small", stripes.size)),
             _ => Ok(()),
         }
     }
@@ -249,7 +249,7 @@ impl Level {
     }
 }
 
-/// What LVM gives an image of this size for its checksums, and for their journal.
+/// Returns what LVM allocates for an image's checksums and their journal.
 fn checksums(image: Bytes) -> Bytes {
     let journal = match image.0 {
         0..=0x2000_0000 => 4,
@@ -260,8 +260,8 @@ fn checksums(image: Bytes) -> Bytes {
     Bytes(((image.0 / (500 * MIB) + 1) * 4 + journal) * MIB)
 }
 
-fn impossible(sentence: String) -> Error {
-    Error::refused(Kind::Invalid, sentence)
+fn impossible(message: String) -> Error {
+    Error::refused(Kind::Invalid, message)
 }
 
 #[cfg(test)]

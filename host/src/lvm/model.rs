@@ -1,4 +1,4 @@
-//! What LVM has, as values: volume groups, their disks, their logical volumes. Read by `report`.
+//! LVM's state as values: volume groups, physical volumes, logical volumes. Parsed by `report`.
 
 use std::collections::BTreeMap;
 
@@ -9,30 +9,30 @@ use crate::units::{Bytes, Extents};
 /// A volume group and its logical volumes.
 #[derive(Clone, Debug, Eq)]
 pub struct Vg {
-    /// The name: not always one that we would accept for our own use.
+    /// Not always a name that FlexLVM accepts for its own use.
     pub name: String,
     /// LVM's uuid of it.
     pub uuid: LvUuid,
-    /// The size of one extent.
+    /// The size of one extent in bytes.
     pub extent_size: Bytes,
-    /// How many extents there are.
+    /// Total extents.
     pub extents: Extents,
-    /// How many of them no logical volume has.
+    /// Extents that are not allocated.
     pub free: Extents,
-    /// Why nothing can be made or changed in it; `None` when all is well.
+    /// Why LVM refuses changes of this group; `None` when it is usable.
     pub fault: Option<String>,
-    /// Its logical volumes by name, without those that LVM keeps for itself.
+    /// Its logical volumes by name, without LVM's internal ones.
     pub lvs: Vec<Lv>,
-    /// Its physical volumes, LVM's word for the disks that it is made of.
+    /// The disks of the group.
     pub pvs: Vec<Pv>,
-    /// The host that it belongs to, by its system ID; empty when it belongs to none.
+    /// System ID of the host that owns the group; empty without an owner.
     pub system_id: String,
-    /// How often its metadata was written: LVM counts each change of it.
+    /// LVM's counter of metadata changes.
     pub seqno: u64,
 }
 
 impl PartialEq for Vg {
-    /// Two reports of the same group are equal, however many changes led there.
+    /// Compares the reported state without `seqno`, which differs even if changes cancel out.
     fn eq(&self, other: &Self) -> bool {
         let Self {
             name,
@@ -56,20 +56,20 @@ impl PartialEq for Vg {
 /// A physical volume of a volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pv {
-    /// LVM's uuid of it: what stays, whatever the device is called.
+    /// LVM's uuid, which stays the same if the device's name changes.
     pub uuid: LvUuid,
-    /// The device, as LVM calls it today.
+    /// The device's current name in LVM.
     pub name: String,
-    /// How many extents it has.
+    /// Total extents.
     pub extents: Extents,
-    /// How many of them no logical volume has.
+    /// Extents that are not allocated.
     pub free: Extents,
-    /// Whether LVM may give its free extents away.
+    /// Whether LVM may allocate its free extents.
     pub allocatable: bool,
 }
 
 impl Pv {
-    /// What can be had of it.
+    /// Returns the extents that LVM can allocate from it.
     #[must_use]
     pub fn available(&self) -> Extents {
         if self.allocatable {
@@ -80,68 +80,67 @@ impl Pv {
     }
 }
 
-/// A physical volume, and the volume group that has it, if any does.
+/// A physical volume, and the volume group that contains it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PvOwner {
-    /// The device, as LVM calls it today.
+    /// The device's current name in LVM.
     pub name: String,
     /// LVM's uuid of it.
     pub uuid: LvUuid,
-    /// The volume group.
+    /// Name of the volume group; `None` if it belongs to none.
     pub group: Option<String>,
 }
 
-/// What a logical volume is, by the first letter of its attributes.
+/// The kind of a logical volume, by the first letter of `lv_attr`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LvKind {
-    /// Just extents, linear or striped: no origin of snapshots, no snapshot, no pool, nothing being
-    /// moved.
+    /// Linear or striped: not an origin, snapshot or pool, and not being moved.
     Plain,
-    /// A RAID, and nothing more.
+    /// A RAID without further roles.
     Raid,
-    /// A volume in a thin pool. Thin snapshots of it stand on their own.
+    /// A volume in a thin pool. Its thin snapshots are independent of it.
     Thin,
     /// A thin pool.
     ThinPool,
     /// Plain extents with a cache in front.
     Cached,
-    /// Anything else.
+    /// Any other kind.
     Other,
 }
 
 /// A logical volume.
 #[derive(Clone, Debug, Eq)]
 pub struct Lv {
-    /// The name: not always one that we would accept for our own use.
+    /// Not always a name that FlexLVM accepts for its own use.
     pub name: String,
     /// LVM's uuid of it.
     pub uuid: LvUuid,
-    /// Its size.
+    /// Its size in bytes.
     pub size: Bytes,
     /// Its tags.
     pub tags: Vec<String>,
-    /// Whether its device is there.
+    /// Whether it is active.
     pub active: bool,
-    /// Whether somebody has its device open. What LVM can't tell counts as open.
+    /// Whether its device is open. Counts as open if LVM can't determine it.
     pub open: bool,
-    /// What it is.
+    /// Its kind.
     pub kind: LvKind,
-    /// What it takes of each physical volume, by LVM's uuid: also what LVM keeps for itself to make
-    /// it work.
+    /// Extents allocated from each physical volume, by LVM's uuid. Includes LVM's internal volumes
+    /// that belong to it.
     pub shares: BTreeMap<LvUuid, Extents>,
     /// Whether its RAID images have checksums.
     pub integrity: bool,
-    /// When it was made, in seconds since 1970, by this host's clock; 0 when LVM does not know.
+    /// Creation time in seconds since 1970, by this host's clock; 0 when LVM has none.
     pub made: u64,
-    /// The thin pool that it is in.
+    /// The thin pool that contains it.
     pub pool: Option<String>,
-    /// What is known of it if it is a thin pool.
+    /// Usage and health, if it is a thin pool.
     pub state: Option<PoolState>,
 }
 
 impl PartialEq for Lv {
-    /// Two reports of the same volume are equal, though whoever made it may not know the second
-    /// that LVM wrote down.
+    /// Compares two reports without `made`: the agent that created a volume does not have the exact
+    /// second that LVM recorded.
     fn eq(&self, other: &Self) -> bool {
         let Self {
             name,
@@ -172,7 +171,7 @@ impl PartialEq for Lv {
 }
 
 impl Lv {
-    /// Whether it carries this tag.
+    /// Returns whether the volume has this tag.
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|own| own == tag)
@@ -180,26 +179,28 @@ impl Lv {
 }
 
 impl Vg {
-    /// The logical volume of this name.
+    /// Finds the logical volume with this name.
     #[must_use]
     pub fn lv(&self, name: &str) -> Option<&Lv> {
         self.lvs.iter().find(|lv| lv.name == name)
     }
 
-    /// The physical volume of this uuid.
+    /// Finds the physical volume with this uuid.
     #[must_use]
     pub fn pv(&self, uuid: &LvUuid) -> Option<&Pv> {
         self.pvs.iter().find(|pv| pv.uuid == *uuid)
     }
 
-    /// How many extents can be had: not those that are on disks of which nothing is to be taken.
+    /// Returns the extents that LVM can allocate, without those of disks that are not allocatable.
     #[must_use]
     pub fn available(&self) -> Extents {
         Extents(self.pvs.iter().map(|pv| pv.available().0).sum())
     }
 
-    /// Adds a logical volume where a report would have it, with what it takes. LVM makes a plain
-    /// one in one change; others take it more, so that the count is behind and LVM is asked.
+    /// Inserts a new logical volume in report order and subtracts its extents.
+    ///
+    /// LVM creates a plain volume in one metadata change; other kinds take more, so `seqno` lags
+    /// behind and the next check against the backup requests a new report.
     pub fn insert(&mut self, lv: Lv) {
         self.seqno += 1;
         for (uuid, taken) in &lv.shares {

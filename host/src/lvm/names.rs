@@ -1,11 +1,10 @@
-//! Names that reach a command line: validated once, here, and trusted from then on.
-//! Pure, but for a random uuid.
+//! Validated names for command lines: checked once, here. Pure, but for a random uuid.
 
 use std::fmt;
 
 use crate::hex::random_hex;
 
-/// A name that LVM would refuse, or that could be taken for something else.
+/// A name that LVM would refuse, or that a program could parse as something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} {value:?} is not allowed: {why}")]
 pub struct NameError {
@@ -21,10 +20,10 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
-            /// The name, if it is one.
+            /// Validates a name.
             ///
             /// # Errors
-            /// When it is none: empty, too long, with a character that is not allowed, or reserved.
+            /// When it is empty, too long, reserved, or contains a character that is not allowed.
             pub fn new(value: impl Into<String>) -> Result<Self, NameError> {
                 let value = value.into();
                 let check: fn(&str) -> Result<(), &'static str> = $check;
@@ -34,7 +33,7 @@ macro_rules! name {
                 }
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
@@ -49,27 +48,27 @@ macro_rules! name {
     };
 }
 
-/// What LVM puts behind the name of a logical volume to name the parts that it is made of.
+/// Suffixes by which LVM names the internal parts of a logical volume.
 const RESERVED: [&str; 16] = [
     "_cdata", "_cmeta", "_corig", "_imeta", "_iorig", "_mimage", "_mlog", "_pmspare", "_rimage",
     "_rmeta", "_tdata", "_tmeta", "_vdata", "_vorigin", "_wcorig", "_cvol",
 ];
 
-/// What we put behind the name of a logical volume to name its cache.
+/// Suffix by which FlexLVM names the cache of a logical volume.
 const CACHE: &str = "_cache";
 
 name!(
-    /// The name of a volume group, as lvm(8) allows it.
+    /// The name of a volume group, as defined by lvm(8).
     VgName, "volume group name", |name| plain(name, 127, &[])
 );
 name!(
-    /// The name of a logical volume, as lvm(8) allows it, without those that LVM keeps for itself.
+    /// The name of a logical volume, as defined by lvm(8), without the names reserved by LVM.
     LvName, "logical volume name", |name| {
         plain(name, 127, &[])?;
         if ["snapshot", "pvmove"].iter().any(|reserved| name.starts_with(reserved))
             || RESERVED.iter().any(|reserved| name.contains(reserved))
         {
-            return Err("LVM keeps it for itself");
+            return Err("it is reserved by LVM");
         }
         Ok(())
     }
@@ -79,14 +78,14 @@ name!(
     LvTag, "tag", |name| plain(name, 1024, b"/=!:#&")
 );
 name!(
-    /// The path of a block device: below /dev, and plain.
+    /// The path of a block device below /dev, without `.`, `..` or empty components.
     DevicePath, "device path", |path| {
         let below = path.strip_prefix("/dev/").ok_or("outside /dev/")?;
         if path.len() > 255 {
             return Err("it is too long");
         }
         if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err("not plain");
+            return Err("not normalized");
         }
         if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("not ASCII");
@@ -101,15 +100,16 @@ name!(
         let groups: Vec<&str> = uuid.split('-').collect();
         let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
         if lengths != [6, 4, 4, 4, 4, 4, 6] || !groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_alphanumeric())) {
-            return Err("it has the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
+            return Err("it must have the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
         }
         Ok(())
     }
 );
 
 impl LvName {
-    /// The name of the logical volume that LVM made `part` for; `part` itself when it is nobody's
-    /// part.
+    /// Returns the name of the logical volume that the internal volume `part` belongs to.
+    ///
+    /// Returns `part` itself if it is not internal.
     #[must_use]
     pub fn owner(part: &str) -> &str {
         let at = RESERVED
@@ -124,7 +124,7 @@ impl LvName {
         }
     }
 
-    /// The name of the logical volume that becomes the cache of this one.
+    /// Returns the name of the logical volume that becomes the cache of this one.
     ///
     /// # Errors
     /// When that would be too long.
@@ -134,17 +134,17 @@ impl LvName {
 }
 
 impl LvUuid {
-    /// A new one, which nothing else has.
+    /// Generates a new, unique uuid.
     ///
     /// # Errors
-    /// When the kernel has no random bytes.
+    /// When the kernel returns no random bytes.
     pub fn random() -> std::io::Result<Self> {
         let digits = random_hex()?;
         Self::from_plain(&digits).ok_or_else(|| std::io::Error::other("no uuid"))
     }
 
-    /// From the 32 characters that device-mapper's uuid holds (`LVM-`, the group's, the volume's),
-    /// without hyphens.
+    /// Parses the 32 characters without hyphens that device-mapper's uuid contains (`LVM-`, the
+    /// group's, the volume's).
     #[must_use]
     pub fn from_plain(plain: &str) -> Option<Self> {
         if plain.len() != 32 || !plain.is_ascii() {
@@ -172,11 +172,11 @@ fn plain(name: &str, longest: usize, also: &[u8]) -> Result<(), &'static str> {
         return Err("it begins with a hyphen");
     }
     if name == "." || name == ".." {
-        return Err("it means a folder");
+        return Err("it is a directory reference");
     }
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"+_.-".contains(&b) || also.contains(&b);
     if !name.bytes().all(allowed) {
-        return Err("only letters, digits and + _ . - may stand in it");
+        return Err("only letters, digits and + _ . - are allowed");
     }
     Ok(())
 }
@@ -187,7 +187,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn hostile_names_are_refused() {
+    fn hostile_names_are_rejected() {
         for name in [
             "", "-rf", ".", "..", "../x", "a/b", "a b", "a\nb", "a;b", "$(id)", "ü", "--help",
         ] {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_belong_to_their_volume() {
+    fn owner_maps_internal_volume_to_its_volume() {
         let cache = LvName::new("pvc-1").unwrap().cache().unwrap();
         for (part, owner) in [
             ("pvc-1_rimage_0", "pvc-1"),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uuid_is_the_same_from_both_spellings() {
+    fn uuid_parses_both_spellings() {
         let uuid = LvUuid::new("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP").unwrap();
         assert_eq!(
             LvUuid::from_plain("abcdef1234567890ABCDEFGHIJKLMNOP"),
@@ -244,7 +244,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_is_accepted_is_safe_on_a_command_line(text in "\\PC*") {
+        fn accepted_names_are_safe_on_a_command_line(text in "\\PC*") {
             if let Ok(name) = LvName::new(text) {
                 prop_assert!(!name.as_str().starts_with('-'));
                 prop_assert!(!name.as_str().contains(['/', ' ', '\n', '\0', '\'', '"', '$', '`']));

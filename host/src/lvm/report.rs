@@ -1,6 +1,7 @@
-//! LVM's JSON reports, read into values (`model`). Pure. Columns that are not known are ignored;
-//! one that is missing or malformed spoils the whole answer: half an answer could make a volume
-//! look absent.
+//! Parses LVM's JSON reports into values (`model`). Pure.
+//!
+//! Ignores unknown columns. A missing or malformed column rejects the whole report: a partial one
+//! could make a volume look absent.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +17,7 @@ struct Answer {
     report: Vec<Part>,
 }
 
-/// One volume group; or the physical volumes that belong to none, then without `vg`.
+/// One volume group; or the physical volumes of no group, then without `vg`.
 #[derive(Deserialize)]
 struct Part {
     #[serde(default)]
@@ -42,7 +43,7 @@ struct PvRow {
     pv_pe_alloc_count: String,
 }
 
-/// A piece of a physical volume, and whose it is; nobody's when it is free.
+/// A segment of a physical volume; `lv_name` is empty if it is free.
 #[derive(Deserialize)]
 struct PvSegRow {
     pv_uuid: String,
@@ -82,7 +83,7 @@ struct LvRow {
     lv_metadata_size: String,
 }
 
-/// Reads a full report; an error says what was wrong with it.
+/// Parses a full report; the error names the defect.
 pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut vgs = Vec::with_capacity(answer.report.len());
@@ -91,24 +92,28 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
         match (rows.next(), rows.next()) {
             (Some(row), None) => vgs.push(row.read(part.lv, part.pv, &part.pvseg)?),
             (None, _) if part.lv.is_empty() => {}
-            _ => return Err("a part of the report is not about one volume group".to_owned()),
+            _ => {
+                return Err(
+                    "a part of the report does not describe exactly one volume group".to_owned(),
+                );
+            }
         }
     }
-    mark_namesakes(&mut vgs);
+    mark_duplicate_names(&mut vgs);
     Ok(vgs)
 }
 
-/// Reads the one logical volume that `lvs` was asked for.
+/// Parses the output of `lvs` for one logical volume.
 pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
     let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let mut rows = answer.report.into_iter().flat_map(|part| part.lv);
     match (rows.next(), rows.next()) {
         (Some(row), None) => row.read(),
-        _ => Err("it is not about one logical volume".to_owned()),
+        _ => Err("it does not describe exactly one logical volume".to_owned()),
     }
 }
 
-/// Reads the uuids that `vgs --options vg_uuid` lists.
+/// Parses the uuids that `vgs --options vg_uuid` lists.
 pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     #[derive(Deserialize)]
     struct UuidRow {
@@ -127,7 +132,7 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     rows.map(|row| uuid(row.vg_uuid)).collect()
 }
 
-/// Reads the physical volumes that `pvs` lists.
+/// Parses the physical volumes that `pvs` lists.
 pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     #[derive(Deserialize)]
     struct OwnerRow {
@@ -144,38 +149,33 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
         report: Vec<OwnerPart>,
     }
     let answer: OwnerAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
-    let read = |row: OwnerRow| {
-        let group = (!row.vg_name.is_empty()).then_some(row.vg_name);
-        Ok(PvOwner {
+    let mut owners = Vec::new();
+    for row in answer.report.into_iter().flat_map(|part| part.pv) {
+        owners.push(PvOwner {
             name: row.pv_name,
             uuid: uuid(row.pv_uuid)?,
-            group,
-        })
-    };
-    answer
-        .report
-        .into_iter()
-        .flat_map(|part| part.pv)
-        .map(read)
-        .collect()
+            group: Some(row.vg_name).filter(|group| !group.is_empty()),
+        });
+    }
+    Ok(owners)
 }
 
-/// Marks what belongs to another host: it has a system ID, and is not among those that this host
-/// may use.
+/// Marks the volume groups of other hosts: they have a system ID, and are not among those that this
+/// host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
     for vg in vgs
         .iter_mut()
         .filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid))
     {
         vg.fault = Some(format!(
-            "it belongs to another host, with system ID {:?}; vgexport there and vgimport here bring it over",
+            "it belongs to another host, with system ID {:?}; move it with vgexport there and vgimport here",
             vg.system_id
         ));
     }
 }
 
-/// By name, LVM refuses to touch any of two groups that share one.
-fn mark_namesakes(vgs: &mut [Vg]) {
+/// Marks groups that share a name: LVM refuses to change any of them by name.
+fn mark_duplicate_names(vgs: &mut [Vg]) {
     let names: Vec<String> = vgs.iter().map(|vg| vg.name.clone()).collect();
     for vg in vgs {
         if names.iter().filter(|name| **name == vg.name).count() > 1 {
@@ -199,7 +199,7 @@ impl VgRow {
             .map(LvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
-        share_out(&mut lvs, segments)?;
+        assign_shares(&mut lvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),
@@ -218,15 +218,12 @@ impl VgRow {
             || vg.free > vg.extents
             || on_disks != vg.extents.0
         {
-            return Err(format!(
-                "volume group {:?} with impossible numbers",
-                vg.name
-            ));
+            return Err(format!("volume group {:?} has inconsistent sizes", vg.name));
         }
         Ok(vg)
     }
 
-    /// What `vg_attr` says, see vgs(8): permissions, resizeable, exported, partial, allocation,
+    /// Parses `vg_attr`, see vgs(8): permissions, resizeable, exported, partial, allocation,
     /// clustered or shared.
     fn fault(&self, missing: u64) -> Result<Option<String>, String> {
         let attr: Vec<char> = self.vg_attr.chars().collect();
@@ -237,7 +234,7 @@ impl VgRow {
             "it is exported; vgimport brings it back".to_owned()
         } else if missing > 0 || partial == 'p' {
             format!(
-                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing takes them back"
+                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing restores them"
             )
         } else if !self.vg_lock_type.is_empty() && self.vg_lock_type != "none" {
             let kind = &self.vg_lock_type;
@@ -245,9 +242,9 @@ impl VgRow {
                 "it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here"
             )
         } else if shared != '-' {
-            "it is clustered; vgchange --locktype none --lockopt force makes it this host's alone, once no other uses it".to_owned()
+            "it is clustered; vgchange --locktype none --lockopt force makes it local to this host, once no other host uses it".to_owned()
         } else if permissions != 'w' {
-            "it is read-only: its metadata lacks the flag WRITE; vgcfgbackup, an editor and vgcfgrestore give it back"
+            "it is read-only: its metadata lacks the flag WRITE; restore the flag with vgcfgbackup, an editor and vgcfgrestore"
                 .to_owned()
         } else if resizeable != 'z' {
             "it is not resizeable; vgchange --resizeable y makes it so".to_owned()
@@ -259,7 +256,8 @@ impl VgRow {
 }
 
 impl LvRow {
-    /// `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and more.
+    /// Parses `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and
+    /// more.
     fn read(self) -> Result<Lv, String> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
         let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
@@ -289,7 +287,7 @@ impl LvRow {
                 'C' => LvKind::Cached,
                 _ => LvKind::Other,
             },
-            // Where LVM shows names of what it keeps for itself, they stand in brackets.
+            // LVM prints the names of its internal volumes in brackets.
             pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned())
                 .filter(|pool| !pool.is_empty()),
             state: pool_state,
@@ -304,7 +302,7 @@ impl LvRow {
         })
     }
 
-    /// The ninth of a pool's attributes says how it is.
+    /// Parses a pool's state; the ninth attribute is its health.
     fn pool_state(&self, health: char) -> Result<PoolState, String> {
         Ok(PoolState {
             metadata: Bytes(number(&self.lv_metadata_size)?),
@@ -316,16 +314,17 @@ impl LvRow {
 }
 
 impl PvRow {
-    /// `pv_attr`, see pvs(8): allocatable, exported, missing.
+    /// Parses `pv_attr`, see pvs(8): allocatable, exported, missing.
     fn read(self) -> Result<Pv, String> {
         let attr: Vec<char> = self.pv_attr.chars().collect();
         let [allocatable, _, missing, ..] = attr[..] else {
             return Err(format!("pv_attr {:?}", self.pv_attr));
         };
-        let (extents, taken) = (number(&self.pv_pe_count)?, number(&self.pv_pe_alloc_count)?);
+        let extents = number(&self.pv_pe_count)?;
+        let allocated = number(&self.pv_pe_alloc_count)?;
         let free = extents
-            .checked_sub(taken)
-            .ok_or_else(|| format!("{} with impossible numbers", self.pv_name))?;
+            .checked_sub(allocated)
+            .ok_or_else(|| format!("{} has inconsistent sizes", self.pv_name))?;
         Ok(Pv {
             uuid: uuid(self.pv_uuid)?,
             name: self.pv_name,
@@ -336,12 +335,12 @@ impl PvRow {
     }
 }
 
-/// Says of each logical volume what it takes of each physical volume, with what LVM keeps for
-/// itself below it.
-fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
+/// Adds up the extents that each logical volume allocates from each physical volume, including
+/// those of LVM's internal volumes below it.
+fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
     for segment in segments {
         let size = number(&segment.pvseg_size)?;
-        // What LVM keeps for itself stands in brackets.
+        // LVM prints the names of its internal volumes in brackets.
         let name = segment
             .lv_name
             .trim_start_matches('[')
@@ -361,10 +360,11 @@ fn share_out(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
 }
 
 fn number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| format!("{text:?} is no number"))
+    text.parse()
+        .map_err(|_| format!("{text:?} is not a number"))
 }
 
-/// Percent as LVM prints them, `12.34`, rounded up; nothing counts as 0.
+/// Parses a percentage as LVM prints it, `12.34`, rounded up; an empty text is 0.
 fn percent(text: &str) -> Result<u32, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: u32 = if text.is_empty() {
@@ -372,7 +372,7 @@ fn percent(text: &str) -> Result<u32, String> {
     } else {
         whole
             .parse()
-            .map_err(|_| format!("{text:?} is no percentage"))?
+            .map_err(|_| format!("{text:?} is not a percentage"))?
     };
     Ok(whole + u32::from(fraction.bytes().any(|digit| digit != b'0')))
 }

@@ -1,11 +1,13 @@
-//! Volumes that are made in a row by one and the same LVM: a third of what `lvcreate` takes is its
-//! start. The first of a row is made like everything else; for those that follow closely, LVM's
-//! shell is kept until nothing comes for a while.
+//! Reuses one `lvm` shell process for consecutive lvcreates; process start-up is a third of
+//! lvcreate's time.
 //!
-//! The shell is spoken with as lvmdbusd does it, see lvmreport(7): one line, and a JSON object with
-//! its status. Only success is taken from it. After anything else the shell is let go, since it may
-//! remember what is no longer so, and the command is run by itself: that counts. Nothing that
-//! removes anything goes this way.
+//! The first lvcreate runs in a process of its own; for those that follow closely, an LVM shell is
+//! started and stays open until it is idle.
+//!
+//! Communicates with the shell as lvmdbusd does, see lvmreport(7): one line in, one JSON object
+//! with a status out. Only success is accepted from it. After any other result the shell is
+//! dropped, since its caches may be stale, and the command runs again in a process of its own,
+//! whose result counts. Commands that remove anything never go through the shell.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,23 +18,23 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session};
 
-/// What follows within this time belongs to the row; the shell ends after one to two of it.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Maximum pause between consecutive commands; the shell is closed after one to two such pauses.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// How long the shell may take to start.
-const START: Duration = Duration::from_secs(5);
+/// Time limit for the start of the shell.
+const START_LIMIT: Duration = Duration::from_secs(5);
 
-/// The profile comes with LVM itself; no history is kept, and no key has another meaning.
+/// LVM itself ships the profile; no history file, no key bindings.
 const VARIABLES: &[(&str, &str)] = &[
     ("LVM_COMMAND_PROFILE", "lvmdbusd"),
     ("HOME", "/dev/null"),
     ("INPUTRC", "/dev/null"),
 ];
 
-/// LVM's shell takes no more words.
-const MOST_WORDS: usize = 60;
+/// Maximum number of arguments that LVM's shell accepts.
+const MAX_ARGUMENTS: usize = 60;
 
-/// Runs programs, and keeps LVM's shell while volumes are made in a row.
+/// Runs programs, and reuses an LVM shell for consecutive lvcreates.
 pub struct LvmShell<E> {
     programs: E,
     shell_state: Arc<Mutex<ShellState>>,
@@ -40,13 +42,14 @@ pub struct LvmShell<E> {
 
 #[derive(Default)]
 struct ShellState {
-    last: Option<Instant>,
+    last_command: Option<Instant>,
     shell: Option<Session>,
-    /// LVM has no shell here, none that can be understood, or one that takes too long to start.
-    is_out: bool,
+    /// The shell is disabled: LVM has none here, its output can't be parsed, or its start timed
+    /// out.
+    is_disabled: bool,
 }
 
-/// What became of a command that might have gone through the shell.
+/// The outcome of a command that may go through the shell.
 enum ShellOutcome {
     Done,
     NotDone,
@@ -54,7 +57,7 @@ enum ShellOutcome {
 }
 
 impl<E: Exec> LvmShell<E> {
-    /// Has `programs` run them.
+    /// Creates a runner that delegates to `programs`.
     #[must_use]
     pub fn new(programs: E) -> Self {
         Self {
@@ -63,17 +66,19 @@ impl<E: Exec> LvmShell<E> {
         }
     }
 
-    /// Has the shell do it, if it belongs to a row.
-    fn through_the_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
-        let follows = shell_state.last.is_some_and(|last| last.elapsed() <= PAUSE);
-        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_out) else {
+    /// Runs the command in the shell, if it follows another one closely.
+    fn try_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
+        let follows = shell_state
+            .last_command
+            .is_some_and(|time| time.elapsed() <= MAX_PAUSE);
+        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_disabled) else {
             return ShellOutcome::NotDone;
         };
         let Some(mut shell) = shell_state.shell.take().or_else(|| self.open()) else {
-            shell_state.is_out = true;
+            shell_state.is_disabled = true;
             return ShellOutcome::NotDone;
         };
-        match shell.ask(&line, cmd.limit(), status) {
+        match shell.send(&line, cmd.limit(), status) {
             Ok(true) => {
                 shell_state.shell = Some(shell);
                 ShellOutcome::Done
@@ -86,14 +91,15 @@ impl<E: Exec> LvmShell<E> {
         }
     }
 
-    /// Starts the shell, and sees to it that it ends. It has to say how one harmless command went
-    /// before it is told more.
+    /// Starts the shell and the thread that closes it.
+    ///
+    /// The shell must report success for one harmless command first.
     fn open(&self) -> Option<Session> {
         let mut shell = self
             .programs
             .spawn_session(&Cmd::new("lvm"), VARIABLES)
             .ok()?;
-        if !matches!(shell.ask("version", START, status), Ok(true)) {
+        if !matches!(shell.send("version", START_LIMIT, status), Ok(true)) {
             shell.kill();
             return None;
         }
@@ -107,11 +113,11 @@ impl<E: Exec> LvmShell<E> {
 
 impl<E: Exec> Exec for LvmShell<E> {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
-        if !makes_a_volume(cmd) {
+        if !is_lvcreate(cmd) {
             return self.programs.exec(cmd);
         }
         let mut shell_state = lock(&self.shell_state);
-        let done = match self.through_the_shell(&mut shell_state, cmd) {
+        let done = match self.try_shell(&mut shell_state, cmd) {
             ShellOutcome::Done => Ok(Output {
                 code: Some(0),
                 ..Output::default()
@@ -122,7 +128,7 @@ impl<E: Exec> Exec for LvmShell<E> {
                 limit: cmd.limit(),
             }),
         };
-        shell_state.last = Some(Instant::now());
+        shell_state.last_command = Some(Instant::now());
         done
     }
 
@@ -131,8 +137,8 @@ impl<E: Exec> Exec for LvmShell<E> {
     }
 }
 
-/// Only what agrees to every question beforehand: the shell would wait for an answer.
-fn makes_a_volume(cmd: &Cmd) -> bool {
+/// Accepts only commands that confirm all prompts in advance: the shell would wait for input.
+fn is_lvcreate(cmd: &Cmd) -> bool {
     let is = |index, word| {
         cmd.arguments()
             .get(index)
@@ -141,27 +147,35 @@ fn makes_a_volume(cmd: &Cmd) -> bool {
     cmd.program() == "lvm" && is(0, "lvcreate") && is(1, "--yes")
 }
 
-/// The command as a line of the shell; `None` where that might read it in another way.
+/// Formats the command as a shell line; `None` if the shell might parse it differently.
 fn line(cmd: &Cmd) -> Option<String> {
-    let is_plain = |word: &String| {
-        // A comment, quotes, and what an editor of lines may give a meaning.
-        !word.is_empty()
-            && word
-                .bytes()
-                .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
-    };
-    // Settings of one command have LVM read its own configuration anew.
-    let is_short = cmd.arguments().len() < MOST_WORDS
+    // `--config` makes LVM read its whole configuration again.
+    let is_short = cmd.arguments().len() < MAX_ARGUMENTS
         && !cmd
             .arguments()
             .iter()
             .any(|word| word.starts_with("--config"));
-    (is_short && cmd.arguments().iter().all(is_plain)).then(|| cmd.arguments().join(" "))
+    let is_plain = cmd.arguments().iter().all(|argument| is_plain(argument));
+    if is_short && is_plain {
+        Some(cmd.arguments().join(" "))
+    } else {
+        None
+    }
 }
 
-/// Whether the command was done, once the shell has said all of it; what can't be understood says
-/// no.
-fn status(said: &[u8]) -> Option<bool> {
+/// Returns whether the shell passes an argument on unchanged.
+fn is_plain(argument: &str) -> bool {
+    // Comments, quotes, and characters that line editors may interpret.
+    !argument.is_empty()
+        && argument
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !b"#'\"\\".contains(&byte))
+}
+
+/// Parses the command's status; `None` while the output is incomplete.
+///
+/// Malformed output counts as a failure.
+fn status(output: &[u8]) -> Option<bool> {
     #[derive(Deserialize)]
     struct Report {
         log: Vec<Entry>,
@@ -171,9 +185,9 @@ fn status(said: &[u8]) -> Option<bool> {
         log_type: String,
         log_ret_code: String,
     }
-    // Around it there may be prompts, and the line itself.
-    let said = String::from_utf8_lossy(said);
-    let report = said.get(said.find("{\n")?..)?;
+    // The output may also contain prompts, and the echoed line.
+    let output = String::from_utf8_lossy(output);
+    let report = output.get(output.find("{\n")?..)?;
     let report: Report = match serde_json::Deserializer::from_str(report)
         .into_iter()
         .next()?
@@ -188,9 +202,12 @@ fn status(said: &[u8]) -> Option<bool> {
 
 fn close_when_idle(shell_state: &Mutex<ShellState>) {
     loop {
-        thread::sleep(PAUSE);
+        thread::sleep(MAX_PAUSE);
         let mut shell_state = lock(shell_state);
-        if shell_state.last.is_none_or(|last| last.elapsed() > PAUSE) {
+        if shell_state
+            .last_command
+            .is_none_or(|time| time.elapsed() > MAX_PAUSE)
+        {
             let shell = shell_state.shell.take();
             drop(shell_state);
             drop(shell);

@@ -1,15 +1,17 @@
-//! What LVM's words hint at when a command fails. Pure. A hint makes a message better and a second
-//! look sooner; what is true, only a report says.
+//! Maps LVM's error messages to error kinds. Pure.
+//!
+//! The kind is a hint: it improves a message and triggers an earlier check. Only a report shows the
+//! actual state.
 
 use crate::error::Kind;
 
-/// Each text with the kind that it means, as LVM 2.03 writes it under `LC_ALL=C`; in lower case.
+/// Texts with their kinds, as LVM 2.03 prints them under `LC_ALL=C`; in lower case.
 const TEXTS: [(&str, Kind); 13] = [
     ("insufficient free space", Kind::NoSpace),
     ("insufficient suitable allocatable extents", Kind::NoSpace),
     ("insufficient suitable contiguous", Kind::NoSpace),
     ("already exists in volume group", Kind::Exists),
-    // lvextend, when the volume is as large as asked, or larger.
+    // lvextend, when the volume has the requested size, or a larger one.
     ("matches existing size", Kind::Exists),
     ("not larger than existing size", Kind::Exists),
     ("contains a filesystem in use", Kind::Busy),
@@ -21,7 +23,7 @@ const TEXTS: [(&str, Kind); 13] = [
     ("is exported", Kind::Invalid),
 ];
 
-/// The kind of failure that this standard error hints at.
+/// Returns the kind that this standard error suggests.
 pub(super) fn kind(stderr: &[u8]) -> Kind {
     let text = String::from_utf8_lossy(stderr).to_lowercase();
     TEXTS
@@ -35,9 +37,9 @@ mod tests {
     use super::kind;
     use crate::error::Kind;
 
-    /// Each as LVM 2.03.16 said it.
+    /// Each text as printed by LVM 2.03.16.
     #[test]
-    fn real_words_are_understood() {
+    fn stderr_of_lvm_maps_to_kind() {
         for (words, expected) in [
             (
                 "  Volume group \"vg0\" has insufficient free space (991 extents): 99999 required.\n",

@@ -1,34 +1,34 @@
-//! The LVM tags by which a logical volume says whose it is. Written by the agent, the driver and
+//! The LVM tags that identify the owner of a logical volume. Written by the agent, the driver and
 //! admins, read by agent and driver.
 
-/// Begin of every tag that the agent gives to a claim's volume.
+/// Prefix of all tags that the agent sets on a claim's volume.
 pub const OF_CLAIM: &str = "flexlvm.dev/claim";
 
-/// Begin of the tag that says whose a volume is: the claim's uid follows.
+/// Prefix of the owner's tag, followed by the claim's uid.
 pub const CLAIM_UID: &str = "flexlvm.dev/claim-uid=";
 
-/// Begin of the tag that leads people from an orphan to its claim: namespace and name follow.
+/// Prefix of the tag by which an admin finds the claim of an orphan: namespace and name follow.
 pub const CLAIM_NAME: &str = "flexlvm.dev/claim=";
 
-/// Begin of the tag that holds the digest of the volume's key, see [`Key`](crate::Key).
+/// Prefix of the tag with the digest of the volume's key, see [`Key`](crate::Key).
 pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 
-/// Begin of the tag that says which backend a thin pool was made for: its name follows.
+/// Prefix of the tag that names the StorageBackend of a thin pool.
 pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
 
-/// An admin's word that pods may use a volume by its name alone: in PersistentVolumes written by
+/// Set by an admin: pods may use the volume by its name alone, in PersistentVolumes written by
 /// hand, and inline.
 pub const STATIC: &str = "flexlvm.dev/static";
 
-/// An admin's word that there is nothing on such a volume, and that the first mount makes the file
-/// system.
+/// Set by an admin: such a volume is empty, and its first mount makes the file system.
 pub const FORMAT: &str = "flexlvm.dev/format";
 
-/// Begin of the tag by which the driver finds such a volume's format marker again, however large the
-/// volume is by then: the size in bytes that the mark stands by follows.
+/// Prefix of the tag with the size in bytes that determines such a volume's format marker position.
+///
+/// The driver needs it after the volume has grown.
 pub const MARKED: &str = "flexlvm.dev/marked-at-size=";
 
-/// Begin of a volume group's tag that names a StorageBackend whose devices it was made of.
+/// Prefix of a volume group's tag that names the StorageBackend whose devices it consists of.
 pub const BACKEND: &str = "flexlvm.dev/backend=";
 
 #[cfg(test)]
@@ -37,7 +37,7 @@ mod tests {
     use crate::lvm::names::LvTag;
 
     #[test]
-    fn a_claims_tags_are_known_by_their_begin() {
+    fn claim_tags_share_their_prefix() {
         assert!(
             [CLAIM_UID, CLAIM_NAME, CLAIM_KEY]
                 .iter()

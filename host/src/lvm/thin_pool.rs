@@ -1,48 +1,50 @@
-//! Thin pools: what one takes of its volume group, and what LVM says of its state. Pure. Sizes are
-//! chosen here and said to LVM, so that nothing depends on its configuration.
+//! Thin pools: the extents that one allocates from its volume group, and its state. Pure.
+//!
+//! Sizes are computed here and passed to LVM, so that nothing depends on its configuration.
 
 use crate::error::{Error, Kind};
 use crate::units::{Bytes, Extents};
 
-/// The smallest block that a pool gives to a volume, and in what all others are counted.
-const SMALLEST_CHUNK: u64 = 64 << 10;
+/// Smallest chunk size in bytes; all chunk sizes are multiples of it.
+const MIN_CHUNK: u64 = 64 << 10;
 
-/// Larger blocks waste too much on small files.
-const LARGEST_CHUNK: u64 = 4 << 20;
+/// Largest chunk size in bytes; larger chunks waste too much on small files.
+const MAX_CHUNK: u64 = 4 << 20;
 
-/// Blocks are so large that the metadata fit in this, up to the largest block: LVM's own aim.
-const METADATA_AIM: u64 = 128 << 20;
+/// Target for the metadata size in bytes, LVM's own: chunks grow until the metadata fit.
+const METADATA_TARGET: u64 = 128 << 20;
 
-/// What the metadata need for one block.
+/// Metadata bytes per chunk.
 const METADATA_OF_CHUNK: u64 = 64;
 
-/// LVM's smallest metadata are half of it.
-const LEAST_METADATA: u64 = 4 << 20;
+/// Smallest metadata size in bytes; LVM's own minimum is half of it.
+const MIN_METADATA: u64 = 4 << 20;
 
-/// The kernel uses no more of a pool's metadata.
-const MOST_METADATA: u64 = 16_192 << 20;
+/// Largest metadata size in bytes that the kernel uses.
+const MAX_METADATA: u64 = 16_192 << 20;
 
-/// What a thin pool takes of its volume group, in extents. No spare metadata are kept for it.
+/// The extents that a thin pool allocates. FlexLVM creates no spare metadata volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PoolCost {
-    /// For its data.
+    /// Extents of its data.
     pub data: Extents,
-    /// For its metadata.
+    /// Extents of its metadata.
     pub metadata: Extents,
 }
 
 impl PoolCost {
-    /// What a pool of at least so many bytes of data takes where extents are so large. Metadata of
-    /// which nothing is said suffice for a volume on every block.
+    /// Computes the extents of a pool of at least `data` bytes, with extents of `extent` bytes.
+    ///
+    /// Without a `metadata` size, the metadata suffice for a mapping of every chunk.
     ///
     /// # Errors
-    /// When LVM can't make one.
+    /// When LVM can't create it.
     pub fn new(data: Bytes, metadata: Option<Bytes>, extent: Bytes) -> Result<Self, Error> {
-        if extent.0 < SMALLEST_CHUNK {
-            let sentence = format!(
-                "its extents of {extent} are too small for a thin pool; {SMALLEST_CHUNK} is the limit"
+        if extent.0 < MIN_CHUNK {
+            let message = format!(
+                "its extent size of {extent} is too small for a thin pool; the limit is {MIN_CHUNK} bytes"
             );
-            return Err(Error::refused(Kind::Invalid, sentence));
+            return Err(Error::refused(Kind::Invalid, message));
         }
         let needed = data
             .0
@@ -50,63 +52,64 @@ impl PoolCost {
             .saturating_mul(METADATA_OF_CHUNK);
         let metadata = metadata
             .map_or(needed, |metadata| metadata.0)
-            .clamp(LEAST_METADATA, MOST_METADATA);
+            .clamp(MIN_METADATA, MAX_METADATA);
         let cost = Self {
             data: data.extents_up(extent),
             metadata: Bytes(metadata).extents_up(extent),
         };
         if cost.total().0 > u64::from(u32::MAX) {
-            let sentence = format!("{data} are more than LVM can count in extents of {extent}");
-            return Err(Error::refused(Kind::Invalid, sentence));
+            let message =
+                format!("{data} exceed the number of extents of {extent} that LVM can count");
+            return Err(Error::refused(Kind::Invalid, message));
         }
         Ok(cost)
     }
 
-    /// What it takes altogether.
+    /// Returns the extents of data and metadata.
     #[must_use]
     pub fn total(self) -> Extents {
         Extents(self.data.0.saturating_add(self.metadata.0))
     }
 }
 
-/// The size of the blocks of a pool that may become so large: a power of two, no larger than an
-/// extent.
+/// Returns the chunk size of a pool that may grow to `most` bytes: a power of two, no larger than
+/// an extent.
 pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
     let fits =
-        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_AIM;
-    let chunks = std::iter::successors(Some(SMALLEST_CHUNK), |chunk| {
+        |chunk: &u64| most.0.div_ceil(*chunk).saturating_mul(METADATA_OF_CHUNK) <= METADATA_TARGET;
+    let chunks = std::iter::successors(Some(MIN_CHUNK), |chunk| {
         chunk
             .checked_mul(2)
-            .filter(|next| *next <= LARGEST_CHUNK.min(extent.0))
+            .filter(|next| *next <= MAX_CHUNK.min(extent.0))
     });
-    let last = chunks.clone().last().unwrap_or(SMALLEST_CHUNK);
+    let last = chunks.clone().last().unwrap_or(MIN_CHUNK);
     Bytes(chunks.into_iter().find(fits).unwrap_or(last))
 }
 
-/// Why nothing can be made in a pool, by the ninth of its attributes, see lvs(8).
+/// Maps a pool's health, the ninth letter of `lv_attr` (see lvs(8)), to a fault.
 pub(super) fn fault(health: char, name: &str) -> Option<String> {
     match health {
         'F' => Some(format!(
-            "it has failed; lvconvert --repair of pool {name} may mend it"
+            "it has failed; try lvconvert --repair of pool {name}"
         )),
-        'D' => Some("its data are full, and writing fails; lvextend makes it larger".to_owned()),
+        'D' => Some("its data space is full and writes fail; extend it with lvextend".to_owned()),
         'M' => Some(format!(
-            "its metadata are read-only; lvconvert --repair of pool {name} mends them"
+            "its metadata are read-only; repair them with lvconvert --repair of pool {name}"
         )),
         _ => None,
     }
 }
 
-/// What LVM says of a thin pool.
+/// Observed state of a thin pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolState {
-    /// The size of its metadata.
+    /// The size of its metadata in bytes.
     pub metadata: Bytes,
-    /// Percent of its data in use, rounded up; 0 while it is not active.
+    /// Data usage in percent, rounded up; 0 while it is inactive.
     pub data_used: u32,
-    /// Percent of its metadata in use, rounded up.
+    /// Metadata usage in percent, rounded up.
     pub metadata_used: u32,
-    /// Why nothing can be made in it; `None` when all is well.
+    /// Why no volume can be created in it; `None` when it is usable.
     pub fault: Option<String>,
 }
 
@@ -118,7 +121,7 @@ mod tests {
     const EXTENT: Bytes = Bytes(4 << 20);
 
     #[test]
-    fn metadata_suffice_for_every_block() {
+    fn metadata_suffice_for_every_chunk() {
         let of = |gibibytes: u64| {
             let data = Bytes(gibibytes << 30);
             (
@@ -143,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn more_never_costs_less(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
+        fn cost_is_monotonic(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
             let extent = Bytes(1 << shift);
             if let (Ok(cost), Ok(larger)) = (PoolCost::new(Bytes(data), None, extent), PoolCost::new(Bytes(data + more), None, extent)) {
                 prop_assert!(cost.data.bytes(extent).0 >= data && cost.data <= larger.data);

@@ -1,8 +1,8 @@
-//! Which block device a mount shows. Nothing else compares device numbers with mounts.
+//! Maps a mount to its block device. No other module compares device numbers with mounts.
 //!
-//! For ext4 and xfs the table of mounts says it. A btrfs can have several devices, so the kernel
-//! gives it a number of its own there; the device that it names as the source is looked up, and has
-//! to be one that a btrfs is mounted from.
+//! For ext4 and xfs the mount table has the number. A btrfs can have several devices, so the kernel
+//! lists an anonymous number for it; its source path is resolved, and must be a device from which a
+//! btrfs is mounted.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -15,8 +15,8 @@ use crate::block::sysfs;
 use crate::fs::Filesystem;
 use crate::mount::mountinfo::Mount;
 
-/// The number of the block device whose file system `mount` shows; `None` when it shows none, or
-/// nobody can tell.
+/// Returns the number of the block device behind `mount`; `None` when there is none, or it can't be
+/// determined.
 #[must_use]
 pub fn device_of(roots: &Roots, mount: &Mount) -> Option<(u32, u32)> {
     match mount.device {
@@ -26,22 +26,21 @@ pub fn device_of(roots: &Roots, mount: &Mount) -> Option<(u32, u32)> {
     }
 }
 
-/// Whether `mount` shows what is on `device`, or a folder of it.
+/// Returns whether `mount` shows the file system on `device`, or a folder of it.
 #[must_use]
 pub fn is_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
     device_of(roots, mount) == Some(device.number())
 }
 
-/// Whether `mount` shows the whole of what is on `device`.
+/// Returns whether `mount` shows the root of the file system on `device`.
 #[must_use]
 pub fn shows_all_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
     mount.root.as_os_str() == "/" && is_of(roots, mount, device)
 }
 
-/// The device that this path leads to, if a btrfs is mounted from it.
+/// Returns the device that this path leads to, if a btrfs is mounted from it.
 fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<(u32, u32)> {
-    // The kernel keeps the path that it was told, by whoever told it last: of several names of one
-    // device, any.
+    // The kernel keeps the path of the latest mount or scan: any one of the device's names.
     let path = roots.dev.join(source.strip_prefix("/dev").ok()?);
     let meta = fs::metadata(path)
         .ok()
@@ -68,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_device_is_told_by_its_number_if_it_has_one() {
+    fn device_of_uses_number_of_mount() {
         let roots = Roots {
             dev: "/nowhere".into(),
             sys: "/nowhere".into(),
@@ -82,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_btrfs_is_of_no_device_if_it_names_none() {
+    fn device_of_btrfs_is_none_without_device_source() {
         let root = tempfile::tempdir().unwrap();
         let roots = Roots {
             dev: root.path().join("dev"),

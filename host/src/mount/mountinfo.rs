@@ -1,4 +1,4 @@
-//! What is mounted where: `/proc/self/mountinfo` as values. Pure, but for [`read`].
+//! Parses `/proc/self/mountinfo`. Pure, but for [`read`].
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -6,35 +6,34 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// One mount, as this process sees it.
+/// One mount in this process's mount namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
-    /// Its id; unique as long as it lasts.
+    /// Mount id; unique as long as the mount exists.
     pub id: u64,
-    /// The id of the mount that it stands on.
+    /// Id of the parent mount.
     pub parent: u64,
-    /// Major and minor number of what is mounted; whether that is a block device,
-    /// [`lookup`](crate::mount::lookup) tells.
+    /// Major and minor number of the file system; [`lookup`](crate::mount::lookup) determines
+    /// whether that is a block device.
     pub device: (u32, u32),
-    /// Which folder of the file system is mounted: `/` unless it is a bind mount.
+    /// Folder of the file system that is mounted: `/` unless it is a bind mount of a subfolder.
     pub root: PathBuf,
-    /// Where.
+    /// The mount point.
     pub point: PathBuf,
-    /// Whether this mount, not the file system as such, is read-only.
+    /// Whether this mount, not the whole file system, is read-only.
     pub read_only: bool,
     /// The file system's type.
     pub fs: String,
-    /// What was named as the device, for people only.
+    /// The source named at mount time; informational.
     pub source: PathBuf,
-    /// Whether the file system as such is read-only.
+    /// Whether the whole file system is read-only.
     pub fs_read_only: bool,
 }
 
-/// Every mount that this process sees, in the kernel's order.
+/// Reads every mount of this process's mount namespace, in the kernel's order.
 ///
 /// # Errors
-/// When the table can't be read, or holds a line that can't be understood: a mount that was
-/// overlooked is worse.
+/// When the table can't be read, or has a malformed line: an overlooked mount would be worse.
 pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     let text = std::fs::read(table).map_err(Error::io("read", table))?;
     parse(&text).map_err(|line| Error::Answer {
@@ -43,11 +42,10 @@ pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
     })
 }
 
-/// The mounts in the text of a mountinfo file; the first line that can't be understood as the
-/// error.
+/// Parses the text of a mountinfo file.
 ///
 /// # Errors
-/// That line.
+/// The first malformed line.
 pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
     text.split(|&b| b == b'\n')
         .filter(|line| !line.is_empty())
@@ -55,7 +53,7 @@ pub fn parse(text: &[u8]) -> Result<Vec<Mount>, Vec<u8>> {
         .collect()
 }
 
-/// The mounts whose mount point is exactly `point`, the one that is seen there last.
+/// Returns the mounts whose mount point is exactly `point`, the topmost one last.
 #[must_use]
 pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
     let mut left: Vec<&Mount> = mounts
@@ -63,8 +61,8 @@ pub fn at<'a>(mounts: &'a [Mount], point: &Path) -> Vec<&'a Mount> {
         .filter(|mount| mount.point.as_os_str() == point.as_os_str())
         .collect();
     let mut sorted = Vec::with_capacity(left.len());
-    // One that is stacked on another has that one as its parent. The order of the lines says
-    // nothing (Linux 6.8).
+    // A stacked mount has the one below it as its parent. The order of the lines means nothing
+    // (Linux 6.8).
     while !left.is_empty() {
         let lowest = left
             .iter()
@@ -92,7 +90,8 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let fs = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = path(fields.next()?);
     let fs_options = fields.next().unwrap_or_default();
-    let (read_only, fs_read_only) = (is_read_only(options), is_read_only(fs_options));
+    let read_only = is_read_only(options);
+    let fs_read_only = is_read_only(fs_options);
     Some(Mount {
         id,
         parent,
@@ -147,7 +146,7 @@ mod tests {
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
     use std::path::{Path, PathBuf};
 
-    /// As the kernel writes a path into the table.
+    /// Escapes a path as the kernel does in the table.
     fn escape(path: &Path) -> Vec<u8> {
         let mut bytes = Vec::new();
         for &b in path.as_os_str().as_bytes() {
@@ -167,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_read() {
+    fn parse_reads_every_field() {
         let mounts = parse(line(36, 35, "/a\\040b").as_bytes()).unwrap();
         let expected = Mount {
             id: 36,
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_without_optional_fields_or_options_are_read() {
+    fn parse_accepts_lines_without_optional_fields() {
         assert_eq!(
             parse(b"1 0 0:1 / / ro - rootfs none \n").unwrap()[0].fs,
             "rootfs"
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_line_is_an_error_and_never_left_out() {
+    fn parse_rejects_malformed_lines() {
         for bad in [
             "x",
             "1 2 3 / / rw - a b c",
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn stacked_mounts_come_in_the_order_of_stacking() {
+    fn at_returns_stacked_mounts_bottom_up() {
         let text = [
             line(12, 11, "/p"),
             line(10, 1, "/p"),
@@ -223,20 +222,20 @@ mod tests {
     }
 
     #[test]
-    fn this_machines_own_table_is_understood() {
+    fn read_parses_own_mount_table() {
         let mounts = read(Path::new("/proc/self/mountinfo")).unwrap();
         assert!(mounts.iter().any(|mount| mount.point == Path::new("/")));
     }
 
     proptest! {
         #[test]
-        fn every_path_survives_its_escapes(bytes in proptest::collection::vec(1_u8..=255, 1..60)) {
+        fn unescape_reverses_kernel_escapes(bytes in proptest::collection::vec(1_u8..=255, 1..60)) {
             let path = PathBuf::from(OsString::from_vec(bytes.clone()));
             prop_assert_eq!(unescape(&escape(&path)), bytes);
         }
 
         #[test]
-        fn no_text_makes_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn parse_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);
             let _ = unescape(&bytes);
         }

@@ -1,5 +1,7 @@
-//! A mount that is read-only from its first moment: made where nobody sees it, and moved into
-//! place. With mount(2) it would be writable first, and stay so if we die before the second call.
+//! Mounts that are read-only from their first moment: created detached, then moved into place.
+//!
+//! With mount(2) a mount would be writable first, and stay so if this process died before the
+//! second call.
 
 use std::path::Path;
 
@@ -13,7 +15,7 @@ use rustix::mount::{
 
 use super::{Flags, MountRequest};
 
-/// What a mount has, and not its file system.
+/// Flags of a mount, as opposed to its file system.
 const OF_MOUNT: [(Flags, MountAttrFlags); 6] = [
     (Flags::NOSUID, MountAttrFlags::MOUNT_ATTR_NOSUID),
     (Flags::NODEV, MountAttrFlags::MOUNT_ATTR_NODEV),
@@ -23,7 +25,7 @@ const OF_MOUNT: [(Flags, MountAttrFlags); 6] = [
     (Flags::NODIRATIME, MountAttrFlags::MOUNT_ATTR_NODIRATIME),
 ];
 
-/// What a file system has, by its name there.
+/// Flags of a file system, by their names in fsconfig(2).
 const OF_FILE_SYSTEM: [(Flags, &str); 4] = [
     (Flags::RDONLY, "ro"),
     (Flags::SYNCHRONOUS, "sync"),
@@ -31,9 +33,10 @@ const OF_FILE_SYSTEM: [(Flags, &str); 4] = [
     (Flags::LAZYTIME, "lazytime"),
 ];
 
-/// Mounts read-only; the file system as such is writable unless [`Flags::RDONLY`] is among the
-/// flags. `None` where the kernel has no such calls (before 5.2), or keeps them from us: some
-/// sandboxes refuse every call that they don't know.
+/// Mounts read-only; the file system itself stays writable unless [`Flags::RDONLY`] is set.
+///
+/// Returns `None` where the kernel lacks these calls (before 5.2) or a sandbox blocks them: some
+/// refuse every call that they don't recognize.
 pub(super) fn mount(request: &MountRequest<'_>, folder: &Path) -> Option<Result<(), Errno>> {
     match fsopen(request.fs.name(), FsOpenFlags::FSOPEN_CLOEXEC) {
         Err(Errno::NOSYS | Errno::PERM) => None,
@@ -42,7 +45,7 @@ pub(super) fn mount(request: &MountRequest<'_>, folder: &Path) -> Option<Result<
     }
 }
 
-/// What is left half done goes with its file descriptors.
+/// An unfinished mount disappears with its file descriptors.
 fn configure_and_mount(
     context: &OwnedFd,
     request: &MountRequest<'_>,
@@ -71,7 +74,7 @@ fn configure_and_mount(
         FsMountFlags::FSMOUNT_CLOEXEC,
         attributes(request.flags),
     )?;
-    // The folder's path is a link to what is open.
+    // The folder's path is a link to an open file descriptor.
     let how = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
     move_mount(&mount, "", CWD, folder, how)
 }
@@ -89,7 +92,7 @@ mod tests {
     use super::{Flags, MountAttrFlags, attributes};
 
     #[test]
-    fn a_mount_is_read_only_and_keeps_its_flags() {
+    fn attributes_add_read_only_to_flags() {
         let flags = Flags::NOSUID | Flags::NOATIME | Flags::LAZYTIME;
         let expected = MountAttrFlags::MOUNT_ATTR_RDONLY
             | MountAttrFlags::MOUNT_ATTR_NOSUID

@@ -1,5 +1,6 @@
-//! A view of the mounts that one thread has for itself: what is changed in it, nobody else sees.
-//! For programs that go by the first mount of a device that they find.
+//! A mount namespace for one thread: changes in it are invisible to all other processes.
+//!
+//! For programs that use the first mount of a device that they find.
 
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
@@ -10,23 +11,24 @@ use rustix::thread::UnshareFlags;
 use crate::error::{Error, Kind};
 use crate::mount::mountinfo;
 
-/// The table of the mounts that the calling thread sees.
+/// The mount table of the calling thread.
 const TABLE: &str = "/proc/thread-self/mountinfo";
 
-/// Does `work` where every mount of this device is writable, though pods have some of them
-/// read-only. Whatever programs `work` starts have the same view.
+/// Runs `work` in a namespace in which every mount of this device is writable.
+///
+/// Pods may have some of them read-only. Programs that `work` starts are in the same namespace.
 ///
 /// # Errors
-/// When this process may not have a view of its own; `work` was not done then.
+/// When this process can't create a mount namespace; `work` was not run then.
 pub fn with_writable<T: Send>(
     device: (u32, u32),
     work: impl FnOnce() -> T + Send,
 ) -> Result<T, Error> {
-    let made = thread::scope(|scope| {
+    let result = thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || enter(device).map(|()| work()));
         thread.map(ScopedJoinHandle::join)
     });
-    match made.map_err(Error::io("start a thread for", TABLE))? {
+    match result.map_err(Error::io("start a thread for", TABLE))? {
         Ok(result) => result,
         Err(panic) => std::panic::resume_unwind(panic),
     }
@@ -37,17 +39,17 @@ pub fn with_writable<T: Send>(
     reason = "what replaces it is unsafe because of other flags, which share more than mounts"
 )]
 fn enter(device: (u32, u32)) -> Result<(), Error> {
-    let own = || {
+    let mount_ns = || {
         std::fs::read_link("/proc/thread-self/ns/mnt")
             .map_err(Error::io("read", "/proc/thread-self/ns/mnt"))
     };
-    let before = own()?;
+    let before = mount_ns()?;
     rustix::thread::unshare(UnshareFlags::NEWNS)
         .map_err(|errno| Error::io("copy", TABLE)(errno.into()))?;
-    if own()? == before {
+    if mount_ns()? == before {
         return Err(Error::refused(
             Kind::Failed,
-            "the mounts are still those of everybody",
+            "the kernel created no separate mount namespace",
         ));
     }
     mount_change(
@@ -59,7 +61,7 @@ fn enter(device: (u32, u32)) -> Result<(), Error> {
         .iter()
         .filter(|mount| mount.device == device && mount.read_only)
     {
-        // One that is hidden below another can't be reached; nor does anybody else reach it.
+        // A mount hidden below another can't be reached, neither here nor by other programs.
         let _ = mount_remount(&mount.point, MountFlags::BIND, c"");
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! mount(2): the only place that calls it.
+//! mount(2): the only module that calls it.
 
 use std::ffi::CString;
 use std::path::Path;
@@ -12,26 +12,25 @@ use crate::fs::Filesystem;
 
 pub use rustix::mount::MountFlags as Flags;
 
-/// What is to be mounted, and how.
+/// What to mount, and how.
 #[derive(Clone, Copy, Debug)]
 pub struct MountRequest<'a> {
-    /// The device, by the name that people know.
+    /// Path of the device below `/dev/mapper`.
     pub source: &'a Path,
-    /// Its file system.
+    /// The device's file system.
     pub fs: Filesystem,
     /// Flags, without read-only.
     pub flags: Flags,
     /// The file system's own options.
     pub data: &'a str,
-    /// Whether nothing can be written through this mount. Others of the same device may be
-    /// writable.
+    /// Whether this mount is read-only. Other mounts of the same device may be writable.
     pub read_only: bool,
 }
 
 impl MountRequest<'_> {
-    /// The file system's own options, with commas between.
+    /// Returns the file system's own options, separated by commas.
     pub(super) fn options(&self) -> String {
-        // The whole of it, and not the part that somebody has made its default.
+        // Mounts the top-level subvolume, not the default subvolume, which an admin can change.
         let whole = (self.fs == Filesystem::Btrfs).then_some("subvolid=5");
         [Some(self.data).filter(|data| !data.is_empty()), whole]
             .into_iter()
@@ -41,21 +40,23 @@ impl MountRequest<'_> {
     }
 }
 
-/// Where something is to be mounted.
+/// Where to mount.
 #[derive(Clone, Copy, Debug)]
 pub struct MountTarget<'a> {
     /// A path to the folder itself.
     pub folder: &'a Path,
-    /// A path to whatever is mounted there last.
+    /// A path to the topmost mount on the folder.
     pub top: &'a Path,
 }
 
-/// Mounts. Read-only is a matter of this one mount where possible: the kernel has a device either
-/// writable or not, and refuses the second mount that differs (EBUSY), in whatever order the pods
-/// come.
+/// Mounts a device.
+///
+/// Makes only this one mount read-only where possible: the kernel has a device either writable or
+/// read-only as a whole, and refuses a second mount that differs (EBUSY), in either order of the
+/// pods.
 ///
 /// # Errors
-/// `Busy` when the device is in use in a way that excludes this; else why the kernel refuses.
+/// `Busy` when the device is in use in a way that excludes this mount; else the kernel's reason.
 /// Nothing is mounted then.
 pub fn mount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Error> {
     let attempt = |flags| {
@@ -67,7 +68,7 @@ pub fn mount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), E
             .unwrap_or_else(|| in_two_steps(&request, place))
     };
     let result = match attempt(request.flags) {
-        // The device can't be written to, or is mounted read-only as a whole.
+        // The device is read-only, or mounted read-only as a whole.
         Err(Errno::BUSY | Errno::ROFS | Errno::ACCESS) if request.read_only => {
             attempt(request.flags | Flags::RDONLY)
         }
@@ -76,14 +77,14 @@ pub fn mount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), E
     result.map_err(|errno| refused(request, errno))
 }
 
-/// Shows at `place`, too, what is mounted at `from`, read-only where that is asked for.
+/// Bind-mounts `from` on `place`, read-only if requested.
 ///
 /// # Errors
 /// When the kernel refuses. Nothing is mounted then.
 pub fn bind(request: &MountRequest<'_>, from: &Path, place: MountTarget<'_>) -> Result<(), Error> {
     let refused = |errno: Errno| Error::io("make a bind mount of", request.source)(errno.into());
     if request.read_only {
-        // Another mount of the same device is the same as a bind mount of the whole of it.
+        // A second mount of the device is equivalent to a bind mount of its root.
         if let Some(result) = new_mount_api::mount(request, place.folder) {
             return result.map_err(refused);
         }
@@ -96,8 +97,10 @@ pub fn bind(request: &MountRequest<'_>, from: &Path, place: MountTarget<'_>) -> 
     }
 }
 
-/// For kernels that can't make a mount read-only before it is seen: whoever is killed in between
-/// leaves it writable, and [`make_read_only`] is what the next call does.
+/// For kernels that can't make a mount read-only before it is visible.
+///
+/// A driver killed in between leaves it writable; the next call corrects that by
+/// [`make_read_only`].
 fn in_two_steps(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
     call(request, place.folder)?;
     remount_or_unmount(request, place)
@@ -105,7 +108,7 @@ fn in_two_steps(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<()
 
 fn remount_or_unmount(request: &MountRequest<'_>, place: MountTarget<'_>) -> Result<(), Errno> {
     remount_read_only(request, place.top).inspect_err(|_| {
-        // What can't be taken down again shows when the caller looks at the mounts.
+        // If this fails, the caller finds the mount in the mount table.
         let _ = umount(place.top);
     })
 }
@@ -120,7 +123,7 @@ pub fn make_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Erro
 }
 
 fn remount_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Errno> {
-    // The flags of a mount that are not repeated are lost.
+    // Flags of the mount that are not repeated are lost.
     let of_mount = Flags::NOSUID
         | Flags::NODEV
         | Flags::NOEXEC
@@ -146,25 +149,25 @@ fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
     let source = request.source.display();
     let hint = match errno {
         Errno::BUSY => {
-            "it is mounted elsewhere in another way (read-only or not), or another program has it open"
+            "it is mounted elsewhere with a different read-only state, or another program has it open"
         }
         Errno::INVAL => {
-            "the file system is damaged, or this kernel doesn't know one of the mount options; see its log"
+            "the file system is damaged, or this kernel doesn't support one of the mount options; see the kernel's log"
         }
         Errno::EXIST => {
-            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, of a \
-             btrfs, was seen there: `btrfs device scan --forget` forgets those that are not mounted"
+            "another device with the same file system, such as its snapshot or origin, is mounted on this node; or, \
+             for btrfs, was scanned there: `btrfs device scan --forget` forgets unmounted devices"
         }
-        Errno::NODEV => "this kernel doesn't know the file system",
+        Errno::NODEV => "this kernel doesn't support the file system",
         Errno::ROFS | Errno::ACCESS if request.read_only => {
-            "the logical volume is read-only, and its file system was not unmounted, so that it has to recover first: \
-             `lvchange --permission rw` allows that"
+            "the logical volume is read-only, but its file system was not unmounted cleanly and must recover first: \
+             make it writable with `lvchange --permission rw`"
         }
         Errno::ROFS | Errno::ACCESS => {
-            "the logical volume is read-only, and a writable mount is wanted"
+            "the logical volume is read-only, but a writable mount was requested"
         }
         Errno::UCLEAN | Errno::BADMSG => {
-            "the file system is damaged and has to be repaired by hand; see the kernel's log"
+            "the file system is damaged and must be repaired by hand; see the kernel's log"
         }
         _ => return Error::io("mount", request.source)(errno.into()),
     };

@@ -1,4 +1,4 @@
-//! umount(2): the only place that calls it.
+//! umount(2): the only module that calls it.
 
 use std::path::Path;
 
@@ -7,19 +7,21 @@ use rustix::mount::UnmountFlags;
 
 use crate::error::{Error, Kind};
 
-/// More mounts than anybody stacks on one folder.
+/// Far more mounts than are ever stacked on one folder.
 const MOST_STACKED: u32 = 64;
 
-/// Takes down everything that is mounted at `top`, never lazily and never by force, and says how
-/// many mounts it was. `shown` is the place's name for people.
+/// Unmounts everything mounted at `top`, never lazily and never by force; returns how many mounts
+/// that were.
+///
+/// `shown` is the path for messages.
 ///
 /// # Errors
-/// `Busy` when a file is open on it or something is mounted below it.
+/// `Busy` when a file on it is open, or something is mounted below it.
 pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
     for count in 0..MOST_STACKED {
         match umount(top) {
             Ok(()) => {}
-            // Not, or no longer, a mount point: the kernel's own word for it.
+            // The kernel's error for a path that is not, or no longer, a mount point.
             Err(Errno::INVAL | Errno::NOENT) => return Ok(count),
             Err(Errno::BUSY) => {
                 let message = format!(

@@ -1,4 +1,4 @@
-//! One child process from start to end, in bounded time whatever it does.
+//! One child process from start to end, in bounded time even if it hangs.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -13,20 +13,19 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use super::{Cmd, Output, Secret};
 use crate::error::Error;
 
-/// More than any report of thousands of volumes; a program that says more is out of its mind.
+/// Limit for captured stdout, in bytes; a report of thousands of volumes is far smaller.
 const STDOUT_CAP: usize = 32 << 20;
-/// What is kept of stderr; the rest is read and dropped.
+/// Limit for captured stderr, in bytes; the rest is read and dropped.
 const STDERR_CAP: usize = 64 << 10;
-/// How long a pipe that somebody else holds open is read after the child has ended.
-const STRAGGLERS: Duration = Duration::from_millis(500);
-/// How much longer than its limit all may take: both signals, the stragglers, and some time to
+/// How long a pipe that a grandchild holds open is still read after the child has ended.
+const PIPE_GRACE: Duration = Duration::from_millis(500);
+/// Maximum overrun of a command's limit: both signals, the pipes' grace period, and some time to
 /// start.
-pub(super) const LONGEST_END: Duration = Duration::from_secs(10);
-/// How long the child has between SIGTERM and SIGKILL, and after SIGKILL (in D state it doesn't
-/// die).
-const DYING: Duration = Duration::from_secs(1);
+pub(super) const MAX_OVERRUN: Duration = Duration::from_secs(10);
+/// Grace period after SIGTERM, and again after SIGKILL (a process in D state doesn't end).
+const KILL_GRACE: Duration = Duration::from_secs(1);
 
-/// Starts `command` in a process group of its own and runs it to its end.
+/// Starts `command` in its own process group and runs it to its end.
 pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     let not_started = |source| Error::Start {
         program: cmd.program().to_owned(),
@@ -54,12 +53,12 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
             limit: cmd.limit(),
         });
     }
-    let last = Instant::now() + STRAGGLERS;
+    let last = Instant::now() + PIPE_GRACE;
     stdout.ends_before(last);
     stderr.ends_before(last);
     let status = child.wait().map_err(not_started)?;
-    let (stdout, all) = stdout.take();
-    if !all {
+    let (stdout, complete) = stdout.take();
+    if !complete {
         let detail = format!("more than {} MiB of output", STDOUT_CAP >> 20);
         return Err(Error::Answer {
             program: cmd.program().to_owned(),
@@ -83,8 +82,9 @@ fn feed(secret: Secret, mut stdin: ChildStdin) -> io::Result<()> {
     thread::Builder::new().spawn(write).map(drop)
 }
 
-/// Waits until the child has ended, without reaping it: as long as it is not reaped, its process
-/// group is its own.
+/// Waits until the child has ended, without reaping it.
+///
+/// Until the child is reaped, no other process can get its process group id.
 fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
     loop {
         if ended(child) {
@@ -94,7 +94,7 @@ fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
         if now >= deadline {
             return false;
         }
-        // The end of both pipes is nearly always the end of the child, and wakes us at once.
+        // Both pipes nearly always close when the child ends, which ends this wait at once.
         let slice = deadline.min(now + Duration::from_millis(20));
         if pipes.iter().all(|pipe| pipe.ends_before(slice)) {
             thread::sleep(Duration::from_millis(1));
@@ -104,40 +104,41 @@ fn ends_before(child: &Child, deadline: Instant, pipes: &[&Pipe]) -> bool {
 
 fn ended(child: &Child) -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-    // An error can only mean that there is no such child any more.
+    // An error can only mean that the child no longer exists.
     waitid(WaitId::Pid(Pid::from_child(child)), options).map_or(true, |status| status.is_some())
 }
 
-/// Waits for a child that was told to end; one that does not is ended like any other.
+/// Waits for a child whose input was closed; kills it if it doesn't end within the grace period.
 pub(super) fn reap(mut child: Child, output: &Pipe) {
-    if ends_before(&child, Instant::now() + DYING, &[output]) {
+    if ends_before(&child, Instant::now() + KILL_GRACE, &[output]) {
         let _ = child.wait();
     } else {
         end(child);
     }
 }
 
-/// Ends the child and its whole group; gives up on what not even SIGKILL ends.
+/// Kills the child and its whole group; gives up on processes that survive SIGKILL.
 pub(super) fn end(mut child: Child) {
     let group = Pid::from_child(&child);
     for signal in [Signal::TERM, Signal::KILL] {
-        // Fails when all are gone already: as wanted.
+        // Fails when the group is gone already, which is the goal.
         let _ = kill_process_group(group, signal);
-        ends_before(&child, Instant::now() + DYING, &[]);
+        ends_before(&child, Instant::now() + KILL_GRACE, &[]);
     }
     if ended(&child) {
         let _ = child.wait();
     } else {
-        // In D state. Whoever lives long enough reaps it when the kernel lets go of it.
+        // In D state: a thread reaps it when the kernel releases it, if this process lives that
+        // long.
         let _ = thread::Builder::new().spawn(move || child.wait());
     }
 }
 
-/// A pipe that is read to its end on a thread of its own.
+/// A pipe that a dedicated thread reads to its end.
 pub(super) struct Pipe {
-    kept: Arc<Mutex<Captured>>,
-    /// Hears of whatever was read, and of the end.
-    news: Receiver<()>,
+    captured: Arc<Mutex<Captured>>,
+    /// Receives a message for each chunk read; disconnected at the end of the pipe.
+    progress: Receiver<()>,
 }
 
 #[derive(Default)]
@@ -148,9 +149,9 @@ struct Captured {
 
 impl Pipe {
     pub(super) fn read(mut from: impl Read + Send + 'static, cap: usize) -> io::Result<Self> {
-        let kept = Arc::new(Mutex::new(Captured::default()));
-        let shared = Arc::clone(&kept);
-        let (sender, news) = mpsc::channel();
+        let captured = Arc::new(Mutex::new(Captured::default()));
+        let shared = Arc::clone(&captured);
+        let (sender, progress) = mpsc::channel();
         thread::Builder::new().spawn(move || {
             let mut chunk = vec![0; 64 << 10];
             loop {
@@ -160,16 +161,16 @@ impl Pipe {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(_) => break,
                 };
-                let mut kept = shared.lock().unwrap_or_else(PoisonError::into_inner);
-                let room = cap.saturating_sub(kept.bytes.len()).min(length);
-                kept.overflow |= room < length;
-                kept.bytes.extend(chunk.iter().take(room));
-                drop(kept);
-                // Whoever does not listen any more takes what there is later.
+                let mut captured = shared.lock().unwrap_or_else(PoisonError::into_inner);
+                let space = cap.saturating_sub(captured.bytes.len()).min(length);
+                captured.overflow |= space < length;
+                captured.bytes.extend(chunk.iter().take(space));
+                drop(captured);
+                // Fails after the receiver is dropped: `take` still returns what was read.
                 let _ = sender.send(());
             }
         })?;
-        Ok(Self { kept, news })
+        Ok(Self { captured, progress })
     }
 
     fn ends_before(&self, deadline: Instant) -> bool {
@@ -183,13 +184,13 @@ impl Pipe {
 
     /// Waits until more was read.
     pub(super) fn more_before(&self, deadline: Instant) -> Result<(), RecvTimeoutError> {
-        self.news
+        self.progress
             .recv_timeout(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// What was read since the last time, and whether nothing was ever dropped.
+    /// Returns the bytes read since the last call, and whether none were ever dropped.
     pub(super) fn take(&self) -> (Vec<u8>, bool) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        (std::mem::take(&mut kept.bytes), !kept.overflow)
+        let mut captured = self.captured.lock().unwrap_or_else(PoisonError::into_inner);
+        (std::mem::take(&mut captured.bytes), !captured.overflow)
     }
 }

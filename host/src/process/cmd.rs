@@ -1,4 +1,4 @@
-//! A command as a value, what a program left behind, and who runs commands.
+//! A command as a value, the output of a program, and the trait that runs commands.
 
 use std::io;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use super::secret::Secret;
 use super::session::Session;
 use crate::error::{Error, Kind};
 
-/// How long a program may take unless its command says otherwise.
+/// Time limit of a program unless its command sets another.
 pub const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A program, its arguments, and the time it has. No shell is ever involved.
+/// A program, its arguments, and its time limit. Never run through a shell.
 #[derive(Clone, Debug)]
 pub struct Cmd {
     program: &'static str,
@@ -20,8 +20,10 @@ pub struct Cmd {
 }
 
 impl Cmd {
-    /// A command without arguments. `program` is a bare name, such as `lvm`: it is looked up in the
-    /// system's own folders, never in `PATH`.
+    /// Creates a command without arguments.
+    ///
+    /// `program` is a bare name, such as `lvm`: looked up in the system's own folders, never in
+    /// `PATH`.
     #[must_use]
     pub fn new(program: &'static str) -> Self {
         Self {
@@ -46,7 +48,7 @@ impl Cmd {
         self
     }
 
-    /// Sets the time that the program has.
+    /// Sets the time limit.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -65,25 +67,25 @@ impl Cmd {
         self.stdin.as_ref()
     }
 
-    /// The program's name.
+    /// Returns the program's name.
     #[must_use]
     pub fn program(&self) -> &'static str {
         self.program
     }
 
-    /// The arguments.
+    /// Returns the arguments.
     #[must_use]
     pub fn arguments(&self) -> &[String] {
         &self.args
     }
 
-    /// The time that the program has.
+    /// Returns the time limit.
     #[must_use]
     pub fn limit(&self) -> Duration {
         self.timeout
     }
 
-    /// Program and arguments in one line, for messages.
+    /// Formats program and arguments on one line, for messages.
     #[must_use]
     pub fn line(&self) -> String {
         std::iter::once(self.program)
@@ -93,11 +95,12 @@ impl Cmd {
     }
 }
 
-/// What a program left behind. A failing exit status is not an [`Error`] here: blkid says things by
-/// it.
+/// The result of a program that ended.
+///
+/// A failing exit status is not an [`Error`] here: blkid reports results by it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Output {
-    /// The exit status; `None` when a signal ended it.
+    /// The exit status; `None` when the program was ended by a signal.
     pub code: Option<i32>,
     /// Its standard output.
     pub stdout: Vec<u8>,
@@ -106,19 +109,19 @@ pub struct Output {
 }
 
 impl Output {
-    /// Whether the program ended with exit status 0.
+    /// Returns whether the program ended with exit status 0.
     #[must_use]
     pub fn success(&self) -> bool {
         self.code == Some(0)
     }
 
-    /// What it wrote, on one line and shortened, for a message.
+    /// Formats its output on one line, shortened, for a message.
     #[must_use]
     pub fn summary(&self) -> String {
         summary(&[self.stdout.as_slice(), self.stderr.as_slice()].join(&b' '))
     }
 
-    /// This output as an error: `cmd` ended with a failure.
+    /// Converts this output to an error: `cmd` ended with a failure.
     #[must_use]
     pub fn failed(&self, cmd: &Cmd, kind: Kind) -> Error {
         let status = self.code.map_or_else(
@@ -134,32 +137,32 @@ impl Output {
     }
 }
 
-/// What a program wrote, on one line and shortened, for a message.
+/// Formats a program's output on one line, shortened, for a message.
 fn summary(bytes: &[u8]) -> String {
-    const LONGEST: usize = 1000;
+    const MAX_CHARS: usize = 1000;
     let text = String::from_utf8_lossy(bytes);
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line: String = words
         .chars()
         .filter(|c| !c.is_control())
-        .take(LONGEST)
+        .take(MAX_CHARS)
         .collect();
     if line.is_empty() {
-        "it gave no reason".to_owned()
+        "no error output".to_owned()
     } else {
         line
     }
 }
 
-/// Runs commands. [`System`](super::System) runs them on this machine; tests have one that follows a script.
+/// Runs commands: [`System`](super::System) on this machine, simulated in tests.
 pub trait Exec: Send + Sync {
     /// Runs `cmd` to its end.
     ///
     /// # Errors
-    /// When the program can't be started, or was not done in time and had to be killed.
+    /// When the program can't be started, or exceeded its time limit and was killed.
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
 
-    /// Starts a program that is to be kept, with these variables beside the fixed ones.
+    /// Starts a program that stays open, with these variables in addition to the fixed ones.
     ///
     /// # Errors
     /// When it can't be started.
@@ -174,7 +177,7 @@ pub trait Exec: Send + Sync {
         })
     }
 
-    /// Whether there is a program of this name at all.
+    /// Returns whether this program is installed.
     fn has(&self, _program: &str) -> bool {
         true
     }

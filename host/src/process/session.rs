@@ -1,5 +1,7 @@
-//! A program that is kept, and told one line after the other: starting it each time would cost more
-//! than its work. Made by [`System`](crate::process::System).
+//! A program that stays open and executes one line after the other.
+//!
+//! For programs whose start costs more than their work. Created by
+//! [`System`](crate::process::System).
 
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
@@ -9,23 +11,24 @@ use std::time::{Duration, Instant};
 
 use super::child::{self, Pipe};
 
-/// No answer is longer, however much the program has been told to say of its work.
-const LONGEST: usize = 4 << 20;
+/// Limit for the output of one line, in bytes.
+const MAX_OUTPUT: usize = 4 << 20;
 
-/// A program that waits for its next line. It ends with this.
+/// A running program that reads lines from its standard input. Dropping this ends it.
 pub struct Session {
-    /// `None` once it was seen off.
+    /// `None` once it was reaped.
     child: Option<Child>,
-    /// `None` once it was told that nothing more comes.
+    /// `None` once its standard input was closed.
     input: Option<io::PipeWriter>,
-    /// What it writes, to standard output and standard error.
+    /// Its standard output and standard error.
     output: Pipe,
 }
 
 impl Session {
     pub(super) fn start(mut command: Command) -> io::Result<Self> {
-        let ((stdin, input), (from, output)) = (io::pipe()?, io::pipe()?);
-        let pipe = Pipe::read(from, LONGEST)?;
+        let (stdin, input) = io::pipe()?;
+        let (reader, output) = io::pipe()?;
+        let pipe = Pipe::read(reader, MAX_OUTPUT)?;
         command
             .stdin(stdin)
             .stdout(output.try_clone()?)
@@ -39,33 +42,36 @@ impl Session {
         })
     }
 
-    /// Tells it one line, and waits until `understand` makes something of what it said since; what
-    /// it said before that, is no answer.
+    /// Sends one line, and waits until `parse` accepts the output received since.
+    ///
+    /// Output from before the line is discarded: it belongs to no answer.
     ///
     /// # Errors
-    /// `TimedOut` when it has not said it by then, `UnexpectedEof` when it has ended, `InvalidData`
-    /// when it says more and more. What it was told may have been done all the same; it can't be
-    /// told anything else then.
-    pub fn ask<T>(
+    /// `TimedOut` at the limit, `UnexpectedEof` when the program has ended, `InvalidData` when its
+    /// output exceeds the limit. The program may have executed the line all the same; drop the
+    /// session then.
+    pub fn send<T>(
         &mut self,
         line: &str,
         limit: Duration,
-        understand: impl Fn(&[u8]) -> Option<T>,
+        parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<T> {
         let deadline = Instant::now() + limit;
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         drop(self.output.take());
         input.write_all(format!("{line}\n").as_bytes())?;
-        let mut said = Vec::new();
+        let mut received = Vec::new();
         loop {
             let more = self.output.more_before(deadline);
-            let (bytes, all) = self.output.take();
-            said.extend(bytes);
-            if let Some(answer) = understand(&said) {
+            let (bytes, complete) = self.output.take();
+            received.extend(bytes);
+            if let Some(answer) = parse(&received) {
                 return Ok(answer);
             }
             match more {
-                _ if !all || said.len() > LONGEST => return Err(io::ErrorKind::InvalidData.into()),
+                _ if !complete || received.len() > MAX_OUTPUT => {
+                    return Err(io::ErrorKind::InvalidData.into());
+                }
                 Ok(()) => {}
                 Err(RecvTimeoutError::Timeout) => return Err(io::ErrorKind::TimedOut.into()),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -75,7 +81,7 @@ impl Session {
         }
     }
 
-    /// Ends it at once, with whatever it is doing.
+    /// Kills the program at once, together with its current work.
     pub fn kill(mut self) {
         self.input = None;
         self.child.take().into_iter().for_each(child::end);
@@ -83,7 +89,7 @@ impl Session {
 }
 
 impl Drop for Session {
-    /// Nothing more comes: it has a second to end.
+    /// Closes the program's standard input and gives it a second to end.
     fn drop(&mut self) {
         self.input = None;
         if let Some(child) = self.child.take() {

@@ -1,5 +1,5 @@
 //! Runs commands on this machine, or, from inside a container, with the programs of the host.
-//! Called through [`Exec`] by the driver and the agent.
+//! Driver and agent call it through [`Exec`].
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -10,10 +10,10 @@ use super::nsenter::nsenter;
 use super::{Cmd, Exec, Output, Session, child};
 use crate::error::Error;
 
-/// Where programs are looked up. Never `PATH`: the kubelet's is whatever its unit file says.
+/// Folders in which programs are looked up. Never `PATH`: kubelet's depends on its unit file.
 const FOLDERS: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
-/// All that programs see of an environment. LVM warns of inherited file descriptors, and a lock is
+/// The whole environment of a program. LVM warns of inherited file descriptors, and a lock is
 /// inherited on purpose (see `lock.rs`).
 const ENVIRONMENT: [(&str, &str); 3] = [
     ("LC_ALL", "C"),
@@ -28,8 +28,7 @@ pub struct System {
 }
 
 impl System {
-    /// With the programs that stand on this machine: for the driver, which the kubelet runs on the
-    /// host.
+    /// Runs the programs of this machine: for the driver, which kubelet runs on the host.
     #[must_use]
     pub fn current() -> Self {
         Self {
@@ -37,7 +36,7 @@ impl System {
         }
     }
 
-    /// With the programs of the host, from a privileged container that shares the host's process
+    /// Runs the programs of the host, from a privileged container that shares the host's process
     /// ids.
     #[must_use]
     pub fn through_nsenter() -> Self {
@@ -53,7 +52,7 @@ impl Exec for System {
             return start(cmd);
         }
         let own = cmd.clone();
-        let done = nsenter(cmd.limit() + child::LONGEST_END, move || start(&own))
+        let done = nsenter(cmd.limit() + child::MAX_OVERRUN, move || start(&own))
             .map_err(not_started(cmd))?;
         done.unwrap_or_else(|| {
             Err(Error::Deadline {
@@ -75,7 +74,7 @@ impl Exec for System {
             Session::start(command)
         };
         let started = if self.through_nsenter {
-            nsenter(child::LONGEST_END, start)
+            nsenter(child::MAX_OVERRUN, start)
         } else {
             Ok(Some(start()))
         };
@@ -101,7 +100,7 @@ fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// A command with the fixed environment and nothing else.
+/// Builds a command with the fixed environment and nothing else.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one door that the rule is about"
@@ -112,7 +111,7 @@ fn command(program: &Path, arguments: &[String]) -> Command {
     command
 }
 
-/// The first executable file of this name in the system's folders.
+/// Returns the first executable file of this name in the system's folders.
 fn find(program: &str) -> io::Result<PathBuf> {
     let bare = !program.is_empty() && !program.contains('/');
     let found = FOLDERS
@@ -127,7 +126,7 @@ fn find(program: &str) -> io::Result<PathBuf> {
         let folders = FOLDERS.join(", ");
         io::Error::new(
             io::ErrorKind::NotFound,
-            format!("it is not installed: not in any of {folders}"),
+            format!("it is not installed: not found in {folders}"),
         )
     })
 }
@@ -144,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn programs_come_from_the_systems_folders_only() {
+    fn programs_are_found_in_system_folders_only() {
         assert!(System::current().has("sh") && !System::current().has("no-such-program"));
         for name in ["", "/bin/sh", "../bin/sh", "no-such-program", "."] {
             assert!(find(name).is_err(), "{name:?}");
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn output_and_status_come_back_apart() {
+    fn exec_returns_stdout_stderr_and_status_separately() {
         let output = System::current()
             .exec(&sh("echo out; echo err >&2; exit 3"))
             .unwrap();
@@ -172,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_environment_is_ours_and_stdin_is_empty() {
+    fn child_gets_fixed_environment_and_empty_stdin() {
         let output = System::current()
             .exec(&sh("cat; env | grep -v -e ^PWD= -e ^_= -e ^SHLVL= | sort"))
             .unwrap();
@@ -184,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn much_output_on_both_pipes_does_not_block() {
+    fn large_output_on_both_pipes_does_not_block() {
         let output = System::current()
             .exec(&sh(
                 "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2",
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hanging_program_is_ended_with_its_children() {
+    fn timeout_kills_program_with_its_children() {
         let begun = Instant::now();
         let file = tempfile::NamedTempFile::new().unwrap();
         let script = format!(
@@ -229,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_held_open_by_a_grandchild_delays_nobody() {
+    fn exec_returns_although_grandchild_holds_pipe_open() {
         let begun = Instant::now();
         let output = System::current()
             .exec(&sh("echo done; sleep 20 & exit 0"))

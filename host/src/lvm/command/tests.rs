@@ -1,10 +1,10 @@
-//! Every command line as it is, and that no name can be taken for an option.
+//! Checks every command line, and that no name can be parsed as an option.
 
 use proptest::prelude::*;
 
 use super::{
     NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
-    create_group, create_pool, create_thin, deactivate, escaped, extend, remove, report, volume,
+    create_group, create_pool, create_thin, deactivate, escape, extend, remove, report, volume,
 };
 use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::lvm::{Layout, Level, LvKind, PoolCost};
@@ -27,7 +27,7 @@ fn tag(tag: &str) -> LvTag {
 }
 
 #[test]
-fn so_are_those_of_pools_and_caches() {
+fn pool_and_cache_command_lines_match_real_lvm() {
     let pool_name = LvName::new("pool0").unwrap();
     let disks = ["/dev/sdb".to_owned()];
     let pool = NewPool {
@@ -74,7 +74,7 @@ fn so_are_those_of_pools_and_caches() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn every_command_line_is_as_tried_on_real_lvm() {
+fn command_lines_match_real_lvm() {
     let tags = [
         tag("flexlvm.dev/claim-uid=1"),
         tag("flexlvm.dev/claim=default/data"),
@@ -169,7 +169,7 @@ fn every_command_line_is_as_tried_on_real_lvm() {
 }
 
 #[test]
-fn a_group_is_made_without_a_word_that_agrees_to_anything() {
+fn group_creation_confirms_no_prompt() {
     let disks = ["/dev/sdb", "/dev/nvme0n1"].map(|disk| DevicePath::new(disk).unwrap());
     let line =
         "lvm pvcreate --norestorefile --uuid abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP -- /dev/sdb";
@@ -182,21 +182,21 @@ fn a_group_is_made_without_a_word_that_agrees_to_anything() {
 }
 
 #[test]
-fn only_plain_and_raid_volumes_are_ever_removed() {
+fn remove_selects_volumes_by_kind() {
     let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
     assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
     assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
 }
 
 #[test]
-fn no_device_is_taken_for_a_range_or_a_tag() {
-    assert_eq!(escaped("/dev/a:b@c\\d"), "/dev/a\\:b\\@c\\\\d");
+fn device_escapes_colon_and_at_sign() {
+    assert_eq!(escape("/dev/a:b@c\\d"), "/dev/a\\:b\\@c\\\\d");
 }
 
 proptest! {
-    /// Names come from objects that users influence.
+    /// Names come from objects that tenants influence.
     #[test]
-    fn no_name_becomes_an_option_or_ends_a_selection(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
+    fn names_never_become_options_or_end_selections(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
         let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else { return Ok(()) };
         let command = remove(&vg, &lv, &uuid(), &tag, LvKind::Raid);
         let selection = &command.arguments()[3];

@@ -1,4 +1,4 @@
-//! What layouts cost, by example.
+//! Extents of each layout, by example.
 
 use proptest::prelude::*;
 
@@ -22,7 +22,7 @@ fn raid(level: Level) -> Layout {
 }
 
 #[test]
-fn each_kind_takes_what_lvm_was_seen_to_take() {
+fn cost_equals_observed_lvm_allocation() {
     for (layout, mebibytes, size, images, image) in [
         (Layout::Linear, 100, 25, 1, 25),
         (Layout::Striped(two()), 100, 26, 2, 13),
@@ -77,7 +77,7 @@ fn checksums_grow_in_steps() {
 }
 
 #[test]
-fn extents_that_do_not_suit_a_layout_are_refused() {
+fn cost_rejects_unsuitable_extent_sizes() {
     let refused = |layout: Layout, extent: u64| {
         layout
             .cost(Bytes(1 << 30), Bytes(extent))
@@ -104,7 +104,7 @@ fn extents_that_do_not_suit_a_layout_are_refused() {
 }
 
 #[test]
-fn the_arguments_say_everything() {
+fn arguments_describe_layout() {
     assert_eq!(Layout::Linear.arguments().join(" "), "--type linear");
     assert_eq!(
         Layout::Striped(two()).arguments().join(" "),
@@ -143,11 +143,12 @@ fn layouts() -> impl Strategy<Value = Layout> {
 
 proptest! {
     #[test]
-    fn nobody_gets_less_than_asked_and_more_never_costs_less(layout in layouts(), size in 1..1_u64 << 45, more in 0..1_u64 << 40) {
-        let (cost, larger) = (layout.cost(Bytes(size), EXTENT).unwrap(), layout.cost(Bytes(size + more), EXTENT).unwrap());
+    fn cost_covers_size_and_is_monotonic(layout in layouts(), size in 1..1_u64 << 45, more in 0..1_u64 << 40) {
+        let cost = layout.cost(Bytes(size), EXTENT).unwrap();
+        let larger = layout.cost(Bytes(size + more), EXTENT).unwrap();
         prop_assert!(cost.size.bytes(EXTENT).0 >= size && cost.total() >= cost.size);
         prop_assert!(larger.size >= cost.size && larger.image >= cost.image);
-        // What it costs does not depend on how it came about: a size that LVM rounded is not
+        // The cost of a volume is independent of its history: a size that LVM rounded is not
         // rounded again.
         prop_assert_eq!(layout.cost(cost.size.bytes(EXTENT), EXTENT).unwrap(), cost);
     }

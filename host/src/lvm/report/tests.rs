@@ -1,5 +1,5 @@
-//! Reports of a real LVM, each made by the command of `command::report`, and what must be read from
-//! them.
+//! Reports of a real LVM, each printed by the command of `command::report`, and the values parsed
+//! from them.
 
 use proptest::prelude::*;
 
@@ -25,7 +25,7 @@ fn fault(report: &[u8]) -> String {
 }
 
 #[test]
-fn a_volume_group_and_every_kind_of_volume() {
+fn parse_reads_volume_group_and_volume_kinds() {
     let vgs = parse(fixture!("kinds")).unwrap();
     assert_eq!(vgs.len(), 2);
     let vg = vg0(fixture!("kinds"));
@@ -74,7 +74,8 @@ fn a_volume_group_and_every_kind_of_volume() {
     ] {
         assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
     }
-    let (thin, pool) = (vg.lv("thin1").unwrap(), vg.lv("pool").unwrap());
+    let thin = vg.lv("thin1").unwrap();
+    let pool = vg.lv("pool").unwrap();
     assert_eq!(
         (thin.pool.as_deref(), pool.kind),
         (Some("pool"), LvKind::ThinPool)
@@ -87,7 +88,7 @@ fn a_volume_group_and_every_kind_of_volume() {
 }
 
 #[test]
-fn what_each_volume_takes_of_each_disk() {
+fn parse_reads_extents_per_disk() {
     let vg = vg0(fixture!("kinds"));
     let disks: Vec<_> = vg
         .pvs
@@ -124,7 +125,7 @@ fn what_each_volume_takes_of_each_disk() {
 }
 
 #[test]
-fn one_volume_is_what_was_asked_for() {
+fn parse_volume_requires_exactly_one_volume() {
     let row = r#"{"lv_name":"a","lv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP","lv_attr":"-wi-a-----",
         "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1","pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}"#;
     let report = |rows: &str| format!(r#"{{"report":[{{"lv":[{rows}]}}]}}"#);
@@ -141,7 +142,7 @@ fn one_volume_is_what_was_asked_for() {
 }
 
 #[test]
-fn a_disk_has_an_owner_or_none() {
+fn parse_disks_reads_owner() {
     let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
     let row = |name: &str, group: &str| {
         format!(r#"{{"pv_name":"{name}", "pv_uuid":"{uuid}", "vg_name":"{group}"}}"#)
@@ -168,12 +169,12 @@ fn a_disk_has_an_owner_or_none() {
 }
 
 #[test]
-fn nothing_is_an_answer_too() {
+fn parse_accepts_empty_report() {
     assert_eq!(parse(fixture!("nothing")), Ok(vec![]));
 }
 
 #[test]
-fn what_can_not_be_used_says_why() {
+fn fault_names_reason() {
     assert_eq!(
         fault(fixture!("exported")),
         "it is exported; vgimport brings it back"
@@ -195,7 +196,7 @@ fn what_can_not_be_used_says_why() {
 }
 
 #[test]
-fn another_hosts_group_is_foreign_and_ones_own_is_not() {
+fn mark_foreign_spares_usable_groups() {
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
     let fault = |name| {
@@ -206,11 +207,9 @@ fn another_hosts_group_is_foreign_and_ones_own_is_not() {
             .as_deref()
     };
     assert_eq!(fault("vg1"), None);
-    assert!(
-        fault("vg0")
-            .unwrap()
-            .starts_with("it belongs to another host, with system ID \"hostx\"; vgexport there")
-    );
+    assert!(fault("vg0").unwrap().starts_with(
+        "it belongs to another host, with system ID \"hostx\"; move it with vgexport there"
+    ));
     let all: Vec<_> = vgs.iter().map(|vg| vg.uuid.clone()).collect();
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &all);
@@ -218,7 +217,7 @@ fn another_hosts_group_is_foreign_and_ones_own_is_not() {
 }
 
 #[test]
-fn half_an_answer_is_none() {
+fn parse_rejects_incomplete_report() {
     let good = std::str::from_utf8(fixture!("kinds")).unwrap();
     for (old, new) in [
         ("\"lv_tags\":\"\"", "\"other\":\"\""),
@@ -248,7 +247,7 @@ fn half_an_answer_is_none() {
 }
 
 #[test]
-fn columns_of_later_versions_are_ignored() {
+fn parse_ignores_unknown_columns() {
     let later = std::str::from_utf8(fixture!("kinds"))
         .unwrap()
         .replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
@@ -257,14 +256,14 @@ fn columns_of_later_versions_are_ignored() {
 
 proptest! {
     #[test]
-    fn a_report_that_was_cut_short_is_never_a_smaller_one(end in 0..3500_usize) {
+    fn parse_rejects_truncated_report(end in 0..3500_usize) {
         let good = fixture!("kinds").trim_ascii_end();
         prop_assume!(end < good.len());
         prop_assert!(parse(&good[..end]).is_err());
     }
 
     #[test]
-    fn no_text_makes_it_panic(text in "\\PC{0,200}") {
+    fn parse_never_panics(text in "\\PC{0,200}") {
         let _ = parse(text.as_bytes());
         let _ = parse_uuids(text.as_bytes());
         let _ = parse_volume(text.as_bytes());

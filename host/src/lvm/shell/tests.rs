@@ -5,7 +5,7 @@ use super::{LvmShell, VARIABLES, line, status};
 use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec, Output, Session, System};
 
-/// As LVM 2.03.16 said it, built with editline.
+/// As printed by LVM 2.03.16, built with editline.
 const DONE: &str = r#"  {
       "log": [
           {"log_seq_num":"1", "log_type":"print", "log_context":"shell", "log_object_type":"cmd", "log_object_name":"lvcreate", "log_object_id":"", "log_object_group":"", "log_object_group_id":"", "log_message":"Logical volume \"a\" created.", "log_errno":"0", "log_ret_code":"0"},
@@ -14,11 +14,11 @@ const DONE: &str = r#"  {
   }
 "#;
 
-/// A shell that says of each line what the rest of this script does.
+/// A shell that prints a status for each line, as the rest of this script defines.
 const SHELL: &str = r#"say() { echo '  {'; echo '"log": ['; echo "{\"log_type\":\"status\", \"log_ret_code\":\"$1\"}"; echo ']}'; }
     while read -r line; do case $line in version) say 1 ;; "#;
 
-/// Notes what is run by itself, and keeps a shell of the test's for LVM's.
+/// Records commands that run in a process of their own, and simulates LVM's shell with a script.
 struct Programs {
     script: &'static str,
     ran: Mutex<Vec<String>>,
@@ -60,7 +60,7 @@ fn lvcreate(name: &str) -> Cmd {
         .timeout(Duration::from_secs(20))
 }
 
-/// What of these was run by itself.
+/// Runs the commands; returns those that ran in a process of their own.
 fn run(shell_state: &LvmShell<Programs>, commands: &[Cmd]) -> Vec<String> {
     for cmd in commands {
         assert!(shell_state.exec(cmd).unwrap().success(), "{}", cmd.line());
@@ -69,7 +69,7 @@ fn run(shell_state: &LvmShell<Programs>, commands: &[Cmd]) -> Vec<String> {
 }
 
 #[test]
-fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
+fn consecutive_lvcreates_share_one_shell() {
     let shell_state = shell_state("lvcreate*) say 1 ;;");
     assert_eq!(run(&shell_state, &["a", "b", "c"].map(lvcreate)), ["a"]);
     let others = [
@@ -81,14 +81,14 @@ fn the_first_is_made_as_ever_and_the_others_by_one_shell() {
         ["x", "y"],
         "what removes, and what may ask, is run by itself"
     );
-    // After a pause, the shell is gone, and a new row begins.
+    // After an idle period the shell is closed, and the next lvcreate runs by itself again.
     std::thread::sleep(Duration::from_millis(2500));
     assert!(shell_state.shell_state.lock().unwrap().shell.is_none());
     assert_eq!(run(&shell_state, &["d", "e"].map(lvcreate)), ["d"]);
 }
 
 #[test]
-fn what_the_shell_did_not_do_is_run_by_itself() {
+fn failed_shell_command_runs_again_by_itself() {
     let shell_state = shell_state("*b*) say 5 ;; lvcreate*) say 1 ;;");
     assert_eq!(
         run(&shell_state, &["a", "b", "c"].map(lvcreate)),
@@ -97,12 +97,12 @@ fn what_the_shell_did_not_do_is_run_by_itself() {
 }
 
 #[test]
-fn what_a_shell_says_that_nobody_understands_is_no_success() {
+fn malformed_shell_output_is_no_success() {
     for script in [
         "*b*) exit 0 ;;",
         "*b*) kill -9 $$ ;;",
         "*b*) head -c 9000000 /dev/zero ;;",
-        // An answer that comes later is not the next command's.
+        // A late answer does not belong to the next command.
         "*b*) echo '{'; echo x; sleep 0.3; say 1 ;;",
     ] {
         let shell_state = shell_state(&format!("{script} *' c') say 5 ;; *' d') say 1 ;;"));
@@ -124,7 +124,7 @@ fn what_a_shell_says_that_nobody_understands_is_no_success() {
 }
 
 #[test]
-fn where_lvm_has_no_shell_everything_is_run_by_itself() {
+fn commands_run_by_themselves_without_shell() {
     for script in ["exit 1", "while read -r line; do echo 'lvm> '; exit; done"] {
         let shell_state = LvmShell::new(Programs {
             script,
@@ -134,12 +134,12 @@ fn where_lvm_has_no_shell_everything_is_run_by_itself() {
             run(&shell_state, &["a", "b", "c"].map(lvcreate)),
             ["a", "b", "c"]
         );
-        assert!(shell_state.shell_state.lock().unwrap().is_out);
+        assert!(shell_state.shell_state.lock().unwrap().is_disabled);
     }
 }
 
 #[test]
-fn a_command_that_hangs_is_ended_and_said_so() {
+fn hanging_shell_command_times_out() {
     let shell_state = shell_state("*b*) sleep 30 & wait ;; lvcreate*) say 1 ;;");
     assert_eq!(run(&shell_state, &[lvcreate("a")]), ["a"]);
     let error = shell_state
@@ -153,12 +153,12 @@ fn a_command_that_hangs_is_ended_and_said_so() {
 }
 
 #[test]
-fn an_answer_is_read_once_it_is_whole() {
+fn status_waits_for_complete_output() {
     for end in 0..DONE.trim_end().len() {
         assert_eq!(status(&DONE.as_bytes()[..end]), None);
     }
     assert_eq!(status(DONE.as_bytes()), Some(true));
-    // With readline, prompts and the line are between the answers.
+    // With readline, prompts and the echoed line appear between the answers.
     assert_eq!(
         status(format!("lvm> lvcreate --yes -n a vg0\n{DONE}lvm> ").as_bytes()),
         Some(true)
@@ -174,7 +174,7 @@ fn an_answer_is_read_once_it_is_whole() {
 }
 
 #[test]
-fn only_plain_words_are_spoken() {
+fn line_accepts_only_plain_arguments() {
     let with =
         |word: &str| line(&Cmd::new("lvm").args(["lvcreate", "--yes", "--addtag", word, "vg0"]));
     assert_eq!(

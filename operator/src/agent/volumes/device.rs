@@ -82,7 +82,7 @@ impl NodeDevices {
             std::path::Path::new("/proc/1/root").join(host::lock::FOLDER.trim_start_matches('/'));
         Self {
             exec,
-            roots: Roots::of_host(),
+            roots: Roots::from_container(),
             mounts: "/proc/1/mountinfo".into(),
             keys: KnownKeys::in_folder(&locks),
         }
