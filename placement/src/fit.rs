@@ -1,10 +1,10 @@
-//! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
-//! takes. Pure.
+//! Whether a volume fits on a node, and which space it takes there. All other code uses this one
+//! definition of a volume's space. Pure.
 
 use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
-use crds::node_storage::{PhysicalVolume, VolumeGroup};
+use crds::node_storage::VolumeGroup;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
 use host::Bytes;
 use host::lvm::{Cost, Layout};
@@ -18,23 +18,23 @@ use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::{Location, Reservations};
 use crate::{filter, layout, pv_allocation, thin};
 
-/// Room that was found.
+/// A place for a volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// Where.
+    /// Node and volume group.
     pub location: Location,
-    /// The volume's size in bytes: the order's, in whole extents.
+    /// The volume's size in bytes: the requested size, rounded up to whole extents.
     pub bytes: u64,
-    /// What it takes, and where.
+    /// The space to reserve for the volume.
     pub reservation: Reservation,
-    /// Bytes that nobody has been promised yet, before this volume.
+    /// Bytes that were free before this volume.
     pub free: u64,
 }
 
-/// Room for the order on one node.
+/// Fits the request on one node.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why it doesn't fit.
 pub fn fit(
     request: &PlacementRequest<'_>,
     candidate: Candidate<'_>,
@@ -46,10 +46,10 @@ pub fn fit(
 }
 
 impl FreeSpace {
-    /// Room for a volume of so many bytes.
+    /// Fits a new volume of at least `bytes` bytes.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why it doesn't fit.
     pub fn fit_new(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Fit, Rejection> {
         let (bytes, reservation) = self.allocate(backend, bytes)?;
         Ok(Fit {
@@ -60,7 +60,7 @@ impl FreeSpace {
         })
     }
 
-    /// What a new volume of at least so many bytes takes here, and its size then.
+    /// Returns the size of a new volume of at least `bytes` bytes, and the space that it takes.
     pub(crate) fn allocate(
         &self,
         backend: &StorageBackendSpec,
@@ -82,10 +82,10 @@ impl FreeSpace {
         Ok((bytes, reservation))
     }
 
-    /// Room for a volume that is here already to have so many bytes. Its cache stays as it is.
+    /// Fits an existing volume that is to have at least `bytes` bytes. Its cache keeps its size.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why it doesn't fit.
     pub fn fit_growth(
         self,
         logical_volume: &LogicalVolume,
@@ -116,23 +116,21 @@ impl FreeSpace {
         })
     }
 
-    /// The cache of a volume of so many bytes.
+    /// Returns the cache for a volume of `volume` bytes.
     fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
-        let group = || self.location.volume_group.clone();
         let size = cache
             .bytes(volume)
-            .map_err(|fault| Rejection::Unsuitable(group(), fault))?;
+            .map_err(|fault| Rejection::Unsuitable(self.location.volume_group.clone(), fault))?;
         let size = Bytes(size)
             .extents_up(Bytes(self.extent))
             .bytes(Bytes(self.extent))
             .0;
         let disks = pv_allocation::by_free_space(&self.fast);
-        let full = || Rejection::CacheFull {
-            group: group(),
+        let allocation = pv_allocation::fill(&disks, size).ok_or_else(|| Rejection::CacheFull {
+            group: self.location.volume_group.clone(),
             free: disks.iter().map(|disk| disk.free).sum(),
             needs: size,
-        };
-        let allocation = pv_allocation::fill(&disks, size).ok_or_else(full)?;
+        })?;
         Ok(VolumeCache {
             size: quantity::format(size),
             mode: cache.mode,
@@ -140,24 +138,25 @@ impl FreeSpace {
         })
     }
 
-    /// What a volume of so many bytes takes here.
+    /// Returns the layout in LVM's terms, and the extents that a volume of at least `bytes` bytes
+    /// takes.
     pub(crate) fn cost(
         &self,
-        asked: &crds::layout::Layout,
+        requested: &crds::layout::Layout,
         bytes: u64,
     ) -> Result<(Layout, Cost), Rejection> {
         let unsuitable =
             |why: String| Rejection::Unsuitable(self.location.volume_group.clone(), why);
-        let layout = layout::to_lvm(asked).map_err(unsuitable)?;
+        let layout = layout::to_lvm(requested).map_err(unsuitable)?;
         let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
         Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
     }
 }
 
-/// The space of a backend on one node that can make volumes of its layout.
+/// Returns the free space on one node for volumes of the backend's layout.
 ///
 /// # Errors
-/// Why no volume can be made there, however small.
+/// The reason why not even the smallest volume can be created there.
 pub fn free_space_for(
     backend: &StorageBackend,
     candidate: Candidate<'_>,
@@ -189,10 +188,10 @@ pub fn free_space_for(
     })
 }
 
-/// The space of a backend in the volume group of one node, and the group.
+/// Returns the backend's free space in the volume group of one node, and the volume group.
 ///
 /// # Errors
-/// Why no volume can be made there at all.
+/// The reason why no volume can be created there.
 pub fn group_free_space<'a>(
     backend: &StorageBackendSpec,
     candidate: Candidate<'a>,
@@ -204,17 +203,16 @@ pub fn group_free_space<'a>(
     let read = |quantity: &Quantity| {
         quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
     };
-    let (size, extent, other) = (
-        read(&group.size)?,
-        read(&group.extent_size)?,
-        read(&group.used_by_others)?,
-    );
+    let size = read(&group.size)?;
+    let extent = read(&group.extent_size)?;
+    let other = read(&group.used_by_others)?;
     let location = Location {
         node: candidate.node.name_any(),
         volume_group: volume_group.to_owned(),
     };
     let pools = thin::allocated(group, &reservations.pools(&location));
-    let disk = |reported: &'a PhysicalVolume| {
+    let mut all = Vec::new();
+    for reported in &group.physical_volumes {
         let reserved = reservations
             .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
@@ -225,27 +223,26 @@ pub fn group_free_space<'a>(
             name: reported.name.clone(),
             free,
         };
-        Ok((reported, size, disk))
-    };
-    let all: Vec<_> = group
-        .physical_volumes
-        .iter()
-        .map(disk)
-        .collect::<Result<_, _>>()?;
-    // Whichever backend named a disk for its caches, nothing else is put on it.
+        all.push((reported, size, disk));
+    }
+    // A disk that any backend names in `cache.devices` holds nothing but caches.
     let (fast, slow): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|(disk, ..)| !disk.cache_paths.is_empty());
     let fast_size: u64 = fast.iter().map(|(_, size, _)| size).sum();
     let fast_free: u64 = fast.iter().map(|(.., disk)| disk.free).sum();
-    let is_own = |disk: &PhysicalVolume| {
-        backend
+    let mut own_fast = Vec::new();
+    for (reported, _, disk) in fast {
+        let is_own = backend
             .cache
             .iter()
             .flat_map(|cache| &cache.devices)
-            .any(|path| disk.cache_paths.contains(path))
-    };
-    let taken = other
+            .any(|path| reported.cache_paths.contains(path));
+        if is_own {
+            own_fast.push(disk);
+        }
+    }
+    let used = other
         .saturating_add(reservations.reserved(&location))
         .saturating_add(pools.bytes)
         .saturating_add(fast_free);
@@ -256,28 +253,27 @@ pub fn group_free_space<'a>(
         extent: extent.max(1),
         size: slow_size,
         reserve,
-        free: size.saturating_sub(taken).saturating_sub(reserve),
+        free: size.saturating_sub(used).saturating_sub(reserve),
         disks: slow.into_iter().map(|(.., disk)| disk).collect(),
-        fast: fast
-            .into_iter()
-            .filter(|(reported, ..)| is_own(reported))
-            .map(|(.., disk)| disk)
-            .collect(),
+        fast: own_fast,
         pool: None,
     };
     Ok((space, group))
 }
 
-/// What the agent says of the devices that it would make a volume group of: a clause, or nothing.
-fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
+/// Returns why the agent has not created the volume group from the backends' devices, in
+/// parentheses; empty if the agent reports no reason.
+fn creation_failures(devices: &[NodeDevice], volume_group: &str) -> String {
     const SHOWN: usize = 3;
     let of_group: Vec<_> = devices
         .iter()
         .filter(|device| device.volume_group == volume_group)
         .collect();
-    let line =
-        |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
-    let lines: Vec<_> = of_group.iter().take(SHOWN).filter_map(line).collect();
+    let lines: Vec<_> = of_group
+        .iter()
+        .take(SHOWN)
+        .filter_map(|device| Some(format!("{}: {}", device.path, device.message.as_deref()?)))
+        .collect();
     let more = of_group.len().saturating_sub(SHOWN);
     match (lines.is_empty(), more) {
         (true, _) => String::new(),
@@ -289,7 +285,7 @@ fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
     }
 }
 
-/// The volume group, if its node's agent reports it, and nothing is wrong with it.
+/// Returns the volume group if the agent reports it as usable.
 fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Rejection> {
     let status = candidate
         .storage
@@ -302,7 +298,7 @@ fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGr
     }
     let group = status.volume_groups.iter().find(|group| group.name == name);
     let group = group.ok_or_else(|| {
-        Rejection::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name))
+        Rejection::NoVolumeGroup(name.to_owned(), creation_failures(&status.devices, name))
     })?;
     match &group.unusable_reason {
         None => Ok(group),

@@ -100,14 +100,14 @@ impl ClusterState {
                 }
             }
             Event::Delete(logical_volume) => {
-                self.reservations().forget(&logical_volume.name_any());
+                self.reservations().remove(&logical_volume.name_any());
                 self.queue.enqueue(&logical_volume.name_any());
                 self.space_freed(logical_volume);
             }
-            Event::Init => self.reservations().list_begins(),
+            Event::Init => self.reservations().begin_list(),
             Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
             Event::InitDone => {
-                self.reservations().list_ends();
+                self.reservations().end_list();
                 self.enqueue_all();
             }
         }
