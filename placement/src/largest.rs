@@ -92,18 +92,19 @@ mod tests {
             node: "n1".into(),
             volume_group: "vg0".into(),
         };
-        let disk = |(number, extents): (usize, &u64)| {
-            let uuid = format!("d{number}");
-            FreeDisk {
-                name: format!("/dev/{uuid}"),
-                uuid,
-                free: extents * EXTENT,
-            }
-        };
+
         let size = disks.iter().sum::<u64>() * EXTENT;
         let reserve = reserve * EXTENT;
         let free = size.saturating_sub(reserve);
-        let disks = disks.iter().enumerate().map(disk).collect();
+        let disks = disks
+            .iter()
+            .enumerate()
+            .map(|(number, extents)| FreeDisk {
+                uuid: format!("d{number}"),
+                name: format!("/dev/d{number}"),
+                free: extents * EXTENT,
+            })
+            .collect();
         FreeSpace {
             location,
             extent: EXTENT,
