@@ -1,5 +1,4 @@
-//! Which volumes a change of an object concerns: their names are queued. And what of each kind of
-//! object is kept.
+//! Enqueues the volumes that a change affects, and selects what the watch caches keep.
 
 use std::sync::PoisonError;
 
@@ -27,22 +26,22 @@ impl ClusterState {
         }
     }
 
-    /// One volume of each thin pool on this node, or on all: one that can say in its object that
-    /// the pool may become larger.
+    /// Enqueues one volume of each thin pool on this node, or on all: one whose spec can record
+    /// that the pool may become larger.
     fn enqueue_pools(&self, node: Option<&str>) {
         let pools = self.reservations().in_pools(node);
-        let speakers = pools
-            .iter()
-            .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
-        speakers.for_each(|name| self.queue.enqueue(name));
+        for names in pools {
+            if let Some(name) = names.iter().find(|name| self.is_in_use(name)) {
+                self.queue.enqueue(name);
+            }
+        }
     }
 
-    /// Whether a volume is there to stay.
+    /// Returns true if the volume is neither released nor being removed.
     fn is_in_use(&self, name: &str) -> bool {
-        let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
         self.logical_volumes
             .get(&ObjectRef::new(name))
-            .is_some_and(|lv| is_present(&lv))
+            .is_some_and(|lv| lv.spec.state == State::Present)
             && self
                 .volumes
                 .get(&ObjectRef::new(name))
@@ -113,21 +112,21 @@ impl ClusterState {
         }
     }
 
-    /// The space of a volume may be free now.
+    /// Enqueues the volumes that wait for space which this volume may have freed.
     fn space_freed(&self, logical_volume: &LogicalVolume) {
         self.enqueue_waiting();
         self.enqueue_pools(Some(&logical_volume.spec.node));
     }
 
     pub(super) fn backend_changed(&self, event: &Event<StorageBackend>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.enqueue_pools(None);
         }
     }
 
     pub(super) fn storage_changed(&self, event: &Event<NodeStorage>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         match event {
             Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
             Event::InitDone => self.enqueue_pools(None),
@@ -135,9 +134,9 @@ impl ClusterState {
         }
     }
 
-    /// A class came, or changed: some claims may be ours by it.
+    /// Handles a change of a class: it may make claims FlexLVM's.
     pub(super) fn class_changed(&self, event: &Event<StorageClass>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.claims
                 .state()
@@ -146,15 +145,15 @@ impl ClusterState {
         }
     }
 
-    /// A backend, a node or its report changed: whoever waits may wait no longer.
-    pub(super) fn premise_changed<K>(&self, event: &Event<K>) {
+    /// Handles a change of a backend, a node or its report: waiting volumes may proceed.
+    pub(super) fn placement_input_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
             self.enqueue_waiting();
         }
     }
 
-    /// After a list, changes may have been missed: everything is looked at.
+    /// Enqueues everything: a new list may contain changes that no event reported.
     pub(super) fn enqueue_all(&self) {
         for claim in self.claims.state() {
             self.enqueue_claim(&claim);
@@ -169,7 +168,7 @@ impl ClusterState {
 }
 
 pub(super) fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
+    claim::provisioner(claim) == Some(crds::GROUP) || claim::has_no_provisioner(claim)
 }
 
 pub(super) fn is_our_volume(volume: &mut PersistentVolume) -> bool {
@@ -180,8 +179,8 @@ pub(super) fn is_our_volume(volume: &mut PersistentVolume) -> bool {
         == Some(crds::GROUP)
 }
 
-/// Most of a node's status (images, addresses, heartbeats) is nothing to us.
-pub(super) fn only_what_places(node: &mut Node) -> bool {
+/// Drops most of a node's status (images, addresses, heartbeats): only the Ready condition is used.
+pub(super) fn prune_node(node: &mut Node) -> bool {
     let ready = node
         .status
         .take()
