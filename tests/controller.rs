@@ -242,7 +242,7 @@ async fn an_order_gets_its_label_back_and_somebody_elses_volume_is_not_taken_for
         .unwrap();
     stage.agent_makes(&name).await;
     stage
-        .told(&["ProvisioningFailed", &name, "did not make"])
+        .told(&["ProvisioningFailed", &name, "did not create it"])
         .await;
 }
 
@@ -264,7 +264,7 @@ async fn a_full_or_vanished_selected_node_is_given_back_to_the_scheduler() {
             .await;
     }
     stage.told(&["32 MiB free of 32 MiB"]).await;
-    stage.told(&["vanished", "does not exist any more"]).await;
+    stage.told(&["vanished", "no longer exists"]).await;
     assert!(stage.made().await.is_empty());
 }
 

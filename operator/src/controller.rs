@@ -1,13 +1,14 @@
-//! The controller: watches claims and turns them into LogicalVolumes and PersistentVolumes. Of
-//! several, one works.
+//! The controller: watches claims and creates LogicalVolumes and PersistentVolumes for them. Of
+//! several controllers, only the leader works.
 //!
 //! In reading order:
 //!
-//! - [`state`]: local copies of all objects, and which volume a change of one concerns.
-//! - [`worker`]: one pass over one volume, with everything that the API says about it.
-//! - [`plan`]: its next step, as a pure function; [`claim`] and [`class`] read what it goes by.
-//! - [`sizes`]: what claim, PersistentVolume and LogicalVolume say of a volume's size.
-//! - [`act`]: the step is done; the crate `placement` says where, [`volume`] builds the objects.
+//! - [`state`]: watch caches of all objects, and which volume a change of one affects.
+//! - [`worker`]: reconciles one volume from its observed objects.
+//! - [`plan`]: a volume's next step, as a pure function; [`claim`] and [`class`] read its input.
+//! - [`sizes`]: a volume's size according to claim, PersistentVolume and LogicalVolume.
+//! - [`act`]: carries out the step; the crate `placement` chooses the node, [`volume`] builds the
+//!   objects.
 //! - [`backend`]: the status of StorageBackends.
 //! - [`capacity`]: free space for the scheduler.
 
@@ -30,22 +31,21 @@ use crate::kube::queue::{self, WorkQueue};
 use state::ClusterState;
 use worker::Worker;
 
-/// Volumes that are worked on at the same time.
+/// Number of volumes that are reconciled concurrently.
 const AT_ONCE: usize = 16;
 
-/// What the controller is told on its command line.
+/// The controller's command line settings.
 #[derive(Clone, Debug)]
 pub struct ControllerSettings {
-    /// The name that this controller has among others: its pod's.
+    /// The controller's identity in leader election: the name of its pod.
     pub identity: String,
-    /// The namespace that it lives in: for the Lease, and for the capacity that it publishes.
+    /// The controller's namespace, for the Lease and for the published capacity.
     pub namespace: String,
-    /// Whether the scheduler is told how full the nodes are, where the API server has the means.
+    /// Whether to publish free capacity to the scheduler, if the API server supports that.
     pub publish_capacity: bool,
 }
 
-/// Does the controller's work for ever: to be called once the lease is held, and dropped when it is
-/// lost.
+/// Runs the controller. Call it once the Lease is held, and drop the future when it is lost.
 pub async fn run(client: Client, settings: &ControllerSettings, ready: Ready) {
     let (queue, requests) = WorkQueue::channel();
     let (state, follow) = ClusterState::watch(&client, queue);

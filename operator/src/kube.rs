@@ -1,7 +1,7 @@
-//! What controller and agent need of Kubernetes beside its client: a local copy of a kind of object
+//! What controller and agent need of Kubernetes in addition to its client: watch caches
 //! ([`watch_cache`]), a work queue ([`queue`]), waiting after a failure ([`backoff`]), [`events`],
-//! leader election ([`lease`]), [`error`] for a failed call, and the [`names`] of others that are
-//! read and written.
+//! leader election ([`lease`]), [`error`] for a failed request, and the [`names`] of Kubernetes'
+//! own labels, annotations and finalizers.
 
 pub mod backoff;
 pub mod error;

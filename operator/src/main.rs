@@ -212,7 +212,7 @@ async fn control(
         () = controller::run(client, &settings, ready) => anyhow::bail!("the controller ended"),
         () = election.keep() => anyhow::bail!("the lease is lost: another controller may work now"),
         ended = terminated() => {
-            home.leave().await;
+            home.clean_up().await;
             election.release().await;
             ended
         }

@@ -1,38 +1,37 @@
-//! Space that a volume takes, or that several take together: of the volume group, of each of its
-//! disks, of a thin pool. Pure.
+//! Space of one volume or of several volumes: of the volume group, of each disk, of a thin pool.
+//! Pure.
 
 use std::collections::BTreeMap;
 
 use crds::cache::VolumeCache;
-use crds::thin_pool::{ThinPoolCreation, VolumeThinPool};
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, Share, quantity};
 
-/// Space in bytes, whole extents.
+/// Space in bytes, a multiple of the extent size.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
-    /// All of it, copies, parity and metadata included.
+    /// Total bytes, including copies, parity and metadata.
     pub bytes: u64,
-    /// What is on which physical volume, by LVM's uuid of it. Less than all where nobody has said
-    /// which.
+    /// Bytes per physical volume, by LVM uuid. The sum is less than `bytes` if the physical volumes
+    /// were not reported.
     pub disks: BTreeMap<String, u64>,
 }
 
-/// What one volume is promised: space of its own, a cache's, and its part of a thin pool.
+/// Space reserved for one volume: its own, its cache's, and its share of a thin pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reservation {
-    /// What it takes itself.
+    /// Space of the volume itself, in the volume group; 0 for a thin volume.
     pub own: Allocation,
-    /// The cache in front of it.
+    /// The volume's cache; `None` unless the layout is `Cached`.
     pub cache: Option<VolumeCache>,
-    /// The thin pool that it is in.
+    /// The volume's share of a thin pool; `None` unless the layout is `Thin`.
     pub pool: Option<PoolAllocation>,
 }
 
-/// A volume's part of a thin pool.
+/// A volume's share of a thin pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolAllocation {
-    /// The pool, with the space that was promised to it: it is promised once, however many volumes
-    /// are in it.
+    /// The pool with its reserved space, which counts once, however many volumes the pool has.
     pub spec: VolumeThinPool,
     /// The volume's size in bytes.
     pub bytes: u64,
@@ -57,7 +56,7 @@ impl<D: Into<Allocation>> From<D> for Reservation {
 }
 
 impl Reservation {
-    /// What was promised to a volume, says its object.
+    /// Returns the space that a LogicalVolume's spec reserves.
     #[must_use]
     pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
@@ -78,7 +77,7 @@ impl Reservation {
         }
     }
 
-    /// What it takes of its volume group for itself alone, its cache included.
+    /// Returns the space in the volume group, including the cache and without a thin pool.
     #[must_use]
     pub fn allocation(&self) -> Allocation {
         let mut all = self.own.clone();
@@ -88,7 +87,7 @@ impl Reservation {
         all
     }
 
-    /// The larger of two, everywhere.
+    /// Returns the maximum of each component.
     #[must_use]
     pub fn max_each(self, other: &Self) -> Self {
         let pool = match (self.pool, &other.pool) {
@@ -112,7 +111,7 @@ impl Reservation {
         }
     }
 
-    /// Whether it is more than another, anywhere.
+    /// Returns true if any component is larger than in `other`.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
         let pooled = |reservation: &Self| {
@@ -129,18 +128,18 @@ impl Reservation {
 }
 
 impl PoolAllocation {
-    /// Of two orders for a pool the heavier one allows it more: space first, then its largest size,
-    /// which the same space may suffice for.
+    /// Returns the sort key for specs of one pool: reserved space, then maximum size.
+    ///
+    /// The maximum size decides if both specs reserve the same space, which may suffice for either.
     #[must_use]
     pub fn weight(&self) -> (u64, u64) {
-        let most = |create: &ThinPoolCreation| quantity::parse(&create.maximum_size).unwrap_or(0);
-        (
-            self.space().bytes,
-            self.spec.create.as_ref().map_or(0, most),
-        )
+        let maximum = self.spec.create.as_ref().map_or(0, |create| {
+            quantity::parse(&create.maximum_size).unwrap_or(0)
+        });
+        (self.space().bytes, maximum)
     }
 
-    /// The space that was promised to the pool; none of a pool that an admin made.
+    /// Returns the space reserved for the pool; none if an admin created the pool.
     #[must_use]
     pub fn space(&self) -> Allocation {
         self.spec
@@ -153,7 +152,7 @@ impl PoolAllocation {
 }
 
 impl Allocation {
-    /// What a volume takes itself, says its object.
+    /// Returns the volume's own space, according to a LogicalVolume's spec.
     #[must_use]
     pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
@@ -163,7 +162,7 @@ impl Allocation {
         Self::from_shares(&spec.physical_volumes)
     }
 
-    /// What is said of physical volumes.
+    /// Sums up shares of physical volumes.
     #[must_use]
     pub fn from_shares(shares: &[Share]) -> Self {
         shares
@@ -177,23 +176,25 @@ impl Allocation {
             .collect()
     }
 
-    /// As the object says it.
+    /// Returns the shares in the API's form.
     #[must_use]
     pub fn shares(&self) -> Vec<Share> {
-        let share = |(uuid, bytes): (&String, &u64)| Share {
-            uuid: uuid.clone(),
-            size: quantity::format(*bytes),
-        };
-        self.disks.iter().map(share).collect()
+        self.disks
+            .iter()
+            .map(|(uuid, bytes)| Share {
+                uuid: uuid.clone(),
+                size: quantity::format(*bytes),
+            })
+            .collect()
     }
 
-    /// What is on one physical volume.
+    /// Returns the bytes on one physical volume.
     #[must_use]
     pub fn on(&self, uuid: &str) -> u64 {
         self.disks.get(uuid).copied().unwrap_or(0)
     }
 
-    /// The larger of two, everywhere.
+    /// Returns the maximum of each component.
     #[must_use]
     pub fn max_each(mut self, other: &Self) -> Self {
         self.bytes = self.bytes.max(other.bytes);
@@ -204,7 +205,7 @@ impl Allocation {
         self
     }
 
-    /// Adds another.
+    /// Adds `other`.
     pub fn add(&mut self, other: &Self) {
         self.bytes = self.bytes.saturating_add(other.bytes);
         for (uuid, bytes) in &other.disks {
@@ -213,7 +214,7 @@ impl Allocation {
         }
     }
 
-    /// Takes another away that was added.
+    /// Subtracts `other`, which was added before.
     pub fn subtract(&mut self, other: &Self) {
         self.bytes = self.bytes.saturating_sub(other.bytes);
         for (uuid, bytes) in &other.disks {
@@ -243,7 +244,7 @@ mod tests {
     use super::Allocation;
     use proptest::prelude::*;
 
-    fn demands() -> impl Strategy<Value = Allocation> {
+    fn allocations() -> impl Strategy<Value = Allocation> {
         prop::collection::vec((0..4_u8, 1..1000_u64), 0..5).prop_map(|shares| {
             shares
                 .into_iter()
@@ -254,7 +255,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_added_can_be_taken_away(a in demands(), b in demands()) {
+        fn subtract_reverts_add(a in allocations(), b in allocations()) {
             let mut sum = a.clone();
             sum.add(&b);
             sum.subtract(&b);
@@ -262,7 +263,7 @@ mod tests {
         }
 
         #[test]
-        fn the_larger_holds_both(a in demands(), b in demands()) {
+        fn max_each_covers_both(a in allocations(), b in allocations()) {
             let larger = a.clone().max_each(&b);
             for one in [a, b] {
                 prop_assert!(larger.bytes >= one.bytes && one.disks.iter().all(|(disk, bytes)| larger.on(disk) >= *bytes));

@@ -1,4 +1,4 @@
-//! Where a volume goes: which node's volume group has room for it, and if none, why. Pure.
+//! Chooses the node and volume group of a volume, or explains why none fits. Pure.
 
 use crds::quantity;
 use crds::storage_backend::Placement;
@@ -9,26 +9,25 @@ use crate::rejection::Rejection;
 use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::Reservations;
 
-/// What is to be done with a request.
+/// Outcome of a placement request.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Choice {
-    /// Make it here.
+    /// Create the volume here.
     Here(Box<Fit>),
-    /// Not on the selected node, but another might do: let the scheduler choose anew.
+    /// The selected node doesn't fit, but another one does: let the scheduler select again. Holds
+    /// the message for the user.
     Elsewhere(String),
-    /// Nowhere, for now.
+    /// No node fits for now. Holds the message for the user.
     Nowhere(String),
 }
 
-/// Chooses the place for a request.
+/// Chooses the node and volume group for a request.
 #[must_use]
 pub fn choose(
     request: &PlacementRequest<'_>,
     candidates: &[Candidate<'_>],
     reservations: &Reservations,
 ) -> Choice {
-    let wanted = quantity::human(request.bytes);
-    let backend = request.backend.name_any();
     let fits = |candidate: &Candidate<'_>| fit(request, *candidate, reservations);
     if let Some(selected) = request.selected {
         let Some(candidate) = candidates
@@ -36,17 +35,20 @@ pub fn choose(
             .find(|candidate| candidate.node.name_any() == selected)
         else {
             return Choice::Elsewhere(format!(
-                "node {selected}, which the scheduler selected, does not exist any more"
+                "node {selected}, which the scheduler selected, no longer exists"
             ));
         };
         let rejection = match fits(candidate) {
             Ok(fit) => return Choice::Here(Box::new(fit)),
             Err(rejection) => rejection,
         };
-        let sentence = format!(
-            "{wanted} from backend {backend} is not to be had on node {selected}: it {rejection}"
+        let message = format!(
+            "node {selected} can't provide {} from StorageBackend {}: it {rejection}",
+            quantity::human(request.bytes),
+            request.backend.name_any()
         );
-        // One that the scheduler would select: else it would select this one again, and again.
+        // Considers only nodes that the scheduler would select: otherwise it would select the same
+        // node again and again.
         let free = PlacementRequest {
             selected: None,
             ..*request
@@ -58,16 +60,16 @@ pub fn choose(
             .into_iter()
             .any(|candidate| fit(&free, *candidate, reservations).is_ok());
         return if another {
-            Choice::Elsewhere(sentence)
+            Choice::Elsewhere(message)
         } else {
-            Choice::Nowhere(sentence)
+            Choice::Nowhere(message)
         };
     }
-    let rooms = candidates
+    let fitting = candidates
         .iter()
         .filter_map(|candidate| fits(candidate).ok());
-    // Of equals the first by name, so that the choice can be foretold.
-    let best = rooms.min_by(|a, b| {
+    // Ties go to the first by name, so that the choice is deterministic.
+    let best = fitting.min_by(|a, b| {
         let by_space = match request.backend.spec.placement {
             Placement::Spread => b.free.cmp(&a.free),
             Placement::Pack => a.free.cmp(&b.free),
@@ -80,32 +82,34 @@ pub fn choose(
     )
 }
 
-/// Why a request fits nowhere: the first nodes with their reasons, those that the backend selects
-/// before others.
+/// Explains why no node fits: the first nodes by name, with their reasons. Nodes that the backend
+/// doesn't select are omitted.
 fn nowhere(
     request: &PlacementRequest<'_>,
     candidates: &[Candidate<'_>],
     reservations: &Reservations,
 ) -> String {
     const SHOWN: usize = 5;
-    let reason = |candidate: &Candidate<'_>| match fit(request, *candidate, reservations) {
-        Ok(_) | Err(Rejection::NotSelected) => None,
-        Err(rejection) => Some(format!("node {} {rejection}", candidate.node.name_any())),
-    };
-    let mut reasons: Vec<String> = candidates.iter().filter_map(reason).collect();
+    let mut reasons = Vec::new();
+    for candidate in candidates {
+        match fit(request, *candidate, reservations) {
+            Ok(_) | Err(Rejection::NotSelected) => {}
+            Err(rejection) => reasons.push(format!("{} {rejection}", candidate.node.name_any())),
+        }
+    }
     reasons.sort();
     let hidden = reasons.len().saturating_sub(SHOWN);
     reasons.truncate(SHOWN);
     if hidden > 0 {
-        reasons.push(format!("and so on for {hidden} more nodes"));
+        reasons.push(format!("and {hidden} more nodes"));
     }
     let because = if reasons.is_empty() {
-        "its nodeSelector selects no node".to_owned()
+        "its nodeSelector matches no node".to_owned()
     } else {
-        reasons.join("; ")
+        reasons.join(", ")
     };
     format!(
-        "{} from backend {} is to be had on no node: {because}",
+        "no node can provide {} from StorageBackend {}: {because}",
         quantity::human(request.bytes),
         request.backend.name_any()
     )

@@ -1,4 +1,4 @@
-//! Which nodes come into question for a volume, whatever is free there. Pure.
+//! Filters the nodes for a volume, independent of their free space. Pure.
 
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 use kube::ResourceExt as _;
@@ -6,17 +6,17 @@ use kube::ResourceExt as _;
 use crate::rejection::Rejection;
 use crate::request::PlacementRequest;
 
-/// Label of a node that the affinity of our volumes names; its value may differ from the node's
-/// name.
+/// Node label that the affinity of FlexLVM's PersistentVolumes names; its value may differ from the
+/// node's name.
 pub const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
 
-/// The condition by which a Node says that its kubelet is there.
+/// Node condition that is true while the kubelet reports.
 pub const NODE_READY: &str = "Ready";
 
-/// Whether the volume may be on this node.
+/// Checks whether the node may hold the volume.
 ///
 /// # Errors
-/// Why it may not.
+/// The reason why it may not.
 pub fn check(request: &PlacementRequest<'_>, node: &Node) -> Result<(), Rejection> {
     if !request.backend.spec.node_selector.matches(node.labels()) {
         return Err(Rejection::NotSelected);
@@ -41,8 +41,9 @@ pub fn check(request: &PlacementRequest<'_>, node: &Node) -> Result<(), Rejectio
     Ok(())
 }
 
-/// Whether the node's own condition says nothing against it: one without any is so new that it has
-/// none yet.
+/// Returns false if the node's Ready condition is not true.
+///
+/// A node without that condition counts as up: it has just been created.
 fn is_up(node: &Node) -> bool {
     let conditions = node
         .status
@@ -54,9 +55,12 @@ fn is_up(node: &Node) -> bool {
         .all(|condition| condition.type_ != NODE_READY || condition.status == "True")
 }
 
-/// True when one of the terms allows the node. No terms allow every node.
+/// Returns true if one of the terms allows the node. Without terms every node is allowed.
 fn allowed_by_topology(terms: &[TopologySelectorTerm], node: &Node) -> bool {
-    let holds = |term: &TopologySelectorTerm| {
+    if terms.is_empty() {
+        return true;
+    }
+    terms.iter().any(|term| {
         term.match_label_expressions
             .iter()
             .flatten()
@@ -65,6 +69,5 @@ fn allowed_by_topology(terms: &[TopologySelectorTerm], node: &Node) -> bool {
                     .get(&expression.key)
                     .is_some_and(|value| expression.values.contains(value))
             })
-    };
-    terms.is_empty() || terms.iter().any(holds)
+    })
 }

@@ -1,5 +1,5 @@
-//! Whether a volume fits on a node, and what it takes there: the one place that says what a volume
-//! takes. Pure.
+//! Whether a volume fits on a node, and which space it takes there. All other code uses this one
+//! definition of a volume's space. Pure.
 
 use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
@@ -19,23 +19,23 @@ use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::{Location, Reservations};
 use crate::{filter, layout, pv_allocation, thin};
 
-/// Room that was found.
+/// A place for a volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
-    /// Where.
+    /// Node and volume group.
     pub location: Location,
-    /// The volume's size in bytes: the order's, in whole extents.
+    /// The volume's size in bytes: the requested size, rounded up to whole extents.
     pub bytes: u64,
-    /// What it takes, and where.
+    /// The space to reserve for the volume.
     pub reservation: Reservation,
-    /// Bytes that nobody has been promised yet, before this volume.
+    /// Bytes that were free before this volume.
     pub free: u64,
 }
 
-/// Room for the order on one node.
+/// Fits the request on one node.
 ///
 /// # Errors
-/// Why there is none.
+/// The reason why it doesn't fit.
 pub fn fit(
     request: &PlacementRequest<'_>,
     candidate: Candidate<'_>,
@@ -47,10 +47,10 @@ pub fn fit(
 }
 
 impl FreeSpace {
-    /// Room for a volume of so many bytes.
+    /// Fits a new volume of at least `bytes` bytes.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why it doesn't fit.
     pub fn fit_new(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Fit, Rejection> {
         let (bytes, reservation) = self.allocate(backend, bytes)?;
         Ok(Fit {
@@ -61,7 +61,7 @@ impl FreeSpace {
         })
     }
 
-    /// What a new volume of at least so many bytes takes here, and its size then.
+    /// Returns the size of a new volume of at least `bytes` bytes, and the space that it takes.
     pub(crate) fn allocate(
         &self,
         backend: &StorageBackendSpec,
@@ -83,10 +83,10 @@ impl FreeSpace {
         Ok((bytes, reservation))
     }
 
-    /// Room for a volume that is here already to have so many bytes. Its cache stays as it is.
+    /// Fits an existing volume that is to have at least `bytes` bytes. Its cache keeps its size.
     ///
     /// # Errors
-    /// Why there is none.
+    /// The reason why it doesn't fit.
     pub fn fit_growth(
         self,
         logical_volume: &LogicalVolume,
@@ -117,23 +117,21 @@ impl FreeSpace {
         })
     }
 
-    /// The cache of a volume of so many bytes.
+    /// Returns the cache for a volume of `volume` bytes.
     fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
-        let group = || self.location.volume_group.clone();
         let size = cache
             .bytes(volume)
-            .map_err(|fault| Rejection::Unsuitable(group(), fault))?;
+            .map_err(|fault| Rejection::Unsuitable(self.location.volume_group.clone(), fault))?;
         let size = Bytes(size)
             .extents_up(Bytes(self.extent))
             .bytes(Bytes(self.extent))
             .0;
         let disks = pv_allocation::by_free_space(&self.fast);
-        let full = || Rejection::CacheFull {
-            group: group(),
+        let allocation = pv_allocation::fill(&disks, size).ok_or_else(|| Rejection::CacheFull {
+            group: self.location.volume_group.clone(),
             free: disks.iter().map(|disk| disk.free).sum(),
             needs: size,
-        };
-        let allocation = pv_allocation::fill(&disks, size).ok_or_else(full)?;
+        })?;
         Ok(VolumeCache {
             size: quantity::format(size),
             mode: cache.mode,
@@ -141,24 +139,25 @@ impl FreeSpace {
         })
     }
 
-    /// What a volume of so many bytes takes here.
+    /// Returns the layout in LVM's terms, and the extents that a volume of at least `bytes` bytes
+    /// takes.
     pub(crate) fn cost(
         &self,
-        asked: &crds::layout::Layout,
+        requested: &crds::layout::Layout,
         bytes: u64,
     ) -> Result<(Layout, Cost), Rejection> {
         let unsuitable =
             |why: String| Rejection::Unsuitable(self.location.volume_group.clone(), why);
-        let layout = layout::to_lvm(asked).map_err(unsuitable)?;
+        let layout = layout::to_lvm(requested).map_err(unsuitable)?;
         let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
         Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
     }
 }
 
-/// The space of a backend on one node that can make volumes of its layout.
+/// Returns the free space on one node for volumes of the backend's layout.
 ///
 /// # Errors
-/// Why no volume can be made there, however small.
+/// The reason why not even the smallest volume can be created there.
 pub fn free_space_for(
     backend: &StorageBackend,
     candidate: Candidate<'_>,
@@ -190,10 +189,10 @@ pub fn free_space_for(
     })
 }
 
-/// The space of a backend in the volume group of one node, and the group.
+/// Returns the backend's free space in the volume group of one node, and the volume group.
 ///
 /// # Errors
-/// Why no volume can be made there at all.
+/// The reason why no volume can be created there.
 pub fn group_free_space<'a>(
     backend: &StorageBackendSpec,
     candidate: Candidate<'a>,
@@ -205,11 +204,9 @@ pub fn group_free_space<'a>(
     let read = |quantity: &Quantity| {
         quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
     };
-    let (size, extent, other) = (
-        read(&group.size)?,
-        read(&group.extent_size)?,
-        read(&group.used_by_others)?,
-    );
+    let size = read(&group.size)?;
+    let extent = read(&group.extent_size)?;
+    let other = read(&group.used_by_others)?;
     let location = Location {
         node: candidate.node.name_any(),
         volume_group: volume_group.to_owned(),
@@ -224,13 +221,13 @@ pub fn group_free_space<'a>(
             MeasuredDisk::new(reported, reserved).map_err(|error| unusable(error.to_string()))?,
         );
     }
-    // Whichever backend named a disk for its caches, nothing else is put on it.
+    // A disk that any backend names in `cache.devices` holds nothing but caches.
     let (fast, slow): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|disk| !disk.reported.cache_paths.is_empty());
     let fast_size: u64 = fast.iter().map(|disk| disk.size).sum();
     let fast_free: u64 = fast.iter().map(|disk| disk.free.free).sum();
-    let taken = other
+    let used = other
         .saturating_add(reservations.reserved(&location))
         .saturating_add(pools.bytes)
         .saturating_add(fast_free);
@@ -241,7 +238,7 @@ pub fn group_free_space<'a>(
         extent: extent.max(1),
         size: slow_size,
         reserve,
-        free: size.saturating_sub(taken).saturating_sub(reserve),
+        free: size.saturating_sub(used).saturating_sub(reserve),
         disks: slow.into_iter().map(|disk| disk.free).collect(),
         fast: fast
             .into_iter()
@@ -253,7 +250,7 @@ pub fn group_free_space<'a>(
     Ok((space, group))
 }
 
-/// A disk of a volume group, and what of it may still be promised.
+/// A disk of a volume group, with its size and free space in bytes.
 struct MeasuredDisk<'a> {
     reported: &'a PhysicalVolume,
     size: u64,
@@ -277,7 +274,7 @@ impl<'a> MeasuredDisk<'a> {
     }
 }
 
-/// Whether this backend names the disk for its caches.
+/// Returns whether this backend names the disk in `cache.devices`.
 fn holds_caches_of(backend: &StorageBackendSpec, disk: &PhysicalVolume) -> bool {
     backend
         .cache
@@ -286,16 +283,19 @@ fn holds_caches_of(backend: &StorageBackendSpec, disk: &PhysicalVolume) -> bool 
         .any(|path| disk.cache_paths.contains(path))
 }
 
-/// What the agent says of the devices that it would make a volume group of: a clause, or nothing.
-fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
+/// Returns why the agent has not created the volume group from the backends' devices, in
+/// parentheses; empty if the agent reports no reason.
+fn creation_failures(devices: &[NodeDevice], volume_group: &str) -> String {
     const SHOWN: usize = 3;
     let of_group: Vec<_> = devices
         .iter()
         .filter(|device| device.volume_group == volume_group)
         .collect();
-    let line =
-        |device: &&NodeDevice| Some(format!("{}: {}", device.path, device.message.as_deref()?));
-    let lines: Vec<_> = of_group.iter().take(SHOWN).filter_map(line).collect();
+    let lines: Vec<_> = of_group
+        .iter()
+        .take(SHOWN)
+        .filter_map(|device| Some(format!("{}: {}", device.path, device.message.as_deref()?)))
+        .collect();
     let more = of_group.len().saturating_sub(SHOWN);
     match (lines.is_empty(), more) {
         (true, _) => String::new(),
@@ -307,7 +307,7 @@ fn not_made(devices: &[NodeDevice], volume_group: &str) -> String {
     }
 }
 
-/// The volume group, if its node's agent reports it, and nothing is wrong with it.
+/// Returns the volume group if the agent reports it as usable.
 fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGroup, Rejection> {
     let status = candidate
         .storage
@@ -320,7 +320,7 @@ fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGr
     }
     let group = status.volume_groups.iter().find(|group| group.name == name);
     let group = group.ok_or_else(|| {
-        Rejection::NoVolumeGroup(name.to_owned(), not_made(&status.devices, name))
+        Rejection::NoVolumeGroup(name.to_owned(), creation_failures(&status.devices, name))
     })?;
     match &group.unusable_reason {
         None => Ok(group),

@@ -1,5 +1,4 @@
-//! The space of a backend on one node: what its volumes may still be promised there.
-//! Pure.
+//! Free space of a backend on one node: what its volumes may still reserve there. Pure.
 
 use crds::thin_pool::VolumeThinPool;
 
@@ -7,30 +6,31 @@ use crate::allocation::{PoolAllocation, Reservation};
 use crate::rejection::Rejection;
 use crate::reservations::Location;
 
-/// The space of a backend on one node, in bytes.
+/// Free space of a backend on one node, in bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FreeSpace {
-    /// Where.
+    /// Node and volume group.
     pub location: Location,
-    /// One extent.
+    /// Extent size.
     pub extent: u64,
-    /// The whole volume group, without the disks that hold caches; of a thin pool its data at most.
+    /// Size of the volume group without the disks that hold caches; for a thin pool, its maximum
+    /// data size.
     pub size: u64,
-    /// What is kept back.
+    /// Space that the backend's `reserve` holds back.
     pub reserve: u64,
-    /// What nobody has been promised, nobody else uses, and is not kept back; of a thin pool what
-    /// its volumes may still have.
+    /// Space that is not reserved, not used by others and not held back; for a thin pool, what its
+    /// volumes may still have.
     pub free: u64,
-    /// The disks that hold volumes; none when the agent does not report them.
+    /// The disks that hold volumes; empty if the agent doesn't report them.
     pub disks: Vec<FreeDisk>,
     /// The disks that hold this backend's caches.
     pub fast: Vec<FreeDisk>,
-    /// This backend's thin pool.
+    /// This backend's thin pool; `None` unless the layout is `Thin`.
     pub pool: Option<PoolFreeSpace>,
 }
 
 impl FreeSpace {
-    /// That there is too little here.
+    /// Returns the rejection for a request that exceeds the free space.
     #[must_use]
     pub fn too_little(&self) -> Rejection {
         Rejection::TooLittle {
@@ -44,35 +44,36 @@ impl FreeSpace {
 /// A disk of a volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreeDisk {
-    /// LVM's uuid of it.
+    /// LVM's uuid of the physical volume.
     pub uuid: String,
-    /// Its device's name, for people.
+    /// The device's name, for messages.
     pub name: String,
-    /// What nobody has been promised, and nobody else uses.
+    /// Bytes that are neither reserved nor used by others.
     pub free: u64,
 }
 
-/// What may still be promised of a thin pool.
+/// Free space of a thin pool.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PoolFreeSpace {
-    /// How a volume's object names the pool, with the space that is promised to the pool then.
+    /// The pool as a LogicalVolume's spec names it, with the space to reserve for the pool.
     pub spec: VolumeThinPool,
-    /// The size of its data, at most, in bytes.
+    /// Maximum size of its data, in bytes.
     pub size: u64,
-    /// Bytes that its volumes may still have.
+    /// Bytes that its volumes may still reserve.
     pub free: u64,
-    /// Why they may have no more, whatever is free. The pool itself may become larger all the same:
-    /// that is what helps.
+    /// The reason why its volumes may reserve no more, even if `free` is not 0.
+    ///
+    /// The pool itself may still be extended, which is the remedy.
     pub full: Option<Rejection>,
-    /// How many hundredths of `size` they may have together.
+    /// Overprovisioning in percent of `size`.
     pub(super) hundredths: u64,
 }
 
 impl PoolFreeSpace {
-    /// A volume of so many bytes in the pool, which has so many there already.
+    /// Reserves `bytes` bytes for a volume that has `has` bytes in the pool already.
     ///
     /// # Errors
-    /// That this is too much.
+    /// The reason why the pool can't hold it.
     pub fn allocate(&self, bytes: u64, has: u64) -> Result<Reservation, Rejection> {
         let more = bytes.saturating_sub(has);
         if more > 0
@@ -88,7 +89,7 @@ impl PoolFreeSpace {
                 hundredths,
                 ..
             } = self.clone();
-            return Err(Rejection::PoolPromised {
+            return Err(Rejection::PoolAllocated {
                 pool: spec.name,
                 free,
                 size,

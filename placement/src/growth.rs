@@ -1,17 +1,16 @@
-//! Room for a volume to grow where it is, and for its thin pool. Pure.
+//! Space for an existing volume to grow, and for its thin pool. Pure.
 
 use crds::layout::LayoutType;
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackendSpec, quantity};
 use kube::ResourceExt as _;
 
-use crate::allocation::PoolAllocation;
 use crate::fit;
 use crate::fit::Fit;
 use crate::request::Candidate;
 use crate::reservations::Reservations;
 
-/// Room for a volume to grow to so many bytes where it is. What it has already counts as its own.
+/// Fits an existing volume that is to grow to `bytes` bytes. What it has already counts as its own.
 ///
 /// # Errors
 /// One sentence with the numbers.
@@ -23,32 +22,30 @@ pub fn grown(
     reservations: &Reservations,
 ) -> Result<Fit, String> {
     let spec = &logical_volume.spec;
-    let cannot = |why: String| {
-        format!(
-            "the volume can't grow to {} on node {}: it {why}",
-            quantity::human(bytes),
-            spec.node
-        )
-    };
-    let candidate = candidate.ok_or_else(|| cannot("does not exist any more".to_owned()))?;
+    let cannot =
+        |why: String| format!("the volume can't grow to {}: {why}", quantity::human(bytes));
+    let candidate =
+        candidate.ok_or_else(|| cannot(format!("node {} no longer exists", spec.node)))?;
     let (_, maximum) = backend
         .limits()
-        .map_err(|fault| cannot(format!("belongs to backend {}: {fault}", spec.backend)))?;
+        .map_err(|fault| cannot(format!("StorageBackend {}: {fault}", spec.backend)))?;
     if bytes > maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
-        let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
-        return Err(format!(
-            "the volume can't grow to {bytes}: backend {} allows {maximum} (volumeSize.maximum)",
-            spec.backend
-        ));
+        return Err(cannot(format!(
+            "StorageBackend {} allows {} (volumeSize.maximum)",
+            spec.backend,
+            quantity::human(maximum)
+        )));
     }
     let fit = fit::group_free_space(backend, candidate, reservations).and_then(|(space, group)| {
         space.fit_growth(logical_volume, backend, bytes, group, reservations)
     });
-    fit.map_err(|rejection| cannot(rejection.to_string()))
+    fit.map_err(|rejection| cannot(format!("node {} {rejection}", spec.node)))
 }
 
-/// Whether the thin pool of a volume may become larger than was promised, and there is room for
-/// that. Only where the backend would make pools still.
+/// Returns true if a volume's thin pool may become larger than its reservation, and there is space
+/// for that.
+///
+/// Only if the backend still creates thin pools on this node.
 #[must_use]
 pub fn pool_reservation_outdated(
     logical_volume: &LogicalVolume,
@@ -59,7 +56,7 @@ pub fn pool_reservation_outdated(
     let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else {
         return false;
     };
-    let is_meant = backend.layout.type_ == LayoutType::Thin
+    let creates_pools = backend.layout.type_ == LayoutType::Thin
         && backend.node_selector.matches(candidate.node.labels());
     let Ok(Fit {
         location,
@@ -80,9 +77,10 @@ pub fn pool_reservation_outdated(
             .as_ref()
             .and_then(|create| quantity::parse(&create.maximum_size).ok())
     };
-    // Without an order there is no pool any more.
-    let reserved = |pool: &PoolAllocation| reservations.pool(&location, &pool.spec.name).spec;
-    let is_more =
-        |pool: &PoolAllocation| reserved(pool).is_some_and(|spec| most(&pool.spec) > most(&spec));
-    is_meant && reservation.pool.as_ref().is_some_and(is_more)
+    let Some(pool) = reservation.pool.filter(|_| creates_pools) else {
+        return false;
+    };
+    // Without a spec in any LogicalVolume the pool is being removed.
+    let reserved = reservations.pool(&location, &pool.spec.name).spec;
+    reserved.is_some_and(|reserved| most(&pool.spec) > most(&reserved))
 }

@@ -1,6 +1,7 @@
-//! How much fits into a space: the largest single volume, and all volumes together. What is
-//! published to the scheduler. Pure. It asks the very function that places volumes, so that the two
-//! can't come apart.
+//! How much fits into a free space: the largest single volume, and all volumes together.
+//!
+//! These numbers are published to the scheduler. They come from the function that places volumes,
+//! so that the two never disagree. Pure.
 
 use crds::StorageBackendSpec;
 
@@ -8,22 +9,23 @@ use crate::allocation::Reservation;
 use crate::free_space::FreeSpace;
 
 impl FreeSpace {
-    /// The largest volume of this backend that finds room here, in bytes: whole extents. 0 when
-    /// none does.
+    /// Returns the size of the largest volume of this backend that fits, in bytes: whole extents. 0
+    /// if none fits.
     #[must_use]
     pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
         self.largest_fit(backend).map_or(0, |(bytes, _)| bytes)
     }
 
-    /// The volumes of this backend that use the space up, in bytes: the largest one, then the
-    /// largest one in what that leaves, and so on. More than one where a volume can't be spread
-    /// over all disks.
+    /// Returns the sizes of the volumes of this backend that use up the space, in bytes: the
+    /// largest volume that fits, then the largest in the remaining space, and so on.
+    ///
+    /// More than one if a volume can't be spread over all disks.
     #[must_use]
     pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<u64> {
         let mut rest = self.clone();
         let mut volumes = Vec::new();
-        // Each one leaves one disk less with room for another: the fullest of those that it was
-        // given.
+        // Each volume fills at least one of its disks, so there are at most as many volumes as
+        // disks.
         while volumes.len() <= self.disks.len()
             && let Some((bytes, reservation)) = rest.largest_fit(backend)
         {
@@ -39,9 +41,10 @@ impl FreeSpace {
                 .ok()
         };
         let mut fits = fit(1)?;
-        // Of two sizes the larger never takes less, so what fits is found by halving. LVM counts
-        // extents with 32 bits.
-        let (mut least, mut most) = (2, u64::from(u32::MAX));
+        // The larger of two sizes never takes less space, so binary search finds the largest that
+        // fits. LVM counts extents with 32 bits.
+        let mut least = 2;
+        let mut most = u64::from(u32::MAX);
         while least <= most {
             let middle = least.midpoint(most);
             match fit(middle) {
@@ -55,7 +58,7 @@ impl FreeSpace {
         Some(fits)
     }
 
-    /// Takes what a volume of so many bytes was given out of what is free.
+    /// Subtracts a volume of `bytes` bytes with this reservation.
     fn subtract(&mut self, bytes: u64, reservation: &Reservation) {
         let all = reservation.allocation();
         self.free = self.free.saturating_sub(reservation.own.bytes);
@@ -82,24 +85,26 @@ mod tests {
         serde_json::from_value(json!({"volumeGroup": "vg0", "layout": value})).unwrap()
     }
 
-    /// A volume group whose disks have so many extents free, and which keeps some back.
+    /// A volume group with this many free extents per disk, of which `reserve` extents are held
+    /// back.
     fn space(disks: &[u64], reserve: u64) -> FreeSpace {
         let location = Location {
             node: "n1".into(),
             volume_group: "vg0".into(),
         };
-        let disk = |(number, extents): (usize, &u64)| {
-            let uuid = format!("d{number}");
-            FreeDisk {
-                name: format!("/dev/{uuid}"),
-                uuid,
-                free: extents * EXTENT,
-            }
-        };
+
         let size = disks.iter().sum::<u64>() * EXTENT;
         let reserve = reserve * EXTENT;
         let free = size.saturating_sub(reserve);
-        let disks = disks.iter().enumerate().map(disk).collect();
+        let disks = disks
+            .iter()
+            .enumerate()
+            .map(|(number, extents)| FreeDisk {
+                uuid: format!("d{number}"),
+                name: format!("/dev/d{number}"),
+                free: extents * EXTENT,
+            })
+            .collect();
         FreeSpace {
             location,
             extent: EXTENT,
@@ -113,14 +118,14 @@ mod tests {
     }
 
     #[test]
-    fn a_linear_volume_may_have_everything() {
+    fn linear_volume_may_use_all_free_space() {
         let space = space(&[10, 20, 5], 3);
         assert_eq!(space.largest(&layout(json!({}))), 32 * EXTENT);
         assert_eq!(space.largest_volumes(&layout(json!({}))), [32 * EXTENT]);
     }
 
     #[test]
-    fn an_agent_that_reports_no_disks_has_room_for_linear_volumes() {
+    fn linear_volume_fits_without_reported_disks() {
         let mut space = space(&[10], 0);
         space.disks.clear();
         assert_eq!(
@@ -133,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirror_is_as_large_as_the_second_disk_and_others_follow() {
+    fn largest_mirror_is_limited_by_second_disk() {
         // One extent of each image is its metadata.
         let space = space(&[160, 50, 40], 0);
         let mirror = layout(json!({"type": "RAID1"}));
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn stripes_come_in_multiples() {
+    fn striped_volume_is_a_multiple_of_its_stripes() {
         let space = space(&[10, 7, 7], 0);
         assert_eq!(
             space.largest(&layout(json!({"type": "Striped", "stripes": 3}))),
@@ -169,9 +174,9 @@ mod tests {
     }
 
     proptest! {
-        /// The published number is true: so much is placed, and one byte more is not.
+        /// The published number is exact: that size fits, and one byte more does not.
         #[test]
-        fn the_largest_fits_and_nothing_larger_does(
+        fn largest_volume_fits_and_a_larger_one_does_not(
             backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
         ) {
             let space = space(&disks, reserve);
@@ -182,16 +187,16 @@ mod tests {
             prop_assert!(space.allocate(&backend, largest + 1).is_err());
         }
 
-        /// What makes halving right.
+        /// Precondition of the binary search.
         #[test]
-        fn whatever_is_smaller_fits_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
+        fn smaller_volumes_fit_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
             let space = space(&disks, 0);
             let smaller = space.largest(&backend) * part / 100;
             prop_assert!(smaller == 0 || space.allocate(&backend, smaller).is_ok());
         }
 
         #[test]
-        fn volumes_together_have_what_is_there_and_one_has_no_more(
+        fn largest_volumes_stay_within_free_space(
             backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
         ) {
             let space = space(&disks, reserve);

@@ -1,13 +1,13 @@
-//! A layout of the API as one of LVM's. Pure.
+//! Converts a layout of the API into LVM's terms. Pure.
 
 use crds::layout::{Layout, LayoutType};
 use host::Bytes;
 use host::lvm::{self, Level, Stripes};
 
-/// The layout in LVM's terms, whatever was left out filled in.
+/// Returns the layout in LVM's terms, with defaults for absent fields.
 ///
 /// # Errors
-/// One sentence that names the field that can't be, and what is possible.
+/// One sentence that names the invalid field and its valid values.
 pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, String> {
     if let Some(fault) = layout.fault() {
         return Err(fault);
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_is_lvms() {
+    fn every_layout_converts_to_lvm() {
         let stripes = |count| Stripes {
             count,
             size: Bytes(64 << 10),

@@ -1,20 +1,21 @@
-//! Where a volume goes: on which node, in which volume group, on which of its disks; and if nowhere,
-//! why. Pure: no API server, no clock, no runtime, so that the controller and a command-line tool
-//! decide by the same code.
+//! Chooses node, volume group and disks for a volume, or explains why none fits.
+//!
+//! Pure: no API server, no clock, no runtime, so that the controller and a command-line tool run
+//! the same code.
 //!
 //! In reading order:
 //!
-//! - [`request`]: what is to be placed, and the nodes that could hold it.
-//! - [`reservations`]: what is promised already, of each volume group, disk and thin pool.
-//! - [`allocation`]: what one volume takes, the unit of that count.
-//! - [`filter`]: which nodes come into question, whatever is free there.
-//! - [`free_space`]: what may still be promised on one node.
-//! - [`fit`]: what a volume takes of it, or why it doesn't fit; with [`layout`] for LVM's
+//! - [`request`]: a placement request, and the candidate nodes.
+//! - [`reservations`]: space reserved on each volume group, disk and thin pool.
+//! - [`allocation`]: space of one volume, the unit of those sums.
+//! - [`filter`]: filters the nodes, independent of their free space.
+//! - [`free_space`]: what may still be reserved on one node.
+//! - [`fit`]: the space that a volume takes, or why it doesn't fit; with [`layout`] for LVM's
 //!   arithmetic, [`pv_allocation`] for the disks and [`thin`] for thin pools.
 //! - [`choose`]: the best of the nodes where it fits.
-//! - [`growth`]: the same for a volume that is there already.
-//! - [`largest`]: the largest volume that would fit, for the scheduler.
-//! - [`rejection`]: why a node is no place for a volume.
+//! - [`growth`]: the same for an existing volume.
+//! - [`largest`]: the largest volume that fits, for the scheduler.
+//! - [`rejection`]: reasons why a node can't hold a volume.
 
 pub mod allocation;
 pub mod choose;

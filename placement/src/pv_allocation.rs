@@ -1,6 +1,7 @@
-//! On which disks of a volume group a volume's space is promised. A volume of several images needs
-//! as many different disks, each with room for a whole one; a linear volume stays on one disk where
-//! it can. Pure.
+//! Assigns a volume's space to the disks of a volume group.
+//!
+//! Each image of a volume needs a disk of its own with space for the whole image; a linear volume
+//! stays on one disk if possible. Pure.
 
 use host::lvm::{Cost, Layout};
 use host::{Bytes, Extents};
@@ -9,11 +10,12 @@ use crate::allocation::Allocation;
 use crate::free_space::{FreeDisk, FreeSpace};
 use crate::rejection::Rejection;
 
-/// The disks for a new volume, those with the most room first: so the most volumes of several
-/// images find room.
+/// Assigns a new volume to disks, those with the most free space first.
+///
+/// This order leaves space for the largest number of volumes with several images.
 ///
 /// # Errors
-/// Why there is no room.
+/// The reason why it doesn't fit.
 pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocation, Rejection> {
     let bytes = |extents: Extents| extents.bytes(Bytes(space.extent)).0;
     let total = bytes(cost.total());
@@ -22,17 +24,15 @@ pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocatio
     }
     let disks = by_free_space(&space.disks);
     if layout.is_divisible() {
-        // An agent of an earlier version reports no disks.
+        // Agents of earlier versions report no disks.
         return if disks.is_empty() {
             Ok(total.into())
         } else {
             fill(&disks, total).ok_or_else(|| space.too_little())
         };
     }
-    let (image, images) = (
-        bytes(cost.image),
-        usize::try_from(cost.images).unwrap_or(usize::MAX),
-    );
+    let image = bytes(cost.image);
+    let images = usize::try_from(cost.images).unwrap_or(usize::MAX);
     check_number(layout, space)?;
     let group = space.location.volume_group.clone();
     let fitting = disks.iter().filter(|disk| disk.free >= image).count();
@@ -52,10 +52,10 @@ pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocatio
         .collect())
 }
 
-/// Whether there are as many disks as the layout needs, full or not.
+/// Checks that the volume group has as many disks as the layout needs, full or not.
 ///
 /// # Errors
-/// How many are missing.
+/// The number of disks, and the number that the layout needs.
 pub fn check_number(layout: Layout, space: &FreeSpace) -> Result<(), Rejection> {
     let needs = usize::try_from(layout.images()).unwrap_or(usize::MAX);
     if layout.is_divisible() || space.disks.len() >= needs {
@@ -70,10 +70,10 @@ pub fn check_number(layout: Layout, space: &FreeSpace) -> Result<(), Rejection> 
     })
 }
 
-/// The disks for a volume that grows. Its images stay where they are.
+/// Assigns the growth of a volume to disks. Its images stay where they are.
 ///
 /// # Errors
-/// Why there is no room.
+/// The reason why it doesn't fit.
 pub fn extend(
     layout: Layout,
     cost: Cost,
@@ -123,7 +123,7 @@ pub fn extend(
     Ok(own.disks.keys().map(|uuid| (uuid.clone(), image)).collect())
 }
 
-/// Those with the most room first.
+/// Returns the disks sorted by free space, largest first; equal ones by uuid.
 #[must_use]
 pub fn by_free_space(disks: &[FreeDisk]) -> Vec<&FreeDisk> {
     let mut disks: Vec<&FreeDisk> = disks.iter().collect();
@@ -131,8 +131,8 @@ pub fn by_free_space(disks: &[FreeDisk]) -> Vec<&FreeDisk> {
     disks
 }
 
-/// So much, from the first disk that has it all, else from one after the other; `None` when all
-/// together have not.
+/// Takes `bytes` bytes from the first disk that has them all free, otherwise from one disk after
+/// the other. Returns `None` if all disks together have less.
 #[must_use]
 pub fn fill(disks: &[&FreeDisk], bytes: u64) -> Option<Allocation> {
     if let Some(disk) = disks.iter().find(|disk| disk.free >= bytes) {
@@ -144,17 +144,15 @@ pub fn fill(disks: &[&FreeDisk], bytes: u64) -> Option<Allocation> {
         );
     }
     let mut missing = bytes;
-    let mut take = |disk: &&FreeDisk| {
-        let taken = missing.min(disk.free);
-        missing -= taken;
-        (disk.uuid.clone(), taken)
-    };
-    let taken: Allocation = disks
-        .iter()
-        .map(&mut take)
-        .filter(|(_, bytes)| *bytes > 0)
-        .collect();
-    (missing == 0).then_some(taken)
+    let mut allocation = Allocation::default();
+    for disk in disks {
+        let bytes = missing.min(disk.free);
+        missing -= bytes;
+        if bytes > 0 {
+            allocation.add(&Allocation::from_iter([(disk.uuid.clone(), bytes)]));
+        }
+    }
+    (missing == 0).then_some(allocation)
 }
 
 #[cfg(test)]

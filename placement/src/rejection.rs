@@ -1,145 +1,144 @@
-//! Why a node is no place for a volume, in words that complete "node n1 …".
-//! Pure.
+//! Reasons why a node can't hold a volume. Each message completes a sentence that begins with the
+//! node's name. Pure.
 
 use crds::quantity;
 
-/// Why a node is no place for a volume.
+/// The reason why a node can't hold a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// The backend's selector leaves the node out.
-    #[error("is not selected by the backend")]
+    /// The backend's selector doesn't match the node.
+    #[error("does not match the backend's nodeSelector")]
     NotSelected,
-    /// The class's `allowedTopologies` leave the node out.
+    /// The class's `allowedTopologies` don't allow the node.
     #[error("is not in the class's allowedTopologies")]
     NotAllowed,
     /// The node is cordoned.
     #[error("is cordoned")]
     Cordoned,
-    /// The node is down, or its kubelet can't be reached.
+    /// The node is down, or its kubelet can't reach the API server.
     #[error("is not Ready: its kubelet does not report")]
     NodeDown,
-    /// The node lacks the label that the volume's affinity would name.
+    /// The node lacks the label that the PersistentVolume's affinity needs.
     #[error("has no label {}", crate::filter::HOSTNAME_LABEL)]
     NoHostname,
-    /// No agent has reported from there.
+    /// No agent has reported on this node.
     #[error("has no FlexLVM agent that reports")]
     NoReport,
-    /// The agent says that LVM doesn't answer.
+    /// The agent reports that LVM doesn't work. Holds the agent's message.
     #[error("is not ready: {0}")]
     NotReady(String),
-    /// The volume group is not there; and why its agent has not made it, if a backend names devices
-    /// for it.
+    /// The volume group doesn't exist. Holds its name, and why the agent has not created it.
     #[error("has no volume group {0}{1}")]
     NoVolumeGroup(String, String),
-    /// The volume group is there, and can't be used.
+    /// The volume group exists, but can't be used. Holds its name and the reason.
     #[error("can't use volume group {0}: {1}")]
     Unusable(String, String),
-    /// The volume group can't hold a volume of this layout.
-    #[error("can't make the volume in volume group {0}: {1}")]
+    /// The volume group can't hold a volume of this layout. Holds its name and the reason.
+    #[error("can't create the volume in volume group {0}: {1}")]
     Unsuitable(String, String),
-    /// The layout needs more disks than there are.
-    #[error("has {has} disk{} in volume group {group}, and {kind} as ordered needs {needs}; vgextend adds one", if *has == 1 { "" } else { "s" })]
+    /// The layout needs more disks than the volume group has.
+    #[error("has {has} disk{} in volume group {group} but {kind} needs {needs} (add disks with vgextend)", if *has == 1 { "" } else { "s" })]
     TooFewDisks {
         /// The volume group.
         group: String,
-        /// What LVM calls the layout.
+        /// LVM's name of the layout.
         kind: &'static str,
-        /// How many disks there are.
+        /// Number of disks.
         has: usize,
-        /// How many there would have to be.
+        /// Number of disks that the layout needs.
         needs: usize,
     },
-    /// The layout needs more disks with room than there are.
-    #[error("has too full disks in volume group {group}: {kind} as ordered needs {} free on each of {needs}, and {fitting} {} that", quantity::human(*image), if *fitting == 1 { "has" } else { "have" })]
+    /// The layout needs more disks with free space than the volume group has.
+    #[error("has {fitting} disk{} with {} free in volume group {group} but {kind} needs {needs}", if *fitting == 1 { "" } else { "s" }, quantity::human(*image))]
     DisksTooFull {
         /// The volume group.
         group: String,
-        /// What LVM calls the layout.
+        /// LVM's name of the layout.
         kind: &'static str,
-        /// How many disks have room.
+        /// Number of disks with enough free space.
         fitting: usize,
-        /// How many would have to have it.
+        /// Number of disks that the layout needs.
         needs: usize,
-        /// Bytes that each would have to have.
+        /// Bytes needed on each disk.
         image: u64,
     },
-    /// The disk of an image has too little room for its growth.
-    #[error("has {} free on disk {name} of volume group {group}, and {} more are wanted there", quantity::human(*free), quantity::human(*needs))]
+    /// The disk of an image lacks the space for its growth.
+    #[error("has {} free on disk {name} of volume group {group} but the volume needs {} more there", quantity::human(*free), quantity::human(*needs))]
     DiskFull {
         /// The volume group.
         group: String,
         /// The disk's device.
         name: String,
-        /// Bytes that nobody has been promised.
+        /// Bytes that are neither reserved nor used.
         free: u64,
-        /// Bytes that are wanted.
+        /// Additional bytes needed.
         needs: u64,
     },
-    /// The backend's thin pool is not there.
+    /// The backend's thin pool doesn't exist. Holds the volume group and the pool.
     #[error("has no thin pool {1} in volume group {0}")]
     NoPool(String, String),
-    /// The backend's thin pool can't be used.
+    /// The backend's thin pool can't be used. Holds the pool and the reason.
     #[error("can't use thin pool {0}: {1}")]
     PoolUnusable(String, String),
-    /// So much of the thin pool is in use that nothing more is promised of it.
+    /// The thin pool's usage has reached its guard, so its volumes may reserve no more.
     #[error(
-        "has thin pool {pool} with {used} % of its {what} in use, and gets no more from {guard} % on (thinPool.{what}Guard); lvextend makes it larger"
+        "has thin pool {pool} with {used} % of its {what} in use (limit {guard} % by thinPool.{what}Guard; extend it with lvextend)"
     )]
     PoolGuarded {
         /// The pool.
         pool: String,
-        /// Its `data`, or its `metadata`.
+        /// `data` or `metadata`.
         what: &'static str,
-        /// Percent in use.
+        /// Usage in percent.
         used: u64,
-        /// Percent from which on nothing more is promised.
+        /// The limit in percent.
         guard: u32,
     },
-    /// The volumes of the thin pool may not be larger together.
-    #[error("has {} left to promise of thin pool {pool} ({} in all, {}.{:02} times)", quantity::human(*free), quantity::human(*size), hundredths / 100, hundredths % 100)]
-    PoolPromised {
+    /// The sizes of the thin pool's volumes have reached the overprovisioning limit.
+    #[error("has {} unallocated in thin pool {pool} ({}, overprovision {}.{:02})", quantity::human(*free), quantity::human(*size), hundredths / 100, hundredths % 100)]
+    PoolAllocated {
         /// The pool.
         pool: String,
-        /// Bytes that its volumes may still have.
+        /// Bytes that its volumes may still reserve.
         free: u64,
-        /// Bytes of its data at most.
+        /// Maximum size of its data, in bytes.
         size: u64,
-        /// How many hundredths of that its volumes may have together.
+        /// Overprovisioning in percent of `size`.
         hundredths: u64,
     },
-    /// There is too little room for the thin pool itself.
-    #[error("has {} free in volume group {group}, and thin pool {pool} needs {} more to become as large as it may", quantity::human(*free), quantity::human(*needs))]
-    NoRoomForPool {
+    /// The volume group lacks the space for the thin pool itself.
+    #[error("has {} free in volume group {group} but thin pool {pool} needs {} more for its maximum size", quantity::human(*free), quantity::human(*needs))]
+    NoSpaceForPool {
         /// The volume group.
         group: String,
         /// The pool.
         pool: String,
-        /// Bytes that nobody has been promised.
+        /// Bytes that are neither reserved nor used.
         free: u64,
-        /// Bytes that are wanted.
+        /// Additional bytes needed.
         needs: u64,
     },
-    /// None of the disks that are to hold the caches is in the volume group.
-    #[error("has none of the disks in volume group {0} that cache.devices names")]
+    /// None of the devices in `cache.devices` is in the volume group.
+    #[error("has no disk of cache.devices in volume group {0}")]
     NoCacheDisks(String),
-    /// There is too little room for a cache.
-    #[error("has {} free on the disks for caches in volume group {group}, and {} are wanted", quantity::human(*free), quantity::human(*needs))]
+    /// The disks for caches lack the space for this cache.
+    #[error("has {} free on the cache disks of volume group {group} but the cache needs {}", quantity::human(*free), quantity::human(*needs))]
     CacheFull {
         /// The volume group.
         group: String,
-        /// Bytes that nobody has been promised.
+        /// Bytes that are neither reserved nor used.
         free: u64,
-        /// Bytes that are wanted.
+        /// Bytes needed.
         needs: u64,
     },
-    /// There is too little room.
+    /// The volume group has too little free space.
     #[error("has {} free of {} in volume group {group}", quantity::human(*free), quantity::human(*size))]
     TooLittle {
         /// The volume group.
         group: String,
-        /// Bytes that nobody has been promised.
+        /// Bytes that are neither reserved nor used.
         free: u64,
-        /// Bytes of the volume group in all.
+        /// Size of the volume group in bytes.
         size: u64,
     },
 }

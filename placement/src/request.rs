@@ -1,27 +1,27 @@
-//! What is to be placed, and where it could go. Pure.
+//! A placement request, and the candidate nodes. Pure.
 
 use crds::{NodeStorage, StorageBackend};
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 
-/// What is to be placed.
+/// A request to place a volume.
 #[derive(Clone, Copy, Debug)]
 pub struct PlacementRequest<'a> {
-    /// From which backend.
+    /// The backend of the volume's class.
     pub backend: &'a StorageBackend,
-    /// How many bytes at least.
+    /// Minimum size of the volume in bytes.
     pub bytes: u64,
-    /// On this node, and no other: the scheduler's choice.
+    /// The node that the scheduler selected; no other is considered.
     pub selected: Option<&'a str>,
-    /// On a node that one of these allows; empty allows all. The scheduler has seen to it where it
-    /// chose.
+    /// The class's `allowedTopologies`; empty allows all nodes. Ignored if `selected` is set: the
+    /// scheduler has applied them.
     pub topologies: &'a [TopologySelectorTerm],
 }
 
-/// A node that might hold a volume.
+/// A node that may hold a volume.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
     /// The node.
     pub node: &'a Node,
-    /// What its agent reports, if it does.
+    /// The report of its agent; `None` before the first one.
     pub storage: Option<&'a NodeStorage>,
 }

@@ -1,6 +1,8 @@
-//! The ledger of reserved space: what each LogicalVolume may take, whether it is made yet or not.
-//! Space is promised here, under one lock, before a LogicalVolume is written, so that no two claims
-//! are promised the same extent. Pure.
+//! Tracks the space that each LogicalVolume reserves, whether its logical volume is created yet or
+//! not.
+//!
+//! The controller reserves space here, under one lock, before it writes a LogicalVolume, so that no
+//! two claims get the same extent. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,60 +25,60 @@ pub struct Location {
 #[derive(Clone, Debug, PartialEq)]
 struct VolumeEntry {
     location: Location,
-    /// What the LogicalVolume was last seen with; `None` while it has not been seen at all.
-    seen: Option<Reservation>,
-    /// Promised by a write that has not come back to us as a watch event yet.
+    /// Space according to the last observed LogicalVolume; `None` before the first observation.
+    observed: Option<Reservation>,
+    /// Space of a write that the watch has not delivered yet.
     pending: Option<Reservation>,
 }
 
 impl VolumeEntry {
     fn reservation(&self) -> Reservation {
-        let seen = self.seen.clone().unwrap_or_default();
+        let observed = self.observed.clone().unwrap_or_default();
         match &self.pending {
-            Some(pending) => seen.max_each(pending),
-            None => seen,
+            Some(pending) => observed.max_each(pending),
+            None => observed,
         }
     }
 }
 
-/// The thin pools of a place by name, each with its volumes' parts of it.
+/// The thin pools of a location by name, each with the shares of its volumes by volume name.
 type Pools = BTreeMap<String, BTreeMap<String, PoolAllocation>>;
 
-/// What is promised of one thin pool.
+/// The reservations of one thin pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PoolReservations {
-    /// The sizes of its volumes together, in bytes.
+    /// Sum of the sizes of its volumes, in bytes.
     pub volumes: u64,
-    /// The space that it may take; none where an admin made it.
+    /// Space reserved for the pool itself; none if an admin created it.
     pub space: Allocation,
-    /// The order that allows it the most.
+    /// The spec that allows the pool the most space; `None` without volumes.
     pub spec: Option<VolumeThinPool>,
 }
 
-/// All that is promised.
+/// The reservations of all volumes.
 #[derive(Debug, Default)]
 pub struct Reservations {
     entries: BTreeMap<String, VolumeEntry>,
     sums: BTreeMap<Location, Allocation>,
     pools: BTreeMap<Location, Pools>,
-    /// The volumes that a list, under way, has shown so far.
+    /// Names of the volumes in the list that the watch is delivering; `None` between lists.
     listed: Option<BTreeSet<String>>,
 }
 
 impl Reservations {
-    /// Bytes promised at a place, thin pools not counted.
+    /// Returns the bytes reserved at a location, without thin pools.
     #[must_use]
     pub fn reserved(&self, location: &Location) -> u64 {
         self.sums.get(location).map_or(0, |sum| sum.bytes)
     }
 
-    /// Bytes promised on one physical volume of a place.
+    /// Returns the bytes reserved on one physical volume, without thin pools.
     #[must_use]
     pub fn reserved_on(&self, location: &Location, uuid: &str) -> u64 {
         self.sums.get(location).map_or(0, |sum| sum.on(uuid))
     }
 
-    /// The thin pools of a place that volumes are in.
+    /// Returns the reservations of a location's thin pools that have volumes, by pool name.
     #[must_use]
     pub fn pools(&self, location: &Location) -> BTreeMap<&str, PoolReservations> {
         let pools = self.pools.get(location).into_iter().flatten();
@@ -85,14 +87,14 @@ impl Reservations {
             .collect()
     }
 
-    /// What is promised of one thin pool.
+    /// Returns the reservations of one thin pool.
     #[must_use]
     pub fn pool(&self, location: &Location, name: &str) -> PoolReservations {
         let parts = self.pools.get(location).and_then(|pools| pools.get(name));
         PoolReservations::of(parts.into_iter().flatten().map(|(_, part)| part))
     }
 
-    /// The volumes of each thin pool, on this node or on all.
+    /// Returns the names of the volumes of each thin pool, on one node or on all.
     #[must_use]
     pub fn in_pools(&self, node: Option<&str>) -> Vec<Vec<String>> {
         let here = self
@@ -104,36 +106,40 @@ impl Reservations {
             .collect()
     }
 
-    /// True when the volume has a promise already.
+    /// Returns true if the volume has a reservation.
     #[must_use]
-    pub fn knows(&self, name: &str) -> bool {
+    pub fn contains(&self, name: &str) -> bool {
         self.entries.contains_key(name)
     }
 
-    /// Promises so much in total to a volume, before the write that asks for it.
+    /// Reserves space for a volume before the write that needs it. Replaces the volume's pending
+    /// reservation.
     pub fn reserve(
         &mut self,
         name: &str,
         location: &Location,
         reservation: impl Into<Reservation>,
     ) {
-        let seen = self.entries.get(name).and_then(|entry| entry.seen.clone());
+        let observed = self
+            .entries
+            .get(name)
+            .and_then(|entry| entry.observed.clone());
         self.put(
             name,
             Some(VolumeEntry {
                 location: location.clone(),
-                seen,
+                observed,
                 pending: Some(reservation.into()),
             }),
         );
     }
 
-    /// Takes a promise back whose write failed.
+    /// Cancels a pending reservation after its write failed.
     pub fn cancel(&mut self, name: &str) {
         let entry = self
             .entries
             .get(name)
-            .filter(|entry| entry.seen.is_some())
+            .filter(|entry| entry.observed.is_some())
             .cloned();
         self.put(
             name,
@@ -144,7 +150,7 @@ impl Reservations {
         );
     }
 
-    /// Takes note of a LogicalVolume as the API has it.
+    /// Updates the reservation from a LogicalVolume that the watch delivered.
     pub fn observe(&mut self, logical_volume: &LogicalVolume) {
         let name = logical_volume.name_any();
         if let Some(listed) = &mut self.listed {
@@ -154,7 +160,7 @@ impl Reservations {
             .status
             .as_ref()
             .is_some_and(|status| condition::is_true(&status.conditions, condition::REMOVED));
-        let seen = if removed {
+        let observed = if removed {
             Reservation::default()
         } else {
             Reservation::from_volume(logical_volume)
@@ -167,37 +173,39 @@ impl Reservations {
             .entries
             .get(&name)
             .and_then(|entry| entry.pending.clone());
-        let pending = pending.filter(|pending| !removed && pending.exceeds(&seen));
+        let pending = pending.filter(|pending| !removed && pending.exceeds(&observed));
         self.put(
             &name,
             Some(VolumeEntry {
                 location,
-                seen: Some(seen),
+                observed: Some(observed),
                 pending,
             }),
         );
     }
 
-    /// Takes note that a LogicalVolume is gone.
-    pub fn forget(&mut self, name: &str) {
+    /// Removes the reservation of a deleted LogicalVolume.
+    pub fn remove(&mut self, name: &str) {
         self.put(name, None);
     }
 
-    /// A new list of all LogicalVolumes begins.
-    pub fn list_begins(&mut self) {
+    /// Starts a new list of all LogicalVolumes.
+    pub fn begin_list(&mut self) {
         self.listed = Some(BTreeSet::new());
     }
 
-    /// The list is complete: what was seen before and is not in it is gone. Promises not seen yet
-    /// stay.
-    pub fn list_ends(&mut self) {
+    /// Completes the list: removes observed volumes that are not in it. Reservations whose
+    /// LogicalVolume was not observed yet stay.
+    pub fn end_list(&mut self) {
         let listed = self.listed.take().unwrap_or_default();
-        let gone = |(name, entry): (&String, &VolumeEntry)| {
-            (entry.seen.is_some() && !listed.contains(name)).then(|| name.clone())
-        };
-        let gone: Vec<String> = self.entries.iter().filter_map(gone).collect();
-        for name in gone {
-            self.forget(&name);
+        let deleted: Vec<String> = self
+            .entries
+            .iter()
+            .filter(|(name, entry)| entry.observed.is_some() && !listed.contains(*name))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in deleted {
+            self.remove(&name);
         }
     }
 
@@ -234,7 +242,8 @@ impl Reservations {
 
 impl PoolReservations {
     fn of<'a>(parts: impl Iterator<Item = &'a PoolAllocation>) -> Self {
-        let (mut pooled, mut heaviest) = (Self::default(), (0, 0));
+        let mut pooled = Self::default();
+        let mut heaviest = (0, 0);
         for part in parts {
             pooled.volumes = pooled.volumes.saturating_add(part.bytes);
             if pooled.spec.is_none() || part.weight() > heaviest {
@@ -275,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn space_is_promised_from_the_promise_until_the_removal() {
+    fn space_stays_reserved_until_removal() {
         let mut reservations = Reservations::default();
         reservations.reserve("a", &location(), 8 << 20);
         assert_eq!(reservations.reserved(&location()), 8 << 20);
@@ -283,12 +292,12 @@ mod tests {
         assert_eq!(reservations.reserved(&location()), 8 << 20);
         reservations.observe(&volume("a", "8Mi", true));
         assert_eq!(reservations.reserved(&location()), 0);
-        reservations.forget("a");
-        assert!(!reservations.knows("a"));
+        reservations.remove("a");
+        assert!(!reservations.contains("a"));
     }
 
     #[test]
-    fn an_older_sighting_does_not_undo_a_promise_of_growth() {
+    fn stale_observation_keeps_pending_growth() {
         let mut reservations = Reservations::default();
         reservations.observe(&volume("a", "8Mi", false));
         reservations.reserve("a", &location(), 16 << 20);
@@ -303,19 +312,19 @@ mod tests {
     }
 
     #[test]
-    fn a_new_list_drops_what_is_gone_and_keeps_what_is_not_seen_yet() {
+    fn new_list_drops_deleted_volumes_and_keeps_pending_ones() {
         let mut reservations = Reservations::default();
         reservations.observe(&volume("gone", "8Mi", false));
         reservations.reserve("coming", &location(), 4 << 20);
-        reservations.list_begins();
+        reservations.begin_list();
         reservations.observe(&volume("stays", "16Mi", false));
-        reservations.list_ends();
-        assert!(!reservations.knows("gone"));
+        reservations.end_list();
+        assert!(!reservations.contains("gone"));
         assert_eq!(reservations.reserved(&location()), 20 << 20);
     }
 
     #[test]
-    fn each_disk_has_a_sum_of_its_own() {
+    fn each_disk_has_its_own_sum() {
         let mut reservations = Reservations::default();
         let share = |disk: &str, bytes: u64| (disk.to_owned(), bytes);
         reservations.reserve(
@@ -323,10 +332,10 @@ mod tests {
             &location(),
             Allocation::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]),
         );
-        let mut seen = volume("a", "4Mi", false);
-        seen.spec.physical_volumes =
+        let mut observed = volume("a", "4Mi", false);
+        observed.spec.physical_volumes =
             Allocation::from_iter([share("d1", 8 << 20), share("d2", 8 << 20)]).shares();
-        reservations.observe(&seen);
+        reservations.observe(&observed);
         reservations.reserve(
             "b",
             &location(),
@@ -339,13 +348,13 @@ mod tests {
             (on(&reservations), reservations.reserved(&location())),
             ([8, 12, 0], 20 << 20)
         );
-        reservations.forget("a");
+        reservations.remove("a");
         assert_eq!(on(&reservations), [0, 4, 0]);
     }
 
     proptest! {
         #[test]
-        fn the_sum_is_that_of_the_volumes(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
+        fn sum_equals_sum_of_entries(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
             let mut reservations = Reservations::default();
             for (action, name, mebibytes) in steps {
                 let name = format!("v{name}");
@@ -353,7 +362,7 @@ mod tests {
                     0 => reservations.reserve(&name, &location(), mebibytes << 20),
                     1 => reservations.cancel(&name),
                     2 => reservations.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
-                    _ => reservations.forget(&name),
+                    _ => reservations.remove(&name),
                 }
                 let sum: u64 = reservations.entries.values().map(|entry| entry.reservation().allocation().bytes).sum();
                 prop_assert_eq!(reservations.reserved(&location()), sum);

@@ -1,6 +1,8 @@
-//! Thin pools as places for volumes. A pool's volumes may together be as large as the backend's
-//! overprovision allows; the pool itself takes its largest size of the volume group from its first
-//! volume on, so that it can grow into it whenever it must. Pure.
+//! Free space of thin pools.
+//!
+//! The volumes of a pool may together be as large as the backend's overprovisioning allows. The
+//! pool itself reserves its maximum size in the volume group with its first volume, so that the
+//! agent can always extend it up to that size. Pure.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +19,8 @@ use crate::pv_allocation;
 use crate::rejection::Rejection;
 use crate::reservations::{PoolReservations, Reservations};
 
-/// What the pools that FlexLVM makes take of a volume group: what they were promised, or have
-/// already.
+/// Returns the space that FlexLVM's pools take in a volume group: the maximum of the reserved and
+/// the existing size.
 #[must_use]
 pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations>) -> Allocation {
     let mut pools: BTreeMap<&str, Allocation> = reserved
@@ -36,10 +38,10 @@ pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations
     all
 }
 
-/// What may be promised of the pool of this name, in a volume group with so much space.
+/// Returns the free space of a thin pool in a volume group with this free space.
 ///
 /// # Errors
-/// Why nothing can.
+/// The reason why its volumes may reserve nothing.
 pub fn pool_free_space(
     rules: &ThinPoolSettings,
     name: &str,
@@ -64,13 +66,14 @@ pub fn pool_free_space(
         (Some(plan), most)
     };
     let full = reported.and_then(|pool| check(rules, pool, size).err());
-    let unsuitable = |fault| Rejection::Unsuitable(group.name.clone(), fault);
-    let hundredths = rules.overprovision().map_err(unsuitable)?;
-    let allowed_by_topology = u128::from(size) * u128::from(hundredths) / 100;
+    let hundredths = rules
+        .overprovision()
+        .map_err(|fault| Rejection::Unsuitable(group.name.clone(), fault))?;
+    let allowed = u128::from(size) * u128::from(hundredths) / 100;
     let allocated = pooled
         .volumes
         .saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
-    let free = u64::try_from(allowed_by_topology)
+    let free = u64::try_from(allowed)
         .unwrap_or(u64::MAX)
         .saturating_sub(allocated);
     Ok(PoolFreeSpace {
@@ -85,8 +88,8 @@ pub fn pool_free_space(
     })
 }
 
-/// How the backend's own pool is made, and the space that is promised to it: what it has, and what
-/// it lacks to become as large as it may.
+/// Plans the backend's own pool, with the space to reserve for it: what it has, and what it lacks
+/// for its maximum size.
 fn plan(
     rules: &ThinPoolSettings,
     name: &str,
@@ -95,8 +98,7 @@ fn plan(
     space: &FreeSpace,
 ) -> Result<ThinPoolCreation, Rejection> {
     if reported.is_some_and(|pool| pool.physical_volumes.is_empty()) {
-        let why = "it is not the one that FlexLVM made; rename it, or name it in thinPool.name"
-            .to_owned();
+        let why = "FlexLVM did not create it (rename it or set thinPool.name)".to_owned();
         return Err(Rejection::PoolUnusable(name.to_owned(), why));
     }
     let extent = Bytes(space.extent);
@@ -105,7 +107,8 @@ fn plan(
     let before = pooled.spec.as_ref().and_then(|spec| spec.create.as_ref());
     let (first, most) = match (rules.sizes(space.size), before) {
         (Ok(sizes), _) => sizes,
-        // The backend is another one by now: the pool stays as it was ordered.
+        // The backend's settings no longer fit the node: the pool keeps the sizes that it was
+        // created with.
         (Err(_), Some(before)) => (bytes(&before.size), bytes(&before.maximum_size)),
         (Err(fault), None) => return Err(unsuitable(fault)),
     };
@@ -120,29 +123,30 @@ fn plan(
     };
     let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
         .map_err(|error| unsuitable(error.to_string()))?;
-    let has = Allocation::from_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
+    let existing = Allocation::from_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
         .max_each(&pooled.space);
-    let needs = cost.total().bytes(extent).0.saturating_sub(has.bytes);
+    let needs = cost.total().bytes(extent).0.saturating_sub(existing.bytes);
     let reserved = pv_allocation::fill(&pv_allocation::by_free_space(&space.disks), needs)
         .filter(|_| needs <= space.free);
-    let mut all = reserved.ok_or_else(|| Rejection::NoRoomForPool {
+    let mut all = reserved.ok_or_else(|| Rejection::NoSpaceForPool {
         group: space.location.volume_group.clone(),
         pool: name.to_owned(),
         free: space.free,
         needs,
     })?;
-    all.add(&has);
-    let in_extents = |bytes: u64| quantity::format(Bytes(bytes).extents_up(extent).bytes(extent).0);
+    all.add(&existing);
+    let first = quantity::format(Bytes(first).extents_up(extent).bytes(extent).0);
     Ok(ThinPoolCreation {
-        size: before.map_or_else(|| in_extents(first), |before| before.size.clone()),
+        size: before.map_or(first, |before| before.size.clone()),
         maximum_size: quantity::format(cost.data.bytes(extent).0),
         metadata_size: quantity::format(cost.metadata.bytes(extent).0),
         physical_volumes: all.shares(),
     })
 }
 
-/// Whether nothing more is to be promised: a pool can't be used, or so much of it is in use, of its
-/// data as large as they may become.
+/// Rejects new reservations if the pool can't be used, or if its usage has reached a guard.
+///
+/// Data usage counts relative to the pool's maximum size.
 fn check(
     rules: &ThinPoolSettings,
     pool: &node_storage::ReportedThinPool,

@@ -53,7 +53,7 @@ async fn fifty_mirrored_claims_on_disks_for_nine_make_nine_volumes() {
     stage
         .told(&[
             "ProvisioningFailed",
-            "raid1 as ordered needs 36 MiB free on each of 2",
+            "with 36 MiB free in volume group vg0 but raid1 needs 2",
         ])
         .await;
     stage.quiet().await;
@@ -116,7 +116,7 @@ async fn a_node_with_too_few_disks_does_not_serve() {
     stage
         .change_backend(json!({"layout": {"type": "RAID5"}}))
         .await;
-    let words = "has 1 disk in volume group vg0, and raid5 as ordered needs 3; vgextend adds one";
+    let words = "has 1 disk in volume group vg0 but raid5 needs 3 (add disks with vgextend)";
     let backend = says(&stage, &stage.namespace, "SomeNodesUnready", &[words]).await;
     assert_eq!(backend.status.unwrap().nodes.as_deref(), Some("0/1"));
     stage.claim("data", "8Mi", None).await;

@@ -327,7 +327,7 @@ async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
     drop(alone.publishing().await);
     let home = alone.home().await;
     let before = alone.written().len();
-    home.leave().await;
+    home.clean_up().await;
     let running = Controller::start(alone.server, true).await;
     alone.stage.quiet().await;
     alone.stage.quiet().await;
@@ -345,7 +345,7 @@ async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
             "flexlvm-controller",
         ])
         .unwrap();
-    home.leave().await;
+    home.clean_up().await;
     alone.withdrawn(before).await;
 
     // Its namespace is being deleted. The one that comes finds no Deployment, and that says
@@ -353,14 +353,14 @@ async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
     drop(alone.publishing().await);
     let home = alone.home().await;
     let before = alone.written().len();
-    home.leave().await;
+    home.clean_up().await;
     assert_eq!(alone.written()[before..], [""; 0]);
     let namespaces: Api<Namespace> = Api::all(alone.stage.client.clone());
     namespaces
         .delete("flexlvm-system", &DeleteParams::default())
         .await
         .unwrap();
-    home.leave().await;
+    home.clean_up().await;
     alone.withdrawn(before).await;
 }
 
@@ -425,7 +425,7 @@ async fn a_claim_that_no_node_has_room_for_says_so_without_a_node() {
         .told(&[
             "ProvisioningFailed",
             "1 GiB",
-            "is to be had on no node",
+            "no node can provide",
             "64 MiB free of 64 MiB",
         ])
         .await;
@@ -451,7 +451,7 @@ async fn a_claim_whose_class_is_not_understood_says_so_without_a_node() {
         .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
         .await;
     stage
-        .told(&["ProvisioningFailed", "parameter \"speed\" is not known"])
+        .told(&["ProvisioningFailed", "unknown parameter \"speed\""])
         .await;
     publishes(&stage, &[("n1", AMPLE)]).await;
     // Parameters of a class can't be changed; its admin replaces it.
@@ -551,7 +551,7 @@ async fn the_scheduler_reports_failed_provisioning_for_a_class_with_a_fault() {
     stage
         .told_about(
             "data",
-            &["ProvisioningFailed", "parameter \"speed\" is not known"],
+            &["ProvisioningFailed", "unknown parameter \"speed\""],
         )
         .await;
     let words = stage.words().await;

@@ -32,8 +32,8 @@ async fn forty_thin_claims_share_one_pool_for_thirty_two_until_more_is_allowed()
     stage
         .told(&[
             "ProvisioningFailed",
-            "has 0 bytes left to promise of thin pool flexlvm-",
-            "512 MiB in all, 2.00 times",
+            "has 0 bytes unallocated in thin pool flexlvm-",
+            "512 MiB, overprovision 2.00",
         ])
         .await;
     stage.quiet().await;
@@ -153,7 +153,7 @@ async fn caches_are_promised_on_fast_disks_and_volumes_on_the_others() {
     stage
         .told(&[
             "ProvisioningFailed",
-            "has 0 bytes free on the disks for caches in volume group vg0, and 16 MiB are wanted",
+            "has 0 bytes free on the cache disks of volume group vg0 but the cache needs 16 MiB",
         ])
         .await;
     stage.quiet().await;

@@ -76,7 +76,7 @@ async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_forty_are_told_why_n
         stage
             .told_about(
                 &waiting.name_any(),
-                &["ProvisioningFailed", "is to be had on no node", "free of"],
+                &["ProvisioningFailed", "no node can provide", "free of"],
             )
             .await;
     }
@@ -137,9 +137,7 @@ async fn an_edited_reserve_or_layout_serves_who_waits() {
         .change_backend(json!({"reserve": null, "layout": {"type": "RAID1"}}))
         .await;
     stage.claim("second", "64Mi", None).await;
-    stage
-        .told(&["ProvisioningFailed", "raid1 as ordered needs 2"])
-        .await;
+    stage.told(&["ProvisioningFailed", "raid1 needs 2"]).await;
     stage
         .change_backend(json!({"layout": {"type": "Linear"}}))
         .await;
@@ -149,7 +147,7 @@ async fn an_edited_reserve_or_layout_serves_who_waits() {
         .await;
     stage.claim("third", "32Mi", None).await;
     stage
-        .told(&["ProvisioningFailed", "its nodeSelector selects no node"])
+        .told(&["ProvisioningFailed", "its nodeSelector matches no node"])
         .await;
 }
 
@@ -203,7 +201,7 @@ async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_
         .told(&[
             "ProvisioningFailed",
             "64 MiB",
-            "is not to be had on node",
+            "can't provide",
             "32 MiB free of 32 MiB",
         ])
         .await;

@@ -1,5 +1,7 @@
-//! Carries out the step that `plan.rs` chose. What is returned is what to wait for afterwards, and
-//! what to say. The wake-up that our own write causes brings the next pass.
+//! Carries out the step that `plan.rs` chose.
+//!
+//! Returns what to wait for afterwards, and the Event to write. The controller's own writes come
+//! back as watch events, which requeue the volume for its next step.
 
 mod grow;
 mod provide;
@@ -22,26 +24,27 @@ use super::state::ClusterState;
 use super::volume;
 use crate::kube::error::ApiError;
 
-/// How long a write of ours may take to come back as a watch event before we look again.
+/// Time that the watch may take to deliver the controller's own write, before the step is planned
+/// again.
 const IN_FLIGHT: Duration = Duration::from_secs(30);
 
-/// Who carries out steps.
+/// Carries out steps.
 pub struct Actor {
     client: Client,
     state: Arc<ClusterState>,
-    /// What we wrote and have not observed yet.
+    /// Writes that the watch has not delivered yet, by volume name.
     written: Mutex<HashMap<String, Write>>,
 }
 
-/// An object that we wrote.
+/// An object that the controller wrote.
 struct Write {
-    /// A PersistentVolume; else a LogicalVolume.
+    /// True for a PersistentVolume, false for a LogicalVolume.
     volume: bool,
     since: Instant,
 }
 
 impl Actor {
-    /// An actor in this state.
+    /// Creates an actor that uses these watch caches and reservations.
     #[must_use]
     pub fn new(client: Client, state: Arc<ClusterState>) -> Self {
         Self {
@@ -54,7 +57,8 @@ impl Actor {
     /// Carries out one step for one volume.
     ///
     /// # Errors
-    /// When the API server can't be reached or refuses; the step may then have happened or not.
+    /// If the API server can't be reached or rejects a request; the step may then have been carried
+    /// out partly.
     pub async fn act(
         &self,
         name: &str,
@@ -72,7 +76,7 @@ impl Actor {
                 self.set_capacity(name, observed, bytes).await?;
                 Ok(Step::Wait(plan::REVISIT).into())
             }
-            Step::SettleGrowth { request } => self.settle_growth(name, observed, request).await,
+            Step::CompleteGrowth { request } => self.complete_growth(name, observed, request).await,
             Step::DeleteUnclaimed => self.delete_unclaimed(name, observed).await,
             Step::DiscardUncreated => self.discard_uncreated(name, observed).await,
             Step::CancelPlacement => {
@@ -92,7 +96,7 @@ impl Actor {
                 self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
                     .await
             }
-            // Whoever changes their mind before the logical volume is gone keeps it.
+            // An admin who changes the policy before the logical volume is removed keeps it.
             Step::SetReclaimPolicy(ReclaimPolicy::Retain) => {
                 self.patch_spec(
                     name,
@@ -103,7 +107,7 @@ impl Actor {
         }
     }
 
-    /// True while something that we wrote about a volume has not come back to us.
+    /// Returns true while the watch has not delivered a write about the volume.
     #[must_use]
     pub fn in_flight(&self, name: &str, observed: &ObservedObjects) -> bool {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -115,15 +119,16 @@ impl Actor {
             written.remove(name);
         }
         let in_flight = written.contains_key(name);
-        // What has not come back in all that time is not there: its space is promised to nobody.
+        // An object that the watch has not delivered in that time does not exist: its reservation
+        // is cancelled.
         if !in_flight && observed.logical_volume.is_none() {
             self.state.reservations().cancel(name);
         }
         in_flight
     }
 
-    /// Remembers a write until it comes back.
-    fn remember(&self, name: &str, volume: bool) {
+    /// Records a write until the watch delivers it.
+    fn record_write(&self, name: &str, volume: bool) {
         let write = Write {
             volume,
             since: Instant::now(),
@@ -144,7 +149,7 @@ impl Actor {
         Ok(Step::Done.into())
     }
 
-    /// Gives a LogicalVolume its labels back.
+    /// Restores the labels of a LogicalVolume.
     async fn label(&self, name: &str, observed: &ObservedObjects) -> Result<Plan, ApiError> {
         let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());

@@ -1,5 +1,5 @@
-//! The status of StorageBackends: which of the selected nodes can serve them, and why the others
-//! can't.
+//! The status of StorageBackends: which of the selected nodes can provide volumes, and why the
+//! others can't.
 
 mod devices;
 mod finalizer;
@@ -31,14 +31,15 @@ use super::state::ClusterState;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// Changes that come together are written together.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Delay before a status update, so that changes in quick succession cause one write.
+const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// Numbers alone are for people: they are brought up to date this often at most, so that a volume
-/// costs no write of its own here. The same wait follows a write that failed.
-const LEISURE: Duration = Duration::from_secs(10);
+/// Minimum time between writes that only update numbers, so that a new volume costs no extra write.
+///
+/// Also the wait after a failed write.
+const NUMBERS_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Keeps the status of every backend current, for ever.
+/// Keeps the status of every backend current.
 pub async fn run(client: Client, state: Arc<ClusterState>) {
     let mut written: HashMap<String, Instant> = HashMap::new();
     let mut changes = state.space_changed.subscribe();
@@ -49,7 +50,7 @@ pub async fn run(client: Client, state: Arc<ClusterState>) {
             let name = backend.name_any();
             let recently = written
                 .get(&name)
-                .is_some_and(|written| written.elapsed() < LEISURE);
+                .is_some_and(|written| written.elapsed() < NUMBERS_INTERVAL);
             match update(&client, &state, &backend, recently).await {
                 Ok(BackendOutcome::Same) => {}
                 Ok(BackendOutcome::Later) => later = true,
@@ -59,22 +60,22 @@ pub async fn run(client: Client, state: Arc<ClusterState>) {
                     tracing::warn!(
                         backend = name,
                         error = host::error::chain(&error),
-                        "its status could not be written"
+                        "failed to update the status of a StorageBackend"
                     );
                     later = true;
                 }
             }
         }
         if later {
-            let _ = timeout(LEISURE, changes.changed()).await;
+            let _ = timeout(NUMBERS_INTERVAL, changes.changed()).await;
         } else if changes.changed().await.is_err() {
-            return; // the world has ended
+            return; // the watches have ended
         }
-        sleep(SETTLE).await;
+        sleep(DEBOUNCE).await;
     }
 }
 
-/// What became of one update.
+/// Outcome of one status update.
 enum BackendOutcome {
     Same,
     Later,
@@ -94,30 +95,24 @@ async fn update(
         .logical_volumes
         .state_filter(|lv| lv.spec.backend == name);
     let candidates = ClusterState::borrow(&candidates);
-    let trouble = if backend.metadata.deletion_timestamp.is_some() {
+    let blocker = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, finalizer::waits_for(&volumes)))
     } else {
-        let contradiction = || {
+        let conflict = || {
             let others = state.backends.state();
-            let reserves = held_back::contradiction(backend, &others, &candidates);
-            reserves.or_else(|| devices::contradiction(backend, &others, &candidates))
+            let held_back = held_back::conflict(backend, &others, &candidates);
+            held_back.or_else(|| devices::conflict(backend, &others, &candidates))
         };
-        let default = || {
-            backend
-                .spec
-                .filesystem
-                .as_ref()
-                .and_then(class::default_fault)
-        };
+        let filesystem = backend.spec.filesystem.as_ref();
         backend
             .spec
             .fault()
-            .or_else(default)
-            .or_else(contradiction)
+            .or_else(|| filesystem.and_then(class::default_fault))
+            .or_else(conflict)
             .map(|fault| (reason::INVALID_SPEC, fault))
     };
-    let mut status = build_status(backend, trouble, &candidates, &state.reservations(), &now);
-    finalizer::keep(client, backend, !volumes.is_empty()).await?;
+    let mut status = build_status(backend, blocker, &candidates, &state.reservations(), &now);
+    finalizer::update(client, backend, !volumes.is_empty()).await?;
     let reserved = volumes
         .iter()
         .map(|lv| reserved(lv))
@@ -142,7 +137,8 @@ async fn update(
     Ok(BackendOutcome::Written)
 }
 
-/// What a volume was promised: of a thin pool its size, of a volume group what it takes.
+/// Returns the bytes reserved for a volume: its size in a thin pool, otherwise its space in the
+/// volume group.
 fn reserved(logical_volume: &LogicalVolume) -> u64 {
     let reservation = Reservation::from_volume(logical_volume);
     reservation
@@ -166,46 +162,47 @@ fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
     }
 }
 
-/// The status of a backend on these nodes, but for what its volumes add up to; `trouble` is what
-/// makes it serve nobody.
+/// Returns the status of a backend on these nodes, without the sums over its volumes. `blocker` is
+/// the reason why the backend provides no volumes at all.
 fn build_status(
     backend: &StorageBackend,
-    trouble: Option<(&'static str, String)>,
+    blocker: Option<(&'static str, String)>,
     candidates: &[Candidate<'_>],
     reservations: &Reservations,
     now: &Time,
 ) -> StorageBackendStatus {
     let mut status = backend.status.clone().unwrap_or_default();
-    let (spec, generation) = (&backend.spec, backend.metadata.generation);
-    // Left out, the selector means every node that runs an agent; a control plane's nodes may not.
-    let is_meant = |space: &Result<_, Rejection>| {
-        spec.node_selector != NodeSelector::default() || !matches!(space, Err(Rejection::NoReport))
-    };
+    let spec = &backend.spec;
+    let generation = backend.metadata.generation;
+    // Without a selector the backend applies to the nodes that run an agent; control plane nodes
+    // may run none.
+    let has_selector = spec.node_selector != NodeSelector::default();
     let selected = candidates
         .iter()
         .filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
-    let judged = selected.map(|candidate| {
+    let evaluated = selected.map(|candidate| {
         (
             candidate.node.name_any(),
             free_space_for(backend, *candidate, reservations),
         )
     });
-    let (serving, failing): (Vec<_>, Vec<_>) = judged
-        .filter(|(_, space)| is_meant(space))
+    let (able, unable): (Vec<_>, Vec<_>) = evaluated
+        .filter(|(_, space)| has_selector || !matches!(space, Err(Rejection::NoReport)))
         .partition(|(_, s)| s.is_ok());
-    let spaces: Vec<FreeSpace> = serving
+    let spaces: Vec<FreeSpace> = able
         .into_iter()
         .filter_map(|(_, space)| space.ok())
         .collect();
-    let fault = |(node, space): (String, Result<_, Rejection>)| {
-        space
-            .err()
-            .map(|rejection| format!("node {node} {rejection}"))
-    };
-    let mut faults: Vec<String> = failing.into_iter().filter_map(fault).collect();
+    let mut faults = Vec::new();
+    for (node, space) in unable {
+        if let Err(rejection) = space {
+            faults.push(format!("{node} {rejection}"));
+        }
+    }
     faults.sort();
-    let (able, total) = (spaces.len(), spaces.len() + faults.len());
-    let (reason, message) = trouble.unwrap_or_else(|| readiness(able, &faults));
+    let able = spaces.len();
+    let total = able + faults.len();
+    let (reason, message) = blocker.unwrap_or_else(|| readiness(able, &faults));
     let sum = |part: fn(&FreeSpace) -> u64| {
         Some(quantity::format(
             spaces.iter().map(part).fold(0, u64::saturating_add),
@@ -228,16 +225,16 @@ fn build_status(
     status
 }
 
-/// The reason of the condition `Ready`, and its message, where so many nodes can serve the backend
-/// and others can't.
+/// Returns reason and message of the condition `Ready` for the number of nodes that can provide
+/// volumes, and the faults of the others.
 fn readiness(able: usize, faults: &[String]) -> (&'static str, String) {
     if able == 0 && faults.is_empty() {
         let message = "no selected node has reported yet".to_owned();
         return (reason::NO_NODES, message);
     }
     if faults.is_empty() {
-        let message = format!("all selected nodes can serve it ({able})");
+        let message = format!("all selected nodes can provide volumes ({able})");
         return (reason::READY, message);
     }
-    (reason::SOME_NODES_UNREADY, faults.join("; "))
+    (reason::SOME_NODES_UNREADY, faults.join(", "))
 }

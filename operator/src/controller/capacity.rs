@@ -1,10 +1,12 @@
-//! Tells the stock scheduler how much room there is, so that it sends no pod to a full node: one
-//! CSIStorageCapacity for each class and node, and, last of all, a CSIDriver that makes the
-//! scheduler heed them. Nothing here is CSI: the scheduler looks for a CSIDriver of the class's
-//! provisioner, and at nothing else. See `docs/decisions/0006`.
+//! Publishes free capacity to the stock scheduler, so that it places no pod on a full node.
 //!
-//! `wanted` adds up what there is, `plan` compares it with what is published, `act` writes. Servers
-//! that have no `storage.k8s.io/v1` CSIStorageCapacity (before 1.24) are left alone.
+//! Writes one CSIStorageCapacity for each class and node and, last of all, a CSIDriver that makes
+//! the scheduler use them. Nothing else here is CSI: the scheduler only looks up a CSIDriver of the
+//! class's provisioner. See `docs/decisions/0006`.
+//!
+//! `wanted` computes the capacities, `plan` compares them with the published ones, `act` writes.
+//! Nothing is published to API servers without `storage.k8s.io/v1` CSIStorageCapacity (before
+//! 1.24).
 
 pub mod act;
 pub mod object;
@@ -34,41 +36,39 @@ use crate::kube::error::ApiError;
 use crate::kube::names;
 use crate::kube::watch_cache::follow_some;
 
-/// Changes that come together are written together.
-const SETTLE: Duration = Duration::from_millis(500);
+/// Delay before an update, so that changes in quick succession cause one write.
+const DEBOUNCE: Duration = Duration::from_millis(500);
 
-/// What is written together is done by then, or taken for failed; nor is anything that failed left
-/// for longer.
-const LIMIT: Duration = Duration::from_mins(1);
+/// Timeout of one round of writes, and maximum wait after a failure.
+const ROUND_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Publishes for as long as it is polled; returns where there is nothing to do. With `publish`
-/// false, takes back what was published before.
+/// Publishes capacity while it is polled; returns if there is nothing to do.
+///
+/// With `publish` false, removes what was published before.
 pub async fn run(client: Client, state: Arc<ClusterState>, namespace: &str, publish: bool) {
-    if !insist(
-        "the API server could not be asked for what it serves",
-        async || served(&client).await,
-    )
+    if !retry("failed to list the API server's resources", async || {
+        is_supported(&client).await
+    })
     .await
     {
         tracing::info!(
-            "this API server has no CSIStorageCapacity (storage.k8s.io/v1): no capacity is published"
+            "the API server has no CSIStorageCapacity (storage.k8s.io/v1): no capacity is published"
         );
         return;
     }
     let publisher = Publisher::new(client.clone(), namespace);
     if !publish {
-        return insist(
-            "the published capacity could not be withdrawn",
-            async || publisher.withdraw().await,
-        )
+        return retry("failed to remove the published capacity", async || {
+            publisher.remove_all().await
+        })
         .await;
     }
     let (observed, follow) = ObservedCapacity::watch(&client, namespace);
-    tokio::join!(follow, keep(&publisher, &state, &observed));
+    tokio::join!(follow, keep_published(&publisher, &state, &observed));
 }
 
-/// Whether the API server has what we publish.
-async fn served(client: &Client) -> Result<bool, ApiError> {
+/// Returns true if the API server supports CSIStorageCapacity.
+async fn is_supported(client: &Client) -> Result<bool, ApiError> {
     const VERSION: &str = "storage.k8s.io/v1";
     let resources = client.list_api_group_resources(VERSION).await;
     let resources = resources.map_err(ApiError::of("list resources of", "API group", VERSION))?;
@@ -78,17 +78,17 @@ async fn served(client: &Client) -> Result<bool, ApiError> {
         .any(|resource| resource.name == "csistoragecapacities"))
 }
 
-/// Asks again, less and less often, until there is an answer.
-async fn insist<T>(failed: &str, ask: impl AsyncFn() -> Result<T, ApiError>) -> T {
+/// Retries with backoff until a request succeeds.
+async fn retry<T>(failed: &str, request: impl AsyncFn() -> Result<T, ApiError>) -> T {
     let backoff = Backoff::default();
     loop {
-        match ask().await {
+        match request().await {
             Ok(answer) => return answer,
             Err(error) => {
                 let (_, wait) = backoff.failed(&());
                 tracing::warn!(
                     error = host::error::chain(&error),
-                    "{failed}; asked again in {} s",
+                    "{failed}, retrying in {} s",
                     wait.as_secs()
                 );
                 sleep(wait).await;
@@ -97,7 +97,7 @@ async fn insist<T>(failed: &str, ask: impl AsyncFn() -> Result<T, ApiError>) -> 
     }
 }
 
-/// What we have published, as the API has it: somebody else may have changed or deleted it.
+/// The published objects according to the API server; users may change or delete them.
 struct ObservedCapacity {
     capacities: Store<CSIStorageCapacity>,
     drivers: Store<CSIDriver>,
@@ -126,30 +126,36 @@ impl ObservedCapacity {
             capacities_writer,
             |_| true,
             &observed,
-            Self::heard,
+            Self::on_event,
         );
         let api = Api::all(client.clone());
-        let follow_drivers =
-            follow_some(api, named, drivers_writer, |_| true, &observed, Self::heard);
+        let follow_drivers = follow_some(
+            api,
+            named,
+            drivers_writer,
+            |_| true,
+            &observed,
+            Self::on_event,
+        );
         (
             observed,
             futures::future::join(follow_capacities, follow_drivers).map(|_| ()),
         )
     }
 
-    fn heard<K>(&self, event: &Event<K>) {
+    fn on_event<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.changed.send_replace(());
         }
     }
 
     async fn ready(&self) {
-        // An error here means that the followers have ended, with the process.
+        // An error means that the watches have ended, with the process.
         let _ = self.capacities.wait_until_ready().await;
         let _ = self.drivers.wait_until_ready().await;
     }
 
-    /// The capacities by name; `None` for one that says nothing that we could have written.
+    /// Returns the capacities by name; `None` for an object with content that FlexLVM never writes.
     fn found(&self) -> BTreeMap<String, Option<Capacity>> {
         self.capacities
             .state()
@@ -163,33 +169,31 @@ impl ObservedCapacity {
     }
 }
 
-/// Keeps what is published current.
-async fn keep(publisher: &Publisher, state: &ClusterState, observed: &ObservedCapacity) {
+/// Keeps the published objects current.
+async fn keep_published(publisher: &Publisher, state: &ClusterState, observed: &ObservedCapacity) {
     observed.ready().await;
-    let (mut space, mut own) = (
-        state.space_changed.subscribe(),
-        observed.changed.subscribe(),
-    );
+    let mut space = state.space_changed.subscribe();
+    let mut own = observed.changed.subscribe();
     let mut written = HashMap::new();
-    let mut faults = Faults::default();
+    let mut faults = ClassFaults::default();
     let backoff = Backoff::default();
     loop {
         space.mark_unchanged();
         own.mark_unchanged();
-        let CapacityPlan { steps, again } = next(state, observed, &mut written, &mut faults);
-        let error = match timeout(LIMIT, publisher.carry_out(steps, &mut written)).await {
+        let CapacityPlan { steps, next_due } = next(state, observed, &mut written, &mut faults);
+        let error = match timeout(ROUND_TIMEOUT, publisher.carry_out(steps, &mut written)).await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(host::error::chain(&error)),
             Err(_) => Some(format!(
                 "the API server did not answer within {} s",
-                LIMIT.as_secs()
+                ROUND_TIMEOUT.as_secs()
             )),
         };
         if let Some(error) = error {
-            let wait = backoff.failed(&()).1.min(LIMIT);
+            let wait = backoff.failed(&()).1.min(ROUND_TIMEOUT);
             tracing::warn!(
                 error,
-                "capacity is not published; tried again in {} s",
+                "failed to publish capacity, retrying in {} s",
                 wait.as_secs()
             );
             sleep(wait).await;
@@ -197,65 +201,65 @@ async fn keep(publisher: &Publisher, state: &ClusterState, observed: &ObservedCa
         }
         backoff.succeeded(&());
         let changed = futures::future::select(Box::pin(space.changed()), Box::pin(own.changed()));
-        match again {
+        match next_due {
             Some(rest) => drop(timeout(rest, changed).await),
             None => drop(changed.await),
         }
-        sleep(SETTLE).await;
+        sleep(DEBOUNCE).await;
     }
 }
 
-/// The classes that have a fault, for the grace period before that is published.
+/// Tracks classes with a fault, for the grace period before it is published.
 #[derive(Default)]
-struct Faults {
-    /// When each was first observed; `None` for those of the first pass. Their capacities may have
+struct ClassFaults {
+    /// When each fault was first observed; `None` if in the first round. Its capacities may have
     /// been published before a restart, which must not remove them.
     since: HashMap<String, Option<Instant>>,
     started: bool,
 }
 
-/// What is to be done now; `written` says when each object was last written by us.
+/// Returns the writes that are due; `written` is when each object was last written.
 fn next(
     state: &ClusterState,
     observed: &ObservedCapacity,
     written: &mut HashMap<String, Instant>,
-    faults: &mut Faults,
+    faults: &mut ClassFaults,
 ) -> CapacityPlan {
     let candidates = state.candidates();
-    let (classes, backends) = (state.classes.state(), state.backends.state());
+    let classes = state.classes.state();
+    let backends = state.backends.state();
     let mut since = HashMap::new();
     let mut next_fault: Option<Duration> = None;
-    let lasts = |class: &str| {
-        let first = match faults.since.get(class) {
-            Some(first) => *first,
-            None => faults.started.then(Instant::now),
-        };
-        since.insert(class.to_owned(), first);
-        let rest = first.map_or(Duration::ZERO, |first| {
-            GRACE.saturating_sub(first.elapsed())
-        });
-        if !rest.is_zero() {
-            next_fault = Some(next_fault.map_or(rest, |other| other.min(rest)));
-        }
-        rest.is_zero()
-    };
     let wanted = wanted::wanted(
         &classes,
         &backends,
         &ClusterState::borrow(&candidates),
         &state.reservations(),
-        lasts,
+        |class: &str| {
+            let first = match faults.since.get(class) {
+                Some(first) => *first,
+                None => faults.started.then(Instant::now),
+            };
+            since.insert(class.to_owned(), first);
+            let rest = first.map_or(Duration::ZERO, |first| {
+                GRACE.saturating_sub(first.elapsed())
+            });
+            if !rest.is_zero() {
+                next_fault = Some(next_fault.map_or(rest, |other| other.min(rest)));
+            }
+            rest.is_zero()
+        },
     );
-    *faults = Faults {
+    *faults = ClassFaults {
         since,
         started: true,
     };
     let driver = observed.driver();
     state.set_capacity_tracking_active(driver.as_deref().is_some_and(object::is_as_wanted));
-    written.retain(|_, at: &mut Instant| at.elapsed() < plan::LEISURE);
+    written.retain(|_, at: &mut Instant| at.elapsed() < plan::DECREASE_INTERVAL);
     let mut plan = plan(&wanted, &observed.found(), driver.as_deref(), |name| {
         written.get(name).map(Instant::elapsed)
     });
-    plan.again = [plan.again, next_fault].into_iter().flatten().min();
+    plan.next_due = [plan.next_due, next_fault].into_iter().flatten().min();
     plan
 }

@@ -1,5 +1,4 @@
-//! What a claim asks for, and whether we can give it.
-//! Pure.
+//! Reads a claim, and checks whether FlexLVM can serve it. Pure.
 
 use crds::logical_volume::ClaimReference;
 use crds::quantity;
@@ -8,7 +7,7 @@ use kube::ResourceExt as _;
 
 use crate::kube::names;
 
-/// The provisioner that the PersistentVolume controller asked to serve this claim.
+/// Returns the provisioner that the PersistentVolume controller wrote into the claim.
 #[must_use]
 pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
     let annotations = claim.annotations();
@@ -18,7 +17,7 @@ pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
     provisioner.map(String::as_str)
 }
 
-/// The node that the scheduler chose for the claim's first pod.
+/// Returns the node that the scheduler selected for the claim's first pod.
 #[must_use]
 pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim
@@ -28,17 +27,19 @@ pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
         .filter(|node| !node.is_empty())
 }
 
-/// True when the claim waits for a volume of ours (as sig-storage-lib's `shouldProvision`, as far
-/// as the claim tells).
+/// Returns true if the claim waits for a volume of FlexLVM (as in sig-storage-lib's
+/// `shouldProvision`, without the checks of the class).
 #[must_use]
 pub fn is_waiting(claim: &PersistentVolumeClaim) -> bool {
     provisioner(claim) == Some(crds::GROUP) && is_unbound(claim)
 }
 
-/// True when the claim has no volume and nobody was asked for one yet: a class that waits for the
-/// scheduler names its provisioner to the claim only once a node is selected.
+/// Returns true if the claim has neither a volume nor a provisioner yet.
+///
+/// For a class that waits for the scheduler, the provisioner is written only once a node is
+/// selected.
 #[must_use]
-pub fn is_unasked(claim: &PersistentVolumeClaim) -> bool {
+pub fn has_no_provisioner(claim: &PersistentVolumeClaim) -> bool {
     provisioner(claim).is_none() && is_unbound(claim)
 }
 
@@ -51,14 +52,14 @@ fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
             .is_none_or(str::is_empty)
 }
 
-/// The name of the claim's volume: of its PersistentVolume, its LogicalVolume, and the logical
-/// volume on the node.
+/// Returns the name of the claim's volume: of its PersistentVolume, its LogicalVolume, and the
+/// logical volume on the node.
 #[must_use]
 pub fn volume_name(claim: &PersistentVolumeClaim) -> Option<String> {
     claim.uid().map(|uid| format!("pvc-{uid}"))
 }
 
-/// The name of the claim's class, from the field or the annotation that preceded it.
+/// Returns the name of the claim's class, from the field or the annotation that preceded it.
 #[must_use]
 pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
     let annotation = claim
@@ -73,7 +74,7 @@ pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
     })
 }
 
-/// The claim as our own objects refer to it.
+/// Returns the reference to the claim in FlexLVM's objects.
 #[must_use]
 pub fn reference(claim: &PersistentVolumeClaim) -> ClaimReference {
     ClaimReference {
@@ -83,7 +84,7 @@ pub fn reference(claim: &PersistentVolumeClaim) -> ClaimReference {
     }
 }
 
-/// A claim as Events and PersistentVolumes refer to it.
+/// Returns the reference to a claim in Events and PersistentVolumes.
 #[must_use]
 pub fn object_reference(claim: &ClaimReference) -> ObjectReference {
     ObjectReference {
@@ -96,10 +97,10 @@ pub fn object_reference(claim: &ClaimReference) -> ObjectReference {
     }
 }
 
-/// The bytes that a claim asks for.
+/// Returns the requested size in bytes.
 ///
 /// # Errors
-/// One sentence, when it asks for no size, or for one that can't be.
+/// One sentence, if the request is missing or invalid.
 pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
     let requests = claim
         .spec
@@ -107,26 +108,24 @@ pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
         .and_then(|spec| spec.resources.as_ref())
         .and_then(|r| r.requests.as_ref());
     let Some(request) = requests.and_then(|requests| requests.get("storage")) else {
-        return Err("spec.resources.requests.storage is missing: say how large the volume is to be, for example 10Gi"
+        return Err("spec.resources.requests.storage is missing: set the size of the volume, for example 10Gi"
             .to_owned());
     };
     match quantity::parse(request) {
-        Ok(0) => {
-            Err("spec.resources.requests.storage is 0: a volume has at least one byte".to_owned())
-        }
+        Ok(0) => Err("spec.resources.requests.storage is 0: request at least one byte".to_owned()),
         Ok(bytes) => Ok(bytes),
         Err(error) => Err(format!("spec.resources.requests.storage: {error}")),
     }
 }
 
-/// Why a claim can never be served as it is, in one sentence that names the field, its value and
-/// what is possible.
+/// Returns why a claim can never be served as it is: one sentence that names the field, its value
+/// and the valid values.
 #[must_use]
-pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
+pub fn rejection(claim: &PersistentVolumeClaim) -> Option<String> {
     let spec = claim.spec.clone().unwrap_or_default();
     if let Some(mode) = spec.volume_mode.filter(|mode| mode != "Filesystem") {
         return Some(format!(
-            "spec.volumeMode {mode} is not possible: FlexVolume mounts file systems only, so leave it out or say Filesystem"
+            "spec.volumeMode {mode} is not supported: FlexVolume only mounts file systems; remove it or set Filesystem"
         ));
     }
     let modes = spec.access_modes.unwrap_or_default();
@@ -135,12 +134,12 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
         .find(|mode| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str()))
     {
         return Some(format!(
-            "spec.accessModes {mode} is not possible: the volume is on one node's disks, so say ReadWriteOnce (or ReadWriteOncePod)"
+            "spec.accessModes {mode} is not supported: the volume is on one node's disks; use ReadWriteOnce or ReadWriteOncePod"
         ));
     }
     if spec.selector.is_some() {
         return Some(
-            "spec.selector is not possible with a volume made on demand: leave it out".to_owned(),
+            "spec.selector is not supported for dynamic provisioning; remove it".to_owned(),
         );
     }
     let source = spec
@@ -149,7 +148,7 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
         .or(spec.data_source.map(|source| (source.kind, source.name)));
     if let Some((kind, name)) = source {
         return Some(format!(
-            "spec.dataSource {kind} {name} is not possible: volumes begin empty, so leave it out"
+            "spec.dataSource {kind} {name} is not supported: volumes are created empty; remove it"
         ));
     }
     if let Some(class) = spec
@@ -157,7 +156,7 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
         .filter(|class| !class.is_empty())
     {
         return Some(format!(
-            "spec.volumeAttributesClassName {class} is not possible: there is nothing to adjust, so leave it out"
+            "spec.volumeAttributesClassName {class} is not supported: FlexLVM volumes have no modifiable attributes; remove it"
         ));
     }
     size(claim).err()
@@ -165,7 +164,7 @@ pub fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{is_unasked, is_waiting, refusal, size};
+    use super::{has_no_provisioner, is_waiting, rejection, size};
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -186,31 +185,31 @@ mod tests {
     }
 
     #[test]
-    fn an_ordinary_claim_is_served() {
+    fn ordinary_claim_is_accepted() {
         assert!(is_waiting(&with(json!({}))));
-        assert_eq!(refusal(&with(json!({"volumeMode": "Filesystem"}))), None);
+        assert_eq!(rejection(&with(json!({"volumeMode": "Filesystem"}))), None);
         assert_eq!(size(&with(json!({}))), Ok(1 << 30));
     }
 
     #[test]
-    fn a_bound_or_foreign_claim_is_not_ours_to_serve() {
+    fn bound_or_foreign_claim_is_ignored() {
         assert!(!is_waiting(&with(json!({"volumeName": "pvc-1"}))));
         let mut foreign = with(json!({}));
         foreign.metadata.annotations.as_mut().unwrap().insert(
             "volume.kubernetes.io/storage-provisioner".into(),
             "other.dev".into(),
         );
-        assert!(!is_waiting(&foreign) && !is_unasked(&foreign));
-        let mut unasked = with(json!({}));
-        unasked.metadata.annotations = None;
-        assert!(!is_waiting(&unasked) && is_unasked(&unasked));
-        unasked.spec.as_mut().unwrap().volume_name = Some("pv-1".into());
-        assert!(!is_unasked(&unasked));
+        assert!(!is_waiting(&foreign) && !has_no_provisioner(&foreign));
+        let mut unassigned = with(json!({}));
+        unassigned.metadata.annotations = None;
+        assert!(!is_waiting(&unassigned) && has_no_provisioner(&unassigned));
+        unassigned.spec.as_mut().unwrap().volume_name = Some("pv-1".into());
+        assert!(!has_no_provisioner(&unassigned));
     }
 
     #[test]
-    fn each_refusal_names_field_value_and_remedy() {
-        for (extra, words) in [
+    fn rejection_names_field_value_and_remedy() {
+        for (extra, parts) in [
             (
                 json!({"volumeMode": "Block"}),
                 ["volumeMode", "Block", "Filesystem"],
@@ -225,15 +224,15 @@ mod tests {
             ),
             (
                 json!({"selector": {"matchLabels": {"a": "b"}}}),
-                ["selector", "on demand", "leave it out"],
+                ["selector", "dynamic provisioning", "remove it"],
             ),
             (
                 json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}),
-                ["dataSource", "old", "leave it out"],
+                ["dataSource", "old", "remove it"],
             ),
             (
                 json!({"dataSourceRef": {"kind": "Backup", "name": "b1", "apiGroup": "x.y"}}),
-                ["Backup", "b1", "leave it out"],
+                ["Backup", "b1", "remove it"],
             ),
             (
                 json!({"resources": {"requests": {"storage": "0"}}}),
@@ -248,8 +247,8 @@ mod tests {
                 ["requests.storage", "missing", "10Gi"],
             ),
         ] {
-            let text = refusal(&with(extra)).unwrap();
-            assert!(words.iter().all(|word| text.contains(word)), "{text}");
+            let text = rejection(&with(extra)).unwrap();
+            assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
     }
 }

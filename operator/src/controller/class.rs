@@ -1,5 +1,5 @@
-//! What a StorageClass says: which backend, which file system, with which options. What it says and
-//! we don't know is refused, never ignored. Pure.
+//! Reads a StorageClass: backend, file system and its options. Unknown parameters are rejected,
+//! never ignored. Pure.
 
 use std::collections::BTreeMap;
 
@@ -10,56 +10,57 @@ use kube::ResourceExt as _;
 
 const BACKEND: &str = "backend";
 const FS_TYPE: &str = "fsType";
-/// The name of `fsType` in classes for CSI drivers. external-provisioner ignores its case.
+/// The parameter `fsType` in classes for CSI drivers. external-provisioner ignores its case.
 const CSI_FS_TYPE: &str = "csi.storage.k8s.io/fstype";
 const MKFS_OPTIONS: &str = "mkfsOptions";
 const FSCK: &str = "fsck";
 const KNOWN: [&str; 5] = [BACKEND, FS_TYPE, CSI_FS_TYPE, MKFS_OPTIONS, FSCK];
 
-/// A class, understood.
+/// A validated StorageClass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Class {
     /// The name of the StorageBackend.
     pub backend: String,
     /// The file system of its volumes.
     pub filesystem: Filesystem,
-    /// What becomes of its volumes when their claims are deleted.
+    /// Whether its volumes are removed when their claims are deleted.
     pub reclaim_policy: ReclaimPolicy,
-    /// True when volumes wait for the scheduler to choose a node.
+    /// True if volumes wait until the scheduler selects a node.
     pub waits_for_consumer: bool,
-    /// Where volumes may be when nobody selected a node: on a node that one of these allows; empty
-    /// allows all.
+    /// Terms of which one must allow the node, unless the scheduler selected it; empty allows all
+    /// nodes.
     pub allowed_topologies: Vec<TopologySelectorTerm>,
 }
 
-/// The name of the StorageBackend that a class names.
+/// Returns the name of the StorageBackend that a class names.
 #[must_use]
 pub fn backend_of(class: &StorageClass) -> Option<&str> {
     class.parameters.as_ref()?.get(BACKEND).map(String::as_str)
 }
 
-/// Whether volumes of a class wait for the scheduler to select a node.
+/// Returns true if volumes of a class wait until the scheduler selects a node.
 #[must_use]
 pub fn waits_for_consumer(class: &StorageClass) -> bool {
     class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
 }
 
-/// What is wrong with the default file system of a backend, in one sentence that names the field.
+/// Returns what is invalid in the default file system of a backend: one sentence that names the
+/// field.
 #[must_use]
 pub fn default_fault(default: &Filesystem) -> Option<String> {
     check(default, "filesystem.mkfsOptions", "filesystem.mountOptions").err()
 }
 
-/// Reads a class. What it does not say of the file system, the backend's default says.
+/// Reads a class. File system settings that it doesn't have come from the backend's default.
 ///
 /// # Errors
-/// One sentence that names the parameter, its value and what is possible.
+/// One sentence that names the parameter, its value and the valid values.
 pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, String> {
     let name = class.name_any();
     let parameters = class.parameters.clone().unwrap_or_default();
     if let Some(unknown) = parameters.keys().find(|key| !is_known(key)) {
         return Err(format!(
-            "StorageClass {name}: parameter {unknown:?} is not known; possible are {}",
+            "StorageClass {name}: unknown parameter {unknown:?}; valid parameters are {}",
             KNOWN.join(", ")
         ));
     }
@@ -68,7 +69,7 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
         .filter(|backend| !backend.is_empty())
     else {
         return Err(format!(
-            "StorageClass {name}: parameter {BACKEND:?} is missing: it names a StorageBackend"
+            "StorageClass {name}: parameter {BACKEND:?} is missing: set it to the name of a StorageBackend"
         ));
     };
     if let Some(fault) = default.and_then(default_fault) {
@@ -99,28 +100,27 @@ fn read_filesystem(
             .map(String::as_str)
             .filter(|text| !text.is_empty())
     };
-    let not_possible = |key: &str, text: &str, possible: &str| {
+    let invalid = |key: &str, text: &str, valid: &str| {
         format!(
-            "StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}"
+            "StorageClass {name}: parameter {key} {text:?} is invalid; valid values are {valid}"
         )
     };
     let type_ =
         match fs_type(&parameters).map_err(|fault| format!("StorageClass {name}: {fault}"))? {
             None => default.map(|default| default.type_).unwrap_or_default(),
             Some((key, type_)) => FilesystemType::from_name(type_)
-                .ok_or_else(|| not_possible(key, type_, host::Filesystem::NAMES))?,
+                .ok_or_else(|| invalid(key, type_, host::Filesystem::NAMES))?,
         };
-    // Options are for one type.
+    // The backend's options apply to its own file system type only.
     let default = default.filter(|default| default.type_ == type_);
     let fsck = match given(FSCK) {
         None => default.map(|default| default.fsck).unwrap_or_default(),
         Some("auto") => Fsck::Auto,
         Some("never") => Fsck::Never,
-        Some(other) => return Err(not_possible(FSCK, other, "auto and never")),
+        Some(other) => return Err(invalid(FSCK, other, "auto and never")),
     };
-    let words = |options: &str| options.split_whitespace().map(str::to_owned).collect();
     let mkfs_options = given(MKFS_OPTIONS)
-        .map(words)
+        .map(|options| options.split_whitespace().map(str::to_owned).collect())
         .or_else(|| default.map(|default| default.mkfs_options.clone()));
     let mount_options = class
         .mount_options
@@ -128,14 +128,10 @@ fn read_filesystem(
         .filter(|options| !options.is_empty());
     let mount_options =
         mount_options.or_else(|| default.map(|default| default.mount_options.clone()));
-    let (mkfs_options, mount_options) = (
-        mkfs_options.unwrap_or_default(),
-        mount_options.unwrap_or_default(),
-    );
     Ok(Filesystem {
         type_,
-        mkfs_options,
-        mount_options,
+        mkfs_options: mkfs_options.unwrap_or_default(),
+        mount_options: mount_options.unwrap_or_default(),
         fsck,
     })
 }
@@ -144,11 +140,12 @@ fn is_known(key: &str) -> bool {
     KNOWN.contains(&key) || key.eq_ignore_ascii_case(CSI_FS_TYPE)
 }
 
-/// Returns the file system that a class names, and the parameter that names it. Classes for CSI
-/// drivers have a name of their own for that parameter, and admins reuse such classes.
+/// Returns the file system that a class names, and the parameter that names it.
+///
+/// Classes for CSI drivers have their own name for that parameter, and admins reuse such classes.
 ///
 /// # Errors
-/// One sentence, when two parameters name different file systems.
+/// One sentence, if two parameters name different file systems.
 fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>, String> {
     let mut first: Option<(&str, &str)> = None;
     for (key, type_) in parameters {
@@ -169,7 +166,7 @@ fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>
     Ok(first)
 }
 
-/// Asks the driver, which heeds the options, whether they are possible.
+/// Validates the options with the driver's own rules.
 fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String> {
     let type_ = host_filesystem(filesystem.type_);
     let fault = |what: &str, error: flexvolume::OptionError| {
@@ -181,7 +178,7 @@ fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String>
         .map_err(|error| fault(mount, error))
 }
 
-/// The driver's word for a file system of ours.
+/// Returns the driver's type for a file system of the API.
 fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
     match type_ {
         FilesystemType::Ext4 => host::Filesystem::Ext4,
@@ -190,8 +187,10 @@ fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
     }
 }
 
-/// A reclaim policy as Kubernetes spells it. Classes know no third one; of a PersistentVolume's
-/// `Recycle` nothing of ours is removed, so it counts as Retain.
+/// Parses a reclaim policy.
+///
+/// Classes have no third policy. For a PersistentVolume's `Recycle` FlexLVM removes nothing, so it
+/// counts as Retain.
 #[must_use]
 pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
     match text {
@@ -216,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_is_understood_as_a_whole() {
+    fn all_settings_of_a_class_are_read() {
         let class = class(
             json!({"parameters": {"backend": "b", "fsType": "xfs", "fsck": "never"},
             "mountOptions": ["noatime"],
@@ -238,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_backend_says_what_the_class_does_not() {
+    fn backend_provides_file_system_defaults() {
         let default = json!({"type": "xfs", "mountOptions": ["noatime"], "fsck": "never"});
         let default: Filesystem = serde_json::from_value(default).unwrap();
         let read = |value| read(&class(value), Some(&default)).map(|class| class.filesystem);
@@ -258,7 +257,7 @@ mod tests {
                 vec!["nodiratime".to_owned()]
             )
         );
-        // Its options are for another type.
+        // The default's options are for another type.
         let other = read(json!({"parameters": {"backend": "b", "fsType": "ext4"}})).unwrap();
         assert_eq!(
             (other.type_, other.mount_options.len(), other.fsck),
@@ -274,11 +273,11 @@ mod tests {
                 .unwrap()
                 .starts_with("filesystem.mountOptions: ")
         );
-        let refused =
+        let rejected =
             super::read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
         assert!(
-            refused.starts_with("StorageBackend b: filesystem.mountOptions: "),
-            "{refused}"
+            rejected.starts_with("StorageBackend b: filesystem.mountOptions: "),
+            "{rejected}"
         );
     }
 
@@ -311,20 +310,20 @@ mod tests {
                     "StorageClass fast: parameters {key} \"ext4\" and fsType \"xfs\" contradict each other; remove one of them"
                 )
             );
-            let refused = type_of(json!({key: "ntfs"})).unwrap_err();
+            let rejected = type_of(json!({key: "ntfs"})).unwrap_err();
             assert!(
-                refused.contains(key) && refused.contains("\"ntfs\""),
-                "{refused}"
+                rejected.contains(key) && rejected.contains("\"ntfs\""),
+                "{rejected}"
             );
         }
-        // Other parameters of CSI's sidecars have no counterpart here.
-        let refused =
+        // Other parameters of CSI's sidecars have no counterpart in FlexLVM.
+        let rejected =
             type_of(json!({"csi.storage.k8s.io/provisioner-secret-name": "s"})).unwrap_err();
-        assert!(refused.contains("is not known"), "{refused}");
+        assert!(rejected.contains("unknown parameter"), "{rejected}");
     }
 
     #[test]
-    fn the_driver_knows_every_file_system() {
+    fn every_file_system_exists_in_the_driver() {
         for type_ in FilesystemType::ALL {
             assert_eq!(host_filesystem(type_).name(), type_.as_str());
         }
@@ -332,8 +331,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_by_name() {
-        for (value, words) in [
+    fn invalid_parameters_are_rejected_by_name() {
+        for (value, parts) in [
             (
                 json!({"parameters": {"backend": "b", "fstype": "xfs"}}),
                 ["\"fstype\"", "fsType", "mkfsOptions"],
@@ -354,7 +353,7 @@ mod tests {
             let text = read(&class(value), None).unwrap_err();
             assert!(
                 text.starts_with("StorageClass fast: ")
-                    && words.iter().all(|word| text.contains(word)),
+                    && parts.iter().all(|part| text.contains(part)),
                 "{text}"
             );
         }

@@ -1,6 +1,6 @@
-//! What is to be done next about one volume, from all that the API says about it: its claim, its
-//! LogicalVolume, its PersistentVolume. Pure: `act.rs` observes, asks here, and does one step; then
-//! it is asked again.
+//! Plans the next step for one volume, from its observed claim, LogicalVolume and PersistentVolume.
+//!
+//! Pure: `worker.rs` observes, plans and has `act.rs` carry out one step; then it plans again.
 
 mod published;
 mod reserved;
@@ -22,17 +22,17 @@ use reserved::plan_reserved;
 
 pub use published::is_released;
 
-/// An agent that has not answered for so long is worth a word.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Time without an agent's report after which an Event is written.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Grace period before a missing StorageClass or StorageBackend counts as missing: it may be part of
-/// the same `kubectl apply`.
+/// Grace period before reporting a missing StorageClass or StorageBackend: it may be part of the
+/// same `kubectl apply`.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// All that the API says about one volume.
+/// The observed objects of one volume.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedObjects {
-    /// The claim with the uid that the volume's name holds.
+    /// The claim whose uid is in the volume's name.
     pub claim: Option<Arc<PersistentVolumeClaim>>,
     /// The claim's class, or why it can't be used. `None` without a claim.
     pub class: Option<Result<Class, String>>,
@@ -44,82 +44,86 @@ pub struct ObservedObjects {
     pub volume: Option<Arc<PersistentVolume>>,
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
-    /// The volume's thin pool may become larger than was promised.
+    /// True if the volume's thin pool may become larger than its reservation.
     pub pool_reservation_outdated: bool,
-    /// The scheduler knows how full the nodes are.
+    /// True if the scheduler uses the published capacity.
     pub capacity_tracking_active: bool,
-    /// We wrote something about this volume that has not come back to us yet.
+    /// True if the watch has not delivered a write about this volume yet.
     pub in_flight: bool,
-    /// For how long nothing could be done about this volume.
+    /// Time during which no step could be carried out.
     pub waited: Duration,
 }
 
 /// The next step.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Nothing is to be done.
+    /// Nothing to do.
     Done,
-    /// Somebody else has to do something first; look again after this time even if nothing is
-    /// heard.
+    /// Wait for a change by another actor; plan again after this time even without one.
     Wait(Duration),
-    /// Choose a place, promise its space, and write the LogicalVolume.
+    /// Choose a node, reserve space there, and create the LogicalVolume.
     Place {
-        /// How many bytes at least.
+        /// Minimum size in bytes.
         bytes: u64,
     },
-    /// The scheduler has selected no node yet. It selects none that it knows to be too full: if
-    /// that goes for all of them, say so.
+    /// Report if no node has enough space, while the scheduler has selected none.
+    ///
+    /// The scheduler selects no node whose published capacity is too small.
     DryRunPlacement {
-        /// How many bytes at least.
+        /// Minimum size in bytes.
         bytes: u64,
     },
-    /// The claim can't be served: remove the node that the scheduler selected. The scheduler then
-    /// stops waiting for a volume and reports on the pod that provisioning failed.
+    /// Remove the node that the scheduler selected, since the claim can't be served.
+    ///
+    /// The scheduler then stops waiting for a volume and reports on the pod that provisioning
+    /// failed.
     Deselect,
-    /// Write the PersistentVolume.
+    /// Create the PersistentVolume.
     Publish(Box<PersistentVolume>),
-    /// The claim is gone and there is no PersistentVolume: make sure of both, then have the volume
-    /// removed if it was never used.
+    /// Request the removal of a volume that was never used: its claim is gone and there is no
+    /// PersistentVolume. Verify both with the API server first.
     DeleteUnclaimed,
-    /// The volume can't be made where it was promised: have it removed if it was never used, and
-    /// promise it anew.
+    /// Request the removal of a volume that was never used, since its node can't create it, and
+    /// place it again.
     CancelPlacement,
-    /// The node is gone and never made the volume: make sure of that, and drop the LogicalVolume.
+    /// Delete the LogicalVolume: its node is gone and never created the volume. Verify both with
+    /// the API server first.
     DiscardUncreated,
-    /// The PersistentVolume is released: make sure of that, and have the volume removed.
+    /// Request the removal of the volume: its PersistentVolume is released. Verify that with the
+    /// API server first.
     RequestDeletion,
-    /// The PersistentVolume is not released, or not any more: the volume is kept.
+    /// Keep the volume: its PersistentVolume is not released, or no longer.
     CancelDeletion,
-    /// The volume is removed: drop the LogicalVolume.
+    /// Delete the LogicalVolume: its logical volume is removed.
     FinalizeDeletion,
-    /// The volume is removed and its LogicalVolume gone: drop the PersistentVolume.
+    /// Delete the PersistentVolume: logical volume and LogicalVolume are removed.
     Unpublish,
-    /// The PersistentVolume's reclaim policy was changed: write it into the LogicalVolume.
+    /// Write the PersistentVolume's changed reclaim policy into the LogicalVolume.
     SetReclaimPolicy(ReclaimPolicy),
-    /// Give the PersistentVolume our finalizer, or take it away.
+    /// Add (true) or remove (false) the PersistentVolume's finalizer.
     SetFinalizer(bool),
-    /// The LogicalVolume has lost the label by which its agent finds it: write it anew.
+    /// Restore the LogicalVolume's label, by which its agent finds it.
     Label,
-    /// Promise the space for growth to so many bytes, and write it into the LogicalVolume; with its
-    /// size of now, only its thin pool's space.
+    /// Reserve the space for growth to this size in bytes, and write it into the LogicalVolume;
+    /// with the current size, only the space of its thin pool.
     Grow(u64),
-    /// The volume can't grow yet: lower the PersistentVolume's capacity to this number of bytes, so
-    /// that pods start.
+    /// Lower the PersistentVolume's capacity to this size in bytes, so that pods start although the
+    /// volume can't grow yet.
     LimitCapacity(u64),
-    /// The logical volume is large enough for the claim's request: have the kubelet grow the file
-    /// system to that.
-    SettleGrowth {
+    /// Make the kubelet grow the file system to the claim's request, since the logical volume is
+    /// large enough.
+    CompleteGrowth {
         /// The request, in bytes.
         request: u64,
     },
 }
 
-/// A step, and what to say about it.
+/// A step, and the Event about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The step.
     pub step: Step,
-    /// What people are to be told.
+    /// The Event to write.
     pub notice: Option<Notice>,
 }
 
@@ -130,7 +134,7 @@ impl From<Step> for Plan {
 }
 
 impl Step {
-    fn saying(self, notice: Notice) -> Plan {
+    fn with_notice(self, notice: Notice) -> Plan {
         Plan {
             step: self,
             notice: Some(notice),
@@ -138,23 +142,25 @@ impl Step {
     }
 }
 
-/// How long until a volume that waits for somebody is looked at again without anything having been
-/// heard: often enough that its Event does not expire.
+/// Time until a waiting volume is planned again without a change: short enough that its Event does
+/// not expire.
 pub const REVISIT: Duration = Duration::from_mins(15);
 
-/// Minimum time between two [`Step::Deselect`] of one claim. The scheduler selects a node again
-/// within seconds; after ten minutes without a volume it would report a timeout instead.
+/// Minimum time between two [`Step::Deselect`] of one claim.
+///
+/// The scheduler selects a node again within seconds; after ten minutes without a volume it would
+/// report a timeout instead.
 pub const DESELECT_INTERVAL: Duration = Duration::from_mins(5);
 
-/// How long until the space for a claim without a node is looked at again: nobody tells us when its
-/// pod begins to wait, nor when space goes that it would have had.
+/// Time until the space for a claim without a selected node is checked again: no watch reports when
+/// its pod starts to wait, nor when other volumes take the space.
 pub const DRY_RUN_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long until somebody else's object that is in the way, and that we don't watch, is looked for
-/// again.
+/// Time until the controller looks again for a foreign object that blocks a step and that it
+/// doesn't watch.
 pub const OBSTRUCTED: Duration = Duration::from_mins(1);
 
-/// The next step for one volume.
+/// Plans the next step for one volume.
 #[must_use]
 pub fn plan(observed: &ObservedObjects) -> Plan {
     if observed.in_flight {
@@ -174,22 +180,24 @@ pub fn plan(observed: &ObservedObjects) -> Plan {
     }
 }
 
-/// There is nothing yet but, maybe, a claim.
+/// Plans the next step while there is at most a claim.
 fn plan_wanted(observed: &ObservedObjects) -> Plan {
-    // Where the scheduler knows, it selects no node for a claim that can't be served, and so nobody
-    // would ask us.
-    let waits = |claim: &&PersistentVolumeClaim| {
-        claim::is_waiting(claim) || (observed.capacity_tracking_active && claim::is_unasked(claim))
-    };
-    let Some(claim) = observed.claim.as_deref().filter(waits) else {
+    // With published capacity, the scheduler selects no node for a claim that doesn't fit, so the
+    // claim never names a provisioner.
+    let Some(claim) = observed.claim.as_deref() else {
         return Step::Done.into();
     };
-    let refuse = |message: String| {
+    let is_waiting = claim::is_waiting(claim)
+        || (observed.capacity_tracking_active && claim::has_no_provisioner(claim));
+    if !is_waiting {
+        return Step::Done.into();
+    }
+    let reject = |message: String| {
         let step = match claim::selected_node(claim) {
             Some(_) => Step::Deselect,
             None => Step::Wait(REVISIT),
         };
-        step.saying(about_claim(claim, event::PROVISIONING_FAILED, message))
+        step.with_notice(about_claim(claim, event::PROVISIONING_FAILED, message))
     };
     let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
     if incomplete && observed.waited < GRACE {
@@ -197,64 +205,66 @@ fn plan_wanted(observed: &ObservedObjects) -> Plan {
     }
     let class = match &observed.class {
         Some(Ok(class)) => class,
-        Some(Err(sentence)) => return refuse(sentence.clone()),
-        None => return refuse("the claim names no StorageClass".to_owned()),
+        Some(Err(message)) => return reject(message.clone()),
+        None => return reject("the claim names no StorageClass".to_owned()),
     };
-    if let Some(sentence) = claim::refusal(claim) {
-        return refuse(sentence);
+    if let Some(message) = claim::rejection(claim) {
+        return reject(message);
     }
     let Some(backend) = observed.backend.as_deref() else {
-        return refuse(format!(
+        return reject(format!(
             "StorageBackend {}, which the class names, does not exist",
             class.backend
         ));
     };
     if backend.metadata.deletion_timestamp.is_some() {
-        return refuse(format!(
+        return reject(format!(
             "StorageBackend {}, which the class names, is being deleted",
             class.backend
         ));
     }
     if let Some(fault) = backend.spec.fault() {
-        return refuse(format!("StorageBackend {}: {fault}", class.backend));
+        return reject(format!("StorageBackend {}: {fault}", class.backend));
     }
     let bytes = match claim::size(claim).and_then(|bytes| within_limits(bytes, class, backend)) {
         Ok(bytes) => bytes,
-        Err(sentence) => return refuse(sentence),
+        Err(message) => return reject(message),
     };
     match (class.waits_for_consumer, claim::selected_node(claim)) {
         (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { bytes }.into(),
-        (true, None) => Step::Done.into(), // the PersistentVolume controller tells the user
-        _ if claim::is_unasked(claim) => Step::Done.into(), // we are asked in a moment
+        (true, None) => Step::Done.into(), // the PersistentVolume controller writes an Event
+        // The PersistentVolume controller names the provisioner next.
+        _ if claim::has_no_provisioner(claim) => Step::Done.into(),
         _ => Step::Place { bytes }.into(),
     }
 }
 
-/// The bytes that a claim for so many gets: at least what its file system and its backend ask for,
-/// and never more than the backend allows.
-fn within_limits(asked: u64, class: &Class, backend: &StorageBackend) -> Result<u64, String> {
+/// Returns the size for a claim: at least the minimum of its file system and its backend, at most
+/// the backend's maximum.
+fn within_limits(requested: u64, class: &Class, backend: &StorageBackend) -> Result<u64, String> {
     let (minimum, maximum) = backend.spec.limits()?;
-    let bytes = asked
+    let bytes = requested
         .max(minimum)
         .max(class.filesystem.type_.smallest_volume());
     if bytes <= maximum {
         return Ok(bytes);
     }
-    let (bytes, maximum) = (quantity::human(bytes), quantity::human(maximum));
     Err(format!(
-        "{bytes} is more than StorageBackend {} allows for one volume (volumeSize.maximum: {maximum})",
-        class.backend
+        "{} is more than StorageBackend {} allows for one volume (volumeSize.maximum: {})",
+        quantity::human(bytes),
+        class.backend,
+        quantity::human(maximum)
     ))
 }
 
-fn silent(logical_volume: &LogicalVolume) -> String {
+fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {
     let node = &logical_volume.spec.node;
     format!(
-        "the FlexLVM agent on node {node} does not answer: is the node up, and the pod of DaemonSet flexlvm-agent running there?"
+        "the FlexLVM agent on node {node} does not report: check that the node is up and runs a pod of DaemonSet flexlvm-agent"
     )
 }
 
-/// A warning about a claim.
+/// Returns a warning about a claim.
 #[must_use]
 pub fn about_claim(claim: &PersistentVolumeClaim, reason: &'static str, message: String) -> Notice {
     about_reference(
@@ -273,7 +283,7 @@ fn about_reference(about: ObjectReference, reason: &'static str, message: String
     }
 }
 
-/// A warning about a PersistentVolume whose volume can't be removed as asked.
+/// Returns a warning about a PersistentVolume whose volume can't be removed as requested.
 #[must_use]
 pub fn about_volume(volume: &PersistentVolume, message: String) -> Notice {
     let about = ObjectReference {

@@ -1,14 +1,14 @@
-//! The sizes of a bound volume, and what its PersistentVolume may promise to the kubelet. Pure.
+//! The sizes of a bound volume, and which capacity its PersistentVolume may have. Pure.
 //!
-//! The user raises the claim's request. For a flexVolume, Kubernetes' controller manager then raises
+//! A user raises the claim's request. For a flexVolume, Kubernetes' controller manager then raises
 //! the PersistentVolume's capacity, whether there is space or not, and a kubelet that mounts a
-//! volume with a larger capacity than the claim's starts no pod before `expandfs` succeeds. So a
-//! capacity that the logical volume doesn't have is lowered again until it has; the claim's request
-//! keeps what is wanted.
+//! volume with a larger capacity than the claim's starts no pod before `expandfs` succeeds. So the
+//! controller lowers a capacity that the logical volume doesn't have until it has; the wanted size
+//! stays in the claim's request.
 //!
 //! From Kubernetes 1.34 on a user may lower the request of a growth that failed. The kubelet then
-//! still grows to what the claim's status records (`allocatedResources`), which for a flexVolume
-//! nothing in Kubernetes lowers.
+//! still requests the size in the claim's status (`allocatedResources`), which for a flexVolume no
+//! other component lowers.
 
 use crds::{LogicalVolume, quantity};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -23,20 +23,20 @@ const NODE_RESIZE_PENDING: &str = "NodeResizePending";
 const NODE_RESIZE_INFEASIBLE: &str = "NodeResizeInfeasible";
 const FILE_SYSTEM_RESIZE_PENDING: &str = "FileSystemResizePending";
 
-/// The sizes of a volume as its objects have them, in bytes.
+/// The sizes of a volume according to its objects, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// The PersistentVolume's capacity.
     pub capacity: u64,
-    /// What the LogicalVolume's spec reserves.
+    /// The size in the LogicalVolume's spec.
     pub reserved: u64,
-    /// What the logical volume has, as its agent reports.
+    /// The logical volume's size, as its agent reports.
     pub actual: u64,
-    /// The bound claim's; `None` where the controller doesn't know the claim.
+    /// The bound claim's sizes; `None` if the claim isn't in the watch cache.
     pub claim: Option<ClaimSizes>,
 }
 
-/// What a claim requests, and what Kubernetes records in its status, in bytes.
+/// The size that a claim requests, and the sizes that Kubernetes records in its status, in bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimSizes {
     /// `spec.resources.requests`.
@@ -54,7 +54,7 @@ pub struct ClaimSizes {
 impl Sizes {
     /// Reads the sizes. `claim` counts only if it is bound to this PersistentVolume.
     #[must_use]
-    pub fn of(
+    pub fn new(
         volume: &PersistentVolume,
         logical_volume: &LogicalVolume,
         claim: Option<&PersistentVolumeClaim>,
@@ -69,7 +69,7 @@ impl Sizes {
             capacity: bytes(capacity.and_then(|capacity| capacity.get(STORAGE))).unwrap_or(0),
             reserved: quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX),
             actual: bytes(status.and_then(|status| status.size.as_ref())).unwrap_or(0),
-            claim: bound.and_then(ClaimSizes::of),
+            claim: bound.and_then(ClaimSizes::new),
         }
     }
 
@@ -95,7 +95,7 @@ impl Sizes {
     /// Returns the request if the logical volume is large enough for it, and PersistentVolume or
     /// claim keep the kubelet from growing the file system to it.
     #[must_use]
-    pub fn unsettled(&self) -> Option<u64> {
+    pub fn incomplete_growth(&self) -> Option<u64> {
         let claim = self.claim.as_ref()?;
         let is_grown = self.actual >= claim.requested;
         if !is_grown
@@ -108,16 +108,16 @@ impl Sizes {
         // The controller manager raises the capacity itself, before it marks the claim.
         let was_limited = self.capacity < claim.requested && claim.is_pending_on_node;
         let exceeds = self.capacity > self.actual;
-        let is_stuck = claim.is_infeasible
+        let is_blocked = claim.is_infeasible
             || claim
                 .allocated
                 .is_some_and(|allocated| allocated > self.actual);
-        (was_limited || exceeds || is_stuck).then_some(claim.requested)
+        (was_limited || exceeds || is_blocked).then_some(claim.requested)
     }
 }
 
 impl ClaimSizes {
-    fn of(claim: &PersistentVolumeClaim) -> Option<Self> {
+    fn new(claim: &PersistentVolumeClaim) -> Option<Self> {
         let requested = claim::size(claim).ok()?;
         let status = claim.status.clone().unwrap_or_default();
         let statuses = status.allocated_resource_statuses.unwrap_or_default();
@@ -135,11 +135,11 @@ impl ClaimSizes {
         })
     }
 
-    /// Returns the change of a claim's status that has the kubelet grow the file system to the
-    /// request, and to nothing else; `None` where nothing is recorded, or just that.
+    /// Returns the change of a claim's status that makes the kubelet grow the file system to
+    /// exactly the request; `None` if no growth is recorded, or if the status already matches.
     #[must_use]
-    pub fn settled_status(claim: &PersistentVolumeClaim) -> Option<Value> {
-        let sizes = Self::of(claim)?;
+    pub fn completed_status(claim: &PersistentVolumeClaim) -> Option<Value> {
+        let sizes = Self::new(claim)?;
         let allocated = sizes.allocated?;
         if allocated == sizes.requested && !sizes.is_infeasible {
             return None;
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_capacity_above_the_logical_volume_is_limited_to_what_the_claim_has() {
+    fn capacity_above_logical_volume_is_limited_to_claim_capacity() {
         assert_eq!(sizes(2000, 64, claim(2000, None)).limit(), Some(64));
         assert_eq!(sizes(2000, 100, claim(2000, None)).limit(), Some(64));
         assert_eq!(sizes(100, 100, claim(2000, None)).limit(), None);
@@ -194,7 +194,7 @@ mod tests {
             claim: None,
             ..sizes(2000, 64, claim(0, None))
         };
-        assert_eq!((unknown.limit(), unknown.unsettled()), (None, None));
+        assert_eq!((unknown.limit(), unknown.incomplete_growth()), (None, None));
         assert_eq!(unknown.wanted(), 2000);
         assert_eq!(
             sizes(2000, 0, claim(2000, None)).limit(),
@@ -204,45 +204,63 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_fits_is_settled_where_something_hinders_the_kubelet() {
+    fn fitting_request_is_completed_if_the_kubelet_is_blocked() {
         // The capacity was limited, and the volume has grown since.
-        assert_eq!(sizes(64, 100, claim(100, Some(100))).unsettled(), Some(100));
+        assert_eq!(
+            sizes(64, 100, claim(100, Some(100))).incomplete_growth(),
+            Some(100)
+        );
         let early = ClaimSizes {
             is_pending_on_node: false,
             ..claim(100, None)
         };
         assert_eq!(
-            sizes(64, 100, early).unsettled(),
+            sizes(64, 100, early).incomplete_growth(),
             None,
-            "the controller manager raises it in a moment"
+            "the controller manager is about to raise it"
         );
         // The request was lowered before the capacity was limited, or after.
         assert_eq!(
-            sizes(2000, 100, claim(90, Some(2000))).unsettled(),
+            sizes(2000, 100, claim(90, Some(2000))).incomplete_growth(),
             Some(90)
         );
-        assert_eq!(sizes(90, 100, claim(90, Some(2000))).unsettled(), Some(90));
+        assert_eq!(
+            sizes(90, 100, claim(90, Some(2000))).incomplete_growth(),
+            Some(90)
+        );
         let given_up = ClaimSizes {
             is_infeasible: true,
             ..claim(90, Some(95))
         };
-        assert_eq!(sizes(95, 100, given_up).unsettled(), Some(90));
+        assert_eq!(sizes(95, 100, given_up).incomplete_growth(), Some(90));
         // The kubelet is about to grow the file system by itself.
-        assert_eq!(sizes(100, 100, claim(100, Some(100))).unsettled(), None);
-        assert_eq!(sizes(100, 100, claim(90, Some(100))).unsettled(), None);
-        // There is nothing to grow, or no space yet.
-        assert_eq!(sizes(64, 100, claim(64, Some(2000))).unsettled(), None);
-        assert_eq!(sizes(2000, 64, claim(100, Some(2000))).unsettled(), None);
+        assert_eq!(
+            sizes(100, 100, claim(100, Some(100))).incomplete_growth(),
+            None
+        );
+        assert_eq!(
+            sizes(100, 100, claim(90, Some(100))).incomplete_growth(),
+            None
+        );
+        // There is nothing to grow, or not enough space yet.
+        assert_eq!(
+            sizes(64, 100, claim(64, Some(2000))).incomplete_growth(),
+            None
+        );
+        assert_eq!(
+            sizes(2000, 64, claim(100, Some(2000))).incomplete_growth(),
+            None
+        );
     }
 
     #[test]
-    fn a_settled_status_names_the_request() {
+    fn completed_status_has_the_request() {
         let claim = |status: Value| -> PersistentVolumeClaim {
             serde_json::from_value(json!({
                 "spec": {"resources": {"requests": {"storage": "128Mi"}}}, "status": status}))
             .unwrap()
         };
-        let settled = json!({"allocatedResources": {"storage": "128Mi"},
+        let completed = json!({"allocatedResources": {"storage": "128Mi"},
             "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
         for state in [
             "NodeResizeInProgress",
@@ -251,10 +269,10 @@ mod tests {
         ] {
             let status = json!({"allocatedResources": {"storage": "20Gi"},
                 "allocatedResourceStatuses": {"storage": state}});
-            let change = ClaimSizes::settled_status(&claim(status));
-            assert_eq!(change.as_ref(), Some(&settled), "{state}");
+            let change = ClaimSizes::completed_status(&claim(status));
+            assert_eq!(change.as_ref(), Some(&completed), "{state}");
         }
-        assert_eq!(ClaimSizes::settled_status(&claim(settled)), None);
-        assert_eq!(ClaimSizes::settled_status(&claim(json!({}))), None);
+        assert_eq!(ClaimSizes::completed_status(&claim(completed)), None);
+        assert_eq!(ClaimSizes::completed_status(&claim(json!({}))), None);
     }
 }

@@ -1,6 +1,7 @@
-//! All that the controller knows: local copies of every kind of object that it looks at, the reservations
-//! of promised space, and who is to be woken when something changes. Nothing else of the controller
-//! keeps state that matters.
+//! The controller's state: watch caches of every kind of object that it reads, the reservations,
+//! and which volumes a change requeues.
+//!
+//! No other part of the controller keeps state that matters.
 
 mod changes;
 
@@ -22,23 +23,23 @@ use super::{claim, class, plan};
 use crate::kube::queue::WorkQueue;
 use changes::Writers;
 
-/// The controller's knowledge.
+/// Watch caches, reservations and the work queue.
 pub struct ClusterState {
-    /// Claims that name us as their provisioner, and those that name nobody yet.
+    /// Claims that name FlexLVM as their provisioner, and those that name none yet.
     pub claims: Store<PersistentVolumeClaim>,
-    /// Every StorageClass.
+    /// All StorageClasses.
     pub classes: Store<StorageClass>,
-    /// PersistentVolumes that we made.
+    /// PersistentVolumes that FlexLVM created.
     pub volumes: Store<PersistentVolume>,
-    /// Every LogicalVolume.
+    /// All LogicalVolumes.
     pub logical_volumes: Store<LogicalVolume>,
-    /// Every StorageBackend.
+    /// All StorageBackends.
     pub backends: Store<StorageBackend>,
-    /// Every NodeStorage.
+    /// All NodeStorages.
     pub storages: Store<NodeStorage>,
-    /// Every node: its labels, whether it is cordoned, and whether it is Ready.
+    /// All Nodes, reduced to their labels, whether they are cordoned, and whether they are Ready.
     pub nodes: Store<Node>,
-    /// Something changed that space, its promises, or who may ask for it depends on.
+    /// Notifies of changes to free space, reservations, classes and backends.
     pub space_changed: watch::Sender<()>,
     capacity_tracking_active: AtomicBool,
     reservations: Mutex<Reservations>,
@@ -48,7 +49,8 @@ pub struct ClusterState {
 }
 
 impl ClusterState {
-    /// A world, and what keeps it current: to be polled for as long as the world is used.
+    /// Creates the state, and the future that keeps it current. Poll the future for as long as the
+    /// state is used.
     #[must_use]
     pub fn watch(client: &Client, queue: WorkQueue) -> (Arc<Self>, BoxFuture<'static, ()>) {
         let (claims, claims_writer) = store();
@@ -88,7 +90,7 @@ impl ClusterState {
 
     /// Returns once every kind has been listed.
     pub async fn ready(&self) {
-        // An error here means that the followers have ended, with the process.
+        // An error means that the watches have ended, with the process.
         let _ = self.claims.wait_until_ready().await;
         let _ = self.classes.wait_until_ready().await;
         let _ = self.volumes.wait_until_ready().await;
@@ -98,28 +100,32 @@ impl ClusterState {
         let _ = self.nodes.wait_until_ready().await;
     }
 
-    /// The reservations, locked: hold it for as long as a decision takes, never across a request.
+    /// Locks the reservations. Hold the lock during a decision, never across a request.
     pub fn reservations(&self) -> MutexGuard<'_, Reservations> {
         self.reservations
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether the scheduler heeds the capacity that we publish, and so selects no node that is too
-    /// full.
+    /// Returns true if the scheduler uses the published capacity, and so selects no node that is
+    /// too full.
     #[must_use]
     pub fn capacity_tracking_active(&self) -> bool {
         self.capacity_tracking_active.load(Ordering::Relaxed)
     }
 
-    /// Says so.
-    pub fn set_capacity_tracking_active(&self, knows: bool) {
-        if self.capacity_tracking_active.swap(knows, Ordering::Relaxed) != knows {
-            self.enqueue_all(); // claims without a node are to be told about, or not any more
+    /// Sets whether the scheduler uses the published capacity.
+    pub fn set_capacity_tracking_active(&self, active: bool) {
+        if self
+            .capacity_tracking_active
+            .swap(active, Ordering::Relaxed)
+            != active
+        {
+            self.enqueue_all(); // claims without a selected node need a dry run, or none any more
         }
     }
 
-    /// Every node, with its report.
+    /// Returns every node with its report.
     #[must_use]
     pub fn candidates(&self) -> Vec<(Arc<Node>, Option<Arc<NodeStorage>>)> {
         let storage = |node: &Arc<Node>| self.storages.get(&ObjectRef::new(&node.name_any()));
@@ -133,7 +139,7 @@ impl ClusterState {
             .collect()
     }
 
-    /// The candidates of [`ClusterState::candidates`], as placing takes them.
+    /// Borrows the result of [`ClusterState::candidates`] as candidates for a placement.
     #[must_use]
     pub fn borrow(
         candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)],
@@ -147,7 +153,7 @@ impl ClusterState {
             .collect()
     }
 
-    /// What the API says about one volume; `in_flight` and `waited` are the caller's to fill in.
+    /// Returns the observed objects of one volume. The caller fills in `in_flight` and `waited`.
     #[must_use]
     pub fn observe(&self, name: &str) -> plan::ObservedObjects {
         let claim = name
@@ -157,7 +163,8 @@ impl ClusterState {
             .and_then(|reference| self.claims.get(&reference))
             .filter(|claim| self.is_ours(claim));
         let class = claim.as_deref().map(|claim| self.class_of(claim));
-        // Looked up once: the class is read with the very backend that the volume is made from.
+        // Looked up once: the class must be read with the same backend that the volume is created
+        // from.
         let named = class
             .as_ref()
             .and_then(|class| class::backend_of(class.as_ref().ok()?));
@@ -189,7 +196,7 @@ impl ClusterState {
         }
     }
 
-    /// Whether the thin pool of a volume may become larger than was promised.
+    /// Returns true if the volume's thin pool may become larger than its reservation.
     fn pool_reservation_outdated(&self, logical_volume: &LogicalVolume) -> bool {
         if logical_volume.spec.thin_pool.is_none() {
             return false;
@@ -213,7 +220,7 @@ impl ClusterState {
         )
     }
 
-    /// Whether the claim asks us, or will once its pod has a node.
+    /// Returns true if the claim is FlexLVM's, or will be once its pod has a node.
     fn is_ours(&self, claim: &PersistentVolumeClaim) -> bool {
         claim::provisioner(claim).is_some()
             || self
@@ -228,14 +235,14 @@ impl ClusterState {
             .ok_or_else(|| format!("StorageClass {name} does not exist"))
     }
 
-    /// The backend that a volume was asked from; where that is gone, one without rules of its own.
+    /// Returns the spec of a volume's backend; a default one if the backend is deleted.
     #[must_use]
     pub fn backend_of(&self, logical_volume: &LogicalVolume) -> StorageBackendSpec {
         let backend = self
             .backends
             .get(&ObjectRef::new(&logical_volume.spec.backend));
         let rules = backend.map(|backend| backend.spec.clone());
-        // The volume stays where it is, whatever the backend says by now.
+        // The volume stays in its volume group, even if the backend has changed.
         let volume_group = logical_volume.spec.volume_group.clone();
         StorageBackendSpec {
             volume_group,
@@ -243,15 +250,15 @@ impl ClusterState {
         }
     }
 
-    /// Queues a volume for later.
+    /// Requeues a volume after a delay.
     pub fn requeue_after(&self, name: &str, wait: std::time::Duration) {
         self.queue.requeue_after(name, wait);
     }
 
-    /// Says whether a volume waits for something outside itself: space, a backend, a node.
-    pub fn set_waiting(&self, name: &str, waits: bool) {
+    /// Records whether a volume waits for an external change: space, a backend, a node.
+    pub fn set_waiting(&self, name: &str, is_waiting: bool) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waits {
+        if is_waiting {
             waiting.insert(name.to_owned());
         } else {
             waiting.remove(name);

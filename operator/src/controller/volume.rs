@@ -1,5 +1,4 @@
-//! Builds the two objects that a claim becomes: the LogicalVolume, and the PersistentVolume.
-//! Pure.
+//! Builds the LogicalVolume and the PersistentVolume of a claim. Pure.
 
 use std::collections::BTreeMap;
 
@@ -19,8 +18,10 @@ use super::claim;
 use super::class::Class;
 use crate::kube::names;
 
-/// The work order for a claim's volume. Its finalizer is in it from the start, so that at no time
-/// the object can go while its logical volume stays.
+/// Builds the LogicalVolume for a claim.
+///
+/// It is created with its finalizer, so that the object can never be deleted while its logical
+/// volume exists.
 #[must_use]
 pub fn build_logical_volume(
     name: &str,
@@ -58,7 +59,7 @@ pub fn build_logical_volume(
     }
 }
 
-/// What is written into the spec of a LogicalVolume that grows.
+/// Returns the changed fields in the spec of a LogicalVolume that grows.
 #[must_use]
 pub fn grown(fit: &Fit) -> Value {
     let size = quantity::format(fit.bytes);
@@ -68,13 +69,13 @@ pub fn grown(fit: &Fit) -> Value {
     }
 }
 
-/// The labels of a LogicalVolume on this node: its agent watches those with the node's.
+/// Returns the labels of a LogicalVolume on this node, by which its agent selects it.
 #[must_use]
 pub fn labels(node: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(crds::NODE_LABEL.to_owned(), crds::node_label_value(node))])
 }
 
-/// Whether the agent of its node can find the LogicalVolume.
+/// Returns true if the agent of its node can find the LogicalVolume.
 #[must_use]
 pub fn is_labelled(logical_volume: &LogicalVolume) -> bool {
     let wanted = labels(&logical_volume.spec.node);
@@ -83,13 +84,12 @@ pub fn is_labelled(logical_volume: &LogicalVolume) -> bool {
         .all(|(key, value)| logical_volume.labels().get(key) == Some(value))
 }
 
-/// The PersistentVolume of a LogicalVolume that is ready. `None` while something for it is missing:
-/// the logical volume's uuid or size, or the node's label.
+/// Builds the PersistentVolume of a LogicalVolume that is ready. `None` while the logical volume's
+/// uuid or size, or the node's label, is missing.
 ///
-/// Options and affinity can't be changed afterwards, so they hold only what stays true: names and
-/// uuids, never a device number. `mountOptions` travel as an option, since the kubelet refuses to
-/// mount any flexVolume that has the field (`pkg/volume/util/operationexecutor`,
-/// `checkMountOptionSupport`).
+/// Options and affinity are immutable, so they hold only what stays true: names and uuids, never a
+/// device number. `mountOptions` are passed as an option, since the kubelet refuses to mount any
+/// flexVolume that has the field (`pkg/volume/util/operationexecutor`, `checkMountOptionSupport`).
 #[must_use]
 pub fn build_persistent_volume(
     logical_volume: &LogicalVolume,
@@ -97,7 +97,8 @@ pub fn build_persistent_volume(
     node: &Node,
 ) -> Option<PersistentVolume> {
     let name = logical_volume.name_any();
-    let (spec, status) = (&logical_volume.spec, logical_volume.status.as_ref()?);
+    let spec = &logical_volume.spec;
+    let status = logical_volume.status.as_ref()?;
     let size = status.size.clone()?;
     let options = flexvolume::VolumeOptions {
         group: VgName::new(&spec.volume_group).ok()?,
@@ -152,8 +153,9 @@ pub fn build_persistent_volume(
     })
 }
 
-/// Only nodes with this hostname label. Scheduler and kubelet look at labels alone here, so the
-/// node's name would not do, and the label may differ from it.
+/// Returns the affinity to nodes with this hostname label.
+///
+/// Scheduler and kubelet evaluate labels alone here, and the label may differ from the node's name.
 fn affinity(hostname: &str) -> VolumeNodeAffinity {
     let requirement = NodeSelectorRequirement {
         key: names::HOSTNAME_LABEL.to_owned(),

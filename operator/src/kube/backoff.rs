@@ -1,5 +1,4 @@
-//! How long to wait before something that failed is tried again: per object, longer each time,
-//! never in step with the others.
+//! Exponential backoff with jitter, per object.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
@@ -7,12 +6,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// The wait after the first failure.
-const FIRST: Duration = Duration::from_secs(1);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
 
-/// No wait is longer, jitter aside.
-const LONGEST: Duration = Duration::from_mins(5);
+/// Maximum wait, without jitter.
+const MAX_WAIT: Duration = Duration::from_mins(5);
 
-/// Counts each object's failures in a row.
+/// Counts each object's consecutive failures.
 #[derive(Debug)]
 pub struct Backoff<K> {
     failures: Mutex<HashMap<K, u32>>,
@@ -27,17 +26,17 @@ impl<K> Default for Backoff<K> {
 }
 
 impl<K: Eq + Hash + Clone> Backoff<K> {
-    /// Notes one more failure of `key`; returns how many there were in a row, and how long to wait.
+    /// Records one more failure of `key`. Returns the number of consecutive failures, and the wait.
     pub fn failed(&self, key: &K) -> (u32, Duration) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let count = failures.entry(key.clone()).or_insert(0);
         *count = count.saturating_add(1);
-        // RandomState is seeded anew for each value: randomness enough to keep objects out of step.
+        // RandomState has a new seed for each value, which is random enough for jitter.
         let random = RandomState::new().hash_one(*count);
         (*count, delay(*count, random))
     }
 
-    /// Forgets the failures of `key`.
+    /// Resets the failures of `key`.
     pub fn succeeded(&self, key: &K) {
         self.failures
             .lock()
@@ -46,11 +45,11 @@ impl<K: Eq + Hash + Clone> Backoff<K> {
     }
 }
 
-/// The wait after so many failures in a row, within 20 % of the doubled step.
+/// Returns the wait after this many consecutive failures: doubled each time, with 20 % jitter.
 fn delay(failures: u32, random: u64) -> Duration {
-    let doubled = FIRST
+    let doubled = FIRST_WAIT
         .saturating_mul(1 << failures.saturating_sub(1).min(16))
-        .min(LONGEST);
+        .min(MAX_WAIT);
     let permille = u32::try_from(random % 401).unwrap_or(200) + 800;
     doubled * permille / 1000
 }
@@ -62,13 +61,13 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn success_starts_the_count_anew() {
-        let retries = Backoff::default();
-        assert_eq!(retries.failed(&"a").0, 1);
-        assert_eq!(retries.failed(&"a").0, 2);
-        assert_eq!(retries.failed(&"b").0, 1);
-        retries.succeeded(&"a");
-        assert_eq!(retries.failed(&"a").0, 1);
+    fn success_resets_the_count() {
+        let backoff = Backoff::default();
+        assert_eq!(backoff.failed(&"a").0, 1);
+        assert_eq!(backoff.failed(&"a").0, 2);
+        assert_eq!(backoff.failed(&"b").0, 1);
+        backoff.succeeded(&"a");
+        assert_eq!(backoff.failed(&"a").0, 1);
     }
 
     proptest! {

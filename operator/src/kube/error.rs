@@ -1,22 +1,22 @@
-//! What can go wrong between the operator and the API server.
+//! Errors of requests to the API server.
 
 /// A request to the API server that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{action} {kind} {name}")]
 pub struct ApiError {
-    /// What was attempted: "create", "patch", …
+    /// The verb: "create", "patch", …
     pub action: &'static str,
     /// The kind of the object.
     pub kind: &'static str,
     /// The object's name, with its namespace if it has one.
     pub name: String,
-    /// What the API server, or the way there, said.
+    /// The response of the API server, or the error of the connection.
     #[source]
     pub source: Box<kube::Error>,
 }
 
 impl ApiError {
-    /// Turns kube's error into ours: `map_err(ApiError::of("create", "LogicalVolume", &name))`.
+    /// Adds the context to kube's error: `map_err(ApiError::of("create", "LogicalVolume", &name))`.
     pub fn of(
         action: &'static str,
         kind: &'static str,
@@ -31,7 +31,7 @@ impl ApiError {
         }
     }
 
-    /// The status of the answer, if there was one.
+    /// Returns the HTTP status of the response, if there was one.
     fn code(&self) -> Option<u16> {
         match &*self.source {
             kube::Error::Api(status) => Some(status.code),
@@ -39,13 +39,13 @@ impl ApiError {
         }
     }
 
-    /// True when the object is not there.
+    /// Returns true if the object doesn't exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.code() == Some(404)
     }
 
-    /// True when the object was there already (on create), or changed meanwhile (on update).
+    /// Returns true if the object exists already (on create), or has changed meanwhile (on update).
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         self.code() == Some(409)

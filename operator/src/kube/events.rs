@@ -1,8 +1,8 @@
-//! Events: one per object and reason, updated when it has something new to say, never repeated in a
-//! row.
+//! Events: one per object and reason, updated when the message changes, never repeated in quick
+//! succession.
 //!
-//! They are written as `core/v1` Events: those of `events.k8s.io/v1` can't be changed once written,
-//! and the numbers in our messages change.
+//! They are `core/v1` Events: those of `events.k8s.io/v1` are immutable, and the numbers in the
+//! messages change.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -17,24 +17,25 @@ use kube::{Api, Client};
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// The same words about the same object are not written again before this time has passed. Servers
-/// drop Events after an hour; somebody who waits longer must still find one.
-const REPEAT: SignedDuration = SignedDuration::from_mins(10);
+/// Minimum time between two writes of the same message.
+///
+/// API servers delete Events after an hour; a user who looks later must still find one.
+const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 
-/// Other words about the same object wait for so long: numbers may change with every volume of a
-/// crowd that waits.
-const PACE: Duration = Duration::from_secs(5);
+/// Minimum time between two writes of different messages about the same object: numbers may change
+/// with every volume while others wait.
+const CHANGE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After this time an object's Event is forgotten here.
-const FORGET: SignedDuration = SignedDuration::from_hours(1);
+/// Time after which the recorder drops its record of an Event.
+const RECORD_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
-/// Longest message that the API takes, in bytes.
-const LONGEST: usize = 1024;
+/// Maximum length of a message, in bytes; the API server rejects longer ones.
+const MAX_MESSAGE: usize = 1024;
 
-/// Something to tell the people who look at an object.
+/// An Event to write.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notice {
-    /// Which object.
+    /// The object that the Event is about.
     pub about: ObjectReference,
     /// True for a `Warning`, false for `Normal`.
     pub warning: bool,
@@ -44,7 +45,7 @@ pub struct Notice {
     pub message: String,
 }
 
-/// What was last said about one object for one reason.
+/// The last written Event about one object for one reason.
 #[derive(Clone, Debug, PartialEq)]
 struct PublishedEvent {
     message: String,
@@ -53,13 +54,13 @@ struct PublishedEvent {
     last: Timestamp,
 }
 
-/// What is to be done with a notice.
+/// What to do with a notice.
 #[derive(Debug, PartialEq)]
 enum EventUpdate {
     Write(PublishedEvent),
-    /// The same was said a while ago.
-    PublishedEvent,
-    /// Something else was said a moment ago.
+    /// The same message was written recently.
+    Unchanged,
+    /// Another message was written recently: try again after this time.
     Later(Duration),
 }
 
@@ -73,12 +74,12 @@ fn decide(old: Option<&PublishedEvent>, message: &str, now: Timestamp) -> EventU
         });
     };
     let age = now.duration_since(old.last);
-    if old.message == message && age < REPEAT {
-        return EventUpdate::PublishedEvent;
+    if old.message == message && age < REPEAT_INTERVAL {
+        return EventUpdate::Unchanged;
     }
     let age = Duration::try_from(age).unwrap_or_default();
-    if age < PACE {
-        return EventUpdate::Later(PACE.saturating_sub(age));
+    if age < CHANGE_INTERVAL {
+        return EventUpdate::Later(CHANGE_INTERVAL.saturating_sub(age));
     }
     EventUpdate::Write(PublishedEvent {
         message: message.to_owned(),
@@ -88,37 +89,39 @@ fn decide(old: Option<&PublishedEvent>, message: &str, now: Timestamp) -> EventU
     })
 }
 
-/// Writes Events, and remembers what it wrote.
+/// Writes Events, and records what it wrote.
 pub struct Recorder {
     client: Client,
     instance: String,
-    said: Mutex<HashMap<String, PublishedEvent>>,
+    published: Mutex<HashMap<String, PublishedEvent>>,
 }
 
 impl Recorder {
-    /// A recorder; `instance` names this process (a pod's name).
+    /// Creates a recorder; `instance` names this process (its pod's name).
     #[must_use]
     pub fn new(client: Client, instance: &str) -> Self {
         Self {
             client,
             instance: instance.to_owned(),
-            said: Mutex::default(),
+            published: Mutex::default(),
         }
     }
 
-    /// Writes the notice, unless the same words stand there already. When others were written a
-    /// moment ago, nothing is written, and what is returned is when to come again.
+    /// Writes the notice as an Event, unless the same message was written recently.
+    ///
+    /// Returns the time until the next attempt if another message was written recently; then
+    /// nothing is written.
     ///
     /// # Errors
-    /// When the API server refuses.
+    /// If the API server rejects the Event.
     pub async fn publish(&self, notice: &Notice) -> Result<Option<Duration>, ApiError> {
         let name = event_name(notice);
-        let said = match self.note(&name, &notice.message, Timestamp::now()) {
-            EventUpdate::Write(said) => said,
-            EventUpdate::PublishedEvent => return Ok(None),
+        let published = match self.record(&name, &notice.message, Timestamp::now()) {
+            EventUpdate::Write(published) => published,
+            EventUpdate::Unchanged => return Ok(None),
             EventUpdate::Later(rest) => return Ok(Some(rest)),
         };
-        let event = self.build(&name, notice, &said);
+        let event = self.build(&name, notice, &published);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
         let written = events
@@ -129,7 +132,7 @@ impl Recorder {
             )
             .await;
         if written.is_err() {
-            self.said
+            self.published
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&name);
@@ -141,24 +144,27 @@ impl Recorder {
         ))
     }
 
-    fn note(&self, name: &str, message: &str, now: Timestamp) -> EventUpdate {
-        let mut all = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, said| now.duration_since(said.last) < FORGET);
-        let note = decide(all.get(name), message, now);
-        if let EventUpdate::Write(said) = &note {
-            all.insert(name.to_owned(), said.clone());
+    fn record(&self, name: &str, message: &str, now: Timestamp) -> EventUpdate {
+        let mut all = self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, published| now.duration_since(published.last) < RECORD_LIFETIME);
+        let update = decide(all.get(name), message, now);
+        if let EventUpdate::Write(published) = &update {
+            all.insert(name.to_owned(), published.clone());
         }
-        note
+        update
     }
 
-    fn build(&self, name: &str, notice: &Notice, said: &PublishedEvent) -> Event {
+    fn build(&self, name: &str, notice: &Notice, published: &PublishedEvent) -> Event {
         let namespace = notice
             .about
             .namespace
             .clone()
             .unwrap_or_else(|| "default".to_owned());
-        let mut message = said.message.clone();
-        message.truncate(message.floor_char_boundary(LONGEST));
+        let mut message = published.message.clone();
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
         Event {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -169,9 +175,9 @@ impl Recorder {
             type_: Some(if notice.warning { "Warning" } else { "Normal" }.to_owned()),
             reason: Some(notice.reason.to_owned()),
             message: Some(message),
-            count: Some(said.count),
-            first_timestamp: Some(Time(said.first)),
-            last_timestamp: Some(Time(said.last)),
+            count: Some(published.count),
+            first_timestamp: Some(Time(published.first)),
+            last_timestamp: Some(Time(published.last)),
             source: Some(EventSource {
                 component: Some(crds::GROUP.to_owned()),
                 host: None,
@@ -183,7 +189,7 @@ impl Recorder {
     }
 }
 
-/// The name of the Event about this object for this reason: the same after a restart.
+/// Returns the name of the Event about this object for this reason: the same after a restart.
 fn event_name(notice: &Notice) -> String {
     let object = notice.about.name.as_deref().unwrap_or_default();
     let uid = notice.about.uid.as_deref().unwrap_or_default();
@@ -216,31 +222,31 @@ mod tests {
     }
 
     #[test]
-    fn one_object_and_reason_have_one_event() {
+    fn event_name_depends_on_object_and_reason() {
         assert_eq!(event_name(&notice("1", "A")), event_name(&notice("1", "A")));
         assert_ne!(event_name(&notice("1", "A")), event_name(&notice("1", "B")));
         assert_ne!(event_name(&notice("1", "A")), event_name(&notice("2", "A")));
     }
 
     #[test]
-    fn an_event_is_updated_when_there_is_news_and_not_too_often() {
+    fn event_is_updated_after_a_change_but_not_too_often() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let EventUpdate::Write(said) = decide(None, "full", at(0)) else {
+        let EventUpdate::Write(published) = decide(None, "full", at(0)) else {
             panic!("not written")
         };
         assert_eq!(
-            decide(Some(&said), "full", at(60)),
-            EventUpdate::PublishedEvent
+            decide(Some(&published), "full", at(60)),
+            EventUpdate::Unchanged
         );
         assert!(
-            matches!(decide(Some(&said), "fuller", at(2)), EventUpdate::Later(rest) if rest.as_secs() == 3)
+            matches!(decide(Some(&published), "fuller", at(2)), EventUpdate::Later(rest) if rest.as_secs() == 3)
         );
-        let EventUpdate::Write(said) = decide(Some(&said), "fuller", at(60)) else {
+        let EventUpdate::Write(published) = decide(Some(&published), "fuller", at(60)) else {
             panic!("not written")
         };
-        assert_eq!((said.count, said.first), (2, at(0)));
+        assert_eq!((published.count, published.first), (2, at(0)));
         assert!(
-            matches!(decide(Some(&said), "fuller", at(1000)), EventUpdate::Write(said) if said.count == 3)
+            matches!(decide(Some(&published), "fuller", at(1000)), EventUpdate::Write(published) if published.count == 3)
         );
     }
 }

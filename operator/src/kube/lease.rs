@@ -1,8 +1,8 @@
-//! Leader election on a Lease: of several controllers, one works.
+//! Leader election on a Lease: of several controllers, only the holder works.
 //!
-//! A lease is taken by replacing the object that was read, so that of two claimants the API server
-//! lets one win. Whether another holder is gone is judged by our own clock, from when its record
-//! last changed here: clocks of two machines are never compared.
+//! A candidate takes the Lease by replacing the object that it read, so that of two candidates the
+//! API server lets one win. Expiry is measured by the local clock, from when the record last
+//! changed: clocks of two machines are never compared.
 
 use std::time::Duration;
 
@@ -15,16 +15,17 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::kube::error::ApiError;
 
-/// Others may take a lease that was not renewed for so long.
+/// Time without renewal after which other candidates may take the Lease.
 const DURATION: Duration = Duration::from_secs(15);
 
-/// A holder that could not renew for so long stops its work: well before anyone else may begin.
+/// Time without renewal after which the holder stops its work: well before another candidate may
+/// start.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between two attempts to take or to renew.
+/// Time between two attempts to acquire or to renew.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// One lease, and who we are.
+/// A Lease, and this process's identity.
 #[derive(Clone)]
 pub struct Election {
     leases: Api<Lease>,
@@ -32,7 +33,7 @@ pub struct Election {
     identity: String,
 }
 
-/// Since when (by our clock) the lease has had the record that we see.
+/// Since when (by the local clock) the Lease has had its current record.
 #[derive(Default)]
 struct ObservedRecord {
     version: Option<String>,
@@ -40,7 +41,7 @@ struct ObservedRecord {
 }
 
 impl ObservedRecord {
-    /// True when the record has not changed for the lease's whole duration.
+    /// Returns true if the record has not changed for the Lease's whole duration.
     fn expired(&mut self, lease: &Lease, now: Instant) -> bool {
         if self.version != lease.metadata.resource_version || self.since.is_none() {
             self.version.clone_from(&lease.metadata.resource_version);
@@ -52,8 +53,8 @@ impl ObservedRecord {
 }
 
 impl Election {
-    /// An election in `namespace` for the lease `name`; `identity` differs between claimants (a
-    /// pod's name).
+    /// Creates a candidate for the Lease `name` in `namespace`; `identity` differs between
+    /// candidates (a pod's name).
     #[must_use]
     pub fn new(client: Client, namespace: &str, name: &str, identity: &str) -> Self {
         Self {
@@ -63,37 +64,37 @@ impl Election {
         }
     }
 
-    /// Returns once we hold the lease.
+    /// Returns once this process holds the Lease.
     pub async fn acquire(&self) {
-        let mut sighting = ObservedRecord::default();
+        let mut record = ObservedRecord::default();
         loop {
-            match self.try_acquire(&mut sighting).await {
+            match self.try_acquire(&mut record).await {
                 Ok(true) => return,
                 Ok(false) => {}
                 Err(error) if error.is_conflict() => {}
                 Err(error) => tracing::warn!(
                     error = host::error::chain(&error),
-                    "the lease could not be asked for"
+                    "failed to acquire the Lease"
                 ),
             }
             sleep(PERIOD).await;
         }
     }
 
-    /// Renews the lease for as long as that works; returns when it is lost, and work must stop at
-    /// once.
+    /// Renews the Lease; returns when it is lost. Work must then stop at once.
     pub async fn keep(&self) {
         let mut deadline = Instant::now() + RENEW_DEADLINE;
         loop {
             sleep(PERIOD).await;
-            // Others count from when the server writes it: never earlier than this.
-            let asked = Instant::now();
+            // Other candidates count from when the API server writes the record: never earlier than
+            // this.
+            let started = Instant::now();
             match timeout_at(deadline, self.renew()).await {
-                Ok(Ok(true)) => deadline = asked + RENEW_DEADLINE,
+                Ok(Ok(true)) => deadline = started + RENEW_DEADLINE,
                 Ok(Ok(false)) | Err(_) => return,
                 Ok(Err(error)) => tracing::warn!(
                     error = host::error::chain(&error),
-                    "the lease could not be renewed"
+                    "failed to renew the Lease"
                 ),
             }
             if Instant::now() >= deadline {
@@ -102,7 +103,7 @@ impl Election {
         }
     }
 
-    /// Gives the lease back, so that the next one need not wait for it to expire.
+    /// Releases the Lease, so that the next holder need not wait for it to expire.
     pub async fn release(&self) {
         if let Ok(Some(mut lease)) = self.leases.get_opt(&self.name).await
             && self.holds(&lease)
@@ -117,29 +118,29 @@ impl Election {
         }
     }
 
-    async fn try_acquire(&self, sighting: &mut ObservedRecord) -> Result<bool, ApiError> {
+    async fn try_acquire(&self, record: &mut ObservedRecord) -> Result<bool, ApiError> {
         let Some(lease) = self.read().await? else {
-            let lease = self.taken(&Lease::default());
+            let lease = self.as_held(&Lease::default());
             let created = self.leases.create(&PostParams::default(), &lease).await;
             return created
                 .map(|_| true)
                 .map_err(ApiError::of("create", "Lease", &self.name));
         };
-        let free = lease
+        let is_free = lease
             .spec
             .as_ref()
             .and_then(|spec| spec.holder_identity.as_deref())
             .is_none_or(str::is_empty);
-        if !(self.holds(&lease) || free || sighting.expired(&lease, Instant::now())) {
+        if !(self.holds(&lease) || is_free || record.expired(&lease, Instant::now())) {
             return Ok(false);
         }
-        self.write(&self.taken(&lease)).await.map(|()| true)
+        self.write(&self.as_held(&lease)).await.map(|()| true)
     }
 
-    /// True when the lease was renewed, false when it is somebody else's.
+    /// Returns true if the Lease was renewed, false if another candidate holds it.
     async fn renew(&self) -> Result<bool, ApiError> {
         match self.read().await? {
-            Some(lease) if self.holds(&lease) => match self.write(&self.taken(&lease)).await {
+            Some(lease) if self.holds(&lease) => match self.write(&self.as_held(&lease)).await {
                 Err(error) if error.is_conflict() => Ok(true), // read again at the next attempt
                 result => result.map(|()| true),
             },
@@ -172,11 +173,11 @@ impl Election {
             == Some(self.identity.as_str())
     }
 
-    /// The lease as it is when we hold it, renewed now.
-    fn taken(&self, lease: &Lease) -> Lease {
+    /// Returns the Lease as held by this process and renewed now.
+    fn as_held(&self, lease: &Lease) -> Lease {
         let now = MicroTime(Timestamp::now());
         let old = lease.spec.clone().unwrap_or_default();
-        let mine = self.holds(lease);
+        let is_held = self.holds(lease);
         Lease {
             metadata: ObjectMeta {
                 name: Some(self.name.clone()),
@@ -186,13 +187,13 @@ impl Election {
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
                 lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-                acquire_time: if mine {
+                acquire_time: if is_held {
                     old.acquire_time
                 } else {
                     Some(now.clone())
                 },
                 renew_time: Some(now),
-                lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!mine)),
+                lease_transitions: Some(old.lease_transitions.unwrap_or(0) + i32::from(!is_held)),
                 ..LeaseSpec::default()
             }),
         }
@@ -213,18 +214,18 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_expires_by_our_clock_only_when_its_record_stands_still() {
+    fn record_expires_after_the_duration_without_change() {
         let start = Instant::now();
-        let mut sighting = ObservedRecord::default();
-        assert!(!sighting.expired(&lease("1"), start));
-        assert!(!sighting.expired(&lease("1"), start + DURATION - Duration::from_millis(1)));
-        assert!(!sighting.expired(&lease("2"), start + DURATION));
-        assert!(!sighting.expired(&lease("2"), start + DURATION + Duration::from_secs(14)));
-        assert!(sighting.expired(&lease("2"), start + DURATION * 2));
+        let mut record = ObservedRecord::default();
+        assert!(!record.expired(&lease("1"), start));
+        assert!(!record.expired(&lease("1"), start + DURATION - Duration::from_millis(1)));
+        assert!(!record.expired(&lease("2"), start + DURATION));
+        assert!(!record.expired(&lease("2"), start + DURATION + Duration::from_secs(14)));
+        assert!(record.expired(&lease("2"), start + DURATION * 2));
     }
 
     #[test]
-    fn work_stops_before_anyone_else_may_begin() {
+    fn holder_stops_before_the_lease_expires() {
         assert!(RENEW_DEADLINE + PERIOD < DURATION);
     }
 }

@@ -1,51 +1,51 @@
-//! Every name in Kubernetes' API that FlexLVM reads or writes and did not define in its own
-//! resources.
+//! Names in Kubernetes' API that FlexLVM reads or writes, apart from those of its own resources.
 
 pub use placement::filter::HOSTNAME_LABEL;
 
-/// Annotation of a claim: the provisioner that is to serve it. Set by the PersistentVolume
+/// Annotation of a claim: the provisioner that must serve it. Written by the PersistentVolume
 /// controller.
 pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 /// The same annotation before Kubernetes 1.23.
 pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
 
-/// Annotation of a claim: the name of the node that the scheduler chose for its first pod.
+/// Annotation of a claim: the name of the node that the scheduler selected for its first pod.
 pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
-/// Annotation of a PersistentVolume: who made it. Without it the PersistentVolume controller calls
-/// the volume failed once it is released
+/// Annotation of a PersistentVolume: its provisioner.
+///
+/// Without it the PersistentVolume controller sets the volume to Failed once it is released
 /// (`pkg/controller/volume/persistentvolume/pv_controller.go`, `findDeletablePlugin`).
 pub const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 
-/// Finalizer of a PersistentVolume whose storage its provisioner has still to remove.
+/// Finalizer of a PersistentVolume whose storage its provisioner has not removed yet.
 pub const PROVISIONER_FINALIZER: &str = "external-provisioner.volume.kubernetes.io/finalizer";
 
-/// Label of objects that a program writes and keeps: which program.
+/// Label of an object: the program that manages it.
 pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
-/// Annotation of a static pod: the hash of its file, by which the kubelet names its folders.
+/// Annotation of a static pod: the hash of its manifest, after which the kubelet names its
+/// directories.
 pub const STATIC_POD_HASH: &str = "kubernetes.io/config.hash";
 
-/// Annotation of the object that stands for a static pod in the API: that hash again.
+/// Annotation of a static pod's mirror pod in the API: the same hash.
 pub const STATIC_POD_MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Field manager of everything that the controller applies; the names of its Deployment and
-/// ClusterRole.
+/// Field manager of the controller; also the name of its Deployment and ClusterRole.
 pub const CONTROLLER: &str = "flexlvm-controller";
 
-/// Field manager of everything that an agent applies.
+/// Field manager of the agents.
 pub const AGENT: &str = "flexlvm-agent";
 
-/// Reasons of Events: upstream's own words, so that people and tools find what they know.
+/// Reasons of Events: the same as upstream's, so that users and tools recognize them.
 pub mod event {
-    /// A volume was made for the claim.
+    /// A volume was created for the claim.
     pub const PROVISIONING_SUCCEEDED: &str = "ProvisioningSucceeded";
-    /// The claim can't be served, for now or as it is; the message says which.
+    /// The claim can't be served, temporarily or at all; the message has the reason.
     pub const PROVISIONING_FAILED: &str = "ProvisioningFailed";
     /// The claim's volume can't grow.
     pub const VOLUME_RESIZE_FAILED: &str = "VolumeResizeFailed";
-    /// The claim's volume is in trouble on its node.
+    /// The claim's volume has a fault on its node.
     pub const VOLUME_NOT_READY: &str = "VolumeNotReady";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";

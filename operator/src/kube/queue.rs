@@ -1,5 +1,7 @@
-//! The work queue: each volume's name is worked on by one worker at a time, at most so many volumes
-//! at once, and a name that is queued twice is worked on once.
+//! The work queue of volume names.
+//!
+//! One worker handles a name at a time, a limited number of names is handled concurrently, and a
+//! name that is queued twice is handled once.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -16,21 +18,21 @@ use tokio::time::Instant;
 pub struct WorkQueue(mpsc::UnboundedSender<ScheduleRequest<String>>);
 
 impl WorkQueue {
-    /// A queue's two ends.
+    /// Creates the sender and the receiver of a queue.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<ScheduleRequest<String>>) {
         let (sender, receiver) = mpsc::unbounded();
         (Self(sender), receiver)
     }
 
-    /// Queues a name for now.
+    /// Queues a name.
     pub fn enqueue(&self, name: &str) {
         self.requeue_after(name, Duration::ZERO);
     }
 
-    /// Queues a name for later; sooner requests win.
+    /// Queues a name after a delay; of several requests the earliest wins.
     pub fn requeue_after(&self, name: &str, wait: Duration) {
-        // Only when the queue has ended, with the process, is there nobody to receive.
+        // Fails only when the queue has ended, with the process.
         let _ = self.0.unbounded_send(ScheduleRequest {
             message: name.to_owned(),
             run_at: Instant::now() + wait,
@@ -38,7 +40,7 @@ impl WorkQueue {
     }
 }
 
-/// Works on the names for as long as there are senders.
+/// Handles the names for as long as there are senders.
 pub async fn run<F>(
     requests: mpsc::UnboundedReceiver<ScheduleRequest<String>>,
     at_once: usize,
@@ -77,21 +79,26 @@ mod tests {
     use std::time::Duration;
 
     #[tokio::test]
-    async fn a_name_is_never_worked_on_twice_at_once_and_no_request_is_lost() {
+    async fn name_runs_once_at_a_time_and_no_request_is_lost() {
         let (queue, requests) = WorkQueue::channel();
-        let (active, most, done) = (Cell::new(0), Cell::new(0), RefCell::new(Vec::new()));
+        let active = Cell::new(0);
+        let most = Cell::new(0);
+        let done = RefCell::new(Vec::new());
         for _ in 0..3 {
             queue.enqueue("a");
             queue.enqueue("b");
         }
         let again = queue.clone();
         let work = |name: String| {
-            let (active, most, done, again) = (&active, &most, &done, again.clone());
+            let active = &active;
+            let most = &most;
+            let done = &done;
+            let again = again.clone();
             async move {
                 active.set(active.get() + 1);
                 most.set(most.get().max(active.get()));
                 if !done.borrow().contains(&name) {
-                    again.enqueue(&name); // while it is worked on: to be done afterwards
+                    again.enqueue(&name); // queued while it runs, so it runs again afterwards
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 active.set(active.get() - 1);

@@ -1,5 +1,5 @@
-//! A local copy of one kind of object, kept current by a watch: the controller has one per kind, an
-//! agent has its orders.
+//! A watch cache of one kind of object: the controller has one per kind, an agent has one of its
+//! LogicalVolumes.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,14 +12,15 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
-/// Follows the objects of one kind for ever. `keep` takes what nobody reads out of an object and
-/// says whether it concerns us at all; what doesn't is not stored. `changed` hears of each change,
-/// after the copy has it.
+/// Watches the objects of one kind.
+///
+/// `keep` prunes unused fields from an object and returns whether to store it. `changed` receives
+/// each event after the cache has been updated.
 pub fn follow<K, W>(
     client: &Client,
     writer: Writer<K>,
     keep: fn(&mut K) -> bool,
-    world: &Arc<W>,
+    state: &Arc<W>,
     changed: fn(&W, &Event<K>),
 ) -> impl Future<Output = ()> + Send + use<K, W>
 where
@@ -31,18 +32,18 @@ where
         watcher::Config::default(),
         writer,
         keep,
-        world,
+        state,
         changed,
     )
 }
 
-/// The same for those objects only that `api` reaches and `selection` selects.
+/// Watches only the objects that `api` reaches and `selection` selects.
 pub fn follow_some<K, W>(
     api: Api<DeserializeGuard<K>>,
     selection: watcher::Config,
     mut writer: Writer<K>,
     keep: fn(&mut K) -> bool,
-    world: &Arc<W>,
+    state: &Arc<W>,
     changed: fn(&W, &Event<K>),
 ) -> impl Future<Output = ()> + Send + use<K, W>
 where
@@ -50,27 +51,27 @@ where
     W: Send + Sync + 'static,
 {
     let events = watch(api, selection).default_backoff();
-    let world = world.clone();
+    let state = state.clone();
     async move {
         pin_mut!(events);
         while let Some(event) = events.next().await {
             let event = match event {
                 Ok(event) => event,
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), error = host::error::chain(&error), "the watch was cut, and is taken up again");
+                    tracing::warn!(kind = %K::kind(&()), error = host::error::chain(&error), "the watch was interrupted, restarting it");
                     continue;
                 }
             };
             if let Some(event) = readable(event, keep) {
                 writer.apply_watcher_event(&event);
-                changed(&world, &event);
+                changed(&state, &event);
             }
         }
     }
 }
 
-/// The event about an object that we can read and that concerns us. An object that stopped to
-/// concern us counts as deleted.
+/// Returns the event if its object is readable and relevant. An object that `keep` no longer wants
+/// counts as deleted.
 fn readable<K>(event: Event<DeserializeGuard<K>>, keep: fn(&mut K) -> bool) -> Option<Event<K>>
 where
     K: Resource<DynamicType = ()>,
@@ -78,7 +79,7 @@ where
     let read = |guard: DeserializeGuard<K>| match guard.0 {
         Ok(object) => Some(object),
         Err(invalid) => {
-            tracing::error!(kind = %K::kind(&()), name = invalid.metadata.name, error = invalid.error, "this object can't be read and is left alone");
+            tracing::error!(kind = %K::kind(&()), name = invalid.metadata.name, error = invalid.error, "ignoring an unreadable object");
             None
         }
     };

@@ -1,4 +1,4 @@
-//! Tests of where volumes go.
+//! Tests of the choice of a node.
 
 use crds::portion::Portion;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
@@ -53,16 +53,18 @@ fn request<'a>(
     }
 }
 
-fn sentence(choice: &Choice) -> String {
+fn message(choice: &Choice) -> String {
     match choice {
         Choice::Here(fit) => panic!("placed on {}", fit.location.node),
-        Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => sentence.clone(),
+        Choice::Elsewhere(message) | Choice::Nowhere(message) => message.clone(),
     }
 }
 
 #[test]
-fn a_volume_goes_to_the_selected_node_in_whole_extents() {
-    let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
+fn volume_is_placed_on_selected_node_in_whole_extents() {
+    let backend = backend();
+    let node = node("n1");
+    let storage = storage("n1", group("1Gi", "0"));
     let candidates = [Candidate {
         node: &node,
         storage: Some(&storage),
@@ -78,14 +80,14 @@ fn a_volume_goes_to_the_selected_node_in_whole_extents() {
 }
 
 #[test]
-fn the_freest_node_is_chosen_where_nobody_selected_one() {
+fn node_with_most_free_space_is_chosen_if_none_is_selected() {
     let backend = backend();
-    let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
-    let (s1, s2, s3) = (
-        storage("n1", group("1Gi", "512Mi")),
-        storage("n2", group("1Gi", "0")),
-        storage("n3", group("1Gi", "0")),
-    );
+    let n1 = node("n1");
+    let n2 = node("n2");
+    let n3 = node("n3");
+    let s1 = storage("n1", group("1Gi", "512Mi"));
+    let s2 = storage("n2", group("1Gi", "0"));
+    let s3 = storage("n3", group("1Gi", "0"));
     let mut cordoned = node("n4");
     cordoned.spec = Some(from(json!({"unschedulable": true})));
     let s4 = storage("n4", group("100Gi", "0"));
@@ -125,15 +127,15 @@ fn the_freest_node_is_chosen_where_nobody_selected_one() {
 }
 
 #[test]
-fn packing_takes_the_fullest_node_that_has_room() {
+fn pack_chooses_the_fullest_node_that_fits() {
     let mut backend = backend();
     backend.spec.placement = crds::storage_backend::Placement::Pack;
-    let (n1, n2, n3) = (node("n1"), node("n2"), node("n3"));
-    let (s1, s2, s3) = (
-        storage("n1", group("1Gi", "0")),
-        storage("n2", group("1Gi", "512Mi")),
-        storage("n3", group("1Gi", "1000Mi")),
-    );
+    let n1 = node("n1");
+    let n2 = node("n2");
+    let n3 = node("n3");
+    let s1 = storage("n1", group("1Gi", "0"));
+    let s2 = storage("n2", group("1Gi", "512Mi"));
+    let s3 = storage("n3", group("1Gi", "1000Mi"));
     let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3)];
     let candidates: Vec<_> = all
         .iter()
@@ -153,8 +155,10 @@ fn packing_takes_the_fullest_node_that_has_room() {
 }
 
 #[test]
-fn the_topologies_of_the_class_are_kept() {
-    let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("1Gi", "0")));
+fn allowed_topologies_are_enforced() {
+    let backend = backend();
+    let node = node("n1");
+    let storage = storage("n1", group("1Gi", "0"));
     let candidates = [Candidate {
         node: &node,
         storage: Some(&storage),
@@ -165,7 +169,7 @@ fn the_topologies_of_the_class_are_kept() {
         )]
     };
     let in_b = terms("b");
-    let refused = choose(
+    let rejected = choose(
         &PlacementRequest {
             topologies: &in_b,
             ..request(&backend, 1, None)
@@ -173,7 +177,7 @@ fn the_topologies_of_the_class_are_kept() {
         &candidates,
         &Reservations::default(),
     );
-    assert!(sentence(&refused).contains("allowedTopologies"));
+    assert!(message(&rejected).contains("allowedTopologies"));
     let in_a = terms("a");
     assert!(matches!(
         choose(
@@ -189,9 +193,12 @@ fn the_topologies_of_the_class_are_kept() {
 }
 
 #[test]
-fn what_does_not_fit_says_where_and_by_how_much() {
-    let (backend, n1, n2) = (backend(), node("n1"), node("n2"));
-    let (s1, s2) = (storage("n1", group("4Gi", "2Gi")), storage("n2", json!([])));
+fn rejected_request_names_nodes_and_numbers() {
+    let backend = backend();
+    let n1 = node("n1");
+    let n2 = node("n2");
+    let s1 = storage("n1", group("4Gi", "2Gi"));
+    let s2 = storage("n2", json!([]));
     let candidates = [
         Candidate {
             node: &n1,
@@ -208,18 +215,18 @@ fn what_does_not_fit_says_where_and_by_how_much() {
         &Reservations::default(),
     );
     assert_eq!(
-        sentence(&nowhere),
-        "10 GiB from backend fast is to be had on no node: node n1 has 2 GiB free of 4 GiB in volume group vg0; node n2 has no volume group vg0"
+        message(&nowhere),
+        "no node can provide 10 GiB from StorageBackend fast: n1 has 2 GiB free of 4 GiB in volume group vg0, n2 has no volume group vg0"
     );
 }
 
 #[test]
-fn a_full_selected_node_is_released_only_when_another_has_room() {
-    let (backend, n1, n2) = (backend(), node("n1"), node("n2"));
-    let (full, roomy) = (
-        storage("n1", group("1Gi", "1Gi")),
-        storage("n2", group("1Gi", "0")),
-    );
+fn full_selected_node_is_deselected_only_if_another_fits() {
+    let backend = backend();
+    let n1 = node("n1");
+    let n2 = node("n2");
+    let full = storage("n1", group("1Gi", "1Gi"));
+    let empty = storage("n2", group("1Gi", "0"));
     let both = [
         Candidate {
             node: &n1,
@@ -227,16 +234,16 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
         },
         Candidate {
             node: &n2,
-            storage: Some(&roomy),
+            storage: Some(&empty),
         },
     ];
-    let ask = request(&backend, 8 << 20, Some("n1"));
+    let on_n1 = request(&backend, 8 << 20, Some("n1"));
     assert!(matches!(
-        choose(&ask, &both, &Reservations::default()),
+        choose(&on_n1, &both, &Reservations::default()),
         Choice::Elsewhere(_)
     ));
     assert!(matches!(
-        choose(&ask, &both[..1], &Reservations::default()),
+        choose(&on_n1, &both[..1], &Reservations::default()),
         Choice::Nowhere(_)
     ));
     assert!(matches!(
@@ -253,48 +260,50 @@ fn a_full_selected_node_is_released_only_when_another_has_room() {
         both[0],
         Candidate {
             node: &cordoned,
-            storage: Some(&roomy),
+            storage: Some(&empty),
         },
     ];
     assert!(
         matches!(
-            choose(&ask, &both, &Reservations::default()),
+            choose(&on_n1, &both, &Reservations::default()),
             Choice::Nowhere(_)
         ),
-        "it would be selected again"
+        "the scheduler would select n1 again"
     );
 }
 
 #[test]
-fn a_node_that_does_not_report_or_has_an_unusable_group_is_no_place() {
-    let (backend, node) = (backend(), node("n1"));
-    let ask = request(&backend, 1, Some("n1"));
-    let silent = choose(
-        &ask,
+fn node_without_report_or_with_unusable_group_is_rejected() {
+    let backend = backend();
+    let node = node("n1");
+    let request = request(&backend, 1, Some("n1"));
+    let unreported = choose(
+        &request,
         &[Candidate {
             node: &node,
             storage: None,
         }],
         &Reservations::default(),
     );
-    assert!(sentence(&silent).contains("no FlexLVM agent"));
+    assert!(message(&unreported).contains("no FlexLVM agent"));
     let mut groups = group("1Gi", "0");
     groups[0]["unusableReason"] = json!("exported");
     let exported = storage("n1", groups);
     let choice = choose(
-        &ask,
+        &request,
         &[Candidate {
             node: &node,
             storage: Some(&exported),
         }],
         &Reservations::default(),
     );
-    assert!(sentence(&choice).contains("can't use volume group vg0: exported"));
+    assert!(message(&choice).contains("can't use volume group vg0: exported"));
 }
 
 #[test]
-fn growth_is_weighed_against_what_the_volume_has_already() {
-    let (node, storage) = (node("n1"), storage("n1", group("100Mi", "0")));
+fn growth_needs_only_the_difference_to_the_current_size() {
+    let node = node("n1");
+    let storage = storage("n1", group("100Mi", "0"));
     let volume: LogicalVolume = from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
@@ -313,11 +322,11 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
             .bytes,
         100 << 20
     );
-    let refused = grown(&volume, &spec, 104 << 20, candidate, &reservations).unwrap_err();
+    let rejected = grown(&volume, &spec, 104 << 20, candidate, &reservations).unwrap_err();
     assert!(
-        refused.contains("can't grow to 104 MiB on node n1")
-            && refused.contains("40 MiB free of 100 MiB"),
-        "{refused}"
+        rejected.contains("can't grow to 104 MiB: node n1 has")
+            && rejected.contains("40 MiB free of 100 MiB"),
+        "{rejected}"
     );
     assert!(grown(&volume, &spec, 1, None, &reservations).is_err());
     spec.reserve = Some(Portion("10%".into()));
@@ -336,20 +345,22 @@ fn growth_is_weighed_against_what_the_volume_has_already() {
 
 proptest! {
     #[test]
-    fn no_extent_is_promised_twice(sizes in prop::collection::vec(1..64_u64 << 20, 1..60)) {
-        let (backend, node, storage) = (backend(), node("n1"), storage("n1", group("256Mi", "16Mi")));
+    fn no_extent_is_reserved_twice(sizes in prop::collection::vec(1..64_u64 << 20, 1..60)) {
+        let backend = backend();
+        let node = node("n1");
+        let storage = storage("n1", group("256Mi", "16Mi"));
         let candidates = [Candidate { node: &node, storage: Some(&storage) }];
         let mut reservations = Reservations::default();
-        let mut given = 0;
+        let mut reserved = 0;
         for (number, bytes) in sizes.into_iter().enumerate() {
             if let Choice::Here(fit) = choose(&request(&backend, bytes, None), &candidates, &reservations) {
                 prop_assert!(fit.bytes >= bytes && fit.bytes.is_multiple_of(4 << 20));
-                given += fit.bytes;
+                reserved +=  fit.bytes;
                 reservations.reserve(&format!("v{number}"), &fit.location, fit.reservation);
             }
         }
-        prop_assert!(given <= 240 << 20);
+        prop_assert!(reserved <= 240 << 20);
         let location = Location { node: "n1".into(), volume_group: "vg0".into() };
-        prop_assert_eq!(reservations.reserved(&location), given);
+        prop_assert_eq!(reservations.reserved(&location), reserved);
     }
 }

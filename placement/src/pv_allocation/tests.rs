@@ -1,4 +1,4 @@
-//! Tests of which disks are promised.
+//! Tests of the assignment of space to disks.
 
 use host::Bytes;
 use host::lvm::{Layout, Level, Stripes};
@@ -20,7 +20,7 @@ const MIRROR: Layout = Layout::Raid {
     integrity: false,
 };
 
-/// A group of disks with so many free extents each.
+/// A volume group with this many free extents per disk.
 fn space(free: &[u64]) -> FreeSpace {
     let disk = |(number, free): (usize, &u64)| FreeDisk {
         uuid: format!("d{number}"),
@@ -45,7 +45,7 @@ fn space(free: &[u64]) -> FreeSpace {
     }
 }
 
-/// What a volume of so many extents gets of each disk, in extents.
+/// The extents that a volume of `extents` extents gets on each disk.
 fn assigned(layout: Layout, extents: u64, space: &FreeSpace) -> Result<Vec<u64>, Rejection> {
     let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
     assign(layout, cost, space).map(|allocation| on(&allocation, space))
@@ -60,7 +60,7 @@ fn on(allocation: &Allocation, space: &FreeSpace) -> Vec<u64> {
 }
 
 #[test]
-fn each_image_has_a_disk_of_its_own() {
+fn each_image_has_its_own_disk() {
     assert_eq!(
         assigned(MIRROR, 10, &space(&[20, 15, 11])),
         Ok(vec![11, 11, 0])
@@ -77,22 +77,22 @@ fn each_image_has_a_disk_of_its_own() {
 }
 
 #[test]
-fn too_few_disks_are_a_refusal_with_words() {
-    let words = |free: &[u64]| assigned(MIRROR, 10, &space(free)).unwrap_err().to_string();
+fn too_few_or_too_full_disks_are_rejected() {
+    let message = |free: &[u64]| assigned(MIRROR, 10, &space(free)).unwrap_err().to_string();
     assert_eq!(
-        words(&[100]),
-        "has 1 disk in volume group vg0, and raid1 as ordered needs 2; vgextend adds one"
+        message(&[100]),
+        "has 1 disk in volume group vg0 but raid1 needs 2 (add disks with vgextend)"
     );
-    let full = "has too full disks in volume group vg0: raid1 as ordered needs 44 MiB free on each of 2, and 1 has that";
-    assert_eq!(words(&[100, 10]), full);
+    let full = "has 1 disk with 44 MiB free in volume group vg0 but raid1 needs 2";
+    assert_eq!(message(&[100, 10]), full);
     assert_eq!(
-        words(&[10, 11]),
+        message(&[10, 11]),
         "has 84 MiB free of 84 MiB in volume group vg0"
     );
 }
 
 #[test]
-fn a_linear_volume_stays_on_one_disk_where_it_can() {
+fn linear_volume_stays_on_one_disk_if_it_fits() {
     assert_eq!(
         assigned(Layout::Linear, 10, &space(&[9, 12, 11])),
         Ok(vec![0, 10, 0])
@@ -116,7 +116,7 @@ fn a_linear_volume_stays_on_one_disk_where_it_can() {
 }
 
 #[test]
-fn images_grow_where_they_are() {
+fn images_grow_on_their_own_disks() {
     let own: Allocation = ["d0", "d2"]
         .map(|disk| (disk.to_owned(), 11 * EXTENT))
         .into_iter()
@@ -129,13 +129,13 @@ fn images_grow_where_they_are() {
     let full = grown(15, &space(&[5, 100, 4])).unwrap_err().to_string();
     assert_eq!(
         full,
-        "has 16 MiB free on disk /dev/sd2 of volume group vg0, and 20 MiB more are wanted there"
+        "has 16 MiB free on disk /dev/sd2 of volume group vg0 but the volume needs 20 MiB more there"
     );
     assert_eq!(grown(5, &space(&[0, 0, 0])), Ok(vec![6, 0, 6]));
 }
 
 #[test]
-fn a_linear_volume_grows_at_home_first() {
+fn linear_volume_grows_on_its_own_disks_first() {
     let own = Allocation::from_iter([("d1".to_owned(), 10 * EXTENT)]);
     let grown = |extents: u64, space: &FreeSpace| {
         let cost = Layout::Linear
@@ -151,12 +151,12 @@ fn a_linear_volume_grows_at_home_first() {
 
 proptest! {
     #[test]
-    fn no_disk_is_promised_twice_and_no_image_shares_one(
+    fn no_disk_is_overcommitted_and_no_two_images_share_one(
         free in prop::collection::vec(0..60_u64, 1..6),
-        orders in prop::collection::vec((0..4_u8, 1..30_u64), 1..20),
+        requests in prop::collection::vec((0..4_u8, 1..30_u64), 1..20),
     ) {
         let mut space = space(&free);
-        for (kind, extents) in orders {
+        for (kind, extents) in requests {
             let level = if kind == 2 { Level::Raid5(TWO) } else { Level::Raid10(TWO) };
             let layout = match kind {
                 0 => Layout::Linear,

@@ -1,4 +1,4 @@
-//! What thin pools and caches take, and what may be promised of them.
+//! Tests of the space that thin pools and caches take, and of what may be reserved of them.
 
 mod caches;
 mod property;
@@ -50,7 +50,7 @@ fn node() -> Node {
     from(json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "n1"}}}))
 }
 
-/// What a node says of a pool.
+/// A thin pool in a node's report.
 fn pool(name: &str, size: &str, used: u32, shares: Value) -> Value {
     json!({"name": name, "size": size, "metadataSize": "4Mi", "dataUsed": used, "metadataUsed": 1, "otherVolumes": "0", "physicalVolumes": shares})
 }
@@ -94,7 +94,7 @@ fn space(
     .map_err(|rejection| rejection.to_string())
 }
 
-/// The object that a room becomes.
+/// The LogicalVolume for a fit.
 fn object(name: &str, fit: &Fit) -> LogicalVolume {
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
@@ -110,12 +110,10 @@ fn linear() -> StorageBackend {
 }
 
 #[test]
-fn a_pool_takes_its_largest_size_with_its_first_volume() {
-    let (backend, storage, mut reservations) = (
-        thin(json!({"size": "10Gi", "maximumSize": "60Gi", "overprovision": "2"})),
-        storage(json!([])),
-        Reservations::default(),
-    );
+fn first_volume_reserves_maximum_size_of_pool() {
+    let backend = thin(json!({"size": "10Gi", "maximumSize": "60Gi", "overprovision": "2"}));
+    let storage = storage(json!([]));
+    let mut reservations = Reservations::default();
     let fit = place(&backend, &storage, &reservations, 100 * GIB).unwrap();
     let spec = fit.reservation.pool.as_ref().unwrap().spec.clone();
     let make = spec.create.clone().unwrap();
@@ -129,7 +127,7 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
     );
     assert_eq!(make.metadata_size.0, "60Mi");
     reservations.reserve("a", &fit.location, fit.reservation.clone());
-    // The rest of the group is others', exactly.
+    // Others use the rest of the volume group exactly.
     let rest = 100 * GIB - 60 * GIB - (60 << 20);
     assert_eq!(
         space(&linear(), &storage, &reservations).unwrap().free,
@@ -139,15 +137,16 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
         place(&linear(), &storage, &reservations, rest).is_ok()
             && place(&linear(), &storage, &reservations, rest + 1).is_err()
     );
-    // A second volume takes nothing more of it, and no more than twice the pool is promised.
+    // A second volume takes no more of the volume group; the volumes together get twice the pool's
+    // size.
     assert_eq!(
         space(&backend, &storage, &reservations).unwrap().free,
         20 * GIB
     );
-    let refused = place(&backend, &storage, &reservations, 21 * GIB).unwrap_err();
+    let rejected = place(&backend, &storage, &reservations, 21 * GIB).unwrap_err();
     assert_eq!(
-        refused,
-        "has 20 GiB left to promise of thin pool flexlvm-thin (60 GiB in all, 2.00 times)"
+        rejected,
+        "has 20 GiB unallocated in thin pool flexlvm-thin (60 GiB, overprovision 2.00)"
     );
     let second = place(&backend, &storage, &reservations, 20 * GIB).unwrap();
     reservations.reserve("b", &second.location, second.reservation);
@@ -160,8 +159,8 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
         space(&linear(), &storage, &reservations).unwrap().free,
         rest
     );
-    reservations.forget("a");
-    reservations.forget("b");
+    reservations.remove("a");
+    reservations.remove("b");
     assert_eq!(
         space(&linear(), &storage, &reservations).unwrap().free,
         100 * GIB
@@ -169,9 +168,10 @@ fn a_pool_takes_its_largest_size_with_its_first_volume() {
 }
 
 #[test]
-fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
+fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
     let backend = |most: &str| thin(json!({"size": "10Gi", "maximumSize": most}));
-    let (storage, mut reservations) = (storage(json!([])), Reservations::default());
+    let storage = storage(json!([]));
+    let mut reservations = Reservations::default();
     let fit = place(&backend("20Gi"), &storage, &reservations, GIB).unwrap();
     let volume = object("a", &fit);
     reservations.observe(&volume);
@@ -180,14 +180,14 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
         node: &node,
         storage: Some(&storage),
     };
-    let lags = |most: &str, reservations: &Reservations| {
+    let is_outdated = |most: &str, reservations: &Reservations| {
         pool_reservation_outdated(&volume, &backend(most).spec, candidate, reservations)
     };
     assert_eq!(
-        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| lags(most, &reservations)),
+        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| is_outdated(most, &reservations)),
         [false, false, true, false]
     );
-    // Its own size is none too many, whatever the backend allows new ones.
+    // The pool's own maximum is allowed, even if the backend allows less for new pools.
     let mut small = backend("60Gi").spec;
     small.volume_size = Some(from(json!({"maximum": "512Mi"})));
     assert!(pool_reservation_outdated(
@@ -196,7 +196,7 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
         candidate,
         &reservations
     ));
-    // What it grows into is promised once, with the metadata that it has, and then lags no more.
+    // The growth counts once, with the existing metadata; then the reservation is current.
     let more = grown(
         &volume,
         &backend("60Gi").spec,
@@ -206,7 +206,7 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
     )
     .unwrap();
     reservations.reserve("a", &more.location, more.reservation);
-    assert!(!lags("60Gi", &reservations));
+    assert!(!is_outdated("60Gi", &reservations));
     assert_eq!(
         space(&linear(), &storage, &reservations).unwrap().free,
         100 * GIB - 60 * GIB - (20 << 20)
@@ -214,10 +214,12 @@ fn a_pool_lags_once_its_backend_allows_more_and_there_is_room() {
 }
 
 #[test]
-fn a_full_pool_may_become_larger_and_nothing_else_may() {
+fn full_pool_may_grow_but_its_volumes_may_not() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "20500Mi"}]);
     let backend = |most: &str| thin(json!({"size": "20Gi", "maximumSize": most}));
-    let (empty, node, mut reservations) = (storage(json!([])), node(), Reservations::default());
+    let empty = storage(json!([]));
+    let node = node();
+    let mut reservations = Reservations::default();
     let volume = object(
         "a",
         &place(&backend("20Gi"), &empty, &reservations, GIB).unwrap(),
@@ -231,10 +233,10 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
             node: &node,
             storage: Some(&full),
         };
-        let lags = |backend: &StorageBackend| {
+        let is_outdated = |backend: &StorageBackend| {
             pool_reservation_outdated(&volume, &backend.spec, candidate, &reservations)
         };
-        assert!(lags(&backend("21Gi")) && !lags(&backend("20Gi")));
+        assert!(is_outdated(&backend("21Gi")) && !is_outdated(&backend("20Gi")));
         assert!(
             grown(
                 &volume,
@@ -246,21 +248,21 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
             .is_err()
         );
         assert!(place(&backend("21Gi"), &full, &reservations, GIB).is_err());
-        // A backend that makes no pools any more, or none on this node.
+        // Backends that create no pools, or none on this node.
         let mut other = backend("21Gi");
         other.spec.layout = linear().spec.layout;
-        assert!(!lags(&other));
+        assert!(!is_outdated(&other));
         let mut elsewhere = backend("21Gi");
         elsewhere.spec.node_selector = from(json!({"matchLabels": {"disk": "fast"}}));
-        assert!(!lags(&elsewhere));
+        assert!(!is_outdated(&elsewhere));
     }
-    // Removed: there is no pool that anything was promised to.
+    // All volumes are removed, so no pool has a reservation.
     let all = storage(json!([]));
     let candidate = Candidate {
         node: &node,
         storage: Some(&all),
     };
-    reservations.forget("a");
+    reservations.remove("a");
     assert!(!pool_reservation_outdated(
         &volume,
         &backend("60Gi").spec,
@@ -270,19 +272,17 @@ fn a_full_pool_may_become_larger_and_nothing_else_may() {
 }
 
 #[test]
-fn a_pool_that_is_there_counts_until_it_is_gone() {
+fn pool_without_volumes_counts_while_it_exists() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "10244Mi"}]);
-    let (backend, mut reservations) = (
-        thin(json!({"size": "10Gi", "maximumSize": "20Gi"})),
-        Reservations::default(),
-    );
+    let backend = thin(json!({"size": "10Gi", "maximumSize": "20Gi"}));
+    let mut reservations = Reservations::default();
     let there = storage(json!([pool("flexlvm-thin", "10Gi", 1, shares)]));
-    // Its last volume is gone, and the pool is still there.
+    // The last volume is gone, and the pool still exists.
     assert_eq!(
         space(&linear(), &there, &reservations).unwrap().free,
         100 * GIB - (10 * GIB + (4 << 20))
     );
-    // Another volume takes what the pool lacks.
+    // Another volume takes the space that the pool lacks.
     let fit = place(&backend, &there, &reservations, GIB).unwrap();
     reservations.reserve("a", &fit.location, fit.reservation);
     assert_eq!(
@@ -292,37 +292,34 @@ fn a_pool_that_is_there_counts_until_it_is_gone() {
 }
 
 #[test]
-fn a_pool_finds_no_room_or_is_refused_with_words() {
+fn pool_rejections_have_exact_messages() {
     let reservations = Reservations::default();
-    let refused = |pool: Value, pools: Value| {
+    let rejected = |pool: Value, pools: Value| {
         place(&thin(pool), &storage(pools), &reservations, GIB).unwrap_err()
     };
-    let words = refused(json!({"size": "200Gi"}), json!([]));
+    let message = rejected(json!({"size": "200Gi"}), json!([]));
     assert_eq!(
-        words,
-        "has 100 GiB free in volume group vg0, and thin pool flexlvm-thin needs 200.09 GiB more to become as large as it may"
+        message,
+        "has 100 GiB free in volume group vg0 but thin pool flexlvm-thin needs 200.09 GiB more for its maximum size"
     );
     assert_eq!(
-        refused(json!({"name": "pool0"}), json!([])),
+        rejected(json!({"name": "pool0"}), json!([])),
         "has no thin pool pool0 in volume group vg0"
     );
     let mine = pool("flexlvm-thin", "1Gi", 1, json!([]));
-    assert!(
-        refused(json!({"size": "1Gi"}), json!([mine]))
-            .contains("it is not the one that FlexLVM made")
-    );
+    assert!(rejected(json!({"size": "1Gi"}), json!([mine])).contains("FlexLVM did not create it"));
     let full = pool("pool0", "10Gi", 93, json!([]));
     assert_eq!(
-        refused(json!({"name": "pool0"}), json!([full])),
-        "has thin pool pool0 with 93 % of its data in use, and gets no more from 90 % on (thinPool.dataGuard); lvextend makes it larger"
+        rejected(json!({"name": "pool0"}), json!([full])),
+        "has thin pool pool0 with 93 % of its data in use (limit 90 % by thinPool.dataGuard; extend it with lvextend)"
     );
     let mut broken = pool("pool0", "10Gi", 1, json!([]));
     broken["unusableReason"] = json!("it has failed");
     assert_eq!(
-        refused(json!({"name": "pool0"}), json!([broken])),
+        rejected(json!({"name": "pool0"}), json!([broken])),
         "can't use thin pool pool0: it has failed"
     );
-    // Nearly full for now, but it may become ten times as large.
+    // Nearly full at its current size, but it may become ten times as large.
     let small = pool(
         "flexlvm-thin",
         "1Gi",
@@ -341,11 +338,9 @@ fn a_pool_finds_no_room_or_is_refused_with_words() {
 }
 
 #[test]
-fn a_named_pool_has_what_others_left() {
-    let (backend, mut reservations) = (
-        thin(json!({"name": "pool0", "overprovision": "1.5"})),
-        Reservations::default(),
-    );
+fn named_pool_provides_what_other_volumes_leave() {
+    let backend = thin(json!({"name": "pool0", "overprovision": "1.5"}));
+    let mut reservations = Reservations::default();
     let mut named = pool("pool0", "10Gi", 1, json!([]));
     named["otherVolumes"] = json!("4Gi");
     let storage = storage(json!([named]));
@@ -375,6 +370,6 @@ fn a_named_pool_has_what_others_left() {
     assert!(
         grow(12 * GIB)
             .unwrap_err()
-            .contains("has 1 GiB left to promise of thin pool pool0")
+            .contains("has 1 GiB unallocated in thin pool pool0")
     );
 }

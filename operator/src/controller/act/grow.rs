@@ -1,4 +1,4 @@
-//! Steps of a volume that grows.
+//! Steps that expand a volume.
 
 use crds::quantity;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -16,8 +16,9 @@ use crate::kube::events::Notice;
 use crate::kube::names::event;
 
 impl Actor {
-    /// Reserves the space for growth, and writes the new size into the LogicalVolume. Where there is
-    /// none, the PersistentVolume keeps the capacity that it has.
+    /// Reserves the space for growth, and writes the new size into the LogicalVolume.
+    ///
+    /// Without enough space, limits the PersistentVolume's capacity to the existing size.
     pub(super) async fn grow(
         &self,
         name: &str,
@@ -38,15 +39,7 @@ impl Actor {
             placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
                 .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
-        let failed = |message| {
-            let about = claim::object_reference(&logical_volume.spec.claim);
-            Notice {
-                about,
-                warning: true,
-                reason: event::VOLUME_RESIZE_FAILED,
-                message,
-            }
-        };
+
         match reserved {
             Ok(fit) => {
                 let spec = volume::grown(&fit);
@@ -56,23 +49,29 @@ impl Actor {
                 }
                 written
             }
-            Err(sentence) => {
+            Err(message) => {
                 let volume = observed.volume.as_deref();
                 let limit = volume.and_then(|volume| {
-                    Sizes::of(volume, logical_volume, observed.claim.as_deref()).limit()
+                    Sizes::new(volume, logical_volume, observed.claim.as_deref()).limit()
                 });
                 if let Some(limit) = limit {
                     self.set_capacity(name, observed, limit).await?;
                 }
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
-                    notice: Some(failed(sentence)),
+                    notice: Some(Notice {
+                        about: claim::object_reference(&logical_volume.spec.claim),
+                        warning: true,
+                        reason: event::VOLUME_RESIZE_FAILED,
+                        message,
+                    }),
                 })
             }
         }
     }
 
-    /// Writes the PersistentVolume's capacity, if the PersistentVolume is still as it was observed.
+    /// Writes the PersistentVolume's capacity, if the PersistentVolume has not changed since it was
+    /// observed.
     pub(super) async fn set_capacity(
         &self,
         name: &str,
@@ -94,19 +93,20 @@ impl Actor {
         }
     }
 
-    /// Has the kubelet grow the file system to the claim's request: makes the request the size that
-    /// the claim's status and the PersistentVolume name. Reads the claim first: the copy may be
-    /// older than the PersistentVolume's.
-    pub(super) async fn settle_growth(
+    /// Makes the kubelet grow the file system to the claim's request.
+    ///
+    /// Writes the request into the claim's status and the PersistentVolume. Reads the claim from
+    /// the API server first: the cached claim may be older than the cached PersistentVolume.
+    pub(super) async fn complete_growth(
         &self,
         name: &str,
         observed: &ObservedObjects,
         request: u64,
     ) -> Result<Plan, ApiError> {
-        let Some(known) = &observed.claim else {
+        let Some(cached) = &observed.claim else {
             return Ok(Step::Done.into());
         };
-        let reference = claim::reference(known);
+        let reference = claim::reference(cached);
         let claims: Api<PersistentVolumeClaim> =
             Api::namespaced(self.client.clone(), &reference.namespace);
         let found = claims.get_opt(&reference.name).await.map_err(ApiError::of(
@@ -115,11 +115,11 @@ impl Actor {
             &reference.name,
         ))?;
         let Some(found) = found.filter(|found| {
-            found.uid() == known.uid() && claim::size(found).is_ok_and(|bytes| bytes == request)
+            found.uid() == cached.uid() && claim::size(found).is_ok_and(|bytes| bytes == request)
         }) else {
             return Ok(Step::Done.into());
         };
-        if let Some(status) = ClaimSizes::settled_status(&found) {
+        if let Some(status) = ClaimSizes::completed_status(&found) {
             let patch = json!({"metadata": {"resourceVersion": found.resource_version()}, "status": status});
             let patched = claims
                 .patch_status(

@@ -1,4 +1,4 @@
-//! Steps that give: a place, a PersistentVolume.
+//! Steps that place a volume and publish its PersistentVolume.
 
 use crds::{StorageBackend, quantity};
 use host::Key;
@@ -19,7 +19,7 @@ use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 impl Actor {
-    /// Chooses a place and promises its space, under one lock; then writes the LogicalVolume.
+    /// Chooses a node and reserves space there, under one lock; then creates the LogicalVolume.
     pub(super) async fn place(
         &self,
         name: &str,
@@ -31,13 +31,10 @@ impl Actor {
         else {
             return Ok(Step::Done.into());
         };
-        let no_key = |error: std::io::Error| kube::Error::Service(error.into());
-        let key = Key::random().map_err(no_key).map_err(ApiError::of(
-            "choose the key of",
-            "LogicalVolume",
-            name,
-        ))?;
-        let choice = self.reservation(name, claim, class, backend, bytes);
+        let key = Key::random()
+            .map_err(|error| kube::Error::Service(error.into()))
+            .map_err(ApiError::of("generate the key of", "LogicalVolume", name))?;
+        let choice = self.reserve_space(name, claim, class, backend, bytes);
         let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
         match choice {
             Choice::Here(fit) => {
@@ -48,12 +45,13 @@ impl Actor {
                     .await;
                 match created.map_err(ApiError::of("create", "LogicalVolume", name)) {
                     Ok(_) => {
-                        self.remember(name, false);
+                        self.record_write(name, false);
                         Ok(Step::Done.into())
                     }
                     Err(error) => {
                         self.state.reservations().cancel(name);
-                        // Whoever made it, made it for this claim: its uid is in the name.
+                        // The existing LogicalVolume was created for this claim: its uid is in the
+                        // name.
                         if error.is_conflict() {
                             Ok(Step::Wait(IN_FLIGHT).into())
                         } else {
@@ -62,25 +60,25 @@ impl Actor {
                     }
                 }
             }
-            Choice::Elsewhere(sentence) => {
+            Choice::Elsewhere(message) => {
                 self.reselect(claim).await?;
                 Ok(Plan {
                     step: Step::Done,
-                    notice: Some(failed(sentence)),
+                    notice: Some(failed(message)),
                 })
             }
-            Choice::Nowhere(sentence) => {
+            Choice::Nowhere(message) => {
                 self.state.set_waiting(name, true);
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
-                    notice: Some(failed(sentence)),
+                    notice: Some(failed(message)),
                 })
             }
         }
     }
 
-    /// Chooses a place for a claim's volume and promises its space, under one lock.
-    fn reservation(
+    /// Chooses a node for a claim's volume and reserves its space, under one lock.
+    fn reserve_space(
         &self,
         name: &str,
         claim: &PersistentVolumeClaim,
@@ -106,7 +104,7 @@ impl Actor {
         choice
     }
 
-    /// Looks whether a claim without a node would find room anywhere, and promises nothing.
+    /// Checks whether a claim without a selected node would fit on any node. Reserves nothing.
     pub(super) fn dry_run_placement(&self, observed: &ObservedObjects, bytes: u64) -> Plan {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
             (&observed.claim, &observed.class, &observed.backend)
@@ -126,10 +124,10 @@ impl Actor {
             &self.state.reservations(),
         ) {
             Choice::Here(_) => None,
-            Choice::Elsewhere(sentence) | Choice::Nowhere(sentence) => Some(plan::about_claim(
+            Choice::Elsewhere(message) | Choice::Nowhere(message) => Some(plan::about_claim(
                 claim,
                 event::PROVISIONING_FAILED,
-                sentence,
+                message,
             )),
         };
         Plan {
@@ -138,7 +136,7 @@ impl Actor {
         }
     }
 
-    /// Removes the node from a claim that can't be served.
+    /// Removes the selected node from a claim that can't be served.
     pub(super) async fn deselect(&self, observed: &ObservedObjects) -> Result<Plan, ApiError> {
         if let Some(claim) = &observed.claim {
             self.reselect(claim).await?;
@@ -146,8 +144,9 @@ impl Actor {
         Ok(Step::Wait(plan::REVISIT).into())
     }
 
-    /// Takes the scheduler's choice of node away from a claim, so that it chooses anew. Only if the
-    /// claim is still as we saw it.
+    /// Removes the selected node from a claim, so that the scheduler selects again.
+    ///
+    /// Does nothing if the claim has changed since it was observed.
     async fn reselect(&self, claim: &PersistentVolumeClaim) -> Result<(), ApiError> {
         let reference = claim::reference(claim);
         let claims: Api<PersistentVolumeClaim> =
@@ -170,7 +169,7 @@ impl Actor {
         }
     }
 
-    /// Writes the PersistentVolume.
+    /// Creates the PersistentVolume.
     pub(super) async fn publish(
         &self,
         observed: &ObservedObjects,
@@ -180,10 +179,10 @@ impl Actor {
         let created = self.volumes().create(&PostParams::default(), &volume).await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
             Err(error) if !error.is_conflict() => return Err(error),
-            Err(_) if !self.is_published(&volume).await? => return Ok(obstructed(observed, &name)),
+            Err(_) if !self.is_published(&volume).await? => return Ok(name_taken(observed, &name)),
             _ => {}
         }
-        self.remember(&name, true);
+        self.record_write(&name, true);
         let notice = observed
             .claim
             .as_deref()
@@ -195,7 +194,7 @@ impl Actor {
                     .and_then(|status| status.size.clone())
                     .unwrap_or_default();
                 let message = format!(
-                    "made {name}: {} on node {}, in volume group {}",
+                    "created {name}: {} on node {}, in volume group {}",
                     quantity::parse(&size)
                         .map(quantity::human)
                         .unwrap_or(size.0),
@@ -213,7 +212,7 @@ impl Actor {
         })
     }
 
-    /// Whether the PersistentVolume that is there already was made by us, for the same claim.
+    /// Returns true if FlexLVM created the existing PersistentVolume, for the same claim.
     async fn is_published(&self, wanted: &PersistentVolume) -> Result<bool, ApiError> {
         let name = wanted.name_any();
         let found = self.volumes().get_opt(&name).await.map_err(ApiError::of(
@@ -236,10 +235,10 @@ impl Actor {
     }
 }
 
-/// Somebody else's PersistentVolume has the name.
-fn obstructed(observed: &ObservedObjects, name: &str) -> Plan {
+/// Reports that a foreign PersistentVolume has the name.
+fn name_taken(observed: &ObservedObjects, name: &str) -> Plan {
     let message = format!(
-        "there is a PersistentVolume {name} that FlexLVM did not make for this claim; delete it"
+        "PersistentVolume {name} exists, but FlexLVM did not create it for this claim; delete it"
     );
     let notice = observed
         .claim

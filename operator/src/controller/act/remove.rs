@@ -1,4 +1,6 @@
-//! Steps that take away, each only after the API server itself has said what it depends on.
+//! Steps that remove a volume.
+//!
+//! Each reads its preconditions from the API server first: caches may be outdated.
 
 use crds::LogicalVolume;
 use crds::logical_volume::State;
@@ -14,8 +16,10 @@ use crate::kube::error::ApiError;
 use crate::kube::names;
 
 impl Actor {
-    /// Has the volume of a vanished claim removed, once the API server itself has said that the
-    /// claim is gone and that there is no PersistentVolume: a copy may be behind.
+    /// Requests the removal of the volume of a deleted claim.
+    ///
+    /// Reads from the API server first that the claim is gone and that there is no
+    /// PersistentVolume.
     pub(super) async fn delete_unclaimed(
         &self,
         name: &str,
@@ -46,9 +50,11 @@ impl Actor {
             .await
     }
 
-    /// Orders the removal of a volume, and with it of its data: once the API server itself has said
-    /// that its PersistentVolume is released, that it is this volume's, and that the claim is gone;
-    /// and only if the LogicalVolume is as it was when that was asked.
+    /// Requests the deletion of a volume with its data.
+    ///
+    /// Reads from the API server first that the PersistentVolume is released and belongs to this
+    /// volume, and that the claim is gone. Only if the LogicalVolume has not changed since it was
+    /// read.
     pub(super) async fn request_deletion(
         &self,
         name: &str,
@@ -82,10 +88,8 @@ impl Actor {
             });
         }
         if let Some(owner) = spec.claim_ref {
-            let (namespace, claim) = (
-                owner.namespace.unwrap_or_default(),
-                owner.name.unwrap_or_default(),
-            );
+            let namespace = owner.namespace.unwrap_or_default();
+            let claim = owner.name.unwrap_or_default();
             let claims: Api<PersistentVolumeClaim> =
                 Api::namespaced(self.client.clone(), &namespace);
             let found = claims.get_opt(&claim).await.map_err(ApiError::of(
@@ -107,9 +111,10 @@ impl Actor {
         Ok(Step::Done.into())
     }
 
-    /// Drops a LogicalVolume that a vanished node never made, once the API server itself has said
-    /// that the node is gone, that nothing was reported from there, and that there is no
-    /// PersistentVolume.
+    /// Removes a LogicalVolume whose logical volume was never created because its node is gone.
+    ///
+    /// Reads from the API server first that the Node is gone, that its agent reported no uuid, and
+    /// that there is no PersistentVolume.
     pub(super) async fn discard_uncreated(
         &self,
         name: &str,
@@ -120,7 +125,7 @@ impl Actor {
         };
         let nodes: Api<Node> = Api::all(self.client.clone());
         let node = &logical_volume.spec.node;
-        let gone = nodes
+        let is_node_gone = nodes
             .get_opt(node)
             .await
             .map_err(ApiError::of("get", "Node", node))?
@@ -130,20 +135,20 @@ impl Actor {
             .get_opt(name)
             .await
             .map_err(ApiError::of("get", "LogicalVolume", name))?;
-        let unmade =
+        let is_uncreated =
             found.is_none_or(|found| found.status.is_none_or(|status| status.uuid.is_none()));
         let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
             "get",
             "PersistentVolume",
             name,
         ))?;
-        if gone && unmade && volume.is_none() {
+        if is_node_gone && is_uncreated && volume.is_none() {
             return self.finalize_deletion(name).await;
         }
         Ok(Step::Wait(IN_FLIGHT).into())
     }
 
-    /// Deletes a LogicalVolume whose space is free, and takes our finalizer off it.
+    /// Deletes a LogicalVolume whose space is free, and removes FlexLVM's finalizer.
     pub(super) async fn finalize_deletion(&self, name: &str) -> Result<Plan, ApiError> {
         let api = self.logical_volumes();
         let Some(found) =
@@ -167,10 +172,10 @@ impl Actor {
             .iter()
             .filter(|finalizer| *finalizer != crds::FINALIZER)
             .collect();
-        // The uid makes sure that it is the object that we read.
+        // The uid ensures that the patch applies to the object that was read.
         let patch =
             Patch::Merge(json!({"metadata": {"uid": found.uid(), "finalizers": finalizers}}));
-        gone_is_fine(
+        ignore_not_found(
             api.patch(name, &PatchParams::default(), &patch).await,
             "patch",
             "LogicalVolume",
@@ -178,7 +183,8 @@ impl Actor {
         )
     }
 
-    /// Deletes a PersistentVolume whose LogicalVolume is gone, and takes our finalizer off it.
+    /// Deletes a PersistentVolume whose LogicalVolume is gone, and removes the provisioner's
+    /// finalizer.
     pub(super) async fn unpublish(&self, name: &str) -> Result<Plan, ApiError> {
         let left = self
             .logical_volumes()
@@ -208,10 +214,11 @@ impl Actor {
         self.set_finalizer(name, false).await
     }
 
-    /// Gives the PersistentVolume our finalizer, or takes it away.
+    /// Adds or removes the provisioner's finalizer of a PersistentVolume.
     pub(super) async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Plan, ApiError> {
         let api = self.volumes();
-        // Read afresh: others have finalizers here too, and a merge patch replaces the whole list.
+        // Reads the current object: a merge patch replaces the whole list, which has finalizers of
+        // other controllers too.
         let Some(volume) =
             api.get_opt(name)
                 .await
@@ -232,11 +239,11 @@ impl Actor {
                 &Patch::Merge(json!({"metadata": metadata})),
             )
             .await;
-        gone_is_fine(patched, "patch", "PersistentVolume", name)
+        ignore_not_found(patched, "patch", "PersistentVolume", name)
     }
 }
 
-fn gone_is_fine<T>(
+fn ignore_not_found<T>(
     result: kube::Result<T>,
     action: &'static str,
     kind: &'static str,
@@ -248,7 +255,8 @@ fn gone_is_fine<T>(
     }
 }
 
-/// That this PersistentVolume is of another logical volume than the one that was reported.
+/// Returns why nothing is removed, if the PersistentVolume belongs to another logical volume than the
+/// one that the agent reported.
 fn is_another(reported: &LogicalVolume, volume: &PersistentVolumeSpec) -> Option<String> {
     let uuid = volume
         .flex_volume
@@ -262,10 +270,9 @@ fn is_another(reported: &LogicalVolume, volume: &PersistentVolumeSpec) -> Option
     if uuid.is_some() && uuid == reported {
         return None;
     }
-    let shown = |uuid: Option<&String>| uuid.map_or("of no uuid", String::as_str).to_owned();
     Some(format!(
-        "the LogicalVolume reports the logical volume {}, and this volume is {}: nothing is removed",
-        shown(reported),
-        shown(uuid)
+        "nothing is removed: the LogicalVolume's status has the uuid {}, but the PersistentVolume has {}",
+        reported.map_or("(none)", String::as_str),
+        uuid.map_or("(none)", String::as_str)
     ))
 }

@@ -1,14 +1,17 @@
-//! Backends that name one device for two volume groups. Pure. What the paths don't show, that two
-//! of them lead to one disk, the agents find out.
+//! Detects backends that name one device for two volume groups.
+//!
+//! Compares paths only; the agents detect two paths that lead to one disk. Pure.
 
 use crds::StorageBackend;
 use kube::ResourceExt as _;
 use placement::request::Candidate;
 
-/// That this backend and another one name a device for two volume groups of a node that both
-/// select. Two backends of one volume group name its devices together.
+/// Returns the conflict with another backend that names the same device for another volume group,
+/// on a node that both backends select.
+///
+/// Backends of the same volume group may name the same device.
 #[must_use]
-pub(super) fn contradiction(
+pub(super) fn conflict(
     backend: &StorageBackend,
     others: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
@@ -24,8 +27,8 @@ pub(super) fn contradiction(
             let device = backend.spec.devices.iter().find(|device| other.spec.devices.contains(device))?;
             let node = candidates.iter().find(|one| selects(backend, one) && selects(other, one))?;
             Some(format!(
-                "devices: {device} is named for volume group {} here, and by StorageBackend {} for volume group {}, on node \
-                 {} for example; a device can be part of one",
+                "devices: {device} is named for volume group {} here, but StorageBackend {} names it for volume group {} \
+                 (both select node {}); a device can be in only one volume group",
                 backend.spec.volume_group,
                 other.name_any(),
                 other.spec.volume_group,

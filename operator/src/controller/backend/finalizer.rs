@@ -1,5 +1,5 @@
-//! A StorageBackend that has volumes stays until they are gone: a finalizer keeps it, and its
-//! status says for what.
+//! Keeps a StorageBackend that has volumes: a finalizer delays its deletion, and its status lists
+//! the volumes.
 
 use std::sync::Arc;
 
@@ -10,28 +10,29 @@ use serde_json::json;
 
 use crate::kube::error::ApiError;
 
-/// How many volumes are named at most.
+/// Maximum number of volumes that the status lists.
 const SHOWN: usize = 5;
 
-/// Gives a backend that has volumes our finalizer, and takes it off one that has none, once the API
-/// server itself has said so: a copy may be behind. A backend that was never used has none, so it
-/// never stands in the way of an uninstallation.
+/// Adds FlexLVM's finalizer to a backend that has volumes, and removes it from one that has none.
+///
+/// Reads from the API server before the removal that there are none: the cache may be outdated. A
+/// backend that was never used has no finalizer, so it never blocks an uninstallation.
 ///
 /// # Errors
-/// When the API server can't be reached or refuses.
-pub(super) async fn keep(
+/// If the API server can't be reached or rejects a request.
+pub(super) async fn update(
     client: &Client,
     backend: &StorageBackend,
     has_volumes: bool,
 ) -> Result<(), ApiError> {
     let name = backend.name_any();
-    let guarded = backend
+    let has_finalizer = backend
         .finalizers()
         .iter()
         .any(|finalizer| finalizer == crds::BACKEND_FINALIZER);
-    // Nobody can add a finalizer to what is being deleted.
-    let wanted = has_volumes && (guarded || backend.metadata.deletion_timestamp.is_none());
-    if wanted == guarded || (guarded && is_used(client, &name).await?) {
+    // The API server rejects new finalizers on an object that is being deleted.
+    let wanted = has_volumes && (has_finalizer || backend.metadata.deletion_timestamp.is_none());
+    if wanted == has_finalizer || (has_finalizer && is_used(client, &name).await?) {
         return Ok(());
     }
     let mut finalizers = backend.finalizers().to_vec();
@@ -39,7 +40,7 @@ pub(super) async fn keep(
     if wanted {
         finalizers.push(crds::BACKEND_FINALIZER.to_owned());
     }
-    // A merge patch replaces the whole list, so it is for the object as we saw it.
+    // A merge patch replaces the whole list, so it must apply to the observed object.
     let metadata = json!({"uid": backend.uid(), "resourceVersion": backend.resource_version(), "finalizers": finalizers});
     let backends: Api<StorageBackend> = Api::all(client.clone());
     let patched = backends
@@ -67,18 +68,21 @@ async fn is_used(client: &Client, name: &str) -> Result<bool, ApiError> {
         .any(|volume| volume.spec.backend == name))
 }
 
-/// What a backend that is being deleted waits for.
+/// Returns the message about what the deletion of a backend waits for.
 pub(super) fn waits_for(volumes: &[Arc<LogicalVolume>]) -> String {
-    let line = |volume: &Arc<LogicalVolume>| {
-        let (claim, node) = (&volume.spec.claim, &volume.spec.node);
-        format!(
-            "{} of claim {}/{} on node {node}",
-            volume.name_any(),
-            claim.namespace,
-            claim.name
-        )
-    };
-    let mut lines: Vec<String> = volumes.iter().map(line).collect();
+    let mut lines: Vec<String> = volumes
+        .iter()
+        .map(|volume| {
+            let spec = &volume.spec;
+            format!(
+                "{} of claim {}/{} on node {}",
+                volume.name_any(),
+                spec.claim.namespace,
+                spec.claim.name,
+                spec.node
+            )
+        })
+        .collect();
     lines.sort();
     let hidden = lines.len().saturating_sub(SHOWN);
     lines.truncate(SHOWN);
@@ -88,7 +92,7 @@ pub(super) fn waits_for(volumes: &[Arc<LogicalVolume>]) -> String {
     let count = volumes.len();
     let noun = if count == 1 { "volume" } else { "volumes" };
     format!(
-        "it is being deleted, serves no new claims, and waits for {count} {noun} to go ({}); delete their claims, or set \
+        "being deleted: provides no new volumes and waits for {count} {noun} to be removed ({}); delete their claims, or set \
          spec.state of a retained LogicalVolume to Absent",
         lines.join(", ")
     )

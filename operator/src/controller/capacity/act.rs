@@ -1,5 +1,5 @@
-//! Writes what `plan.rs` found missing, and takes everything back. Only the controller that works
-//! comes here.
+//! Carries out the writes that `plan.rs` planned, and removes everything on uninstallation. Runs on
+//! the leader only.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use super::plan::Step;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// Writes under way at the same time.
+/// Number of concurrent writes.
 const AT_ONCE: usize = 8;
 
-/// Who writes.
+/// Writes the published objects.
 #[derive(Clone)]
 pub struct Publisher {
     client: Client,
@@ -28,39 +28,36 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// One that keeps the capacities in `namespace`, the controller's own.
+    /// Creates a publisher for capacities in `namespace`, the controller's own.
     #[must_use]
     pub fn new(client: Client, namespace: &str) -> Self {
-        let (capacities, drivers) = (
-            Api::namespaced(client.clone(), namespace),
-            Api::all(client.clone()),
-        );
         Self {
+            capacities: Api::namespaced(client.clone(), namespace),
+            drivers: Api::all(client.clone()),
             client,
-            capacities,
-            drivers,
         }
     }
 
-    /// Carries out the steps, and notes in `written` when each object was last written.
+    /// Carries out the steps, and records in `written` when each object was last written.
     ///
     /// # Errors
-    /// The first that fails; further ones are not begun.
+    /// The first error; further steps are not started.
     pub async fn carry_out(
         &self,
         steps: Vec<Step>,
         written: &mut HashMap<String, Instant>,
     ) -> Result<(), ApiError> {
         let done = stream::iter(steps)
-            .map(async |step| self.take(&step).await.map(|()| step.name().to_owned()));
-        let note = |name| {
-            written.insert(name, Instant::now());
-            futures::future::ready(Ok(()))
-        };
-        done.buffer_unordered(AT_ONCE).try_for_each(note).await
+            .map(async |step| self.write(&step).await.map(|()| step.name().to_owned()));
+        done.buffer_unordered(AT_ONCE)
+            .try_for_each(|name| {
+                written.insert(name, Instant::now());
+                futures::future::ready(Ok(()))
+            })
+            .await
     }
 
-    async fn take(&self, step: &Step) -> Result<(), ApiError> {
+    async fn write(&self, step: &Step) -> Result<(), ApiError> {
         match step {
             Step::Publish(name, capacity) => self.publish(name, capacity).await,
             Step::Remove(name) => {
@@ -69,16 +66,20 @@ impl Publisher {
                     .delete(name, &DeleteParams::default())
                     .await
                     .map(|_| ());
-                gone(deleted.map_err(ApiError::of("delete", "CSIStorageCapacity", name)))
+                ignore_not_found(deleted.map_err(ApiError::of(
+                    "delete",
+                    "CSIStorageCapacity",
+                    name,
+                )))
             }
-            Step::Announce => self.announce().await,
-            Step::Retract => {
+            Step::WriteDriver => self.write_driver().await,
+            Step::DeleteDriver => {
                 let deleted = self
                     .drivers
                     .delete(crds::GROUP, &DeleteParams::default())
                     .await
                     .map(|_| ());
-                gone(deleted.map_err(ApiError::of("delete", "CSIDriver", crds::GROUP)))
+                ignore_not_found(deleted.map_err(ApiError::of("delete", "CSIDriver", crds::GROUP)))
             }
         }
     }
@@ -91,10 +92,13 @@ impl Publisher {
             .map_err(ApiError::of("apply", "CSIStorageCapacity", name))
     }
 
-    /// Writes the CSIDriver. Its owner is our ClusterRole, of the objects that `kubectl delete -k`
-    /// deletes the one that is gone at once: Kubernetes then deletes the CSIDriver, whether we are
-    /// still there or not. Without that ClusterRole nobody would, and so there is none.
-    async fn announce(&self) -> Result<(), ApiError> {
+    /// Writes the CSIDriver.
+    ///
+    /// Its owner is the controller's ClusterRole: of the objects that `kubectl delete -k` deletes,
+    /// this one is gone at once. Kubernetes then deletes the CSIDriver, whether the controller
+    /// still runs or not. Without that ClusterRole the CSIDriver would be left over, so none is
+    /// written.
+    async fn write_driver(&self) -> Result<(), ApiError> {
         let roles: Api<ClusterRole> = Api::all(self.client.clone());
         let role = roles.get(names::CONTROLLER).await;
         let role = role.map_err(ApiError::of("get", "ClusterRole", names::CONTROLLER))?;
@@ -112,16 +116,16 @@ impl Publisher {
             .map_err(ApiError::of("apply", "CSIDriver", crds::GROUP))
     }
 
-    /// Takes everything back: the CSIDriver first, since with it and without capacities every node
-    /// counts as full.
+    /// Removes all published objects: the CSIDriver first, since with it and without capacities
+    /// every node counts as full.
     ///
     /// # Errors
-    /// When the API server can't be reached or refuses; part of it may then be gone.
-    pub async fn withdraw(&self) -> Result<(), ApiError> {
+    /// If the API server can't be reached or rejects a request; some objects may then be removed.
+    pub async fn remove_all(&self) -> Result<(), ApiError> {
         let driver = self.drivers.get_opt(crds::GROUP).await;
         let driver = driver.map_err(ApiError::of("get", "CSIDriver", crds::GROUP))?;
         if let Some(driver) = driver.filter(object::is_ours) {
-            let this_one = Preconditions {
+            let same_object = Preconditions {
                 uid: driver.uid(),
                 resource_version: None,
             };
@@ -129,14 +133,14 @@ impl Publisher {
                 .drivers
                 .delete(
                     crds::GROUP,
-                    &DeleteParams::default().preconditions(this_one),
+                    &DeleteParams::default().preconditions(same_object),
                 )
                 .await;
-            gone(
-                deleted
-                    .map(|_| ())
-                    .map_err(ApiError::of("delete", "CSIDriver", crds::GROUP)),
-            )?;
+            ignore_not_found(deleted.map(|_| ()).map_err(ApiError::of(
+                "delete",
+                "CSIDriver",
+                crds::GROUP,
+            )))?;
         }
         let ours =
             ListParams::default().labels(&format!("{}={}", names::MANAGED_BY, names::CONTROLLER));
@@ -144,10 +148,10 @@ impl Publisher {
             .capacities
             .delete_collection(&DeleteParams::default(), &ours)
             .await;
-        gone(deleted.map(|_| ()).map_err(ApiError::of(
+        ignore_not_found(deleted.map(|_| ()).map_err(ApiError::of(
             "delete",
             "CSIStorageCapacity",
-            "(all of ours)",
+            "(all managed by FlexLVM)",
         )))
     }
 }
@@ -156,8 +160,8 @@ fn applied() -> PatchParams {
     PatchParams::apply(names::CONTROLLER).force()
 }
 
-/// What is gone already is as good as deleted.
-fn gone(deleted: Result<(), ApiError>) -> Result<(), ApiError> {
+/// Treats an object that is already gone as deleted.
+fn ignore_not_found(deleted: Result<(), ApiError>) -> Result<(), ApiError> {
     match deleted {
         Err(error) if error.is_not_found() => Ok(()),
         other => other,

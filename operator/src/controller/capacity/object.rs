@@ -1,5 +1,4 @@
-//! The objects that are published: built, and read back.
-//! Pure.
+//! Builds and reads the published objects. Pure.
 
 use std::collections::BTreeMap;
 
@@ -11,22 +10,23 @@ use kube::api::ObjectMeta;
 
 use crate::kube::names;
 
-/// How much volumes of a class find on a node.
+/// Free capacity for volumes of a class on a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Capacity {
     /// The StorageClass.
     pub class: String,
     /// The value of the node's label [`names::HOSTNAME_LABEL`].
     pub host: String,
-    /// The largest claim that one volume can be made for, in bytes; 0 when none can be made. The
-    /// scheduler looks at this.
+    /// The largest claim that fits, in bytes; 0 if none fits. The scheduler compares claims with
+    /// this.
     pub largest: u64,
-    /// What volumes can have altogether, in bytes.
+    /// Total size of the volumes that fit, in bytes.
     pub total: u64,
 }
 
-/// The name of the object for a class and a node: legal, however long the two are, and the same
-/// whoever asks.
+/// Returns the object's name for a class and a node.
+///
+/// Always a valid name, however long the two are, and the same after a restart.
 #[must_use]
 pub fn name(class: &str, node: &str) -> String {
     const SHOWN: usize = 100;
@@ -37,12 +37,12 @@ pub fn name(class: &str, node: &str) -> String {
             .trim_end_matches(['.', '-'])
             .to_owned()
     };
-    // "a.b" and "c" are another pair than "a" and "b.c".
+    // Hashes with a separator that names can't contain: "a.b" and "c" differ from "a" and "b.c".
     let hash = crds::hash(&format!("{class}/{node}"));
     format!("{}.{}.{hash:016x}.{}", head(class), head(node), crds::GROUP)
 }
 
-/// The object.
+/// Builds the CSIStorageCapacity.
 #[must_use]
 pub fn build(name: &str, capacity: &Capacity) -> CSIStorageCapacity {
     let host = BTreeMap::from([(names::HOSTNAME_LABEL.to_owned(), capacity.host.clone())]);
@@ -58,7 +58,7 @@ pub fn build(name: &str, capacity: &Capacity) -> CSIStorageCapacity {
     }
 }
 
-/// What an object says, if it is one that we could have written.
+/// Returns the capacity that an object holds; `None` for content that FlexLVM never writes.
 #[must_use]
 pub fn read(object: &CSIStorageCapacity) -> Option<Capacity> {
     let LabelSelector {
@@ -69,20 +69,16 @@ pub fn read(object: &CSIStorageCapacity) -> Option<Capacity> {
     let host = labels.remove(names::HOSTNAME_LABEL)?;
     let bytes = |quantity: &Option<_>| quantity::parse(quantity.as_ref()?).ok();
     (labels.is_empty() && match_expressions.unwrap_or_default().is_empty()).then_some(())?;
-    let (largest, total) = (
-        bytes(&object.maximum_volume_size)?,
-        bytes(&object.capacity)?,
-    );
     Some(Capacity {
         class: object.storage_class_name.clone(),
         host,
-        largest,
-        total,
+        largest: bytes(&object.maximum_volume_size)?,
+        total: bytes(&object.capacity)?,
     })
 }
 
-/// The CSIDriver, owned by what goes with FlexLVM. `preventPodSchedulingIfMissing` stays unset: no
-/// node has a CSI driver of this name.
+/// Builds the CSIDriver with this owner. `preventPodSchedulingIfMissing` stays unset: no node has a
+/// CSI driver of this name.
 #[must_use]
 pub fn driver(owner: OwnerReference) -> CSIDriver {
     CSIDriver {
@@ -99,7 +95,8 @@ pub fn driver(owner: OwnerReference) -> CSIDriver {
     }
 }
 
-/// Whether the CSIDriver makes the scheduler heed what we publish, and goes with FlexLVM.
+/// Returns true if the CSIDriver makes the scheduler use the published capacities, and is removed
+/// with FlexLVM.
 #[must_use]
 pub fn is_as_wanted(driver: &CSIDriver) -> bool {
     let CSIDriverSpec {
@@ -114,7 +111,7 @@ pub fn is_as_wanted(driver: &CSIDriver) -> bool {
             == (Some(false), Some(false), Some(true))
 }
 
-/// Whether an object is one of ours.
+/// Returns true if FlexLVM manages the object.
 #[must_use]
 pub fn is_ours(object: &impl kube::ResourceExt) -> bool {
     object.labels().get(names::MANAGED_BY).map(String::as_str) == Some(names::CONTROLLER)
@@ -145,14 +142,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn built_object_is_read_back() {
         let object = build("x", &capacity());
         assert_eq!(read(&object), Some(capacity()));
         assert_eq!(object.maximum_volume_size, Some(Quantity("1Gi".into())));
     }
 
     #[test]
-    fn what_somebody_else_wrote_is_not_taken_for_ours() {
+    fn foreign_object_is_not_read() {
         let mut object = build("x", &capacity());
         object.maximum_volume_size = None;
         assert_eq!(read(&object), None);
@@ -162,11 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn names_are_legal_and_differ() {
-        let (long, longer) = (
-            "n".repeat(253),
-            format!("{}-{}", "n".repeat(99), "n".repeat(153)),
-        );
+    fn names_are_valid_and_differ() {
+        let long = "n".repeat(253);
+        let longer = format!("{}-{}", "n".repeat(99), "n".repeat(153));
         for (class, node) in [
             ("fast", "node-1.example.com"),
             (long.as_str(), longer.as_str()),
@@ -189,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_driver_that_differs_is_noticed() {
+    fn is_as_wanted_detects_differences() {
         let wanted = driver(OwnerReference {
             name: "flexlvm-controller".into(),
             ..OwnerReference::default()
@@ -198,8 +193,8 @@ mod tests {
         let mut changed = wanted.clone();
         changed.spec.storage_capacity = Some(false);
         assert!(!is_as_wanted(&changed));
-        let mut orphan = wanted;
-        orphan.metadata.owner_references = None;
-        assert!(!is_as_wanted(&orphan));
+        let mut without_owner = wanted;
+        without_owner.metadata.owner_references = None;
+        assert!(!is_as_wanted(&without_owner));
     }
 }

@@ -1,4 +1,4 @@
-//! What is to be written next, from what is to be published and what is: capacities first, the
+//! Plans the next writes, from the wanted and the published objects: capacities first, the
 //! CSIDriver last. Pure.
 
 use std::collections::BTreeMap;
@@ -8,12 +8,13 @@ use k8s_openapi::api::storage::v1::CSIDriver;
 
 use super::object::{self, Capacity};
 
-/// An object that was written is left alone for so long, whatever happens to it.
-pub const QUICK: Duration = Duration::from_secs(2);
+/// Minimum time between two writes of one object.
+pub const WRITE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The same, for what nobody waits for: a number that fell, and is not nothing yet. It is a hint,
-/// and each volume lowers it; a volume is to cost no write of its own here.
-pub const LEISURE: Duration = Duration::from_secs(10);
+/// Minimum time before a smaller capacity other than 0 is written.
+///
+/// It is only a hint, and each new volume lowers it; a volume should cost no extra write.
+pub const DECREASE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,47 +23,47 @@ pub enum Step {
     Publish(String, Capacity),
     /// Delete a capacity.
     Remove(String),
-    /// Write the CSIDriver: from now on the scheduler heeds the capacities.
-    Announce,
-    /// Delete a CSIDriver that can't be changed into ours.
-    Retract,
+    /// Write the CSIDriver, which makes the scheduler use the capacities.
+    WriteDriver,
+    /// Delete a CSIDriver whose immutable fields differ.
+    DeleteDriver,
 }
 
 impl Step {
-    /// The name of the object.
+    /// Returns the name of the object.
     #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Publish(name, _) | Self::Remove(name) => name,
-            Self::Announce | Self::Retract => crds::GROUP,
+            Self::WriteDriver | Self::DeleteDriver => crds::GROUP,
         }
     }
 }
 
-/// What is to be done now, in any order, and when there will be more to do if nothing is heard.
+/// The writes that are due, in any order, and when the next ones are due without further changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CapacityPlan {
     /// The writes.
     pub steps: Vec<Step>,
-    /// When to ask again.
-    pub again: Option<Duration>,
+    /// When to plan again.
+    pub next_due: Option<Duration>,
 }
 
 impl CapacityPlan {
-    /// Adds a step, or notes when it will be time for it.
-    fn add(&mut self, step: Step, pace: Duration, age: &impl Fn(&str) -> Option<Duration>) {
+    /// Adds a step, or records when it will be due.
+    fn add(&mut self, step: Step, interval: Duration, age: &impl Fn(&str) -> Option<Duration>) {
         match age(step.name())
-            .map(|age| pace.saturating_sub(age))
+            .map(|age| interval.saturating_sub(age))
             .filter(|rest| !rest.is_zero())
         {
             None => self.steps.push(step),
-            Some(rest) => self.again = Some(self.again.map_or(rest, |again| again.min(rest))),
+            Some(rest) => self.next_due = Some(self.next_due.map_or(rest, |due| due.min(rest))),
         }
     }
 }
 
-/// The next writes. `found` is what is published (`None` for what can't be read), `age` how long
-/// ago we last wrote an object.
+/// Plans the next writes. `found` holds the published objects (`None` for unreadable ones), `age`
+/// returns the time since an object was last written.
 #[must_use]
 pub fn plan(
     wanted: &BTreeMap<String, Capacity>,
@@ -72,7 +73,7 @@ pub fn plan(
 ) -> CapacityPlan {
     let mut plan = CapacityPlan::default();
     for name in found.keys().filter(|name| !wanted.contains_key(*name)) {
-        plan.add(Step::Remove(name.clone()), QUICK, &age);
+        plan.add(Step::Remove(name.clone()), WRITE_INTERVAL, &age);
     }
     let mut complete = true;
     for (name, capacity) in wanted {
@@ -81,38 +82,46 @@ pub fn plan(
             Some(Some(old)) if old.class == capacity.class && old.host == capacity.host => {
                 plan.add(
                     Step::Publish(name.clone(), capacity.clone()),
-                    pace(old, capacity),
+                    interval(old, capacity),
                     &age,
                 );
             }
-            // What it is about can't be changed; it is written anew once it is gone.
+            // Class and node of a capacity are immutable; it is created again once it is deleted.
             Some(_) => {
                 complete = false;
-                plan.add(Step::Remove(name.clone()), QUICK, &age);
+                plan.add(Step::Remove(name.clone()), WRITE_INTERVAL, &age);
             }
             None => {
                 complete = false;
-                plan.add(Step::Publish(name.clone(), capacity.clone()), QUICK, &age);
+                plan.add(
+                    Step::Publish(name.clone(), capacity.clone()),
+                    WRITE_INTERVAL,
+                    &age,
+                );
             }
         }
     }
     match driver {
         Some(driver) if object::is_as_wanted(driver) => {}
         Some(driver) if driver.spec.attach_required != Some(false) => {
-            plan.add(Step::Retract, QUICK, &age);
+            plan.add(Step::DeleteDriver, WRITE_INTERVAL, &age);
         }
-        // Where a capacity is missing, the scheduler would take the node for full.
-        Some(_) | None if complete => plan.add(Step::Announce, QUICK, &age),
+        // While a capacity is missing, the scheduler would treat the node as full.
+        Some(_) | None if complete => plan.add(Step::WriteDriver, WRITE_INTERVAL, &age),
         Some(_) | None => {}
     }
     plan
 }
 
-/// How soon a change is written: at once when more fits, or nothing any more.
-fn pace(old: &Capacity, new: &Capacity) -> Duration {
+/// Returns how soon a change is written: soon if the capacity rises or becomes 0.
+fn interval(old: &Capacity, new: &Capacity) -> Duration {
     let rises = new.largest > old.largest;
-    let ends = new.largest == 0 && old.largest > 0;
-    if rises || ends { QUICK } else { LEISURE }
+    let becomes_zero = new.largest == 0 && old.largest > 0;
+    if rises || becomes_zero {
+        WRITE_INTERVAL
+    } else {
+        DECREASE_INTERVAL
+    }
 }
 
 #[cfg(test)]

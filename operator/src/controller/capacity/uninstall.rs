@@ -1,5 +1,5 @@
-//! Whether the controller is ended for good: an uninstallation takes the published capacity back, a
-//! restart or an upgrade does not.
+//! Detects an uninstallation, which removes the published capacity; a restart or an upgrade does
+//! not.
 
 use std::time::Duration;
 
@@ -11,22 +11,22 @@ use tokio::time::timeout;
 use super::act::Publisher;
 use crate::kube::names;
 
-/// How long parting may take; the kubelet waits thirty seconds.
-const PARTING: Duration = Duration::from_secs(10);
+/// Timeout on shutdown; the kubelet waits 30 s before it kills the container.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where the controller lives.
+/// Detects whether the controller's namespace or Deployment is being deleted.
 pub struct UninstallDetector {
     client: Client,
     namespace: String,
-    /// The uid of the Deployment that it came with, if it came with one.
+    /// The uid of the Deployment at start-up; `None` if there was none.
     deployment: Option<String>,
 }
 
 impl UninstallDetector {
-    /// Looks around, once, when the controller starts.
+    /// Looks up the Deployment, once, when the controller starts.
     pub async fn find(client: &Client, namespace: &str) -> Self {
         let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-        let found = timeout(PARTING, deployments.get_opt(names::CONTROLLER)).await;
+        let found = timeout(SHUTDOWN_TIMEOUT, deployments.get_opt(names::CONTROLLER)).await;
         let deployment = found
             .ok()
             .and_then(Result::ok)
@@ -39,29 +39,31 @@ impl UninstallDetector {
         }
     }
 
-    /// To be called by the controller that works, once it has stopped to: takes the published
-    /// capacity back if the controller's namespace or Deployment is being deleted. Should that
-    /// fail, Kubernetes deletes the CSIDriver when its owner is gone.
-    pub async fn leave(&self) {
-        let leave = async {
-            if self.is_going().await {
-                tracing::info!("FlexLVM is being uninstalled: the published capacity is withdrawn");
+    /// Removes the published capacity if the controller's namespace or Deployment is being deleted.
+    ///
+    /// Call it on the leader, after its work has stopped. If this fails, Kubernetes deletes the
+    /// CSIDriver when its owner is gone.
+    pub async fn clean_up(&self) {
+        let clean_up = async {
+            if self.is_uninstalling().await {
+                tracing::info!("FlexLVM is being uninstalled: removing the published capacity");
                 if let Err(error) = Publisher::new(self.client.clone(), &self.namespace)
-                    .withdraw()
+                    .remove_all()
                     .await
                 {
                     tracing::warn!(
                         error = host::error::chain(&error),
-                        "the published capacity is not withdrawn"
+                        "failed to remove the published capacity"
                     );
                 }
             }
         };
-        let _ = timeout(PARTING, leave).await;
+        let _ = timeout(SHUTDOWN_TIMEOUT, clean_up).await;
     }
 
-    /// An error is no answer: then everything stays.
-    async fn is_going(&self) -> bool {
+    /// Returns true if FlexLVM is being uninstalled; false after an error, so that everything
+    /// stays.
+    async fn is_uninstalling(&self) -> bool {
         let namespaces: Api<Namespace> = Api::all(self.client.clone());
         if let Ok(namespace) = namespaces.get_opt(&self.namespace).await
             && namespace.is_none_or(|namespace| namespace.metadata.deletion_timestamp.is_some())
@@ -74,7 +76,7 @@ impl UninstallDetector {
         let deployments: Api<Deployment> = Api::namespaced(self.client.clone(), &self.namespace);
         match deployments.get_opt(names::CONTROLLER).await {
             Ok(None) => true,
-            // Another one of its name is its successor.
+            // A Deployment with another uid is the successor.
             Ok(Some(found)) => {
                 found.uid().as_ref() == Some(uid) && found.metadata.deletion_timestamp.is_some()
             }

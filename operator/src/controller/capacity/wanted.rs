@@ -1,10 +1,11 @@
-//! Computes the capacities to publish: for each class of ours whose claims wait for the scheduler,
-//! and each node that serves its backend, how much a claim finds there. Pure. The reservations
-//! are locked meanwhile.
+//! Computes the capacities to publish: how much a claim finds on each node that its backend
+//! selects, for each class whose claims wait for the scheduler.
+//!
+//! Pure. The reservations are locked meanwhile.
 //!
 //! A class with a fault serves no claim. Without capacities the scheduler would report on each pod
 //! that nodes lack free storage, which is false. So such a class gets more capacity than any claim
-//! requests: the scheduler selects a node, the controller refuses the claim with the reason, and
+//! requests: the scheduler selects a node, the controller rejects the claim with the reason, and
 //! the pod's Event is that provisioning failed.
 
 use std::collections::BTreeMap;
@@ -20,29 +21,29 @@ use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
 use crate::kube::names;
 
-/// Published for classes that serve no claim.
+/// Capacity in bytes of classes that serve no claim.
 const AMPLE: u64 = 1 << 60;
 
-/// Returns the capacities to publish, by the names of their objects. `lasts` is whether the fault
-/// of a class is old enough to be published.
+/// Returns the capacities to publish, by the names of their objects. `is_lasting` returns true if
+/// the fault of a class is old enough to be published.
 #[must_use]
 pub fn wanted(
     classes: &[impl AsRef<StorageClass>],
     backends: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
     reservations: &Reservations,
-    mut lasts: impl FnMut(&str) -> bool,
+    mut is_lasting: impl FnMut(&str) -> bool,
 ) -> BTreeMap<String, Capacity> {
     let mut wanted = BTreeMap::new();
     for (class, backend) in faulty(classes, backends) {
-        if lasts(&class) {
+        if is_lasting(&class) {
             wanted.extend(ample(&class, backend, candidates));
         }
     }
     for backend in backends
         .iter()
         .map(AsRef::as_ref)
-        .filter(|backend| serves(backend))
+        .filter(|backend| provides_volumes(backend))
     {
         let classes: Vec<(String, Class)> = classes
             .iter()
@@ -71,7 +72,7 @@ pub fn wanted(
     wanted
 }
 
-/// Returns the names of the classes whose claims wait for the scheduler and are all refused, each
+/// Returns the names of the classes whose claims wait for the scheduler and are all rejected, each
 /// with its backend if that exists.
 fn faulty<'a>(
     classes: &[impl AsRef<StorageClass>],
@@ -87,10 +88,11 @@ fn faulty<'a>(
             .iter()
             .map(AsRef::as_ref)
             .find(|backend| named == Some(&backend.name_any()));
-        let is_served = backend.is_some_and(|backend| {
-            serves(backend) && class::read(class, backend.spec.filesystem.as_ref()).is_ok()
+        let is_accepted = backend.is_some_and(|backend| {
+            provides_volumes(backend)
+                && class::read(class, backend.spec.filesystem.as_ref()).is_ok()
         });
-        if !is_served {
+        if !is_accepted {
             faulty.push((class.name_any(), backend));
         }
     }
@@ -122,13 +124,13 @@ fn ample(
     ample
 }
 
-/// Whether claims of the backend's classes are served at all.
-fn serves(backend: &StorageBackend) -> bool {
+/// Returns true if the backend provides volumes at all.
+fn provides_volumes(backend: &StorageBackend) -> bool {
     backend.metadata.deletion_timestamp.is_none() && backend.spec.fault().is_none()
 }
 
-/// The class and its name, when it is ours, names this backend, and leaves the choice of node to
-/// the scheduler.
+/// Returns the class and its name, if it is FlexLVM's, names this backend, and waits for the
+/// scheduler.
 fn waiting_class(class: &StorageClass, backend: &StorageBackend) -> Option<(String, Class)> {
     if class.provisioner != crds::GROUP || class::backend_of(class) != Some(&backend.name_any()) {
         return None;
@@ -137,15 +139,16 @@ fn waiting_class(class: &StorageClass, backend: &StorageBackend) -> Option<(Stri
     rules.waits_for_consumer.then(|| (class.name_any(), rules))
 }
 
-/// Room for volumes of a backend on one node.
+/// Free space for volumes of a backend on one node.
 struct NodeSpace {
     host: String,
     largest: u64,
     total: u64,
 }
 
-/// The room on a node that the backend selects and that can serve it. A cordoned node is none of
-/// our business here: the scheduler knows.
+/// Returns the free space on a node that the backend selects and that can provide volumes.
+///
+/// Cordoned nodes count too: the scheduler filters them itself.
 fn node_space(
     backend: &StorageBackend,
     candidate: Candidate<'_>,
@@ -167,9 +170,11 @@ fn node_space(
     })
 }
 
-/// Returns the largest claim that fits where a volume may have `largest` bytes; 0 when not even the
-/// smallest does. The backend's `volumeSize.maximum` is no matter of free storage: the controller
-/// refuses a larger claim with that reason, once the scheduler has selected a node.
+/// Returns the largest claim that fits if a volume may have `largest` bytes; 0 if not even the
+/// smallest does.
+///
+/// The backend's `volumeSize.maximum` does not count: it is not about free storage. The controller
+/// rejects a larger claim with that reason, once the scheduler has selected a node.
 fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
     let Ok((minimum, _)) = backend.spec.limits() else {
         return 0;

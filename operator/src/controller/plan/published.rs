@@ -1,5 +1,4 @@
-//! What is to be done about a volume that has a PersistentVolume: keep it as large as it says, or
-//! remove it. Pure.
+//! Plans the next step for a volume that has a PersistentVolume: expands or removes it. Pure.
 
 use std::time::Duration;
 
@@ -9,15 +8,16 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::ResourceExt as _;
 
 use super::{
-    ObservedObjects, PATIENCE, Plan, REVISIT, Step, about_reference, about_volume, silent,
+    AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
+    agent_not_reporting,
 };
 use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
 use crate::kube::names::{self, event};
 
-/// The next step.
+/// Plans the next step.
 pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjects) -> Plan {
-    let (logical_volume, waited) = (observed.logical_volume.as_deref(), observed.waited);
+    let logical_volume = observed.logical_volume.as_deref();
     if volume
         .annotations()
         .get(names::PROVISIONED_BY)
@@ -33,37 +33,38 @@ pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjec
     {
         return Step::SetReclaimPolicy(policy).into();
     }
-    let guarded = volume
+    let has_finalizer = volume
         .finalizers()
         .iter()
         .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
-    let leaving = volume.metadata.deletion_timestamp.is_some();
+    let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
     match policy {
-        ReclaimPolicy::Retain if guarded => return Step::SetFinalizer(false).into(),
-        ReclaimPolicy::Delete if !guarded && !leaving && logical_volume.is_some() => {
+        ReclaimPolicy::Retain if has_finalizer => return Step::SetFinalizer(false).into(),
+        ReclaimPolicy::Delete
+            if !has_finalizer && !is_being_deleted && logical_volume.is_some() =>
+        {
             return Step::SetFinalizer(true).into();
         }
         _ => {}
     }
     if is_released(volume) {
-        return plan_released(volume, logical_volume, waited);
+        return plan_released(volume, logical_volume, observed.waited);
     }
     let phase = phase(volume);
-    if leaving && guarded && ["Available", "Failed"].contains(&phase) {
+    if is_being_deleted && has_finalizer && ["Available", "Failed"].contains(&phase) {
         let message = format!(
-            "the volume is {phase}, not Released, so its data is not removed; to let the object go and keep the data, set persistentVolumeReclaimPolicy to Retain"
+            "the volume is {phase}, not Released, so its data is not removed; to delete the PersistentVolume and keep the data, set persistentVolumeReclaimPolicy to Retain"
         );
-        return Step::Wait(REVISIT).saying(about_volume(volume, message));
+        return Step::Wait(REVISIT).with_notice(about_volume(volume, message));
     }
     match logical_volume {
         None if phase == "Bound" => {
-            let message =
-                "the volume has no LogicalVolume any more: nobody can extend or remove it";
-            Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()))
+            let message = "the volume's LogicalVolume was deleted, so FlexLVM can neither expand nor remove the volume";
+            Step::Wait(REVISIT).with_notice(about_volume(volume, message.to_owned()))
         }
         None => Step::Done.into(),
         Some(logical_volume) if logical_volume.spec.state != State::Present => {
-            plan_kept(volume, logical_volume)
+            plan_bound_again(volume, logical_volume)
         }
         Some(logical_volume) => plan_size(volume, logical_volume, observed),
     }
@@ -77,14 +78,14 @@ fn phase(volume: &PersistentVolume) -> &str {
         .unwrap_or_default()
 }
 
-/// True when a PersistentVolume of ours is released, and its policy says that its volume goes.
+/// Returns true if a PersistentVolume of FlexLVM is released and its reclaim policy is Delete.
 #[must_use]
 pub fn is_released(volume: &PersistentVolume) -> bool {
     let policy = volume
         .spec
         .as_ref()
         .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
-    let guarded = volume
+    let has_finalizer = volume
         .finalizers()
         .iter()
         .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
@@ -95,12 +96,12 @@ pub fn is_released(volume: &PersistentVolume) -> bool {
         == Some(crds::GROUP)
         && class::reclaim_policy(policy) == ReclaimPolicy::Delete
         && phase(volume) == "Released"
-        && (guarded || volume.metadata.deletion_timestamp.is_none())
+        && (has_finalizer || volume.metadata.deletion_timestamp.is_none())
 }
 
-/// The volume was to be removed, and its PersistentVolume is not released any more: somebody bound
-/// it again. As long as the volume is there, it stays.
-fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
+/// Plans the step for a volume whose removal was requested, but whose PersistentVolume is no longer
+/// released: an admin or a claim bound it again. While the logical volume exists, it is kept.
+fn plan_bound_again(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
     let conditions = logical_volume
         .status
         .as_ref()
@@ -109,12 +110,12 @@ fn plan_kept(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan 
     if condition::is_true(&conditions, condition::REMOVED) {
         let message =
             "the volume was released, and its logical volume was removed before it was bound again";
-        return Step::Wait(REVISIT).saying(about_volume(volume, message.to_owned()));
+        return Step::Wait(REVISIT).with_notice(about_volume(volume, message.to_owned()));
     }
     Step::CancelDeletion.into()
 }
 
-/// The PersistentVolume is released, and its policy is Delete.
+/// Plans the step for a released PersistentVolume with reclaim policy Delete.
 fn plan_released(
     volume: &PersistentVolume,
     logical_volume: Option<&LogicalVolume>,
@@ -133,21 +134,20 @@ fn plan_released(
     }
     match condition::get(&conditions, condition::REMOVED) {
         Some(removed) if removed.status == "True" => Step::FinalizeDeletion.into(),
-        Some(kept) => Step::Wait(REVISIT).saying(about_volume(volume, kept.message.clone())),
-        None if waited >= PATIENCE => {
-            Step::Wait(REVISIT).saying(about_volume(volume, silent(logical_volume)))
-        }
-        None => Step::Wait(PATIENCE).into(),
+        Some(kept) => Step::Wait(REVISIT).with_notice(about_volume(volume, kept.message.clone())),
+        None if waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
+            .with_notice(about_volume(volume, agent_not_reporting(logical_volume))),
+        None => Step::Wait(AGENT_TIMEOUT).into(),
     }
 }
 
-/// Keeps a PersistentVolume that is in use, or may be, as large as its claim requests.
+/// Keeps the volume of a PersistentVolume that is not released as large as its claim requests.
 fn plan_size(
     volume: &PersistentVolume,
     logical_volume: &LogicalVolume,
     observed: &ObservedObjects,
 ) -> Plan {
-    let sizes = Sizes::of(volume, logical_volume, observed.claim.as_deref());
+    let sizes = Sizes::new(volume, logical_volume, observed.claim.as_deref());
     if sizes.wanted() > sizes.reserved {
         return Step::Grow(sizes.wanted()).into();
     }
@@ -171,21 +171,24 @@ fn plan_size(
     let ready = condition::get(conditions, condition::READY);
     match ready.filter(|ready| ready.status != "True") {
         Some(ready) if is_smaller => {
-            return waits.saying(warning(event::VOLUME_RESIZE_FAILED, ready.message.clone()));
+            return waits.with_notice(warning(event::VOLUME_RESIZE_FAILED, ready.message.clone()));
         }
         Some(ready) => {
             let notice = warning(event::VOLUME_NOT_READY, ready.message.clone());
-            return Step::Wait(REVISIT).saying(notice);
+            return Step::Wait(REVISIT).with_notice(notice);
         }
-        None if is_smaller && observed.waited >= PATIENCE => {
-            let notice = warning(event::VOLUME_RESIZE_FAILED, silent(logical_volume));
-            return waits.saying(notice);
+        None if is_smaller && observed.waited >= AGENT_TIMEOUT => {
+            let notice = warning(
+                event::VOLUME_RESIZE_FAILED,
+                agent_not_reporting(logical_volume),
+            );
+            return waits.with_notice(notice);
         }
-        None if is_smaller => return Step::Wait(PATIENCE).into(),
+        None if is_smaller => return Step::Wait(AGENT_TIMEOUT).into(),
         None => {}
     }
-    match sizes.unsettled() {
-        Some(request) => Step::SettleGrowth { request }.into(),
+    match sizes.incomplete_growth() {
+        Some(request) => Step::CompleteGrowth { request }.into(),
         None => Step::Done.into(),
     }
 }

@@ -1,15 +1,17 @@
-//! What is to be done about a volume that has a LogicalVolume, and no PersistentVolume yet, or no
-//! longer. Pure.
+//! Plans the next step for a volume that has a LogicalVolume and no PersistentVolume (yet, or any
+//! more). Pure.
 
 use crds::LogicalVolume;
 use crds::condition::{self, reason};
 use crds::logical_volume::{ReclaimPolicy, State};
 
-use super::{ObservedObjects, PATIENCE, Plan, REVISIT, Step, about_claim, silent};
+use super::{
+    AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_claim, agent_not_reporting,
+};
 use crate::controller::volume;
 use crate::kube::names::{self, event};
 
-/// The next step.
+/// Plans the next step.
 pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
     if condition::is_true(&status.conditions, condition::REMOVED) {
@@ -37,51 +39,50 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
                 .node
                 .as_deref()
                 .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
-            let missing = || {
-                format!(
+            match built {
+                Some(volume) => Step::Publish(Box::new(volume)).into(),
+                None => Step::Wait(REVISIT).with_notice(failed(format!(
                     "node {} is gone or has no label {}",
                     logical_volume.spec.node,
                     names::HOSTNAME_LABEL
-                )
-            };
-            built.map_or_else(
-                || Step::Wait(REVISIT).saying(failed(missing())),
-                |volume| Step::Publish(Box::new(volume)).into(),
-            )
+                ))),
+            }
         }
         Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
-            Step::CancelPlacement.saying(failed(ready.message.clone()))
+            Step::CancelPlacement.with_notice(failed(ready.message.clone()))
         }
-        Some(ready) => Step::Wait(REVISIT).saying(failed(ready.message.clone())),
-        None if observed.waited >= PATIENCE => {
-            Step::Wait(REVISIT).saying(failed(silent(logical_volume)))
+        Some(ready) => Step::Wait(REVISIT).with_notice(failed(ready.message.clone())),
+        None if observed.waited >= AGENT_TIMEOUT => {
+            Step::Wait(REVISIT).with_notice(failed(agent_not_reporting(logical_volume)))
         }
-        None => Step::Wait(PATIENCE).into(),
+        None => Step::Wait(AGENT_TIMEOUT).into(),
     }
 }
 
-/// The LogicalVolume is to go before its claim can be promised another one.
+/// Plans the step for a LogicalVolume that must be removed before its claim can be placed again.
 fn plan_cancelled(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
-    let kept =
-        condition::get(&status.conditions, condition::REMOVED).map(|kept| kept.message.clone());
-    let message = kept.or_else(|| (observed.waited >= PATIENCE).then(|| silent(logical_volume)));
+    let blocked = condition::get(&status.conditions, condition::REMOVED)
+        .map(|removed| removed.message.clone());
+    let message = blocked.or_else(|| {
+        (observed.waited >= AGENT_TIMEOUT).then(|| agent_not_reporting(logical_volume))
+    });
     match (observed.claim.as_deref(), message) {
         (Some(claim), Some(message)) => {
-            Step::Wait(REVISIT).saying(about_claim(claim, event::PROVISIONING_FAILED, message))
+            Step::Wait(REVISIT).with_notice(about_claim(claim, event::PROVISIONING_FAILED, message))
         }
-        (Some(_), None) => Step::Wait(PATIENCE).into(),
+        (Some(_), None) => Step::Wait(AGENT_TIMEOUT).into(),
         (None, _) => Step::Wait(REVISIT).into(),
     }
 }
 
-/// Another node, or the same one later, may do what this one can't.
-fn is_local(found: &str) -> bool {
+/// Returns true for a reason that another node, or the same node later, may not have.
+fn is_local(observed: &str) -> bool {
     [
         reason::INSUFFICIENT_SPACE,
         reason::LAYOUT_UNSUITABLE,
         reason::VOLUME_GROUP_MISSING,
         reason::VOLUME_GROUP_UNUSABLE,
     ]
-    .contains(&found)
+    .contains(&observed)
 }

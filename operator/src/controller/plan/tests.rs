@@ -1,4 +1,4 @@
-//! Tests of what is done next: a volume's whole life, and each way in which it can go wrong.
+//! Tests of the next step: a volume's whole life, and each way in which it can fail.
 
 mod removal;
 
@@ -9,14 +9,14 @@ use crds::condition::reason;
 use crds::logical_volume::{FilesystemType, ReclaimPolicy};
 use serde_json::{Value, json};
 
-use super::{ObservedObjects, PATIENCE, Plan, Step, plan};
+use super::{AGENT_TIMEOUT, ObservedObjects, Plan, Step, plan};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-/// A volume's objects, to be changed by a test before they are looked at.
-struct Story {
+/// A volume's objects, which a test changes before it plans.
+struct Fixture {
     claim: Option<Value>,
     class: Value,
     backend: Option<Value>,
@@ -28,8 +28,8 @@ struct Story {
     waited: Duration,
 }
 
-impl Story {
-    /// A claim with a selected node, and nothing made yet.
+impl Fixture {
+    /// A claim with a selected node, and no objects yet.
     fn new() -> Self {
         Self {
             claim: Some(
@@ -52,10 +52,10 @@ impl Story {
         }
     }
 
-    /// The LogicalVolume is written; its agent has said nothing yet.
-    fn promised() -> Self {
-        let mut story = Self::new();
-        story.logical_volume = Some(
+    /// A LogicalVolume without a report from its agent.
+    fn reserved() -> Self {
+        let mut fixture = Self::new();
+        fixture.logical_volume = Some(
             json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
@@ -63,33 +63,33 @@ impl Story {
                 "key": "00000000000000000000000000000000",
                 "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
         );
-        story
+        fixture
     }
 
-    fn made() -> Self {
-        let mut story = Self::promised();
-        story.status(json!({"size": "1Gi", "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"}));
-        story.condition("Ready", "True", reason::READY, "");
-        story
+    fn created() -> Self {
+        let mut fixture = Self::reserved();
+        fixture.status(json!({"size": "1Gi", "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"}));
+        fixture.condition("Ready", "True", reason::READY, "");
+        fixture
     }
 
-    /// The PersistentVolume is written and bound.
+    /// A bound PersistentVolume.
     fn bound() -> Self {
-        let mut story = Self::made();
-        let Step::Publish(volume) = story.step() else {
+        let mut fixture = Self::created();
+        let Step::Publish(volume) = fixture.step() else {
             panic!("not published")
         };
-        story.volume = Some(serde_json::to_value(*volume).unwrap());
-        story.phase("Bound");
-        story.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
-        story
+        fixture.volume = Some(serde_json::to_value(*volume).unwrap());
+        fixture.phase("Bound");
+        fixture.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
+        fixture
     }
 
     fn released() -> Self {
-        let mut story = Self::bound();
-        story.claim = None;
-        story.phase("Released");
-        story
+        let mut fixture = Self::bound();
+        fixture.claim = None;
+        fixture.phase("Released");
+        fixture
     }
 
     fn lv(&mut self) -> &mut Value {
@@ -148,8 +148,8 @@ impl Story {
         self.plan().step
     }
 
-    /// What people are told.
-    fn words(&self) -> String {
+    /// Returns the reason and the message of the Event.
+    fn event(&self) -> String {
         self.plan()
             .notice
             .map(|notice| format!("{}: {}", notice.reason, notice.message))
@@ -158,10 +158,10 @@ impl Story {
 }
 
 #[test]
-fn a_claim_becomes_an_order_a_volume_and_then_rest() {
-    assert_eq!(Story::new().step(), Step::Place { bytes: 1 << 30 });
-    assert!(matches!(Story::promised().step(), Step::Wait(_)));
-    let Step::Publish(volume) = Story::made().step() else {
+fn claim_is_placed_created_published_and_then_done() {
+    assert_eq!(Fixture::new().step(), Step::Place { bytes: 1 << 30 });
+    assert!(matches!(Fixture::reserved().step(), Step::Wait(_)));
+    let Step::Publish(volume) = Fixture::created().step() else {
         panic!("not published")
     };
     let spec = volume.spec.unwrap();
@@ -175,12 +175,12 @@ fn a_claim_becomes_an_order_a_volume_and_then_rest() {
         "the kubelet refuses a flexVolume with mountOptions"
     );
     assert_eq!(spec.claim_ref.unwrap().uid.as_deref(), Some("1"));
-    assert_eq!(Story::bound().step(), Step::Done);
+    assert_eq!(Fixture::bound().step(), Step::Done);
 }
 
 #[test]
-fn the_affinity_names_the_hostname_label_and_not_the_node() {
-    let Step::Publish(volume) = Story::made().step() else {
+fn affinity_uses_hostname_label_instead_of_node_name() {
+    let Step::Publish(volume) = Fixture::created().step() else {
         panic!("not published")
     };
     let text = serde_json::to_string(&volume.spec.unwrap().node_affinity).unwrap();
@@ -188,12 +188,12 @@ fn the_affinity_names_the_hostname_label_and_not_the_node() {
 }
 
 #[test]
-fn small_claims_get_what_their_file_system_needs() {
-    let mut story = Story::new();
-    story.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!("1");
-    story.class["parameters"]["fsType"] = json!("xfs");
+fn small_claim_gets_minimum_of_file_system() {
+    let mut fixture = Fixture::new();
+    fixture.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!("1");
+    fixture.class["parameters"]["fsType"] = json!("xfs");
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::Place {
             bytes: FilesystemType::Xfs.smallest_volume()
         }
@@ -201,217 +201,225 @@ fn small_claims_get_what_their_file_system_needs() {
 }
 
 #[test]
-fn the_limits_of_the_backend_are_kept() {
-    let mut story = Story::new();
-    story.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"minimum": "2Gi"});
-    assert_eq!(story.step(), Step::Place { bytes: 2 << 30 });
-    story.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"maximum": "512Mi"});
+fn backend_limits_apply() {
+    let mut fixture = Fixture::new();
+    fixture.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"minimum": "2Gi"});
+    assert_eq!(fixture.step(), Step::Place { bytes: 2 << 30 });
+    fixture.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"maximum": "512Mi"});
     assert!(
-        story
-            .words()
+        fixture
+            .event()
             .contains("1 GiB is more than StorageBackend fast allows")
-            && story.words().contains("512 MiB")
+            && fixture.event().contains("512 MiB")
     );
-    story.claim.as_mut().unwrap()["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] =
+    fixture.claim.as_mut().unwrap()["metadata"]["annotations"]["volume.kubernetes.io/selected-node"] =
         json!("");
     assert!(
-        story.words().contains("1 GiB is more"),
-        "a scheduler that knows the limit selects no node"
+        fixture.event().contains("1 GiB is more"),
+        "without a selected node the limit is reported too"
     );
 }
 
 #[test]
-fn a_claim_that_waits_for_its_pod_is_left_alone() {
-    let mut story = Story::new();
-    story.claim.as_mut().unwrap()["metadata"]["annotations"]
+fn claim_without_selected_node_waits_or_is_dry_run() {
+    let mut fixture = Fixture::new();
+    fixture.claim.as_mut().unwrap()["metadata"]["annotations"]
         .as_object_mut()
         .unwrap()
         .remove("volume.kubernetes.io/selected-node");
-    assert_eq!(story.plan(), Plan::from(Step::Done));
-    story.capacity_tracking_active = true;
+    assert_eq!(fixture.plan(), Plan::from(Step::Done));
+    fixture.capacity_tracking_active = true;
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::DryRunPlacement { bytes: 1 << 30 },
-        "nobody else says where there is no room"
+        "no other component reports which nodes are full"
     );
-    story.class["volumeBindingMode"] = json!("Immediate");
-    assert!(matches!(story.step(), Step::Place { .. }));
+    fixture.class["volumeBindingMode"] = json!("Immediate");
+    assert!(matches!(fixture.step(), Step::Place { .. }));
 }
 
 #[test]
-fn a_claim_that_nobody_was_asked_about_yet_is_only_spoken_of() {
-    let mut story = Story::new();
-    story.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({});
+fn claim_without_provisioner_is_never_placed() {
+    let mut fixture = Fixture::new();
+    fixture.claim.as_mut().unwrap()["metadata"]["annotations"] = json!({});
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::Done,
-        "the scheduler selects a node, and then we are asked"
+        "the scheduler selects a node first"
     );
-    story.capacity_tracking_active = true;
-    assert_eq!(story.step(), Step::DryRunPlacement { bytes: 1 << 30 });
-    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
-    assert!(story.words().contains("Block"));
-    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
-    story.claim.as_mut().unwrap()["metadata"]["annotations"] =
+    fixture.capacity_tracking_active = true;
+    assert_eq!(fixture.step(), Step::DryRunPlacement { bytes: 1 << 30 });
+    fixture.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
+    assert!(fixture.event().contains("Block"));
+    fixture.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");
+    fixture.claim.as_mut().unwrap()["metadata"]["annotations"] =
         json!({"volume.kubernetes.io/selected-node": "n1"});
-    assert_eq!(story.step(), Step::Done, "not before we are asked");
-    story.class["volumeBindingMode"] = json!("Immediate");
-    assert_eq!(story.step(), Step::Done);
+    assert_eq!(
+        fixture.step(),
+        Step::Done,
+        "not before the claim names a provisioner"
+    );
+    fixture.class["volumeBindingMode"] = json!("Immediate");
+    assert_eq!(fixture.step(), Step::Done);
 }
 
 #[test]
-fn what_can_not_be_served_says_why() {
-    let mut story = Story::new();
-    story.backend = None;
-    assert_eq!(story.words(), "", "it may be on its way");
-    story.waited = super::GRACE;
+fn unservable_claim_reports_reason() {
+    let mut fixture = Fixture::new();
+    fixture.backend = None;
     assert_eq!(
-        story.words(),
+        fixture.event(),
+        "",
+        "it may be part of the same kubectl apply"
+    );
+    fixture.waited = super::GRACE;
+    assert_eq!(
+        fixture.event(),
         "ProvisioningFailed: StorageBackend fast, which the class names, does not exist"
     );
-    let mut story = Story::new();
-    story.class["parameters"]["speed"] = json!("high");
-    story.waited = super::GRACE;
-    assert!(story.words().contains("\"speed\""));
-    assert_eq!(story.step(), Step::Deselect);
-    let mut story = Story::new();
-    story.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
-    assert!(story.words().contains("Block"));
-    assert_eq!(story.step(), Step::Deselect);
-    story.claim.as_mut().unwrap()["metadata"]["annotations"]
+    let mut fixture = Fixture::new();
+    fixture.class["parameters"]["speed"] = json!("high");
+    fixture.waited = super::GRACE;
+    assert!(fixture.event().contains("\"speed\""));
+    assert_eq!(fixture.step(), Step::Deselect);
+    let mut fixture = Fixture::new();
+    fixture.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
+    assert!(fixture.event().contains("Block"));
+    assert_eq!(fixture.step(), Step::Deselect);
+    fixture.claim.as_mut().unwrap()["metadata"]["annotations"]
         .as_object_mut()
         .unwrap()
         .remove("volume.kubernetes.io/selected-node");
-    assert!(story.words().contains("Block"));
-    assert_eq!(story.step(), Step::Wait(super::REVISIT));
+    assert!(fixture.event().contains("Block"));
+    assert_eq!(fixture.step(), Step::Wait(super::REVISIT));
 }
 
 #[test]
-fn a_node_that_can_not_make_the_volume_loses_the_order() {
+fn placement_is_cancelled_if_the_node_can_not_create_the_volume() {
     for found in [
         reason::INSUFFICIENT_SPACE,
         reason::VOLUME_GROUP_MISSING,
         reason::VOLUME_GROUP_UNUSABLE,
     ] {
-        let mut story = Story::promised();
-        story.condition("Ready", "False", found, "no space in vg0");
-        assert_eq!(story.step(), Step::CancelPlacement, "{found}");
-        assert_eq!(story.words(), "ProvisioningFailed: no space in vg0");
+        let mut fixture = Fixture::reserved();
+        fixture.condition("Ready", "False", found, "no space in vg0");
+        assert_eq!(fixture.step(), Step::CancelPlacement, "{found}");
+        assert_eq!(fixture.event(), "ProvisioningFailed: no space in vg0");
     }
-    let mut story = Story::promised();
-    story.condition("Ready", "False", reason::LVM_FAILED, "lvcreate failed");
-    assert!(matches!(story.step(), Step::Wait(_)));
-    assert!(story.words().contains("lvcreate failed"));
+    let mut fixture = Fixture::reserved();
+    fixture.condition("Ready", "False", reason::LVM_FAILED, "lvcreate failed");
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+    assert!(fixture.event().contains("lvcreate failed"));
 }
 
 #[test]
-fn a_silent_agent_is_not_waited_for_in_silence() {
-    let mut story = Story::promised();
-    assert_eq!(story.words(), "");
-    story.waited = PATIENCE;
-    assert!(story.words().contains("agent on node n1 does not answer"));
+fn agent_without_report_causes_event_after_timeout() {
+    let mut fixture = Fixture::reserved();
+    assert_eq!(fixture.event(), "");
+    fixture.waited = AGENT_TIMEOUT;
+    assert!(fixture.event().contains("agent on node n1 does not report"));
 }
 
 #[test]
-fn a_bound_volume_in_trouble_is_not_silent() {
-    let mut story = Story::bound();
-    story.lv()["status"]["conditions"] = json!([]);
-    story.condition(
+fn fault_of_bound_volume_is_reported() {
+    let mut fixture = Fixture::bound();
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.condition(
         "Ready",
         "False",
         reason::LOGICAL_VOLUME_MISSING,
         "it is not there",
     );
-    assert_eq!(story.words(), "VolumeNotReady: it is not there");
-    story.logical_volume = None;
-    assert!(story.words().contains("has no LogicalVolume any more"));
+    assert_eq!(fixture.event(), "VolumeNotReady: it is not there");
+    fixture.logical_volume = None;
+    assert!(fixture.event().contains("LogicalVolume was deleted"));
 }
 
 #[test]
-fn a_raised_capacity_makes_the_volume_grow() {
-    let mut story = Story::bound();
-    story.request("2Gi");
+fn raised_request_or_capacity_grows_the_volume() {
+    let mut fixture = Fixture::bound();
+    fixture.request("2Gi");
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::Grow(2 << 30),
         "the claim's request counts, not the capacity"
     );
-    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
-    assert_eq!(story.step(), Step::Grow(2 << 30));
-    story.lv()["spec"]["size"] = json!("2Gi");
-    assert_eq!(story.step(), Step::Wait(PATIENCE));
-    story.lv()["status"]["conditions"] = json!([]);
-    story.condition("Ready", "False", reason::INSUFFICIENT_SPACE, "1 GiB free");
-    assert_eq!(story.words(), "VolumeResizeFailed: 1 GiB free");
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Wait(AGENT_TIMEOUT));
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.condition("Ready", "False", reason::INSUFFICIENT_SPACE, "1 GiB free");
+    assert_eq!(fixture.event(), "VolumeResizeFailed: 1 GiB free");
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::LimitCapacity(1 << 30),
-        "pods start with the size that is there"
+        "pods start with the existing size"
     );
-    story.pv()["spec"]["capacity"]["storage"] = json!("1Gi");
-    assert_eq!(story.words(), "VolumeResizeFailed: 1 GiB free");
-    assert!(matches!(story.step(), Step::Wait(_)));
-    story.lv()["status"]["size"] = json!("2Gi");
-    story.lv()["status"]["conditions"] = json!([]);
-    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
-    assert_eq!(story.step(), Step::Done);
-    story.pool_reservation_outdated = true;
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("1Gi");
+    assert_eq!(fixture.event(), "VolumeResizeFailed: 1 GiB free");
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+    fixture.lv()["status"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Done);
+    fixture.pool_reservation_outdated = true;
     assert_eq!(
-        story.step(),
+        fixture.step(),
         Step::Grow(2 << 30),
-        "to the size that it has, for its pool's sake"
+        "the current size, for a larger reservation of its pool"
     );
 }
 
 #[test]
-fn a_capacity_that_a_silent_agent_does_not_make_is_limited() {
-    let mut story = Story::bound();
-    story.request("2Gi");
-    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
-    story.lv()["spec"]["size"] = json!("2Gi");
-    story.lv()["status"]["conditions"] = json!([]);
-    story.waited = PATIENCE;
-    assert!(story.words().contains("does not answer"));
-    assert_eq!(story.step(), Step::LimitCapacity(1 << 30));
+fn capacity_is_limited_while_the_agent_does_not_report() {
+    let mut fixture = Fixture::bound();
+    fixture.request("2Gi");
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.waited = AGENT_TIMEOUT;
+    assert!(fixture.event().contains("does not report"));
+    assert_eq!(fixture.step(), Step::LimitCapacity(1 << 30));
 }
 
 #[test]
-fn a_lowered_request_replaces_a_growth_that_found_no_room() {
-    let mut story = Story::bound();
-    story.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+fn lowered_request_replaces_growth_without_space() {
+    let mut fixture = Fixture::bound();
+    fixture.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
         "allocatedResources": {"storage": "20Gi"},
         "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}});
-    story.request("20Gi");
-    assert_eq!(story.step(), Step::Grow(20 << 30));
-    story.request("2Gi");
-    assert_eq!(story.step(), Step::Grow(2 << 30));
-    story.lv()["spec"]["size"] = json!("2Gi");
-    story.lv()["status"]["size"] = json!("2Gi");
-    assert_eq!(story.step(), Step::SettleGrowth { request: 2 << 30 });
-    story.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+    fixture.request("20Gi");
+    assert_eq!(fixture.step(), Step::Grow(20 << 30));
+    fixture.request("2Gi");
+    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["size"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::CompleteGrowth { request: 2 << 30 });
+    fixture.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
         "allocatedResources": {"storage": "2Gi"},
         "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
-    story.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
-    assert_eq!(story.step(), Step::Done, "the kubelet does the rest");
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Done, "the kubelet does the rest");
 }
 
 #[test]
-fn an_order_that_its_agent_can_not_find_any_more_gets_its_label_back() {
-    for mut story in [
-        Story::promised(),
-        Story::made(),
-        Story::bound(),
-        Story::released(),
+fn missing_node_label_is_restored() {
+    for mut fixture in [
+        Fixture::reserved(),
+        Fixture::created(),
+        Fixture::bound(),
+        Fixture::released(),
     ] {
         for labels in [json!(null), json!({}), json!({"flexlvm.dev/node": "n2"})] {
-            story.lv()["metadata"]["labels"] = labels;
-            assert_eq!(story.step(), Step::Label);
+            fixture.lv()["metadata"]["labels"] = labels;
+            assert_eq!(fixture.step(), Step::Label);
         }
     }
 }
 
 #[test]
-fn what_is_in_flight_is_waited_for() {
+fn write_in_flight_is_waited_for() {
     let observed = ObservedObjects {
         in_flight: true,
         ..ObservedObjects::default()

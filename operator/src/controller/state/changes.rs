@@ -1,5 +1,4 @@
-//! Which volumes a change of an object concerns: their names are queued. And what of each kind of
-//! object is kept.
+//! Enqueues the volumes that a change affects, and selects what the watch caches keep.
 
 use std::sync::{Arc, PoisonError};
 
@@ -75,9 +74,9 @@ impl ClusterState {
         let nodes = follow(
             client,
             writers.nodes,
-            only_what_places,
+            prune_node,
             self,
-            Self::premise_changed,
+            Self::placement_input_changed,
         );
         let all = vec![
             claims.boxed(),
@@ -102,22 +101,22 @@ impl ClusterState {
         }
     }
 
-    /// One volume of each thin pool on this node, or on all: one that can say in its object that
-    /// the pool may become larger.
+    /// Enqueues one volume of each thin pool on this node, or on all: one whose spec can record
+    /// that the pool may become larger.
     fn enqueue_pools(&self, node: Option<&str>) {
         let pools = self.reservations().in_pools(node);
-        let speakers = pools
-            .iter()
-            .filter_map(|names| names.iter().find(|name| self.is_in_use(name)));
-        speakers.for_each(|name| self.queue.enqueue(name));
+        for names in pools {
+            if let Some(name) = names.iter().find(|name| self.is_in_use(name)) {
+                self.queue.enqueue(name);
+            }
+        }
     }
 
-    /// Whether a volume is there to stay.
+    /// Returns true if the volume is neither released nor being removed.
     fn is_in_use(&self, name: &str) -> bool {
-        let is_present = |lv: &LogicalVolume| lv.spec.state == State::Present;
         self.logical_volumes
             .get(&ObjectRef::new(name))
-            .is_some_and(|lv| is_present(&lv))
+            .is_some_and(|lv| lv.spec.state == State::Present)
             && self
                 .volumes
                 .get(&ObjectRef::new(name))
@@ -175,34 +174,34 @@ impl ClusterState {
                 }
             }
             Event::Delete(logical_volume) => {
-                self.reservations().forget(&logical_volume.name_any());
+                self.reservations().remove(&logical_volume.name_any());
                 self.queue.enqueue(&logical_volume.name_any());
                 self.space_freed(logical_volume);
             }
-            Event::Init => self.reservations().list_begins(),
+            Event::Init => self.reservations().begin_list(),
             Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
             Event::InitDone => {
-                self.reservations().list_ends();
+                self.reservations().end_list();
                 self.enqueue_all();
             }
         }
     }
 
-    /// The space of a volume may be free now.
+    /// Enqueues the volumes that wait for space which this volume may have freed.
     fn space_freed(&self, logical_volume: &LogicalVolume) {
         self.enqueue_waiting();
         self.enqueue_pools(Some(&logical_volume.spec.node));
     }
 
     fn backend_changed(&self, event: &Event<StorageBackend>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.enqueue_pools(None);
         }
     }
 
     fn storage_changed(&self, event: &Event<NodeStorage>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         match event {
             Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
             Event::InitDone => self.enqueue_pools(None),
@@ -210,9 +209,9 @@ impl ClusterState {
         }
     }
 
-    /// A class came, or changed: some claims may be ours by it.
+    /// Handles a change of a class: it may make claims FlexLVM's.
     fn class_changed(&self, event: &Event<StorageClass>) {
-        self.premise_changed(event);
+        self.placement_input_changed(event);
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.claims
                 .state()
@@ -221,15 +220,15 @@ impl ClusterState {
         }
     }
 
-    /// A backend, a node or its report changed: whoever waits may wait no longer.
-    fn premise_changed<K>(&self, event: &Event<K>) {
+    /// Handles a change of a backend, a node or its report: waiting volumes may proceed.
+    fn placement_input_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
             self.enqueue_waiting();
         }
     }
 
-    /// After a list, changes may have been missed: everything is looked at.
+    /// Enqueues everything: a new list may contain changes that no event reported.
     pub(super) fn enqueue_all(&self) {
         for claim in self.claims.state() {
             self.enqueue_claim(&claim);
@@ -244,7 +243,7 @@ impl ClusterState {
 }
 
 fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    claim::provisioner(claim) == Some(crds::GROUP) || claim::is_unasked(claim)
+    claim::provisioner(claim) == Some(crds::GROUP) || claim::has_no_provisioner(claim)
 }
 
 fn is_our_volume(volume: &mut PersistentVolume) -> bool {
@@ -255,8 +254,8 @@ fn is_our_volume(volume: &mut PersistentVolume) -> bool {
         == Some(crds::GROUP)
 }
 
-/// Most of a node's status (images, addresses, heartbeats) is nothing to us.
-fn only_what_places(node: &mut Node) -> bool {
+/// Drops most of a node's status (images, addresses, heartbeats): only the Ready condition is used.
+fn prune_node(node: &mut Node) -> bool {
     let ready = node
         .status
         .take()

@@ -1,9 +1,9 @@
-//! Caches, which lie on disks of their own.
+//! Tests of caches, which have disks of their own.
 
 use super::*;
 
 #[test]
-fn caches_lie_on_fast_disks_and_nothing_else_does() {
+fn cache_disks_hold_only_caches() {
     let mut storage = storage(json!([]));
     let fast = json!({"uuid": format!("{DISK}3"), "name": "/dev/nvme0", "size": "4Gi", "usedByOthers": "0", "free": "0", "cachePaths": ["/dev/disk/by-id/fast"]});
     let group = &mut storage.status.as_mut().unwrap().volume_groups[0];
@@ -35,10 +35,10 @@ fn caches_lie_on_fast_disks_and_nothing_else_does() {
         space(&linear(), &storage, &reservations).unwrap().free,
         90 * GIB
     );
-    let refused = place(&cached, &storage, &reservations, 15 * GIB).unwrap_err();
+    let rejected = place(&cached, &storage, &reservations, 15 * GIB).unwrap_err();
     assert_eq!(
-        refused,
-        "has 2 GiB free on the disks for caches in volume group vg0, and 3 GiB are wanted"
+        rejected,
+        "has 2 GiB free on the cache disks of volume group vg0 but the cache needs 3 GiB"
     );
     let elsewhere = backend(
         json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/sdx"], "size": "20%"}}),
@@ -46,6 +46,6 @@ fn caches_lie_on_fast_disks_and_nothing_else_does() {
     assert!(
         place(&elsewhere, &storage, &reservations, GIB)
             .unwrap_err()
-            .contains("none of the disks")
+            .contains("no disk of cache.devices")
     );
 }

@@ -1,20 +1,23 @@
-//! Whatever is ordered: nothing is reserved that is not there.
+//! Property: no sequence of requests reserves more space than exists.
 
 use super::*;
 
 proptest! {
     #[test]
-    fn what_is_promised_never_exceeds_what_there_is(orders in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30)) {
+    fn reservations_never_exceed_the_volume_group(requests in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30)) {
         let backend = thin(json!({"size": "10Gi", "maximumSize": "40Gi", "overprovision": "1.5"}));
-        let (storage, mut reservations) = (storage(json!([])), Reservations::default());
-        let (mut plain, mut pooled, mut pools) = (0, 0, std::collections::BTreeSet::new());
-        for (number, (is_thin, gibibytes, is_removed)) in orders.into_iter().enumerate() {
+        let storage = storage(json!([]));
+        let mut reservations = Reservations::default();
+        let mut plain = 0;
+        let mut pooled = 0;
+        let mut pools = std::collections::BTreeSet::new();
+        for (number, (is_thin, gibibytes, is_removed)) in requests.into_iter().enumerate() {
             let name = format!("v{number}");
             let which = if is_thin { backend.clone() } else { linear() };
             let Ok(fit) = place(&which, &storage, &reservations, gibibytes * GIB) else { continue };
             reservations.reserve(&name, &fit.location, fit.reservation);
             if is_removed {
-                reservations.forget(&name);
+                reservations.remove(&name);
             } else if is_thin {
                 pooled += gibibytes;
                 pools.insert(name);

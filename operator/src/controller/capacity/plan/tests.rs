@@ -1,6 +1,6 @@
-//! Tests of what is written, and when.
+//! Tests of which objects are written, and when.
 
-use super::{Capacity, CapacityPlan, LEISURE, QUICK, Step, plan};
+use super::{Capacity, CapacityPlan, DECREASE_INTERVAL, Step, WRITE_INTERVAL, plan};
 use crate::controller::capacity::object;
 use k8s_openapi::api::storage::v1::CSIDriver;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
@@ -36,7 +36,7 @@ fn driver() -> CSIDriver {
     object::driver(OwnerReference::default())
 }
 
-/// The plan when nothing was written lately.
+/// Plans without recent writes.
 fn at_rest(
     wanted: &BTreeMap<String, Capacity>,
     found: &BTreeMap<String, Option<Capacity>>,
@@ -46,7 +46,7 @@ fn at_rest(
 }
 
 #[test]
-fn the_driver_comes_last() {
+fn driver_is_written_last() {
     let all = wanted(&[("n1", GIB), ("n2", 0)]);
     let publish = |host: &str| Step::Publish(host.to_owned(), all[host].clone());
     assert_eq!(
@@ -56,7 +56,7 @@ fn the_driver_comes_last() {
     assert_eq!(at_rest(&all, &found(&[("n1", GIB)]), None), [publish("n2")]);
     assert_eq!(
         at_rest(&all, &found(&[("n1", GIB), ("n2", 0)]), None),
-        [Step::Announce]
+        [Step::WriteDriver]
     );
     assert_eq!(
         plan(
@@ -70,7 +70,7 @@ fn the_driver_comes_last() {
 }
 
 #[test]
-fn a_node_that_comes_later_does_not_touch_the_driver() {
+fn additional_node_does_not_change_the_driver() {
     let steps = at_rest(
         &wanted(&[("n1", GIB), ("n2", GIB)]),
         &found(&[("n1", GIB)]),
@@ -80,7 +80,7 @@ fn a_node_that_comes_later_does_not_touch_the_driver() {
 }
 
 #[test]
-fn what_is_gone_is_removed_and_what_was_deleted_is_written_again() {
+fn unwanted_objects_are_removed_and_deleted_ones_rewritten() {
     let steps = at_rest(
         &wanted(&[("n1", GIB)]),
         &found(&[("gone", GIB)]),
@@ -96,7 +96,7 @@ fn what_is_gone_is_removed_and_what_was_deleted_is_written_again() {
 }
 
 #[test]
-fn what_can_not_be_changed_is_removed_first() {
+fn object_with_immutable_difference_is_removed_first() {
     let mut renamed = found(&[("n1", GIB)]);
     renamed.insert("n1".into(), Some(capacity("another-host", GIB)));
     assert_eq!(
@@ -112,22 +112,22 @@ fn what_can_not_be_changed_is_removed_first() {
     foreign.spec.attach_required = Some(true);
     assert_eq!(
         at_rest(&wanted(&[]), &found(&[]), Some(&foreign)),
-        [Step::Retract]
+        [Step::DeleteDriver]
     );
 }
 
 #[test]
-fn a_changed_driver_is_mended() {
+fn changed_driver_is_rewritten() {
     let mut changed = driver();
     changed.spec.storage_capacity = None;
     assert_eq!(
         at_rest(&wanted(&[]), &found(&[]), Some(&changed)),
-        [Step::Announce]
+        [Step::WriteDriver]
     );
 }
 
 #[test]
-fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
+fn rise_and_zero_are_written_soon_and_decrease_later() {
     let driver = driver();
     let change = |old: u64, new: u64, age: Duration| {
         plan(
@@ -137,7 +137,12 @@ fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
             |_| Some(age),
         )
     };
-    for (old, new, pace) in [(1, 2, QUICK), (0, 2, QUICK), (2, 0, QUICK), (2, 1, LEISURE)] {
+    for (old, new, pace) in [
+        (1, 2, WRITE_INTERVAL),
+        (0, 2, WRITE_INTERVAL),
+        (2, 0, WRITE_INTERVAL),
+        (2, 1, DECREASE_INTERVAL),
+    ] {
         let early = change(
             old * GIB,
             new * GIB,
@@ -147,7 +152,7 @@ fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
             early,
             CapacityPlan {
                 steps: vec![],
-                again: Some(Duration::from_millis(300))
+                next_due: Some(Duration::from_millis(300))
             },
             "{old} to {new}"
         );
@@ -160,7 +165,7 @@ fn a_rise_and_the_end_are_written_soon_and_a_fall_at_leisure() {
 }
 
 #[test]
-fn somebody_who_deletes_again_and_again_makes_no_hot_loop() {
+fn repeated_deletion_causes_no_hot_loop() {
     let plan = plan(&wanted(&[("n1", GIB)]), &found(&[]), None, |_| {
         Some(Duration::from_millis(500))
     });
@@ -168,16 +173,16 @@ fn somebody_who_deletes_again_and_again_makes_no_hot_loop() {
         plan,
         CapacityPlan {
             steps: vec![],
-            again: Some(Duration::from_millis(1500))
+            next_due: Some(Duration::from_millis(1500))
         }
     );
 }
 
 proptest! {
-    /// From whatever is published, a few rounds lead to what is to be, and in no round does the
-    /// driver come before a capacity.
+    /// From any published state, a few rounds lead to the wanted state, and in no round is the
+    /// driver written before a capacity.
     #[test]
-    fn every_beginning_has_the_same_end(
+    fn every_state_converges(
         names in prop::collection::btree_map("n[0-5]", 0..4_u64, 0..6),
         old in prop::collection::btree_map("n[0-5]", prop::option::of(("h[0-1]", 0..4_u64)), 0..6),
         has_driver: bool
@@ -191,11 +196,11 @@ proptest! {
                 match step {
                     Step::Publish(name, capacity) => drop(found.insert(name, Some(capacity))),
                     Step::Remove(name) => drop(found.remove(&name)),
-                    Step::Announce => {
+                    Step::WriteDriver => {
                         prop_assert!(wanted.keys().all(|name| found.contains_key(name)));
                         driver = Some(super::tests::driver());
                     }
-                    Step::Retract => driver = None,
+                    Step::DeleteDriver => driver = None,
                 }
             }
         }

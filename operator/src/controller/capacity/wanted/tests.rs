@@ -1,4 +1,4 @@
-//! Tests of what is to be published.
+//! Tests of the computed capacities.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ fn node(name: &str, labels: Value) -> (Node, NodeStorage) {
     )
 }
 
-/// One node `n1` that the backend selects.
+/// A node `n1` that the backend selects.
 fn n1() -> (Node, NodeStorage) {
     node(
         "n1",
@@ -54,8 +54,8 @@ fn n1() -> (Node, NodeStorage) {
     )
 }
 
-/// What is published for these classes of a backend on these nodes: class, host and largest claim
-/// in MiB.
+/// Returns what is published for these classes of a backend on these nodes: class, host and largest
+/// claim in MiB.
 fn published(
     classes: &[Arc<StorageClass>],
     backend: &Arc<StorageBackend>,
@@ -85,11 +85,9 @@ fn published(
 }
 
 #[test]
-fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
-    let (classes, backend) = (
-        [class("a", json!({})), class("b", json!({}))],
-        backend(json!({})),
-    );
+fn each_class_has_a_capacity_per_hostname() {
+    let classes = [class("a", json!({})), class("b", json!({}))];
+    let backend = backend(json!({}));
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
     let mut reservations = Reservations::default();
@@ -117,7 +115,7 @@ fn each_class_has_its_room_on_each_node_under_the_hosts_name() {
 }
 
 #[test]
-fn nothing_is_published_for_foreign_and_immediate_classes_and_missing_volume_groups() {
+fn foreign_and_immediate_classes_and_missing_volume_groups_publish_nothing() {
     let reservations = Reservations::default();
     let none = |classes: Value, spec: Value| {
         published(
@@ -147,7 +145,7 @@ fn nothing_is_published_for_foreign_and_immediate_classes_and_missing_volume_gro
 }
 
 #[test]
-fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
+fn faulty_class_gets_ample_capacity_on_nodes_of_its_backend() {
     let reservations = Reservations::default();
     let other = node("n2", json!({"disk": "hdd", "kubernetes.io/hostname": "n2"}));
     let nameless = node("n3", json!({"disk": "ssd"}));
@@ -159,7 +157,7 @@ fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
     };
     let unknown = json!({"parameters": {"backend": "fast", "fstype": "xfs"}});
     assert_eq!(hosts(unknown.clone(), &backend(json!({}))), ["host-1"]);
-    // Where the backend serves no node either, the class is still what the admin must change first.
+    // No node can provide volumes of this backend either; the admin must still fix the class first.
     let without_group = backend(json!({"volumeGroup": "missing"}));
     assert_eq!(hosts(unknown.clone(), &without_group), ["host-1"]);
     let contradictory = backend(json!({"layout": {"type": "RAID1", "stripes": 2}}));
@@ -174,7 +172,7 @@ fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
         &backend(json!({})),
     );
     all.sort();
-    assert_eq!(all, ["host-1", "n2"], "no backend selects nodes");
+    assert_eq!(all, ["host-1", "n2"], "without a backend every node counts");
     assert_eq!(
         hosts(json!({"parameters": {}}), &backend(json!({}))).len(),
         2
@@ -182,7 +180,7 @@ fn a_class_with_a_fault_gets_ample_capacity_on_the_nodes_of_its_backend() {
 }
 
 #[test]
-fn a_fault_is_published_only_once_it_lasts() {
+fn fault_is_published_only_after_the_grace_period() {
     let classes = [
         class("a", json!({"parameters": {"backend": "another"}})),
         class("b", json!({})),
@@ -208,7 +206,7 @@ fn a_fault_is_published_only_once_it_lasts() {
 }
 
 #[test]
-fn capacity_heeds_reserve_and_smallest_volume_but_not_the_largest() {
+fn capacity_respects_reserve_and_minimum_but_not_maximum() {
     let reservations = Reservations::default();
     let largest = |classes: Value, spec: Value| {
         published(
@@ -224,7 +222,7 @@ fn capacity_heeds_reserve_and_smallest_volume_but_not_the_largest() {
     assert_eq!(
         largest(json!({}), json!({"volumeSize": {"maximum": "100Mi"}})),
         1024,
-        "the controller refuses more than the maximum with that reason"
+        "the controller rejects more than the maximum with that reason"
     );
     assert_eq!(
         largest(json!({}), json!({"volumeSize": {"minimum": "2Gi"}})),
