@@ -1,4 +1,4 @@
-//! Which mounts are forgotten. Every rule that keeps a pod's volume mounted is here. Pure.
+//! Decides which mounts are orphaned. Every rule that keeps a pod's volume mounted is here. Pure.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -6,32 +6,33 @@ use std::path::{Path, PathBuf};
 use flexvolume::{DriverName, VolumeFolder};
 use host::mount::mountinfo::Mount;
 
-/// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
+/// A mount of a FlexLVM volume in a pod's folder, or the node-wide mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The mount's id: another mount in the same place is another one.
+    /// Mount ID: identifies this mount, also if another one replaces it at the same path.
     pub id: u64,
-    /// What is mounted.
+    /// Device number (major, minor).
     pub device: (u32, u32),
-    /// The same, for people.
+    /// Source in the mount table, for messages.
     pub source: PathBuf,
-    /// Where.
+    /// Mount point.
     pub point: PathBuf,
-    /// What the kubelet made the folder for.
+    /// The volume folder that the mount point belongs to.
     pub folder: VolumeFolder,
 }
 
-/// What is known of the node's processes.
+/// What the node's processes use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Processes {
-    /// The pods of the candidates that have a process, if only the one that holds their namespaces.
+    /// Pods of the candidates that have a process, even if only the pause process.
     pub pods: BTreeSet<String>,
-    /// The mounts of the candidates' devices in all mount namespaces but that of the node itself.
+    /// Mounts of the candidates' devices in all mount namespaces except the node's own.
     pub mounts: Vec<Mount>,
 }
 
-/// The mounts that could be forgotten, says the node's mount table alone. The folder that all pods
-/// share is one of them when nothing else on the node shows the volume.
+/// Returns the mounts that may be orphaned according to the node's mount table.
+///
+/// A node-wide mount is a candidate if no other mount on the node has the device.
 #[must_use]
 pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
     let is_alone = |mount: &Mount| {
@@ -53,14 +54,14 @@ pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
     mounts.iter().filter_map(candidate).collect()
 }
 
-/// Those that no process can be using: none of the pod is left, and no container, of whichever pod,
-/// has the volume.
+/// Returns the candidates that no process uses: their pod has no process, and no container of any
+/// pod has the volume mounted.
 #[must_use]
-pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidate> {
+pub fn unused(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidate> {
     let in_container = |candidate: &Candidate| {
         let same = |mount: &&Mount| mount.device == candidate.device;
-        // Services and containers that see the node's file systems have a copy of its mounts, in
-        // the same folders.
+        // Services and containers with the node's file systems have copies of its mounts, at the
+        // same paths.
         processes
             .mounts
             .iter()
@@ -80,10 +81,11 @@ pub fn unheld(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidat
         .collect()
 }
 
-/// Those whose pod does not exist, and of the folders for all pods, those of which the kubelet does
-/// not say that it uses the volume: `pods` are the uids of all pods of this node, `in_use` the
-/// volumes in its status, `has_folder` tells whether the kubelet with this root has a folder for
-/// the pod of this uid.
+/// Returns the candidates whose pod does not exist, and the node-wide mounts that kubelet does not
+/// report as in use.
+///
+/// `pods` are the uids of all pods of this node, `in_use` the volumes in the Node's status;
+/// `has_folder` returns whether kubelet with this root has a folder for the pod of this uid.
 #[must_use]
 pub fn orphaned(
     candidates: Vec<Candidate>,
@@ -91,12 +93,12 @@ pub fn orphaned(
     in_use: &[String],
     has_folder: impl Fn(&Path, &str) -> bool,
 ) -> Vec<Candidate> {
-    // A root without any pod of this node is another kubelet's; or the list is not what it should
-    // be.
+    // A root without any pod of this node belongs to another kubelet, or the list of pods is
+    // incomplete.
     let is_ours = |root: &Path| pods.iter().any(|uid| has_folder(root, uid));
     let is_wanted = |folder: &VolumeFolder| match &folder.pod {
         Some(pod) => pods.contains(pod),
-        // Its names have the driver's and the volume's at their end.
+        // Volume names in the status end with the driver's and the volume's name.
         None => in_use
             .iter()
             .any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
@@ -107,22 +109,22 @@ pub fn orphaned(
         .collect()
 }
 
-/// Remembers the look before.
+/// The candidates of the previous scan.
 #[derive(Debug, Default)]
-pub struct Sightings {
-    before: Vec<Candidate>,
+pub struct PreviousScan {
+    candidates: Vec<Candidate>,
 }
 
-impl Sightings {
-    /// Those of `seen` that were seen by the look before, too.
-    pub fn again(&mut self, seen: Vec<Candidate>) -> Vec<Candidate> {
-        let twice = seen
+impl PreviousScan {
+    /// Returns the candidates that the previous scan found, too.
+    pub fn confirm(&mut self, seen: Vec<Candidate>) -> Vec<Candidate> {
+        let confirmed = seen
             .iter()
-            .filter(|one| self.before.contains(one))
+            .filter(|one| self.candidates.contains(one))
             .cloned()
             .collect();
-        self.before = seen;
-        twice
+        self.candidates = seen;
+        confirmed
     }
 }
 
