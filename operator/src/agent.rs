@@ -164,13 +164,6 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
     );
     let selection = watcher::Config::default().labels(&of_this_node);
     let table = target.mounts.clone();
-    let mounts_changed = || {
-        reconciler
-            .in_use()
-            .iter()
-            .for_each(|name| volumes.queue.enqueue(name));
-        unmounted.notify_one();
-    };
     tokio::join!(
         watch_cache::follow_some(
             Api::all(client.clone()),
@@ -190,7 +183,13 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
             volumes.clone(),
             backends.clone()
         )),
-        watches::mounts::run(&table, mounts_changed),
+        watches::mounts::run(&table, || {
+            reconciler
+                .in_use()
+                .iter()
+                .for_each(|name| volumes.queue.enqueue(name));
+            unmounted.notify_one();
+        }),
         driver_install::run(target, installed, unmounted.clone()),
         // Boxed because the future is large and mostly asleep.
         Box::pin(orphaned_mounts.run()),

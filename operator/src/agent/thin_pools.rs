@@ -59,12 +59,12 @@ async fn extend(lvm: &Arc<LvmState>, volumes: &NodeVolumes, backends: &Backends,
             VolumeSpec::read(&object, &object.status.clone().unwrap_or_default()).ok()
         })
         .collect();
-    let rules = |backend: &str| {
+    let growths = plan(groups, &specs, |backend| {
         backends
             .get(backend)
             .and_then(|backend| backend.spec.thin_pool.clone())
-    };
-    for growth in plan(groups, &specs, rules) {
+    });
+    for growth in growths {
         let group = growth.group.to_string();
         let pool = growth.pool.to_string();
         let extents = growth.extents.0;

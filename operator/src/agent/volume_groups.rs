@@ -79,15 +79,16 @@ fn is_behind(
     observed_groups: &BTreeMap<VgName, ObservedGroup>,
     found: &BTreeMap<DevicePath, ObservedPath>,
 ) -> bool {
-    let is_present = |name: &str| {
-        let known = observed_groups
-            .iter()
-            .find(|(group, _)| group.as_str() == name);
-        known.is_none_or(|(_, observed_group)| matches!(observed_group, ObservedGroup::Present(_)))
-    };
     found.values().any(|found| match found {
         ObservedPath::Device(seen) => match &seen.state {
-            DeviceState::PhysicalVolume(_, Some(group)) => !is_present(group),
+            DeviceState::PhysicalVolume(_, Some(group)) => {
+                let known = observed_groups
+                    .iter()
+                    .find(|(name, _)| name.as_str() == group.as_str());
+                known.is_some_and(|(_, observed_group)| {
+                    !matches!(observed_group, ObservedGroup::Present(_))
+                })
+            }
             _ => false,
         },
         _ => false,
@@ -195,7 +196,7 @@ impl VolumeGroupCreator {
                 made.map(|()| wait).map_err(VolumeGroupError::Node)
             }
             Err(failure) => {
-                self.log_failure(wanted, &host::error::chain(&failure));
+                self.publish_failure(wanted, &host::error::chain(&failure));
                 Err(failure)
             }
         };
@@ -290,32 +291,31 @@ impl VolumeGroupCreator {
 
     /// Reports that the observation failed; keeps the last state of devices that are in their
     /// group.
-    fn log_failure(&self, wanted: &[WantedGroup], why: &str) {
+    fn publish_failure(&self, wanted: &[WantedGroup], why: &str) {
         let device_outcomes = self.device_outcomes.borrow().clone().unwrap_or_default();
-        let state = |group: &VgName, path: &DevicePath| {
-            device_outcomes
-                .iter()
-                .find(|one| {
+        let mut devices = Vec::new();
+        for WantedGroup {
+            group,
+            devices: paths,
+            ..
+        } in wanted
+        {
+            for path in paths {
+                let last = device_outcomes.iter().find(|one| {
                     one.in_volume_group
                         && one.volume_group == group.as_str()
                         && one.path == path.as_str()
-                })
-                .cloned()
-                .unwrap_or_else(|| NodeDevice {
+                });
+                devices.push(last.cloned().unwrap_or_else(|| NodeDevice {
                     volume_group: group.to_string(),
                     path: path.to_string(),
                     in_volume_group: false,
                     reason: Some(reason::CREATE_FAILED.to_owned()),
                     message: Some(format!("can't create the volume group: {why}")),
-                })
-        };
-        let devices = wanted.iter().flat_map(|one| {
-            one.devices
-                .iter()
-                .map(|path| state(&one.group, path))
-                .collect::<Vec<_>>()
-        });
-        self.publish_outcomes(devices.collect());
+                }));
+            }
+        }
+        self.publish_outcomes(devices);
     }
 
     /// Returns the folders in which the devices appear.
@@ -351,13 +351,20 @@ pub fn note(
     if let Some(devices) = devices {
         status.devices = devices.to_vec();
     }
-    let is_present = |name: &String| status.volume_groups.iter().any(|group| group.name == *name);
     let known = old
         .volume_groups
         .iter()
         .map(|group| &group.name)
         .chain(&old.missing_volume_groups);
-    let missing: BTreeSet<_> = known.filter(|name| !is_present(name)).cloned().collect();
+    let missing: BTreeSet<_> = known
+        .filter(|name| {
+            status
+                .volume_groups
+                .iter()
+                .all(|group| group.name != **name)
+        })
+        .cloned()
+        .collect();
     status.missing_volume_groups = missing.into_iter().collect();
 }
 

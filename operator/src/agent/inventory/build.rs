@@ -115,31 +115,35 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
     let pooled: u64 = pools.iter().map(|pool| total(pool)).sum();
     // Free extents that LVM does not allocate (`allocatable: false`) can't be reserved either.
     let used = vg.extents.0.saturating_sub(vg.available().0);
-    let disk = |pv: &Pv| {
-        let reserved_here = |(spec, lv): &(&VolumeSpec, &Lv)| {
-            spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid))
-        };
-        let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
-        let ours = ours.iter().map(reserved_here).sum::<u64>() + pooled;
-        PhysicalVolume {
-            uuid: pv.uuid.to_string(),
-            name: pv.name.clone(),
-            size: bytes(pv.extents.0),
-            used_by_others: bytes(
-                pv.extents
-                    .0
-                    .saturating_sub(pv.available().0)
-                    .saturating_sub(ours),
-            ),
-            free: bytes(pv.available().0),
-            cache_paths: inputs
-                .cache_paths
-                .get(&pv.name)
-                .cloned()
-                .unwrap_or_default(),
-        }
-    };
-    let mut physical_volumes: Vec<_> = vg.pvs.iter().map(disk).collect();
+    let mut physical_volumes: Vec<_> = vg
+        .pvs
+        .iter()
+        .map(|pv: &Pv| {
+            let reserved: u64 = ours
+                .iter()
+                .map(|(spec, lv)| spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid)))
+                .sum();
+            let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
+            let ours = reserved + pooled;
+            PhysicalVolume {
+                uuid: pv.uuid.to_string(),
+                name: pv.name.clone(),
+                size: bytes(pv.extents.0),
+                used_by_others: bytes(
+                    pv.extents
+                        .0
+                        .saturating_sub(pv.available().0)
+                        .saturating_sub(ours),
+                ),
+                free: bytes(pv.available().0),
+                cache_paths: inputs
+                    .cache_paths
+                    .get(&pv.name)
+                    .cloned()
+                    .unwrap_or_default(),
+            }
+        })
+        .collect();
     physical_volumes.sort_by(|a, b| a.uuid.cmp(&b.uuid));
     VolumeGroup {
         name: vg.name.clone(),
@@ -167,13 +171,12 @@ fn is_our_pool(lv: &Lv) -> bool {
 
 fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedThinPool> {
     let state = lv.state.as_ref()?;
-    let is_ours = |volume: &Lv| ours.iter().any(|(_, own)| own.uuid == volume.uuid);
     let in_it = vg
         .lvs
         .iter()
         .filter(|volume| volume.pool.as_deref() == Some(lv.name.as_str()));
     let others = in_it
-        .filter(|volume| !is_ours(volume))
+        .filter(|volume| ours.iter().all(|(_, own)| own.uuid != volume.uuid))
         .map(|volume| volume.size.0);
     let share = |(uuid, extents): (&LvUuid, &host::Extents)| Share {
         uuid: uuid.to_string(),

@@ -40,6 +40,7 @@ const RENEW: Duration = Duration::from_mins(10);
 
 /// Publishes the node's inventory.
 pub struct Reporter {
+    /// Client with the rights of the agent's service account.
     pub client: Client,
     /// The node's LVM.
     pub lvm: Arc<LvmState>,

@@ -35,13 +35,14 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
     let mut due = Instant::now();
     loop {
         // Refreshes when due, even under constant changes.
-        let asked = if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
-            lvm.refresh().await.map(|()| true)
-        } else {
-            settle(&lvm, &folders).await;
-            lvm.catch_up(folder).await
-        };
-        match asked {
+        let refreshed =
+            if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
+                lvm.refresh().await.map(|()| true)
+            } else {
+                settle(&lvm, &folders).await;
+                lvm.catch_up(folder).await
+            };
+        match refreshed {
             Ok(true) => {
                 backoff.succeeded(&());
                 due = Instant::now() + LONGEST;

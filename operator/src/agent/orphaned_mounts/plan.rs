@@ -35,50 +35,55 @@ pub struct Processes {
 /// A node-wide mount is a candidate if no other mount on the node has the device.
 #[must_use]
 pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
-    let is_alone = |mount: &Mount| {
-        mounts
+    let mut candidates = Vec::new();
+    for mount in mounts {
+        let Some(folder) = VolumeFolder::from_path(&mount.point) else {
+            continue;
+        };
+        let is_alone = mounts
             .iter()
-            .all(|other| other.id == mount.id || other.device != mount.device)
-    };
-    let candidate = |mount: &Mount| {
-        let folder = VolumeFolder::from_path(&mount.point)
-            .filter(|folder| drivers.contains(&folder.driver))?;
-        (folder.pod.is_some() || is_alone(mount)).then(|| Candidate {
-            id: mount.id,
-            device: mount.device,
-            source: mount.source.clone(),
-            point: mount.point.clone(),
-            folder,
-        })
-    };
-    mounts.iter().filter_map(candidate).collect()
+            .all(|other| other.id == mount.id || other.device != mount.device);
+        if drivers.contains(&folder.driver) && (folder.pod.is_some() || is_alone) {
+            candidates.push(Candidate {
+                id: mount.id,
+                device: mount.device,
+                source: mount.source.clone(),
+                point: mount.point.clone(),
+                folder,
+            });
+        }
+    }
+    candidates
 }
 
 /// Returns the candidates that no process uses: their pod has no process, and no container of any
 /// pod has the volume mounted.
 #[must_use]
 pub fn unused(candidates: Vec<Candidate>, processes: &Processes) -> Vec<Candidate> {
-    let in_container = |candidate: &Candidate| {
-        let same = |mount: &&Mount| mount.device == candidate.device;
-        // Services and containers with the node's file systems have copies of its mounts, at the
-        // same paths.
-        processes
-            .mounts
-            .iter()
-            .filter(same)
-            .any(|mount| VolumeFolder::from_path(&mount.point).is_none())
-    };
-    let runs = |candidate: &Candidate| {
-        candidate
-            .folder
-            .pod
-            .as_ref()
-            .is_some_and(|pod| processes.pods.contains(pod))
-    };
     candidates
         .into_iter()
-        .filter(|one| !runs(one) && !in_container(one))
+        .filter(|candidate| {
+            !has_process(candidate, processes) && !in_container(candidate, processes)
+        })
         .collect()
+}
+
+fn in_container(candidate: &Candidate, processes: &Processes) -> bool {
+    // Services and containers with the node's file systems have copies of its mounts, at the
+    // same paths.
+    processes
+        .mounts
+        .iter()
+        .filter(|mount| mount.device == candidate.device)
+        .any(|mount| VolumeFolder::from_path(&mount.point).is_none())
+}
+
+fn has_process(candidate: &Candidate, processes: &Processes) -> bool {
+    candidate
+        .folder
+        .pod
+        .as_ref()
+        .is_some_and(|pod| processes.pods.contains(pod))
 }
 
 /// Returns the candidates whose pod does not exist, and the node-wide mounts that kubelet does not
@@ -93,20 +98,23 @@ pub fn orphaned(
     in_use: &[String],
     has_folder: impl Fn(&Path, &str) -> bool,
 ) -> Vec<Candidate> {
-    // A root without any pod of this node belongs to another kubelet, or the list of pods is
-    // incomplete.
-    let is_ours = |root: &Path| pods.iter().any(|uid| has_folder(root, uid));
-    let is_wanted = |folder: &VolumeFolder| match &folder.pod {
-        Some(pod) => pods.contains(pod),
-        // Volume names in the status end with the driver's and the volume's name.
-        None => in_use
-            .iter()
-            .any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
-    };
-    candidates
-        .into_iter()
-        .filter(|one| !is_wanted(&one.folder) && is_ours(&one.folder.root))
-        .collect()
+    let mut orphaned = Vec::new();
+    for candidate in candidates {
+        let folder = &candidate.folder;
+        let is_in_use = match &folder.pod {
+            Some(pod) => pods.contains(pod),
+            // Volume names in the status end with the driver's and the volume's name.
+            None => in_use
+                .iter()
+                .any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
+        };
+        // A root without any pod of this node belongs to another kubelet, or the list of pods is
+        // incomplete.
+        if !is_in_use && pods.iter().any(|uid| has_folder(&folder.root, uid)) {
+            orphaned.push(candidate);
+        }
+    }
+    orphaned
 }
 
 /// The candidates of the previous scan.

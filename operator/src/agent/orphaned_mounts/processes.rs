@@ -57,8 +57,10 @@ pub(super) fn scan(proc: &Path, candidates: &[Candidate]) -> Result<Processes, E
     Ok(seen)
 }
 
-/// Returns whether a process with these cgroups belongs to the pod: `…/pod<uid>/…`, or `…-pod<uid
-/// with _ for ->.slice/…` with the systemd cgroup driver.
+/// Returns whether a process with these cgroups belongs to the pod.
+///
+/// Their names contain `/pod<uid>/`, or with the systemd cgroup driver `-pod<uid>.slice/` with `_`
+/// instead of `-` in the uid.
 fn names_pod(cgroups: &str, uid: &str) -> bool {
     [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))]
         .iter()

@@ -63,11 +63,14 @@ fn claim_again(
 ) -> Result<ClaimedDisk, Error> {
     let (mut found, held) = observe::observe_and_claim(place, &part.path);
     observe::name_owner(&place.roots, &mut found, owners);
-    let is_as_planned = matches!(&found, ObservedPath::Device(seen) if seen.number == part.number && match &seen.state {
-        DeviceState::Blank => part.uuid.is_none(),
-        DeviceState::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
+    let is_as_planned = match &found {
+        ObservedPath::Device(seen) if seen.number == part.number => match &seen.state {
+            DeviceState::Blank => part.uuid.is_none(),
+            DeviceState::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
+            _ => false,
+        },
         _ => false,
-    });
+    };
     let unchanged = held.filter(|held| is_as_planned && held.claim.is_some());
     unchanged.ok_or_else(|| {
         Error::refused(

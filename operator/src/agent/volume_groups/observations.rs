@@ -14,7 +14,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::intent::{self, Intent};
-use super::plan::{GroupTrace, ObservedGroup, ObservedPath};
+use super::plan::{DevNum, GroupTrace, ObservedGroup, ObservedPath};
 use super::wanted::WantedGroup;
 use super::{VolumeGroupCreator, observe};
 use crate::agent::blocking::blocking;
@@ -70,10 +70,9 @@ impl VolumeGroupCreator {
             .filter(|(name, _)| name == group.as_str())
             .peekable();
         if same.peek().is_some() {
-            let number = |name: &String| observe::number_of(&self.place.roots, name);
             return ObservedGroup::Present(
                 same.flat_map(|(_, disks)| disks)
-                    .filter_map(number)
+                    .filter_map(|name| observe::number_of(&self.place.roots, name))
                     .collect(),
             );
         }
@@ -83,21 +82,18 @@ impl VolumeGroupCreator {
             let remedy = format!("`rm {backup}` on the node");
             return ObservedGroup::Vanished(GroupTrace { evidence, remedy });
         }
-        let has_data = |volume: &Arc<LogicalVolume>| {
+        let volume_with_data = self.volumes.all().find(|volume: &Arc<LogicalVolume>| {
             let status = volume.status.clone().unwrap_or_default();
             let is_in_it = volume.spec.volume_group == group.as_str();
             is_in_it && status.uuid.is_some() && !condition::is_true(&status.conditions, REMOVED)
-        };
-        self.volumes
-            .all()
-            .find(has_data)
-            .map_or(ObservedGroup::Missing, |volume| {
-                let evidence = format!("it contains LogicalVolume {}", volume.name_any());
-                ObservedGroup::Vanished(GroupTrace {
-                    evidence,
-                    remedy: "delete the claims of its volumes".to_owned(),
-                })
+        });
+        volume_with_data.map_or(ObservedGroup::Missing, |volume| {
+            let evidence = format!("it contains LogicalVolume {}", volume.name_any());
+            ObservedGroup::Vanished(GroupTrace {
+                evidence,
+                remedy: "delete the claims of its volumes".to_owned(),
             })
+        })
     }
 
     /// Marks missing groups as vanished if this node's NodeStorage lists them.
@@ -137,18 +133,18 @@ impl VolumeGroupCreator {
         pending: &mut PendingObservations,
     ) -> Result<BTreeMap<DevicePath, ObservedPath>, Error> {
         let paths: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).collect();
-        let is_member = |number: &_| {
-            observed_groups.values().any(
-                |observed_group| matches!(observed_group, ObservedGroup::Present(members) if members.contains(number)),
-            )
-        };
+        let mut members = BTreeSet::<DevNum>::new();
+        for observed_group in observed_groups.values() {
+            if let ObservedGroup::Present(numbers) = observed_group {
+                members.extend(numbers);
+            }
+        }
         let mut found = BTreeMap::new();
         for path in paths {
-            let observed =
-                match observe::number_of(&self.place.roots, path.as_str()).filter(is_member) {
-                    Some(number) => ObservedPath::Member(number),
-                    None => self.observe_device(path, pending).await,
-                };
+            let observed = match observe::number_of(&self.place.roots, path.as_str()) {
+                Some(number) if members.contains(&number) => ObservedPath::Member(number),
+                _ => self.observe_device(path, pending).await,
+            };
             found.insert(path.clone(), observed);
         }
         if observe::needs_owners(&found) {

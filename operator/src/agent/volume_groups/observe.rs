@@ -177,14 +177,14 @@ fn is_swap(place: &NodePaths, number: DevNum) -> bool {
 /// Returns whether LVM's owners of the devices are needed.
 #[must_use]
 pub fn needs_owners(found: &BTreeMap<DevicePath, ObservedPath>) -> bool {
-    let may_have_one = |found: &ObservedPath| {
-        matches!(found, ObservedPath::Device(seen) if match &seen.state {
+    found.values().any(|found| match found {
+        ObservedPath::Device(seen) => match &seen.state {
             DeviceState::Known(what) => what == PHYSICAL_VOLUME,
             DeviceState::InUse(_) => true,
             _ => false,
-        })
-    };
-    found.values().any(may_have_one)
+        },
+        _ => false,
+    })
 }
 
 /// Sets a device's state to `PhysicalVolume` if LVM lists it as one.

@@ -66,6 +66,7 @@ impl ObservedPath {
 /// An observed block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedDevice {
+    /// Device number (major, minor).
     pub number: DevNum,
     /// Path by the kernel's name.
     pub path: DevicePath,
@@ -73,7 +74,7 @@ pub struct ObservedDevice {
     pub size: Bytes,
     /// Logical sector size in bytes.
     pub sector: u64,
-    /// Hardware identity (WWID or serial number), if it has one.
+    /// Identity of the disk (WWID or device-mapper uuid, with the partition), if it has one.
     pub identity: Option<String>,
     /// What the device is used for.
     pub state: DeviceState,
@@ -82,7 +83,7 @@ pub struct ObservedDevice {
 /// What a block device is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceState {
-    /// Unused: no claim, and all zero where signatures could be.
+    /// Unused and blank: no known signature, and zeros in its first 4 MiB.
     Blank,
     /// Read-only.
     ReadOnly,

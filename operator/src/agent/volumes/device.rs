@@ -19,7 +19,9 @@ const ZEROED: usize = 4096;
 /// Group and name of a logical volume.
 #[derive(Clone, Copy, Debug)]
 pub struct LvPath<'a> {
+    /// Name of the volume group.
     pub group: &'a VgName,
+    /// Name of the logical volume in the group.
     pub name: &'a LvName,
 }
 

@@ -24,6 +24,7 @@ pub struct Outcome {
 /// A condition's status, reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionUpdate {
+    /// Whether the condition is `True` or `False`.
     pub status: bool,
     /// One of [`reason`].
     pub reason: &'static str,

@@ -318,9 +318,10 @@ fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
     let path = spec.path();
     let node = &spec.node;
     let message = format!(
-        "logical volume {path} on {node} was created for this claim, but is not empty ({what}): most likely LVM was interrupted \
-         before it wiped the data of a former volume, so the volume is not used; inspect it on the node, and if the data is \
-         not this claim's, have it recreated by: lvremove {path}"
+        "logical volume {path} on {node} was created for this claim, but is not empty ({what}): \
+         most likely LVM was interrupted before it wiped the data of a former volume, so the \
+         volume is not used; inspect it on the node, and if the data is not this claim's, have \
+         it recreated by: lvremove {path}"
     );
     Outcome::not_ready(reason::NOT_EMPTY, message)
 }

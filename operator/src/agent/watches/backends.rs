@@ -193,7 +193,7 @@ mod tests {
             .unwrap()
     }
 
-    fn tell(
+    fn apply(
         backends: &Backends,
         writer: &mut Writer<StorageBackend>,
         event: Event<StorageBackend>,
@@ -216,14 +216,14 @@ mod tests {
         for event in [Event::Init, Event::InitApply(node("ssd")), Event::InitDone] {
             backends.on_node_event(event);
         }
-        tell(&backends, &mut writer, Event::Init);
-        tell(
+        apply(&backends, &mut writer, Event::Init);
+        apply(
             &backends,
             &mut writer,
             Event::InitApply(backend("a", "ssd", "1")),
         );
         assert_eq!(names(&backends), None);
-        tell(&backends, &mut writer, Event::InitDone);
+        apply(&backends, &mut writer, Event::InitDone);
         assert_eq!(names(&backends), Some(vec!["a".to_owned()]));
         backends.on_node_event(Event::Delete(node("ssd")));
         assert_eq!(names(&backends), None);
@@ -248,14 +248,14 @@ mod tests {
             Event::InitApply(backend("b", "ssd", "1")),
             Event::InitDone,
         ] {
-            tell(&backends, &mut writer, event);
+            apply(&backends, &mut writer, event);
         }
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("a", "ssd", "1")),
         );
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("c", "hdd", "1")),
@@ -264,7 +264,7 @@ mod tests {
 
         let mut selected = backends.selected();
         selected.mark_unchanged();
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("a", "ssd", "2")),

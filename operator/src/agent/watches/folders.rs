@@ -59,11 +59,6 @@ impl Folders {
         let Some(events) = &self.events else {
             return std::future::pending().await;
         };
-        let drain = |events: &OwnedFd| {
-            let mut buffer = [0; 4096];
-            while rustix::io::read(events, &mut buffer)? > 0 {}
-            Ok::<_, std::io::Error>(())
-        };
         loop {
             let Ok(mut ready) = events.readable().await else {
                 return std::future::pending().await;
@@ -75,6 +70,12 @@ impl Folders {
             }
         }
     }
+}
+
+fn drain(events: &OwnedFd) -> std::io::Result<()> {
+    let mut buffer = [0; 4096];
+    while rustix::io::read(events, &mut buffer)? > 0 {}
+    Ok(())
 }
 
 /// Registers a file with the runtime's poller.

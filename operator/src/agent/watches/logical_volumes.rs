@@ -12,6 +12,7 @@ use crate::kube::queue::WorkQueue;
 
 /// The LogicalVolumes of this node.
 pub struct NodeVolumes {
+    /// Name of the Node object.
     pub node: String,
     /// The watch cache: objects with this node's label.
     pub store: Store<LogicalVolume>,

@@ -167,14 +167,17 @@ fn rival<'a>(
     wanted: &WantedGroup,
     number: DevNum,
 ) -> Option<&'a VgName> {
-    let names_it =
-        |path: &DevicePath| inputs.found.get(path).and_then(ObservedPath::number) == Some(number);
     let mut others = inputs
         .wanted
         .iter()
         .filter(|other| other.group != wanted.group);
     others
-        .find(|other| other.devices.iter().any(names_it))
+        .find(|other| {
+            other
+                .devices
+                .iter()
+                .any(|path| inputs.found.get(path).and_then(ObservedPath::number) == Some(number))
+        })
         .map(|other| &other.group)
 }
 
@@ -183,10 +186,10 @@ pub(super) fn compatible(
     parts: &[(GroupDevice, &ObservedDevice)],
     seen: &ObservedDevice,
 ) -> Result<(), DeviceRejection> {
-    let is_same = |other: &ObservedDevice| {
+    let same_device = parts.iter().find(|(_, other)| {
         other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity)
-    };
-    if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
+    });
+    if let Some((same, _)) = same_device {
         return Err((
             reason::DUPLICATE_DEVICE,
             format!("it is the same disk as {}, under another path", same.path),

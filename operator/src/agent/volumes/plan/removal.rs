@@ -84,7 +84,7 @@ fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     {
         return step;
     }
-    // Never published and only to be removed if unused: if it is on a missing disk after all, it is
+    // Never published, and absent only if unused: if it is on a missing disk after all, it is
     // empty.
     let never_published = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
     if group.is_some() || never_published {

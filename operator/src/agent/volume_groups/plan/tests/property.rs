@@ -12,14 +12,22 @@ fn any_found() -> impl Strategy<Value = ObservedPath> {
         1 => Just(DeviceState::PhysicalVolume(uuid(), Some("vg9".to_owned()))),
         1 => Just(DeviceState::Unknown(1)),
     ];
-    prop_oneof![1 => Just(ObservedPath::Nothing), 6 => (0..4_u32, state).prop_map(|(minor, state)| device(minor, state))]
+    prop_oneof![
+        1 => Just(ObservedPath::Nothing),
+        6 => (0..4_u32, state).prop_map(|(minor, state)| device(minor, state)),
+    ]
 }
+
 proptest! {
     #[test]
     fn only_blank_devices_are_used_once_and_each_device_has_a_state(
         mine in prop::collection::vec(any_found(), 0..5),
         theirs in prop::collection::vec(any_found(), 0..3),
-        observed_group in prop_oneof![Just(ObservedGroup::Missing), Just(vanished()), Just(ObservedGroup::Present(BTreeSet::new()))],
+        observed_group in prop_oneof![
+            Just(ObservedGroup::Missing),
+            Just(vanished()),
+            Just(ObservedGroup::Present(BTreeSet::new())),
+        ],
     ) {
         let count = mine.len() + theirs.len();
         let mut fixture = Fixture::new(mine).with_group(observed_group.clone());
@@ -33,10 +41,15 @@ proptest! {
         for create in &plan.create {
             prop_assert!(fixture.observed_groups[&create.group] == ObservedGroup::Missing);
             for part in &create.parts {
-                prop_assert!(matches!(&fixture.found[&part.path], ObservedPath::Device(seen) if seen.state == DeviceState::Blank));
+                let ObservedPath::Device(seen) = &fixture.found[&part.path] else {
+                    panic!("{part:?} is not a device")
+                };
+                prop_assert_eq!(&seen.state, &DeviceState::Blank);
                 prop_assert!(numbers.insert(part.number));
             }
         }
-        prop_assert!(plan.devices.iter().all(|device| device.in_volume_group == device.message.is_none()));
+        for device in &plan.devices {
+            prop_assert_eq!(device.in_volume_group, device.message.is_none());
+        }
     }
 }
