@@ -137,7 +137,7 @@ fn group_is_created_on_blank_devices_and_others_have_a_reason() {
         (
             ObservedPath::Nothing,
             reason::NOT_FOUND,
-            "no such device on this node",
+            "this node has no such device",
         ),
         (
             ObservedPath::NotABlockDevice,
