@@ -120,7 +120,7 @@ async fn an_order_waits_for_its_volume_group() {
     let stage = Stage::new(100).await;
     let _agent = stage.agent();
     let name = stage.order_on("data", json!({"volumeGroup": "vg1"})).await;
-    let words = format!("there is no volume group vg1 on {}", stage.name);
+    let words = format!("{} has no volume group vg1", stage.name);
     stage
         .says(&name, READY, "False", "VolumeGroupMissing", &words)
         .await;
@@ -152,7 +152,7 @@ async fn what_does_not_fit_says_so_with_numbers_and_is_made_when_it_does() {
     let _agent = stage.agent();
     let name = stage.order("data", 12).await;
     let words = format!(
-        "no space in volume group vg0 on {}: 40 MiB free, 48 MiB wanted",
+        "no space in volume group vg0 on {}: 40 MiB free, 48 MiB needed",
         stage.name
     );
     stage
@@ -168,7 +168,7 @@ async fn what_does_not_fit_says_so_with_numbers_and_is_made_when_it_does() {
             READY,
             "False",
             "InsufficientSpace",
-            "32 MiB free, 52 MiB more wanted",
+            "32 MiB free, 52 MiB more needed",
         )
         .await;
     assert_eq!(
@@ -294,7 +294,7 @@ async fn a_volume_that_vanished_is_missed_and_not_made_anew() {
             READY,
             "False",
             "LogicalVolumeMissing",
-            "not made anew",
+            "not recreated",
         )
         .await;
     assert_eq!(stage.node.count("lvcreate"), 1);

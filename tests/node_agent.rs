@@ -275,7 +275,7 @@ fn a_volume_grows_and_never_shrinks(stage: &Stage) {
     });
     grown.unwrap();
     stage.change(&name, json!({"size": "1Ti"}));
-    let status = stage.says(&name, READY, "InsufficientSpace", "more wanted");
+    let status = stage.says(&name, READY, "InsufficientSpace", "more needed");
     assert_eq!(status.size.unwrap().0, "100Mi");
     stage.shell("umount /mnt");
     stage.remove(&name);
@@ -331,7 +331,7 @@ fn what_is_not_ours_is_never_removed(stage: &Stage) {
         &name,
         REMOVED,
         "ForeignLogicalVolume",
-        "is called vg-0/rescued now",
+        "was renamed to vg-0/rescued",
     );
     assert_ne!(stage.lvs(&name, "lv_name"), "");
     stage.shell(&format!("lvremove -qq -y {GROUP}/{name} {GROUP}/rescued"));
@@ -411,12 +411,17 @@ fn a_volume_group_comes_and_goes(stage: &Stage) {
     stage.shell(&format!(
         "vgimport -qq {GROUP}; vgrename -qq {GROUP} elsewhere"
     ));
-    stage.says(&name, READY, "LogicalVolumeMissing", "is called elsewhere/");
+    stage.says(
+        &name,
+        READY,
+        "LogicalVolumeMissing",
+        "was renamed to elsewhere/",
+    );
     stage.says(
         &waiting,
         READY,
         "VolumeGroupMissing",
-        "there is no volume group vg-0 on node1",
+        "node1 has no volume group vg-0",
     );
     stage.shell(&format!("vgrename -qq elsewhere {GROUP}"));
     for name in [&name, &waiting] {

@@ -1,17 +1,17 @@
-//! The agent: one per node, carries out the LogicalVolumes of its node with the node's own LVM,
-//! reports what the node has, and installs the driver.
+//! The agent: one per node; carries out the LogicalVolumes of its node with the node's LVM,
+//! publishes the node's storage, and installs the driver.
 //!
 //! In reading order:
 //!
-//! - [`watches`]: what the agent is told of: LogicalVolumes, StorageBackends, changes on the node.
-//! - [`lvm`]: what is known of the node's LVM, and its lock.
-//! - [`volumes`]: what is ordered for one LogicalVolume is done with it, step by step, and reported.
-//! - [`thin_pools`]: thin pools are extended as they fill up.
-//! - [`volume_groups`]: volume groups are made of the devices that StorageBackends name.
-//! - [`inventory`]: what the node has is published as its NodeStorage.
-//! - [`driver_install`]: the driver is put where the kubelet finds it.
-//! - [`orphaned_mounts`]: what the kubelet has forgotten is unmounted.
-//! - [`blocking`]: work on threads that may block.
+//! - [`watches`]: watches of LogicalVolumes, StorageBackends, and folders and mounts of the node.
+//! - [`lvm`]: the cached report of the node's LVM, and the lock for LVM.
+//! - [`volumes`]: compares each LogicalVolume with the node, acts step by step, and reports.
+//! - [`thin_pools`]: extends thin pools as they fill up.
+//! - [`volume_groups`]: creates volume groups on the devices that StorageBackends list.
+//! - [`inventory`]: publishes the node's storage as its NodeStorage.
+//! - [`driver_install`]: installs the driver into kubelet's plugin folder.
+//! - [`orphaned_mounts`]: unmounts pod mounts that kubelet no longer tracks.
+//! - [`blocking`]: runs work on threads that may block.
 
 pub mod blocking;
 pub mod driver_install;
@@ -47,77 +47,76 @@ use volumes::reconcile::VolumeReconciler;
 use watches::backends::Backends;
 use watches::logical_volumes::NodeVolumes;
 
-/// LogicalVolumes that are worked on at the same time: while LVM works for one, the API server does
-/// for others.
+/// Maximum number of LogicalVolumes reconciled concurrently: while LVM works for one, the others
+/// wait for the API server.
 const AT_ONCE: usize = 8;
 
-/// Which node this is, and where things are on it.
+/// The node's name, its paths, and the agent's settings.
 #[derive(Clone, Debug)]
 pub struct AgentSettings {
-    /// The name of the Node object.
+    /// Name of the Node object.
     pub node: String,
-    /// The driver's binary, to be installed.
+    /// Path of the driver binary that the agent installs.
     pub driver: PathBuf,
-    /// The kubelet's `--volume-plugin-dir`.
+    /// kubelet's `--volume-plugin-dir`.
     pub plugins: PathBuf,
     /// The node's folder `/var/lib/flexlvm`, with the driver's settings.
     pub state: PathBuf,
-    /// Whether Kubernetes is to attach volumes before it mounts them.
+    /// Whether Kubernetes attaches volumes before it mounts them.
     pub attach: bool,
-    /// Further names of the driver.
+    /// Additional names under which the driver is installed.
     pub aliases: Vec<DriverName>,
     /// The node's folder `/etc/lvm`.
     pub lvm: PathBuf,
-    /// The time between two looks for forgotten mounts.
-    pub look_every: Duration,
+    /// Interval between two scans for orphaned mounts.
+    pub scan_interval: Duration,
 }
 
-/// The ways to the node itself.
+/// Access to the node from the agent's container.
 #[derive(Clone)]
 pub struct NodeAccess {
     /// Runs the node's programs.
     pub exec: Arc<dyn Exec>,
-    /// Reads and writes its devices.
+    /// Reads and writes the node's block devices.
     pub devices: Arc<dyn Devices>,
-    /// Its `/proc`.
+    /// The node's `/proc`.
     pub proc: PathBuf,
 }
 
 impl NodeAccess {
-    /// From a container that shares the node's process ids.
+    /// Returns the access from a container that shares the node's PID namespace.
     #[must_use]
     pub fn from_container() -> Self {
         let exec: Arc<dyn Exec> = Arc::new(LvmShell::new(System::through_nsenter()));
         Self {
-            devices: Arc::new(NodeDevices::of_host(exec.clone())),
+            devices: Arc::new(NodeDevices::from_container(exec.clone())),
             exec,
             proc: "/proc".into(),
         }
     }
 
-    /// What making volume groups needs to know.
+    /// Returns the paths that creating volume groups needs.
     fn place(&self, settings: &AgentSettings) -> NodePaths {
         let roots = Roots {
             dev: self.proc.join("1/root/dev"),
             sys: "/sys".into(),
         };
-        let (state, lvm) = (settings.state.clone(), settings.lvm.clone());
         NodePaths {
             exec: self.exec.clone(),
             roots,
             proc: self.proc.clone(),
-            state,
-            lvm,
+            state: settings.state.clone(),
+            lvm: settings.lvm.clone(),
         }
     }
 
-    /// The mount table of its first process.
+    /// Returns the path of the mount table of the node's PID 1.
     fn mounts(&self) -> PathBuf {
         self.proc.join("1/mountinfo")
     }
 }
 
-/// Does the agent's work for ever.
+/// Runs all tasks of the agent; never returns.
 pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, ready: Ready) {
     let (queue, requests) = WorkQueue::channel();
     let (store, writer) = reflector::store();
@@ -128,9 +127,10 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
     let place = host.place(&settings);
     let lvm = Arc::new(LvmState::new(host.exec));
     let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
-    let ((installed, driver), unmounted) = (watch::channel(None), Arc::new(Notify::new()));
+    let (installed, driver) = watch::channel(None);
+    let unmounted = Arc::new(Notify::new());
     let (device_outcomes_sender, device_outcomes) = watch::channel(None);
-    let maker = VolumeGroupCreator::new(
+    let creator = VolumeGroupCreator::new(
         &client,
         &lvm,
         &backends,
@@ -138,7 +138,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         place,
         device_outcomes_sender,
     );
-    let worker = VolumeReconciler::new(client.clone(), executor, volumes.clone());
+    let reconciler = VolumeReconciler::new(client.clone(), executor, volumes.clone());
     let deleted = Arc::new(Notify::new());
     let reporter = Reporter {
         client: client.clone(),
@@ -152,18 +152,11 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         ready,
     };
     let table = target.mounts.clone();
-    let mounts_changed = || {
-        worker
-            .in_use()
-            .iter()
-            .for_each(|name| volumes.queue.enqueue(name));
-        unmounted.notify_one();
-    };
     tokio::join!(
         volumes.follow(&client, writer),
-        // Large while they are set up, like the others in boxes.
+        // Boxed, like the others below, because the future is large while the watches start.
         Box::pin(backends.run(&client, backends_writer)),
-        queue::run(requests, AT_ONCE, |name| worker.work(name)),
+        queue::run(requests, AT_ONCE, |name| reconciler.reconcile(name)),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
         Box::pin(thin_pools::run(
@@ -171,11 +164,17 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
             volumes.clone(),
             backends.clone()
         )),
-        watches::mounts::run(&table, mounts_changed),
+        watches::mounts::run(&table, || {
+            reconciler
+                .in_use()
+                .iter()
+                .for_each(|name| volumes.queue.enqueue(name));
+            unmounted.notify_one();
+        }),
         driver_install::run(target, installed, unmounted.clone()),
-        // Seldom awake, and large otherwise.
+        // Boxed because the future is large and mostly asleep.
         Box::pin(orphaned_mounts.run()),
-        Box::pin(maker.run()),
+        Box::pin(creator.run()),
         reporter.run(),
         Box::pin(inventory::deleted::run(&client, &settings.node, &deleted)),
     );
@@ -204,7 +203,7 @@ impl AgentSettings {
     ) -> OrphanedMounts {
         let drivers = driver_install::names(target).unwrap_or_else(|error| {
             let error = host::error::chain(&error);
-            tracing::warn!(error, "nobody can tell what the driver was called before");
+            tracing::warn!(error, "can't read the former names of the driver: its mounts under these names are not cleaned up");
             target.names.clone()
         });
         OrphanedMounts {
@@ -213,15 +212,15 @@ impl AgentSettings {
             drivers,
             exec: host.exec.clone(),
             proc: host.proc.clone(),
-            every: self.look_every,
+            every: self.scan_interval,
         }
     }
 }
 
-/// Whatever is new in LVM's report may concern every volume of the node.
+/// Requeues all volumes of the node after each change in LVM's report.
 async fn enqueue_on_news(lvm: &LvmState, volumes: &NodeVolumes) {
-    let mut news = lvm.news();
-    while news.changed().await.is_ok() {
+    let mut changes = lvm.changes();
+    while changes.changed().await.is_ok() {
         volumes.enqueue_all();
     }
 }

@@ -1,10 +1,10 @@
-//! FlexLVM's operator: the controller, which decides, and the agent, which carries out what
-//! concerns its node.
+//! FlexLVM's operator: the controller, which places volumes, and the agent, which manages LVM on
+//! its node.
 //!
 //! In reading order:
 //!
-//! - [`controller`]: one of several works; [`agent`]: one on each node.
-//! - [`kube`]: what both need of Kubernetes beside its client.
+//! - [`controller`]: one active replica per cluster; [`agent`]: one per node.
+//! - [`kube`]: what both roles need of Kubernetes in addition to its client.
 //! - [`http`]: the probes.
 
 pub mod agent;

@@ -1,4 +1,4 @@
-//! `flexlvm`: the command line, logging, signals; then one of the two roles.
+//! `flexlvm`: command line, logging and signals; runs one of the two roles.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -22,10 +22,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version)]
 struct Cli {
-    /// What to log: `info`, `debug`, or per module, as in `info,operator=debug`.
+    /// Log filter: `info`, `debug`, or per module, as in `info,operator=debug`.
     #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
     log: String,
-    /// Where to serve the probes /livez and /readyz.
+    /// Address that serves the probes /livez and /readyz.
     #[arg(
         long,
         env = "FLEXLVM_LISTEN",
@@ -39,52 +39,53 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Turns claims into volumes. Several may run; one of them works.
+    /// Turns claims into volumes. Several replicas may run; one of them is active.
     Controller {
-        /// The controller's own namespace: of the Lease by which controllers agree on who works,
-        /// and of the capacity that they publish.
+        /// Namespace of the controller, of its leader election Lease and of the CSIStorageCapacity
+        /// objects.
         #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
         namespace: String,
-        /// The name that this controller has among them: its pod's.
+        /// Identity of this replica in leader election: the name of its pod.
         #[arg(long, env = "POD_NAME")]
         identity: String,
-        /// Tell the scheduler how full the nodes are, on Kubernetes 1.24 and later. `false` takes
-        /// back what was told before.
+        /// Publish the nodes' free capacity to the scheduler, on Kubernetes 1.24 and later. `false`
+        /// removes what was published before.
         #[arg(long, env = "FLEXLVM_PUBLISH_CAPACITY", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         publish_capacity: bool,
     },
-    /// Makes, extends and removes the logical volumes of this node, and installs the driver.
+    /// Creates, extends and removes the logical volumes of this node, and installs the driver.
     Agent {
-        /// The name of this node's Node object.
+        /// Name of this node's Node object.
         #[arg(long, env = "NODE_NAME")]
         node: String,
-        /// The driver's binary, to be installed.
+        /// Path of the driver binary that the agent installs.
         #[arg(long, env = "FLEXLVM_DRIVER", default_value = "/flexlvm-driver")]
         driver: PathBuf,
-        /// Have Kubernetes attach volumes before it mounts them. Not changed while volumes are
+        /// Let Kubernetes attach volumes before it mounts them. Not changed while volumes are
         /// mounted.
-        // A value is expected, so that the environment and a command line say it alike.
+        // Requires a value, so that environment and command line use the same syntax.
         #[arg(long, env = "FLEXLVM_ATTACH", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
         attach: bool,
-        /// A further name to install the driver under, as in `kubernetes.io/lvm`; may be given
-        /// several times.
+        /// Additional name under which the driver is installed, as in `kubernetes.io/lvm`; can be
+        /// repeated.
         #[arg(
             long = "driver-alias",
             env = "FLEXLVM_DRIVER_ALIASES",
             value_delimiter = ','
         )]
         aliases: Vec<DriverName>,
-        /// The kubelet's `--volume-plugin-dir`.
+        /// kubelet's `--volume-plugin-dir`.
         #[arg(
             long,
             env = "FLEXLVM_PLUGIN_DIR",
             default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec"
         )]
         plugin_dir: PathBuf,
-        /// The node's folder for the driver's settings, and for drivers that ours replaced.
+        /// Folder on the node for the driver's settings, and for third-party drivers that FlexLVM
+        /// replaced.
         #[arg(long, env = "FLEXLVM_STATE_DIR", default_value = "/var/lib/flexlvm")]
         state_dir: PathBuf,
-        /// The node's folder of LVM's configuration and backups.
+        /// Folder on the node with LVM's configuration and backups.
         #[arg(long, env = "FLEXLVM_LVM_DIR", default_value = "/etc/lvm")]
         lvm_dir: PathBuf,
     },
@@ -102,7 +103,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Text for a person at a terminal, JSON for a log collector.
+/// Logs to stderr: text to a terminal, JSON otherwise, for log collectors.
 fn log_to_stderr(filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
@@ -115,8 +116,10 @@ fn log_to_stderr(filter: &str) {
     }
 }
 
-/// One thread: both roles wait for the API server most of the time, and what takes long runs on
-/// threads of its own.
+/// Runs the role on a single-threaded runtime.
+///
+/// Both roles wait for the API server most of the time, and blocking work runs on threads of its
+/// own.
 fn start(cli: Cli) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -132,15 +135,15 @@ fn start(cli: Cli) -> anyhow::Result<()> {
     })
 }
 
-/// To the API server: with the pod's own account in a cluster, else as kubectl would.
+/// Connects to the API server: with the pod's service account in a cluster, else as kubectl would.
 async fn connect() -> anyhow::Result<Client> {
-    // By address, as the environment gives it: a static binary has no name service to ask for
+    // By the address in the environment: a static binary has no resolver for
     // kubernetes.default.svc.
     let mut config = match Config::incluster_env() {
         Ok(config) => config,
         Err(_) => Config::infer().await.context("finding the API server")?,
     };
-    // Watches end by themselves before this; anything else that takes so long hangs on a dead
+    // Watches end by themselves before this; any other request that takes this long hangs on a dead
     // connection.
     config.read_timeout = Some(Duration::from_secs(310));
     Client::try_from(config).context("connecting to the API server")
@@ -177,7 +180,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 attach,
                 aliases,
                 lvm: lvm_dir,
-                look_every: agent::orphaned_mounts::EVERY,
+                scan_interval: agent::orphaned_mounts::EVERY,
             };
             tokio::select! {
                 () = agent::run(client, settings, agent::NodeAccess::from_container(), ready) => anyhow::bail!("the agent ended"),
@@ -187,7 +190,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
     }
 }
 
-/// Waits until this controller is the one that works, and works until it is asked to end.
+/// Waits until this replica is elected, and runs the controller until SIGTERM or SIGINT.
 async fn control(
     client: Client,
     settings: controller::ControllerSettings,
@@ -200,17 +203,17 @@ async fn control(
     } = &settings;
     let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
     let home = UninstallDetector::find(&client, namespace).await;
-    // One that stands by is as ready as it can be.
+    // A standby replica counts as ready.
     ready.set(true);
     tokio::select! {
         () = election.acquire() => {}
         ended = terminated() => return ended,
     }
-    ready.set(false); // until it has seen everything
-    tracing::info!(identity, "this controller works from now on");
+    ready.set(false); // until its watches have synced
+    tracing::info!(identity, "elected: this controller is active");
     tokio::select! {
         () = controller::run(client, &settings, ready) => anyhow::bail!("the controller ended"),
-        () = election.keep() => anyhow::bail!("the lease is lost: another controller may work now"),
+        () = election.keep() => anyhow::bail!("the lease is lost: another controller may be active now"),
         ended = terminated() => {
             home.clean_up().await;
             election.release().await;
@@ -219,7 +222,7 @@ async fn control(
     }
 }
 
-/// Returns when the process is asked to end.
+/// Returns on SIGTERM or SIGINT.
 async fn terminated() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;

@@ -155,7 +155,7 @@ async fn a_report_out_of_date_is_found_out_by_lvm() {
             READY,
             "False",
             "InsufficientSpace",
-            "16 MiB free, 32 MiB wanted",
+            "16 MiB free, 32 MiB needed",
         )
         .await;
 }

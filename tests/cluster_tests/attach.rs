@@ -226,7 +226,7 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
             &cluster,
             &node.name(),
             "VolumesMounted",
-            "driver kubernetes.io/lvm is somebody else's",
+            "driver kubernetes.io/lvm is another vendor's",
         )
         .await?;
         ensure!(

@@ -67,7 +67,7 @@ impl Site {
             attach: false,
             aliases: Vec::new(),
             lvm: self.folder().join("lvm"),
-            look_every: agent::orphaned_mounts::EVERY,
+            scan_interval: agent::orphaned_mounts::EVERY,
         }
     }
 }

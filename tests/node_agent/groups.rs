@@ -129,7 +129,7 @@ pub(crate) fn a_volume_group_is_made_of_blank_devices_and_of_no_others(stage: &S
     );
     is_made(stage);
     for (path, reason, words) in [
-        ("/dev/ubdk", "NotBlank", "there is ext4 on it"),
+        ("/dev/ubdk", "NotBlank", "it contains ext4"),
         ("/dev/ubdl", "Partitioned", "it has partitions (ubdl1)"),
         ("/dev/ubdm", "InUse", "it is used as swap"),
         (orphan, "PhysicalVolume", "`pvremove /dev/ubdn`"),
@@ -157,7 +157,7 @@ pub(crate) fn a_volume_group_is_made_of_blank_devices_and_of_no_others(stage: &S
         stage,
         orphan,
         "VolumeGroupExists",
-        "`vgextend made-0 /dev/ubdn` adds it",
+        "to add the device: `vgextend made-0 /dev/ubdn`",
     );
     stage.shell("printf raw | dd of=/dev/ubdn bs=1 seek=3000000 conv=notrunc status=none; ln -sfn ../../ubdn /dev/disk/by-id/raw");
     says(stage, orphan, "NotBlank", "byte 3000000 is not zero");
@@ -192,7 +192,7 @@ pub(crate) fn a_volume_group_that_was_there_is_not_made_anew(stage: &Stage) {
         stage,
         "/dev/ubdn",
         "VolumeGroupVanished",
-        "NodeStorage node1 tells of it",
+        "NodeStorage node1 lists it",
     );
     stage.kill_agent();
     stage.start_agent();
@@ -201,7 +201,7 @@ pub(crate) fn a_volume_group_that_was_there_is_not_made_anew(stage: &Stage) {
         stage,
         "/dev/ubdn",
         "VolumeGroupVanished",
-        "NodeStorage node1 tells of it",
+        "NodeStorage node1 lists it",
     );
     assert_eq!(
         stage.shell("vgs --noheadings -o vg_name | grep -c made || true"),
@@ -280,7 +280,7 @@ fn is_marked(device: &NodeDevice) -> bool {
     device
         .message
         .as_deref()
-        .is_some_and(|message| message.contains("clears it, and then the group is made"))
+        .is_some_and(|message| message.contains("clears it, and then the agent creates the group"))
 }
 
 /// Does what the message says, unless the disk has a group by now.
@@ -326,7 +326,7 @@ pub(crate) fn a_disk_that_lvm_marked_and_no_more_is_waited_for(stage: &Stage) {
         stage,
         DISKS[1],
         "CreateFailed",
-        "once /dev/disk/by-id/one, which is to be part of it, is clear",
+        "once /dev/disk/by-id/one, which is to be part of it, is cleared",
     );
     assert_eq!(
         stage.shell(&format!("vgs --noheadings {MADE} 2>/dev/null || true")),
@@ -370,7 +370,7 @@ pub(crate) fn what_appears_before_lvm_looks_is_not_overwritten(stage: &Stage) {
     want(stage, &[]);
     // The first disk is a physical volume by then, and becomes the group; the other one is left
     // alone.
-    says(stage, DISKS[1], "NotBlank", "there is ext4 on it");
+    says(stage, DISKS[1], "NotBlank", "it contains ext4");
     undisguise(stage);
     stage.shell("fsck.ext4 -fn /dev/ubdj");
     stage.comes_true(

@@ -456,7 +456,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             attach: false,
             aliases: Vec::new(),
             lvm: "/etc/lvm".into(),
-            look_every: LOOK_EVERY,
+            scan_interval: LOOK_EVERY,
         };
         agent::run(
             Client::try_from(config)?,

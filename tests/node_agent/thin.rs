@@ -162,7 +162,7 @@ pub(crate) fn an_admins_pool_is_left_as_it_is(stage: &Stage) {
         &missing,
         READY,
         "ThinPoolMissing",
-        "there is no thin pool kinds/pool1 on node1",
+        "thin pool kinds/pool1 on node1 does not exist",
     );
     stage.order_with(&name, "32Mi", named("pool0"));
     stage.ready(&name);

@@ -1,4 +1,4 @@
-//! What the node's processes hold of some mounts: by their cgroups and their mount namespaces.
+//! Finds what the node's processes use of some mounts: by cgroups and mount namespaces.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -11,26 +11,26 @@ use rustix::io::Errno;
 use crate::error::{Error, Kind};
 use crate::mount::mountinfo::{self, Mount};
 
-/// What is known of the node's processes.
+/// What the node's processes use of the given pods and devices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MountHolders {
-    /// Those of the given pods that have a process, if only the one that holds their namespaces.
+    /// Pods that have a process, even if only the pause process.
     pub pods: BTreeSet<String>,
-    /// The mounts of the given devices in all mount namespaces but that of the node itself.
+    /// Mounts of the devices in all mount namespaces except the node's own.
     pub mounts: Vec<Mount>,
 }
 
-/// What the processes in the node's `/proc` hold of these pods and devices.
+/// Scans the node's `/proc` for what processes use of these pods and devices.
 ///
 /// # Errors
-/// When a process is there and can't be looked at: what it holds is not known then.
+/// If a process exists and can't be examined: then what it uses is unknown.
 pub fn find(
     proc: &Path,
     pods: &BTreeSet<String>,
     devices: &BTreeSet<(u32, u32)>,
 ) -> Result<MountHolders, Error> {
     let mut seen = MountHolders::default();
-    // Mount namespaces that are done: the node's own is the one that the candidates come from.
+    // Mount namespaces to skip: the node's own is the source of the candidates.
     let mut namespaces = BTreeSet::from([namespace(proc, "1")?]);
     for process in fs::read_dir(proc).map_err(Error::io("read", proc))? {
         let name = process.map_err(Error::io("read", proc))?.file_name();
@@ -54,7 +54,7 @@ pub fn find(
         let mounts = mountinfo::parse(table.as_bytes()).map_err(|_| {
             Error::refused(
                 Kind::Failed,
-                format!("{} has a line that can't be understood", path.display()),
+                format!("{} has a line that can't be parsed", path.display()),
             )
         })?;
         seen.mounts.extend(
@@ -66,15 +66,17 @@ pub fn find(
     Ok(seen)
 }
 
-/// Whether a process with these cgroups is one of the pod: `…/pod<uid>/…`, or `…-pod<uid with _ for
-/// ->.slice/…` where systemd manages them.
+/// Returns whether a process with these cgroups belongs to the pod.
+///
+/// Their names contain `/pod<uid>/`, or with the systemd cgroup driver `-pod<uid>.slice/` with `_`
+/// instead of `-` in the uid.
 fn names_pod(cgroups: &str, uid: &str) -> bool {
     [format!("pod{uid}"), format!("pod{}", uid.replace('-', "_"))]
         .iter()
         .any(|name| cgroups.contains(name.as_str()))
 }
 
-/// The mount namespace of a process; `None` when it has none any more.
+/// Returns the mount namespace of a process; `None` if it has exited.
 fn namespace(proc: &Path, process: &str) -> Result<Option<OsString>, Error> {
     let path: PathBuf = proc.join(process).join("ns/mnt");
     match fs::read_link(&path) {
@@ -84,7 +86,7 @@ fn namespace(proc: &Path, process: &str) -> Result<Option<OsString>, Error> {
     }
 }
 
-/// A file of a process; `None` when the process has ended.
+/// Returns a file of a process; `None` if the process has exited.
 fn read(path: &Path) -> Result<Option<String>, Error> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
@@ -93,7 +95,8 @@ fn read(path: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// The last is what the mount table of a process answers that has ended and was not waited for.
+/// Returns whether the error means that the process has exited; a zombie's mount table returns
+/// `EINVAL`.
 fn has_ended(error: &io::Error) -> bool {
     error.kind() == ErrorKind::NotFound
         || [Errno::SRCH, Errno::INVAL]
@@ -129,13 +132,13 @@ mod tests {
     }
 
     #[test]
-    fn every_namespace_but_the_nodes_is_looked_at_once() {
+    fn each_namespace_except_the_nodes_is_scanned_once() {
         let proc = tempfile::tempdir().unwrap();
         let line = "36 35 254:3 / /data rw - ext4 /dev/mapper/a rw\n37 35 254:4 / /other rw - ext4 /dev/mapper/b rw\n";
         process(proc.path(), "1", "mnt:[1]", "0::/init\n", line);
         process(proc.path(), "20", "mnt:[2]", "0::/kubepods/pod7/x\n", line);
         process(proc.path(), "21", "mnt:[2]", "0::/kubepods/pod7/x\n", line);
-        fs::create_dir(proc.path().join("22")).unwrap(); // it ends while we look
+        fs::create_dir(proc.path().join("22")).unwrap(); // exits during the scan
         fs::create_dir(proc.path().join("sys")).unwrap();
         let seen = look(proc.path()).unwrap();
         assert_eq!(seen.mounts.len(), 1);
@@ -144,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_is_known_by_its_cgroups() {
+    fn pod_is_identified_by_cgroups() {
         let proc = tempfile::tempdir().unwrap();
         process(proc.path(), "1", "mnt:[1]", "0::/init\n", "");
         process(
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_read_is_an_error() {
+    fn unreadable_process_is_an_error() {
         let proc = tempfile::tempdir().unwrap();
         process(proc.path(), "1", "mnt:[1]", "", "");
         process(proc.path(), "20", "mnt:[2]", "", "nonsense\n");

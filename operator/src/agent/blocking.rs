@@ -1,12 +1,12 @@
-//! Work that starts programs or waits for disks, on threads that may block.
+//! Runs work that starts programs or waits for disks, on threads that may block.
 
 use host::{Error, Kind};
 use tokio::task::spawn_blocking;
 
-/// Does the work, to its end even if nobody waits for it any more.
+/// Runs `work` on a thread that may block, to completion even if the caller is dropped.
 ///
 /// # Errors
-/// When the work fails, or panics.
+/// If the work fails or panics.
 pub async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -14,7 +14,7 @@ pub async fn blocking<T: Send + 'static>(
     done.unwrap_or_else(|error| {
         Err(Error::refused(
             Kind::Failed,
-            format!("a task of the agent ended: {error}"),
+            format!("a task of the agent panicked or was cancelled: {error}"),
         ))
     })
 }

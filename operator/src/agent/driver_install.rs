@@ -1,10 +1,10 @@
-//! Puts the driver into the kubelet's plugin folder, whole or not at all, under each of its names,
-//! tells it how to work, and keeps both so.
+//! Installs the driver into kubelet's plugin folder, atomically and under each of its names, with
+//! its settings, and repairs the installation.
 //!
-//! The kubelet probes the folder with every change in it (`pkg/volume/flexvolume/probe.go`): it
-//! must never find a folder without its driver or half a driver in it, and nothing is written when
-//! nothing has to change. Names that begin with a dot are none of its business. What the driver
-//! says of itself the kubelet hears when the file is renamed into place.
+//! kubelet probes the folder after each change in it (`pkg/volume/flexvolume/probe.go`): it must
+//! never find a folder without its driver or a partial driver, and the agent writes only if there
+//! is a difference. kubelet ignores names that begin with a dot. It reads the driver's capabilities
+//! when the file is renamed into place.
 
 mod files;
 mod observed;
@@ -25,25 +25,27 @@ use super::volumes::outcome::ConditionUpdate;
 use super::watches::folders::Folders;
 use plan::{InstallAction, InstallPlan};
 
-/// How long until a look without anything having been heard.
+/// Maximum time between two checks when inotify reports no change.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// Others may write several files.
+/// Delay after a change, to let writers of several files finish.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// After an attempt that failed: whatever was in the way may go by itself.
+/// Delay after a failed attempt; the obstacle may be temporary.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// Where others have drivers, ours is shown to the kubelet so often. When one of them fails at its
-/// start, a kubelet of 1.20 loads none at all, and looks again only at what changes.
+/// Interval at which the driver is presented to kubelet again where other drivers are installed.
+///
+/// When one of them fails at its start, kubelet 1.20 loads no driver at all, and probes again only
+/// what changes.
 const SHOW_AGAIN: Duration = Duration::from_mins(10);
 
-/// What is to be installed, and where.
+/// What the agent installs, and where.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The driver's binary.
+    /// Path of the driver binary.
     pub driver: PathBuf,
-    /// The kubelet's `--volume-plugin-dir`.
+    /// kubelet's `--volume-plugin-dir`.
     pub plugins: PathBuf,
     /// The node's folder `/var/lib/flexlvm`.
     pub state: PathBuf,
@@ -51,15 +53,16 @@ pub struct Target {
     pub mounts: PathBuf,
     /// The names of the driver, FlexLVM's own first.
     pub names: Vec<DriverName>,
-    /// How the driver is to work.
+    /// The driver's settings.
     pub settings: DriverSettings,
 }
 
-/// The names under which the driver is to be installed, and those under which it was and perhaps
-/// is: what is mounted under any of them is ours.
+/// Returns the current names of the driver, and those it was installed under before.
+///
+/// Mounts under any of these names belong to FlexLVM.
 ///
 /// # Errors
-/// When what is remembered can't be read.
+/// If the recorded names can't be read.
 pub fn names(target: &Target) -> Result<Vec<DriverName>, Error> {
     let former = observed::names(&target.state)?
         .into_iter()
@@ -67,8 +70,9 @@ pub fn names(target: &Target) -> Result<Vec<DriverName>, Error> {
     Ok(target.names.iter().cloned().chain(former).collect())
 }
 
-/// Installs the driver and repairs it for ever; says how that went. `unmounted` wakes it when
-/// volumes were in the way.
+/// Installs and repairs the driver, and sends the outcome; never returns.
+///
+/// `unmounted` triggers the next attempt if mounted volumes prevented the last one.
 pub async fn run(
     target: Target,
     outcome: watch::Sender<Option<ConditionUpdate>>,
@@ -84,19 +88,21 @@ pub async fn run(
     let folders = Folders::watch(paths);
     let mut shown = Instant::now();
     loop {
-        let (here, again) = (target.clone(), shown.elapsed() >= SHOW_AGAIN);
+        let here = target.clone();
+        let again = shown.elapsed() >= SHOW_AGAIN;
         let installed = blocking(move || install(&here, again)).await;
-        // What a failed attempt wrote and removed must not wake us to the next one at once.
+        // The writes of a failed attempt must not trigger the next one at once.
         let failed = installed.is_err();
         if again || installed.as_ref().is_ok_and(|done| done.installed) {
             shown = Instant::now();
         }
-        let in_the_way = installed
+        let blocked_by_mounts = installed
             .as_ref()
             .is_ok_and(|done| done.condition.reason == reason::VOLUMES_MOUNTED);
         let (new, renamed) = condition(installed);
-        let news = outcome.send_if_modified(|old| old.replace(new.clone()).as_ref() != Some(&new));
-        if news || renamed {
+        let is_changed =
+            outcome.send_if_modified(|old| old.replace(new.clone()).as_ref() != Some(&new));
+        if is_changed || renamed {
             log_condition(&new);
         }
         folders.renew();
@@ -106,7 +112,7 @@ pub async fn run(
         let changed = async {
             tokio::select! {
                 () = folders.changed() => {}
-                () = unmounted.notified(), if in_the_way => {}
+                () = unmounted.notified(), if blocked_by_mounts => {}
             }
         };
         if timeout(LONGEST, changed).await.is_ok() {
@@ -142,32 +148,32 @@ fn log_condition(
     if *status {
         tracing::info!(message, "the driver is installed");
     } else {
-        tracing::warn!(reason, message, "the driver is not as it should be");
+        tracing::warn!(reason, message, "the driver is not installed as configured");
     }
 }
 
-/// How an attempt went.
+/// Outcome of an attempt to install the driver.
 #[derive(Debug)]
 pub struct Installed {
-    /// Whether something had to be installed, or removed.
+    /// Whether the attempt installed or removed a driver.
     pub installed: bool,
-    /// How things stand.
+    /// The resulting `DriverInstalled` condition.
     pub condition: ConditionUpdate,
 }
 
-/// Makes the installed drivers the same as the one in `target`, with its settings, as far as
-/// nothing is in the way; with `again`, shows it to the kubelet even if nothing has changed, where
-/// others have drivers, too.
+/// Makes the installed drivers and their settings match `target`, as far as mounted volumes allow.
+///
+/// With `again`, also presents the driver to kubelet if nothing has changed but other drivers are
+/// installed.
 ///
 /// # Errors
-/// When something can't be read or written.
+/// If a file can't be read or written.
 pub fn install(target: &Target, again: bool) -> Result<Installed, Error> {
     let seen = observed::observe(target)?;
     let InstallPlan { actions, refused } = plan::plan(&seen, &target.settings, again);
-    let installs = |action: &InstallAction| {
-        matches!(action, InstallAction::Install(_) | InstallAction::Remove(_))
-    };
-    let installed = actions.iter().any(installs);
+    let installed = actions
+        .iter()
+        .any(|action| matches!(action, InstallAction::Install(_) | InstallAction::Remove(_)));
     for action in actions {
         act(target, action)?;
     }

@@ -1,6 +1,5 @@
-//! What the node has: its NodeStorage is built ([`build`], pure), published ([`publish`]) and
-//! published again if it is deleted ([`deleted`]). [`cache_disks`] finds out which disks are for
-//! caches.
+//! The node's storage: builds its NodeStorage ([`build`], pure), publishes it ([`publish`]) and
+//! publishes it again after its deletion ([`deleted`]). [`cache_disks`] finds the disks for caches.
 
 pub mod build;
 pub mod cache_disks;

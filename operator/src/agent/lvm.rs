@@ -1,5 +1,5 @@
-//! What the agent knows of the node's LVM ([`state`]), and when it has to ask again because another
-//! program changed something ([`watch`]).
+//! The agent's copy of the node's LVM report ([`state`]), refreshed when another program changes
+//! LVM ([`watch`]).
 
 pub mod state;
 pub mod watch;

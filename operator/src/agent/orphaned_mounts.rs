@@ -1,10 +1,10 @@
-//! Clears mounts that the kubelet has forgotten: the pod is gone, and its volume is still mounted
-//! in the pod's folder, so that the logical volume can neither be removed nor deactivated.
+//! Unmounts orphaned pod mounts: the pod is gone, and its volume is still mounted in the pod's
+//! folder, so that the logical volume can be neither removed nor deactivated.
 //!
-//! A kubelet forgets when a pod goes while it is away, or, the old ones, when a volume was mounted
-//! and could not be grown. Where volumes are attached, the mount for all pods of the node is
-//! forgotten with the last pod's: it goes, too. What is cleared is what `plan` allows, seen at two
-//! looks in a row, and never by force.
+//! kubelet loses track of a mount if the pod is deleted while kubelet is down, and old kubelets
+//! also if a volume was mounted but could not be expanded. Where volumes are attached, the
+//! node-wide mount is lost with the last pod's, and is unmounted, too. The agent unmounts only what
+//! `plan` allows, observed in two consecutive scans, and never by force.
 
 pub mod plan;
 
@@ -24,24 +24,24 @@ use tokio::time::sleep;
 use super::blocking::blocking;
 use crate::kube::error::ApiError;
 use crate::kube::names;
-use plan::{Candidate, Sightings};
+use plan::{Candidate, PreviousScan};
 
-/// Between two looks: longer than a kubelet needs to take a pod down.
+/// Interval between two scans: longer than kubelet needs to tear a pod down.
 pub const EVERY: Duration = Duration::from_mins(3);
 
-/// What a look needs.
+/// Scans the node for orphaned mounts and unmounts them.
 pub struct OrphanedMounts {
     /// The API server.
     pub client: Client,
-    /// The name of the Node object.
+    /// Name of the Node object.
     pub node: String,
-    /// The names of our driver.
+    /// All names of FlexLVM's driver, former ones included.
     pub drivers: Vec<DriverName>,
     /// Runs the node's programs.
     pub exec: Arc<dyn Exec>,
     /// The node's `/proc`.
     pub proc: PathBuf,
-    /// The time between two looks.
+    /// Interval between two scans.
     pub every: Duration,
 }
 
@@ -54,28 +54,32 @@ enum OrphanError {
 }
 
 impl OrphanedMounts {
-    /// Looks for ever.
+    /// Scans at each interval; never returns.
     pub async fn run(self) {
-        let mut looks = Sightings::default();
+        let mut previous = PreviousScan::default();
         loop {
             sleep(self.every).await;
-            let seen = match self.look().await {
+            let seen = match self.scan().await {
                 Ok(seen) => seen,
                 Err(error) => {
                     let error = host::error::chain(&error);
-                    tracing::warn!(error, "nobody can tell which mounts are forgotten, for now");
+                    tracing::warn!(
+                        error,
+                        "can't determine orphaned mounts; retrying at the next scan"
+                    );
                     Vec::new()
                 }
             };
-            for candidate in looks.again(seen) {
+            for candidate in previous.confirm(seen) {
                 self.clear(candidate).await;
             }
         }
     }
 
-    /// The mounts that look forgotten right now. Costs a look at the mount table, unless there is
-    /// reason for more.
-    async fn look(&self) -> Result<Vec<Candidate>, OrphanError> {
+    /// Returns the mounts that are orphaned in this scan.
+    ///
+    /// Costs one read of the mount table unless there are candidates.
+    async fn scan(&self) -> Result<Vec<Candidate>, OrphanError> {
         let mounts = mountinfo::read(&self.table())?;
         let candidates = plan::candidates(&mounts, &self.drivers);
         if candidates.is_empty() {
@@ -89,7 +93,7 @@ impl OrphanedMounts {
         })
         .await;
         let (processes, candidates) = held?;
-        let candidates = plan::unheld(candidates, &processes);
+        let candidates = plan::unused(candidates, &processes);
         if candidates.is_empty() {
             return Ok(candidates);
         }
@@ -105,8 +109,8 @@ impl OrphanedMounts {
         }))
     }
 
-    /// The volumes that the kubelet has mounted for all pods, or is about to: it says so before it
-    /// mounts one.
+    /// Returns the volumes that kubelet has mounted node-wide or is about to: it publishes them
+    /// before it mounts one.
     async fn volumes_in_use(&self) -> Result<Vec<String>, ApiError> {
         let api: Api<Node> = Api::all(self.client.clone());
         let node = api
@@ -119,7 +123,7 @@ impl OrphanedMounts {
             .unwrap_or_default())
     }
 
-    /// The uids of all pods of this node, ended ones too, as the API server has them now.
+    /// Returns the uids of all pods of this node in the API server, terminated ones included.
     async fn pods(&self) -> Result<BTreeSet<String>, ApiError> {
         let api: Api<Pod> = Api::all(self.client.clone());
         let of_this_node = ListParams::default().fields(&format!("spec.nodeName={}", self.node));
@@ -129,8 +133,8 @@ impl OrphanedMounts {
             .map_err(ApiError::of("list", "Pods of node", &self.node))?;
         let mut uids = BTreeSet::new();
         for pod in pods {
-            // A static pod has folders by the hash of its file, and a mirror in the API with a uid
-            // of its own.
+            // kubelet names a static pod's folders by the hash of its file; its mirror pod in the
+            // API has another uid.
             let of_file = [names::STATIC_POD_HASH, names::STATIC_POD_MIRROR];
             uids.extend(
                 of_file
@@ -142,7 +146,7 @@ impl OrphanedMounts {
         Ok(uids)
     }
 
-    /// Whether a kubelet with this root has a folder for the pod.
+    /// Returns whether kubelet, with this root folder, has a folder for the pod.
     fn has_folder(&self, root: &Path, uid: &str) -> bool {
         let plain = uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let below = root.strip_prefix("/").unwrap_or(root);
@@ -156,13 +160,11 @@ impl OrphanedMounts {
                 .is_dir()
     }
 
-    /// Unmounts, and removes the empty folder, so that the kubelet can remove those above it.
+    /// Unmounts, and removes the empty folder, so that kubelet can remove those above it.
     async fn clear(&self, candidate: Candidate) {
-        let (exec, table, path) = (
-            self.exec.clone(),
-            self.table(),
-            candidate.point.display().to_string(),
-        );
+        let exec = self.exec.clone();
+        let table = self.table();
+        let path = candidate.point.display().to_string();
         let pod = candidate
             .folder
             .pod
@@ -179,7 +181,7 @@ impl OrphanedMounts {
                     path,
                     pod,
                     source,
-                    "unmounted: the pod is gone, and the kubelet has forgotten its volume"
+                    "unmounted an orphaned mount: the pod is gone, and kubelet no longer tracks its volume"
                 );
             }
             Err(error) => {
@@ -189,7 +191,7 @@ impl OrphanedMounts {
                     pod,
                     source,
                     error,
-                    "a forgotten mount can't be cleared; it is tried again"
+                    "can't unmount an orphaned mount; retrying"
                 );
             }
         }

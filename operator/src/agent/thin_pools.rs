@@ -1,7 +1,7 @@
-//! Extends the thin pools that the agent made as they fill up, within what was promised to them.
+//! Extends the thin pools that the agent created as they fill up, within their reserved size.
 //!
-//! A pool fills up without LVM hearing of it, so where there is one, LVM is asked every few
-//! seconds.
+//! LVM's metadata doesn't change when a pool fills up, so on nodes with a pool the agent polls LVM
+//! every few seconds.
 
 pub mod plan;
 
@@ -18,13 +18,13 @@ use super::watches::backends::Backends;
 use super::watches::logical_volumes::NodeVolumes;
 use plan::{backend_of, plan};
 
-/// How long until a pool is looked at again.
+/// Interval between two checks of the pools' usage.
 const LOOK: Duration = Duration::from_secs(10);
 
-/// How long until it is seen that there is a pool.
+/// Maximum time until the agent checks whether the node has a pool.
 const LONGEST: Duration = Duration::from_mins(10);
 
-/// Keeps pools large enough.
+/// Extends the pools as they fill up; never returns.
 pub async fn run(lvm: Arc<LvmState>, volumes: Arc<NodeVolumes>, backends: Arc<Backends>) {
     let mut report = lvm.report();
     loop {
@@ -33,8 +33,9 @@ pub async fn run(lvm: Arc<LvmState>, volumes: Arc<NodeVolumes>, backends: Arc<Ba
             .groups
             .clone()
             .unwrap_or_default();
-        let is_pool = |lv: &Lv| backend_of(lv).is_some();
-        let has_pools = groups.iter().any(|vg| vg.lvs.iter().any(is_pool));
+        let has_pools = groups
+            .iter()
+            .any(|vg| vg.lvs.iter().any(|lv: &Lv| backend_of(lv).is_some()));
         if has_pools {
             extend(&lvm, &volumes, &backends, &groups).await;
         }
@@ -45,36 +46,36 @@ pub async fn run(lvm: Arc<LvmState>, volumes: Arc<NodeVolumes>, backends: Arc<Ba
         {
             tracing::warn!(
                 error = host::error::chain(&error),
-                "LVM does not say how full its thin pools are"
+                "can't read the usage of thin pools from LVM"
             );
         }
     }
 }
 
 async fn extend(lvm: &Arc<LvmState>, volumes: &NodeVolumes, backends: &Backends, groups: &[Vg]) {
-    let read = |object: Arc<LogicalVolume>| {
-        VolumeSpec::read(&object, &object.status.clone().unwrap_or_default()).ok()
-    };
-    let specs: Vec<VolumeSpec> = volumes.all().filter_map(read).collect();
-    let rules = |backend: &str| {
+    let specs: Vec<VolumeSpec> = volumes
+        .all()
+        .filter_map(|object: Arc<LogicalVolume>| {
+            VolumeSpec::read(&object, &object.status.clone().unwrap_or_default()).ok()
+        })
+        .collect();
+    let growths = plan(groups, &specs, |backend| {
         backends
             .get(backend)
             .and_then(|backend| backend.spec.thin_pool.clone())
-    };
-    for growth in plan(groups, &specs, rules) {
-        let (group, pool, extents) = (
-            growth.group.to_string(),
-            growth.pool.to_string(),
-            growth.extents.0,
-        );
+    });
+    for growth in growths {
+        let group = growth.group.to_string();
+        let pool = growth.pool.to_string();
+        let extents = growth.extents.0;
         match lvm.extend_pool(growth).await {
-            Ok(()) => tracing::info!(group, pool, extents, "the thin pool is larger now"),
+            Ok(()) => tracing::info!(group, pool, extents, "extended the thin pool"),
             Err(error) => {
                 tracing::warn!(
                     group,
                     pool,
                     error = host::error::chain(&error),
-                    "the thin pool can't be extended, for now"
+                    "can't extend the thin pool; retrying"
                 );
             }
         }

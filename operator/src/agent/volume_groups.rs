@@ -1,8 +1,8 @@
-//! Makes the volume groups that StorageBackends name devices for, where they never were, and says
-//! what became of each device.
+//! Creates the volume groups for which StorageBackends list devices, and reports the state of each
+//! device.
 //!
-//! Each pass observes (`wanted`, `observe`), decides (`plan`) and acts (`create`). A volume group that
-//! is there is never changed; one that was there is never made anew.
+//! Each pass observes (`wanted`, `observe`), decides (`plan`) and acts (`create`). The agent never
+//! changes an existing volume group, and never recreates one that existed before.
 
 pub mod create;
 pub mod intent;
@@ -34,21 +34,21 @@ use observe::NodePaths;
 use plan::{CreateGroup, DeviceState, ObservedGroup, ObservedPath, VolumeGroupPlan};
 use wanted::WantedGroup;
 
-/// While a volume group waits for a device, they are looked at so often: nobody says when one
-/// becomes blank.
+/// Interval between two checks of the devices while a volume group waits for one: no event reports
+/// that a device became blank.
 const EVERY: Duration = Duration::from_secs(30);
 
-/// Otherwise so often, to say what is true.
+/// Interval otherwise, to keep the reported states current.
 const SELDOM: Duration = Duration::from_mins(10);
 
-/// Udev makes several links for a disk.
+/// Delay after an event: udev creates several links for a disk.
 const SETTLE: Duration = Duration::from_secs(1);
 
-/// Where no volume group waits, what happens in `/dev` is no hurry: each logical volume appears
-/// there.
+/// Minimum interval between event-driven checks when no volume group waits: each logical volume
+/// appears in `/dev`, too.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Makes volume groups.
+/// Creates the volume groups of this node.
 pub struct VolumeGroupCreator {
     /// The API server.
     client: Client,
@@ -58,13 +58,13 @@ pub struct VolumeGroupCreator {
     backends: Arc<Backends>,
     /// The volumes of this node.
     volumes: Arc<NodeVolumes>,
-    /// Where things are on the node.
+    /// Paths on the node.
     place: NodePaths,
-    /// What is said of each device; `None` while nothing is known.
+    /// State of each device; `None` before the first pass.
     device_outcomes: watch::Sender<Option<Vec<NodeDevice>>>,
 }
 
-/// What can go wrong in a pass.
+/// Error of a pass.
 #[derive(Debug, thiserror::Error)]
 enum VolumeGroupError {
     #[error(transparent)]
@@ -73,32 +73,33 @@ enum VolumeGroupError {
     Api(#[from] ApiError),
 }
 
-/// Whether a disk is part of a wanted group that is not known: somebody has made it since LVM was
-/// asked for everything.
+/// Returns whether a disk is part of a wanted group that is missing in the LVM report: the group
+/// was created after the report.
 fn is_behind(
     observed_groups: &BTreeMap<VgName, ObservedGroup>,
     found: &BTreeMap<DevicePath, ObservedPath>,
 ) -> bool {
-    let is_there = |name: &str| {
-        let known = observed_groups
-            .iter()
-            .find(|(group, _)| group.as_str() == name);
-        known.is_none_or(|(_, observed_group)| matches!(observed_group, ObservedGroup::Present(_)))
-    };
     found.values().any(|found| match found {
         ObservedPath::Device(seen) => match &seen.state {
-            DeviceState::PhysicalVolume(_, Some(group)) => !is_there(group),
+            DeviceState::PhysicalVolume(_, Some(group)) => {
+                let known = observed_groups
+                    .iter()
+                    .find(|(name, _)| name.as_str() == group.as_str());
+                known.is_some_and(|(_, observed_group)| {
+                    !matches!(observed_group, ObservedGroup::Present(_))
+                })
+            }
             _ => false,
         },
         _ => false,
     })
 }
 
-/// What decides whether devices have to be looked at again: the groups and their disks.
+/// What a pass depends on: the wanted groups, and the existing groups with their disks.
 type ObservationInputs = (Vec<WantedGroup>, Vec<(String, Vec<String>)>);
 
 impl VolumeGroupCreator {
-    /// One that says in `device_outcomes` what becomes of each device.
+    /// Returns a creator that publishes the state of each device in `device_outcomes`.
     #[must_use]
     pub fn new(
         client: &Client,
@@ -108,10 +109,9 @@ impl VolumeGroupCreator {
         place: NodePaths,
         device_outcomes: watch::Sender<Option<Vec<NodeDevice>>>,
     ) -> Self {
-        let (client, lvm) = (client.clone(), lvm.clone());
         Self {
-            client,
-            lvm,
+            client: client.clone(),
+            lvm: lvm.clone(),
             backends: backends.clone(),
             volumes: volumes.clone(),
             place,
@@ -119,28 +119,34 @@ impl VolumeGroupCreator {
         }
     }
 
-    /// Makes them, for ever.
+    /// Creates groups whenever devices or backends change; never returns.
     pub async fn run(self) {
-        // Which groups volumes lie in has to be known before one is called new.
+        // A group with volumes must not be taken for new, so the volumes must be known first.
         let _ = self.volumes.store.wait_until_ready().await;
-        let (mut report, mut selected) = (self.lvm.report(), self.backends.selected());
-        let (backoff, mut hanging) = (Backoff::default(), PendingObservations::new());
-        let mut asked: Option<ObservationInputs> = None;
-        let (mut folders, mut last, mut due) = (None, Instant::now(), Instant::now());
+        let mut report = self.lvm.report();
+        let mut selected = self.backends.selected();
+        let backoff = Backoff::default();
+        let mut pending = PendingObservations::new();
+        let mut last_inputs: Option<ObservationInputs> = None;
+        let mut folders = None;
+        let mut last = Instant::now();
+        let mut due = last;
         loop {
-            let question = self.question();
-            if question != asked || Instant::now() >= due {
-                let wanted = question
+            let inputs = self.inputs();
+            if inputs != last_inputs || Instant::now() >= due {
+                let wanted = inputs
                     .as_ref()
                     .map(|(wanted, _)| wanted.as_slice())
                     .unwrap_or_default();
-                if asked.as_ref().map(|(wanted, _)| wanted.as_slice()) != Some(wanted) {
+                if last_inputs.as_ref().map(|(wanted, _)| wanted.as_slice()) != Some(wanted) {
                     folders = (!wanted.is_empty()).then(|| Folders::watch(self.folders(wanted)));
                 }
-                let wait = self.pass(question.as_ref(), &backoff, &mut hanging).await;
+                let wait = self
+                    .reconcile(inputs.as_ref(), &backoff, &mut pending)
+                    .await;
                 last = Instant::now();
                 due = last + wait;
-                asked = question;
+                last_inputs = inputs;
                 folders.as_ref().inspect(|folders| folders.renew());
             }
             tokio::select! {
@@ -155,39 +161,42 @@ impl VolumeGroupCreator {
         }
     }
 
-    /// What is wanted, and what LVM has; nothing as long as either is not known. A report that
-    /// failed says nothing.
-    fn question(&self) -> Option<ObservationInputs> {
+    /// Returns the wanted groups and LVM's groups; `None` while either is unknown or the last
+    /// report failed.
+    fn inputs(&self) -> Option<ObservationInputs> {
         let selected = self.backends.selected().borrow().clone()?;
         let report = self.lvm.report().borrow().clone();
         let groups = report.groups.filter(|_| report.failure.is_none())?;
-        let of = |vg: &Vg| {
-            (
-                vg.name.clone(),
-                vg.pvs.iter().map(|pv| pv.name.clone()).collect(),
-            )
-        };
-        Some((wanted::wanted(&selected), groups.iter().map(of).collect()))
+        let groups = groups
+            .iter()
+            .map(|vg: &Vg| {
+                (
+                    vg.name.clone(),
+                    vg.pvs.iter().map(|pv| pv.name.clone()).collect(),
+                )
+            })
+            .collect();
+        Some((wanted::wanted(&selected), groups))
     }
 
-    /// One pass; returns when the next is due.
-    async fn pass(
+    /// Runs one pass; returns the time until the next.
+    async fn reconcile(
         &self,
-        question: Option<&ObservationInputs>,
+        inputs: Option<&ObservationInputs>,
         backoff: &Backoff<()>,
-        hanging: &mut PendingObservations,
+        pending: &mut PendingObservations,
     ) -> Duration {
-        let Some((wanted, groups)) = question else {
+        let Some((wanted, groups)) = inputs else {
             return SELDOM;
         };
-        let done = match self.observe(wanted, groups, hanging).await {
+        let done = match self.observe(wanted, groups, pending).await {
             Ok((mut plan, wait)) => {
                 let made = self.act(&mut plan).await;
                 self.publish_outcomes(plan.devices);
                 made.map(|()| wait).map_err(VolumeGroupError::Node)
             }
             Err(failure) => {
-                self.log_failure(wanted, &host::error::chain(&failure));
+                self.publish_failure(wanted, &host::error::chain(&failure));
                 Err(failure)
             }
         };
@@ -196,28 +205,30 @@ impl VolumeGroupCreator {
                 let (_, wait) = backoff.failed(&());
                 tracing::warn!(
                     error = host::error::chain(&failure),
-                    "volume groups can't be made, for now"
+                    "can't create volume groups; retrying"
                 );
                 wait.min(SELDOM)
             })
     }
 
-    /// Looks, and plans; returns when to look again, if all goes well.
+    /// Observes and plans; returns the plan and the time until the next pass.
     async fn observe(
         &self,
         wanted: &[WantedGroup],
         groups: &[(String, Vec<String>)],
-        hanging: &mut PendingObservations,
+        pending: &mut PendingObservations,
     ) -> Result<(VolumeGroupPlan, Duration), VolumeGroupError> {
         let intents = self.intents(wanted)?;
         let mut observed_groups: BTreeMap<_, _> = wanted
             .iter()
             .map(|one| (one.group.clone(), self.observed_group(&one.group, groups)))
             .collect();
-        self.forget_done(&observed_groups, &intents)?;
-        let found = self.look(wanted, &observed_groups, hanging).await?;
+        self.remove_completed_intents(&observed_groups, &intents)?;
+        let found = self
+            .observe_devices(wanted, &observed_groups, pending)
+            .await?;
         let plan = |observed_groups: &BTreeMap<_, _>| {
-            plan::plan(plan::GroupFacts {
+            plan::plan(plan::GroupPlanInputs {
                 wanted,
                 observed_groups,
                 found: &found,
@@ -225,38 +236,37 @@ impl VolumeGroupCreator {
             })
         };
         if is_behind(&observed_groups, &found) {
-            // Heard of, it brings the next pass.
+            // The refreshed report triggers the next pass.
             self.lvm.refresh().await?;
         }
         let mut planned = plan(&observed_groups);
-        if !planned.make.is_empty() {
-            self.ask_report(&mut observed_groups).await?;
+        if !planned.create.is_empty() {
+            self.check_node_storage(&mut observed_groups).await?;
             planned = plan(&observed_groups);
         }
-        let all_there = observed_groups
+        let all_present = observed_groups
             .values()
             .all(|observed_group| matches!(observed_group, ObservedGroup::Present(_)));
-        Ok((planned, if all_there { SELDOM } else { EVERY }))
+        Ok((planned, if all_present { SELDOM } else { EVERY }))
     }
 
-    /// Makes what is planned. Of the devices of a group that could not be made that is said.
+    /// Creates the planned groups. On failure, sets reason and message of the group's devices.
     async fn act(&self, plan: &mut VolumeGroupPlan) -> Result<(), Error> {
         let mut failed = Ok(());
-        for make in std::mem::take(&mut plan.make) {
-            tracing::info!(group = %make.group, devices = ?create::paths(&make), "making a volume group");
-            if let Err(error) = self.make(make.clone()).await {
-                let words = format!(
-                    "volume group {} could not be made: {}",
-                    make.group,
+        for group in std::mem::take(&mut plan.create) {
+            tracing::info!(group = %group.group, devices = ?create::paths(&group), "creating a volume group");
+            if let Err(error) = self.create(group.clone()).await {
+                let message = format!(
+                    "volume group {} could not be created: {}",
+                    group.group,
                     host::error::chain(&error)
                 );
-                let is_part = |device: &&mut NodeDevice| {
-                    device.volume_group == make.group.as_str()
+                for device in plan.devices.iter_mut().filter(|device| {
+                    device.volume_group == group.group.as_str()
                         && device.reason.as_deref() == Some(reason::CREATING)
-                };
-                for device in plan.devices.iter_mut().filter(is_part) {
+                }) {
                     device.reason = Some(reason::CREATE_FAILED.to_owned());
-                    device.message = Some(words.clone());
+                    device.message = Some(message.clone());
                 }
                 failed = Err(error);
             }
@@ -264,67 +274,65 @@ impl VolumeGroupCreator {
         failed
     }
 
-    async fn make(&self, make: CreateGroup) -> Result<(), Error> {
+    async fn create(&self, group: CreateGroup) -> Result<(), Error> {
         let place = self.place.clone();
         self.lvm
-            .change_groups(move || create::create(&place, &make))
+            .change_groups(move || create::create(&place, &group))
             .await
     }
 
     fn publish_outcomes(&self, devices: Vec<NodeDevice>) {
         self.device_outcomes.send_if_modified(|device_outcomes| {
-            let is_news = device_outcomes.as_ref() != Some(&devices);
+            let is_changed = device_outcomes.as_ref() != Some(&devices);
             *device_outcomes = Some(devices);
-            is_news
+            is_changed
         });
     }
 
-    /// Says that nothing could be found out; what was known of a device that is taken stays.
-    fn log_failure(&self, wanted: &[WantedGroup], why: &str) {
+    /// Reports that the observation failed; keeps the last state of devices that are in their
+    /// group.
+    fn publish_failure(&self, wanted: &[WantedGroup], why: &str) {
         let device_outcomes = self.device_outcomes.borrow().clone().unwrap_or_default();
-        let word = |group: &VgName, path: &DevicePath| {
-            let is_it = |one: &&NodeDevice| {
-                one.in_volume_group
-                    && one.volume_group == group.as_str()
-                    && one.path == path.as_str()
-            };
-            device_outcomes
-                .iter()
-                .find(is_it)
-                .cloned()
-                .unwrap_or_else(|| NodeDevice {
+        let mut devices = Vec::new();
+        for WantedGroup {
+            group,
+            devices: paths,
+            ..
+        } in wanted
+        {
+            for path in paths {
+                let last = device_outcomes.iter().find(|one| {
+                    one.in_volume_group
+                        && one.volume_group == group.as_str()
+                        && one.path == path.as_str()
+                });
+                devices.push(last.cloned().unwrap_or_else(|| NodeDevice {
                     volume_group: group.to_string(),
                     path: path.to_string(),
                     in_volume_group: false,
                     reason: Some(reason::CREATE_FAILED.to_owned()),
-                    message: Some(format!("nothing is made of it, for now: {why}")),
-                })
-        };
-        let of = |one: &WantedGroup| {
-            one.devices
-                .iter()
-                .map(|path| word(&one.group, path))
-                .collect::<Vec<_>>()
-        };
-        self.publish_outcomes(wanted.iter().flat_map(of).collect());
+                    message: Some(format!("can't create the volume group: {why}")),
+                }));
+            }
+        }
+        self.publish_outcomes(devices);
     }
 
-    /// Where the devices appear.
+    /// Returns the folders in which the devices appear.
     fn folders(&self, wanted: &[WantedGroup]) -> Vec<PathBuf> {
-        let folder = |path: &DevicePath| {
-            let below = path.as_str().trim_start_matches("/dev/");
-            self.place.roots.dev.join(below).parent().map(PathBuf::from)
-        };
         let folders: BTreeSet<_> = wanted
             .iter()
             .flat_map(|one| &one.devices)
-            .filter_map(folder)
+            .filter_map(|path| {
+                let below = path.as_str().trim_start_matches("/dev/");
+                self.place.roots.dev.join(below).parent().map(PathBuf::from)
+            })
             .collect();
         folders.into_iter().collect()
     }
 }
 
-/// Returns when something has happened in the folders, if there are any.
+/// Returns after an event in the folders; never if there are none.
 async fn changed(folders: Option<&Folders>) {
     match folders {
         Some(folders) => folders.changed().await,
@@ -332,7 +340,9 @@ async fn changed(folders: Option<&Folders>) {
     }
 }
 
-/// The report's part: the devices, and the groups that are gone since the report of before.
+/// Writes devices and missing groups into the status.
+///
+/// A group is missing if the previous status lists it and LVM no longer does.
 pub fn note(
     status: &mut crds::NodeStorageStatus,
     old: &crds::NodeStorageStatus,
@@ -341,13 +351,20 @@ pub fn note(
     if let Some(devices) = devices {
         status.devices = devices.to_vec();
     }
-    let is_there = |name: &String| status.volume_groups.iter().any(|group| group.name == *name);
     let known = old
         .volume_groups
         .iter()
         .map(|group| &group.name)
         .chain(&old.missing_volume_groups);
-    let missing: BTreeSet<_> = known.filter(|name| !is_there(name)).cloned().collect();
+    let missing: BTreeSet<_> = known
+        .filter(|name| {
+            status
+                .volume_groups
+                .iter()
+                .all(|group| group.name != **name)
+        })
+        .cloned()
+        .collect();
     status.missing_volume_groups = missing.into_iter().collect();
 }
 

@@ -1,8 +1,8 @@
 //! The LogicalVolumes of this node.
 //!
-//! [`reconcile`] takes one of them at a time: what it asks for ([`spec`]) is compared with what is
-//! on the node ([`plan`], pure), done step by step ([`execute`], with LVM and the volume's
-//! [`device`]), and what came of it ([`outcome`]) is reported ([`status`]).
+//! [`reconcile`] handles one of them at a time: it compares the spec ([`spec`]) with the node
+//! ([`plan`], pure), acts step by step ([`execute`], with LVM and the volume's [`device`]), and
+//! writes the outcome ([`outcome`]) to the status ([`status`]).
 
 pub mod device;
 pub mod execute;

@@ -1,5 +1,5 @@
-//! What the agent is told of: objects of the API ([`logical_volumes`], [`backends`]), and changes of
-//! the node's folders ([`folders`]) and mounts ([`mounts`]).
+//! The agent's watches: objects of the API ([`logical_volumes`], [`backends`]), and changes of the
+//! node's folders ([`folders`]) and mounts ([`mounts`]).
 
 pub mod backends;
 pub mod folders;

@@ -1,4 +1,4 @@
-//! The driver's files: there completely or not at all.
+//! Atomic, durable file operations: a file is complete or absent, also after a power failure.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufRead as _, BufReader};
@@ -9,13 +9,13 @@ use flexvolume::DriverName;
 use host::atomic_file::{copy, delete, sync_folder};
 use host::{Error, Kind};
 
-/// What is at a path.
+/// Type of the object at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileKind {
     Nothing,
     File,
     Folder,
-    /// A link, which the kubelet does not follow, or stranger things.
+    /// A symbolic link, which kubelet does not follow, or a special file.
     Other,
 }
 
@@ -25,7 +25,7 @@ pub(super) fn kind(path: &Path) -> Result<FileKind, Error> {
         Ok(meta) if meta.is_file() => Ok(FileKind::File),
         Ok(_) => Ok(FileKind::Other),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(FileKind::Nothing),
-        Err(error) => Err(Error::io("look at", path)(error)),
+        Err(error) => Err(Error::io("examine", path)(error)),
     }
 }
 
@@ -35,28 +35,24 @@ pub(super) fn install(driver: &Path, plugins: &Path, name: &DriverName) -> Resul
     if kind(&folder)? == FileKind::Nothing {
         return install_folder(driver, plugins, name);
     }
-    let (temporary, installed) = (
-        folder.join(self::temporary(name)),
-        folder.join(name.driver()),
-    );
+    let temporary = folder.join(self::temporary(name));
+    let installed = folder.join(name.driver());
     copy(driver, &temporary)?;
     fs::rename(&temporary, &installed).map_err(Error::io("rename into place", &installed))?;
     sync_folder(&folder)
 }
 
-/// Builds the folder under a name that the kubelet passes over, and renames it.
+/// Builds the folder under a name that kubelet ignores, and renames it.
 fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<(), Error> {
     fs::create_dir_all(plugins).map_err(Error::io("create", plugins))?;
-    let (hidden, folder) = (
-        plugins.join(format!(".{}", name.folder())),
-        plugins.join(name.folder()),
-    );
+    let hidden = plugins.join(format!(".{}", name.folder()));
+    let folder = plugins.join(name.folder());
     match kind(&hidden)? {
         FileKind::Nothing => fs::create_dir(&hidden).map_err(Error::io("create", &hidden))?,
         FileKind::Folder => {}
         FileKind::File | FileKind::Other => {
             let message = format!(
-                "{} is not a folder: remove it, and the driver is installed",
+                "{} is not a folder: remove it, then the agent installs the driver",
                 hidden.display()
             );
             return Err(Error::refused(Kind::Invalid, message));
@@ -70,8 +66,9 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
     sync_folder(plugins)
 }
 
-/// Deletes the driver and its folder, in which nothing else may be: the driver goes first, and the
-/// kubelet with it.
+/// Deletes the driver and its folder, which must contain nothing else.
+///
+/// The driver is deleted first, which makes kubelet unload it before the folder goes.
 pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
     let folder = plugins.join(name.folder());
     let own = [name.driver().to_owned(), temporary(name)];
@@ -79,7 +76,7 @@ pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
         let entry = entry.map_err(Error::io("read", &folder))?.file_name();
         if !own.iter().any(|own| entry.to_str() == Some(own)) {
             let message = format!(
-                "{} is not FlexLVM's: remove it, and the driver's former folder goes",
+                "{} was not created by FlexLVM: remove it, then the agent deletes the driver's former folder",
                 folder.join(entry).display()
             );
             return Err(Error::refused(Kind::Invalid, message));
@@ -92,17 +89,16 @@ pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
     sync_folder(plugins)
 }
 
-/// The name of what is not yet the driver, which the kubelet passes over.
+/// Returns the name of an incomplete copy of the driver, which kubelet ignores.
 fn temporary(name: &DriverName) -> String {
     format!(".{}.tmp", name.driver())
 }
 
-/// Copies the driver of this name to below `kept`, where nothing is ever overwritten.
+/// Copies the installed driver of this name to a folder below `kept`, in which no file is ever
+/// overwritten.
 pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(), Error> {
-    let (from, folder) = (
-        plugins.join(name.folder()).join(name.driver()),
-        kept.join(name.folder()),
-    );
+    let from = plugins.join(name.folder()).join(name.driver());
+    let folder = kept.join(name.folder());
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
     let to = |count: u32| match count {
         0 => folder.join(name.driver()),
@@ -123,35 +119,40 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
     }
     Err(Error::refused(
         Kind::Failed,
-        format!("{} has no free name left", folder.display()),
+        format!(
+            "{} contains too many kept drivers; remove some",
+            folder.display()
+        ),
     ))
 }
 
-/// Whether a file has the permissions that ours get.
+/// Returns whether a file has the permissions of an installed driver (0755).
 pub(super) fn is_executable(path: &Path) -> Result<bool, Error> {
     Ok(mode(path)? & 0o777 == 0o755)
 }
 
-/// Whether root could run it.
+/// Returns whether root can execute the file.
 pub(super) fn can_be_run(path: &Path) -> Result<bool, Error> {
     Ok(mode(path)? & 0o111 != 0)
 }
 
 fn mode(path: &Path) -> Result<u32, Error> {
     Ok(fs::metadata(path)
-        .map_err(Error::io("look at", path))?
+        .map_err(Error::io("examine", path))?
         .permissions()
         .mode())
 }
 
-/// Whether two files have the same content, read piece by piece: they are as large as a program.
+/// Returns whether two files have the same content; compares in chunks, since drivers are several
+/// MiB.
 pub(super) fn same(a: &Path, b: &Path) -> Result<bool, Error> {
     let open = |path: &Path| {
         File::open(path)
             .map(|file| BufReader::with_capacity(64 << 10, file))
             .map_err(Error::io("open", path))
     };
-    let (mut left, mut right) = (open(a)?, open(b)?);
+    let mut left = open(a)?;
+    let mut right = open(b)?;
     loop {
         let x = left.fill_buf().map_err(Error::io("read", a))?;
         let y = right.fill_buf().map_err(Error::io("read", b))?;

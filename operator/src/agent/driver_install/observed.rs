@@ -1,4 +1,4 @@
-//! What is installed on the node.
+//! The observed installation of the driver on the node.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,63 +11,63 @@ use host::mount::mountinfo;
 use super::Target;
 use super::files::{self, FileKind};
 
-/// The file of the driver's settings.
+/// File of the driver's settings.
 pub(super) const SETTINGS: &str = "driver.json";
 
-/// The file of the settings that the kubelet was told of: written after the driver was shown to it
-/// with them.
+/// File of the settings that kubelet has loaded the driver with; written after the driver was
+/// presented to kubelet.
 pub(super) const SHOWN: &str = "shown.json";
 
-/// The file of the names under which the driver was installed: written before it is.
+/// File of the names under which the driver is installed; written before each installation.
 pub(super) const NAMES: &str = "names.json";
 
-/// What is there.
+/// The observed installation.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedInstallation {
-    /// The driver's settings; `None` when they are not there, or nobody can understand them.
+    /// The driver's settings; `None` if they are missing or invalid.
     pub settings: Option<DriverSettings>,
-    /// The settings that the kubelet was told of last.
+    /// The settings that kubelet last loaded the driver with.
     pub shown: Option<DriverSettings>,
-    /// What is installed under each of the driver's names.
+    /// The state under each of the driver's names.
     pub drivers: Vec<(DriverName, InstalledDriver)>,
-    /// The names under which the driver was installed.
+    /// The recorded names under which the driver was installed.
     pub names: BTreeSet<DriverName>,
-    /// What has a folder under those of them that the driver is no longer to have.
+    /// The state under former names whose folder still exists.
     pub former: Vec<(DriverName, InstalledDriver)>,
-    /// The volumes that are mounted, of all FlexVolume drivers.
+    /// The mounted volumes of all FlexVolume drivers.
     pub mounted: Vec<(VolumeFolder, PathBuf)>,
     /// Folders of other drivers.
     pub others: Vec<OtherDriver>,
 }
 
-/// What is installed under a name.
+/// State of the installation under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstalledDriver {
-    /// Nothing.
+    /// Not installed.
     Missing,
-    /// The driver that is to be there.
+    /// The agent's version of the driver.
     Current,
-    /// Another version of it, or a damaged one.
+    /// Another version of FlexLVM's driver, or a damaged one.
     Outdated,
-    /// Somebody else's.
+    /// Another vendor's driver.
     Foreign,
-    /// Something that is no driver at all: what it is not.
+    /// Not a driver at all; the text names the expected file type.
     InTheWay(PathBuf, &'static str),
 }
 
-/// A folder that is not ours.
+/// The folder of another driver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OtherDriver {
-    /// Its name.
+    /// Name of the folder.
     pub folder: String,
-    /// Whether there is no program in it that the kubelet could run.
+    /// Whether it contains no executable that kubelet could run.
     pub broken: bool,
 }
 
-/// Looks at everything.
+/// Observes the whole installation.
 ///
 /// # Errors
-/// When something can't be read. What can't be read is not the same as nothing.
+/// If a file can't be read. An unreadable file never counts as missing.
 pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
     let mut drivers = Vec::with_capacity(target.names.len());
     for name in &target.names {
@@ -76,7 +76,7 @@ pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
     let names = names(&target.state)?;
     let mut former = Vec::new();
     for name in names.iter().filter(|name| !target.names.contains(name)) {
-        // A folder without a driver is worse than none: a kubelet may then load none at all.
+        // A folder without a driver is worse than none: kubelet may then load no driver at all.
         if files::kind(&target.plugins.join(name.folder()))? != FileKind::Nothing {
             former.push((name.clone(), observe_driver(target, name)?));
         }
@@ -96,10 +96,11 @@ pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
     })
 }
 
-/// The names under which the driver was installed, as far as anybody remembers.
+/// Returns the recorded names under which the driver was installed; empty if the file is missing or
+/// invalid.
 ///
 /// # Errors
-/// When the file can't be read.
+/// If the file can't be read.
 pub(super) fn names(state: &Path) -> Result<BTreeSet<DriverName>, Error> {
     let text = read(&state.join(NAMES))?;
     let names: Vec<String> = text
@@ -151,8 +152,10 @@ fn observe_driver(target: &Target, name: &DriverName) -> Result<InstalledDriver,
     })
 }
 
-/// Nobody else has our name. Under another name it is ours if it is the same as the one under our
-/// name, which for this is replaced last.
+/// Returns whether the driver under this name is FlexLVM's.
+///
+/// No other vendor uses FlexLVM's own name. Under an alias, the driver is FlexLVM's if it equals
+/// the one under the own name, which therefore is replaced last.
 fn is_ours(target: &Target, name: &DriverName, file: &Path) -> Result<bool, Error> {
     let own = DriverName::own();
     let installed = target.plugins.join(own.folder()).join(own.driver());
@@ -160,7 +163,7 @@ fn is_ours(target: &Target, name: &DriverName, file: &Path) -> Result<bool, Erro
         || (matches!(files::kind(&installed)?, FileKind::File) && files::same(&installed, file)?))
 }
 
-/// The folders in which the kubelet looks for other drivers.
+/// Returns the folders in which kubelet looks for other drivers.
 fn others(target: &Target) -> Result<Vec<OtherDriver>, Error> {
     let entries = match std::fs::read_dir(&target.plugins) {
         Ok(entries) => entries,
@@ -184,7 +187,7 @@ fn others(target: &Target) -> Result<Vec<OtherDriver>, Error> {
         let broken = match files::kind(&program)? {
             FileKind::Nothing | FileKind::Folder => true,
             FileKind::File => !files::can_be_run(&program)?,
-            // Where a link leads is not seen from here.
+            // The link's target is not visible from the agent's container.
             FileKind::Other => false,
         };
         others.push(OtherDriver { folder, broken });

@@ -1,4 +1,4 @@
-//! What is to be done so that the driver is installed, and what keeps us from it. Pure.
+//! Plans the installation of the driver, and reports what prevents it. Pure.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,40 +10,42 @@ use super::Target;
 use super::observed::{InstalledDriver, ObservedInstallation};
 use crate::agent::volumes::outcome::ConditionUpdate;
 
-/// So many mounts are named where they are in the way.
+/// Maximum number of mounts that a message lists.
 const NAMED: usize = 3;
 
-/// Something to do, in the order of [`InstallPlan::actions`]. Whenever that is cut short, what is left to do
-/// shows at the next look.
+/// One action, in the order of [`InstallPlan::actions`].
+///
+/// If the execution is interrupted, the next observation shows the remaining actions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InstallAction {
-    /// Write the driver's settings.
+    /// Writes the driver's settings.
     DriverSettings(DriverSettings),
-    /// Note under which names the driver is installed, or is about to be.
+    /// Records the names under which the driver is or will be installed.
     Names(BTreeSet<DriverName>),
-    /// Put a copy of somebody else's driver where it can be found again.
+    /// Saves a copy of another vendor's driver.
     Keep(DriverName),
-    /// Rename the driver into place; the kubelet then asks it what it can do.
+    /// Renames the driver into place; kubelet then loads it and queries its capabilities.
     Install(DriverName),
-    /// Note that the kubelet knows of these settings.
+    /// Records that kubelet has loaded the driver with these settings.
     Shown(DriverSettings),
-    /// Delete the driver's folder of this name. Never moved away: the kubelet would take it for one
+    /// Deletes the driver's folder of this name. It is never renamed: kubelet would take it for one
     /// without a driver.
     Remove(DriverName),
 }
 
-/// What is to be done.
+/// Result of [`plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallPlan {
-    /// In this order.
+    /// Actions in order of execution.
     pub actions: Vec<InstallAction>,
-    /// What is not done, and why: reasons and sentences.
+    /// Actions that are not possible now: condition reasons and messages.
     pub refused: Vec<(&'static str, String)>,
 }
 
-/// What is to be done so that what is `seen` becomes what is `wanted`. Settings come first: the
-/// driver reads them when it is shown to the kubelet, which with `again` is done even if nothing
-/// has changed, where others have drivers, too.
+/// Plans the actions that turn the observed installation `seen` into the `wanted` one.
+///
+/// Settings come first: the driver reads them when it is presented to kubelet. With `again`, it is
+/// presented even if nothing has changed but other drivers are installed.
 #[must_use]
 pub fn plan(seen: &ObservedInstallation, wanted: &DriverSettings, again: bool) -> InstallPlan {
     let mut plan = InstallPlan::default();
@@ -56,33 +58,31 @@ pub fn plan(seen: &ObservedInstallation, wanted: &DriverSettings, again: bool) -
     for (name, there) in &seen.former {
         plan_former_names(seen, name, there, show_all, &mut plan);
     }
-    // Our own name last: by it an older version under the other names is known.
+    // The own name last: the driver under it identifies older versions under the aliases.
     for (name, there) in seen.drivers.iter().rev() {
         plan_driver(seen, name, there, show_all, &mut plan);
     }
     if seen.shown.as_ref() != Some(&settings) {
         plan.actions.push(InstallAction::Shown(settings));
     }
-    // Last: what fails there keeps nothing else from being done.
+    // Removals last: their failure does not prevent other actions.
     plan.actions
         .sort_by_key(|action| matches!(action, InstallAction::Remove(_)));
     plan
 }
 
-/// Under which names there will be a driver of ours.
+/// Returns the names under which FlexLVM's driver will be installed.
 fn names(seen: &ObservedInstallation) -> BTreeSet<DriverName> {
-    let will_be = |(name, there): &&(DriverName, InstalledDriver)| match there {
+    let current = seen.drivers.iter().filter(|(name, there)| match there {
         InstalledDriver::Missing | InstalledDriver::Current | InstalledDriver::Outdated => true,
         InstalledDriver::Foreign => mounted(seen, &[name]).is_empty(),
         InstalledDriver::InTheWay(..) => false,
-    };
-    let left = |(_, there): &&(DriverName, InstalledDriver)| is_ours(there);
-    let names = seen
-        .drivers
-        .iter()
-        .filter(will_be)
-        .chain(seen.former.iter().filter(left));
-    names.map(|(name, _)| name.clone()).collect()
+    });
+    let former = seen.former.iter().filter(|(_, there)| is_ours(there));
+    current
+        .chain(former)
+        .map(|(name, _)| name.clone())
+        .collect()
 }
 
 fn is_ours(there: &InstalledDriver) -> bool {
@@ -92,8 +92,8 @@ fn is_ours(there: &InstalledDriver) -> bool {
     )
 }
 
-/// A name that the driver is no longer to have goes with the last volume that is mounted under it:
-/// until then the kubelet needs the driver, to unmount.
+/// Plans the removal of a former name once no volume is mounted under it: until then kubelet needs
+/// the driver to unmount.
 fn plan_former_names(
     seen: &ObservedInstallation,
     name: &DriverName,
@@ -101,7 +101,7 @@ fn plan_former_names(
     show: bool,
     plan: &mut InstallPlan,
 ) {
-    // Somebody else's by now.
+    // Replaced by another vendor's driver.
     if !is_ours(there) {
         return;
     }
@@ -112,14 +112,16 @@ fn plan_former_names(
     }
     plan_driver(seen, name, there, show, plan);
     let message = format!(
-        "the driver is no longer to be called {name}, and stays under that name while volumes of it are mounted: {}; {DRAIN}",
+        "{name} is no longer a name of the driver, but stays installed while volumes are mounted under it: {}; {DRAIN}",
         named(&mounted)
     );
     plan.refused.push((reason::VOLUMES_MOUNTED, message));
 }
 
-/// The settings that hold from now on. The kubelet knows a volume by another name in each mode: it
-/// would neither unmount nor detach what was mounted in the other.
+/// Plans the settings and returns those in effect.
+///
+/// kubelet uses a different volume name in each attach mode: it would neither unmount nor detach
+/// volumes that were mounted in the other mode.
 fn plan_settings(
     seen: &ObservedInstallation,
     wanted: &DriverSettings,
@@ -133,7 +135,7 @@ fn plan_settings(
     let attach = current_mode(seen, &mounted).unwrap_or(wanted.attach);
     if attach != wanted.attach && !mounted.is_empty() {
         let message = format!(
-            "the driver keeps working with attach: {attach}, and does not change to attach: {} while volumes are mounted: {}; {DRAIN}",
+            "the driver stays at attach: {attach}, and does not change to attach: {} while volumes are mounted: {}; {DRAIN}",
             wanted.attach,
             named(&mounted)
         );
@@ -155,19 +157,23 @@ fn plan_settings(
     settings
 }
 
-const DRAIN: &str =
-    "cordon and drain this node, and the agent goes on by itself once they are unmounted";
+const DRAIN: &str = "cordon and drain this node; the agent continues once they are unmounted";
 
-/// In which mode volumes are mounted. Where the settings are lost, the mounts tell: only with
-/// `attach` is there a folder that all pods share.
+/// Returns the attach mode in which volumes are mounted.
+///
+/// If the settings are lost, the mounts show it: only with `attach` there are node-wide mounts.
 fn current_mode(seen: &ObservedInstallation, mounted: &[&PathBuf]) -> Option<bool> {
-    let shared = || {
-        seen.mounted
+    let recorded = seen.settings.as_ref().map(|settings| settings.attach);
+    recorded.or_else(|| {
+        if mounted.is_empty() {
+            return None;
+        }
+        let has_shared_mount = seen
+            .mounted
             .iter()
-            .any(|(folder, point)| folder.pod.is_none() && mounted.contains(&point))
-    };
-    let told = seen.settings.as_ref().map(|settings| settings.attach);
-    told.or_else(|| (!mounted.is_empty()).then(shared))
+            .any(|(folder, point)| folder.pod.is_none() && mounted.contains(&point));
+        Some(has_shared_mount)
+    })
 }
 
 fn plan_driver(
@@ -184,7 +190,7 @@ fn plan_driver(
         }
         InstalledDriver::InTheWay(path, thing) => {
             let message = format!(
-                "{} is not {thing}: remove it, and the driver is installed",
+                "{} is not {thing}: remove it, then the agent installs the driver",
                 path.display()
             );
             plan.refused.push((reason::INSTALL_FAILED, message));
@@ -199,7 +205,7 @@ fn plan_driver(
                 return;
             }
             let message = format!(
-                "driver {name} is somebody else's, and is not replaced while volumes of it are mounted: {}; {DRAIN}",
+                "driver {name} is another vendor's, and is not replaced while its volumes are mounted: {}; {DRAIN}",
                 named(&mounted)
             );
             plan.refused.push((reason::VOLUMES_MOUNTED, message));
@@ -207,7 +213,7 @@ fn plan_driver(
     }
 }
 
-/// Where volumes of these drivers are mounted.
+/// Returns the mount points of these drivers' volumes.
 fn mounted<'a>(seen: &'a ObservedInstallation, names: &[&DriverName]) -> Vec<&'a PathBuf> {
     seen.mounted
         .iter()
@@ -228,7 +234,7 @@ fn named(mounted: &[&PathBuf]) -> String {
     points.join(", ")
 }
 
-/// How things stand once everything is done that was not refused.
+/// Returns the `DriverInstalled` condition after the execution of all actions that were possible.
 #[must_use]
 pub fn condition(
     target: &Target,
@@ -248,15 +254,16 @@ pub fn condition(
     let mut sentences: Vec<_> = refused.into_iter().map(|(_, sentence)| sentence).collect();
     if status {
         let names: Vec<_> = target.names.iter().map(ToString::to_string).collect();
-        let (plugins, attach) = (target.plugins.display(), target.settings.attach);
+        let plugins = target.plugins.display();
+        let attach = target.settings.attach;
         sentences.push(format!(
-            "driver {} is in {plugins}, with attach: {attach}",
+            "driver {} is installed in {plugins}, with attach: {attach}",
             names.join(" and ")
         ));
     }
     if !broken.is_empty() {
         sentences.push(format!(
-            "{} there is without a program: while it is, a kubelet may load no driver at all; remove or repair it",
+            "folder {} contains no executable driver: until it is repaired or removed, kubelet may load no driver at all",
             broken.join(" and ")
         ));
     }

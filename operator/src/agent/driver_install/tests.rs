@@ -12,34 +12,39 @@ use tempfile::TempDir;
 
 use super::{Installed, Target, install};
 
-struct Place {
+struct Fixture {
     folder: TempDir,
     attach: bool,
     aliases: Vec<DriverName>,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
-        let place = Self {
+        let fixture = Self {
             folder: tempfile::tempdir().unwrap(),
             attach: false,
             aliases: Vec::new(),
         };
-        place.ship("version 1");
-        place.mount(&[]);
-        place
+        fixture.ship("version 1");
+        fixture.mount(&[]);
+        fixture
     }
 
     fn ship(&self, content: &str) {
         fs::write(self.driver(), content).unwrap();
     }
 
-    /// Has something mounted in these folders of the kubelet, and nothing else.
+    /// Makes these folders of kubelet the only mount points.
     fn mount(&self, folders: &[&str]) {
-        let line = |folder: &&str| {
-            format!("36 35 254:1 / /var/lib/kubelet/{folder} rw - ext4 /dev/mapper/a rw\n")
-        };
-        let lines = folders.iter().map(line).collect::<String>();
+        let lines: String = folders
+            .iter()
+            .map(|folder| {
+                format!(
+                    "36 35 254:1 / /var/lib/kubelet/{folder} rw - ext4 /dev/mapper/a rw\
+        "
+                )
+            })
+            .collect();
         fs::write(self.folder.path().join("mountinfo"), lines).unwrap();
     }
 
@@ -77,14 +82,14 @@ impl Place {
         install(&self.target(), false).unwrap()
     }
 
-    /// Whether something was done; all has to be well.
+    /// Installs without errors; returns whether a driver was installed or removed.
     fn install(&self) -> bool {
         let done = self.attempt();
         assert!(done.condition.status, "{:?}", done.condition);
         done.installed
     }
 
-    /// Why not all is well.
+    /// Returns reason and message of the failed condition.
     fn refused(&self) -> (&'static str, String) {
         let condition = self.attempt().condition;
         assert!(!condition.status, "{condition:?}");
@@ -118,116 +123,122 @@ fn entries(folder: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_first_install_is_the_driver_in_its_folder_and_nothing_else() {
-    let place = Place::new();
-    assert!(place.install());
-    assert_eq!(place.content(), "version 1");
-    for path in [place.installed(), place.plugins().join("flexlvm.dev~lvm")] {
+fn first_install_creates_the_driver_and_its_folder_only() {
+    let fixture = Fixture::new();
+    assert!(fixture.install());
+    assert_eq!(fixture.content(), "version 1");
+    for path in [
+        fixture.installed(),
+        fixture.plugins().join("flexlvm.dev~lvm"),
+    ] {
         assert_eq!(
             fs::metadata(path).unwrap().permissions().mode() & 0o7777,
             0o755
         );
     }
-    assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
-    assert_eq!(entries(&place.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
+    assert_eq!(entries(&fixture.plugins()), ["flexlvm.dev~lvm"]);
+    assert_eq!(entries(&fixture.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
 }
 
 #[test]
-fn nothing_is_written_when_nothing_has_to_change() {
-    let place = Place::new();
-    place.install();
+fn unchanged_installation_is_not_written() {
+    let fixture = Fixture::new();
+    fixture.install();
     let times = |path: &Path| {
         let meta = fs::metadata(path).unwrap();
         (meta.ino(), meta.mtime_nsec(), meta.ctime_nsec())
     };
-    let folder = place.plugins().join("flexlvm.dev~lvm");
+    let folder = fixture.plugins().join("flexlvm.dev~lvm");
     let before = (
-        times(&place.installed()),
+        times(&fixture.installed()),
         times(&folder),
-        times(&place.plugins()),
+        times(&fixture.plugins()),
     );
-    assert!(!place.install());
+    assert!(!fixture.install());
     assert_eq!(
         (
-            times(&place.installed()),
+            times(&fixture.installed()),
             times(&folder),
-            times(&place.plugins())
+            times(&fixture.plugins())
         ),
         before
     );
 }
 
 #[test]
-fn an_upgrade_is_one_rename_and_running_call_outs_keep_their_file() {
-    let place = Place::new();
-    place.install();
-    let old = fs::metadata(place.installed()).unwrap().ino();
-    place.ship("version 2");
-    assert!(place.install());
-    assert_eq!(place.content(), "version 2");
-    assert_ne!(fs::metadata(place.installed()).unwrap().ino(), old);
-    assert_eq!(entries(&place.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
+fn upgrade_renames_and_keeps_the_inode_of_running_drivers() {
+    let fixture = Fixture::new();
+    fixture.install();
+    let old = fs::metadata(fixture.installed()).unwrap().ino();
+    fixture.ship("version 2");
+    assert!(fixture.install());
+    assert_eq!(fixture.content(), "version 2");
+    assert_ne!(fs::metadata(fixture.installed()).unwrap().ino(), old);
+    assert_eq!(entries(&fixture.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
 }
 
 #[test]
-fn what_somebody_broke_is_repaired() {
-    let place = Place::new();
-    place.install();
-    fs::write(place.installed(), "version 1, edited").unwrap();
-    assert!(place.install());
-    assert_eq!(place.content(), "version 1");
-    fs::set_permissions(place.installed(), fs::Permissions::from_mode(0o644)).unwrap();
-    assert!(place.install());
-    fs::remove_file(place.installed()).unwrap();
-    assert!(place.install());
-    fs::remove_dir_all(place.plugins()).unwrap();
-    assert!(place.install());
-    assert!(!place.install());
+fn damaged_installation_is_repaired() {
+    let fixture = Fixture::new();
+    fixture.install();
+    fs::write(fixture.installed(), "version 1, edited").unwrap();
+    assert!(fixture.install());
+    assert_eq!(fixture.content(), "version 1");
+    fs::set_permissions(fixture.installed(), fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(fixture.install());
+    fs::remove_file(fixture.installed()).unwrap();
+    assert!(fixture.install());
+    fs::remove_dir_all(fixture.plugins()).unwrap();
+    assert!(fixture.install());
+    assert!(!fixture.install());
 }
 
 #[test]
-fn an_install_that_was_cut_short_is_taken_up() {
-    let place = Place::new();
-    let hidden = place.plugins().join(".flexlvm.dev~lvm");
+fn interrupted_install_is_completed() {
+    let fixture = Fixture::new();
+    let hidden = fixture.plugins().join(".flexlvm.dev~lvm");
     fs::create_dir_all(&hidden).unwrap();
     fs::write(hidden.join("lvm"), "vers").unwrap();
-    assert!(place.install());
+    assert!(fixture.install());
     assert_eq!(
-        (place.content().as_str(), entries(&place.plugins()).len()),
+        (
+            fixture.content().as_str(),
+            entries(&fixture.plugins()).len()
+        ),
         ("version 1", 1)
     );
 
-    fs::write(place.plugins().join("flexlvm.dev~lvm/.lvm.tmp"), "vers").unwrap();
-    place.ship("version 2");
-    assert!(place.install());
-    assert_eq!(entries(&place.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
+    fs::write(fixture.plugins().join("flexlvm.dev~lvm/.lvm.tmp"), "vers").unwrap();
+    fixture.ship("version 2");
+    assert!(fixture.install());
+    assert_eq!(entries(&fixture.plugins().join("flexlvm.dev~lvm")), ["lvm"]);
 }
 
 #[test]
-fn what_is_in_the_way_is_named_and_left_alone() {
+fn obstructing_file_is_reported_and_kept() {
     for (name, thing) in [
         ("flexlvm.dev~lvm", "a folder"),
         ("flexlvm.dev~lvm/lvm", "a file"),
     ] {
-        let place = Place::new();
-        let path = place.plugins().join(name);
+        let fixture = Fixture::new();
+        let path = fixture.plugins().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink("/nowhere", &path).unwrap();
         let sentence = format!(
-            "{} is not {thing}: remove it, and the driver is installed",
+            "{} is not {thing}: remove it, then the agent installs the driver",
             path.display()
         );
-        assert_eq!(place.refused(), (reason::INSTALL_FAILED, sentence));
+        assert_eq!(fixture.refused(), (reason::INSTALL_FAILED, sentence));
         assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
         assert!(!Path::new("/nowhere").exists());
     }
-    let place = Place::new();
-    fs::create_dir_all(place.installed()).unwrap();
-    assert!(place.refused().1.contains("is not a file"));
-    let place = Place::new();
-    fs::create_dir_all(place.plugins()).unwrap();
-    symlink("/nowhere", place.plugins().join(".flexlvm.dev~lvm")).unwrap();
-    let error = install(&place.target(), false).unwrap_err();
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.installed()).unwrap();
+    assert!(fixture.refused().1.contains("is not a file"));
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.plugins()).unwrap();
+    symlink("/nowhere", fixture.plugins().join(".flexlvm.dev~lvm")).unwrap();
+    let error = install(&fixture.target(), false).unwrap_err();
     assert!(
         error.to_string().contains("is not a folder: remove it"),
         "{error}"
@@ -235,20 +246,23 @@ fn what_is_in_the_way_is_named_and_left_alone() {
 }
 
 #[test]
-fn a_missing_driver_says_so() {
-    let place = Place::new();
-    fs::remove_file(place.driver()).unwrap();
-    let error = host::error::chain(&install(&place.target(), false).unwrap_err());
+fn missing_driver_binary_is_an_error() {
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.driver()).unwrap();
+    let error = host::error::chain(&install(&fixture.target(), false).unwrap_err());
     assert!(error.starts_with("open "), "{error}");
 }
 
 #[test]
-fn the_settings_are_there_before_the_driver() {
-    let place = Place::new();
-    assert!(place.install());
-    assert_eq!(place.settings(), "{\"attach\":false,\"node\":\"node1\"}\n");
+fn settings_are_written_before_the_driver() {
+    let fixture = Fixture::new();
+    assert!(fixture.install());
     assert_eq!(
-        fs::metadata(place.state().join("driver.json"))
+        fixture.settings(),
+        "{\"attach\":false,\"node\":\"node1\"}\n"
+    );
+    assert_eq!(
+        fs::metadata(fixture.state().join("driver.json"))
             .unwrap()
             .permissions()
             .mode()
@@ -256,57 +270,61 @@ fn the_settings_are_there_before_the_driver() {
         0o644
     );
 
-    let place = Place::new();
-    fs::create_dir_all(place.state().join("driver.json")).unwrap();
-    assert!(install(&place.target(), false).is_err());
-    assert!(!place.plugins().exists());
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.state().join("driver.json")).unwrap();
+    assert!(install(&fixture.target(), false).is_err());
+    assert!(!fixture.plugins().exists());
 }
 
 #[test]
-fn a_new_mode_is_shown_to_the_kubelet_once() {
-    let mut place = Place::new();
-    place.install();
-    let before = inode(&place.installed());
-    place.attach = true;
-    assert!(place.install());
-    assert!(place.settings().contains("\"attach\":true"));
+fn new_attach_mode_is_presented_to_kubelet_once() {
+    let mut fixture = Fixture::new();
+    fixture.install();
+    let before = inode(&fixture.installed());
+    fixture.attach = true;
+    assert!(fixture.install());
+    assert!(fixture.settings().contains("\"attach\":true"));
     assert_ne!(
-        inode(&place.installed()),
+        inode(&fixture.installed()),
         before,
-        "it is renamed into place again"
+        "the driver is renamed into fixture again"
     );
-    assert!(!place.install());
+    assert!(!fixture.install());
 
-    // As if the agent had died between the settings and the rename.
-    fs::remove_file(place.state().join("shown.json")).unwrap();
-    assert!(place.install());
-    assert!(!place.install());
+    // As if the agent had stopped between the settings and the rename.
+    fs::remove_file(fixture.state().join("shown.json")).unwrap();
+    assert!(fixture.install());
+    assert!(!fixture.install());
 }
 
 #[test]
-fn the_mode_does_not_change_under_mounted_volumes() {
+fn attach_mode_does_not_change_while_volumes_are_mounted() {
     for (attach, mounted) in [(false, &[POD][..]), (true, &[SHARED, POD])] {
-        let mut place = Place::new();
-        place.attach = attach;
-        place.install();
-        place.mount(mounted);
-        place.attach = !attach;
-        let (old, binary) = (place.settings(), inode(&place.installed()));
-        let (reason, message) = place.refused();
+        let mut fixture = Fixture::new();
+        fixture.attach = attach;
+        fixture.install();
+        fixture.mount(mounted);
+        fixture.attach = !attach;
+        let old = fixture.settings();
+        let binary = inode(&fixture.installed());
+        let (reason, message) = fixture.refused();
         assert_eq!(reason, reason::VOLUMES_MOUNTED);
         assert!(
-            message.contains(&format!("keeps working with attach: {attach}")),
+            message.contains(&format!("stays at attach: {attach}")),
             "{message}"
         );
         assert!(
             message.contains(mounted[0]) && message.contains("drain this node"),
             "{message}"
         );
-        assert_eq!((place.settings(), inode(&place.installed())), (old, binary));
-        place.mount(&["pods/1/volumes/kubernetes.io~csi/data/mount", OF_ALIAS]);
-        assert!(place.install());
+        assert_eq!(
+            (fixture.settings(), inode(&fixture.installed())),
+            (old, binary)
+        );
+        fixture.mount(&["pods/1/volumes/kubernetes.io~csi/data/mount", OF_ALIAS]);
+        assert!(fixture.install());
         assert!(
-            place
+            fixture
                 .settings()
                 .contains(&format!("\"attach\":{}", !attach))
         );
@@ -314,52 +332,52 @@ fn the_mode_does_not_change_under_mounted_volumes() {
 }
 
 #[test]
-fn lost_settings_are_written_again_in_the_mode_of_what_is_mounted() {
+fn lost_settings_are_rewritten_in_the_mode_of_mounted_volumes() {
     for (attach, mounted) in [(false, &[POD][..]), (true, &[SHARED, POD])] {
-        let mut place = Place::new();
-        place.attach = attach;
-        place.install();
-        place.mount(mounted);
-        fs::write(place.state().join("driver.json"), "{").unwrap();
-        place.install();
-        let wanted = place.settings();
+        let mut fixture = Fixture::new();
+        fixture.attach = attach;
+        fixture.install();
+        fixture.mount(mounted);
+        fs::write(fixture.state().join("driver.json"), "{").unwrap();
+        fixture.install();
+        let wanted = fixture.settings();
         assert!(wanted.contains(&format!("\"attach\":{attach}")));
-        // By an agent that wants another mode, too.
-        fs::remove_file(place.state().join("driver.json")).unwrap();
-        place.attach = !attach;
-        assert_eq!(place.refused().0, reason::VOLUMES_MOUNTED);
-        assert_eq!(place.settings(), wanted);
+        // Also by an agent that is configured for the other mode.
+        fs::remove_file(fixture.state().join("driver.json")).unwrap();
+        fixture.attach = !attach;
+        assert_eq!(fixture.refused().0, reason::VOLUMES_MOUNTED);
+        assert_eq!(fixture.settings(), wanted);
     }
 }
 
 #[test]
-fn a_neighbour_without_a_program_is_named_and_ours_is_shown_again() {
-    let place = Place::new();
-    place.install();
+fn driver_folder_without_executable_is_reported_and_own_driver_presented_again() {
+    let fixture = Fixture::new();
+    fixture.install();
     assert!(
-        !install(&place.target(), true).unwrap().installed,
-        "no neighbour, no harm"
+        !install(&fixture.target(), true).unwrap().installed,
+        "without other drivers nothing is presented again"
     );
-    let good = place.plugins().join("a~b");
+    let good = fixture.plugins().join("a~b");
     fs::create_dir_all(&good).unwrap();
     fs::write(good.join("b"), "").unwrap();
     fs::set_permissions(good.join("b"), fs::Permissions::from_mode(0o755)).unwrap();
     assert!(
-        !place
+        !fixture
             .attempt()
             .condition
             .message
-            .contains("without a program")
+            .contains("contains no executable driver")
     );
-    assert!(install(&place.target(), true).unwrap().installed);
-    fs::create_dir_all(place.plugins().join("c~d")).unwrap();
-    fs::create_dir_all(place.plugins().join(".hidden")).unwrap();
-    let condition = place.attempt().condition;
+    assert!(install(&fixture.target(), true).unwrap().installed);
+    fs::create_dir_all(fixture.plugins().join("c~d")).unwrap();
+    fs::create_dir_all(fixture.plugins().join(".hidden")).unwrap();
+    let condition = fixture.attempt().condition;
     assert!(
         condition.status
             && condition
                 .message
-                .contains("; c~d there is without a program"),
+                .contains("; folder c~d contains no executable driver"),
         "{condition:?}"
     );
 }

@@ -1,4 +1,5 @@
-//! The status of this node's NodeStorage, from LVM's report and the orders for this node. Pure.
+//! Builds the status of this node's NodeStorage, from LVM's report and the specs of its volumes.
+//! Pure.
 
 use std::collections::BTreeMap;
 
@@ -14,24 +15,25 @@ use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::outcome::ConditionUpdate;
 use crate::agent::volumes::spec::VolumeSpec;
 
-/// What is to be reported.
+/// Inputs of [`build`].
 #[derive(Clone, Copy, Debug)]
 pub struct ReportInputs<'a> {
-    /// What is known of LVM.
+    /// The cached LVM report.
     pub report: &'a LvmReport,
-    /// The orders for this node.
+    /// The specs of this node's volumes.
     pub specs: &'a [VolumeSpec],
-    /// Whether the driver is installed; `None` while that is tried for the first time.
+    /// Whether the driver is installed; `None` before the first attempt has ended.
     pub driver: Option<&'a ConditionUpdate>,
-    /// The version of LVM.
+    /// LVM's version.
     pub lvm_version: Option<&'a str>,
-    /// Names of physical volumes' devices, each with the paths by which StorageBackends name it for
+    /// Names of physical volumes' devices, each with the paths by which StorageBackends list it for
     /// caches.
     pub cache_paths: &'a BTreeMap<String, Vec<String>>,
 }
 
-/// The whole status; `old` has the times of its conditions. A report that failed leaves the volume
-/// groups as they were.
+/// Returns the whole status; `old` provides the times of its conditions.
+///
+/// A failed report leaves the volume groups unchanged.
 #[must_use]
 pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> NodeStorageStatus {
     let mut status = old.clone();
@@ -66,7 +68,8 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     status
 }
 
-/// Whether two reports differ in anything but the free space, which is for people and can wait.
+/// Returns whether two statuses differ in anything but the free space, which is informational and
+/// can be published with a delay.
 #[must_use]
 pub fn differ(a: &NodeStorageStatus, b: &NodeStorageStatus) -> bool {
     without_free(a) != without_free(b)
@@ -90,7 +93,7 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
 
 fn build_groups(groups: &[Vg], inputs: ReportInputs<'_>) -> Vec<VolumeGroup> {
     let mut built: Vec<_> = groups.iter().map(|vg| build_group(vg, inputs)).collect();
-    // The name is the key of the list; groups that share one say so in `unusableReason`.
+    // The name is the key of the list; `unusableReason` reports groups that share a name.
     built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     built.dedup_by(|a, b| a.name == b.name);
     built
@@ -110,33 +113,37 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
         .sum();
     let pools: Vec<&Lv> = vg.lvs.iter().filter(|lv| is_our_pool(lv)).collect();
     let pooled: u64 = pools.iter().map(|pool| total(pool)).sum();
-    // Free extents that LVM is not to give away are not ours to promise either.
+    // Free extents that LVM does not allocate (`allocatable: false`) can't be reserved either.
     let used = vg.extents.0.saturating_sub(vg.available().0);
-    let disk = |pv: &Pv| {
-        let share = |(spec, lv): &(&VolumeSpec, &Lv)| {
-            spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid))
-        };
-        let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
-        let ours = ours.iter().map(share).sum::<u64>() + pooled;
-        PhysicalVolume {
-            uuid: pv.uuid.to_string(),
-            name: pv.name.clone(),
-            size: bytes(pv.extents.0),
-            used_by_others: bytes(
-                pv.extents
-                    .0
-                    .saturating_sub(pv.available().0)
-                    .saturating_sub(ours),
-            ),
-            free: bytes(pv.available().0),
-            cache_paths: inputs
-                .cache_paths
-                .get(&pv.name)
-                .cloned()
-                .unwrap_or_default(),
-        }
-    };
-    let mut physical_volumes: Vec<_> = vg.pvs.iter().map(disk).collect();
+    let mut physical_volumes: Vec<_> = vg
+        .pvs
+        .iter()
+        .map(|pv: &Pv| {
+            let reserved: u64 = ours
+                .iter()
+                .map(|(spec, lv)| spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid)))
+                .sum();
+            let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
+            let ours = reserved + pooled;
+            PhysicalVolume {
+                uuid: pv.uuid.to_string(),
+                name: pv.name.clone(),
+                size: bytes(pv.extents.0),
+                used_by_others: bytes(
+                    pv.extents
+                        .0
+                        .saturating_sub(pv.available().0)
+                        .saturating_sub(ours),
+                ),
+                free: bytes(pv.available().0),
+                cache_paths: inputs
+                    .cache_paths
+                    .get(&pv.name)
+                    .cloned()
+                    .unwrap_or_default(),
+            }
+        })
+        .collect();
     physical_volumes.sort_by(|a, b| a.uuid.cmp(&b.uuid));
     VolumeGroup {
         name: vg.name.clone(),
@@ -155,21 +162,21 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
     }
 }
 
-/// Whether an agent made this thin pool. Its space is promised, or has been: it is never others'
-/// use.
+/// Returns whether an agent created this thin pool.
+///
+/// Its space is or was reserved: it never counts as used by others.
 fn is_our_pool(lv: &Lv) -> bool {
     lv.kind == LvKind::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
 }
 
 fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedThinPool> {
     let state = lv.state.as_ref()?;
-    let is_ours = |volume: &Lv| ours.iter().any(|(_, own)| own.uuid == volume.uuid);
     let in_it = vg
         .lvs
         .iter()
         .filter(|volume| volume.pool.as_deref() == Some(lv.name.as_str()));
     let others = in_it
-        .filter(|volume| !is_ours(volume))
+        .filter(|volume| ours.iter().all(|(_, own)| own.uuid != volume.uuid))
         .map(|volume| volume.size.0);
     let share = |(uuid, extents): (&LvUuid, &host::Extents)| Share {
         uuid: uuid.to_string(),
@@ -191,9 +198,11 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
     })
 }
 
-/// The volume of an order in a volume group, whose extents were promised to it: as many as were
-/// promised are not others' use. They are promised whether they are taken already or not: so making
-/// a volume, or removing one, changes nothing of what is reported here.
+/// Returns the volume of a spec in a volume group; extents up to its reservation do not count as
+/// used by others.
+///
+/// Extents are reserved whether they are allocated yet or not: so creating or removing a volume
+/// changes nothing in the published inventory.
 fn volume_of<'a>(spec: &VolumeSpec, vg: &'a Vg) -> Option<&'a Lv> {
     if spec.group.as_str() != vg.name {
         return None;

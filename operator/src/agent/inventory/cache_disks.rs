@@ -1,5 +1,5 @@
-//! Which physical volumes are for caches: device names change with every start of a node, so
-//! StorageBackends name stable paths, and only the node can tell where they lead.
+//! Finds the physical volumes for caches: device names change at each boot, so StorageBackends list
+//! stable paths, which only the node can resolve.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use host::lvm::Vg;
 
 use crate::agent::volumes::device::Devices;
 
-/// The paths by device, as LVM calls it.
+/// Returns the backends' paths by the device's name in LVM.
 #[must_use]
 pub fn find(
     backends: &[impl AsRef<StorageBackend>],

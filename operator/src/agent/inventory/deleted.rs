@@ -1,4 +1,4 @@
-//! Says when this node's report was deleted, so that it is written again at once.
+//! Reports the deletion of this node's NodeStorage, so that the agent writes it again at once.
 
 use std::pin::pin;
 
@@ -10,7 +10,7 @@ use kube::runtime::{WatchStreamExt as _, watcher as watch};
 use kube::{Api, Client};
 use tokio::sync::Notify;
 
-/// Watches the NodeStorage of this name, of which only its being there is of interest.
+/// Watches whether the NodeStorage of this name exists.
 pub async fn run(client: &Client, node: &str, deleted: &Notify) {
     let this = watcher::Config::default().fields(&format!("metadata.name={node}"));
     let api: Api<PartialObjectMeta<NodeStorage>> = Api::all(client.clone());
@@ -24,32 +24,33 @@ pub async fn run(client: &Client, node: &str, deleted: &Notify) {
                 let error = host::error::chain(&error);
                 tracing::warn!(
                     error,
-                    "the watch of this node's report was cut, and is taken up again"
+                    "the watch of this node's NodeStorage was interrupted; restarting it"
                 );
             }
         }
     }
 }
 
-/// Whether the object is there, says the watch; `listed` while it tells what is there at its begin.
+/// Whether the object exists according to the watch; `listed` applies to the initial list under
+/// way.
 #[derive(Debug, Default)]
 struct PresenceWatch {
-    there: bool,
+    exists: bool,
     listed: bool,
 }
 
 impl PresenceWatch {
-    /// Takes note of an event; true when the object was there until now.
+    /// Applies an event; returns true if the event ended the object's existence.
     fn ends_with<K>(&mut self, event: &Event<K>) -> bool {
-        let before = self.there;
+        let before = self.exists;
         match event {
             Event::Init => self.listed = false,
             Event::InitApply(_) => self.listed = true,
-            Event::InitDone => self.there = self.listed,
-            Event::Apply(_) => self.there = true,
-            Event::Delete(_) => self.there = false,
+            Event::InitDone => self.exists = self.listed,
+            Event::Apply(_) => self.exists = true,
+            Event::Delete(_) => self.exists = false,
         }
-        before && !self.there
+        before && !self.exists
     }
 }
 
@@ -59,7 +60,7 @@ mod tests {
     use kube::runtime::watcher::Event::{self, Apply, Delete, Init, InitApply, InitDone};
 
     #[test]
-    fn only_what_was_there_can_be_deleted() {
+    fn deletion_is_reported_only_for_an_existing_object() {
         for (events, deleted) in [
             (&[Init, InitDone][..], 0),
             (&[Init, InitDone, Apply(()), Apply(()), Delete(())], 1),

@@ -1,5 +1,5 @@
-//! Writes this node's NodeStorage, when there is something new to say: at once what the controller
-//! counts on, free space at leisure.
+//! Writes this node's NodeStorage when it has changed: at once what the controller's placement
+//! depends on, free space with a delay.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,52 +29,53 @@ use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// Free space is written when it has not changed for so long …
+/// Free space is written when it has not changed for this long …
 const QUIET: Duration = Duration::from_secs(10);
 
-/// … or has been wrong for so long.
+/// … or was outdated for this long.
 const LONGEST_WRONG: Duration = Duration::from_mins(1);
 
-/// The report is written again after this time: its Node may be another one.
+/// Interval of a full write: the Node may have been replaced by another one.
 const RENEW: Duration = Duration::from_mins(10);
 
-/// What a report is made from.
+/// Publishes the node's inventory.
 pub struct Reporter {
-    /// The API server.
+    /// Client with the rights of the agent's service account.
     pub client: Client,
     /// The node's LVM.
     pub lvm: Arc<LvmState>,
-    /// Its devices.
+    /// The node's block devices.
     pub devices: Arc<dyn Devices>,
     /// The LogicalVolumes of this node.
     pub volumes: Arc<NodeVolumes>,
-    /// The StorageBackends, which name disks by paths.
+    /// The StorageBackends, which list cache disks by path.
     pub backends: Arc<Backends>,
     /// Whether the driver is installed.
     pub driver: watch::Receiver<Option<ConditionUpdate>>,
-    /// What became of the devices that volume groups are made of.
+    /// State of the devices that StorageBackends list for volume groups.
     pub device_outcomes: watch::Receiver<Option<Vec<NodeDevice>>>,
-    /// Hears when somebody deleted what was written.
+    /// Notified when the NodeStorage is deleted.
     pub deleted: Arc<Notify>,
-    /// Set once the first report is written.
+    /// Set once the first inventory is written.
     pub ready: Ready,
 }
 
-/// What was written, and when it has to be written again.
+/// The last written status, and when to write it again.
 struct Written {
     status: NodeStorageStatus,
     renew_at: Instant,
-    /// Since when, and until when, the free space may be wrong.
+    /// Since when the written free space is outdated, and when to write it.
     wrong: Option<(Instant, Instant)>,
 }
 
 impl Reporter {
-    /// Reports for ever.
+    /// Publishes changes; never returns.
     pub async fn run(mut self) {
-        // Without all orders their space would look like somebody else's.
+        // Without all specs the space of their volumes would count as used by others.
         let _ = self.volumes.store.wait_until_ready().await;
-        let (mut report, mut written, mut backends) =
-            (self.lvm.report(), None, self.backends.selected());
+        let mut report = self.lvm.report();
+        let mut written = None;
+        let mut backends = self.backends.selected();
         let backoff = Backoff::default();
         loop {
             let known = report.borrow_and_update().clone();
@@ -87,7 +88,7 @@ impl Reporter {
                     let (_, wait) = backoff.failed(&());
                     tracing::warn!(
                         error = host::error::chain(&error),
-                        "the report of this node can't be written, for now"
+                        "can't write this node's NodeStorage; retrying"
                     );
                     Instant::now() + wait
                 }
@@ -104,7 +105,7 @@ impl Reporter {
         }
     }
 
-    /// Writes what has to be written now; returns when to look again.
+    /// Writes what is due now; returns the time of the next step.
     async fn step(
         &mut self,
         report: LvmReport,
@@ -138,7 +139,7 @@ impl Reporter {
                 }
             }
             Err(error) => {
-                // Somebody deleted it, maybe: what is written next is all of it.
+                // The object may be deleted: the next write is a full one.
                 *written = None;
                 return Err(error);
             }
@@ -182,7 +183,7 @@ impl Reporter {
         status
     }
 
-    /// The object with its owner, and its status.
+    /// Writes the object with its owner reference, and its status.
     async fn write_all(&self, report: &LvmReport) -> Result<Written, ApiError> {
         let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
         let node = nodes.get(&self.volumes.node).await.map_err(ApiError::of(
@@ -204,10 +205,10 @@ impl Reporter {
             .api()
             .patch(&self.volumes.node, &params, &Patch::Apply(&object))
             .await;
-        let there = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
+        let object = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
         let version = self.lvm.version().await.ok();
         let status = self.build(
-            &there.status.unwrap_or_default(),
+            &object.status.unwrap_or_default(),
             report,
             version.as_deref(),
         );
@@ -231,9 +232,11 @@ impl Reporter {
             .api()
             .patch_status(&self.volumes.node, &params, &Patch::Apply(&object))
             .await;
-        written
-            .map(drop)
-            .map_err(ApiError::of("report in", "NodeStorage", &self.volumes.node))
+        written.map(drop).map_err(ApiError::of(
+            "update the status of",
+            "NodeStorage",
+            &self.volumes.node,
+        ))
     }
 
     fn api(&self) -> Api<NodeStorage> {
@@ -242,7 +245,7 @@ impl Reporter {
 }
 
 impl Written {
-    /// When `new` has to be written.
+    /// Returns when `new` has to be written.
     fn due(&mut self, new: &NodeStorageStatus, now: Instant) -> Instant {
         if build::differ(&self.status, new) {
             return now;

@@ -1,8 +1,10 @@
-//! This node's LVM: the last report, kept in step with our own changes, and one change at a time.
+//! The node's LVM: the last report, updated with the agent's own changes, and the lock that
+//! serializes changes.
 //!
-//! LVM needs a second to say everything, so it is asked seldom. That is safe because every command
-//! checks for itself what it needs: `lvcreate` the name and the space, `lvremove` name, uuid and
-//! tag. When one refuses, or the plan has bad news, a new report decides.
+//! A full report takes LVM a second, so the agent requests it rarely. That is safe because each
+//! command checks its own preconditions: `lvcreate` the name and the space, `lvremove` name, uuid
+//! and tag. If a command is rejected, or the plan would report a failure, the agent takes a new
+//! report first.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,61 +16,61 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 use crate::agent::blocking::blocking;
 use crate::agent::thin_pools::plan::Growth;
 
-/// What is known of the node's LVM.
+/// The agent's copy of LVM's report.
 #[derive(Clone, Debug, Default)]
 pub struct LvmReport {
-    /// The volume groups as of the last report that succeeded, with our own changes since. `None`
+    /// The volume groups of the last successful report, with the agent's own changes since. `None`
     /// before the first.
     pub groups: Option<Arc<Vec<Vg>>>,
-    /// Why the last report failed, if it did.
+    /// Error of the last report, if it failed.
     pub failure: Option<String>,
 }
 
-/// This node's LVM: what is known of it, and its lock.
+/// The node's LVM: cached report and lock.
 pub struct LvmState {
     exec: Arc<dyn Exec>,
-    /// When the last report was taken. Its lock is the one for all of LVM.
+    /// Start of the last successful report. Its mutex is the lock for all of LVM.
     taken: Arc<Mutex<Option<Instant>>>,
     report: watch::Sender<LvmReport>,
-    /// Counts the reports that said something that was not known.
-    news: watch::Sender<u64>,
-    /// When we last changed something.
+    /// Counts the reports that differed from the cached one.
+    changes: watch::Sender<u64>,
+    /// Time of the agent's last change.
     changed: watch::Sender<Option<Instant>>,
 }
 
-/// LVM with its lock held.
+/// LVM with the lock held.
 pub struct LockedLvm {
     state: Arc<LvmState>,
     taken: OwnedMutexGuard<Option<Instant>>,
 }
 
 impl LvmState {
-    /// LVM of which nothing is known yet.
+    /// Returns a state without a report.
     #[must_use]
     pub fn new(exec: Arc<dyn Exec>) -> Self {
         Self {
             exec,
             taken: Arc::default(),
             report: watch::Sender::default(),
-            news: watch::Sender::default(),
+            changes: watch::Sender::default(),
             changed: watch::Sender::default(),
         }
     }
 
-    /// Hears when LVM reported something that was not known: somebody else's doing, or what a
-    /// change of ours led to.
+    /// Returns a receiver that observes each report that differed from the cached one: another
+    /// program changed LVM, or it shows effects of the agent's own change.
     #[must_use]
-    pub fn news(&self) -> watch::Receiver<u64> {
-        self.news.subscribe()
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 
-    /// What is known, and hears when that changes.
+    /// Returns a receiver of the cached report.
     #[must_use]
     pub fn report(&self) -> watch::Receiver<LvmReport> {
         self.report.subscribe()
     }
 
-    /// How long ago our last change was.
+    /// Returns the time since the agent's last change.
     #[must_use]
     pub fn idle(&self) -> Duration {
         self.changed
@@ -76,27 +78,29 @@ impl LvmState {
             .map_or(Duration::MAX, |last| last.elapsed())
     }
 
-    /// The version of LVM.
+    /// Returns LVM's version.
     ///
     /// # Errors
-    /// When LVM doesn't answer.
+    /// If LVM fails.
     pub async fn version(self: &Arc<Self>) -> Result<String, Error> {
         self.locked(|lvm| lvm.commands().version()).await
     }
 
-    /// Asks LVM for everything.
+    /// Takes a new report.
     ///
     /// # Errors
-    /// When LVM fails; what was known stays.
+    /// If LVM fails; the cached report stays.
     pub async fn refresh(self: &Arc<Self>) -> Result<(), Error> {
         self.locked(LockedLvm::take_report).await
     }
 
-    /// Asks LVM for everything, unless its backups agree with what is known: returns whether it was
-    /// asked. `lvm` is the node's folder `/etc/lvm`.
+    /// Takes a new report unless LVM's backups agree with the cached one; returns whether it took
+    /// one.
+    ///
+    /// `lvm` is the node's folder `/etc/lvm`.
     ///
     /// # Errors
-    /// As above.
+    /// If LVM fails; the cached report stays.
     pub async fn catch_up(self: &Arc<Self>, lvm: &std::path::Path) -> Result<bool, Error> {
         let folder = lvm.to_owned();
         self.locked(move |lvm| {
@@ -114,10 +118,10 @@ impl LvmState {
         .await
     }
 
-    /// Makes a thin pool larger.
+    /// Extends a thin pool.
     ///
     /// # Errors
-    /// When LVM fails.
+    /// If LVM fails.
     pub async fn extend_pool(self: &Arc<Self>, growth: Growth) -> Result<(), Error> {
         self.locked(move |lvm| {
             lvm.note_change();
@@ -134,11 +138,11 @@ impl LvmState {
         .await
     }
 
-    /// Has `work` make volume groups while nobody else changes anything; LVM is asked for
-    /// everything afterwards, whatever came of it.
+    /// Runs `work`, which creates volume groups, with the lock held, and takes a new report
+    /// afterwards, also on failure.
     ///
     /// # Errors
-    /// When `work` fails, or LVM's report does.
+    /// If `work` or the report fails.
     pub async fn change_groups<F>(self: &Arc<Self>, work: F) -> Result<(), Error>
     where
         F: FnOnce() -> Result<(), Error> + Send + 'static,
@@ -153,8 +157,8 @@ impl LvmState {
         .await
     }
 
-    /// Runs `work` with the lock held, on a thread that may block, to its end even if nobody waits
-    /// for it any more.
+    /// Runs `work` with the lock held, on a thread that may block, to completion even if the caller
+    /// is dropped.
     pub(in crate::agent) async fn locked<T, F>(self: &Arc<Self>, work: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -170,17 +174,17 @@ impl LvmState {
 }
 
 impl LockedLvm {
-    /// LVM's commands.
+    /// Returns LVM's commands.
     pub(in crate::agent) fn commands(&self) -> Lvm<'_> {
         Lvm(&*self.state.exec)
     }
 
-    /// When the last report was taken.
+    /// Returns the start of the last successful report.
     pub(in crate::agent) fn report_taken(&self) -> Option<Instant> {
         *self.taken
     }
 
-    /// The volume groups as of the last report, with our own changes since.
+    /// Returns the volume groups of the cached report.
     pub(in crate::agent) fn groups(&self) -> Arc<Vec<Vg>> {
         self.state
             .report
@@ -190,15 +194,15 @@ impl LockedLvm {
             .unwrap_or_default()
     }
 
-    /// Notes that we change something just now: what LVM writes meanwhile is our own doing.
+    /// Records a change by the agent at this moment: what LVM writes meanwhile is attributed to it.
     pub(in crate::agent) fn note_change(&self) {
         self.state.changed.send_replace(Some(Instant::now()));
     }
 
-    /// Asks LVM for everything.
+    /// Takes a new report.
     ///
     /// # Errors
-    /// When LVM fails; what was known stays.
+    /// If LVM fails; the cached report stays.
     pub(in crate::agent) fn take_report(&mut self) -> Result<(), Error> {
         let begins = Instant::now();
         let report = self.commands().report();
@@ -209,24 +213,25 @@ impl LockedLvm {
             Ok(groups) => (Some(groups), None),
             Err(error) => (None, Some(host::error::chain(error))),
         };
-        let is_news = self.state.report.send_if_modified(|known| {
-            let turned = std::mem::replace(&mut known.failure, failure.clone()) != failure;
-            let news = groups.is_some_and(|groups| known.groups.as_deref() != Some(groups));
+        let is_changed = self.state.report.send_if_modified(|known| {
+            let failure_changed = std::mem::replace(&mut known.failure, failure.clone()) != failure;
+            let groups_changed =
+                groups.is_some_and(|groups| known.groups.as_deref() != Some(groups));
             if let Some(groups) = groups {
                 known.groups = Some(Arc::new(groups.clone()));
             }
-            turned || news
+            failure_changed || groups_changed
         });
-        if is_news && report.is_ok() {
+        if is_changed && report.is_ok() {
             self.state
-                .news
+                .changes
                 .send_modify(|count| *count = count.wrapping_add(1));
         }
         report.map(drop)
     }
 
-    /// Adds to what is known a volume that was made just now, if `describe` knows what a report
-    /// would say of it; returns whether it did.
+    /// Inserts a volume that the agent just created into the cached report, if `describe` can
+    /// predict its entry; returns whether it could.
     pub(in crate::agent) fn insert(
         &self,
         group: &VgName,
@@ -248,7 +253,7 @@ impl LockedLvm {
         is_known
     }
 
-    /// The size of an extent, as of the last report.
+    /// Returns the extent size in bytes, as of the cached report; 0 if the group is missing.
     pub(in crate::agent) fn extent_size(&self, group: &VgName) -> Bytes {
         self.groups()
             .iter()
@@ -256,7 +261,7 @@ impl LockedLvm {
             .map_or(Bytes(0), |vg| vg.extent_size)
     }
 
-    /// LVM's uuid of a volume, as of the last report.
+    /// Returns LVM's uuid of a volume, as of the cached report.
     pub(in crate::agent) fn uuid(&self, group: &VgName, name: &LvName) -> Option<LvUuid> {
         let groups = self.groups();
         let vg = groups.iter().find(|vg| vg.name == group.as_str())?;

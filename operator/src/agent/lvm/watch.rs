@@ -1,8 +1,9 @@
-//! Keeps what is known of LVM up to date when somebody else changes it.
+//! Refreshes the cached LVM report when another program changes LVM.
 //!
-//! LVM rewrites its backup of a volume group with every change of it; that is heard of at once, and
-//! the backup says whether it was a change of ours, which is known already. Where LVM is told not
-//! to, or keeps its backups elsewhere, a look once a minute finds out.
+//! LVM rewrites its backup of a volume group with each change; inotify reports it at once, and the
+//! backup shows whether it was the agent's own change, which is in the cache already. Where LVM is
+//! configured not to write backups, or keeps them elsewhere, a new report once a minute finds
+//! changes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,33 +15,34 @@ use super::state::LvmState;
 use crate::agent::watches::folders::Folders;
 use crate::kube::backoff::Backoff;
 
-/// How long until LVM is asked without anything having been heard.
+/// Maximum time between two reports when inotify reports no change.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// A command of LVM writes several files: it is done when none was written for this long …
+/// A command of LVM writes several files: it is taken as finished when none was written for this
+/// long …
 const QUIET: Duration = Duration::from_millis(300);
 
-/// … or this long while we are at work ourselves, since most of what is written then is our own
-/// doing.
+/// … or for this long while the agent itself changes LVM, since most writes then are its own.
 const QUIET_AT_WORK: Duration = Duration::from_millis(1500);
 
-/// But nobody else's change is overlooked for longer.
+/// Maximum delay until a change by another program is noticed while files keep changing.
 const LONGEST_UNREST: Duration = Duration::from_secs(3);
 
-/// Refreshes what is known of `lvm`; `folder` is the node's folder `/etc/lvm`.
+/// Keeps the cached report of `lvm` current; `folder` is the node's folder `/etc/lvm`.
 pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
     let folders = Folders::watch(vec![folder.join("backup"), folder.join("archive")]);
     let backoff = Backoff::default();
     let mut due = Instant::now();
     loop {
-        // Even if something happens all the time.
-        let asked = if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
-            lvm.refresh().await.map(|()| true)
-        } else {
-            settle(&lvm, &folders).await;
-            lvm.catch_up(folder).await
-        };
-        match asked {
+        // Refreshes when due, even under constant changes.
+        let refreshed =
+            if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
+                lvm.refresh().await.map(|()| true)
+            } else {
+                settle(&lvm, &folders).await;
+                lvm.catch_up(folder).await
+            };
+        match refreshed {
             Ok(true) => {
                 backoff.succeeded(&());
                 due = Instant::now() + LONGEST;
@@ -49,7 +51,7 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
             Err(error) => {
                 tracing::warn!(
                     error = host::error::chain(&error),
-                    "LVM does not say what it has"
+                    "can't read LVM's report; retrying"
                 );
                 due = Instant::now() + backoff.failed(&()).1.min(LONGEST);
             }
@@ -58,7 +60,7 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
     }
 }
 
-/// Waits until it is quiet, but not too long.
+/// Waits until no file changes any more, up to a limit.
 async fn settle(lvm: &LvmState, folders: &Folders) {
     let last = Instant::now() + LONGEST_UNREST;
     loop {

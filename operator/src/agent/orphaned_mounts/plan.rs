@@ -1,4 +1,4 @@
-//! Which mounts are forgotten. Every rule that keeps a pod's volume mounted is here. Pure.
+//! Decides which mounts are orphaned. Every rule that keeps a pod's volume mounted is here. Pure.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -7,75 +7,82 @@ use flexvolume::{DriverName, VolumeFolder};
 use host::mount::holders::MountHolders;
 use host::mount::mountinfo::Mount;
 
-/// A mount of a volume of ours in the folder of a pod, or in the one for all pods of the node.
+/// A mount of a FlexLVM volume in a pod's folder, or the node-wide mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// The mount's id: another mount in the same place is another one.
+    /// Mount ID: identifies this mount, also if another one replaces it at the same path.
     pub id: u64,
-    /// What is mounted.
+    /// Device number (major, minor).
     pub device: (u32, u32),
-    /// The same, for people.
+    /// Source in the mount table, for messages.
     pub source: PathBuf,
-    /// Where.
+    /// Mount point.
     pub point: PathBuf,
-    /// What the kubelet made the folder for.
+    /// The volume folder that the mount point belongs to.
     pub folder: VolumeFolder,
 }
 
-/// The mounts that could be forgotten, says the node's mount table alone. The folder that all pods
-/// share is one of them when nothing else on the node shows the volume.
+/// Returns the mounts that may be orphaned according to the node's mount table.
+///
+/// A node-wide mount is a candidate if no other mount on the node has the device.
 #[must_use]
 pub fn candidates(mounts: &[Mount], drivers: &[DriverName]) -> Vec<Candidate> {
-    let is_alone = |mount: &Mount| {
-        mounts
+    let mut candidates = Vec::new();
+    for mount in mounts {
+        let Some(folder) = VolumeFolder::from_path(&mount.point) else {
+            continue;
+        };
+        let is_alone = mounts
             .iter()
-            .all(|other| other.id == mount.id || other.device != mount.device)
-    };
-    let candidate = |mount: &Mount| {
-        let folder = VolumeFolder::from_path(&mount.point)
-            .filter(|folder| drivers.contains(&folder.driver))?;
-        (folder.pod.is_some() || is_alone(mount)).then(|| Candidate {
-            id: mount.id,
-            device: mount.device,
-            source: mount.source.clone(),
-            point: mount.point.clone(),
-            folder,
-        })
-    };
-    mounts.iter().filter_map(candidate).collect()
+            .all(|other| other.id == mount.id || other.device != mount.device);
+        if drivers.contains(&folder.driver) && (folder.pod.is_some() || is_alone) {
+            candidates.push(Candidate {
+                id: mount.id,
+                device: mount.device,
+                source: mount.source.clone(),
+                point: mount.point.clone(),
+                folder,
+            });
+        }
+    }
+    candidates
 }
 
-/// Those that no process can be using: none of the pod is left, and no container, of whichever pod,
-/// has the volume.
+/// Returns the candidates that no process uses: their pod has no process, and no container of any
+/// pod has the volume mounted.
 #[must_use]
-pub fn unheld(candidates: Vec<Candidate>, processes: &MountHolders) -> Vec<Candidate> {
-    let in_container = |candidate: &Candidate| {
-        let same = |mount: &&Mount| mount.device == candidate.device;
-        // Services and containers that see the node's file systems have a copy of its mounts, in
-        // the same folders.
-        processes
-            .mounts
-            .iter()
-            .filter(same)
-            .any(|mount| VolumeFolder::from_path(&mount.point).is_none())
-    };
-    let runs = |candidate: &Candidate| {
-        candidate
-            .folder
-            .pod
-            .as_ref()
-            .is_some_and(|pod| processes.pods.contains(pod))
-    };
+pub fn unused(candidates: Vec<Candidate>, processes: &MountHolders) -> Vec<Candidate> {
     candidates
         .into_iter()
-        .filter(|one| !runs(one) && !in_container(one))
+        .filter(|candidate| {
+            !has_process(candidate, processes) && !in_container(candidate, processes)
+        })
         .collect()
 }
 
-/// Those whose pod does not exist, and of the folders for all pods, those of which the kubelet does
-/// not say that it uses the volume: `pods` are the uids of all pods of this node, `in_use` the
-/// volumes in its status, `has_folder` tells whether the kubelet with this root has a folder for
-/// the pod of this uid.
+fn in_container(candidate: &Candidate, processes: &MountHolders) -> bool {
+    // Services and containers with the node's file systems have copies of its mounts, at the
+    // same paths.
+    processes
+        .mounts
+        .iter()
+        .filter(|mount| mount.device == candidate.device)
+        .any(|mount| VolumeFolder::from_path(&mount.point).is_none())
+}
+
+fn has_process(candidate: &Candidate, processes: &MountHolders) -> bool {
+    candidate
+        .folder
+        .pod
+        .as_ref()
+        .is_some_and(|pod| processes.pods.contains(pod))
+}
+
+/// Returns the candidates whose pod does not exist, and the node-wide mounts that kubelet does not
+/// report as in use.
+///
+/// `pods` are the uids of all pods of this node, `in_use` the volumes in the Node's status;
+/// `has_folder` returns whether kubelet with this root has a folder for the pod of this uid.
 #[must_use]
 pub fn orphaned(
     candidates: Vec<Candidate>,
@@ -83,38 +90,41 @@ pub fn orphaned(
     in_use: &[String],
     has_folder: impl Fn(&Path, &str) -> bool,
 ) -> Vec<Candidate> {
-    // A root without any pod of this node is another kubelet's; or the list is not what it should
-    // be.
-    let is_ours = |root: &Path| pods.iter().any(|uid| has_folder(root, uid));
-    let is_wanted = |folder: &VolumeFolder| match &folder.pod {
-        Some(pod) => pods.contains(pod),
-        // Its names have the driver's and the volume's at their end.
-        None => in_use
-            .iter()
-            .any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
-    };
-    candidates
-        .into_iter()
-        .filter(|one| !is_wanted(&one.folder) && is_ours(&one.folder.root))
-        .collect()
+    let mut orphaned = Vec::new();
+    for candidate in candidates {
+        let folder = &candidate.folder;
+        let is_in_use = match &folder.pod {
+            Some(pod) => pods.contains(pod),
+            // Volume names in the status end with the driver's and the volume's name.
+            None => in_use
+                .iter()
+                .any(|name| name.ends_with(&format!("{}/{}", folder.driver, folder.name))),
+        };
+        // A root without any pod of this node belongs to another kubelet, or the list of pods is
+        // incomplete.
+        if !is_in_use && pods.iter().any(|uid| has_folder(&folder.root, uid)) {
+            orphaned.push(candidate);
+        }
+    }
+    orphaned
 }
 
-/// Remembers the look before.
+/// The candidates of the previous scan.
 #[derive(Debug, Default)]
-pub struct Sightings {
-    before: Vec<Candidate>,
+pub struct PreviousScan {
+    candidates: Vec<Candidate>,
 }
 
-impl Sightings {
-    /// Those of `seen` that were seen by the look before, too.
-    pub fn again(&mut self, seen: Vec<Candidate>) -> Vec<Candidate> {
-        let twice = seen
+impl PreviousScan {
+    /// Returns the candidates that the previous scan found, too.
+    pub fn confirm(&mut self, seen: Vec<Candidate>) -> Vec<Candidate> {
+        let confirmed = seen
             .iter()
-            .filter(|one| self.before.contains(one))
+            .filter(|one| self.candidates.contains(one))
             .cloned()
             .collect();
-        self.before = seen;
-        twice
+        self.candidates = seen;
+        confirmed
     }
 }
 

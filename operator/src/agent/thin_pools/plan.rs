@@ -1,4 +1,4 @@
-//! Which thin pools are to be made larger. Pure.
+//! Plans the extension of thin pools. Pure.
 
 use crds::thin_pool::ThinPoolSettings;
 use host::lvm::tags::THIN_POOL;
@@ -8,20 +8,20 @@ use host::{Extents, LvName, VgName};
 use crate::agent::volumes::plan::extended;
 use crate::agent::volumes::spec::{PoolCreation, VolumeSpec};
 
-/// A pool that is to be made larger.
+/// The planned extension of one pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Growth {
-    /// The volume group.
+    /// Volume group of the pool.
     pub group: VgName,
-    /// The pool.
+    /// Name of the pool.
     pub pool: LvName,
-    /// The size of its data then.
+    /// New size of its data.
     pub extents: Extents,
-    /// The devices that have room for it.
+    /// Devices with reserved and free space for it.
     pub disks: Vec<String>,
 }
 
-/// The pools that are to be made larger.
+/// Returns the pools to extend, with their new sizes.
 #[must_use]
 pub fn plan(
     groups: &[Vg],
@@ -38,20 +38,17 @@ pub fn plan(
 }
 
 fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Option<Growth> {
-    // What was promised for a volume ends with it.
-    let is_in =
-        |spec: &&VolumeSpec| spec.group.as_str() == vg.name && vg.lv(spec.name.as_str()).is_some();
-    let in_it = specs
+    // A reservation ends with its volume.
+    let reserved: Vec<&PoolCreation> = specs
         .iter()
-        .filter(is_in)
-        .filter_map(|spec| spec.pool.as_ref());
-    let promised: Vec<&PoolCreation> = in_it
+        .filter(|spec| spec.group.as_str() == vg.name && vg.lv(spec.name.as_str()).is_some())
+        .filter_map(|spec| spec.pool.as_ref())
         .filter(|pool| pool.name.as_str() == lv.name)
         .filter_map(|pool| pool.create.as_ref())
         .collect();
-    let most = promised
+    let most = reserved
         .iter()
-        .map(|make| make.most.extents_up(vg.extent_size))
+        .map(|create| create.most.extents_up(vg.extent_size))
         .max()?;
     let extents = extended(
         lv,
@@ -60,20 +57,21 @@ fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Opti
         rules.extend_at(),
         rules.extend_by(),
     )?;
-    let is_promised = |uuid| promised.iter().any(|make| make.disks.contains_key(uuid));
-    let with_room = vg
-        .pvs
-        .iter()
-        .filter(|pv| pv.available().0 > 0 && is_promised(&pv.uuid));
+    let with_space = vg.pvs.iter().filter(|pv| {
+        let is_reserved = reserved
+            .iter()
+            .any(|create| create.disks.contains_key(&pv.uuid));
+        pv.available().0 > 0 && is_reserved
+    });
     Some(Growth {
         group: VgName::new(&vg.name).ok()?,
         pool: LvName::new(&lv.name).ok()?,
         extents,
-        disks: with_room.map(|pv| pv.name.clone()).collect(),
+        disks: with_space.map(|pv| pv.name.clone()).collect(),
     })
 }
 
-/// The backend that an agent made the pool for.
+/// Returns the backend for which an agent created the pool.
 pub(super) fn backend_of(lv: &Lv) -> Option<&str> {
     let tags = (lv.kind == LvKind::ThinPool).then_some(&lv.tags)?;
     tags.iter().find_map(|tag| tag.strip_prefix(THIN_POOL))

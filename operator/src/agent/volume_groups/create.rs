@@ -1,9 +1,10 @@
-//! Makes a volume group. LVM's lock has to be held, on a thread that may block.
+//! Creates a volume group. Requires LVM's lock, on a thread that may block.
 //!
-//! Each step finds what the one before left, whoever made it: the intent is on the disk before any
-//! device is touched, each physical volume gets the uuid that stands in it, and `vgcreate` makes
-//! the group in one step, as far as anybody sees. Where somebody else comes between our look and
-//! LVM's, LVM has the last word: it claims the device, and wipes nothing without being told to.
+//! Each step continues from the state that an earlier attempt left, by this or another agent: the
+//! intent is on disk before any device is touched, each physical volume gets the uuid recorded in
+//! it, and `vgcreate` creates the group atomically. If another program uses a device between the
+//! agent's check and LVM's, LVM's check decides: it claims the device, and wipes nothing without a
+//! flag.
 
 use host::lvm::{Lvm, PvOwner, backup, tags};
 use host::{DevicePath, Error, Kind, LvTag, LvUuid};
@@ -12,20 +13,21 @@ use super::intent::{self, Intent, IntentDevice};
 use super::observe::{self, ClaimedDisk, NodePaths};
 use super::plan::{CreateGroup, DeviceState, GroupDevice, ObservedPath};
 
-/// Makes the group, unless it is there.
+/// Creates the group unless it exists.
 ///
 /// # Errors
-/// When a device is not any more what it was, or LVM refuses. What was done so far is found again.
+/// If a device changed since the plan, or LVM refuses. The next attempt continues from what was
+/// done.
 pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
-    let (lvm, group) = (Lvm(&*place.exec), &create.group);
+    let lvm = Lvm(&*place.exec);
+    let group = &create.group;
     let _lock = intent::lock(&place.state)?;
-    let is_it = |name: &str| name == group.as_str();
-    if lvm.report()?.iter().any(|vg| is_it(&vg.name)) {
+    if lvm.report()?.iter().any(|vg| vg.name == group.as_str()) {
         return Ok(());
     }
     if let Some(backup) = backup::path_of(&place.lvm, group.as_str()) {
         let message = format!(
-            "{} tells of a volume group {group} that was there meanwhile",
+            "{} shows that volume group {group} existed meanwhile",
             backup.display()
         );
         return Err(Error::refused(Kind::Exists, message));
@@ -34,12 +36,12 @@ pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
     let held = create
         .parts
         .iter()
-        .map(|part| hold_again(place, part, &owners))
+        .map(|part| claim_again(place, part, &owners))
         .collect::<Result<Vec<_>, _>>()?;
-    let uuids = write_down(place, create)?;
+    let uuids = record_intent(place, create)?;
     let mut disks = Vec::new();
-    // Held open to the end, so that no name becomes another device's; claimed until LVM itself
-    // does.
+    // The descriptors stay open to the end, so that no device number is reused; the claims are held
+    // until LVM takes its own.
     let mut open = Vec::new();
     for ((part, uuid), ClaimedDisk { disk, claim }) in create.parts.iter().zip(&uuids).zip(held) {
         drop(claim);
@@ -50,35 +52,38 @@ pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
         open.push(disk);
     }
     lvm.create_group(group, &tags_of(create)?, &disks)?;
-    intent::forget(&place.state, group)
+    intent::remove(&place.state, group)
 }
 
-/// Opens and claims a device again, if it still is what the plan is about.
-fn hold_again(
+/// Opens and claims a device again, if it still is as planned.
+fn claim_again(
     place: &NodePaths,
     part: &GroupDevice,
     owners: &[PvOwner],
 ) -> Result<ClaimedDisk, Error> {
     let (mut found, held) = observe::observe_and_claim(place, &part.path);
     observe::name_owner(&place.roots, &mut found, owners);
-    let is_as_planned = matches!(&found, ObservedPath::Device(seen) if seen.number == part.number && match &seen.state {
-        DeviceState::Blank => part.uuid.is_none(),
-        DeviceState::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
+    let is_as_planned = match &found {
+        ObservedPath::Device(seen) if seen.number == part.number => match &seen.state {
+            DeviceState::Blank => part.uuid.is_none(),
+            DeviceState::PhysicalVolume(uuid, None) => part.uuid.as_ref() == Some(uuid),
+            _ => false,
+        },
         _ => false,
-    });
-    let changed = || {
+    };
+    let unchanged = held.filter(|held| is_as_planned && held.claim.is_some());
+    unchanged.ok_or_else(|| {
         Error::refused(
             Kind::Busy,
-            format!("{} changed while it was looked at", part.path),
+            format!("{} changed during the check", part.path),
         )
-    };
-    held.filter(|held| is_as_planned && held.claim.is_some())
-        .ok_or_else(changed)
+    })
 }
 
-/// Writes down what is to be made, with the uuid of each physical volume. What was written down
-/// before stays: of that, too, there may be traces.
-fn write_down(place: &NodePaths, create: &CreateGroup) -> Result<Vec<LvUuid>, Error> {
+/// Records the planned devices, with the uuid of each physical volume.
+///
+/// Earlier entries stay: an earlier attempt may have left physical volumes with their uuids.
+fn record_intent(place: &NodePaths, create: &CreateGroup) -> Result<Vec<LvUuid>, Error> {
     let mut intent: Intent = intent::read(&place.state, &create.group)?;
     let mut uuids = Vec::new();
     for part in &create.parts {
@@ -98,14 +103,17 @@ fn write_down(place: &NodePaths, create: &CreateGroup) -> Result<Vec<LvUuid>, Er
     Ok(uuids)
 }
 
-/// Says on the group itself whose wish it was.
+/// Returns a tag for each backend that lists devices for the group.
 fn tags_of(create: &CreateGroup) -> Result<Vec<LvTag>, Error> {
-    let tag = |name: &String| LvTag::new(format!("{}{name}", tags::BACKEND));
-    let tags = create.backends.iter().map(tag).collect::<Result<_, _>>();
+    let tags = create
+        .backends
+        .iter()
+        .map(|name| LvTag::new(format!("{}{name}", tags::BACKEND)))
+        .collect::<Result<_, _>>();
     tags.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))
 }
 
-/// The paths of a group's devices, for a log.
+/// Returns the paths of a group's devices, for a log line.
 #[must_use]
 pub fn paths(create: &CreateGroup) -> Vec<&str> {
     create

@@ -1,6 +1,8 @@
-//! What an agent is about to make a volume group of, written down before it begins:
-//! `volume-groups/NAME.json` in the node's folder of FlexLVM. Whoever comes after it knows the
-//! physical volumes that it left by their uuids, which are chosen before they are made.
+//! The record of a volume group that an agent is about to create: `volume-groups/NAME.json` in
+//! FlexLVM's folder on the node.
+//!
+//! It lets a restarted agent recognize the physical volumes of an interrupted attempt by their
+//! uuids, which are chosen before the volumes are created.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -10,24 +12,24 @@ use std::path::{Path, PathBuf};
 use host::{Error, Kind, LvUuid, VgName, atomic_file};
 use serde::{Deserialize, Serialize};
 
-/// What was begun.
+/// The recorded intent for one group.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
-    /// The devices.
+    /// Devices of the group.
     pub devices: Vec<IntentDevice>,
 }
 
-/// A device that is to become a physical volume.
+/// A device that becomes a physical volume.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentDevice {
-    /// Its path, as a backend names it; for people.
+    /// Path from the StorageBackend; informational.
     pub path: String,
-    /// The uuid that it gets.
+    /// LVM uuid chosen for the physical volume.
     pub uuid: String,
 }
 
 impl Intent {
-    /// Whether a physical volume of this uuid was to be made.
+    /// Returns whether the intent contains a physical volume with this uuid.
     #[must_use]
     pub fn has(&self, uuid: &LvUuid) -> bool {
         self.devices
@@ -36,10 +38,10 @@ impl Intent {
     }
 }
 
-/// What was begun for a group.
+/// Returns the recorded intent for a group; an empty one if there is none.
 ///
 /// # Errors
-/// When that can't be read.
+/// If the file can't be read or parsed.
 pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
     let path = file(state, group);
     match fs::read(&path) {
@@ -49,21 +51,21 @@ pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
     }
 }
 
-/// Writes down what is about to be done; it is on the disk when this returns.
+/// Records an intent; it is durable when this returns.
 ///
 /// # Errors
-/// When it can't be written.
+/// If the file can't be written.
 pub fn write(state: &Path, group: &VgName, intent: &Intent) -> Result<(), Error> {
     let text = serde_json::to_vec(intent)
         .map_err(|error| Error::refused(Kind::Failed, error.to_string()))?;
     atomic_file::write(&folder(state), &format!("{group}.json"), &text)
 }
 
-/// Forgets what is done.
+/// Removes the record of a group.
 ///
 /// # Errors
-/// When the file can't be removed.
-pub fn forget(state: &Path, group: &VgName) -> Result<(), Error> {
+/// If the file can't be removed.
+pub fn remove(state: &Path, group: &VgName) -> Result<(), Error> {
     let path = file(state, group);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -73,17 +75,19 @@ pub fn forget(state: &Path, group: &VgName) -> Result<(), Error> {
     }
 }
 
-/// Keeps other agents of this node from making volume groups while the file is open.
+/// Takes the lock that serializes creation of volume groups on this node; held until the file is
+/// closed.
 ///
 /// # Errors
-/// `Busy` when another one does.
+/// `Busy` if another agent holds it.
 pub fn lock(state: &Path) -> Result<File, Error> {
-    let (folder, path) = (folder(state), folder(state).join(".lock"));
+    let folder = folder(state);
+    let path = folder.join(".lock");
     DirBuilder::new()
         .recursive(true)
         .mode(0o755)
         .create(&folder)
-        .map_err(Error::io("make", &folder))?;
+        .map_err(Error::io("create", &folder))?;
     let file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -95,7 +99,7 @@ pub fn lock(state: &Path) -> Result<File, Error> {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::refused(
             Kind::Busy,
-            "another agent of this node is making a volume group",
+            "another agent of this node is creating a volume group",
         )),
         Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
     }
@@ -111,11 +115,11 @@ fn file(state: &Path, group: &VgName) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::{Intent, IntentDevice, forget, lock, read, write};
+    use super::{Intent, IntentDevice, lock, read, remove, write};
     use host::{Kind, LvUuid, VgName};
 
     #[test]
-    fn what_was_begun_is_known_until_it_is_done() {
+    fn intent_is_recorded_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
         let (group, uuid) = (VgName::new("vg0").unwrap(), LvUuid::random().unwrap());
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());
@@ -133,13 +137,13 @@ mod tests {
             read(state.path(), &group).unwrap_err().kind(),
             Kind::Invalid
         );
-        forget(state.path(), &group).unwrap();
-        forget(state.path(), &group).unwrap();
+        remove(state.path(), &group).unwrap();
+        remove(state.path(), &group).unwrap();
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());
     }
 
     #[test]
-    fn one_agent_at_a_time() {
+    fn lock_admits_one_agent() {
         let state = tempfile::tempdir().unwrap();
         let held = lock(state.path()).unwrap();
         assert_eq!(lock(state.path()).unwrap_err().kind(), Kind::Busy);

@@ -1,5 +1,5 @@
-//! What is known of the wanted volume groups and of their devices, from LVM, from what was begun,
-//! from the API and from the devices themselves.
+//! Observes the wanted volume groups and their devices: from LVM, recorded intents, the API and the
+//! devices themselves.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::intent::{self, Intent};
-use super::plan::{GroupTrace, ObservedGroup, ObservedPath};
+use super::plan::{DevNum, GroupTrace, ObservedGroup, ObservedPath};
 use super::wanted::WantedGroup;
 use super::{VolumeGroupCreator, observe};
 use crate::agent::blocking::blocking;
 use crate::kube::error::ApiError;
 
-/// How long looking at a device may take before it is said that it does not answer.
+/// Time limit for observing a device before it is reported as unresponsive.
 const LOOK_TIME: Duration = Duration::from_secs(30);
 
-/// Looks that have not come back.
+/// Observations that have exceeded the time limit and still run.
 pub(super) type PendingObservations = HashMap<DevicePath, JoinHandle<ObservedPath>>;
 
 impl VolumeGroupCreator {
@@ -31,33 +31,35 @@ impl VolumeGroupCreator {
         &self,
         wanted: &[WantedGroup],
     ) -> Result<BTreeMap<VgName, Intent>, Error> {
-        let read = |one: &WantedGroup| {
-            Ok((
-                one.group.clone(),
-                intent::read(&self.place.state, &one.group)?,
-            ))
-        };
-        wanted.iter().map(read).collect()
+        wanted
+            .iter()
+            .map(|one| {
+                Ok((
+                    one.group.clone(),
+                    intent::read(&self.place.state, &one.group)?,
+                ))
+            })
+            .collect()
     }
 
-    /// A group that is there is made.
-    pub(super) fn forget_done(
+    /// Removes the intents of groups that exist.
+    pub(super) fn remove_completed_intents(
         &self,
         observed_groups: &BTreeMap<VgName, ObservedGroup>,
         intents: &BTreeMap<VgName, Intent>,
     ) -> Result<(), Error> {
         for (group, observed_group) in observed_groups {
-            let is_begun = intents
+            let is_recorded = intents
                 .get(group)
                 .is_some_and(|intent| *intent != Intent::default());
-            if is_begun && matches!(observed_group, ObservedGroup::Present(_)) {
-                intent::forget(&self.place.state, group)?;
+            if is_recorded && matches!(observed_group, ObservedGroup::Present(_)) {
+                intent::remove(&self.place.state, group)?;
             }
         }
         Ok(())
     }
 
-    /// How a group stands, by all that this node knows of it.
+    /// Returns the state of a group from LVM's report, LVM's backups and the LogicalVolumes.
     pub(super) fn observed_group(
         &self,
         group: &VgName,
@@ -68,40 +70,34 @@ impl VolumeGroupCreator {
             .filter(|(name, _)| name == group.as_str())
             .peekable();
         if same.peek().is_some() {
-            let number = |name: &String| observe::number_of(&self.place.roots, name);
             return ObservedGroup::Present(
                 same.flat_map(|(_, disks)| disks)
-                    .filter_map(number)
+                    .filter_map(|name| observe::number_of(&self.place.roots, name))
                     .collect(),
             );
         }
         if let Some(backup) = backup::path_of(&self.place.lvm, group.as_str()) {
             let backup = backup.display();
-            let (evidence, remedy) = (
-                format!("LVM keeps a backup of it, {backup}"),
-                format!("`rm {backup}` on the node"),
-            );
+            let evidence = format!("LVM has a backup of it, {backup}");
+            let remedy = format!("`rm {backup}` on the node");
             return ObservedGroup::Vanished(GroupTrace { evidence, remedy });
         }
-        let has_data = |volume: &Arc<LogicalVolume>| {
+        let volume_with_data = self.volumes.all().find(|volume: &Arc<LogicalVolume>| {
             let status = volume.status.clone().unwrap_or_default();
             let is_in_it = volume.spec.volume_group == group.as_str();
             is_in_it && status.uuid.is_some() && !condition::is_true(&status.conditions, REMOVED)
-        };
-        self.volumes
-            .all()
-            .find(has_data)
-            .map_or(ObservedGroup::Missing, |volume| {
-                let evidence = format!("LogicalVolume {} lies in it", volume.name_any());
-                ObservedGroup::Vanished(GroupTrace {
-                    evidence,
-                    remedy: "delete the claims of its volumes".to_owned(),
-                })
+        });
+        volume_with_data.map_or(ObservedGroup::Missing, |volume| {
+            let evidence = format!("it contains LogicalVolume {}", volume.name_any());
+            ObservedGroup::Vanished(GroupTrace {
+                evidence,
+                remedy: "delete the claims of its volumes".to_owned(),
             })
+        })
     }
 
-    /// Has the last word of the API: a group that this node's report tells of was there.
-    pub(super) async fn ask_report(
+    /// Marks missing groups as vanished if this node's NodeStorage lists them.
+    pub(super) async fn check_node_storage(
         &self,
         observed_groups: &mut BTreeMap<VgName, ObservedGroup>,
     ) -> Result<(), ApiError> {
@@ -119,8 +115,7 @@ impl VolumeGroupCreator {
             .collect();
         for (group, observed_group) in observed_groups.iter_mut() {
             if *observed_group == ObservedGroup::Missing && known.contains(group.as_str()) {
-                let evidence =
-                    format!("NodeStorage {name} tells of it (status.missingVolumeGroups)");
+                let evidence = format!("NodeStorage {name} lists it (status.missingVolumeGroups)");
                 *observed_group = ObservedGroup::Vanished(GroupTrace {
                     evidence,
                     remedy: format!("`kubectl delete nodestorage {name}`"),
@@ -130,27 +125,27 @@ impl VolumeGroupCreator {
         Ok(())
     }
 
-    /// Looks at every device, one after the other; but not at those that are in a group already.
-    pub(super) async fn look(
+    /// Observes every device in turn, except those that are in a group already.
+    pub(super) async fn observe_devices(
         &self,
         wanted: &[WantedGroup],
         observed_groups: &BTreeMap<VgName, ObservedGroup>,
-        hanging: &mut PendingObservations,
+        pending: &mut PendingObservations,
     ) -> Result<BTreeMap<DevicePath, ObservedPath>, Error> {
         let paths: BTreeSet<_> = wanted.iter().flat_map(|one| &one.devices).collect();
-        let is_member = |number: &_| {
-            observed_groups.values().any(
-                |observed_group| matches!(observed_group, ObservedGroup::Present(members) if members.contains(number)),
-            )
-        };
+        let mut members = BTreeSet::<DevNum>::new();
+        for observed_group in observed_groups.values() {
+            if let ObservedGroup::Present(numbers) = observed_group {
+                members.extend(numbers);
+            }
+        }
         let mut found = BTreeMap::new();
         for path in paths {
-            let there = match observe::number_of(&self.place.roots, path.as_str()).filter(is_member)
-            {
-                Some(number) => ObservedPath::Member(number),
-                None => self.look_at(path, hanging).await,
+            let observed = match observe::number_of(&self.place.roots, path.as_str()) {
+                Some(number) if members.contains(&number) => ObservedPath::Member(number),
+                _ => self.observe_device(path, pending).await,
             };
-            found.insert(path.clone(), there);
+            found.insert(path.clone(), observed);
         }
         if observe::needs_owners(&found) {
             let place = self.place.clone();
@@ -162,20 +157,24 @@ impl VolumeGroupCreator {
         Ok(found)
     }
 
-    /// Looks at a device, unless the look of before has not come back yet.
-    async fn look_at(&self, path: &DevicePath, hanging: &mut PendingObservations) -> ObservedPath {
-        let begin = || {
-            let (place, path) = (self.place.clone(), path.clone());
+    /// Observes a device; waits for the previous observation if that still runs.
+    async fn observe_device(
+        &self,
+        path: &DevicePath,
+        pending: &mut PendingObservations,
+    ) -> ObservedPath {
+        let mut observation = pending.remove(path).unwrap_or_else(|| {
+            let place = self.place.clone();
+            let path = path.clone();
             spawn_blocking(move || observe::observe(&place, &path))
-        };
-        let mut looking = hanging.remove(path).unwrap_or_else(begin);
-        match timeout(LOOK_TIME, &mut looking).await {
+        });
+        match timeout(LOOK_TIME, &mut observation).await {
             Ok(Ok(found)) => found,
             Ok(Err(error)) => ObservedPath::Unreadable(error.to_string()),
             Err(_) => {
-                hanging.insert(path.clone(), looking);
+                pending.insert(path.clone(), observation);
                 ObservedPath::Unreadable(format!(
-                    "it does not answer within {} s",
+                    "it does not respond within {} s",
                     LOOK_TIME.as_secs()
                 ))
             }

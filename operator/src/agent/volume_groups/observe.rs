@@ -1,5 +1,6 @@
-//! Looks at devices, and writes to none. It is done once more before a group is made. May block for
-//! as long as a disk does not answer.
+//! Observes devices, and writes to none.
+//!
+//! Repeated immediately before a group is created. Blocks for as long as a disk does not respond.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,40 +19,41 @@ use host::{DevicePath, Error, Exec, Kind, Roots};
 
 use super::plan::{DevNum, DeviceState, ObservedDevice, ObservedPath};
 
-/// What blkid calls a physical volume.
+/// The type that blkid reports for a physical volume.
 const PHYSICAL_VOLUME: &str = "LVM2_member";
 
-/// So long somebody may have a device who only looks at it.
+/// Time to wait for a device that another program holds only to inspect it.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where things are on the node.
+/// Paths and programs of the node.
 #[derive(Clone)]
 pub struct NodePaths {
-    /// Runs its programs.
+    /// Runs the node's programs.
     pub exec: Arc<dyn Exec>,
-    /// Its devices.
+    /// The node's `/dev` and `/sys`.
     pub roots: Roots,
-    /// Its `/proc`.
+    /// The node's `/proc`.
     pub proc: PathBuf,
-    /// Its folder of FlexLVM.
+    /// FlexLVM's folder on the node.
     pub state: PathBuf,
-    /// Its folder `/etc/lvm`.
+    /// The node's folder `/etc/lvm`.
     pub lvm: PathBuf,
 }
 
-/// A device that is open; claimed, if nobody else has it.
+/// An open device, with an exclusive claim unless another program holds one.
 pub(super) struct ClaimedDisk {
     pub(super) disk: Disk,
     pub(super) claim: Option<File>,
 }
 
-/// What is at a path.
+/// Observes the device at a path.
 #[must_use]
 pub fn observe(place: &NodePaths, path: &DevicePath) -> ObservedPath {
     observe_and_claim(place, path).0
 }
 
-/// What is at a path; and the device, as it was when it was looked at for as long as it is held.
+/// Observes the device at a path, and returns it open: as long as it is claimed, its state stays as
+/// observed.
 pub(super) fn observe_and_claim(
     place: &NodePaths,
     path: &DevicePath,
@@ -67,11 +69,11 @@ pub(super) fn observe_and_claim(
             return (found, None);
         }
     };
-    let facts = match disk.observe() {
-        Ok(facts) => facts,
+    let disk_state = match disk.observe() {
+        Ok(disk_state) => disk_state,
         Err(error) => return (ObservedPath::Unreadable(chain(&error)), None),
     };
-    let (state, claim) = match state(place, &disk, &facts) {
+    let (state, claim) = match state(place, &disk, &disk_state) {
         Ok(known) => known,
         Err(error) => (DeviceState::Unreadable(chain(&error)), None),
     };
@@ -80,7 +82,7 @@ pub(super) fn observe_and_claim(
         sector,
         identity,
         ..
-    } = facts;
+    } = disk_state;
     let seen = ObservedDevice {
         number: disk.number(),
         path: disk.path().clone(),
@@ -95,18 +97,18 @@ pub(super) fn observe_and_claim(
     )
 }
 
-/// What the device is used for, the surest and the cheapest to find out first.
+/// Determines what the device is used for, the most reliable and cheapest checks first.
 fn state(
     place: &NodePaths,
     disk: &Disk,
-    facts: &ObservedDisk,
+    disk_state: &ObservedDisk,
 ) -> Result<(DeviceState, Option<File>), Error> {
     let used = |by: String| Ok((DeviceState::InUse(by), None));
-    if facts.logical_volume {
+    if disk_state.logical_volume {
         return used("it is a logical volume itself".to_owned());
     }
-    if !facts.holders.is_empty() {
-        return used(format!("{} is made of it", facts.holders.join(", ")));
+    if !disk_state.holders.is_empty() {
+        return used(format!("{} is built on it", disk_state.holders.join(", ")));
     }
     if let Some(point) = mount_point(place, disk.number())? {
         return used(format!("it is mounted at {}", point.display()));
@@ -114,10 +116,13 @@ fn state(
     if is_swap(&place.proc, &place.roots, disk.number()) {
         return used("it is used as swap".to_owned());
     }
-    if !facts.partitions.is_empty() {
-        return Ok((DeviceState::Partitioned(facts.partitions.clone()), None));
+    if !disk_state.partitions.is_empty() {
+        return Ok((
+            DeviceState::Partitioned(disk_state.partitions.clone()),
+            None,
+        ));
     }
-    if facts.read_only {
+    if disk_state.read_only {
         return Ok((DeviceState::ReadOnly, None));
     }
     let claim = match claim(disk) {
@@ -134,8 +139,10 @@ fn state(
     Ok((state, Some(claim)))
 }
 
-/// Claims a device; waits a while for whoever has it only to look, as another agent of this node
-/// does. What nobody has for long must not be left out of a group.
+/// Claims a device; waits a while for another program that only inspects it, as another agent of
+/// this node does.
+///
+/// A device that is free otherwise must not be missing in the group for that.
 fn claim(disk: &Disk) -> Result<File, Error> {
     let begun = Instant::now();
     loop {
@@ -150,24 +157,26 @@ fn claim(disk: &Disk) -> Result<File, Error> {
 
 fn mount_point(place: &NodePaths, number: DevNum) -> Result<Option<PathBuf>, Error> {
     let mounts = mountinfo::read(&place.proc.join("1/mountinfo"))?;
-    let is_of = |mount: &&mountinfo::Mount| lookup::device_of(&place.roots, mount) == Some(number);
-    Ok(mounts.iter().find(is_of).map(|mount| mount.point.clone()))
+    let mount = mounts
+        .iter()
+        .find(|mount| lookup::device_of(&place.roots, mount) == Some(number));
+    Ok(mount.map(|mount| mount.point.clone()))
 }
 
-/// Whether LVM has to be asked whose these devices are.
+/// Returns whether LVM's owners of the devices are needed.
 #[must_use]
 pub fn needs_owners(found: &BTreeMap<DevicePath, ObservedPath>) -> bool {
-    let may_have_one = |found: &ObservedPath| {
-        matches!(found, ObservedPath::Device(seen) if match &seen.state {
+    found.values().any(|found| match found {
+        ObservedPath::Device(seen) => match &seen.state {
             DeviceState::Known(what) => what == PHYSICAL_VOLUME,
             DeviceState::InUse(_) => true,
             _ => false,
-        })
-    };
-    found.values().any(may_have_one)
+        },
+        _ => false,
+    })
 }
 
-/// Says of a device whose physical volume it is, if LVM knows it as one.
+/// Sets a device's state to `PhysicalVolume` if LVM lists it as one.
 pub fn name_owner(roots: &Roots, found: &mut ObservedPath, owners: &[PvOwner]) {
     let ObservedPath::Device(seen) = found else {
         return;
@@ -175,13 +184,15 @@ pub fn name_owner(roots: &Roots, found: &mut ObservedPath, owners: &[PvOwner]) {
     if seen.state == DeviceState::Blank {
         return;
     }
-    let is_it = |owner: &&PvOwner| number_of(roots, &owner.name) == Some(seen.number);
-    if let Some(owner) = owners.iter().find(is_it) {
+    let owner = owners
+        .iter()
+        .find(|owner| number_of(roots, &owner.name) == Some(seen.number));
+    if let Some(owner) = owner {
         seen.state = DeviceState::PhysicalVolume(owner.uuid.clone(), owner.group.clone());
     }
 }
 
-/// The number of the device that LVM calls so.
+/// Returns the number of the device with LVM's name for it.
 #[must_use]
 pub fn number_of(roots: &Roots, name: &str) -> Option<DevNum> {
     disk::number_at(roots, &DevicePath::new(name).ok()?)

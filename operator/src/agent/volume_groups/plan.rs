@@ -1,6 +1,7 @@
-//! What is to be done about the volume groups that are wanted: nothing, or make one of these
-//! devices; and what is said of each device. Losing data is decided here: a device is taken only if
-//! it is positively nobody's. Pure.
+//! Plans the wanted volume groups: which to create on which devices, and the state to report of
+//! each device.
+//!
+//! This decides about losing data: a device is used only if it is proven to be unused. Pure.
 
 mod device;
 
@@ -11,39 +12,39 @@ use host::{Bytes, DevicePath, LvUuid, VgName};
 
 use super::intent::Intent;
 use super::wanted::WantedGroup;
-use device::{beside, device, is_marked, usable};
+use device::{compatible, device, is_marked, usable};
 
 /// A block device's number.
 pub type DevNum = (u32, u32);
 
-/// How a volume group stands that is wanted.
+/// Observed state of a wanted volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedGroup {
-    /// It is on the node, of the devices with these numbers.
+    /// The group exists on the node, on the devices with these numbers.
     Present(BTreeSet<DevNum>),
-    /// It is not, and it was once.
+    /// The group does not exist, but did before.
     Vanished(GroupTrace),
-    /// It is not, and never was.
+    /// The group does not exist, and never did.
     Missing,
 }
 
-/// By what a volume group is known that is not there any more.
+/// Trace of a volume group that no longer exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupTrace {
-    /// In words.
+    /// What shows that the group existed; for the message.
     pub evidence: String,
-    /// What takes it away, in words, if the group is lost for good.
+    /// What removes the trace if the group is lost for good; for the message.
     pub remedy: String,
 }
 
-/// What is at a path.
+/// Observed object at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ObservedPath {
-    /// Nothing.
+    /// The path does not exist.
     Nothing,
-    /// Something else than a block device.
+    /// The path is not a block device.
     NotABlockDevice,
-    /// It can't be looked at, for this reason.
+    /// The path can't be examined, for this reason.
     Unreadable(String),
     /// A block device that is part of a wanted group.
     Member(DevNum),
@@ -52,7 +53,7 @@ pub enum ObservedPath {
 }
 
 impl ObservedPath {
-    /// The number of the block device.
+    /// Returns the number of the block device.
     fn number(&self) -> Option<DevNum> {
         match self {
             Self::Member(number) => Some(*number),
@@ -62,123 +63,118 @@ impl ObservedPath {
     }
 }
 
-/// A block device.
+/// An observed block device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObservedDevice {
-    /// Its number.
+    /// Device number (major, minor).
     pub number: DevNum,
-    /// Its path by the kernel's own name.
+    /// Path by the kernel's name.
     pub path: DevicePath,
-    /// Its size.
+    /// Size in bytes.
     pub size: Bytes,
-    /// The size of its sectors in bytes.
+    /// Logical sector size in bytes.
     pub sector: u64,
-    /// What the hardware tells it from others by.
+    /// Identity of the disk (WWID or device-mapper uuid, with the partition), if it has one.
     pub identity: Option<String>,
-    /// What it is used for.
+    /// What the device is used for.
     pub state: DeviceState,
 }
 
 /// What a block device is used for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DeviceState {
-    /// Nothing.
+    /// Unused and blank: no known signature, and zeros in its first 4 MiB.
     Blank,
-    /// Nothing can be written to it.
+    /// Read-only.
     ReadOnly,
-    /// It has these partitions.
+    /// Has these partitions.
     Partitioned(Vec<String>),
-    /// Somebody has it; said in words.
+    /// In use; the text names the user.
     InUse(String),
-    /// There is something on it that is known; said in words.
+    /// Has a known signature; the text names it.
     Known(String),
-    /// There is something on it that nobody knows, at this byte.
+    /// Has unknown content, at this byte offset.
     Unknown(u64),
-    /// It is a physical volume, of this group if of any.
+    /// An LVM physical volume, of this group if of any.
     PhysicalVolume(LvUuid, Option<String>),
-    /// It could not be looked at, for this reason.
+    /// Its state could not be determined, for this reason.
     Unreadable(String),
 }
 
-/// A volume group that is to be made.
+/// A volume group to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CreateGroup {
-    /// Its name.
+    /// Name of the group.
     pub group: VgName,
-    /// The backends that want it.
+    /// Backends that list devices for the group.
     pub backends: Vec<String>,
-    /// Its devices.
+    /// Devices of the group.
     pub parts: Vec<GroupDevice>,
 }
 
-/// A device that is to be part of a group.
+/// A device of a group to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupDevice {
-    /// Its path, as a backend names it.
+    /// Path from the StorageBackend.
     pub path: DevicePath,
-    /// Its number when it was looked at.
+    /// Device number when it was observed.
     pub number: DevNum,
-    /// The uuid of the physical volume that an agent has made of it already.
+    /// LVM uuid if an agent has already made it a physical volume.
     pub uuid: Option<LvUuid>,
 }
 
-/// All that is known.
+/// Inputs of [`plan`].
 #[derive(Clone, Copy, Debug)]
-pub struct GroupFacts<'a> {
-    /// What is wanted.
+pub struct GroupPlanInputs<'a> {
+    /// The wanted groups.
     pub wanted: &'a [WantedGroup],
-    /// How each wanted group stands.
+    /// The observed state of each wanted group.
     pub observed_groups: &'a BTreeMap<VgName, ObservedGroup>,
-    /// What is at each path.
+    /// The observed object at each path.
     pub found: &'a BTreeMap<DevicePath, ObservedPath>,
-    /// What was begun.
+    /// The recorded intents.
     pub intents: &'a BTreeMap<VgName, Intent>,
 }
 
-/// What is to be done and said.
+/// Result of [`plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VolumeGroupPlan {
-    /// The groups that are to be made.
-    pub make: Vec<CreateGroup>,
-    /// What is to be said of each device.
+    /// Groups to create.
+    pub create: Vec<CreateGroup>,
+    /// State to report of each device.
     pub devices: Vec<NodeDevice>,
 }
 
-/// Why a device is not taken: a reason, and a sentence.
+/// Why a device is rejected: reason and message of its state.
 type DeviceRejection = (&'static str, String);
 
-/// Plans.
+/// Plans the groups to create and the state of each device.
 #[must_use]
-pub fn plan(facts: GroupFacts<'_>) -> VolumeGroupPlan {
+pub fn plan(inputs: GroupPlanInputs<'_>) -> VolumeGroupPlan {
     let mut plan = VolumeGroupPlan::default();
-    for wanted in facts.wanted {
-        let parts = match facts.observed_groups.get(&wanted.group) {
+    for wanted in inputs.wanted {
+        let parts = match inputs.observed_groups.get(&wanted.group) {
             Some(ObservedGroup::Present(members)) => {
-                let word = |path| (path, in_group(facts, wanted, members, path));
-                plan.devices.extend(
-                    wanted
-                        .devices
-                        .iter()
-                        .map(word)
-                        .map(|(path, word)| report_device(wanted, path, word)),
-                );
+                plan.devices.extend(wanted.devices.iter().map(|path| {
+                    report_device(wanted, path, in_group(inputs, wanted, members, path))
+                }));
                 continue;
             }
             Some(ObservedGroup::Vanished(trace)) => {
-                let word = vanished(&wanted.group, trace);
+                let rejection = vanished(&wanted.group, trace);
                 plan.devices.extend(
                     wanted
                         .devices
                         .iter()
-                        .map(|path| report_device(wanted, path, Err(word.clone()))),
+                        .map(|path| report_device(wanted, path, Err(rejection.clone()))),
                 );
                 continue;
             }
-            Some(ObservedGroup::Missing) => choose(facts, wanted, &mut plan.devices),
+            Some(ObservedGroup::Missing) => choose(inputs, wanted, &mut plan.devices),
             None => continue,
         };
         if !parts.is_empty() {
-            plan.make.push(CreateGroup {
+            plan.create.push(CreateGroup {
                 group: wanted.group.clone(),
                 backends: wanted.backends.clone(),
                 parts,
@@ -188,34 +184,33 @@ pub fn plan(facts: GroupFacts<'_>) -> VolumeGroupPlan {
     plan
 }
 
-/// What is said of a device of a group.
+/// Returns the state to report of a device of a group.
 fn report_device(
     wanted: &WantedGroup,
     path: &DevicePath,
-    word: Result<(), DeviceRejection>,
+    outcome: Result<(), DeviceRejection>,
 ) -> NodeDevice {
-    let (reason, message) = word
+    let (reason, message) = outcome
         .err()
         .map(|(reason, message)| (reason.to_owned(), message))
         .unzip();
-    let (volume_group, path) = (wanted.group.to_string(), path.to_string());
     NodeDevice {
-        volume_group,
-        path,
+        volume_group: wanted.group.to_string(),
+        path: path.to_string(),
         in_volume_group: reason.is_none(),
         reason,
         message,
     }
 }
 
-/// Of a device of a group that is there.
+/// Checks a device that is listed for an existing group.
 fn in_group(
-    facts: GroupFacts<'_>,
+    inputs: GroupPlanInputs<'_>,
     wanted: &WantedGroup,
     members: &BTreeSet<DevNum>,
     path: &DevicePath,
 ) -> Result<(), DeviceRejection> {
-    if facts
+    if inputs
         .found
         .get(path)
         .and_then(ObservedPath::number)
@@ -223,27 +218,27 @@ fn in_group(
     {
         return Ok(());
     }
-    let seen = device(facts, path)?;
-    usable(facts, wanted, path, seen)?;
+    let seen = device(inputs, path)?;
+    usable(inputs, wanted, path, seen)?;
     let group = &wanted.group;
-    let words = format!(
-        "volume group {group} was there before, and FlexLVM changes none that is; `vgextend {group} {path}` adds it"
+    let message = format!(
+        "volume group {group} already exists, and FlexLVM does not change existing groups; to add the device: `vgextend {group} {path}`"
     );
-    Err((reason::VOLUME_GROUP_EXISTS, words))
+    Err((reason::VOLUME_GROUP_EXISTS, message))
 }
 
-/// Of every device of a group that was there once.
+/// Rejects every device of a group that existed before.
 fn vanished(group: &VgName, GroupTrace { evidence, remedy }: &GroupTrace) -> DeviceRejection {
-    let words = format!(
-        "volume group {group} was on this node and is not any more: {evidence}. It is not made anew, since its disks may come \
-         back; bring them back, or see why `vgs` and `pvs` do not show it. If it is lost for good: {remedy}"
+    let message = format!(
+        "volume group {group} existed on this node and is missing now: {evidence}. It is not recreated, since its disks may come \
+             back; reconnect them, or find out why `vgs` and `pvs` do not show it. If it is lost for good: {remedy}"
     );
-    (reason::VOLUME_GROUP_VANISHED, words)
+    (reason::VOLUME_GROUP_VANISHED, message)
 }
 
-/// The devices that a group can be made of, and what is said of all that are named for it.
+/// Selects the devices to create a group on, and adds the state of all devices listed for it.
 fn choose(
-    facts: GroupFacts<'_>,
+    inputs: GroupPlanInputs<'_>,
     wanted: &WantedGroup,
     device_outcomes: &mut Vec<NodeDevice>,
 ) -> Vec<GroupDevice> {
@@ -251,17 +246,17 @@ fn choose(
     let marked = wanted
         .devices
         .iter()
-        .find(|path| is_marked(facts, wanted, path));
+        .find(|path| is_marked(inputs, wanted, path));
     for path in &wanted.devices {
-        let word = device(facts, path).and_then(|seen| {
-            let uuid = usable(facts, wanted, path, seen)?;
-            beside(&parts, seen)?;
+        let outcome = device(inputs, path).and_then(|seen| {
+            let uuid = usable(inputs, wanted, path, seen)?;
+            compatible(&parts, seen)?;
             if let Some(marked) = marked {
-                let words = format!(
-                    "volume group {} is made once {marked}, which is to be part of it, is clear",
+                let message = format!(
+                    "volume group {} is created once {marked}, which is to be part of it, is cleared",
                     wanted.group
                 );
-                return Err((reason::CREATE_FAILED, words));
+                return Err((reason::CREATE_FAILED, message));
             }
             parts.push((
                 GroupDevice {
@@ -273,10 +268,10 @@ fn choose(
             ));
             Err((
                 reason::CREATING,
-                format!("volume group {} is about to be made of it", wanted.group),
+                format!("volume group {} is about to be created on it", wanted.group),
             ))
         });
-        device_outcomes.push(report_device(wanted, path, word));
+        device_outcomes.push(report_device(wanted, path, outcome));
     }
     parts.into_iter().map(|(part, _)| part).collect()
 }

@@ -1,4 +1,4 @@
-//! What the report keeps of volume groups that are gone.
+//! The node's report of missing volume groups.
 
 use crds::NodeStorageStatus;
 use serde_json::json;
@@ -6,13 +6,15 @@ use serde_json::json;
 use super::note;
 
 fn status(groups: &[&str], missing: &[&str]) -> NodeStorageStatus {
-    let group = |name: &&str| json!({"name": name, "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "1Gi"});
-    let groups: Vec<_> = groups.iter().map(group).collect();
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|name| json!({"name": name, "uuid": "u", "size": "1Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "1Gi"}))
+        .collect();
     serde_json::from_value(json!({"volumeGroups": groups, "missingVolumeGroups": missing})).unwrap()
 }
 
 #[test]
-fn a_group_that_was_reported_stays_known_until_it_is_back() {
+fn missing_group_is_reported_until_it_is_back() {
     let missing = |old: &NodeStorageStatus, now: &[&str]| {
         let mut new = status(now, &[]);
         note(&mut new, old, None);

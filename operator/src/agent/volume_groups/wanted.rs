@@ -1,4 +1,4 @@
-//! Which volume groups this node is to have, and of which devices. Pure.
+//! The volume groups that StorageBackends request on this node, and their devices. Pure.
 
 use std::collections::BTreeMap;
 
@@ -7,19 +7,20 @@ use kube::ResourceExt as _;
 
 use crate::agent::watches::backends::SelectedBackends;
 
-/// A volume group that StorageBackends name devices for.
+/// A volume group for which StorageBackends list devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WantedGroup {
-    /// Its name.
+    /// Name of the group.
     pub group: VgName,
-    /// The devices, each once: those of several backends together, in the order of their names.
+    /// The devices, each once: those of all its backends, in the order of the backends' names.
     pub devices: Vec<DevicePath>,
-    /// The backends that name them.
+    /// Backends that list the devices.
     pub backends: Vec<String>,
 }
 
-/// What the backends that select this node want. One that contradicts itself, or is being deleted,
-/// wants nothing.
+/// Returns the groups that the selected backends request.
+///
+/// A backend that is invalid or being deleted requests none.
 #[must_use]
 pub fn wanted(selected: &SelectedBackends) -> Vec<WantedGroup> {
     let mut groups = BTreeMap::<VgName, WantedGroup>::new();
@@ -34,12 +35,11 @@ pub fn wanted(selected: &SelectedBackends) -> Vec<WantedGroup> {
         let Ok(group) = VgName::new(&spec.volume_group) else {
             continue;
         };
-        let none = || WantedGroup {
+        let wanted = groups.entry(group.clone()).or_insert_with(|| WantedGroup {
             group: group.clone(),
             devices: Vec::new(),
             backends: Vec::new(),
-        };
-        let wanted = groups.entry(group.clone()).or_insert_with(none);
+        });
         wanted.backends.push(backend.name_any());
         for device in spec
             .devices
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn backends_of_one_group_name_its_devices_together() {
+    fn devices_of_all_backends_of_a_group_are_merged() {
         let deleted = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
         let selected = vec![
             backend("a", "vg1", &["/dev/x", "/dev/y"], json!({})),

@@ -1,5 +1,5 @@
-//! What the agent does to a logical volume's device itself: find out which it is, mark it, look
-//! what is on it. All of it may block.
+//! Operations on a logical volume's device: identifying it, writing the format marker, inspecting
+//! its content. All of them may block.
 
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
@@ -13,56 +13,58 @@ use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgNam
 
 use super::plan::Content;
 
-/// What lvcreate zeroes at the begin of a volume.
+/// Bytes that lvcreate zeroes at the start of a volume.
 const ZEROED: usize = 4096;
 
-/// A logical volume by its names.
+/// Group and name of a logical volume.
 #[derive(Clone, Copy, Debug)]
 pub struct LvPath<'a> {
-    /// The volume group.
+    /// Name of the volume group.
     pub group: &'a VgName,
-    /// The logical volume.
+    /// Name of the logical volume in the group.
     pub name: &'a LvName,
 }
 
-/// Active logical volumes' devices: the second seam to the host, beside [`Exec`]. Tests without a
-/// kernel that has device-mapper put something else here.
+/// Access to devices of active logical volumes; tests without device-mapper replace it.
+///
+/// It is the second interface to the host, in addition to [`Exec`].
 pub trait Devices: Send + Sync {
-    /// Marks a volume as fresh that was made just now, if it still has this uuid and lvcreate's
-    /// zeros.
+    /// Writes the format marker to a volume that was just created, if it still has this uuid and
+    /// lvcreate's zeros.
     ///
     /// # Errors
-    /// When that fails; the mark then is as it was, or torn.
+    /// If that fails; the marker then is unchanged, or torn.
     fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
 
-    /// Marks a volume as fresh that was made some time ago, if it still has this uuid and is blank.
+    /// Writes the format marker to a volume that was created earlier, if it still has this uuid and
+    /// is blank.
     ///
     /// # Errors
-    /// As above.
+    /// If that fails; the marker then is unchanged, or torn.
     fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
 
-    /// LVM's uuid and the size of the volume that has this name.
+    /// Returns LVM's uuid and the size in bytes of the volume with this name.
     ///
     /// # Errors
-    /// `NotFound` when there is no such device.
+    /// `NotFound` if there is no such device.
     fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error>;
 
-    /// What is on a volume, if it still has this uuid.
+    /// Inspects the content of a volume, if it still has this uuid.
     ///
     /// # Errors
-    /// When looking fails. That is never "nothing".
+    /// If the inspection fails. A failure never counts as blank.
     fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error>;
 
-    /// Tells the driver the digest of a volume's key, so that it need not ask LVM.
+    /// Records the digest of a volume's key for the driver, which saves it an LVM command.
     ///
     /// # Errors
-    /// When that can't be written: then it asks.
+    /// If it can't be written: then the driver runs the LVM command.
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
 
-    /// Whether a path leads to the device of this name, a disk.
+    /// Returns whether `path` leads to the disk with this name.
     fn is_same(&self, name: &str, path: &str) -> bool;
 
-    /// Where a volume is mounted on the node; nothing when nobody can tell.
+    /// Returns where a volume is mounted on the node; empty if that can't be determined.
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
 }
 
@@ -75,9 +77,10 @@ pub struct NodeDevices {
 }
 
 impl NodeDevices {
-    /// Seen from a container that shares the node's process ids; `exec` runs the node's programs.
+    /// Returns the devices from a container that shares the node's PID namespace; `exec` runs the
+    /// node's programs.
     #[must_use]
-    pub fn of_host(exec: Arc<dyn Exec>) -> Self {
+    pub fn from_container(exec: Arc<dyn Exec>) -> Self {
         let locks =
             std::path::Path::new("/proc/1/root").join(host::lock::FOLDER.trim_start_matches('/'));
         Self {
@@ -94,8 +97,8 @@ impl NodeDevices {
 }
 
 impl Devices for NodeDevices {
-    // While the device is claimed nobody can mount it or make a file system: what is found is still
-    // so when the mark is written, even if another agent works here too.
+    // While the device is claimed, no other program can mount or format it: the content is still as
+    // inspected when the marker is written, even if another agent runs on this node.
 
     fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
@@ -113,11 +116,11 @@ impl Devices for NodeDevices {
     fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
         let device = self.open(path, uuid)?;
         let claimed = device.claim()?;
-        let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
-        if !fs::is_blank(&*self.exec, &device, &mark)? {
+        let marker = FormatMarkerBlock::new(uuid, device.size()?)?;
+        if !fs::is_blank(&*self.exec, &device, &marker)? {
             return Err(in_use_already(path));
         }
-        mark.write_unformatted(&claimed)
+        marker.write_unformatted(&claimed)
     }
 
     fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error> {
@@ -127,16 +130,16 @@ impl Devices for NodeDevices {
 
     fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         let device = self.open(path, uuid)?;
-        let mark = FormatMarkerBlock::new(uuid, device.size()?)?;
-        let says = mark.read(device.file())?;
-        if says == FormatMarker::Formatting {
+        let block = FormatMarkerBlock::new(uuid, device.size()?)?;
+        let marker = block.read(device.file())?;
+        if marker == FormatMarker::Formatting {
             return Ok(Content::Formatting);
         }
-        // Beside a file system the mark proves nothing: it can be one of earlier that the file
-        // system never overwrote.
+        // Next to a file system the marker proves nothing: it can be an old one that the file
+        // system has not overwritten.
         Ok(
-            match fs::probe(&*self.exec, device.file(), &device.path(), &mark)? {
-                Probe::Blank if says == FormatMarker::Unformatted => Content::Unformatted,
+            match fs::probe(&*self.exec, device.file(), &device.path(), &block)? {
+                Probe::Blank if marker == FormatMarker::Unformatted => Content::Unformatted,
                 Probe::Blank => Content::Blank,
                 Probe::Filesystem(filesystem) => Content::Data(filesystem.to_string()),
                 Probe::Other(what) => Content::Data(what),
@@ -175,6 +178,8 @@ impl Devices for NodeDevices {
 fn in_use_already(LvPath { group, name }: LvPath<'_>) -> Error {
     Error::refused(
         Kind::Busy,
-        format!("logical volume {group}/{name} is not blank any more: somebody uses it already"),
+        format!(
+            "logical volume {group}/{name} is not blank any more: another program has written to it"
+        ),
     )
 }

@@ -1,4 +1,4 @@
-//! Does with one LogicalVolume of this node what its plan says, step by step.
+//! Executes the plan of one LogicalVolume of this node, step by step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,56 +13,58 @@ use super::plan::{self, Content, ObservedVolume, Step};
 use super::spec::VolumeSpec;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 
-/// One pass never takes more turns: create, or activate, look, mark; each with a surprise.
-const MOST_STEPS: u32 = 12;
+/// Maximum number of steps in one pass: create, or activate, inspect, mark; each with one
+/// unexpected error.
+const MAX_STEPS: u32 = 12;
 
-/// So often in a pass LVM may refuse what the report allowed.
-const MOST_SURPRISES: u32 = 2;
+/// Maximum number of errors in one pass where LVM rejects what the report allowed.
+const MAX_UNEXPECTED_ERRORS: u32 = 2;
 
-/// Carries out what LogicalVolumes ask of this node, with its LVM and its devices.
+/// Carries out LogicalVolumes with the node's LVM and its devices.
 #[derive(Clone)]
 pub struct VolumeExecutor {
     lvm: Arc<LvmState>,
     devices: Arc<dyn Devices>,
 }
 
-/// What one pass has learned so far.
+/// State of one pass.
 #[derive(Clone, Debug)]
 struct Progress {
     began: Instant,
     content: Option<Content>,
     removed: bool,
-    /// When this pass last changed something that only a report tells the outcome of.
+    /// Time of the last change in this pass whose result only a report shows.
     changed: Option<Instant>,
-    surprises: u32,
+    unexpected_errors: u32,
 }
 
 impl VolumeExecutor {
-    /// By this LVM and these devices.
+    /// Returns an executor for this LVM and these devices.
     #[must_use]
     pub fn new(lvm: Arc<LvmState>, devices: Arc<dyn Devices>) -> Self {
         Self { lvm, devices }
     }
 
-    /// Does for one order what can be done now, and says how things stand then.
+    /// Executes what is possible now for one volume, and returns the outcome.
     ///
     /// # Errors
-    /// When LVM, or looking at a device, fails.
+    /// If LVM or a device operation fails.
     pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, Error> {
         let mut progress = Progress {
             began: Instant::now(),
             content: None,
             removed: false,
             changed: None,
-            surprises: 0,
+            unexpected_errors: 0,
         };
-        for _ in 0..MOST_STEPS {
-            let (executor, spec) = (self.clone(), spec.clone());
+        for _ in 0..MAX_STEPS {
+            let executor = self.clone();
+            let spec = spec.clone();
             let next_step = move |lvm: &mut LockedLvm| {
                 let outcome = executor.next_step(lvm, &spec, &mut progress);
                 outcome.map(|outcome| (outcome, progress))
             };
-            // Between two turns others have theirs: one report then serves all who wait for one.
+            // Releases the lock between steps: all volumes that wait for a report then share one.
             match self.lvm.locked(next_step).await? {
                 (Some(outcome), _) => return Ok(outcome),
                 (None, next) => progress = next,
@@ -70,11 +72,14 @@ impl VolumeExecutor {
         }
         Err(Error::refused(
             Kind::Failed,
-            format!("logical volume {} does not settle", spec.path()),
+            format!(
+                "logical volume {} needs more steps than expected (this is a bug, please report it)",
+                spec.path()
+            ),
         ))
     }
 
-    /// Plans, and does one step. A verdict ends the pass.
+    /// Plans, and executes one step. Returns an outcome at the end of the pass.
     fn next_step(
         &self,
         lvm: &mut LockedLvm,
@@ -103,12 +108,12 @@ impl VolumeExecutor {
             Ok(()) => Ok(None),
             Err(error) => {
                 progress.changed = Some(Instant::now());
-                progress.surprises += 1;
-                let is_hint = matches!(
+                progress.unexpected_errors += 1;
+                let is_expected_race = matches!(
                     error.kind(),
                     Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
                 );
-                if is_hint && progress.surprises <= MOST_SURPRISES {
+                if is_expected_race && progress.unexpected_errors <= MAX_UNEXPECTED_ERRORS {
                     Ok(None)
                 } else {
                     Err(error)
@@ -163,9 +168,11 @@ impl VolumeExecutor {
         Ok(())
     }
 
-    /// A command of LVM, what became of which only a report tells.
+    /// Runs an LVM command whose result only a report shows.
     fn change(locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<(), Error> {
-        let (lvm, group, name) = (locked.commands(), &spec.group, &spec.name);
+        let lvm = locked.commands();
+        let group = &spec.group;
+        let name = &spec.name;
         match (step, &spec.pool, &spec.cache) {
             (Step::AddIntegrity, ..) => lvm.add_integrity(group, name),
             (Step::Extend(extents, disks), ..) => lvm.extend(group, name, *extents, disks),
@@ -203,22 +210,25 @@ impl VolumeExecutor {
             }
             (step, ..) => Err(Error::refused(
                 Kind::Invalid,
-                format!("{step:?} is no change of {}", spec.path()),
+                format!(
+                    "internal error: step {step:?} does not apply to {} (this is a bug, please report it)",
+                    spec.path()
+                ),
             )),
         }
     }
 
-    /// Makes the volume and marks it: it is blank, since nobody else knows of it yet. The report is
-    /// brought up to date without asking LVM again, if it is known what the volume took of which
-    /// disk; else this returns false.
+    /// Creates the volume and writes its format marker: it is blank, since no other program uses it
+    /// yet.
+    ///
+    /// Inserts it into the cached report without running LVM again, if its extents on each disk are
+    /// known; else returns false.
     fn create(&self, locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<bool, Error> {
-        let (lvm, path) = (
-            locked.commands(),
-            LvPath {
-                group: &spec.group,
-                name: &spec.name,
-            },
-        );
+        let lvm = locked.commands();
+        let path = LvPath {
+            group: &spec.group,
+            name: &spec.name,
+        };
         let tags = spec.tags();
         let (extents, disks) = match (step, &spec.pool) {
             (Step::Create(extents, disks), _) => {
@@ -239,7 +249,7 @@ impl VolumeExecutor {
         };
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
-        // Only spares the driver a question.
+        // Best effort: saves the driver an LVM command.
         let _ = self.devices.record_key(&uuid, &spec.key);
         Ok(locked.insert(&spec.group, |vg| {
             let shares = shares(spec, vg, extents, disks)?;
@@ -247,7 +257,7 @@ impl VolumeExecutor {
         }))
     }
 
-    /// Says who has the volume open, where that can be seen.
+    /// Adds mount points to the message of a volume that is in use.
     fn with_holders(&self, lvm: &LockedLvm, spec: &VolumeSpec, mut outcome: Outcome) -> Outcome {
         if outcome.is_in_use()
             && let Some(removed) = &mut outcome.removed
@@ -277,7 +287,7 @@ impl VolumeExecutor {
     }
 }
 
-/// What a volume that was made just now took of each disk, where that is beyond doubt.
+/// Returns the extents that a new volume occupies on each disk, if that is certain.
 fn shares(
     spec: &VolumeSpec,
     vg: &Vg,
@@ -287,7 +297,7 @@ fn shares(
     let images = usize::try_from(spec.layout.images())
         .ok()
         .filter(|images| *images > 0);
-    // A thin volume takes nothing of the disks itself.
+    // A thin volume occupies no extents of its own.
     let Some(images) = images else {
         return Some(BTreeMap::new());
     };
@@ -306,7 +316,7 @@ fn shares(
     })
 }
 
-/// What a report would say of a volume that was made just now.
+/// Returns the entry that a report would contain for a new volume.
 fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Lv {

@@ -1,49 +1,52 @@
-//! How things stand with a logical volume, as its object's conditions have it. Pure.
+//! Outcome of a pass over a logical volume, as written to its conditions. Pure.
 
 use std::time::Duration;
 
 use crds::condition::reason;
 use host::{Bytes, LvUuid};
 
-/// Changes that nobody hears of are rarer than volumes that wait: those share a report.
-const JUST_NOW: Duration = Duration::from_secs(5);
+/// Maximum age of the report behind an outcome that is not `Ready`: volumes that wait share one
+/// report, and other programs change LVM less often.
+const RECENT: Duration = Duration::from_secs(5);
 
-/// How things stand.
+/// Outcome of a pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// The condition `Ready`; `None` leaves it as it is.
+    /// Update of the condition `Ready`; `None` leaves it unchanged.
     pub ready: Option<ConditionUpdate>,
-    /// The condition `Removed`.
+    /// Update of the condition `Removed`; `None` leaves it unchanged, or removes it if the volume
+    /// exists.
     pub removed: Option<ConditionUpdate>,
-    /// The logical volume's uuid and size, where it is there and ours.
+    /// LVM uuid and size in bytes, if the volume exists and is FlexLVM's.
     pub volume: Option<(LvUuid, Bytes)>,
 }
 
 /// A condition's status, reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionUpdate {
-    /// The status.
+    /// Whether the condition is `True` or `False`.
     pub status: bool,
     /// One of [`reason`].
     pub reason: &'static str,
-    /// A sentence for people.
+    /// Sentence for users, empty if there is nothing to explain.
     pub message: String,
 }
 
 impl Outcome {
-    /// How old the report may be that it rests on. Good news may be remembered. Whoever says that
-    /// something is missing, full or gone has looked just now; and whether a volume is in use,
-    /// nothing tells but another look.
+    /// Returns the maximum age of the LVM report behind this outcome.
+    ///
+    /// Any age if Ready, 5 s for failures and removals, 0 if the volume is in use, since only a new
+    /// report shows its release.
     #[must_use]
     pub fn oldest_report(&self) -> Duration {
         match (&self.ready, &self.removed) {
             (Some(ready), None) if ready.status => Duration::MAX,
             _ if self.is_in_use() => Duration::ZERO,
-            _ => JUST_NOW,
+            _ => RECENT,
         }
     }
 
-    /// Whether somebody has the volume open, so that it is not removed yet.
+    /// Returns whether the volume is open, which delays its removal.
     #[must_use]
     pub fn is_in_use(&self) -> bool {
         self.removed

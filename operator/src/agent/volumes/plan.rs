@@ -1,6 +1,7 @@
-//! What is to be done next about one logical volume, from what is ordered and what is seen on the
-//! node. Pure: `execute` observes, asks here, does one step, and observes again. Every rule that keeps
-//! data is here and in `plan/removal.rs`.
+//! Plans the next step for one logical volume, from its spec and the observed state. Pure.
+//!
+//! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
+//! here and in `plan/removal.rs`.
 
 mod allocation;
 mod pool_and_cache;
@@ -16,63 +17,63 @@ use super::spec::VolumeSpec;
 
 pub use pool_and_cache::extended;
 
-/// Clocks of servers and nodes differ by less, or somebody has other worries.
-const CLOCKS_DIFFER: u64 = 600;
+/// Maximum clock skew in seconds tolerated between API server and node.
+const MAX_CLOCK_SKEW: u64 = 600;
 
-/// What is seen on the node.
+/// Observed state of the node.
 #[derive(Clone, Copy, Debug)]
 pub struct ObservedVolume<'a> {
-    /// Every volume group.
+    /// All volume groups of the node.
     pub groups: &'a [Vg],
-    /// What is on the logical volume; `None` while nobody has looked.
+    /// Content of the logical volume; `None` before its inspection.
     pub content: Option<&'a Content>,
-    /// Whether we removed the volume in this pass.
+    /// Whether the agent removed the volume in this pass.
     pub removed: bool,
 }
 
-/// What is on a logical volume.
+/// Content of a logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The format marker, and nothing else: nobody ever wrote to it.
+    /// The format marker and nothing else: never written to.
     Unformatted,
-    /// The mark of a mkfs that was begun: nobody ever mounted it.
+    /// The marker of an interrupted first mkfs: never mounted.
     Formatting,
-    /// Neither a mark nor anything known. It may hold raw data.
+    /// No marker and no known signature. It may hold raw data.
     Blank,
-    /// Something, in words.
+    /// A signature; the text names it.
     Data(String),
 }
 
 /// The next step. All but `Inspect` and `Done` change the node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Make the logical volume of this size on these devices, mark it as fresh.
+    /// Creates the logical volume with this size on these devices, with its format marker.
     Create(Extents, Vec<String>),
-    /// Make the thin pool that it is to be in, which may become so large, on these devices.
+    /// Creates the volume's thin pool, with this maximum size in bytes, on these devices.
     CreatePool(PoolCost, Bytes, Vec<String>),
-    /// Make the logical volume of this size in its thin pool, mark it as fresh.
+    /// Creates the logical volume with this size in bytes in its thin pool, with its format marker.
     CreateThin(Bytes),
-    /// Make what is to be its cache, of this size, on these devices.
+    /// Creates the logical volume for its cache, with this size, on these devices.
     CreateCache(Extents, Vec<String>),
-    /// Put the cache in front of it.
+    /// Attaches the cache.
     AttachCache,
-    /// Remove its thin pool, as long as there is no volume in it.
+    /// Removes the volume's thin pool if there is no volume in it.
     RemovePool(LvUuid),
-    /// Remove what was to be its cache.
+    /// Removes the logical volume for its cache.
     RemoveCache(LvUuid),
-    /// Extend it to this size on these devices.
+    /// Extends the volume to this size on these devices.
     Extend(Extents, Vec<String>),
-    /// Give its images their checksums.
+    /// Adds integrity checksums to its images.
     AddIntegrity,
-    /// Make its device.
+    /// Activates the volume, which creates its device.
     Activate(LvUuid),
-    /// Look at what is on it.
+    /// Inspects its content.
     Inspect(LvUuid),
-    /// It was made and never given away, and is blank: mark it as fresh.
+    /// Writes the format marker: the volume is blank and was never published.
     Mark(LvUuid),
-    /// Remove it, as long as it is of this kind.
+    /// Removes the volume if it is of this kind.
     Remove(LvUuid, LvKind),
-    /// Nothing is to be done, for now: this is how things stand.
+    /// No step for now: the outcome.
     Done(Box<Outcome>),
 }
 
@@ -82,7 +83,7 @@ impl From<Outcome> for Step {
     }
 }
 
-/// The next step for one order.
+/// Returns the next step for one volume.
 #[must_use]
 pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     match spec.state {
@@ -91,8 +92,8 @@ pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
 }
 
-/// What a volume of this order is when it is made, as long as it is nothing beside: an origin of
-/// snapshots is another kind.
+/// Returns the kind of a new volume with this spec, as long as it has no other role: an origin of
+/// snapshots is of another kind.
 #[must_use]
 pub fn kind_of(spec: &VolumeSpec) -> LvKind {
     match spec.layout {
@@ -102,24 +103,25 @@ pub fn kind_of(spec: &VolumeSpec) -> LvKind {
     }
 }
 
-/// Whether a volume of this order may be of this kind: one with a cache is also itself without it.
+/// Returns whether a volume with this spec may be of this kind: one with a cache may also be
+/// without it.
 fn is_of_kind(spec: &VolumeSpec, kind: LvKind) -> bool {
     kind == kind_of(spec) || (spec.layout == Layout::Cached && kind == LvKind::Cached)
 }
 
-/// The order's logical volume, or what is in its place.
+/// The spec's logical volume, or what exists in its place.
 enum ObservedLv<'a> {
-    /// Nothing of this name, and nothing of the uuid that was reported.
+    /// No volume with this name, and none with the published uuid.
     Nothing,
-    /// The one.
+    /// The spec's logical volume.
     Ours(&'a Vg, &'a Lv),
-    /// Another one has the name; why it is another one.
+    /// Another volume has the name; the text names the difference.
     Foreign(String),
-    /// Ours, under another name.
+    /// The spec's volume has another name.
     Renamed(String),
 }
 
-/// Which it is, says the uuid once that was reported, the tag before.
+/// Finds the volume: by uuid once it was published, by tag before.
 fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
     let all = || {
         groups
@@ -146,30 +148,32 @@ fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
 }
 
 fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
-    let (path, node) = (spec.path(), &spec.node);
+    let path = spec.path();
+    let node = &spec.node;
     match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => plan_ours(spec, vg, lv, seen),
         ObservedLv::Foreign(why) => {
-            let message =
-                format!("logical volume {path} on {node} is another one, and is left alone: {why}");
+            let message = format!(
+                "logical volume {path} on {node} is not this object's volume, and is left unchanged: {why}"
+            );
             Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
         }
         ObservedLv::Renamed(now) => {
             let message =
-                format!("logical volume {path} on {node} is called {now} now; rename it back");
+                format!("logical volume {path} on {node} was renamed to {now}; rename it back");
             Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
         }
         ObservedLv::Nothing => match usable(spec, seen.groups) {
             Err(outcome) => Step::Done(outcome),
             Ok(_) if spec.published.is_some() => {
                 let message = format!(
-                    "logical volume {path} is not on {node} any more; it is not made anew, since its data would not be in it"
+                    "logical volume {path} is missing on {node}; it is not recreated, since its data would be lost"
                 );
                 Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
             }
             Ok(_) if spec.deleted => {
                 let message =
-                    "the object was deleted before its volume was made, so it is not made"
+                    "the object was deleted before its volume was created, so the volume is not created"
                         .to_owned();
                 Outcome::not_ready(reason::DELETION_BLOCKED, message).into()
             }
@@ -178,11 +182,12 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
 }
 
-/// The volume group, if something can be made in it.
+/// Returns the volume group, if volumes can be created in it.
 fn usable<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, Box<Outcome>> {
-    let (group, node) = (&spec.group, &spec.node);
+    let group = &spec.group;
+    let node = &spec.node;
     let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
-        let message = format!("there is no volume group {group} on {node}");
+        let message = format!("{node} has no volume group {group}");
         return Err(Box::new(Outcome::not_ready(
             reason::VOLUME_GROUP_MISSING,
             message,
@@ -199,7 +204,7 @@ fn usable<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, Box<Outcome
 
 fn unusable(spec: &VolumeSpec, fault: &str) -> String {
     format!(
-        "volume group {} on {} can't be used: {fault}",
+        "volume group {} on {} is unusable: {fault}",
         spec.group, spec.node
     )
 }
@@ -232,7 +237,7 @@ fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, String> {
     })
 }
 
-/// The volume is there: is it large enough, and was it finished?
+/// Plans for an existing volume: extends it if necessary, and completes its creation.
 fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> Step {
     let published = spec.published.is_some();
     let mut outcome = Outcome {
@@ -285,16 +290,18 @@ fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> S
     .into()
 }
 
-/// The volume was made, and its uuid never reported: we, or the node, died in between; or the
-/// object was restored from a backup, which has no status. `None` when it can be reported as it is.
+/// Plans for a volume whose uuid was never published: the agent or the node stopped in between, or
+/// the object was restored from a backup, which has no status.
+///
+/// Returns `None` if it can be published as it is.
 fn plan_unfinished(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Option<Step> {
     if !lv.active {
         return Some(Step::Activate(lv.uuid.clone()));
     }
-    // A volume older than its object was in use before the object was restored, and what is on it
-    // is the claim's. If it is blank, somebody may still want to rescue something: the mark would
-    // allow a mkfs, so it gets none.
-    let is_restored = spec.created_at > lv.made.saturating_add(CLOCKS_DIFFER);
+    // A volume older than its object was in use before the object was restored, and its content is
+    // the claim's. A blank one gets no marker, which would allow a mkfs: the admin may still have
+    // to recover raw data.
+    let is_restored = spec.created_at > lv.made.saturating_add(MAX_CLOCK_SKEW);
     match content {
         None => Some(Step::Inspect(lv.uuid.clone())),
         Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
@@ -305,19 +312,21 @@ fn plan_unfinished(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Opt
     }
 }
 
-/// LVM gives a volume its tags before it wipes what an older one has left there; whoever had that
-/// is not whose claim this is.
+/// Rejects a new volume with content: LVM tags a volume before it wipes an older volume's data,
+/// which may belong to another tenant.
 fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
-    let (path, node) = (spec.path(), &spec.node);
+    let path = spec.path();
+    let node = &spec.node;
     let message = format!(
-        "logical volume {path} on {node} was made for this claim, but is not empty ({what}): most likely LVM was cut short \
-         before it wiped what another volume had left there, so nobody gets it; look at it on the node, and if it is not \
-         this claim's, have it made anew by: lvremove {path}"
+        "logical volume {path} on {node} was created for this claim, but is not empty ({what}): \
+         most likely LVM was interrupted before it wiped the data of a former volume, so the \
+         volume is not used; inspect it on the node, and if the data is not this claim's, have \
+         it recreated by: lvremove {path}"
     );
     Outcome::not_ready(reason::NOT_EMPTY, message)
 }
 
-/// What to say when the object of a volume that is wanted was deleted.
+/// Returns the outcome for a volume whose object was deleted but whose claim was not.
 fn deletion_blocked(spec: &VolumeSpec) -> Outcome {
     if !spec.deleted {
         return Outcome::default();

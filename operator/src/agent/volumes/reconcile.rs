@@ -1,5 +1,4 @@
-//! One pass over one LogicalVolume of this node: read the order, have `execute` settle it, report
-//! how things stand.
+//! Reconciles one LogicalVolume of this node: reads its spec, executes the plan, writes the status.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,23 +22,22 @@ use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// A volume that somebody has open is looked at again after this time at the latest.
+/// Maximum interval between two checks of a volume that is in use and waits for removal.
 const LONGEST_IN_USE: Duration = Duration::from_secs(30);
 
-/// What the workers share.
+/// State that all concurrent reconciles share.
 pub struct VolumeReconciler {
     executor: VolumeExecutor,
     volumes: Arc<NodeVolumes>,
     api: Api<LogicalVolume>,
     backoff: Backoff<String>,
     waits: Backoff<String>,
-    /// The status that we wrote last, by the object's name and with its uid, until the watch has
-    /// brought it back.
+    /// The last written status, by the object's name and with its uid, until the watch returns it.
     written: Mutex<HashMap<String, (String, LogicalVolumeStatus)>>,
     in_use: Mutex<BTreeSet<String>>,
 }
 
-/// What can go wrong in a pass.
+/// Error of a reconcile.
 #[derive(Debug, thiserror::Error)]
 enum ReconcileError {
     #[error(transparent)]
@@ -49,7 +47,7 @@ enum ReconcileError {
 }
 
 impl VolumeReconciler {
-    /// A worker on this node, for the LogicalVolumes in `volumes`.
+    /// Returns a reconciler for the LogicalVolumes in `volumes`.
     #[must_use]
     pub fn new(client: Client, executor: VolumeExecutor, volumes: Arc<NodeVolumes>) -> Self {
         Self {
@@ -63,12 +61,13 @@ impl VolumeReconciler {
         }
     }
 
-    /// One pass over one LogicalVolume. Whatever goes wrong is said, and tried again later.
-    pub async fn work(&self, name: String) {
+    /// Reconciles one LogicalVolume. Logs an error, reports it in the status, and retries with
+    /// backoff.
+    pub async fn reconcile(&self, name: String) {
         let Some(object) = self.volumes.get(&name) else {
             return self.forget(&name);
         };
-        match self.pass(&name, &object).await {
+        match self.reconcile_object(&name, &object).await {
             Ok(()) => self.backoff.succeeded(&name),
             Err(failure) => {
                 let text = host::error::chain(&failure);
@@ -77,7 +76,7 @@ impl VolumeReconciler {
                     volume = name,
                     failures,
                     error = text,
-                    "will be tried again in {} s",
+                    "reconciling the volume failed; retrying in {} s",
                     wait.as_secs()
                 );
                 if let ReconcileError::Node(_) = failure
@@ -87,7 +86,7 @@ impl VolumeReconciler {
                     tracing::warn!(
                         volume = name,
                         error = host::error::chain(&error),
-                        "this can't be reported"
+                        "can't write the failure to the volume's status"
                     );
                 }
                 self.volumes.queue.requeue_after(&name, wait);
@@ -95,13 +94,17 @@ impl VolumeReconciler {
         }
     }
 
-    /// The names of the volumes that are to be removed once nobody has them open.
+    /// Returns the names of the volumes that wait for removal while they are open.
     pub fn in_use(&self) -> Vec<String> {
         lock(&self.in_use).iter().cloned().collect()
     }
 
-    async fn pass(&self, name: &str, object: &LogicalVolume) -> Result<(), ReconcileError> {
-        // Whoever changed their mind about a removal may have done so after our copy was taken.
+    async fn reconcile_object(
+        &self,
+        name: &str,
+        object: &LogicalVolume,
+    ) -> Result<(), ReconcileError> {
+        // The removal may have been cancelled after the watch's last event.
         let live = match object.spec.state {
             State::Present => None,
             State::Absent | State::AbsentIfNeverUsed => {
@@ -116,7 +119,7 @@ impl VolumeReconciler {
         let object = match &live {
             None => object,
             Some(Some(live)) => live,
-            Some(None) => return Ok(()), // gone, which our copy is about to learn
+            Some(None) => return Ok(()), // deleted; the watch has yet to report it
         };
         let spec = match VolumeSpec::read(object, &self.latest(object)) {
             Ok(spec) => Arc::new(spec),
@@ -144,7 +147,7 @@ impl VolumeReconciler {
         Ok(())
     }
 
-    /// Writes the status, if it says anything new.
+    /// Writes the status if it has changed.
     async fn publish(
         &self,
         name: &str,
@@ -162,11 +165,11 @@ impl VolumeReconciler {
             return Ok(());
         }
         let ready = condition::get(&new.conditions, READY).map(|ready| ready.reason.as_str());
-        tracing::info!(volume = name, ready, uuid = new.uuid, "reporting");
+        tracing::info!(volume = name, ready, uuid = new.uuid, "updating the status");
         let patch = json!({
             "apiVersion": LogicalVolume::api_version(&()),
             "kind": LogicalVolume::kind(&()),
-            // An object of the same name that was made later is another order.
+            // A newer object of the same name has another uid, and must not get this status.
             "metadata": {"name": name, "uid": object.uid()},
             "status": new,
         });
@@ -187,7 +190,8 @@ impl VolumeReconciler {
         }
     }
 
-    /// The latest status: ours, while the watch has not brought it back. Nobody else writes it.
+    /// Returns the latest status: the last written one until the watch returns it. Only the agent
+    /// writes it.
     fn latest(&self, object: &LogicalVolume) -> LogicalVolumeStatus {
         let seen = object.status.clone().unwrap_or_default();
         let mut written = lock(&self.written);
@@ -202,8 +206,8 @@ impl VolumeReconciler {
         }
     }
 
-    /// Notes whether a volume waits for whoever has it open, and looks at it again: soon, then less
-    /// often. An unmount brings it back at once, see `mounts`.
+    /// Records whether a volume waits for its release, and schedules the next check: soon, then
+    /// with backoff. An unmount triggers a check at once, see `mounts`.
     fn await_release(&self, name: &str, in_use: bool) {
         if in_use {
             lock(&self.in_use).insert(name.to_owned());
@@ -223,8 +227,10 @@ impl VolumeReconciler {
     }
 }
 
-/// What to report when a program failed. Nothing while all was as ordered: that LVM does not answer
-/// today makes no volume worse.
+/// Returns the outcome to report when a command failed.
+///
+/// `None` while the volume was last Ready with the same spec: a failing LVM command does not make
+/// the volume worse.
 fn failed(
     object: &LogicalVolume,
     status: &LogicalVolumeStatus,
@@ -235,9 +241,9 @@ fn failed(
         reason: reason::LVM_FAILED,
         message,
     });
-    let is_answered = status.observed_generation == object.metadata.generation;
+    let is_observed = status.observed_generation == object.metadata.generation;
     match object.spec.state {
-        State::Present if is_answered && condition::is_true(&status.conditions, READY) => None,
+        State::Present if is_observed && condition::is_true(&status.conditions, READY) => None,
         State::Present => Some(Outcome {
             ready: update,
             ..Outcome::default()

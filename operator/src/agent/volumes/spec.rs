@@ -1,5 +1,4 @@
-//! An order: what a LogicalVolume asks of this node, checked once, in the types that reach a
-//! command line. Pure.
+//! The validated spec of a LogicalVolume, in the types that are used in LVM's command lines. Pure.
 
 mod pool_and_cache;
 
@@ -15,51 +14,50 @@ use placement::layout;
 
 pub use pool_and_cache::{CacheSpec, PoolCreation, PoolSpec};
 
-/// No smaller volume has room for the format marker.
+/// Minimum volume size: a smaller one has no space for the format marker.
 const SMALLEST: Bytes = Bytes(4 << 20);
 
-/// What is asked for, and what of it was reported as done.
+/// The validated spec, and the part of the status that was published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VolumeSpec {
-    /// The node's name, for messages.
+    /// Name of the node, for messages.
     pub node: String,
-    /// The volume group.
+    /// Volume group of the volume.
     pub group: VgName,
-    /// The logical volume.
+    /// Name of the logical volume.
     pub name: LvName,
-    /// The tag that makes a logical volume this order's. It is written with the volume, and no
-    /// volume without it is ever removed.
+    /// The tag that identifies the logical volume as this object's. It is written at creation, and
+    /// no volume without it is ever removed.
     pub identity: LvTag,
-    /// A tag for people.
+    /// An informational tag with the claim's namespace and name.
     pub trace: Option<LvTag>,
-    /// What may be known of the key to the volume.
+    /// Digest of the volume's key.
     pub key: KeyDigest,
-    /// The size, at least.
+    /// Minimum size in bytes.
     pub size: Bytes,
-    /// How it lies on the disks.
+    /// Layout on the disks.
     pub layout: Layout,
-    /// The physical volumes on which its space was promised, and how much on each; none where
-    /// nobody said which.
+    /// Bytes reserved on each physical volume; empty if the spec does not assign disks.
     pub disks: BTreeMap<LvUuid, Bytes>,
-    /// The thin pool that it is in.
+    /// The thin pool of the volume.
     pub pool: Option<PoolSpec>,
-    /// The cache in front of it.
+    /// The cache of the volume.
     pub cache: Option<CacheSpec>,
-    /// Whether the volume is to be there.
+    /// Whether the volume should exist.
     pub state: State,
-    /// The uuid that was reported, once it was: from then on others may have used the volume.
+    /// The published uuid: from then on other components may have used the volume.
     pub published: Option<LvUuid>,
-    /// Whether somebody deleted the object.
+    /// Whether the object has a deletion timestamp.
     pub deleted: bool,
-    /// When the object was made, in seconds since 1970, by the API server's clock.
+    /// Creation time of the object by the API server's clock, in seconds since 1970.
     pub created_at: u64,
 }
 
 impl VolumeSpec {
-    /// Reads a LogicalVolume, with the status that we know to be the latest.
+    /// Validates a LogicalVolume, with its latest status.
     ///
     /// # Errors
-    /// A sentence that says which field can't be carried out.
+    /// A message that names the invalid field.
     pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
         let spec = &object.spec;
         let size = read_size(object)?;
@@ -90,7 +88,7 @@ impl VolumeSpec {
             ))
             .ok(),
             key: Key::new(&spec.key)
-                .ok_or("spec.key: it has to be 32 of the digits 0-9 and a-f")?
+                .ok_or("spec.key: must be 32 hexadecimal digits (0-9, a-f)")?
                 .digest(),
             size,
             layout: read_layout(object)?,
@@ -102,7 +100,7 @@ impl VolumeSpec {
         })
     }
 
-    /// The tags that the logical volume is made with.
+    /// Returns the tags of the new logical volume.
     #[must_use]
     pub fn tags(&self) -> Vec<LvTag> {
         let key = LvTag::new(self.key.tag()).ok();
@@ -112,14 +110,14 @@ impl VolumeSpec {
             .collect()
     }
 
-    /// What was promised of each physical volume.
+    /// Returns the extents reserved on each physical volume.
     pub fn shares(&self, extent: Bytes) -> impl Iterator<Item = (&LvUuid, Extents)> {
         self.disks
             .iter()
             .map(move |(uuid, bytes)| (uuid, bytes.extents_up(extent)))
     }
 
-    /// What was promised altogether, with its cache.
+    /// Returns all extents reserved for the volume and its cache.
     #[must_use]
     pub fn reserved(&self, extent: Bytes) -> Extents {
         let cache = self
@@ -136,7 +134,7 @@ impl VolumeSpec {
         Extents(own.saturating_add(cache))
     }
 
-    /// What was promised of one physical volume, to the volume or its cache.
+    /// Returns the extents reserved on one physical volume for the volume and its cache.
     #[must_use]
     pub fn reserved_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
         let on = |disks: &BTreeMap<LvUuid, Bytes>| {
@@ -149,14 +147,14 @@ impl VolumeSpec {
         )
     }
 
-    /// The logical volume as people write it: `vg0/pvc-1`.
+    /// Returns the logical volume's name with its group, as in `vg0/pvc-1`.
     #[must_use]
     pub fn path(&self) -> String {
         format!("{}/{}", self.group, self.name)
     }
 }
 
-/// No layout keeps a volume from being removed.
+/// Reads the layout; an invalid layout does not block removal.
 fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
     match layout::to_lvm(&object.spec.layout) {
         Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
@@ -164,7 +162,7 @@ fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
     }
 }
 
-/// The size that is asked for; 0 where none is: no size keeps a volume from being removed.
+/// Reads the size in bytes; an invalid size is 0 and does not block removal.
 fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
     if object.spec.state != State::Present {
         return Ok(Bytes(quantity::parse(&object.spec.size).unwrap_or(0)));
@@ -175,7 +173,7 @@ fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
     if size < SMALLEST {
         let least = quantity::human(SMALLEST.0);
         return Err(format!(
-            "spec.size: {} is too small, {least} is the least",
+            "spec.size: {} is too small, the minimum is {least}",
             quantity::human(size.0)
         ));
     }
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_has_what_lvm_needs() {
+    fn spec_has_path_tags_and_size() {
         let spec = read("/metadata/name", json!("pvc-1")).unwrap();
         assert_eq!(spec.path(), "vg0/pvc-1");
         let tags: Vec<_> = spec.tags().iter().map(ToString::to_string).collect();
@@ -225,18 +223,18 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_carried_out_names_its_field() {
+    fn error_names_the_invalid_field() {
         for (path, value, sentence) in [
             ("/spec/size", json!("1Xi"), "spec.size: "),
             (
                 "/spec/size",
                 json!("1Mi"),
-                "spec.size: 1 MiB is too small, 4 MiB is the least",
+                "spec.size: 1 MiB is too small, the minimum is 4 MiB",
             ),
             ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
             ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
-            ("/spec/key", json!("secret"), "spec.key: it has to be"),
+            ("/spec/key", json!("secret"), "spec.key: must be"),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
             (
                 "/spec/layout",

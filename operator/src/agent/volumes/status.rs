@@ -1,4 +1,4 @@
-//! The status of a LogicalVolume from what was found out about it. Pure.
+//! Builds the status of a LogicalVolume from an outcome. Pure.
 
 use crds::condition::{self, READY, REMOVED};
 use crds::logical_volume::LogicalVolumeStatus;
@@ -7,8 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::outcome::{ConditionUpdate, Outcome};
 
-/// The whole status that follows from `old` by `outcome`: what is not in an applied status is taken
-/// away.
+/// Returns the whole status that follows from `old` by `outcome`: server-side apply removes fields
+/// that are missing.
 #[must_use]
 pub fn build(
     old: &LogicalVolumeStatus,
@@ -48,7 +48,7 @@ pub fn build(
     }
     match &outcome.removed {
         Some(removed) if removed.status => status.size = None,
-        // It is there, and nobody wants it away (any more).
+        // The volume exists, and its removal is not requested (any more).
         None if outcome.volume.is_some() => status
             .conditions
             .retain(|condition| condition.type_ != REMOVED),
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_the_same_as_long_as_nothing_changes() {
+    fn equal_outcome_leaves_the_status_unchanged() {
         let first = ready();
         assert_eq!(
             (
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_leaves_what_is_known_of_the_volume() {
+    fn failure_keeps_uuid_and_size() {
         let outcome = Outcome {
             ready: Some(update(false, reason::LOGICAL_VOLUME_MISSING)),
             ..Outcome::default()
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_volume_has_no_size_and_a_wanted_one_is_not_called_kept() {
+    fn removal_clears_the_size_and_its_cancellation_clears_the_condition() {
         let kept = Outcome {
             removed: Some(update(false, reason::IN_USE)),
             ..Outcome::default()

@@ -1,6 +1,7 @@
-//! The StorageBackends, and which of them select this node. Filled by two watches, of the backends
-//! and of this node's labels; whoever of the agent acts on backends reads here. Nobody on a node
-//! writes to them.
+//! The StorageBackends, and which of them select this node.
+//!
+//! Two watches fill them, of the backends and of this node's labels; all parts of the agent read
+//! backends from here. Agents never write StorageBackends.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -23,59 +24,62 @@ use crate::kube::watch_cache;
 /// A node's labels.
 type Labels = BTreeMap<String, String>;
 
-/// The backends that select this node, by name. Of their metadata they have name, uid, generation,
-/// and when they are to be deleted; they have no status.
+/// The backends that select this node, by name.
+///
+/// Only name, uid, generation and deletion timestamp of their metadata are kept, and no status.
 pub type SelectedBackends = Vec<Arc<StorageBackend>>;
 
 /// The StorageBackends, and which of them select this node.
 pub struct Backends {
     node: String,
     store: Store<StorageBackend>,
-    heard: Mutex<KnownObjects>,
+    known: Mutex<KnownObjects>,
     selected: watch::Sender<Option<Arc<SelectedBackends>>>,
 }
 
-/// What the watches have said so far.
+/// State received from the watches.
 #[derive(Debug, Default)]
 struct KnownObjects {
-    /// All backends, at least once.
+    /// Whether the watch of backends has synced.
     listed: bool,
-    /// The node's labels; `None` while its Node is not there.
+    /// The node's labels; `None` while its Node does not exist.
     labels: Option<Labels>,
-    /// Those that the list has given which is under way.
+    /// The labels from the list that is under way.
     listing: Option<Labels>,
 }
 
 impl Backends {
-    /// Nothing known yet of this node; the other half is for [`run`](Self::run).
+    /// Returns an empty cache; the writer is for [`run`](Self::run).
     #[must_use]
     pub fn new(node: &str) -> (Arc<Self>, Writer<StorageBackend>) {
         let (store, writer) = reflector::store();
         let backends = Self {
             node: node.to_owned(),
             store,
-            heard: Mutex::default(),
+            known: Mutex::default(),
             selected: watch::Sender::default(),
         };
         (Arc::new(backends), writer)
     }
 
-    /// The backends that select this node, and hears when they change; the controller's numbers in
-    /// their status are no change. `None` as long as that is not known: before both watches have
-    /// said how things stand, and while there is no such Node.
+    /// Returns a receiver of the backends that select this node; updates of their status are no
+    /// change.
+    ///
+    /// `None` while that is unknown: before both watches have synced, and while the Node does not
+    /// exist.
     #[must_use]
     pub fn selected(&self) -> watch::Receiver<Option<Arc<SelectedBackends>>> {
         self.selected.subscribe()
     }
 
-    /// The backend of this name, whether it selects this node or not: volumes stay when their
-    /// backend turns away.
+    /// Returns the backend of this name, whether it selects this node or not: volumes stay when
+    /// their backend no longer selects the node.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<StorageBackend>> {
         self.store.get(&ObjectRef::new(name))
     }
 
-    /// Follows the API, for ever.
+    /// Watches the API; never returns.
     pub async fn run(self: &Arc<Self>, client: &Client, writer: Writer<StorageBackend>) {
         tokio::join!(
             watch_cache::follow(client, writer, keep, self, Self::on_backend_event),
@@ -95,41 +99,41 @@ impl Backends {
                     let error = host::error::chain(&error);
                     tracing::warn!(
                         error,
-                        "the watch of this node was cut, and is taken up again"
+                        "the watch of this node was interrupted; restarting it"
                     );
                 }
             }
         }
     }
 
-    /// Called after the copy has the change.
+    /// Handles an event of the backends' watch, after the store has applied it.
     fn on_backend_event(&self, event: &Event<StorageBackend>) {
         match event {
             Event::Init | Event::InitApply(_) => {}
-            Event::InitDone => self.learn(|heard| heard.listed = true),
-            Event::Apply(_) | Event::Delete(_) => self.learn(|_| {}),
+            Event::InitDone => self.update(|known| known.listed = true),
+            Event::Apply(_) | Event::Delete(_) => self.update(|_| {}),
         }
     }
 
     fn on_node_event(&self, event: Event<PartialObjectMeta<Node>>) {
         match event {
-            Event::Init => self.learn(|heard| heard.listing = None),
-            Event::InitApply(node) => self.learn(|heard| heard.listing = Some(labels(node))),
-            Event::InitDone => self.learn(|heard| heard.labels = heard.listing.take()),
-            Event::Apply(node) => self.learn(|heard| heard.labels = Some(labels(node))),
-            Event::Delete(_) => self.learn(|heard| heard.labels = None),
+            Event::Init => self.update(|known| known.listing = None),
+            Event::InitApply(node) => self.update(|known| known.listing = Some(labels(node))),
+            Event::InitDone => self.update(|known| known.labels = known.listing.take()),
+            Event::Apply(node) => self.update(|known| known.labels = Some(labels(node))),
+            Event::Delete(_) => self.update(|known| known.labels = None),
         }
     }
 
-    fn learn(&self, what: impl FnOnce(&mut KnownObjects)) {
-        let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        what(&mut heard);
-        let labels = heard.labels.as_ref().filter(|_| heard.listed);
+    fn update(&self, change: impl FnOnce(&mut KnownObjects)) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        let labels = known.labels.as_ref().filter(|_| known.listed);
         let selected = labels.map(|labels| Arc::new(select(self.store.state(), labels)));
-        self.selected.send_if_modified(|known| {
-            let is_news = *known != selected;
-            *known = selected;
-            is_news
+        self.selected.send_if_modified(|current| {
+            let is_changed = *current != selected;
+            *current = selected;
+            is_changed
         });
     }
 }
@@ -144,7 +148,8 @@ fn select(mut backends: SelectedBackends, labels: &Labels) -> SelectedBackends {
     backends
 }
 
-/// Takes out what no agent reads, above all what changes with each of the controller's writes.
+/// Drops the fields that no agent reads, above all those that change with each of the controller's
+/// writes.
 fn keep(backend: &mut StorageBackend) -> bool {
     let ObjectMeta {
         name,
@@ -188,7 +193,7 @@ mod tests {
             .unwrap()
     }
 
-    fn tell(
+    fn apply(
         backends: &Backends,
         writer: &mut Writer<StorageBackend>,
         event: Event<StorageBackend>,
@@ -206,19 +211,19 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_known_before_both_watches_have_spoken() {
+    fn selection_is_unknown_before_both_watches_synced() {
         let (backends, mut writer) = Backends::new("n");
         for event in [Event::Init, Event::InitApply(node("ssd")), Event::InitDone] {
             backends.on_node_event(event);
         }
-        tell(&backends, &mut writer, Event::Init);
-        tell(
+        apply(&backends, &mut writer, Event::Init);
+        apply(
             &backends,
             &mut writer,
             Event::InitApply(backend("a", "ssd", "1")),
         );
         assert_eq!(names(&backends), None);
-        tell(&backends, &mut writer, Event::InitDone);
+        apply(&backends, &mut writer, Event::InitDone);
         assert_eq!(names(&backends), Some(vec!["a".to_owned()]));
         backends.on_node_event(Event::Delete(node("ssd")));
         assert_eq!(names(&backends), None);
@@ -230,12 +235,12 @@ mod tests {
         assert_eq!(
             names(&backends),
             None,
-            "a Node that is gone selects nothing, and excludes nothing"
+            "the selection is unknown while the Node does not exist"
         );
     }
 
     #[test]
-    fn labels_and_selectors_decide_and_numbers_are_no_news() {
+    fn selection_follows_labels_and_ignores_status_updates() {
         let (backends, mut writer) = Backends::new("n");
         backends.on_node_event(Event::Apply(node("ssd")));
         for event in [
@@ -243,14 +248,14 @@ mod tests {
             Event::InitApply(backend("b", "ssd", "1")),
             Event::InitDone,
         ] {
-            tell(&backends, &mut writer, event);
+            apply(&backends, &mut writer, event);
         }
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("a", "ssd", "1")),
         );
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("c", "hdd", "1")),
@@ -259,7 +264,7 @@ mod tests {
 
         let mut selected = backends.selected();
         selected.mark_unchanged();
-        tell(
+        apply(
             &backends,
             &mut writer,
             Event::Apply(backend("a", "ssd", "2")),
@@ -269,6 +274,9 @@ mod tests {
         backends.on_node_event(Event::Apply(node("hdd")));
         assert!(selected.has_changed().unwrap());
         assert_eq!(names(&backends), Some(vec!["c".to_owned()]));
-        assert!(backends.get("a").is_some(), "it is still known");
+        assert!(
+            backends.get("a").is_some(),
+            "a backend that no longer selects the node stays in the cache"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Says when something changes in some folders, by inotify.
+//! Reports changes in folders, by inotify.
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -8,23 +8,22 @@ use rustix::io::Errno;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Some folders, and what happens in them.
+/// Folders with an inotify watch.
 pub struct Folders {
-    /// `None` when the node has no inotify instance left for us: then whoever asks looks less
-    /// often, but looks.
+    /// `None` if the node has no inotify instance left: then callers fall back to polling.
     events: Option<AsyncFd<OwnedFd>>,
     paths: Vec<PathBuf>,
 }
 
 impl Folders {
-    /// Watches these folders, as far as they are there.
+    /// Watches these folders, as far as they exist.
     #[must_use]
     pub fn watch(paths: Vec<PathBuf>) -> Self {
         let events = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)
             .map_err(std::io::Error::from)
             .and_then(|events| poll(events, Interest::READABLE));
         if let Err(error) = &events {
-            tracing::warn!(%error, "changes of files are noticed late: no inotify (see fs.inotify.max_user_instances)");
+            tracing::warn!(%error, "can't use inotify (see fs.inotify.max_user_instances): changes of files are noticed with a delay");
         }
         let folders = Self {
             events: events.ok(),
@@ -34,9 +33,9 @@ impl Folders {
         folders
     }
 
-    /// Watches those too that were made since, or replaced by others.
+    /// Adds watches for folders that were created or replaced since.
     pub fn renew(&self) {
-        let happenings = WatchFlags::CREATE
+        let events_of_interest = WatchFlags::CREATE
             | WatchFlags::CLOSE_WRITE
             | WatchFlags::ATTRIB
             | WatchFlags::MOVE
@@ -46,31 +45,26 @@ impl Folders {
             | WatchFlags::ONLYDIR;
         let Some(events) = &self.events else { return };
         for path in &self.paths {
-            // One that is not there is tried again next time.
-            if let Err(errno) = inotify::add_watch(events, path, happenings)
+            // A missing folder is tried again at the next call.
+            if let Err(errno) = inotify::add_watch(events, path, events_of_interest)
                 && errno != Errno::NOENT
             {
-                tracing::warn!(path = %path.display(), error = %errno, "this folder can't be watched");
+                tracing::warn!(path = %path.display(), error = %errno, "can't watch the folder; its changes are noticed with a delay");
             }
         }
     }
 
-    /// Returns when something has happened since the last call.
+    /// Returns when the folders have changed since the last call.
     pub async fn changed(&self) {
         let Some(events) = &self.events else {
             return std::future::pending().await;
-        };
-        let drain = |events: &OwnedFd| {
-            let mut buffer = [0; 4096];
-            while rustix::io::read(events, &mut buffer)? > 0 {}
-            Ok::<_, std::io::Error>(())
         };
         loop {
             let Ok(mut ready) = events.readable().await else {
                 return std::future::pending().await;
             };
-            // Reads until nothing is left, which is an error of its own kind; before it there was
-            // something.
+            // Reads until the queue is empty, which returns an error (EAGAIN); before it there were
+            // events.
             if ready.try_io(|events| drain(events.get_ref())).is_err() {
                 return;
             }
@@ -78,10 +72,16 @@ impl Folders {
     }
 }
 
-/// Lets the runtime wait for a file.
+fn drain(events: &OwnedFd) -> std::io::Result<()> {
+    let mut buffer = [0; 4096];
+    while rustix::io::read(events, &mut buffer)? > 0 {}
+    Ok(())
+}
+
+/// Registers a file with the runtime's poller.
 #[expect(
     deprecated,
-    reason = "its successor is unsafe: it asks for a promise that an OwnedFd keeps by itself"
+    reason = "its successor is unsafe: it requires a guarantee that an OwnedFd provides by itself"
 )]
 pub(super) fn poll(file: OwnedFd, interest: Interest) -> std::io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(file, interest)
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_happens_is_heard_once() {
+    async fn each_change_is_reported_once() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("backup");
         let folders = Folders::watch(vec![folder.clone()]);

@@ -1,4 +1,4 @@
-//! The LogicalVolumes of this node as the API has them, and who is to hear when they change.
+//! The LogicalVolumes of this node from the API, and the queue of those that changed.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use crate::kube::watch_cache;
 
 /// The LogicalVolumes of this node.
 pub struct NodeVolumes {
-    /// The node's name.
+    /// Name of the Node object.
     pub node: String,
-    /// The watch's copy: what carries the node's label.
+    /// The watch cache: objects with this node's label.
     pub store: Store<LogicalVolume>,
-    /// Hears of each change.
+    /// Notified after each change.
     pub changed: Notify,
-    /// Queues the name of whatever something happened to.
+    /// Queue of the names to reconcile.
     pub queue: WorkQueue,
 }
 
 impl NodeVolumes {
-    /// Those of this node, of which nothing is known yet.
+    /// Creates an empty cache of this node's LogicalVolumes.
     #[must_use]
     pub fn new(node: &str, store: Store<LogicalVolume>, queue: WorkQueue) -> Self {
         Self {
@@ -36,7 +36,7 @@ impl NodeVolumes {
         }
     }
 
-    /// Keeps the copy current, for ever.
+    /// Keeps the cache current; never returns.
     pub fn follow(
         self: &Arc<Self>,
         client: &Client,
@@ -57,8 +57,8 @@ impl NodeVolumes {
         )
     }
 
-    /// The LogicalVolume of this name, if it is for this node: the label says so, but the spec
-    /// counts.
+    /// Returns the LogicalVolume of this name if its spec names this node: the label only selects,
+    /// the spec decides.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Arc<LogicalVolume>> {
         self.store
@@ -66,7 +66,7 @@ impl NodeVolumes {
             .filter(|object| object.spec.node == self.node)
     }
 
-    /// All for this node.
+    /// Returns all LogicalVolumes of this node.
     pub fn all(&self) -> impl Iterator<Item = Arc<LogicalVolume>> {
         self.store
             .state()
@@ -74,13 +74,13 @@ impl NodeVolumes {
             .filter(|object| object.spec.node == self.node)
     }
 
-    /// Queues every one of them.
+    /// Queues all LogicalVolumes of this node.
     pub fn enqueue_all(&self) {
         self.all()
             .for_each(|object| self.queue.enqueue(&object.name_any()));
     }
 
-    /// Called by the watch, after the copy has the change.
+    /// Handles an event of the watch, after the store has applied it.
     pub fn on_event(&self, event: &Event<LogicalVolume>) {
         match event {
             Event::Apply(object) | Event::Delete(object) => self.queue.enqueue(&object.name_any()),

@@ -1,5 +1,5 @@
-//! Says when something was mounted or unmounted on the node, so that a volume that waits to be
-//! removed is looked at as soon as its pod has let go of it.
+//! Reports mounts and unmounts on the node, so that a volume that waits for deletion is reconciled
+//! as soon as its pod has unmounted it.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,17 +10,17 @@ use tokio::time::sleep;
 
 use super::folders::poll;
 
-/// A pod that ends unmounts several volumes, one after the other.
+/// Delay after a change: a pod that ends unmounts several volumes in a row.
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Calls `changed` after each change of the node's mount table.
 pub async fn run(table: &Path, changed: impl Fn()) {
-    // The kernel calls a change of this file an urgent condition, see proc(5).
+    // The kernel signals a change of this file as an exceptional condition (EPOLLPRI), see proc(5).
     let table = File::open(table).and_then(|table| poll(table.into(), Interest::PRIORITY));
     let table = match table {
         Ok(table) => table,
         Err(error) => {
-            tracing::warn!(%error, "unmounts on the node are noticed late");
+            tracing::warn!(%error, "can't watch the mount table: unmounts on the node are noticed with a delay");
             return;
         }
     };

@@ -1,12 +1,12 @@
-//! Further names of the driver: given, taken away, and what was there before.
+//! Aliases of the driver: added, removed, and drivers that were installed before.
 
 use std::fs;
 use std::path::PathBuf;
 
-use super::{OF_ALIAS, POD, Place, entries, install, reason};
+use super::{Fixture, OF_ALIAS, POD, entries, install, reason};
 
-impl Place {
-    /// One whose driver is to be called like the example script, too.
+impl Fixture {
+    /// Returns a fixture with the alias of Kubernetes' example script.
     fn with_alias() -> Self {
         Self {
             aliases: vec!["kubernetes.io/lvm".parse().unwrap()],
@@ -18,139 +18,136 @@ impl Place {
         self.plugins().join("kubernetes.io~lvm/lvm")
     }
 
-    /// The script that a cluster had before.
-    fn has_a_script(&self, content: &str) {
+    /// Installs another vendor's driver under the alias.
+    fn install_script(&self, content: &str) {
         fs::create_dir_all(self.alias().parent().unwrap()).unwrap();
         fs::write(self.alias(), content).unwrap();
     }
 }
 
 #[test]
-fn an_alias_is_the_same_driver_in_another_folder() {
-    let place = Place::with_alias();
-    assert!(place.install());
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 1");
-    assert!(!place.install());
-    // An upgrade, under mounted volumes.
-    place.mount(&[OF_ALIAS, POD]);
-    place.ship("version 2");
-    assert!(place.install());
+fn alias_is_installed_in_its_own_folder() {
+    let fixture = Fixture::with_alias();
+    assert!(fixture.install());
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "version 1");
+    assert!(!fixture.install());
+    // Upgrade while volumes are mounted.
+    fixture.mount(&[OF_ALIAS, POD]);
+    fixture.ship("version 2");
+    assert!(fixture.install());
     assert_eq!(
-        (fs::read_to_string(place.alias()).unwrap(), place.content()),
+        (
+            fs::read_to_string(fixture.alias()).unwrap(),
+            fixture.content()
+        ),
         ("version 2".into(), "version 2".into())
     );
-    assert!(!place.state().join("replaced").exists());
-    // An upgrade that was cut short in between.
-    place.ship("version 3");
-    fs::write(place.alias(), "version 3").unwrap();
-    assert!(place.install());
-    assert_eq!(place.content(), "version 3");
+    assert!(!fixture.state().join("replaced").exists());
+    // Interrupted upgrade.
+    fixture.ship("version 3");
+    fs::write(fixture.alias(), "version 3").unwrap();
+    assert!(fixture.install());
+    assert_eq!(fixture.content(), "version 3");
 }
 
 #[test]
-fn somebody_elses_driver_is_replaced_when_nothing_of_it_is_mounted_and_kept() {
-    let place = Place::with_alias();
-    place.has_a_script("#!/bin/bash");
-    place.mount(&[OF_ALIAS]);
-    let (reason, message) = place.refused();
+fn foreign_driver_is_saved_and_replaced_once_its_volumes_are_unmounted() {
+    let fixture = Fixture::with_alias();
+    fixture.install_script("#!/bin/bash");
+    fixture.mount(&[OF_ALIAS]);
+    let (reason, message) = fixture.refused();
     assert_eq!(reason, reason::VOLUMES_MOUNTED);
     assert!(
-        message.contains("driver kubernetes.io/lvm is somebody else's"),
+        message.contains("driver kubernetes.io/lvm is another vendor's"),
         "{message}"
     );
     assert!(
         message.contains(OF_ALIAS) && message.contains("drain this node"),
         "{message}"
     );
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "#!/bin/bash");
-    assert_eq!(
-        place.content(),
-        "version 1",
-        "our own name has nothing to wait for"
-    );
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "#!/bin/bash");
+    assert_eq!(fixture.content(), "version 1", "the own name does not wait");
 
-    place.mount(&[POD]);
-    assert!(place.install());
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 1");
-    let kept = place.state().join("replaced/kubernetes.io~lvm");
+    fixture.mount(&[POD]);
+    assert!(fixture.install());
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "version 1");
+    let kept = fixture.state().join("replaced/kubernetes.io~lvm");
     assert_eq!(fs::read_to_string(kept.join("lvm")).unwrap(), "#!/bin/bash");
 
-    // Its own installer brings it back, and then another one.
+    // The other vendor's installer restores it, and then installs another version.
     for (script, names) in [
         ("#!/bin/bash", &["lvm"][..]),
         ("#!/bin/sh", &["lvm", "lvm.1"]),
     ] {
-        place.has_a_script(script);
-        assert!(place.install());
+        fixture.install_script(script);
+        assert!(fixture.install());
         assert_eq!(entries(&kept), names);
     }
 }
 
 #[test]
-fn a_name_that_is_taken_away_goes_with_the_last_volume_under_it() {
-    let mut place = Place::with_alias();
-    place.install();
-    place.aliases.clear();
-    place.mount(&[OF_ALIAS]);
+fn removed_alias_stays_until_its_last_volume_is_unmounted() {
+    let mut fixture = Fixture::with_alias();
+    fixture.install();
+    fixture.aliases.clear();
+    fixture.mount(&[OF_ALIAS]);
     for version in ["version 1", "version 2"] {
-        // An upgrade, too: the kubelet needs the driver to unmount.
-        place.ship(version);
-        let (reason, message) = place.refused();
+        // Upgrades it, too: kubelet needs the driver to unmount.
+        fixture.ship(version);
+        let (reason, message) = fixture.refused();
         assert_eq!(reason, reason::VOLUMES_MOUNTED);
         assert!(
-            message.contains("no longer to be called kubernetes.io/lvm")
+            message.contains("kubernetes.io/lvm is no longer a name of the driver")
                 && message.contains(OF_ALIAS),
             "{message}"
         );
         assert_eq!(
-            (fs::read_to_string(place.alias()).unwrap(), place.content()),
+            (
+                fs::read_to_string(fixture.alias()).unwrap(),
+                fixture.content()
+            ),
             (version.into(), version.into())
         );
     }
-    // What is mounted under it keeps the mode.
-    place.attach = true;
-    assert!(
-        place
-            .refused()
-            .1
-            .contains("keeps working with attach: false")
-    );
-    place.attach = false;
-    place.mount(&[POD]);
-    assert!(place.install());
-    assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
-    // It is forgotten, and what comes there later is somebody else's.
-    place.install();
-    place.has_a_script("version 2");
-    assert!(!place.install());
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 2");
+    // Volumes mounted under it keep the attach mode.
+    fixture.attach = true;
+    assert!(fixture.refused().1.contains("stays at attach: false"));
+    fixture.attach = false;
+    fixture.mount(&[POD]);
+    assert!(fixture.install());
+    assert_eq!(entries(&fixture.plugins()), ["flexlvm.dev~lvm"]);
+    // The name is no longer recorded, so a driver that is installed there later is foreign.
+    fixture.install();
+    fixture.install_script("version 2");
+    assert!(!fixture.install());
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "version 2");
 }
 
 #[test]
-fn a_former_name_is_removed_whole_or_left_to_others() {
+fn former_name_is_removed_completely_or_left_unchanged() {
     let former = || {
-        let mut place = Place::with_alias();
-        place.install();
-        place.aliases.clear();
-        place
+        let mut fixture = Fixture::with_alias();
+        fixture.install();
+        fixture.aliases.clear();
+        fixture
     };
-    // Cut short after the driver, before its folder.
-    let place = former();
-    fs::remove_file(place.alias()).unwrap();
-    assert!(place.install());
-    assert_eq!(entries(&place.plugins()), ["flexlvm.dev~lvm"]);
-    // The script is back already.
-    let place = former();
-    place.has_a_script("#!/bin/bash");
-    assert!(!place.install());
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "#!/bin/bash");
-    // Something else is in the folder.
-    let place = former();
-    fs::write(place.plugins().join("kubernetes.io~lvm/notes"), "").unwrap();
-    let error = install(&place.target(), false).unwrap_err().to_string();
+    // Interrupted after the driver, before its folder.
+    let fixture = former();
+    fs::remove_file(fixture.alias()).unwrap();
+    assert!(fixture.install());
+    assert_eq!(entries(&fixture.plugins()), ["flexlvm.dev~lvm"]);
+    // The other vendor's script is back already.
+    let fixture = former();
+    fixture.install_script("#!/bin/bash");
+    assert!(!fixture.install());
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "#!/bin/bash");
+    // The folder contains another file.
+    let fixture = former();
+    fs::write(fixture.plugins().join("kubernetes.io~lvm/notes"), "").unwrap();
+    let error = install(&fixture.target(), false).unwrap_err().to_string();
     assert!(
-        error.contains("kubernetes.io~lvm/notes is not FlexLVM's"),
+        error.contains("kubernetes.io~lvm/notes was not created by FlexLVM"),
         "{error}"
     );
-    assert_eq!(fs::read_to_string(place.alias()).unwrap(), "version 1");
+    assert_eq!(fs::read_to_string(fixture.alias()).unwrap(), "version 1");
 }

@@ -1,4 +1,4 @@
-//! What is reported of volume groups.
+//! The published volume groups.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use super::{ReportInputs, build, differ};
 use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
-/// LVM with an answer prepared.
-struct Says(&'static [u8]);
+/// An `Exec` with fixed output.
+struct FixedOutput(&'static [u8]);
 
-impl Exec for Says {
+impl Exec for FixedOutput {
     fn exec(&self, _: &Cmd) -> Result<Output, Error> {
         Ok(Output {
             code: Some(0),
@@ -30,7 +30,7 @@ impl Exec for Says {
 }
 
 fn groups() -> Vec<Vg> {
-    Lvm(&Says(include_bytes!(
+    Lvm(&FixedOutput(include_bytes!(
         "../../../../../host/fixtures/lvm2-2.03.16-kinds.json"
     )))
     .report()
@@ -89,12 +89,12 @@ fn used_by_others(groups: Vec<Vg>, specs: &[VolumeSpec]) -> u64 {
 }
 
 const EXTENT: Bytes = Bytes(4 << 20);
-/// What the fixture's volumes take, with the thin pool's and the raid's metadata: 2046 extents,
-/// 1974 of them free.
+/// Extents that the fixture's volumes occupy, with the metadata of thin pool and RAID: of 2046
+/// extents, 1974 are free.
 const USED: u64 = 72;
 
 #[test]
-fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
+fn only_reserved_extents_of_known_specs_are_not_used_by_others() {
     let extents = |specs: &[VolumeSpec]| used_by_others(groups(), specs) / EXTENT.0;
     assert_eq!(extents(&[]), USED);
     // pvc-a, pvc-b and pvc-c have 8 extents each.
@@ -114,11 +114,11 @@ fn only_volumes_of_known_orders_are_ours_and_only_as_much_as_was_promised() {
 }
 
 #[test]
-fn each_disk_has_its_own_account() {
+fn used_by_others_is_counted_per_disk() {
     let mut groups = groups();
     let vg = groups.iter_mut().find(|vg| vg.name == "vg0").unwrap();
     let (first, second) = (vg.pvs[0].uuid.clone(), vg.pvs[1].uuid.clone());
-    let account = |groups: &[Vg], specs: &[VolumeSpec], uuid: &LvUuid| {
+    let usage = |groups: &[Vg], specs: &[VolumeSpec], uuid: &LvUuid| {
         let status = status(groups.to_vec(), specs);
         let vg0 = status
             .volume_groups
@@ -145,19 +145,20 @@ fn each_disk_has_its_own_account() {
         disks: [(second.clone(), Bytes(32 << 20))].into(),
         ..reserved.clone()
     };
-    assert_eq!(account(&groups, &[], &first), (56, 967));
+    assert_eq!(usage(&groups, &[], &first), (56, 967));
     assert_eq!(
-        account(&groups, std::slice::from_ref(&reserved), &first),
+        usage(&groups, std::slice::from_ref(&reserved), &first),
         (48, 967)
     );
-    // It was promised on the other disk, and is on the first: there it is others' use.
-    assert_eq!(account(&groups, &[elsewhere], &first), (56, 967));
+    // The space was reserved on the other disk, but is allocated on the first: there it counts as
+    // used by others.
+    assert_eq!(usage(&groups, &[elsewhere], &first), (56, 967));
 
-    // What LVM is not to give away is not ours to promise.
+    // Space that LVM does not allocate can't be reserved.
     for pv in groups.iter_mut().flat_map(|vg| &mut vg.pvs) {
         pv.allocatable = pv.uuid != second;
     }
-    assert_eq!(account(&groups, &[], &second), (1023, 0));
+    assert_eq!(usage(&groups, &[], &second), (1023, 0));
     assert_eq!(
         used_by_others(groups, &[reserved]) / EXTENT.0,
         USED - 8 + 1007
@@ -165,7 +166,7 @@ fn each_disk_has_its_own_account() {
 }
 
 #[test]
-fn a_report_that_failed_keeps_what_was_known() {
+fn failed_report_keeps_the_volume_groups() {
     let known = status(groups(), &[]);
     let report = LvmReport {
         groups: None,
@@ -188,9 +189,9 @@ fn a_report_that_failed_keeps_what_was_known() {
 }
 
 #[test]
-fn groups_that_share_a_name_are_one_entry_that_says_so() {
+fn groups_that_share_a_name_are_one_unusable_entry() {
     let namesakes = include_bytes!("../../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
-    let status = status(Lvm(&Says(namesakes)).report().unwrap(), &[]);
+    let status = status(Lvm(&FixedOutput(namesakes)).report().unwrap(), &[]);
     assert_eq!(status.volume_groups.len(), 1);
     assert!(status.volume_groups[0].unusable_reason.is_some());
 }
@@ -199,7 +200,7 @@ proptest! {
     /// Otherwise each volume would cost a write of the NodeStorage, and the controller would count
     /// it twice.
     #[test]
-    fn making_and_removing_a_volume_changes_nothing_but_the_free_space(bytes in 1..3_u64 << 30) {
+    fn creating_and_removing_a_volume_changes_only_the_free_space(bytes in 1..3_u64 << 30) {
         let mut after = groups();
         let vg = after.iter_mut().find(|vg| vg.name == "vg0").unwrap();
         let mut spec = spec("new", Bytes(bytes), None);

@@ -1,4 +1,4 @@
-//! The rules, one by one.
+//! Examples for each rule.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use flexvolume::DriverName;
 use host::mount::holders::MountHolders;
 use host::mount::mountinfo::{self, Mount};
 
-use super::{Candidate, Sightings, candidates, orphaned, unheld};
+use super::{Candidate, PreviousScan, candidates, orphaned, unused};
 
 const POINT: &str = "/var/lib/kubelet/pods/1-a/volumes/flexlvm.dev~lvm/pvc-1";
 
@@ -24,13 +24,13 @@ fn uids(uids: &[&str]) -> BTreeSet<String> {
     uids.iter().map(|uid| (*uid).to_owned()).collect()
 }
 
-/// Whether the one candidate is left.
+/// Returns whether the only candidate remains.
 fn is_left(candidates: Vec<Candidate>) -> bool {
     !candidates.is_empty()
 }
 
 #[test]
-fn only_pod_folders_of_our_drivers_can_be_forgotten() {
+fn only_mounts_of_flexlvm_volumes_are_candidates() {
     let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
     let mounts = [
         mount(1, 1, "/"),
@@ -74,7 +74,7 @@ fn only_pod_folders_of_our_drivers_can_be_forgotten() {
 }
 
 #[test]
-fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubelet_uses_it() {
+fn node_wide_mount_is_kept_while_the_volume_is_in_use() {
     let all = mount(
         7,
         3,
@@ -90,7 +90,7 @@ fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubele
         mounts: vec![mount(70, 3, "/data")],
         ..MountHolders::default()
     };
-    assert!(is_left(alone()) && !is_left(unheld(alone(), &data)));
+    assert!(is_left(alone()) && !is_left(unused(alone(), &data)));
     let left = |in_use: &[&str], pods: &[&str]| {
         let in_use: Vec<String> = in_use.iter().map(|&name| name.to_owned()).collect();
         is_left(orphaned(alone(), &uids(pods), &in_use, |_, _| true))
@@ -110,34 +110,37 @@ fn the_folder_for_all_pods_is_kept_while_anything_shows_the_volume_or_the_kubele
 }
 
 #[test]
-fn what_a_container_still_has_is_kept() {
-    let seen = |point: &str, minor| MountHolders {
+fn mount_is_kept_while_a_container_has_the_volume() {
+    let processes = |point: &str, minor| MountHolders {
         mounts: vec![mount(70, minor, point)],
         ..MountHolders::default()
     };
-    assert!(is_left(unheld(one(), &MountHolders::default())));
-    assert!(!is_left(unheld(one(), &seen("/data", 3))));
-    assert!(is_left(unheld(one(), &seen("/data", 4))), "another volume");
+    assert!(is_left(unused(one(), &MountHolders::default())));
+    assert!(!is_left(unused(one(), &processes("/data", 3))));
     assert!(
-        is_left(unheld(one(), &seen(POINT, 3))),
+        is_left(unused(one(), &processes("/data", 4))),
+        "another volume"
+    );
+    assert!(
+        is_left(unused(one(), &processes(POINT, 3))),
         "a service's copy of the node's mounts"
     );
     assert!(
-        is_left(unheld(one(), &seen(&format!("/host{POINT}"), 3))),
-        "an exporter's"
+        is_left(unused(one(), &processes(&format!("/host{POINT}"), 3))),
+        "a copy below another root, as of a metrics exporter"
     );
     let running = MountHolders {
         pods: uids(&["1-a"]),
         ..MountHolders::default()
     };
     assert!(
-        !is_left(unheld(one(), &running)),
+        !is_left(unused(one(), &running)),
         "between two of its containers"
     );
 }
 
 #[test]
-fn a_pod_that_exists_keeps_its_mounts() {
+fn mounts_of_existing_pods_are_kept() {
     let there = |_: &Path, _: &str| true;
     assert!(is_left(orphaned(one(), &uids(&["2-b"]), &[], there)));
     assert!(!is_left(orphaned(
@@ -149,7 +152,7 @@ fn a_pod_that_exists_keeps_its_mounts() {
 }
 
 #[test]
-fn without_any_pod_of_this_kubelet_nothing_is_forgotten() {
+fn no_mount_is_orphaned_without_a_pod_of_this_kubelet() {
     assert!(
         !is_left(orphaned(one(), &uids(&[]), &[], |_, _| true)),
         "an empty list"
@@ -163,15 +166,18 @@ fn without_any_pod_of_this_kubelet_nothing_is_forgotten() {
 }
 
 #[test]
-fn it_takes_two_looks_in_a_row_at_the_same_mount() {
-    let mut looks = Sightings::default();
-    assert!(looks.again(one()).is_empty());
-    assert_eq!(looks.again(one()), one());
-    assert!(looks.again(Vec::new()).is_empty());
-    assert!(looks.again(one()).is_empty(), "it was not seen in between");
+fn mount_is_confirmed_by_two_consecutive_scans() {
+    let mut previous = PreviousScan::default();
+    assert!(previous.confirm(one()).is_empty());
+    assert_eq!(previous.confirm(one()), one());
+    assert!(previous.confirm(Vec::new()).is_empty());
+    assert!(
+        previous.confirm(one()).is_empty(),
+        "the scan in between did not find it"
+    );
     let other = candidates(&[mount(8, 3, POINT)], &[DriverName::own()]);
     assert!(
-        looks.again(other).is_empty(),
+        previous.confirm(other).is_empty(),
         "another mount in the same place"
     );
 }

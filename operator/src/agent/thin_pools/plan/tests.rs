@@ -1,4 +1,4 @@
-//! Which thin pools are extended.
+//! Cases in which a thin pool is extended.
 
 use std::collections::BTreeMap;
 
@@ -78,12 +78,12 @@ fn specs() -> Vec<VolumeSpec> {
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
         VolumeSpec::read(&object, &LogicalVolumeStatus::default()).unwrap()
     };
-    // The last one is removed already.
+    // The second volume does not exist any more.
     vec![object("pvc-1", "800Mi"), object("pvc-2", "8Gi")]
 }
 
 #[test]
-fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
+fn pool_is_extended_up_to_the_largest_reservation_of_its_volumes() {
     let tag = "flexlvm.dev/thin-pool=thin";
     let planned =
         |used: u32, tag: &str, specs: &[VolumeSpec]| plan(&[group(used, tag)], specs, |_| None);
@@ -114,7 +114,7 @@ fn a_pool_of_ours_grows_as_far_as_any_of_its_volumes_was_promised() {
 }
 
 #[test]
-fn a_pool_becomes_no_larger_than_the_volumes_in_it_were_promised() {
+fn pool_is_not_extended_beyond_its_reservation() {
     let mut group = group(100, "flexlvm.dev/thin-pool=thin");
     group.lvs[0].size = Extents(190).bytes(EXTENT);
     let growth = plan(&[group], &specs(), |_| None).pop().unwrap();

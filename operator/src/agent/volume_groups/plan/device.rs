@@ -1,115 +1,117 @@
-//! Whether a device can be part of a volume group: only if it is positively nobody's. Pure.
+//! Checks whether a device can be part of a volume group: only if it is proven to be unused. Pure.
 
 use crds::devices::reason;
 use crds::quantity;
 use host::{Bytes, DevicePath, LvUuid, VgName};
 
 use super::{
-    DevNum, DeviceRejection, DeviceState, GroupDevice, GroupFacts, ObservedDevice, ObservedPath,
+    DevNum, DeviceRejection, DeviceState, GroupDevice, GroupPlanInputs, ObservedDevice,
+    ObservedPath,
 };
 use crate::agent::volume_groups::wanted::WantedGroup;
 
-/// A smaller device is none for volumes.
+/// Minimum size of a device.
 const SMALLEST: Bytes = Bytes(64 << 20);
 
-/// What LVM calls the group of a physical volume that says it is part of one, while no metadata
-/// tell of which. It marks them so before it writes the metadata, and gives none of them to another
+/// LVM's name for the group of a physical volume that is marked as part of a group without metadata
+/// that names it.
+///
+/// LVM sets the mark before it writes the metadata, and adds no such physical volume to another
 /// group unless it is forced to.
 const UNKNOWN_GROUP: &str = "[unknown]";
 
-/// The block device at a path.
+/// Returns the block device at a path.
 pub(super) fn device<'a>(
-    facts: GroupFacts<'a>,
+    inputs: GroupPlanInputs<'a>,
     path: &DevicePath,
 ) -> Result<&'a ObservedDevice, DeviceRejection> {
-    match facts.found.get(path) {
+    match inputs.found.get(path) {
         Some(ObservedPath::Device(seen)) => Ok(seen),
         Some(ObservedPath::Member(_)) => Err((
             reason::CONFLICT,
-            "it is part of another volume group that StorageBackends name it for".to_owned(),
+            "it is part of another volume group for which StorageBackends list it".to_owned(),
         )),
-        Some(ObservedPath::Nothing) => Err((
-            reason::NOT_FOUND,
-            "there is no such device on this node".to_owned(),
-        )),
+        Some(ObservedPath::Nothing) => {
+            Err((reason::NOT_FOUND, "this node has no such device".to_owned()))
+        }
         Some(ObservedPath::NotABlockDevice) => Err((
             reason::NOT_A_BLOCK_DEVICE,
             "it is not a block device".to_owned(),
         )),
         Some(ObservedPath::Unreadable(why)) => Err(unreadable(why)),
-        None => Err(unreadable("nobody has yet")),
+        None => Err(unreadable("not examined yet")),
     }
 }
 
 fn unreadable(why: &str) -> DeviceRejection {
-    (reason::UNREADABLE, format!("it can't be looked at: {why}"))
+    (reason::UNREADABLE, format!("it can't be examined: {why}"))
 }
 
-/// Whether a device can be part of a group, as far as it alone goes; with the uuid that an agent
-/// gave it already.
+/// Checks a device by itself; returns the uuid that an agent has already given it, if any.
 pub(super) fn usable(
-    facts: GroupFacts<'_>,
+    inputs: GroupPlanInputs<'_>,
     wanted: &WantedGroup,
     path: &DevicePath,
     seen: &ObservedDevice,
 ) -> Result<Option<LvUuid>, DeviceRejection> {
-    if let Some(other) = rival(facts, wanted, seen.number) {
-        let words = format!(
-            "StorageBackends name it for volume group {} and for volume group {other}, and it can be part of one",
+    if let Some(other) = rival(inputs, wanted, seen.number) {
+        let message = format!(
+            "StorageBackends list it for volume groups {} and {other}; remove it from one of them",
             wanted.group
         );
-        return Err((reason::CONFLICT, words));
+        return Err((reason::CONFLICT, message));
     }
-    let uuid = free(facts, wanted, path, &seen.state)?;
+    let uuid = free(inputs, wanted, path, &seen.state)?;
     if seen.size < SMALLEST {
-        let (has, least) = (quantity::human(seen.size.0), quantity::human(SMALLEST.0));
+        let size = quantity::human(seen.size.0);
+        let least = quantity::human(SMALLEST.0);
         return Err((
             reason::TOO_SMALL,
-            format!("it has {has}, and {least} are the least"),
+            format!("it has {size}; the minimum is {least}"),
         ));
     }
     Ok(uuid)
 }
 
-/// Whether nobody has a device, and nothing is on it.
+/// Checks that a device is unused and blank, or was prepared by an agent.
 fn free(
-    facts: GroupFacts<'_>,
+    inputs: GroupPlanInputs<'_>,
     wanted: &WantedGroup,
     path: &DevicePath,
     state: &DeviceState,
 ) -> Result<Option<LvUuid>, DeviceRejection> {
-    // Clears all that refuses it here.
+    // Clears everything that this function rejects.
     let clear = format!(
-        "if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`"
+        "to erase it, if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`"
     );
     Err(match state {
         DeviceState::Blank => return Ok(None),
-        DeviceState::PhysicalVolume(uuid, None) if has_begun(facts, wanted, uuid) => {
+        DeviceState::PhysicalVolume(uuid, None) if has_begun(inputs, wanted, uuid) => {
             return Ok(Some(uuid.clone()));
         }
         DeviceState::PhysicalVolume(_, None) => {
-            let words = format!(
-                "it is a physical volume of LVM that no volume group has; if nothing on it is needed: `pvremove {path}`"
+            let message = format!(
+                "it is an LVM physical volume without a volume group; to erase it, if nothing on it is needed: `pvremove {path}`"
             );
-            (reason::PHYSICAL_VOLUME, words)
+            (reason::PHYSICAL_VOLUME, message)
         }
         DeviceState::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
             let clear = format!(
                 "`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`"
             );
-            let words = if has_begun(facts, wanted, uuid) {
+            let message = if has_begun(inputs, wanted, uuid) {
                 format!(
-                    "LVM was ended while it made volume group {} of it: it is marked as part of a group, and in none; {clear} \
-                     clears it, and then the group is made",
+                    "LVM was interrupted while it created volume group {} on it: it is marked as part of a group, but is in none; {clear} \
+                     clears it, and then the agent creates the group",
                     wanted.group
                 )
             } else {
                 format!(
-                    "it is marked as part of a volume group that is not there: LVM was ended while it made one, or lost its \
-                     metadata; if nothing on it is needed: {clear}"
+                    "it is marked as part of a volume group that does not exist: LVM was interrupted while it created one, or lost its \
+                     metadata; to erase it, if nothing on it is needed: {clear}"
                 )
             };
-            (reason::PHYSICAL_VOLUME, words)
+            (reason::PHYSICAL_VOLUME, message)
         }
         DeviceState::PhysicalVolume(_, Some(group)) => (
             reason::PHYSICAL_VOLUME,
@@ -119,78 +121,89 @@ fn free(
         DeviceState::Partitioned(partitions) => (
             reason::PARTITIONED,
             format!(
-                "it has partitions ({}); name a free one, or, {clear}",
+                "it has partitions ({}); list an unused partition instead, or {clear}",
                 partitions.join(", ")
             ),
         ),
         DeviceState::InUse(by) => (reason::IN_USE, by.clone()),
-        DeviceState::Known(what) => (reason::NOT_BLANK, format!("there is {what} on it; {clear}")),
+        DeviceState::Known(what) => (reason::NOT_BLANK, format!("it contains {what}; {clear}")),
         DeviceState::Unknown(at) => {
-            let words = format!(
-                "it is not blank: byte {at} is not zero, though nothing known is on it; {clear}"
+            let message = format!(
+                "it is not blank: byte {at} is not zero, although it has no known signature; {clear}"
             );
-            (reason::NOT_BLANK, words)
+            (reason::NOT_BLANK, message)
         }
         DeviceState::Unreadable(why) => unreadable(why),
     })
 }
 
-/// Whether LVM was ended while it made the group of this device: then it gives the device to no
-/// group, nor the others together with it, before a person clears it.
-pub(super) fn is_marked(facts: GroupFacts<'_>, wanted: &WantedGroup, path: &DevicePath) -> bool {
-    device(facts, path).is_ok_and(|seen| match &seen.state {
+/// Returns whether LVM was interrupted while it created the group on this device: until an admin
+/// clears it, LVM adds it to no group, nor the other devices together with it.
+pub(super) fn is_marked(
+    inputs: GroupPlanInputs<'_>,
+    wanted: &WantedGroup,
+    path: &DevicePath,
+) -> bool {
+    device(inputs, path).is_ok_and(|seen| match &seen.state {
         DeviceState::PhysicalVolume(uuid, Some(group)) => {
-            group == UNKNOWN_GROUP && has_begun(facts, wanted, uuid)
+            group == UNKNOWN_GROUP && has_begun(inputs, wanted, uuid)
         }
         _ => false,
     })
 }
 
-/// Whether an agent has made this physical volume for the group, and was ended before the group was
-/// there.
-fn has_begun(facts: GroupFacts<'_>, wanted: &WantedGroup, uuid: &LvUuid) -> bool {
-    facts
+/// Returns whether an agent created this physical volume for the group and was interrupted before
+/// the group existed.
+fn has_begun(inputs: GroupPlanInputs<'_>, wanted: &WantedGroup, uuid: &LvUuid) -> bool {
+    inputs
         .intents
         .get(&wanted.group)
         .is_some_and(|intent| intent.has(uuid))
 }
 
-/// Another group that the device is named for.
-fn rival<'a>(facts: GroupFacts<'a>, wanted: &WantedGroup, number: DevNum) -> Option<&'a VgName> {
-    let names_it =
-        |path: &DevicePath| facts.found.get(path).and_then(ObservedPath::number) == Some(number);
-    let mut others = facts
+/// Returns another group for which the device is listed.
+fn rival<'a>(
+    inputs: GroupPlanInputs<'a>,
+    wanted: &WantedGroup,
+    number: DevNum,
+) -> Option<&'a VgName> {
+    let mut others = inputs
         .wanted
         .iter()
         .filter(|other| other.group != wanted.group);
     others
-        .find(|other| other.devices.iter().any(names_it))
+        .find(|other| {
+            other
+                .devices
+                .iter()
+                .any(|path| inputs.found.get(path).and_then(ObservedPath::number) == Some(number))
+        })
         .map(|other| &other.group)
 }
 
-/// Whether a device can be in one group with those that were chosen before.
-pub(super) fn beside(
+/// Checks that a device can be in one group with those chosen before.
+pub(super) fn compatible(
     parts: &[(GroupDevice, &ObservedDevice)],
     seen: &ObservedDevice,
 ) -> Result<(), DeviceRejection> {
-    let is_same = |other: &ObservedDevice| {
+    let same_device = parts.iter().find(|(_, other)| {
         other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity)
-    };
-    if let Some((same, _)) = parts.iter().find(|(_, other)| is_same(other)) {
+    });
+    if let Some((same, _)) = same_device {
         return Err((
             reason::DUPLICATE_DEVICE,
-            format!("it is the same disk as {}, by another path", same.path),
+            format!("it is the same disk as {}, under another path", same.path),
         ));
     }
     if let Some((first, other)) = parts
         .first()
         .filter(|(_, other)| other.sector != seen.sector)
     {
-        let words = format!(
-            "its sectors have {} bytes, those of {} have {}, and LVM has no volume group of both",
+        let message = format!(
+            "its sectors have {} bytes, those of {} have {}; LVM does not allow both in one volume group",
             seen.sector, first.path, other.sector
         );
-        return Err((reason::SECTOR_SIZE, words));
+        return Err((reason::SECTOR_SIZE, message));
     }
     Ok(())
 }

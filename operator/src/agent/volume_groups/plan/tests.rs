@@ -1,4 +1,4 @@
-//! Which devices are taken, and why the others are not.
+//! Cases in which a device is used for a group or rejected.
 
 mod marked;
 mod property;
@@ -9,7 +9,7 @@ use host::{Bytes, DevicePath, LvUuid, VgName};
 use proptest::prelude::*;
 
 use super::{
-    DeviceState, GroupDevice, GroupFacts, GroupTrace, Intent, ObservedDevice, ObservedGroup,
+    DeviceState, GroupDevice, GroupPlanInputs, GroupTrace, Intent, ObservedDevice, ObservedGroup,
     ObservedPath, VolumeGroupPlan, WantedGroup, plan, reason,
 };
 use crate::agent::volume_groups::intent::IntentDevice;
@@ -51,17 +51,17 @@ fn blank(minor: u32) -> ObservedPath {
     device(minor, DeviceState::Blank)
 }
 
-/// The groups that are wanted, of these devices.
-struct World {
+/// Inputs of the plan under test.
+struct Fixture {
     wanted: Vec<WantedGroup>,
     observed_groups: BTreeMap<VgName, ObservedGroup>,
     found: BTreeMap<DevicePath, ObservedPath>,
     intents: BTreeMap<VgName, Intent>,
 }
 
-impl World {
-    /// `vg0`, which is not there, of these devices: `/dev/0`, `/dev/1` and so on.
-    fn of(devices: Vec<ObservedPath>) -> Self {
+impl Fixture {
+    /// Wants the missing group `vg0` on these devices: `/dev/0`, `/dev/1` and so on.
+    fn new(devices: Vec<ObservedPath>) -> Self {
         let paths: Vec<_> = (0..devices.len())
             .map(|at| path(&format!("/dev/{at}")))
             .collect();
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    fn stands(mut self, observed_group: ObservedGroup) -> Self {
+    fn with_group(mut self, observed_group: ObservedGroup) -> Self {
         self.observed_groups.insert(group("vg0"), observed_group);
         self
     }
@@ -92,7 +92,7 @@ impl World {
             found,
             intents,
         } = self;
-        plan(GroupFacts {
+        plan(GroupPlanInputs {
             wanted,
             observed_groups,
             found,
@@ -100,18 +100,18 @@ impl World {
         })
     }
 
-    /// The paths of what `vg0` is made of, and the reasons of all devices.
+    /// Returns the paths of the devices planned for `vg0`, and the reasons of all devices.
     fn outcome(&self) -> (Vec<String>, Vec<String>) {
         let plan = self.plan();
         let made = plan
-            .make
+            .create
             .iter()
-            .filter(|make| make.group == group("vg0"))
-            .flat_map(|make| &make.parts);
+            .filter(|create| create.group == group("vg0"))
+            .flat_map(|create| &create.parts);
         let reasons = plan
             .devices
             .into_iter()
-            .map(|device| device.reason.unwrap_or_else(|| "taken".to_owned()));
+            .map(|device| device.reason.unwrap_or_else(|| "in group".to_owned()));
         (
             made.map(|part| part.path.to_string()).collect(),
             reasons.collect(),
@@ -125,7 +125,7 @@ impl World {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table")]
-fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
+fn group_is_created_on_blank_devices_and_others_have_a_reason() {
     let small = ObservedPath::Device(ObservedDevice {
         size: Bytes((64 << 20) - 1),
         number: (8, 9),
@@ -134,11 +134,11 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
         identity: None,
         state: DeviceState::Blank,
     });
-    for (found, expected, words) in [
+    for (found, expected, message) in [
         (
             ObservedPath::Nothing,
             reason::NOT_FOUND,
-            "no such device on this node",
+            "this node has no such device",
         ),
         (
             ObservedPath::NotABlockDevice,
@@ -150,7 +150,7 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
             reason::UNREADABLE,
             "it hangs",
         ),
-        (small, reason::TOO_SMALL, "64 MiB are the least"),
+        (small, reason::TOO_SMALL, "the minimum is 64 MiB"),
         (
             device(9, DeviceState::ReadOnly),
             reason::READ_ONLY,
@@ -169,7 +169,7 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
         (
             device(9, DeviceState::Known("ext4".to_owned())),
             reason::NOT_BLANK,
-            "there is ext4 on it; if nothing on it is needed: `wipefs --all /dev/1 && dd if=/dev/zero of=/dev/1 bs=1M count=5`",
+            "it contains ext4; to erase it, if nothing on it is needed: `wipefs --all /dev/1 && dd if=/dev/zero of=/dev/1 bs=1M count=5`",
         ),
         (
             device(9, DeviceState::Unknown(7)),
@@ -200,8 +200,8 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
             "the same disk as /dev/0",
         ),
     ] {
-        let world = World::of(vec![blank(0), found.clone(), blank(2)]);
-        let (made, reasons) = world.outcome();
+        let fixture = Fixture::new(vec![blank(0), found.clone(), blank(2)]);
+        let (made, reasons) = fixture.outcome();
         assert_eq!(
             (made, reasons),
             (
@@ -212,15 +212,19 @@ fn a_group_is_made_of_what_is_blank_and_each_other_device_has_its_reason() {
             ),
             "{found:?}"
         );
-        assert!(world.message(1).contains(words), "{}", world.message(1));
-        let (made, reasons) = World::of(vec![found.clone()]).outcome();
+        assert!(
+            fixture.message(1).contains(message),
+            "{}",
+            fixture.message(1)
+        );
+        let (made, reasons) = Fixture::new(vec![found.clone()]).outcome();
         let alone = expected == reason::DUPLICATE_DEVICE;
         assert_eq!(made.is_empty(), !alone, "{found:?}: {reasons:?}");
     }
 }
 
 #[test]
-fn two_paths_to_one_disk_and_two_sizes_of_sectors_do_not_go_together() {
+fn duplicate_disks_and_mixed_sector_sizes_are_rejected() {
     let mut devices = [blank(0), blank(1), blank(2)];
     for (found, sector, identity) in [(0, 512, "x"), (1, 512, "x"), (2, 4096, "y")] {
         let ObservedPath::Device(seen) = &mut devices[found] else {
@@ -228,7 +232,7 @@ fn two_paths_to_one_disk_and_two_sizes_of_sectors_do_not_go_together() {
         };
         (seen.sector, seen.identity) = (sector, Some(identity.to_owned()));
     }
-    let (made, reasons) = World::of(devices.to_vec()).outcome();
+    let (made, reasons) = Fixture::new(devices.to_vec()).outcome();
     assert_eq!(
         (made, &reasons[1..]),
         (
@@ -239,9 +243,10 @@ fn two_paths_to_one_disk_and_two_sizes_of_sectors_do_not_go_together() {
 }
 
 #[test]
-fn a_group_that_is_there_is_not_changed() {
-    let there = |found| {
-        World::of(vec![blank(0), found]).stands(ObservedGroup::Present(BTreeSet::from([(8, 0)])))
+fn existing_group_is_not_changed() {
+    let present = |found| {
+        Fixture::new(vec![blank(0), found])
+            .with_group(ObservedGroup::Present(BTreeSet::from([(8, 0)])))
     };
     for (found, expected) in [
         (blank(1), reason::VOLUME_GROUP_EXISTS),
@@ -252,57 +257,57 @@ fn a_group_that_is_there_is_not_changed() {
         ),
     ] {
         assert_eq!(
-            there(found).outcome(),
-            (vec![], ["taken", expected].map(str::to_owned).to_vec())
+            present(found).outcome(),
+            (vec![], ["in group", expected].map(str::to_owned).to_vec())
         );
     }
     assert!(
-        there(blank(1))
+        present(blank(1))
             .message(1)
-            .contains("`vgextend vg0 /dev/1` adds it")
+            .contains("to add the device: `vgextend vg0 /dev/1`")
     );
 }
 
 #[test]
-fn a_group_that_vanished_is_not_made_anew() {
-    let world = World::of(vec![blank(0), ObservedPath::Nothing]).stands(vanished());
+fn vanished_group_is_not_recreated() {
+    let fixture = Fixture::new(vec![blank(0), ObservedPath::Nothing]).with_group(vanished());
     assert_eq!(
-        world.outcome(),
+        fixture.outcome(),
         (vec![], vec![reason::VOLUME_GROUP_VANISHED.to_owned(); 2])
     );
     assert!(
-        world
-            .message(0)
-            .contains("volume group vg0 was on this node and is not any more: there is a backup")
+        fixture.message(0).contains(
+            "volume group vg0 existed on this node and is missing now: there is a backup"
+        )
     );
     assert!(
-        world
+        fixture
             .message(1)
             .ends_with("If it is lost for good: remove it")
     );
 }
 
 #[test]
-fn only_what_an_agent_wrote_down_before_is_taken_up() {
-    let mut world = World::of(vec![
+fn only_physical_volumes_with_a_recorded_intent_are_used() {
+    let mut fixture = Fixture::new(vec![
         device(0, DeviceState::PhysicalVolume(uuid(), None)),
         blank(1),
     ]);
-    assert_eq!(world.outcome().0, ["/dev/1"]);
+    assert_eq!(fixture.outcome().0, ["/dev/1"]);
     let begun = Intent {
         devices: vec![IntentDevice {
             path: "/dev/0".to_owned(),
             uuid: UUID.to_owned(),
         }],
     };
-    world.intents.insert(group("vg1"), begun.clone());
+    fixture.intents.insert(group("vg1"), begun.clone());
     assert_eq!(
-        world.outcome().0,
+        fixture.outcome().0,
         ["/dev/1"],
-        "it was begun for another group"
+        "the intent is for another group"
     );
-    world.intents.insert(group("vg0"), begun);
-    let parts = &world.plan().make[0].parts;
+    fixture.intents.insert(group("vg0"), begun);
+    let parts = &fixture.plan().create[0].parts;
     assert_eq!(
         parts[0],
         GroupDevice {
@@ -316,49 +321,45 @@ fn only_what_an_agent_wrote_down_before_is_taken_up() {
         0,
         DeviceState::PhysicalVolume(uuid(), Some("vg7".to_owned())),
     );
-    world.found.insert(path("/dev/0"), owned);
-    assert_eq!(world.outcome().0, ["/dev/1"]);
+    fixture.found.insert(path("/dev/0"), owned);
+    assert_eq!(fixture.outcome().0, ["/dev/1"]);
 }
 
 #[test]
-fn a_device_that_two_groups_want_gets_none() {
-    let mut world = World::of(vec![blank(0), blank(1)]);
-    // By another path.
-    world.found.insert(path("/dev/other"), blank(0));
-    world.wanted.push(WantedGroup {
+fn device_listed_for_two_groups_is_rejected() {
+    let mut fixture = Fixture::new(vec![blank(0), blank(1)]);
+    // Under another path.
+    fixture.found.insert(path("/dev/other"), blank(0));
+    fixture.wanted.push(WantedGroup {
         group: group("vg1"),
         devices: vec![path("/dev/other")],
         backends: vec![],
     });
-    world
+    fixture
         .observed_groups
         .insert(group("vg1"), ObservedGroup::Missing);
-    let (made, reasons) = world.outcome();
+    let (made, reasons) = fixture.outcome();
     let expected = [reason::CONFLICT, reason::CREATING, reason::CONFLICT].map(str::to_owned);
     assert_eq!(
         (made, reasons),
         (vec!["/dev/1".to_owned()], expected.to_vec())
     );
-    assert!(
-        world
-            .message(0)
-            .contains("for volume group vg0 and for volume group vg1")
-    );
-    world.observed_groups.insert(
+    assert!(fixture.message(0).contains("for volume groups vg0 and vg1"));
+    fixture.observed_groups.insert(
         group("vg1"),
         ObservedGroup::Present(BTreeSet::from([(8, 0)])),
     );
     for path_of_it in ["/dev/other", "/dev/0"] {
-        world
+        fixture
             .found
             .insert(path(path_of_it), ObservedPath::Member((8, 0)));
         assert_eq!(
-            world.outcome().1[2],
-            "taken",
-            "it is part of that one already"
+            fixture.outcome().1[2],
+            "in group",
+            "the device is part of that group already"
         );
         assert_eq!(
-            (world.outcome().0, &*world.outcome().1[0]),
+            (fixture.outcome().0, &*fixture.outcome().1[0]),
             (vec!["/dev/1".to_owned()], reason::CONFLICT)
         );
     }

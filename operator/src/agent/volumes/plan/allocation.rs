@@ -1,4 +1,4 @@
-//! From which disks a volume's extents come: those on which the controller promised them. Pure.
+//! Selects the disks for a volume's extents: those on which the controller reserved space. Pure.
 
 use std::collections::BTreeMap;
 
@@ -8,32 +8,33 @@ use host::lvm::{Cost, Lv, Vg};
 
 use crate::agent::volumes::spec::{CacheSpec, PoolCreation, VolumeSpec};
 
-/// The devices for a new volume; none named means that LVM may choose.
+/// Returns the devices for a new volume; empty if LVM may choose.
 ///
 /// # Errors
-/// One sentence, when there is no room.
+/// A message with numbers if the space is insufficient.
 pub(super) fn for_new(spec: &VolumeSpec, cost: Cost, vg: &Vg) -> Result<Vec<String>, String> {
     let wanted = spec.shares(vg.extent_size).collect::<Vec<_>>();
-    let on_disks = named(spec, vg, wanted.iter().copied());
+    let on_disks = with_space(spec, vg, wanted.iter().copied());
     if spec.layout.is_divisible() {
-        // Where a linear volume is matters to nobody, as long as it is there.
+        // A linear volume may use any disks of the group.
         return if cost.total() <= vg.available() {
             Ok(on_disks.unwrap_or_default())
         } else {
-            Err(full(spec, vg, cost.total(), "wanted"))
+            Err(full(spec, vg, cost.total(), "needed"))
         };
     }
     if wanted.is_empty() && cost.total() > vg.available() {
-        return Err(full(spec, vg, cost.total(), "wanted"));
+        return Err(full(spec, vg, cost.total(), "needed"));
     }
     on_disks
 }
 
-/// The devices for a volume that is too small. Images grow where they are: another disk may hold
-/// another image.
+/// Returns the devices for the extension of a volume.
+///
+/// Images grow on their own disks: another disk may hold another image.
 ///
 /// # Errors
-/// As above.
+/// A message with numbers if the space is insufficient.
 pub(super) fn for_growth(
     spec: &VolumeSpec,
     cost: Cost,
@@ -48,7 +49,7 @@ pub(super) fn for_growth(
     };
     let more = Extents(cost.total().0.saturating_sub(has));
     if more > vg.available() {
-        return Err(full(spec, vg, more, "more wanted"));
+        return Err(full(spec, vg, more, "more needed"));
     }
     let missing = |wanted: Extents, has: Extents| Extents(wanted.0.saturating_sub(has.0));
     if spec.layout.is_divisible() {
@@ -56,9 +57,9 @@ pub(super) fn for_growth(
         let wanted = spec
             .shares(vg.extent_size)
             .map(|(uuid, extents)| (uuid, missing(extents, on(uuid))));
-        return Ok(named(spec, vg, wanted).unwrap_or_default());
+        return Ok(with_space(spec, vg, wanted).unwrap_or_default());
     }
-    named(
+    with_space(
         spec,
         vg,
         lv.shares
@@ -67,27 +68,27 @@ pub(super) fn for_growth(
     )
 }
 
-/// The devices for a thin pool that takes so much at first; its space may be on several of those
-/// that were promised.
+/// Returns the devices for a new thin pool with this initial size; its space may be on several of
+/// the reserved disks.
 ///
-/// # Errors
+/// A message with numbers if the space is insufficient.
 /// As above.
 pub(super) fn for_pool(
     spec: &VolumeSpec,
-    make: &PoolCreation,
+    create: &PoolCreation,
     wanted: Extents,
     vg: &Vg,
 ) -> Result<Vec<String>, String> {
-    if make.disks.is_empty() && wanted <= vg.available() {
+    if create.disks.is_empty() && wanted <= vg.available() {
         return Ok(Vec::new());
     }
-    fitting(&make.disks, wanted, vg)
+    fitting(&create.disks, wanted, vg)
         .map_err(|free| full_for(spec, vg, "the thin pool", free, wanted))
 }
 
-/// The devices for a cache: none but those that were promised, since others may be slow.
+/// Returns the devices for a cache: only the reserved ones, since others may be slow.
 ///
-/// # Errors
+/// A message with numbers if the space is insufficient.
 /// As above.
 pub(super) fn for_cache(
     spec: &VolumeSpec,
@@ -98,7 +99,7 @@ pub(super) fn for_cache(
     fitting(&cache.disks, wanted, vg).map_err(|free| full_for(spec, vg, "the cache", free, wanted))
 }
 
-/// The promised devices, if together they have so much; else what they have.
+/// Returns the reserved devices if they have enough free extents together; else their free extents.
 fn fitting(
     reserved: &BTreeMap<host::LvUuid, host::Bytes>,
     wanted: Extents,
@@ -115,15 +116,16 @@ fn fitting(
 
 fn full_for(spec: &VolumeSpec, vg: &Vg, what: &str, free: Extents, wanted: Extents) -> String {
     let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-    let (free, wanted) = (bytes(free), bytes(wanted));
+    let free = bytes(free);
+    let wanted = bytes(wanted);
     format!(
-        "no space for {what} on its disks of volume group {} on {}: {free} free, {wanted} wanted",
+        "no space for {what} on its disks of volume group {} on {}: {free} free, {wanted} needed",
         spec.group, spec.node
     )
 }
 
-/// The devices of those of which something is wanted, if each has it.
-fn named<'a>(
+/// Returns the devices of all disks with wanted extents, if each has enough free.
+fn with_space<'a>(
     spec: &VolumeSpec,
     vg: &Vg,
     wanted: impl Iterator<Item = (&'a host::LvUuid, Extents)>,
@@ -133,12 +135,13 @@ fn named<'a>(
         let at = format!("volume group {} on {}", spec.group, spec.node);
         let pv = vg
             .pv(uuid)
-            .ok_or_else(|| format!("disk {uuid} is not in {at} any more"))?;
+            .ok_or_else(|| format!("disk {uuid} is missing in {at}"))?;
         if pv.available() < extents {
             let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-            let (free, wanted) = (bytes(pv.available()), bytes(extents));
+            let free = bytes(pv.available());
+            let wanted = bytes(extents);
             return Err(format!(
-                "no space on disk {} of {at}: {free} free, {wanted} wanted",
+                "no space on disk {} of {at}: {free} free, {wanted} needed",
                 pv.name
             ));
         }
@@ -147,11 +150,12 @@ fn named<'a>(
     Ok(names)
 }
 
-fn full(spec: &VolumeSpec, vg: &Vg, extents: Extents, wanted: &str) -> String {
+fn full(spec: &VolumeSpec, vg: &Vg, extents: Extents, needed: &str) -> String {
     let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-    let (free, needed) = (bytes(vg.available()), bytes(extents));
+    let free = bytes(vg.available());
+    let size = bytes(extents);
     format!(
-        "no space in volume group {} on {}: {free} free, {needed} {wanted}",
+        "no space in volume group {} on {}: {free} free, {size} {needed}",
         spec.group, spec.node
     )
 }

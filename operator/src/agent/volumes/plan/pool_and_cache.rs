@@ -1,5 +1,5 @@
-//! The thin pool that a volume is in, and the cache in front of it: made before they are needed,
-//! removed when nobody needs them any more. Pure.
+//! The thin pool and the cache of a volume: created before the volume needs them, removed when they
+//! are unused. Pure.
 
 use crds::condition::reason;
 use host::Extents;
@@ -9,48 +9,48 @@ use super::{Step, allocation};
 use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use crate::agent::volumes::spec::{PoolSpec, VolumeSpec};
 
-/// Whether the pool that a new volume is to be in is there.
+/// Checks that the pool of a new volume exists and is usable.
 ///
 /// # Errors
-/// The step to take first.
+/// The step to execute first.
 pub(super) fn pool_for_new(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Result<(), Step> {
     let at = format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node);
     let refused = |reason, message| Err(Outcome::not_ready(reason, message).into());
     match (vg.lv(pool.name.as_str()), &pool.create) {
-        (None, None) => refused(reason::THIN_POOL_MISSING, format!("there is no {at}")),
-        (None, Some(make)) => {
-            let cost = match PoolCost::new(make.first, Some(make.metadata), vg.extent_size) {
+        (None, None) => refused(reason::THIN_POOL_MISSING, format!("{at} does not exist")),
+        (None, Some(create)) => {
+            let cost = match PoolCost::new(create.first, Some(create.metadata), vg.extent_size) {
                 Ok(cost) => cost,
                 Err(error) => {
                     return refused(
                         reason::LAYOUT_UNSUITABLE,
-                        format!("the {at} can't be made: {error}"),
+                        format!("can't create {at}: {error}"),
                     );
                 }
             };
-            match allocation::for_pool(spec, make, cost.total(), vg) {
-                Ok(devices) => Err(Step::CreatePool(cost, make.most, devices)),
+            match allocation::for_pool(spec, create, cost.total(), vg) {
+                Ok(devices) => Err(Step::CreatePool(cost, create.most, devices)),
                 Err(message) => refused(reason::INSUFFICIENT_SPACE, message),
             }
         }
-        (Some(lv), make) => match fault(pool, make.is_some(), lv) {
+        (Some(lv), create) => match fault(pool, create.is_some(), lv) {
             None => Ok(()),
-            Some((reason, why)) => refused(reason, format!("no volume can be made in {at}: {why}")),
+            Some((reason, why)) => refused(reason, format!("can't create volumes in {at}: {why}")),
         },
     }
 }
 
-/// Why nothing can be made in what has the pool's name.
+/// Returns why volumes can't be created in the logical volume with the pool's name.
 fn fault(pool: &PoolSpec, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
     if lv.kind != LvKind::ThinPool {
         return Some((
             reason::FOREIGN_LOGICAL_VOLUME,
-            "it is no thin pool, but another logical volume".to_owned(),
+            "it is not a thin pool".to_owned(),
         ));
     }
     if is_ours && !lv.has_tag(pool.identity.as_str()) {
         let why = format!(
-            "it is not the one that FlexLVM made: it lacks the tag {}",
+            "FlexLVM did not create it: it lacks the tag {}",
             pool.identity
         );
         return Some((reason::FOREIGN_LOGICAL_VOLUME, why));
@@ -59,7 +59,7 @@ fn fault(pool: &PoolSpec, is_ours: bool, lv: &Lv) -> Option<(&'static str, Strin
     fault.map(|why| (reason::THIN_POOL_UNUSABLE, why))
 }
 
-/// What is to be done before a volume with a cache is ready; `None` when it has it.
+/// Returns the next step towards a volume's cache; `None` if the volume has it.
 pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
     let cache = spec
         .cache
@@ -70,7 +70,7 @@ pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
             return Some(Step::AttachCache);
         }
         let message = format!(
-            "logical volume {}/{} on {} is in the way of the volume's cache: it lacks the tag {}",
+            "logical volume {}/{} on {} has the name of the volume's cache, but lacks the tag {}; rename or remove it",
             vg.name, cache.name, spec.node, spec.identity
         );
         return Some(Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into());
@@ -81,8 +81,8 @@ pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
     })
 }
 
-/// What is left of a volume that is gone, and that nobody else needs: a cache that was never put in
-/// front of it, a pool without volumes.
+/// Returns the removal of an unused part of a volume that is gone: a cache that was never attached,
+/// or a pool without volumes.
 pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
     let is_ours = |lv: &&Lv, tag: &host::LvTag| lv.has_tag(tag.as_str());
     if let Some(cache) = &spec.cache
@@ -103,13 +103,12 @@ pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
     is_empty.then(|| Step::RemovePool(lv.uuid.clone()))
 }
 
-/// Why a volume can't be made larger, as far as its pool goes: it has no room any more; or one of
-/// the two is in a pool, the order or the volume, and the other is not, so that its space was never
-/// promised.
+/// Returns why a volume can't be extended because of its pool: the pool is full or failed, or spec
+/// and volume disagree about being thin, so that the space was never reserved.
 pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<ConditionUpdate> {
     if (spec.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
         let message = format!(
-            "logical volume {} on {} was converted: it is not of the layout any more that it was ordered with, so it is not extended",
+            "logical volume {} on {} was converted to another layout than its spec's, so it is not extended",
             spec.path(),
             spec.node
         );
@@ -123,7 +122,7 @@ pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Condit
     let state = vg.lv(pool.name.as_str())?.state.as_ref()?;
     let why = state.fault.clone()?;
     let message = format!(
-        "the volume is not extended in thin pool {}/{} on {}: {why}",
+        "can't extend the volume in thin pool {}/{} on {}: {why}",
         vg.name, pool.name, spec.node
     );
     Some(ConditionUpdate {
@@ -133,8 +132,8 @@ pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Condit
     })
 }
 
-/// The size that a pool of ours is to be extended to, of its data: because so much of it is in use,
-/// and its volumes were promised that it may become larger.
+/// Returns the new data size of a pool that FlexLVM created, if its usage is at least `at` percent
+/// and its volumes' reservations allow it to grow.
 #[must_use]
 pub fn extended(
     pool: &Lv,

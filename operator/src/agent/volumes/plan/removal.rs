@@ -1,4 +1,4 @@
-//! When a logical volume is removed, and when it is kept although it is not wanted. Pure.
+//! Plans the removal of a logical volume, and the cases in which it is kept. Pure.
 
 use crds::condition::reason;
 use crds::logical_volume::State;
@@ -10,15 +10,16 @@ use super::{
 use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use crate::agent::volumes::spec::VolumeSpec;
 
-/// The next step for an order whose volume is not to be there.
+/// Returns the next step for a volume that should not exist.
 pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
-    let (path, node) = (spec.path(), &spec.node);
+    let path = spec.path();
+    let node = &spec.node;
     let (vg, lv) = match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => (vg, lv),
         ObservedLv::Foreign(_) => return gone(spec, seen).into(),
         ObservedLv::Renamed(now) => {
             let message = format!(
-                "logical volume {path} on {node} is called {now} now, so it is kept; rename it back, or remove it by hand"
+                "logical volume {path} on {node} was renamed to {now}, so it is kept; rename it back, or remove it manually"
             );
             return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
         }
@@ -26,7 +27,7 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     };
     if !lv.has_tag(spec.identity.as_str()) {
         let message = format!(
-            "logical volume {path} on {node} lacks the tag {} now, so it is kept; tag it, or remove it by hand",
+            "logical volume {path} on {node} lacks the tag {}, so it is kept; add the tag, or remove the volume manually",
             spec.identity
         );
         return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
@@ -43,7 +44,7 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
     if !is_of_kind(spec, lv.kind) {
         let message = format!(
-            "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; lvs shows it"
+            "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; inspect it with lvs"
         );
         return Outcome::kept(reason::IN_USE, message).into();
     }
@@ -53,7 +54,7 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
 }
 
-/// Removed only with proof that it carries nothing.
+/// Removes the volume only if it is proven to be empty.
 fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
     let what = match content {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
@@ -68,14 +69,14 @@ fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
         Some(Content::Data(what)) => what,
     };
     let message = format!(
-        "logical volume {} on {} was not to be used, and is not empty ({what}), so it is kept",
+        "logical volume {} on {} should be unused, but is not empty ({what}), so it is kept",
         spec.path(),
         spec.node
     );
     Outcome::kept(reason::NOT_EMPTY, message).into()
 }
 
-/// Nothing is found. On a disk that is away it may still be.
+/// Plans for a volume that was not found; it may still be on a missing disk.
 fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     let group = seen.groups.iter().find(|vg| vg.name == spec.group.as_str());
     if let Some(vg) = group.filter(|vg| vg.fault.is_none())
@@ -83,14 +84,14 @@ fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     {
         return step;
     }
-    // Never reported, and not to be kept: if it is on a disk that is away all the same, it is
+    // Never published, and absent only if unused: if it is on a missing disk after all, it is
     // empty.
-    let never_given_away = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
-    if group.is_some() || never_given_away {
+    let never_published = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
+    if group.is_some() || never_published {
         return gone(spec, seen).into();
     }
     let message = format!(
-        "there is no volume group {} on {}, so nobody can say that the volume is removed",
+        "volume group {} is missing on {}, so the removal of the volume can't be verified",
         spec.group, spec.node
     );
     Outcome::kept(reason::VOLUME_GROUP_MISSING, message).into()
@@ -101,7 +102,7 @@ fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
         (
             reason::REMOVED,
             format!(
-                "logical volume {} is removed from {}",
+                "logical volume {} was removed from {}",
                 spec.path(),
                 spec.node
             ),
@@ -110,7 +111,7 @@ fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
         (
             reason::NEVER_CREATED,
             format!(
-                "logical volume {} was never made on {}",
+                "logical volume {} was never created on {}",
                 spec.path(),
                 spec.node
             ),

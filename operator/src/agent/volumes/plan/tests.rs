@@ -1,4 +1,4 @@
-//! Every rule of the plan by example; and what all of these tests start from.
+//! Examples for every rule of the plan, and the fixtures that they share.
 
 mod images;
 mod pool_and_cache;
@@ -62,7 +62,7 @@ fn lv() -> Lv {
     }
 }
 
-/// A disk of 100 extents.
+/// Returns a disk of 100 extents.
 fn pv(number: u32, free: u64) -> Pv {
     Pv {
         uuid: uuid(number),
@@ -73,7 +73,7 @@ fn pv(number: u32, free: u64) -> Pv {
     }
 }
 
-/// A group of 100 extents, half of them free.
+/// Returns a group of 100 extents, 50 of them free.
 fn vg(lvs: Vec<Lv>) -> Vg {
     Vg {
         name: "vg0".to_owned(),
@@ -107,13 +107,13 @@ fn settled(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Outcom
     }
 }
 
-/// The reason of `Ready`, and whether it is.
+/// Returns status and reason of `Ready`.
 fn ready(spec: &VolumeSpec, groups: &[Vg]) -> (bool, &'static str) {
     let ready = settled(spec, groups, None).ready.unwrap();
     (ready.status, ready.reason)
 }
 
-/// The reason of `Removed`, and whether it is.
+/// Returns status and reason of `Removed`.
 fn removed(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> (bool, &'static str) {
     let removed = settled(spec, groups, content).removed.unwrap();
     (removed.status, removed.reason)
@@ -127,7 +127,7 @@ fn published() -> VolumeSpec {
 }
 
 #[test]
-fn a_new_volume_is_made_in_whole_extents() {
+fn new_volume_is_rounded_up_to_whole_extents() {
     let odd = VolumeSpec {
         size: Bytes((32 << 20) + 1),
         ..spec()
@@ -143,7 +143,7 @@ fn a_new_volume_is_made_in_whole_extents() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_numbers() {
+fn insufficient_space_is_reported_with_numbers() {
     let large = VolumeSpec {
         size: Bytes(51 * EXTENT.0),
         ..spec()
@@ -153,10 +153,10 @@ fn what_does_not_fit_is_refused_with_numbers() {
     assert_eq!(update.reason, reason::INSUFFICIENT_SPACE);
     assert_eq!(
         update.message,
-        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB wanted"
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB needed"
     );
 
-    // A volume that can't grow stays as usable as it was.
+    // A volume that can't be extended stays usable.
     let outcome = settled(
         &VolumeSpec {
             size: Bytes(52 * EXTENT.0),
@@ -178,13 +178,13 @@ fn what_does_not_fit_is_refused_with_numbers() {
     };
     assert_eq!(
         update.message,
-        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more wanted"
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more needed"
     );
     assert_eq!(volume, Some((uuid(1), EXTENT)));
 }
 
 #[test]
-fn a_volume_group_that_is_missing_or_unusable_is_a_condition() {
+fn missing_or_unusable_volume_group_is_reported() {
     let broken = Vg {
         fault: Some("it is exported".to_owned()),
         ..vg(vec![lv()])
@@ -205,7 +205,7 @@ fn a_volume_group_that_is_missing_or_unusable_is_a_condition() {
 }
 
 #[test]
-fn a_volume_that_is_not_ours_is_left_alone() {
+fn foreign_volume_is_left_unchanged() {
     let untagged = [vg(vec![Lv {
         tags: vec!["flexlvm.dev/claim-uid=2".to_owned()],
         ..lv()
@@ -222,7 +222,7 @@ fn a_volume_that_is_not_ours_is_left_alone() {
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
 
-    // Once a uuid was reported, only that one is ours, whatever its tags say.
+    // Once a uuid was published, it alone identifies the volume, regardless of tags.
     let another = [vg(vec![Lv {
         uuid: uuid(2),
         ..lv()
@@ -243,7 +243,7 @@ fn a_volume_that_is_not_ours_is_left_alone() {
 }
 
 #[test]
-fn a_volume_that_vanished_is_never_made_anew() {
+fn missing_volume_is_never_recreated() {
     assert_eq!(
         ready(&published(), &[vg(vec![])]),
         (false, reason::LOGICAL_VOLUME_MISSING)
@@ -267,8 +267,9 @@ fn a_volume_that_vanished_is_never_made_anew() {
 }
 
 #[test]
-fn a_volume_that_was_begun_is_finished() {
-    let (spec, groups) = (spec(), [vg(vec![lv()])]);
+fn interrupted_creation_is_completed() {
+    let spec = spec();
+    let groups = [vg(vec![lv()])];
     let look = Step::Inspect(uuid(1));
     let mark = Step::Mark(uuid(1));
     assert_eq!(next(&spec, &groups, None), look);
@@ -290,12 +291,12 @@ fn a_volume_that_was_begun_is_finished() {
     assert_eq!(
         next(&spec, &short, None),
         Step::Extend(Extents(8), vec![]),
-        "the mark stands by the size that is reported first"
+        "the format marker's position depends on the published size"
     );
 }
 
 #[test]
-fn what_an_older_volume_has_left_is_given_to_nobody() {
+fn new_volume_with_old_data_is_not_published() {
     let outcome = settled(
         &spec(),
         &[vg(vec![lv()])],
@@ -314,7 +315,7 @@ fn what_an_older_volume_has_left_is_given_to_nobody() {
 }
 
 #[test]
-fn a_restored_object_does_not_make_an_old_volume_fresh() {
+fn restored_object_does_not_mark_an_old_volume() {
     let old = [vg(vec![Lv {
         made: 90 * DAY,
         ..lv()
@@ -323,13 +324,13 @@ fn a_restored_object_does_not_make_an_old_volume_fresh() {
         let outcome = settled(&spec(), &old, Some(content));
         assert!(
             outcome.ready.unwrap().status,
-            "it is adopted, without a mark"
+            "the volume is published without a marker"
         );
     }
 }
 
 #[test]
-fn a_volume_grows_and_never_shrinks() {
+fn volume_is_extended_but_never_shrunk() {
     let groups = [vg(vec![lv()])];
     let larger = VolumeSpec {
         size: Bytes(33 << 20),

@@ -1,5 +1,4 @@
-//! What a volume needs beside extents of its own: a thin pool that it is in, or a cache in front of
-//! it. Pure. A part of an order.
+//! Thin pool and cache of a volume spec. Pure.
 
 use std::collections::BTreeMap;
 
@@ -12,44 +11,44 @@ use host::lvm::tags::THIN_POOL;
 use host::{Bytes, LvName, LvTag, LvUuid};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// A thin pool.
+/// The thin pool of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolSpec {
-    /// Its name in the volume group.
+    /// Name in the volume group.
     pub name: LvName,
-    /// The tag that makes it ours; no pool without it is ever extended or removed.
+    /// The tag that identifies FlexLVM's pool; no pool without it is ever extended or removed.
     pub identity: LvTag,
-    /// How it is made; `None` where an admin has made it.
+    /// How the agent creates the pool; `None` if an admin has created it.
     pub create: Option<PoolCreation>,
 }
 
-/// How a pool is made, and how large it may become.
+/// Sizes of a new pool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PoolCreation {
-    /// Its data at first.
+    /// Initial data size in bytes.
     pub first: Bytes,
-    /// Its data at most.
+    /// Maximum data size in bytes.
     pub most: Bytes,
-    /// Its metadata.
+    /// Metadata size in bytes.
     pub metadata: Bytes,
-    /// The physical volumes on which the space of all of it was promised.
+    /// Bytes reserved for the whole pool on each physical volume.
     pub disks: BTreeMap<LvUuid, Bytes>,
 }
 
-/// A cache.
+/// The cache of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheSpec {
-    /// The name of the logical volume that becomes the cache.
+    /// Name of the logical volume that becomes the cache.
     pub name: LvName,
-    /// Its size.
+    /// Size in bytes.
     pub size: Bytes,
-    /// When a write counts as done.
+    /// Whether writes complete in the cache or on the volume.
     pub mode: CacheMode,
-    /// The physical volumes on which its space was promised.
+    /// Bytes reserved on each physical volume.
     pub disks: BTreeMap<LvUuid, Bytes>,
 }
 
-/// The pool of an object of layout `Thin`. A wrong one keeps no volume from being removed.
+/// Reads the pool of a volume of layout `Thin`. An invalid one does not block removal.
 pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, String> {
     let spec = &object.spec;
     match (&spec.thin_pool, spec.layout.type_) {
@@ -62,7 +61,7 @@ pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, Stri
     }
 }
 
-/// The cache of an object of layout `Cached`. A wrong one keeps no volume from being removed.
+/// Reads the cache of a volume of layout `Cached`. An invalid one does not block removal.
 pub(super) fn read_cache(
     object: &LogicalVolume,
     name: &LvName,
@@ -124,15 +123,17 @@ fn cache_of(cache: &VolumeCache, name: &LvName) -> Result<CacheSpec, String> {
     })
 }
 
-/// What was promised of which physical volume.
+/// Reads the bytes reserved on each physical volume.
 pub(super) fn read_shares(
     field: &str,
     shares: &[Share],
 ) -> Result<BTreeMap<LvUuid, Bytes>, String> {
-    let read = |share: &Share| {
-        let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("{field}: {error}"))?;
-        let size = quantity::parse(&share.size).map_err(|error| format!("{field}: {error}"))?;
-        Ok((uuid, Bytes(size)))
-    };
-    shares.iter().map(read).collect()
+    shares
+        .iter()
+        .map(|share| {
+            let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("{field}: {error}"))?;
+            let size = quantity::parse(&share.size).map_err(|error| format!("{field}: {error}"))?;
+            Ok((uuid, Bytes(size)))
+        })
+        .collect()
 }

@@ -1,16 +1,16 @@
-//! Disks that LVM marked and gave to no volume group.
+//! Disks that LVM marked without a volume group.
 
 use super::*;
 
 #[test]
-fn a_disk_that_lvm_has_marked_and_given_to_no_group_is_a_persons() {
+fn marked_disk_without_group_is_left_to_the_admin() {
     let marked = device(
         9,
         DeviceState::PhysicalVolume(uuid(), Some("[unknown]".to_owned())),
     );
-    let world = World::of(vec![blank(0), marked]);
+    let fixture = Fixture::new(vec![blank(0), marked]);
     assert_eq!(
-        world.outcome(),
+        fixture.outcome(),
         (
             vec!["/dev/0".to_owned()],
             vec![
@@ -19,24 +19,22 @@ fn a_disk_that_lvm_has_marked_and_given_to_no_group_is_a_persons() {
             ]
         )
     );
-    assert!(
-        world
-            .message(1)
-            .contains("if nothing on it is needed: `pvremove --force --force /dev/1 && dd ")
-    );
+    assert!(fixture.message(1).contains(
+        "to erase it, if nothing on it is needed: `pvremove --force --force /dev/1 && dd "
+    ));
 }
 #[test]
-fn a_group_waits_for_a_disk_of_its_own_that_lvm_has_marked() {
+fn group_waits_until_its_marked_disk_is_cleared() {
     let marked = device(
         9,
         DeviceState::PhysicalVolume(uuid(), Some("[unknown]".to_owned())),
     );
-    let mut world = World::of(vec![blank(0), marked, device(2, DeviceState::ReadOnly)]);
+    let mut fixture = Fixture::new(vec![blank(0), marked, device(2, DeviceState::ReadOnly)]);
     let device = IntentDevice {
         path: "/dev/1".to_owned(),
         uuid: UUID.to_owned(),
     };
-    world.intents.insert(
+    fixture.intents.insert(
         group("vg0"),
         Intent {
             devices: vec![device],
@@ -49,17 +47,17 @@ fn a_group_waits_for_a_disk_of_its_own_that_lvm_has_marked() {
     ]
     .map(str::to_owned)
     .to_vec();
-    assert_eq!(world.outcome(), (vec![], reasons));
+    assert_eq!(fixture.outcome(), (vec![], reasons));
     assert!(
-        world.message(0).contains("once /dev/1"),
+        fixture.message(0).contains("once /dev/1"),
         "{}",
-        world.message(0)
+        fixture.message(0)
     );
     assert!(
-        world
+        fixture
             .message(1)
-            .contains("clears it, and then the group is made"),
+            .contains("clears it, and then the agent creates the group"),
         "{}",
-        world.message(1)
+        fixture.message(1)
     );
 }

@@ -1,10 +1,10 @@
-//! Volumes of several images, and which disks they are on.
+//! Volumes of several images, and their disks.
 
 use host::lvm::Level;
 
 use super::*;
 
-/// An order for a RAID1 of eight extents on the first two of three disks.
+/// Returns the spec of a RAID1 of eight extents on the first two of three disks.
 pub(super) fn mirrored() -> VolumeSpec {
     let layout = Layout::Raid {
         level: Level::Raid1 { copies: 2 },
@@ -20,7 +20,7 @@ pub(super) fn mirrored() -> VolumeSpec {
     }
 }
 
-/// A group of three disks, of which the last is full.
+/// Returns a group of three disks, the last of which is full.
 pub(super) fn three_disks(lvs: Vec<Lv>) -> Vg {
     Vg {
         pvs: vec![pv(100, 50), pv(101, 50), pv(102, 0)],
@@ -38,7 +38,7 @@ pub(super) fn mirror() -> Lv {
 }
 
 #[test]
-fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
+fn images_are_created_and_extended_on_their_reserved_disks() {
     let devices = || vec!["/dev/sd100".to_owned(), "/dev/sd101".to_owned()];
     assert_eq!(
         next(&mirrored(), &[three_disks(vec![])], None),
@@ -72,7 +72,7 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
     assert_eq!(outcome.reason, reason::INSUFFICIENT_SPACE);
     assert_eq!(
         outcome.message,
-        "no space on disk /dev/sd101 of volume group vg0 on node1: 32 MiB free, 36 MiB wanted"
+        "no space on disk /dev/sd101 of volume group vg0 on node1: 32 MiB free, 36 MiB needed"
     );
     let gone = Vg {
         pvs: vec![pv(100, 50), pv(102, 100)],
@@ -83,7 +83,7 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
             .ready
             .unwrap()
             .message
-            .contains("is not in volume group vg0")
+            .contains("is missing in volume group vg0")
     );
     let full = Vg {
         pvs: vec![pv(100, 0), pv(101, 8), pv(102, 100)],
@@ -99,7 +99,7 @@ fn a_volume_of_several_images_is_made_and_grows_where_it_was_promised() {
 }
 
 #[test]
-fn a_linear_volume_takes_what_there_is() {
+fn linear_volume_uses_any_free_extents() {
     let on_full = VolumeSpec {
         disks: [(uuid(102), Bytes(32 << 20))].into(),
         ..spec()
@@ -123,7 +123,7 @@ fn a_linear_volume_takes_what_there_is() {
 }
 
 #[test]
-fn checksums_that_were_not_added_any_more_are_added() {
+fn missing_integrity_is_added_before_publication() {
     let layout = Layout::Raid {
         level: Level::Raid1 { copies: 2 },
         integrity: true,
@@ -140,12 +140,12 @@ fn checksums_that_were_not_added_any_more_are_added() {
     };
     assert!(
         ready(&published, &groups).0,
-        "whoever took them away had a reason"
+        "an admin may have removed the checksums on purpose"
     );
 }
 
 #[test]
-fn extents_that_do_not_suit_the_layout_are_said() {
+fn extent_size_unsuitable_for_the_layout_is_reported() {
     let small = Vg {
         extent_size: Bytes(256 << 10),
         ..three_disks(vec![])

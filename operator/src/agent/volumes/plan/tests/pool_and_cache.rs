@@ -1,4 +1,4 @@
-//! Thin pools and caches: made before they are needed, removed when nobody needs them.
+//! Thin pools and caches: created before they are needed, removed when unused.
 
 use crds::cache::CacheMode;
 use host::lvm::{PoolCost, PoolState};
@@ -7,10 +7,10 @@ use super::*;
 use crate::agent::volumes::plan::extended;
 use crate::agent::volumes::spec::{CacheSpec, PoolCreation, PoolSpec};
 
-/// The name of the pool.
+/// Name of the pool.
 pub(super) const POOL: &str = "flexlvm-thin";
 
-/// An order for a volume of eight extents in a pool of ten that may become twenty.
+/// Returns the spec of a volume of eight extents in a pool of ten that may grow to twenty.
 pub(super) fn thin() -> VolumeSpec {
     let create = PoolCreation {
         first: Extents(10).bytes(EXTENT),
@@ -31,7 +31,7 @@ pub(super) fn thin() -> VolumeSpec {
     }
 }
 
-/// An order for a volume with a cache of two extents.
+/// Returns the spec of a volume with a cache of two extents.
 pub(super) fn cached() -> VolumeSpec {
     let disks = [(uuid(100), Extents(2).bytes(EXTENT))].into();
     let name = LvName::new("pvc-1").unwrap().cache().unwrap();
@@ -48,7 +48,7 @@ pub(super) fn cached() -> VolumeSpec {
     }
 }
 
-/// The pool, with so much of its data in use.
+/// Returns the pool with this data usage (percent).
 pub(super) fn pool(data_used: u32) -> Lv {
     Lv {
         name: POOL.to_owned(),
@@ -77,7 +77,7 @@ fn in_pool() -> Lv {
 }
 
 #[test]
-fn a_pool_is_made_before_its_first_volume() {
+fn pool_is_created_before_its_first_volume() {
     let cost = PoolCost {
         data: Extents(10),
         metadata: Extents(1),
@@ -100,14 +100,14 @@ fn a_pool_is_made_before_its_first_volume() {
     assert_eq!(
         (
             outcome.reason,
-            outcome.message.contains("40 MiB free, 44 MiB wanted")
+            outcome.message.contains("40 MiB free, 44 MiB needed")
         ),
         (reason::INSUFFICIENT_SPACE, true)
     );
 }
 
 #[test]
-fn a_pool_that_is_not_as_ordered_is_left_alone() {
+fn pool_that_differs_from_the_spec_is_left_unchanged() {
     let foreign = Lv {
         tags: vec![],
         ..pool(1)
@@ -156,7 +156,7 @@ fn a_pool_that_is_not_as_ordered_is_left_alone() {
 }
 
 #[test]
-fn a_pool_goes_with_its_last_volume() {
+fn pool_is_removed_with_its_last_volume() {
     let absent = VolumeSpec {
         state: State::Absent,
         published: Some(uuid(1)),
@@ -192,7 +192,7 @@ fn a_pool_goes_with_its_last_volume() {
 }
 
 #[test]
-fn a_pool_grows_as_it_fills_up() {
+fn pool_is_extended_as_it_fills_up() {
     let to = |used: u32, most: u64| {
         extended(&pool(used), Extents(most), EXTENT, 70, 20).map(|extents| extents.0)
     };
@@ -226,7 +226,7 @@ fn a_pool_grows_as_it_fills_up() {
 }
 
 #[test]
-fn a_volume_that_was_converted_is_not_extended() {
+fn converted_volume_is_not_extended() {
     let larger = |spec: VolumeSpec| VolumeSpec {
         size: Bytes(64 << 20),
         published: Some(uuid(1)),
@@ -244,7 +244,7 @@ fn a_volume_that_was_converted_is_not_extended() {
 }
 
 #[test]
-fn a_volume_gets_its_cache_before_it_is_reported() {
+fn cache_is_attached_before_the_volume_is_published() {
     let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Unformatted));
     assert_eq!(
         next(&cached(), &[vg(vec![])], None),
@@ -273,7 +273,7 @@ fn a_volume_gets_its_cache_before_it_is_reported() {
         ..lv()
     };
     assert!(matches!(without(vec![attached.clone()]), Step::Done(_)));
-    // Who took the cache away again, may have had a reason.
+    // An admin may have detached the cache on purpose.
     let published = VolumeSpec {
         published: Some(uuid(1)),
         ..cached()

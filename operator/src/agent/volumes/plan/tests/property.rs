@@ -1,5 +1,5 @@
-//! The plan's promises: on a simulated node it always comes to rest, and never takes what is not
-//! its own.
+//! Invariants of the plan: on a simulated node it always terminates, and never changes foreign
+//! volumes.
 
 use host::lvm::PoolState;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::pool_and_cache::{POOL, cached, pool, thin};
 use super::*;
 
-/// A node that does what it is told, as LVM would.
+/// A simulated node that executes steps as LVM would.
 struct Simulated {
     groups: Vec<Vg>,
     content: Content,
@@ -16,7 +16,7 @@ struct Simulated {
 }
 
 impl Simulated {
-    /// Does a step; false when it was the last.
+    /// Executes a step; returns false if it was the last.
     fn act(&mut self, step: &Step) -> bool {
         let vg = self.groups.first_mut();
         match (step, vg) {
@@ -55,7 +55,7 @@ impl Simulated {
                 assert_eq!(
                     self.content,
                     Content::Blank,
-                    "only what is blank is ever marked"
+                    "only a blank volume gets a marker"
                 );
                 self.content = Content::Unformatted;
                 self.seen = Some(Content::Unformatted);
@@ -70,7 +70,7 @@ impl Simulated {
         true
     }
 
-    /// A step about a thin pool or a cache.
+    /// Executes a step on a thin pool or a cache.
     fn act_on_parts(&mut self, step: &Step) {
         let vg = self.groups.first_mut().unwrap();
         match step {
@@ -102,7 +102,7 @@ impl Simulated {
             Step::RemovePool(_) => {
                 assert!(
                     vg.lvs.iter().all(|lv| lv.pool.is_none()),
-                    "a pool takes its volumes along"
+                    "removing a pool removes its volumes"
                 );
                 vg.lvs.retain(|lv| lv.name != POOL);
             }
@@ -121,7 +121,7 @@ impl Simulated {
                 one(vg).kind = LvKind::Cached;
             }
             Step::RemoveCache(_) => vg.lvs.retain(|lv| lv.name != "pvc-1_cache"),
-            step => panic!("{step:?} is about no part"),
+            step => panic!("{step:?} changes neither pool nor cache"),
         }
     }
 }
@@ -143,24 +143,61 @@ fn is_our_pool(lv: &Lv) -> bool {
 }
 
 prop_compose! {
-    fn any_order()(state in prop_oneof![Just(State::Present), Just(State::Absent), Just(State::AbsentIfNeverUsed)],
-                   published in prop::option::of(1..3_u32), deleted: bool, size in (4_u64 << 20)..(300 << 20),
-                   created_at in 0..200_u64, basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())]) -> VolumeSpec {
-        VolumeSpec { state, published: published.map(uuid), deleted, size: Bytes(size), created_at: created_at * DAY, ..basis }
+    fn any_spec()(
+        state in prop_oneof![
+            Just(State::Present),
+            Just(State::Absent),
+            Just(State::AbsentIfNeverUsed),
+        ],
+        published in prop::option::of(1..3_u32),
+        deleted: bool,
+        size in (4_u64 << 20)..(300 << 20),
+        created_at in 0..200_u64,
+        basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())],
+    ) -> VolumeSpec {
+        VolumeSpec {
+            state,
+            published: published.map(uuid),
+            deleted,
+            size: Bytes(size),
+            created_at: created_at * DAY,
+            ..basis
+        }
     }
 }
 
 prop_compose! {
-    fn any_lv()(name in prop_oneof![3 => Just("pvc-1"), 1 => Just("rescued")], number in 1..3_u32, extents in 1..60_u64,
-                tagged in prop::bool::weighted(0.8), active: bool, open in prop::bool::weighted(0.2),
-                kind in prop_oneof![6 => Just(LvKind::Plain), 4 => Just(LvKind::Thin), 2 => Just(LvKind::Cached), 1 => Just(LvKind::Other)]) -> Lv {
+    fn any_lv()(
+        name in prop_oneof![3 => Just("pvc-1"), 1 => Just("rescued")],
+        number in 1..3_u32,
+        extents in 1..60_u64,
+        tagged in prop::bool::weighted(0.8),
+        active: bool,
+        open in prop::bool::weighted(0.2),
+        kind in prop_oneof![
+            6 => Just(LvKind::Plain),
+            4 => Just(LvKind::Thin),
+            2 => Just(LvKind::Cached),
+            1 => Just(LvKind::Other),
+        ],
+    ) -> Lv {
         let tags = if tagged { lv().tags } else { vec![] };
         let pool = (kind == LvKind::Thin).then(|| POOL.to_owned());
-        Lv { name: name.to_owned(), uuid: uuid(number), size: Extents(extents).bytes(EXTENT), tags, active, open, kind, pool, ..lv() }
+        Lv {
+            name: name.to_owned(),
+            uuid: uuid(number),
+            size: Extents(extents).bytes(EXTENT),
+            tags,
+            active,
+            open,
+            kind,
+            pool,
+            ..lv()
+        }
     }
 }
 
-/// The pool, another's, or none; what was to be a cache, or not.
+/// The pool, a foreign or broken one, or none; a logical volume for the cache, or none.
 fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
     let foreign = Lv {
         tags: vec![],
@@ -173,7 +210,12 @@ fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
         }),
         ..pool(1)
     };
-    let pool = prop_oneof![4 => Just(None), 4 => Just(Some(pool(1))), 1 => Just(Some(foreign)), 1 => Just(Some(broken))];
+    let pool = prop_oneof![
+        4 => Just(None),
+        4 => Just(Some(pool(1))),
+        1 => Just(Some(foreign)),
+        1 => Just(Some(broken)),
+    ];
     let cache = prop::option::weighted(
         0.2,
         Just(Lv {
@@ -209,13 +251,23 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
     #[test]
-    fn it_always_comes_to_rest_and_takes_only_its_own(spec in any_order(), groups in any_groups(), content in any_content()) {
+    fn plan_terminates_and_changes_only_its_own_volumes(
+        spec in any_spec(),
+        groups in any_groups(),
+        content in any_content(),
+    ) {
         let named = |groups: &[Vg]| groups.iter().find_map(|vg| vg.lv("pvc-1").cloned());
-        let (before, others) = (named(&groups), other_volumes(&groups));
+        let before = named(&groups);
+        let others = other_volumes(&groups);
         let mut node = Simulated { groups, content: content.clone(), seen: None, removed: false };
         let mut steps = Vec::new();
         loop {
-            let step = plan(&spec, ObservedVolume { groups: &node.groups, content: node.seen.as_ref(), removed: node.removed });
+            let observed = ObservedVolume {
+                groups: &node.groups,
+                content: node.seen.as_ref(),
+                removed: node.removed,
+            };
+            let step = plan(&spec, observed);
             steps.push(step.clone());
             prop_assert!(steps.len() < 10, "{:?}", steps);
             if !node.act(&step) {
@@ -224,38 +276,51 @@ proptest! {
         }
         let after = named(&node.groups);
         prop_assert_eq!(other_volumes(&node.groups), others);
-        let is_ours = before.as_ref().is_some_and(|lv| {
-            spec.published.as_ref().map_or(lv.has_tag(spec.identity.as_str()), |uuid| lv.uuid == *uuid)
+        let is_ours = before.as_ref().is_some_and(|lv| match &spec.published {
+            Some(uuid) => lv.uuid == *uuid,
+            None => lv.has_tag(spec.identity.as_str()),
         });
         if let Some(before) = &before {
-            // Parts of it that lie about may be cleared away all the same.
-            let leaves = |step: &Step| matches!(step, Step::Done(_) | Step::RemovePool(_) | Step::RemoveCache(_));
-            prop_assert!(is_ours || steps.iter().all(leaves), "{:?}", steps);
-            // Ours is removed only when it is to be, closed, tagged, and, where that is asked for,
-            // proven empty.
+            // Unused parts of it may be removed all the same.
+            let keeps_volume = steps.iter().all(|step| {
+                matches!(step, Step::Done(_) | Step::RemovePool(_) | Step::RemoveCache(_))
+            });
+            prop_assert!(is_ours || keeps_volume, "{:?}", steps);
+            // The volume is removed only if that is requested, it is closed and tagged, and, where
+            // the state requires it, proven to be empty.
             if after.is_none() {
-                prop_assert!(is_ours && spec.state != State::Present && !before.open && before.kind != LvKind::Other);
+                prop_assert!(is_ours && spec.state != State::Present);
+                prop_assert!(!before.open && before.kind != LvKind::Other);
                 prop_assert!((before.kind == LvKind::Thin) == (spec.layout == Layout::Thin));
                 prop_assert!(before.has_tag(spec.identity.as_str()));
                 prop_assert!(spec.state == State::Absent || !matches!(content, Content::Data(_)));
             }
         }
-        // What was given away is never made or marked again.
+        // A published volume is never recreated or marked again.
         if spec.published.is_some() {
-            prop_assert!(!steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_) | Step::Mark(_))), "{:?}", steps);
+            let creates_or_marks = steps.iter().any(|step| {
+                matches!(step, Step::Create(..) | Step::CreateThin(_) | Step::Mark(_))
+            });
+            prop_assert!(!creates_or_marks, "{:?}", steps);
         }
-        // It says Ready only when it is there, and Removed only when it is not.
+        // Ready implies that the volume exists, Removed that it does not.
         if let Some(Step::Done(outcome)) = steps.last() {
             if outcome.ready.as_ref().is_some_and(|ready| ready.status) {
                 prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= spec.size));
-                // What is on a volume that was given to nobody yet is somebody else's, unless it is
-                // older than its order.
+                // Data on a volume that was never published belongs to another tenant, unless the
+                // volume is older than its object.
                 let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < spec.created_at);
-                let is_made = steps.iter().any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
-                prop_assert!(spec.published.is_some() || is_old || is_made || !matches!(content, Content::Data(_)));
+                let is_new = steps
+                    .iter()
+                    .any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
+                let has_data = matches!(content, Content::Data(_));
+                prop_assert!(spec.published.is_some() || is_old || is_new || !has_data);
             }
             if outcome.removed.as_ref().is_some_and(|removed| removed.status) {
-                prop_assert!(after.as_ref().is_none_or(|lv| spec.published.as_ref() != Some(&lv.uuid)));
+                let exists = after
+                    .as_ref()
+                    .is_some_and(|lv| spec.published.as_ref() == Some(&lv.uuid));
+                prop_assert!(!exists);
             }
         }
     }

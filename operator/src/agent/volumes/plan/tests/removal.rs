@@ -1,10 +1,10 @@
-//! What is removed, and what is kept.
+//! Cases in which a volume is removed or kept.
 
 use super::images::{mirror, mirrored, three_disks};
 use super::*;
 
 #[test]
-fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
+fn volume_is_removed_only_if_its_kind_matches_the_spec() {
     let absent = VolumeSpec {
         state: State::Absent,
         ..mirrored()
@@ -32,7 +32,7 @@ fn a_volume_is_removed_only_as_the_kind_that_it_was_ordered_as() {
 }
 
 #[test]
-fn deleting_the_object_removes_nothing() {
+fn deleting_the_object_keeps_the_volume() {
     let deleted = VolumeSpec {
         deleted: true,
         ..published()
@@ -54,13 +54,14 @@ fn deleting_the_object_removes_nothing() {
 }
 
 #[test]
-fn a_released_volume_is_removed_unless_somebody_has_it() {
+fn released_volume_is_removed_unless_it_is_in_use() {
     for spec in [published(), spec()] {
         let spec = VolumeSpec {
             state: State::Absent,
             ..spec
         };
-        let (one, gone) = (vg(vec![lv()]), vg(vec![]));
+        let one = vg(vec![lv()]);
+        let gone = vg(vec![]);
         assert_eq!(
             next(&spec, std::slice::from_ref(&one), None),
             Step::Remove(uuid(1), LvKind::Plain)
@@ -97,7 +98,7 @@ fn a_released_volume_is_removed_unless_somebody_has_it() {
 }
 
 #[test]
-fn an_unused_volume_is_removed_only_with_proof() {
+fn unused_volume_is_removed_only_if_proven_empty() {
     let groups = [vg(vec![lv()])];
     let unused = |spec: VolumeSpec| VolumeSpec {
         state: State::AbsentIfNeverUsed,
