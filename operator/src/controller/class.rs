@@ -74,6 +74,26 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
     if let Some(fault) = default.and_then(default_fault) {
         return Err(format!("StorageBackend {backend}: {fault}"));
     }
+    let filesystem = filesystem(class, &parameters, default)
+        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
+    Ok(Class {
+        backend: backend.clone(),
+        filesystem,
+        reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
+        waits_for_consumer: waits_for_consumer(class),
+        allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
+    })
+}
+
+/// Reads the file system of a class. What the class does not name, the backend's default does.
+///
+/// # Errors
+/// One sentence that names the parameter, its value and what is possible.
+fn filesystem(
+    class: &StorageClass,
+    parameters: &BTreeMap<String, String>,
+    default: Option<&Filesystem>,
+) -> Result<Filesystem, String> {
     let given = |key: &str| {
         parameters
             .get(key)
@@ -81,16 +101,13 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
             .filter(|text| !text.is_empty())
     };
     let not_possible = |key: &str, text: &str, possible: &str| {
-        format!(
-            "StorageClass {name}: parameter {key} {text:?} is not possible; possible are {possible}"
-        )
+        format!("parameter {key} {text:?} is not possible; possible are {possible}")
     };
-    let type_ =
-        match fs_type(&parameters).map_err(|fault| format!("StorageClass {name}: {fault}"))? {
-            None => default.map(|default| default.type_).unwrap_or_default(),
-            Some((key, type_)) => FilesystemType::from_name(type_)
-                .ok_or_else(|| not_possible(key, type_, host::Filesystem::NAMES))?,
-        };
+    let type_ = match fs_type(parameters)? {
+        None => default.map(|default| default.type_).unwrap_or_default(),
+        Some((key, type_)) => FilesystemType::from_name(type_)
+            .ok_or_else(|| not_possible(key, type_, host::Filesystem::NAMES))?,
+    };
     // Options are for one type.
     let default = default.filter(|default| default.type_ == type_);
     let fsck = match given(FSCK) {
@@ -106,28 +123,16 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
     let mount_options = class
         .mount_options
         .clone()
-        .filter(|options| !options.is_empty());
-    let mount_options =
-        mount_options.or_else(|| default.map(|default| default.mount_options.clone()));
-    let (mkfs_options, mount_options) = (
-        mkfs_options.unwrap_or_default(),
-        mount_options.unwrap_or_default(),
-    );
+        .filter(|options| !options.is_empty())
+        .or_else(|| default.map(|default| default.mount_options.clone()));
     let filesystem = Filesystem {
         type_,
-        mkfs_options,
-        mount_options,
+        mkfs_options: mkfs_options.unwrap_or_default(),
+        mount_options: mount_options.unwrap_or_default(),
         fsck,
     };
-    check(&filesystem, MKFS_OPTIONS, "mountOptions")
-        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
-    Ok(Class {
-        backend: backend.clone(),
-        filesystem,
-        reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
-        waits_for_consumer: waits_for_consumer(class),
-        allowed_topologies: class.allowed_topologies.clone().unwrap_or_default(),
-    })
+    check(&filesystem, MKFS_OPTIONS, "mountOptions")?;
+    Ok(filesystem)
 }
 
 fn is_known(key: &str) -> bool {
