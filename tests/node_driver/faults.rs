@@ -5,9 +5,7 @@
 //! In the guest, in one program, with the driver's own code and a door of which one program is
 //! broken.
 
-#[path = "faults/door.rs"]
 mod door;
-#[path = "faults/ground.rs"]
 mod ground;
 
 use std::collections::BTreeMap;

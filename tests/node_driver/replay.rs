@@ -2,9 +2,7 @@
 //! cut, and each with its calls repeated, killed at a random point and repeated, and made several
 //! at once.
 
-#[path = "replay/actor.rs"]
 mod actor;
-#[path = "replay/sequences.rs"]
 mod sequences;
 
 use std::cell::Cell;

@@ -1,9 +1,7 @@
 //! `make demo`: from nothing to a claim with data on a disk, shown step by step on a cluster of two
 //! nodes, and everything removed again. The last line it prints is one JSON object.
 
-#[path = "demo/story.rs"]
 mod story;
-#[path = "demo/teller.rs"]
 mod teller;
 
 use std::path::Path;

@@ -1,23 +1,14 @@
 //! The agent on a node with real LVM and an API server, without a kubelet: what it makes of orders,
 //! and what LVM itself says afterwards.
 
-#[path = "node_agent/cached.rs"]
 mod cached;
-#[path = "node_agent/forgotten.rs"]
 mod forgotten;
-#[path = "node_agent/forgotten_for_all.rs"]
 mod forgotten_for_all;
-#[path = "node_agent/groups.rs"]
 mod groups;
-#[path = "node_agent/inactive.rs"]
 mod inactive;
-#[path = "node_agent/kinds.rs"]
 mod kinds;
-#[path = "node_agent/rows.rs"]
 mod rows;
-#[path = "node_agent/stage.rs"]
 mod stage;
-#[path = "node_agent/thin.rs"]
 mod thin;
 
 use std::collections::BTreeSet;

@@ -2,19 +2,12 @@
 //! FlexLVM as its users install it. One cluster for all tests: first those that go together, then
 //! whoever needs it alone.
 
-#[path = "cluster_tests/app.rs"]
 mod app;
-#[path = "cluster_tests/attach.rs"]
 mod attach;
-#[path = "cluster_tests/cost.rs"]
 mod cost;
-#[path = "cluster_tests/crashes.rs"]
 mod crashes;
-#[path = "cluster_tests/kinds.rs"]
 mod kinds;
-#[path = "cluster_tests/life.rs"]
 mod life;
-#[path = "cluster_tests/todays.rs"]
 mod todays;
 
 use std::ops::{Deref, DerefMut};

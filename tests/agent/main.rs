@@ -1,15 +1,10 @@
 //! The agent against a real API server, with its own account's rights and simulated LVM: orders
 //! become volumes, and go; whatever happens in between.
 
-#[path = "agent/backends.rs"]
 mod backends;
-#[path = "agent/faults.rs"]
 mod faults;
-#[path = "agent/reports.rs"]
 mod reports;
-#[path = "agent/stage.rs"]
 mod stage;
-#[path = "agent/trouble.rs"]
 mod trouble;
 
 use std::time::Duration;

@@ -1,23 +1,14 @@
 //! The controller against a real API server, with its own account's rights: from claims to volumes
 //! and back.
 
-#[path = "controller/backends.rs"]
 mod backends;
-#[path = "controller/capacity.rs"]
 mod capacity;
-#[path = "controller/crowd.rs"]
 mod crowd;
-#[path = "controller/definitions.rs"]
 mod definitions;
-#[path = "controller/growth.rs"]
 mod growth;
-#[path = "controller/kinds.rs"]
 mod kinds;
-#[path = "controller/rules.rs"]
 mod rules;
-#[path = "controller/stage.rs"]
 mod stage;
-#[path = "controller/waiting.rs"]
 mod waiting;
 
 use crds::logical_volume::{FilesystemType, State};

@@ -3,15 +3,10 @@
 //! per claim; and real logical volumes in a guest, beside a loop of `lvcreate`. The last line
 //! printed is one JSON object. Called by `tests/bench-provision`.
 
-#[path = "bench_provision/bare.rs"]
 mod bare;
-#[path = "bench_provision/flexlvm.rs"]
 mod flexlvm;
-#[path = "bench_provision/scene.rs"]
 mod scene;
-#[path = "bench_provision/tally.rs"]
 mod tally;
-#[path = "bench_provision/volumes.rs"]
 mod volumes;
 
 use std::process::ExitCode;

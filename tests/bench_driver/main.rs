@@ -3,9 +3,7 @@
 //! that whatever slows the machine down slows all of them; the result is the ratios of the medians.
 //! The last line printed is one JSON object. Called by `tests/bench-driver`.
 
-#[path = "bench_driver/clock.rs"]
 mod clock;
-#[path = "bench_driver/contestants.rs"]
 mod contestants;
 
 use std::process::ExitCode;

@@ -1,43 +1,24 @@
 //! The driver on a node with real LVM, without a kubelet: volumes as the agent makes them, calls as
 //! the kubelet makes them, and after each what the node itself says.
 
-#[path = "node_driver/at_once.rs"]
 mod at_once;
-#[path = "node_driver/attach.rs"]
 mod attach;
-#[path = "node_driver/faults.rs"]
 mod faults;
-#[path = "node_driver/filesystems.rs"]
 mod filesystems;
-#[path = "node_driver/format.rs"]
 mod format;
-#[path = "node_driver/growth.rs"]
 mod growth;
-#[path = "node_driver/growth_in_between.rs"]
 mod growth_in_between;
-#[path = "node_driver/keys.rs"]
 mod keys;
-#[path = "node_driver/let_go.rs"]
 mod let_go;
-#[path = "node_driver/many.rs"]
 mod many;
-#[path = "node_driver/pods.rs"]
 mod pods;
-#[path = "node_driver/power_cuts.rs"]
 mod power_cuts;
-#[path = "node_driver/replay.rs"]
 mod replay;
-#[path = "node_driver/secrets.rs"]
 mod secrets;
-#[path = "node_driver/service.rs"]
 mod service;
-#[path = "node_driver/settings.rs"]
 mod settings;
-#[path = "node_driver/stage.rs"]
 mod stage;
-#[path = "node_driver/static_volumes.rs"]
 mod static_volumes;
-#[path = "node_driver/trouble.rs"]
 mod trouble;
 
 use std::collections::BTreeMap;
