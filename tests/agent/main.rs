@@ -1,11 +1,11 @@
-//! The agent against a real API server, with its own account's rights and simulated LVM: orders
-//! become volumes, and go; whatever happens in between.
+//! The agent against a real API server, with its own account's rights and simulated LVM: from
+//! LogicalVolume objects to LVs and their removal, with failures at each step.
 
 mod backends;
+mod failures;
 mod faults;
+mod fixture;
 mod reports;
-mod stage;
-mod trouble;
 
 use std::time::Duration;
 
@@ -16,19 +16,19 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
-use stage::{Stage, groups};
+use fixture::{Fixture, groups};
 
 #[tokio::test]
-async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage
-        .reports("the node is reported", |storage| storage.status.is_some())
+async fn agent_creates_lv_with_one_command_and_one_write() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .wait_for_report("the node is reported", |storage| storage.status.is_some())
         .await;
-    let reports = stage.node.count("fullreport");
-    let name = stage.order("data", 8).await;
-    let object = stage.ready(&name).await;
-    let volume = stage.node.volume(&name).unwrap();
+    let reports = fixture.node.count("fullreport");
+    let name = fixture.create_volume("data", 8).await;
+    let object = fixture.ready(&name).await;
+    let volume = fixture.node.volume(&name).unwrap();
     assert_eq!(volume.extents, 8);
     let key = host::Key::new("00000000000000000000000000000000")
         .unwrap()
@@ -36,7 +36,7 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
     assert_eq!(
         volume.tags,
         [
-            stage.tag("data"),
+            fixture.tag("data"),
             "flexlvm.dev/claim=default/data".to_owned(),
             key.tag()
         ]
@@ -49,22 +49,22 @@ async fn an_order_becomes_a_volume_with_one_command_and_one_write() {
     );
     assert_eq!(status.observed_generation, Some(1));
     assert_eq!(
-        (stage.node.count("lvcreate"), stage.node.count("look")),
+        (fixture.node.count("lvcreate"), fixture.node.count("look")),
         (1, 0)
     );
     assert_eq!(
-        stage.node.count("fullreport"),
+        fixture.node.count("fullreport"),
         reports,
-        "the report before is enough"
+        "the report from before suffices"
     );
-    stage.quiet().await;
-    assert_eq!(stage.writes(&name), ["patch logicalvolumes/status"]);
+    fixture.quiet().await;
+    assert_eq!(fixture.writes(&name), ["patch logicalvolumes/status"]);
 }
 
 #[tokio::test]
-async fn a_volume_that_is_somebody_elses_is_left_alone() {
-    let stage = Stage::new(100).await;
-    let name = stage.volume("data");
+async fn agent_leaves_foreign_lv_unchanged() {
+    let fixture = Fixture::new(100).await;
+    let name = fixture.volume("data");
     let foreign = Volume {
         name: name.clone(),
         uuid: "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP".to_owned(),
@@ -73,33 +73,35 @@ async fn a_volume_that_is_somebody_elses_is_left_alone() {
         open: false,
         content: Content::Data("ext4".to_owned()),
     };
-    stage
+    fixture
         .node
         .change(|state| state.groups[0].volumes.push(foreign));
-    let _agent = stage.agent();
-    stage.order("data", 8).await;
-    stage
-        .says(
+    let _agent = fixture.agent();
+    fixture.create_volume("data", 8).await;
+    fixture
+        .wait_for_condition(
             &name,
             READY,
             "False",
             "ForeignLogicalVolume",
-            &format!("lacks the tag {}", stage.tag("data")),
+            &format!("lacks the tag {}", fixture.tag("data")),
         )
         .await;
-    stage
+    fixture
         .change(&name, json!({"state": "AbsentIfNeverUsed"}))
         .await;
-    stage.says(&name, REMOVED, "True", "NeverCreated", "").await;
-    stage.change(&name, json!({"state": "Absent"})).await;
-    stage.quiet().await;
-    let volume = stage.node.volume(&name).unwrap();
+    fixture
+        .wait_for_condition(&name, REMOVED, "True", "NeverCreated", "")
+        .await;
+    fixture.change(&name, json!({"state": "Absent"})).await;
+    fixture.quiet().await;
+    let volume = fixture.node.volume(&name).unwrap();
     assert_eq!(
         (volume.extents, volume.content),
         (20, Content::Data("ext4".to_owned()))
     );
     assert!(
-        !stage
+        !fixture
             .node
             .state()
             .verbs
@@ -109,18 +111,20 @@ async fn a_volume_that_is_somebody_elses_is_left_alone() {
 }
 
 #[tokio::test]
-async fn an_order_waits_for_its_volume_group() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let name = stage.order_on("data", json!({"volumeGroup": "vg1"})).await;
-    let words = format!("there is no volume group vg1 on {}", stage.name);
-    stage
-        .says(&name, READY, "False", "VolumeGroupMissing", &words)
+async fn volume_waits_for_its_volume_group() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture
+        .create_volume_with("data", json!({"volumeGroup": "vg1"}))
         .await;
-    stage.node.add_group("vg1", 100);
-    stage.node.change(|state| state.groups[1].exported = true);
-    stage
-        .says(
+    let words = format!("there is no volume group vg1 on {}", fixture.name);
+    fixture
+        .wait_for_condition(&name, READY, "False", "VolumeGroupMissing", &words)
+        .await;
+    fixture.node.add_group("vg1", 100);
+    fixture.node.change(|state| state.groups[1].exported = true);
+    fixture
+        .wait_for_condition(
             &name,
             READY,
             "False",
@@ -128,35 +132,37 @@ async fn an_order_waits_for_its_volume_group() {
             "it is exported; vgimport brings it back",
         )
         .await;
-    let report = stage
-        .reports("vg1 is there", |storage| groups(storage).len() == 2)
+    let report = fixture
+        .wait_for_report("vg1 is reported", |storage| groups(storage).len() == 2)
         .await;
     assert_eq!(
         groups(&report)[1].unusable_reason.as_deref(),
         Some("it is exported; vgimport brings it back")
     );
-    stage.node.change(|state| state.groups[1].exported = false);
-    stage.ready(&name).await;
+    fixture
+        .node
+        .change(|state| state.groups[1].exported = false);
+    fixture.ready(&name).await;
 }
 
 #[tokio::test]
-async fn what_does_not_fit_says_so_with_numbers_and_is_made_when_it_does() {
-    let stage = Stage::new(10).await;
-    let _agent = stage.agent();
-    let name = stage.order("data", 12).await;
+async fn lack_of_space_is_reported_with_numbers_and_lv_created_later() {
+    let fixture = Fixture::new(10).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 12).await;
     let words = format!(
         "no space in volume group vg0 on {}: 40 MiB free, 48 MiB wanted",
-        stage.name
+        fixture.name
     );
-    stage
-        .says(&name, READY, "False", "InsufficientSpace", &words)
+    fixture
+        .wait_for_condition(&name, READY, "False", "InsufficientSpace", &words)
         .await;
-    stage.node.change(|state| state.groups[0].extents = 20);
-    stage.ready(&name).await;
+    fixture.node.change(|state| state.groups[0].extents = 20);
+    fixture.ready(&name).await;
 
-    stage.change(&name, json!({"size": "100Mi"})).await;
-    let object = stage
-        .says(
+    fixture.change(&name, json!({"size": "100Mi"})).await;
+    let object = fixture
+        .wait_for_condition(
             &name,
             READY,
             "False",
@@ -167,31 +173,31 @@ async fn what_does_not_fit_says_so_with_numbers_and_is_made_when_it_does() {
     assert_eq!(
         object.status.unwrap().size.unwrap().0,
         "48Mi",
-        "the volume is as usable as before"
+        "the volume stays usable"
     );
-    stage.node.change(|state| state.groups[0].extents = 200);
-    let object = stage.ready(&name).await;
+    fixture.node.change(|state| state.groups[0].extents = 200);
+    let object = fixture.ready(&name).await;
     assert_eq!(
         (
             object.status.unwrap().size.unwrap().0.as_str(),
-            stage.node.count("lvextend")
+            fixture.node.count("lvextend")
         ),
         ("100Mi", 1)
     );
 }
 
 #[tokio::test]
-async fn a_released_volume_is_removed_once_nobody_has_it_open() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let name = stage.order("data", 8).await;
-    stage.ready(&name).await;
-    // Mounted behind our back, and LVM's report is out of date: LVM itself refuses.
-    stage.node.state().groups[0].volumes[0].open = true;
-    stage.node.state().groups[0].volumes[0].content = Content::Data("ext4".to_owned());
-    stage.change(&name, json!({"state": "Absent"})).await;
-    let object = stage
-        .says(
+async fn released_lv_is_removed_once_not_in_use() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    fixture.ready(&name).await;
+    // Mounted without the agent's knowledge, and LVM's report is outdated: LVM itself refuses.
+    fixture.node.state().groups[0].volumes[0].open = true;
+    fixture.node.state().groups[0].volumes[0].content = Content::Data("ext4".to_owned());
+    fixture.change(&name, json!({"state": "Absent"})).await;
+    let object = fixture
+        .wait_for_condition(
             &name,
             REMOVED,
             "False",
@@ -203,39 +209,44 @@ async fn a_released_volume_is_removed_once_nobody_has_it_open() {
         &object.status.unwrap().conditions,
         READY
     ));
-    stage.quiet().await;
-    assert!(stage.node.volume(&name).is_some());
-    stage.node.state().groups[0].volumes[0].open = false;
-    let status = stage
-        .says(&name, REMOVED, "True", "Removed", "")
+    fixture.quiet().await;
+    assert!(fixture.node.volume(&name).is_some());
+    fixture.node.state().groups[0].volumes[0].open = false;
+    let status = fixture
+        .wait_for_condition(&name, REMOVED, "True", "Removed", "")
         .await
         .status
         .unwrap();
     assert_eq!(
-        (stage.node.volume(&name).is_none(), status.size),
+        (fixture.node.volume(&name).is_none(), status.size),
         (true, None)
     );
-    assert_eq!(stage.node.count("look"), 0);
+    assert_eq!(fixture.node.count("look"), 0);
 }
 
 #[tokio::test]
-async fn a_volume_that_was_not_to_be_used_is_removed_only_if_it_was_not() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let (unused, used) = (stage.order("unused", 8).await, stage.order("used", 8).await);
-    stage.ready(&unused).await;
-    stage.ready(&used).await;
-    stage.node.change_volume(&used, |volume| {
+async fn never_used_lv_is_removed_only_if_empty() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let (unused, used) = (
+        fixture.create_volume("unused", 8).await,
+        fixture.create_volume("used", 8).await,
+    );
+    fixture.ready(&unused).await;
+    fixture.ready(&used).await;
+    fixture.node.change_volume(&used, |volume| {
         volume.content = Content::Data("xfs".to_owned())
     });
     for name in [&unused, &used] {
-        stage
+        fixture
             .change(name, json!({"state": "AbsentIfNeverUsed"}))
             .await;
     }
-    stage.says(&unused, REMOVED, "True", "Removed", "").await;
-    stage
-        .says(
+    fixture
+        .wait_for_condition(&unused, REMOVED, "True", "Removed", "")
+        .await;
+    fixture
+        .wait_for_condition(
             &used,
             REMOVED,
             "False",
@@ -245,44 +256,46 @@ async fn a_volume_that_was_not_to_be_used_is_removed_only_if_it_was_not() {
         .await;
     assert_eq!(
         (
-            stage.node.volume(&unused).is_none(),
-            stage.node.volume(&used).is_some()
+            fixture.node.volume(&unused).is_none(),
+            fixture.node.volume(&used).is_some()
         ),
         (true, true)
     );
 }
 
 #[tokio::test]
-async fn deleting_the_object_removes_nothing() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let name = stage.order("data", 8).await;
-    stage.ready(&name).await;
-    stage
+async fn deleting_object_keeps_lv() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    fixture.ready(&name).await;
+    fixture
         .logical_volumes()
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
-    let object = stage
-        .says(&name, REMOVED, "False", "DeletionBlocked", "is kept")
+    let object = fixture
+        .wait_for_condition(&name, REMOVED, "False", "DeletionBlocked", "is kept")
         .await;
     assert!(condition::is_true(
         &object.status.unwrap().conditions,
         READY
     ));
-    assert!(stage.is_deleted(&name).await && stage.node.volume(&name).is_some());
-    assert_eq!(stage.node.count("lvremove"), 0);
+    assert!(fixture.is_deleted(&name).await && fixture.node.volume(&name).is_some());
+    assert_eq!(fixture.node.count("lvremove"), 0);
 }
 
 #[tokio::test]
-async fn a_volume_that_vanished_is_missed_and_not_made_anew() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let name = stage.order("data", 8).await;
-    stage.ready(&name).await;
-    let gone = stage.node.change(|state| state.groups[0].volumes.remove(0));
-    stage
-        .says(
+async fn vanished_lv_is_reported_and_not_recreated() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    fixture.ready(&name).await;
+    let gone = fixture
+        .node
+        .change(|state| state.groups[0].volumes.remove(0));
+    fixture
+        .wait_for_condition(
             &name,
             READY,
             "False",
@@ -290,21 +303,25 @@ async fn a_volume_that_vanished_is_missed_and_not_made_anew() {
             "not made anew",
         )
         .await;
-    assert_eq!(stage.node.count("lvcreate"), 1);
-    stage
+    assert_eq!(fixture.node.count("lvcreate"), 1);
+    fixture
         .node
         .change(|state| state.groups[0].volumes.push(gone));
-    stage.ready(&name).await;
+    fixture.ready(&name).await;
 }
 
 #[tokio::test]
-async fn only_orders_for_this_node_that_can_be_carried_out_are() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage.order_on("other", json!({"node": "elsewhere"})).await;
-    let small = stage.order_on("small", json!({"size": "1Ki"})).await;
-    stage
-        .says(
+async fn agent_creates_only_valid_volumes_of_its_node() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .create_volume_with("other", json!({"node": "elsewhere"}))
+        .await;
+    let small = fixture
+        .create_volume_with("small", json!({"size": "1Ki"}))
+        .await;
+    fixture
+        .wait_for_condition(
             &small,
             READY,
             "False",
@@ -312,54 +329,54 @@ async fn only_orders_for_this_node_that_can_be_carried_out_are() {
             "spec.size: 1 KiB is too small",
         )
         .await;
-    stage
+    fixture
         .change(&small, json!({"state": "AbsentIfNeverUsed"}))
         .await;
-    stage
-        .says(&small, REMOVED, "True", "NeverCreated", "")
+    fixture
+        .wait_for_condition(&small, REMOVED, "True", "NeverCreated", "")
         .await;
-    stage.quiet().await;
-    assert_eq!(stage.node.count("lvcreate"), 0);
-    assert_eq!(stage.writes(&stage.volume("other")), [""; 0]);
+    fixture.quiet().await;
+    assert_eq!(fixture.node.count("lvcreate"), 0);
+    assert_eq!(fixture.writes(&fixture.volume("other")), [""; 0]);
 }
 
 #[tokio::test]
-async fn fifty_orders_cost_fifty_commands_and_fifty_writes() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage
-        .reports("the node is reported", |storage| storage.status.is_some())
+async fn fifty_volumes_cost_fifty_commands_and_fifty_writes() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .wait_for_report("the node is reported", |storage| storage.status.is_some())
         .await;
-    let reports = stage.node.count("fullreport");
+    let reports = fixture.node.count("fullreport");
     for number in 0..50 {
-        stage.order(&format!("v{number}"), 2).await;
+        fixture.create_volume(&format!("v{number}"), 2).await;
     }
     for number in 0..50 {
-        stage.ready(&stage.volume(&format!("v{number}"))).await;
+        fixture.ready(&fixture.volume(&format!("v{number}"))).await;
     }
-    assert_eq!(stage.node.count("lvcreate"), 50);
-    let reports = stage.node.count("fullreport") - reports;
+    assert_eq!(fixture.node.count("lvcreate"), 50);
+    let reports = fixture.node.count("fullreport") - reports;
     assert!(reports <= 5, "{reports} reports");
-    let reports = stage.node.count("fullreport");
-    // Real commands take their time.
-    stage.node.hook(|_, after| {
+    let reports = fixture.node.count("fullreport");
+    // Slows the commands down to a realistic duration.
+    fixture.node.hook(|_, after| {
         if !after {
             std::thread::sleep(Duration::from_millis(30));
         }
         Ok(())
     });
     for number in 0..50 {
-        stage
+        fixture
             .change(
-                &stage.volume(&format!("v{number}")),
+                &fixture.volume(&format!("v{number}")),
                 json!({"state": "Absent"}),
             )
             .await;
     }
     for number in 0..50 {
-        stage
-            .says(
-                &stage.volume(&format!("v{number}")),
+        fixture
+            .wait_for_condition(
+                &fixture.volume(&format!("v{number}")),
                 REMOVED,
                 "True",
                 "Removed",
@@ -369,32 +386,32 @@ async fn fifty_orders_cost_fifty_commands_and_fifty_writes() {
     }
     assert_eq!(
         (
-            stage.node.count("lvremove"),
-            stage.node.state().groups[0].volumes.len()
+            fixture.node.count("lvremove"),
+            fixture.node.state().groups[0].volumes.len()
         ),
         (50, 0)
     );
-    assert_eq!(stage.writes(&stage.volume("v")).len(), 100);
-    let reports = stage.node.count("fullreport") - reports;
+    assert_eq!(fixture.writes(&fixture.volume("v")).len(), 100);
+    let reports = fixture.node.count("fullreport") - reports;
     assert!(
         reports <= 25,
-        "{reports} reports: those who wait for one share it"
+        "{reports} reports: waiting tasks share one report"
     );
 }
 
 #[tokio::test]
-async fn those_who_wait_cost_nothing() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
+async fn waiting_volumes_cause_no_writes_or_commands() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
     for number in 0..30 {
-        stage
-            .order_on(&format!("v{number}"), json!({"volumeGroup": "vg1"}))
+        fixture
+            .create_volume_with(&format!("v{number}"), json!({"volumeGroup": "vg1"}))
             .await;
     }
     for number in 0..30 {
-        stage
-            .says(
-                &stage.volume(&format!("v{number}")),
+        fixture
+            .wait_for_condition(
+                &fixture.volume(&format!("v{number}")),
                 READY,
                 "False",
                 "VolumeGroupMissing",
@@ -402,21 +419,21 @@ async fn those_who_wait_cost_nothing() {
             )
             .await;
     }
-    stage.quiet().await;
-    let reports = stage.node.count("fullreport");
-    stage.node.change(|state| state.groups[0].extents = 120);
-    stage.quiet().await;
-    stage.quiet().await;
-    let reports = stage.node.count("fullreport") - reports;
+    fixture.quiet().await;
+    let reports = fixture.node.count("fullreport");
+    fixture.node.change(|state| state.groups[0].extents = 120);
+    fixture.quiet().await;
+    fixture.quiet().await;
+    let reports = fixture.node.count("fullreport") - reports;
     assert!((1..=3).contains(&reports), "{reports} reports");
-    assert_eq!(stage.writes(&stage.volume("v")).len(), 30);
+    assert_eq!(fixture.writes(&fixture.volume("v")).len(), 30);
 }
 
 #[tokio::test]
-async fn an_agent_may_write_reports_and_nothing_else() {
-    let stage = Stage::new(100).await;
-    let name = stage.order("data", 8).await;
-    let client = stage.agents_client().await;
+async fn agent_account_may_write_only_reports() {
+    let fixture = Fixture::new(100).await;
+    let name = fixture.create_volume("data", 8).await;
+    let client = fixture.agents_client().await;
     let volumes: kube::Api<crds::LogicalVolume> = kube::Api::all(client.clone());
     let object = volumes.get(&name).await.unwrap();
     let patch = Patch::Merge(json!({"spec": {"state": "Absent"}}));
@@ -451,13 +468,13 @@ async fn an_agent_may_write_reports_and_nothing_else() {
     let nodes: kube::Api<k8s_openapi::api::core::v1::Node> = kube::Api::all(client);
     let label = Patch::Merge(json!({"metadata": {"labels": {"a": "b"}}}));
     let node = nodes
-        .patch(&stage.name, &PatchParams::default(), &label)
+        .patch(&fixture.name, &PatchParams::default(), &label)
         .await
         .map(drop);
     for refused in [spec, finalizers, create, delete, backend, numbers, node] {
         assert!(matches!(refused, Err(kube::Error::Api(status)) if status.code == 403));
     }
-    // Through the status alone the spec can't be reached either.
+    // The status subresource gives no access to the spec either.
     let sneak = Patch::Merge(
         json!({"spec": {"state": "Absent"}, "metadata": {"finalizers": null}, "status": {}}),
     );
@@ -473,6 +490,6 @@ async fn an_agent_may_write_reports_and_nothing_else() {
 }
 
 #[test]
-fn the_simulated_extents_are_as_large_as_the_tests_say() {
+fn simulated_extent_size_matches_the_tests() {
     assert_eq!(quantity::format(EXTENT).0, "4Mi");
 }

@@ -1,4 +1,4 @@
-//! Pods that are created and removed together, and how long each step took.
+//! Creates and removes pods together, and measures the duration of each step.
 
 use std::time::{Duration, Instant};
 
@@ -14,29 +14,29 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-/// What a pod mounts.
+/// The volume that a pod mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// A claim of our sample class.
+    /// A claim of the sample class.
     Claim,
-    /// A folder of the node.
+    /// An emptyDir.
     EmptyDir,
 }
 
-/// One measurement, in seconds.
+/// The durations of one measurement, in seconds.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// From before the first pod and claim are created to the last pod's being Ready.
+    /// From before the creation of the first pod and claim until the last pod is Ready.
     pub(crate) ready_s: f64,
-    /// To the last claim's being Bound; 0 without claims.
+    /// The same until the last claim is Bound; 0 without claims.
     pub(crate) bound_s: f64,
-    /// From before the first is deleted to the end of all pods, claims and volumes.
+    /// From before the first deletion until all pods, claims and volumes are gone.
     pub(crate) gone_s: f64,
 }
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Time between two looks at the API: small beside all that is measured.
+/// Interval of API polls: small compared with all measurements.
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Creates `count` pods in a new namespace, waits until all are Ready, and removes them.
@@ -75,7 +75,7 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
     let start = Instant::now();
     try_join_all((0..count).map(|number| scene.delete(storage, number))).await?;
     while !scene.is_empty().await? {
-        anyhow::ensure!(start.elapsed() < LIMIT, "something is left after {LIMIT:?}");
+        anyhow::ensure!(start.elapsed() < LIMIT, "objects are left after {LIMIT:?}");
         tokio::time::sleep(LOOK).await;
     }
     let gone_s = start.elapsed().as_secs_f64();
@@ -146,8 +146,9 @@ impl Scene {
         Ok(pods.iter().filter(is_ready).count() == count)
     }
 
-    /// Whether nothing is left of pods, claims and volumes. The agent removes a LogicalVolume's
-    /// finalizer once the node's LV is gone.
+    /// Returns true if no pod, claim or volume is left.
+    ///
+    /// The agent removes a LogicalVolume's finalizer once the node's LV is gone.
     async fn is_empty(&self) -> Result<bool> {
         let all = ListParams::default();
         if !self.pods.list(&all).await?.items.is_empty()

@@ -1,14 +1,14 @@
-//! The controller against a real API server, with its own account's rights: from claims to volumes
-//! and back.
+//! The controller against a real API server, with the rights of its own account: from claims to
+//! volumes and back.
 
 mod backends;
 mod capacity;
-mod crowd;
 mod definitions;
+mod fixture;
 mod growth;
 mod kinds;
+mod many_claims;
 mod rules;
-mod stage;
 mod waiting;
 
 use crds::logical_volume::{FilesystemType, State};
@@ -16,36 +16,36 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use stage::{Stage, condition, from, volume_of};
+use fixture::{Fixture, condition, from, volume_of};
 
 fn waits_for_consumer() -> serde_json::Value {
     json!({"volumeBindingMode": "WaitForFirstConsumer"})
 }
 
 #[tokio::test]
-async fn a_claim_becomes_a_volume_with_three_writes_and_one_event() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage
+async fn claim_is_provisioned_with_three_writes_and_one_event() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture
         .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "mountOptions": ["noatime"]}))
         .await;
-    let claim = stage.claim("data", "1000M", Some("n1")).await;
+    let claim = fixture.claim("data", "1000M", Some("n1")).await;
     let name = volume_of(&claim);
-    let lv = stage.agent_makes(&name).await;
+    let lv = fixture.agent_creates(&name).await;
     assert_eq!(
         lv.spec.size.0, "956Mi",
         "whole extents of 4 MiB, and no less than 1000 MB"
     );
     assert_eq!(
         (lv.spec.node.clone(), lv.spec.claim.uid.clone()),
-        (stage.name("n1"), claim.uid().unwrap())
+        (fixture.name("n1"), claim.uid().unwrap())
     );
 
-    let volume = stage
+    let volume = fixture
         .wait(
-            &stage.volumes(),
+            &fixture.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
@@ -58,7 +58,7 @@ async fn a_claim_becomes_a_volume_with_three_writes_and_one_event() {
         1
     );
     let text = serde_json::to_string(&volume.spec).unwrap();
-    let host = format!("host-{}", stage.name("n1"));
+    let host = format!("host-{}", fixture.name("n1"));
     for part in [
         "flexlvm.dev/lvm",
         "noatime",
@@ -68,25 +68,27 @@ async fn a_claim_becomes_a_volume_with_three_writes_and_one_event() {
     ] {
         assert!(text.contains(part), "{part} is missing in {text}");
     }
-    stage.told(&["ProvisioningSucceeded", &name]).await;
-    stage.bind("data", &name).await;
-    stage.quiet().await;
-    let writes = stage.server.writes(&name).unwrap();
+    fixture
+        .wait_for_event(&["ProvisioningSucceeded", &name])
+        .await;
+    fixture.bind("data", &name).await;
+    fixture.quiet().await;
+    let writes = fixture.server.writes(&name).unwrap();
     let made: Vec<String> = writes
         .iter()
         .map(|write| format!("{} {}", write.verb, write.resource))
         .collect();
-    // The third write, the agent's, is made by the test itself here.
+    // The third write, the agent's, is part of the test here.
     assert_eq!(made, ["create logicalvolumes", "create persistentvolumes"]);
-    let words = stage.words().await;
-    assert_eq!(words.len(), 1, "{words:?}");
+    let phrases = fixture.event_messages().await;
+    assert_eq!(phrases.len(), 1, "{phrases:?}");
 }
 
 #[tokio::test]
-async fn what_can_not_be_served_is_refused_by_name_and_nothing_is_made() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
+async fn unsupported_claims_are_rejected_with_field_and_create_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
     let ask = |extra: serde_json::Value| {
         let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}});
         for (key, value) in extra.as_object().unwrap() {
@@ -94,7 +96,7 @@ async fn what_can_not_be_served_is_refused_by_name_and_nothing_is_made() {
         }
         spec
     };
-    for (name, extra, words) in [
+    for (name, extra, phrases) in [
         (
             "block",
             json!({"volumeMode": "Block"}),
@@ -121,17 +123,17 @@ async fn what_can_not_be_served_is_refused_by_name_and_nothing_is_made() {
             ["1 TiB", "1 GiB free of 1 GiB"],
         ),
     ] {
-        stage.claim_of(name, ask(extra), Some("n1")).await;
-        stage
-            .told(&["ProvisioningFailed", words[0], words[1]])
+        fixture.claim_of(name, ask(extra), Some("n1")).await;
+        fixture
+            .wait_for_event(&["ProvisioningFailed", phrases[0], phrases[1]])
             .await;
     }
-    assert!(stage.made().await.is_empty());
-    stage.quiet().await;
-    // Events are named after their claims. The large one may be told of before and after the node's
-    // report was seen.
+    assert!(fixture.own_logical_volumes().await.is_empty());
+    fixture.quiet().await;
+    // Events are named after their claims. The large one may be reported before and after the
+    // controller observes the node's report.
     for name in ["block.", "many.", "selector.", "source.", "large."] {
-        let writes = stage.server.writes(name).unwrap();
+        let writes = fixture.server.writes(name).unwrap();
         assert!(
             (1..=2).contains(&writes.len()),
             "one Event each, and no hot loop: {writes:?}"
@@ -140,8 +142,8 @@ async fn what_can_not_be_served_is_refused_by_name_and_nothing_is_made() {
 }
 
 #[tokio::test]
-async fn a_class_that_is_not_understood_is_refused_by_name() {
-    for (parameters, words) in [
+async fn invalid_class_parameters_are_rejected_by_name() {
+    for (parameters, phrases) in [
         (
             json!({"backend": "B", "fstype": "xfs"}),
             ["\"fstype\"", "fsType"],
@@ -160,31 +162,31 @@ async fn a_class_that_is_not_understood_is_refused_by_name() {
             ["mkfsOptions", "-J"],
         ),
     ] {
-        let stage = Stage::new().await;
-        stage.node("n1", 1024).await;
-        stage.class(json!({"parameters": parameters})).await;
-        stage.claim("data", "64Mi", Some("n1")).await;
-        stage
-            .told(&["ProvisioningFailed", words[0], words[1]])
+        let fixture = Fixture::new().await;
+        fixture.node("n1", 1024).await;
+        fixture.class(json!({"parameters": parameters})).await;
+        fixture.claim("data", "64Mi", Some("n1")).await;
+        fixture
+            .wait_for_event(&["ProvisioningFailed", phrases[0], phrases[1]])
             .await;
-        assert!(stage.made().await.is_empty());
+        assert!(fixture.own_logical_volumes().await.is_empty());
     }
 }
 
 #[tokio::test]
-async fn csi_fstype_of_a_class_reaches_volume_and_persistent_volume() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    let parameters = json!({"backend": stage.namespace, "csi.storage.k8s.io/fstype": "xfs"});
-    stage.class(json!({"parameters": parameters})).await;
-    let name = volume_of(&stage.claim("data", "512Mi", None).await);
-    let lv = stage.agent_makes(&name).await;
+async fn csi_fstype_of_class_reaches_volume_and_persistent_volume() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    let parameters = json!({"backend": fixture.namespace, "csi.storage.k8s.io/fstype": "xfs"});
+    fixture.class(json!({"parameters": parameters})).await;
+    let name = volume_of(&fixture.claim("data", "512Mi", None).await);
+    let lv = fixture.agent_creates(&name).await;
     assert_eq!(lv.spec.filesystem.type_, FilesystemType::Xfs);
-    let volume = stage
+    let volume = fixture
         .wait(
-            &stage.volumes(),
+            &fixture.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
@@ -193,31 +195,31 @@ async fn csi_fstype_of_a_class_reaches_volume_and_persistent_volume() {
 }
 
 #[tokio::test]
-async fn an_order_gets_its_label_back_and_somebody_elses_volume_is_not_taken_for_ours() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(json!({})).await;
-    let name = volume_of(&stage.claim("data", "64Mi", None).await);
-    let written = stage
+async fn labels_are_restored_and_foreign_persistent_volume_is_not_adopted() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(json!({})).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    let written = fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "the order is written",
+            "the LogicalVolume is created",
             |_| true,
         )
         .await;
     let bare = Patch::Merge(json!({"metadata": {"labels": null}}));
-    stage
+    fixture
         .logical_volumes()
         .patch(&name, &PatchParams::default(), &bare)
         .await
         .unwrap();
     let labels = written.labels().clone();
-    stage
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "the labels are back",
+            "the labels are restored",
             |lv| *lv.labels() == labels,
         )
         .await;
@@ -226,153 +228,172 @@ async fn an_order_gets_its_label_back_and_somebody_elses_volume_is_not_taken_for
         json!({"metadata": {"name": name}, "spec": {"capacity": {"storage": "64Mi"},
         "accessModes": ["ReadWriteOnce"], "hostPath": {"path": "/nowhere"}}}),
     );
-    stage
+    fixture
         .volumes()
         .create(&PostParams::default(), &foreign)
         .await
         .unwrap();
-    stage.agent_makes(&name).await;
-    stage
-        .told(&["ProvisioningFailed", &name, "did not make"])
+    fixture.agent_creates(&name).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", &name, "did not make"])
         .await;
 }
 
 #[tokio::test]
-async fn a_full_or_vanished_selected_node_is_given_back_to_the_scheduler() {
-    let stage = Stage::new().await;
-    stage.node("full", 32).await;
-    stage.node("roomy", 1024).await;
-    stage.class(waits_for_consumer()).await;
+async fn claim_on_full_or_vanished_node_is_returned_to_scheduler() {
+    let fixture = Fixture::new().await;
+    fixture.node("full", 32).await;
+    fixture.node("roomy", 1024).await;
+    fixture.class(waits_for_consumer()).await;
     let is_free = |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {
         !claim
             .annotations()
             .contains_key("volume.kubernetes.io/selected-node")
     };
     for (name, node) in [("a", "full"), ("b", "vanished")] {
-        stage.claim(name, "64Mi", Some(node)).await;
-        stage
-            .wait(&stage.claims(), name, "its node is taken off", is_free)
+        fixture.claim(name, "64Mi", Some(node)).await;
+        fixture
+            .wait(
+                &fixture.claims(),
+                name,
+                "its selected node is removed",
+                is_free,
+            )
             .await;
     }
-    stage.told(&["32 MiB free of 32 MiB"]).await;
-    stage.told(&["vanished", "does not exist any more"]).await;
-    assert!(stage.made().await.is_empty());
+    fixture.wait_for_event(&["32 MiB free of 32 MiB"]).await;
+    fixture
+        .wait_for_event(&["vanished", "does not exist any more"])
+        .await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_node_that_lost_its_space_loses_the_order() {
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(waits_for_consumer()).await;
-    let name = volume_of(&stage.claim("data", "64Mi", Some("n1")).await);
-    stage
+async fn volume_on_node_without_space_is_withdrawn() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", Some("n1")).await);
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "the LogicalVolume is written",
+            "the LogicalVolume is created",
             |_| true,
         )
         .await;
     let group = |other: &str| json!([{"name": "vg0", "uuid": "u", "size": "64Mi", "extentSize": "4Mi", "usedByOthers": other, "free": "0"}]);
-    stage.report(&stage.name("n1"), group("64Mi")).await;
-    stage
-        .agent_says(&name, json!({"conditions": [condition("Ready", "False", "InsufficientSpace", "vg0 is full")]}))
+    fixture.report(&fixture.name("n1"), group("64Mi")).await;
+    fixture
+        .agent_writes_status(&name, json!({"conditions": [condition("Ready", "False", "InsufficientSpace", "vg0 is full")]}))
         .await;
-    stage.told(&["ProvisioningFailed", "vg0 is full"]).await;
-    stage
-        .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfNeverUsed
-        })
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "vg0 is full"])
         .await;
-    stage
-        .agent_says(
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "its removal is requested",
+            |lv| lv.spec.state == State::AbsentIfNeverUsed,
+        )
+        .await;
+    fixture
+        .agent_writes_status(
             &name,
             json!({"conditions": [condition("Removed", "True", "NeverCreated", "gone")]}),
         )
         .await;
-    stage
-        .told(&["ProvisioningFailed", "0 bytes free of 64 MiB"])
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "0 bytes free of 64 MiB"])
         .await;
-    stage.report(&stage.name("n1"), group("0")).await;
-    stage.agent_makes(&name).await;
-    stage
+    fixture.report(&fixture.name("n1"), group("0")).await;
+    fixture.agent_creates(&name).await;
+    fixture
         .wait(
-            &stage.volumes(),
+            &fixture.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
 }
 
 #[tokio::test]
-async fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    let name = volume_of(&stage.claim("data", "64Mi", Some("n1")).await);
-    stage
+async fn claim_deleted_during_creation_leaves_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", Some("n1")).await);
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "the LogicalVolume is written",
+            "the LogicalVolume is created",
             |_| true,
         )
         .await;
-    stage.delete_claim("data").await;
-    stage
-        .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfNeverUsed
-        })
+    fixture.delete_claim("data").await;
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "its removal is requested",
+            |lv| lv.spec.state == State::AbsentIfNeverUsed,
+        )
         .await;
-    stage
-        .agent_says(
+    fixture
+        .agent_writes_status(
             &name,
             json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
         )
         .await;
-    stage.gone(&stage.logical_volumes(), &name).await;
-    assert!(stage.volumes().get_opt(&name).await.unwrap().is_none());
+    fixture.gone(&fixture.logical_volumes(), &name).await;
+    assert!(fixture.volumes().get_opt(&name).await.unwrap().is_none());
 }
 
 #[tokio::test]
-async fn a_released_volume_is_removed_once_nobody_has_it_open() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    let name = stage.bound("data", "64Mi", "n1").await;
-    stage.delete_claim("data").await;
-    stage.quiet().await;
-    let lv = stage.logical_volumes().get(&name).await.unwrap();
+async fn released_volume_is_removed_once_not_in_use() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
+    fixture.delete_claim("data").await;
+    fixture.quiet().await;
+    let lv = fixture.logical_volumes().get(&name).await.unwrap();
     assert_eq!(
         lv.spec.state,
         State::Present,
-        "nothing happens before the volume is released"
+        "no write before the volume is released"
     );
-    stage.phase(&name, "Released").await;
-    stage
-        .wait(&stage.logical_volumes(), &name, "it is retired", |lv| {
-            lv.spec.state == State::Absent
-        })
+    fixture.phase(&name, "Released").await;
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "its deletion is requested",
+            |lv| lv.spec.state == State::Absent,
+        )
         .await;
-    stage
-        .agent_says(
+    fixture
+        .agent_writes_status(
             &name,
             json!({"conditions": [condition("Removed", "False", "InUse", "open by 1")]}),
         )
         .await;
-    stage.quiet().await;
-    assert!(stage.volumes().get_opt(&name).await.unwrap().is_some());
-    stage
-        .agent_says(
+    fixture.quiet().await;
+    assert!(fixture.volumes().get_opt(&name).await.unwrap().is_some());
+    fixture
+        .agent_writes_status(
             &name,
             json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
         )
         .await;
-    stage.gone(&stage.logical_volumes(), &name).await;
-    // The API server's own protection of volumes is the controller manager's to lift.
+    fixture.gone(&fixture.logical_volumes(), &name).await;
+    // Kubernetes' own protection finalizer is removed by the controller manager, played by the
+    // test.
     let unprotect = async || {
-        let volume = stage.volumes().get_opt(&name).await?;
+        let volume = fixture.volumes().get_opt(&name).await?;
         let ours = volume.is_some_and(|volume| {
             volume
                 .finalizers()
@@ -382,13 +403,13 @@ async fn a_released_volume_is_removed_once_nobody_has_it_open() {
         Ok((!ours).then_some(()))
     };
     harness::wait::until(
-        "our finalizer is off",
+        "FlexLVM's finalizer is removed",
         std::time::Duration::from_secs(10),
         unprotect,
     )
     .await
     .unwrap();
-    let _ = stage
+    let _ = fixture
         .volumes()
         .patch(
             &name,
@@ -396,34 +417,34 @@ async fn a_released_volume_is_removed_once_nobody_has_it_open() {
             &Patch::Merge(json!({"metadata": {"finalizers": null}})),
         )
         .await;
-    stage.gone(&stage.volumes(), &name).await;
+    fixture.gone(&fixture.volumes(), &name).await;
 }
 
 #[tokio::test]
-async fn deleting_the_logicalvolume_object_removes_nothing() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    let name = stage.bound("data", "64Mi", "n1").await;
-    stage
+async fn deleting_logical_volume_object_removes_nothing() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
+    fixture
         .logical_volumes()
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
-    stage.quiet().await;
-    let lv = stage.logical_volumes().get(&name).await.unwrap();
+    fixture.quiet().await;
+    let lv = fixture.logical_volumes().get(&name).await.unwrap();
     assert!(lv.metadata.deletion_timestamp.is_some());
     assert_eq!(lv.spec.state, State::Present);
 }
 
 #[tokio::test]
-async fn a_volume_switched_to_retain_is_kept_without_its_persistent_volume() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    let name = stage.bound("data", "64Mi", "n1").await;
+async fn volume_switched_to_retain_outlives_its_persistent_volume() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
     let patch = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}));
-    stage
+    fixture
         .volumes()
         .patch(&name, &PatchParams::default(), &patch)
         .await
@@ -434,17 +455,22 @@ async fn a_volume_switched_to_retain_is_kept_without_its_persistent_volume() {
             .iter()
             .any(|f| f.starts_with("external-"))
     };
-    stage
-        .wait(&stage.volumes(), &name, "our finalizer is off", free)
+    fixture
+        .wait(
+            &fixture.volumes(),
+            &name,
+            "FlexLVM's finalizer is removed",
+            free,
+        )
         .await;
-    stage.delete_claim("data").await;
-    stage.phase(&name, "Released").await;
-    stage
+    fixture.delete_claim("data").await;
+    fixture.phase(&name, "Released").await;
+    fixture
         .volumes()
         .delete(&name, &DeleteParams::default())
         .await
         .unwrap();
-    let _ = stage
+    let _ = fixture
         .volumes()
         .patch(
             &name,
@@ -452,71 +478,80 @@ async fn a_volume_switched_to_retain_is_kept_without_its_persistent_volume() {
             &Patch::Merge(json!({"metadata": {"finalizers": null}})),
         )
         .await;
-    stage.gone(&stage.volumes(), &name).await;
-    stage.quiet().await;
+    fixture.gone(&fixture.volumes(), &name).await;
+    fixture.quiet().await;
     assert_eq!(
-        stage.logical_volumes().get(&name).await.unwrap().spec.state,
+        fixture
+            .logical_volumes()
+            .get(&name)
+            .await
+            .unwrap()
+            .spec
+            .state,
         State::Present
     );
 }
 
 #[tokio::test]
-async fn growth_is_promised_when_there_is_room_and_refused_with_numbers_when_not() {
-    let stage = Stage::new().await;
-    stage.node("n1", 128).await;
-    stage
+async fn growth_is_reserved_with_space_and_rejected_with_numbers_without() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture
         .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true}))
         .await;
-    let name = stage.bound("data", "64Mi", "n1").await;
-    // The API server lets only bound claims grow.
+    let name = fixture.bound("data", "64Mi", "n1").await;
+    // The API server accepts growth only of bound claims.
     let bound = Patch::Merge(json!({"status": {"phase": "Bound"}}));
-    stage
+    fixture
         .claims()
         .patch_status("data", &PatchParams::default(), &bound)
         .await
         .unwrap();
     let raise = async |size: &str| {
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-        stage
+        fixture
             .claims()
             .patch("data", &PatchParams::default(), &patch)
             .await
             .unwrap();
     };
     raise("100Mi").await;
-    stage
-        .wait(&stage.logical_volumes(), &name, "it is to grow", |lv| {
-            lv.spec.size.0 == "100Mi"
-        })
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "its size is raised",
+            |lv| lv.spec.size.0 == "100Mi",
+        )
         .await;
     raise("1Gi").await;
-    stage
-        .told(&[
+    fixture
+        .wait_for_event(&[
             "VolumeResizeFailed",
             "can't grow to 1 GiB",
             "28 MiB free of 128 MiB",
         ])
         .await;
     let group = json!([{"name": "vg0", "uuid": "u", "size": "2Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
-    stage.report(&stage.name("n1"), group).await;
-    stage
+    fixture.report(&fixture.name("n1"), group).await;
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "it is to grow further",
+            "its size is raised further",
             |lv| lv.spec.size.0 == "1Gi",
         )
         .await;
 }
 
 #[tokio::test]
-async fn a_backend_says_which_nodes_serve_it_and_why_the_others_do_not() {
-    let stage = Stage::new().await;
-    stage.node("n1", 128).await;
-    stage.node("n2", 128).await;
-    stage.report(&stage.name("n2"), json!([])).await;
-    stage.backend("vg0").await;
-    let backends: kube::Api<crds::StorageBackend> = kube::Api::all(stage.client.clone());
+async fn backend_reports_ready_nodes_and_reasons_of_others() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture.node("n2", 128).await;
+    fixture.report(&fixture.name("n2"), json!([])).await;
+    fixture.backend("vg0").await;
+    let backends: kube::Api<crds::StorageBackend> = kube::Api::all(fixture.client.clone());
     let nodes = |count: &'static str| {
         move |backend: &crds::StorageBackend| {
             backend
@@ -525,8 +560,13 @@ async fn a_backend_says_which_nodes_serve_it_and_why_the_others_do_not() {
                 .is_some_and(|status| status.nodes.as_deref() == Some(count))
         }
     };
-    let backend = stage
-        .wait(&backends, &stage.namespace, "it is judged", nodes("1/2"))
+    let backend = fixture
+        .wait(
+            &backends,
+            &fixture.namespace,
+            "its status is written",
+            nodes("1/2"),
+        )
         .await;
     let ready = &backend.status.unwrap().conditions[0];
     assert_eq!(
@@ -535,20 +575,25 @@ async fn a_backend_says_which_nodes_serve_it_and_why_the_others_do_not() {
     );
     assert_eq!(
         ready.message,
-        format!("node {} has no volume group vg0", stage.name("n2"))
+        format!("node {} has no volume group vg0", fixture.name("n2"))
     );
     let group = json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
-    stage.report(&stage.name("n2"), group).await;
-    let backend = stage
-        .wait(&backends, &stage.namespace, "it is ready", nodes("2/2"))
+    fixture.report(&fixture.name("n2"), group).await;
+    let backend = fixture
+        .wait(
+            &backends,
+            &fixture.namespace,
+            "both nodes are ready",
+            nodes("2/2"),
+        )
         .await;
     assert_eq!(backend.status.unwrap().conditions[0].status, "True");
 }
 
 #[tokio::test]
-async fn the_api_server_refuses_impossible_backends() {
-    let stage = Stage::new().await;
-    let backends: kube::Api<crds::StorageBackend> = kube::Api::all(stage.client.clone());
+async fn api_server_rejects_invalid_backends() {
+    let fixture = Fixture::new().await;
+    let backends: kube::Api<crds::StorageBackend> = kube::Api::all(fixture.client.clone());
     for spec in [
         json!({"volumeGroup": "../x"}),
         json!({"volumeGroup": "-rf"}),
@@ -562,17 +607,17 @@ async fn the_api_server_refuses_impossible_backends() {
         json!({"volumeGroup": "vg0", "layout": {"type": "RAID1", "copies": 11}}),
         json!({"volumeGroup": "vg0", "nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Almost"}]}}),
     ] {
-        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": stage.name("bad")}, "spec": spec});
+        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": fixture.name("bad")}, "spec": spec});
         let request = http::Request::post("/apis/flexlvm.dev/v1alpha1/storagebackends")
             .header("content-type", "application/json");
-        let answer = stage
+        let answer = fixture
             .client
             .request_text(request.body(object.to_string().into_bytes()).unwrap())
             .await;
         assert!(answer.is_err(), "accepted: {object}");
     }
     for name in [".a", "...", "vg.0", "a-b", "_x"] {
-        let good = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": stage.name("good")}, "spec": {"volumeGroup": name}});
+        let good = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": fixture.name("good")}, "spec": {"volumeGroup": name}});
         backends
             .create(
                 &PostParams {
@@ -587,10 +632,15 @@ async fn the_api_server_refuses_impossible_backends() {
 }
 
 #[tokio::test]
-async fn of_two_claimants_one_holds_the_lease_until_it_gives_it_back() {
-    let stage = Stage::new().await;
+async fn lease_has_one_holder_until_released() {
+    let fixture = Fixture::new().await;
     let election = |who: &str| {
-        operator::kube::lease::Election::new(stage.client.clone(), &stage.namespace, "leader", who)
+        operator::kube::lease::Election::new(
+            fixture.client.clone(),
+            &fixture.namespace,
+            "leader",
+            who,
+        )
     };
     let (first, second) = (election("first"), election("second"));
     first.acquire().await;
@@ -603,9 +653,9 @@ async fn of_two_claimants_one_holds_the_lease_until_it_gives_it_back() {
 }
 
 #[tokio::test]
-async fn the_controller_may_not_write_what_is_the_agents() {
-    let stage = Stage::new().await;
-    let client = stage
+async fn controller_account_may_not_write_agent_status() {
+    let fixture = Fixture::new().await;
+    let client = fixture
         .server
         .client_of("flexlvm-system", "flexlvm-controller")
         .await

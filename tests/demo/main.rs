@@ -1,8 +1,10 @@
-//! `make demo`: from nothing to a claim with data on a disk, shown step by step on a cluster of two
-//! nodes, and everything removed again. The last line it prints is one JSON object.
+//! `make demo`: creates a cluster of two nodes, provisions a claim with data step by step, and
+//! removes everything again.
+//!
+//! The last line of output is one JSON object.
 
-mod story;
-mod teller;
+mod output;
+mod scenario;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -32,7 +34,7 @@ fn main() -> ExitCode {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(story::tell())?;
+        runtime.block_on(scenario::run())?;
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -42,14 +44,13 @@ fn failure(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// What is done once per machine, and before the cluster's namespaces: packages, Kubernetes, the
-/// image.
+/// Prepares the machine, before the cluster's namespaces exist: packages, Kubernetes, the image.
 fn prepare() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    teller::step_blocking("packages and Kubernetes are there", || {
+    output::step_blocking("packages and Kubernetes are installed", || {
         run(Command::new(root.join("tests/cluster/prepare")).args(["build", "image", "cluster"]))
     })?;
-    teller::step_blocking("the image is built", || {
+    output::step_blocking("the image is built", || {
         run(&mut Command::new(root.join("image/build")))
     })
 }
@@ -63,7 +64,7 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// A shell on a node of a demo that was kept, for whoever has entered its network.
+/// Runs a shell on a node of a demo that was kept; the caller has entered its network.
 fn shell(number: &str) -> Result<ExitCode> {
     let number: u8 = number.parse().context("which node? 1 or 2")?;
     let call = Call::new(["sh", "-i"]);

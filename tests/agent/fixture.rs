@@ -1,5 +1,5 @@
-//! What a test of the agent sets up: a node with simulated LVM, an agent on it with its own
-//! account's rights, orders; and the part of the controller, played by the test.
+//! The fixture of the agent's tests: a node with simulated LVM, an agent with the rights of its own
+//! account, LogicalVolumes; and the controller's part, played by the test.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,11 +19,11 @@ use operator::http::Ready;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
-/// How long anything may take here before the test gives up.
+/// Time limit for a wait.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// One test's own node.
-pub(crate) struct Stage {
+/// A node that belongs to one test.
+pub(crate) struct Fixture {
     pub(crate) server: &'static ApiServer,
     pub(crate) client: Client,
     pub(crate) name: String,
@@ -31,7 +31,7 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
 }
 
-/// A running agent. Dropping it ends it as `kill -9` would: nothing more is written.
+/// A running agent. Dropping it stops it like `kill -9`, without a further write.
 pub(crate) struct Agent {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -58,8 +58,8 @@ async fn installed() -> &'static ApiServer {
     server
 }
 
-impl Stage {
-    /// A node whose volume group `vg0` has so many extents of 4 MiB.
+impl Fixture {
+    /// Creates a node whose volume group `vg0` has `extents` extents of 4 MiB.
     pub(crate) async fn new(extents: u64) -> Self {
         let server = installed().await;
         let client = server.client();
@@ -80,7 +80,7 @@ impl Stage {
         }
     }
 
-    /// A client with the rights of the agents' account.
+    /// Creates a client with the rights of the agents' account.
     pub(crate) async fn agents_client(&self) -> Client {
         self.server
             .client_of("flexlvm-system", "flexlvm-agent")
@@ -93,8 +93,7 @@ impl Stage {
         self.agent_with(Faults::default())
     }
 
-    /// Starts the agent in a thread and a runtime of its own, as in its pod; what it sends has
-    /// faults.
+    /// Starts the agent with injected faults, in a thread and runtime of its own, as in its pod.
     pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
         let (server, host, settings) = (self.server, self.site.host(), self.site.settings());
         let (stop, stopped) = oneshot::channel();
@@ -114,7 +113,7 @@ impl Stage {
                     _ = stopped => {}
                 }
             });
-            // A command that is under way goes on without us, as after a kill.
+            // A running command continues after the agent's end, as after a kill.
             runtime.shutdown_background();
         });
         Agent {
@@ -123,25 +122,25 @@ impl Stage {
         }
     }
 
-    /// The order's name for a short one, and for its logical volume.
+    /// Returns the full name of a LogicalVolume and its LV for a short one.
     pub(crate) fn volume(&self, short: &str) -> String {
         format!("pvc-{}-{short}", self.name)
     }
 
-    /// The tag of an order's logical volume.
+    /// Returns the LVM tag of a LogicalVolume's LV.
     pub(crate) fn tag(&self, short: &str) -> String {
         format!("flexlvm.dev/claim-uid={}-{short}", self.name)
     }
 
-    /// Orders a volume of so many extents, as the controller does.
-    pub(crate) async fn order(&self, short: &str, extents: u64) -> String {
+    /// Creates a LogicalVolume of `extents` extents, as the controller does.
+    pub(crate) async fn create_volume(&self, short: &str, extents: u64) -> String {
         let size = format!("{}", extents * EXTENT);
         let share = json!({"uuid": simulated::disk_of("vg0"), "size": size});
-        self.order_on(short, json!({"size": size, "physicalVolumes": [share]}))
+        self.create_volume_with(short, json!({"size": size, "physicalVolumes": [share]}))
             .await
     }
 
-    pub(crate) async fn order_on(&self, short: &str, changes: Value) -> String {
+    pub(crate) async fn create_volume_with(&self, short: &str, changes: Value) -> String {
         let name = self.volume(short);
         let mut spec = json!({
             "node": self.name, "backend": "b", "volumeGroup": "vg0", "size": "32Mi", "storageClass": "s",
@@ -164,7 +163,7 @@ impl Stage {
         name
     }
 
-    /// Changes an order, as the controller does.
+    /// Patches the spec of a LogicalVolume, as the controller does.
     pub(crate) async fn change(&self, name: &str, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
         self.logical_volumes()
@@ -181,8 +180,8 @@ impl Stage {
         Api::all(self.client.clone())
     }
 
-    /// Waits until the condition of an order is as expected and its message contains these words.
-    pub(crate) async fn says(
+    /// Waits until a condition of a LogicalVolume is as expected and its message contains `words`.
+    pub(crate) async fn wait_for_condition(
         &self,
         name: &str,
         type_: &str,
@@ -191,7 +190,7 @@ impl Stage {
         words: &str,
     ) -> LogicalVolume {
         let mut last = None;
-        let what = format!("{name} says {type_}={status} {reason} {words:?}");
+        let what = format!("{name} has {type_}={status} {reason} {words:?}");
         let found = wait::until(&what, LIMIT, async || {
             let object = self.logical_volumes().get(name).await?;
             let conditions = object.status.clone().unwrap_or_default().conditions;
@@ -203,15 +202,16 @@ impl Stage {
             Ok(is.then_some(object))
         });
         let found = found.await;
-        found.unwrap_or_else(|error| panic!("{error:#}; it says {last:#?}"))
+        found.unwrap_or_else(|error| panic!("{error:#}; its conditions are {last:#?}"))
     }
 
     pub(crate) async fn ready(&self, name: &str) -> LogicalVolume {
-        self.says(name, condition::READY, "True", "Ready", "").await
+        self.wait_for_condition(name, condition::READY, "True", "Ready", "")
+            .await
     }
 
-    /// Waits until the report of the node is as expected.
-    pub(crate) async fn reports(
+    /// Waits until the node's report satisfies `is`.
+    pub(crate) async fn wait_for_report(
         &self,
         what: &str,
         is: impl Fn(&NodeStorage) -> bool,
@@ -226,7 +226,8 @@ impl Stage {
         found.unwrap_or_else(|error| panic!("{error:#}; the report is {last:#?}"))
     }
 
-    /// The agents' accepted writes to objects whose name contains `part`, as `verb resource`.
+    /// Returns the agents' accepted writes to objects whose name contains `part`, as `verb
+    /// resource`.
     pub(crate) fn writes(&self, part: &str) -> Vec<String> {
         let writes = self
             .server
@@ -239,12 +240,12 @@ impl Stage {
             .collect()
     }
 
-    /// Time enough for an agent to do something that it should not.
+    /// Waits long enough for an agent to do something that it should not.
     pub(crate) async fn quiet(&self) {
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
 
-    /// The uid of an order, and what its status has.
+    /// Returns the status of a LogicalVolume.
     pub(crate) async fn status(&self, name: &str) -> crds::LogicalVolumeStatus {
         self.logical_volumes()
             .get(name)
@@ -265,13 +266,13 @@ impl Stage {
     }
 }
 
-/// The volume groups in a report.
+/// Returns the volume groups of a report.
 pub(crate) fn groups(storage: &crds::NodeStorage) -> Vec<crds::node_storage::VolumeGroup> {
     storage.status.clone().unwrap_or_default().volume_groups
 }
 
-/// Whether a report has a condition that is `True`.
-pub(crate) fn holds(storage: &crds::NodeStorage, type_: &str) -> bool {
+/// Returns true if a condition of a report is `True`.
+pub(crate) fn is_condition_true(storage: &crds::NodeStorage, type_: &str) -> bool {
     condition::is_true(
         &storage.status.clone().unwrap_or_default().conditions,
         type_,

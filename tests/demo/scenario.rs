@@ -1,5 +1,5 @@
-//! The demo's story: a cluster, FlexLVM on it, a claim and its life. Every step proves what it
-//! says.
+//! The demo's scenario: a cluster, FlexLVM on it, a claim from creation to deletion. Each step
+//! verifies its result.
 
 use std::time::{Duration, Instant};
 
@@ -9,45 +9,45 @@ use harness::guest::{Guest, Hardware};
 use harness::installation::{self, IMAGE, VOLUME_GROUP};
 use harness::wait::until;
 
-use crate::teller;
+use crate::output;
 
-/// The longest that any step may take.
+/// Time limit for a step.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// A cluster, and what was done with it.
-struct Story {
+/// The cluster and the steps on it.
+struct Scenario {
     cluster: Cluster,
 }
 
-/// Tells the whole story; on a failure, what Kubernetes and FlexLVM had to say.
-pub(crate) async fn tell() -> Result<()> {
+/// Runs the whole scenario; on a failure prints the state of Kubernetes and FlexLVM.
+pub(crate) async fn run() -> Result<()> {
     let plan = Plan {
         nodes: 2,
         hardware: Hardware::default(),
         volume_group: Some(VOLUME_GROUP.to_owned()),
         images: vec![installation::file(IMAGE)],
     };
-    let cluster = teller::step(
+    let cluster = output::step(
         "a control plane and two nodes with real LVM are up",
         Cluster::start(&plan),
     )
     .await?;
-    let mut story = Story { cluster };
-    let result = match story.tell().await {
+    let mut scenario = Scenario { cluster };
+    let result = match scenario.run().await {
         Ok(numbers) => numbers,
         Err(error) => {
-            story.complain();
+            scenario.print_diagnostics();
             return Err(error);
         }
     };
     if std::env::var_os("KEEP").is_some_and(|keep| !keep.is_empty()) {
-        story.keep().await?;
+        scenario.keep().await?;
     }
     println!("{result}");
     Ok(())
 }
 
-impl Story {
+impl Scenario {
     fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.cluster.api().kubectl(arguments)
     }
@@ -61,20 +61,20 @@ impl Story {
         .map(drop)
     }
 
-    /// Runs kubectl and shows what it printed.
+    /// Runs kubectl and prints its output.
     fn show(&self, line: &str) -> Result<()> {
         let output = self.kubectl(&line.split(' ').collect::<Vec<_>>())?;
-        teller::show(&format!("kubectl {line}"), &output);
+        output::show(&format!("kubectl {line}"), &output);
         Ok(())
     }
 
-    /// Runs a program on a node and shows what it printed.
+    /// Runs a program on a node and prints its output.
     fn show_on(node: &Guest, line: &str) -> Result<()> {
-        teller::show(&format!("{} # {line}", node.name()), &node.shell(line)?);
+        output::show(&format!("{} # {line}", node.name()), &node.shell(line)?);
         Ok(())
     }
 
-    /// Waits until kubectl prints what is expected.
+    /// Polls kubectl until its output satisfies `is`.
     async fn until(
         &self,
         what: &str,
@@ -85,17 +85,17 @@ impl Story {
         until(what, LIMIT, probe).await
     }
 
-    async fn tell(&mut self) -> Result<String> {
+    async fn run(&mut self) -> Result<String> {
         let version = self.cluster.api().kubernetes().version()?;
-        teller::step("FlexLVM is installed and ready", self.cluster.install()).await?;
+        output::step("FlexLVM is installed and ready", self.cluster.install()).await?;
         self.show("get pods,nodestorages,storagebackends -A")?;
         self.show_sizes()?;
 
         let free = self.free_extents()?;
         let begin = Instant::now();
-        teller::step("the claim is bound to a new logical volume", self.claim()).await?;
+        output::step("the claim is bound to a new logical volume", self.claim()).await?;
         let claim_to_bound_s = begin.elapsed();
-        teller::step("the pod runs", self.pod_runs()).await?;
+        output::step("the pod runs", self.pod_runs()).await?;
         let pod_running_s = begin.elapsed();
         let node = self.kubectl(&["get", "pod", "app", "-o", "jsonpath={.spec.nodeName}"])?;
         self.show("get pvc,logicalvolumes,pv,pods -o wide")?;
@@ -106,12 +106,12 @@ impl Story {
             "findmnt --raw --noheadings --output TARGET,SOURCE,FSTYPE,OPTIONS | grep ^/var/lib/kubelet/.*flexlvm.dev",
         )?;
 
-        let sum = teller::step("the pod writes 8 MiB", async { self.write() }).await?;
-        teller::show("sha256sum /data/blob", &sum);
-        teller::step("another pod finds the same data", self.recreate(&sum)).await?;
+        let sum = output::step("the pod writes 8 MiB", async { self.write() }).await?;
+        output::show("sha256sum /data/blob", &sum);
+        output::step("another pod reads the same data", self.recreate(&sum)).await?;
 
         let begin = Instant::now();
-        teller::step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
+        output::step("the claim grows to 2 GiB while the pod runs", self.grow()).await?;
         let grow_s = begin.elapsed();
         self.show("exec app -- df -Ph /data")?;
         ensure!(
@@ -120,8 +120,8 @@ impl Story {
         );
 
         let begin = Instant::now();
-        teller::step(
-            "pod and claim are deleted, and the space is back",
+        output::step(
+            "pod and claim are deleted, and the space is free again",
             self.delete(guest, &free),
         )
         .await?;
@@ -138,11 +138,11 @@ impl Story {
         ))
     }
 
-    /// How large the programs are at rest.
+    /// Prints the resident memory of the programs at rest.
     fn show_sizes(&self) -> Result<()> {
         let script = "for pid in $(pidof flexlvm); do tr '\\0' ' ' </proc/$pid/cmdline; grep VmRSS /proc/$pid/status; done";
         for node in self.cluster.nodes() {
-            teller::show(
+            output::show(
                 &format!("{} # resident memory", node.name()),
                 &node.shell(script)?,
             );
@@ -150,12 +150,12 @@ impl Story {
         Ok(())
     }
 
-    /// Free extents on each node.
+    /// Returns the number of free extents on each node.
     fn free_extents(&self) -> Result<Vec<String>> {
         self.cluster.nodes().iter().map(free_extents_of).collect()
     }
 
-    /// Waits for the pod too: its scheduling is what selects the node.
+    /// Creates the claim and a pod, whose scheduling selects the node.
     async fn claim(&self) -> Result<()> {
         for sample in ["storageclass", "claim", "pod"] {
             self.apply(&format!("config/samples/{sample}.yaml"))?;
@@ -202,7 +202,10 @@ impl Story {
         self.kubectl(&["delete", "pod", "app", "--wait=true"])?;
         self.apply("config/samples/pod.yaml")?;
         self.pod_runs().await?;
-        ensure!(self.checksum()? == sum, "the other pod finds other data");
+        ensure!(
+            self.checksum()? == sum,
+            "the other pod reads different data"
+        );
         Ok(())
     }
 
@@ -232,12 +235,12 @@ impl Story {
             node.shell("lvs --noheadings flexlvm")?.trim().is_empty(),
             "a logical volume is left"
         );
-        ensure!(self.free_extents()? == free, "the space is not back");
+        ensure!(self.free_extents()? == free, "the space is not free");
         Ok(())
     }
 
-    /// What whoever looks into a failure would ask for.
-    fn complain(&self) {
+    /// Prints what the analysis of a failure needs.
+    fn print_diagnostics(&self) {
         let logs = [
             "logs",
             "-n",
@@ -247,7 +250,7 @@ impl Story {
             "-l",
             "app.kubernetes.io/name=flexlvm",
         ];
-        for question in [
+        for query in [
             &["get", "events", "-A", "--sort-by=.lastTimestamp"][..],
             &[
                 "get",
@@ -259,16 +262,16 @@ impl Story {
             &logs,
         ] {
             let answer = self
-                .kubectl(question)
+                .kubectl(query)
                 .unwrap_or_else(|error| format!("{error:#}"));
-            teller::show(&format!("kubectl {}", question.join(" ")), &answer);
+            output::show(&format!("kubectl {}", query.join(" ")), &answer);
         }
     }
 
-    /// Leaves the cluster up until Ctrl-C.
+    /// Keeps the cluster up until Ctrl-C.
     async fn keep(&self) -> Result<()> {
         let pid = std::env::var(harness::isolation::OUTER_PID)
-            .context("the number of the first process is not known")?;
+            .context("the process id of init is unknown")?;
         let enter = format!("nsenter --target {pid} --net --mount --pid");
         let kubectl = self.cluster.api().kubernetes().program("kubectl");
         let demo = std::env::current_exe()?;

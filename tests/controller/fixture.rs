@@ -1,6 +1,5 @@
-//! What a test of the controller sets up: nodes and their reports, a backend, a class, claims; and
-//! the parts of everybody else, the scheduler, the controller manager and the agents, played by the
-//! test.
+//! The fixture of the controller's tests: nodes and their reports, a backend, a class, claims; and
+//! the parts of the scheduler, the controller manager and the agents, played by the test.
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
@@ -19,34 +18,34 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
-/// How long anything may take here before the test gives up.
+/// Time limit for a wait.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// One test's own corner of the shared API server.
-pub(crate) struct Stage {
+/// One test's own objects on the shared API server.
+pub(crate) struct Fixture {
     pub(crate) server: &'static ApiServer,
     pub(crate) client: Client,
     pub(crate) namespace: String,
-    /// The nodes of this corner that were reported.
+    /// The reported nodes of this fixture.
     reported: Mutex<BTreeSet<String>>,
 }
 
-/// Reads an object from JSON.
+/// Deserializes an object from JSON.
 pub(crate) fn from<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-/// A running controller, with the rights of its own account, in a thread of its own. Dropping it
-/// ends it as `kill -9` would.
+/// A running controller in a thread of its own, with the rights of its own account. Dropping it
+/// stops it like `kill -9`.
 pub(crate) struct Controller {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Controller {
-    /// Starts one; FlexLVM's configuration is applied already.
+    /// Starts a controller; FlexLVM's configuration must have been applied.
     pub(crate) async fn start(server: &'static ApiServer, publish_capacity: bool) -> Self {
-        let (told, ready) = oneshot::channel();
+        let (started, ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let settings = ControllerSettings {
             identity: "test".to_owned(),
@@ -60,7 +59,7 @@ impl Controller {
                 .unwrap();
             runtime.block_on(async {
                 let client = server.client_of("flexlvm-system", "flexlvm-controller").await.expect("a token");
-                let _ = told.send(());
+                let _ = started.send(());
                 tokio::select! {
                     () = operator::controller::run(client, &settings, operator::http::Ready::default()) => {}
                     _ = stopped => {}
@@ -74,7 +73,7 @@ impl Controller {
         }
     }
 
-    /// The one for the whole program.
+    /// Starts the controller that all tests of the program share, once.
     async fn shared(server: &'static ApiServer) {
         static RUNNING: OnceCell<Controller> = OnceCell::const_new();
         let start = || async {
@@ -96,15 +95,15 @@ impl Drop for Controller {
     }
 }
 
-impl Stage {
-    /// A new corner: a namespace whose name also begins the names of everything that is not in it.
+impl Fixture {
+    /// Creates a fixture: a namespace whose name is also the prefix of all cluster-scoped objects.
     pub(crate) async fn new() -> Self {
         let server = ApiServer::shared().await;
         Controller::shared(server).await;
         Self::on(server).await
     }
 
-    /// A new corner of any server.
+    /// Creates a fixture on any server.
     pub(crate) async fn on(server: &'static ApiServer) -> Self {
         let client = server.client();
         let namespace = namespace::create(&client, "t").await.unwrap();
@@ -116,7 +115,7 @@ impl Stage {
         }
     }
 
-    /// A name of this corner, for what has no namespace.
+    /// Returns a unique name for a cluster-scoped object.
     pub(crate) fn name(&self, name: &str) -> String {
         format!("{}-{name}", self.namespace)
     }
@@ -135,26 +134,26 @@ impl Stage {
             .unwrap()
     }
 
-    /// A node whose agent reports one volume group `vg0` of so many MiB.
+    /// Creates a node whose agent reports one volume group `vg0` of `mebibytes` MiB.
     pub(crate) async fn node(&self, name: &str, mebibytes: u64) {
-        let name = self.silent_node(name).await;
+        let name = self.unreported_node(name).await;
         self.create::<NodeStorage>(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": name}, "spec": {}})).await;
         let group = json!({"name": "vg0", "uuid": "u", "size": format!("{mebibytes}Mi"), "extentSize": "4Mi", "usedByOthers": "0", "free": "0"});
         self.report(&name, json!([group])).await;
         self.reported.lock().unwrap().insert(name);
     }
 
-    /// A node that nobody reports; returns its whole name.
-    pub(crate) async fn silent_node(&self, name: &str) -> String {
+    /// Creates a node without a report; returns its full name.
+    pub(crate) async fn unreported_node(&self, name: &str) -> String {
         let name = self.name(name);
         let labels =
-            json!({"kubernetes.io/hostname": format!("host-{name}"), "stage": self.namespace});
+            json!({"kubernetes.io/hostname": format!("host-{name}"), "fixture": self.namespace});
         self.create::<Node>(json!({"metadata": {"name": name, "labels": labels}}))
             .await;
         name
     }
 
-    /// What the agent of a node (by its whole name) reports.
+    /// Writes the report of a node's agent; `node` is the full name.
     pub(crate) async fn report(&self, node: &str, groups: Value) {
         let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "Ready", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
@@ -166,14 +165,14 @@ impl Stage {
             .unwrap();
     }
 
-    /// A backend on this corner's nodes, and a class for it, both named as the corner.
+    /// Creates a backend on the fixture's nodes and a class for it, both named after the namespace.
     pub(crate) async fn class(&self, extra: Value) {
         self.backend("vg0").await;
-        self.class_alone(extra).await;
+        self.class_only(extra).await;
     }
 
-    /// A class for this corner's backend, named as the corner.
-    pub(crate) async fn class_alone(&self, extra: Value) {
+    /// Creates a class for the fixture's backend, named after the namespace.
+    pub(crate) async fn class_only(&self, extra: Value) {
         let mut class = json!({"metadata": {"name": self.namespace}, "provisioner": "flexlvm.dev", "parameters": {"backend": self.namespace}});
         for (key, value) in extra.as_object().unwrap() {
             class[key] = value.clone();
@@ -181,14 +180,15 @@ impl Stage {
         self.create::<StorageClass>(class).await;
     }
 
-    /// A backend on this corner's nodes, named as the corner. The controller has judged it when
-    /// this returns, and knows of all nodes that were reported: what is asked for next can't reach
-    /// it before them.
+    /// Creates a backend on the fixture's nodes, named after the namespace.
+    ///
+    /// On return the controller has written its status and observed all reported nodes, so it
+    /// observes later objects after them.
     pub(crate) async fn backend(&self, volume_group: &str) {
-        self.unjudged_backend(volume_group).await;
+        self.backend_without_controller(volume_group).await;
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
         let reported = self.reported.lock().unwrap().clone();
-        let judged = |backend: &StorageBackend| {
+        let is_current = |backend: &StorageBackend| {
             let Some(status) = &backend.status else {
                 return false;
             };
@@ -196,32 +196,39 @@ impl Stage {
                 .nodes
                 .as_deref()
                 .and_then(|nodes| nodes.split('/').next_back()?.parse().ok());
-            let says = |words: &str| {
+            let has = |phrases: &str| {
                 status
                     .conditions
                     .iter()
-                    .any(|condition| condition.message.contains(words))
+                    .any(|condition| condition.message.contains(phrases))
             };
             nodes >= Some(reported.len())
                 && !reported
                     .iter()
-                    .any(|node| says(&format!("{node} has no FlexLVM agent")))
+                    .any(|node| has(&format!("{node} has no FlexLVM agent")))
         };
-        self.wait(&backends, &self.namespace, "the backend is judged", judged)
-            .await;
-    }
-
-    /// The same, where no controller runs.
-    pub(crate) async fn unjudged_backend(&self, volume_group: &str) {
-        self.create::<StorageBackend>(
-            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
-            "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"stage": self.namespace}}}}),
+        self.wait(
+            &backends,
+            &self.namespace,
+            "the backend's status is written",
+            is_current,
         )
         .await;
     }
 
-    /// Changes the spec of this corner's backend, as its admin would. The controller has judged it
-    /// when this returns: a claim that is made next can't reach it before the change does.
+    /// Like [`Self::backend`], where no controller runs.
+    pub(crate) async fn backend_without_controller(&self, volume_group: &str) {
+        self.create::<StorageBackend>(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": self.namespace},
+            "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"fixture": self.namespace}}}}),
+        )
+        .await;
+    }
+
+    /// Patches the spec of the fixture's backend, as an admin would.
+    ///
+    /// On return the controller has written the new status, so it observes later claims after the
+    /// change.
     pub(crate) async fn change_backend(&self, spec: Value) {
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
         let patch = Patch::Merge(json!({"spec": spec}));
@@ -229,7 +236,7 @@ impl Stage {
             .patch(&self.namespace, &PatchParams::default(), &patch)
             .await
             .unwrap();
-        let judged = |backend: &StorageBackend| {
+        let is_current = |backend: &StorageBackend| {
             backend
                 .status
                 .as_ref()
@@ -239,14 +246,14 @@ impl Stage {
         self.wait(
             &backends,
             &self.namespace,
-            "the changed backend is judged",
-            judged,
+            "the changed backend's status is written",
+            is_current,
         )
         .await;
     }
 
-    /// A claim as the PersistentVolume controller hands it over; with a node, as the scheduler
-    /// selected it.
+    /// Creates a claim in the state in which the PersistentVolume controller requests provisioning;
+    /// with a node, as the scheduler selected it.
     pub(crate) async fn claim(
         &self,
         name: &str,
@@ -258,9 +265,9 @@ impl Stage {
         self.claim_of(name, spec, node).await
     }
 
-    /// A claim as its user makes it, with a class that waits for the scheduler: no provisioner is
-    /// asked yet.
-    pub(crate) async fn unasked_claim(&self, name: &str, size: &str) {
+    /// Creates a claim as a tenant does, with a class that waits for the scheduler: no provisioner
+    /// is requested yet.
+    pub(crate) async fn unprovisioned_claim(&self, name: &str, size: &str) {
         let spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": size}}, "storageClassName": self.namespace});
         let claim = json!({"metadata": {"name": name}, "spec": spec});
         self.claims()
@@ -269,7 +276,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// A claim with a spec of its own.
+    /// Creates a claim with any spec.
     pub(crate) async fn claim_of(
         &self,
         name: &str,
@@ -301,8 +308,8 @@ impl Stage {
         Api::all(self.client.clone())
     }
 
-    /// This corner's LogicalVolumes.
-    pub(crate) async fn made(&self) -> Vec<LogicalVolume> {
+    /// Returns the fixture's LogicalVolumes.
+    pub(crate) async fn own_logical_volumes(&self) -> Vec<LogicalVolume> {
         let all = self
             .logical_volumes()
             .list(&ListParams::default())
@@ -314,7 +321,7 @@ impl Stage {
             .collect()
     }
 
-    /// Waits for an object that is as expected.
+    /// Waits for an object that satisfies `is`.
     pub(crate) async fn wait<K>(
         &self,
         api: &Api<K>,
@@ -334,7 +341,7 @@ impl Stage {
             Err(error) => panic!(
                 "{error}: {:#?}; Events: {:#?}",
                 api.get_opt(name).await,
-                self.words().await
+                self.event_messages().await
             ),
         }
     }
@@ -344,13 +351,13 @@ impl Stage {
     where
         K: Clone + DeserializeOwned + std::fmt::Debug,
     {
-        let gone = wait::until("it is gone", LIMIT, async || {
+        let gone = wait::until("the object is gone", LIMIT, async || {
             Ok(api.get_opt(name).await?.is_none().then_some(()))
         })
         .await;
         assert!(
             gone.is_ok(),
-            "{name} is still there: {:#?}",
+            "{name} still exists: {:#?}",
             api.get_opt(name).await
         );
     }
@@ -360,53 +367,58 @@ impl Stage {
         events.list(&ListParams::default()).await.unwrap().items
     }
 
-    /// This corner's Events: `reason: message`.
-    pub(crate) async fn words(&self) -> Vec<String> {
-        self.events().await.into_iter().map(words_of).collect()
+    /// Returns the fixture's Events as `reason: message`.
+    pub(crate) async fn event_messages(&self) -> Vec<String> {
+        self.events().await.into_iter().map(event_message).collect()
     }
 
-    /// Waits until an Event has all of these words.
-    pub(crate) async fn told(&self, words: &[&str]) {
-        self.told_of(|_| true, words).await;
+    /// Waits for an Event that contains all of these phrases.
+    pub(crate) async fn wait_for_event(&self, phrases: &[&str]) {
+        self.wait_for_matching_event(|_| true, phrases).await;
     }
 
-    /// Waits until an Event about this claim has all of these words.
-    pub(crate) async fn told_about(&self, claim: &str, words: &[&str]) {
-        self.told_of(
+    /// Waits for an Event about this claim that contains all of these phrases.
+    pub(crate) async fn wait_for_event_about(&self, claim: &str, phrases: &[&str]) {
+        self.wait_for_matching_event(
             |event| event.involved_object.name.as_deref() == Some(claim),
-            words,
+            phrases,
         )
         .await;
     }
 
-    async fn told_of(&self, is: impl Fn(&Event) -> bool, words: &[&str]) {
-        let told = async || {
-            let mut all = self.events().await.into_iter().filter(&is).map(words_of);
+    async fn wait_for_matching_event(&self, is: impl Fn(&Event) -> bool, phrases: &[&str]) {
+        let found = async || {
+            let mut all = self
+                .events()
+                .await
+                .into_iter()
+                .filter(&is)
+                .map(event_message);
             Ok(all
-                .any(|event| words.iter().all(|word| event.contains(word)))
+                .any(|event| phrases.iter().all(|word| event.contains(word)))
                 .then_some(()))
         };
-        if let Err(error) = wait::until("an Event says so", LIMIT, told).await {
-            panic!("{error}: {words:?} in {:#?}", self.words().await);
+        if let Err(error) = wait::until("an Event has all phrases", LIMIT, found).await {
+            panic!("{error}: {phrases:?} in {:#?}", self.event_messages().await);
         }
     }
 
-    /// Nothing happens for a moment.
+    /// Waits long enough for the controller to do something that it should not.
     pub(crate) async fn quiet(&self) {
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 
-    /// The agent's part: the volume is there.
-    pub(crate) async fn agent_makes(&self, name: &str) -> LogicalVolume {
+    /// Plays the agent: reports the volume as created.
+    pub(crate) async fn agent_creates(&self, name: &str) -> LogicalVolume {
         let lv = self
             .wait(
                 &self.logical_volumes(),
                 name,
-                "the LogicalVolume is written",
+                "the LogicalVolume is created",
                 |_| true,
             )
             .await;
-        self.agent_says(
+        self.agent_writes_status(
             name,
             json!({"size": lv.spec.size, "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP",
             "conditions": [condition("Ready", "True", "Ready", "Ready")]}),
@@ -415,8 +427,8 @@ impl Stage {
         lv
     }
 
-    /// The agent's part: anything else.
-    pub(crate) async fn agent_says(&self, name: &str, status: Value) {
+    /// Plays the agent: patches the status of a LogicalVolume.
+    pub(crate) async fn agent_writes_status(&self, name: &str, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
         self.logical_volumes()
             .patch_status(name, &PatchParams::default(), &patch)
@@ -424,7 +436,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// The PersistentVolume controller's part: binds both sides.
+    /// Plays the PersistentVolume controller: binds claim and volume.
     pub(crate) async fn bind(&self, claim: &str, name: &str) {
         let patch = Patch::Merge(json!({"spec": {"volumeName": name}}));
         self.claims()
@@ -434,7 +446,7 @@ impl Stage {
         self.phase(name, "Bound").await;
     }
 
-    /// The PersistentVolume controller's part: the phase.
+    /// Plays the PersistentVolume controller: sets the phase of a volume.
     pub(crate) async fn phase(&self, name: &str, phase: &str) {
         let patch = Patch::Merge(json!({"status": {"phase": phase}}));
         self.volumes()
@@ -443,14 +455,14 @@ impl Stage {
             .unwrap();
     }
 
-    /// From a claim to a bound volume; returns the volume's name.
+    /// Creates a claim and binds it to its new volume; returns the volume's name.
     pub(crate) async fn bound(&self, claim: &str, size: &str, node: &str) -> String {
         let name = volume_of(&self.claim(claim, size, Some(node)).await);
-        self.agent_makes(&name).await;
+        self.agent_creates(&name).await;
         self.wait(
             &self.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
@@ -464,7 +476,7 @@ impl Stage {
             .delete(name, &DeleteParams::default())
             .await
             .unwrap();
-        // No controller manager runs here that would take its finalizer off once no pod uses the
+        // No controller manager runs here that would remove its finalizer once no pod uses the
         // claim.
         let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
         let _ = self
@@ -475,7 +487,7 @@ impl Stage {
     }
 }
 
-fn words_of(event: Event) -> String {
+fn event_message(event: Event) -> String {
     format!(
         "{}: {}",
         event.reason.unwrap_or_default(),
@@ -483,12 +495,12 @@ fn words_of(event: Event) -> String {
     )
 }
 
-/// The name of a claim's volume.
+/// Returns the name of a claim's volume.
 pub(crate) fn volume_of(claim: &PersistentVolumeClaim) -> String {
     format!("pvc-{}", claim.uid().unwrap())
 }
 
-/// A condition as an agent writes it.
+/// Returns a condition as an agent writes it.
 pub(crate) fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
     json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }

@@ -1,4 +1,4 @@
-//! Prints what happens: each step with how long it took, and a sign of life while one takes long.
+//! Prints the demo's progress: each step with its duration, and intermediate lines for long steps.
 
 use std::io::Write as _;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-/// Says that a step still takes, from the second second on.
+/// Prints a line for a step that takes longer than a second.
 struct Progress(Arc<AtomicBool>);
 
 impl Progress {
-    fn of(what: &str) -> Self {
+    fn new(what: &str) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
         let (watched, what, start) = (ended.clone(), what.to_owned(), Instant::now());
         thread::spawn(move || {
@@ -36,23 +36,23 @@ impl Drop for Progress {
     }
 }
 
-/// Tells one step; returns what it gave.
+/// Runs a step, prints its result and duration, and returns its value.
 pub(crate) async fn step<T>(what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
-    let (start, progress) = (Instant::now(), Progress::of(what));
+    let (start, progress) = (Instant::now(), Progress::new(what));
     let result = step.await;
     drop(progress);
-    told(what, start, result)
+    finish(what, start, result)
 }
 
-/// The same for a step that blocks.
+/// Like [`step`], for a blocking step.
 pub(crate) fn step_blocking<T>(what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
-    let (start, progress) = (Instant::now(), Progress::of(what));
+    let (start, progress) = (Instant::now(), Progress::new(what));
     let result = step();
     drop(progress);
-    told(what, start, result)
+    finish(what, start, result)
 }
 
-/// Shows what a program printed.
+/// Prints a command and its output.
 pub(crate) fn show(command: &str, output: &str) {
     println!("         $ {command}");
     for line in output.trim_end().lines() {
@@ -60,9 +60,9 @@ pub(crate) fn show(command: &str, output: &str) {
     }
 }
 
-fn told<T>(what: &str, start: Instant, result: Result<T>) -> Result<T> {
-    let verdict = if result.is_ok() { "" } else { " FAILED" };
-    println!("[{:5.1} s] {what}{verdict}", start.elapsed().as_secs_f64());
+fn finish<T>(what: &str, start: Instant, result: Result<T>) -> Result<T> {
+    let outcome = if result.is_ok() { "" } else { " FAILED" };
+    println!("[{:5.1} s] {what}{outcome}", start.elapsed().as_secs_f64());
     let _ = std::io::stdout().flush();
-    result.with_context(|| format!("this failed: {what}"))
+    result.with_context(|| format!("step failed: {what}"))
 }
