@@ -1,18 +1,18 @@
-//! `bench-driver GROUP DRIVER EXAMPLE ROUNDS`: in a guest, what the driver costs beside bare
-//! programs and the Kubernetes LVM example's script. Every round times each contestant once, so
-//! that whatever slows the machine down slows all of them; the result is the ratios of the medians.
-//! The last line printed is one JSON object. Called by `tests/bench-driver`.
+//! `bench-driver GROUP DRIVER EXAMPLE ROUNDS`: in a guest, measures the cost of the driver compared
+//! with bare programs and the script of the Kubernetes LVM example.
+//!
+//! Each round times each subject once, so that a slow phase of the machine affects all of them; the
+//! results are ratios of medians. The last line of output is one JSON object. Called by
+//! `tests/bench-driver`.
 
 mod clock;
-mod contestants;
+mod subjects;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use contestants::{
-    BARE, Contestant, DRIVER, EXAMPLE, FIRST_BARE, FIRST_DRIVER, FIRST_USED, INIT, TRUE,
-};
+use subjects::{BARE, DRIVER, EXAMPLE, FIRST_BARE, FIRST_DRIVER, FIRST_USED, INIT, Subject, TRUE};
 
 fn main() -> ExitCode {
     match run() {
@@ -27,33 +27,30 @@ fn main() -> ExitCode {
 fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [group, driver, example, rounds] = arguments.as_slice() else {
-        anyhow::bail!(
-            "bench-driver takes a volume group, the driver, the example's script and a number of rounds"
-        );
+        anyhow::bail!("usage: bench-driver GROUP DRIVER EXAMPLE ROUNDS");
     };
-    let rounds: usize = rounds.parse().context("how many rounds?")?;
-    ensure!(rounds > 0, "no rounds, no medians");
-    let contestants = contestants::all(group, driver, example)?;
-    let times = race(&contestants, rounds)?;
-    contestants::remove(group)?;
-    print(&contestants, &times);
+    let rounds: usize = rounds.parse().context("ROUNDS is not a number")?;
+    ensure!(rounds > 0, "ROUNDS must be positive");
+    let subjects = subjects::all(group, driver, example)?;
+    let times = measure(&subjects, rounds)?;
+    subjects::remove(group)?;
+    print(&subjects, &times);
     Ok(())
 }
 
-/// So many rounds, after one that does not count: whatever is read for the first time is then in
-/// memory.
-fn race(contestants: &[Contestant], rounds: usize) -> Result<Vec<Vec<Duration>>> {
-    let mut times = vec![Vec::with_capacity(rounds); contestants.len()];
+/// Runs the rounds, after an uncounted one that fills the caches.
+fn measure(subjects: &[Subject], rounds: usize) -> Result<Vec<Vec<Duration>>> {
+    let mut times = vec![Vec::with_capacity(rounds); subjects.len()];
     for round in 0..=rounds {
-        // Nobody is always the one who comes after mkfs.
-        for turn in 0..contestants.len() {
-            let index = (round + turn) % contestants.len();
-            let contestant = &contestants[index];
-            contestant
+        // The order rotates, so that mkfs does not always precede the same subject.
+        for turn in 0..subjects.len() {
+            let index = (round + turn) % subjects.len();
+            let subject = &subjects[index];
+            subject
                 .prepare()
-                .with_context(|| format!("before {}", contestant.name))?;
-            let time = clock::time(&contestant.lines)?;
-            contestant.finish()?;
+                .with_context(|| format!("before {}", subject.name))?;
+            let time = clock::time(&subject.lines)?;
+            subject.finish()?;
             if round > 0 {
                 times[index].push(time);
             }
@@ -65,7 +62,7 @@ fn race(contestants: &[Contestant], rounds: usize) -> Result<Vec<Vec<Duration>>>
     Ok(times)
 }
 
-fn print(contestants: &[Contestant], times: &[Vec<Duration>]) {
+fn print(subjects: &[Subject], times: &[Vec<Duration>]) {
     let rounds = times[0].len();
     println!(
         "{:44} {:>9} {:>19}",
@@ -73,11 +70,11 @@ fn print(contestants: &[Contestant], times: &[Vec<Duration>]) {
         "median",
         "middle half"
     );
-    for (contestant, times) in contestants.iter().zip(times) {
+    for (subject, times) in subjects.iter().zip(times) {
         let at = |part: usize| millis(times[(times.len() - 1) * part / 4]);
         println!(
             "{:44} {:9.2} {:8.2} to {:7.2}",
-            contestant.name,
+            subject.name,
             at(2),
             at(1),
             at(3)
@@ -95,7 +92,7 @@ fn print(contestants: &[Contestant], times: &[Vec<Duration>]) {
         r#"{{"init_vs_true":{},"mount_vs_bare":{},"mount_vs_bash":{},"first_mount_vs_bare":{}}}"#,
         ratio(INIT, TRUE),
         ratio(DRIVER, BARE),
-        // How many times as long the script takes.
+        // The script's time as a multiple of the driver's.
         ratio(EXAMPLE, DRIVER),
         ratio(FIRST_DRIVER, FIRST_BARE)
     );

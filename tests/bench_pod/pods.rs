@@ -37,7 +37,7 @@ pub(crate) struct Measured {
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// Interval of API polls: small compared with all measurements.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Creates `count` pods in a new namespace, waits until all are Ready, and removes them.
 pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -> Result<Measured> {
@@ -48,35 +48,35 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
         Ok(accounts.get_opt("default").await?.map(drop))
     })
     .await?;
-    let scene = Scene {
+    let pods = Pods {
         pods: Api::namespaced(client.clone(), &name),
         claims: Api::namespaced(client.clone(), &name),
         client,
     };
 
     let start = Instant::now();
-    try_join_all((0..count).map(|number| scene.create(storage, number))).await?;
+    try_join_all((0..count).map(|number| pods.create(storage, number))).await?;
     let mut bound_s = 0.0;
     loop {
-        if storage == Storage::Claim && bound_s == 0.0 && scene.all_bound(count).await? {
+        if storage == Storage::Claim && bound_s == 0.0 && pods.all_bound(count).await? {
             bound_s = start.elapsed().as_secs_f64();
         }
-        if scene.all_ready(count).await? {
+        if pods.all_ready(count).await? {
             break;
         }
         anyhow::ensure!(
             start.elapsed() < LIMIT,
             "no {count} pods are Ready after {LIMIT:?}"
         );
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let ready_s = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    try_join_all((0..count).map(|number| scene.delete(storage, number))).await?;
-    while !scene.is_empty().await? {
+    try_join_all((0..count).map(|number| pods.delete(storage, number))).await?;
+    while !pods.is_empty().await? {
         anyhow::ensure!(start.elapsed() < LIMIT, "objects are left after {LIMIT:?}");
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let gone_s = start.elapsed().as_secs_f64();
     Ok(Measured {
@@ -86,13 +86,13 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
     })
 }
 
-struct Scene {
+struct Pods {
     client: Client,
     pods: Api<Pod>,
     claims: Api<PersistentVolumeClaim>,
 }
 
-impl Scene {
+impl Pods {
     async fn create(&self, storage: Storage, number: usize) -> Result<()> {
         let name = format!("app-{number}");
         let volume = match storage {

@@ -1,14 +1,16 @@
-//! The whole cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and
-//! FlexLVM as its users install it. One cluster for all tests: first those that go together, then
-//! whoever needs it alone.
+//! Tests on a cluster: Kubernetes' own control plane and kubelets, two nodes with real LVM, and
+//! FlexLVM as admins install it.
+//!
+//! All tests share one cluster: first those that run in parallel, then those that need it
+//! exclusively.
 
 mod app;
 mod attach;
 mod cost;
 mod crashes;
+mod current_kubernetes;
 mod kinds;
-mod life;
-mod todays;
+mod lifecycle;
 
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
@@ -25,9 +27,10 @@ fn main() -> ExitCode {
     suite::on_kubernetes(tests, replace_cluster)
 }
 
-/// The second number of the oldest version that has what the tests of today's Kubernetes are about.
-/// What the kubelet and the controller manager do is tested on the oldest version, too.
-const TODAYS: u32 = 37;
+/// The oldest minor version with the features of the tests of current Kubernetes.
+///
+/// The behavior of kubelet and controller manager is tested on the oldest supported version, too.
+const CURRENT: u32 = 37;
 
 fn tests() -> Vec<Test> {
     vec![
@@ -35,121 +38,121 @@ fn tests() -> Vec<Test> {
             "programs at rest are small",
             cost::programs_at_rest_are_small,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
-            "a volume costs three writes and one event",
-            cost::a_volume_costs_three_writes_and_one_event,
+            "volume costs three writes and one event",
+            cost::volume_costs_three_writes_and_one_event,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
             "volumes grow while mounted",
-            life::volumes_grow_while_mounted,
+            lifecycle::volumes_grow_while_mounted,
         ),
         Test::together(
-            "thin and cached volumes live in a group that is made while they wait",
-            kinds::thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wait,
+            "thin and cached volumes wait for their volume group",
+            kinds::thin_and_cached_volumes_wait_for_their_volume_group,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
-            "a mounted volume is not removed before it is free",
-            life::a_mounted_volume_is_not_removed_before_it_is_free,
+            "mounted volume is not removed before its unmount",
+            lifecycle::mounted_volume_is_not_removed_before_unmount,
         ),
         Test::together(
-            "what does not fit waits with the reason",
-            life::what_does_not_fit_waits_with_the_reason,
+            "claim without space waits with the reason",
+            lifecycle::claim_without_space_waits_with_reason,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
-            "a pod can not mount the volume of another by its name",
-            life::a_pod_can_not_mount_the_volume_of_another_by_its_name,
+            "pod cannot mount the volume of another tenant by name",
+            lifecycle::pod_cannot_mount_volume_of_another_tenant_by_name,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
-            "a claim deleted while its volume is made leaves nothing",
-            crashes::a_claim_deleted_while_its_volume_is_made_leaves_nothing,
+            "claim deleted during creation leaves nothing",
+            crashes::claim_deleted_during_creation_leaves_nothing,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
             "exclusive claim has one pod at a time",
-            todays::exclusive_claim_has_one_pod_at_a_time,
+            current_kubernetes::exclusive_claim_has_one_pod_at_a_time,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::together(
-            "server refuses invalid and changed backends",
-            todays::server_refuses_invalid_and_changed_backends,
+            "server rejects invalid and changed backends",
+            current_kubernetes::server_rejects_invalid_and_changed_backends,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
             "scheduler avoids a node without space",
-            todays::scheduler_avoids_a_node_without_space,
+            current_kubernetes::scheduler_avoids_a_node_without_space,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "growth without room says so, and ends when there is room",
-            life::growth_without_room_says_so_and_ends_when_there_is_room,
+            "growth without space is reported, and completed later",
+            lifecycle::growth_without_space_is_reported_and_completed_later,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "pod restarts while its volume can not grow",
-            life::pod_restarts_while_its_volume_can_not_grow,
+            "pod restarts while its volume cannot grow",
+            lifecycle::pod_restarts_while_its_volume_cannot_grow,
         ),
         Test::new(
-            "lowered request recovers a growth without room",
-            life::lowered_request_recovers_a_growth_without_room,
+            "lowered request recovers a growth without space",
+            lifecycle::lowered_request_recovers_growth_without_space,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "a volume group that grows is seen within five seconds",
-            life::a_volume_group_that_grows_is_seen_within_five_seconds,
+            "growth of a volume group is reported within five seconds",
+            lifecycle::growth_of_volume_group_is_reported_within_five_seconds,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
             "data survives pod deletion, kubelet restart and power cut",
-            life::data_survives,
+            lifecycle::data_survives,
         ),
         Test::new(
-            "an agent killed between lvcreate and its report makes one volume",
-            crashes::an_agent_killed_between_lvcreate_and_its_report_makes_one_volume,
+            "agent killed before its report creates one logical volume",
+            crashes::agent_killed_before_its_report_creates_one_lv,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "a controller killed between order and volume makes one volume",
-            crashes::a_controller_killed_between_order_and_volume_makes_one_volume,
+            "controller killed before the PersistentVolume creates one logical volume",
+            crashes::controller_killed_before_persistent_volume_creates_one_lv,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "deleting every LogicalVolume object removes no data",
-            crashes::deleting_every_logicalvolume_object_removes_no_data,
+            "deleting all LogicalVolume objects keeps the data",
+            crashes::deleting_all_logical_volume_objects_keeps_data,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
-            "a cluster moves over from the example script",
-            attach::a_cluster_moves_over_from_the_example_script,
+            "cluster migrates from the example script",
+            attach::cluster_migrates_from_example_script,
         ),
         Test::new(
-            "the mode changes once nothing is mounted",
-            attach::the_mode_changes_once_nothing_is_mounted,
+            "attach mode changes once nothing is mounted",
+            attach::attach_mode_changes_once_nothing_is_mounted,
         )
-        .since(TODAYS),
+        .since(CURRENT),
         Test::new(
             "volumes are attached by the controller manager or the kubelet",
-            attach::volumes_are_attached_by_the_controller_manager_or_the_kubelet,
+            attach::volumes_are_attached_by_controller_manager_or_kubelet,
         ),
         Test::new(
             "uninstalled product leaves nothing in the cluster",
-            todays::uninstalled_product_leaves_nothing_in_the_cluster,
+            current_kubernetes::uninstalled_product_leaves_nothing_in_the_cluster,
         ),
     ]
 }
 
-/// The cluster that all tests share, with FlexLVM in it; started by the first test, and by the
+/// The cluster that all tests share, with FlexLVM installed; started by the first test, and by the
 /// first one after a failure.
 static CLUSTER: RwLock<Option<Cluster>> = RwLock::new(None);
 
-/// The cluster, for a test that does not disturb others.
+/// Borrows the cluster for a test that runs in parallel with others.
 fn cluster() -> Shared {
     loop {
-        // A failed test does not spoil it for the others.
+        // A failed test does not affect the others.
         let shared = CLUSTER.read().unwrap_or_else(PoisonError::into_inner);
         if shared.is_some() {
             return Shared(shared);
@@ -159,8 +162,8 @@ fn cluster() -> Shared {
     }
 }
 
-/// The cluster, for one test alone: it cuts the power, kills a program that all need, or takes what
-/// others may need.
+/// Borrows the cluster exclusively, for a test that cuts the power, kills a shared program, or uses
+/// resources that others need.
 fn cluster_alone() -> Exclusive {
     let mut cluster = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
     if cluster.is_none() {
@@ -169,8 +172,8 @@ fn cluster_alone() -> Exclusive {
     Exclusive(cluster)
 }
 
-/// Saves what explains a failure, and ends the cluster: the next test starts a new one, and finds
-/// nothing of the failed one.
+/// Saves the diagnostics of a failure, and ends the cluster: the next test starts a new one without
+/// traces of the failed test.
 fn replace_cluster(failed: &str) {
     let mut cluster = CLUSTER.write().unwrap_or_else(PoisonError::into_inner);
     if let Some(cluster) = cluster.take() {
@@ -206,15 +209,15 @@ impl DerefMut for Exclusive {
     }
 }
 
-/// The node whose kubelet attaches volumes itself, in the end.
+/// The node whose kubelet attaches volumes itself, in the last tests.
 const ATTACHES_ITSELF: u8 = 2;
 
-/// The path of a file of the repository.
+/// Returns the path of a file of the repository.
 fn file(path: &str) -> String {
     installation::file(path).display().to_string()
 }
 
-/// FlexLVM as a user installs it, and more classes for the tests.
+/// Installs FlexLVM as an admin does, and more classes for the tests.
 async fn install() -> Result<Cluster> {
     let plan = Plan {
         nodes: 2,

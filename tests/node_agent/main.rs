@@ -1,34 +1,35 @@
-//! The agent on a node with real LVM and an API server, without a kubelet: what it makes of orders,
-//! and what LVM itself says afterwards.
+//! The agent on a node with real LVM and an API server, without a kubelet: the volumes that it
+//! creates, and the state that LVM reports.
 
 mod cached;
-mod forgotten;
-mod forgotten_for_all;
-mod groups;
+mod fixture;
 mod inactive;
 mod kinds;
-mod rows;
-mod stage;
+mod lvm_shell;
+mod orphaned_global_mounts;
+mod orphaned_mounts;
 mod thin;
+mod volume_groups;
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use crds::condition::{READY, REMOVED};
+use fixture::{Fixture, GROUP};
 use harness::suite::{self, Test};
 use kinds::{
-    a_mirror_with_a_snapshot_is_kept_with_it, checksums_that_a_crash_left_out_are_added,
-    every_kind_lives_and_dies, lvm_takes_what_the_model_says, too_few_disks_are_no_lesser_kind,
+    allocation_by_lvm_matches_cost_model, each_layout_is_created_grown_and_removed,
+    missing_checksums_are_added_after_crash, raid1_with_snapshot_is_kept,
+    too_few_disks_do_not_degrade_layout,
 };
 use serde_json::json;
-use stage::{GROUP, Stage};
 
-/// A test, which gets the one guest.
+/// A test; its argument is the shared guest.
 macro_rules! test {
     ($sentence:literal, $function:path) => {
         Test::new($sentence, || {
-            $function(Stage::get());
+            $function(Fixture::get());
             Ok(())
         })
     };
@@ -37,14 +38,14 @@ macro_rules! test {
 fn main() -> ExitCode {
     if std::env::args_os()
         .nth(1)
-        .is_some_and(|first| first == stage::AGENT)
+        .is_some_and(|first| first == fixture::AGENT)
     {
-        return stage::run_agent().unwrap_or_else(|error| {
+        return fixture::run_agent().unwrap_or_else(|error| {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         });
     }
-    harness::remote::serves(stage::serve);
+    harness::remote::serves(fixture::serve);
     suite::isolated(|| {
         [of_one_kind(), of_every_kind(), of_groups()]
             .into_iter()
@@ -56,106 +57,106 @@ fn main() -> ExitCode {
 fn of_one_kind() -> Vec<Test> {
     vec![
         test!(
-            "a volume is made tagged and fresh",
-            a_volume_is_made_tagged_and_fresh
+            "volume is created tagged and unformatted",
+            volume_is_created_tagged_and_unformatted
         ),
         test!(
-            "a volume grows and never shrinks",
-            a_volume_grows_and_never_shrinks
+            "volume grows and never shrinks",
+            volume_grows_and_never_shrinks
         ),
         test!(
-            "a mounted volume is removed once it is free",
-            a_mounted_volume_is_removed_once_it_is_free
+            "mounted volume is removed once it is unmounted",
+            mounted_volume_is_removed_once_unmounted
         ),
         test!(
-            "what is not ours is never removed",
-            what_is_not_ours_is_never_removed
+            "foreign volume is never removed",
+            foreign_volume_is_never_removed
         ),
         test!(
-            "an origin is kept with its snapshots",
-            an_origin_is_kept_with_its_snapshots
+            "origin is kept with its snapshots",
+            origin_is_kept_with_its_snapshots
         ),
         test!(
-            "only an unused volume counts as unused",
-            only_an_unused_volume_counts_as_unused
+            "only an empty volume counts as never used",
+            only_empty_volume_counts_as_never_used
         ),
         test!(
             "vgextend is reported within five seconds",
             vgextend_is_reported_within_five_seconds
         ),
         test!(
-            "a volume group comes and goes",
-            a_volume_group_comes_and_goes
+            "volume group disappears and returns",
+            volume_group_disappears_and_returns
         ),
         test!(
-            "a volume made by an agent that was killed at once is finished",
-            a_volume_made_by_an_agent_that_was_killed_at_once_is_finished
+            "volume is completed after its agent was killed",
+            volume_is_completed_after_its_agent_was_killed
         ),
         test!(
-            "what LVM did not come to wipe is given to nobody",
-            what_lvm_did_not_come_to_wipe_is_given_to_nobody
+            "volume that LVM did not wipe is not provided",
+            unwiped_volume_is_not_provided
         ),
         test!(
-            "an agent killed at any time leaves nothing twice",
-            an_agent_killed_at_any_time_leaves_nothing_twice
+            "agent killed at any time creates nothing twice",
+            agent_killed_at_any_time_creates_nothing_twice
         ),
         test!(
-            "many volumes in a row are made by one LVM",
-            rows::many_volumes_in_a_row_are_made_by_one_lvm
+            "consecutive volumes are created by one lvm shell",
+            lvm_shell::consecutive_volumes_are_created_by_one_lvm_shell
         ),
         test!(
-            "a row is made though its LVM is killed",
-            rows::a_row_is_made_though_its_lvm_is_killed
+            "volumes are created although the lvm shell is killed",
+            lvm_shell::volumes_are_created_although_lvm_shell_is_killed
         ),
         test!(
-            "a forgotten mount is cleared and no other",
-            forgotten::a_forgotten_mount_is_cleared_and_no_other
+            "only orphaned mounts are unmounted",
+            orphaned_mounts::only_orphaned_mounts_are_unmounted
         ),
         test!(
-            "what a process still uses is not forgotten",
-            forgotten::what_a_process_still_uses_is_not_forgotten
+            "mount used by a process is not orphaned",
+            orphaned_mounts::mount_used_by_process_is_not_orphaned
         ),
         test!(
-            "the mount for all pods goes with the last of them",
-            forgotten_for_all::the_mount_for_all_pods_goes_with_the_last_of_them
+            "mount for all pods is removed with the last pod",
+            orphaned_global_mounts::mount_for_all_pods_is_removed_with_last_pod
         ),
         test!(
-            "a detached volume stays inactive and can grow and go",
-            inactive::a_detached_volume_stays_inactive_and_can_grow_and_go
+            "detached volume stays inactive, and can be extended and removed",
+            inactive::detached_volume_stays_inactive_and_can_be_extended_and_removed
         ),
-        test!("a power cut loses nothing", a_power_cut_loses_nothing),
+        test!("power cut loses nothing", power_cut_loses_nothing),
     ]
 }
 
 fn of_groups() -> Vec<Test> {
     vec![
         test!(
-            "a volume group is made of blank devices and of no others",
-            groups::a_volume_group_is_made_of_blank_devices_and_of_no_others
+            "volume group is created of blank devices only",
+            volume_groups::volume_group_is_created_of_blank_devices_only
         ),
         test!(
-            "a volume group that was there is not made anew",
-            groups::a_volume_group_that_was_there_is_not_made_anew
+            "existing volume group is not recreated",
+            volume_groups::existing_volume_group_is_not_recreated
         ),
         test!(
-            "a volume group whose agent is killed at each step is made",
-            groups::an_agent_killed_at_each_step_is_taken_up
+            "creation of a volume group is resumed after the agent is killed at each step",
+            volume_groups::creation_is_resumed_after_agent_is_killed_at_each_step
         ),
         test!(
-            "a volume group is made though LVM is killed at any time",
-            groups::lvm_killed_at_any_time_is_taken_up
+            "creation of a volume group is resumed after LVM is killed",
+            volume_groups::creation_is_resumed_after_lvm_is_killed
         ),
         test!(
-            "a disk that LVM marked and no more is waited for",
-            groups::a_disk_that_lvm_marked_and_no_more_is_waited_for
+            "disk that LVM only marked waits for an admin",
+            volume_groups::disk_that_lvm_only_marked_waits_for_admin
         ),
         test!(
-            "two agents make one volume group",
-            groups::two_agents_make_one_volume_group
+            "two agents create one volume group",
+            volume_groups::two_agents_create_one_volume_group
         ),
         test!(
-            "a volume group is not made of what appears before LVM looks",
-            groups::what_appears_before_lvm_looks_is_not_overwritten
+            "file system created before pvcreate is not overwritten",
+            volume_groups::file_system_created_before_pvcreate_is_not_overwritten
         ),
     ]
 }
@@ -163,213 +164,214 @@ fn of_groups() -> Vec<Test> {
 fn of_every_kind() -> Vec<Test> {
     vec![
         test!(
-            "kind: every kind of volume lives and dies",
-            every_kind_lives_and_dies
+            "kind: each layout is created, grown and removed",
+            each_layout_is_created_grown_and_removed
         ),
         test!(
-            "kind: LVM takes what the model says",
-            lvm_takes_what_the_model_says
+            "kind: allocation by LVM matches the cost model",
+            allocation_by_lvm_matches_cost_model
         ),
         test!(
-            "kind: checksums that a crash left out are added",
-            checksums_that_a_crash_left_out_are_added
+            "kind: missing checksums are added after a crash",
+            missing_checksums_are_added_after_crash
         ),
         test!(
-            "kind: a mirror with a snapshot is kept with it",
-            a_mirror_with_a_snapshot_is_kept_with_it
+            "kind: raid1 with a snapshot is kept",
+            raid1_with_snapshot_is_kept
         ),
         test!(
-            "kind: too few disks are no lesser kind",
-            too_few_disks_are_no_lesser_kind
+            "kind: too few disks do not degrade the layout",
+            too_few_disks_do_not_degrade_layout
         ),
         test!(
-            "kind: a pool lives and dies with its volumes",
-            thin::a_pool_lives_and_dies_with_its_volumes
+            "kind: pool is created and removed with its volumes",
+            thin::pool_is_created_and_removed_with_its_volumes
         ),
         test!(
-            "kind: a pool grows as it fills up",
-            thin::a_pool_grows_as_it_fills_up
+            "kind: pool grows as it fills up",
+            thin::pool_grows_as_it_fills_up
         ),
         test!(
-            "kind: a full pool says so and what to do",
-            thin::a_full_pool_says_so_and_what_to_do
+            "kind: full pool is reported with instructions",
+            thin::full_pool_is_reported_with_instructions
         ),
         test!(
-            "kind: an admin's pool is left as it is",
-            thin::an_admins_pool_is_left_as_it_is
+            "kind: pool of an admin is left unchanged",
+            thin::pool_of_admin_is_left_unchanged
         ),
         test!(
-            "kind: a pool takes what the model says",
-            thin::a_pool_takes_what_the_model_says
+            "kind: allocation of a pool matches the cost model",
+            thin::allocation_of_pool_matches_cost_model
         ),
         test!(
-            "kind: a volume with a cache lives and dies",
-            cached::a_volume_with_a_cache_lives_and_dies
+            "kind: cached volume is created, grown and removed",
+            cached::cached_volume_is_created_grown_and_removed
         ),
         test!(
-            "kind: a cache that a crash left out is put in front",
-            cached::a_cache_that_a_crash_left_out_is_put_in_front
+            "kind: missing cache is attached after a crash",
+            cached::missing_cache_is_attached_after_crash
         ),
         test!(
-            "kind: disks for caches are known by their stable paths",
-            cached::disks_for_caches_are_known_by_their_stable_paths
+            "kind: cache disks are reported by stable paths",
+            cached::cache_disks_are_reported_by_stable_paths
         ),
     ]
 }
 
-fn a_volume_is_made_tagged_and_fresh(stage: &Stage) {
-    let name = stage.name();
-    // An old file system where the new volume will be: lvcreate wipes it without asking.
-    stage.shell(&format!(
+fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
+    let name = fixture.name();
+    // An old file system at the new volume's place: lvcreate wipes it without confirmation.
+    fixture.shell(&format!(
         "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old"
     ));
-    stage.order(&name, "61Mi");
-    let uuid = stage.ready(&name);
-    assert_eq!(stage.lvs(&name, "lv_uuid"), uuid);
-    assert_eq!(stage.lvs(&name, "lv_size"), "64.00m");
-    assert_eq!(stage.lvs(&name, "segtype"), "linear");
+    fixture.create_volume(&name, "61Mi");
+    let uuid = fixture.ready(&name);
+    assert_eq!(fixture.lvs(&name, "lv_uuid"), uuid);
+    assert_eq!(fixture.lvs(&name, "lv_size"), "64.00m");
+    assert_eq!(fixture.lvs(&name, "segtype"), "linear");
     let claim = name.trim_start_matches("pvc-");
     let key = host::Key::new("00000000000000000000000000000000")
         .unwrap()
         .digest()
         .tag();
-    // LVM says them in an order of its own.
+    // LVM lists them in an order of its own.
     let tags = [
         key,
         format!("flexlvm.dev/claim-uid={claim}"),
         format!("flexlvm.dev/claim=default/{name}"),
     ];
     assert_eq!(
-        stage
+        fixture
             .lvs(&name, "lv_tags")
             .split(',')
             .collect::<BTreeSet<_>>(),
         tags.iter().map(String::as_str).collect()
     );
-    assert_eq!(stage.mark(&name), "fresh");
+    assert_eq!(fixture.mark(&name), "fresh");
     assert_eq!(
-        stage.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")),
+        fixture.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")),
         "blank"
     );
-    stage.remove(&name);
+    fixture.remove(&name);
 }
 
-fn a_volume_grows_and_never_shrinks(stage: &Stage) {
-    let name = stage.volume("64Mi");
-    stage.shell(&format!(
+fn volume_grows_and_never_shrinks(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!(
         "mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt"
     ));
-    stage.change(&name, json!({"size": "100Mi"}));
-    stage.says(&name, READY, "Ready", "");
-    let grown = harness::wait::until_blocking("it is larger", Duration::from_secs(30), || {
-        Ok((stage.lvs(&name, "lv_size") == "100.00m").then_some(()))
-    });
+    fixture.change(&name, json!({"size": "100Mi"}));
+    fixture.wait_for_condition(&name, READY, "Ready", "");
+    let grown =
+        harness::wait::until_blocking("the volume is larger", Duration::from_secs(30), || {
+            Ok((fixture.lvs(&name, "lv_size") == "100.00m").then_some(()))
+        });
     grown.unwrap();
-    stage.change(&name, json!({"size": "1Ti"}));
-    let status = stage.says(&name, READY, "InsufficientSpace", "more wanted");
+    fixture.change(&name, json!({"size": "1Ti"}));
+    let status = fixture.wait_for_condition(&name, READY, "InsufficientSpace", "more wanted");
     assert_eq!(status.size.unwrap().0, "100Mi");
-    stage.shell("umount /mnt");
-    stage.remove(&name);
+    fixture.shell("umount /mnt");
+    fixture.remove(&name);
 }
 
-fn a_mounted_volume_is_removed_once_it_is_free(stage: &Stage) {
-    let name = stage.volume("64Mi");
-    stage.shell(&format!(
+fn mounted_volume_is_removed_once_unmounted(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!(
         "mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt; echo kept >/mnt/file"
     ));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "InUse", "it is mounted at /mnt");
-    // Held by a program alone, without a mount.
-    stage.shell(&format!(
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "InUse", "it is mounted at /mnt");
+    // Held open by a program, without a mount.
+    fixture.shell(&format!(
         "sync; exec 3</dev/{GROUP}/{name}; umount /mnt; sleep 3; lvs {GROUP}/{name}; test -e /dev/{GROUP}/{name}"
     ));
-    stage.says(&name, REMOVED, "Removed", "");
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
 
-    let name = stage.volume("64Mi");
-    stage.shell(&format!(
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!(
         "mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt"
     ));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "InUse", "it is mounted at /mnt");
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "InUse", "it is mounted at /mnt");
     std::thread::sleep(Duration::from_secs(8));
-    assert_ne!(stage.lvs(&name, "lv_name"), "");
-    stage.shell("umount /mnt");
+    assert_ne!(fixture.lvs(&name, "lv_name"), "");
+    fixture.shell("umount /mnt");
     let begin = Instant::now();
-    stage.says(&name, REMOVED, "Removed", "");
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
     assert!(
         begin.elapsed() < Duration::from_secs(10),
-        "an unmount is heard of: {:?}",
+        "an unmount is noticed after {:?}",
         begin.elapsed()
     );
 }
 
-fn what_is_not_ours_is_never_removed(stage: &Stage) {
-    // Somebody took the tag away to keep the volume.
-    let name = stage.volume("64Mi");
+fn foreign_volume_is_never_removed(fixture: &Fixture) {
+    // An admin removed the tag to keep the volume.
+    let name = fixture.volume("64Mi");
     let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
-    stage.shell(&format!("lvchange -qq --deltag {tag} {GROUP}/{name}"));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "ForeignLogicalVolume", "lacks the tag");
-    stage.shell(&format!("lvchange -qq --addtag {tag} {GROUP}/{name}"));
-    stage.says(&name, REMOVED, "Removed", "");
+    fixture.shell(&format!("lvchange -qq --deltag {tag} {GROUP}/{name}"));
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "ForeignLogicalVolume", "lacks the tag");
+    fixture.shell(&format!("lvchange -qq --addtag {tag} {GROUP}/{name}"));
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
 
-    // Somebody renamed it to keep it, and another one has its name now.
-    let name = stage.volume("64Mi");
-    stage
+    // An admin renamed it to keep it, and another volume has its name now.
+    let name = fixture.volume("64Mi");
+    fixture
         .shell(&format!("lvrename -qq {GROUP} {name} rescued; lvcreate -qq -y -n {name} --addtag {tag} -L 8M {GROUP}"));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(
         &name,
         REMOVED,
         "ForeignLogicalVolume",
         "is called vg-0/rescued now",
     );
-    assert_ne!(stage.lvs(&name, "lv_name"), "");
-    stage.shell(&format!("lvremove -qq -y {GROUP}/{name} {GROUP}/rescued"));
-    stage.says(&name, REMOVED, "Removed", "");
+    assert_ne!(fixture.lvs(&name, "lv_name"), "");
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name} {GROUP}/rescued"));
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
 
-    // Another one was there first.
-    let name = stage.name();
-    stage.shell(&format!(
+    // Another volume existed before.
+    let name = fixture.name();
+    fixture.shell(&format!(
         "lvcreate -qq -y -n {name} -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/{name}"
     ));
-    stage.order(&name, "64Mi");
-    stage.says(&name, READY, "ForeignLogicalVolume", "lacks the tag");
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "NeverCreated", "");
+    fixture.create_volume(&name, "64Mi");
+    fixture.wait_for_condition(&name, READY, "ForeignLogicalVolume", "lacks the tag");
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "NeverCreated", "");
     assert_eq!(
-        stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
+        fixture.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
         "ext4"
     );
-    stage.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
 }
 
-fn an_origin_is_kept_with_its_snapshots(stage: &Stage) {
-    let name = stage.volume("64Mi");
-    stage.shell(&format!("lvcreate -qq -y -s -n copy -L 8M {GROUP}/{name}"));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "InUse", "has snapshots");
-    assert_ne!(stage.lvs("copy", "lv_name"), "");
-    stage.shell(&format!("lvremove -qq -y {GROUP}/copy"));
-    stage.says(&name, REMOVED, "Removed", "");
+fn origin_is_kept_with_its_snapshots(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!("lvcreate -qq -y -s -n copy -L 8M {GROUP}/{name}"));
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "InUse", "has snapshots");
+    assert_ne!(fixture.lvs("copy", "lv_name"), "");
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/copy"));
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
 }
 
-fn only_an_unused_volume_counts_as_unused(stage: &Stage) {
-    let [unused, inactive, used] = [(); 3].map(|()| stage.volume("64Mi"));
-    stage.shell(&format!(
+fn only_empty_volume_counts_as_never_used(fixture: &Fixture) {
+    let [unused, inactive, used] = [(); 3].map(|()| fixture.volume("64Mi"));
+    fixture.shell(&format!(
         "lvchange -qq -an {GROUP}/{inactive}; mkfs.ext4 -q /dev/{GROUP}/{used} 60M"
     ));
     for name in [&unused, &inactive, &used] {
-        stage.change(name, json!({"state": "AbsentIfNeverUsed"}));
+        fixture.change(name, json!({"state": "AbsentIfNeverUsed"}));
     }
-    stage.says(&unused, REMOVED, "Removed", "");
-    stage.says(&inactive, REMOVED, "Removed", "");
-    stage.says(&used, REMOVED, "NotEmpty", "is not empty (ext4)");
-    assert_ne!(stage.lvs(&used, "lv_name"), "");
-    stage.remove(&used);
+    fixture.wait_for_condition(&unused, REMOVED, "Removed", "");
+    fixture.wait_for_condition(&inactive, REMOVED, "Removed", "");
+    fixture.wait_for_condition(&used, REMOVED, "NotEmpty", "is not empty (ext4)");
+    assert_ne!(fixture.lvs(&used, "lv_name"), "");
+    fixture.remove(&used);
 }
 
-fn vgextend_is_reported_within_five_seconds(stage: &Stage) {
+fn vgextend_is_reported_within_five_seconds(fixture: &Fixture) {
     let size = |storage: &crds::NodeStorage| {
         let groups = storage.status.clone().unwrap_or_default().volume_groups;
         groups
@@ -378,135 +380,142 @@ fn vgextend_is_reported_within_five_seconds(stage: &Stage) {
             .map(|group| group.size.0.clone())
             .unwrap_or_default()
     };
-    stage.reports("it is as it was", |storage| size(storage) == "4092Mi");
-    stage.shell(&format!("vgextend -qq {GROUP} /dev/ubdc"));
-    let took = stage.reports("it has grown", |storage| size(storage) == "5112Mi");
+    fixture.wait_for_report("the volume group has its first size", |storage| {
+        size(storage) == "4092Mi"
+    });
+    fixture.shell(&format!("vgextend -qq {GROUP} /dev/ubdc"));
+    let took = fixture.wait_for_report("the volume group has grown", |storage| {
+        size(storage) == "5112Mi"
+    });
     assert!(took < Duration::from_secs(5), "{took:?}");
-    stage.shell(&format!("vgreduce -qq {GROUP} /dev/ubdc"));
-    let took = stage.reports("it has shrunk", |storage| size(storage) == "4092Mi");
+    fixture.shell(&format!("vgreduce -qq {GROUP} /dev/ubdc"));
+    let took = fixture.wait_for_report("the volume group has shrunk", |storage| {
+        size(storage) == "4092Mi"
+    });
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
-fn a_volume_group_comes_and_goes(stage: &Stage) {
-    let name = stage.volume("64Mi");
-    stage.shell(&format!("vgchange -qq -an {GROUP}; vgexport -qq {GROUP}"));
-    stage.says(
+fn volume_group_disappears_and_returns(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!("vgchange -qq -an {GROUP}; vgexport -qq {GROUP}"));
+    fixture.wait_for_condition(
         &name,
         READY,
         "VolumeGroupUnusable",
         "it is exported; vgimport brings it back",
     );
-    let waiting = stage.name();
-    stage.order(&waiting, "64Mi");
-    stage.says(&waiting, READY, "VolumeGroupUnusable", "");
-    stage.shell(&format!(
+    let waiting = fixture.name();
+    fixture.create_volume(&waiting, "64Mi");
+    fixture.wait_for_condition(&waiting, READY, "VolumeGroupUnusable", "");
+    fixture.shell(&format!(
         "vgimport -qq {GROUP}; vgrename -qq {GROUP} elsewhere"
     ));
-    stage.says(&name, READY, "LogicalVolumeMissing", "is called elsewhere/");
-    stage.says(
+    fixture.wait_for_condition(&name, READY, "LogicalVolumeMissing", "is called elsewhere/");
+    fixture.wait_for_condition(
         &waiting,
         READY,
         "VolumeGroupMissing",
         "there is no volume group vg-0 on node1",
     );
-    stage.shell(&format!("vgrename -qq elsewhere {GROUP}"));
+    fixture.shell(&format!("vgrename -qq elsewhere {GROUP}"));
     for name in [&name, &waiting] {
-        stage.ready(name);
-        stage.remove(name);
+        fixture.ready(name);
+        fixture.remove(name);
     }
 }
 
-fn a_volume_made_by_an_agent_that_was_killed_at_once_is_finished(stage: &Stage) {
-    // LVM itself kills the agent, when it has made the volume.
-    stage.shell(
+fn volume_is_completed_after_its_agent_was_killed(fixture: &Fixture) {
+    // LVM's wrapper kills the agent once the volume exists.
+    fixture.shell(
         "lvm=$(realpath /usr/sbin/lvm); mkdir -p /run/kept; cp -a $lvm /run/kept/lvm
          printf '#!/bin/sh\\n/run/kept/lvm \"$@\" || exit\\ntest $1 != lvcreate || kill -9 $(cat /run/agent.pid)\\n' >/run/lvm.sh
          chmod +x /run/lvm.sh; mount --bind /run/lvm.sh $lvm",
     );
-    let name = stage.name();
-    stage.order(&name, "16Mi");
+    let name = fixture.name();
+    fixture.create_volume(&name, "16Mi");
     let made = harness::wait::until_blocking("the agent is gone", Duration::from_secs(30), || {
-        Ok((stage
+        Ok((fixture
             .shell("kill -0 $(cat /run/agent.pid) 2>/dev/null && echo lives || true")
             .is_empty())
         .then_some(()))
     });
     made.unwrap();
-    stage.shell("umount $(realpath /usr/sbin/lvm)");
-    let uuid = stage.lvs(&name, "lv_uuid");
-    assert_eq!(stage.mark(&name), "none");
-    stage.start_agent();
-    assert_eq!(stage.ready(&name), uuid);
-    assert_eq!(stage.mark(&name), "fresh");
-    stage.remove(&name);
+    fixture.shell("umount $(realpath /usr/sbin/lvm)");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    assert_eq!(fixture.mark(&name), "none");
+    fixture.start_agent();
+    assert_eq!(fixture.ready(&name), uuid);
+    assert_eq!(fixture.mark(&name), "fresh");
+    fixture.remove(&name);
 }
 
-/// LVM gives a volume its tags first, and wipes it then.
-fn what_lvm_did_not_come_to_wipe_is_given_to_nobody(stage: &Stage) {
-    let name = stage.name();
+/// LVM first adds the tags to a volume, and then wipes it.
+fn unwiped_volume_is_not_provided(fixture: &Fixture) {
+    let name = fixture.name();
     let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old
          lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} -L 64M {GROUP}"
     ));
-    stage.order(&name, "64Mi");
-    stage.says(&name, READY, "NotEmpty", "is not empty (ext4)");
+    fixture.create_volume(&name, "64Mi");
+    fixture.wait_for_condition(&name, READY, "NotEmpty", "is not empty (ext4)");
     assert_eq!(
-        stage.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
+        fixture.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
         "ext4"
     );
-    stage.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
-    stage.ready(&name);
-    assert_eq!(stage.mark(&name), "fresh");
-    stage.remove(&name);
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+    fixture.ready(&name);
+    assert_eq!(fixture.mark(&name), "fresh");
+    fixture.remove(&name);
 }
 
-fn an_agent_killed_at_any_time_leaves_nothing_twice(stage: &Stage) {
-    let names: Vec<_> = (0..6).map(|_| stage.name()).collect();
+fn agent_killed_at_any_time_creates_nothing_twice(fixture: &Fixture) {
+    let names: Vec<_> = (0..6).map(|_| fixture.name()).collect();
     for (at, name) in names.iter().enumerate() {
-        stage.order(name, "16Mi");
+        fixture.create_volume(name, "16Mi");
         std::thread::sleep(Duration::from_millis(350 + 170 * at as u64));
-        stage.kill_agent();
-        stage.start_agent();
+        fixture.kill_agent();
+        fixture.start_agent();
     }
     for name in &names {
-        let uuid = stage.ready(name);
-        assert_eq!(stage.lvs(name, "lv_uuid"), uuid);
-        assert_eq!(stage.mark(name), "fresh");
+        let uuid = fixture.ready(name);
+        assert_eq!(fixture.lvs(name, "lv_uuid"), uuid);
+        assert_eq!(fixture.mark(name), "fresh");
     }
     for (at, name) in names.iter().enumerate() {
-        stage.change(name, json!({"state": "Absent"}));
+        fixture.change(name, json!({"state": "Absent"}));
         std::thread::sleep(Duration::from_millis(350 + 170 * at as u64));
-        stage.kill_agent();
-        stage.start_agent();
+        fixture.kill_agent();
+        fixture.start_agent();
     }
     for name in &names {
-        stage.says(name, REMOVED, "Removed", "");
+        fixture.wait_for_condition(name, REMOVED, "Removed", "");
     }
     assert_eq!(
-        stage.shell(&format!("lvs --noheadings -o lv_name {GROUP}")),
+        fixture.shell(&format!("lvs --noheadings -o lv_name {GROUP}")),
         ""
     );
 }
 
-fn a_power_cut_loses_nothing(stage: &Stage) {
-    // What other tests have left would be given to nobody, if LVM does not come to wipe it.
-    stage.zero("64M");
-    let before = stage.volume("16Mi");
-    let names: Vec<_> = (0..3).map(|_| stage.name()).collect();
+fn power_cut_loses_nothing(fixture: &Fixture) {
+    // If LVM is interrupted before it wipes, the agent would reject volumes with leftovers of other
+    // tests.
+    fixture.zero("64M");
+    let before = fixture.volume("16Mi");
+    let names: Vec<_> = (0..3).map(|_| fixture.name()).collect();
     for name in &names {
-        stage.order(name, "16Mi");
+        fixture.create_volume(name, "16Mi");
     }
     std::thread::sleep(Duration::from_millis(1500));
-    stage.power_cut();
-    stage.start_agent();
+    fixture.power_cut();
+    fixture.start_agent();
     for name in names.iter().chain([&before]) {
-        let uuid = stage.ready(name);
-        assert_eq!(stage.lvs(name, "lv_uuid"), uuid);
-        stage.shell(&format!("lvchange -qq -ay {GROUP}/{name}"));
-        assert_eq!(stage.mark(name), "fresh");
+        let uuid = fixture.ready(name);
+        assert_eq!(fixture.lvs(name, "lv_uuid"), uuid);
+        fixture.shell(&format!("lvchange -qq -ay {GROUP}/{name}"));
+        assert_eq!(fixture.mark(name), "fresh");
     }
     for name in names.iter().chain([&before]) {
-        stage.remove(name);
+        fixture.remove(name);
     }
 }

@@ -1,38 +1,38 @@
-//! The driver on a node with real LVM, without a kubelet: volumes as the agent makes them, calls as
-//! the kubelet makes them, and after each what the node itself says.
+//! The driver on a node with real LVM, without a kubelet: volumes as the agent creates them, calls
+//! as the kubelet makes them, and after each the state that the node's own programs report.
 
-mod at_once;
 mod attach;
+mod deactivation;
+mod failures;
+mod false_growth;
 mod faults;
 mod filesystems;
+mod fixture;
 mod format;
 mod growth;
-mod growth_in_between;
 mod keys;
-mod let_go;
-mod many;
+mod many_pods;
 mod pods;
 mod power_cuts;
+mod read_only_mount;
 mod replay;
 mod secrets;
 mod service;
 mod settings;
-mod stage;
 mod static_volumes;
-mod trouble;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use crds::logical_volume::FilesystemType;
+use fixture::Fixture;
 use harness::suite::{self, Test};
-use stage::Stage;
 
-/// A test, which gets the one guest.
+/// A test; its argument is the shared guest.
 macro_rules! test {
     ($sentence:literal, $function:path) => {
         Test::new($sentence, || {
-            $function(Stage::get());
+            $function(Fixture::get());
             Ok(())
         })
     };
@@ -65,167 +65,167 @@ fn main() -> ExitCode {
     })
 }
 
-/// Where each pod has a mount of its own.
+/// Mount mode: each pod has a mount of its own.
 fn mounting() -> Vec<Test> {
     vec![
         test!(
-            "the first mount makes the file system, and data survive",
-            format::first_mount_makes_the_file_system_and_data_survive
+            "first mount creates file system, and data survives",
+            format::first_mount_creates_file_system_and_data_survives
         ),
         test!(
-            "mkfs and mount options arrive",
-            format::mkfs_and_mount_options_arrive
+            "mkfs and mount options are applied",
+            format::mkfs_and_mount_options_are_applied
         ),
         test!(
             "common mount and unmount run no program",
             pods::common_mount_and_unmount_run_no_program
         ),
         test!(
-            "a volume that is not ours is refused and untouched",
-            format::a_volume_that_is_not_ours_is_refused_and_untouched
+            "foreign volume is rejected unchanged",
+            format::foreign_volume_is_rejected_unchanged
         ),
         test!(
-            "a claim's volume opens only to its key",
-            keys::a_claims_volume_opens_only_to_its_key
+            "claim's volume needs its key",
+            keys::claims_volume_needs_its_key
         ),
         test!(
-            "a prepared volume is taken as it is",
-            format::a_prepared_volume_is_taken_as_it_is
+            "formatted volume is mounted unchanged",
+            format::formatted_volume_is_mounted_unchanged
         ),
         test!(
-            "a blank volume needs one program, its mkfs",
-            format::a_blank_volume_needs_one_program
+            "blank volume needs one program, its mkfs",
+            format::blank_volume_needs_one_program
         ),
         test!(
-            "a damaged ext4 is repaired, or left to a person",
-            filesystems::a_damaged_ext4_is_repaired
+            "damaged ext4 is repaired, or left to an admin",
+            filesystems::damaged_ext4_is_repaired
         ),
         test!(
-            "a check is bounded, and not for what is mounted",
-            filesystems::a_check_is_bounded
+            "check is bounded, and skipped for a mounted volume",
+            filesystems::check_is_bounded
         ),
         test!(
-            "read only is read only, however it is asked for",
-            filesystems::read_only_is_read_only
+            "read-only mounts reject writes",
+            filesystems::read_only_mounts_reject_writes
         ),
         test!(
-            "a snapshot is mounted beside its origin, in any order",
-            filesystems::a_snapshot_beside_its_origin
+            "snapshot is mounted next to its origin, in any order",
+            filesystems::snapshot_is_mounted_next_to_its_origin
         ),
         test!(
-            "a volume behind a loop device is no copy of itself",
-            filesystems::a_volume_behind_a_loop_device_is_no_copy
+            "loop device of a volume is no duplicate",
+            filesystems::loop_device_of_volume_is_no_duplicate
         ),
         test!(
-            "only a btrfs on one device, as a whole, is mounted",
-            filesystems::only_a_whole_btrfs_is_mounted
+            "only a complete btrfs on one device is mounted",
+            filesystems::only_complete_btrfs_is_mounted
         ),
         test!(
-            "a mkfs cut short is made again",
-            format::a_mkfs_cut_short_is_made_again
+            "interrupted mkfs is repeated",
+            format::interrupted_mkfs_is_repeated
         ),
         test!(
-            "a mkfs that outlives its driver keeps the lock",
-            format::a_mkfs_that_outlives_its_driver_keeps_the_lock
+            "mkfs that outlives the driver keeps the lock",
+            format::mkfs_that_outlives_driver_keeps_lock
         ),
         test!(
-            "a hanging program ends in a failure",
-            trouble::a_hanging_program_ends_in_a_failure
+            "hanging program ends in a failure",
+            failures::hanging_program_ends_in_failure
         ),
         test!(
-            "programs that fail or lie do no harm",
-            trouble::programs_that_fail_or_lie_do_no_harm
+            "failing or lying programs do no harm",
+            failures::failing_or_lying_programs_do_no_harm
         ),
         test!(
-            "a failed mount leaves nothing behind",
-            trouble::a_failed_mount_leaves_nothing_behind
+            "failed mount leaves nothing behind",
+            failures::failed_mount_leaves_nothing_behind
         ),
         test!(
-            "two pods share a volume one of them read only",
-            pods::two_pods_share_a_volume_one_of_them_read_only
+            "two pods share a volume, one of them read only",
+            pods::two_pods_share_volume_one_read_only
         ),
         test!(
-            "calls at once make one file system",
-            pods::calls_at_once_make_one_file_system
+            "concurrent calls create one file system",
+            pods::concurrent_calls_create_one_file_system
         ),
         test!(
-            "a repeated mount stacks nothing",
-            pods::a_repeated_mount_stacks_nothing
+            "repeated mount stacks nothing",
+            pods::repeated_mount_stacks_nothing
         ),
         test!(
-            "unmount takes what it finds",
-            pods::unmount_takes_what_it_finds
+            "unmount accepts any state of the folder",
+            pods::unmount_accepts_any_state_of_folder
         ),
         test!(
-            "a corrupt mount can be taken down",
-            trouble::a_corrupt_mount_can_be_taken_down
+            "corrupt mount can be unmounted",
+            failures::corrupt_mount_can_be_unmounted
         ),
         test!(
-            "expandfs grows when the volume has grown",
-            growth::expandfs_grows_when_the_volume_has_grown
+            "expandfs grows to the size of the volume",
+            growth::expandfs_grows_to_size_of_volume
         ),
         test!(
-            "a mount grows what has grown meanwhile",
-            growth::a_mount_grows_what_has_grown_meanwhile
+            "mount grows to the size of the volume",
+            growth::mount_grows_to_size_of_volume
         ),
         test!(
-            "a program that only claims growth is a failure",
-            growth_in_between::a_program_that_only_claims_growth_is_a_failure
+            "falsely reported growth is a failure",
+            false_growth::falsely_reported_growth_is_a_failure
         ),
         test!(
-            "a reader is never a writer, wherever it is killed",
-            at_once::a_reader_is_never_a_writer
+            "read-only mount is never writable, at any point of a kill",
+            read_only_mount::read_only_mount_is_never_writable
         ),
         test!(
-            "a suspended volume is waited for and never for ever",
-            trouble::a_suspended_volume_is_waited_for
+            "driver waits for a suspended volume, with a time limit",
+            failures::driver_waits_for_suspended_volume
         ),
     ]
 }
 
-/// Where volumes are attached and mounted once.
+/// Attach mode: volumes are attached, and mounted once per node.
 fn attaching() -> Vec<Test> {
     vec![
         test!(
-            "a volume is attached shared and detached",
-            attach::a_volume_is_attached_shared_and_detached
+            "volume is attached, shared and detached",
+            attach::volume_is_attached_shared_and_detached
         ),
         test!(
-            "without a detach the device goes with the last mount",
-            let_go::without_a_detach_the_device_goes_with_the_last_mount
+            "last unmount deactivates without a detach",
+            deactivation::last_unmount_deactivates_without_detach
         ),
         test!(
-            "elsewhere nothing is touched",
-            attach::elsewhere_nothing_is_touched
+            "calls for other nodes change nothing",
+            attach::calls_for_other_nodes_change_nothing
         ),
         test!(
-            "a reader may come before a writer",
-            attach::a_reader_may_come_before_a_writer
+            "read-only pod may precede a writing pod",
+            attach::read_only_pod_may_precede_writing_pod
         ),
         test!(
-            "two volumes of one name are kept apart",
-            attach::two_volumes_of_one_name_are_kept_apart
+            "volumes with equal names are distinguished",
+            attach::volumes_with_equal_names_are_distinguished
         ),
         test!(
-            "no other device is taken for the volumes",
-            attach::no_other_device_is_taken_for_the_volumes
+            "driver rejects foreign devices",
+            attach::driver_rejects_foreign_devices
         ),
         test!(
-            "what is forgotten or used stays active",
-            attach::what_is_forgotten_or_used_stays_active
+            "unrecorded or open volume stays active",
+            attach::unrecorded_or_open_volume_stays_active
         ),
         test!(
-            "a failed attachment leaves nothing behind",
-            attach::a_failed_attachment_leaves_nothing_behind
+            "failed attachment leaves nothing behind",
+            attach::failed_attachment_leaves_nothing_behind
         ),
         test!("attached volumes grow", attach::attached_volumes_grow),
         test!(
-            "settings that can not be read are named",
-            settings::settings_that_can_not_be_read_are_named
+            "unreadable settings are reported",
+            settings::unreadable_settings_are_reported
         ),
         test!(
-            "the driver goes by the name it is installed under",
-            settings::the_driver_goes_by_its_own_name
+            "driver uses the name it is installed under",
+            settings::driver_uses_the_name_it_is_installed_under
         ),
         test!(
             "secrets reach no program and no log",
@@ -238,89 +238,86 @@ fn attaching() -> Vec<Test> {
 fn static_volumes() -> Vec<Test> {
     vec![
         test!(
-            "the example of kubernetes works",
-            static_volumes::the_example_of_kubernetes_works
+            "example of kubernetes works",
+            static_volumes::example_of_kubernetes_works
         ),
         test!(
-            "a volume without a tag is refused",
-            static_volumes::a_volume_without_a_tag_is_refused
+            "volume without a tag is rejected",
+            static_volumes::volume_without_tag_is_rejected
         ),
         test!(
-            "a first mount cut short is carried on",
-            static_volumes::a_first_mount_cut_short_is_carried_on
+            "interrupted first mount is continued",
+            static_volumes::interrupted_first_mount_is_continued
         ),
         test!(
-            "what an admin made is kept",
-            static_volumes::what_an_admin_made_is_kept
+            "file system of an admin is kept",
+            static_volumes::file_system_of_admin_is_kept
         ),
         test!(
-            "a group that can not be used says why",
-            static_volumes::a_group_that_can_not_be_used_says_why
+            "unusable volume group is reported with the cause",
+            static_volumes::unusable_volume_group_is_reported_with_cause
         ),
     ]
 }
 
-/// Many pods.
+/// Many pods at once.
 fn many() -> Vec<Test> {
     vec![
         test!(
             "many pods come and go at once",
-            many::many_pods_come_and_go_at_once
+            many_pods::many_pods_come_and_go_at_once
         ),
         test!(
-            "a volume grows beside a reader",
-            many::a_volume_grows_beside_a_reader
+            "volume grows next to a read-only mount",
+            many_pods::volume_grows_next_to_read_only_mount
         ),
     ]
 }
 
-/// Those that `tests/run` gives a guest of their own, by their first word.
+/// Tests that `tests/run` selects by their prefix and runs in a guest of their own.
 fn proof() -> Vec<Test> {
     vec![
         test!(
-            "proof: each program fails in each way at each place",
-            faults::each_program_fails_in_each_way_at_each_place
+            "proof: driver survives each fault of each program",
+            faults::driver_survives_each_fault_of_each_program
         ),
         test!(
-            "proof: the kubelet's sequences end as they should",
-            replay::the_kubelets_sequences_end_as_they_should
+            "proof: kubelet's sequences have the expected end",
+            replay::kubelets_sequences_have_expected_end
         ),
-        test!(
-            "the bench prints its four ratios",
-            the_bench_prints_its_four_ratios
-        ),
+        test!("benchmark prints four ratios", benchmark_prints_four_ratios),
     ]
 }
 
-/// Last: they take the guest down.
+/// Run last: they cut the guest's power.
 fn power_cuts() -> Vec<Test> {
     vec![
         test!(
-            "after a power cut everything goes on",
-            power_cuts::after_a_power_cut_everything_goes_on
+            "volumes are mounted again after a power cut",
+            power_cuts::volumes_are_mounted_again_after_power_cut
         ),
         test!(
-            "proof: after a power cut the kubelet's sequences go on",
-            replay::and_after_a_power_cut_they_go_on
+            "proof: kubelet's sequences continue after a power cut",
+            replay::kubelets_sequences_continue_after_power_cut
         ),
         test!(
-            "after a power cut volumes are attached again",
-            power_cuts::after_a_power_cut_volumes_are_attached_again
+            "volumes are attached again after a power cut",
+            power_cuts::volumes_are_attached_again_after_power_cut
         ),
     ]
 }
 
-/// All that volumes can have.
+/// The supported file systems.
 const FILESYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
-/// Its numbers mean nothing here, where it has one round and others to share the processors with.
-fn the_bench_prints_its_four_ratios(stage: &Stage) {
+/// Runs one round: its numbers mean nothing here, where other tests use the processors.
+fn benchmark_prints_four_ratios(fixture: &Fixture) {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/bench_driver/example");
     let bench = env!("CARGO_BIN_EXE_bench-driver");
-    let output = stage.shell(&format!(
+    let output = fixture.shell(&format!(
         "{bench} {} {} {example} 1",
-        stage::GROUP,
-        stage.driver()
+        fixture::GROUP,
+        fixture.driver()
     ));
     let last: BTreeMap<String, f64> = serde_json::from_str(output.lines().last().unwrap()).unwrap();
     let keys: Vec<&str> = last.keys().map(String::as_str).collect();
@@ -336,7 +333,7 @@ fn the_bench_prints_its_four_ratios(stage: &Stage) {
     assert!(last.values().all(|ratio| *ratio > 0.0));
 }
 
-/// The size in MiB that the smallest claims are rounded up to.
+/// Returns the size in MiB that the smallest claims are rounded up to.
 fn smallest(fs: &str) -> u64 {
     FilesystemType::from_name(fs)
         .expect("a file system of ours")

@@ -1,5 +1,5 @@
-//! What only newer Kubernetes has, as its users see it: capacity for the scheduler, exclusive
-//! claims, rules of the API server; and the way out.
+//! Features of newer Kubernetes versions: storage capacity for the scheduler, exclusive claims, CEL
+//! rules; and the removal of FlexLVM.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::app::{App, LIMIT, VOLUME_GROUP, run};
 use crate::{cluster, cluster_alone, file};
 
-/// The stock scheduler goes by the CSIStorageCapacity objects.
+/// The stock scheduler uses the CSIStorageCapacity objects.
 pub(crate) fn scheduler_avoids_a_node_without_space() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
@@ -39,12 +39,7 @@ pub(crate) fn scheduler_avoids_a_node_without_space() -> Result<()> {
                 .map(|object| object["capacity"].clone());
             Ok((size.is_none() || size == Some(json!("0"))).then_some(()))
         };
-        until(
-            "the scheduler is informed that node1 is full",
-            LIMIT,
-            published,
-        )
-        .await?;
+        until("the capacity of node1 is published as 0", LIMIT, published).await?;
         for _ in 0..2 {
             let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
             ensure!(
@@ -90,7 +85,7 @@ pub(crate) fn exclusive_claim_has_one_pod_at_a_time() -> Result<()> {
     })
 }
 
-/// As README describes it. Nothing can follow it.
+/// Follows the README. It must be the last test.
 pub(crate) fn uninstalled_product_leaves_nothing_in_the_cluster() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
@@ -146,8 +141,8 @@ pub(crate) fn uninstalled_product_leaves_nothing_in_the_cluster() -> Result<()> 
     })
 }
 
-/// The rules of `config/v1.25` as an admin meets them.
-pub(crate) fn server_refuses_invalid_and_changed_backends() -> Result<()> {
+/// The CEL rules of `config/v1.25`, through kubectl.
+pub(crate) fn server_rejects_invalid_and_changed_backends() -> Result<()> {
     let cluster = cluster();
     let refused = |change: &str| {
         let patch = [

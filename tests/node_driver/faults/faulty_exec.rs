@@ -1,30 +1,32 @@
-//! The door to the host with one program behind it that goes wrong: the n-th that is started.
+//! An `Exec` that breaks one program: the n-th that the driver starts.
 
 use std::sync::Mutex;
 
 use host::{Cmd, Error, Exec, Output, System};
 
-/// How a program goes wrong.
+/// A way in which a program fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It fails without doing anything.
+    /// Exits with an error, without an effect.
     Fails,
-    /// It is killed before it did anything.
+    /// Is killed before it has an effect.
     Killed,
-    /// It hangs, as the real door says it when it has ended it.
+    /// Hangs until its time limit, with the error of the real `Exec`.
     Hangs,
-    /// It claims success, prints garbage, and has done nothing.
+    /// Reports success with garbage on stdout, without an effect.
     Garbage,
-    /// It claims success, prints nothing, and has done nothing.
+    /// Reports success with empty output, without an effect.
     Silent,
-    /// What blkid says when it finds nothing.
+    /// The exit status of blkid when it finds nothing.
     Nothing,
-    /// It does its work, and fails then.
+    /// Does its work, and exits with an error.
     FailsAfterwards,
 }
 
 impl Fault {
-    /// Those that this program can have. `fewer`: of those that the driver can't tell apart, one.
+    /// Returns the faults that this program can have.
+    ///
+    /// With `fewer`, only one of those that the driver cannot distinguish.
     pub(crate) fn of(program: &str, fewer: bool) -> Vec<Self> {
         let mut faults = vec![Self::Silent, Self::FailsAfterwards];
         if !fewer {
@@ -34,21 +36,21 @@ impl Fault {
         faults
     }
 
-    /// Whether the program says that all went well, and did nothing: the driver may wait for what
-    /// never comes.
-    pub(crate) fn is_lie(self) -> bool {
+    /// Returns true if the program falsely reports success: the driver may wait for an effect until
+    /// its time limit.
+    pub(crate) fn reports_false_success(self) -> bool {
         matches!(self, Self::Garbage | Self::Silent)
     }
 }
 
-/// The door.
-pub(crate) struct Door {
+/// The fault-injecting `Exec`.
+pub(crate) struct FaultyExec {
     fault: Option<(usize, Fault)>,
     started: Mutex<Vec<&'static str>>,
 }
 
-impl Door {
-    /// With a fault at the program of this number, or none.
+impl FaultyExec {
+    /// Creates an `Exec` with a fault at the program of this number, or without a fault.
     pub(crate) fn new(fault: Option<(usize, Fault)>) -> Self {
         Self {
             fault,
@@ -56,13 +58,13 @@ impl Door {
         }
     }
 
-    /// The programs that were asked for.
+    /// Returns the programs that the driver started.
     pub(crate) fn started(&self) -> Vec<&'static str> {
         self.started.lock().unwrap().clone()
     }
 }
 
-impl Exec for Door {
+impl Exec for FaultyExec {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         let number = {
             let mut started = self.started.lock().unwrap();

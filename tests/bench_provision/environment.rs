@@ -1,5 +1,5 @@
-//! The ground of one turn: an API server with nodes, a backend, a class, and claims that wait. The
-//! parts of the user and of the PersistentVolume controller are played here, before the clock runs.
+//! The environment of one turn: an API server with nodes, a backend, a class, and waiting claims.
+//! Before the clock starts, the benchmark plays the tenant and the PersistentVolume controller.
 
 use std::fmt::Debug;
 
@@ -17,38 +17,38 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-/// Requests at the same time, of whoever is measured: as many as the controller makes.
+/// Concurrent requests of either subject: the controller's number.
 pub(crate) const AT_ONCE: usize = 16;
 
-/// Where FlexLVM's accounts are, and the claims too.
+/// The namespace of FlexLVM's accounts, also used for the claims.
 pub(crate) const NAMESPACE: &str = "flexlvm-system";
 
 const NAME: &str = "bench";
 
-/// How many claims at once, over how many nodes.
+/// Numbers of claims at once and of nodes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Crowd {
+pub(crate) struct Load {
     pub(crate) claims: usize,
     pub(crate) nodes: usize,
 }
 
-/// Everything but claims.
-pub(crate) struct Scene {
+/// All objects but the claims.
+pub(crate) struct Environment {
     pub(crate) server: ApiServer,
     pub(crate) client: Client,
-    pub(crate) crowd: Crowd,
+    pub(crate) load: Load,
     pub(crate) nodes: Vec<Node>,
     pub(crate) backend: StorageBackend,
     pub(crate) class: StorageClass,
 }
 
-impl Scene {
-    pub(crate) async fn set(crowd: Crowd) -> Result<Self> {
+impl Environment {
+    pub(crate) async fn set(load: Load) -> Result<Self> {
         let server = ApiServer::start().await?;
         server.install()?;
         let client = server.client();
         namespace::ensure(&client, NAMESPACE).await?;
-        let names = (1..=crowd.nodes).map(|number| format!("node{number}"));
+        let names = (1..=load.nodes).map(|number| format!("node{number}"));
         let node = |name: String| json!({"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name}}});
         let nodes = stream::iter(names.map(|name| create(&client, node(name))))
             .buffered(AT_ONCE)
@@ -68,14 +68,15 @@ impl Scene {
         Ok(Self {
             server,
             client,
-            crowd,
+            load,
             nodes,
             backend,
             class,
         })
     }
 
-    /// Makes all claims, as the PersistentVolume controller hands them over.
+    /// Creates all claims in the state in which the PersistentVolume controller requests
+    /// provisioning.
     pub(crate) async fn claim(&self) -> Result<Vec<PersistentVolumeClaim>> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), NAMESPACE);
         let claim = |number: usize| {
@@ -92,7 +93,7 @@ impl Scene {
                 )
             }
         };
-        stream::iter((0..self.crowd.claims).map(claim))
+        stream::iter((0..self.load.claims).map(claim))
             .buffered(AT_ONCE)
             .try_collect()
             .await

@@ -1,5 +1,5 @@
-//! A volume that is brought into a state again and again, and somebody else's beside it, in the
-//! guest.
+//! The test volume in the guest, which is repeatedly brought into a defined state, and a foreign
+//! volume next to it.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -17,28 +17,29 @@ use flexvolume::options::{self, Options, Proof};
 use host::mount::{Flags, MountRequest, MountTarget};
 use host::{Device, Filesystem, FormatMarkerBlock, LvName, Roots, VgName};
 
-use super::door::Door;
+use super::faulty_exec::FaultyExec;
 
-/// What the volume's file holds.
+/// Content of the volume's file.
 const DATA: &str = "seventeen kittens";
 
-/// That volumes are attached, for all call-outs but `mount`, which would make a bind mount then and
+/// Settings with attach mode, for all call-outs but `mount`, which would then make a bind mount and
 /// run no program.
 const SETTINGS: &str = "/run/attach.json";
 
-/// What is looked at, at the begin; less at the end.
+/// The size of the region at the device's start that the driver inspects; it inspects less at the
+/// end.
 const EDGE: &[u8] = &[0; 5 << 20];
 
-/// The volume, where it is mounted, and its neighbour.
-pub(crate) struct Ground {
+/// The volume, its mount points, and the foreign volume.
+pub(crate) struct TestVolume {
     pub(crate) json: String,
     pub(crate) fs: String,
     pub(crate) folder: String,
-    /// Whether what was made for the last call-out is good for the next.
+    /// True if the state for the last call-out also fits the next.
     pub(crate) kept: Cell<bool>,
-    /// Where it is mounted for all pods.
+    /// Mount point for all pods.
     pub(crate) global: String,
-    /// The options of the same volume, had an admin made it: without its uuid.
+    /// The options of the same volume as a static one: without its uuid.
     pub(crate) by_name: String,
     group: VgName,
     name: LvName,
@@ -48,8 +49,9 @@ pub(crate) struct Ground {
     foreign_bytes: Vec<u8>,
 }
 
-impl Ground {
-    /// Of a volume by its options, and the neighbour's device, which is filled.
+impl TestVolume {
+    /// Creates the state from a volume's options and the foreign device, which is filled with
+    /// random data.
     pub(crate) fn new(json: &str, foreign: &str) -> Result<Self> {
         let Options {
             group,
@@ -58,7 +60,7 @@ impl Ground {
             filesystem,
             ..
         } = options::parse(json)?;
-        let proof = proof.context("a claim's volume has a uuid")?;
+        let proof = proof.context("a claim's volume needs a uuid")?;
         let path = format!("{group}/{name}");
         let folder = format!("/var/lib/kubelet/pods/faults/volumes/flexlvm.dev~lvm/{name}");
         let global = format!(
@@ -89,7 +91,7 @@ impl Ground {
         })
     }
 
-    /// Zeros wherever anybody looks for anything.
+    /// Writes zeros to all regions that any program inspects.
     pub(crate) fn empty(&self) -> Result<()> {
         if !self.is_active() {
             shell(&format!(
@@ -104,7 +106,7 @@ impl Ground {
         Ok(device.sync_all()?)
     }
 
-    /// What somebody left on the disk before: nothing that any program knows, and not zero.
+    /// Simulates old content of the disk: no known signature, and not zero.
     pub(crate) fn litter(&self) -> Result<()> {
         self.empty()?;
         self.poke(&b"litter\n".repeat(10_000), 200_000)
@@ -117,7 +119,7 @@ impl Ground {
         Ok(device.sync_all()?)
     }
 
-    /// Marks the volume as fresh, or as one that mkfs was begun on.
+    /// Writes the format marker: unformatted, or with mkfs begun.
     pub(crate) fn mark(&self, begun: bool) -> Result<()> {
         let (mark, file) = (
             FormatMarkerBlock::new(&self.proof.uuid, self.proof.size)?,
@@ -130,7 +132,7 @@ impl Ground {
         Ok(())
     }
 
-    /// A file system, of all the volume or of so many MiB of it.
+    /// Creates a file system, on all of the volume or on its first `mib` MiB.
     pub(crate) fn make(&self, mib: Option<u64>) -> Result<()> {
         let (device, size) = (self.device(), mib.map(|mib| mib << 20));
         shell(&match (self.fs.as_str(), size) {
@@ -153,7 +155,7 @@ impl Ground {
         })
     }
 
-    /// Mounts it by hand.
+    /// Mounts the volume without the driver.
     pub(crate) fn mount(&self) -> Result<()> {
         let (fs, device) = (
             Filesystem::from_name(&self.fs).context("which?")?,
@@ -176,7 +178,7 @@ impl Ground {
         )?)
     }
 
-    /// Puts the file in.
+    /// Writes the file.
     pub(crate) fn fill(&self) -> Result<()> {
         self.mount()?;
         let folder = Path::new(&self.folder);
@@ -184,27 +186,27 @@ impl Ground {
         Ok(host::mount::unmount_all(folder, folder).map(drop)?)
     }
 
-    /// Whether the file is in, when the volume is mounted.
+    /// Returns true if the file exists on the mounted volume.
     pub(crate) fn is_filled(&self) -> Result<bool> {
         Ok(std::fs::read_to_string(Path::new(&self.folder).join("data"))? == DATA)
     }
 
-    /// Takes the device away, as it is after a reboot. It fails when anybody still has it open.
+    /// Deactivates the device, as after a reboot. Fails if a process has it open.
     pub(crate) fn deactivate(&self) -> Result<()> {
         let deactivate = format!("lvm lvchange --activate n {}", self.path);
-        // udev looks at what was written to, and has it open then.
+        // udev inspects devices after writes, and holds them open meanwhile.
         shell(&format!(
             "{deactivate} 2>/dev/null || {{ udevadm settle; {deactivate}; }}"
         ))
     }
 
-    /// Gives the volume the tags of an admin's, and that nothing is on it yet.
+    /// Adds the tags of a static volume that may be formatted.
     pub(crate) fn tag(&self) -> Result<()> {
         let tags = "--addtag flexlvm.dev/static --addtag flexlvm.dev/format";
         shell(&format!("lvm lvchange -qq {tags} {}", self.path))
     }
 
-    /// Gives the volume the tag of a claim's.
+    /// Adds the tag of a claim's volume.
     pub(crate) fn tag_with_key(&self) -> Result<()> {
         shell(&format!(
             "lvm lvchange -qq --addtag {} {}",
@@ -213,7 +215,7 @@ impl Ground {
         ))
     }
 
-    /// Has the superblock say that there are errors.
+    /// Sets the error flag in the superblock.
     pub(crate) fn doubt(&self) -> Result<()> {
         shell(&format!(
             "debugfs -w -R 'ssv state 3' {} 2>/dev/null",
@@ -221,24 +223,24 @@ impl Ground {
         ))
     }
 
-    /// The volume's name.
+    /// The name of the logical volume.
     pub(crate) fn name(&self) -> &str {
         self.name.as_str()
     }
 
-    /// Whether there is a device.
+    /// Returns true if the device exists.
     pub(crate) fn is_active(&self) -> bool {
         Path::new(&self.device()).exists()
     }
 
-    /// How often something is mounted on either folder.
+    /// Returns the number of mounts on both folders.
     pub(crate) fn mounts(&self) -> Result<usize> {
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
         let at = |folder: &str| table.matches(&format!(" {folder} ")).count();
         Ok(at(&self.folder) + at(&self.global))
     }
 
-    /// How many sectors were ever written to the device, as the kernel counts them.
+    /// Returns the number of sectors ever written to the device, from the kernel's statistics.
     pub(crate) fn written(&self) -> Result<u64> {
         let device = self.open()?;
         device.file().sync_all()?;
@@ -251,7 +253,7 @@ impl Ground {
             .parse()?)
     }
 
-    /// Whether the neighbour is as it was.
+    /// Checks that the foreign volume is unchanged.
     pub(crate) fn check_foreign(&self) -> Result<()> {
         ensure!(
             read(&self.foreign)? == self.foreign_bytes,
@@ -274,10 +276,10 @@ impl Ground {
     }
 }
 
-/// A call-out through this door; it has so much time.
-pub(crate) fn call(args: &[&str], door: &Door, time: Option<Duration>) -> Result<Reply> {
+/// Makes a call-out with this `Exec` and time limit.
+pub(crate) fn call(args: &[&str], exec: &FaultyExec, time: Option<Duration>) -> Result<Reply> {
     let args: Vec<OsString> = args.iter().map(OsString::from).collect();
-    let node = Node::current(door);
+    let node = Node::current(exec);
     let mut node = if let Some(time) = time {
         node.within(time)
     } else {
@@ -292,7 +294,7 @@ pub(crate) fn call(args: &[&str], door: &Door, time: Option<Duration>) -> Result
     Ok(reply)
 }
 
-/// Runs a script that has to succeed.
+/// Runs a script, which must succeed.
 pub(crate) fn shell(script: &str) -> Result<()> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,6 +1,6 @@
-//! Plays a sequence with one volume, in the guest: each call-out as the kubelet makes it, once,
-//! twice, killed and repeated, or several at once; and looks, also with the node's own programs,
-//! whether the world is as it has to be.
+//! A simulation of the kubelet: replays a sequence with one volume, in the guest. Makes each
+//! call-out once, twice, killed and repeated, or several times concurrently; and verifies the
+//! state, also with the node's own programs.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,30 +19,30 @@ use host::{
 use rustix::fs::statvfs;
 use serde_json::Value;
 
-/// The node's name, for the driver.
+/// The node's name that the driver gets.
 const NODE: &str = "node1";
 
 const ROOT: &str = "/var/lib/kubelet";
 
-/// By how much a volume grows each time.
+/// Growth of a volume per `extend` step.
 const GROWTH_MIB: u64 = 40;
 
-/// How a call-out is made.
+/// The way in which a call-out is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     Once,
     Twice,
     Killed,
     AtOnce,
-    /// Any of these, each time another.
+    /// A random one of these for each call.
     Mixed,
 }
 
 impl Manner {
-    /// Those that one call can have.
+    /// The manners of a single call.
     pub(crate) const CALLS: [Self; 4] = [Self::Once, Self::Twice, Self::Killed, Self::AtOnce];
 
-    /// The one of this name.
+    /// Returns the manner with this name.
     pub(crate) fn from_name(name: &str) -> Self {
         Self::CALLS
             .into_iter()
@@ -51,19 +51,19 @@ impl Manner {
     }
 }
 
-/// The kubelet, the agent and a pod's user, all in one.
-pub(crate) struct Actor {
+/// The kubelet, the agent and a pod's program in one.
+pub(crate) struct KubeletSim {
     pub(crate) driver: String,
     pub(crate) manner: Manner,
-    /// Of what is random; never 0.
+    /// State of the random numbers; never 0.
     pub(crate) seed: Cell<u64>,
-    /// In MiB, when the file was written.
+    /// Size in MiB when the file was written.
     pub(crate) size: Cell<u64>,
     pub(crate) options: BTreeMap<String, String>,
 }
 
-impl Actor {
-    /// Makes the volume new: nothing on it, and marked as fresh.
+impl KubeletSim {
+    /// Recreates the volume: empty, with the format marker `Unformatted`.
     pub(crate) fn renew(&mut self) -> Result<()> {
         self.activate()?;
         shell(&format!("blkdiscard -f /dev/{}", self.path()))?;
@@ -72,14 +72,14 @@ impl Actor {
         Ok(self.mark()?.write_unformatted(&device.claim()?)?)
     }
 
-    /// Takes the size of now for that when the volume was made.
+    /// Sets the size in the options to the present one.
     pub(crate) fn measure(&mut self) -> Result<()> {
         let size = self.size_now()?;
         self.options.insert("size".to_owned(), size);
         Ok(())
     }
 
-    /// One step. Here are those of the kubelet.
+    /// Executes a step: the kubelet's here, all others in `verify_or_act`.
     pub(crate) fn step(&self, step: &str) -> Result<()> {
         let words: Vec<&str> = step.split_whitespace().collect();
         let name = self.options["volumeID"].clone();
@@ -132,7 +132,7 @@ impl Actor {
                 ensure!(message.contains("not extended it yet"), "{reply}");
                 Ok(())
             }
-            // After its own start the kubelet knows nothing but names.
+            // After its start the kubelet knows only names.
             ["restart"] => {
                 let stub = format!(
                     r#"{{"kubernetes.io/pvOrVolumeName":"{name}","kubernetes.io/fsType":""}}"#
@@ -140,14 +140,14 @@ impl Actor {
                 self.call(&["init"])?;
                 self.call(&["getvolumename", &stub])
             }
-            words => self.look_or_act(words),
+            words => self.verify_or_act(words),
         }
     }
 
-    /// What the agent and users do, and what has to be true in between.
-    fn look_or_act(&self, words: &[&str]) -> Result<()> {
+    /// Executes a step of the agent or a pod, or verifies the state.
+    fn verify_or_act(&self, words: &[&str]) -> Result<()> {
         match words {
-            // The PersistentVolume is gone, and all that stood in it.
+            // The PersistentVolume is gone, and its options with it.
             ["forget"] => Ok(()),
             ["extend"] => {
                 shell(&format!("lvextend -qq -L +{GROWTH_MIB}M {}", self.path())).map(drop)
@@ -193,11 +193,11 @@ impl Actor {
                 ensure!(self.device().is_err(), "it is active");
                 Ok(())
             }
-            _ => bail!("nobody knows what {words:?} means"),
+            _ => bail!("unknown step {words:?}"),
         }
     }
 
-    /// What has to be true when all pods are gone.
+    /// Verifies the state after the last pod.
     pub(crate) fn check_end(&self, attach: bool) -> Result<()> {
         let (path, fs, mapper) = (
             self.path(),
@@ -205,7 +205,7 @@ impl Actor {
             self.mapper(),
         );
         is(&format!("findmnt -n -S {mapper} || true"), "")?;
-        // Active, and nobody has it open; or neither.
+        // Active and not open, or inactive.
         let (columns, state) = if attach {
             ("lv_active", "")
         } else {
@@ -216,7 +216,7 @@ impl Actor {
         is(&format!("blkid -p -s TYPE -o value {mapper}"), fs)?;
         let device = self.device()?;
         let mark = self.mark()?.read(device.file())?;
-        ensure!(mark == FormatMarker::None, "the mark says {mark:?}");
+        ensure!(mark == FormatMarker::None, "the format marker is {mark:?}");
         drop(device);
         let (source, folder) = (Path::new(&mapper), Path::new("/mnt"));
         let fs = Filesystem::from_name(fs).context("which?")?;
@@ -238,7 +238,7 @@ impl Actor {
         Ok(host::mount::unmount_all(folder, folder).map(drop)?)
     }
 
-    /// Has a device made of the volume, unless there is one.
+    /// Activates the volume, unless it is active.
     fn activate(&self) -> Result<()> {
         if self.device().is_err() {
             shell(&format!("lvchange -qq -ay {}; udevadm settle", self.path()))?;
@@ -246,14 +246,14 @@ impl Actor {
         Ok(())
     }
 
-    /// Whether the file is there, with its content.
+    /// Checks the content of the file.
     fn holds(&self, folder: &str) -> Result<()> {
         let found = std::fs::read_to_string(format!("{folder}/data"))?;
         ensure!(found == self.content(), "{folder}/data holds {found:?}");
         Ok(())
     }
 
-    /// A call-out that succeeds, in this actor's manner.
+    /// Makes a call-out that must succeed, in the manner of this simulation.
     fn call(&self, args: &[&str]) -> Result<()> {
         let manner = match self.manner {
             Manner::Mixed => {
@@ -265,7 +265,7 @@ impl Actor {
             Manner::Twice => self.succeeds(args)?,
             Manner::Killed => {
                 let mut child = self.start(args)?;
-                // As likely in the first millisecond as in the last hundred.
+                // Log-uniform: as likely in the first millisecond as in the last hundred.
                 let least = 200 << self.below(11);
                 sleep(Duration::from_micros(least + self.below(least)));
                 child.kill()?;
@@ -277,7 +277,7 @@ impl Actor {
                     .collect::<Result<Vec<_>>>()?;
                 for child in children {
                     let reply = answer_of(child)?;
-                    // What the kubelet would repeat.
+                    // The kubelet would repeat this one.
                     let again = reply["message"]
                         .as_str()
                         .is_some_and(|message| message.contains("tried again"));
@@ -293,7 +293,7 @@ impl Actor {
     }
 
     fn succeeds(&self, args: &[&str]) -> Result<()> {
-        // A program that outlives its driver keeps the lock, and the kubelet tries again.
+        // A program that outlives its driver keeps the lock, and the kubelet retries.
         for _ in 0..3 {
             let reply = self.answer(args)?;
             if reply["status"] == "Success" {
@@ -304,7 +304,7 @@ impl Actor {
                 .is_some_and(|message| message.contains("tried again"));
             ensure!(again, "{args:?}: {reply}");
         }
-        bail!("{args:?}: tried again and again")
+        bail!("{args:?}: no success after all retries")
     }
 
     fn answer(&self, args: &[&str]) -> Result<Value> {
@@ -318,7 +318,7 @@ impl Actor {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        command.spawn().context("the driver can't be started")
+        command.spawn().context("cannot start the driver")
     }
 
     fn json(&self, readwrite: &str) -> String {
@@ -393,7 +393,7 @@ impl Actor {
         }
     }
 
-    /// A number below `end`: SplitMix64.
+    /// Returns a random number below `end`, by SplitMix64.
     fn below(&self, end: u64) -> u64 {
         self.seed
             .set(self.seed.get().wrapping_add(0x9e37_79b9_7f4a_7c15));
@@ -408,12 +408,12 @@ fn size_in_mib(folder: &str) -> Result<u64> {
     Ok((found.f_blocks * found.f_frsize) >> 20)
 }
 
-/// As the kubelet does it after an unmount; it fails when the driver lied.
+/// Removes a folder as the kubelet does after an unmount; fails if the driver lied.
 fn remove_folder(folder: &str) -> Result<()> {
     if !Path::new(folder).exists() {
         return Ok(());
     }
-    std::fs::remove_dir(folder).with_context(|| format!("{folder} can't be removed"))
+    std::fs::remove_dir(folder).with_context(|| format!("cannot remove {folder}"))
 }
 
 fn answer_of(child: Child) -> Result<Value> {
@@ -429,12 +429,12 @@ fn is(script: &str, expected: &str) -> Result<()> {
     let found = shell(script)?;
     ensure!(
         found == expected,
-        "`{script}` says {found:?}, and {expected:?} is right"
+        "`{script}` prints {found:?} instead of {expected:?}"
     );
     Ok(())
 }
 
-/// What a script prints; it has to succeed.
+/// Runs a script, which must succeed, and returns its stdout.
 fn shell(script: &str) -> Result<String> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
     let said = String::from_utf8_lossy(&output.stderr);

@@ -1,5 +1,5 @@
-//! One guest with a volume group, logical volumes as the agent makes them, and the driver called as
-//! the kubelet calls it.
+//! The fixture: a guest with a volume group, logical volumes as the agent creates them, and the
+//! driver called as the kubelet calls it.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,22 +14,23 @@ use harness::workplace::Workplace;
 use host::{Bytes, Key, LvName, VgName};
 use serde_json::Value;
 
-/// This program, as a guest sees it.
+/// Path of this program in a guest.
 const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 pub(crate) const GROUP: &str = "vg-0";
 
-/// The node's name, as the driver is told it.
+/// The node's name that the driver gets.
 pub(crate) const NODE: &str = "node-1";
 
-/// The key to all volumes.
+/// The key of all volumes.
 const KEY: &str = "00000000000000000000000000000000";
 
-/// Where [`Stage::replace`] keeps programs, under their own names: mke2fs goes by its name.
+/// Folder of the programs that [`Fixture::replace`] keeps, under their own names: mke2fs depends on
+/// its name.
 pub(crate) const KEPT: &str = "/var/kept";
 
-/// The guest.
-pub(crate) struct Stage {
+/// The shared guest.
+pub(crate) struct Fixture {
     workplace: Workplace,
     guest: Mutex<Guest>,
     driver: String,
@@ -43,17 +44,17 @@ pub(crate) struct Volume {
     pub(crate) fs: &'static str,
 }
 
-impl Stage {
-    /// The one guest of all tests, started for the first of them.
+impl Fixture {
+    /// Returns the guest that all tests share; the first call starts it.
     pub(crate) fn get() -> &'static Self {
-        static STAGE: OnceLock<Stage> = OnceLock::new();
-        STAGE.get_or_init(|| Self::start().expect("a guest can be started"))
+        static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+        FIXTURE.get_or_init(|| Self::start().expect("a guest can be started"))
     }
 
     fn start() -> Result<Self> {
         let workplace = Workplace::isolated()?;
         network::create()?;
-        // The small ones are for whoever wants to break a volume group.
+        // The small disks serve tests that break a volume group.
         let hardware = Hardware {
             disks_mib: vec![65536, 64, 64],
             ..Hardware::default()
@@ -73,7 +74,7 @@ impl Stage {
         self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a shell script; it has to succeed.
+    /// Runs a shell script, which must succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
         let output = self.run(["sh", "-ec", script].into_iter());
         assert_eq!(
@@ -84,7 +85,7 @@ impl Stage {
         output.stdout.trim_end().to_owned()
     }
 
-    /// Has the guest's server do something itself; that has to succeed.
+    /// Executes an operation of the guest's server, which must succeed.
     pub(crate) fn serve(&self, words: &[&str]) -> String {
         let output = self.output(&Call::service(words.iter().copied()));
         assert_eq!(output.status, 0, "{words:?}: {}", output.stderr);
@@ -97,7 +98,7 @@ impl Stage {
 
     fn output(&self, call: &Call) -> Output {
         let remote = self.guest().remote();
-        // A busy guest may be slow to take a call; one that it took is never repeated.
+        // A busy guest may accept a call late; an accepted call is never repeated.
         let mut tries = 30;
         loop {
             match remote.output(call) {
@@ -119,13 +120,14 @@ impl Stage {
         guest.wait_until_up().expect("the guest is up again");
     }
 
-    /// A logical volume as lvcreate leaves it: nobody's, without a mark. One that was there before
-    /// is its content.
+    /// Creates a logical volume as lvcreate does: without tags and without a format marker.
+    ///
+    /// Old content of the disk is its content.
     pub(crate) fn untagged_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         self.make_volume(fs, size_mib, &[])
     }
 
-    /// A claim's logical volume, without a mark.
+    /// Creates a claim's logical volume without a format marker.
     pub(crate) fn bare_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         self.make_volume(
             fs,
@@ -151,15 +153,16 @@ impl Stage {
         Volume { options, fs }
     }
 
-    /// A logical volume as the agent leaves it: marked as fresh, and the digest of its key known.
+    /// Creates a logical volume as the agent does: with a format marker, and with the digest of its
+    /// key in the driver's folder.
     pub(crate) fn fresh_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         let volume = self.bare_volume(fs, size_mib);
-        self.tell_key(&volume);
+        self.write_key_digest(&volume);
         self.mark(&volume, "fresh");
         volume
     }
 
-    /// A logical volume with a file system, and a file in it, that is inactive.
+    /// Creates an inactive logical volume that has a file system with a file.
     pub(crate) fn used_volume(&self, fs: &'static str) -> Volume {
         let volume = self.fresh_volume(fs, crate::smallest(fs));
         let (folder, json) = (self.folder_for_all(&volume), volume.json("rw"));
@@ -170,8 +173,8 @@ impl Stage {
         volume
     }
 
-    /// What the agent tells the driver of a volume's key.
-    pub(crate) fn tell_key(&self, volume: &Volume) {
+    /// Writes the digest of a volume's key to the driver's folder, as the agent does.
+    pub(crate) fn write_key_digest(&self, volume: &Volume) {
         let tag = volume.options.key.digest().tag();
         let digest = tag.strip_prefix(host::lvm::tags::CLAIM_KEY).unwrap();
         self.serve(&[
@@ -181,7 +184,7 @@ impl Stage {
         ]);
     }
 
-    /// Writes a mark, or reads it, after what is cached of the device was dropped.
+    /// Writes or reads a format marker, after dropping the cached pages of the device.
     pub(crate) fn mark(&self, volume: &Volume, verb: &str) -> String {
         let VolumeOptions {
             group,
@@ -198,7 +201,7 @@ impl Stage {
         ])
     }
 
-    /// Runs this very program in the guest; it has to succeed.
+    /// Runs this program in the guest, which must succeed.
     pub(crate) fn program(&self, arguments: &[&str]) -> String {
         let output = self.run(std::iter::once(PROGRAM).chain(arguments.iter().copied()));
         assert_eq!(
@@ -209,7 +212,7 @@ impl Stage {
         output.stdout.trim_end().to_owned()
     }
 
-    /// Calls the driver, and checks that its answer is one.
+    /// Calls the driver and checks that its answer is one JSON value.
     pub(crate) fn call(&self, args: &[&str]) -> Value {
         let arguments = std::iter::once(self.driver.as_str()).chain(args.iter().copied());
         let output = self.run(arguments);
@@ -217,18 +220,18 @@ impl Stage {
         serde_json::from_str(&output.stdout).expect("one JSON value")
     }
 
-    /// The driver, for scripts.
+    /// The path of the driver, for scripts.
     pub(crate) fn driver(&self) -> &str {
         &self.driver
     }
 
-    /// A call of the driver that succeeds.
+    /// Calls the driver, which must succeed.
     pub(crate) fn succeeds(&self, args: &[&str]) {
         let reply = self.call(args);
         assert_eq!(reply["status"], "Success", "{args:?}: {reply}");
     }
 
-    /// A call of the driver that fails, with these words in its sentence.
+    /// Calls the driver, which must fail with these phrases in its message.
     pub(crate) fn fails(&self, args: &[&str], words: &[&str]) {
         let reply = self.call(args);
         assert_eq!(reply["status"], "Failure", "{args:?}: {reply}");
@@ -238,7 +241,7 @@ impl Stage {
         }
     }
 
-    /// Lets the driver attach, for as long as the returned value lives.
+    /// Switches the driver to attach mode until the returned value is dropped.
     pub(crate) fn attaching(&self) -> Attaching<'_> {
         let settings = flexvolume::DriverSettings {
             attach: true,
@@ -253,7 +256,7 @@ impl Stage {
         Attaching(self)
     }
 
-    /// The folder for all pods, made as the kubelet makes it.
+    /// Creates the folder for all pods, as the kubelet does.
     pub(crate) fn folder_for_all(&self, volume: &Volume) -> String {
         let name = &volume.options.volume;
         let folder = format!(
@@ -263,7 +266,7 @@ impl Stage {
         folder
     }
 
-    /// Whether the volume's device is there.
+    /// Returns true if the volume's device exists.
     pub(crate) fn is_active(&self, volume: &Volume) -> bool {
         self.serve(&["exists", &volume.mapper()]) == "true"
     }
@@ -273,7 +276,7 @@ impl Stage {
         self.shell(&format!("lvchange -qq -an {}", volume.path()));
     }
 
-    /// The folder of a pod for the volume, made as the kubelet makes it.
+    /// Creates the folder of a pod for the volume, as the kubelet does.
     pub(crate) fn folder(&self, pod: &str, volume: &Volume) -> String {
         let name = &volume.options.volume;
         let folder = format!("/var/lib/kubelet/pods/{pod}/volumes/flexlvm.dev~lvm/{name}");
@@ -281,26 +284,26 @@ impl Stage {
         folder
     }
 
-    /// Mounts for a pod; returns the folder.
+    /// Mounts for a pod and returns the folder.
     pub(crate) fn mount(&self, pod: &str, volume: &Volume) -> String {
         let folder = self.folder(pod, volume);
         self.succeeds(&["mount", &folder, &volume.json("rw")]);
         folder
     }
 
-    /// How often something is mounted there.
+    /// Returns the number of mounts on a folder.
     pub(crate) fn mounts(&self, folder: &str) -> usize {
         self.serve(&["read", "/proc/self/mountinfo"])
             .matches(&format!(" {folder} "))
             .count()
     }
 
-    /// A checksum of the whole device.
+    /// Returns a checksum of the whole device.
     pub(crate) fn checksum(&self, volume: &Volume) -> String {
         self.serve(&["checksum", &volume.device()])
     }
 
-    /// Writes bytes (as printf spells them) to the device.
+    /// Writes bytes, in printf's notation, to the device.
     pub(crate) fn poke(&self, volume: &Volume, bytes: &str, at: u64) {
         self.shell(&format!(
             "printf '{bytes}' | dd of={} bs=1 seek={at} conv=notrunc 2>&1",
@@ -308,8 +311,7 @@ impl Stage {
         ));
     }
 
-    /// Puts another program in the place of one of the host's, in the guest only, until `undo`
-    /// runs.
+    /// Replaces a program of the host, in the guest only, until [`Self::undo`].
     pub(crate) fn replace(&self, program: &str, script: &str) {
         self.serve(&["replace", program, script]);
     }
@@ -320,8 +322,8 @@ impl Stage {
     }
 }
 
-/// The driver attaches.
-pub(crate) struct Attaching<'a>(&'a Stage);
+/// Attach mode; dropping it ends the mode.
+pub(crate) struct Attaching<'a>(&'a Fixture);
 
 impl Drop for Attaching<'_> {
     fn drop(&mut self) {
@@ -331,12 +333,13 @@ impl Drop for Attaching<'_> {
 }
 
 impl Volume {
-    /// What the kubelet passes.
+    /// Returns the options that the kubelet passes.
     pub(crate) fn json(&self, readwrite: &str) -> String {
         self.json_with(readwrite, &[])
     }
 
-    /// What the kubelet passes, with something else; without what has no value.
+    /// Returns the options that the kubelet passes, with changes; an option without a value is
+    /// removed.
     pub(crate) fn json_with(&self, readwrite: &str, other: &[(&str, Option<&str>)]) -> String {
         let mut map = self.options.to_map();
         map.insert("kubernetes.io/fsType".to_owned(), self.fs.to_owned());
@@ -354,12 +357,12 @@ impl Volume {
         serde_json::to_string(&map).unwrap()
     }
 
-    /// Its group and name, for LVM.
+    /// The name in LVM's notation, `GROUP/NAME`.
     pub(crate) fn path(&self) -> String {
         format!("{GROUP}/{}", self.options.volume)
     }
 
-    /// Its device, by the name that the driver answers.
+    /// The device path that the driver returns.
     pub(crate) fn mapper(&self) -> String {
         format!(
             "/dev/mapper/{}-{}",
@@ -368,13 +371,14 @@ impl Volume {
         )
     }
 
-    /// Its device.
+    /// The device path in `/dev/GROUP`.
     pub(crate) fn device(&self) -> String {
         format!("/dev/{}", self.path())
     }
 }
 
-/// Built as this program was: `<target>/debug/flexlvm-driver` beside `<target>/debug/deps/<this>`.
+/// Built together with this program: `<target>/debug/flexlvm-driver` next to
+/// `<target>/debug/deps/<this>`.
 fn driver_binary() -> Result<String> {
     let beside = || {
         Some(
@@ -388,10 +392,10 @@ fn driver_binary() -> Result<String> {
     let path = std::env::var_os("FLEXLVM_DRIVER")
         .map(PathBuf::from)
         .or_else(beside)
-        .context("where is the driver?")?;
+        .context("cannot locate the driver")?;
     anyhow::ensure!(
         path.is_file(),
-        "{} is missing: `cargo build -p driver` makes it",
+        "{} is missing: run `cargo build -p driver`",
         path.display()
     );
     Ok(path.display().to_string())

@@ -1,5 +1,5 @@
-//! One guest with real LVM and an agent of this code in it, and an API server that the agent
-//! reports to. The test plays the controller.
+//! The fixture: a guest with real LVM and this program's agent in it, and an API server that the
+//! agent reports to. The test plays the controller.
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,20 +22,20 @@ use operator::http::Ready;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-/// The first argument that makes this program the agent, in the guest.
+/// The first argument that makes this program the agent in the guest.
 pub(crate) const AGENT: &str = "--agent";
 
-/// This program, as a guest sees it.
+/// Path of this program in a guest.
 pub(crate) const PROGRAM: &str = "/.host/run/flexlvm/program";
 
 /// The volume group, with a hyphen, which device-mapper doubles.
 pub(crate) const GROUP: &str = "vg-0";
 
-/// A look for forgotten mounts every two seconds is often enough to wait for, and slow enough to be
-/// overtaken.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Interval of the search for orphaned mounts: short enough to wait for, and long enough for a test
+/// to act in between.
+pub(crate) const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Another group, of several disks, for volumes of each kind.
+/// Another group, of several disks, for volumes of each layout.
 pub(crate) const KINDS: &str = "kinds";
 
 /// The disks of that group.
@@ -47,16 +47,15 @@ pub(crate) const DISKS: [&str; 5] = [
     "/dev/ubdh",
 ];
 
-/// The sizes in MiB of disks that nothing is on at first, `/dev/ubdi` and so on: for volume groups
-/// that the agent makes.
+/// Sizes in MiB of initially blank disks, `/dev/ubdi` and so on, for volume groups that the agent
+/// creates.
 const SPARE_MIB: [u64; 8] = [256, 256, 96, 96, 96, 96, 96, 32];
 
-/// How long anything may take here before the test gives up: starting a program takes a guest half
-/// a second.
+/// Time limit for a wait: starting a program takes a guest half a second.
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// The guest and the API server.
-pub(crate) struct Stage {
+pub(crate) struct Fixture {
     runtime: Runtime,
     cluster: Cluster,
     client: Client,
@@ -64,11 +63,11 @@ pub(crate) struct Stage {
     next: AtomicU32,
 }
 
-impl Stage {
-    /// The one guest of all tests, started for the first of them.
+impl Fixture {
+    /// Returns the guest that all tests share; the first call starts it.
     pub(crate) fn get() -> &'static Self {
-        static STAGE: OnceLock<Stage> = OnceLock::new();
-        STAGE.get_or_init(|| Self::start().expect("a guest and an API server can be started"))
+        static FIXTURE: OnceLock<Fixture> = OnceLock::new();
+        FIXTURE.get_or_init(|| Self::start().expect("a guest and an API server can be started"))
     }
 
     fn start() -> Result<Self> {
@@ -104,29 +103,29 @@ impl Stage {
             "vgcreate -qq {GROUP} /dev/ubdb; vgcreate -qq {KINDS} {}",
             DISKS.join(" ")
         ))?;
-        let stage = Self {
+        let fixture = Self {
             runtime,
             cluster,
             client,
             guest: Mutex::new(guest),
             next: AtomicU32::new(1),
         };
-        stage
+        fixture
             .cluster
             .api()
             .workplace()
-            .write("agent.json", stage.access()?)?;
-        stage.start_agent();
-        Ok(stage)
+            .write("agent.json", fixture.access()?)?;
+        fixture.start_agent();
+        Ok(fixture)
     }
 
-    /// What the agent needs to reach the API server, with its own account's rights.
+    /// Returns the agent's access to the API server, with the rights of its own account, as JSON.
     fn access(&self) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "flexlvm-system");
         let (request, how) = (TokenRequest::default(), PostParams::default());
         let answer = accounts.create_subresource("token", "flexlvm-agent", &how, &request);
         let answer: TokenRequest = self.runtime.block_on(answer)?;
-        let token = answer.status.context("the server gave no token")?.token;
+        let token = answer.status.context("the server returned no token")?.token;
         Ok(json!({"url": self.cluster.api().access().url(), "token": token}).to_string())
     }
 
@@ -134,7 +133,7 @@ impl Stage {
         self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a shell script in the guest; it has to succeed.
+    /// Runs a shell script in the guest, which must succeed.
     pub(crate) fn shell(&self, script: &str) -> String {
         let remote = self.guest().remote();
         let output = remote
@@ -155,7 +154,7 @@ impl Stage {
         ));
     }
 
-    /// Kills the agent without notice. A command of LVM that it has begun goes on.
+    /// Kills the agent with SIGKILL. A running LVM command continues.
     pub(crate) fn kill_agent(&self) {
         self.shell("kill -9 $(cat /run/agent.pid)");
     }
@@ -170,18 +169,18 @@ impl Stage {
         guest.wait_until_up().expect("the guest is up again");
     }
 
-    /// A name for a new order, and for its claim's uid.
+    /// Returns a unique name for a LogicalVolume, whose suffix is its claim's uid.
     pub(crate) fn name(&self) -> String {
         format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Orders a volume, as the controller does.
-    pub(crate) fn order(&self, name: &str, size: &str) {
-        self.order_with(name, size, json!({}));
+    /// Creates a LogicalVolume, as the controller does.
+    pub(crate) fn create_volume(&self, name: &str, size: &str) {
+        self.create_volume_with(name, size, json!({}));
     }
 
-    /// Orders a volume of which more is said.
-    pub(crate) fn order_with(&self, name: &str, size: &str, extra: Value) {
+    /// Creates a LogicalVolume with further fields in its spec.
+    pub(crate) fn create_volume_with(&self, name: &str, size: &str, extra: Value) {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": name, "labels": {"flexlvm.dev/node": "node1"}, "finalizers": ["flexlvm.dev/logical-volume"]},
@@ -203,7 +202,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// Changes an order, as the controller does.
+    /// Patches the spec of a LogicalVolume, as the controller does.
     pub(crate) fn change(&self, name: &str, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
         self.runtime
@@ -214,8 +213,8 @@ impl Stage {
             .unwrap();
     }
 
-    /// Waits until the condition of an order is as expected and its message contains these words.
-    pub(crate) fn says(
+    /// Waits until a condition of a LogicalVolume is as expected and its message contains `words`.
+    pub(crate) fn wait_for_condition(
         &self,
         name: &str,
         type_: &str,
@@ -223,7 +222,7 @@ impl Stage {
         words: &str,
     ) -> LogicalVolumeStatus {
         let mut last = None;
-        let what = format!("{name} says {type_} {reason} {words:?}");
+        let what = format!("{name} has {type_} {reason} {words:?}");
         let found = self.runtime.block_on(until(&what, LIMIT, async || {
             let status = self
                 .logical_volumes()
@@ -238,18 +237,20 @@ impl Stage {
         }));
         found.unwrap_or_else(|error| {
             panic!(
-                "{error:#}; it says {last:#?}\n{}",
+                "{error:#}; its conditions are {last:#?}\n{}",
                 self.shell("tail -20 /run/agent.log")
             )
         })
     }
 
-    /// Waits until the volume is ready; returns its uuid.
+    /// Waits until the volume is ready and returns its uuid.
     pub(crate) fn ready(&self, name: &str) -> String {
-        self.says(name, condition::READY, "Ready", "").uuid.unwrap()
+        self.wait_for_condition(name, condition::READY, "Ready", "")
+            .uuid
+            .unwrap()
     }
 
-    /// Waits until the volume is reported in this size.
+    /// Waits until the volume is reported with this size.
     pub(crate) fn reaches(&self, name: &str, bytes: u64) {
         let found = self.runtime.block_on(until(
             &format!("{name} has {bytes} bytes"),
@@ -270,22 +271,22 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
     }
 
-    /// A volume that is ready; returns its name.
+    /// Creates a volume, waits until it is ready, and returns its name.
     pub(crate) fn volume(&self, size: &str) -> String {
         let name = self.name();
-        self.order(&name, size);
+        self.create_volume(&name, size);
         self.ready(&name);
         name
     }
 
-    /// Makes a backend.
+    /// Creates a StorageBackend.
     pub(crate) fn apply(&self, backend: &StorageBackend) {
         self.runtime
             .block_on(self.backends().create(&PostParams::default(), backend))
             .unwrap();
     }
 
-    /// Deletes a backend.
+    /// Deletes a StorageBackend.
     pub(crate) fn delete_backend(&self, name: &str) {
         self.runtime
             .block_on(self.backends().delete(name, &DeleteParams::default()))
@@ -296,14 +297,14 @@ impl Stage {
         Api::all(self.client.clone())
     }
 
-    /// Has a volume removed, and waits until it is.
+    /// Requests the removal of a volume and waits for it.
     pub(crate) fn remove(&self, name: &str) {
         self.change(name, json!({"state": "Absent"}));
-        self.says(name, condition::REMOVED, "Removed", "");
+        self.wait_for_condition(name, condition::REMOVED, "Removed", "");
         assert_eq!(self.lvs(name, "lv_name"), "");
     }
 
-    /// Overwrites the first free space of the group, so that nothing is found in it.
+    /// Zeroes the first free space of the group, so that it contains no signature.
     pub(crate) fn zero(&self, size: &str) {
         self.shell(&format!(
             "lvcreate -qq -y -n zero -L {size} {GROUP}; dd if=/dev/zero of=/dev/{GROUP}/zero bs=1M conv=fsync 2>/dev/null || true
@@ -311,15 +312,19 @@ impl Stage {
         ));
     }
 
-    /// One column of what `lvs` says of a volume; empty when it is not there.
+    /// Returns one column of `lvs` for a volume; empty if the volume does not exist.
     pub(crate) fn lvs(&self, name: &str, column: &str) -> String {
         self.shell(&format!(
             "lvs --noheadings --units m -o {column} -S lv_name={name}"
         ))
     }
 
-    /// Waits until the report of the node is as expected; returns how long that took.
-    pub(crate) fn reports(&self, what: &str, is: impl Fn(&NodeStorage) -> bool) -> Duration {
+    /// Waits until the node's report satisfies `is`, and returns the elapsed time.
+    pub(crate) fn wait_for_report(
+        &self,
+        what: &str,
+        is: impl Fn(&NodeStorage) -> bool,
+    ) -> Duration {
         let begin = std::time::Instant::now();
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         let mut last = None;
@@ -338,7 +343,7 @@ impl Stage {
     }
 
     /// Waits until a shell script succeeds in the guest.
-    pub(crate) fn comes_true(&self, what: &str, script: &str) {
+    pub(crate) fn wait_for_script(&self, what: &str, script: &str) {
         let remote = self.guest().remote();
         let found = until_blocking(what, LIMIT, || {
             let output = remote.output(&Call::new(["sh", "-ec", script]))?;
@@ -348,7 +353,7 @@ impl Stage {
             .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
     }
 
-    /// A StorageBackend, which may be there already.
+    /// Applies a StorageBackend, which may exist.
     pub(crate) fn backend(&self, name: &str, spec: Value) {
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
@@ -358,13 +363,13 @@ impl Stage {
             .unwrap();
     }
 
-    /// What the agent says of the node now.
+    /// Returns the node's present report.
     pub(crate) fn storage(&self) -> NodeStorage {
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         self.runtime.block_on(storages.get("node1")).unwrap()
     }
 
-    /// Deletes the report of the node; the agent writes another.
+    /// Deletes the node's report; the agent writes another.
     pub(crate) fn delete_storage(&self) {
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
         self.runtime
@@ -372,26 +377,26 @@ impl Stage {
             .unwrap();
     }
 
-    /// A pod on this node, as far as the API server and its folder go; returns its uid.
+    /// Creates a pod on this node, with its folder but without containers, and returns its uid.
     pub(crate) fn pod(&self, name: &str) -> String {
         let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "node1", "automountServiceAccountToken": false,
             "containers": [{"name": "app", "image": "none"}]}});
         let pod: Pod = serde_json::from_value(pod).unwrap();
         let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client.clone());
         let uid = self.runtime.block_on(async {
-            until("pods can be made", LIMIT, async || {
+            until("pods can be created", LIMIT, async || {
                 Ok(accounts.get_opt("default").await?.map(drop))
             })
             .await?;
             let made = self.pods().create(&PostParams::default(), &pod).await?;
-            made.metadata.uid.context("it has no uid")
+            made.metadata.uid.context("the pod has no uid")
         });
         let uid = uid.unwrap();
         self.shell(&format!("mkdir -p /var/lib/kubelet/pods/{uid}"));
         uid
     }
 
-    /// Deletes a pod by force: only its folder is left.
+    /// Force-deletes a pod: only its folder is left.
     pub(crate) fn delete_pod(&self, name: &str) {
         let by_force = DeleteParams::default().grace_period(0);
         self.runtime
@@ -399,7 +404,7 @@ impl Stage {
             .unwrap();
     }
 
-    /// What the kubelet says that it uses.
+    /// Sets `volumesInUse` of the node, as the kubelet does.
     pub(crate) fn volumes_in_use(&self, names: &[&str]) {
         let patch = Patch::Merge(json!({"status": {"volumesInUse": names}}));
         let nodes: Api<Node> = Api::all(self.client.clone());
@@ -412,12 +417,12 @@ impl Stage {
         Api::default_namespaced(self.client.clone())
     }
 
-    /// What the format marker of a volume says.
+    /// Returns the format marker of a volume.
     pub(crate) fn mark(&self, name: &str) -> String {
         self.mark_in(GROUP, name)
     }
 
-    /// The same, in another group.
+    /// Returns the format marker of a volume in another group.
     pub(crate) fn mark_in(&self, group: &str, name: &str) -> String {
         let output = self
             .guest()
@@ -437,7 +442,7 @@ impl Stage {
     }
 }
 
-/// In the guest: `--agent`.
+/// Runs in the guest: `--agent`.
 pub(crate) fn run_agent() -> Result<ExitCode> {
     let access: Value = serde_json::from_slice(&std::fs::read("/.host/run/flexlvm/agent.json")?)?;
     let text = |key: &str| access[key].as_str().unwrap_or_default().to_owned();
@@ -456,7 +461,7 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
             attach: false,
             aliases: Vec::new(),
             lvm: "/etc/lvm".into(),
-            look_every: LOOK_EVERY,
+            look_every: SCAN_INTERVAL,
         };
         agent::run(
             Client::try_from(config)?,
@@ -469,10 +474,10 @@ pub(crate) fn run_agent() -> Result<ExitCode> {
     })
 }
 
-/// In the guest, within its server: what the format marker of a volume says, by its group and name.
+/// Runs in the guest's server: returns the format marker of a volume, by its group and name.
 pub(crate) fn serve(names: &[String]) -> Result<String> {
     let [group, name] = names else {
-        anyhow::bail!("which volume?")
+        anyhow::bail!("usage: GROUP NAME")
     };
     let (device, uuid): (Device, LvUuid) =
         Device::find(&Roots::current(), &VgName::new(group)?, &LvName::new(name)?)?;

@@ -1,4 +1,4 @@
-//! Who is measured, and what is made ready for it before the clock runs.
+//! The measured subjects, and their preparation before the clock starts.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use host::{Bytes, Device, FormatMarkerBlock, Key, KnownKeys, LvName, LvUuid, Roo
 
 use crate::clock::{Line, shell};
 
-/// As large as a small claim's.
+/// The size of a small claim's volume.
 const SIZE: Bytes = Bytes(1 << 30);
 
 const VOLUMES: [&str; 4] = [
@@ -18,21 +18,21 @@ const VOLUMES: [&str; 4] = [
     "bench-first-used",
 ];
 
-/// What the driver itself makes of a volume: the same for the bare programs.
+/// The driver's own mkfs command, also used for the bare programs.
 const MKFS: [&str; 7] = ["mkfs.ext4", "-q", "-F", "-E", "nodiscard", "-m", "0"];
 
-/// Somebody whose time is taken.
-pub(crate) struct Contestant {
-    /// For the table.
+/// A measured subject.
+pub(crate) struct Subject {
+    /// The name in the table.
     pub(crate) name: &'static str,
-    /// What is timed.
+    /// The measured commands.
     pub(crate) lines: Vec<Line>,
     before: String,
     mark: Option<VolumeOptions>,
     after: String,
 }
 
-/// In the order of the table; each number below is an index into this.
+/// Indices into the subjects, in the order of the table.
 pub(crate) const TRUE: usize = 0;
 pub(crate) const INIT: usize = 1;
 pub(crate) const BARE: usize = 2;
@@ -42,8 +42,8 @@ pub(crate) const FIRST_BARE: usize = 5;
 pub(crate) const FIRST_DRIVER: usize = 6;
 pub(crate) const FIRST_USED: usize = 7;
 
-impl Contestant {
-    /// Makes everything as it has to be before the clock runs.
+impl Subject {
+    /// Prepares the state before the clock starts.
     pub(crate) fn prepare(&self) -> Result<()> {
         shell(&self.before)?;
         let Some(volume) = &self.mark else {
@@ -59,14 +59,14 @@ impl Contestant {
         Ok(())
     }
 
-    /// Cleans up.
+    /// Removes the state.
     pub(crate) fn finish(&self) -> Result<()> {
         shell(&self.after).map(drop)
     }
 }
 
-/// All of them, with their volumes.
-pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Contestant>> {
+/// Creates all subjects, with their volumes.
+pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Subject>> {
     let [formatted, bare, ours, used] = VOLUMES.map(|name| make(group, name));
     let (formatted, bare, ours, used) = (formatted?, bare?, ours?, used?);
     shell(&format!("{} {}", MKFS.join(" "), device(&formatted)))?;
@@ -74,7 +74,7 @@ pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Contes
         folder(pod, &formatted)
     });
     let [at_bare, at_driver, at_example] = [at("bare")?, at("driver")?, at("example")?];
-    let quiet = |name, lines: Vec<Line>| Contestant {
+    let quiet = |name, lines: Vec<Line>| Subject {
         name,
         lines,
         before: String::new(),
@@ -83,7 +83,7 @@ pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Contes
     };
     let mount = |device: &str, folder: &str| line(&["mount", "-t", "ext4", device, folder]);
     Ok(vec![
-        // So short that one start would measure the scheduler.
+        // Repeated, because a single start would be too short to measure.
         quiet("/bin/true, five times", vec![line(&["/bin/true"]); 5]),
         quiet("init, five times", vec![line(&[driver, "init"]); 5]),
         quiet(
@@ -128,7 +128,7 @@ pub(crate) fn remove(group: &str) -> Result<()> {
     .map(drop)
 }
 
-fn first_bare(volume: &VolumeOptions) -> Result<Contestant> {
+fn first_bare(volume: &VolumeOptions) -> Result<Subject> {
     let (folder, device) = (folder("first", volume)?, device(volume));
     let mkfs = MKFS
         .iter()
@@ -137,7 +137,7 @@ fn first_bare(volume: &VolumeOptions) -> Result<Contestant> {
         .collect();
     let lines = vec![mkfs, line(&["mount", "-t", "ext4", &device, &folder])];
     let (before, after) = (blank(volume), format!("umount {folder}"));
-    Ok(Contestant {
+    Ok(Subject {
         name: "mkfs and mount, the programs",
         lines,
         before,
@@ -151,11 +151,11 @@ fn first(
     driver: &str,
     volume: &VolumeOptions,
     before: &str,
-) -> Result<Contestant> {
+) -> Result<Subject> {
     let folder = folder("first", volume)?;
     let lines = vec![line(&[driver, "mount", &folder, &json(volume)])];
     let after = format!("umount {folder}");
-    Ok(Contestant {
+    Ok(Subject {
         name,
         lines,
         before: before.to_owned(),
@@ -164,12 +164,12 @@ fn first(
     })
 }
 
-/// A new disk's space: all zeros.
+/// Returns the script that makes the space zero, as on a new disk.
 fn blank(volume: &VolumeOptions) -> String {
     format!("blkdiscard -f {}", device(volume))
 }
 
-/// Somebody else's before: no signature of anything, and not zero either.
+/// Returns the script that simulates old content: without a signature, and not zero.
 fn used_before(volume: &VolumeOptions) -> String {
     let device = device(volume);
     format!(
@@ -181,7 +181,7 @@ fn line(words: &[&str]) -> Line {
     words.iter().map(|&word| word.to_owned()).collect()
 }
 
-/// A logical volume as the agent makes it, but for the mark.
+/// Creates a logical volume as the agent does, except for the format marker.
 fn make(group: &str, name: &str) -> Result<VolumeOptions> {
     let key = Key::random()?;
     shell(&format!(

@@ -1,4 +1,4 @@
-//! A volume's life in a real cluster: data that stays, growth, removal.
+//! The lifecycle of a volume in a real cluster: durable data, growth, removal.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(crate) fn data_survives() -> Result<()> {
         cluster.cut_power(number)?;
         cluster.power_on(number)?;
         cluster.wait_until_ready(number).await?;
-        // The kubelet reports the pod as it was until it has looked.
+        // The kubelet reports the pod's former state until its next inspection.
         until("the pod runs again", LIMIT, async || {
             Ok(app
                 .container("second")
@@ -63,13 +63,13 @@ pub(crate) fn data_survives() -> Result<()> {
             app.exec_soon(&cluster, "second", check).await? == sum,
             "other data after a power cut"
         );
-        // Others wait until nothing is left of a volume.
+        // Other tests wait until nothing is left of a volume.
         app.delete_pod("second").await?;
         app.delete_claim().await
     })
 }
 
-/// All file systems at once: the kubelet looks for growth only now and then.
+/// All file systems at once: the kubelet checks for growth rarely.
 pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     let cluster = cluster();
     run(async {
@@ -91,10 +91,7 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
                 "app",
                 "awk '$2 == \"/data\" {print $3}' /proc/mounts",
             )?;
-            ensure!(
-                mounted == *fs,
-                "{mounted} is mounted, and {fs} was asked for"
-            );
+            ensure!(mounted == *fs, "{mounted} is mounted instead of {fs}");
             app.write(&cluster, "app")?;
             app.grow("640Mi").await?;
         }
@@ -111,7 +108,7 @@ pub(crate) fn volumes_grow_while_mounted() -> Result<()> {
     })
 }
 
-pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Result<()> {
+pub(crate) fn growth_without_space_is_reported_and_completed_later() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
@@ -121,10 +118,10 @@ pub(crate) fn growth_without_room_says_so_and_ends_when_there_is_room() -> Resul
             "lvcreate -qq -y -n foreign -l 100%FREE {VOLUME_GROUP}"
         ))?;
         app.grow("256Mi").await?;
-        let told = app.has_event(&["VolumeResizeFailed", "0 bytes free"]).await;
+        let event = app.has_event(&["VolumeResizeFailed", "0 bytes free"]).await;
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/foreign"))?;
-        told?;
-        // The file system follows when the kubelet asks again, which the test of growth shows.
+        event?;
+        // The file system follows at the kubelet's next retry, which the test of growth covers.
         until("the logical volume has grown", LIMIT, async || {
             let status = app
                 .logical_volumes()
@@ -152,7 +149,7 @@ async fn has_capacity(app: &App, volume: &str, size: &str) -> Result<()> {
     .await
 }
 
-/// Replaces the pod `app` by a new one of the same name, which must run with the same data.
+/// Replaces the pod `app` with a new one of the same name, which must run with the same data.
 async fn restart_pod(cluster: &Cluster, app: &App, sum: &str) -> Result<()> {
     app.end_pod("app").await?;
     app.pod("app").await?;
@@ -164,7 +161,7 @@ async fn restart_pod(cluster: &Cluster, app: &App, sum: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn pod_restarts_while_its_volume_can_not_grow() -> Result<()> {
+pub(crate) fn pod_restarts_while_its_volume_cannot_grow() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
@@ -177,7 +174,7 @@ pub(crate) fn pod_restarts_while_its_volume_can_not_grow() -> Result<()> {
     })
 }
 
-pub(crate) fn lowered_request_recovers_a_growth_without_room() -> Result<()> {
+pub(crate) fn lowered_request_recovers_growth_without_space() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
@@ -204,7 +201,7 @@ pub(crate) fn lowered_request_recovers_a_growth_without_room() -> Result<()> {
     })
 }
 
-pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> {
+pub(crate) fn mounted_volume_is_not_removed_before_unmount() -> Result<()> {
     let cluster = cluster();
     run(async {
         let (app, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
@@ -214,7 +211,7 @@ pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> 
         ))?;
         app.leave().await?;
 
-        until("the volume says that it is in use", LIMIT, async || {
+        until("the volume is reported as in use", LIMIT, async || {
             let conditions = app
                 .logical_volumes()
                 .get(&volume)
@@ -244,7 +241,7 @@ pub(crate) fn a_mounted_volume_is_not_removed_before_it_is_free() -> Result<()> 
     })
 }
 
-pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<()> {
+pub(crate) fn growth_of_volume_group_is_reported_within_five_seconds() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let node = cluster.node(1);
@@ -257,7 +254,7 @@ pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<
                 .find(|group| group.name == VOLUME_GROUP);
             Ok(group.context("no volume group")?.size.0)
         };
-        // The second disk goes, and comes back.
+        // Removes the second disk and adds it again.
         let before = size().await?;
         node.shell(&format!("vgreduce -qq {VOLUME_GROUP} /dev/ubdc"))?;
         until("the report has shrunk", LIMIT, async || {
@@ -270,7 +267,7 @@ pub(crate) fn a_volume_group_that_grows_is_seen_within_five_seconds() -> Result<
     })
 }
 
-pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
+pub(crate) fn claim_without_space_waits_with_reason() -> Result<()> {
     let cluster = cluster();
     run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "100Gi").await?;
@@ -278,20 +275,19 @@ pub(crate) fn what_does_not_fit_waits_with_the_reason() -> Result<()> {
             .await?;
         ensure!(
             app.logical_volumes().get_opt(&volume).await?.is_none(),
-            "something was made"
+            "a logical volume was created"
         );
         app.leave().await
     })
 }
 
-pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<()> {
+pub(crate) fn pod_cannot_mount_volume_of_another_tenant_by_name() -> Result<()> {
     let cluster = cluster();
     run(async {
         let (owner, volume, node, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;
 
-        let thief = App::new(&cluster).await?;
-        // A container can read every volume's uuid in /sys/block/*/dm/uuid; the key is what it
-        // can't.
+        let intruder = App::new(&cluster).await?;
+        // A container can read each volume's uuid in /sys/block/*/dm/uuid, but not its key.
         let logical_volume = cluster.api().kubectl(&[
             "get",
             "logicalvolume",
@@ -308,22 +304,24 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
             }
             json!({"flexVolume": {"driver": "flexlvm.dev/lvm", "options": options}})
         };
-        thief.pod_on("unnamed", &node, options(None)).await?;
-        thief
+        intruder.pod_on("unnamed", &node, options(None)).await?;
+        intruder
             .pod_on(
                 "guessed",
                 &node,
                 options(Some("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP")),
             )
             .await?;
-        thief
+        intruder
             .pod_on("informed", &node, options(Some(logical_volume.trim())))
             .await?;
-        thief.has_event(&["FailedMount", "uuid"]).await?;
-        thief.has_event(&["FailedMount", "is not the key"]).await?;
+        intruder.has_event(&["FailedMount", "uuid"]).await?;
+        intruder
+            .has_event(&["FailedMount", "is not the key"])
+            .await?;
         tokio::time::sleep(Duration::from_secs(3)).await;
         for pod in ["unnamed", "guessed", "informed"] {
-            let phase = thief
+            let phase = intruder
                 .pods()
                 .get(pod)
                 .await?
@@ -333,7 +331,7 @@ pub(crate) fn a_pod_can_not_mount_the_volume_of_another_by_its_name() -> Result<
                 phase.as_deref() == Some("Pending"),
                 "pod {pod} is {phase:?}"
             );
-            thief.delete_pod(pod).await?;
+            intruder.delete_pod(pod).await?;
         }
         ensure!(
             owner.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
