@@ -106,11 +106,13 @@ async fn agent_reports_each_device_once() {
 async fn agent_caches_backends_that_select_its_node() {
     let fixture = Fixture::new(1).await;
     let (backends, writer) = Backends::new(&fixture.name);
-    let (client, followed) = (fixture.agents_client().await, backends.clone());
+    let client = fixture.agents_client().await;
+    let followed = backends.clone();
     let follow = tokio::spawn(async move { followed.run(&client, writer).await });
     let mut selected = backends.selected();
     let api: Api<StorageBackend> = Api::all(fixture.client.clone());
-    let (first, second) = (format!("{}-a", fixture.name), format!("{}-b", fixture.name));
+    let first = format!("{}-a", fixture.name);
+    let second = format!("{}-b", fixture.name);
     for (name, disk) in [(&first, "ssd"), (&second, "hdd")] {
         let object: StorageBackend = serde_json::from_value(json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},

@@ -50,7 +50,8 @@ impl Service<Request<Body>> for Faulty {
                     })
                     .is_ok()
         };
-        let (lost, unanswered) = (takes(&self.faults.lost), takes(&self.faults.unanswered));
+        let lost = takes(&self.faults.lost);
+        let unanswered = takes(&self.faults.unanswered);
         let client = self.client.clone();
         Box::pin(async move {
             if lost {

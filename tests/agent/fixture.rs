@@ -95,7 +95,9 @@ impl Fixture {
 
     /// Starts the agent with injected faults, in a thread and runtime of its own, as in its pod.
     pub(crate) fn agent_with(&self, faults: Faults) -> Agent {
-        let (server, host, settings) = (self.server, self.site.host(), self.site.settings());
+        let server = self.server;
+        let host = self.site.host();
+        let settings = self.site.settings();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()

@@ -228,10 +228,8 @@ async fn released_lv_is_removed_once_not_in_use() {
 async fn never_used_lv_is_removed_only_if_empty() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
-    let (unused, used) = (
-        fixture.create_volume("unused", 8).await,
-        fixture.create_volume("used", 8).await,
-    );
+    let unused = fixture.create_volume("unused", 8).await;
+    let used = fixture.create_volume("used", 8).await;
     fixture.ready(&unused).await;
     fixture.ready(&used).await;
     fixture.node.change_volume(&used, |volume| {

@@ -68,11 +68,14 @@ impl Subject {
 /// Creates all subjects, with their volumes.
 pub(crate) fn all(group: &str, driver: &str, example: &str) -> Result<Vec<Subject>> {
     let [formatted, bare, ours, used] = VOLUMES.map(|name| make(group, name));
-    let (formatted, bare, ours, used) = (formatted?, bare?, ours?, used?);
+    let formatted = formatted?;
+    let bare = bare?;
+    let ours = ours?;
+    let used = used?;
     shell(&format!("{} {}", MKFS.join(" "), device(&formatted)))?;
-    let (json, device, at) = (json(&formatted), device(&formatted), |pod: &str| {
-        folder(pod, &formatted)
-    });
+    let json = json(&formatted);
+    let device = device(&formatted);
+    let at = |pod: &str| folder(pod, &formatted);
     let [at_bare, at_driver, at_example] = [at("bare")?, at("driver")?, at("example")?];
     let quiet = |name, lines: Vec<Line>| Subject {
         name,
@@ -129,14 +132,16 @@ pub(crate) fn remove(group: &str) -> Result<()> {
 }
 
 fn first_bare(volume: &VolumeOptions) -> Result<Subject> {
-    let (folder, device) = (folder("first", volume)?, device(volume));
+    let folder = folder("first", volume)?;
+    let device = device(volume);
     let mkfs = MKFS
         .iter()
         .map(|&word| word.to_owned())
         .chain([device.clone()])
         .collect();
     let lines = vec![mkfs, line(&["mount", "-t", "ext4", &device, &folder])];
-    let (before, after) = (blank(volume), format!("umount {folder}"));
+    let before = blank(volume);
+    let after = format!("umount {folder}");
     Ok(Subject {
         name: "mkfs and mount, the programs",
         lines,

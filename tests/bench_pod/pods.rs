@@ -115,7 +115,8 @@ impl Pods {
     }
 
     async fn delete(&self, storage: Storage, number: usize) -> Result<()> {
-        let (name, delete) = (format!("app-{number}"), DeleteParams::default());
+        let name = format!("app-{number}");
+        let delete = DeleteParams::default();
         self.pods.delete(&name, &delete).await?;
         if storage == Storage::Claim {
             self.claims.delete(&name, &delete).await?;

@@ -64,7 +64,8 @@ impl Environment {
             json!({"metadata": {"name": NAME}, "provisioner": crds::GROUP,
             "parameters": {"backend": NAME}}),
         );
-        let (backend, class) = (backend.await?, class.await?);
+        let backend = backend.await?;
+        let class = class.await?;
         Ok(Self {
             server,
             client,

@@ -79,7 +79,8 @@ pub(crate) async fn provision(environment: &Environment, program: &str) -> Resul
     let time = begun.elapsed();
     tokio::time::sleep(SETTLE).await;
     let requests = environment.server.requests()?.split_off(before);
-    let (peak_kib, cpu) = (controller.peak_kib()?, controller.cpu()?);
+    let peak_kib = controller.peak_kib()?;
+    let cpu = controller.cpu()?;
     drop(agents);
     Ok(Outcome {
         time,

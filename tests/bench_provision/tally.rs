@@ -119,7 +119,8 @@ pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
         .iter()
         .map(|row| row.ratio)
         .fold(f64::INFINITY, f64::min);
-    let (load, largest) = (tallies[tallies.len() - 1].load, &rows[rows.len() - 1]);
+    let load = tallies[tallies.len() - 1].load;
+    let largest = &rows[rows.len() - 1];
     vec![
         ("claims_per_s", count(load.claims) / largest.ours),
         ("vs_bare_client", worst),

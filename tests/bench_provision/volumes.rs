@@ -35,7 +35,8 @@ pub(crate) fn measure(runtime: &Runtime, program: &str, rounds: usize) -> Result
     let guest = runtime.block_on(AgentGuest::set(program))?;
     guest.bare(3)?;
     runtime.block_on(guest.ours(3))?;
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    let mut bare = Vec::new();
+    let mut ours = Vec::new();
     for round in 0..rounds {
         for turn in 0..2 {
             if (round + turn).is_multiple_of(2) {

@@ -20,7 +20,8 @@ const SHARED: &str = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.
 
 /// Installs driver and settings on the controller manager's host, as an agent there would.
 fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
-    let (folders, workplace) = (cluster.driver_folders(), cluster.api().workplace());
+    let folders = cluster.driver_folders();
+    let workplace = cluster.api().workplace();
     let target = Target {
         driver: Path::new(&file("target/image/context/flexlvm-driver")).to_owned(),
         plugins: folders.plugins.clone(),
@@ -205,7 +206,8 @@ pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
         // The mode that the example needs.
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
         cluster.wait_until_ready(ATTACHES_ITSELF).await?;
-        let (node, app) = (cluster.node(ATTACHES_ITSELF), App::new(&cluster).await?);
+        let node = cluster.node(ATTACHES_ITSELF);
+        let app = App::new(&cluster).await?;
         install_script(node)?;
         node.shell(&format!("lvcreate -qq -y -n vol1 -L 64M {VOLUME_GROUP}"))?;
         let example = |driver: &str| {

@@ -642,7 +642,8 @@ async fn lease_has_one_holder_until_released() {
             who,
         )
     };
-    let (first, second) = (election("first"), election("second"));
+    let first = election("first");
+    let second = election("second");
     first.acquire().await;
     let waiting = tokio::time::timeout(std::time::Duration::from_secs(4), second.acquire()).await;
     assert!(waiting.is_err(), "both hold the lease");

@@ -30,10 +30,8 @@ fn of_backends() -> Vec<Case> {
     let edit = |layout: Value| json!({"layout": layout});
     let stripes =
         Some("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10");
-    let (copies, integrity) = (
-        Some("layout.copies is for type RAID1"),
-        Some("layout.integrity is for the RAID types"),
-    );
+    let copies = Some("layout.copies is for type RAID1");
+    let integrity = Some("layout.integrity is for the RAID types");
     let raid6 = Some("layout.stripes of type RAID6 is at least 3");
     let thin = || backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}}));
     let named = Some(

@@ -14,7 +14,9 @@ struct Progress(Arc<AtomicBool>);
 impl Progress {
     fn new(what: &str) -> Self {
         let ended = Arc::new(AtomicBool::new(false));
-        let (watched, what, start) = (ended.clone(), what.to_owned(), Instant::now());
+        let watched = ended.clone();
+        let what = what.to_owned();
+        let start = Instant::now();
         thread::spawn(move || {
             let mut next = Duration::from_secs(1);
             while !watched.load(Ordering::Relaxed) {
@@ -38,7 +40,8 @@ impl Drop for Progress {
 
 /// Runs a step, prints its result and duration, and returns its value.
 pub(crate) async fn step<T>(what: &str, step: impl Future<Output = Result<T>>) -> Result<T> {
-    let (start, progress) = (Instant::now(), Progress::new(what));
+    let start = Instant::now();
+    let progress = Progress::new(what);
     let result = step.await;
     drop(progress);
     finish(what, start, result)
@@ -46,7 +49,8 @@ pub(crate) async fn step<T>(what: &str, step: impl Future<Output = Result<T>>) -
 
 /// Like [`step`], for a blocking step.
 pub(crate) fn step_blocking<T>(what: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
-    let (start, progress) = (Instant::now(), Progress::new(what));
+    let start = Instant::now();
+    let progress = Progress::new(what);
     let result = step();
     drop(progress);
     finish(what, start, result)

@@ -85,7 +85,8 @@ fn arguments_arrive_unchanged() -> Result<()> {
     let output = guest.run(&["sh", "-c", "printf %s \"$1\"; cat >&2; exit 7", "sh", odd])?;
     ensure!(output.stdout == odd && output.status == 7, "{output:?}");
 
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut stdout = Vec::new();
+    let mut stderr = Vec::new();
     let input = vec![0xfe_u8; 3 << 20];
     let status = guest.remote().stream(
         &Call::new(["cat"]),
@@ -197,11 +198,13 @@ fn guest_under_load_never_stands_still() -> Result<()> {
     let mut guest = further_guest(4, Host::Usual)?;
     guest.wait_until_up()?;
     let timers = program("timers", include_str!("timers.c"), &["-pthread"])?;
-    let (remote, end) = (guest.remote(), AtomicBool::new(false));
+    let remote = guest.remote();
+    let end = AtomicBool::new(false);
     let found = std::thread::scope(|scope| -> Result<String> {
         let network = scope.spawn(|| -> Result<()> {
             while !end.load(Ordering::Relaxed) {
-                let (input, mut output) = (vec![1_u8; 1 << 20], Vec::new());
+                let input = vec![1_u8; 1 << 20];
+                let mut output = Vec::new();
                 let cat = Call::new(["cat"]);
                 remote.stream(
                     &cat,

@@ -26,7 +26,8 @@ impl Agents {
     pub async fn start(access: &Access, sites: Vec<Site>) -> Result<Self> {
         let ready: Vec<Ready> = sites.iter().map(|_| Ready::default()).collect();
         let (stop, stopped) = oneshot::channel();
-        let (access, reported) = (access.clone(), ready.clone());
+        let access = access.clone();
+        let reported = ready.clone();
         let thread = std::thread::spawn(move || work(&access, &sites, &reported, stopped));
         let agents = Self {
             stop: Some(stop),

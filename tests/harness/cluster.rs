@@ -57,14 +57,16 @@ impl Cluster {
         let settings = node::Settings::new(&workplace, &kubernetes, &plan.images)?;
 
         // The nodes boot while the control plane starts.
-        let (node_settings, volume_group) = (settings.clone(), plan.volume_group.clone());
+        let node_settings = settings.clone();
+        let volume_group = plan.volume_group.clone();
         let booting = thread::spawn(move || {
             prepare(&mut guests, &node_settings, volume_group.as_deref())?;
             anyhow::Ok(guests)
         });
         let api = ApiServer::start_for_guests(kubernetes, workplace).await?;
         let drivers = DriverFolders::create(api.workplace())?;
-        let (controllers, scheduler) = (api.start_controllers(&drivers)?, api.start_scheduler()?);
+        let controllers = api.start_controllers(&drivers)?;
+        let scheduler = api.start_scheduler()?;
         let nodes = tokio::task::spawn_blocking(|| booting.join())
             .await?
             .expect("no panic while the nodes boot")?;
@@ -229,10 +231,8 @@ fn boot_id(node: &Node) -> Option<&String> {
 
 /// Packs the image of pods in tests and samples.
 pub(crate) fn pack_pod_image(workplace: &Workplace) -> Result<PathBuf> {
-    let (script, out) = (
-        workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?,
-        workplace.path("pod-image.tar"),
-    );
+    let script = workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?;
+    let out = workplace.path("pod-image.tar");
     let status = Command::new("bash")
         .arg(script)
         .arg(&out)

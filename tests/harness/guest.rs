@@ -120,7 +120,8 @@ impl Guest {
             Command::new("chmod").arg("+x").arg(&init).status()?;
             std::os::unix::fs::symlink(std::env::current_exe()?, workplace.path("program"))?;
         }
-        let (tap, mac) = (network::tap(self.number), network::mac(self.number));
+        let tap = network::tap(self.number);
+        let mac = network::mac(self.number);
         let mut kernel = Command::new("taskset");
         kernel
             .env("LD_PRELOAD", kernel::preloads(workplace, self.host)?)
@@ -166,7 +167,8 @@ impl Guest {
     ///
     /// If the guest ended, the last line of the error is the cause.
     pub fn wait_until_up(&mut self) -> Result<()> {
-        let (name, remote) = (self.name(), self.remote());
+        let name = self.name();
+        let remote = self.remote();
         let kernel = self
             .kernel
             .as_mut()

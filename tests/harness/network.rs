@@ -62,7 +62,8 @@ fn create_devices() -> Result<()> {
         format!("address add {KUBERNETES_SERVICE}/32 dev nodes"),
     ];
     for number in 1..=NODES {
-        let (tap, address) = (tap(number), node_address(number));
+        let tap = tap(number);
+        let address = node_address(number);
         batch.push(format!("tuntap add {tap} mode tap"));
         batch.push(format!("link set {tap} master nodes up"));
         // Routes to the pods of that node.

@@ -131,7 +131,8 @@ impl Remote {
 
     /// Converts the error of a call that gets no answer.
     fn lost(&self, error: std::io::Error) -> anyhow::Error {
-        let (name, silence) = (self.name(), SILENCE.as_secs());
+        let name = self.name();
+        let silence = SILENCE.as_secs();
         if is_timeout(&error) {
             anyhow::anyhow!("{name} stands still: no sign of life for {silence} s")
         } else {
@@ -154,7 +155,8 @@ impl Remote {
 
     /// Runs a program to its end and returns its output and exit status.
     pub fn output(&self, call: &Call) -> Result<Output> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         let status = self.stream(call, std::io::empty(), &mut stdout, &mut stderr)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Output {

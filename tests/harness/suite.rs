@@ -96,7 +96,8 @@ pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str
 pub fn on_kubernetes(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
     crate::main(|| {
         let kubernetes = Kubernetes::find()?;
-        let (version, minor) = (kubernetes.version()?, kubernetes.minor_version()?);
+        let version = kubernetes.version()?;
+        let minor = kubernetes.minor_version()?;
         let tests = tests()
             .into_iter()
             .filter(|test| test.runs_on(minor))
@@ -128,7 +129,8 @@ fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Res
         )
     }));
     let trial = |test: Test| {
-        let (name, running) = (test.name(), Arc::clone(&running));
+        let name = test.name();
+        let running = Arc::clone(&running);
         let place = place.to_owned();
         Trial::test(name.clone(), move || {
             let begun = test

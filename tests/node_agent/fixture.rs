@@ -122,7 +122,8 @@ impl Fixture {
     /// Returns the agent's access to the API server, with the rights of its own account, as JSON.
     fn access(&self) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), "flexlvm-system");
-        let (request, how) = (TokenRequest::default(), PostParams::default());
+        let request = TokenRequest::default();
+        let how = PostParams::default();
         let answer = accounts.create_subresource("token", "flexlvm-agent", &how, &request);
         let answer: TokenRequest = self.runtime.block_on(answer)?;
         let token = answer.status.context("the server returned no token")?.token;

@@ -14,11 +14,9 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     let fs = "ext4";
     let volume = fixture.fresh_volume(fs, smallest(fs));
     fixture.deactivate(&volume);
-    let (json, device, name) = (
-        volume.json("rw"),
-        volume.mapper(),
-        volume.options.volume.to_string(),
-    );
+    let json = volume.json("rw");
+    let device = volume.mapper();
+    let name = volume.options.volume.to_string();
     let attached = |expected: bool| {
         let reply = json!({"status": "Success", "attached": expected});
         assert_eq!(fixture.call(&["isattached", &json, NODE]), reply);
@@ -34,11 +32,9 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
         assert_eq!(fixture.call(&["waitforattach", &device, &json]), reply);
         attached(true);
     }
-    let (all, writer, reader) = (
-        fixture.folder_for_all(&volume),
-        fixture.folder("writer", &volume),
-        fixture.folder("reader", &volume),
-    );
+    let all = fixture.folder_for_all(&volume);
+    let writer = fixture.folder("writer", &volume);
+    let reader = fixture.folder("reader", &volume);
     fixture.fails(&["mount", &writer, &json], &["is not mounted for all pods"]);
     for _ in 0..2 {
         fixture.succeeds(&["mountdevice", &all, &device, &json]);
@@ -89,7 +85,8 @@ pub(crate) fn remembered(fixture: &Fixture) -> String {
 pub(crate) fn calls_for_other_nodes_change_nothing(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
-    let (json, device) = (volume.json("rw"), volume.mapper());
+    let json = volume.json("rw");
+    let device = volume.mapper();
     let touches_nothing = |node| {
         assert_eq!(
             fixture.call(&["attach", &json, node]),
@@ -119,7 +116,8 @@ pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     for fs in FILESYSTEMS {
         let volume = fixture.fresh_volume(fs, smallest(fs));
-        let (all, reading) = (fixture.folder_for_all(&volume), volume.json("ro"));
+        let all = fixture.folder_for_all(&volume);
+        let reading = volume.json("ro");
         // A read-only pod does not format a volume.
         fixture.fails(
             &["mountdevice", &all, "", &reading],
@@ -133,10 +131,8 @@ pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
         fixture.succeeds(&["unmountdevice", &all]);
         // Once formatted, a read-only pod may come first, and the next may write.
         fixture.succeeds(&["mountdevice", &all, "", &reading]);
-        let (reader, writer) = (
-            fixture.folder("first", &volume),
-            fixture.folder("second", &volume),
-        );
+        let reader = fixture.folder("first", &volume);
+        let writer = fixture.folder("second", &volume);
         fixture.succeeds(&["mount", &reader, &reading]);
         fixture.succeeds(&["mount", &writer, &volume.json("rw")]);
         fixture.shell(&format!(
@@ -163,13 +159,12 @@ pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
 
 pub(crate) fn volumes_with_equal_names_are_distinguished(fixture: &Fixture) {
     let _attaching = fixture.attaching();
-    let (one, other) = (fixture.used_volume("ext4"), fixture.used_volume("ext4"));
+    let one = fixture.used_volume("ext4");
+    let other = fixture.used_volume("ext4");
     let name = one.options.volume.as_str();
     let theirs = other.json_with("rw", &[("kubernetes.io/pvOrVolumeName", Some(name))]);
-    let (all, pod) = (
-        fixture.folder_for_all(&one),
-        fixture.folder("namesake", &one),
-    );
+    let all = fixture.folder_for_all(&one);
+    let pod = fixture.folder("namesake", &one);
     fixture.succeeds(&["waitforattach", "", &one.json("rw")]);
     fixture.succeeds(&["mountdevice", &all, "", &one.json("rw")]);
     fixture.fails(
@@ -213,15 +208,11 @@ pub(crate) fn volumes_with_equal_names_are_distinguished(fixture: &Fixture) {
 
 pub(crate) fn driver_rejects_foreign_devices(fixture: &Fixture) {
     let _attaching = fixture.attaching();
-    let (volume, other) = (
-        fixture.used_volume("ext4"),
-        fixture.fresh_volume("ext4", 64),
-    );
-    let (json, all, pod) = (
-        volume.json("rw"),
-        fixture.folder_for_all(&volume),
-        fixture.folder("device", &volume),
-    );
+    let volume = fixture.used_volume("ext4");
+    let other = fixture.fresh_volume("ext4", 64);
+    let json = volume.json("rw");
+    let all = fixture.folder_for_all(&volume);
+    let pod = fixture.folder("device", &volume);
     fixture.shell(&format!(
         "mkfifo /dev/fifo; ln -s {} /dev/link",
         other.mapper()
@@ -288,11 +279,9 @@ fn kernels_name(fixture: &Fixture, volume: &Volume) -> String {
 pub(crate) fn unrecorded_or_open_volume_stays_active(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
-    let (json, name, all) = (
-        volume.json("rw"),
-        volume.options.volume.as_str(),
-        fixture.folder_for_all(&volume),
-    );
+    let json = volume.json("rw");
+    let name = volume.options.volume.as_str();
+    let all = fixture.folder_for_all(&volume);
     let pod = fixture.folder("emptied", &volume);
     fixture.succeeds(&["attach", &json, NODE]);
     fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
@@ -349,11 +338,9 @@ pub(crate) fn unrecorded_or_open_volume_stays_active(fixture: &Fixture) {
 pub(crate) fn failed_attachment_leaves_nothing_behind(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
-    let (json, name, all) = (
-        volume.json("rw"),
-        volume.options.volume.as_str(),
-        fixture.folder_for_all(&volume),
-    );
+    let json = volume.json("rw");
+    let name = volume.options.volume.as_str();
+    let all = fixture.folder_for_all(&volume);
     let forgotten = || assert_eq!(remembered(fixture), "");
     for fault in ["exit 5", "exit 0", "kill -9 $$", "echo garbage"] {
         fixture.replace("lvm", fault);
@@ -398,14 +385,13 @@ pub(crate) fn attached_volumes_grow(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     for fs in FILESYSTEMS {
         let volume = fixture.fresh_volume(fs, 512);
-        let (json, all, pod) = (
-            volume.json("rw"),
-            fixture.folder_for_all(&volume),
-            fixture.folder("growing", &volume),
-        );
+        let json = volume.json("rw");
+        let all = fixture.folder_for_all(&volume);
+        let pod = fixture.folder("growing", &volume);
         fixture.succeeds(&["mountdevice", &all, "", &json]);
         fixture.succeeds(&["mount", &pod, &json]);
-        let (old, wanted) = ((512 * MIB).to_string(), (768 * MIB).to_string());
+        let old = (512 * MIB).to_string();
+        let wanted = (768 * MIB).to_string();
         let words = [
             "has 536870912 bytes, and 805306368 bytes are wanted",
             "not extended it yet",

@@ -6,7 +6,8 @@ use crate::fixture::Fixture;
 
 pub(crate) fn last_unmount_deactivates_without_detach(fixture: &Fixture) {
     let volume = fixture.used_volume("ext4");
-    let (json, all) = (volume.json("rw"), fixture.folder_for_all(&volume));
+    let json = volume.json("rw");
+    let all = fixture.folder_for_all(&volume);
     let _attaching = fixture.attaching();
     for _ in 0..2 {
         fixture.succeeds(&["waitforattach", "", &json]);

@@ -42,7 +42,8 @@ pub(crate) fn failing_or_lying_programs_do_no_harm(fixture: &Fixture) {
     for program in ["blkid", "wipefs", "mkfs.ext4"] {
         let volume = fixture.fresh_volume("ext4", 64);
         fixture.poke(&volume, "left over", 100_000);
-        let (folder, before) = (fixture.folder("lies", &volume), fixture.checksum(&volume));
+        let folder = fixture.folder("lies", &volume);
+        let before = fixture.checksum(&volume);
         for fault in faults {
             fixture.replace(program, fault);
             let reply = fixture.call(&["mount", &folder, &volume.json("rw")]);

@@ -11,7 +11,8 @@ pub(crate) fn falsely_reported_growth_is_a_failure(fixture: &Fixture) {
         let volume = fixture.fresh_volume(fs, 512);
         let folder = fixture.mount("claims", &volume);
         fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
-        let (json, wanted) = (volume.json("rw"), (768_u64 << 20).to_string());
+        let json = volume.json("rw");
+        let wanted = (768_u64 << 20).to_string();
         let grow = ["expandfs", &*json, "", &*folder, &*wanted, "536870912"];
         fixture.replace(program, "exit 0");
         fixture.fails(&grow, &[program, "success, and the", "of 805306368 bytes"]);

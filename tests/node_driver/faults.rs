@@ -326,7 +326,7 @@ fn dry_run(volume: &TestVolume, scenario: &Scenario) -> Result<Vec<&'static str>
     Ok(exec.started())
 }
 
-/// Runs the call-out with one fault and returns the outcome as one word.
+/// Runs the call-out with one fault and returns its outcome in short.
 fn with_fault(
     volume: &TestVolume,
     scenario: &Scenario,
@@ -334,12 +334,10 @@ fn with_fault(
     program: &str,
 ) -> Result<&'static str> {
     (scenario.prepare)(volume)?;
-    let (mounts, written) = (
-        volume.mounts()?,
-        (scenario.end == End::Refused)
-            .then(|| volume.written())
-            .transpose()?,
-    );
+    let mounts = volume.mounts()?;
+    let written = (scenario.end == End::Refused)
+        .then(|| volume.written())
+        .transpose()?;
     let time = (program == "lvm" && fault.1.reports_false_success()).then_some(SHORT);
     let args = (scenario.args)(volume);
     let reply = test_volume::call(&args, &FaultyExec::new(Some(fault)), time)?;

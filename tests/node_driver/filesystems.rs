@@ -141,10 +141,8 @@ pub(crate) fn check_is_bounded(fixture: &Fixture) {
 pub(crate) fn read_only_mounts_reject_writes(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let mut volume = with_file(fixture, "reader", fs);
-        let (reader, writer) = (
-            fixture.folder("reader", &volume),
-            fixture.folder("writer", &volume),
-        );
+        let reader = fixture.folder("reader", &volume);
+        let writer = fixture.folder("writer", &volume);
         let refuses_writes = |folder: &str| {
             fixture.shell(&format!(
                 "grep -q hello {folder}/file; ! touch {folder}/other 2>/dev/null"
@@ -229,10 +227,8 @@ pub(crate) fn snapshot_is_mounted_next_to_its_origin(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let origin = with_file(fixture, "origin", fs);
         let copy = snapshot(fixture, &origin);
-        let (first, second) = (
-            fixture.folder("origin", &origin),
-            fixture.folder("copy", &copy),
-        );
+        let first = fixture.folder("origin", &origin);
+        let second = fixture.folder("copy", &copy);
         for (one, at, other, there) in [
             (&origin, &first, &copy, &second),
             (&copy, &second, &origin, &first),

@@ -165,7 +165,8 @@ impl Fixture {
     /// Creates an inactive logical volume that has a file system with a file.
     pub(crate) fn used_volume(&self, fs: &'static str) -> Volume {
         let volume = self.fresh_volume(fs, crate::smallest(fs));
-        let (folder, json) = (self.folder_for_all(&volume), volume.json("rw"));
+        let folder = self.folder_for_all(&volume);
+        let json = volume.json("rw");
         self.succeeds(&["mountdevice", &folder, "", &json]);
         self.shell(&format!("echo hello >{folder}/file"));
         self.succeeds(&["unmountdevice", &folder]);

@@ -73,14 +73,16 @@ pub(crate) fn foreign_volume_is_rejected_unchanged(fixture: &Fixture) {
         (&partitioned, &["partition table (dos)"]),
         (&half_wiped, &["carries ext2, and ext4 is wanted"]),
     ] {
-        let (folder, before) = (fixture.folder("refused", volume), fixture.checksum(volume));
+        let folder = fixture.folder("refused", volume);
+        let before = fixture.checksum(volume);
         fixture.fails(&["mount", &folder, &volume.json("rw")], words);
         fixture.fails(&["mount", &folder, &volume.json("ro")], words);
         assert_eq!(fixture.checksum(volume), before, "{words:?}");
         assert_eq!(fixture.mounts(&folder), 0);
     }
     let fresh = fixture.fresh_volume("ext4", 64);
-    let (folder, before) = (fixture.folder("refused", &fresh), fixture.checksum(&fresh));
+    let folder = fixture.folder("refused", &fresh);
+    let before = fixture.checksum(&fresh);
     fixture.fails(
         &["mount", &folder, &fresh.json("ro")],
         &["read-only mount can't make"],

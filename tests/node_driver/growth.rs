@@ -8,11 +8,9 @@ pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let volume = fixture.fresh_volume(fs, 512);
         let folder = fixture.mount("grow", &volume);
-        let (json, wanted, old) = (
-            volume.json("rw"),
-            (768 * MIB).to_string(),
-            (512 * MIB).to_string(),
-        );
+        let json = volume.json("rw");
+        let wanted = (768 * MIB).to_string();
+        let old = (512 * MIB).to_string();
         let grow = ["expandfs", &json, "", &folder, &wanted, &old];
         fixture.fails(
             &grow,

@@ -9,14 +9,10 @@ const GUESS: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) fn claims_volume_needs_its_key(fixture: &Fixture) {
     let fs = "ext4";
     let volume = fixture.fresh_volume(fs, smallest(fs));
-    let (folder, intruder) = (
-        fixture.folder("owner", &volume),
-        fixture.folder("intruder", &volume),
-    );
-    let (json, guess) = (
-        volume.json("rw"),
-        volume.json_with("rw", &[("key", Some(GUESS))]),
-    );
+    let folder = fixture.folder("owner", &volume);
+    let intruder = fixture.folder("intruder", &volume);
+    let json = volume.json("rw");
+    let guess = volume.json_with("rw", &[("key", Some(GUESS))]);
     let without = volume.json_with("rw", &[("key", None)]);
     fixture.fails(
         &["mount", &intruder, &guess],

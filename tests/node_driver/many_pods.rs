@@ -80,20 +80,16 @@ pub(crate) fn volume_grows_next_to_read_only_mount(fixture: &Fixture) {
     for attach in [false, true] {
         let attaching = attach.then(|| fixture.attaching());
         let volume = fixture.fresh_volume("ext4", 128);
-        let (all, writing, reading) = (
-            fixture.folder_for_all(&volume),
-            volume.json("rw"),
-            volume.json("ro"),
-        );
+        let all = fixture.folder_for_all(&volume);
+        let writing = volume.json("rw");
+        let reading = volume.json("ro");
         fixture.succeeds(&["mountdevice", &all, "", &writing]);
         if !attach {
             fixture.succeeds(&["unmountdevice", &all]);
         }
         // The read-only mount is the older one: resize2fs finds it first.
-        let (reader, writer) = (
-            fixture.folder("older", &volume),
-            fixture.folder("younger", &volume),
-        );
+        let reader = fixture.folder("older", &volume);
+        let writer = fixture.folder("younger", &volume);
         fixture.succeeds(&["mount", &reader, &reading]);
         if attach {
             fixture.succeeds(&["unmountdevice", &all]);

@@ -46,7 +46,8 @@ pub(crate) fn two_pods_share_volume_one_read_only(fixture: &Fixture) {
                 let folder = fixture.folder(readwrite, &volume);
                 fixture.succeeds(&["mount", &folder, &volume.json(readwrite)]);
             }
-            let (writer, reader) = (fixture.folder("rw", &volume), fixture.folder("ro", &volume));
+            let writer = fixture.folder("rw", &volume);
+            let reader = fixture.folder("ro", &volume);
             fixture.shell(&format!(
                 "echo hello >{writer}/file && grep -q hello {reader}/file"
             ));
@@ -76,7 +77,8 @@ pub(crate) fn concurrent_calls_create_one_file_system(fixture: &Fixture) {
             "{replies}"
         );
     };
-    let (driver, json) = (fixture.driver(), volume.json("rw"));
+    let driver = fixture.driver();
+    let json = volume.json("rw");
     all(folders
         .iter()
         .map(|folder| format!("{driver} mount {folder} {json:?}"))
@@ -94,10 +96,8 @@ pub(crate) fn concurrent_calls_create_one_file_system(fixture: &Fixture) {
 }
 
 pub(crate) fn repeated_mount_stacks_nothing(fixture: &Fixture) {
-    let (volume, other) = (
-        fixture.fresh_volume("ext4", 64),
-        fixture.fresh_volume("ext4", 64),
-    );
+    let volume = fixture.fresh_volume("ext4", 64);
+    let other = fixture.fresh_volume("ext4", 64);
     let folder = fixture.mount("repeated", &volume);
     fixture.mount("repeated", &volume);
     assert_eq!(fixture.mounts(&folder), 1);

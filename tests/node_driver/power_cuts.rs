@@ -30,11 +30,9 @@ pub(crate) fn volumes_are_attached_again_after_power_cut(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volumes = FILESYSTEMS.map(|fs| fixture.used_volume(fs));
     for volume in &volumes {
-        let (json, all, pod) = (
-            volume.json("rw"),
-            fixture.folder_for_all(volume),
-            fixture.folder("cut", volume),
-        );
+        let json = volume.json("rw");
+        let all = fixture.folder_for_all(volume);
+        let pod = fixture.folder("cut", volume);
         fixture.succeeds(&["attach", &json, NODE]);
         fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
         fixture.succeeds(&["mount", &pod, &json]);
@@ -53,11 +51,9 @@ pub(crate) fn volumes_are_attached_again_after_power_cut(fixture: &Fixture) {
     );
     fixture.shell("vgchange -qq -an vg-0");
     for volume in &volumes {
-        let (json, all, pod) = (
-            volume.json("rw"),
-            fixture.folder_for_all(volume),
-            fixture.folder("cut", volume),
-        );
+        let json = volume.json("rw");
+        let all = fixture.folder_for_all(volume);
+        let pod = fixture.folder("cut", volume);
         let name = volume.options.volume.as_str();
         assert_eq!(
             fixture.call(&["isattached", &json, NODE]),

@@ -47,10 +47,8 @@ fn is_never_writable(fixture: &Fixture, volume: &Volume, folder: &str) {
 pub(crate) fn read_only_mount_is_never_writable(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let mut volume = fixture.fresh_volume(fs, crate::smallest(fs));
-        let (maker, reader) = (
-            fixture.mount("maker", &volume),
-            fixture.folder("reader", &volume),
-        );
+        let maker = fixture.mount("maker", &volume);
+        let reader = fixture.folder("reader", &volume);
         fixture.succeeds(&["unmount", &maker]);
         is_never_writable(fixture, &volume, &reader);
         // Read-only mounts keep all other options of the mount, next to a writable one.

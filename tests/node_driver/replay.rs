@@ -106,11 +106,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
         );
     };
     let simulation = |json: &str| -> Result<KubeletSim> {
-        let (driver, manner, seed) = (
-            driver.clone(),
-            Manner::from_name(manner),
-            Cell::new(seed.parse()?),
-        );
+        let driver = driver.clone();
+        let manner = Manner::from_name(manner);
+        let seed = Cell::new(seed.parse()?);
         Ok(KubeletSim {
             driver,
             manner,

@@ -16,10 +16,8 @@ pub(crate) fn secrets_reach_no_program_and_no_log(fixture: &Fixture) {
     }
     let json = volume.json_with("rw", &[("kubernetes.io/secret/password", Some(SECRET))]);
     let wrong = json.replace("vg-0", "vg-none");
-    let (all, pod) = (
-        fixture.folder_for_all(&volume),
-        fixture.folder("secret", &volume),
-    );
+    let all = fixture.folder_for_all(&volume);
+    let pod = fixture.folder("secret", &volume);
     let mut replies = Vec::new();
     for json in [&wrong, &json] {
         for line in [
@@ -41,10 +39,8 @@ pub(crate) fn secrets_reach_no_program_and_no_log(fixture: &Fixture) {
     for program in programs {
         fixture.undo(program);
     }
-    let (ran, logged) = (
-        fixture.shell("cat /run/were-run; rm /run/were-run"),
-        fixture.shell("dmesg"),
-    );
+    let ran = fixture.shell("cat /run/were-run; rm /run/were-run");
+    let logged = fixture.shell("dmesg");
     assert!(
         ran.contains("mkfs.ext4") && ran.contains("--activate"),
         "{ran}"

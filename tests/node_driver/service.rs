@@ -65,10 +65,8 @@ fn replace(program: &str, script: &str) -> Result<String> {
         .split(':')
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.exists());
-    let (kept, shadow) = (
-        Path::new(KEPT).join(program),
-        Path::new(SHADOWS).join(program),
-    );
+    let kept = Path::new(KEPT).join(program);
+    let shadow = Path::new(SHADOWS).join(program);
     std::fs::create_dir_all(KEPT)?;
     std::fs::copy(
         found.with_context(|| format!("there is no {program}"))?,

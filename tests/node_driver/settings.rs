@@ -8,7 +8,8 @@ use crate::fixture::{Fixture, NODE};
 pub(crate) fn unreadable_settings_are_reported(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.fresh_volume("ext4", 64);
-    let (json, folder) = (volume.json("rw"), fixture.folder("settings", &volume));
+    let json = volume.json("rw");
+    let folder = fixture.folder("settings", &volume);
     for broken in [
         "{",
         "",
@@ -45,7 +46,8 @@ pub(crate) fn driver_uses_the_name_it_is_installed_under(fixture: &Fixture) {
         "mkdir -p /run/exec/kubernetes.io~lvm; cp {} /run/exec/kubernetes.io~lvm/lvm",
         fixture.driver()
     ));
-    let (own, json) = (fixture.folder("alias", &volume), volume.json("rw"));
+    let own = fixture.folder("alias", &volume);
+    let json = volume.json("rw");
     let alias = own.replace("flexlvm.dev~lvm", "kubernetes.io~lvm");
     let call = |verb: &str, folder: &str, rest: &str| {
         fixture.shell(&format!(

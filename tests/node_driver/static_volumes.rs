@@ -95,10 +95,8 @@ pub(crate) fn volume_without_tag_is_rejected(fixture: &Fixture) {
     let volume = fixture.untagged_volume("ext4", 64);
     make(fixture, &volume);
     let before = fixture.checksum(&volume);
-    let (folder, all) = (
-        fixture.folder("untagged", &volume),
-        fixture.folder_for_all(&volume),
-    );
+    let folder = fixture.folder("untagged", &volume);
+    let all = fixture.folder_for_all(&volume);
     // Under any volume name in the pod: a claim's volume has the same name as its PersistentVolume.
     let json = example(&volume, "rw");
     let refused = |word: &str| {
@@ -134,7 +132,8 @@ pub(crate) fn volume_without_tag_is_rejected(fixture: &Fixture) {
 pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
     let volume = fixture.untagged_volume("ext4", 64);
     tag(fixture, &volume, &[STATIC, FORMAT]);
-    let (folder, json) = (fixture.folder("cut-short", &volume), example(&volume, "rw"));
+    let folder = fixture.folder("cut-short", &volume);
+    let json = example(&volume, "rw");
     let unless = |words: &str, else_do: &str| {
         format!("case \"$*\" in *{words}*) {else_do};; esac; exec {KEPT}/lvm \"$@\"")
     };
@@ -174,7 +173,8 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
     let folders: Vec<String> = (0..4)
         .map(|pod| fixture.folder(&format!("example-{pod}"), &volume))
         .collect();
-    let (driver, json) = (fixture.driver(), example(&volume, "rw"));
+    let driver = fixture.driver();
+    let json = example(&volume, "rw");
     let calls: Vec<String> = folders
         .iter()
         .map(|folder| format!("{driver} mount {folder} {json:?}"))
@@ -195,7 +195,8 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
 pub(crate) fn file_system_of_admin_is_kept(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let volume = fixture.untagged_volume(fs, smallest(fs));
-        let (folder, json) = (fixture.folder("made", &volume), example(&volume, "rw"));
+        let folder = fixture.folder("made", &volume);
+        let json = example(&volume, "rw");
         tag(fixture, &volume, &[STATIC]);
         // Blank, and without a tag that permits formatting.
         fixture.fails(&["mount", &folder, &json], &["is not known to be fresh"]);

@@ -94,8 +94,9 @@ fn follow(
     mut input: impl Read + Send + 'static,
     send: &(impl Fn(u8, &[u8]) -> std::io::Result<()> + Sync),
 ) -> Result<i32> {
-    let (mut stdin, stdout, stderr) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    let mut stdin = child.stdin.take();
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
     // Not joined: this thread ends when the caller closes the connection.
     thread::spawn(move || stdin.as_mut().map(|stdin| std::io::copy(&mut input, stdin)));
     let group = Pid::from_child(&child);

@@ -68,13 +68,16 @@ impl TestVolume {
         );
         let mut by_name: BTreeMap<String, String> = serde_json::from_str(json)?;
         by_name.retain(|key, _| !["uuid", "size"].contains(&key.as_str()));
-        let (by_name, kept) = (serde_json::to_string(&by_name)?, Cell::new(false));
+        let by_name = serde_json::to_string(&by_name)?;
+        let kept = Cell::new(false);
         std::fs::write(SETTINGS, r#"{"attach": true, "node": "node1"}"#)?;
         shell(&format!(
             "mkdir -p {folder} {global}; dd if=/dev/urandom of={foreign} bs=1M count=4 conv=fsync status=none"
         ))?;
         let foreign_bytes = read(foreign)?;
-        let (json, fs, foreign) = (json.to_owned(), filesystem.to_string(), foreign.to_owned());
+        let json = json.to_owned();
+        let fs = filesystem.to_string();
+        let foreign = foreign.to_owned();
         Ok(Self {
             json,
             fs,
@@ -121,10 +124,8 @@ impl TestVolume {
 
     /// Writes the format marker: unformatted, or with mkfs begun.
     pub(crate) fn mark(&self, begun: bool) -> Result<()> {
-        let (mark, file) = (
-            FormatMarkerBlock::new(&self.proof.uuid, self.proof.size)?,
-            self.open()?.claim()?,
-        );
+        let mark = FormatMarkerBlock::new(&self.proof.uuid, self.proof.size)?;
+        let file = self.open()?.claim()?;
         mark.write_unformatted(&file)?;
         if begun {
             mark.begin(&file)?;
@@ -134,7 +135,8 @@ impl TestVolume {
 
     /// Creates a file system, on all of the volume or on its first `mib` MiB.
     pub(crate) fn make(&self, mib: Option<u64>) -> Result<()> {
-        let (device, size) = (self.device(), mib.map(|mib| mib << 20));
+        let device = self.device();
+        let size = mib.map(|mib| mib << 20);
         shell(&match (self.fs.as_str(), size) {
             ("ext4", size) => {
                 let size = size
@@ -157,11 +159,10 @@ impl TestVolume {
 
     /// Mounts the volume without the driver.
     pub(crate) fn mount(&self) -> Result<()> {
-        let (fs, device) = (
-            Filesystem::from_name(&self.fs).context("which?")?,
-            self.device(),
-        );
-        let (source, folder) = (Path::new(&device), Path::new(&self.folder));
+        let fs = Filesystem::from_name(&self.fs).context("which?")?;
+        let device = self.device();
+        let source = Path::new(&device);
+        let folder = Path::new(&self.folder);
         let request = MountRequest {
             source,
             fs,

@@ -107,7 +107,8 @@ impl KubeletSim {
             }
             ["detach"] => self.call(&["detach", &name, NODE]),
             ["expandfs", pod] => {
-                let (size, folder) = (self.size_now()?, self.folder(pod));
+                let size = self.size_now()?;
+                let folder = self.folder(pod);
                 self.call(&[
                     "expandfs",
                     &self.json("rw"),
@@ -171,10 +172,8 @@ impl KubeletSim {
                 Ok(())
             }
             ["free", pod] => {
-                let (folder, mounts) = (
-                    self.folder(pod),
-                    std::fs::read_to_string("/proc/self/mountinfo")?,
-                );
+                let folder = self.folder(pod);
+                let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
                 ensure!(
                     !mounts.contains(&format!(" {folder} ")),
                     "something is mounted on {folder}"
@@ -182,7 +181,8 @@ impl KubeletSim {
                 Ok(())
             }
             ["large", pod] => {
-                let (before, now) = (self.size.get(), size_in_mib(&self.folder(pod))?);
+                let before = self.size.get();
+                let now = size_in_mib(&self.folder(pod))?;
                 ensure!(
                     now > before + GROWTH_MIB / 2,
                     "{now} MiB now, and {before} MiB before"
@@ -199,11 +199,9 @@ impl KubeletSim {
 
     /// Verifies the state after the last pod.
     pub(crate) fn check_end(&self, attach: bool) -> Result<()> {
-        let (path, fs, mapper) = (
-            self.path(),
-            &self.options["kubernetes.io/fsType"],
-            self.mapper(),
-        );
+        let path = self.path();
+        let fs = &self.options["kubernetes.io/fsType"];
+        let mapper = self.mapper();
         is(&format!("findmnt -n -S {mapper} || true"), "")?;
         // Active and not open, or inactive.
         let (columns, state) = if attach {
@@ -218,7 +216,8 @@ impl KubeletSim {
         let mark = self.mark()?.read(device.file())?;
         ensure!(mark == FormatMarker::None, "the format marker is {mark:?}");
         drop(device);
-        let (source, folder) = (Path::new(&mapper), Path::new("/mnt"));
+        let source = Path::new(&mapper);
+        let folder = Path::new("/mnt");
         let fs = Filesystem::from_name(fs).context("which?")?;
         let request = MountRequest {
             source,
@@ -364,10 +363,8 @@ impl KubeletSim {
     }
 
     fn device(&self) -> Result<Device> {
-        let (group, name) = (
-            VgName::new(&self.options["volumegroup"])?,
-            LvName::new(&self.options["volumeID"])?,
-        );
+        let group = VgName::new(&self.options["volumegroup"])?;
+        let name = LvName::new(&self.options["volumeID"])?;
         Ok(Device::open(
             &Roots::current(),
             &group,
