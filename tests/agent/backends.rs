@@ -19,19 +19,21 @@ async fn select(
     part: &str,
     expected: &[&str],
 ) {
-    let is = |known: &Option<Arc<SelectedBackends>>| {
-        let names = known
-            .as_ref()
-            .map(|all| all.iter().map(|one| one.name_any()));
-        names.is_some_and(|names| {
-            names
-                .filter(|name| name.contains(part))
-                .eq(expected.iter().copied())
-        })
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), selected.wait_for(is))
-        .await
-        .is_ok();
+    let waited = tokio::time::timeout(
+        Duration::from_secs(20),
+        selected.wait_for(|known: &Option<Arc<SelectedBackends>>| {
+            let names = known
+                .as_ref()
+                .map(|all| all.iter().map(|one| one.name_any()));
+            names.is_some_and(|names| {
+                names
+                    .filter(|name| name.contains(part))
+                    .eq(expected.iter().copied())
+            })
+        }),
+    )
+    .await
+    .is_ok();
     assert!(
         waited,
         "{expected:?} should be selected, and {:?} are",

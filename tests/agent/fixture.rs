@@ -49,12 +49,12 @@ impl Drop for Agent {
 async fn installed() -> &'static ApiServer {
     static DONE: OnceCell<()> = OnceCell::const_new();
     let server = ApiServer::shared().await;
-    let install = || async {
+    DONE.get_or_init(|| async {
         server
             .install()
             .expect("FlexLVM's configuration is applied");
-    };
-    DONE.get_or_init(install).await;
+    })
+    .await;
     server
 }
 

@@ -112,15 +112,17 @@ async fn deleted_report_is_rewritten_at_once() {
         .delete(&fixture.name, &DeleteParams::default())
         .await
         .unwrap();
-    let whole = |storage: &crds::NodeStorage| {
-        storage.metadata.owner_references.is_some()
-            && is_condition_true(storage, DRIVER_INSTALLED)
-            && groups(storage)
-                .first()
-                .is_some_and(|group| group.size.0 == "400Mi")
-    };
     fixture
-        .wait_for_report("the report is complete again", whole)
+        .wait_for_report(
+            "the report is complete again",
+            |storage: &crds::NodeStorage| {
+                storage.metadata.owner_references.is_some()
+                    && is_condition_true(storage, DRIVER_INSTALLED)
+                    && groups(storage)
+                        .first()
+                        .is_some_and(|group| group.size.0 == "400Mi")
+            },
+        )
         .await;
 }
 

@@ -126,25 +126,31 @@ impl Pods {
 
     async fn all_bound(&self, count: usize) -> Result<bool> {
         let claims = self.claims.list(&ListParams::default()).await?.items;
-        let is_bound = |claim: &&PersistentVolumeClaim| {
-            let status = claim.status.as_ref();
-            status.and_then(|status| status.phase.as_deref()) == Some("Bound")
-        };
-        Ok(claims.iter().filter(is_bound).count() == count)
+        Ok(claims
+            .iter()
+            .filter(|claim: &&PersistentVolumeClaim| {
+                let status = claim.status.as_ref();
+                status.and_then(|status| status.phase.as_deref()) == Some("Bound")
+            })
+            .count()
+            == count)
     }
 
     async fn all_ready(&self, count: usize) -> Result<bool> {
         let pods = self.pods.list(&ListParams::default()).await?.items;
-        let is_ready = |pod: &&Pod| {
-            let conditions = pod
-                .status
-                .iter()
-                .flat_map(|status| status.conditions.iter().flatten());
-            conditions
-                .into_iter()
-                .any(|it| it.type_ == "Ready" && it.status == "True")
-        };
-        Ok(pods.iter().filter(is_ready).count() == count)
+        Ok(pods
+            .iter()
+            .filter(|pod: &&Pod| {
+                let conditions = pod
+                    .status
+                    .iter()
+                    .flat_map(|status| status.conditions.iter().flatten());
+                conditions
+                    .into_iter()
+                    .any(|it| it.type_ == "Ready" && it.status == "True")
+            })
+            .count()
+            == count)
     }
 
     /// Returns true if no pod, claim or volume is left.

@@ -80,7 +80,7 @@ impl Environment {
     /// provisioning.
     pub(crate) async fn claim(&self) -> Result<Vec<PersistentVolumeClaim>> {
         let claims: Api<PersistentVolumeClaim> = Api::namespaced(self.client.clone(), NAMESPACE);
-        let claim = |number: usize| {
+        stream::iter((0..self.load.claims).map(|number: usize| {
             let claim = json!({
                 "metadata": {"name": format!("data-{number}"), "annotations": {operator::kube::names::STORAGE_PROVISIONER_BETA: crds::GROUP}},
                 "spec": {"storageClassName": NAME, "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
@@ -93,8 +93,7 @@ impl Environment {
                         .await?,
                 )
             }
-        };
-        stream::iter((0..self.load.claims).map(claim))
+        }))
             .buffered(AT_ONCE)
             .try_collect()
             .await

@@ -148,17 +148,25 @@ impl AgentGuest {
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        let all = async || {
-            let list = orders.list(&ListParams::default()).await?;
-            let is_ready = |order: &&LogicalVolume| {
-                order
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| is_true(&status.conditions, READY))
-            };
-            Ok((list.iter().filter(is_ready).count() == count).then_some(()))
-        };
-        let made = until("all volumes are created", Duration::from_secs(600), all).await;
+        let made = until(
+            "all volumes are created",
+            Duration::from_secs(600),
+            async || {
+                let list = orders.list(&ListParams::default()).await?;
+                Ok((list
+                    .iter()
+                    .filter(|order: &&LogicalVolume| {
+                        order
+                            .status
+                            .as_ref()
+                            .is_some_and(|status| is_true(&status.conditions, READY))
+                    })
+                    .count()
+                    == count)
+                    .then_some(()))
+            },
+        )
+        .await;
         let time = begun.elapsed();
         made.with_context(|| {
             self.guest

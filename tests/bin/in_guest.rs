@@ -1,5 +1,5 @@
-//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in a
-//! new guest with real LVM, and exits with its status.
+//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in
+//! a new guest with real LVM, and exits with its status.
 //!
 //! Called by hand, and by cargo as the runner of the node tests.
 

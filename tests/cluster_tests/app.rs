@@ -308,14 +308,16 @@ impl App {
     pub(crate) async fn events(&self) -> Result<Vec<String>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&ListParams::default()).await?.items;
-        let words = |event: Event| {
-            format!(
-                "{}: {}",
-                event.reason.unwrap_or_default(),
-                event.message.unwrap_or_default()
-            )
-        };
-        Ok(all.into_iter().map(words).collect())
+        Ok(all
+            .into_iter()
+            .map(|event: Event| {
+                format!(
+                    "{}: {}",
+                    event.reason.unwrap_or_default(),
+                    event.message.unwrap_or_default()
+                )
+            })
+            .collect())
     }
 
     /// Waits for an Event that contains all of these phrases.

@@ -28,14 +28,13 @@ pub(crate) fn scheduler_avoids_a_node_without_space() -> Result<()> {
                 "json",
             ];
             let list: serde_json::Value = serde_json::from_str(&cluster.api().kubectl(&objects)?)?;
-            let of_node1 = |object: &serde_json::Value| {
-                object["nodeTopology"].to_string().contains("node1")
-                    && object["storageClassName"] == "flexlvm"
-            };
             let objects = list["items"].as_array().cloned().unwrap_or_default();
             let size = objects
                 .into_iter()
-                .find(of_node1)
+                .find(|object: &serde_json::Value| {
+                    object["nodeTopology"].to_string().contains("node1")
+                        && object["storageClassName"] == "flexlvm"
+                })
                 .map(|object| object["capacity"].clone());
             Ok((size.is_none() || size == Some(json!("0"))).then_some(()))
         };

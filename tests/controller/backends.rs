@@ -22,19 +22,19 @@ async fn wait_for_reason(
     reason: &str,
     phrases: &[&str],
 ) -> StorageBackend {
-    let is = |backend: &StorageBackend| {
-        let conditions = backend.status.clone().unwrap_or_default().conditions;
-        let ready = conditions.iter().find(|ready| ready.type_ == "Ready");
-        ready.is_some_and(|ready| {
-            ready.reason == reason && phrases.iter().all(|word| ready.message.contains(word))
-        })
-    };
     fixture
         .wait(
             &backends(fixture),
             name,
             &format!("{name} has reason {reason}"),
-            is,
+            |backend: &StorageBackend| {
+                let conditions = backend.status.clone().unwrap_or_default().conditions;
+                let ready = conditions.iter().find(|ready| ready.type_ == "Ready");
+                ready.is_some_and(|ready| {
+                    ready.reason == reason
+                        && phrases.iter().all(|word| ready.message.contains(word))
+                })
+            },
         )
         .await
 }

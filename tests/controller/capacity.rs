@@ -190,13 +190,12 @@ async fn published_objects_are_repaired_and_removed_when_unused() {
         .delete(&ours.name_any(), &DeleteParams::default())
         .await
         .unwrap();
-    let anew = |found: &CSIStorageCapacity| found.uid() != ours.uid();
     fixture
         .wait(
             &capacities(&fixture),
             &ours.name_any(),
             "the capacity is published again",
-            anew,
+            |found: &CSIStorageCapacity| found.uid() != ours.uid(),
         )
         .await;
     let lie = Patch::Merge(json!({"maximumVolumeSize": "1Ti"}));
@@ -476,13 +475,16 @@ async fn class_without_backend_gets_ample_capacity_after_grace_period() {
     let fixture = Fixture::new().await;
     fixture.node("n1", 64).await;
     fixture.class_only(waits_for_consumer()).await;
-    let ample = async || {
-        let found = published(&fixture).await;
-        Ok(found.values().any(|size| size == AMPLE).then_some(()))
-    };
-    wait::until("the capacity is published", Duration::from_secs(30), ample)
-        .await
-        .unwrap();
+    wait::until(
+        "the capacity is published",
+        Duration::from_secs(30),
+        async || {
+            let found = published(&fixture).await;
+            Ok(found.values().any(|size| size == AMPLE).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
     fixture.backend("vg0").await;
     wait_until_published(&fixture, &[("n1", "64Mi")]).await;
 }

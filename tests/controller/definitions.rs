@@ -26,17 +26,16 @@ fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
 
 /// Waits until the server publishes the schemas of all definitions, which takes seconds.
 async fn published(server: &ApiServer) {
-    let is_published = async || {
-        let explained = crds::all().iter().all(|definition| {
-            let name = format!("{}.spec", definition.spec.names.plural);
-            kubectl(server, &["explain", &name]).status.success()
-        });
-        Ok(explained.then_some(()))
-    };
     wait::until(
         "schemas are published",
         Duration::from_secs(60),
-        is_published,
+        async || {
+            let explained = crds::all().iter().all(|definition| {
+                let name = format!("{}.spec", definition.spec.names.plural);
+                kubectl(server, &["explain", &name]).status.success()
+            });
+            Ok(explained.then_some(()))
+        },
     )
     .await
     .unwrap();

@@ -76,13 +76,14 @@ impl Controller {
     /// Starts the controller that all tests of the program share, once.
     async fn shared(server: &'static ApiServer) {
         static RUNNING: OnceCell<Controller> = OnceCell::const_new();
-        let start = || async {
-            server
-                .install()
-                .expect("FlexLVM's configuration is applied");
-            Self::start(server, true).await
-        };
-        RUNNING.get_or_init(start).await;
+        RUNNING
+            .get_or_init(|| async {
+                server
+                    .install()
+                    .expect("FlexLVM's configuration is applied");
+                Self::start(server, true).await
+            })
+            .await;
     }
 }
 
@@ -188,30 +189,29 @@ impl Fixture {
         self.backend_without_controller(volume_group).await;
         let backends: Api<StorageBackend> = Api::all(self.client.clone());
         let reported = self.reported.lock().unwrap().clone();
-        let is_current = |backend: &StorageBackend| {
-            let Some(status) = &backend.status else {
-                return false;
-            };
-            let nodes = status
-                .nodes
-                .as_deref()
-                .and_then(|nodes| nodes.split('/').next_back()?.parse().ok());
-            let has = |phrases: &str| {
-                status
-                    .conditions
-                    .iter()
-                    .any(|condition| condition.message.contains(phrases))
-            };
-            nodes >= Some(reported.len())
-                && !reported
-                    .iter()
-                    .any(|node| has(&format!("{node} has no FlexLVM agent")))
-        };
         self.wait(
             &backends,
             &self.namespace,
             "the backend's status is written",
-            is_current,
+            |backend: &StorageBackend| {
+                let Some(status) = &backend.status else {
+                    return false;
+                };
+                let nodes = status
+                    .nodes
+                    .as_deref()
+                    .and_then(|nodes| nodes.split('/').next_back()?.parse().ok());
+                let has = |phrases: &str| {
+                    status
+                        .conditions
+                        .iter()
+                        .any(|condition| condition.message.contains(phrases))
+                };
+                nodes >= Some(reported.len())
+                    && !reported
+                        .iter()
+                        .any(|node| has(&format!("{node} has no FlexLVM agent")))
+            },
         )
         .await;
     }
@@ -236,18 +236,17 @@ impl Fixture {
             .patch(&self.namespace, &PatchParams::default(), &patch)
             .await
             .unwrap();
-        let is_current = |backend: &StorageBackend| {
-            backend
-                .status
-                .as_ref()
-                .and_then(|status| status.observed_generation)
-                >= changed.metadata.generation
-        };
         self.wait(
             &backends,
             &self.namespace,
             "the changed backend's status is written",
-            is_current,
+            |backend: &StorageBackend| {
+                backend
+                    .status
+                    .as_ref()
+                    .and_then(|status| status.observed_generation)
+                    >= changed.metadata.generation
+            },
         )
         .await;
     }
@@ -387,7 +386,7 @@ impl Fixture {
     }
 
     async fn wait_for_matching_event(&self, is: impl Fn(&Event) -> bool, phrases: &[&str]) {
-        let found = async || {
+        if let Err(error) = wait::until("an Event has all phrases", LIMIT, async || {
             let mut all = self
                 .events()
                 .await
@@ -397,8 +396,9 @@ impl Fixture {
             Ok(all
                 .any(|event| phrases.iter().all(|word| event.contains(word)))
                 .then_some(()))
-        };
-        if let Err(error) = wait::until("an Event has all phrases", LIMIT, found).await {
+        })
+        .await
+        {
             panic!("{error}: {phrases:?} in {:#?}", self.event_messages().await);
         }
     }

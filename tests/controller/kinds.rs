@@ -118,9 +118,13 @@ async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
     let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0",
         "physicalVolumes": [disk("a", "4000Mi", &[])]});
     fixture.report(&fixture.name("n1"), json!([group])).await;
-    let grown = |lv: &LogicalVolume| most(lv) == "2000Mi";
     let lv = fixture
-        .wait(&fixture.logical_volumes(), &name, "more is reserved", grown)
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "more is reserved",
+            |lv: &LogicalVolume| most(lv) == "2000Mi",
+        )
         .await;
     assert_eq!(lv.spec.size.0, "32Mi", "the volume itself keeps its size");
 }

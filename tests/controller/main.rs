@@ -245,11 +245,6 @@ async fn claim_on_full_or_vanished_node_is_returned_to_scheduler() {
     fixture.node("full", 32).await;
     fixture.node("roomy", 1024).await;
     fixture.class(waits_for_consumer()).await;
-    let is_free = |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {
-        !claim
-            .annotations()
-            .contains_key("volume.kubernetes.io/selected-node")
-    };
     for (name, node) in [("a", "full"), ("b", "vanished")] {
         fixture.claim(name, "64Mi", Some(node)).await;
         fixture
@@ -257,7 +252,11 @@ async fn claim_on_full_or_vanished_node_is_returned_to_scheduler() {
                 &fixture.claims(),
                 name,
                 "its selected node is removed",
-                is_free,
+                |claim: &k8s_openapi::api::core::v1::PersistentVolumeClaim| {
+                    !claim
+                        .annotations()
+                        .contains_key("volume.kubernetes.io/selected-node")
+                },
             )
             .await;
     }
@@ -392,20 +391,19 @@ async fn released_volume_is_removed_once_not_in_use() {
     fixture.gone(&fixture.logical_volumes(), &name).await;
     // Kubernetes' own protection finalizer is removed by the controller manager, played by the
     // test.
-    let unprotect = async || {
-        let volume = fixture.volumes().get_opt(&name).await?;
-        let ours = volume.is_some_and(|volume| {
-            volume
-                .finalizers()
-                .iter()
-                .any(|f| f.starts_with("external-provisioner"))
-        });
-        Ok((!ours).then_some(()))
-    };
     harness::wait::until(
         "FlexLVM's finalizer is removed",
         std::time::Duration::from_secs(10),
-        unprotect,
+        async || {
+            let volume = fixture.volumes().get_opt(&name).await?;
+            let ours = volume.is_some_and(|volume| {
+                volume
+                    .finalizers()
+                    .iter()
+                    .any(|f| f.starts_with("external-provisioner"))
+            });
+            Ok((!ours).then_some(()))
+        },
     )
     .await
     .unwrap();
@@ -449,18 +447,17 @@ async fn volume_switched_to_retain_outlives_its_persistent_volume() {
         .patch(&name, &PatchParams::default(), &patch)
         .await
         .unwrap();
-    let free = |volume: &k8s_openapi::api::core::v1::PersistentVolume| {
-        !volume
-            .finalizers()
-            .iter()
-            .any(|f| f.starts_with("external-"))
-    };
     fixture
         .wait(
             &fixture.volumes(),
             &name,
             "FlexLVM's finalizer is removed",
-            free,
+            |volume: &k8s_openapi::api::core::v1::PersistentVolume| {
+                !volume
+                    .finalizers()
+                    .iter()
+                    .any(|f| f.starts_with("external-"))
+            },
         )
         .await;
     fixture.delete_claim("data").await;

@@ -17,10 +17,13 @@ fn group(size: &str) -> Value {
 
 /// Waits until `count` LogicalVolumes exist.
 async fn wait_for_volume_count(fixture: &Fixture, count: usize) {
-    let ordered = async || Ok((fixture.own_logical_volumes().await.len() == count).then_some(()));
     let limit = std::time::Duration::from_secs(20);
-    if let Err(error) =
-        harness::wait::until("the expected number of claims is served", limit, ordered).await
+    if let Err(error) = harness::wait::until(
+        "the expected number of claims is served",
+        limit,
+        async || Ok((fixture.own_logical_volumes().await.len() == count).then_some(())),
+    )
+    .await
     {
         panic!(
             "{error}: {} of {count}; Events: {:#?}",
@@ -99,13 +102,12 @@ async fn removed_volume_frees_space_for_next_claim() {
         .await;
     fixture.delete_claim("old").await;
     fixture.phase(&old, "Released").await;
-    let absent = |lv: &crds::LogicalVolume| lv.spec.state == crds::logical_volume::State::Absent;
     fixture
         .wait(
             &fixture.logical_volumes(),
             &old,
             "its deletion is requested",
-            absent,
+            |lv: &crds::LogicalVolume| lv.spec.state == crds::logical_volume::State::Absent,
         )
         .await;
     assert_eq!(
@@ -244,17 +246,16 @@ async fn claim_waiting_on_selected_node_is_served_there_or_released() {
         )
         .await;
     fixture.report(&fixture.name("n2"), group("1Gi")).await;
-    let released = |claim: &PersistentVolumeClaim| {
-        !claim
-            .annotations()
-            .contains_key(operator::kube::names::SELECTED_NODE)
-    };
     fixture
         .wait(
             &fixture.claims(),
             "leaves",
             "its selected node is removed",
-            released,
+            |claim: &PersistentVolumeClaim| {
+                !claim
+                    .annotations()
+                    .contains_key(operator::kube::names::SELECTED_NODE)
+            },
         )
         .await;
 }

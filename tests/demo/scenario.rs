@@ -81,8 +81,10 @@ impl Scenario {
         arguments: &[&str],
         mut is: impl FnMut(&str) -> bool,
     ) -> Result<String> {
-        let probe = async || Ok(self.kubectl(arguments).ok().filter(|output| is(output)));
-        until(what, LIMIT, probe).await
+        until(what, LIMIT, async || {
+            Ok(self.kubectl(arguments).ok().filter(|output| is(output)))
+        })
+        .await
     }
 
     async fn run(&mut self) -> Result<String> {
@@ -213,16 +215,15 @@ impl Scenario {
         let patch = r#"{"spec": {"resources": {"requests": {"storage": "2Gi"}}}}"#;
         self.kubectl(&["patch", "pvc", "data", "-p", patch])?;
         let size = ["exec", "app", "--", "df", "-Pk", "/data"];
-        let is_grown = |output: &str| {
+        self.until("df in the pod shows it", &size, |output: &str| {
             let kibibytes = output
                 .lines()
                 .last()
                 .and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
             kibibytes.is_some_and(|kibibytes| kibibytes > 3 << 19)
-        };
-        self.until("df in the pod shows it", &size, is_grown)
-            .await
-            .map(drop)
+        })
+        .await
+        .map(drop)
     }
 
     async fn delete(&self, node: &Guest, free: &[String]) -> Result<()> {

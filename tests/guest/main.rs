@@ -28,55 +28,57 @@ static GUEST: LazyLock<Mutex<Guest>> = LazyLock::new(|| {
 });
 
 fn main() -> ExitCode {
-    let tests = || {
-        vec![
-            Test::new(
-                "arguments, input, output and status arrive unchanged",
-                arguments_arrive_unchanged,
-            ),
-            Test::new(
-                "hanging program is killed at its time limit",
-                hanging_program_is_killed,
-            ),
-            Test::new(
-                "only synced data survives a power cut",
-                power_cut_keeps_synced_data,
-            ),
-            Test::together(
-                "guest on this host isolates vector registers",
-                guest_on_this_host_isolates_vector_registers,
-            ),
-            Test::together(
-                "guest on a host with amx isolates vector registers",
-                guest_on_host_with_amx_isolates_vector_registers,
-            ),
-            Test::together(
-                "guest under timers, network and disk load never stands still",
-                guest_under_load_never_stands_still,
-            ),
-            Test::new(
-                "guest that panics at boot is reported with the cause",
-                guest_panic_at_boot_is_reported_with_cause,
-            ),
-            Test::new(
-                "stalled guest is reported by name",
-                stalled_guest_is_reported_by_name,
-            ),
-            Test::new(
-                "killed program leaves no guest behind",
-                killed_program_leaves_no_guest,
-            ),
-        ]
-    };
-    suite::isolated_with_dump(tests, |_| {
-        eprintln!(
-            "{}",
-            GUEST
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .console(30)
-        );
-    })
+    suite::isolated_with_dump(
+        || {
+            vec![
+                Test::new(
+                    "arguments, input, output and status arrive unchanged",
+                    arguments_arrive_unchanged,
+                ),
+                Test::new(
+                    "hanging program is killed at its time limit",
+                    hanging_program_is_killed,
+                ),
+                Test::new(
+                    "only synced data survives a power cut",
+                    power_cut_keeps_synced_data,
+                ),
+                Test::together(
+                    "guest on this host isolates vector registers",
+                    guest_on_this_host_isolates_vector_registers,
+                ),
+                Test::together(
+                    "guest on a host with amx isolates vector registers",
+                    guest_on_host_with_amx_isolates_vector_registers,
+                ),
+                Test::together(
+                    "guest under timers, network and disk load never stands still",
+                    guest_under_load_never_stands_still,
+                ),
+                Test::new(
+                    "guest that panics at boot is reported with the cause",
+                    guest_panic_at_boot_is_reported_with_cause,
+                ),
+                Test::new(
+                    "stalled guest is reported by name",
+                    stalled_guest_is_reported_by_name,
+                ),
+                Test::new(
+                    "killed program leaves no guest behind",
+                    killed_program_leaves_no_guest,
+                ),
+            ]
+        },
+        |_| {
+            eprintln!(
+                "{}",
+                GUEST
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .console(30)
+            );
+        },
+    )
 }
 
 fn arguments_arrive_unchanged() -> Result<()> {

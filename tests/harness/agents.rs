@@ -33,8 +33,12 @@ impl Agents {
             stop: Some(stop),
             thread: Some(thread),
         };
-        let all = async || Ok(ready.iter().all(Ready::get).then_some(()));
-        until("all agents have reported", Duration::from_secs(120), all).await?;
+        until(
+            "all agents have reported",
+            Duration::from_secs(120),
+            async || Ok(ready.iter().all(Ready::get).then_some(())),
+        )
+        .await?;
         Ok(agents)
     }
 }

@@ -339,8 +339,8 @@ impl ApiServer {
     /// finalizers, namespaces and objects without an owner. Its host has an empty folder for
     /// FlexVolume drivers and an empty `/var/lib/flexlvm`.
     pub(crate) fn start_controllers(&self, drivers: &DriverFolders) -> Result<Program> {
-        // The controller manager needs nothing else in /var/lib, and other processes must not use these
-        // settings.
+        // The controller manager needs nothing else in /var/lib, and other processes must not use
+        // these settings.
         let mut within = Command::new("unshare");
         within.args(["--mount", "sh", "-ec"]).arg(
             "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/flexlvm; mount --bind \"$0\" /var/lib/flexlvm; exec \"$@\"",

@@ -54,25 +54,26 @@ pub(crate) fn requests(workplace: &Workplace) -> Result<Vec<Request>> {
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let request = |entry: Value| {
-        let object = &entry["objectRef"];
-        let subresource = object["subresource"]
-            .as_str()
-            .map(|sub| format!("/{sub}"))
-            .unwrap_or_default();
-        Request {
-            account: text(&entry["user"]["username"])
-                .rsplit(':')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            verb: text(&entry["verb"]),
-            resource: text(&object["resource"]) + &subresource,
-            name: text(&object["name"]),
-            accepted: entry["responseStatus"]["code"]
-                .as_u64()
-                .is_some_and(|code| code < 300),
-        }
-    };
-    Ok(entries.map(request).collect())
+    Ok(entries
+        .map(|entry: Value| {
+            let object = &entry["objectRef"];
+            let subresource = object["subresource"]
+                .as_str()
+                .map(|sub| format!("/{sub}"))
+                .unwrap_or_default();
+            Request {
+                account: text(&entry["user"]["username"])
+                    .rsplit(':')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+                verb: text(&entry["verb"]),
+                resource: text(&object["resource"]) + &subresource,
+                name: text(&object["name"]),
+                accepted: entry["responseStatus"]["code"]
+                    .as_u64()
+                    .is_some_and(|code| code < 300),
+            }
+        })
+        .collect())
 }

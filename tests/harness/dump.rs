@@ -9,16 +9,15 @@ use crate::cluster::Cluster;
 /// The folder of dumps: `$FLEXLVM_LOGS`, or `logs` in cargo's target folder.
 #[must_use]
 pub fn folder() -> PathBuf {
-    let built = || {
-        env::current_exe()
-            .ok()?
-            .ancestors()
-            .nth(3)
-            .map(|target| target.join("logs"))
-    };
     env::var_os("FLEXLVM_LOGS")
         .map(PathBuf::from)
-        .or_else(built)
+        .or_else(|| {
+            env::current_exe()
+                .ok()?
+                .ancestors()
+                .nth(3)
+                .map(|target| target.join("logs"))
+        })
         .unwrap_or_else(|| PathBuf::from("logs"))
 }
 

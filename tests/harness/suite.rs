@@ -128,28 +128,30 @@ fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Res
                 .collect(),
         )
     }));
-    let trial = |test: Test| {
-        let name = test.name();
-        let running = Arc::clone(&running);
-        let place = place.to_owned();
-        Trial::test(name.clone(), move || {
-            let begun = test
-                .together
-                .then(|| running.lock().expect("no panic here").remove(&name))
-                .flatten();
-            let outcome = begun.map_or_else(
-                || test.run(),
-                |thread| thread.join().expect("panics are caught"),
-            );
-            // Printed between the test's name and its result.
-            print!("({:.1} s{place}) ", outcome.1.as_secs_f64());
-            outcome
-                .0
-                .inspect_err(|_| on_failure(&name))
-                .map_err(|error| format!("{error:#}").into())
+    let trials = tests
+        .into_iter()
+        .map(|test: Test| {
+            let name = test.name();
+            let running = Arc::clone(&running);
+            let place = place.to_owned();
+            Trial::test(name.clone(), move || {
+                let begun = test
+                    .together
+                    .then(|| running.lock().expect("no panic here").remove(&name))
+                    .flatten();
+                let outcome = begun.map_or_else(
+                    || test.run(),
+                    |thread| thread.join().expect("panics are caught"),
+                );
+                // Printed between the test's name and its result.
+                print!("({:.1} s{place}) ", outcome.1.as_secs_f64());
+                outcome
+                    .0
+                    .inspect_err(|_| on_failure(&name))
+                    .map_err(|error| format!("{error:#}").into())
+            })
         })
-    };
-    let trials = tests.into_iter().map(trial).collect();
+        .collect();
     Ok(run(&arguments, trials).exit_code())
 }
 

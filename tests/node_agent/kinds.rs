@@ -39,12 +39,11 @@ fn shares(fixture: &Fixture, cost: Cost) -> Value {
     let uuids = fixture.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name"
     ));
-    let share = |uuid: &str| json!({"uuid": uuid, "size": cost.image.bytes(EXTENT).0.to_string()});
     json!(
         uuids
             .split_whitespace()
             .take(cost.images as usize)
-            .map(share)
+            .map(|uuid: &str| json!({"uuid": uuid, "size": cost.image.bytes(EXTENT).0.to_string()}))
             .collect::<Vec<_>>()
     )
 }
@@ -146,13 +145,12 @@ pub(crate) fn allocation_by_lvm_matches_cost_model(fixture: &Fixture) {
     ] {
         let costs: Vec<Cost> = sizes.iter().map(|size| cost(&layout, *size)).collect();
         let kind = read(&layout).arguments().join(" ");
-        let make = |(number, cost): (usize, &Cost)| {
+        let script: Vec<String> = costs.iter().enumerate().map(|(number, cost): (usize, &Cost)| {
             format!(
                 "lvcreate -qq --yes {kind} --extents {} {quick} -n model{number} {KINDS}; count",
                 cost.size.0
             )
-        };
-        let script: Vec<String> = costs.iter().enumerate().map(make).collect();
+        }).collect();
         let counts = fixture.shell(&format!(
             "count() {{ echo $(pvs --noheadings -o pv_pe_alloc_count -S vg_name={KINDS} -O pv_name); }}; count
              {}; lvremove -qq -y {KINDS}",

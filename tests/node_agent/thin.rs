@@ -69,16 +69,18 @@ pub(crate) fn pool_is_created_and_removed_with_its_volumes(fixture: &Fixture) {
             .total()
             .0
     );
-    let reported = |storage: &NodeStorage| {
-        let groups = storage.status.clone().unwrap_or_default().volume_groups;
-        let others = groups
-            .into_iter()
-            .find(|group| group.name == KINDS)
-            .map(|group| group.used_by_others.0);
-        pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi")
-            && others.as_deref() == Some("0")
-    };
-    fixture.wait_for_report("the pool does not count as used by others", reported);
+    fixture.wait_for_report(
+        "the pool does not count as used by others",
+        |storage: &NodeStorage| {
+            let groups = storage.status.clone().unwrap_or_default().volume_groups;
+            let others = groups
+                .into_iter()
+                .find(|group| group.name == KINDS)
+                .map(|group| group.used_by_others.0);
+            pool_of(storage).is_some_and(|pool| pool.size.0 == "128Mi")
+                && others.as_deref() == Some("0")
+        },
+    );
 
     let device = format!("/dev/{KINDS}/{first}");
     let sum = format!("head -c 36M {device} | md5sum");
@@ -130,14 +132,13 @@ pub(crate) fn full_pool_is_reported_with_instructions(fixture: &Fixture) {
     fixture.shell(&format!(
         "! dd if=/dev/zero of=/dev/{KINDS}/{name} bs=1M count=80 conv=fsync status=none 2>/dev/null"
     ));
-    let is_full = |pool: ReportedThinPool| {
-        pool.data_used == 100
-            && pool
-                .unusable_reason
-                .is_some_and(|why| why.contains("lvextend"))
-    };
     fixture.wait_for_report("the pool is full", |storage| {
-        pool_of(storage).is_some_and(is_full)
+        pool_of(storage).is_some_and(|pool: ReportedThinPool| {
+            pool.data_used == 100
+                && pool
+                    .unusable_reason
+                    .is_some_and(|why| why.contains("lvextend"))
+        })
     });
     fixture.create_volume_with(&another, "32Mi", thin(fixture, 64, 64));
     fixture.wait_for_condition(
@@ -185,15 +186,14 @@ pub(crate) fn pool_of_admin_is_left_unchanged(fixture: &Fixture) {
 pub(crate) fn allocation_of_pool_matches_cost_model(fixture: &Fixture) {
     let sizes = [1_u64, 333, 4100];
     let costs = sizes.map(|size| PoolCost::new(Bytes(size << 20), None, EXTENT).unwrap());
-    let make = |cost: &PoolCost| {
+    let counts = fixture.shell(&costs.iter().map(|cost: &PoolCost| {
         format!(
             "lvcreate -qq -y --type thin-pool --poolmetadataspare n --poolmetadatasize {}b --chunksize 64k -l {} -n model {KINDS}
              vgs --noheadings -o vg_extent_count,vg_free_count {KINDS}; lvremove -qq -y {KINDS}/model",
             cost.metadata.bytes(EXTENT).0,
             cost.data.0
         )
-    };
-    let counts = fixture.shell(&costs.iter().map(make).collect::<Vec<_>>().join("\n"));
+    }).collect::<Vec<_>>().join("\n"));
     let counts = counts.lines().map(|line| {
         line.split_whitespace()
             .map(|count| count.parse::<u64>().unwrap())

@@ -90,12 +90,13 @@ fn done(fixture: &Fixture) {
 
 /// Waits until the device has this reason and message.
 fn wait_for_device(fixture: &Fixture, path: &str, reason: &str, words: &str) {
-    let is = |device: &NodeDevice| {
-        let message = device.message.as_deref().unwrap_or_default();
-        device.path == path && device.reason.as_deref() == Some(reason) && message.contains(words)
-    };
     fixture.wait_for_report(&format!("{path} has reason {reason} {words:?}"), |report| {
-        devices(report).iter().any(is)
+        devices(report).iter().any(|device: &NodeDevice| {
+            let message = device.message.as_deref().unwrap_or_default();
+            device.path == path
+                && device.reason.as_deref() == Some(reason)
+                && message.contains(words)
+        })
     });
 }
 

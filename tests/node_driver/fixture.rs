@@ -381,18 +381,17 @@ impl Volume {
 /// Built together with this program: `<target>/debug/flexlvm-driver` next to
 /// `<target>/debug/deps/<this>`.
 fn driver_binary() -> Result<String> {
-    let beside = || {
-        Some(
-            std::env::current_exe()
-                .ok()?
-                .ancestors()
-                .nth(2)?
-                .join("flexlvm-driver"),
-        )
-    };
     let path = std::env::var_os("FLEXLVM_DRIVER")
         .map(PathBuf::from)
-        .or_else(beside)
+        .or_else(|| {
+            Some(
+                std::env::current_exe()
+                    .ok()?
+                    .ancestors()
+                    .nth(2)?
+                    .join("flexlvm-driver"),
+            )
+        })
         .context("cannot locate the driver")?;
     anyhow::ensure!(
         path.is_file(),
