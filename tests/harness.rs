@@ -1,4 +1,4 @@
-//! The harness itself: an API server that answers and enforces RBAC, and leaves nothing behind.
+//! Tests of the harness: an API server that answers, enforces RBAC, and leaves nothing behind.
 
 use harness::apiserver::ApiServer;
 use harness::namespace;
@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
 use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 
 #[tokio::test]
-async fn a_service_account_has_its_own_rights_and_no_others() {
+async fn service_account_has_only_its_own_rights() {
     let server = ApiServer::shared().await;
     let admin = server.client();
     let name = namespace::create(&admin, "rights").await.unwrap();
@@ -33,7 +33,7 @@ async fn a_service_account_has_its_own_rights_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_dropped_server_leaves_nothing_behind() {
+async fn dropped_server_leaves_nothing_behind() {
     let server = ApiServer::start().await.unwrap();
     let folder = server.workplace().folder().to_owned();
     assert!(

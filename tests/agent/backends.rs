@@ -1,4 +1,4 @@
-//! The agent's copy of the StorageBackends, with its own account's rights.
+//! The agent's cache of StorageBackends, with the rights of its own account.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,27 +11,29 @@ use operator::agent::watches::backends::{Backends, SelectedBackends};
 use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 
-/// Waits until of this test's backends exactly these select the node.
+/// Waits until the node is selected by exactly these backends of the test.
 async fn select(
     selected: &mut Receiver<Option<Arc<SelectedBackends>>>,
     part: &str,
     expected: &[&str],
 ) {
-    let is = |known: &Option<Arc<SelectedBackends>>| {
-        let names = known
-            .as_ref()
-            .map(|all| all.iter().map(|one| one.name_any()));
-        names.is_some_and(|names| {
-            names
-                .filter(|name| name.contains(part))
-                .eq(expected.iter().copied())
-        })
-    };
-    let waited = tokio::time::timeout(Duration::from_secs(20), selected.wait_for(is))
-        .await
-        .is_ok();
+    let waited = tokio::time::timeout(
+        Duration::from_secs(20),
+        selected.wait_for(|known: &Option<Arc<SelectedBackends>>| {
+            let names = known
+                .as_ref()
+                .map(|all| all.iter().map(|one| one.name_any()));
+            names.is_some_and(|names| {
+                names
+                    .filter(|name| name.contains(part))
+                    .eq(expected.iter().copied())
+            })
+        }),
+    )
+    .await
+    .is_ok();
     assert!(
         waited,
         "{expected:?} should be selected, and {:?} are",
@@ -40,25 +42,25 @@ async fn select(
 }
 
 #[tokio::test]
-async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
-    let stage = Stage::new(100).await;
-    let dev = stage.site.folder().join("proc/1/root/dev");
+async fn agent_reports_each_device_once() {
+    let fixture = Fixture::new(100).await;
+    let dev = fixture.site.folder().join("proc/1/root/dev");
     std::fs::create_dir_all(&dev).unwrap();
     std::fs::write(dev.join("file"), "").unwrap();
-    let nodes: Api<Node> = Api::all(stage.client.clone());
-    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": &stage.name}}}));
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
+    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": &fixture.name}}}));
     nodes
-        .patch(&stage.name, &PatchParams::default(), &label)
+        .patch(&fixture.name, &PatchParams::default(), &label)
         .await
         .unwrap();
-    let _agent = stage.agent();
-    let name = format!("{}-devices", stage.name);
+    let _agent = fixture.agent();
+    let name = format!("{}-devices", fixture.name);
     let object: StorageBackend = serde_json::from_value(json!({
         "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": &name},
-        "spec": {"volumeGroup": "vg1", "devices": ["/dev/none", "/dev/file"], "nodeSelector": {"matchLabels": {"disk": &stage.name}}},
+        "spec": {"volumeGroup": "vg1", "devices": ["/dev/none", "/dev/file"], "nodeSelector": {"matchLabels": {"disk": &fixture.name}}},
     }))
     .unwrap();
-    let api: Api<StorageBackend> = Api::all(stage.client.clone());
+    let api: Api<StorageBackend> = Api::all(fixture.client.clone());
     api.create(&PostParams::default(), &object).await.unwrap();
     let reasons = |storage: &crds::NodeStorage| {
         let devices = storage.status.clone().unwrap_or_default().devices;
@@ -68,49 +70,51 @@ async fn an_agent_says_what_became_of_each_device_and_says_it_once() {
     };
     let expected = [("/dev/none", "NotFound"), ("/dev/file", "NotABlockDevice")]
         .map(|(a, b)| (a.to_owned(), b.to_owned()));
-    stage
-        .reports("both devices are reported", |storage| {
+    fixture
+        .wait_for_report("both devices are reported", |storage| {
             reasons(storage) == expected
         })
         .await;
-    stage
-        .reports("the driver is installed", |storage| {
-            crate::stage::holds(storage, "DriverInstalled")
+    fixture
+        .wait_for_report("the driver is installed", |storage| {
+            crate::fixture::is_condition_true(storage, "DriverInstalled")
         })
         .await;
     let count = || {
-        stage
-            .writes(&stage.name)
+        fixture
+            .writes(&fixture.name)
             .iter()
             .filter(|write| write.contains("nodestorages"))
             .count()
     };
     let before = count();
-    // Its volume, and the controller's numbers, are no reason to say it again.
-    stage.ready(&stage.order("data", 8).await).await;
+    // Neither its volume nor the controller's status update may cause another write.
+    fixture.ready(&fixture.create_volume("data", 8).await).await;
     let numbers = Patch::Merge(json!({"status": {"volumes": 1}}));
     api.patch_status(&name, &PatchParams::default(), &numbers)
         .await
         .unwrap();
-    stage.quiet().await;
+    fixture.quiet().await;
     assert_eq!(count(), before);
     api.delete(&name, &DeleteParams::default()).await.unwrap();
-    stage
-        .reports("nothing is wanted any more", |storage| {
+    fixture
+        .wait_for_report("no device is configured any more", |storage| {
             reasons(storage).is_empty()
         })
         .await;
 }
 
 #[tokio::test]
-async fn an_agent_knows_which_backends_select_its_node() {
-    let stage = Stage::new(1).await;
-    let (backends, writer) = Backends::new(&stage.name);
-    let (client, followed) = (stage.agents_client().await, backends.clone());
+async fn agent_caches_backends_that_select_its_node() {
+    let fixture = Fixture::new(1).await;
+    let (backends, writer) = Backends::new(&fixture.name);
+    let client = fixture.agents_client().await;
+    let followed = backends.clone();
     let follow = tokio::spawn(async move { followed.run(&client, writer).await });
     let mut selected = backends.selected();
-    let api: Api<StorageBackend> = Api::all(stage.client.clone());
-    let (first, second) = (format!("{}-a", stage.name), format!("{}-b", stage.name));
+    let api: Api<StorageBackend> = Api::all(fixture.client.clone());
+    let first = format!("{}-a", fixture.name);
+    let second = format!("{}-b", fixture.name);
     for (name, disk) in [(&first, "ssd"), (&second, "hdd")] {
         let object: StorageBackend = serde_json::from_value(json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},
@@ -119,19 +123,19 @@ async fn an_agent_knows_which_backends_select_its_node() {
         .unwrap();
         api.create(&PostParams::default(), &object).await.unwrap();
     }
-    select(&mut selected, &stage.name, &[]).await;
-    let nodes: Api<Node> = Api::all(stage.client.clone());
+    select(&mut selected, &fixture.name, &[]).await;
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
     let label = async |value: &str| {
         let patch = Patch::Merge(json!({"metadata": {"labels": {"disk": value}}}));
         nodes
-            .patch(&stage.name, &PatchParams::default(), &patch)
+            .patch(&fixture.name, &PatchParams::default(), &patch)
             .await
             .unwrap();
     };
     label("ssd").await;
-    select(&mut selected, &stage.name, &[&first]).await;
+    select(&mut selected, &fixture.name, &[&first]).await;
     label("hdd").await;
-    select(&mut selected, &stage.name, &[&second]).await;
+    select(&mut selected, &fixture.name, &[&second]).await;
     let change = async |name: &str, spec: Value| {
         api.patch(
             name,
@@ -142,11 +146,11 @@ async fn an_agent_knows_which_backends_select_its_node() {
         .unwrap();
     };
     change(&first, json!({"nodeSelector": null})).await;
-    select(&mut selected, &stage.name, &[&first, &second]).await;
+    select(&mut selected, &fixture.name, &[&first, &second]).await;
     api.delete(&second, &DeleteParams::default()).await.unwrap();
-    select(&mut selected, &stage.name, &[&first]).await;
+    select(&mut selected, &fixture.name, &[&first]).await;
     nodes
-        .delete(&stage.name, &DeleteParams::default())
+        .delete(&fixture.name, &DeleteParams::default())
         .await
         .unwrap();
     assert!(

@@ -1,5 +1,4 @@
-//! A client whose answers a test can take away: what was sent is carried out, or is not, and nobody
-//! hears of it.
+//! A client with injected faults: a request is dropped, or carried out while its response is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,16 +10,16 @@ use kube::Client;
 use kube::client::Body;
 use tower::Service;
 
-/// What happens to the next requests that change something.
+/// Faults of the next modifying requests.
 #[derive(Clone, Default)]
 pub(crate) struct Faults {
-    /// So many never arrive.
+    /// Number of requests to drop before they reach the server.
     pub(crate) lost: Arc<AtomicU32>,
-    /// So many are carried out, and their answers never arrive.
+    /// Number of requests to carry out while their responses are lost.
     pub(crate) unanswered: Arc<AtomicU32>,
 }
 
-/// A client that has faults.
+/// Wraps a client with fault injection.
 pub(crate) fn faulty(client: Client, faults: Faults) -> Client {
     Client::new(Faulty { client, faults }, "default")
 }
@@ -51,7 +50,8 @@ impl Service<Request<Body>> for Faulty {
                     })
                     .is_ok()
         };
-        let (lost, unanswered) = (takes(&self.faults.lost), takes(&self.faults.unanswered));
+        let lost = takes(&self.faults.lost);
+        let unanswered = takes(&self.faults.unanswered);
         let client = self.client.clone();
         Box::pin(async move {
             if lost {
@@ -64,7 +64,7 @@ impl Service<Request<Body>> for Faulty {
 }
 
 fn broken() -> Response<Body> {
-    let status = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "the test broke it", "code": 500}"#;
+    let status = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "injected fault", "code": 500}"#;
     let mut response = Response::new(Body::from(status.as_bytes().to_vec()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response

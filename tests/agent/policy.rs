@@ -11,7 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::stage::{self, Stage};
+use super::fixture::{self, Fixture};
 
 /// The first version whose tokens name the node of their pod.
 const SINCE: u32 = 30;
@@ -53,14 +53,17 @@ async fn agent_writes_objects_of_its_own_node_alone() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let (stage, other) = (Stage::new(100).await, Stage::new(100).await);
-    let own = stage.agents_client().await;
-    let (volume, foreign) = (stage.order("own", 8).await, other.order("foreign", 8).await);
+    let (fixture, other) = (Fixture::new(100).await, Fixture::new(100).await);
+    let own = fixture.agents_client().await;
+    let (volume, foreign) = (
+        fixture.create_volume("own", 8).await,
+        other.create_volume("foreign", 8).await,
+    );
     // Other accounts are not concerned.
-    let by_admin = refusals(&stage.client, &other.name, &foreign).await;
+    let by_admin = refusals(&fixture.client, &other.name, &foreign).await;
     assert_eq!(by_admin, [""; 0]);
     // The API server reads new policies within a second.
-    wait::until("the policies are in force", stage::LIMIT, async || {
+    wait::until("the policies are in force", fixture::LIMIT, async || {
         let refused = refusals(&own, &other.name, &foreign).await;
         Ok((refused.len() == 3).then_some(()))
     })
@@ -72,22 +75,24 @@ async fn agent_writes_objects_of_its_own_node_alone() {
         .zip(["NodeStorage", "NodeStorage", "LogicalVolumes"])
     {
         assert!(
-            refusal.contains(&format!("the agent on node {} may write only", stage.name))
-                && refusal.contains(kind),
+            refusal.contains(&format!(
+                "the agent on node {} may write only",
+                fixture.name
+            )) && refusal.contains(kind),
             "{refusal}"
         );
     }
-    assert_eq!(refusals(&own, &stage.name, &volume).await, [""; 0]);
-    let status = stage.status(&volume).await;
+    assert_eq!(refusals(&own, &fixture.name, &volume).await, [""; 0]);
+    let status = fixture.status(&volume).await;
     assert!(status.uuid.is_some());
 
     // A token that is bound to no pod, as `kubectl create token` requests it.
-    let unbound = stage
+    let unbound = fixture
         .server
         .client_of("flexlvm-system", "flexlvm-agent")
         .await
         .unwrap();
-    let refused = refusals(&unbound, &stage.name, &volume).await;
+    let refused = refusals(&unbound, &fixture.name, &volume).await;
     assert_eq!(refused.len(), 3);
     for refusal in refused {
         assert!(refusal.contains("names no node"), "{refusal}");
@@ -99,8 +104,8 @@ async fn policies_have_no_type_warnings() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new(100).await;
-    let server = stage.server;
+    let fixture = Fixture::new(100).await;
+    let server = fixture.server;
     let mut command = Command::new(server.kubernetes().program("kube-controller-manager"));
     command
         .arg(format!("--kubeconfig={}", server.kubeconfig().display()))
@@ -110,7 +115,7 @@ async fn policies_have_no_type_warnings() {
         .workplace()
         .start("kube-controller-manager", &mut command)
         .unwrap();
-    let policies: Api<ValidatingAdmissionPolicy> = Api::all(stage.client.clone());
+    let policies: Api<ValidatingAdmissionPolicy> = Api::all(fixture.client.clone());
     let checked = async || {
         let all = policies.list(&ListParams::default()).await?.items;
         let is_checked = |policy: &ValidatingAdmissionPolicy| {
@@ -119,7 +124,7 @@ async fn policies_have_no_type_warnings() {
         };
         Ok((all.len() == 2 && all.iter().all(is_checked)).then_some(all))
     };
-    let all = wait::until("the policies are checked", stage::LIMIT, checked).await;
+    let all = wait::until("the policies are checked", fixture::LIMIT, checked).await;
     for policy in all.unwrap() {
         let checking = policy.status.unwrap().type_checking.unwrap_or_default();
         assert_eq!(checking.expression_warnings.unwrap_or_default(), []);

@@ -1,4 +1,4 @@
-//! What an agent says of its node, and the driver that it installs.
+//! The agent's reports about its node, and the driver that it installs.
 
 use std::time::{Duration, Instant};
 
@@ -7,19 +7,19 @@ use harness::simulated::Volume;
 use harness::wait;
 use kube::api::DeleteParams;
 
-use crate::stage::{Stage, groups, holds};
+use crate::fixture::{Fixture, groups, is_condition_true};
 
 #[tokio::test]
-async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    let report = stage
-        .reports("the node is reported", |storage| storage.status.is_some())
+async fn node_change_is_reported_at_once_and_volumes_are_not() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let report = fixture
+        .wait_for_report("the node is reported", |storage| storage.status.is_some())
         .await;
     let owner = report.metadata.owner_references.unwrap().remove(0);
     assert_eq!(
         (owner.kind.as_str(), owner.name.as_str()),
-        ("Node", stage.name.as_str())
+        ("Node", fixture.name.as_str())
     );
     let group = report.status.clone().unwrap().volume_groups.remove(0);
     let numbers = [
@@ -30,34 +30,34 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
     ]
     .map(|size| size.0.as_str());
     assert_eq!(numbers, ["400Mi", "4Mi", "0", "400Mi"]);
-    stage
-        .reports("the driver is installed", |storage| {
-            holds(storage, DRIVER_INSTALLED)
+    fixture
+        .wait_for_report("the driver is installed", |storage| {
+            is_condition_true(storage, DRIVER_INSTALLED)
         })
         .await;
 
-    let before = stage
-        .writes(&stage.name)
+    let before = fixture
+        .writes(&fixture.name)
         .iter()
         .filter(|write| write.contains("nodestorages"))
         .count();
     for number in 0..10 {
-        stage.order(&format!("v{number}"), 2).await;
+        fixture.create_volume(&format!("v{number}"), 2).await;
     }
     for number in 0..10 {
-        stage.ready(&stage.volume(&format!("v{number}"))).await;
+        fixture.ready(&fixture.volume(&format!("v{number}"))).await;
     }
-    stage.quiet().await;
-    let after = stage
-        .writes(&stage.name)
+    fixture.quiet().await;
+    let after = fixture
+        .writes(&fixture.name)
         .iter()
         .filter(|write| write.contains("nodestorages"))
         .count();
-    assert_eq!(after, before, "{:?}", stage.writes(&stage.name));
+    assert_eq!(after, before, "{:?}", fixture.writes(&fixture.name));
 
-    // vgextend, and somebody else's volume.
+    // vgextend, and an LV that FlexLVM does not manage.
     let begin = Instant::now();
-    stage.node.change(|state| {
+    fixture.node.change(|state| {
         state.groups[0].extents = 150;
         let volume = Volume {
             tags: Vec::new(),
@@ -72,7 +72,7 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
             .first()
             .is_some_and(|group| group.size.0 == "600Mi")
     };
-    let group = groups(&stage.reports("the group has grown", grown).await).remove(0);
+    let group = groups(&fixture.wait_for_report("the group has grown", grown).await).remove(0);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert_eq!(
         [group.used_by_others.0.as_str(), group.free.0.as_str()],
@@ -81,13 +81,15 @@ async fn the_node_is_reported_at_once_when_it_changes_and_not_for_each_volume() 
 }
 
 #[tokio::test]
-async fn free_space_is_reported_at_leisure() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage.ready(&stage.order("data", 25).await).await;
+async fn free_space_is_reported_with_delay() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .ready(&fixture.create_volume("data", 25).await)
+        .await;
     let begin = Instant::now();
-    stage
-        .reports("the free space is brought up to date", |storage| {
+    fixture
+        .wait_for_report("the free space is brought up to date", |storage| {
             groups(storage)
                 .first()
                 .is_some_and(|group| group.free.0 == "300Mi")
@@ -97,39 +99,43 @@ async fn free_space_is_reported_at_leisure() {
 }
 
 #[tokio::test]
-async fn a_report_that_was_deleted_is_written_again_at_once() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage
-        .reports("the driver is installed", |storage| {
-            holds(storage, DRIVER_INSTALLED)
+async fn deleted_report_is_rewritten_at_once() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .wait_for_report("the driver is installed", |storage| {
+            is_condition_true(storage, DRIVER_INSTALLED)
         })
         .await;
-    stage
+    fixture
         .storages()
-        .delete(&stage.name, &DeleteParams::default())
+        .delete(&fixture.name, &DeleteParams::default())
         .await
         .unwrap();
-    let whole = |storage: &crds::NodeStorage| {
-        storage.metadata.owner_references.is_some()
-            && holds(storage, DRIVER_INSTALLED)
-            && groups(storage)
-                .first()
-                .is_some_and(|group| group.size.0 == "400Mi")
-    };
-    stage.reports("it is whole again", whole).await;
+    fixture
+        .wait_for_report(
+            "the report is complete again",
+            |storage: &crds::NodeStorage| {
+                storage.metadata.owner_references.is_some()
+                    && is_condition_true(storage, DRIVER_INSTALLED)
+                    && groups(storage)
+                        .first()
+                        .is_some_and(|group| group.size.0 == "400Mi")
+            },
+        )
+        .await;
 }
 
 #[tokio::test]
-async fn the_driver_is_installed_and_repaired() {
-    let stage = Stage::new(100).await;
-    let _agent = stage.agent();
-    stage
-        .reports("the driver is installed", |storage| {
-            holds(storage, DRIVER_INSTALLED)
+async fn driver_is_installed_and_repaired() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .wait_for_report("the driver is installed", |storage| {
+            is_condition_true(storage, DRIVER_INSTALLED)
         })
         .await;
-    let driver = stage.site.plugins().join("flexlvm.dev~lvm/lvm");
+    let driver = fixture.site.plugins().join("flexlvm.dev~lvm/lvm");
     let is_whole = async || {
         Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()))
     };
@@ -146,9 +152,9 @@ async fn the_driver_is_installed_and_repaired() {
     }
     std::fs::remove_dir_all(driver.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/nowhere", driver.parent().unwrap()).unwrap();
-    let report = stage
-        .reports("it says what is in the way", |storage| {
-            !holds(storage, DRIVER_INSTALLED)
+    let report = fixture
+        .wait_for_report("the obstacle is reported", |storage| {
+            !is_condition_true(storage, DRIVER_INSTALLED)
         })
         .await;
     let conditions = report.status.unwrap().conditions;

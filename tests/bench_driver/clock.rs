@@ -1,5 +1,5 @@
-//! The clock: the same start for every contestant, straight from this program, with no shell
-//! between.
+//! Measures time: each subject is started in the same way, directly from this program, without a
+//! shell.
 
 use std::io::Read;
 use std::process::{Command, Stdio};
@@ -10,9 +10,10 @@ use anyhow::{Context, Result, ensure};
 /// A program with its arguments.
 pub(crate) type Line = Vec<String>;
 
-/// How long these take, one after the other, from the start of the first to the end of the last. As
-/// the kubelet does it, one pipe takes both outputs, and a program has ended when that is closed
-/// and its status is known.
+/// Returns the time of these programs, run one after the other.
+///
+/// As in the kubelet, one pipe receives both outputs, and a program has ended when the pipe is
+/// closed and the exit status is known.
 pub(crate) fn time(lines: &[Line]) -> Result<Duration> {
     let mut outputs = Vec::with_capacity(lines.len());
     let begun = Instant::now();
@@ -39,7 +40,7 @@ fn run(line: &Line) -> Result<String> {
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
-    drop(command); // It holds the writing ends.
+    drop(command); // Closes the writing ends that it holds.
     let mut output = String::new();
     reader.read_to_string(&mut output)?;
     let status = child.wait()?;
@@ -47,7 +48,7 @@ fn run(line: &Line) -> Result<String> {
     Ok(output)
 }
 
-/// The same, where nobody looks at the clock.
+/// Runs a shell script outside of a measurement.
 pub(crate) fn shell(script: &str) -> Result<String> {
     let words = ["sh", "-ec", script].map(str::to_owned);
     Ok(run(&words.to_vec())?.trim().to_owned())

@@ -1,8 +1,9 @@
-//! `bench-pod ROUNDS`: what a volume of ours adds to a pod's life, beside the same pod with an
-//! emptyDir, in turn, on a cluster of two nodes. `tests/bench-pod` runs it. The last line printed
-//! is one JSON object.
+//! `bench-pod ROUNDS`: measures the cost of a FlexLVM volume in a pod's life, compared with the
+//! same pod with an emptyDir, alternately, on a cluster of two nodes.
 //!
-//! [`pods`] creates and removes pods and measures; this file decides what, and reports.
+//! `tests/bench-pod` runs it. The last line of output is one JSON object.
+//!
+//! [`pods`] creates and removes pods and measures; this file selects the measurements and reports.
 
 mod pods;
 
@@ -14,7 +15,7 @@ use harness::guest::Hardware;
 use harness::installation::{IMAGE, VOLUME_GROUP, file};
 use pods::{Measured, Storage, measure};
 
-/// Pods of a burst: all are created at once.
+/// Number of pods of a burst: all are created at once.
 const BURST: usize = 20;
 
 /// Rounds of bursts; each takes as long as ten single pods.
@@ -22,11 +23,9 @@ const BURST_ROUNDS: usize = 3;
 
 fn main() -> ExitCode {
     harness::main(|| {
-        let rounds = std::env::args()
-            .nth(1)
-            .context("bench-pod takes a number of rounds")?;
-        let rounds: usize = rounds.parse().context("the number of rounds")?;
-        ensure!(rounds > 0, "without rounds there are no medians");
+        let rounds = std::env::args().nth(1).context("usage: bench-pod ROUNDS")?;
+        let rounds: usize = rounds.parse().context("ROUNDS is not a number")?;
+        ensure!(rounds > 0, "ROUNDS must be positive");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -77,7 +76,7 @@ async fn bench(rounds: usize) -> Result<()> {
     Ok(())
 }
 
-/// Measurements of both kinds of pods, taken in turn.
+/// Measurements of both kinds of pods, taken alternately.
 struct Pair {
     claim: Vec<Measured>,
     empty: Vec<Measured>,
@@ -94,8 +93,8 @@ impl Pair {
     }
 }
 
-/// Measures `rounds` of each kind, after one of each that does not count. Neither kind is always
-/// the first.
+/// Measures `rounds` of each kind, after one uncounted warm-up each. The kinds take turns in going
+/// first.
 async fn alternate(cluster: &Cluster, count: usize, rounds: usize) -> Result<Pair> {
     let mut pair = Pair {
         claim: Vec::new(),
@@ -120,7 +119,7 @@ async fn alternate(cluster: &Cluster, count: usize, rounds: usize) -> Result<Pai
     Ok(pair)
 }
 
-/// The most memory that a process of this role has resident, in MiB.
+/// Returns the largest resident memory of the processes of a role, in MiB.
 fn resident_mib(cluster: &Cluster, role: &str) -> Result<f64> {
     let script = format!(
         "for pid in $(pgrep -f '^/flexlvm {role}'); do awk '/^VmRSS/ {{print $2}}' /proc/$pid/status; done"

@@ -1,4 +1,4 @@
-//! Pods that are created and removed together, and how long each step took.
+//! Creates and removes pods together, and measures the duration of each step.
 
 use std::time::{Duration, Instant};
 
@@ -14,30 +14,30 @@ use kube::Client;
 use kube::api::{Api, DeleteParams, ListParams, PostParams};
 use serde_json::{Value, json};
 
-/// What a pod mounts.
+/// The volume that a pod mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Storage {
-    /// A claim of our sample class.
+    /// A claim of the sample class.
     Claim,
-    /// A folder of the node.
+    /// An emptyDir.
     EmptyDir,
 }
 
-/// One measurement, in seconds.
+/// The durations of one measurement, in seconds.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    /// From before the first pod and claim are created to the last pod's being Ready.
+    /// From before the creation of the first pod and claim until the last pod is Ready.
     pub(crate) ready_s: f64,
-    /// To the last claim's being Bound; 0 without claims.
+    /// The same until the last claim is Bound; 0 without claims.
     pub(crate) bound_s: f64,
-    /// From before the first is deleted to the end of all pods, claims and volumes.
+    /// From before the first deletion until all pods, claims and volumes are gone.
     pub(crate) gone_s: f64,
 }
 
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Time between two looks at the API: small beside all that is measured.
-const LOOK: Duration = Duration::from_millis(20);
+/// Interval of API polls: small compared with all measurements.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Creates `count` pods in a new namespace, waits until all are Ready, and removes them.
 pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -> Result<Measured> {
@@ -48,35 +48,35 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
         Ok(accounts.get_opt("default").await?.map(drop))
     })
     .await?;
-    let scene = Scene {
+    let pods = Pods {
         pods: Api::namespaced(client.clone(), &name),
         claims: Api::namespaced(client.clone(), &name),
         client,
     };
 
     let start = Instant::now();
-    try_join_all((0..count).map(|number| scene.create(storage, number))).await?;
+    try_join_all((0..count).map(|number| pods.create(storage, number))).await?;
     let mut bound_s = 0.0;
     loop {
-        if storage == Storage::Claim && bound_s == 0.0 && scene.all_bound(count).await? {
+        if storage == Storage::Claim && bound_s == 0.0 && pods.all_bound(count).await? {
             bound_s = start.elapsed().as_secs_f64();
         }
-        if scene.all_ready(count).await? {
+        if pods.all_ready(count).await? {
             break;
         }
         anyhow::ensure!(
             start.elapsed() < LIMIT,
             "no {count} pods are Ready after {LIMIT:?}"
         );
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let ready_s = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    try_join_all((0..count).map(|number| scene.delete(storage, number))).await?;
-    while !scene.is_empty().await? {
-        anyhow::ensure!(start.elapsed() < LIMIT, "something is left after {LIMIT:?}");
-        tokio::time::sleep(LOOK).await;
+    try_join_all((0..count).map(|number| pods.delete(storage, number))).await?;
+    while !pods.is_empty().await? {
+        anyhow::ensure!(start.elapsed() < LIMIT, "objects are left after {LIMIT:?}");
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     let gone_s = start.elapsed().as_secs_f64();
     Ok(Measured {
@@ -86,13 +86,13 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
     })
 }
 
-struct Scene {
+struct Pods {
     client: Client,
     pods: Api<Pod>,
     claims: Api<PersistentVolumeClaim>,
 }
 
-impl Scene {
+impl Pods {
     async fn create(&self, storage: Storage, number: usize) -> Result<()> {
         let name = format!("app-{number}");
         let volume = match storage {
@@ -115,7 +115,8 @@ impl Scene {
     }
 
     async fn delete(&self, storage: Storage, number: usize) -> Result<()> {
-        let (name, delete) = (format!("app-{number}"), DeleteParams::default());
+        let name = format!("app-{number}");
+        let delete = DeleteParams::default();
         self.pods.delete(&name, &delete).await?;
         if storage == Storage::Claim {
             self.claims.delete(&name, &delete).await?;
@@ -125,29 +126,36 @@ impl Scene {
 
     async fn all_bound(&self, count: usize) -> Result<bool> {
         let claims = self.claims.list(&ListParams::default()).await?.items;
-        let is_bound = |claim: &&PersistentVolumeClaim| {
-            let status = claim.status.as_ref();
-            status.and_then(|status| status.phase.as_deref()) == Some("Bound")
-        };
-        Ok(claims.iter().filter(is_bound).count() == count)
+        Ok(claims
+            .iter()
+            .filter(|claim: &&PersistentVolumeClaim| {
+                let status = claim.status.as_ref();
+                status.and_then(|status| status.phase.as_deref()) == Some("Bound")
+            })
+            .count()
+            == count)
     }
 
     async fn all_ready(&self, count: usize) -> Result<bool> {
         let pods = self.pods.list(&ListParams::default()).await?.items;
-        let is_ready = |pod: &&Pod| {
-            let conditions = pod
-                .status
-                .iter()
-                .flat_map(|status| status.conditions.iter().flatten());
-            conditions
-                .into_iter()
-                .any(|it| it.type_ == "Ready" && it.status == "True")
-        };
-        Ok(pods.iter().filter(is_ready).count() == count)
+        Ok(pods
+            .iter()
+            .filter(|pod: &&Pod| {
+                let conditions = pod
+                    .status
+                    .iter()
+                    .flat_map(|status| status.conditions.iter().flatten());
+                conditions
+                    .into_iter()
+                    .any(|it| it.type_ == "Ready" && it.status == "True")
+            })
+            .count()
+            == count)
     }
 
-    /// Whether nothing is left of pods, claims and volumes. The agent removes a LogicalVolume's
-    /// finalizer once the node's LV is gone.
+    /// Returns true if no pod, claim or volume is left.
+    ///
+    /// The agent removes a LogicalVolume's finalizer once the node's LV is gone.
     async fn is_empty(&self) -> Result<bool> {
         let all = ListParams::default();
         if !self.pods.list(&all).await?.items.is_empty()

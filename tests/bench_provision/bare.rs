@@ -1,5 +1,5 @@
-//! The least that could serve a claim: a client that makes the same three writes with the same
-//! content, knows everything beforehand, decides nothing, watches nothing, and says nothing.
+//! The lower bound for serving a claim: a client that makes the same three writes with the same
+//! content, with all inputs prepared, without decisions, watches or Events.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -24,34 +24,34 @@ use placement::fit::Fit;
 use placement::reservations::Location;
 use serde_json::json;
 
-use crate::scene::{AT_ONCE, NAMESPACE, Scene};
+use crate::environment::{AT_ONCE, Environment, NAMESPACE};
 
 const SIZE: u64 = 64 << 20;
 
-/// From the first write to the last.
-pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
-    let claims = scene.claim().await?;
-    // With the same accounts, so that the server has the same to check.
-    let controller = scene
+/// Returns the time from the first write to the last.
+pub(crate) async fn provision(environment: &Environment) -> Result<Duration> {
+    let claims = environment.claim().await?;
+    // With FlexLVM's accounts, so that the server makes the same checks.
+    let controller = environment
         .server
         .client_of(NAMESPACE, "flexlvm-controller")
         .await?;
     let mut reports = HashMap::new();
-    for node in &scene.nodes {
-        let client = scene.server.access().agent(&node.name_any()).await?;
+    for node in &environment.nodes {
+        let client = environment.server.access().agent(&node.name_any()).await?;
         reports.insert(node.name_any(), Api::all(client));
     }
     let writer = Writer {
-        scene,
-        class: class::read(&scene.class, None).map_err(anyhow::Error::msg)?,
+        environment,
+        class: class::read(&environment.class, None).map_err(anyhow::Error::msg)?,
         key: Key::random()?,
         orders: Api::all(controller.clone()),
         reports,
         volumes: Api::all(controller),
     };
-    scene.server.settle().await?;
+    environment.server.settle().await?;
     let begun = Instant::now();
-    let nodes = scene.nodes.iter().cycle();
+    let nodes = environment.nodes.iter().cycle();
     let all = claims
         .iter()
         .zip(nodes)
@@ -64,7 +64,7 @@ pub(crate) async fn provision(scene: &Scene) -> Result<Duration> {
 }
 
 struct Writer<'a> {
-    scene: &'a Scene,
+    environment: &'a Environment,
     class: Class,
     key: Key,
     orders: Api<LogicalVolume>,
@@ -75,7 +75,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
-        let name = claim::volume_name(claim).context("a claim has a uid")?;
+        let name = claim::volume_name(claim).context("the claim has no uid")?;
         let disk = harness::simulated::disk_of("vg0");
         let fit = Fit {
             location: Location {
@@ -93,7 +93,7 @@ impl Writer<'_> {
             &name,
             claim,
             &self.class,
-            &self.scene.backend,
+            &self.environment.backend,
             &fit,
             &self.key,
         );
@@ -130,8 +130,8 @@ impl Writer<'_> {
             &order.status.clone().unwrap_or_default().conditions,
             READY
         ));
-        let built =
-            volume::build_persistent_volume(&order, claim, node).context("the volume is ready")?;
+        let built = volume::build_persistent_volume(&order, claim, node)
+            .context("the volume is not ready")?;
         self.volumes.create(&PostParams::default(), &built).await?;
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! FlexLVM: the controller as its image has it, a process of its own that is started when all
-//! claims wait; and the agents, which work already.
+//! FlexLVM's part: the controller as in its image, a separate process that starts when all claims
+//! wait; and the agents, which are running by then.
 
 use std::net::Ipv4Addr;
 use std::process::Command;
@@ -13,38 +13,38 @@ use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 
-use crate::scene::{NAMESPACE, Scene};
+use crate::environment::{Environment, NAMESPACE};
 
-/// After the last volume: for the last Events, and for whatever would be written without need.
+/// Wait after the last volume, for the last Events and for unnecessary writes.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// How often the volumes are counted.
+/// Interval between counts of the volumes.
 const COUNT_EVERY: Duration = Duration::from_millis(50);
 
-/// Room for every claim on each node.
+/// Enough space for all claims on each node.
 const EXTENTS: u64 = 100_000;
 
-/// What one turn took.
+/// The measurements of one turn.
 pub(crate) struct Outcome {
-    /// From the start of the controller until the last PersistentVolume was there.
+    /// Time from the start of the controller until the last PersistentVolume exists.
     pub(crate) time: Duration,
-    /// The requests of controller and agents from then on, and for a while after.
+    /// Requests of controller and agents since the start, until shortly after.
     pub(crate) requests: Vec<Request>,
-    /// The controller's memory at its peak.
+    /// Peak memory of the controller.
     pub(crate) peak_kib: u32,
-    /// The controller's time on a processor.
+    /// CPU time of the controller.
     pub(crate) cpu: Duration,
 }
 
-pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
-    let sites = scene
+pub(crate) async fn provision(environment: &Environment, program: &str) -> Result<Outcome> {
+    let sites = environment
         .nodes
         .iter()
         .map(|node| Site::new(&node.name_any(), EXTENTS))
         .collect::<Result<_>>()?;
-    let agents = Agents::start(scene.server.access(), sites).await?;
-    scene.claim().await?;
-    let kubeconfig = scene
+    let agents = Agents::start(environment.server.access(), sites).await?;
+    environment.claim().await?;
+    let kubeconfig = environment
         .server
         .access()
         .kubeconfig_of(NAMESPACE, "flexlvm-controller")
@@ -58,12 +58,15 @@ pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
         ])
         .env_clear()
         .env("KUBECONFIG", kubeconfig);
-    scene.server.settle().await?;
-    let before = scene.server.requests()?.len();
+    environment.server.settle().await?;
+    let before = environment.server.requests()?.len();
     let begun = Instant::now();
-    let mut controller = scene.server.workplace().start("controller", &mut command)?;
-    let volumes: Api<PersistentVolume> = Api::all(scene.client.clone());
-    while count(&volumes).await? < scene.crowd.claims {
+    let mut controller = environment
+        .server
+        .workplace()
+        .start("controller", &mut command)?;
+    let volumes: Api<PersistentVolume> = Api::all(environment.client.clone());
+    while count(&volumes).await? < environment.load.claims {
         controller.check()?;
         let limit = Duration::from_secs(600);
         anyhow::ensure!(
@@ -75,8 +78,9 @@ pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
     }
     let time = begun.elapsed();
     tokio::time::sleep(SETTLE).await;
-    let requests = scene.server.requests()?.split_off(before);
-    let (peak_kib, cpu) = (controller.peak_kib()?, controller.cpu()?);
+    let requests = environment.server.requests()?.split_off(before);
+    let peak_kib = controller.peak_kib()?;
+    let cpu = controller.cpu()?;
     drop(agents);
     Ok(Outcome {
         time,
@@ -86,7 +90,7 @@ pub(crate) async fn provision(scene: &Scene, program: &str) -> Result<Outcome> {
     })
 }
 
-/// How many there are: a list of one says how many more.
+/// Counts the volumes with a list of one item, whose metadata has the number of the remaining ones.
 async fn count(volumes: &Api<PersistentVolume>) -> Result<usize> {
     let list = volumes.list(&ListParams::default().limit(1)).await?;
     let more = list.metadata.remaining_item_count.unwrap_or(0);

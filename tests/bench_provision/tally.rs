@@ -1,21 +1,21 @@
-//! What was measured of the crowds, as a table and as figures.
+//! The measurements of all loads, as a table and as figures.
 
 use std::time::Duration;
 
+use crate::environment::Load;
 use crate::flexlvm::Outcome;
-use crate::scene::Crowd;
 
-/// A figure with its name.
+/// A name and its value.
 pub(crate) type Figure = (&'static str, f64);
 
-/// All rounds of one crowd.
+/// All rounds of one load.
 pub(crate) struct Tally {
-    pub(crate) crowd: Crowd,
+    pub(crate) load: Load,
     pub(crate) bare: Vec<Duration>,
     pub(crate) ours: Vec<Outcome>,
 }
 
-/// Medians of one crowd; what is counted, per claim.
+/// Medians of one load; counters are per claim.
 struct Row {
     bare: f64,
     ours: f64,
@@ -28,20 +28,19 @@ struct Row {
 }
 
 impl Tally {
-    pub(crate) fn new(crowd: Crowd) -> Self {
+    pub(crate) fn new(load: Load) -> Self {
         Self {
-            crowd,
+            load,
             bare: Vec::new(),
             ours: Vec::new(),
         }
     }
 
     fn row(&self) -> Row {
-        let claims = count(self.crowd.claims);
+        let claims = count(self.load.claims);
         let bare: Vec<f64> = self.bare.iter().map(Duration::as_secs_f64).collect();
         let ours: Vec<f64> = self.ours.iter().map(|one| one.time.as_secs_f64()).collect();
-        // Of each round by itself: what slowed one of the two down most often slowed the other down
-        // too.
+        // Ratio per round: a slow phase of the machine usually affects both subjects.
         let ratios = bare
             .iter()
             .zip(&ours)
@@ -63,7 +62,7 @@ impl Tally {
 }
 
 impl Outcome {
-    /// Accepted writes of the claims' own objects: LogicalVolume, its status, PersistentVolume.
+    /// Accepted writes to the claims' own objects: LogicalVolume, its status, PersistentVolume.
     fn writes(&self) -> usize {
         self.requests
             .iter()
@@ -79,7 +78,7 @@ impl Outcome {
     }
 }
 
-/// Prints the table; returns the figures.
+/// Prints the table and returns the figures.
 pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
     let rounds = tallies[0].bare.len();
     println!(
@@ -101,7 +100,7 @@ pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
     );
     let rows: Vec<Row> = tallies.iter().map(Tally::row).collect();
     for (tally, row) in tallies.iter().zip(&rows) {
-        let Crowd { claims, nodes } = tally.crowd;
+        let Load { claims, nodes } = tally.load;
         println!(
             "{claims:6} {nodes:5} {:9.2} {:9.2} {:6.2} {:10.0} {:7.2} {:7.2} {:7.2} {:9.2} {:9.1}",
             row.bare * 1000.0 / count(claims),
@@ -120,25 +119,23 @@ pub(crate) fn report(tallies: &[Tally]) -> Vec<Figure> {
         .iter()
         .map(|row| row.ratio)
         .fold(f64::INFINITY, f64::min);
-    let (crowd, largest) = (tallies[tallies.len() - 1].crowd, &rows[rows.len() - 1]);
+    let load = tallies[tallies.len() - 1].load;
+    let largest = &rows[rows.len() - 1];
     vec![
-        ("claims_per_s", count(crowd.claims) / largest.ours),
+        ("claims_per_s", count(load.claims) / largest.ours),
         ("vs_bare_client", worst),
         ("writes_per_claim", most(|row| row.writes)),
         ("controller_peak_mib", most(|row| row.peak)),
     ]
 }
 
-/// The one in the middle; of two, the first.
+/// Returns the median; of two in the middle, the lower one.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values[(values.len() - 1) / 2]
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "no count here has so many digits"
-)]
+#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
 fn count(number: usize) -> f64 {
     number as f64
 }

@@ -1,5 +1,5 @@
-//! Real logical volumes in a guest: made by the real agent for orders that are all there at once,
-//! and by a bare loop of `lvcreate`.
+//! Real logical volumes in a guest: created by the real agent for LogicalVolumes that exist at
+//! once, and by a bare loop of `lvcreate`.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use crate::scene::AT_ONCE;
+use crate::environment::AT_ONCE;
 use crate::tally::{Figure, median};
 
 const COUNT: usize = 50;
@@ -27,22 +27,22 @@ const NODE: &str = "node1";
 
 const GROUP: &str = "bench";
 
-/// Where a guest has the host's files.
+/// Mount point of the host's files in a guest.
 const HOSTS_FILES: &str = "/.host";
 
-/// So many rounds, after a small one that does not count: whatever is read for the first time is
-/// then in memory.
-pub(crate) fn race(runtime: &Runtime, program: &str, rounds: usize) -> Result<Vec<Figure>> {
-    let stage = runtime.block_on(Stage::set(program))?;
-    stage.bare(3)?;
-    runtime.block_on(stage.ours(3))?;
-    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+/// Runs the rounds, after a small uncounted one that fills the caches.
+pub(crate) fn measure(runtime: &Runtime, program: &str, rounds: usize) -> Result<Vec<Figure>> {
+    let guest = runtime.block_on(AgentGuest::set(program))?;
+    guest.bare(3)?;
+    runtime.block_on(guest.ours(3))?;
+    let mut bare = Vec::new();
+    let mut ours = Vec::new();
     for round in 0..rounds {
         for turn in 0..2 {
             if (round + turn).is_multiple_of(2) {
-                bare.push(stage.bare(COUNT)?);
+                bare.push(guest.bare(COUNT)?);
             } else {
-                ours.push(runtime.block_on(stage.ours(COUNT))?.as_secs_f64());
+                ours.push(runtime.block_on(guest.ours(COUNT))?.as_secs_f64());
             }
         }
     }
@@ -60,16 +60,16 @@ pub(crate) fn race(runtime: &Runtime, program: &str, rounds: usize) -> Result<Ve
     Ok(vec![("lvm_vs_bare_loop", ratio)])
 }
 
-struct Stage {
-    // Ends with this.
+struct AgentGuest {
+    // Dropped together with this struct.
     _server: ApiServer,
     guest: Guest,
     client: Client,
-    /// Starts the agent, in the guest.
+    /// Starts the agent in the guest.
     agent: String,
 }
 
-impl Stage {
+impl AgentGuest {
     async fn set(program: &str) -> Result<Self> {
         let server =
             ApiServer::start_for_guests(Kubernetes::find()?, Workplace::isolated()?).await?;
@@ -103,7 +103,7 @@ impl Stage {
         })
     }
 
-    /// The loop, by the guest's own clock; it makes what the agent makes.
+    /// Runs the loop, timed by the guest's clock; it creates the same volumes as the agent.
     fn bare(&self, count: usize) -> Result<f64> {
         let tags = "--addtag flexlvm.dev/claim-uid=$i --addtag flexlvm.dev/claim=default/data-$i";
         let time = self.guest.shell(&format!(
@@ -115,7 +115,8 @@ impl Stage {
         Ok(time.as_secs_f64())
     }
 
-    /// From the first order until the last one is reported as ready.
+    /// Measures from the creation of the first LogicalVolume until the last one is reported as
+    /// ready.
     async fn ours(&self, count: usize) -> Result<Duration> {
         self.guest.shell(&self.agent)?;
         let storages: Api<NodeStorage> = Api::all(self.client.clone());
@@ -144,17 +145,25 @@ impl Stage {
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<_>>()
             .await?;
-        let all = async || {
-            let list = orders.list(&ListParams::default()).await?;
-            let is_ready = |order: &&LogicalVolume| {
-                order
-                    .status
-                    .as_ref()
-                    .is_some_and(|status| is_true(&status.conditions, READY))
-            };
-            Ok((list.iter().filter(is_ready).count() == count).then_some(()))
-        };
-        let made = until("all volumes are made", Duration::from_secs(600), all).await;
+        let made = until(
+            "all volumes are created",
+            Duration::from_secs(600),
+            async || {
+                let list = orders.list(&ListParams::default()).await?;
+                Ok((list
+                    .iter()
+                    .filter(|order: &&LogicalVolume| {
+                        order
+                            .status
+                            .as_ref()
+                            .is_some_and(|status| is_true(&status.conditions, READY))
+                    })
+                    .count()
+                    == count)
+                    .then_some(()))
+            },
+        )
+        .await;
         let time = begun.elapsed();
         made.with_context(|| {
             self.guest
@@ -182,7 +191,7 @@ impl Stage {
     }
 }
 
-/// An order as the controller writes it.
+/// Returns a LogicalVolume as the controller writes it.
 fn order(number: usize, disk: &str) -> Value {
     let name = format!("pvc-{number}");
     json!({

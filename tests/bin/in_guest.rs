@@ -1,6 +1,7 @@
-//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in a
-//! fresh guest with real LVM, and ends with its exit status. Called by hand, and by cargo as the
-//! runner of the node tests.
+//! `in-guest [--disks MIB,MIB…] [--memory MIB] PROGRAM ARGUMENT…`: runs a program of the host in
+//! a new guest with real LVM, and exits with its status.
+//!
+//! Called by hand, and by cargo as the runner of the node tests.
 
 use std::env;
 use std::process::ExitCode;
@@ -28,7 +29,7 @@ fn run() -> Result<i32> {
                 hardware.disks_mib = value.split(',').map(str::parse).collect::<Result<_, _>>()?;
             }
             "--memory" => hardware.memory_mib = value.parse()?,
-            _ => anyhow::bail!("{option} is not an option: --disks MIB,MIB… or --memory MIB"),
+            _ => anyhow::bail!("{option} is not an option: use --disks MIB,MIB… or --memory MIB"),
         }
     }
     let mut call = Call::new(arguments);
@@ -36,8 +37,8 @@ fn run() -> Result<i32> {
         !call.arguments.is_empty(),
         "in-guest needs a program to run"
     );
-    // The guest sees the caller's files at the same paths, but the folder for temporary ones is its
-    // own.
+    // The guest has the caller's files at the same paths, except the folder for temporary files,
+    // which is its own.
     call.environment = env::vars().filter(|(name, _)| name != "TMPDIR").collect();
     call.folder = Some(env::current_dir()?.display().to_string());
     run_in_guest(&hardware, &call)

@@ -1,4 +1,4 @@
-//! A user of the cluster: a claim, a pod that mounts it at /data, and what the pod finds there.
+//! A tenant of the cluster: a claim, a pod that mounts it at /data, and the pod's data.
 
 use std::time::Duration;
 
@@ -15,13 +15,12 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
-/// Nothing in a cluster takes longer; most of it is kubelets that look now and then, or back off
-/// for two minutes.
+/// Time limit for a wait; most of it is kubelets that poll rarely, or back off for two minutes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(300);
 
 pub(crate) use harness::installation::VOLUME_GROUP;
 
-/// One user, in a namespace of their own.
+/// A tenant, in a namespace of its own.
 pub(crate) struct App {
     pub(crate) client: Client,
     pub(crate) namespace: String,
@@ -32,15 +31,15 @@ impl App {
         let client = cluster.api().client();
         let namespace = namespace::create(&client, "app").await?;
         let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), &namespace);
-        until("pods can be made", LIMIT, async || {
+        until("pods can be created", LIMIT, async || {
             Ok(accounts.get_opt("default").await?.map(drop))
         })
         .await?;
         Ok(Self { client, namespace })
     }
 
-    /// A user with a claim of a class and the pod `app` that mounts it; nothing is waited for. The
-    /// name of the volume, too.
+    /// Creates a tenant with a claim of a class and the pod `app` that mounts it, without waiting.
+    /// Also returns the name of the volume.
     pub(crate) async fn with_pod(
         cluster: &Cluster,
         class: &str,
@@ -52,8 +51,8 @@ impl App {
         Ok((app, volume))
     }
 
-    /// The same, once the pod runs and has written its 8 MiB. Where it runs, and their checksum,
-    /// too.
+    /// Like [`Self::with_pod`], and waits until the pod runs and has written its 8 MiB. Also
+    /// returns the pod's node and the checksum.
     pub(crate) async fn with_data(
         cluster: &Cluster,
         class: &str,
@@ -65,13 +64,13 @@ impl App {
         Ok((app, volume, node, sum))
     }
 
-    /// Deletes the pod by force, and the claim.
+    /// Force-deletes the pod, and deletes the claim.
     pub(crate) async fn leave(&self) -> Result<()> {
         self.delete_pod("app").await?;
         self.delete_claim().await
     }
 
-    /// The same, and waits until nothing is left of the volume.
+    /// Like [`Self::leave`], and waits until nothing is left of the volume.
     pub(crate) async fn end(&self, cluster: &Cluster, volume: &str) -> Result<()> {
         self.leave().await?;
         self.gone(cluster, volume).await
@@ -93,12 +92,12 @@ impl App {
         Api::all(self.client.clone())
     }
 
-    /// Makes the claim `data` of a class, and returns the name of its volume.
+    /// Creates the claim `data` of a class and returns the name of its volume.
     pub(crate) async fn claim(&self, class: &str, size: &str) -> Result<String> {
         self.claim_with(class, size, "ReadWriteOnce").await
     }
 
-    /// The same with an access mode.
+    /// Like [`Self::claim`], with an access mode.
     pub(crate) async fn claim_with(&self, class: &str, size: &str, mode: &str) -> Result<String> {
         let claim = json!({"metadata": {"name": "data"}, "spec": {"storageClassName": class,
             "accessModes": [mode], "resources": {"requests": {"storage": size}}}});
@@ -109,8 +108,8 @@ impl App {
         Ok(format!("pvc-{}", claim.uid().context("a uid")?))
     }
 
-    /// Makes the claim `data` of a PersistentVolume that is written by hand, for this node, named
-    /// as the namespace.
+    /// Creates the claim `data` and a static PersistentVolume for it on a node, named after the
+    /// namespace.
     pub(crate) async fn claim_by_hand(&self, node: &str, source: Value) -> Result<()> {
         let of_node = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": [node]});
         let mut volume = json!({"metadata": {"name": self.namespace}, "spec": {"capacity": {"storage": "64Mi"},
@@ -128,12 +127,12 @@ impl App {
         Ok(())
     }
 
-    /// Makes a pod that mounts the claim.
+    /// Creates a pod that mounts the claim.
     pub(crate) async fn pod(&self, name: &str) -> Result<()> {
         self.make_pod(name, json!({}), data(false)).await
     }
 
-    /// Makes a pod that mounts any volume, on a certain node.
+    /// Creates a pod that mounts any volume, on a given node.
     pub(crate) async fn pod_on(&self, name: &str, node: &str, source: Value) -> Result<()> {
         self.make_pod(name, json!({"kubernetes.io/hostname": node}), source)
             .await
@@ -143,7 +142,7 @@ impl App {
         let mut volume = source;
         volume["name"] = json!("data");
         let pod = json!({"metadata": {"name": name}, "spec": {"terminationGracePeriodSeconds": 1,
-            // Its token may take a moment in a new namespace.
+            // A new namespace may lack the service account's token for a moment.
             "automountServiceAccountToken": false, "nodeSelector": nodes, "volumes": [volume],
             "containers": [{"name": "app", "image": POD_IMAGE, "command": ["sleep", "infinity"],
                 "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}});
@@ -153,7 +152,7 @@ impl App {
         Ok(())
     }
 
-    /// Waits until a pod runs, and returns its node.
+    /// Waits until a pod runs and returns its node.
     pub(crate) async fn runs(&self, name: &str) -> Result<String> {
         let pods = self.pods();
         until(&format!("pod {name} runs"), LIMIT, async || {
@@ -169,7 +168,7 @@ impl App {
         .with_context(|| format!("in namespace {}", self.namespace))
     }
 
-    /// The id of a pod's container, when it is ready.
+    /// Returns the id of a pod's container, if it is ready.
     pub(crate) async fn container(&self, pod: &str) -> Result<Option<String>> {
         let containers = self
             .pods()
@@ -212,8 +211,8 @@ impl App {
         Ok(output.trim_end().to_owned())
     }
 
-    /// The same as soon as the kubelet answers: one that has just started says of its pods that
-    /// they don't exist.
+    /// Like [`Self::exec`], with retries: a kubelet that has just started reports that its pods
+    /// don't exist.
     pub(crate) async fn exec_soon(
         &self,
         cluster: &Cluster,
@@ -226,7 +225,7 @@ impl App {
         .await
     }
 
-    /// Writes 8 MiB into the volume, durably; returns their checksum.
+    /// Writes 8 MiB into the volume, durably, and returns their checksum.
     pub(crate) fn write(&self, cluster: &Cluster, pod: &str) -> Result<String> {
         self.exec(
             cluster,
@@ -235,7 +234,7 @@ impl App {
         )
     }
 
-    /// Deletes a pod by force: the object goes at once, while the node still has to stop its
+    /// Force-deletes a pod: the object is removed at once, while the node still has to stop its
     /// containers and to unmount its volumes.
     pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
         self.pods()
@@ -245,7 +244,7 @@ impl App {
             .context("deleting the pod")
     }
 
-    /// Deletes a pod and waits until its node has nothing of it any more.
+    /// Deletes a pod and waits until its node has released it.
     pub(crate) async fn end_pod(&self, name: &str) -> Result<()> {
         let pods = self.pods();
         pods.delete(name, &DeleteParams::default()).await?;
@@ -270,14 +269,14 @@ impl App {
             let objects = self.volumes().get_opt(volume).await?.is_some()
                 || self.logical_volumes().get_opt(volume).await?.is_some()
                 || self.claims().get_opt("data").await?.is_some();
-            // An order that was on its way when its claim went may be carried out before it is
-            // taken back.
+            // A LogicalVolume that the agent observed before the claim's deletion may be created
+            // before it is withdrawn.
             Ok((!objects && holders(cluster, volume)?.is_empty()).then_some(()))
         })
         .await
     }
 
-    /// Asks for more.
+    /// Raises the claim's request.
     pub(crate) async fn grow(&self, size: &str) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
         self.claims()
@@ -286,7 +285,7 @@ impl App {
         Ok(())
     }
 
-    /// Waits until the pod's file system has more than so many MiB.
+    /// Waits until the pod's file system has more than `mebibytes` MiB.
     pub(crate) async fn has_grown(
         &self,
         cluster: &Cluster,
@@ -305,25 +304,27 @@ impl App {
         .await
     }
 
-    /// The Events in this namespace: `reason: message`.
+    /// Returns the Events in this namespace as `reason: message`.
     pub(crate) async fn events(&self) -> Result<Vec<String>> {
         let events: Api<Event> = Api::namespaced(self.client.clone(), &self.namespace);
         let all = events.list(&ListParams::default()).await?.items;
-        let words = |event: Event| {
-            format!(
-                "{}: {}",
-                event.reason.unwrap_or_default(),
-                event.message.unwrap_or_default()
-            )
-        };
-        Ok(all.into_iter().map(words).collect())
+        Ok(all
+            .into_iter()
+            .map(|event: Event| {
+                format!(
+                    "{}: {}",
+                    event.reason.unwrap_or_default(),
+                    event.message.unwrap_or_default()
+                )
+            })
+            .collect())
     }
 
-    /// Waits until an Event has all of these words.
+    /// Waits for an Event that contains all of these phrases.
     pub(crate) async fn has_event(&self, words: &[&str]) -> Result<()> {
-        until(&format!("an Event says {words:?}"), LIMIT, async || {
-            let told = self.events().await?;
-            Ok(told
+        until(&format!("an Event contains {words:?}"), LIMIT, async || {
+            let events = self.events().await?;
+            Ok(events
                 .iter()
                 .any(|event| words.iter().all(|word| event.contains(word)))
                 .then_some(()))
@@ -332,12 +333,12 @@ impl App {
     }
 }
 
-/// The claim as a source of a pod's volume.
+/// Returns the claim as the source of a pod's volume.
 pub(crate) fn data(read_only: bool) -> Value {
     json!({"persistentVolumeClaim": {"claimName": "data", "readOnly": read_only}})
 }
 
-/// The nodes that have a logical volume of this name, each as often as it has it.
+/// Returns the nodes that have a logical volume of this name, once for each.
 pub(crate) fn holders(cluster: &Cluster, volume: &str) -> Result<Vec<String>> {
     let mut holders = Vec::new();
     for node in cluster.nodes() {
@@ -352,7 +353,7 @@ pub(crate) fn holders(cluster: &Cluster, volume: &str) -> Result<Vec<String>> {
     Ok(holders)
 }
 
-/// Waits until a shell script on a node succeeds; its output.
+/// Waits until a shell script on a node succeeds and returns its output.
 pub(crate) async fn on_node(node: &Guest, what: &str, script: &str) -> Result<String> {
     until(what, LIMIT, async || {
         let output = node.run(&["sh", "-ec", script])?;
@@ -361,7 +362,7 @@ pub(crate) async fn on_node(node: &Guest, what: &str, script: &str) -> Result<St
     .await
 }
 
-/// Runs a test's story to its end.
-pub(crate) fn run(story: impl Future<Output = Result<()>>) -> Result<()> {
-    suite::runtime().block_on(story)
+/// Runs a test's scenario to its end.
+pub(crate) fn run(scenario: impl Future<Output = Result<()>>) -> Result<()> {
+    suite::runtime().block_on(scenario)
 }

@@ -1,6 +1,5 @@
-//! Volumes that Kubernetes attaches before it mounts them: by the controller manager on one node,
-//! by the kubelet itself on the other. These tests change the mode of the whole cluster, so they
-//! are the last.
+//! Volumes in attach mode: attached by the controller manager on one node, by the kubelet itself on
+//! the other. These tests change the mode of the whole cluster, so they run last.
 
 use std::path::Path;
 
@@ -16,12 +15,13 @@ use serde_json::json;
 use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, run};
 use crate::{ATTACHES_ITSELF, cluster_alone, file};
 
-/// Where the kubelet mounts what all pods of a node share.
+/// Parent of the mounts that all pods of a node share.
 const SHARED: &str = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts";
 
-/// Puts driver and settings on the controller manager's host, as an agent there would.
+/// Installs driver and settings on the controller manager's host, as an agent there would.
 fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
-    let (folders, workplace) = (cluster.driver_folders(), cluster.api().workplace());
+    let folders = cluster.driver_folders();
+    let workplace = cluster.api().workplace();
     let target = Target {
         driver: Path::new(&file("target/image/context/flexlvm-driver")).to_owned(),
         plugins: folders.plugins.clone(),
@@ -38,7 +38,8 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Has every volume attached from now on, as docs/attach-mode.md says; by now or already.
+/// Switches the cluster to attach mode as described in docs/attach-mode.md, unless it is in that
+/// mode.
 fn attach(cluster: &Cluster) -> Result<()> {
     install_for_the_controller_manager(cluster)?;
     cluster
@@ -47,8 +48,8 @@ fn attach(cluster: &Cluster) -> Result<()> {
         .map(drop)
 }
 
-/// Waits until the report of a node says this of its driver.
-pub(crate) async fn driver_says(
+/// Waits until a node's report has this condition of its driver.
+pub(crate) async fn wait_for_driver_condition(
     cluster: &Cluster,
     node: &str,
     reason: &str,
@@ -56,7 +57,7 @@ pub(crate) async fn driver_says(
 ) -> Result<()> {
     let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
     until(
-        &format!("{node} says of its driver: {reason} {words:?}"),
+        &format!("{node} reports its driver: {reason} {words:?}"),
         LIMIT,
         async || {
             let conditions = storages
@@ -74,12 +75,12 @@ pub(crate) async fn driver_says(
     .await
 }
 
-/// The attach mode that a node's driver works in.
+/// Returns the mode in the settings of a node's driver.
 fn mode(node: &Guest) -> Result<String> {
     node.shell("sed 's/.*\"attach\":\\([a-z]*\\).*/\\1/' /var/lib/flexlvm/driver.json")
 }
 
-pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
+pub(crate) fn attach_mode_changes_once_nothing_is_mounted() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let app = App::new(&cluster).await?;
@@ -88,8 +89,8 @@ pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
         app.runs("app").await?;
         let sum = app.write(&cluster, "app")?;
         attach(&cluster)?;
-        driver_says(&cluster, "node2", "Installed", "with attach: true").await?;
-        driver_says(&cluster, "node1", "VolumesMounted", &volume).await?;
+        wait_for_driver_condition(&cluster, "node2", "Installed", "with attach: true").await?;
+        wait_for_driver_condition(&cluster, "node1", "VolumesMounted", &volume).await?;
         ensure!(
             mode(cluster.node(1))? == "false",
             "the mode changed under a mounted volume"
@@ -99,24 +100,25 @@ pub(crate) fn the_mode_changes_once_nothing_is_mounted() -> Result<()> {
             "the data has changed"
         );
         app.delete_pod("app").await?;
-        driver_says(&cluster, "node1", "Installed", "with attach: true").await?;
+        wait_for_driver_condition(&cluster, "node1", "Installed", "with attach: true").await?;
         ensure!(
             mode(cluster.node(1))? == "true",
-            "its driver has not heard of it"
+            "the driver's settings have not changed"
         );
         app.delete_claim().await?;
         app.gone(&cluster, &volume).await
     })
 }
 
-pub(crate) fn volumes_are_attached_by_the_controller_manager_or_the_kubelet() -> Result<()> {
+pub(crate) fn volumes_are_attached_by_controller_manager_or_kubelet() -> Result<()> {
     let mut cluster = cluster_alone();
     run(async {
         attach(&cluster)?;
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
         cluster.wait_until_ready(ATTACHES_ITSELF).await?;
         for node in cluster.nodes() {
-            driver_says(&cluster, &node.name(), "Installed", "with attach: true").await?;
+            wait_for_driver_condition(&cluster, &node.name(), "Installed", "with attach: true")
+                .await?;
         }
         let by_controller_manager = attached_volume(&cluster, 1);
         let by_kubelet = attached_volume(&cluster, ATTACHES_ITSELF);
@@ -124,7 +126,7 @@ pub(crate) fn volumes_are_attached_by_the_controller_manager_or_the_kubelet() ->
     })
 }
 
-/// One volume's life, with two pods of one node.
+/// The lifecycle of one volume, with two pods on one node.
 async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     let node = cluster.node(number);
     let name = node.name();
@@ -155,7 +157,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     on_node(node, "one pod is left", &one).await?;
     ensure!(
         app.exec(cluster, "reader", "sha256sum /data/blob")? == sum,
-        "{name}: other data for the second pod"
+        "{name}: the second pod has other data"
     );
     app.delete_pod("reader").await?;
     let lv = format!("lvs --noheadings -o lv_active {VOLUME_GROUP}/{volume}");
@@ -165,7 +167,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
         &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'"),
     )
     .await?;
-    // The controller manager does not reach the node, which deactivates it by itself.
+    // The controller manager does not reach the node, whose driver deactivates the volume itself.
     on_node(
         node,
         "it is inactive",
@@ -196,15 +198,16 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     app.gone(cluster, &volume).await
 }
 
-/// A cluster that has the example of Kubernetes' LVM FlexVolume moves over, as
-/// docs/moving-from-the-lvm-example.md says.
-pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
+/// Migrates a cluster from the example of Kubernetes' LVM FlexVolume, as described in
+/// docs/moving-from-the-lvm-example.md.
+pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
     let mut cluster = cluster_alone();
     run(async {
-        // As the example wants it.
+        // The mode that the example needs.
         cluster.attach_by_kubelet(ATTACHES_ITSELF)?;
         cluster.wait_until_ready(ATTACHES_ITSELF).await?;
-        let (node, app) = (cluster.node(ATTACHES_ITSELF), App::new(&cluster).await?);
+        let node = cluster.node(ATTACHES_ITSELF);
+        let app = App::new(&cluster).await?;
         install_script(node)?;
         node.shell(&format!("lvcreate -qq -y -n vol1 -L 64M {VOLUME_GROUP}"))?;
         let example = |driver: &str| {
@@ -216,13 +219,13 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
         app.runs("before").await?;
         let sum = app.write(&cluster, "before")?;
 
-        // 1. The alias; it waits for the volumes of the script.
+        // 1. The alias; it waits until the script's volumes are unmounted.
         let alias = "FLEXLVM_DRIVER_ALIASES=kubernetes.io/lvm";
         let agents = "daemonset/flexlvm-agent";
         cluster
             .api()
             .kubectl(&["-n", "flexlvm-system", "set", "env", agents, alias])?;
-        driver_says(
+        wait_for_driver_condition(
             &cluster,
             &node.name(),
             "VolumesMounted",
@@ -234,9 +237,9 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
             "the data has changed"
         );
 
-        // 2. Pods go from the node, the driver is replaced.
+        // 2. The node is drained, and the driver is replaced.
         app.delete_pod("before").await?;
-        driver_says(
+        wait_for_driver_condition(
             &cluster,
             &node.name(),
             "Installed",
@@ -245,8 +248,8 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
         .await?;
         node.shell("grep -q waitforattach /var/lib/flexlvm/replaced/kubernetes.io~lvm/lvm")?;
 
-        // 3. An untagged volume is refused, and says what to do; a tagged one is the pod's again,
-        //    under both names.
+        // 3. An untagged volume is rejected with instructions; a tagged one is mounted again, under
+        // both names.
         app.pod_on("after", &node.name(), example("kubernetes.io/lvm"))
             .await?;
         app.has_event(&["FailedMount", "flexlvm.dev/static"])
@@ -278,7 +281,7 @@ pub(crate) fn a_cluster_moves_over_from_the_example_script() -> Result<()> {
     })
 }
 
-/// Installs what stands in for the example's script: the same call-outs, options and ways.
+/// Installs a script in place of the example's: with the same call-outs, options and mounts.
 fn install_script(node: &Guest) -> Result<()> {
     let folder = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec";
     node.shell(&format!(
@@ -287,6 +290,6 @@ fn install_script(node: &Guest) -> Result<()> {
     .map(drop)
 }
 
-/// Says `attach: true` by saying nothing; finds its device by the names in its options; formats
-/// what blkid calls empty.
+/// Like the example, it implies `attach: true` by returning no capabilities, finds its device by
+/// the names in its options, and formats a device that blkid reports as empty.
 const EXAMPLE: &str = include_str!("example-driver");

@@ -1,11 +1,11 @@
-//! What FlexLVM costs: writes to the API per volume, memory at rest.
+//! The cost of FlexLVM: API writes per volume, memory at rest.
 
 use anyhow::{Result, ensure};
 
 use crate::app::{App, run};
 use crate::{cluster, cluster_alone};
 
-pub(crate) fn a_volume_costs_three_writes_and_one_event() -> Result<()> {
+pub(crate) fn volume_costs_three_writes_and_one_event() -> Result<()> {
     let cluster = cluster();
     run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
@@ -56,7 +56,7 @@ pub(crate) fn programs_at_rest_are_small() -> Result<()> {
                 );
                 ensure!(
                     kibibytes <= most * 1024,
-                    "{role} has {kibibytes} KiB resident, {most} MiB are the most"
+                    "{role} has {kibibytes} KiB resident, more than {most} MiB"
                 );
                 seen += 1;
             }

@@ -1,6 +1,5 @@
-//! Crashes at the worst moments. A write is made impossible by taking away the right to it; then
-//! the writer is killed, and gets its right back: it has died between what it did and what it would
-//! have written.
+//! Crashes between two steps: the test revokes the right to a write, kills the process that retries
+//! it, and restores the right. The process has died after its action and before its write.
 
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use serde_json::json;
 use crate::app::{App, LIMIT, holders, run};
 use crate::{cluster, cluster_alone};
 
-/// Takes the right to `verb` a resource from a role; returns its rules as they were.
+/// Revokes the right to `verb` a resource from a role and returns the role's former rules.
 async fn take_right(
     cluster: &Cluster,
     role: &str,
@@ -48,7 +47,7 @@ async fn set_rules(cluster: &Cluster, role: &str, rules: &[PolicyRule]) -> Resul
     Ok(())
 }
 
-/// Kills every process of a role on every node, at once and without notice.
+/// Kills all processes of a role on all nodes with SIGKILL.
 fn kill(cluster: &Cluster, role: &str) -> Result<()> {
     for node in cluster.nodes() {
         node.shell(&format!("pkill -KILL -f '^/flexlvm {role}' || true"))?;
@@ -56,12 +55,12 @@ fn kill(cluster: &Cluster, role: &str) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume() -> Result<()> {
+pub(crate) fn agent_killed_before_its_report_creates_one_lv() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let rules = take_right(&cluster, "flexlvm-agent", "logicalvolumes/status", "patch").await?;
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "64Mi").await?;
-        let made = until("the logical volume is there", LIMIT, async || {
+        let made = until("the logical volume exists", LIMIT, async || {
             Ok(Some(holders(&cluster, &volume)?).filter(|nodes| !nodes.is_empty()))
         })
         .await;
@@ -81,14 +80,14 @@ pub(crate) fn an_agent_killed_between_lvcreate_and_its_report_makes_one_volume()
         app.runs("app").await?;
         ensure!(
             holders(&cluster, &volume)? == made,
-            "there is another logical volume now"
+            "the logical volume was replaced"
         );
         app.write(&cluster, "app")?;
         app.end(&cluster, &volume).await
     })
 }
 
-pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() -> Result<()> {
+pub(crate) fn controller_killed_before_persistent_volume_creates_one_lv() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let rules = take_right(
@@ -125,8 +124,8 @@ pub(crate) fn a_controller_killed_between_order_and_volume_makes_one_volume() ->
     })
 }
 
-/// At different moments: before the order is written, while lvcreate runs, after it.
-pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Result<()> {
+/// At different moments: before the LogicalVolume is created, while lvcreate runs, after it.
+pub(crate) fn claim_deleted_during_creation_leaves_nothing() -> Result<()> {
     let cluster = cluster();
     run(async {
         for milliseconds in [0, 150, 500, 1500] {
@@ -137,7 +136,7 @@ pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Resul
             app.gone(&cluster, &volume)
                 .await
                 .with_context(|| format!("deleted after {milliseconds} ms"))?;
-            // The order may have been on its way when the last look was taken.
+            // The creation may have been in progress during the last check.
             tokio::time::sleep(Duration::from_secs(2)).await;
             app.gone(&cluster, &volume)
                 .await
@@ -147,7 +146,7 @@ pub(crate) fn a_claim_deleted_while_its_volume_is_made_leaves_nothing() -> Resul
     })
 }
 
-pub(crate) fn deleting_every_logicalvolume_object_removes_no_data() -> Result<()> {
+pub(crate) fn deleting_all_logical_volume_objects_keeps_data() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
         let (app, volume, _, sum) = App::with_data(&cluster, "flexlvm", "64Mi").await?;

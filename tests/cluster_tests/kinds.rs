@@ -1,5 +1,4 @@
-//! Volumes that are more than extents: thin and cached ones, in a volume group that the agent makes
-//! for them.
+//! Thin and cached volumes, in a volume group that the agent creates for them.
 
 use anyhow::{Result, ensure};
 use harness::cluster::Cluster;
@@ -9,19 +8,19 @@ use serde_json::{Value, json};
 use crate::app::{App, data, on_node, run};
 use crate::cluster;
 
-/// Where.
+/// The node of the volume group.
 const NODE: &str = "node1";
 
-/// The volume group, made of a large disk and of a fast one.
-const MADE: &str = "made";
+/// The volume group, created of a large disk and a fast one.
+const GROUP: &str = "made";
 
 const LARGE: &str = "/dev/ubdd";
 const FAST: &str = "/dev/ubde";
 
-/// Makes, or changes, a backend for the group, and its class.
+/// Creates, or changes, a backend for the group, and its StorageClass.
 fn apply(cluster: &Cluster, name: &str, rules: Value) -> Result<()> {
     let selector = json!({"matchLabels": {"kubernetes.io/hostname": NODE}});
-    let mut spec = json!({"volumeGroup": MADE, "nodeSelector": selector});
+    let mut spec = json!({"volumeGroup": GROUP, "nodeSelector": selector});
     spec.as_object_mut()
         .into_iter()
         .zip(rules.as_object())
@@ -41,7 +40,7 @@ fn apply(cluster: &Cluster, name: &str, rules: Value) -> Result<()> {
         .map(drop)
 }
 
-pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wait() -> Result<()> {
+pub(crate) fn thin_and_cached_volumes_wait_for_their_volume_group() -> Result<()> {
     let cluster = cluster();
     let node = cluster.node_named(NODE)?;
     let thin_rules =
@@ -67,10 +66,10 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
         for ((app, volume), kind) in apps.iter().zip(["thin", "cache"]) {
             ensure!(
                 app.runs("app").await? == NODE,
-                "{volume} is not where its group is"
+                "{volume} is not in its volume group"
             );
             sums.push(app.write(&cluster, "app")?);
-            let found = node.shell(&format!("lvs --noheadings -o segtype {MADE}/{volume}"))?;
+            let found = node.shell(&format!("lvs --noheadings -o segtype {GROUP}/{volume}"))?;
             ensure!(found.trim() == kind, "{volume} is {found}, not {kind}");
         }
 
@@ -88,7 +87,7 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
         on_node(
             node,
             "nothing is left in the group",
-            &format!("test -z \"$(lvs -a --noheadings {MADE})\""),
+            &format!("test -z \"$(lvs -a --noheadings {GROUP})\""),
         )
         .await?;
         cluster
@@ -98,7 +97,7 @@ pub(crate) fn thin_and_cached_volumes_live_in_a_group_that_is_made_while_they_wa
     })
 }
 
-/// Writes more than the pool has, and less than was promised to it.
+/// Writes more than the pool's initial size, and less than its maximum.
 async fn outgrow_the_pool(cluster: &Cluster, node: &Guest, thin: &App) -> Result<()> {
     thin.exec(
         cluster,
@@ -106,7 +105,7 @@ async fn outgrow_the_pool(cluster: &Cluster, node: &Guest, thin: &App) -> Result
         "dd if=/dev/urandom of=/data/more bs=1M count=60 2>/dev/null; sync",
     )?;
     let data = thin.exec(cluster, "app", "sha256sum /data/more")?;
-    let size = format!("lvs --noheadings --units m --nosuffix -o lv_size {MADE}/flexlvm-thin");
+    let size = format!("lvs --noheadings --units m --nosuffix -o lv_size {GROUP}/flexlvm-thin");
     on_node(
         node,
         "the pool is larger",

@@ -1,5 +1,4 @@
-//! StorageBackends: what contradicts itself or others, what is too small for a layout, and what is
-//! deleted while in use.
+//! StorageBackends: contradictory ones, ones too small for a layout, and deletion while in use.
 
 use std::time::Duration;
 
@@ -9,24 +8,34 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, from};
+use super::fixture::{Fixture, from};
 use super::{condition, volume_of};
 
-fn backends(stage: &Stage) -> Api<StorageBackend> {
-    Api::all(stage.client.clone())
+fn backends(fixture: &Fixture) -> Api<StorageBackend> {
+    Api::all(fixture.client.clone())
 }
 
-/// Waits until the corner's backend has this reason and these words.
-async fn says(stage: &Stage, name: &str, reason: &str, words: &[&str]) -> StorageBackend {
-    let is = |backend: &StorageBackend| {
-        let conditions = backend.status.clone().unwrap_or_default().conditions;
-        let ready = conditions.iter().find(|ready| ready.type_ == "Ready");
-        ready.is_some_and(|ready| {
-            ready.reason == reason && words.iter().all(|word| ready.message.contains(word))
-        })
-    };
-    stage
-        .wait(&backends(stage), name, &format!("{name} says {reason}"), is)
+/// Waits until a backend has this reason and its message contains these phrases.
+async fn wait_for_reason(
+    fixture: &Fixture,
+    name: &str,
+    reason: &str,
+    phrases: &[&str],
+) -> StorageBackend {
+    fixture
+        .wait(
+            &backends(fixture),
+            name,
+            &format!("{name} has reason {reason}"),
+            |backend: &StorageBackend| {
+                let conditions = backend.status.clone().unwrap_or_default().conditions;
+                let ready = conditions.iter().find(|ready| ready.type_ == "Ready");
+                ready.is_some_and(|ready| {
+                    ready.reason == reason
+                        && phrases.iter().all(|word| ready.message.contains(word))
+                })
+            },
+        )
         .await
 }
 
@@ -35,29 +44,29 @@ fn disk(uuid: &str, size: &str) -> Value {
 }
 
 #[tokio::test]
-async fn fifty_mirrored_claims_on_disks_for_nine_make_nine_volumes() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1000).await;
-    // Each image of 32 MiB takes an extent more for its metadata; beside the large disk there is
-    // room for five and for four.
+async fn fifty_raid1_claims_on_disks_for_nine_create_nine_volumes() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1000).await;
+    // Each image of 32 MiB takes an additional extent for its metadata; next to the large disk,
+    // five and four images fit.
     let disks = [disk("a", "640Mi"), disk("b", "200Mi"), disk("c", "160Mi")];
     let group = json!([{"name": "vg0", "uuid": "u", "size": "1000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
-    stage.report(&stage.name("n1"), group).await;
-    stage.class(json!({})).await;
-    stage
+    fixture.report(&fixture.name("n1"), group).await;
+    fixture.class(json!({})).await;
+    fixture
         .change_backend(json!({"layout": {"type": "RAID1"}}))
         .await;
     for number in 0..50 {
-        stage.claim(&format!("c{number}"), "32Mi", None).await;
+        fixture.claim(&format!("c{number}"), "32Mi", None).await;
     }
-    stage
-        .told(&[
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "with 36 MiB free in volume group vg0 but raid1 needs 2",
         ])
         .await;
-    stage.quiet().await;
-    let made = stage.made().await;
+    fixture.quiet().await;
+    let made = fixture.own_logical_volumes().await;
     assert_eq!(made.len(), 9);
     for lv in made {
         let on: Vec<_> = lv
@@ -74,190 +83,201 @@ async fn fifty_mirrored_claims_on_disks_for_nine_make_nine_volumes() {
 }
 
 #[tokio::test]
-async fn a_contradictory_backend_says_which_field_and_serves_nobody() {
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(json!({})).await;
-    // No rule of the definition refuses it, so that newer servers take it too.
-    stage
+async fn contradictory_backend_names_field_and_serves_no_claim() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(json!({})).await;
+    // No CEL rule rejects it, so newer API servers accept it too.
+    fixture
         .change_backend(json!({"layout": {"type": "Striped", "stripeSize": "3Ki"}}))
         .await;
-    says(
-        &stage,
-        &stage.namespace,
+    wait_for_reason(
+        &fixture,
+        &fixture.namespace,
         "InvalidSpec",
         &["layout.stripeSize"],
     )
     .await;
-    stage.claim("data", "8Mi", None).await;
-    stage
-        .told(&[
+    fixture.claim("data", "8Mi", None).await;
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "layout.stripeSize: 3Ki is not possible",
         ])
         .await;
-    assert!(stage.made().await.is_empty());
-    stage
+    assert!(fixture.own_logical_volumes().await.is_empty());
+    fixture
         .change_backend(json!({"layout": {"stripeSize": null, "type": "Linear"}}))
         .await;
-    let served = harness::wait::until("it is served", Duration::from_secs(10), async || {
-        Ok((stage.made().await.len() == 1).then_some(()))
+    let served = harness::wait::until("the claim is served", Duration::from_secs(10), async || {
+        Ok((fixture.own_logical_volumes().await.len() == 1).then_some(()))
     });
     served.await.unwrap();
 }
 
 #[tokio::test]
-async fn a_node_with_too_few_disks_does_not_serve() {
-    let stage = Stage::new().await;
-    stage.node("n1", 100).await;
+async fn node_with_too_few_disks_is_rejected() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 100).await;
     let group = json!([{"name": "vg0", "uuid": "u", "size": "100Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": [disk("a", "100Mi")]}]);
-    stage.report(&stage.name("n1"), group).await;
-    stage.class(json!({})).await;
-    stage
+    fixture.report(&fixture.name("n1"), group).await;
+    fixture.class(json!({})).await;
+    fixture
         .change_backend(json!({"layout": {"type": "RAID5"}}))
         .await;
-    let words = "has 1 disk in volume group vg0 but raid5 needs 3 (add disks with vgextend)";
-    let backend = says(&stage, &stage.namespace, "SomeNodesUnready", &[words]).await;
+    let phrases = "has 1 disk in volume group vg0 but raid5 needs 3 (add disks with vgextend)";
+    let backend =
+        wait_for_reason(&fixture, &fixture.namespace, "SomeNodesUnready", &[phrases]).await;
     assert_eq!(backend.status.unwrap().nodes.as_deref(), Some("0/1"));
-    stage.claim("data", "8Mi", None).await;
-    stage.told(&["ProvisioningFailed", words]).await;
-    assert!(stage.made().await.is_empty());
+    fixture.claim("data", "8Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", phrases])
+        .await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_backend_with_volumes_stays_until_they_are_gone() {
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(json!({})).await;
+async fn deleted_backend_stays_until_its_volumes_are_gone() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(json!({})).await;
     let guarded = |backend: &StorageBackend| {
         backend
             .finalizers()
             .contains(&crds::BACKEND_FINALIZER.to_owned())
     };
     assert!(
-        !guarded(&backends(&stage).get(&stage.namespace).await.unwrap()),
-        "a backend without volumes is free to go"
+        !guarded(&backends(&fixture).get(&fixture.namespace).await.unwrap()),
+        "a backend without volumes has no finalizer"
     );
-    let name = volume_of(&stage.claim("data", "64Mi", None).await);
-    stage
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
             "the LogicalVolume is written",
             |_| true,
         )
         .await;
-    stage
-        .wait(&backends(&stage), &stage.namespace, "it is kept", guarded)
+    fixture
+        .wait(
+            &backends(&fixture),
+            &fixture.namespace,
+            "the finalizer is set",
+            guarded,
+        )
         .await;
-    backends(&stage)
-        .delete(&stage.namespace, &DeleteParams::default())
+    backends(&fixture)
+        .delete(&fixture.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    says(
-        &stage,
-        &stage.namespace,
+    wait_for_reason(
+        &fixture,
+        &fixture.namespace,
         "BeingDeleted",
         &["waits for 1 volume", &name, "claim", "/data on node"],
     )
     .await;
-    stage.claim("late", "64Mi", None).await;
-    stage
-        .told(&["ProvisioningFailed", "is being deleted"])
+    fixture.claim("late", "64Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "is being deleted"])
         .await;
 
-    stage.delete_claim("data").await;
-    stage
-        .wait(&stage.logical_volumes(), &name, "it is withdrawn", |lv| {
-            lv.spec.state == State::AbsentIfNeverUsed
-        })
+    fixture.delete_claim("data").await;
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "its removal is requested",
+            |lv| lv.spec.state == State::AbsentIfNeverUsed,
+        )
         .await;
-    stage
-        .agent_says(
+    fixture
+        .agent_writes_status(
             &name,
             json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
         )
         .await;
-    stage.gone(&stage.logical_volumes(), &name).await;
-    stage.gone(&backends(&stage), &stage.namespace).await;
-    assert!(stage.made().await.is_empty());
+    fixture.gone(&fixture.logical_volumes(), &name).await;
+    fixture.gone(&backends(&fixture), &fixture.namespace).await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }
 
 #[tokio::test]
-async fn two_backends_that_each_keep_back_the_whole_group_say_so() {
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(json!({})).await;
-    stage.change_backend(json!({"reserve": "100%"})).await;
-    let other = stage.name("other");
-    let spec = json!({"volumeGroup": "vg0", "reserve": "64Mi", "nodeSelector": {"matchLabels": {"stage": stage.namespace}}});
+async fn backends_with_excessive_reserves_report_each_other() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(json!({})).await;
+    fixture.change_backend(json!({"reserve": "100%"})).await;
+    let other = fixture.name("other");
+    let spec = json!({"volumeGroup": "vg0", "reserve": "64Mi", "nodeSelector": {"matchLabels": {"fixture": fixture.namespace}}});
     let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": other}, "spec": spec});
-    backends(&stage)
+    backends(&fixture)
         .create(&PostParams::default(), &from(object))
         .await
         .unwrap();
-    says(
-        &stage,
-        &stage.namespace,
+    wait_for_reason(
+        &fixture,
+        &fixture.namespace,
         "InvalidSpec",
         &["reserve", &other, "vg0", "lower spec.reserve"],
     )
     .await;
-    says(
-        &stage,
+    wait_for_reason(
+        &fixture,
         &other,
         "InvalidSpec",
-        &["reserve", &stage.namespace],
+        &["reserve", &fixture.namespace],
     )
     .await;
-    stage.change_backend(json!({"reserve": "50%"})).await;
-    says(&stage, &stage.namespace, "Ready", &[]).await;
-    says(&stage, &other, "Ready", &[]).await;
+    fixture.change_backend(json!({"reserve": "50%"})).await;
+    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_reason(&fixture, &other, "Ready", &[]).await;
 }
 
 #[tokio::test]
-async fn devices_of_two_volume_groups_and_devices_that_can_not_be_taken_are_named() {
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(json!({})).await;
-    let device = format!("/dev/disk/by-id/{}", stage.namespace);
-    stage
+async fn conflicting_and_unusable_devices_are_reported() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(json!({})).await;
+    let device = format!("/dev/disk/by-id/{}", fixture.namespace);
+    fixture
         .change_backend(json!({"devices": [device, device]}))
         .await;
-    says(
-        &stage,
-        &stage.namespace,
+    wait_for_reason(
+        &fixture,
+        &fixture.namespace,
         "InvalidSpec",
         &["devices", &device, "is listed twice"],
     )
     .await;
-    stage.change_backend(json!({"devices": [device]})).await;
-    says(&stage, &stage.namespace, "Ready", &[]).await;
-    let other = stage.name("other");
-    let spec = json!({"volumeGroup": "vg1", "devices": [device], "nodeSelector": {"matchLabels": {"stage": stage.namespace}}});
+    fixture.change_backend(json!({"devices": [device]})).await;
+    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    let other = fixture.name("other");
+    let spec = json!({"volumeGroup": "vg1", "devices": [device], "nodeSelector": {"matchLabels": {"fixture": fixture.namespace}}});
     let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": other}, "spec": spec});
-    backends(&stage)
+    backends(&fixture)
         .create(&PostParams::default(), &from(object))
         .await
         .unwrap();
-    let words = [
+    let phrases = [
         device.as_str(),
         "is named for volume group vg0 here",
         &other,
         "for volume group vg1",
     ];
-    says(&stage, &stage.namespace, "InvalidSpec", &words).await;
-    says(
-        &stage,
+    wait_for_reason(&fixture, &fixture.namespace, "InvalidSpec", &phrases).await;
+    wait_for_reason(
+        &fixture,
         &other,
         "InvalidSpec",
-        &["is named for volume group vg1 here", &stage.namespace],
+        &["is named for volume group vg1 here", &fixture.namespace],
     )
     .await;
-    stage.change_backend(json!({"devices": null})).await;
-    says(&stage, &stage.namespace, "Ready", &[]).await;
-    says(
-        &stage,
+    fixture.change_backend(json!({"devices": null})).await;
+    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_reason(
+        &fixture,
         &other,
         "SomeNodesUnready",
         &["has no volume group vg1"],
@@ -265,39 +285,39 @@ async fn devices_of_two_volume_groups_and_devices_that_can_not_be_taken_are_name
     .await;
 
     let entry = json!({"volumeGroup": "vg1", "path": device, "inVolumeGroup": false, "reason": "NotBlank", "message": "there is ext4 on it"});
-    let storages: Api<NodeStorage> = Api::all(stage.client.clone());
+    let storages: Api<NodeStorage> = Api::all(fixture.client.clone());
     let patch = Patch::Merge(json!({"status": {"devices": [entry]}}));
     storages
-        .patch_status(&stage.name("n1"), &PatchParams::default(), &patch)
+        .patch_status(&fixture.name("n1"), &PatchParams::default(), &patch)
         .await
         .unwrap();
-    let words = format!("has no volume group vg1 ({device}: there is ext4 on it)");
-    says(&stage, &other, "SomeNodesUnready", &[&words]).await;
+    let phrases = format!("has no volume group vg1 ({device}: there is ext4 on it)");
+    wait_for_reason(&fixture, &other, "SomeNodesUnready", &[&phrases]).await;
 }
 
 #[tokio::test]
-async fn the_default_file_system_is_the_backends() {
-    let stage = Stage::new().await;
-    stage.node("n1", 2048).await;
-    stage.class(json!({})).await;
-    stage
+async fn file_system_defaults_to_that_of_backend() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 2048).await;
+    fixture.class(json!({})).await;
+    fixture
         .change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["loop"]}}))
         .await;
-    says(
-        &stage,
-        &stage.namespace,
+    wait_for_reason(
+        &fixture,
+        &fixture.namespace,
         "InvalidSpec",
         &["filesystem.mountOptions", "loop"],
     )
     .await;
-    stage
+    fixture
         .change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["noatime"]}}))
         .await;
-    says(&stage, &stage.namespace, "Ready", &[]).await;
-    let name = volume_of(&stage.claim("data", "1Gi", None).await);
-    let made = stage
+    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    let name = volume_of(&fixture.claim("data", "1Gi", None).await);
+    let made = fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
             "the LogicalVolume is written",
             |_| true,

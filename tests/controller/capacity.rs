@@ -1,5 +1,5 @@
-//! What the scheduler is told of space, on servers that have the means; and that others are left in
-//! peace.
+//! CSIStorageCapacity objects for the scheduler, on servers that support them; on other servers, no
+//! trace.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use kube::{Api, ResourceExt as _};
 use operator::controller::capacity::uninstall::UninstallDetector;
 use serde_json::{Value, json};
 
-use super::stage::{Controller, Stage, from, volume_of};
+use super::fixture::{Controller, Fixture, from, volume_of};
 use super::waits_for_consumer;
 
-/// How many claims make a crowd.
-const CROWD: usize = 60;
+/// Number of claims created at once.
+const CLAIMS: usize = 60;
 
 /// Published for a class that serves no claim.
 const AMPLE: &str = "1Ei";
@@ -26,46 +26,47 @@ const AMPLE: &str = "1Ei";
 /// The first version with `storage.k8s.io/v1` CSIStorageCapacity.
 const SINCE: u32 = 24;
 
-fn drivers(stage: &Stage) -> Api<CSIDriver> {
-    Api::all(stage.client.clone())
+fn drivers(fixture: &Fixture) -> Api<CSIDriver> {
+    Api::all(fixture.client.clone())
 }
 
-fn capacities(stage: &Stage) -> Api<CSIStorageCapacity> {
-    Api::namespaced(stage.client.clone(), "flexlvm-system")
+fn capacities(fixture: &Fixture) -> Api<CSIStorageCapacity> {
+    Api::namespaced(fixture.client.clone(), "flexlvm-system")
 }
 
-/// What this corner's class has published: the largest claim by host.
-async fn published(stage: &Stage) -> BTreeMap<String, String> {
-    let all = capacities(stage)
+/// Returns the published capacities of the fixture's class: the largest claim by host.
+async fn published(fixture: &Fixture) -> BTreeMap<String, String> {
+    let all = capacities(fixture)
         .list(&ListParams::default())
         .await
         .unwrap();
     let ours = all
         .items
         .into_iter()
-        .filter(|capacity| capacity.storage_class_name == stage.namespace);
+        .filter(|capacity| capacity.storage_class_name == fixture.namespace);
     ours.map(|capacity| {
         let labels = capacity.node_topology.unwrap().match_labels.unwrap();
         let largest = capacity.maximum_volume_size.unwrap().0;
         (
-            labels["kubernetes.io/hostname"].replace(&format!("host-{}-", stage.namespace), ""),
+            labels["kubernetes.io/hostname"].replace(&format!("host-{}-", fixture.namespace), ""),
             largest,
         )
     })
     .collect()
 }
 
-/// Waits until exactly this is published.
-async fn publishes(stage: &Stage, expected: &[(&str, &str)]) {
+/// Waits until exactly these capacities are published.
+async fn wait_until_published(fixture: &Fixture, expected: &[(&str, &str)]) {
     let expected = expected
         .iter()
         .map(|(host, size)| ((*host).to_owned(), (*size).to_owned()))
         .collect();
-    let is = async || Ok((published(stage).await == expected).then_some(()));
-    if let Err(error) = wait::until("it is published", Duration::from_secs(30), is).await {
+    let is = async || Ok((published(fixture).await == expected).then_some(()));
+    if let Err(error) = wait::until("the capacity is published", Duration::from_secs(30), is).await
+    {
         panic!(
             "{error}: expected {expected:?}, found {:?}",
-            published(stage).await
+            published(fixture).await
         );
     }
 }
@@ -74,7 +75,7 @@ fn group(size: &str) -> Value {
     json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
 }
 
-/// The controller's writes to what is published, in order: `patch csidrivers`, …
+/// Returns the controller's writes to CSI objects, in order: `patch csidrivers`, …
 fn writes(server: &ApiServer) -> Vec<String> {
     let writes = server
         .writes("")
@@ -87,26 +88,26 @@ fn writes(server: &ApiServer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_server_without_capacities_is_left_in_peace() {
+async fn server_without_capacity_api_gets_no_csi_objects() {
     if !ApiServer::shared().await.is_before(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    let name = stage.bound("data", "64Mi", "n1").await;
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
     assert!(!name.is_empty());
-    // Here the scheduler selects a node all the same, and then somebody asks.
-    stage.unasked_claim("unasked", "1Ti").await;
-    stage.quiet().await;
+    // Here the scheduler selects a node in any case, and then requests provisioning.
+    fixture.unprovisioned_claim("unprovisioned", "1Ti").await;
+    fixture.quiet().await;
     assert_eq!(
-        stage.words().await.len(),
+        fixture.event_messages().await.len(),
         1,
-        "nothing but the volume that was made"
+        "only the created volume"
     );
-    assert!(writes(stage.server).is_empty());
+    assert!(writes(fixture.server).is_empty());
     assert!(
-        drivers(&stage)
+        drivers(&fixture)
             .get_opt("flexlvm.dev")
             .await
             .unwrap()
@@ -115,20 +116,20 @@ async fn a_server_without_capacities_is_left_in_peace() {
 }
 
 #[tokio::test]
-async fn the_room_of_each_node_is_published_and_followed() {
+async fn free_space_of_each_node_is_published_and_updated() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.node("n2", 64).await;
-    stage.class(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "1Gi"), ("n2", "64Mi")]).await;
-    let driver = stage
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.node("n2", 64).await;
+    fixture.class(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "1Gi"), ("n2", "64Mi")]).await;
+    let driver = fixture
         .wait(
-            &drivers(&stage),
+            &drivers(&fixture),
             "flexlvm.dev",
-            "the scheduler is told to heed it",
+            "the CSIDriver enables capacity tracking",
             |_| true,
         )
         .await;
@@ -144,138 +145,139 @@ async fn the_room_of_each_node_is_published_and_followed() {
         ("ClusterRole", "flexlvm-controller")
     );
 
-    stage.bound("data", "512Mi", "n1").await;
-    publishes(&stage, &[("n1", "512Mi"), ("n2", "64Mi")]).await;
-    stage.report(&stage.name("n2"), group("2Gi")).await; // vgextend
-    publishes(&stage, &[("n1", "512Mi"), ("n2", "2Gi")]).await;
-    stage
+    fixture.bound("data", "512Mi", "n1").await;
+    wait_until_published(&fixture, &[("n1", "512Mi"), ("n2", "64Mi")]).await;
+    fixture.report(&fixture.name("n2"), group("2Gi")).await; // vgextend
+    wait_until_published(&fixture, &[("n1", "512Mi"), ("n2", "2Gi")]).await;
+    fixture
         .change_backend(json!({"reserve": "256Mi", "volumeSize": {"maximum": "1Gi"}}))
         .await;
-    publishes(&stage, &[("n1", "256Mi"), ("n2", "1792Mi")]).await;
-    stage
+    wait_until_published(&fixture, &[("n1", "256Mi"), ("n2", "1792Mi")]).await;
+    fixture
         .change_backend(json!({"reserve": "100%", "volumeSize": null}))
         .await;
-    publishes(&stage, &[("n1", "0"), ("n2", "0")]).await;
-    stage.change_backend(json!({"reserve": null})).await;
-    stage.report(&stage.name("n2"), json!([])).await;
-    publishes(&stage, &[("n1", "512Mi")]).await;
-    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(stage.client.clone());
+    wait_until_published(&fixture, &[("n1", "0"), ("n2", "0")]).await;
+    fixture.change_backend(json!({"reserve": null})).await;
+    fixture.report(&fixture.name("n2"), json!([])).await;
+    wait_until_published(&fixture, &[("n1", "512Mi")]).await;
+    let nodes: Api<k8s_openapi::api::core::v1::Node> = Api::all(fixture.client.clone());
     nodes
-        .delete(&stage.name("n1"), &DeleteParams::default())
+        .delete(&fixture.name("n1"), &DeleteParams::default())
         .await
         .unwrap();
-    publishes(&stage, &[]).await;
+    wait_until_published(&fixture, &[]).await;
 }
 
 #[tokio::test]
-async fn what_somebody_deletes_or_changes_is_mended_and_what_nobody_needs_goes() {
+async fn published_objects_are_repaired_and_removed_when_unused() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 1024).await;
-    stage.class(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "1Gi")]).await;
-    let all = capacities(&stage)
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 1024).await;
+    fixture.class(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "1Gi")]).await;
+    let all = capacities(&fixture)
         .list(&ListParams::default())
         .await
         .unwrap()
         .items;
     let ours = all
         .into_iter()
-        .find(|capacity| capacity.storage_class_name == stage.namespace)
+        .find(|capacity| capacity.storage_class_name == fixture.namespace)
         .unwrap();
-    capacities(&stage)
+    capacities(&fixture)
         .delete(&ours.name_any(), &DeleteParams::default())
         .await
         .unwrap();
-    let anew = |found: &CSIStorageCapacity| found.uid() != ours.uid();
-    stage
+    fixture
         .wait(
-            &capacities(&stage),
+            &capacities(&fixture),
             &ours.name_any(),
-            "it is published again",
-            anew,
+            "the capacity is published again",
+            |found: &CSIStorageCapacity| found.uid() != ours.uid(),
         )
         .await;
     let lie = Patch::Merge(json!({"maximumVolumeSize": "1Ti"}));
-    capacities(&stage)
+    capacities(&fixture)
         .patch(&ours.name_any(), &PatchParams::default(), &lie)
         .await
         .unwrap();
-    publishes(&stage, &[("n1", "1Gi")]).await;
+    wait_until_published(&fixture, &[("n1", "1Gi")]).await;
 
-    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+    let classes: Api<StorageClass> = Api::all(fixture.client.clone());
     classes
-        .delete(&stage.namespace, &DeleteParams::default())
+        .delete(&fixture.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    publishes(&stage, &[]).await;
-    stage
-        .class_alone(json!({"volumeBindingMode": "Immediate"}))
+    wait_until_published(&fixture, &[]).await;
+    fixture
+        .class_only(json!({"volumeBindingMode": "Immediate"}))
         .await;
-    stage.quiet().await;
-    publishes(&stage, &[]).await;
+    fixture.quiet().await;
+    wait_until_published(&fixture, &[]).await;
 }
 
 #[tokio::test]
-async fn a_crowd_of_claims_costs_few_writes() {
+async fn many_claims_cause_few_capacity_writes() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 4096).await;
-    stage.class(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "4Gi")]).await;
-    for number in 0..CROWD {
-        stage.claim(&format!("c{number}"), "32Mi", Some("n1")).await;
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 4096).await;
+    fixture.class(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "4Gi")]).await;
+    for number in 0..CLAIMS {
+        fixture
+            .claim(&format!("c{number}"), "32Mi", Some("n1"))
+            .await;
     }
-    publishes(&stage, &[("n1", "2176Mi")]).await;
-    assert_eq!(stage.made().await.len(), CROWD);
-    let written = stage.server.writes(&stage.namespace).unwrap();
+    wait_until_published(&fixture, &[("n1", "2176Mi")]).await;
+    assert_eq!(fixture.own_logical_volumes().await.len(), CLAIMS);
+    let written = fixture.server.writes(&fixture.namespace).unwrap();
     let written = written
         .iter()
         .filter(|write| write.resource == "csistoragecapacities")
         .count();
-    // One that made it, and one each ten seconds while the crowd was served.
+    // One write that created it, and one each ten seconds while the claims were served.
     assert!(
-        (2..CROWD / 6).contains(&written),
-        "{written} writes for {CROWD} claims"
+        (2..CLAIMS / 6).contains(&written),
+        "{written} writes for {CLAIMS} claims"
     );
 }
 
-/// A server of its own, since whatever else runs on one would write too: two nodes and a class, and
-/// no controller yet.
-struct Alone {
+/// A separate server, since concurrent tests on a shared one would write too: two nodes and a
+/// class, without a controller.
+struct OwnServer {
     server: &'static ApiServer,
-    stage: Stage,
+    fixture: Fixture,
 }
 
-impl Alone {
+impl OwnServer {
     async fn new() -> Self {
         let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
         server.install().unwrap();
-        let stage = Stage::on(server).await;
-        stage.node("n1", 1024).await;
-        stage.node("n2", 64).await;
-        stage.unjudged_backend("vg0").await;
-        stage.class_alone(waits_for_consumer()).await;
-        Self { server, stage }
+        let fixture = Fixture::on(server).await;
+        fixture.node("n1", 1024).await;
+        fixture.node("n2", 64).await;
+        fixture.backend_without_controller("vg0").await;
+        fixture.class_only(waits_for_consumer()).await;
+        Self { server, fixture }
     }
 
     fn written(&self) -> Vec<String> {
         writes(self.server)
     }
 
-    /// A controller that finds nothing published, and publishes in order.
+    /// Starts a controller without published objects and checks the order of its writes.
     async fn publishing(&self) -> Controller {
         let before = self.written().len();
         let running = Controller::start(self.server, true).await;
-        self.stage
+        self.fixture
             .wait(
-                &drivers(&self.stage),
+                &drivers(&self.fixture),
                 "flexlvm.dev",
-                "the scheduler is told to heed it",
+                "the CSIDriver enables capacity tracking",
                 |_| true,
             )
             .await;
@@ -288,19 +290,22 @@ impl Alone {
         running
     }
 
-    /// Waits until everything is taken back, and looks in which order; `before` is how much was
-    /// written before that.
-    async fn withdrawn(&self, before: usize) {
-        self.stage.gone(&drivers(&self.stage), "flexlvm.dev").await;
-        publishes(&self.stage, &[]).await;
+    /// Waits until all objects are withdrawn and checks the order.
+    ///
+    /// `before` is the number of earlier writes.
+    async fn wait_until_withdrawn(&self, before: usize) {
+        self.fixture
+            .gone(&drivers(&self.fixture), "flexlvm.dev")
+            .await;
+        wait_until_published(&self.fixture, &[]).await;
         assert_eq!(
             self.written()[before..],
             ["delete csidrivers", "deletecollection csistoragecapacities"]
         );
     }
 
-    /// What a controller knows of where it lives, when it starts now.
-    async fn home(&self) -> UninstallDetector {
+    /// Returns the uninstall detector of a controller that starts now.
+    async fn uninstall_detector(&self) -> UninstallDetector {
         let client = self
             .server
             .client_of("flexlvm-system", "flexlvm-controller")
@@ -311,29 +316,29 @@ impl Alone {
 }
 
 #[tokio::test]
-async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
+async fn capacity_is_published_and_withdrawn_in_order_and_kept_on_restart() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let alone = Alone::new().await;
-    // It is switched off.
+    let alone = OwnServer::new().await;
+    // The admin switches it off.
     drop(alone.publishing().await);
     let before = alone.written().len();
     let running = Controller::start(alone.server, false).await;
-    alone.withdrawn(before).await;
+    alone.wait_until_withdrawn(before).await;
     drop(running);
 
-    // It is restarted: nothing is written, neither by the one that goes nor by the one that comes.
+    // A restart: neither the old nor the new controller writes.
     drop(alone.publishing().await);
-    let home = alone.home().await;
+    let home = alone.uninstall_detector().await;
     let before = alone.written().len();
     home.clean_up().await;
     let running = Controller::start(alone.server, true).await;
-    alone.stage.quiet().await;
-    alone.stage.quiet().await;
+    alone.fixture.quiet().await;
+    alone.fixture.quiet().await;
     assert_eq!(alone.written()[before..], [""; 0]);
 
-    // Its Deployment is deleted.
+    // Deletion of its Deployment.
     drop(running);
     alone
         .server
@@ -346,166 +351,167 @@ async fn it_is_published_and_withdrawn_in_order_and_survives_a_restart() {
         ])
         .unwrap();
     home.clean_up().await;
-    alone.withdrawn(before).await;
+    alone.wait_until_withdrawn(before).await;
 
-    // Its namespace is being deleted. The one that comes finds no Deployment, and that says
-    // nothing.
+    // Deletion of its namespace. The new controller finds no Deployment, which proves nothing.
     drop(alone.publishing().await);
-    let home = alone.home().await;
+    let home = alone.uninstall_detector().await;
     let before = alone.written().len();
     home.clean_up().await;
     assert_eq!(alone.written()[before..], [""; 0]);
-    let namespaces: Api<Namespace> = Api::all(alone.stage.client.clone());
+    let namespaces: Api<Namespace> = Api::all(alone.fixture.client.clone());
     namespaces
         .delete("flexlvm-system", &DeleteParams::default())
         .await
         .unwrap();
     home.clean_up().await;
-    alone.withdrawn(before).await;
+    alone.wait_until_withdrawn(before).await;
 }
 
 #[tokio::test]
-async fn a_claim_on_the_last_space_is_served_though_its_node_is_published_as_full() {
+async fn claim_on_last_space_is_served_while_node_is_published_as_full() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "64Mi")]).await;
-    let name = volume_of(&stage.claim("data", "64Mi", Some("n1")).await);
-    stage
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "64Mi")]).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", Some("n1")).await);
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &name,
-            "its space is promised",
+            "its space is reserved",
             |_| true,
         )
         .await;
-    publishes(&stage, &[("n1", "0")]).await;
-    // Whoever looks again now, a scheduler that was restarted, finds the node full. The claim keeps
-    // its node, is served without the scheduler's help, and a bound claim is not asked for
-    // capacity.
-    stage.agent_makes(&name).await;
-    stage
+    wait_until_published(&fixture, &[("n1", "0")]).await;
+    // A scheduler that restarts now finds the node full. The claim keeps its node and is served
+    // without the scheduler, which does not check capacity for a bound claim.
+    fixture.agent_creates(&name).await;
+    fixture
         .wait(
-            &stage.volumes(),
+            &fixture.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
-    let claim = stage.claims().get("data").await.unwrap();
+    let claim = fixture.claims().get("data").await.unwrap();
     assert_eq!(
         claim.annotations()["volume.kubernetes.io/selected-node"],
-        stage.name("n1")
+        fixture.name("n1")
     );
 }
 
 #[tokio::test]
-async fn a_claim_that_no_node_has_room_for_says_so_without_a_node() {
+async fn claim_too_large_for_any_node_gets_event_without_node() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "64Mi")]).await;
-    stage
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "64Mi")]).await;
+    fixture
         .wait(
-            &drivers(&stage),
+            &drivers(&fixture),
             "flexlvm.dev",
-            "the scheduler is told to heed it",
+            "the CSIDriver enables capacity tracking",
             |_| true,
         )
         .await;
-    stage.unasked_claim("small", "32Mi").await;
-    stage.unasked_claim("large", "1Gi").await;
-    stage
-        .told(&[
+    fixture.unprovisioned_claim("small", "32Mi").await;
+    fixture.unprovisioned_claim("large", "1Gi").await;
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "1 GiB",
             "no node can provide",
             "64 MiB free of 64 MiB",
         ])
         .await;
-    stage.quiet().await;
+    fixture.quiet().await;
     assert_eq!(
-        stage.words().await.len(),
+        fixture.event_messages().await.len(),
         1,
         "the small one waits for its pod"
     );
-    assert!(stage.made().await.is_empty());
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_claim_whose_class_is_not_understood_says_so_without_a_node() {
+async fn claim_of_invalid_class_gets_event_without_node() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.unasked_claim("data", "32Mi").await;
-    let parameters = json!({"backend": stage.namespace, "speed": "high"});
-    stage
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.unprovisioned_claim("data", "32Mi").await;
+    let parameters = json!({"backend": fixture.namespace, "speed": "high"});
+    fixture
         .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
         .await;
-    stage
-        .told(&["ProvisioningFailed", "unknown parameter \"speed\""])
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "unknown parameter \"speed\""])
         .await;
-    publishes(&stage, &[("n1", AMPLE)]).await;
-    // Parameters of a class can't be changed; its admin replaces it.
-    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+    wait_until_published(&fixture, &[("n1", AMPLE)]).await;
+    // Parameters of a class are immutable; its admin replaces it.
+    let classes: Api<StorageClass> = Api::all(fixture.client.clone());
     classes
-        .delete(&stage.namespace, &DeleteParams::default())
+        .delete(&fixture.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    stage.class_alone(waits_for_consumer()).await;
-    publishes(&stage, &[("n1", "64Mi")]).await;
+    fixture.class_only(waits_for_consumer()).await;
+    wait_until_published(&fixture, &[("n1", "64Mi")]).await;
 }
 
 #[tokio::test]
-async fn a_class_without_its_backend_gets_ample_capacity_after_a_grace_period() {
+async fn class_without_backend_gets_ample_capacity_after_grace_period() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class_alone(waits_for_consumer()).await;
-    let ample = async || {
-        let found = published(&stage).await;
-        Ok(found.values().any(|size| size == AMPLE).then_some(()))
-    };
-    wait::until("it is published", Duration::from_secs(30), ample)
-        .await
-        .unwrap();
-    stage.backend("vg0").await;
-    publishes(&stage, &[("n1", "64Mi")]).await;
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class_only(waits_for_consumer()).await;
+    wait::until(
+        "the capacity is published",
+        Duration::from_secs(30),
+        async || {
+            let found = published(&fixture).await;
+            Ok(found.values().any(|size| size == AMPLE).then_some(()))
+        },
+    )
+    .await
+    .unwrap();
+    fixture.backend("vg0").await;
+    wait_until_published(&fixture, &[("n1", "64Mi")]).await;
 }
 
-/// Makes a node that the scheduler may select, without a kubelet.
-async fn allocatable(stage: &Stage, node: &str) {
-    let nodes: Api<Node> = Api::all(stage.client.clone());
+/// Creates a node that the scheduler may select, without a kubelet.
+async fn allocatable(fixture: &Fixture, node: &str) {
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
     // The API server taints each new node as not ready.
     let untainted = Patch::Merge(json!({"spec": {"taints": null}}));
     nodes
-        .patch(&stage.name(node), &PatchParams::default(), &untainted)
+        .patch(&fixture.name(node), &PatchParams::default(), &untainted)
         .await
         .unwrap();
-    let room = json!({"cpu": "4", "memory": "4Gi", "pods": "10"});
-    let status = Patch::Merge(json!({"status": {"capacity": room, "allocatable": room}}));
+    let resources = json!({"cpu": "4", "memory": "4Gi", "pods": "10"});
+    let status = Patch::Merge(json!({"status": {"capacity": resources, "allocatable": resources}}));
     nodes
-        .patch_status(&stage.name(node), &PatchParams::default(), &status)
+        .patch_status(&fixture.name(node), &PatchParams::default(), &status)
         .await
         .unwrap();
 }
 
 /// Creates a pod that uses the claim `data`.
-async fn pod(stage: &Stage, name: &str) {
-    let accounts: Api<ServiceAccount> = Api::namespaced(stage.client.clone(), &stage.namespace);
+async fn pod(fixture: &Fixture, name: &str) {
+    let accounts: Api<ServiceAccount> = Api::namespaced(fixture.client.clone(), &fixture.namespace);
     let account = from(json!({"metadata": {"name": "default"}}));
     let _ = accounts.create(&PostParams::default(), &account).await;
-    let pods: Api<Pod> = Api::namespaced(stage.client.clone(), &stage.namespace);
+    let pods: Api<Pod> = Api::namespaced(fixture.client.clone(), &fixture.namespace);
     let volume = json!({"name": "data", "persistentVolumeClaim": {"claimName": "data"}});
     let spec = json!({"automountServiceAccountToken": false, "volumes": [volume],
         "containers": [{"name": "app", "image": "app"}]});
@@ -514,76 +520,78 @@ async fn pod(stage: &Stage, name: &str) {
 }
 
 #[tokio::test]
-async fn the_scheduler_reports_failed_provisioning_for_a_class_with_a_fault() {
+async fn scheduler_reports_failed_provisioning_for_invalid_class() {
     let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
     server.install().unwrap();
-    let stage = Stage::on(server).await;
-    stage.node("n1", 1024).await;
-    allocatable(&stage, "n1").await;
-    stage.unjudged_backend("vg0").await;
-    let parameters = json!({"backend": stage.namespace, "speed": "high"});
-    stage
-        .class_alone(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
+    let fixture = Fixture::on(server).await;
+    fixture.node("n1", 1024).await;
+    allocatable(&fixture, "n1").await;
+    fixture.backend_without_controller("vg0").await;
+    let parameters = json!({"backend": fixture.namespace, "speed": "high"});
+    fixture
+        .class_only(json!({"volumeBindingMode": "WaitForFirstConsumer", "parameters": parameters}))
         .await;
     let _controller = Controller::start(server, true).await;
     let has_capacities = server.kubernetes().minor_version().unwrap() >= SINCE;
     if has_capacities {
-        publishes(&stage, &[("n1", AMPLE)]).await;
-        stage
+        wait_until_published(&fixture, &[("n1", AMPLE)]).await;
+        fixture
             .wait(
-                &drivers(&stage),
+                &drivers(&fixture),
                 "flexlvm.dev",
-                "the scheduler heeds the capacities",
+                "the scheduler respects the capacities",
                 |_| true,
             )
             .await;
     }
     let _scheduler = server.start_scheduler().unwrap();
-    // The PersistentVolume controller's part is done: the claim names its provisioner.
-    let name = volume_of(&stage.claim("data", "64Mi", None).await);
-    pod(&stage, "app").await;
-    stage
-        .told_about(
+    // The PersistentVolume controller has done its part: the claim has a provisioner annotation.
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    pod(&fixture, "app").await;
+    fixture
+        .wait_for_event_about(
             "app",
             &["FailedScheduling", "provisioning failed for PVC \"data\""],
         )
         .await;
-    stage
-        .told_about(
+    fixture
+        .wait_for_event_about(
             "data",
             &["ProvisioningFailed", "unknown parameter \"speed\""],
         )
         .await;
-    let words = stage.words().await;
+    let phrases = fixture.event_messages().await;
     assert!(
-        !words.iter().any(|words| words.contains("free storage")),
-        "{words:?}"
+        !phrases
+            .iter()
+            .any(|phrases| phrases.contains("free storage")),
+        "{phrases:?}"
     );
-    // The scheduler selects a node again, which stays for now: no loop of two writers.
+    // The scheduler selects a node again, which stays for now: no loop between two writers.
     let is_selected = |claim: &PersistentVolumeClaim| {
         claim
             .annotations()
             .contains_key("volume.kubernetes.io/selected-node")
     };
-    stage
+    fixture
         .wait(
-            &stage.claims(),
+            &fixture.claims(),
             "data",
             "a node is selected again",
             is_selected,
         )
         .await;
     for _ in 0..3 {
-        stage.quiet().await;
+        fixture.quiet().await;
     }
-    assert!(is_selected(&stage.claims().get("data").await.unwrap()));
+    assert!(is_selected(&fixture.claims().get("data").await.unwrap()));
 
-    let classes: Api<StorageClass> = Api::all(stage.client.clone());
+    let classes: Api<StorageClass> = Api::all(fixture.client.clone());
     classes
-        .delete(&stage.namespace, &DeleteParams::default())
+        .delete(&fixture.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    stage.class_alone(waits_for_consumer()).await;
-    let lv = stage.agent_makes(&name).await;
-    assert_eq!(lv.spec.node, stage.name("n1"));
+    fixture.class_only(waits_for_consumer()).await;
+    let lv = fixture.agent_creates(&name).await;
+    assert_eq!(lv.spec.node, fixture.name("n1"));
 }

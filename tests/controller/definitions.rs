@@ -1,5 +1,5 @@
-//! The custom resource definitions as an admin meets them through kubectl: nothing is
-//! dropped, or missing from `kubectl explain`.
+//! The custom resource definitions through kubectl: no field is dropped, or missing from `kubectl
+//! explain`.
 
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, from};
+use super::fixture::{Fixture, from};
 
 fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
     let cache = server.workplace().path("kubectl-cache");
@@ -24,35 +24,34 @@ fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Waits until the server publishes the schemas of all definitions, which takes it some seconds.
+/// Waits until the server publishes the schemas of all definitions, which takes seconds.
 async fn published(server: &ApiServer) {
-    let is_published = async || {
-        let explained = crds::all().iter().all(|definition| {
-            let name = format!("{}.spec", definition.spec.names.plural);
-            kubectl(server, &["explain", &name]).status.success()
-        });
-        Ok(explained.then_some(()))
-    };
     wait::until(
         "schemas are published",
         Duration::from_secs(60),
-        is_published,
+        async || {
+            let explained = crds::all().iter().all(|definition| {
+                let name = format!("{}.spec", definition.spec.names.plural);
+                kubectl(server, &["explain", &name]).status.success()
+            });
+            Ok(explained.then_some(()))
+        },
     )
     .await
     .unwrap();
 }
 
-/// Applies a StorageBackend with this spec as `kubectl apply -f` does; returns what kubectl
-/// complained about, or nothing.
-fn apply(stage: &Stage, name: &str, spec: Value) -> Result<(), String> {
+/// Applies a StorageBackend with this spec as `kubectl apply -f` does; returns kubectl's stderr as
+/// the error.
+fn apply(fixture: &Fixture, name: &str, spec: Value) -> Result<(), String> {
     let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
         "metadata": {"name": name}, "spec": spec});
-    let path = stage
+    let path = fixture
         .server
         .workplace()
         .write(&format!("{name}.json"), object.to_string())
         .unwrap();
-    let output = kubectl(stage.server, &["apply", "-f", path.to_str().unwrap()]);
+    let output = kubectl(fixture.server, &["apply", "-f", path.to_str().unwrap()]);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     if output.status.success() && complaint.is_empty() {
         Ok(())
@@ -62,22 +61,22 @@ fn apply(stage: &Stage, name: &str, spec: Value) -> Result<(), String> {
 }
 
 #[tokio::test]
-async fn kubectl_apply_keeps_optional_fields_and_refuses_misspelt_ones() {
-    let stage = Stage::new().await;
-    published(stage.server).await;
+async fn kubectl_apply_keeps_optional_fields_and_rejects_misspelt_ones() {
+    let fixture = Fixture::new().await;
+    published(fixture.server).await;
     let limits = json!({"minimum": "1Gi", "maximum": "2Gi"});
     let pool = json!({"size": "1Gi", "maximumSize": "50%", "extendAt": 60});
     let spec = json!({"volumeGroup": "vg0", "volumeSize": limits, "layout": {"type": "Thin"}, "thinPool": pool,
-        "nodeSelector": {"matchLabels": {"stage": stage.namespace}}});
-    let name = stage.name("kept");
-    apply(&stage, &name, spec.clone()).unwrap();
-    let backends: Api<StorageBackend> = Api::all(stage.client.clone());
+        "nodeSelector": {"matchLabels": {"fixture": fixture.namespace}}});
+    let name = fixture.name("kept");
+    apply(&fixture, &name, spec.clone()).unwrap();
+    let backends: Api<StorageBackend> = Api::all(fixture.client.clone());
     let kept = serde_json::to_value(backends.get(&name).await.unwrap().spec).unwrap();
     assert_eq!((&kept["volumeSize"], &kept["thinPool"]), (&limits, &pool));
     for (field, wrong) in [("thinPool", "maxSize"), ("volumeSize", "max")] {
         let mut spec = spec.clone();
         spec[field][wrong] = json!("1Gi");
-        let refused = apply(&stage, &stage.name("refused"), spec).unwrap_err();
+        let refused = apply(&fixture, &fixture.name("refused"), spec).unwrap_err();
         assert!(
             refused.contains("unknown field") && refused.contains(wrong),
             "{refused}"
@@ -87,8 +86,8 @@ async fn kubectl_apply_keeps_optional_fields_and_refuses_misspelt_ones() {
 
 #[tokio::test]
 async fn kubectl_explain_shows_every_field() {
-    let stage = Stage::new().await;
-    published(stage.server).await;
+    let fixture = Fixture::new().await;
+    published(fixture.server).await;
     for definition in crds::all() {
         let name = definition.spec.names.plural.clone();
         let definition = serde_json::to_value(definition).unwrap();
@@ -96,7 +95,7 @@ async fn kubectl_explain_shows_every_field() {
         for part in ["spec", "status"] {
             let expected = fields(&schema["properties"][part]);
             let path = format!("{name}.{part}");
-            let output = kubectl(stage.server, &["explain", "--recursive", &path]);
+            let output = kubectl(fixture.server, &["explain", "--recursive", &path]);
             let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
             // `   name	<type>`
             let shown = text
@@ -108,7 +107,7 @@ async fn kubectl_explain_shows_every_field() {
     }
 }
 
-/// How many fields a schema has, at any depth.
+/// Returns the number of fields of a schema, at any depth.
 fn fields(schema: &Value) -> usize {
     let own = schema["properties"]
         .as_object()
@@ -119,15 +118,15 @@ fn fields(schema: &Value) -> usize {
 }
 
 #[tokio::test]
-async fn an_explicit_null_is_no_value() {
-    let stage = Stage::new().await;
+async fn explicit_null_equals_absent_field() {
+    let fixture = Fixture::new().await;
     let kind = GroupVersionKind::gvk("flexlvm.dev", "v1alpha1", "StorageBackend");
     let backends: Api<DynamicObject> =
-        Api::all_with(stage.client.clone(), &ApiResource::from_gvk(&kind));
+        Api::all_with(fixture.client.clone(), &ApiResource::from_gvk(&kind));
     let spec = json!({"volumeGroup": "vg0", "thinPool": null, "volumeSize": {"minimum": null, "maximum": "1Gi"},
         "reserve": null, "layout": {"type": "Linear", "stripes": null}, "filesystem": null});
     let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend",
-        "metadata": {"name": stage.name("nulls")}, "spec": spec});
+        "metadata": {"name": fixture.name("nulls")}, "spec": spec});
     let created = backends
         .create(&PostParams::default(), &from(object))
         .await

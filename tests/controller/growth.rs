@@ -9,19 +9,19 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::stage::{Controller, Stage, volume_of};
+use super::fixture::{Controller, Fixture, volume_of};
 
-/// The first version that lets a user lower the request of a growth that failed.
+/// The first minor version that lets a user lower the request of a failed growth.
 const RECOVERS_SINCE: u32 = 34;
 
 struct Grown {
-    stage: Stage,
+    fixture: Fixture,
     name: String,
     _controller: Controller,
     manager: Program,
 }
 
-/// A server of its own, with the controller manager's two controllers of volumes and claims.
+/// Starts the controller manager with only its controllers for volumes and claims.
 fn controller_manager(server: &ApiServer) -> Program {
     let is_old = server.kubernetes().minor_version().unwrap() < 24;
     let mut command = Command::new(server.kubernetes().program("kube-controller-manager"));
@@ -51,28 +51,30 @@ fn is_pending_on_node(claim: &PersistentVolumeClaim) -> bool {
 }
 
 impl Grown {
-    /// A bound claim of 64 MiB on a node with 128 MiB, whose request was raised to 1 GiB: the
-    /// controller manager raised the capacity, and our controller lowered it again.
-    async fn without_room() -> Self {
+    /// Creates a bound claim of 64 MiB on a node with 128 MiB and raises its request to 1 GiB.
+    ///
+    /// On return the controller manager has raised the capacity, and FlexLVM's controller has
+    /// lowered it again.
+    async fn without_space() -> Self {
         let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
         server.install().unwrap();
-        let stage = Stage::on(server).await;
-        stage.node("n1", 128).await;
-        stage.unjudged_backend("vg0").await;
-        stage
-            .class_alone(
+        let fixture = Fixture::on(server).await;
+        fixture.node("n1", 128).await;
+        fixture.backend_without_controller("vg0").await;
+        fixture
+            .class_only(
                 json!({"volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true}),
             )
             .await;
         let grown = Self {
-            name: volume_of(&stage.claim("data", "64Mi", Some("n1")).await),
-            stage,
+            name: volume_of(&fixture.claim("data", "64Mi", Some("n1")).await),
+            fixture,
             _controller: Controller::start(server, true).await,
             manager: controller_manager(server),
         };
-        grown.stage.agent_makes(&grown.name).await;
+        grown.fixture.agent_creates(&grown.name).await;
         grown
-            .claim("it is bound", |claim| {
+            .claim("the claim is bound", |claim| {
                 let status = claim.status.as_ref();
                 status.and_then(|status| status.phase.as_deref()) == Some("Bound")
             })
@@ -80,13 +82,13 @@ impl Grown {
         grown.request("1Gi").await;
         grown
             .claim(
-                "the controller manager has done its part",
+                "the controller manager has raised the capacity",
                 is_pending_on_node,
             )
             .await;
         grown
-            .stage
-            .told(&["VolumeResizeFailed", "can't grow to 1 GiB", "64 MiB free"])
+            .fixture
+            .wait_for_event(&["VolumeResizeFailed", "can't grow to 1 GiB", "64 MiB free"])
             .await;
         grown.volume("64Mi").await;
         grown
@@ -94,17 +96,17 @@ impl Grown {
 
     async fn request(&self, size: &str) {
         let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-        self.stage
+        self.fixture
             .claims()
             .patch("data", &PatchParams::default(), &patch)
             .await
             .unwrap();
     }
 
-    /// The kubelet's part.
+    /// Patches the claim's status, as the kubelet does.
     async fn claim_status(&self, status: Value) {
         let patch = Patch::Merge(json!({"status": status}));
-        self.stage
+        self.fixture
             .claims()
             .patch_status("data", &PatchParams::default(), &patch)
             .await
@@ -116,45 +118,50 @@ impl Grown {
         what: &str,
         is: impl Fn(&PersistentVolumeClaim) -> bool,
     ) -> PersistentVolumeClaim {
-        self.stage
-            .wait(&self.stage.claims(), "data", what, is)
+        self.fixture
+            .wait(&self.fixture.claims(), "data", what, is)
             .await
     }
 
     /// Waits until the PersistentVolume has this capacity.
     async fn volume(&self, size: &str) {
         let what = format!("its capacity is {size}");
-        self.stage
-            .wait(&self.stage.volumes(), &self.name, &what, has_capacity(size))
+        self.fixture
+            .wait(
+                &self.fixture.volumes(),
+                &self.name,
+                &what,
+                has_capacity(size),
+            )
             .await;
     }
 
     /// Waits until the LogicalVolume has this size, and reports it as the agent does.
     async fn agent_extends_to(&self, size: &str) {
-        self.stage
+        self.fixture
             .wait(
-                &self.stage.logical_volumes(),
+                &self.fixture.logical_volumes(),
                 &self.name,
-                "it grows",
+                "its size is raised",
                 |lv| lv.spec.size.0 == size,
             )
             .await;
-        self.stage
-            .agent_says(&self.name, json!({"size": size}))
+        self.fixture
+            .agent_writes_status(&self.name, json!({"size": size}))
             .await;
     }
 
-    /// The kubelet has grown the file system; nothing of ours or the controller manager's changes
-    /// the sizes after that.
+    /// Reports that the kubelet has grown the file system; afterwards neither FlexLVM nor the
+    /// controller manager may change the sizes.
     async fn finish(&self, size: &str) {
         self.claim_status(json!({"capacity": {"storage": size}, "conditions": null,
             "allocatedResourceStatuses": null}))
             .await;
-        self.stage.quiet().await;
-        self.stage.quiet().await;
+        self.fixture.quiet().await;
+        self.fixture.quiet().await;
         self.volume(size).await;
         let status = self
-            .stage
+            .fixture
             .claims()
             .get("data")
             .await
@@ -169,29 +176,29 @@ impl Grown {
 }
 
 #[tokio::test]
-async fn a_capacity_without_room_is_lowered_until_there_is_room() {
-    let grown = Grown::without_room().await;
-    let stage = &grown.stage;
-    stage.quiet().await;
-    stage.quiet().await;
+async fn capacity_without_space_is_lowered_until_space_is_free() {
+    let grown = Grown::without_space().await;
+    let fixture = &grown.fixture;
+    fixture.quiet().await;
+    fixture.quiet().await;
     grown.volume("64Mi").await;
     let group = json!([{"name": "vg0", "uuid": "u", "size": "2Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
-    stage.report(&stage.name("n1"), group).await;
+    fixture.report(&fixture.name("n1"), group).await;
     grown.agent_extends_to("1Gi").await;
     grown.volume("1Gi").await;
     grown.finish("1Gi").await;
 }
 
 #[tokio::test]
-async fn a_restarted_controller_manager_raises_the_capacity_in_vain() {
-    let mut grown = Grown::without_room().await;
+async fn capacity_raised_by_restarted_controller_manager_is_lowered() {
+    let mut grown = Grown::without_space().await;
     grown.manager.kill();
-    let before = grown.stage.volumes().get(&grown.name).await.unwrap();
-    grown.manager = controller_manager(grown.stage.server);
+    let before = grown.fixture.volumes().get(&grown.name).await.unwrap();
+    grown.manager = controller_manager(grown.fixture.server);
     grown
-        .stage
+        .fixture
         .wait(
-            &grown.stage.volumes(),
+            &grown.fixture.volumes(),
             &grown.name,
             "its capacity was raised and lowered",
             |volume| {
@@ -203,19 +210,19 @@ async fn a_restarted_controller_manager_raises_the_capacity_in_vain() {
 }
 
 #[tokio::test]
-async fn a_lowered_request_recovers_a_growth_without_room() {
+async fn lowered_request_recovers_growth_without_space() {
     if !ApiServer::shared().await.is_since(RECOVERS_SINCE) {
         return;
     }
-    // What a kubelet leaves that has tried the growth before the request is lowered, or after, or
-    // not at all.
+    // The states that a kubelet leaves that attempted the growth before the request is lowered,
+    // after, or never.
     for state in [
         "NodeResizeInProgress",
         "NodeResizeInfeasible",
         "NodeResizePending",
     ] {
-        let grown = Grown::without_room().await;
-        let allocated = grown.stage.claims().get("data").await.unwrap();
+        let grown = Grown::without_space().await;
+        let allocated = grown.fixture.claims().get("data").await.unwrap();
         let allocated = allocated.status.unwrap().allocated_resources.unwrap();
         assert_eq!(allocated["storage"].0, "1Gi");
         grown
@@ -225,7 +232,7 @@ async fn a_lowered_request_recovers_a_growth_without_room() {
         grown.agent_extends_to("100Mi").await;
         grown.volume("100Mi").await;
         let status = grown
-            .stage
+            .fixture
             .claims()
             .get("data")
             .await

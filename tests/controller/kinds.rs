@@ -1,50 +1,50 @@
-//! Volumes in thin pools and with caches: what their orders say, and that neither pool nor fast
-//! disk is promised twice.
+//! Thin pools and caches: the specs of their LogicalVolumes, and that neither pool nor fast disk is
+//! reserved twice.
 
 use crds::LogicalVolume;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::stage::Stage;
+use super::fixture::Fixture;
 
 fn disk(uuid: &str, size: &str, cache_paths: &[&str]) -> Value {
     json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "usedByOthers": "0", "free": "0", "cachePaths": cache_paths})
 }
 
-async fn node_with(stage: &Stage, size: &str, disks: Value) {
-    stage.node("n1", 1000).await;
+async fn node_with(fixture: &Fixture, size: &str, disks: Value) {
+    fixture.node("n1", 1000).await;
     let group = json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
-    stage.report(&stage.name("n1"), group).await;
-    stage.class(json!({})).await;
+    fixture.report(&fixture.name("n1"), group).await;
+    fixture.class(json!({})).await;
 }
 
 #[tokio::test]
-async fn forty_thin_claims_share_one_pool_for_thirty_two_until_more_is_allowed() {
-    let stage = Stage::new().await;
-    node_with(&stage, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
+async fn thin_claims_share_pool_up_to_overprovision_limit() {
+    let fixture = Fixture::new().await;
+    node_with(&fixture, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
     let pool = json!({"size": "128Mi", "maximumSize": "512Mi", "overprovision": "2"});
-    stage
+    fixture
         .change_backend(json!({"layout": {"type": "Thin"}, "thinPool": pool}))
         .await;
     for number in 0..40 {
-        stage.claim(&format!("c{number}"), "32Mi", None).await;
+        fixture.claim(&format!("c{number}"), "32Mi", None).await;
     }
-    stage
-        .told(&[
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "has 0 bytes unallocated in thin pool flexlvm-",
             "512 MiB, overprovision 2.00",
         ])
         .await;
-    stage.quiet().await;
-    let made = stage.made().await;
+    fixture.quiet().await;
+    let made = fixture.own_logical_volumes().await;
     assert_eq!(made.len(), 32);
     for lv in made {
         let pool = lv.spec.thin_pool.unwrap();
         let plan = pool.create.unwrap();
         assert!(
             lv.spec.physical_volumes.is_empty()
-                && pool.name == format!("flexlvm-{}", stage.namespace)
+                && pool.name == format!("flexlvm-{}", fixture.namespace)
         );
         let sizes = [
             &plan.size,
@@ -57,46 +57,47 @@ async fn forty_thin_claims_share_one_pool_for_thirty_two_until_more_is_allowed()
             ["128Mi", "512Mi", "4Mi", "516Mi"]
         );
     }
-    stage
+    fixture
         .change_backend(json!({"thinPool": {"overprovision": "2.5"}}))
         .await;
     for _ in 0..50 {
-        if stage.made().await.len() == 40 {
+        if fixture.own_logical_volumes().await.len() == 40 {
             return;
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    panic!("{} are made", stage.made().await.len());
+    panic!("{} are created", fixture.own_logical_volumes().await.len());
 }
 
 #[tokio::test]
-async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_room() {
-    let stage = Stage::new().await;
-    node_with(&stage, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
-    stage
+async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
+    let fixture = Fixture::new().await;
+    node_with(&fixture, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
+    fixture
         .change_backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "128Mi", "maximumSize": "256Mi"}}))
         .await;
     let name = format!(
         "pvc-{}",
-        stage.claim("c", "32Mi", None).await.uid().unwrap()
+        fixture.claim("c", "32Mi", None).await.uid().unwrap()
     );
-    stage.agent_makes(&name).await;
-    stage
+    fixture.agent_creates(&name).await;
+    fixture
         .wait(
-            &stage.volumes(),
+            &fixture.volumes(),
             &name,
-            "the PersistentVolume is written",
+            "the PersistentVolume is created",
             |_| true,
         )
         .await;
-    // The agent has not created these volumes yet, so they don't report the pool's size. They are
-    // placed before the backend changes: placed later, they would reserve the larger pool themselves.
+    // The agent has not created these volumes yet, so it does not report the pool's size. They are
+    // placed before the backend changes: placed later, they would reserve the larger pool
+    // themselves.
     for number in 0..4 {
-        let claim = stage.claim(&format!("c{number}"), "32Mi", None).await;
+        let claim = fixture.claim(&format!("c{number}"), "32Mi", None).await;
         let name = format!("pvc-{}", claim.uid().unwrap());
-        stage
+        fixture
             .wait(
-                &stage.logical_volumes(),
+                &fixture.logical_volumes(),
                 &name,
                 "the volume is placed",
                 |_| true,
@@ -113,29 +114,37 @@ async fn a_thin_pool_is_promised_more_when_its_backend_allows_it_and_there_is_ro
             .maximum_size
             .0
     };
-    stage
+    fixture
         .change_backend(json!({"thinPool": {"maximumSize": "2000Mi"}}))
         .await;
-    stage.quiet().await;
+    fixture.quiet().await;
     assert!(
-        stage.made().await.iter().all(|lv| most(lv) == "256Mi"),
-        "there is no room for more"
+        fixture
+            .own_logical_volumes()
+            .await
+            .iter()
+            .all(|lv| most(lv) == "256Mi"),
+        "no space for more"
     );
     let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0",
         "physicalVolumes": [disk("a", "4000Mi", &[])]});
-    stage.report(&stage.name("n1"), json!([group])).await;
-    let grown = |lv: &LogicalVolume| most(lv) == "2000Mi";
-    let lv = stage
-        .wait(&stage.logical_volumes(), &name, "more is promised", grown)
+    fixture.report(&fixture.name("n1"), json!([group])).await;
+    let lv = fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &name,
+            "more is reserved",
+            |lv: &LogicalVolume| most(lv) == "2000Mi",
+        )
         .await;
-    assert_eq!(lv.spec.size.0, "32Mi", "the volume itself stays as it is");
+    assert_eq!(lv.spec.size.0, "32Mi", "the volume itself keeps its size");
 }
 
 #[tokio::test]
-async fn caches_are_promised_on_fast_disks_and_volumes_on_the_others() {
-    let stage = Stage::new().await;
+async fn caches_are_placed_on_fast_disks_and_volumes_on_others() {
+    let fixture = Fixture::new().await;
     node_with(
-        &stage,
+        &fixture,
         "576Mi",
         json!([
             disk("slow", "512Mi", &[]),
@@ -144,20 +153,20 @@ async fn caches_are_promised_on_fast_disks_and_volumes_on_the_others() {
     )
     .await;
     let cache = json!({"devices": ["/dev/fast"], "size": "25%", "mode": "WriteBack"});
-    stage
+    fixture
         .change_backend(json!({"layout": {"type": "Cached"}, "cache": cache}))
         .await;
     for number in 0..6 {
-        stage.claim(&format!("c{number}"), "64Mi", None).await;
+        fixture.claim(&format!("c{number}"), "64Mi", None).await;
     }
-    stage
-        .told(&[
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "has 0 bytes free on the cache disks of volume group vg0 but the cache needs 16 MiB",
         ])
         .await;
-    stage.quiet().await;
-    let made = stage.made().await;
+    fixture.quiet().await;
+    let made = fixture.own_logical_volumes().await;
     assert_eq!(made.len(), 4);
     for lv in made {
         let cache = lv.spec.cache.unwrap();

@@ -1,5 +1,5 @@
-//! The rules (CEL) of the definitions, on servers that have them: each refuses what it is for, in
-//! its own words, and nothing else.
+//! The CEL rules of the definitions, on servers that support them: each rejects the case that it
+//! covers, with its own message, and no other.
 
 use std::fmt::Debug;
 
@@ -12,10 +12,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::stage::{Stage, from};
+use super::fixture::{Fixture, from};
 
-/// A spec, an edit (a merge patch) of it, and the rule that refuses it; `None` for one that is
-/// accepted.
+/// A spec, a merge patch of it, and the message of the rule that rejects it; `None` if accepted.
 type Case = (Value, Value, Option<&'static str>);
 
 fn backend(extra: Value) -> Value {
@@ -31,10 +30,8 @@ fn of_backends() -> Vec<Case> {
     let edit = |layout: Value| json!({"layout": layout});
     let stripes =
         Some("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10");
-    let (copies, integrity) = (
-        Some("layout.copies is for type RAID1"),
-        Some("layout.integrity is for the RAID types"),
-    );
+    let copies = Some("layout.copies is for type RAID1");
+    let integrity = Some("layout.integrity is for the RAID types");
     let raid6 = Some("layout.stripes of type RAID6 is at least 3");
     let thin = || backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}}));
     let named = Some(
@@ -177,7 +174,7 @@ fn of_logical_volumes() -> Vec<Case> {
     .collect()
 }
 
-/// Every message of a rule in a definition.
+/// Collects the messages of all rules in a definition.
 fn messages(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(map) => {
@@ -202,7 +199,7 @@ fn messages(value: &Value, found: &mut Vec<String>) {
 }
 
 #[test]
-fn every_rule_is_tried() {
+fn every_rule_has_a_case() {
     let mut rules = Vec::new();
     for definition in crds::all() {
         messages(&serde_json::to_value(definition).unwrap(), &mut rules);
@@ -221,7 +218,7 @@ fn every_rule_is_tried() {
     }
 }
 
-async fn try_all<K>(stage: &Stage, cases: Vec<Case>)
+async fn try_all<K>(fixture: &Fixture, cases: Vec<Case>)
 where
     K: Resource<DynamicType = (), Scope = ClusterResourceScope>
         + Clone
@@ -229,9 +226,9 @@ where
         + Serialize
         + Debug,
 {
-    let api: Api<K> = Api::all(stage.client.clone());
+    let api: Api<K> = Api::all(fixture.client.clone());
     for (number, (spec, edit, refusal)) in cases.into_iter().enumerate() {
-        let name = stage.name(&number.to_string());
+        let name = fixture.name(&number.to_string());
         let object = json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {"name": name}, "spec": spec});
         let created = api.create(&PostParams::default(), &from(object)).await;
         assert!(created.is_ok(), "{spec}: {created:?}");
@@ -250,11 +247,11 @@ where
 }
 
 #[tokio::test]
-async fn the_rules_of_the_definitions_refuse_what_they_are_for() {
+async fn rules_of_definitions_reject_their_cases() {
     if !ApiServer::shared().await.is_since(25) {
         return;
     }
-    let stage = Stage::new().await;
-    try_all::<StorageBackend>(&stage, of_backends()).await;
-    try_all::<LogicalVolume>(&stage, of_logical_volumes()).await;
+    let fixture = Fixture::new().await;
+    try_all::<StorageBackend>(&fixture, of_backends()).await;
+    try_all::<LogicalVolume>(&fixture, of_logical_volumes()).await;
 }

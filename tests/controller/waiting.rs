@@ -1,70 +1,76 @@
-//! Claims that wait for space: who gets it, who is told what, and what wakes them. Unless something
-//! happens, the controller looks at a waiting claim again after fifteen minutes: whoever is served
-//! here before a test gives up was woken.
+//! Claims that wait for space: their order, their Events, and the changes that requeue them.
+//!
+//! Without a change, the controller retries a waiting claim after fifteen minutes: a claim that is
+//! served within a test's time limit was requeued.
 
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::stage::{Stage, condition, volume_of};
+use super::fixture::{Fixture, condition, volume_of};
 use super::waits_for_consumer;
 
 fn group(size: &str) -> Value {
     json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
 }
 
-/// Waits until so many orders are written.
-async fn ordered(stage: &Stage, count: usize) {
-    let ordered = async || Ok((stage.made().await.len() == count).then_some(()));
+/// Waits until `count` LogicalVolumes exist.
+async fn wait_for_volume_count(fixture: &Fixture, count: usize) {
     let limit = std::time::Duration::from_secs(20);
-    if let Err(error) = harness::wait::until("so many are served", limit, ordered).await {
+    if let Err(error) = harness::wait::until(
+        "the expected number of claims is served",
+        limit,
+        async || Ok((fixture.own_logical_volumes().await.len() == count).then_some(())),
+    )
+    .await
+    {
         panic!(
             "{error}: {} of {count}; Events: {:#?}",
-            stage.made().await.len(),
-            stage.words().await
+            fixture.own_logical_volumes().await.len(),
+            fixture.event_messages().await
         );
     }
 }
 
 #[tokio::test]
-async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_forty_are_told_why_not() {
-    let stage = Stage::new().await;
-    stage.node("n1", 256).await;
-    stage.node("n2", 64).await;
-    stage.class(json!({})).await;
+async fn fifty_claims_with_space_for_ten_create_ten_volumes_and_forty_events() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 256).await;
+    fixture.node("n2", 64).await;
+    fixture.class(json!({})).await;
     for number in 0..50 {
-        stage.claim(&format!("c{number}"), "32Mi", None).await;
+        fixture.claim(&format!("c{number}"), "32Mi", None).await;
     }
-    stage
-        .told(&[
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "0 bytes free of 256 MiB",
             "0 bytes free of 64 MiB",
         ])
         .await;
-    stage.quiet().await;
-    let made = stage.made().await;
+    fixture.quiet().await;
+    let made = fixture.own_logical_volumes().await;
     assert_eq!(made.len(), 10);
     assert_eq!(
         made.iter()
-            .filter(|lv| lv.spec.node == stage.name("n2"))
+            .filter(|lv| lv.spec.node == fixture.name("n2"))
             .count(),
         2
     );
     for lv in &made {
-        // Nobody's node refuses what was promised there: the sums are right.
-        stage.agent_makes(&lv.name_any()).await;
-        stage
+        // No node rejects a reserved volume: the controller's calculation is correct.
+        fixture.agent_creates(&lv.name_any()).await;
+        fixture
             .wait(
-                &stage.volumes(),
+                &fixture.volumes(),
                 &lv.name_any(),
-                "the PersistentVolume is written",
+                "the PersistentVolume is created",
                 |_| true,
             )
             .await;
     }
-    let claims = stage
+    let claims = fixture
         .claims()
         .list(&ListParams::default())
         .await
@@ -73,91 +79,97 @@ async fn fifty_claims_on_space_for_ten_make_ten_volumes_and_forty_are_told_why_n
     let served =
         |claim: &PersistentVolumeClaim| made.iter().any(|lv| lv.name_any() == volume_of(claim));
     for waiting in claims.iter().filter(|claim| !served(claim)) {
-        stage
-            .told_about(
+        fixture
+            .wait_for_event_about(
                 &waiting.name_any(),
                 &["ProvisioningFailed", "no node can provide", "free of"],
             )
             .await;
     }
-    stage.report(&stage.name("n2"), group("96Mi")).await;
-    ordered(&stage, 11).await;
+    fixture.report(&fixture.name("n2"), group("96Mi")).await;
+    wait_for_volume_count(&fixture, 11).await;
 }
 
 #[tokio::test]
-async fn a_volume_that_goes_makes_room_for_the_next() {
-    let stage = Stage::new().await;
-    stage.node("n1", 64).await;
-    stage.class(waits_for_consumer()).await;
-    let old = stage.bound("old", "64Mi", "n1").await;
-    let new = volume_of(&stage.claim("new", "64Mi", Some("n1")).await);
-    stage
-        .told(&["ProvisioningFailed", "0 bytes free of 64 MiB"])
+async fn removed_volume_frees_space_for_next_claim() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.class(waits_for_consumer()).await;
+    let old = fixture.bound("old", "64Mi", "n1").await;
+    let new = volume_of(&fixture.claim("new", "64Mi", Some("n1")).await);
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "0 bytes free of 64 MiB"])
         .await;
-    stage.delete_claim("old").await;
-    stage.phase(&old, "Released").await;
-    let absent = |lv: &crds::LogicalVolume| lv.spec.state == crds::logical_volume::State::Absent;
-    stage
-        .wait(&stage.logical_volumes(), &old, "it is to go", absent)
+    fixture.delete_claim("old").await;
+    fixture.phase(&old, "Released").await;
+    fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &old,
+            "its deletion is requested",
+            |lv: &crds::LogicalVolume| lv.spec.state == crds::logical_volume::State::Absent,
+        )
         .await;
     assert_eq!(
-        stage.made().await.len(),
+        fixture.own_logical_volumes().await.len(),
         1,
-        "its space is its own until it is gone"
+        "its space stays reserved until it is removed"
     );
-    stage
-        .agent_says(
+    fixture
+        .agent_writes_status(
             &old,
             json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
         )
         .await;
-    stage
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &new,
-            "the next one is served",
+            "the next claim is served",
             |_| true,
         )
         .await;
 }
 
 #[tokio::test]
-async fn an_edited_reserve_or_layout_serves_who_waits() {
-    let stage = Stage::new().await;
-    stage.node("n1", 128).await;
-    stage.class(json!({})).await;
-    stage.change_backend(json!({"reserve": "96Mi"})).await;
-    stage.claim("first", "64Mi", None).await;
-    stage
-        .told(&["ProvisioningFailed", "32 MiB free of 128 MiB"])
+async fn edited_reserve_or_layout_requeues_waiting_claims() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture.class(json!({})).await;
+    fixture.change_backend(json!({"reserve": "96Mi"})).await;
+    fixture.claim("first", "64Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "32 MiB free of 128 MiB"])
         .await;
-    stage.change_backend(json!({"reserve": "50%"})).await;
-    ordered(&stage, 1).await;
-    stage
+    fixture.change_backend(json!({"reserve": "50%"})).await;
+    wait_for_volume_count(&fixture, 1).await;
+    fixture
         .change_backend(json!({"reserve": null, "layout": {"type": "RAID1"}}))
         .await;
-    stage.claim("second", "64Mi", None).await;
-    stage.told(&["ProvisioningFailed", "raid1 needs 2"]).await;
-    stage
+    fixture.claim("second", "64Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "raid1 needs 2"])
+        .await;
+    fixture
         .change_backend(json!({"layout": {"type": "Linear"}}))
         .await;
-    ordered(&stage, 2).await;
-    stage
-        .change_backend(json!({"nodeSelector": {"matchLabels": {"stage": "nowhere"}}}))
+    wait_for_volume_count(&fixture, 2).await;
+    fixture
+        .change_backend(json!({"nodeSelector": {"matchLabels": {"fixture": "nowhere"}}}))
         .await;
-    stage.claim("third", "32Mi", None).await;
-    stage
-        .told(&["ProvisioningFailed", "its nodeSelector matches no node"])
+    fixture.claim("third", "32Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "its nodeSelector matches no node"])
         .await;
 }
 
 #[tokio::test]
-async fn a_node_that_comes_back_serves_who_waits() {
-    let stage = Stage::new().await;
-    stage.node("n1", 128).await;
-    stage.class(json!({})).await;
-    let nodes: Api<Node> = Api::all(stage.client.clone());
-    let name = stage.name("n1");
+async fn returning_node_requeues_waiting_claims() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture.class(json!({})).await;
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
+    let name = fixture.name("n1");
     let kubelet = async |ready: &str| {
         let status = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
         nodes
@@ -166,15 +178,15 @@ async fn a_node_that_comes_back_serves_who_waits() {
             .unwrap();
     };
     kubelet("Unknown").await;
-    stage.claim("first", "32Mi", None).await;
-    stage
-        .told(&[
+    fixture.claim("first", "32Mi", None).await;
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "is not Ready: its kubelet does not report",
         ])
         .await;
     kubelet("True").await;
-    ordered(&stage, 1).await;
+    wait_for_volume_count(&fixture, 1).await;
 
     let cordon = async |cordoned: bool| {
         let patch = Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
@@ -184,21 +196,23 @@ async fn a_node_that_comes_back_serves_who_waits() {
             .unwrap();
     };
     cordon(true).await;
-    stage.claim("second", "32Mi", None).await;
-    stage.told(&["ProvisioningFailed", "is cordoned"]).await;
+    fixture.claim("second", "32Mi", None).await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "is cordoned"])
+        .await;
     cordon(false).await;
-    ordered(&stage, 2).await;
+    wait_for_volume_count(&fixture, 2).await;
 }
 
 #[tokio::test]
-async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_another() {
-    let stage = Stage::new().await;
-    stage.node("n1", 32).await;
-    stage.node("n2", 32).await;
-    stage.class(waits_for_consumer()).await;
-    let stays = volume_of(&stage.claim("stays", "64Mi", Some("n1")).await);
-    stage
-        .told(&[
+async fn claim_waiting_on_selected_node_is_served_there_or_released() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 32).await;
+    fixture.node("n2", 32).await;
+    fixture.class(waits_for_consumer()).await;
+    let stays = volume_of(&fixture.claim("stays", "64Mi", Some("n1")).await);
+    fixture
+        .wait_for_event(&[
             "ProvisioningFailed",
             "64 MiB",
             "can't provide",
@@ -206,7 +220,7 @@ async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_
         ])
         .await;
     assert!(
-        stage
+        fixture
             .claims()
             .get("stays")
             .await
@@ -214,30 +228,34 @@ async fn a_claim_that_waits_on_its_selected_node_is_served_there_or_released_to_
             .annotations()
             .contains_key(operator::kube::names::SELECTED_NODE)
     );
-    stage.report(&stage.name("n1"), group("64Mi")).await;
-    stage
+    fixture.report(&fixture.name("n1"), group("64Mi")).await;
+    fixture
         .wait(
-            &stage.logical_volumes(),
+            &fixture.logical_volumes(),
             &stays,
-            "it is served where it waited",
+            "the claim is served on its selected node",
             |_| true,
         )
         .await;
 
-    stage.claim("leaves", "96Mi", Some("n1")).await;
-    stage
-        .told_about(
+    fixture.claim("leaves", "96Mi", Some("n1")).await;
+    fixture
+        .wait_for_event_about(
             "leaves",
             &["ProvisioningFailed", "96 MiB", "0 bytes free of 64 MiB"],
         )
         .await;
-    stage.report(&stage.name("n2"), group("1Gi")).await;
-    let released = |claim: &PersistentVolumeClaim| {
-        !claim
-            .annotations()
-            .contains_key(operator::kube::names::SELECTED_NODE)
-    };
-    stage
-        .wait(&stage.claims(), "leaves", "its node is taken off", released)
+    fixture.report(&fixture.name("n2"), group("1Gi")).await;
+    fixture
+        .wait(
+            &fixture.claims(),
+            "leaves",
+            "its selected node is removed",
+            |claim: &PersistentVolumeClaim| {
+                !claim
+                    .annotations()
+                    .contains_key(operator::kube::names::SELECTED_NODE)
+            },
+        )
         .await;
 }

@@ -1,6 +1,6 @@
-// Preload that makes this host look like one with AMX to whatever uses ptrace() in front of it: the extended state has
-// LARGE bytes, and setting less of it fails with EFAULT, as in xstateregs_set() of arch/x86/kernel/fpu/regset.c. Tests load
-// it behind `uml_preload.c`, or alone to see a guest panic.
+// Preload that simulates a host with AMX for callers of ptrace(): the extended state has LARGE
+// bytes, and setting less of it fails with EFAULT, as in xstateregs_set() of
+// arch/x86/kernel/fpu/regset.c. Tests load it after `uml_preload.c`, or alone to make a guest panic.
 #define _GNU_SOURCE
 #include <elf.h>
 #include <errno.h>

@@ -1,5 +1,5 @@
-//! The harness itself: a guest that runs what it is told, keeps what was synced, and dies with its
-//! maker.
+//! Tests of the harness: a guest runs programs, keeps synced data, and ends with the program that
+//! started it.
 
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,64 +28,67 @@ static GUEST: LazyLock<Mutex<Guest>> = LazyLock::new(|| {
 });
 
 fn main() -> ExitCode {
-    let tests = || {
-        vec![
-            Test::new(
-                "arguments, input, output and status arrive as they are",
-                arguments_arrive_as_they_are,
-            ),
-            Test::new(
-                "a program that hangs is killed at its limit",
-                a_hanging_program_is_killed,
-            ),
-            Test::new(
-                "what was synced survives a power cut, what was not does not",
-                a_power_cut_keeps_what_was_synced,
-            ),
-            Test::together(
-                "guest on this host keeps vector registers apart",
-                guest_on_this_host_keeps_vector_registers_apart,
-            ),
-            Test::together(
-                "guest on a host with amx keeps vector registers apart",
-                guest_on_a_host_with_amx_keeps_vector_registers_apart,
-            ),
-            Test::together(
-                "guest under timers, network and disk load never stands still",
-                guest_under_load_never_stands_still,
-            ),
-            Test::new(
-                "guest that panics at boot is reported with the cause",
-                guest_that_panics_at_boot_is_reported_with_the_cause,
-            ),
-            Test::new(
-                "stalled guest is reported by name",
-                stalled_guest_is_reported_by_name,
-            ),
-            Test::new(
-                "a killed program leaves no guest behind",
-                a_killed_program_leaves_no_guest,
-            ),
-        ]
-    };
-    suite::isolated_with_dump(tests, |_| {
-        eprintln!(
-            "{}",
-            GUEST
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .console(30)
-        );
-    })
+    suite::isolated_with_dump(
+        || {
+            vec![
+                Test::new(
+                    "arguments, input, output and status arrive unchanged",
+                    arguments_arrive_unchanged,
+                ),
+                Test::new(
+                    "hanging program is killed at its time limit",
+                    hanging_program_is_killed,
+                ),
+                Test::new(
+                    "only synced data survives a power cut",
+                    power_cut_keeps_synced_data,
+                ),
+                Test::together(
+                    "guest on this host isolates vector registers",
+                    guest_on_this_host_isolates_vector_registers,
+                ),
+                Test::together(
+                    "guest on a host with amx isolates vector registers",
+                    guest_on_host_with_amx_isolates_vector_registers,
+                ),
+                Test::together(
+                    "guest under timers, network and disk load never stands still",
+                    guest_under_load_never_stands_still,
+                ),
+                Test::new(
+                    "guest that panics at boot is reported with the cause",
+                    guest_panic_at_boot_is_reported_with_cause,
+                ),
+                Test::new(
+                    "stalled guest is reported by name",
+                    stalled_guest_is_reported_by_name,
+                ),
+                Test::new(
+                    "killed program leaves no guest behind",
+                    killed_program_leaves_no_guest,
+                ),
+            ]
+        },
+        |_| {
+            eprintln!(
+                "{}",
+                GUEST
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .console(30)
+            );
+        },
+    )
 }
 
-fn arguments_arrive_as_they_are() -> Result<()> {
+fn arguments_arrive_unchanged() -> Result<()> {
     let guest = GUEST.lock().unwrap();
     let odd = "a 'b' \"c\" $HOME `id` \\ \n*";
     let output = guest.run(&["sh", "-c", "printf %s \"$1\"; cat >&2; exit 7", "sh", odd])?;
     ensure!(output.stdout == odd && output.status == 7, "{output:?}");
 
-    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let mut stdout = Vec::new();
+    let mut stderr = Vec::new();
     let input = vec![0xfe_u8; 3 << 20];
     let status = guest.remote().stream(
         &Call::new(["cat"]),
@@ -98,7 +101,7 @@ fn arguments_arrive_as_they_are() -> Result<()> {
     Ok(())
 }
 
-fn a_hanging_program_is_killed() -> Result<()> {
+fn hanging_program_is_killed() -> Result<()> {
     let guest = GUEST.lock().unwrap();
     let mut call = Call::new(["sh", "-c", "sleep 300 & sleep 300"]);
     call.limit_s = Some(1);
@@ -107,7 +110,7 @@ fn a_hanging_program_is_killed() -> Result<()> {
     Ok(())
 }
 
-fn a_power_cut_keeps_what_was_synced() -> Result<()> {
+fn power_cut_keeps_synced_data() -> Result<()> {
     let mut guest = GUEST.lock().unwrap();
     guest.make_volume_group("vg0")?;
     guest.shell(
@@ -123,13 +126,13 @@ fn a_power_cut_keeps_what_was_synced() -> Result<()> {
     Ok(())
 }
 
-fn a_killed_program_leaves_no_guest() -> Result<()> {
+fn killed_program_leaves_no_guest() -> Result<()> {
     let mut maker = Command::new(env!("CARGO_BIN_EXE_in-guest"))
         .env_remove("FLEXLVM_ISOLATED")
         .args(["sh", "-c", "echo up; sleep 300"])
         .stdout(Stdio::piped())
         .spawn()?;
-    // Output comes only once the guest runs.
+    // The program's output arrives only once the guest runs.
     let mut output = maker.stdout.take().unwrap();
     std::io::Read::read_exact(&mut output, &mut [0; 3])?;
     let before = kernels()?;
@@ -140,7 +143,7 @@ fn a_killed_program_leaves_no_guest() -> Result<()> {
     })
 }
 
-/// How many guests run in these namespaces, and in those within.
+/// Counts the guests in these namespaces and in nested ones.
 fn kernels() -> Result<usize> {
     Ok(
         String::from_utf8(Command::new("pidof").arg("linux.uml").output()?.stdout)?
@@ -149,10 +152,10 @@ fn kernels() -> Result<usize> {
     )
 }
 
-/// How long a guest computes, or works under load, in seconds.
+/// Seconds for which a guest computes or works under load.
 const SOAK_SECONDS: &str = "60";
 
-/// A guest beside the one that tests share.
+/// Creates a guest in addition to the one that tests share.
 fn further_guest(number: u8, host: Host) -> Result<Guest> {
     LazyLock::force(&GUEST);
     let hardware = Hardware {
@@ -164,24 +167,24 @@ fn further_guest(number: u8, host: Host) -> Result<Guest> {
     Guest::create(&WORKPLACE, number, &hardware)
 }
 
-/// Compiles a program on the host; returns its path in a guest.
+/// Compiles a program on the host and returns its path in a guest.
 fn program(name: &str, source: &str, flags: &[&str]) -> Result<String> {
     let path = compile(&WORKPLACE, name, source, flags)?;
     Ok(format!("/.host{}", path.display()))
 }
 
-fn guest_on_this_host_keeps_vector_registers_apart() -> Result<()> {
-    keeps_vector_registers_apart(further_guest(2, Host::Usual)?)
+fn guest_on_this_host_isolates_vector_registers() -> Result<()> {
+    isolates_vector_registers(further_guest(2, Host::Usual)?)
 }
 
-fn guest_on_a_host_with_amx_keeps_vector_registers_apart() -> Result<()> {
-    keeps_vector_registers_apart(further_guest(3, Host::Amx)?)
+fn guest_on_host_with_amx_isolates_vector_registers() -> Result<()> {
+    isolates_vector_registers(further_guest(3, Host::Amx)?)
 }
 
-/// Processes that compute with every kind of register are interrupted by each other for a minute.
-fn keeps_vector_registers_apart(mut guest: Guest) -> Result<()> {
+/// Runs processes that compute with all kinds of registers and preempt each other, for a minute.
+fn isolates_vector_registers(mut guest: Guest) -> Result<()> {
     guest.wait_until_up()?;
-    // Without contraction into fused operations all instruction sets give the same bits.
+    // Without contraction into fused operations all instruction sets produce the same bits.
     let flags = ["-ffp-contract=off"];
     let vectors = program("vectors", include_str!("vectors.c"), &flags)?;
     let found = guest.shell(&format!("{vectors} {SOAK_SECONDS} 4"))?;
@@ -197,11 +200,13 @@ fn guest_under_load_never_stands_still() -> Result<()> {
     let mut guest = further_guest(4, Host::Usual)?;
     guest.wait_until_up()?;
     let timers = program("timers", include_str!("timers.c"), &["-pthread"])?;
-    let (remote, end) = (guest.remote(), AtomicBool::new(false));
+    let remote = guest.remote();
+    let end = AtomicBool::new(false);
     let found = std::thread::scope(|scope| -> Result<String> {
         let network = scope.spawn(|| -> Result<()> {
             while !end.load(Ordering::Relaxed) {
-                let (input, mut output) = (vec![1_u8; 1 << 20], Vec::new());
+                let input = vec![1_u8; 1 << 20];
+                let mut output = Vec::new();
                 let cat = Call::new(["cat"]);
                 remote.stream(
                     &cat,
@@ -209,7 +214,7 @@ fn guest_under_load_never_stands_still() -> Result<()> {
                     &mut output,
                     &mut Vec::new(),
                 )?;
-                ensure!(output.len() == 1 << 20, "{} bytes came back", output.len());
+                ensure!(output.len() == 1 << 20, "{} bytes returned", output.len());
             }
             Ok(())
         });
@@ -244,7 +249,7 @@ fn guest_under_load_never_stands_still() -> Result<()> {
     guest.cut_power()
 }
 
-fn guest_that_panics_at_boot_is_reported_with_the_cause() -> Result<()> {
+fn guest_panic_at_boot_is_reported_with_cause() -> Result<()> {
     let mut guest = further_guest(5, Host::AmxWithoutWorkarounds)?;
     let error = format!("{:#}", guest.wait_until_up().expect_err("it panics"));
     let last = error.lines().last().unwrap_or_default();
@@ -255,7 +260,7 @@ fn guest_that_panics_at_boot_is_reported_with_the_cause() -> Result<()> {
     guest.cut_power()
 }
 
-/// Stops the kernel's process, as if its clock stood still.
+/// Stops the kernel's process, which simulates a clock that stands still.
 fn stalled_guest_is_reported_by_name() -> Result<()> {
     let mut guest = further_guest(6, Host::Usual)?;
     guest.wait_until_up()?;

@@ -1,5 +1,5 @@
-// timers SECONDS THREADS: each thread sleeps for one to five milliseconds at a time. Prints how often all of them slept, and
-// the longest that one sleep took, in milliseconds.
+// timers SECONDS THREADS: each thread sleeps for one to five milliseconds at a time. Prints the
+// total number of sleeps, and the duration of the longest one in milliseconds.
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>

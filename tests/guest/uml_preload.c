@@ -1,5 +1,5 @@
-// Preload of linux.uml (Debian 12, User-Mode Linux 6.1): works around two faults of it. The harness compiles it and loads
-// it into every guest's kernel; see `harness/guest/kernel.rs`.
+// Preload of linux.uml (Debian 12, User-Mode Linux 6.1) that works around two of its faults. The
+// harness compiles it and loads it into every guest's kernel; see `harness/guest/kernel.rs`.
 #define _GNU_SOURCE
 #include <cpuid.h>
 #include <dlfcn.h>
@@ -13,15 +13,18 @@
 
 // Fault 1: a panic in the first process on processors with AMX.
 //
-// linux.uml keeps 2,696 bytes of extended state per process (HOST_FP_SIZE in arch/x86/um/asm/processor.h). A host whose
-// processor has more, 11,008 bytes with AMX, answers a PTRACE_SETREGSET of less than all of it with EFAULT
-// (xstateregs_set() in arch/x86/kernel/fpu/regset.c). So what the guest hands over is extended to the host's size. No
-// program in a guest has state of the components behind: linux.uml offers no arch_prctl() that permits AMX.
+// linux.uml keeps 2,696 bytes of extended state per process (HOST_FP_SIZE in
+// arch/x86/um/asm/processor.h). A host whose processor has more, 11,008 bytes with AMX, rejects a
+// PTRACE_SETREGSET of less than all of it with EFAULT (xstateregs_set() in
+// arch/x86/kernel/fpu/regset.c). This preload extends the guest's state to the host's size. No
+// program in a guest has state of the further components: linux.uml has no arch_prctl() that
+// permits AMX.
 typedef long ptrace_function(enum __ptrace_request, pid_t, void *, void *);
 
 enum { LARGEST = 65536, HEADER = 512, FIRST_EXTENDED_COMPONENT = 2, COMPONENTS = 63 };
 
-// The components of extended state, as bits of the header's first word, that lie within the first `length` bytes.
+// Returns the components of extended state within the first `length` bytes, as bits of the
+// header's first 64-bit field.
 static uint64_t components_within(size_t length)
 {
 	uint64_t within = 3; // x87 and SSE, in the legacy area
@@ -33,7 +36,8 @@ static uint64_t components_within(size_t length)
 	return within;
 }
 
-// The size of the host's extended state in bytes, the same for all processes; 0 if `pid` can't be read.
+// Returns the size in bytes of the host's extended state, the same for all processes; 0 if `pid`
+// cannot be read.
 static size_t host_state_size(ptrace_function *next, pid_t pid, void *set)
 {
 	static size_t size;
@@ -77,10 +81,11 @@ long ptrace(enum __ptrace_request request, ...)
 
 // Fault 2: a guest that stands still, for minutes or for good.
 //
-// The guest's clock is a one-shot timer that only the handler of its SIGALRM arms again. unblock_signals()
-// (arch/um/os-Linux/signal.c) drops a SIGALRM that arrives while that handler runs: the timer is then never armed again,
-// and the guest moves only when something else interrupts it. So each one-shot repeats until it is armed anew or disarmed.
-// An interrupt too many costs a few microseconds.
+// The guest's clock is a one-shot timer that only the handler of its SIGALRM rearms.
+// unblock_signals() (arch/um/os-Linux/signal.c) drops a SIGALRM that arrives while that handler
+// runs: the timer is then never rearmed, and the guest runs only on other interrupts. This preload
+// makes each one-shot timer repeat until it is rearmed or disarmed. A superfluous interrupt costs
+// a few microseconds.
 enum { REPEAT_NANOSECONDS = 20000000 };
 
 int timer_settime(timer_t timer, int flags, const struct itimerspec *new, struct itimerspec *old)

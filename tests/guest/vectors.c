@@ -1,6 +1,7 @@
-// vectors SECONDS PROCESSES: computes chaotic sequences with x87, SSE and the widest vector registers that the processor has,
-// in several processes at once. Each round must end with the same bits as the first one: a register that is lost or mixed up
-// between processes changes them. Prints the widest set, the rounds, and how many were wrong.
+// vectors SECONDS PROCESSES: computes chaotic sequences with x87, SSE and the widest vector
+// registers of the processor, in several processes at once. Each round must end with the same bits
+// as the first one: a register that is lost or mixed up between processes changes them. Prints the
+// widest set, the number of rounds, and the number of wrong ones.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>

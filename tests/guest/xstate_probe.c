@@ -1,5 +1,5 @@
-// Sets the vector registers of a traced process as linux.uml does, with 2,696 bytes of extended state, and reads them back.
-// Prints what it found; run with the preloads under test.
+// Sets the vector registers of a traced process as linux.uml does, with 2,696 bytes of extended
+// state, reads them back and prints the result. Runs with the preloads under test.
 #include <elf.h>
 #include <stdio.h>
 #include <stdlib.h>

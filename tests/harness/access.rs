@@ -1,4 +1,4 @@
-//! Who reaches the API server and how: kubeconfig, clients, `kubectl`.
+//! Access to the API server: kubeconfig files, clients, `kubectl`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::kubernetes::Kubernetes;
 use crate::workplace::Workplace;
 
-/// The ways to an API server.
+/// The address of an API server and the administrator's kubeconfig for it.
 #[derive(Clone, Debug)]
 pub struct Access {
     url: String,
@@ -29,30 +29,33 @@ impl Access {
         Ok(Self { url, kubeconfig })
     }
 
-    /// The server's address.
+    /// The base URL, as `https://ADDRESS:PORT`.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The administrator's kubeconfig.
+    /// The path of the administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A new client with the administrator's rights. It belongs to the runtime it is made in.
+    /// Creates a client with the administrator's rights.
+    ///
+    /// It belongs to the runtime that creates it.
     pub fn admin(&self) -> Result<Client> {
         self.with_token(Self::ADMIN_TOKEN.to_owned())
     }
 
-    /// A new client with the rights of a service account, which must exist.
+    /// Creates a client with the rights of a service account, which must exist.
     pub async fn service_account(&self, namespace: &str, name: &str) -> Result<Client> {
         self.with_token(self.token(namespace, name, None).await?)
     }
 
-    /// A kubeconfig with the rights of a service account, which must exist; for a program of its
-    /// own.
+    /// Writes a kubeconfig with the rights of a service account, which must exist.
+    ///
+    /// For a separate program.
     pub async fn kubeconfig_of(&self, namespace: &str, name: &str) -> Result<PathBuf> {
         let path = self.kubeconfig.with_file_name(format!("kubeconfig-{name}"));
         std::fs::write(
@@ -125,7 +128,7 @@ impl Access {
         answer
             .status
             .and_then(|status| status.token)
-            .context("the server gave no token")
+            .context("the server returned no token")
     }
 
     fn with_token(&self, token: String) -> Result<Client> {
@@ -135,14 +138,13 @@ impl Access {
         Ok(Client::try_from(config)?)
     }
 
-    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained
-    /// about.
+    /// Runs `kubectl` as administrator and returns its stdout; an error contains its stderr.
     pub fn kubectl(&self, kubernetes: &Kubernetes, arguments: &[&str]) -> Result<String> {
         let output = self.run_kubectl(kubernetes, arguments)?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Applies a kustomization as administrator and returns what `kubectl` printed to stderr.
+    /// Applies a kustomization as administrator and returns the stderr of `kubectl`.
     pub(crate) fn apply(&self, kubernetes: &Kubernetes, folder: &str) -> Result<String> {
         let output = self.run_kubectl(kubernetes, &["apply", "-k", folder])?;
         Ok(String::from_utf8_lossy(&output.stderr).into_owned())

@@ -1,4 +1,4 @@
-//! The agents of several simulated nodes: their real code, each with a connection of its own.
+//! Agents of several simulated nodes: the product's code, each with a connection of its own.
 
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -13,26 +13,32 @@ use crate::access::Access;
 use crate::site::Site;
 use crate::wait::until;
 
-/// Agents at work in a thread of their own. Dropping this ends them.
+/// Agents that run in one thread. Dropping this stops them.
 pub struct Agents {
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Agents {
-    /// Starts one for each site, with the rights of their account, and returns once all have
-    /// reported their nodes.
+    /// Starts an agent for each site and waits until each has reported its node.
+    ///
+    /// Each has the rights of the agents' service account.
     pub async fn start(access: &Access, sites: Vec<Site>) -> Result<Self> {
         let ready: Vec<Ready> = sites.iter().map(|_| Ready::default()).collect();
         let (stop, stopped) = oneshot::channel();
-        let (access, told) = (access.clone(), ready.clone());
-        let thread = std::thread::spawn(move || work(&access, &sites, &told, stopped));
+        let access = access.clone();
+        let reported = ready.clone();
+        let thread = std::thread::spawn(move || work(&access, &sites, &reported, stopped));
         let agents = Self {
             stop: Some(stop),
             thread: Some(thread),
         };
-        let all = async || Ok(ready.iter().all(Ready::get).then_some(()));
-        until("all agents have reported", Duration::from_secs(120), all).await?;
+        until(
+            "all agents have reported",
+            Duration::from_secs(120),
+            async || Ok(ready.iter().all(Ready::get).then_some(())),
+        )
+        .await?;
         Ok(agents)
     }
 }

@@ -1,5 +1,7 @@
-//! A real API server with its etcd, as plain processes on free ports: up in seconds, no node, no
-//! Docker. API tests use it directly, `control_plane` inside a cluster.
+//! A real API server with its etcd, as plain processes on free ports.
+//!
+//! It starts within seconds, without a node and without Docker. API tests use it directly,
+//! `cluster` as a part of a cluster.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -23,13 +25,13 @@ use crate::workplace::{Program, Workplace};
 pub struct ApiServer {
     kubernetes: Kubernetes,
     access: Access,
-    // The order of the fields is the order of their end.
+    // Dropped in this order.
     server: Program,
     etcd: Program,
     workplace: Workplace,
 }
 
-/// Where the server listens, and what else it is told.
+/// Address, ports and further flags of a server.
 #[derive(Clone, Debug)]
 struct Settings {
     address: Ipv4Addr,
@@ -38,12 +40,12 @@ struct Settings {
     flags: Vec<String>,
 }
 
-/// Where the controller manager looks for FlexVolume drivers, and ours for its settings.
+/// Folders of the controller manager's host: for FlexVolume drivers, and for FlexLVM's settings.
 #[derive(Clone, Debug)]
 pub struct DriverFolders {
-    /// Its `--flex-volume-plugin-dir`.
+    /// The value of `--flex-volume-plugin-dir`.
     pub plugins: PathBuf,
-    /// Its `/var/lib/flexlvm`.
+    /// Mounted as `/var/lib/flexlvm`.
     pub state: PathBuf,
 }
 
@@ -62,15 +64,14 @@ impl DriverFolders {
 const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
 const TOKENS: &str = "tokens.csv";
 
-/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all know. File names are within the
-/// workplace.
+/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all support. File names are relative to
+/// the workplace.
 impl Settings {
     fn etcd(&self, kubernetes: &Kubernetes) -> Command {
         let url = format!("http://127.0.0.1:{}", self.etcd_port);
         let mut command = Command::new(kubernetes.etcd());
         command
-            // For tests: a power cut of the host may lose everything, and nothing waits for the
-            // disk.
+            // In tests a power cut of the host may lose everything: nothing waits for the disk.
             .args([
                 "--data-dir=etcd",
                 "--unsafe-no-fsync",
@@ -91,7 +92,7 @@ impl Settings {
                 self.etcd_port
             ))
             .arg(format!("--secure-port={}", self.port))
-            // The machine may have no network that the server could guess it from.
+            // The machine may lack a network from which the server could derive it.
             .arg(format!("--advertise-address={}", self.address))
             .arg(format!("--token-auth-file={TOKENS}"))
             .arg(format!("--audit-policy-file={}", audit::POLICY))
@@ -115,11 +116,11 @@ impl Settings {
 }
 
 impl ApiServer {
-    /// Starts one in the host's network.
+    /// Starts a server in the host's network.
     pub async fn start() -> Result<Self> {
         let kubernetes = Kubernetes::find_api_server()?;
         let mut last = None;
-        // Somebody may take a free port before the server does.
+        // Another process may take a free port before the server does.
         for _ in 0..3 {
             let [port, etcd_port] = free_ports()?;
             let flags = vec![
@@ -140,7 +141,9 @@ impl ApiServer {
         Err(last.expect("three attempts were made"))
     }
 
-    /// Starts one that guests reach, in the network of a cluster. Inside [`crate::main`], once.
+    /// Starts a server that guests reach, in the network of a cluster.
+    ///
+    /// Call it within [`crate::main`], once.
     pub async fn start_for_guests(kubernetes: Kubernetes, workplace: Workplace) -> Result<Self> {
         let flags = [
             "--bind-address=0.0.0.0",
@@ -156,7 +159,7 @@ impl ApiServer {
         Self::launch(kubernetes, workplace, &settings).await
     }
 
-    /// The server that all tests of one program use; started by whoever asks first.
+    /// Returns the server that all tests of one program share; the first call starts it.
     pub async fn shared() -> &'static Self {
         static SHARED: OnceCell<ApiServer> = OnceCell::const_new();
         SHARED
@@ -178,7 +181,7 @@ impl ApiServer {
             .output();
         anyhow::ensure!(
             made.context("cannot run openssl")?.status.success(),
-            "openssl made no key"
+            "openssl created no key"
         );
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
         workplace.write(TOKENS, tokens)?;
@@ -215,7 +218,7 @@ impl ApiServer {
         })
     }
 
-    /// An administrator's client, bound to the calling runtime.
+    /// Creates an administrator's client, bound to the calling runtime.
     #[must_use]
     pub fn client(&self) -> Client {
         self.access
@@ -223,33 +226,31 @@ impl ApiServer {
             .expect("the settings of the client are valid")
     }
 
-    /// A client with the token of a service account, and so with exactly its rights. The account
-    /// must exist.
+    /// Creates a client with the token, and so the rights, of a service account, which must exist.
     pub async fn client_of(&self, namespace: &str, service_account: &str) -> Result<Client> {
         self.access
             .service_account(namespace, service_account)
             .await
     }
 
-    /// Who may reach the server, and how.
+    /// Returns the address of the server and the kubeconfig for it.
     #[must_use]
     pub fn access(&self) -> &Access {
         &self.access
     }
 
-    /// The administrator's kubeconfig.
+    /// The path of the administrator's kubeconfig.
     #[must_use]
     pub fn kubeconfig(&self) -> PathBuf {
         self.access.kubeconfig().to_owned()
     }
 
-    /// Runs `kubectl` as administrator and returns what it printed; an error has what it complained
-    /// about.
+    /// Runs `kubectl` as administrator and returns its stdout; an error contains its stderr.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         self.access.kubectl(&self.kubernetes, arguments)
     }
 
-    /// Applies FlexLVM's configuration, the one for this version. Fails if kubectl prints a warning.
+    /// Applies FlexLVM's configuration for this version. Fails if kubectl prints a warning.
     pub fn install(&self) -> Result<()> {
         let warnings = self
             .access
@@ -271,15 +272,17 @@ impl ApiServer {
         ))
     }
 
-    /// Whether the server is of Kubernetes 1.`minor` or later. If not, says so in a line that
-    /// `tests/run` counts: a test that then returns has not shown anything. To be asked once in a
-    /// test, at its beginning.
+    /// Returns true if the server is Kubernetes 1.`minor` or later.
+    ///
+    /// If not, prints a line that `tests/run` counts: a test that then returns has not shown
+    /// anything. Call it once per test, at its beginning.
     #[must_use]
     pub fn is_since(&self, minor: u32) -> bool {
         self.minor() >= minor || self.not_applicable(&format!("needs 1.{minor}"))
     }
 
-    /// The same for a test of what older servers lack: whether this one is of before 1.`minor`.
+    /// Like [`Self::is_since`], for a test of what later servers no longer have: true before
+    /// 1.`minor`.
     #[must_use]
     pub fn is_before(&self, minor: u32) -> bool {
         self.minor() < minor || self.not_applicable(&format!("is about servers before 1.{minor}"))
@@ -288,54 +291,56 @@ impl ApiServer {
     fn minor(&self) -> u32 {
         self.kubernetes
             .minor_version()
-            .expect("the server says its version")
+            .expect("the server reports its version")
     }
 
     fn not_applicable(&self, why: &str) -> bool {
         let version = self
             .kubernetes
             .version()
-            .expect("the server says its version");
+            .expect("the server reports its version");
         let test = std::thread::current().name().unwrap_or_default().to_owned();
-        // Not `eprintln`, which the test runner keeps to itself as long as a test succeeds.
+        // `eprintln` would be captured by the test runner as long as the test succeeds.
         let line = format!("not applicable on {version}: {test} {why}\n");
         std::io::stderr()
             .write_all(line.as_bytes())
-            .expect("there is a standard error");
+            .expect("stderr can be written");
         false
     }
 
-    /// The programs of this server's version.
+    /// The Kubernetes programs of this server's version.
     #[must_use]
     pub fn kubernetes(&self) -> &Kubernetes {
         &self.kubernetes
     }
 
-    /// Where the server's files and logs are.
+    /// The folder of the server's files and logs.
     #[must_use]
     pub fn workplace(&self) -> &Workplace {
         &self.workplace
     }
 
-    /// The writes of FlexLVM's own accounts that the server has accepted so far, to objects with
-    /// `part` in their name.
+    /// Returns the accepted writes of FlexLVM's accounts so far, to objects whose name contains
+    /// `part`.
     pub fn writes(&self, part: &str) -> Result<Vec<Request>> {
         let mut requests = self.requests()?;
         requests.retain(|request| request.is_write() && request.name.contains(part));
         Ok(requests)
     }
 
-    /// The requests of FlexLVM's own accounts that the server has answered so far.
+    /// Returns the answered requests of FlexLVM's accounts so far.
     pub fn requests(&self) -> Result<Vec<Request>> {
         audit::requests(&self.workplace)
     }
 
-    /// Starts the controller manager too: it binds claims to volumes, raises the capacity of grown
-    /// ones, attaches volumes, removes finalizers, namespaces and what lost its owner. On its host
-    /// there is a folder for FlexVolume drivers, and one that is `/var/lib/flexlvm`, with nothing
-    /// in them.
+    /// Starts the controller manager.
+    ///
+    /// It binds claims to volumes, raises the capacity of expanded ones, attaches volumes, removes
+    /// finalizers, namespaces and objects without an owner. Its host has an empty folder for
+    /// FlexVolume drivers and an empty `/var/lib/flexlvm`.
     pub(crate) fn start_controllers(&self, drivers: &DriverFolders) -> Result<Program> {
-        // What it needs has no place below /var/lib; and nobody else is to see these settings.
+        // The controller manager needs nothing else in /var/lib, and other processes must not use
+        // these settings.
         let mut within = Command::new("unshare");
         within.args(["--mount", "sh", "-ec"]).arg(
             "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/flexlvm; mount --bind \"$0\" /var/lib/flexlvm; exec \"$@\"",
@@ -349,7 +354,7 @@ impl ApiServer {
         self.start_beside("kube-controller-manager", Some(within), &flags)
     }
 
-    /// Starts the scheduler too.
+    /// Starts the scheduler.
     pub fn start_scheduler(&self) -> Result<Program> {
         self.start_beside("kube-scheduler", None, &[])
     }
@@ -375,19 +380,20 @@ impl ApiServer {
                 self.access.kubeconfig().display()
             ))
             .args(["--leader-elect=false", "--secure-port=0"])
-            // Up to 1.23 they also listen on a fixed port without TLS, which may be somebody
-            // else's.
+            // Up to 1.23 they also listen on a fixed port without TLS, which another process may
+            // hold.
             .args((self.kubernetes.minor_version()? < 24).then_some("--port=0"))
             .args(flags);
         self.workplace.start(name, &mut command)
     }
 
-    /// Returns once the server rests: after its start, and after new definitions, it works for
-    /// seconds by itself.
+    /// Waits until the server is idle.
+    ///
+    /// After its start, and after new CRDs, it is busy for seconds.
     pub async fn settle(&self) -> Result<()> {
         let mut before = self.server.cpu()?;
         until(
-            "the API server rests",
+            "the API server is idle",
             Duration::from_secs(120),
             async || {
                 tokio::time::sleep(Duration::from_secs(1)).await;
@@ -399,7 +405,7 @@ impl ApiServer {
         .await
     }
 
-    /// Kills server and etcd without notice.
+    /// Kills server and etcd with SIGKILL.
     pub fn kill(&mut self) {
         self.server.kill();
         self.etcd.kill();
@@ -407,7 +413,7 @@ impl ApiServer {
 }
 
 fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All are held until all are known, so that they differ.
+    // All are held until all are chosen, so that they differ.
     let mut held = Vec::new();
     let mut ports = [0; N];
     for port in &mut ports {

@@ -1,19 +1,18 @@
-//! What the API server wrote down about the requests of FlexLVM's own accounts: how tests and
-//! benches count them.
+//! The API server's audit log of requests by FlexLVM's accounts, which tests and benchmarks count.
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::workplace::Workplace;
 
-/// The policy's file, within the workplace.
+/// File name of the policy within the workplace.
 pub(crate) const POLICY: &str = "audit-policy.yaml";
 
-/// The log's file, within the workplace.
+/// File name of the log within the workplace.
 pub(crate) const LOG: &str = "audit.log";
 
-/// Only the requests of FlexLVM's accounts, once answered (a watch: once ended), and without their
-/// bodies.
+/// Logs only the requests of FlexLVM's accounts, without bodies, once answered (a watch: once
+/// ended).
 pub(crate) const POLICY_TEXT: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -24,56 +23,57 @@ rules:
 - level: None
 ";
 
-/// One request that the server answered.
+/// An answered request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// The account, without its namespace.
+    /// The service account, without its namespace.
     pub account: String,
     /// `create`, `patch`, `list`, …
     pub verb: String,
     /// `logicalvolumes`, `logicalvolumes/status`, …
     pub resource: String,
-    /// The object's name; empty where none was named.
+    /// The object's name; empty if the request names none.
     pub name: String,
     /// Whether the server accepted it.
     pub accepted: bool,
 }
 
 impl Request {
-    /// True for a request that changed something.
+    /// Returns true if the request changed something.
     #[must_use]
     pub fn is_write(&self) -> bool {
         self.accepted && !["get", "list", "watch"].contains(&self.verb.as_str())
     }
 }
 
-/// The requests so far, in order.
+/// Returns the requests so far, in order.
 pub(crate) fn requests(workplace: &Workplace) -> Result<Vec<Request>> {
     let log = std::fs::read_to_string(workplace.path(LOG)).context("cannot read the audit log")?;
-    // The last line may be half written.
+    // The server may be writing the last line.
     let entries = log
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let request = |entry: Value| {
-        let object = &entry["objectRef"];
-        let subresource = object["subresource"]
-            .as_str()
-            .map(|sub| format!("/{sub}"))
-            .unwrap_or_default();
-        Request {
-            account: text(&entry["user"]["username"])
-                .rsplit(':')
-                .next()
-                .unwrap_or_default()
-                .to_owned(),
-            verb: text(&entry["verb"]),
-            resource: text(&object["resource"]) + &subresource,
-            name: text(&object["name"]),
-            accepted: entry["responseStatus"]["code"]
-                .as_u64()
-                .is_some_and(|code| code < 300),
-        }
-    };
-    Ok(entries.map(request).collect())
+    Ok(entries
+        .map(|entry: Value| {
+            let object = &entry["objectRef"];
+            let subresource = object["subresource"]
+                .as_str()
+                .map(|sub| format!("/{sub}"))
+                .unwrap_or_default();
+            Request {
+                account: text(&entry["user"]["username"])
+                    .rsplit(':')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+                verb: text(&entry["verb"]),
+                resource: text(&object["resource"]) + &subresource,
+                name: text(&object["name"]),
+                accepted: entry["responseStatus"]["code"]
+                    .as_u64()
+                    .is_some_and(|code| code < 300),
+            }
+        })
+        .collect())
 }

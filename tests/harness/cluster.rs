@@ -1,4 +1,4 @@
-//! A whole Kubernetes on one machine: the control plane as plain programs, each node a guest with
+//! A Kubernetes cluster on one machine: the control plane as plain programs, each node a guest with
 //! real LVM.
 
 use std::path::PathBuf;
@@ -18,24 +18,23 @@ use crate::node;
 use crate::wait::until;
 use crate::workplace::{Program, Workplace};
 
-/// The image that pods of tests and samples run: Debian's busybox under the name that it has
-/// elsewhere.
+/// The image of pods in tests and samples: Debian's busybox under its name on Docker Hub.
 pub const POD_IMAGE: &str = "docker.io/library/busybox:1.36";
 
-/// What a cluster is made of.
+/// Size and contents of a cluster.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many nodes: `node1`, `node2` and so on.
+    /// Number of nodes, named `node1`, `node2` and so on.
     pub nodes: u8,
-    /// What each of them is made of.
+    /// Memory and disks of each node.
     pub hardware: Hardware,
-    /// The volume group that each node has of its data disks; none if not given.
+    /// Name of the volume group that each node creates of its data disks; none if absent.
     pub volume_group: Option<String>,
-    /// Image archives to load into each node, beside [`POD_IMAGE`].
+    /// Image archives to load into each node, in addition to [`POD_IMAGE`].
     pub images: Vec<PathBuf>,
 }
 
-/// A running cluster. It ends with the program, whose namespaces it lives in.
+/// A running cluster. It ends with the program, in whose namespaces it runs.
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Guest>,
@@ -47,7 +46,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until every node is Ready. Inside [`crate::main`], once.
+    /// Starts a cluster and waits until each node is Ready. Call it within [`crate::main`], once.
     pub async fn start(plan: &Plan) -> Result<Self> {
         let kubernetes = Kubernetes::find()?;
         let workplace = Workplace::isolated()?;
@@ -58,14 +57,16 @@ impl Cluster {
         let settings = node::Settings::new(&workplace, &kubernetes, &plan.images)?;
 
         // The nodes boot while the control plane starts.
-        let (node_settings, volume_group) = (settings.clone(), plan.volume_group.clone());
+        let node_settings = settings.clone();
+        let volume_group = plan.volume_group.clone();
         let booting = thread::spawn(move || {
             prepare(&mut guests, &node_settings, volume_group.as_deref())?;
             anyhow::Ok(guests)
         });
         let api = ApiServer::start_for_guests(kubernetes, workplace).await?;
         let drivers = DriverFolders::create(api.workplace())?;
-        let (controllers, scheduler) = (api.start_controllers(&drivers)?, api.start_scheduler()?);
+        let controllers = api.start_controllers(&drivers)?;
+        let scheduler = api.start_scheduler()?;
         let nodes = tokio::task::spawn_blocking(|| booting.join())
             .await?
             .expect("no panic while the nodes boot")?;
@@ -86,7 +87,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// The API server.
+    /// The cluster's API server.
     #[must_use]
     pub fn api(&self) -> &ApiServer {
         &self.api
@@ -98,13 +99,13 @@ impl Cluster {
         &self.nodes[usize::from(number) - 1]
     }
 
-    /// All nodes.
+    /// All nodes, in the order of their numbers.
     #[must_use]
     pub fn nodes(&self) -> &[Guest] {
         &self.nodes
     }
 
-    /// The node with this name.
+    /// Returns the node with this name.
     pub fn node_named(&self, name: &str) -> Result<&Guest> {
         self.nodes
             .iter()
@@ -117,8 +118,7 @@ impl Cluster {
         self.nodes[usize::from(number) - 1].cut_power()
     }
 
-    /// Boots a node without power, up to its kubelet; whether it becomes Ready is for the caller to
-    /// wait for.
+    /// Boots a node without power and starts its kubelet, without waiting until it is Ready.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
         let guest = &mut self.nodes[usize::from(number) - 1];
         guest.power_on(self.api.workplace())?;
@@ -127,19 +127,20 @@ impl Cluster {
         node::start_kubelet(guest, &self.node_settings)
     }
 
-    /// Ends a node's kubelet; another one starts at once. Returns when the new one answers.
+    /// Stops a node's kubelet and returns when its automatically started successor answers.
     pub fn restart_kubelet(&self, number: u8) -> Result<()> {
         node::restart_kubelet(self.node(number))
     }
 
-    /// The folders of the controller manager's host that concern FlexVolume drivers.
+    /// The folders of the controller manager's host that FlexVolume drivers use.
     #[must_use]
     pub fn driver_folders(&self) -> &DriverFolders {
         &self.drivers
     }
 
-    /// Has a node's kubelet attach volumes itself, until the node boots again, and not leave that
-    /// to the controller manager.
+    /// Configures a node's kubelet to attach volumes itself, in place of the controller manager.
+    ///
+    /// Lasts until the node boots again.
     pub fn attach_by_kubelet(&self, number: u8) -> Result<()> {
         let set = "echo 'enableControllerAttachDetach: false' >>/etc/kubelet.yaml";
         if self
@@ -159,7 +160,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Waits until the API calls the node Ready, and means the node as it is since its last boot.
+    /// Waits until the API reports the node Ready, with the boot id that the node has now.
     pub async fn wait_until_ready(&mut self, number: u8) -> Result<()> {
         let name = self.node(number).name();
         let boot = self
@@ -183,7 +184,7 @@ impl Cluster {
     }
 }
 
-/// Brings the guests up as far as they get without an API server, all at once.
+/// Boots the guests in parallel, as far as possible without an API server.
 fn prepare(
     guests: &mut [Guest],
     settings: &node::Settings,
@@ -208,7 +209,7 @@ fn prepare(
     })
 }
 
-/// Whether a node's condition Ready is True.
+/// Returns true if the node's condition Ready is True.
 #[must_use]
 pub fn is_ready(node: &Node) -> bool {
     let conditions = node
@@ -228,12 +229,10 @@ fn boot_id(node: &Node) -> Option<&String> {
         .map(|info| &info.boot_id)
 }
 
-/// Packs the image that pods of tests and samples run.
+/// Packs the image of pods in tests and samples.
 pub(crate) fn pack_pod_image(workplace: &Workplace) -> Result<PathBuf> {
-    let (script, out) = (
-        workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?,
-        workplace.path("pod-image.tar"),
-    );
+    let script = workplace.write("pod-image.sh", include_str!("../cluster/pod-image"))?;
+    let out = workplace.path("pod-image.tar");
     let status = Command::new("bash")
         .arg(script)
         .arg(&out)

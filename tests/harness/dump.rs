@@ -1,4 +1,4 @@
-//! What one wants to read after a failure: Events, objects and logs of the cluster, consoles and
+//! Dumps for the analysis of a failure: Events, objects and logs of the cluster, consoles and
 //! storage of its nodes.
 
 use std::path::{Path, PathBuf};
@@ -6,23 +6,22 @@ use std::{env, fs};
 
 use crate::cluster::Cluster;
 
-/// Where dumps go: `$FLEXLVM_LOGS`, or `logs` in cargo's target folder.
+/// The folder of dumps: `$FLEXLVM_LOGS`, or `logs` in cargo's target folder.
 #[must_use]
 pub fn folder() -> PathBuf {
-    let built = || {
-        env::current_exe()
-            .ok()?
-            .ancestors()
-            .nth(3)
-            .map(|target| target.join("logs"))
-    };
     env::var_os("FLEXLVM_LOGS")
         .map(PathBuf::from)
-        .or_else(built)
+        .or_else(|| {
+            env::current_exe()
+                .ok()?
+                .ancestors()
+                .nth(3)
+                .map(|target| target.join("logs"))
+        })
         .unwrap_or_else(|| PathBuf::from("logs"))
 }
 
-/// Questions to the API, each a file in a dump.
+/// `kubectl` queries, each the content of a file in a dump.
 const QUESTIONS: &[(&str, &[&str])] = &[
     (
         "events",
@@ -69,16 +68,17 @@ const QUESTIONS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Looks at a node's storage as the node itself sees it.
+/// Script that lists a node's storage as the node observes it.
 const STORAGE: &str = "lvs -a -o +tags,uuid; vgs; findmnt -l; tail -n 200 /var/log/containerd.log";
 
 impl Cluster {
-    /// Writes all of it into a folder, says where, and prints the latest Events. What can't be had
-    /// is left out.
+    /// Writes a dump into a folder, prints its path and the latest Events.
+    ///
+    /// Queries that fail are skipped.
     pub fn dump(&self, folder: &Path) {
         let _ = fs::remove_dir_all(folder);
         if let Err(error) = fs::create_dir_all(folder) {
-            eprintln!("no dump in {}: {error}", folder.display());
+            eprintln!("cannot write a dump to {}: {error}", folder.display());
             return;
         }
         for (name, question) in QUESTIONS {

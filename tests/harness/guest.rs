@@ -1,6 +1,7 @@
 //! A guest: a node that is a User-Mode Linux kernel, an ordinary program of the host, with real
-//! device-mapper and LVM. Its root is the host's file system, read only, under an overlay on the
-//! guest's own disk.
+//! device-mapper and LVM.
+//!
+//! Its root is the host's file system, read only, under an overlay on the guest's own disk.
 
 mod kernel;
 mod pulse;
@@ -22,16 +23,16 @@ use crate::workplace::{Program, Workplace, last_lines_of};
 pub use kernel::{Host, compile};
 pub use pulse::Pulse;
 
-/// What a guest is made of.
+/// Memory and disks of a guest.
 #[derive(Clone, Debug)]
 pub struct Hardware {
-    /// Memory in MiB; the host gives what is used, not what is promised.
+    /// Memory in MiB. The host provides only what the guest uses.
     pub memory_mib: u32,
-    /// The sizes of the data disks in MiB: `/dev/ubdb`, `/dev/ubdc` and so on. Sparse.
+    /// Sizes in MiB of the data disks `/dev/ubdb`, `/dev/ubdc` and so on. The files are sparse.
     pub disks_mib: Vec<u64>,
-    /// The sizes of further disks in MiB, which come after those and are in no volume group.
+    /// Sizes in MiB of further disks, which follow the data disks and belong to no volume group.
     pub spare_mib: Vec<u64>,
-    /// The host that its kernel finds.
+    /// The host type that the guest's kernel detects.
     pub host: Host,
 }
 
@@ -53,25 +54,25 @@ pub struct Guest {
     memory_mib: u32,
     host: Host,
     disks: Vec<PathBuf>,
-    /// How many of them, after the first, volume groups are made of.
+    /// Number of data disks after the first that volume groups are created of.
     data_disks: usize,
     kernel: Option<Program>,
     /// Set once the guest is up.
     pulse: Option<Pulse>,
 }
 
-/// The variable with the number of the processor for the first guest; programs that run at once
-/// should not have the same.
+/// Environment variable with the processor of the first guest. Programs that run in parallel should
+/// use different ones.
 const FIRST_PROCESSOR: &str = "FLEXLVM_PROCESSOR";
 
-/// Time within which a guest boots, on a loaded host too.
+/// Time limit for a guest's boot, on a loaded host too.
 const BOOT_LIMIT: Duration = Duration::from_secs(240);
 
-/// The first process of every guest.
+/// The init script of every guest.
 const INIT: &str = include_str!("../cluster/node-init");
 
 impl Guest {
-    /// Makes the disks of guest `number` and starts it, without waiting until it is up.
+    /// Creates the disks of guest `number` and starts it, without waiting until it is up.
     pub fn create(workplace: &Workplace, number: u8, hardware: &Hardware) -> Result<Self> {
         anyhow::ensure!(
             (1..=network::NODES).contains(&number),
@@ -90,7 +91,7 @@ impl Guest {
             std::fs::File::create(&path)?.set_len(size_mib << 20)?;
             disks.push(path);
         }
-        // Made here: in a guest it takes seconds.
+        // Formatted on the host: in a guest it takes seconds.
         let made = Command::new("mkfs.ext4")
             .args(["-q", "-F"])
             .arg(&disks[0])
@@ -119,12 +120,13 @@ impl Guest {
             Command::new("chmod").arg("+x").arg(&init).status()?;
             std::os::unix::fs::symlink(std::env::current_exe()?, workplace.path("program"))?;
         }
-        let (tap, mac) = (network::tap(self.number), network::mac(self.number));
+        let tap = network::tap(self.number);
+        let mac = network::mac(self.number);
         let mut kernel = Command::new("taskset");
         kernel
             .env("LD_PRELOAD", kernel::preloads(workplace, self.host)?)
-            // On one processor: each step of a program in the guest goes back and forth between two
-            // processes of the host, and takes twice as long from one processor to another.
+            // Pinned to one processor: each step of a program in the guest switches between two
+            // processes of the host, which takes twice as long across processors.
             .args(["--cpu-list", &self.processor()?.to_string(), "linux.uml"])
             .args([
                 "root=/dev/root",
@@ -137,14 +139,14 @@ impl Guest {
             .arg(format!("init={}", init.display()))
             .arg(format!("mem={}M", self.memory_mib))
             .arg(format!("uml_dir={}/", workplace.folder().display()))
-            // The same hardware address at each boot: the neighbours remember it.
+            // The same hardware address at each boot: neighbours cache it.
             .arg(format!(
                 "vec0:transport=tap,ifname={tap},mac={mac},depth=128,gro=1"
             ));
         for (disk, letter) in self.disks.iter().zip('a'..) {
             kernel.arg(format!("ubd{letter}={}", disk.display()));
         }
-        // What the kernel does not know becomes environment of the first process.
+        // Parameters that the kernel does not know become environment variables of init.
         kernel
             .arg(format!("node_name={}", self.name()))
             .arg(format!("node_address={}", self.address()));
@@ -152,18 +154,21 @@ impl Guest {
         Ok(())
     }
 
-    /// Which of the host's processors the guest has: guests of one program have different ones, as
-    /// far as there are any.
+    /// Returns the host processor of the guest.
+    ///
+    /// Guests of one program have different ones, as far as the host has enough.
     fn processor(&self) -> Result<usize> {
         let first =
             std::env::var(FIRST_PROCESSOR).map_or(Ok(0), |number| number.parse::<usize>())?;
         Ok((first + usize::from(self.number) - 1) % std::thread::available_parallelism()?.get())
     }
 
-    /// Waits until programs can be run in the guest. The last line of the error for a guest that
-    /// ended is the cause.
+    /// Waits until the guest can run programs.
+    ///
+    /// If the guest ended, the last line of the error is the cause.
     pub fn wait_until_up(&mut self) -> Result<()> {
-        let (name, remote) = (self.name(), self.remote());
+        let name = self.name();
+        let remote = self.remote();
         let kernel = self
             .kernel
             .as_mut()
@@ -187,7 +192,7 @@ impl Guest {
         Ok(())
     }
 
-    /// The longest time for which the guest has given no sign of life since it came up.
+    /// Returns the longest time without a sign of life since the guest came up.
     #[must_use]
     pub fn longest_silence(&self) -> Duration {
         self.pulse
@@ -196,75 +201,75 @@ impl Guest {
             .unwrap_or_default()
     }
 
-    /// Cuts the power: the guest is gone from one instruction to the next, and what it had not
-    /// synced with it.
+    /// Cuts the power: the guest stops between two instructions and loses what it had not synced.
     pub fn cut_power(&mut self) -> Result<()> {
         self.pulse = None;
         let Some(mut kernel) = self.kernel.take() else {
             return Ok(());
         };
-        // The kernel leads a group of its own: each program in the guest has a process on the host.
-        let group = Pid::from_raw(i32::try_from(kernel.id())?).context("a process has an id")?;
+        // The kernel leads a process group of its own: each program in the guest is a process on
+        // the host.
+        let group = Pid::from_raw(i32::try_from(kernel.id())?).context("the process has an id")?;
         // A guest that has ended by itself has no group any more.
         match kill_process_group(group, Signal::KILL) {
             Err(Errno::SRCH) | Ok(()) => {}
             Err(error) => return Err(error.into()),
         }
         kernel.kill();
-        // Until the last is gone the tap device and the disks are still in use.
+        // Tap device and disks are in use until the last process is gone.
         until_blocking("the guest is gone", Duration::from_secs(20), || {
             Ok(test_kill_process_group(group).is_err().then_some(()))
         })
     }
 
-    /// The report about the guest while it stands still.
+    /// Returns a report while the guest stands still.
     #[must_use]
     pub fn stall(&self) -> Option<String> {
         self.pulse.as_ref().and_then(Pulse::stall)
     }
 
-    /// Stops the guest's kernel from one instruction to the next.
+    /// Stops the guest's kernel between two instructions.
     pub fn pause(&self) -> Result<()> {
         self.signal(Signal::STOP)
     }
 
-    /// Lets a paused kernel go on.
+    /// Resumes a paused kernel.
     pub fn resume(&self) -> Result<()> {
         self.signal(Signal::CONT)
     }
 
     fn signal(&self, signal: Signal) -> Result<()> {
-        let kernel = self.kernel.as_ref().context("it has no power")?;
-        let id = Pid::from_raw(i32::try_from(kernel.id())?).context("a process has an id")?;
+        let kernel = self.kernel.as_ref().context("the guest has no power")?;
+        let id = Pid::from_raw(i32::try_from(kernel.id())?).context("the process has an id")?;
         Ok(rustix::process::kill_process(id, signal)?)
     }
 
-    /// The node's name.
+    /// The node's name, `node` and its number.
     #[must_use]
     pub fn name(&self) -> String {
         format!("node{}", self.number)
     }
 
-    /// The node's address.
+    /// The node's address on the bridge.
     #[must_use]
     pub fn address(&self) -> Ipv4Addr {
         network::node_address(self.number)
     }
 
-    /// The way to run programs in the guest.
+    /// Returns the client that runs programs in the guest.
     #[must_use]
     pub fn remote(&self) -> Remote {
         Remote::new(self.address())
     }
 
-    /// Runs a program in the guest and returns what it left, whatever its exit status.
+    /// Runs a program in the guest and returns its output and exit status.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         self.remote().output(&Call::new(arguments.iter().copied()))
     }
 
-    /// Runs a shell script in the guest and returns what it printed, without the last newline;
-    /// fails when it fails. What stays running in the background must not keep the script's output
-    /// open.
+    /// Runs a shell script in the guest and returns its stdout without the last newline.
+    ///
+    /// Fails if the script fails. Background processes must not keep the script's output open.
     pub fn shell(&self, script: &str) -> Result<String> {
         let output = self.run(&["sh", "-ec", script])?;
         let Output {
@@ -280,7 +285,7 @@ impl Guest {
         Ok(stdout.trim_end().to_owned())
     }
 
-    /// Makes a volume group of all data disks but the spare ones, in the guest.
+    /// Creates a volume group in the guest of all data disks except the spare ones.
     pub fn make_volume_group(&self, name: &str) -> Result<()> {
         let devices: Vec<String> = ('b'..)
             .take(self.data_disks)
@@ -290,7 +295,7 @@ impl Guest {
             .map(drop)
     }
 
-    /// The last lines of the console.
+    /// Returns the last lines of the console.
     #[must_use]
     pub fn console(&self, count: usize) -> String {
         self.kernel
@@ -303,13 +308,14 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         if let Err(error) = self.cut_power() {
-            eprintln!("{} can't be ended: {error:#}", self.name());
+            eprintln!("{} cannot be stopped: {error:#}", self.name());
         }
     }
 }
 
-/// Runs this program's `call` in a fresh guest, its output to ours, and returns its exit status.
-/// Inside [`crate::main`].
+/// Runs `call` in a new guest, passes its output on, and returns its exit status.
+///
+/// Call it within [`crate::main`].
 pub fn run_in_guest(hardware: &Hardware, call: &Call) -> Result<i32> {
     let workplace = Workplace::isolated()?;
     network::create()?;

@@ -1,5 +1,5 @@
-//! FlexLVM on a cluster, installed as its users do it: the configuration for this version of
-//! Kubernetes, and the samples of a backend and a class.
+//! Installs FlexLVM on a cluster as admins do: the configuration for its version of Kubernetes, and
+//! the samples of a StorageBackend and a StorageClass.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,27 +9,28 @@ use anyhow::Result;
 use crate::cluster::Cluster;
 use crate::wait::until;
 
-/// The volume group that the sample backend names.
+/// The volume group of the sample backend.
 pub const VOLUME_GROUP: &str = "flexlvm";
 
-/// The class of the samples.
+/// The StorageClass of the samples.
 pub const CLASS: &str = "flexlvm";
 
-/// The image archive that `image/build` leaves.
+/// The image archive that `image/build` creates.
 pub const IMAGE: &str = "target/image/flexlvm.tar";
 
-/// Time within which workloads start on a loaded machine.
+/// Time limit for workloads to start on a loaded machine.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// The path of a file of the repository.
+/// Returns the absolute path of a file of the repository.
 #[must_use]
 pub fn file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
 impl Cluster {
-    /// Installs FlexLVM, whose image every node must have, and returns once the sample backend is
-    /// Ready on all nodes. Fails if kubectl prints a warning.
+    /// Installs FlexLVM and waits until the sample backend is Ready on all nodes.
+    ///
+    /// Each node must have the image. Fails if kubectl prints a warning.
     pub async fn install(&self) -> Result<()> {
         self.api().install()?;
         for workload in ["deployment/flexlvm-controller", "daemonset/flexlvm-agent"] {

@@ -1,5 +1,7 @@
-//! Isolation: a cluster in namespaces of its own, so that nothing has a name or an address to
-//! collide with and nothing outlives the program that made it. Called by `harness::main`.
+//! Isolation: runs a cluster in namespaces of its own.
+//!
+//! No name or address can collide with another, and nothing outlives the program. Called by
+//! `harness::main`.
 
 use std::env;
 use std::ffi::OsString;
@@ -12,19 +14,20 @@ use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use crate::remote;
 
-/// The cluster's folder: in memory, and only seen in its mount namespace.
+/// The cluster's folder: a tmpfs that exists only in its mount namespace.
 pub const FOLDER: &str = "/run/flexlvm";
 
-/// The first argument that makes a program of ours the first process of the namespaces.
+/// The first argument that makes the program init of the new namespaces.
 const INIT: &str = "--isolated-init";
 
 const INSIDE: &str = "FLEXLVM_ISOLATED";
 
-/// Set inside: the number that the first process of the namespaces has outside of them.
+/// Environment variable with init's process id in the outer PID namespace.
 pub const OUTER_PID: &str = "FLEXLVM_OUTER_PID";
 
-/// The whole main function of a program that makes guests or a cluster: `inside` runs in namespaces
-/// of its own. The same binary also serves as their first process and as the server in the guests.
+/// The main function of a program that starts guests or a cluster: runs `inside` in new namespaces.
+///
+/// The same binary also serves as their init and as the server in the guests.
 pub fn main(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     let mut arguments = env::args_os().skip(1);
     let result = match env::args_os().nth(1) {
@@ -39,22 +42,23 @@ pub fn main(inside: impl FnOnce() -> Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Whether this process already runs in namespaces made by [`enter`].
+/// Returns true if this process runs in namespaces created by [`enter`].
 #[must_use]
 pub fn is_inside() -> bool {
     env::var_os(INSIDE).is_some() && Path::new(FOLDER).is_dir()
 }
 
 /// Runs this program again, with the same arguments, in new network, mount, IPC and PID namespaces,
-/// and returns how it ended. Call it from the main thread: the kernel ties the kill on our death to
-/// the thread.
+/// and returns its exit code.
+///
+/// Call it from the main thread: the kernel ties the parent-death signal to the thread.
 fn enter() -> Result<ExitCode> {
     anyhow::ensure!(
         rustix::process::geteuid().is_root(),
         "a cluster needs root: namespaces, tap devices, mounts"
     );
-    // Whoever dies takes the next one along: this program setpriv's child (unshare), that one the
-    // first process, and the kernel then kills all others in the PID namespace.
+    // A chain of parent-death signals: this program's death kills setpriv's child (unshare), that
+    // one's death kills init, and the kernel then kills all processes of the PID namespace.
     let status = Command::new("setpriv")
         .args([
             "--pdeathsig",
@@ -75,11 +79,11 @@ fn enter() -> Result<ExitCode> {
     Ok(exit_code(status))
 }
 
-/// The first process: prepares the namespaces, runs the program proper, and buries the dead until
-/// that one ends.
+/// The init process: prepares the namespaces, runs the program proper, and reaps zombies until it
+/// ends.
 fn init(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
-    // The old /proc still knows us by the number that others outside know us by: it is how they can
-    // enter.
+    // The old /proc still has our outer process id, which other processes need to enter the
+    // namespaces.
     let outer = std::fs::read_link("/proc/self")?;
     mount("proc", "/proc")?;
     mount("tmpfs", "/run")?;

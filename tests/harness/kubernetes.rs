@@ -1,4 +1,4 @@
-//! Where the Kubernetes programs are. `tests/cluster/prepare` puts them into the cache folder.
+//! Finds the Kubernetes programs, which `tests/cluster/prepare` puts into the cache folder.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,13 +6,13 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The variable that selects a version: `1.20` or `1.37`.
+/// Environment variable that selects a version: `1.20` or `1.37`.
 const SELECT: &str = "KUBERNETES";
 
 /// The oldest version that FlexLVM supports, from Debian 12's source package.
 const OLDEST: &str = "1.20.2";
 
-/// The module that names today's version.
+/// The Go module that pins the newest version.
 const TODAYS_MODULE: &str = include_str!("../cluster/kubernetes-1.37/kubernetes/go.mod");
 
 /// A folder with Kubernetes programs.
@@ -22,8 +22,10 @@ pub struct Kubernetes {
 }
 
 impl Kubernetes {
-    /// All of Kubernetes, for a cluster: `$KUBERNETES_BIN`, or the version in the cache folder that
-    /// `$KUBERNETES` selects, today's by default.
+    /// Finds the programs of a cluster: in `$KUBERNETES_BIN`, or the version in the cache folder
+    /// that `$KUBERNETES` selects.
+    ///
+    /// Defaults to the newest version.
     pub fn find() -> Result<Self> {
         let folder = match env::var_os("KUBERNETES_BIN") {
             Some(folder) => folder.into(),
@@ -41,8 +43,8 @@ impl Kubernetes {
         )
     }
 
-    /// An API server, perhaps of another version: `$KUBEBUILDER_ASSETS` (with an etcd beside it) or
-    /// else the same.
+    /// Finds an API server, which may be of another version: in `$KUBEBUILDER_ASSETS`, with an etcd
+    /// next to it, or else like [`Self::find`].
     pub fn find_api_server() -> Result<Self> {
         match env::var_os("KUBEBUILDER_ASSETS") {
             Some(folder) => Self::in_folder(folder.into(), &["etcd", "kube-apiserver"]),
@@ -69,13 +71,13 @@ impl Kubernetes {
         &self.folder
     }
 
-    /// The path of one program.
+    /// Returns the path of one program.
     #[must_use]
     pub fn program(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// The etcd that goes with this API server: the one beside it, or Debian's.
+    /// Returns the etcd for this API server: the one next to it, or Debian's.
     #[must_use]
     pub fn etcd(&self) -> PathBuf {
         let beside = self.program("etcd");
@@ -86,7 +88,7 @@ impl Kubernetes {
         }
     }
 
-    /// The version, as in `v1.20.2`.
+    /// Returns the version, as in `v1.20.2`.
     pub fn version(&self) -> Result<String> {
         let output = Command::new(self.program("kube-apiserver"))
             .arg("--version")
@@ -100,27 +102,27 @@ impl Kubernetes {
             .to_owned())
     }
 
-    /// The second number of the version.
+    /// Returns the minor version, 20 of `v1.20.2`.
     pub fn minor_version(&self) -> Result<u32> {
         let version = self.version()?;
         let minor = version
             .split('.')
             .nth(1)
-            .with_context(|| format!("what version is {version}?"))?;
+            .with_context(|| format!("cannot parse the version {version}"))?;
         Ok(minor.parse()?)
     }
 }
 
-/// The full version that `$KUBERNETES` selects.
+/// Returns the full version that `$KUBERNETES` selects.
 fn selected_version() -> Result<String> {
     match env::var(SELECT).as_deref() {
         Ok("1.20") => Ok(OLDEST.to_owned()),
         Ok("1.37" | "") | Err(env::VarError::NotPresent) => todays_version(TODAYS_MODULE),
-        other => bail!("{SELECT} is {other:?}: it selects 1.20 or 1.37"),
+        other => bail!("{SELECT} is {other:?}: use 1.20 or 1.37"),
     }
 }
 
-/// The version of Kubernetes that a `go.mod` requires, without the `v`.
+/// Returns the version of Kubernetes that a `go.mod` requires, without the `v`.
 fn todays_version(module: &str) -> Result<String> {
     let requirement = module.lines().find_map(|line| {
         let line = line.trim().trim_start_matches("require ");
@@ -130,7 +132,7 @@ fn todays_version(module: &str) -> Result<String> {
     Ok(version.split(' ').next().unwrap_or(version).to_owned())
 }
 
-/// The folder for what is made once and used by every run.
+/// Returns the folder of files that are built once and used by every run.
 pub fn cache_folder() -> Result<PathBuf> {
     let set = |name| {
         env::var_os(name)

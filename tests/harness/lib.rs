@@ -1,11 +1,11 @@
-//! What the tests and the demo stand on: a real API server, guests with real LVM, and a whole
+//! Shared infrastructure of the tests and the demo: a real API server, guests with real LVM, and a
 //! cluster of both.
 //!
 //! - API tests: `ApiServer::shared().await` is one server per test program; `namespace::create`
-//!   keeps tests apart.
-//! - In a guest: `in-guest [--disks MIB,…] PROGRAM …` runs any program of the host, and is a runner
-//!   for cargo. A test program that starts guests itself has [`main`] or `suite::isolated` as its
-//!   main function and uses `Guest`.
+//!   separates tests.
+//! - In a guest: `in-guest [--disks MIB,…] PROGRAM …` runs any program of the host, and is a
+//!   runner for cargo. A test program that starts guests itself uses [`main`] or `suite::isolated` as its
+//!   main function, and `Guest`.
 //! - On a cluster: the same, with `Cluster::start`.
 
 pub mod access;

@@ -1,4 +1,4 @@
-//! A namespace for one test, with a name that no other test has.
+//! Namespaces with unique names, one per test.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -9,7 +9,7 @@ use kube::api::{Api, ObjectMeta, PostParams};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
-/// A name that is new in this program and unlikely in any other.
+/// Returns a name that is unique in this program and unlikely in any other.
 #[must_use]
 pub fn unique(prefix: &str) -> String {
     format!(
@@ -19,14 +19,14 @@ pub fn unique(prefix: &str) -> String {
     )
 }
 
-/// Creates a namespace with a new name and returns the name.
+/// Creates a namespace with a unique name and returns the name.
 pub async fn create(client: &Client, prefix: &str) -> Result<String> {
     let name = unique(prefix);
     ensure(client, &name).await?;
     Ok(name)
 }
 
-/// Creates a namespace unless it is there.
+/// Creates a namespace unless it exists.
 pub async fn ensure(client: &Client, name: &str) -> Result<()> {
     let metadata = ObjectMeta {
         name: Some(name.to_owned()),

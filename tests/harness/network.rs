@@ -1,5 +1,6 @@
-//! The network inside a cluster's namespaces: a bridge with the control plane on it and one tap
-//! device per node. Nothing in it reaches the outside; all addresses are fixed.
+//! The network of a cluster: a bridge with the control plane and one tap device per node.
+//!
+//! It has no connection to the outside; all addresses are fixed.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -8,34 +9,34 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-/// Where the control plane listens.
+/// The control plane's address.
 pub const HOST: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 1);
 
 /// The address of the `kubernetes` service: on the bridge itself, so that no kube-proxy is needed.
 pub const KUBERNETES_SERVICE: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 
-/// The highest number of a node.
+/// The highest node number.
 pub const NODES: u8 = 9;
 
-/// The address of a node.
+/// Returns the address of a node.
 #[must_use]
 pub fn node_address(number: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 77, 0, 10 + number)
 }
 
-/// The name of the node with this address.
+/// Returns the name of the node with this address.
 #[must_use]
 pub fn node_name(address: Ipv4Addr) -> String {
     format!("node{}", address.octets()[3].saturating_sub(10))
 }
 
-/// The tap device of a node.
+/// Returns the tap device of a node.
 #[must_use]
 pub fn tap(number: u8) -> String {
     format!("tap{number}")
 }
 
-/// The hardware address of a node.
+/// Returns the hardware address of a node.
 #[must_use]
 pub fn mac(number: u8) -> String {
     format!("02:00:0a:4d:00:{:02x}", 10 + number)
@@ -61,10 +62,11 @@ fn create_devices() -> Result<()> {
         format!("address add {KUBERNETES_SERVICE}/32 dev nodes"),
     ];
     for number in 1..=NODES {
-        let (tap, address) = (tap(number), node_address(number));
+        let tap = tap(number);
+        let address = node_address(number);
         batch.push(format!("tuntap add {tap} mode tap"));
         batch.push(format!("link set {tap} master nodes up"));
-        // The pods of that node.
+        // Routes to the pods of that node.
         batch.push(format!(
             "route add 10.244.{}.0/24 via {address}",
             10 + number
@@ -79,6 +81,7 @@ fn create_devices() -> Result<()> {
         .take()
         .expect("it is a pipe")
         .write_all(batch.join("\n").as_bytes())?;
-    anyhow::ensure!(ip.wait()?.success(), "ip could not make the network");
-    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").context("cannot forward between nodes")
+    anyhow::ensure!(ip.wait()?.success(), "ip could not create the network");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")
+        .context("cannot enable forwarding between nodes")
 }

@@ -1,4 +1,4 @@
-//! What makes a guest a Kubernetes node: containerd and the kubelet, by the script
+//! Makes a guest a Kubernetes node: runs containerd and the kubelet with the script
 //! `cluster/kubernetes-node`.
 
 use std::path::PathBuf;
@@ -16,11 +16,13 @@ use crate::workplace::Workplace;
 /// The image that holds a pod's namespaces.
 pub(crate) const PAUSE_IMAGE: &str = "flexlvm.test/pause:1";
 
-/// Flags that newer kubelets don't have or need. One that keeps a pod's dead container lets the pod
-/// go only when it next clears away such containers, up to a minute later.
+/// Flags that newer kubelets don't have or need.
+///
+/// Without the second one, a pod's dead container delays the removal of the pod until the kubelet's
+/// next garbage collection, up to a minute.
 const OLD_KUBELET: &str = "--container-runtime=remote --maximum-dead-containers-per-container=0";
 
-/// What all nodes of a cluster share.
+/// Settings that all nodes of a cluster share.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     script: PathBuf,
@@ -96,7 +98,7 @@ pub(crate) fn start_kubelet(guest: &Guest, settings: &Settings) -> Result<()> {
     settings.run(guest, "kubelet")
 }
 
-/// Ends the kubelet, and waits until the next one answers.
+/// Stops the kubelet and waits until its successor answers.
 pub(crate) fn restart_kubelet(guest: &Guest) -> Result<()> {
     let before = guest.shell("pidof kubelet")?;
     guest.shell("kill $(pidof kubelet)")?;

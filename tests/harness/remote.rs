@@ -1,6 +1,8 @@
-//! Runs programs as root in a guest, without a kubelet: the harness asks, `server` in the guest
-//! answers, over TCP. Works like ssh: arguments arrive as they are, output streams back, the exit
-//! status is the program's own.
+//! Runs programs as root in a guest, without a kubelet: the harness sends a call over TCP, `server`
+//! in the guest executes it.
+//!
+//! Works like ssh: arguments arrive unchanged, output streams back, the exit status is the
+//! program's own.
 
 pub(crate) mod server;
 
@@ -15,19 +17,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::network;
 
-/// The first argument that makes a program of ours the server in a guest.
+/// The first argument that makes this program the server in a guest.
 pub(crate) const SERVER: &str = "--guest-server";
 
 const PORT: u16 = 2222;
 
-/// The server says at least this often that it lives; a guest without power says nothing.
+/// Maximum interval between two frames of a living server; a guest without power sends none.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 const SILENCE: Duration = Duration::from_secs(60);
 
-/// Time between two signs of life on a connection of [`Pulses`].
+/// Interval between two signs of life on a connection of [`Pulses`].
 const PULSE: Duration = Duration::from_millis(250);
 
-/// So long may a guest take to accept a call: it shares its one CPU, and ours.
+/// Time limit for a guest to accept a call: it shares its one CPU, and the host's.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const ALIVE: u8 = 0;
@@ -40,33 +42,36 @@ const EXIT: u8 = 3;
 pub struct Call {
     /// The program and its arguments.
     pub arguments: Vec<String>,
-    /// Set beside the server's own environment.
+    /// Environment variables, in addition to the server's own.
     pub environment: BTreeMap<String, String>,
-    /// Where it starts; `/` if not given.
+    /// Working directory. Defaults to `/`.
     pub folder: Option<String>,
-    /// Killed, with its process group, after so many seconds.
+    /// Time limit in seconds, after which the program and its process group are killed.
     pub limit_s: Option<u64>,
-    /// No program, but what the server does itself, see [`serves`].
+    /// True for a call of the server's own service, see [`serves`], in place of a program.
     #[serde(default)]
     pub by_server: bool,
-    /// No program, but signs of life until the caller closes the connection, see [`Pulses`].
+    /// True for signs of life until the caller closes the connection, see [`Pulses`], in place of a
+    /// program.
     #[serde(default)]
     pub pulses: bool,
 }
 
-/// What a test program does in a guest within the server: the words after the first, to what is
-/// printed. Starting any program takes a guest a hundred times as long.
+/// A service that the server in a guest executes in its own process: from arguments to printed
+/// text.
+///
+/// Starting a program takes a guest a hundred times as long.
 pub type Service = fn(&[String]) -> Result<String>;
 
 static SERVICE: OnceLock<Service> = OnceLock::new();
 
-/// Lets the servers in this program's guests do this. Before [`crate::main`].
+/// Registers the service of the servers in this program's guests. Call it before [`crate::main`].
 pub fn serves(service: Service) {
     SERVICE.get_or_init(|| service);
 }
 
 impl Call {
-    /// A program with arguments.
+    /// Calls a program with arguments.
     pub fn new<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self {
             arguments: arguments.into_iter().map(Into::into).collect(),
@@ -74,7 +79,7 @@ impl Call {
         }
     }
 
-    /// A word of what the program [`serves`], with arguments.
+    /// Calls the service that the program registered with [`serves`].
     pub fn service<S: Into<String>>(arguments: impl IntoIterator<Item = S>) -> Self {
         Self {
             by_server: true,
@@ -83,25 +88,25 @@ impl Call {
     }
 }
 
-/// What a program left.
+/// Output and exit status of a program.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
-    /// Its exit status; 128 and the signal's number when a signal ended it.
+    /// The exit status; 128 plus the signal's number if a signal ended the program.
     pub status: i32,
-    /// What it printed.
+    /// The program's stdout.
     pub stdout: String,
-    /// What it complained about.
+    /// The program's stderr.
     pub stderr: String,
 }
 
-/// The way to a guest's server.
+/// A client of a guest's server.
 #[derive(Clone, Copy, Debug)]
 pub struct Remote {
     address: SocketAddr,
 }
 
 impl Remote {
-    /// The server at this address.
+    /// Creates the client of the server at this address.
     #[must_use]
     pub fn new(address: Ipv4Addr) -> Self {
         Self {
@@ -109,10 +114,10 @@ impl Remote {
         }
     }
 
-    /// Whether the server answers.
+    /// Returns true if the server answers.
     #[must_use]
     pub fn answers(&self) -> bool {
-        // Short, because a guest that boots is asked again and again.
+        // A short timeout: a booting guest is polled.
         let connected = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).is_ok();
         connected && self.output(&Call::new(["true"])).is_ok()
     }
@@ -124,9 +129,10 @@ impl Remote {
         }
     }
 
-    /// The error of a call whose answer does not come.
+    /// Converts the error of a call that gets no answer.
     fn lost(&self, error: std::io::Error) -> anyhow::Error {
-        let (name, silence) = (self.name(), SILENCE.as_secs());
+        let name = self.name();
+        let silence = SILENCE.as_secs();
         if is_timeout(&error) {
             anyhow::anyhow!("{name} stands still: no sign of life for {silence} s")
         } else {
@@ -134,7 +140,7 @@ impl Remote {
         }
     }
 
-    /// Opens a connection on which the server gives signs of life.
+    /// Opens a connection on which the server sends signs of life.
     pub(crate) fn pulses(&self) -> std::io::Result<Pulses> {
         let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;
@@ -147,9 +153,10 @@ impl Remote {
         Ok(Pulses { stream })
     }
 
-    /// Runs a program to its end and returns what it left.
+    /// Runs a program to its end and returns its output and exit status.
     pub fn output(&self, call: &Call) -> Result<Output> {
-        let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut stdout = Vec::new();
+        let mut stderr = Vec::new();
         let status = self.stream(call, std::io::empty(), &mut stdout, &mut stderr)?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         Ok(Output {
@@ -159,8 +166,7 @@ impl Remote {
         })
     }
 
-    /// Runs a program to its end; what it prints is passed on while it runs. Returns its exit
-    /// status.
+    /// Runs a program to its end and passes its output on while it runs. Returns its exit status.
     pub fn stream(
         &self,
         call: &Call,
@@ -175,7 +181,7 @@ impl Remote {
         stream.write_all(format!("{}\n", serde_json::to_string(call)?).as_bytes())?;
         let mut sender = stream.try_clone()?;
         std::thread::spawn(move || {
-            // The program may end without having read everything.
+            // The program may end without having read all of its input.
             let _ = std::io::copy(&mut input, &mut sender);
             let _ = sender.shutdown(Shutdown::Write);
         });
@@ -192,15 +198,16 @@ impl Remote {
     }
 }
 
-/// Signs of life of a guest, one per [`PULSE`].
+/// A connection on which a guest sends a sign of life every [`PULSE`].
 #[derive(Debug)]
 pub(crate) struct Pulses {
     stream: TcpStream,
 }
 
 impl Pulses {
-    /// Waits for the next sign, for at most a second; false if none came. An error if the
-    /// connection broke.
+    /// Waits up to one second for the next sign of life; returns false if none arrives.
+    ///
+    /// Fails if the connection breaks.
     pub(crate) fn next(&mut self) -> std::io::Result<bool> {
         match read_frame(&mut self.stream) {
             Ok(_) => Ok(true),

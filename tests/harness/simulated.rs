@@ -1,6 +1,7 @@
-//! A node's LVM, simulated where its programs would be started: it reads command lines and answers
-//! as LVM 2.03 does, with the same reports, refusals and exit statuses. For tests of the agent
-//! without a kernel that has device-mapper.
+//! A simulation of a node's LVM, in place of its programs: parses command lines and answers as LVM
+//! 2.03 does, with the same reports, refusals and exit statuses.
+//!
+//! For tests of the agent without a kernel that has device-mapper.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -11,63 +12,63 @@ use operator::agent::volumes::device::{self, Devices};
 use operator::agent::volumes::plan::Content;
 use serde_json::{Value, json};
 
-/// The size of every extent.
+/// The size of each extent in bytes.
 pub const EXTENT: u64 = 4 << 20;
 
-/// A logical volume.
+/// A simulated logical volume.
 #[derive(Clone, Debug)]
 pub struct Volume {
-    /// Its name.
+    /// The name within its volume group.
     pub name: String,
-    /// LVM's uuid of it.
+    /// The uuid in LVM's notation.
     pub uuid: String,
-    /// Its size in extents.
+    /// Size in extents.
     pub extents: u64,
-    /// Its tags.
+    /// LVM tags.
     pub tags: Vec<String>,
-    /// Whether somebody has it open.
+    /// True while a process has the device open.
     pub open: bool,
-    /// What is on it.
+    /// The content that the agent's inspection finds.
     pub content: Content,
 }
 
-/// A volume group.
+/// A simulated volume group.
 #[derive(Clone, Debug)]
 pub struct Group {
-    /// Its name.
+    /// The name, unique on the node.
     pub name: String,
-    /// Its size in extents.
+    /// Size in extents.
     pub extents: u64,
-    /// Its volumes.
+    /// The logical volumes, in the order of their creation.
     pub volumes: Vec<Volume>,
-    /// Whether it is exported.
+    /// True if exported, as by `vgexport`.
     pub exported: bool,
 }
 
-/// What a test does to a command before (`false`) or after (`true`) it is carried out; an error is
-/// the answer.
+/// A test's hook, called before (`false`) and after (`true`) a command; its error becomes the
+/// command's result.
 type Hook = Box<dyn FnMut(&str, bool) -> Result<(), Error> + Send>;
 
-/// Everything of a node that the agent touches through LVM.
+/// The state of a node as far as the agent accesses it through LVM.
 #[derive(Default)]
 pub struct State {
     /// The volume groups.
     pub groups: Vec<Group>,
-    /// The verbs that were run so far, in order, and `mark` and `look` among them.
+    /// The verbs that ran so far, in order, including `mark` and `look`.
     pub verbs: Vec<String>,
-    /// What a test does to the commands.
+    /// The test's hook.
     pub hook: Option<Hook>,
     made: u64,
     backups: Option<PathBuf>,
 }
 
-/// A simulated node; its copies are the same node.
+/// A handle of a simulated node; clones share the node.
 #[derive(Clone, Default)]
 pub struct SimulatedNode(Arc<Mutex<State>>);
 
 impl SimulatedNode {
-    /// A node with one volume group `vg0` of so many extents; LVM writes its backups into a folder
-    /// of `lvm`.
+    /// Creates a node with a volume group `vg0` of `extents` extents; LVM's backups go to a folder
+    /// in `lvm`.
     #[must_use]
     pub fn new(lvm: &Path, extents: u64) -> Self {
         let node = Self::default();
@@ -77,14 +78,14 @@ impl SimulatedNode {
         node
     }
 
-    /// Its state, locked.
+    /// Locks and returns the state.
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Makes a volume group.
+    /// Creates a volume group.
     pub fn add_group(&self, name: &str, extents: u64) {
         let group = Group {
             name: name.to_owned(),
@@ -95,7 +96,7 @@ impl SimulatedNode {
         self.change(|state| state.groups.push(group));
     }
 
-    /// Changes something behind the agent's back, as a person with LVM's programs would.
+    /// Changes the state without the agent's knowledge, as an admin with LVM's programs would.
     pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.state();
         let result = change(&mut state);
@@ -103,7 +104,7 @@ impl SimulatedNode {
         result
     }
 
-    /// A volume by its name.
+    /// Returns a copy of the volume with this name.
     #[must_use]
     pub fn volume(&self, name: &str) -> Option<Volume> {
         self.state()
@@ -114,36 +115,36 @@ impl SimulatedNode {
             .cloned()
     }
 
-    /// Changes a volume behind the agent's back.
+    /// Changes a volume without the agent's knowledge.
     pub fn change_volume(&self, name: &str, change: impl FnOnce(&mut Volume)) {
         self.change(|state| {
             let mut volumes = state.groups.iter_mut().flat_map(|group| &mut group.volumes);
             change(
                 volumes
                     .find(|volume| volume.name == name)
-                    .expect("the volume is there"),
+                    .expect("the volume exists"),
             );
         });
     }
 
-    /// How often a verb was run so far.
+    /// Returns how often a verb has run so far.
     #[must_use]
     pub fn count(&self, verb: &str) -> usize {
         self.state().verbs.iter().filter(|run| *run == verb).count()
     }
 
-    /// Sets what happens before and after each command.
+    /// Sets the hook that runs before and after each command.
     pub fn hook(&self, hook: impl FnMut(&str, bool) -> Result<(), Error> + Send + 'static) {
         self.state().hook = Some(Box::new(hook));
     }
 
-    /// The commands work again.
+    /// Removes the hook.
     pub fn unhook(&self) {
         self.state().hook = None;
     }
 
     fn call_hook(&self, verb: &str, after: bool) -> Result<(), Error> {
-        // The hook may wait; meanwhile the node can be looked at.
+        // The hook may block; the node's state stays accessible meanwhile.
         let Some(mut hook) = self.state().hook.take() else {
             return Ok(());
         };
@@ -201,7 +202,7 @@ impl Devices for SimulatedNode {
             assert_eq!(volume.uuid, uuid.as_str());
             assert!(
                 !matches!(volume.content, Content::Data(_)),
-                "data are marked as fresh"
+                "the volume has data and is marked as unformatted"
             );
             volume.content = Content::Unformatted;
             Ok(())
@@ -335,7 +336,7 @@ impl State {
         Ok(())
     }
 
-    /// Heeds a selection by uuid and tag, as the agent makes it.
+    /// Applies a selection by uuid and tag, in the form that the agent uses.
     fn remove(&mut self, path: &str, select: &str) -> Result<(), String> {
         let (group, name) = path.split_once('/').expect("vg/lv");
         let group = self.group(group)?;
@@ -370,7 +371,7 @@ impl State {
     }
 
     fn device(&mut self, path: device::LvPath<'_>) -> Result<&mut Volume, Error> {
-        let none = || Error::refused(Kind::NotFound, "there is no such device");
+        let none = || Error::refused(Kind::NotFound, "no such device");
         let group = self
             .groups
             .iter_mut()
@@ -383,7 +384,7 @@ impl State {
             .ok_or_else(none)
     }
 
-    /// LVM rewrites its backup with every change.
+    /// Rewrites the backup, as LVM does with every change.
     fn back_up(&self) {
         if let Some(folder) = &self.backups {
             std::fs::write(folder.join("vg0"), format!("{:?}", self.groups))
@@ -441,7 +442,7 @@ impl Group {
     }
 }
 
-/// LVM's uuid of the one disk of a group.
+/// Returns LVM's uuid of the one disk of a group.
 #[must_use]
 pub fn disk_of(group: &str) -> String {
     uuid_of(&format!("disk of {group}"))

@@ -1,5 +1,5 @@
-//! A simulated node with the folders that its agent looks into: what the real agent's code needs to
-//! run in a test or a bench.
+//! A simulated node with the folders that its agent reads: the environment of the real agent's code
+//! in a test or a benchmark.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use operator::agent::{self, AgentSettings, NodeAccess};
 
 use crate::simulated::SimulatedNode;
 
-/// A node's LVM and its folders, which are removed when this is dropped.
+/// A node's LVM and folders. Dropping it removes the folders.
 pub struct Site {
     /// The name of the Node object.
     pub name: String,
-    /// Its LVM.
+    /// The simulated LVM of the node.
     pub node: SimulatedNode,
     folder: tempfile::TempDir,
 }
 
 impl Site {
-    /// A node whose volume group `vg0` has so many extents of 4 MiB.
+    /// Creates a node whose volume group `vg0` has `extents` extents of 4 MiB.
     pub fn new(name: &str, extents: u64) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("flexlvm-driver"), "the driver")?;
@@ -33,7 +33,7 @@ impl Site {
         })
     }
 
-    /// Where all its folders are.
+    /// The parent of the node's folders.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -45,7 +45,7 @@ impl Site {
         self.folder().join("plugins")
     }
 
-    /// The agent's ways to the node.
+    /// Returns the agent's access to the node.
     #[must_use]
     pub fn host(&self) -> NodeAccess {
         let node = Arc::new(self.node.clone());
@@ -56,7 +56,7 @@ impl Site {
         }
     }
 
-    /// The agent's settings.
+    /// Returns the agent's settings.
     #[must_use]
     pub fn settings(&self) -> AgentSettings {
         AgentSettings {

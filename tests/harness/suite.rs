@@ -1,5 +1,5 @@
-//! Tests that run inside a cluster's namespaces, one after the other but for those that go
-//! together, as `cargo test` runs and reports any others.
+//! Tests that run inside a cluster's namespaces, sequentially except those marked as parallel, with
+//! the arguments and reports of `cargo test`.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -20,12 +20,12 @@ pub struct Test {
     sentence: &'static str,
     function: fn() -> anyhow::Result<()>,
     together: bool,
-    /// The second number of the oldest version of Kubernetes that it runs on.
+    /// The oldest minor version of Kubernetes that the test runs on.
     since: u32,
 }
 
 impl Test {
-    /// The sentence says what holds.
+    /// Creates a test; the sentence states the tested behavior.
     #[must_use]
     pub const fn new(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
         Self {
@@ -36,7 +36,8 @@ impl Test {
         }
     }
 
-    /// Runs at the same time as all others of this kind, which begin with the first of them.
+    /// Creates a test that runs in parallel with all others of this kind; the first of them starts
+    /// all.
     #[must_use]
     pub const fn together(sentence: &'static str, function: fn() -> anyhow::Result<()>) -> Self {
         Self {
@@ -47,15 +48,15 @@ impl Test {
         }
     }
 
-    /// Runs only on Kubernetes 1.`minor` and later: what it is about does not depend on the
-    /// version, or older ones lack it.
+    /// Restricts the test to Kubernetes 1.`minor` and later: the behavior does not depend on the
+    /// version, or older versions lack it.
     #[must_use]
     pub const fn since(mut self, minor: u32) -> Self {
         self.since = minor;
         self
     }
 
-    /// Whether it runs on Kubernetes 1.`minor`.
+    /// Returns true if the test runs on Kubernetes 1.`minor`.
     #[must_use]
     pub const fn runs_on(&self, minor: u32) -> bool {
         minor >= self.since
@@ -68,34 +69,35 @@ impl Test {
     fn run(&self) -> Outcome {
         let begun = Instant::now();
         let result = catch_unwind(self.function)
-            .unwrap_or_else(|panic| Err(anyhow::anyhow!(words_of(&*panic))));
+            .unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_message(&*panic))));
         (result, begun.elapsed())
     }
 }
 
-/// How a test ended, and how long it took.
+/// Result and duration of a test.
 type Outcome = (anyhow::Result<()>, Duration);
 
-/// Tests that run at the same time, by their names.
+/// The threads of tests that run in parallel, by test name.
 type Together = Mutex<BTreeMap<String, JoinHandle<Outcome>>>;
 
-/// The whole main function of a test program of such tests.
+/// The main function of a test program of such tests.
 pub fn isolated(tests: impl FnOnce() -> Vec<Test>) -> ExitCode {
     isolated_with_dump(tests, |_| ())
 }
 
-/// The same; `on_failure` gets the name of each test that failed, at once, to save what would
-/// explain it.
+/// Like [`isolated`]; calls `on_failure` with the name of each failed test at once, to save
+/// diagnostics.
 pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
     crate::main(|| run_tests(tests(), "", on_failure))
 }
 
-/// The same for tests of a whole cluster: those that run on the selected version of Kubernetes,
-/// which stands behind the time that each took.
+/// The main function of tests on a cluster: runs those for the selected version of Kubernetes, and
+/// prints it after each duration.
 pub fn on_kubernetes(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
     crate::main(|| {
         let kubernetes = Kubernetes::find()?;
-        let (version, minor) = (kubernetes.version()?, kubernetes.minor_version()?);
+        let version = kubernetes.version()?;
+        let minor = kubernetes.minor_version()?;
         let tests = tests()
             .into_iter()
             .filter(|test| test.runs_on(minor))
@@ -106,7 +108,7 @@ pub fn on_kubernetes(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) ->
 
 fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Result<ExitCode> {
     let mut arguments = Arguments::from_args();
-    // They share a cluster, and cut its power.
+    // These tests share a cluster, and cut its power.
     arguments.test_threads = Some(1);
     let together: Vec<Test> = tests
         .iter()
@@ -126,31 +128,34 @@ fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Res
                 .collect(),
         )
     }));
-    let trial = |test: Test| {
-        let (name, running) = (test.name(), Arc::clone(&running));
-        let place = place.to_owned();
-        Trial::test(name.clone(), move || {
-            let begun = test
-                .together
-                .then(|| running.lock().expect("no panic here").remove(&name))
-                .flatten();
-            let outcome = begun.map_or_else(
-                || test.run(),
-                |thread| thread.join().expect("panics are caught"),
-            );
-            // Comes between the test's name and how it ended.
-            print!("({:.1} s{place}) ", outcome.1.as_secs_f64());
-            outcome
-                .0
-                .inspect_err(|_| on_failure(&name))
-                .map_err(|error| format!("{error:#}").into())
+    let trials = tests
+        .into_iter()
+        .map(|test: Test| {
+            let name = test.name();
+            let running = Arc::clone(&running);
+            let place = place.to_owned();
+            Trial::test(name.clone(), move || {
+                let begun = test
+                    .together
+                    .then(|| running.lock().expect("no panic here").remove(&name))
+                    .flatten();
+                let outcome = begun.map_or_else(
+                    || test.run(),
+                    |thread| thread.join().expect("panics are caught"),
+                );
+                // Printed between the test's name and its result.
+                print!("({:.1} s{place}) ", outcome.1.as_secs_f64());
+                outcome
+                    .0
+                    .inspect_err(|_| on_failure(&name))
+                    .map_err(|error| format!("{error:#}").into())
+            })
         })
-    };
-    let trials = tests.into_iter().map(trial).collect();
+        .collect();
     Ok(run(&arguments, trials).exit_code())
 }
 
-/// Whether a test was asked for, by the rules of `cargo test`.
+/// Returns true if the arguments select a test, by the rules of `cargo test`.
 fn is_wanted(arguments: &Arguments, name: &str) -> bool {
     let is = |filter: &String| {
         if arguments.exact {
@@ -162,7 +167,7 @@ fn is_wanted(arguments: &Arguments, name: &str) -> bool {
     !arguments.list && arguments.filter.as_ref().is_none_or(is) && !arguments.skip.iter().any(is)
 }
 
-fn words_of(panic: &(dyn Any + Send)) -> String {
+fn panic_message(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<String>().cloned();
     words
         .or_else(|| {
@@ -173,7 +178,7 @@ fn words_of(panic: &(dyn Any + Send)) -> String {
         .unwrap_or_else(|| "panic".to_owned())
 }
 
-/// The runtime that all tests of a program share: clients belong to the runtime that made them.
+/// The runtime that all tests of a program share: a client belongs to the runtime that created it.
 #[must_use]
 pub fn runtime() -> &'static Runtime {
     static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));

@@ -1,10 +1,10 @@
-//! Waiting for the world to become as expected, and saying what it was when it did not.
+//! Waits for a state of the system, and reports the last observed state on a timeout.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-/// Asks `probe` again and again until it has an answer; an error of the probe ends the wait.
+/// Polls `probe` until it returns a value. An error of `probe` ends the wait.
 pub async fn until<T>(
     what: &str,
     limit: Duration,
@@ -26,7 +26,7 @@ pub async fn until<T>(
     }
 }
 
-/// The same for a probe without tasks of its own.
+/// Like [`until`], for a blocking probe.
 pub fn until_blocking<T>(
     what: &str,
     limit: Duration,

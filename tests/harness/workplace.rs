@@ -1,5 +1,5 @@
-//! Workplace: a folder with the programs that run in it, their logs, and the promise that all of it
-//! goes when we do.
+//! Workplace: a folder with the programs that run in it and their logs. All of it is removed when
+//! this program ends.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::isolation;
 
-/// A folder and what runs in it. Dropping it kills the programs and removes the folder.
+/// A folder and its programs. Dropping it kills the programs and removes the folder.
 #[derive(Debug)]
 pub struct Workplace {
     folder: PathBuf,
@@ -19,8 +19,10 @@ pub struct Workplace {
 }
 
 impl Workplace {
-    /// A new folder in the host's temporary folder, guarded by a process that outlives this one by
-    /// a moment: even `kill -9` of a test leaves neither its programs nor its files behind.
+    /// Creates a folder in the host's temporary folder, with a guard process that briefly outlives
+    /// this program.
+    ///
+    /// Even `kill -9` of a test leaves neither programs nor files behind.
     pub fn on_host() -> Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("flexlvm-")
@@ -30,7 +32,7 @@ impl Workplace {
         Ok(Self { folder, guard })
     }
 
-    /// The folder of an isolated cluster, emptied: memory of its own, gone with its namespaces.
+    /// Returns the folder of an isolated cluster, emptied: a tmpfs that ends with its namespaces.
     pub fn isolated() -> Result<Self> {
         anyhow::ensure!(
             isolation::is_inside(),
@@ -51,13 +53,13 @@ impl Workplace {
         })
     }
 
-    /// Where the files are.
+    /// The folder of the files.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The path of a file in the folder.
+    /// Returns the path of a file in the folder.
     #[must_use]
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
@@ -71,7 +73,7 @@ impl Workplace {
         Ok(path)
     }
 
-    /// Starts a program in the folder; what it prints goes to `<name>.log`.
+    /// Starts a program in the folder; its output goes to `<name>.log`.
     pub fn start(&self, name: &str, command: &mut Command) -> Result<Program> {
         let log = self.path(&format!("{name}.log"));
         let output = std::fs::File::options()
@@ -111,12 +113,12 @@ impl Program {
         self.child.id()
     }
 
-    /// Whether the program is no more.
+    /// Returns true if the program has ended.
     pub fn has_ended(&mut self) -> bool {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Fails, with the end of the log, when the program has ended.
+    /// Fails, with the end of the log, if the program has ended.
     pub fn check(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
@@ -126,27 +128,27 @@ impl Program {
         }
     }
 
-    /// The last lines of the program's log.
+    /// Returns the last lines of the program's log.
     #[must_use]
     pub fn last_lines(&self, count: usize) -> String {
         last_lines(&self.log, count)
     }
 
-    /// The most memory that the program has had in use, in KiB.
+    /// Returns the peak resident memory of the program in KiB.
     pub fn peak_kib(&self) -> Result<u32> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
-            .context("the kernel tells no peak")?;
+            .context("/proc/PID/status has no peak")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }
 
-    /// The time that the program has had on processors.
+    /// Returns the CPU time that the program has used.
     pub fn cpu(&self) -> Result<Duration> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id()))?;
-        // Behind the name, which may hold anything; in hundredths of a second, for itself and in
-        // the kernel.
+        // After the command name, which may contain any character; user and system time in units of
+        // 10 ms.
         let fields: Vec<&str> = stat
             .rsplit(')')
             .next()
@@ -156,15 +158,15 @@ impl Program {
         let (own, kernels) = fields
             .get(11)
             .zip(fields.get(12))
-            .context("the kernel tells no times")?;
+            .context("/proc/PID/stat has no times")?;
         Ok(Duration::from_millis(
             (own.parse::<u64>()? + kernels.parse::<u64>()?) * 10,
         ))
     }
 
-    /// Kills the program at once and waits until it is gone.
+    /// Kills the program with SIGKILL and waits for its end.
     pub fn kill(&mut self) {
-        // It may have ended by itself: all the same here.
+        // The program may have ended by itself, which is fine here.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -176,14 +178,15 @@ impl Drop for Program {
     }
 }
 
-/// The last lines of a file; empty when it can't be read.
+/// Returns the last lines of a file; empty if it cannot be read.
 #[must_use]
 pub fn last_lines(path: &Path, count: usize) -> String {
     let content = std::fs::read(path).unwrap_or_default();
     last_lines_of(&String::from_utf8_lossy(&content), count)
 }
 
-/// The last lines of a text, without the stack of a kernel's panic, which hides the cause.
+/// Returns the last lines of a text, without the stack trace of a kernel panic, which hides the
+/// cause.
 #[must_use]
 pub fn last_lines_of(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text
@@ -193,9 +196,11 @@ pub fn last_lines_of(text: &str, count: usize) -> String {
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 
-/// A shell that waits for the end of its input, which comes when we die, however we die. It then
-/// kills what it was told of and removes the folder. In a process group of its own, so that Ctrl-C
-/// does not reach it.
+/// A shell that waits for the end of its input, which comes with this program's death, of any
+/// cause.
+///
+/// It then kills the adopted processes and removes the folder. It has a process group of its own,
+/// so that Ctrl-C does not reach it.
 #[derive(Debug)]
 struct Guard {
     shell: Child,

@@ -1,16 +1,16 @@
-//! Volumes with a cache in front, on real LVM.
+//! Cached volumes on real LVM.
 
 use crds::StorageBackend;
 use host::Bytes;
 use serde_json::{Value, json};
 
-use super::stage::{DISKS, KINDS, Stage};
+use super::fixture::{DISKS, Fixture, KINDS};
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
-/// An order for a volume on the first disk, with a cache of 64 MiB on the last one.
-fn cached(stage: &Stage, mebibytes: u64) -> Value {
-    let disks = stage.shell(&format!(
+/// Returns the spec of a volume on the first disk, with a cache of 64 MiB on the last one.
+fn cached(fixture: &Fixture, mebibytes: u64) -> Value {
+    let disks = fixture.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name"
     ));
     let disks: Vec<&str> = disks.split_whitespace().collect();
@@ -23,9 +23,9 @@ fn cached(stage: &Stage, mebibytes: u64) -> Value {
         "cache": {"size": "64Mi", "mode": "WriteThrough", "physicalVolumes": [{"uuid": disks[4], "size": "64Mi"}]}})
 }
 
-/// How many extents are taken of each disk.
-fn taken(stage: &Stage) -> Vec<u64> {
-    let taken = stage.shell(&format!(
+/// Returns the number of allocated extents of each disk.
+fn taken(fixture: &Fixture) -> Vec<u64> {
+    let taken = fixture.shell(&format!(
         "pvs --noheadings -o pv_pe_alloc_count -S vg_name={KINDS} -O pv_name"
     ));
     taken
@@ -34,13 +34,16 @@ fn taken(stage: &Stage) -> Vec<u64> {
         .collect()
 }
 
-pub(crate) fn a_volume_with_a_cache_lives_and_dies(stage: &Stage) {
-    let name = stage.name();
-    stage.order_with(&name, "37Mi", cached(stage, 37));
-    let uuid = stage.ready(&name);
-    assert_eq!(stage.lvs(&name, "segtype,cache_mode"), "cache writethrough");
-    assert_eq!(stage.mark_in(KINDS, &name), "fresh");
-    assert_eq!(taken(stage), [10, 0, 0, 0, 16]);
+pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {
+    let name = fixture.name();
+    fixture.create_volume_with(&name, "37Mi", cached(fixture, 37));
+    let uuid = fixture.ready(&name);
+    assert_eq!(
+        fixture.lvs(&name, "segtype,cache_mode"),
+        "cache writethrough"
+    );
+    assert_eq!(fixture.mark_in(KINDS, &name), "fresh");
+    assert_eq!(taken(fixture), [10, 0, 0, 0, 16]);
     let others = |storage: &crds::NodeStorage| {
         let groups = storage.status.clone().unwrap_or_default().volume_groups;
         groups
@@ -48,33 +51,36 @@ pub(crate) fn a_volume_with_a_cache_lives_and_dies(stage: &Stage) {
             .find(|group| group.name == KINDS)
             .is_some_and(|group| group.used_by_others.0 == "0")
     };
-    stage.reports("the cache is no others' use", others);
+    fixture.wait_for_report("the cache does not count as used by others", others);
 
     let device = format!("/dev/{KINDS}/{name}");
     let sum = format!("head -c 36M {device} | md5sum");
-    let before = stage.shell(&format!(
+    let before = fixture.shell(&format!(
         "dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none; {sum}"
     ));
-    let Value::Object(grown) = cached(stage, 602) else {
+    let Value::Object(grown) = cached(fixture, 602) else {
         unreachable!()
     };
-    stage.change(
+    fixture.change(
         &name,
         json!({"size": "602Mi", "physicalVolumes": grown["physicalVolumes"]}),
     );
-    stage.reaches(&name, 604 << 20);
-    assert_eq!(taken(stage), [151, 0, 0, 0, 16]);
-    assert_eq!(stage.shell(&sum), before);
-    assert_eq!(stage.lvs(&name, "lv_uuid,segtype"), format!("{uuid} cache"));
-    stage.remove(&name);
-    assert_eq!(taken(stage), [0; 5]);
+    fixture.reaches(&name, 604 << 20);
+    assert_eq!(taken(fixture), [151, 0, 0, 0, 16]);
+    assert_eq!(fixture.shell(&sum), before);
+    assert_eq!(
+        fixture.lvs(&name, "lv_uuid,segtype"),
+        format!("{uuid} cache")
+    );
+    fixture.remove(&name);
+    assert_eq!(taken(fixture), [0; 5]);
 }
 
-pub(crate) fn a_cache_that_a_crash_left_out_is_put_in_front(stage: &Stage) {
-    let [without, beside, dropped] = [(); 3].map(|()| stage.name());
+pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
+    let [without, beside, dropped] = [(); 3].map(|()| fixture.name());
     let make = |name: &str, kind: &str, extents: u32| {
         let claim = name.trim_start_matches("pvc-");
-        stage.shell(&format!(
+        fixture.shell(&format!(
             "lvcreate -qq -y --addtag flexlvm.dev/claim-uid={claim} -l {extents} -n {name}{kind} {KINDS}"
         ));
     };
@@ -83,30 +89,30 @@ pub(crate) fn a_cache_that_a_crash_left_out_is_put_in_front(stage: &Stage) {
     make(&beside, "_cache", 16);
     make(&dropped, "_cache", 16);
     for name in [&without, &beside] {
-        stage.order_with(name, "32Mi", cached(stage, 32));
-        stage.ready(name);
+        fixture.create_volume_with(name, "32Mi", cached(fixture, 32));
+        fixture.ready(name);
         assert_eq!(
-            (stage.lvs(name, "segtype"), stage.mark_in(KINDS, name)),
+            (fixture.lvs(name, "segtype"), fixture.mark_in(KINDS, name)),
             ("cache".to_owned(), "fresh".to_owned())
         );
-        stage.remove(name);
+        fixture.remove(name);
     }
-    // It was to be removed before anything but the cache was there.
-    let mut spec = cached(stage, 32);
+    // Its removal is requested while only the cache exists.
+    let mut spec = cached(fixture, 32);
     spec["state"] = json!("Absent");
-    stage.order_with(&dropped, "32Mi", spec);
-    stage.says(&dropped, crds::condition::REMOVED, "NeverCreated", "");
-    assert_eq!(taken(stage), [0; 5]);
+    fixture.create_volume_with(&dropped, "32Mi", spec);
+    fixture.wait_for_condition(&dropped, crds::condition::REMOVED, "NeverCreated", "");
+    assert_eq!(taken(fixture), [0; 5]);
 }
 
-pub(crate) fn disks_for_caches_are_known_by_their_stable_paths(stage: &Stage) {
+pub(crate) fn cache_disks_are_reported_by_stable_paths(fixture: &Fixture) {
     let [.., fast] = DISKS;
-    stage.shell(&format!("ln -s {fast} /dev/fast-disk"));
+    fixture.shell(&format!("ln -s {fast} /dev/fast-disk"));
     let backend: StorageBackend = serde_json::from_value(json!({
         "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "cached"},
         "spec": {"volumeGroup": KINDS, "layout": {"type": "Cached"}, "cache": {"devices": ["/dev/fast-disk"], "size": "10%"}}}))
     .unwrap();
-    stage.apply(&backend);
+    fixture.apply(&backend);
     let paths = |storage: &crds::NodeStorage| {
         let groups = storage.status.clone().unwrap_or_default().volume_groups;
         let disks = groups
@@ -119,9 +125,11 @@ pub(crate) fn disks_for_caches_are_known_by_their_stable_paths(stage: &Stage) {
             .collect::<Vec<_>>()
     };
     let wanted = vec![(fast.to_owned(), vec!["/dev/fast-disk".to_owned()])];
-    stage.reports("the disk is for caches", |storage| paths(storage) == wanted);
-    stage.delete_backend("cached");
-    stage.reports("the disk is for everything again", |storage| {
+    fixture.wait_for_report("the disk is reserved for caches", |storage| {
+        paths(storage) == wanted
+    });
+    fixture.delete_backend("cached");
+    fixture.wait_for_report("the disk is available for all volumes again", |storage| {
         paths(storage).is_empty()
     });
 }

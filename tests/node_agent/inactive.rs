@@ -3,33 +3,33 @@
 use crds::condition::READY;
 use serde_json::json;
 
-use crate::stage::{GROUP, Stage};
+use crate::fixture::{Fixture, GROUP};
 
-fn is_active(stage: &Stage, volume: &str) -> bool {
-    stage.lvs(volume, "lv_active") == "active"
+fn is_active(fixture: &Fixture, volume: &str) -> bool {
+    fixture.lvs(volume, "lv_active") == "active"
 }
 
-pub(crate) fn a_detached_volume_stays_inactive_and_can_grow_and_go(stage: &Stage) {
-    let names = [(); 2].map(|()| stage.volume("64Mi"));
+pub(crate) fn detached_volume_stays_inactive_and_can_be_extended_and_removed(fixture: &Fixture) {
+    let names = [(); 2].map(|()| fixture.volume("64Mi"));
     for name in &names {
-        stage.shell(&format!("lvchange -qq -an {GROUP}/{name}"));
+        fixture.shell(&format!("lvchange -qq -an {GROUP}/{name}"));
     }
     let [name, other] = &names;
-    stage.change(name, json!({"size": "100Mi"}));
-    stage.comes_true(
-        "it is larger",
+    fixture.change(name, json!({"size": "100Mi"}));
+    fixture.wait_for_script(
+        "the volume is extended",
         &format!("lvs --noheadings --units m -o lv_size {GROUP}/{name} | grep -q 100.00m"),
     );
-    stage.says(name, READY, "Ready", "");
-    // Another agent looks at everything anew.
-    stage.kill_agent();
-    stage.start_agent();
-    let third = stage.volume("16Mi");
+    fixture.wait_for_condition(name, READY, "Ready", "");
+    // A new agent inspects everything.
+    fixture.kill_agent();
+    fixture.start_agent();
+    let third = fixture.volume("16Mi");
     for name in [name, other] {
-        assert!(!is_active(stage, name), "{name} was activated");
-        stage.ready(name);
+        assert!(!is_active(fixture, name), "{name} was activated");
+        fixture.ready(name);
     }
     for name in [name, other, &third] {
-        stage.remove(name);
+        fixture.remove(name);
     }
 }

@@ -1,16 +1,16 @@
-//! Every kind of volume on real LVM: made, filled, grown, checked, removed; and what it takes of
-//! each disk compared with the one cost model, extent by extent.
+//! All layouts on real LVM: created, filled, extended, checked, removed; and their allocation on
+//! each disk compared with the cost model, in extents.
 
 use crds::condition::{READY, REMOVED};
 use host::Bytes;
 use host::lvm::{Cost, Layout};
 use serde_json::{Value, json};
 
-use super::stage::{DISKS, GROUP, KINDS, Stage};
+use super::fixture::{DISKS, Fixture, GROUP, KINDS};
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
-/// Layouts as an admin writes them, each with the kind that LVM is to show.
+/// Layouts as in a StorageBackend, each with LVM's segment type.
 fn layouts() -> Vec<(Value, &'static str)> {
     vec![
         (json!({"type": "Linear"}), "linear"),
@@ -34,24 +34,23 @@ fn cost(layout: &Value, mebibytes: u64) -> Cost {
     read(layout).cost(Bytes(mebibytes << 20), EXTENT).unwrap()
 }
 
-/// What the controller would promise: the first disks, an image on each.
-fn shares(stage: &Stage, cost: Cost) -> Value {
-    let uuids = stage.shell(&format!(
+/// Returns the controller's reservation: an image on each of the first disks.
+fn shares(fixture: &Fixture, cost: Cost) -> Value {
+    let uuids = fixture.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name"
     ));
-    let share = |uuid: &str| json!({"uuid": uuid, "size": cost.image.bytes(EXTENT).0.to_string()});
     json!(
         uuids
             .split_whitespace()
             .take(cost.images as usize)
-            .map(share)
+            .map(|uuid: &str| json!({"uuid": uuid, "size": cost.image.bytes(EXTENT).0.to_string()}))
             .collect::<Vec<_>>()
     )
 }
 
-/// How many extents are taken of each disk that has any taken.
-fn taken(stage: &Stage) -> Vec<u64> {
-    let taken = stage.shell(&format!(
+/// Returns the number of allocated extents of each disk that has any.
+fn taken(fixture: &Fixture) -> Vec<u64> {
+    let taken = fixture.shell(&format!(
         "pvs --noheadings -o pv_pe_alloc_count -S vg_name={KINDS} -O pv_name"
     ));
     taken
@@ -65,17 +64,20 @@ fn images(cost: Cost) -> Vec<u64> {
     vec![cost.image.0; cost.images as usize]
 }
 
-pub(crate) fn every_kind_lives_and_dies(stage: &Stage) {
+pub(crate) fn each_layout_is_created_grown_and_removed(fixture: &Fixture) {
     for (layout, segtype) in layouts() {
-        let name = stage.name();
+        let name = fixture.name();
         let small = cost(&layout, 37);
-        let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(stage, small)});
-        stage.order_with(&name, "37Mi", spec);
-        let uuid = stage.ready(&name);
-        assert_eq!(stage.lvs(&name, "segtype"), segtype, "{layout}");
-        assert_eq!(stage.mark_in(KINDS, &name), "fresh", "{layout}");
-        assert_eq!(taken(stage), images(small), "{layout}");
-        let size = stage.says(&name, READY, "Ready", "").size.unwrap();
+        let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, small)});
+        fixture.create_volume_with(&name, "37Mi", spec);
+        let uuid = fixture.ready(&name);
+        assert_eq!(fixture.lvs(&name, "segtype"), segtype, "{layout}");
+        assert_eq!(fixture.mark_in(KINDS, &name), "fresh", "{layout}");
+        assert_eq!(taken(fixture), images(small), "{layout}");
+        let size = fixture
+            .wait_for_condition(&name, READY, "Ready", "")
+            .size
+            .unwrap();
         assert_eq!(
             crds::quantity::parse(&size).unwrap(),
             small.size.bytes(EXTENT).0,
@@ -84,10 +86,10 @@ pub(crate) fn every_kind_lives_and_dies(stage: &Stage) {
 
         let device = format!("/dev/{KINDS}/{name}");
         let sum = format!("head -c 36M {device} | md5sum");
-        let before = stage.shell(&format!(
+        let before = fixture.shell(&format!(
             "dd if=/dev/urandom of={device} bs=1M count=36 conv=fsync status=none; {sum}"
         ));
-        // Checksums, so far that they need more room too.
+        // Growth for which the checksums need additional space, too.
         let mebibytes = if read(&layout).has_integrity() {
             602
         } else {
@@ -95,31 +97,31 @@ pub(crate) fn every_kind_lives_and_dies(stage: &Stage) {
         };
         let larger = cost(&layout, mebibytes);
         let size = format!("{mebibytes}Mi");
-        stage.change(
+        fixture.change(
             &name,
-            json!({"size": size, "physicalVolumes": shares(stage, larger)}),
+            json!({"size": size, "physicalVolumes": shares(fixture, larger)}),
         );
-        stage.reaches(&name, larger.size.bytes(EXTENT).0);
-        assert_eq!(taken(stage), images(larger), "{layout}");
+        fixture.reaches(&name, larger.size.bytes(EXTENT).0);
+        assert_eq!(taken(fixture), images(larger), "{layout}");
         assert_eq!(
-            stage.shell(&format!("blockdev --getsize64 {device}")),
+            fixture.shell(&format!("blockdev --getsize64 {device}")),
             larger.size.bytes(EXTENT).0.to_string()
         );
-        assert_eq!(stage.shell(&sum), before, "{layout}");
+        assert_eq!(fixture.shell(&sum), before, "{layout}");
         assert_eq!(
-            stage.shell(&format!(
+            fixture.shell(&format!(
                 "lvs --noheadings -o lv_uuid,lv_health_status {KINDS}/{name}"
             )),
             uuid
         );
-        stage.remove(&name);
-        assert_eq!(taken(stage), [0_u64; 0], "{layout}");
+        fixture.remove(&name);
+        assert_eq!(taken(fixture), [0_u64; 0], "{layout}");
     }
 }
 
-/// Sizes in MiB at which something rounds; without a device where that can be, which is much
+/// Tests sizes in MiB at which the model rounds; without activation where possible, which is much
 /// faster.
-pub(crate) fn lvm_takes_what_the_model_says(stage: &Stage) {
+pub(crate) fn allocation_by_lvm_matches_cost_model(fixture: &Fixture) {
     for (layout, sizes, quick) in [
         (json!({"type": "Linear"}), vec![1, 333], "-an -Zn -Wn"),
         (
@@ -143,14 +145,13 @@ pub(crate) fn lvm_takes_what_the_model_says(stage: &Stage) {
     ] {
         let costs: Vec<Cost> = sizes.iter().map(|size| cost(&layout, *size)).collect();
         let kind = read(&layout).arguments().join(" ");
-        let make = |(number, cost): (usize, &Cost)| {
+        let script: Vec<String> = costs.iter().enumerate().map(|(number, cost): (usize, &Cost)| {
             format!(
                 "lvcreate -qq --yes {kind} --extents {} {quick} -n model{number} {KINDS}; count",
                 cost.size.0
             )
-        };
-        let script: Vec<String> = costs.iter().enumerate().map(make).collect();
-        let counts = stage.shell(&format!(
+        }).collect();
+        let counts = fixture.shell(&format!(
             "count() {{ echo $(pvs --noheadings -o pv_pe_alloc_count -S vg_name={KINDS} -O pv_name); }}; count
              {}; lvremove -qq -y {KINDS}",
             script.join("; ")
@@ -178,49 +179,49 @@ pub(crate) fn lvm_takes_what_the_model_says(stage: &Stage) {
     }
 }
 
-pub(crate) fn checksums_that_a_crash_left_out_are_added(stage: &Stage) {
-    let name = stage.name();
+pub(crate) fn missing_checksums_are_added_after_crash(fixture: &Fixture) {
+    let name = fixture.name();
     let layout = json!({"type": "RAID1", "integrity": true});
     let claim = name.trim_start_matches("pvc-");
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "lvcreate -qq --yes --type raid1 --mirrors 1 -l 8 --addtag flexlvm.dev/claim-uid={claim} -n {name} {KINDS} \
          $(pvs --noheadings -o pv_name -S vg_name={KINDS} -O pv_name | head -2)"
     ));
     let wanted = cost(&layout, 32);
     let spec =
-        json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(stage, wanted)});
-    stage.order_with(&name, "32Mi", spec);
-    stage.ready(&name);
-    assert_eq!(taken(stage), images(wanted));
-    assert_eq!(stage.mark_in(KINDS, &name), "fresh");
-    stage.remove(&name);
+        json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, wanted)});
+    fixture.create_volume_with(&name, "32Mi", spec);
+    fixture.ready(&name);
+    assert_eq!(taken(fixture), images(wanted));
+    assert_eq!(fixture.mark_in(KINDS, &name), "fresh");
+    fixture.remove(&name);
 }
 
-pub(crate) fn a_mirror_with_a_snapshot_is_kept_with_it(stage: &Stage) {
-    let name = stage.name();
+pub(crate) fn raid1_with_snapshot_is_kept(fixture: &Fixture) {
+    let name = fixture.name();
     let layout = json!({"type": "RAID1"});
-    let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(stage, cost(&layout, 32))});
-    stage.order_with(&name, "32Mi", spec);
-    stage.ready(&name);
-    stage.shell(&format!("lvcreate -qq -y -s -n copy -L 8M {KINDS}/{name}"));
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "InUse", "has snapshots");
-    assert_ne!(stage.lvs("copy", "lv_name"), "");
-    stage.shell(&format!("lvremove -qq -y {KINDS}/copy"));
-    stage.says(&name, REMOVED, "Removed", "");
+    let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, cost(&layout, 32))});
+    fixture.create_volume_with(&name, "32Mi", spec);
+    fixture.ready(&name);
+    fixture.shell(&format!("lvcreate -qq -y -s -n copy -L 8M {KINDS}/{name}"));
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "InUse", "has snapshots");
+    assert_ne!(fixture.lvs("copy", "lv_name"), "");
+    fixture.shell(&format!("lvremove -qq -y {KINDS}/copy"));
+    fixture.wait_for_condition(&name, REMOVED, "Removed", "");
 }
 
-pub(crate) fn too_few_disks_are_no_lesser_kind(stage: &Stage) {
-    let name = stage.name();
-    // All of the one disk's group; a second disk is not there.
-    stage.order_with(
+pub(crate) fn too_few_disks_do_not_degrade_layout(fixture: &Fixture) {
+    let name = fixture.name();
+    // The group has one disk, and a second one does not exist.
+    fixture.create_volume_with(
         &name,
         "32Mi",
         json!({"volumeGroup": GROUP, "layout": {"type": "RAID1"}}),
     );
-    stage.says(&name, READY, "LvmFailed", "lvcreate");
-    assert_eq!(stage.lvs(&name, "lv_name"), "");
-    stage.change(&name, json!({"state": "Absent"}));
-    stage.says(&name, REMOVED, "NeverCreated", "");
+    fixture.wait_for_condition(&name, READY, "LvmFailed", "lvcreate");
+    assert_eq!(fixture.lvs(&name, "lv_name"), "");
+    fixture.change(&name, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&name, REMOVED, "NeverCreated", "");
     assert!(DISKS.len() >= 5, "RAID6 needs five disks");
 }

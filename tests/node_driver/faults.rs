@@ -1,14 +1,12 @@
-//! Each program that the driver runs goes wrong, in each way, at each place, for each file system:
-//! one answer, no byte changed that was not ours to change, and the same call succeeds as soon as
-//! the program works again.
+//! Fault injection: each program that the driver runs fails in each way, at each call, for each
+//! file system.
 //!
-//! In the guest, in one program, with the driver's own code and a door of which one program is
-//! broken.
+//! The driver must return one answer, write no byte that it may not write, and succeed on the same
+//! call as soon as the program works again. Runs in the guest, in one process, with the driver's
+//! code and an `Exec` that breaks one program.
 
-#[path = "faults/door.rs"]
-mod door;
-#[path = "faults/ground.rs"]
-mod ground;
+mod faulty_exec;
+mod test_volume;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -18,41 +16,41 @@ use anyhow::{Context, Result, ensure};
 use driver::Reply;
 use host::Filesystem;
 
+use crate::fixture::Fixture;
 use crate::smallest;
-use crate::stage::Stage;
-use door::{Door, Fault};
-use ground::Ground;
+use faulty_exec::{Fault, FaultyExec};
+use test_volume::TestVolume;
 
-/// The first argument that makes this program run the faults, in the guest.
+/// The first argument that makes this program run the faults in the guest.
 pub(crate) const FAULTS: &str = "--faults";
 
-/// How long the driver waits for what a lying program said to have done.
+/// The driver's time limit for an effect that a program falsely reported.
 const SHORT: Duration = Duration::from_secs(2);
 
-/// A state of the volume, a call-out, and what comes of it.
+/// A state of the volume, a call-out, and the expected state after it.
 struct Scenario {
     name: &'static str,
-    prepare: fn(&Ground) -> Result<()>,
-    args: fn(&Ground) -> Vec<&str>,
+    prepare: fn(&TestVolume) -> Result<()>,
+    args: fn(&TestVolume) -> Vec<&str>,
     end: End,
 }
 
-/// What holds after a call-out without any fault.
+/// The expected state after a call-out without a fault.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// It is refused, whatever the programs say, and nothing was written to the device.
+    /// Rejected in any case, without a write to the device.
     Refused,
     /// The volume is mounted.
     Mounted,
-    /// The same, and its file is in.
+    /// The volume is mounted and contains its file.
     Filled,
-    /// Its device is there.
+    /// The device exists.
     Active,
-    /// Its device is gone.
+    /// The device does not exist.
     Inactive,
 }
 
-/// What differs between file systems.
+/// Scenarios that differ between file systems.
 const OF_EACH: &[Scenario] = &[
     Scenario {
         name: "first mount",
@@ -80,7 +78,7 @@ const OF_EACH: &[Scenario] = &[
     },
 ];
 
-/// What does not, or is ext4's alone.
+/// Scenarios that do not, or that only ext4 has.
 const OF_EXT4: &[Scenario] = &[
     Scenario {
         name: "first mount by name",
@@ -144,127 +142,127 @@ const OF_EXT4: &[Scenario] = &[
     },
 ];
 
-fn mount(ground: &Ground) -> Vec<&str> {
-    vec!["mount", &ground.folder, &ground.json]
+fn mount(volume: &TestVolume) -> Vec<&str> {
+    vec!["mount", &volume.folder, &volume.json]
 }
 
-fn mount_by_name(ground: &Ground) -> Vec<&str> {
-    vec!["mount", &ground.folder, &ground.by_name]
+fn mount_by_name(volume: &TestVolume) -> Vec<&str> {
+    vec!["mount", &volume.folder, &volume.by_name]
 }
 
-fn expandfs(ground: &Ground) -> Vec<&str> {
+fn expandfs(volume: &TestVolume) -> Vec<&str> {
     vec![
         "expandfs",
-        &ground.json,
+        &volume.json,
         "",
-        &ground.folder,
+        &volume.folder,
         "33554432",
         "33554432",
     ]
 }
 
-fn attach(ground: &Ground) -> Vec<&str> {
-    vec!["attach", &ground.json, "node1"]
+fn attach(volume: &TestVolume) -> Vec<&str> {
+    vec!["attach", &volume.json, "node1"]
 }
 
-fn wait_for_attach(ground: &Ground) -> Vec<&str> {
-    vec!["waitforattach", "", &ground.json]
+fn wait_for_attach(volume: &TestVolume) -> Vec<&str> {
+    vec!["waitforattach", "", &volume.json]
 }
 
-fn mount_device(ground: &Ground) -> Vec<&str> {
-    vec!["mountdevice", &ground.global, "", &ground.json]
+fn mount_device(volume: &TestVolume) -> Vec<&str> {
+    vec!["mountdevice", &volume.global, "", &volume.json]
 }
 
-fn detach(ground: &Ground) -> Vec<&str> {
-    vec!["detach", ground.name(), "node1"]
+fn detach(volume: &TestVolume) -> Vec<&str> {
+    vec!["detach", volume.name(), "node1"]
 }
 
-fn fresh(ground: &Ground) -> Result<()> {
-    ground.litter()?;
-    ground.mark(false)
+fn fresh(volume: &TestVolume) -> Result<()> {
+    volume.litter()?;
+    volume.mark(false)
 }
 
-fn tagged(ground: &Ground) -> Result<()> {
-    ground.litter()?;
-    ground.tag()
+fn tagged(volume: &TestVolume) -> Result<()> {
+    volume.litter()?;
+    volume.tag()
 }
 
-fn cut_short(ground: &Ground) -> Result<()> {
-    ground.empty()?;
-    ground.make(Some(smallest(&ground.fs)))?;
-    ground.mark(true)
+fn cut_short(volume: &TestVolume) -> Result<()> {
+    volume.empty()?;
+    volume.make(Some(smallest(&volume.fs)))?;
+    volume.mark(true)
 }
 
-/// Made for the first of several: nobody writes to it.
-fn used(ground: &Ground) -> Result<()> {
-    if !ground.kept.replace(true) {
-        ground.empty()?;
-        ground.make(None)?;
-        ground.fill()?;
+/// Created for the first of several scenarios, which do not write to it.
+fn used(volume: &TestVolume) -> Result<()> {
+    if !volume.kept.replace(true) {
+        volume.empty()?;
+        volume.make(None)?;
+        volume.fill()?;
     }
     Ok(())
 }
 
-fn inactive(ground: &Ground) -> Result<()> {
-    used(ground)?;
-    ground.deactivate()
+fn inactive(volume: &TestVolume) -> Result<()> {
+    used(volume)?;
+    volume.deactivate()
 }
 
-/// As it is when the agent has not met the volume since the node started.
-fn unknown_key(ground: &Ground) -> Result<()> {
-    used(ground)?;
-    ground.tag_with_key()?;
-    ground::shell("rm -rf /run/flexlvm/keys")
+/// The state after a boot, before the agent has observed the volume.
+fn unknown_key(volume: &TestVolume) -> Result<()> {
+    used(volume)?;
+    volume.tag_with_key()?;
+    test_volume::shell("rm -rf /run/flexlvm/keys")
 }
 
-fn grown(ground: &Ground) -> Result<()> {
-    ground.empty()?;
-    ground.make(Some(smallest(&ground.fs)))?;
-    ground.fill()
+fn grown(volume: &TestVolume) -> Result<()> {
+    volume.empty()?;
+    volume.make(Some(smallest(&volume.fs)))?;
+    volume.fill()
 }
 
-/// An ext4 that says of itself that it has errors.
-fn unchecked(ground: &Ground) -> Result<()> {
-    ground.kept.set(false);
-    used(ground)?;
-    ground.doubt()
+/// An ext4 whose superblock reports errors.
+fn unchecked(volume: &TestVolume) -> Result<()> {
+    volume.kept.set(false);
+    used(volume)?;
+    volume.doubt()
 }
 
-fn mounted(ground: &Ground) -> Result<()> {
-    grown(ground)?;
-    ground.mount()
+fn mounted(volume: &TestVolume) -> Result<()> {
+    grown(volume)?;
+    volume.mount()
 }
 
-/// A LUKS header, and a mark that says nothing against formatting.
-fn foreign(ground: &Ground) -> Result<()> {
-    ground.litter()?;
-    ground.poke(b"LUKS\xba\xbe\0\x01aes\0", 0)?;
-    ground.mark(false)
+/// A LUKS header, and a format marker that permits formatting.
+fn foreign(volume: &TestVolume) -> Result<()> {
+    volume.litter()?;
+    volume.poke(b"LUKS\xba\xbe\0\x01aes\0", 0)?;
+    volume.mark(false)
 }
 
-fn unmarked(ground: &Ground) -> Result<()> {
-    ground.litter()
+fn unmarked(volume: &TestVolume) -> Result<()> {
+    volume.litter()
 }
 
-fn attached(ground: &Ground) -> Result<()> {
-    ground.kept.set(true);
-    let reply = ground::call(&attach(ground), &Door::new(None), None)?;
+fn attached(volume: &TestVolume) -> Result<()> {
+    volume.kept.set(true);
+    let reply = test_volume::call(&attach(volume), &FaultyExec::new(None), None)?;
     ensure!(matches!(reply, Reply::Device(_)), "{reply:?}");
     Ok(())
 }
 
-/// The test: a volume for each file system, and a neighbour.
-pub(crate) fn each_program_fails_in_each_way_at_each_place(stage: &Stage) {
+/// Creates a volume and a neighbouring one for each file system, and runs the faults.
+pub(crate) fn driver_survives_each_fault_of_each_program(fixture: &Fixture) {
     for fs in Filesystem::ALL {
-        // A claim's by the key that the driver was told, and an admin's by its tags.
-        let volume = stage.untagged_volume(fs.name(), smallest(fs.name()) + 100);
-        stage.tell_key(&volume);
-        let neighbour = stage.bare_volume(fs.name(), 4);
+        // A claim's volume is found by its key in the driver's folder, a static one by its tags.
+        let volume = fixture.untagged_volume(fs.name(), smallest(fs.name()) + 100);
+        fixture.write_key_digest(&volume);
+        let neighbour = fixture.bare_volume(fs.name(), 4);
         println!(
             "{}",
-            stage.program(&[FAULTS, &volume.json("rw"), &neighbour.device()])
+            fixture.program(&[FAULTS, &volume.json("rw"), &neighbour.device()])
         );
-        stage.shell(&format!(
+        fixture.shell(&format!(
             "lvremove -qq -y {} {}",
             volume.path(),
             neighbour.path()
@@ -272,31 +270,31 @@ pub(crate) fn each_program_fails_in_each_way_at_each_place(stage: &Stage) {
     }
 }
 
-/// In the guest: `--faults OPTIONS FOREIGN`.
+/// Runs in the guest: `--faults OPTIONS FOREIGN`.
 pub(crate) fn run(arguments: impl Iterator<Item = std::ffi::OsString>) -> Result<ExitCode> {
     let arguments: Vec<String> = arguments
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let [json, foreign] = arguments.as_slice() else {
-        anyhow::bail!("{FAULTS} takes a volume's options and a foreign device");
+        anyhow::bail!("{FAULTS} needs a volume's options and a foreign device");
     };
-    let ground = Ground::new(json, foreign)?;
-    let is_first = ground.fs == Filesystem::ALL[0].name();
+    let volume = TestVolume::new(json, foreign)?;
+    let is_first = volume.fs == Filesystem::ALL[0].name();
     let scenarios = OF_EACH.iter().chain(if is_first { OF_EXT4 } else { &[] });
     for scenario in scenarios {
-        let ended = all_faults(&ground, scenario, is_first).with_context(|| scenario.name)?;
-        println!("{}, {}: {ended}", ground.fs, scenario.name);
+        let ended = all_faults(&volume, scenario, is_first).with_context(|| scenario.name)?;
+        println!("{}, {}: {ended}", volume.fs, scenario.name);
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What does not depend on the file system is tried with the first.
+/// Programs whose faults do not depend on the file system: tested with the first one only.
 const OF_ALL: [&str; 3] = ["lvm", "blkid", "wipefs"];
 
-fn all_faults(ground: &Ground, scenario: &Scenario, is_first: bool) -> Result<String> {
+fn all_faults(volume: &TestVolume, scenario: &Scenario, is_first: bool) -> Result<String> {
     let begun = Instant::now();
-    ground.kept.set(false);
-    let programs = dry_run(ground, scenario).context("without any fault")?;
+    volume.kept.set(false);
+    let programs = dry_run(volume, scenario).context("without any fault")?;
     let mut outcomes: BTreeMap<&str, u32> = BTreeMap::new();
     for (number, program) in programs
         .iter()
@@ -304,101 +302,99 @@ fn all_faults(ground: &Ground, scenario: &Scenario, is_first: bool) -> Result<St
         .filter(|(_, program)| is_first || !OF_ALL.contains(program))
     {
         for fault in Fault::of(program, programs.len() > 4) {
-            let outcome = with_fault(ground, scenario, (number, fault), program);
+            let outcome = with_fault(volume, scenario, (number, fault), program);
             let outcome =
                 outcome.with_context(|| format!("{program}, number {number}: {fault:?}"))?;
             *outcomes.entry(outcome).or_default() += 1;
         }
     }
-    // Nobody has it open any more, whatever went wrong.
-    ground.deactivate()?;
+    // No process has the device open, after any fault.
+    volume.deactivate()?;
     Ok(format!(
         "{programs:?}: {outcomes:?} in {} s",
         begun.elapsed().as_secs()
     ))
 }
 
-/// Which programs the call-out runs when nothing goes wrong.
-fn dry_run(ground: &Ground, scenario: &Scenario) -> Result<Vec<&'static str>> {
-    (scenario.prepare)(ground)?;
-    let door = Door::new(None);
-    let reply = ground::call(&(scenario.args)(ground), &door, None)?;
-    scenario.check(ground, &reply)?;
-    leave(ground)?;
-    Ok(door.started())
+/// Returns the programs that the call-out runs without a fault.
+fn dry_run(volume: &TestVolume, scenario: &Scenario) -> Result<Vec<&'static str>> {
+    (scenario.prepare)(volume)?;
+    let exec = FaultyExec::new(None);
+    let reply = test_volume::call(&(scenario.args)(volume), &exec, None)?;
+    scenario.check(volume, &reply)?;
+    leave(volume)?;
+    Ok(exec.started())
 }
 
-/// One fault; returns what came of it in a word.
+/// Runs the call-out with one fault and returns its outcome in short.
 fn with_fault(
-    ground: &Ground,
+    volume: &TestVolume,
     scenario: &Scenario,
     fault: (usize, Fault),
     program: &str,
 ) -> Result<&'static str> {
-    (scenario.prepare)(ground)?;
-    let (mounts, written) = (
-        ground.mounts()?,
-        (scenario.end == End::Refused)
-            .then(|| ground.written())
-            .transpose()?,
-    );
-    let time = (program == "lvm" && fault.1.is_lie()).then_some(SHORT);
-    let args = (scenario.args)(ground);
-    let reply = ground::call(&args, &Door::new(Some(fault)), time)?;
+    (scenario.prepare)(volume)?;
+    let mounts = volume.mounts()?;
+    let written = (scenario.end == End::Refused)
+        .then(|| volume.written())
+        .transpose()?;
+    let time = (program == "lvm" && fault.1.reports_false_success()).then_some(SHORT);
+    let args = (scenario.args)(volume);
+    let reply = test_volume::call(&args, &FaultyExec::new(Some(fault)), time)?;
     if let Some(written) = written {
         ensure!(
-            ground.written()? == written,
+            volume.written()? == written,
             "{reply:?}, and the device was written to"
         );
     }
     if let Reply::Failure(_) = reply {
         ensure!(
-            ground.mounts()? == mounts,
+            volume.mounts()? == mounts,
             "{reply:?}, and {} mounts are left of {mounts}",
-            ground.mounts()?
+            volume.mounts()?
         );
-        let again = ground::call(&args, &Door::new(None), None)?;
+        let again = test_volume::call(&args, &FaultyExec::new(None), None)?;
         scenario
-            .check(ground, &again)
+            .check(volume, &again)
             .with_context(|| format!("again, after {reply:?}"))?;
     } else {
-        scenario.check(ground, &reply)?;
+        scenario.check(volume, &reply)?;
     }
-    ground.check_foreign()?;
-    leave(ground)?;
+    volume.check_foreign()?;
+    leave(volume)?;
     Ok(reply.outcome())
 }
 
-/// Nothing is mounted any more.
-fn leave(ground: &Ground) -> Result<()> {
+/// Unmounts the volume everywhere.
+fn leave(volume: &TestVolume) -> Result<()> {
     for (call, folder) in [
-        ("unmount", &ground.folder),
-        ("unmountdevice", &ground.global),
+        ("unmount", &volume.folder),
+        ("unmountdevice", &volume.global),
     ] {
-        let reply = ground::call(&[call, folder], &Door::new(None), None)?;
+        let reply = test_volume::call(&[call, folder], &FaultyExec::new(None), None)?;
         ensure!(reply == Reply::Success, "{reply:?}");
     }
-    ensure!(ground.mounts()? == 0, "something is still mounted");
+    ensure!(volume.mounts()? == 0, "something is still mounted");
     Ok(())
 }
 
 impl Scenario {
-    /// Whether all is as it has to be after a call without a fault, or with one that did no harm.
-    fn check(&self, ground: &Ground, reply: &Reply) -> Result<()> {
+    /// Checks the state after a call without a fault, or with a harmless one.
+    fn check(&self, volume: &TestVolume, reply: &Reply) -> Result<()> {
         let failed = matches!(reply, Reply::Failure(_));
         ensure!(failed == (self.end == End::Refused), "{reply:?}");
-        let mounts = ground.mounts()?;
+        let mounts = volume.mounts()?;
         let right = match self.end {
             End::Refused => mounts == 0,
             End::Mounted => mounts == 1,
-            End::Filled => mounts == 1 && ground.is_filled()?,
-            End::Active => ground.is_active(),
-            End::Inactive => !ground.is_active(),
+            End::Filled => mounts == 1 && volume.is_filled()?,
+            End::Active => volume.is_active(),
+            End::Inactive => !volume.is_active(),
         };
         ensure!(
             right,
             "{reply:?}, with {mounts} mounts and {}",
-            if ground.is_active() {
+            if volume.is_active() {
                 "a device"
             } else {
                 "no device"

@@ -1,324 +1,323 @@
-//! What file systems need of the driver: checks, read-only mounts, copies beside their origins.
+//! File systems: checks, read-only mounts, snapshots next to their origins.
 
-use crate::stage::{Stage, Volume};
+use crate::fixture::{Fixture, Volume};
 use crate::{FILESYSTEMS, smallest};
 
-/// A volume with a file of this content, unmounted.
-fn with_file(stage: &Stage, pod: &str, fs: &'static str) -> Volume {
-    let volume = stage.fresh_volume(fs, smallest(fs));
-    let folder = stage.mount(pod, &volume);
-    stage.shell(&format!("echo hello >{folder}/file"));
-    stage.succeeds(&["unmount", &folder]);
+/// Creates a volume with a file, unmounted.
+fn with_file(fixture: &Fixture, pod: &str, fs: &'static str) -> Volume {
+    let volume = fixture.fresh_volume(fs, smallest(fs));
+    let folder = fixture.mount(pod, &volume);
+    fixture.shell(&format!("echo hello >{folder}/file"));
+    fixture.succeeds(&["unmount", &folder]);
     volume
 }
 
-/// Has the superblock say that there are errors, without any.
-fn ask_for_a_check(stage: &Stage, volume: &Volume) {
-    stage.shell(&format!(
+/// Sets the error flag in the superblock, without a real error.
+fn request_check(fixture: &Fixture, volume: &Volume) {
+    fixture.shell(&format!(
         "debugfs -w -R 'ssv state 3' {} 2>&1",
         volume.device()
     ));
 }
 
-fn state(stage: &Stage, volume: &Volume) -> String {
-    stage.shell(&format!(
+fn state(fixture: &Fixture, volume: &Volume) -> String {
+    fixture.shell(&format!(
         "dumpe2fs -h {} 2>/dev/null | sed -n 's/^Filesystem state: *//p'",
         volume.device()
     ))
 }
 
-pub(crate) fn a_damaged_ext4_is_repaired(stage: &Stage) {
-    // What -p repairs: blocks that are marked as used, and are not.
-    let volume = with_file(stage, "repaired", "ext4");
-    stage.shell(&format!(
+pub(crate) fn damaged_ext4_is_repaired(fixture: &Fixture) {
+    // Damage that e2fsck -p repairs: unused blocks marked as used.
+    let volume = with_file(fixture, "repaired", "ext4");
+    fixture.shell(&format!(
         "debugfs -w -R 'setb 9000 100' {} 2>&1",
         volume.device()
     ));
-    ask_for_a_check(stage, &volume);
-    let folder = stage.mount("repaired", &volume);
-    assert_eq!(stage.shell(&format!("cat {folder}/file")), "hello");
-    stage.succeeds(&["unmount", &folder]);
-    assert_eq!(state(stage, &volume), "clean");
-    stage.shell(&format!("e2fsck -fn {}", volume.device()));
-    // What it does not: a folder that claims the block of another. Nothing is changed beyond what
-    // -p does.
-    let volume = with_file(stage, "broken", "ext4");
-    stage.shell(&format!(
+    request_check(fixture, &volume);
+    let folder = fixture.mount("repaired", &volume);
+    assert_eq!(fixture.shell(&format!("cat {folder}/file")), "hello");
+    fixture.succeeds(&["unmount", &folder]);
+    assert_eq!(state(fixture, &volume), "clean");
+    fixture.shell(&format!("e2fsck -fn {}", volume.device()));
+    // Damage that it does not repair: a folder that claims another one's block. The driver changes
+    // nothing beyond what e2fsck -p does.
+    let volume = with_file(fixture, "broken", "ext4");
+    fixture.shell(&format!(
         "debugfs -w -R 'clri <2>' {} 2>&1",
         volume.device()
     ));
-    ask_for_a_check(stage, &volume);
-    let folder = stage.folder("broken", &volume);
+    request_check(fixture, &volume);
+    let folder = fixture.folder("broken", &volume);
     let by_hand = format!(
         "`e2fsck -f /dev/mapper/vg--0-{}`",
         volume.options.volume.as_str().replace('-', "--")
     );
     for _ in 0..2 {
-        stage.fails(
+        fixture.fails(
             &["mount", &folder, &volume.json("rw")],
             &["is damaged", &by_hand, "output:"],
         );
-        assert_eq!(stage.mounts(&folder), 0);
+        assert_eq!(fixture.mounts(&folder), 0);
     }
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "e2fsck -fy {} >/dev/null || test $? = 1",
         volume.device()
     ));
-    stage.mount("broken", &volume);
-    stage.succeeds(&["unmount", &folder]);
-    // Without a journal a file system that was not unmounted is checked, too.
-    let mut volume = stage.fresh_volume("ext4", 64);
+    fixture.mount("broken", &volume);
+    fixture.succeeds(&["unmount", &folder]);
+    // A file system without a journal is checked after an unclean unmount, too.
+    let mut volume = fixture.fresh_volume("ext4", 64);
     volume.options.mkfs = Vec::new();
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "mkfs.ext4 -q -F -E nodiscard -O ^has_journal {} 60M",
         volume.device()
     ));
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "debugfs -w -R 'ssv state 0' {} 2>&1",
         volume.device()
     ));
-    let folder = stage.mount("no-journal", &volume);
-    // While it is mounted it looks as if it had not been unmounted: a reader may join the writer
-    // all the same.
-    let reader = stage.folder("no-journal-reader", &volume);
-    stage.succeeds(&["mount", &reader, &volume.json("ro")]);
-    stage.succeeds(&["unmount", &reader]);
-    stage.succeeds(&["unmount", &folder]);
-    assert_eq!(state(stage, &volume), "clean");
+    let folder = fixture.mount("no-journal", &volume);
+    // While mounted it looks uncleanly unmounted: a reader may join the writer nevertheless.
+    let reader = fixture.folder("no-journal-reader", &volume);
+    fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
+    fixture.succeeds(&["unmount", &reader]);
+    fixture.succeeds(&["unmount", &folder]);
+    assert_eq!(state(fixture, &volume), "clean");
 }
 
-pub(crate) fn a_check_is_bounded(stage: &Stage) {
-    let mut volume = with_file(stage, "checked", "ext4");
-    let folder = stage.folder("checked", &volume);
-    ask_for_a_check(stage, &volume);
-    // One that fails, lies or is killed.
-    for (lie, words) in [
+pub(crate) fn check_is_bounded(fixture: &Fixture) {
+    let mut volume = with_file(fixture, "checked", "ext4");
+    let folder = fixture.folder("checked", &volume);
+    request_check(fixture, &volume);
+    // An e2fsck that fails, lies or is killed.
+    for (fault, words) in [
         ("exit 8", "exit status 8"),
         ("kill -9 $$", "signal"),
         ("exit 0", "still requests a check"),
         ("exit 4", "is damaged"),
     ] {
-        let before = stage.checksum(&volume);
-        stage.replace("e2fsck", lie);
-        stage.fails(&["mount", &folder, &volume.json("rw")], &[words]);
-        stage.undo("e2fsck");
+        let before = fixture.checksum(&volume);
+        fixture.replace("e2fsck", fault);
+        fixture.fails(&["mount", &folder, &volume.json("rw")], &[words]);
+        fixture.undo("e2fsck");
         assert_eq!(
-            (stage.mounts(&folder), stage.checksum(&volume)),
+            (fixture.mounts(&folder), fixture.checksum(&volume)),
             (0, before),
-            "{lie}"
+            "{fault}"
         );
     }
-    // A read-only mount changes nothing, not even beneath, and no writable one joins it unchecked.
-    let before = stage.checksum(&volume);
-    stage.succeeds(&["mount", &folder, &volume.json("ro")]);
+    // A read-only mount changes nothing, including the block device, and no writable mount joins it
+    // unchecked.
+    let before = fixture.checksum(&volume);
+    fixture.succeeds(&["mount", &folder, &volume.json("ro")]);
     assert!(
-        stage
+        fixture
             .shell(&format!("findmnt -no FS-OPTIONS {folder}"))
             .starts_with("ro")
     );
-    let other = stage.folder("checked-too", &volume);
-    stage.fails(
+    let other = fixture.folder("checked-too", &volume);
+    fixture.fails(
         &["mount", &other, &volume.json("rw")],
         &["mounted elsewhere in another way"],
     );
-    stage.succeeds(&["unmount", &folder]);
-    assert_eq!(stage.checksum(&volume), before);
-    // Who wants none gets none.
+    fixture.succeeds(&["unmount", &folder]);
+    assert_eq!(fixture.checksum(&volume), before);
+    // A volume with checks disabled is not checked.
     volume.options.fsck = flexvolume::Fsck::Never;
-    stage.replace("e2fsck", "exit 4");
-    stage.mount("checked", &volume);
-    // And what is mounted is not checked.
+    fixture.replace("e2fsck", "exit 4");
+    fixture.mount("checked", &volume);
+    // A mounted volume is not checked.
     volume.options.fsck = flexvolume::Fsck::Auto;
-    stage.succeeds(&["mount", &other, &volume.json("rw")]);
-    stage.undo("e2fsck");
-    stage.succeeds(&["unmount", &other]);
-    stage.succeeds(&["unmount", &folder]);
-    stage.mount("checked", &volume);
-    stage.succeeds(&["unmount", &folder]);
-    assert_eq!(state(stage, &volume), "clean");
+    fixture.succeeds(&["mount", &other, &volume.json("rw")]);
+    fixture.undo("e2fsck");
+    fixture.succeeds(&["unmount", &other]);
+    fixture.succeeds(&["unmount", &folder]);
+    fixture.mount("checked", &volume);
+    fixture.succeeds(&["unmount", &folder]);
+    assert_eq!(state(fixture, &volume), "clean");
 }
 
-pub(crate) fn read_only_is_read_only(stage: &Stage) {
+pub(crate) fn read_only_mounts_reject_writes(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let mut volume = with_file(stage, "reader", fs);
-        let (reader, writer) = (
-            stage.folder("reader", &volume),
-            stage.folder("writer", &volume),
-        );
+        let mut volume = with_file(fixture, "reader", fs);
+        let reader = fixture.folder("reader", &volume);
+        let writer = fixture.folder("writer", &volume);
         let refuses_writes = |folder: &str| {
-            stage.shell(&format!(
+            fixture.shell(&format!(
                 "grep -q hello {folder}/file; ! touch {folder}/other 2>/dev/null"
             ));
         };
-        // By the pod, and by an option.
-        stage.succeeds(&["mount", &reader, &volume.json("ro")]);
+        // Read-only by the pod, and by an option.
+        fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
         refuses_writes(&reader);
         volume.options.mount = vec!["ro".to_owned()];
-        stage.succeeds(&["mount", &writer, &volume.json("rw")]);
+        fixture.succeeds(&["mount", &writer, &volume.json("rw")]);
         refuses_writes(&writer);
         volume.options.mount.clear();
-        stage.succeeds(&["unmount", &writer]);
+        fixture.succeeds(&["unmount", &writer]);
         // Another pod may write meanwhile, and the reader sees it.
-        stage.succeeds(&["mount", &writer, &volume.json("rw")]);
-        stage.shell(&format!(
+        fixture.succeeds(&["mount", &writer, &volume.json("rw")]);
+        fixture.shell(&format!(
             "echo again >{writer}/again; grep -q again {reader}/again"
         ));
         refuses_writes(&reader);
-        stage.succeeds(&["unmount", &reader]);
-        stage.succeeds(&["mount", &reader, &volume.json("ro")]);
-        stage.succeeds(&["unmount", &writer]);
+        fixture.succeeds(&["unmount", &reader]);
+        fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
+        fixture.succeeds(&["unmount", &writer]);
         refuses_writes(&reader);
-        stage.succeeds(&["unmount", &reader]);
-        // By the logical volume: who wants to write is told.
-        stage.shell(&format!("lvchange -qq -pr {}", volume.path()));
-        let before = stage.checksum(&volume);
-        stage.fails(
+        fixture.succeeds(&["unmount", &reader]);
+        // A read-only logical volume: a writing pod gets an error.
+        fixture.shell(&format!("lvchange -qq -pr {}", volume.path()));
+        let before = fixture.checksum(&volume);
+        fixture.fails(
             &["mount", &writer, &volume.json("rw")],
             &["the logical volume is read-only", "--permission rw"],
         );
-        stage.succeeds(&["mount", &reader, &volume.json("ro")]);
+        fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
         refuses_writes(&reader);
-        stage.succeeds(&["unmount", &reader]);
-        assert_eq!(stage.checksum(&volume), before, "{fs}");
-        stage.shell(&format!("lvchange -qq -prw {}", volume.path()));
-        stage.succeeds(&["mount", &writer, &volume.json("rw")]);
-        stage.succeeds(&["unmount", &writer]);
+        fixture.succeeds(&["unmount", &reader]);
+        assert_eq!(fixture.checksum(&volume), before, "{fs}");
+        fixture.shell(&format!("lvchange -qq -prw {}", volume.path()));
+        fixture.succeeds(&["mount", &writer, &volume.json("rw")]);
+        fixture.succeeds(&["unmount", &writer]);
     }
 }
 
-/// A snapshot of the volume, as a volume of its own.
-fn snapshot(stage: &Stage, origin: &Volume) -> Volume {
+/// Creates a snapshot of the volume, as a volume of its own.
+fn snapshot(fixture: &Fixture, origin: &Volume) -> Volume {
     let mut copy = origin.clone();
     let name = format!("{}-copy", origin.options.volume);
-    // LVM gives a snapshot none of its origin's tags.
+    // LVM copies no tag from the origin to a snapshot.
     let tag = origin.options.key.digest().tag();
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "lvcreate -qq -y -s --addtag {tag} -n {name} -L 64M {}",
         origin.path()
     ));
-    let uuid = stage.shell(&format!("lvs --noheadings -o lv_uuid vg-0/{name}"));
+    let uuid = fixture.shell(&format!("lvs --noheadings -o lv_uuid vg-0/{name}"));
     copy.options.uuid = host::LvUuid::new(uuid.trim()).unwrap();
     copy.options.volume = host::LvName::new(name).unwrap();
     copy
 }
 
-pub(crate) fn a_volume_behind_a_loop_device_is_no_copy(stage: &Stage) {
+pub(crate) fn loop_device_of_volume_is_no_duplicate(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = stage.fresh_volume(fs, smallest(fs));
-        let folder = stage.mount("loop", &volume);
-        stage.succeeds(&["unmount", &folder]);
-        let device = stage.shell(&format!(
+        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let folder = fixture.mount("loop", &volume);
+        fixture.succeeds(&["unmount", &folder]);
+        let device = fixture.shell(&format!(
             "modprobe loop 2>/dev/null || true; losetup --find --show {}",
             volume.device()
         ));
-        stage.shell(&format!(
+        fixture.shell(&format!(
             "mkdir -p /mnt/loop; mount {device} /mnt/loop; echo kept >/mnt/loop/file"
         ));
         let refusal = "/mnt/loop already, through a loop device: unmount that";
-        stage.fails(&["mount", &folder, &volume.json("rw")], &[refusal]);
-        stage.shell(&format!(
+        fixture.fails(&["mount", &folder, &volume.json("rw")], &[refusal]);
+        fixture.shell(&format!(
             "grep -q kept /mnt/loop/file; umount /mnt/loop; losetup --detach {device}"
         ));
-        stage.mount("loop", &volume);
-        stage.shell(&format!("grep -q kept {folder}/file"));
-        stage.succeeds(&["unmount", &folder]);
+        fixture.mount("loop", &volume);
+        fixture.shell(&format!("grep -q kept {folder}/file"));
+        fixture.succeeds(&["unmount", &folder]);
     }
 }
 
-pub(crate) fn a_snapshot_beside_its_origin(stage: &Stage) {
+pub(crate) fn snapshot_is_mounted_next_to_its_origin(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let origin = with_file(stage, "origin", fs);
-        let copy = snapshot(stage, &origin);
-        let (first, second) = (stage.folder("origin", &origin), stage.folder("copy", &copy));
+        let origin = with_file(fixture, "origin", fs);
+        let copy = snapshot(fixture, &origin);
+        let first = fixture.folder("origin", &origin);
+        let second = fixture.folder("copy", &copy);
         for (one, at, other, there) in [
             (&origin, &first, &copy, &second),
             (&copy, &second, &origin, &first),
         ] {
-            stage.succeeds(&["mount", at, &one.json("rw")]);
-            stage.shell(&format!("grep -q hello {at}/file; echo {at} >{at}/mine"));
+            fixture.succeeds(&["mount", at, &one.json("rw")]);
+            fixture.shell(&format!("grep -q hello {at}/file; echo {at} >{at}/mine"));
             if fs == "btrfs" {
-                // The kernel knows a btrfs by its uuid alone.
-                stage.fails(
+                // The kernel identifies a btrfs by its uuid alone.
+                fixture.fails(
                     &["mount", there, &other.json("rw")],
                     &["a copy of the same btrfs is mounted on", at],
                 );
-                assert_eq!(stage.mounts(there), 0);
+                assert_eq!(fixture.mounts(there), 0);
             } else {
-                stage.succeeds(&["mount", there, &other.json("rw")]);
-                stage
+                fixture.succeeds(&["mount", there, &other.json("rw")]);
+                fixture
                     .shell(&format!("grep -q hello {there}/file; echo {there} >{there}/mine; grep -qx {at} {at}/mine"));
                 // Again, and for another pod.
-                stage.succeeds(&["mount", there, &other.json("rw")]);
-                let third = stage.folder("third", other);
-                stage.succeeds(&["mount", &third, &other.json("ro")]);
-                stage.shell(&format!("grep -qx {there} {third}/mine"));
-                stage.succeeds(&["unmount", &third]);
-                stage.succeeds(&["unmount", there]);
+                fixture.succeeds(&["mount", there, &other.json("rw")]);
+                let third = fixture.folder("third", other);
+                fixture.succeeds(&["mount", &third, &other.json("ro")]);
+                fixture.shell(&format!("grep -qx {there} {third}/mine"));
+                fixture.succeeds(&["unmount", &third]);
+                fixture.succeeds(&["unmount", there]);
             }
-            stage.succeeds(&["unmount", at]);
+            fixture.succeeds(&["unmount", at]);
         }
-        stage.shell(&format!("lvremove -qq -y {}", copy.path()));
+        fixture.shell(&format!("lvremove -qq -y {}", copy.path()));
     }
-    a_read_only_snapshot_of_what_is_written_to(stage);
+    read_only_snapshot_of_mounted_origin(fixture);
 }
 
-/// It would have to recover, and can't be written to.
-fn a_read_only_snapshot_of_what_is_written_to(stage: &Stage) {
-    let origin = stage.fresh_volume("xfs", smallest("xfs"));
-    let folder = stage.mount("written", &origin);
-    stage.shell(&format!("echo hello >{folder}/file; sync {folder}/file"));
-    let copy = snapshot(stage, &origin);
-    stage.shell(&format!("lvchange -qq -pr {}", copy.path()));
-    let beside = stage.folder("beside", &copy);
-    let reply = stage.call(&["mount", &beside, &copy.json("ro")]);
+/// Such a snapshot needs log recovery, and rejects writes.
+fn read_only_snapshot_of_mounted_origin(fixture: &Fixture) {
+    let origin = fixture.fresh_volume("xfs", smallest("xfs"));
+    let folder = fixture.mount("written", &origin);
+    fixture.shell(&format!("echo hello >{folder}/file; sync {folder}/file"));
+    let copy = snapshot(fixture, &origin);
+    fixture.shell(&format!("lvchange -qq -pr {}", copy.path()));
+    let beside = fixture.folder("beside", &copy);
+    let reply = fixture.call(&["mount", &beside, &copy.json("ro")]);
     assert_eq!(reply["status"], "Failure", "{reply}");
     let message = reply["message"].as_str().unwrap();
     assert!(
         message.contains("read-only") && message.contains("lvchange --permission rw"),
         "{message}"
     );
-    stage.shell(&format!("lvchange -qq -prw {}", copy.path()));
-    stage.succeeds(&["mount", &beside, &copy.json("ro")]);
-    stage.shell(&format!("grep -q hello {beside}/file"));
-    stage.succeeds(&["unmount", &beside]);
-    stage.succeeds(&["unmount", &folder]);
-    stage.shell(&format!("lvremove -qq -y {}", copy.path()));
+    fixture.shell(&format!("lvchange -qq -prw {}", copy.path()));
+    fixture.succeeds(&["mount", &beside, &copy.json("ro")]);
+    fixture.shell(&format!("grep -q hello {beside}/file"));
+    fixture.succeeds(&["unmount", &beside]);
+    fixture.succeeds(&["unmount", &folder]);
+    fixture.shell(&format!("lvremove -qq -y {}", copy.path()));
 }
 
-pub(crate) fn only_a_whole_btrfs_is_mounted(stage: &Stage) {
-    // Another subvolume is the default: the whole is mounted all the same.
-    let volume = with_file(stage, "whole", "btrfs");
-    let folder = stage.mount("whole", &volume);
-    stage.shell(&format!(
+pub(crate) fn only_complete_btrfs_is_mounted(fixture: &Fixture) {
+    // With another default subvolume, the top level is mounted nevertheless.
+    let volume = with_file(fixture, "whole", "btrfs");
+    let folder = fixture.mount("whole", &volume);
+    fixture.shell(&format!(
         "btrfs subvolume create {folder}/part; btrfs subvolume set-default {folder}/part"
     ));
-    stage.succeeds(&["unmount", &folder]);
-    stage.mount("whole", &volume);
-    stage.shell(&format!("grep -q hello {folder}/file"));
-    // By whichever of its names the kernel knows the device.
+    fixture.succeeds(&["unmount", &folder]);
+    fixture.mount("whole", &volume);
+    fixture.shell(&format!("grep -q hello {folder}/file"));
+    // By any of the names by which the kernel may know the device.
     for name in ["/dev/$(basename $(readlink -f DEVICE))", "DEVICE"] {
-        stage.shell(&format!(
+        fixture.shell(&format!(
             "btrfs device scan {}",
             name.replace("DEVICE", &volume.device())
         ));
-        stage.mount("whole", &volume);
-        assert_eq!(stage.mounts(&folder), 1);
+        fixture.mount("whole", &volume);
+        assert_eq!(fixture.mounts(&folder), 1);
     }
-    let other = stage.fresh_volume("btrfs", 200);
-    stage.fails(
+    let other = fixture.fresh_volume("btrfs", 200);
+    fixture.fails(
         &["mount", &folder, &other.json("rw")],
         &["something else is mounted"],
     );
-    stage.succeeds(&["unmount", &folder]);
-    // One of two devices is no volume.
-    let second = stage.bare_volume("btrfs", 200);
-    stage.shell(&format!(
+    fixture.succeeds(&["unmount", &folder]);
+    // A btrfs on two devices is no volume.
+    let second = fixture.bare_volume("btrfs", 200);
+    fixture.shell(&format!(
         "mkfs.btrfs -q -f -K -d single -m raid1 {} {}",
         other.device(),
         second.device()
     ));
-    stage.mark(&other, "clear");
-    let folder = stage.folder("part", &other);
-    stage.fails(&["mount", &folder, &other.json("rw")], &["several devices"]);
-    stage.fails(&["mount", &folder, &other.json("ro")], &["several devices"]);
+    fixture.mark(&other, "clear");
+    let folder = fixture.folder("part", &other);
+    fixture.fails(&["mount", &folder, &other.json("rw")], &["several devices"]);
+    fixture.fails(&["mount", &folder, &other.json("ro")], &["several devices"]);
 }

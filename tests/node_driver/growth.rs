@@ -1,61 +1,59 @@
-//! Growth: of a mounted file system, and at the next mount.
+//! Growth of a mounted file system, and at the next mount.
 
 use crate::FILESYSTEMS;
-use crate::stage::Stage;
+use crate::fixture::Fixture;
 
-pub(crate) fn expandfs_grows_when_the_volume_has_grown(stage: &Stage) {
+pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
     const MIB: u64 = 1 << 20;
     for fs in FILESYSTEMS {
-        let volume = stage.fresh_volume(fs, 512);
-        let folder = stage.mount("grow", &volume);
-        let (json, wanted, old) = (
-            volume.json("rw"),
-            (768 * MIB).to_string(),
-            (512 * MIB).to_string(),
-        );
+        let volume = fixture.fresh_volume(fs, 512);
+        let folder = fixture.mount("grow", &volume);
+        let json = volume.json("rw");
+        let wanted = (768 * MIB).to_string();
+        let old = (512 * MIB).to_string();
         let grow = ["expandfs", &json, "", &folder, &wanted, &old];
-        stage.fails(
+        fixture.fails(
             &grow,
             &[
                 "has 536870912 bytes, but 805306368 bytes were requested",
                 "not extended it yet",
             ],
         );
-        stage.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
-        stage.shell(&format!("echo hello >{folder}/file"));
+        fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
+        fixture.shell(&format!("echo hello >{folder}/file"));
         for _ in 0..2 {
-            stage.succeeds(&grow);
-            let size: u64 = stage
+            fixture.succeeds(&grow);
+            let size: u64 = fixture
                 .shell(&format!("df --output=size -m {folder} | tail -1"))
                 .trim()
                 .parse()
                 .unwrap();
             assert!(size > 650, "{fs}: {size}");
         }
-        // Never smaller.
-        stage.succeeds(&["expandfs", &json, "", &folder, &old, &old]);
-        stage.shell(&format!(
+        // A file system never shrinks.
+        fixture.succeeds(&["expandfs", &json, "", &folder, &old, &old]);
+        fixture.shell(&format!(
             "test $(df --output=size -m {folder} | tail -1) -gt 650; grep -q hello {folder}/file"
         ));
-        let other = stage.fresh_volume(fs, 512);
-        stage.fails(
+        let other = fixture.fresh_volume(fs, 512);
+        fixture.fails(
             &["expandfs", &other.json("rw"), "", &folder, &old, &old],
             &["is not mounted on"],
         );
-        stage.succeeds(&["unmount", &folder]);
-        stage.fails(&grow, &["is not mounted on"]);
+        fixture.succeeds(&["unmount", &folder]);
+        fixture.fails(&grow, &["is not mounted on"]);
     }
 }
 
-pub(crate) fn a_mount_grows_what_has_grown_meanwhile(stage: &Stage) {
+pub(crate) fn mount_grows_to_size_of_volume(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = stage.fresh_volume(fs, 512);
-        let folder = stage.mount("meanwhile", &volume);
-        stage.succeeds(&["unmount", &folder]);
-        stage.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
+        let volume = fixture.fresh_volume(fs, 512);
+        let folder = fixture.mount("meanwhile", &volume);
+        fixture.succeeds(&["unmount", &folder]);
+        fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
         let mounted_size = || {
-            stage.mount("meanwhile", &volume);
-            stage
+            fixture.mount("meanwhile", &volume);
+            fixture
                 .shell(&format!("df --output=size -m {folder} | tail -1"))
                 .trim()
                 .parse::<u64>()
@@ -63,10 +61,10 @@ pub(crate) fn a_mount_grows_what_has_grown_meanwhile(stage: &Stage) {
         };
         let size = mounted_size();
         assert!(size > 650, "{fs}: {size}");
-        // As if the call had been cut short after the mount, and were repeated.
-        stage.shell(&format!("lvextend -qq -L 1024M {}", volume.path()));
+        // A repeated call after one that was interrupted after the mount.
+        fixture.shell(&format!("lvextend -qq -L 1024M {}", volume.path()));
         let size = mounted_size();
         assert!(size > 900, "{fs}: {size}");
-        stage.succeeds(&["unmount", &folder]);
+        fixture.succeeds(&["unmount", &folder]);
     }
 }

@@ -1,77 +1,72 @@
-//! What stands when the node starts again: volumes are inactive, devices have other numbers, data
-//! are there.
+//! The state after a boot: volumes are inactive, device numbers differ, data survives.
 
-use crate::stage::{NODE, Stage};
+use crate::fixture::{Fixture, NODE};
 use crate::{FILESYSTEMS, smallest};
 use serde_json::json;
 
-pub(crate) fn after_a_power_cut_everything_goes_on(stage: &Stage) {
-    let volumes = FILESYSTEMS.map(|fs| stage.fresh_volume(fs, smallest(fs)));
+pub(crate) fn volumes_are_mounted_again_after_power_cut(fixture: &Fixture) {
+    let volumes = FILESYSTEMS.map(|fs| fixture.fresh_volume(fs, smallest(fs)));
     let mut sums = Vec::new();
     for volume in &volumes {
-        let folder = stage.mount("cut-off", volume);
-        sums.push(stage.shell(&format!(
+        let folder = fixture.mount("cut-off", volume);
+        sums.push(fixture.shell(&format!(
             "head -c 4M /dev/urandom | tee {folder}/data | sha256sum; sync {folder}/data"
         )));
     }
-    stage.power_cut();
-    stage.shell(&format!("vgchange -qq -an {}", volumes[0].options.group));
+    fixture.power_cut();
+    fixture.shell(&format!("vgchange -qq -an {}", volumes[0].options.group));
     for (volume, sum) in volumes.iter().zip(sums) {
-        // Unwanted by now: the kubelet takes it down though nothing is mounted. Wanted again: it is
-        // activated.
-        let folder = stage.folder("cut-off", volume);
-        stage.succeeds(&["unmount", &folder]);
-        stage.mount("cut-off", volume);
-        assert_eq!(stage.shell(&format!("sha256sum <{folder}/data")), sum);
-        stage.succeeds(&["unmount", &folder]);
+        // No longer needed: the kubelet unmounts it although nothing is mounted. Needed again: the
+        // driver activates it.
+        let folder = fixture.folder("cut-off", volume);
+        fixture.succeeds(&["unmount", &folder]);
+        fixture.mount("cut-off", volume);
+        assert_eq!(fixture.shell(&format!("sha256sum <{folder}/data")), sum);
+        fixture.succeeds(&["unmount", &folder]);
     }
 }
 
-pub(crate) fn after_a_power_cut_volumes_are_attached_again(stage: &Stage) {
-    let _attaching = stage.attaching();
-    let volumes = FILESYSTEMS.map(|fs| stage.used_volume(fs));
+pub(crate) fn volumes_are_attached_again_after_power_cut(fixture: &Fixture) {
+    let _attaching = fixture.attaching();
+    let volumes = FILESYSTEMS.map(|fs| fixture.used_volume(fs));
     for volume in &volumes {
-        let (json, all, pod) = (
-            volume.json("rw"),
-            stage.folder_for_all(volume),
-            stage.folder("cut", volume),
-        );
-        stage.succeeds(&["attach", &json, NODE]);
-        stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-        stage.succeeds(&["mount", &pod, &json]);
-        stage.shell(&format!("echo again >{pod}/file; sync {pod}/file"));
+        let json = volume.json("rw");
+        let all = fixture.folder_for_all(volume);
+        let pod = fixture.folder("cut", volume);
+        fixture.succeeds(&["attach", &json, NODE]);
+        fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
+        fixture.succeeds(&["mount", &pod, &json]);
+        fixture.shell(&format!("echo again >{pod}/file; sync {pod}/file"));
     }
-    stage.power_cut();
-    stage.shell("vgchange -qq -an vg-0");
-    // Numbers are given anew: what was one volume's before may be another's now.
+    fixture.power_cut();
+    fixture.shell("vgchange -qq -an vg-0");
+    // Device numbers are assigned anew: another volume may have the former one.
     for volume in volumes.iter().rev() {
-        stage.shell(&format!("lvchange -qq -ay {}", volume.path()));
+        fixture.shell(&format!("lvchange -qq -ay {}", volume.path()));
     }
-    let of_another = stage.shell(&format!("readlink -f {}", volumes[1].mapper()));
-    stage.fails(
+    let of_another = fixture.shell(&format!("readlink -f {}", volumes[1].mapper()));
+    fixture.fails(
         &["waitforattach", &of_another, &volumes[0].json("rw")],
         &["is not the device of"],
     );
-    stage.shell("vgchange -qq -an vg-0");
+    fixture.shell("vgchange -qq -an vg-0");
     for volume in &volumes {
-        let (json, all, pod) = (
-            volume.json("rw"),
-            stage.folder_for_all(volume),
-            stage.folder("cut", volume),
-        );
+        let json = volume.json("rw");
+        let all = fixture.folder_for_all(volume);
+        let pod = fixture.folder("cut", volume);
         let name = volume.options.volume.as_str();
         assert_eq!(
-            stage.call(&["isattached", &json, NODE]),
+            fixture.call(&["isattached", &json, NODE]),
             json!({"status": "Success", "attached": false})
         );
-        // What the node's status still says.
-        stage.succeeds(&["waitforattach", &volume.mapper(), &json]);
-        stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-        stage.succeeds(&["mount", &pod, &json]);
-        assert_eq!(stage.shell(&format!("cat {pod}/file")), "again");
-        stage.succeeds(&["unmount", &pod]);
-        stage.succeeds(&["unmountdevice", &all]);
-        stage.succeeds(&["detach", name, NODE]);
-        assert!(!stage.is_active(volume));
+        // The device path that the node's status still contains.
+        fixture.succeeds(&["waitforattach", &volume.mapper(), &json]);
+        fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
+        fixture.succeeds(&["mount", &pod, &json]);
+        assert_eq!(fixture.shell(&format!("cat {pod}/file")), "again");
+        fixture.succeeds(&["unmount", &pod]);
+        fixture.succeeds(&["unmountdevice", &all]);
+        fixture.succeeds(&["detach", name, NODE]);
+        assert!(!fixture.is_active(volume));
     }
 }

@@ -1,10 +1,7 @@
 //! The kubelet's sequences of call-outs on real LVM: in both modes, through restarts and a power
-//! cut, and each with its calls repeated, killed at a random point and repeated, and made several
-//! at once.
+//! cut; with calls repeated, killed at a random point and repeated, or made concurrently.
 
-#[path = "replay/actor.rs"]
-mod actor;
-#[path = "replay/sequences.rs"]
+mod kubelet_sim;
 mod sequences;
 
 use std::cell::Cell;
@@ -16,12 +13,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use flexvolume::DriverSettings;
 
-use crate::stage::{Stage, Volume};
+use crate::fixture::{Fixture, Volume};
 use crate::{FILESYSTEMS, smallest};
-use actor::{Actor, Manner};
+use kubelet_sim::{KubeletSim, Manner};
 use sequences::{ALL, Sequence};
 
-/// The first argument that makes this program play sequences, in the guest.
+/// The first argument that makes this program replay sequences in the guest.
 pub(crate) const REPLAY: &str = "--replay";
 
 /// A file system and a manner, with a volume for either mode.
@@ -30,33 +27,36 @@ struct Lane {
     volumes: [Volume; 2],
 }
 
-/// Where a sequence is cut by a reboot.
+/// The step at which a sequence is split by a reboot.
 const REBOOT: &str = "reboot;";
 
-/// All that can be had before the power is cut.
-pub(crate) fn the_kubelets_sequences_end_as_they_should(stage: &Stage) {
-    for lane in lanes(stage) {
-        lane.play(stage, "before");
+/// Runs the sequences, as far as they need no power cut.
+pub(crate) fn kubelets_sequences_have_expected_end(fixture: &Fixture) {
+    for lane in lanes(fixture) {
+        lane.play(fixture, "before");
     }
 }
 
-/// The rest, after one power cut for all.
-pub(crate) fn and_after_a_power_cut_they_go_on(stage: &Stage) {
-    // The other test may have been left out.
-    for lane in lanes(stage) {
-        lane.play(stage, "until");
+/// Runs the remaining parts, with one power cut for all.
+pub(crate) fn kubelets_sequences_continue_after_power_cut(fixture: &Fixture) {
+    // The other test may have been filtered out.
+    for lane in lanes(fixture) {
+        lane.play(fixture, "until");
     }
-    stage.shell("sync");
-    stage.power_cut();
-    for lane in lanes(stage) {
-        stage.shell(&format!("vgchange -qq -an {} || true", crate::stage::GROUP));
-        lane.play(stage, "after");
+    fixture.shell("sync");
+    fixture.power_cut();
+    for lane in lanes(fixture) {
+        fixture.shell(&format!(
+            "vgchange -qq -an {} || true",
+            crate::fixture::GROUP
+        ));
+        lane.play(fixture, "after");
     }
 }
 
-/// Each manner with ext4, but the one that another begins with; of the others, all manners mixed,
-/// and what differs.
-fn lanes(stage: &Stage) -> &'static [Lane] {
+/// The combinations: ext4 with each manner but `Once`, which `Twice` includes; the other file
+/// systems with all manners mixed, and only the sequences that differ.
+fn lanes(fixture: &Fixture) -> &'static [Lane] {
     static LANES: OnceLock<Vec<Lane>> = OnceLock::new();
     LANES.get_or_init(|| {
         let ext4 = [Manner::Twice, Manner::Killed, Manner::AtOnce].map(|manner| ("ext4", manner));
@@ -65,14 +65,14 @@ fn lanes(stage: &Stage) -> &'static [Lane] {
             .chain([("xfs", Manner::Mixed), ("btrfs", Manner::Mixed)]);
         all.map(|(fs, manner)| Lane {
             manner,
-            volumes: [(); 2].map(|()| stage.bare_volume(fs, smallest(fs) + 32)),
+            volumes: [(); 2].map(|()| fixture.bare_volume(fs, smallest(fs) + 32)),
         })
         .collect()
     })
 }
 
 impl Lane {
-    fn play(&self, stage: &Stage, part: &str) {
+    fn play(&self, fixture: &Fixture, part: &str) {
         let seed = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap()
@@ -82,10 +82,10 @@ impl Lane {
         let manner = format!("{:?}", self.manner);
         println!(
             "{}",
-            stage.program(&[
+            fixture.program(&[
                 REPLAY,
                 part,
-                stage.driver(),
+                fixture.driver(),
                 &manner,
                 &seed,
                 &mounting,
@@ -95,23 +95,21 @@ impl Lane {
     }
 }
 
-/// In the guest: `--replay before|until|after DRIVER MANNER SEED OPTIONS OPTIONS`.
+/// Runs in the guest: `--replay before|until|after DRIVER MANNER SEED OPTIONS OPTIONS`.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode> {
     let arguments: Vec<String> = arguments
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();
     let [part, driver, manner, seed, mounting, attaching] = arguments.as_slice() else {
         anyhow::bail!(
-            "{REPLAY} takes a part, the driver, a manner, a seed, and the options of two volumes"
+            "{REPLAY} needs a part, the driver, a manner, a seed, and the options of two volumes"
         );
     };
-    let actor = |json: &str| -> Result<Actor> {
-        let (driver, manner, seed) = (
-            driver.clone(),
-            Manner::from_name(manner),
-            Cell::new(seed.parse()?),
-        );
-        Ok(Actor {
+    let simulation = |json: &str| -> Result<KubeletSim> {
+        let driver = driver.clone();
+        let manner = Manner::from_name(manner);
+        let seed = Cell::new(seed.parse()?);
+        Ok(KubeletSim {
             driver,
             manner,
             seed,
@@ -119,7 +117,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
             options: serde_json::from_str(json)?,
         })
     };
-    let mut actors = [actor(mounting)?, actor(attaching)?];
+    let mut actors = [simulation(mounting)?, simulation(attaching)?];
     for sequence in ALL
         .iter()
         .filter(|sequence| (part == "before") != sequence.steps.contains(REBOOT))
@@ -128,9 +126,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
         if sequence.of_any && actors[0].options["kubernetes.io/fsType"] != FILESYSTEMS[0] {
             continue;
         }
-        let actor = &mut actors[usize::from(sequence.attach)];
-        let fs = actor.options["kubernetes.io/fsType"].clone();
-        play(actor, sequence, part).with_context(|| {
+        let simulation = &mut actors[usize::from(sequence.attach)];
+        let fs = simulation.options["kubernetes.io/fsType"].clone();
+        play(simulation, sequence, part).with_context(|| {
             format!(
                 "{}, {fs}, {manner}, seed {seed}, {part} a reboot",
                 sequence.name
@@ -145,7 +143,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
     Ok(ExitCode::SUCCESS)
 }
 
-fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
+fn play(simulation: &mut KubeletSim, sequence: &Sequence, part: &str) -> Result<()> {
     let settings = DriverSettings {
         attach: sequence.attach,
         node: Some("node1".to_owned()),
@@ -157,10 +155,10 @@ fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
         .split_once(REBOOT)
         .unwrap_or((sequence.steps, ""));
     let steps = if part == "after" {
-        actor.measure()?;
+        simulation.measure()?;
         second
     } else {
-        actor.renew()?;
+        simulation.renew()?;
         first
     };
     for step in steps
@@ -168,10 +166,12 @@ fn play(actor: &mut Actor, sequence: &Sequence, part: &str) -> Result<()> {
         .map(str::trim)
         .filter(|step| !step.is_empty())
     {
-        actor.step(step).with_context(|| format!("step `{step}`"))?;
+        simulation
+            .step(step)
+            .with_context(|| format!("step `{step}`"))?;
     }
     if part != "until" {
-        actor.check_end(sequence.attach)?;
+        simulation.check_end(sequence.attach)?;
         std::fs::remove_file(flexvolume::settings::PATH)?;
     }
     rustix::fs::sync();

@@ -1,25 +1,23 @@
-//! Secrets that a volume's `secretRef` brings along.
+//! Secrets from a volume's `secretRef`.
 
-use crate::stage::{KEPT, NODE, Stage};
+use crate::fixture::{Fixture, KEPT, NODE};
 
-pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
+pub(crate) fn secrets_reach_no_program_and_no_log(fixture: &Fixture) {
     const SECRET: &str = "aHVudGVyMg==";
-    let _attaching = stage.attaching();
-    let volume = stage.fresh_volume("ext4", 64);
-    stage.deactivate(&volume);
+    let _attaching = fixture.attaching();
+    let volume = fixture.fresh_volume("ext4", 64);
+    fixture.deactivate(&volume);
     let programs = ["lvm", "blkid", "wipefs", "mkfs.ext4", "resize2fs", "e2fsck"];
     for program in programs {
-        stage.replace(
+        fixture.replace(
             program,
             &format!("echo \"$0 $*\" >>/run/were-run; exec {KEPT}/{program} \"$@\""),
         );
     }
     let json = volume.json_with("rw", &[("kubernetes.io/secret/password", Some(SECRET))]);
     let wrong = json.replace("vg-0", "vg-none");
-    let (all, pod) = (
-        stage.folder_for_all(&volume),
-        stage.folder("secret", &volume),
-    );
+    let all = fixture.folder_for_all(&volume);
+    let pod = fixture.folder("secret", &volume);
     let mut replies = Vec::new();
     for json in [&wrong, &json] {
         for line in [
@@ -32,19 +30,17 @@ pub(crate) fn secrets_reach_no_program_and_no_log(stage: &Stage) {
             &["mount", json, &pod],
             &["detach", json, NODE],
         ] {
-            replies.push(stage.call(line).to_string());
+            replies.push(fixture.call(line).to_string());
         }
     }
-    stage.succeeds(&["unmount", &pod]);
-    stage.succeeds(&["unmountdevice", &all]);
-    stage.succeeds(&["detach", volume.options.volume.as_str(), NODE]);
+    fixture.succeeds(&["unmount", &pod]);
+    fixture.succeeds(&["unmountdevice", &all]);
+    fixture.succeeds(&["detach", volume.options.volume.as_str(), NODE]);
     for program in programs {
-        stage.undo(program);
+        fixture.undo(program);
     }
-    let (ran, logged) = (
-        stage.shell("cat /run/were-run; rm /run/were-run"),
-        stage.shell("dmesg"),
-    );
+    let ran = fixture.shell("cat /run/were-run; rm /run/were-run");
+    let logged = fixture.shell("dmesg");
     assert!(
         ran.contains("mkfs.ext4") && ran.contains("--activate"),
         "{ran}"

@@ -1,20 +1,21 @@
-//! What this program does in the guest itself, within the guest's server: it looks, makes folders,
-//! and makes volumes as the agent does. What the driver has to prove is looked at with the node's
-//! own programs, by `Stage::shell`.
+//! Operations that this program executes in the guest, within the guest's server: inspection,
+//! folders, and volumes as the agent creates them.
+//!
+//! The results of the driver are verified with the node's own programs, by `Fixture::shell`.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 
-use crate::stage::KEPT;
+use crate::fixture::KEPT;
 use anyhow::{Context, Result, bail, ensure};
 use host::{Bytes, Device, FormatMarker, FormatMarkerBlock, LvName, Roots, VgName};
 
-/// Where programs are found first.
+/// The folder at the front of the search path.
 const SHADOWS: &str = "/usr/sbin";
 
-/// The words that there are.
+/// Executes one operation of the service.
 pub(crate) fn serve(words: &[String]) -> Result<String> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words.as_slice() {
@@ -43,11 +44,11 @@ pub(crate) fn serve(words: &[String]) -> Result<String> {
         }
         ["lvcreate", group, volume, arguments @ ..] => make(group, volume, arguments),
         ["mark", group, volume, size, verb] => mark(group, volume, size, verb),
-        _ => bail!("{words:?} is nothing that is served"),
+        _ => bail!("{words:?} is not an operation of this service"),
     }
 }
 
-/// Of the whole device, as it is on the disk.
+/// Returns the checksum of the whole device, read from the disk.
 fn checksum(device: &str) -> Result<String> {
     rustix::fs::sync();
     let sum = Command::new("sha256sum")
@@ -57,23 +58,21 @@ fn checksum(device: &str) -> Result<String> {
     Ok(String::from_utf8(sum.stdout)?)
 }
 
-/// Puts a script before a program of the host's, which is kept.
+/// Installs a script in front of a program of the host, which is kept.
 fn replace(program: &str, script: &str) -> Result<String> {
     let folders = std::env::var("PATH")?;
     let found = folders
         .split(':')
         .map(|folder| Path::new(folder).join(program))
         .find(|path| path.exists());
-    let (kept, shadow) = (
-        Path::new(KEPT).join(program),
-        Path::new(SHADOWS).join(program),
-    );
+    let kept = Path::new(KEPT).join(program);
+    let shadow = Path::new(SHADOWS).join(program);
     std::fs::create_dir_all(KEPT)?;
     std::fs::copy(
         found.with_context(|| format!("there is no {program}"))?,
         kept,
     )?;
-    // It may be a link to a program of another name.
+    // The program may be a link to one of another name.
     if shadow.exists() {
         std::fs::remove_file(&shadow)?;
     }
@@ -83,7 +82,7 @@ fn replace(program: &str, script: &str) -> Result<String> {
     Ok(String::new())
 }
 
-/// Makes a logical volume, and returns its uuid.
+/// Creates a logical volume and returns its uuid.
 fn make(group: &str, volume: &str, arguments: &[&str]) -> Result<String> {
     let made = Command::new("lvcreate")
         .args(["-qq", "-y", "-Wy", "-Zy", "-n", volume])
@@ -99,7 +98,7 @@ fn make(group: &str, volume: &str, arguments: &[&str]) -> Result<String> {
     Ok(uuid.to_string())
 }
 
-/// Writes a volume's mark, or reads it, after what is cached of the device was dropped.
+/// Writes or reads a volume's format marker, after dropping the cached pages of the device.
 fn mark(group: &str, volume: &str, size: &str, verb: &str) -> Result<String> {
     let (device, uuid) = Device::find(
         &Roots::current(),

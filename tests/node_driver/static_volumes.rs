@@ -1,239 +1,243 @@
-//! Volumes that an admin made and tagged, and volume groups that can't be used.
+//! Static volumes, which an admin created and tagged, and unusable volume groups.
 
-use crate::stage::{KEPT, Stage, Volume};
+use crate::fixture::{Fixture, KEPT, Volume};
 use crate::{FILESYSTEMS, smallest};
 
 const STATIC: &str = "flexlvm.dev/static";
 const FORMAT: &str = "flexlvm.dev/format";
 const MARKED: &str = "flexlvm.dev/marked-at-size=";
 
-/// As the Kubernetes LVM example has it: no uuid, and a size for people.
+/// Options as in the Kubernetes LVM example: no uuid, and a human-readable size.
 fn example(volume: &Volume, readwrite: &str) -> String {
     volume.json_with(readwrite, &[("uuid", None), ("size", Some("1000m"))])
 }
 
-fn tag(stage: &Stage, volume: &Volume, tags: &[&str]) {
+fn tag(fixture: &Fixture, volume: &Volume, tags: &[&str]) {
     for tag in tags {
-        stage.shell(&format!("lvchange -qq --addtag {tag} {}", volume.path()));
+        fixture.shell(&format!("lvchange -qq --addtag {tag} {}", volume.path()));
     }
 }
 
-/// Those that an admin gave it, and not the driver's own.
-fn tags(stage: &Stage, volume: &Volume) -> String {
-    let all = stage.shell(&format!("lvs --noheadings -o lv_tags {}", volume.path()));
+/// Returns the admin's tags, without the driver's own.
+fn tags(fixture: &Fixture, volume: &Volume) -> String {
+    let all = fixture.shell(&format!("lvs --noheadings -o lv_tags {}", volume.path()));
     let of_admins = all.trim().split(',').filter(|tag| !tag.starts_with(MARKED));
     of_admins.collect::<Vec<_>>().join(",")
 }
 
-fn make(stage: &Stage, volume: &Volume) {
+fn make(fixture: &Fixture, volume: &Volume) {
     let force = if volume.fs == "ext4" { "-F" } else { "-f" };
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "mkfs.{} -q {force} {}",
         volume.fs,
         volume.device()
     ));
 }
 
-pub(crate) fn the_example_of_kubernetes_works(stage: &Stage) {
+pub(crate) fn example_of_kubernetes_works(fixture: &Fixture) {
     let fs = "ext4";
-    let volume = stage.untagged_volume(fs, smallest(fs));
-    tag(stage, &volume, &[STATIC, FORMAT]);
-    stage.deactivate(&volume);
-    let folder = stage.folder("example", &volume);
-    stage.fails(
+    let volume = fixture.untagged_volume(fs, smallest(fs));
+    tag(fixture, &volume, &[STATIC, FORMAT]);
+    fixture.deactivate(&volume);
+    let folder = fixture.folder("example", &volume);
+    fixture.fails(
         &["mount", &folder, &example(&volume, "ro")],
         &["mount it writable once"],
     );
-    assert_eq!(tags(stage, &volume), format!("{FORMAT},{STATIC}"));
+    assert_eq!(tags(fixture, &volume), format!("{FORMAT},{STATIC}"));
     for content in ["", "hello"] {
         for _ in 0..2 {
-            stage.succeeds(&["mount", &folder, &example(&volume, "rw")]);
-            assert_eq!(stage.mounts(&folder), 1);
+            fixture.succeeds(&["mount", &folder, &example(&volume, "rw")]);
+            assert_eq!(fixture.mounts(&folder), 1);
         }
         assert_eq!(
-            stage.shell(&format!("cat {folder}/file 2>/dev/null || true")),
+            fixture.shell(&format!("cat {folder}/file 2>/dev/null || true")),
             content
         );
-        stage.shell(&format!("echo hello >{folder}/file"));
-        stage.succeeds(&["unmount", &folder]);
+        fixture.shell(&format!("echo hello >{folder}/file"));
+        fixture.succeeds(&["unmount", &folder]);
     }
     assert_eq!(
-        (&*tags(stage, &volume), &*stage.mark(&volume, "read")),
+        (&*tags(fixture, &volume), &*fixture.mark(&volume, "read")),
         (STATIC, "none")
     );
-    stage.succeeds(&["mount", &folder, &example(&volume, "ro")]);
-    stage.shell(&format!("! touch {folder}/file 2>/dev/null"));
+    fixture.succeeds(&["mount", &folder, &example(&volume, "ro")]);
+    fixture.shell(&format!("! touch {folder}/file 2>/dev/null"));
     let json = example(&volume, "rw");
-    stage.fails(
+    fixture.fails(
         &["expandfs", &json, "", &folder, "99999999999", "1"],
         &["lvextend --size 99999999999b vg-0/"],
     );
-    stage.succeeds(&["unmount", &folder]);
-    // The same where volumes are attached.
-    let _attaching = stage.attaching();
-    let all = stage.folder_for_all(&volume);
-    stage.succeeds(&["attach", &json, crate::stage::NODE]);
-    stage.succeeds(&["waitforattach", &volume.mapper(), &json]);
+    fixture.succeeds(&["unmount", &folder]);
+    // The same in attach mode.
+    let _attaching = fixture.attaching();
+    let all = fixture.folder_for_all(&volume);
+    fixture.succeeds(&["attach", &json, crate::fixture::NODE]);
+    fixture.succeeds(&["waitforattach", &volume.mapper(), &json]);
     assert_eq!(
-        stage.call(&["isattached", &json, crate::stage::NODE])["attached"],
+        fixture.call(&["isattached", &json, crate::fixture::NODE])["attached"],
         true
     );
-    stage.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-    stage.succeeds(&["mount", &folder, &json]);
-    assert_eq!(stage.shell(&format!("cat {folder}/file")), "hello");
-    stage.succeeds(&["unmount", &folder]);
-    stage.succeeds(&["unmountdevice", &all]);
-    stage.succeeds(&["detach", volume.options.volume.as_str(), crate::stage::NODE]);
-    assert!(!stage.is_active(&volume));
+    fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
+    fixture.succeeds(&["mount", &folder, &json]);
+    assert_eq!(fixture.shell(&format!("cat {folder}/file")), "hello");
+    fixture.succeeds(&["unmount", &folder]);
+    fixture.succeeds(&["unmountdevice", &all]);
+    fixture.succeeds(&[
+        "detach",
+        volume.options.volume.as_str(),
+        crate::fixture::NODE,
+    ]);
+    assert!(!fixture.is_active(&volume));
 }
 
-pub(crate) fn a_volume_without_a_tag_is_refused(stage: &Stage) {
-    let volume = stage.untagged_volume("ext4", 64);
-    make(stage, &volume);
-    let before = stage.checksum(&volume);
-    let (folder, all) = (
-        stage.folder("untagged", &volume),
-        stage.folder_for_all(&volume),
-    );
-    // Whatever the pod's volume is called: a claim's volume has the very name of its
-    // PersistentVolume.
+pub(crate) fn volume_without_tag_is_rejected(fixture: &Fixture) {
+    let volume = fixture.untagged_volume("ext4", 64);
+    make(fixture, &volume);
+    let before = fixture.checksum(&volume);
+    let folder = fixture.folder("untagged", &volume);
+    let all = fixture.folder_for_all(&volume);
+    // Under any volume name in the pod: a claim's volume has the same name as its PersistentVolume.
     let json = example(&volume, "rw");
     let refused = |word: &str| {
-        stage.fails(&["mount", &folder, &json], &[word]);
-        stage.fails(&["mountdevice", &all, "", &json], &[word]);
-        stage.fails(&["waitforattach", "", &json], &[word]);
-        stage.fails(&["expandfs", &json, "", &folder, "1", "1"], &[word]);
+        fixture.fails(&["mount", &folder, &json], &[word]);
+        fixture.fails(&["mountdevice", &all, "", &json], &[word]);
+        fixture.fails(&["waitforattach", "", &json], &[word]);
+        fixture.fails(&["expandfs", &json, "", &folder, "1", "1"], &[word]);
     };
     let allow = format!("lvchange --addtag {STATIC} {}", volume.path());
     refused(&allow);
-    tag(stage, &volume, &[FORMAT]);
+    tag(fixture, &volume, &[FORMAT]);
     refused(&allow);
-    tag(stage, &volume, &[STATIC, "flexlvm.dev/claim-uid=1"]);
+    tag(fixture, &volume, &[STATIC, "flexlvm.dev/claim-uid=1"]);
     refused("belongs to a claim");
-    // Not even while its owner has it mounted, where pods get bind mounts.
-    let _attaching = stage.attaching();
-    stage.shell(&format!(
+    // Not even while the owner has it mounted, where pods get bind mounts.
+    let _attaching = fixture.attaching();
+    fixture.shell(&format!(
         "lvchange -qq --addtag {} {}",
         volume.options.key.digest().tag(),
         volume.path()
     ));
-    stage.succeeds(&["mountdevice", &all, "", &volume.json("ro")]);
-    stage.fails(&["mount", &folder, &json], &["belongs to a claim"]);
-    stage.succeeds(&["unmountdevice", &all]);
-    assert_eq!((stage.mounts(&folder), stage.mounts(&all)), (0, 0));
-    stage.shell(&format!(
+    fixture.succeeds(&["mountdevice", &all, "", &volume.json("ro")]);
+    fixture.fails(&["mount", &folder, &json], &["belongs to a claim"]);
+    fixture.succeeds(&["unmountdevice", &all]);
+    assert_eq!((fixture.mounts(&folder), fixture.mounts(&all)), (0, 0));
+    fixture.shell(&format!(
         "lvchange -qq --deltag flexlvm.dev/claim-uid=1 --deltag {STATIC} {}",
         volume.path()
     ));
     assert_ne!(before, "");
 }
 
-pub(crate) fn a_first_mount_cut_short_is_carried_on(stage: &Stage) {
-    let volume = stage.untagged_volume("ext4", 64);
-    tag(stage, &volume, &[STATIC, FORMAT]);
-    let (folder, json) = (stage.folder("cut-short", &volume), example(&volume, "rw"));
+pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
+    let volume = fixture.untagged_volume("ext4", 64);
+    tag(fixture, &volume, &[STATIC, FORMAT]);
+    let folder = fixture.folder("cut-short", &volume);
+    let json = example(&volume, "rw");
     let unless = |words: &str, else_do: &str| {
         format!("case \"$*\" in *{words}*) {else_do};; esac; exec {KEPT}/lvm \"$@\"")
     };
-    // LVM fails to take the tag off, or says that it did: no file system as long as it is there.
-    for (lie, words) in [
+    // LVM fails to remove the tag, or falsely reports success: no file system while the tag exists.
+    for (fault, words) in [
         ("exit 5", "--deltag"),
         ("exit 0", "did not take the tag"),
         ("kill -9 $$", "--deltag"),
     ] {
-        stage.replace("lvm", &unless("--deltag", lie));
-        stage.fails(&["mount", &folder, &json], &[words]);
-        stage.undo("lvm");
+        fixture.replace("lvm", &unless("--deltag", fault));
+        fixture.fails(&["mount", &folder, &json], &[words]);
+        fixture.undo("lvm");
         assert_eq!(
-            (&*stage.mark(&volume, "read"), stage.mounts(&folder)),
+            (&*fixture.mark(&volume, "read"), fixture.mounts(&folder)),
             ("fresh", 0)
         );
-        assert!(tags(stage, &volume).contains(FORMAT));
+        assert!(tags(fixture, &volume).contains(FORMAT));
     }
-    stage.replace("mkfs.ext4", "exit 1");
-    stage.fails(&["mount", &folder, &json], &["mkfs.ext4"]);
-    stage.undo("mkfs.ext4");
+    fixture.replace("mkfs.ext4", "exit 1");
+    fixture.fails(&["mount", &folder, &json], &["mkfs.ext4"]);
+    fixture.undo("mkfs.ext4");
     assert_eq!(
-        (&*tags(stage, &volume), &*stage.mark(&volume, "read")),
+        (&*tags(fixture, &volume), &*fixture.mark(&volume, "read")),
         (STATIC, "formatting")
     );
-    // It grows before the next call: its mark is where it was written.
-    stage.shell(&format!("lvextend -qq -L 128M {}", volume.path()));
-    stage.succeeds(&["mount", &folder, &json]);
-    stage.shell(&format!(
+    // It grows before the next call: the marker stays where it was written.
+    fixture.shell(&format!("lvextend -qq -L 128M {}", volume.path()));
+    fixture.succeeds(&["mount", &folder, &json]);
+    fixture.shell(&format!(
         "test $(df --output=size -m {folder} | tail -1) -gt 100; echo hello >{folder}/file"
     ));
-    stage.succeeds(&["unmount", &folder]);
-    assert_eq!(stage.mark(&volume, "read"), "none");
-    // Many at once, for the first time.
-    let volume = stage.untagged_volume("ext4", 64);
-    tag(stage, &volume, &[STATIC, FORMAT]);
+    fixture.succeeds(&["unmount", &folder]);
+    assert_eq!(fixture.mark(&volume, "read"), "none");
+    // Several first mounts at once.
+    let volume = fixture.untagged_volume("ext4", 64);
+    tag(fixture, &volume, &[STATIC, FORMAT]);
     let folders: Vec<String> = (0..4)
-        .map(|pod| stage.folder(&format!("example-{pod}"), &volume))
+        .map(|pod| fixture.folder(&format!("example-{pod}"), &volume))
         .collect();
-    let (driver, json) = (stage.driver(), example(&volume, "rw"));
+    let driver = fixture.driver();
+    let json = example(&volume, "rw");
     let calls: Vec<String> = folders
         .iter()
         .map(|folder| format!("{driver} mount {folder} {json:?}"))
         .collect();
-    let replies = stage.shell(&format!("({} & wait)", calls.join(" & ")));
+    let replies = fixture.shell(&format!("({} & wait)", calls.join(" & ")));
     assert_eq!(
         replies.matches(r#"{"status":"Success"}"#).count(),
         folders.len(),
         "{replies}"
     );
-    stage.shell(&format!("echo shared >{}/file", folders[0]));
+    fixture.shell(&format!("echo shared >{}/file", folders[0]));
     for folder in &folders {
-        stage.shell(&format!("grep -q shared {folder}/file"));
-        stage.succeeds(&["unmount", folder]);
+        fixture.shell(&format!("grep -q shared {folder}/file"));
+        fixture.succeeds(&["unmount", folder]);
     }
 }
 
-pub(crate) fn what_an_admin_made_is_kept(stage: &Stage) {
+pub(crate) fn file_system_of_admin_is_kept(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = stage.untagged_volume(fs, smallest(fs));
-        let (folder, json) = (stage.folder("made", &volume), example(&volume, "rw"));
-        tag(stage, &volume, &[STATIC]);
-        // Blank, and nobody said that it is to be formatted.
-        stage.fails(&["mount", &folder, &json], &["no format marker"]);
-        make(stage, &volume);
-        stage.shell(&format!(
+        let volume = fixture.untagged_volume(fs, smallest(fs));
+        let folder = fixture.folder("made", &volume);
+        let json = example(&volume, "rw");
+        tag(fixture, &volume, &[STATIC]);
+        // Blank, and without a tag that permits formatting.
+        fixture.fails(&["mount", &folder, &json], &["no format marker"]);
+        make(fixture, &volume);
+        fixture.shell(&format!(
             "mount {} {folder}; echo hello >{folder}/file; umount {folder}",
             volume.device()
         ));
-        // A tag that was meant for another moment changes nothing, and goes.
-        tag(stage, &volume, &[FORMAT]);
-        stage.succeeds(&["mount", &folder, &json]);
-        assert_eq!(stage.shell(&format!("cat {folder}/file")), "hello");
-        assert_eq!(tags(stage, &volume), STATIC);
-        stage.succeeds(&["unmount", &folder]);
+        // A stale format tag changes nothing, and is removed.
+        tag(fixture, &volume, &[FORMAT]);
+        fixture.succeeds(&["mount", &folder, &json]);
+        assert_eq!(fixture.shell(&format!("cat {folder}/file")), "hello");
+        assert_eq!(tags(fixture, &volume), STATIC);
+        fixture.succeeds(&["unmount", &folder]);
     }
-    let volume = stage.untagged_volume("ext4", 64);
-    stage.shell(&format!("mkswap {} 2>&1", volume.device()));
-    tag(stage, &volume, &[STATIC, FORMAT]);
-    let before = stage.checksum(&volume);
-    let folder = stage.folder("swap", &volume);
-    stage.fails(
+    let volume = fixture.untagged_volume("ext4", 64);
+    fixture.shell(&format!("mkswap {} 2>&1", volume.device()));
+    tag(fixture, &volume, &[STATIC, FORMAT]);
+    let before = fixture.checksum(&volume);
+    let folder = fixture.folder("swap", &volume);
+    fixture.fails(
         &["mount", &folder, &example(&volume, "rw")],
         &["it carries swap"],
     );
     assert_eq!(
-        (stage.mounts(&folder), stage.checksum(&volume)),
+        (fixture.mounts(&folder), fixture.checksum(&volume)),
         (0, before)
     );
 }
 
-pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
-    stage.shell(
+pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
+    fixture.shell(
         "vgcreate -qq vg-1 /dev/ubdc /dev/ubdd && lvcreate -qq -y -Wy -Zy -n data -L 80M vg-1",
     );
-    stage.shell("lvchange -qq -an vg-1/data");
-    let uuid = stage
+    fixture.shell("lvchange -qq -an vg-1/data");
+    let uuid = fixture
         .shell("lvs --noheadings -o lv_uuid vg-1/data")
         .trim()
         .to_owned();
-    let volume = stage.untagged_volume("ext4", 64);
-    let folder = stage.folder("cause", &volume);
+    let volume = fixture.untagged_volume("ext4", 64);
+    let folder = fixture.folder("cause", &volume);
     let other = |key: &str, value: &str| {
         let group = [
             ("volumegroup", Some("vg-1")),
@@ -250,7 +254,7 @@ pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
         volume.json_with("rw", &changed)
     };
     let fails = |key: &str, value: &str, words: &[&str]| {
-        stage.fails(&["mount", &folder, &other(key, value)], words);
+        fixture.fails(&["mount", &folder, &other(key, value)], words);
         let by_name = volume.json_with(
             "rw",
             &[
@@ -260,7 +264,7 @@ pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
             ],
         );
         if key.is_empty() {
-            stage.fails(&["mount", &folder, &by_name], words);
+            fixture.fails(&["mount", &folder, &by_name], words);
         }
     };
     fails("volumegroup", "vg-9", &["it was renamed to vg-1/data"]);
@@ -276,28 +280,28 @@ pub(crate) fn a_group_that_can_not_be_used_says_why(stage: &Stage) {
     );
     let nowhere =
         other("volumegroup", "vg-9").replace(&uuid, "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop");
-    stage.fails(
+    fixture.fails(
         &["mount", &folder, &nowhere],
         &["there is no volume group vg-9"],
     );
-    stage.shell("vgexport -qq vg-1");
+    fixture.shell("vgexport -qq vg-1");
     fails("", "", &["vg-1: it is exported; vgimport"]);
-    stage.shell("vgimport -qq vg-1; vgchange -qq -y --systemid elsewhere vg-1");
+    fixture.shell("vgimport -qq vg-1; vgchange -qq -y --systemid elsewhere vg-1");
     fails(
         "",
         "",
         &["vg-1: it belongs to another host", "elsewhere", "vgexport"],
     );
     let as_owner = "global/system_id_source=\"lvmlocal\" local/system_id=\"elsewhere\"";
-    stage.shell(&format!(
+    fixture.shell(&format!(
         "vgchange -qq -y --config '{as_owner}' --systemid '' vg-1"
     ));
-    // A disk is gone.
-    stage.shell("dd if=/dev/ubdd of=/run/disk bs=1M count=1 2>&1; dd if=/dev/zero of=/dev/ubdd bs=1M count=1 2>&1");
-    stage.fails(
+    // A disk is missing.
+    fixture.shell("dd if=/dev/ubdd of=/run/disk bs=1M count=1 2>&1; dd if=/dev/zero of=/dev/ubdd bs=1M count=1 2>&1");
+    fixture.fails(
         &["mount", &folder, &other("", "")],
         &["vg-1: 1 of its disks are missing"],
     );
-    stage.shell("dd if=/run/disk of=/dev/ubdd bs=1M 2>&1; rm /run/disk; vgremove -qq -y vg-1");
-    assert_eq!(stage.mounts(&folder), 0);
+    fixture.shell("dd if=/run/disk of=/dev/ubdd bs=1M 2>&1; rm /run/disk; vgremove -qq -y vg-1");
+    assert_eq!(fixture.mounts(&folder), 0);
 }

@@ -1,5 +1,5 @@
 //! The kernel of a guest: the program linux.uml with the preload that works around its faults, and
-//! why it ended.
+//! the cause of its end.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,24 +8,25 @@ use anyhow::{Context, Result};
 
 use crate::workplace::Workplace;
 
-/// See the file: floating-point state on processors with AMX, and lost timer interrupts.
+/// Works around two faults: floating-point state on processors with AMX, and lost timer interrupts;
+/// see the file.
 const WORKAROUNDS: &str = include_str!("../../guest/uml_preload.c");
 
-/// Makes the host look like one with AMX.
+/// Simulates a host with AMX.
 const AMX: &str = include_str!("../../guest/large_xstate.c");
 
-/// Set to `amx`, it has all guests run as on a host with AMX.
+/// Environment variable: `amx` runs all guests as on a host with AMX.
 const SIMULATE: &str = "FLEXLVM_SIMULATE";
 
-/// The host that a guest's kernel finds.
+/// The host type that a guest's kernel detects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Host {
-    /// The real one, or the one that the environment variable `FLEXLVM_SIMULATE` names.
+    /// The real host, or the one that the environment variable `FLEXLVM_SIMULATE` names.
     #[default]
     Usual,
-    /// One with AMX.
+    /// A host with AMX.
     Amx,
-    /// One with AMX, and without the workarounds for it: the guest panics.
+    /// A host with AMX, without the workarounds for it: the guest panics.
     AmxWithoutWorkarounds,
 }
 
@@ -36,7 +37,7 @@ pub fn compile(workplace: &Workplace, name: &str, source: &str, flags: &[&str]) 
         return Ok(program);
     }
     let source = workplace.write(&format!("{name}.c"), source)?;
-    // Guests that start at the same time may all compile it: the last rename wins.
+    // Guests that start in parallel may all compile it: the last rename wins.
     let unfinished = workplace.path(&crate::namespace::unique(name));
     let output = Command::new("cc")
         .args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wno-psabi"])
@@ -51,7 +52,7 @@ pub fn compile(workplace: &Workplace, name: &str, source: &str, flags: &[&str]) 
     Ok(program)
 }
 
-/// The value of `LD_PRELOAD` for the kernel of a guest on this host.
+/// Returns the value of `LD_PRELOAD` for the kernel of a guest on this host.
 pub(super) fn preloads(workplace: &Workplace, host: Host) -> Result<String> {
     let simulates_amx =
         host != Host::Usual || std::env::var(SIMULATE).is_ok_and(|value| value == "amx");
@@ -59,7 +60,7 @@ pub(super) fn preloads(workplace: &Workplace, host: Host) -> Result<String> {
     if host != Host::AmxWithoutWorkarounds {
         preloads.push(compile_preload(workplace, "uml_preload.so", WORKAROUNDS)?);
     }
-    // Behind the workarounds: what they call is the simulated host's.
+    // After the workarounds, which then call the simulated host.
     if simulates_amx {
         preloads.push(compile_preload(workplace, "large_xstate.so", AMX)?);
     }
@@ -71,8 +72,10 @@ fn compile_preload(workplace: &Workplace, name: &str, source: &str) -> Result<St
     Ok(path.display().to_string())
 }
 
-/// The cause that a kernel's console gives for the kernel's end, in one line: what it printed last
-/// before its panic, and the panic. Its last line if it did not panic.
+/// Returns the cause of a kernel's end from its console, in one line: the last line before the
+/// panic, and the panic.
+///
+/// The console's last line if the kernel did not panic.
 pub(super) fn cause_of_end(console: &str) -> String {
     let lines: Vec<&str> = console
         .lines()
@@ -96,7 +99,7 @@ mod tests {
 
     const PROBE: &str = include_str!("../../guest/xstate_probe.c");
 
-    /// What the probe reports, which sets the state of a process as linux.uml does.
+    /// Returns the output of the probe, which sets the state of a process as linux.uml does.
     fn probe(host: Option<Host>) -> Result<String> {
         let workplace = Workplace::on_host()?;
         let program = compile(&workplace, "xstate_probe", PROBE, &[])?;
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn preload_extends_state_to_the_size_of_a_host_with_amx() {
+    fn preload_extends_state_to_size_on_host_with_amx() {
         let found = probe(Some(Host::Amx)).unwrap();
         assert_eq!(
             found,
@@ -122,18 +125,18 @@ mod tests {
     }
 
     #[test]
-    fn preload_leaves_state_of_the_same_size_alone() {
+    fn preload_keeps_state_of_equal_size() {
         assert_eq!(probe(Some(Host::Usual)).unwrap(), probe(None).unwrap());
     }
 
     #[test]
-    fn simulated_host_with_amx_refuses_less_than_its_state() {
+    fn simulated_amx_host_rejects_smaller_state() {
         let found = probe(Some(Host::AmxWithoutWorkarounds)).unwrap();
         assert_eq!(found, "setting the state: Bad address");
     }
 
     #[test]
-    fn cause_of_end_is_the_panic_and_the_line_before_it_without_the_stack() {
+    fn cause_of_end_joins_panic_and_preceding_line_without_stack() {
         let console = "mmapper_init - find_iomem failed\n\
             userspace - ptrace set fp regs failed, errno = 14\n\
             Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\n\
@@ -147,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn cause_of_end_without_a_panic_is_the_last_line() {
+    fn cause_of_end_without_panic_is_last_line() {
         assert_eq!(cause_of_end("one\ntwo\n\n"), "two");
         assert_eq!(cause_of_end("\n"), "it printed nothing");
     }

@@ -1,5 +1,7 @@
 //! The pulse of a guest: its server sends a frame four times a second, and a thread of the harness
-//! measures how long none arrives. A guest whose clock stands still sends none.
+//! measures the gaps.
+//!
+//! A guest whose clock stands still sends none.
 
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use crate::remote::{Pulses, Remote};
 
-/// Silence from which on a guest is reported as standing still. A loaded host delays a guest too.
+/// Silence after which a guest is reported as standing still. A loaded host delays a guest too.
 const STALL: Duration = Duration::from_secs(10);
 
-/// A running measurement; ends when dropped.
+/// A running measurement. Dropping it ends the measurement.
 #[derive(Debug)]
 pub struct Pulse {
     shared: Arc<Shared>,
@@ -26,7 +28,7 @@ struct Shared {
 }
 
 impl Pulse {
-    /// Measures the guest that `remote` reaches, whose kernel is the process `kernel`.
+    /// Starts measuring the guest behind `remote`, whose kernel is the process `kernel`.
     pub(super) fn start(name: String, remote: Remote, kernel: u32) -> Self {
         let shared = Arc::new(Shared::default());
         let seen = Arc::clone(&shared);
@@ -34,13 +36,13 @@ impl Pulse {
         Self { shared }
     }
 
-    /// The longest silence so far.
+    /// Returns the longest silence so far.
     #[must_use]
     pub fn longest_silence(&self) -> Duration {
         Duration::from_millis(self.shared.longest_ms.load(Ordering::Relaxed))
     }
 
-    /// The report about the guest while it stands still.
+    /// Returns a report while the guest stands still.
     #[must_use]
     pub fn stall(&self) -> Option<String> {
         self.shared
@@ -92,7 +94,7 @@ fn measure(name: &str, remote: Remote, kernel: u32, shared: &Shared) {
     }
 }
 
-/// Waits for the next pulse for about a second; connects if there is no connection.
+/// Waits about one second for the next pulse; connects first if there is no connection.
 fn receive(remote: Remote, pulses: &mut Option<Pulses>) -> bool {
     let result = match pulses {
         Some(connected) => connected.next(),
@@ -108,13 +110,14 @@ fn receive(remote: Remote, pulses: &mut Option<Pulses>) -> bool {
     })
 }
 
-/// Prints a line although the test runner captures what tests print.
+/// Prints a line to stderr directly: the test runner captures `eprintln`.
 fn print(line: &str) {
     // Nothing useful can be done if stderr is closed.
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The state of a process as proc(5) abbreviates it: R, S, D, T or Z; `gone` if there is none.
+/// Returns the state of a process as proc(5) abbreviates it: R, S, D, T or Z; `gone` if it does not
+/// exist.
 fn process_state(id: u32) -> String {
     let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     let state = stat

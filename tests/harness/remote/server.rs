@@ -1,5 +1,4 @@
-//! The guest's side of `remote`: runs what it is asked to, one thread per call. Started by the
-//! guest's first process.
+//! The guest's side of `remote`: executes calls, one thread per call. Started by the guest's init.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,12 +13,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::{ALIVE, Call, EXIT, HEARTBEAT, PORT, PULSE, SERVICE, STDERR, STDOUT, write_frame};
 
-/// Serves until the power is cut.
+/// Serves calls until the power is cut.
 pub(crate) fn serve() -> Result<ExitCode> {
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
     for stream in listener.incoming() {
         let stream = stream?;
-        // A caller that went away is the only error there can be; nobody is left to tell.
+        // The only possible error is a caller that closed the connection, so there is no receiver
+        // for a report.
         thread::spawn(move || answer(&stream));
     }
     Ok(ExitCode::SUCCESS)
@@ -46,7 +46,11 @@ fn answer(stream: &TcpStream) -> Result<()> {
         let (status, kind, text) = match SERVICE.get().map(|service| service(&call.arguments)) {
             Some(Ok(text)) => (0, STDOUT, text),
             Some(Err(error)) => (1, STDERR, format!("{error:#}")),
-            None => (127, STDERR, "this program serves nothing".to_owned()),
+            None => (
+                127,
+                STDERR,
+                "this program has registered no service".to_owned(),
+            ),
         };
         send(kind, text.as_bytes())?;
         send(EXIT, &i32::to_be_bytes(status))?;
@@ -83,16 +87,17 @@ fn start(call: &Call) -> Result<Child> {
     Ok(child)
 }
 
-/// Passes input and output on until the program ends, or until `limit`.
+/// Passes input and output on until the program ends or the time limit expires.
 fn follow(
     mut child: Child,
     limit: Option<Duration>,
     mut input: impl Read + Send + 'static,
     send: &(impl Fn(u8, &[u8]) -> std::io::Result<()> + Sync),
 ) -> Result<i32> {
-    let (mut stdin, stdout, stderr) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    // Not waited for: it ends when the caller closes the connection.
+    let mut stdin = child.stdin.take();
+    let stdout = child.stdout.take();
+    let stderr = child.stderr.take();
+    // Not joined: this thread ends when the caller closes the connection.
     thread::spawn(move || stdin.as_mut().map(|stdin| std::io::copy(&mut input, stdin)));
     let group = Pid::from_child(&child);
     let (ended, end) = mpsc::channel::<()>();

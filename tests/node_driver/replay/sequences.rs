@@ -1,16 +1,16 @@
-//! What the kubelet asks for, in which order, and what is true in between: data. Pods are `a`, `b`,
-//! `c`; a line is a step, see `actor`. What stands after `reboot` comes when the power was cut.
+//! The kubelet's sequences of call-outs, and the state in between. Pods are `a`, `b`, `c`; for the
+//! steps see `kubelet_sim`. The steps after `reboot` run after a power cut.
 
 /// A sequence of steps.
 pub(crate) struct Sequence {
-    /// What happens.
+    /// A description for messages.
     pub(crate) name: &'static str,
-    /// Whether Kubernetes attaches.
+    /// True for attach mode.
     pub(crate) attach: bool,
-    /// Whether it is the same for all file systems: nothing is made, grown, recovered or mounted
-    /// another way.
+    /// True if independent of the file system: nothing is formatted, grown, recovered or mounted
+    /// differently.
     pub(crate) of_any: bool,
-    /// One a line.
+    /// The steps, separated by semicolons.
     pub(crate) steps: &'static str,
 }
 
@@ -41,7 +41,7 @@ impl Sequence {
     }
 }
 
-/// All of them; those with a reboot come last in either mode.
+/// All sequences; those with a reboot come last in either mode.
 pub(crate) const ALL: &[Sequence] = &[
     mounting(
         "pods come and go",
@@ -49,9 +49,9 @@ pub(crate) const ALL: &[Sequence] = &[
          mount c rw; read c; unmount c",
     ),
     mounting(
-        "the kubelet starts again",
-        // What is wanted is a mount point already: no call. What is not is unmounted by its path,
-        // mounted or not.
+        "the kubelet restarts",
+        // A mounted volume that is still needed causes no call. One that is not needed is unmounted
+        // by its path, mounted or not.
         "mount a rw; write a; folder b; restart; unmount b; read a; unmount a; unmount a; mount c rw; read c; unmount c",
     )
     .of_any(),
@@ -70,7 +70,7 @@ pub(crate) const ALL: &[Sequence] = &[
         "mount a rw; write a; unmount a; extend; mount b rw; large b; expandfs b; read b; unmount b",
     ),
     mounting(
-        "the node starts again",
+        "the node reboots",
         "mount a rw; write a; mount b ro; folder c; reboot; free a; unmount a; unmount c; mount b rw; read b; unmount b",
     ),
     attaching(
@@ -86,14 +86,14 @@ pub(crate) const ALL: &[Sequence] = &[
          mount b rw; read b; unmount b; unmountdevice; inactive",
     ),
     attaching(
-        "attached, the kubelet starts again",
+        "attached, the kubelet restarts",
         "attach; waitforattach; mountdevice; mount a rw; write a; restart; unmount b; read a; unmount a; unmountdevice;
          unmountdevice; detach; detach; inactive",
     )
     .of_any(),
     attaching(
         "attached, a pod is deleted by force",
-        // Six minutes later the controller manager detaches without asking: it stays.
+        // The controller manager force-detaches after six minutes: the device stays.
         "attach; waitforattach; mountdevice; mount a rw; write a; forget; detach; read a; unmount a; detach; unmountdevice;
          detach; inactive",
     )
@@ -105,12 +105,12 @@ pub(crate) const ALL: &[Sequence] = &[
     ),
     attaching(
         "attached, growth between both mounts",
-        // As Kubernetes 1.20 does it.
+        // As kubelet 1.20 does it.
         "attach; waitforattach; mountdevice; mount a rw; write a; unmount a; unmountdevice; extend; waitforattach; mountdevice;
          expandfs all; mount b rw; large b; read b; unmount b; unmountdevice; detach; inactive",
     ),
     attaching(
-        "attached, the node starts again",
+        "attached, the node reboots",
         "attach; waitforattach; mountdevice; mount a rw; write a; reboot; free a; unmount a; unmountdevice; waitforattach;
          mountdevice; mount b rw; read b; unmount b; unmountdevice; detach; inactive",
     ),
