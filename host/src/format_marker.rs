@@ -271,7 +271,8 @@ mod tests {
                 Ok(mark) => {
                     let end = mark.offset + LENGTH as u64;
                     prop_assert!(end + (512 << 10) < size, "clear of what is wiped at the end");
-                    prop_assert!(mark.offset % 4096 == 0 && mark.filesystem_size().0 == mark.offset);
+                    prop_assert_eq!(mark.offset % 4096, 0);
+                    prop_assert_eq!(mark.filesystem_size().0, mark.offset);
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! The only module that starts programs. A command is a value, and tests can replace its runner.
 //!
 //! [`cmd`] defines commands, outputs and runners; [`system`] runs commands on this machine, with
-//! [`child`] for the life of one process, [`secret`] for its input, [`session`] for a process that stays open for several
-//! commands, and [`nsenter`] to run in the host's namespaces.
+//! [`child`] for the life of one process, [`secret`] for its input, [`session`] for a process that
+//! stays open for several commands, and [`nsenter`] to run in the host's namespaces.
 
 mod child;
 mod cmd;

@@ -40,7 +40,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn extents_up_never_rounds_down(bytes in 0..u64::from(u32::MAX) << 12, shift in 10..30_u32) {
+        fn extents_up_never_rounds_down(
+            bytes in 0..u64::from(u32::MAX) << 12,
+            shift in 10..30_u32,
+        ) {
             let extent = Bytes(1 << shift);
             let extents = Bytes(bytes).extents_up(extent);
             prop_assert!(extents.bytes(extent).0 >= bytes);

@@ -177,7 +177,9 @@ mod tests {
         /// The published number is exact: that size fits, and one byte more does not.
         #[test]
         fn largest_volume_fits_and_a_larger_one_does_not(
-            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+            backend in layouts(),
+            disks in prop::collection::vec(0..3000_u64, 0..7),
+            reserve in 0..500_u64,
         ) {
             let space = space(&disks, reserve);
             let largest = space.largest(&backend);
@@ -189,7 +191,11 @@ mod tests {
 
         /// Precondition of the binary search.
         #[test]
-        fn smaller_volumes_fit_too(backend in layouts(), disks in prop::collection::vec(0..3000_u64, 1..7), part in 1..100_u64) {
+        fn smaller_volumes_fit_too(
+            backend in layouts(),
+            disks in prop::collection::vec(0..3000_u64, 1..7),
+            part in 1..100_u64,
+        ) {
             let space = space(&disks, 0);
             let smaller = space.largest(&backend) * part / 100;
             prop_assert!(smaller == 0 || space.allocate(&backend, smaller).is_ok());
@@ -197,12 +203,15 @@ mod tests {
 
         #[test]
         fn largest_volumes_stay_within_free_space(
-            backend in layouts(), disks in prop::collection::vec(0..3000_u64, 0..7), reserve in 0..500_u64
+            backend in layouts(),
+            disks in prop::collection::vec(0..3000_u64, 0..7),
+            reserve in 0..500_u64,
         ) {
             let space = space(&disks, reserve);
             let volumes = space.largest_volumes(&backend);
             prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&backend));
-            prop_assert!(volumes.is_sorted_by(|a, b| a >= b) && volumes.iter().sum::<u64>() <= space.free);
+            prop_assert!(volumes.is_sorted_by(|a, b| a >= b));
+            prop_assert!(volumes.iter().sum::<u64>() <= space.free);
         }
     }
 }

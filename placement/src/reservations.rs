@@ -354,7 +354,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sum_equals_sum_of_entries(steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60)) {
+        fn sum_equals_sum_of_entries(
+            steps in prop::collection::vec((0..4_u8, 0..5_u8, 1..9_u64), 0..60),
+        ) {
             let mut reservations = Reservations::default();
             for (action, name, mebibytes) in steps {
                 let name = format!("v{name}");
@@ -364,7 +366,8 @@ mod tests {
                     2 => reservations.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
                     _ => reservations.remove(&name),
                 }
-                let sum: u64 = reservations.entries.values().map(|entry| entry.reservation().allocation().bytes).sum();
+                let entries = reservations.entries.values();
+                let sum: u64 = entries.map(|entry| entry.reservation().allocation().bytes).sum();
                 prop_assert_eq!(reservations.reserved(&location()), sum);
             }
         }

@@ -234,7 +234,7 @@ async fn never_used_lv_is_removed_only_if_empty() {
     fixture.ready(&unused).await;
     fixture.ready(&used).await;
     fixture.node.change_volume(&used, |volume| {
-        volume.content = Content::Data("xfs".to_owned())
+        volume.content = Content::Data("xfs".to_owned());
     });
     for name in [&unused, &used] {
         fixture

@@ -10,6 +10,7 @@ use kube::api::DeleteParams;
 use crate::fixture::{Fixture, groups, is_condition_true};
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn node_change_is_reported_at_once_and_volumes_are_not() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();

@@ -55,20 +55,16 @@ async fn bench(rounds: usize) -> Result<()> {
 
     let version = cluster.api().kubernetes().version()?;
     println!("Kubernetes {version}, medians in seconds    claim  emptyDir");
-    single.print("one pod: created to Ready", |measured| measured.ready_s);
-    single.print("one pod: created to claim Bound", |measured| {
-        measured.bound_s
-    });
-    single.print("one pod: deleted to gone", |measured| measured.gone_s);
-    burst.print("20 pods: created to last Ready", |measured| {
-        measured.ready_s
-    });
-    burst.print("20 pods: deleted to last gone", |measured| measured.gone_s);
-    let [claim, empty] = single.medians(|measured| measured.ready_s);
+    single.print("one pod: created to Ready", |measured| measured.ready);
+    single.print("one pod: created to claim Bound", |measured| measured.bound);
+    single.print("one pod: deleted to gone", |measured| measured.gone);
+    burst.print("20 pods: created to last Ready", |measured| measured.ready);
+    burst.print("20 pods: deleted to last gone", |measured| measured.gone);
+    let [claim, empty] = single.medians(|measured| measured.ready);
     let added_s = claim - empty;
-    let [claim, empty] = burst.medians(|measured| measured.ready_s);
+    let [claim, empty] = burst.medians(|measured| measured.ready);
     let burst_ratio = claim / empty;
-    let [claim, empty] = single.medians(|measured| measured.gone_s);
+    let [claim, empty] = single.medians(|measured| measured.gone);
     let removal_ratio = claim / empty;
     println!(
         r#"{{"bench":"pod","added_s":{added_s:.3},"burst_vs_emptydir":{burst_ratio:.3},"removal_vs_emptydir":{removal_ratio:.3},"agent_mib":{agent_mib:.1},"controller_mib":{controller_mib:.1}}}"#

@@ -27,11 +27,11 @@ pub(crate) enum Storage {
 #[derive(Debug)]
 pub(crate) struct Measured {
     /// From before the creation of the first pod and claim until the last pod is Ready.
-    pub(crate) ready_s: f64,
+    pub(crate) ready: f64,
     /// The same until the last claim is Bound; 0 without claims.
-    pub(crate) bound_s: f64,
+    pub(crate) bound: f64,
     /// From before the first deletion until all pods, claims and volumes are gone.
-    pub(crate) gone_s: f64,
+    pub(crate) gone: f64,
 }
 
 const LIMIT: Duration = Duration::from_secs(300);
@@ -48,7 +48,7 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
         Ok(accounts.get_opt("default").await?.map(drop))
     })
     .await?;
-    let pods = Pods {
+    let pods = Workload {
         pods: Api::namespaced(client.clone(), &name),
         claims: Api::namespaced(client.clone(), &name),
         client,
@@ -56,10 +56,10 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
 
     let start = Instant::now();
     try_join_all((0..count).map(|number| pods.create(storage, number))).await?;
-    let mut bound_s = 0.0;
+    let mut bound = 0.0;
     loop {
-        if storage == Storage::Claim && bound_s == 0.0 && pods.all_bound(count).await? {
-            bound_s = start.elapsed().as_secs_f64();
+        if storage == Storage::Claim && bound == 0.0 && pods.all_bound(count).await? {
+            bound = start.elapsed().as_secs_f64();
         }
         if pods.all_ready(count).await? {
             break;
@@ -70,7 +70,7 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
         );
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    let ready_s = start.elapsed().as_secs_f64();
+    let ready = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
     try_join_all((0..count).map(|number| pods.delete(storage, number))).await?;
@@ -78,21 +78,17 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
         anyhow::ensure!(start.elapsed() < LIMIT, "objects are left after {LIMIT:?}");
         tokio::time::sleep(POLL_INTERVAL).await;
     }
-    let gone_s = start.elapsed().as_secs_f64();
-    Ok(Measured {
-        ready_s,
-        bound_s,
-        gone_s,
-    })
+    let gone = start.elapsed().as_secs_f64();
+    Ok(Measured { ready, bound, gone })
 }
 
-struct Pods {
+struct Workload {
     client: Client,
     pods: Api<Pod>,
     claims: Api<PersistentVolumeClaim>,
 }
 
-impl Pods {
+impl Workload {
     async fn create(&self, storage: Storage, number: usize) -> Result<()> {
         let name = format!("app-{number}");
         let volume = match storage {

@@ -74,6 +74,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    #[expect(clippy::too_many_lines, reason = "the steps of one test")]
     async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
         let name = claim::volume_name(claim).context("the claim has no uid")?;
         let disk = harness::simulated::disk_of("vg0");

@@ -127,6 +127,7 @@ pub(crate) fn volumes_are_attached_by_controller_manager_or_kubelet() -> Result<
 }
 
 /// The lifecycle of one volume, with two pods on one node.
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     let node = cluster.node(number);
     let name = node.name();
@@ -200,6 +201,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
 
 /// Migrates a cluster from the example of Kubernetes' LVM FlexVolume, as described in
 /// docs/moving-from-the-lvm-example.md.
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
     let mut cluster = cluster_alone();
     run(async {

@@ -281,6 +281,7 @@ pub(crate) fn claim_without_space_waits_with_reason() -> Result<()> {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn pod_cannot_mount_volume_of_another_tenant_by_name() -> Result<()> {
     let cluster = cluster();
     run(async {

@@ -137,6 +137,7 @@ async fn node_with_too_few_disks_is_rejected() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn deleted_backend_stays_until_its_volumes_are_gone() {
     let fixture = Fixture::new().await;
     fixture.node("n1", 1024).await;

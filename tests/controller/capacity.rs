@@ -520,6 +520,7 @@ async fn pod(fixture: &Fixture, name: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn scheduler_reports_failed_provisioning_for_invalid_class() {
     let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
     server.install().unwrap();

@@ -70,6 +70,7 @@ async fn thin_claims_share_pool_up_to_overprovision_limit() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
     let fixture = Fixture::new().await;
     node_with(&fixture, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;

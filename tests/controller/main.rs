@@ -352,6 +352,7 @@ async fn claim_deleted_during_creation_leaves_nothing() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn released_volume_is_removed_once_not_in_use() {
     let fixture = Fixture::new().await;
     fixture.node("n1", 1024).await;

@@ -25,6 +25,7 @@ fn backend(extra: Value) -> Value {
     spec
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 fn of_backends() -> Vec<Case> {
     let of = |layout: Value| backend(json!({"layout": layout}));
     let edit = |layout: Value| json!({"layout": layout});

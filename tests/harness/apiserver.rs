@@ -33,7 +33,7 @@ pub struct ApiServer {
 
 /// Address, ports and further flags of a server.
 #[derive(Clone, Debug)]
-struct Settings {
+struct ServerSettings {
     address: Ipv4Addr,
     port: u16,
     etcd_port: u16,
@@ -66,7 +66,7 @@ const TOKENS: &str = "tokens.csv";
 
 /// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all support. File names are relative to
 /// the workplace.
-impl Settings {
+impl ServerSettings {
     fn etcd(&self, kubernetes: &Kubernetes) -> Command {
         let url = format!("http://127.0.0.1:{}", self.etcd_port);
         let mut command = Command::new(kubernetes.etcd());
@@ -127,7 +127,7 @@ impl ApiServer {
                 "--bind-address=127.0.0.1".to_owned(),
                 "--endpoint-reconciler-type=none".to_owned(),
             ];
-            let settings = Settings {
+            let settings = ServerSettings {
                 address: Ipv4Addr::LOCALHOST,
                 port,
                 etcd_port,
@@ -150,7 +150,7 @@ impl ApiServer {
             "--kubelet-preferred-address-types=InternalIP",
         ]
         .map(str::to_owned);
-        let settings = Settings {
+        let settings = ServerSettings {
             address: network::HOST,
             port: 443,
             etcd_port: 2379,
@@ -170,7 +170,7 @@ impl ApiServer {
     async fn launch(
         kubernetes: Kubernetes,
         workplace: Workplace,
-        settings: &Settings,
+        settings: &ServerSettings,
     ) -> Result<Self> {
         let key = workplace.path(SERVICE_ACCOUNT_KEY);
         let made = Command::new("openssl")

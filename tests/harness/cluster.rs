@@ -38,7 +38,7 @@ pub struct Plan {
 #[derive(Debug)]
 pub struct Cluster {
     nodes: Vec<Guest>,
-    node_settings: node::Settings,
+    node_settings: node::NodeSettings,
     controllers: Program,
     scheduler: Program,
     drivers: DriverFolders,
@@ -54,7 +54,7 @@ impl Cluster {
         let mut guests = (1..=plan.nodes)
             .map(|number| Guest::create(&workplace, number, &plan.hardware))
             .collect::<Result<Vec<_>>>()?;
-        let settings = node::Settings::new(&workplace, &kubernetes, &plan.images)?;
+        let settings = node::NodeSettings::new(&workplace, &kubernetes, &plan.images)?;
 
         // The nodes boot while the control plane starts.
         let node_settings = settings.clone();
@@ -187,7 +187,7 @@ impl Cluster {
 /// Boots the guests in parallel, as far as possible without an API server.
 fn prepare(
     guests: &mut [Guest],
-    settings: &node::Settings,
+    settings: &node::NodeSettings,
     volume_group: Option<&str>,
 ) -> Result<()> {
     thread::scope(|scope| {

@@ -22,9 +22,9 @@ pub(crate) const PAUSE_IMAGE: &str = "flexlvm.test/pause:1";
 /// next garbage collection, up to a minute.
 const OLD_KUBELET: &str = "--container-runtime=remote --maximum-dead-containers-per-container=0";
 
-/// Settings that all nodes of a cluster share.
+/// NodeSettings that all nodes of a cluster share.
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
+pub(crate) struct NodeSettings {
     script: PathBuf,
     programs: PathBuf,
     kubelet_flags: &'static str,
@@ -32,7 +32,7 @@ pub(crate) struct Settings {
     images: String,
 }
 
-impl Settings {
+impl NodeSettings {
     pub(crate) fn new(
         workplace: &Workplace,
         kubernetes: &Kubernetes,
@@ -89,12 +89,12 @@ impl Settings {
 }
 
 /// Starts containerd and loads the images.
-pub(crate) fn start_containerd(guest: &Guest, settings: &Settings) -> Result<()> {
+pub(crate) fn start_containerd(guest: &Guest, settings: &NodeSettings) -> Result<()> {
     settings.run(guest, "containerd")
 }
 
 /// Starts the kubelet, without waiting for it.
-pub(crate) fn start_kubelet(guest: &Guest, settings: &Settings) -> Result<()> {
+pub(crate) fn start_kubelet(guest: &Guest, settings: &NodeSettings) -> Result<()> {
     settings.run(guest, "kubelet")
 }
 

@@ -88,7 +88,7 @@ pub fn isolated(tests: impl FnOnce() -> Vec<Test>) -> ExitCode {
 /// Like [`isolated`]; calls `on_failure` with the name of each failed test at once, to save
 /// diagnostics.
 pub fn isolated_with_dump(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) -> ExitCode {
-    crate::main(|| run_tests(tests(), "", on_failure))
+    crate::main(|| Ok(run_tests(tests(), "", on_failure)))
 }
 
 /// The main function of tests on a cluster: runs those for the selected version of Kubernetes, and
@@ -102,11 +102,11 @@ pub fn on_kubernetes(tests: impl FnOnce() -> Vec<Test>, on_failure: fn(&str)) ->
             .into_iter()
             .filter(|test| test.runs_on(minor))
             .collect();
-        run_tests(tests, &format!(" on {version}"), on_failure)
+        Ok(run_tests(tests, &format!(" on {version}"), on_failure))
     })
 }
 
-fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Result<ExitCode> {
+fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> ExitCode {
     let mut arguments = Arguments::from_args();
     // These tests share a cluster, and cut its power.
     arguments.test_threads = Some(1);
@@ -152,7 +152,7 @@ fn run_tests(tests: Vec<Test>, place: &str, on_failure: fn(&str)) -> anyhow::Res
             })
         })
         .collect();
-    Ok(run(&arguments, trials).exit_code())
+    run(&arguments, trials).exit_code()
 }
 
 /// Returns true if the arguments select a test, by the rules of `cargo test`.

@@ -54,6 +54,7 @@ fn main() -> ExitCode {
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 fn of_one_kind() -> Vec<Test> {
     vec![
         test!(

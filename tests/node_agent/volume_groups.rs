@@ -100,6 +100,7 @@ fn wait_for_device(fixture: &Fixture, path: &str, reason: &str, words: &str) {
     });
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn volume_group_is_created_of_blank_devices_only(fixture: &Fixture) {
     clean(fixture);
     // An ext4, a partition table with a partition, swap, an orphaned PV, a mounted ext4, and a disk

@@ -8,6 +8,7 @@ fn options_of(fixture: &Fixture, folder: &str) -> String {
     fixture.shell(&format!("findmnt -no VFS-OPTIONS {folder}"))
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     assert_eq!(fixture.call(&["init"])["capabilities"]["attach"], true);
@@ -206,6 +207,7 @@ pub(crate) fn volumes_with_equal_names_are_distinguished(fixture: &Fixture) {
     assert!(!fixture.is_active(&one));
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn driver_rejects_foreign_devices(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");

@@ -29,6 +29,7 @@ pub(crate) fn hanging_program_ends_in_failure(fixture: &Fixture) {
     fixture.succeeds(&["unmount", &folder]);
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn failing_or_lying_programs_do_no_harm(fixture: &Fixture) {
     let faults = [
         "exit 1",

@@ -66,6 +66,7 @@ fn main() -> ExitCode {
 }
 
 /// Mount mode: each pod has a mount of its own.
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 fn mounting() -> Vec<Test> {
     vec![
         test!(

@@ -227,6 +227,7 @@ pub(crate) fn file_system_of_admin_is_kept(fixture: &Fixture) {
     );
 }
 
+#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
     fixture.shell(
         "vgcreate -qq vg-1 /dev/ubdc /dev/ubdd && lvcreate -qq -y -Wy -Zy -n data -L 80M vg-1",

@@ -29,10 +29,9 @@ pub(crate) fn upward(imports: &[(String, String)]) -> usize {
             top_down.push(room);
             left.remove(room);
         } else {
-            let room = left
-                .iter()
-                .copied()
-                .max_by_key(|room| incoming(room) as i64 - outgoing(room) as i64);
+            let room = left.iter().copied().max_by_key(|room| {
+                (incoming(room) + weights.len() * 1000).saturating_sub(outgoing(room))
+            });
             let room = room.expect("modules are left");
             ground_up.push(room);
             left.remove(room);

@@ -1,12 +1,16 @@
 //! Reads a crate's source: what is counted of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, GenericArgument, Pat, PathArguments, Type};
+
+/// The longest line of code and comments.
+const COLUMNS: usize = 100;
 
 /// What is counted of one crate.
 #[derive(Debug, Default)]
@@ -24,6 +28,8 @@ pub(crate) struct Crate {
     pub(crate) string_errors: usize,
     /// Types `(u32, u32)`.
     pub(crate) number_pairs: usize,
+    /// Lines over [`COLUMNS`], as `file:line`; strings and links may be longer.
+    pub(crate) long_lines: Vec<String>,
     /// Imports between the crate's top-level modules: from, to.
     pub(crate) imports: Vec<(String, String)>,
 }
@@ -42,12 +48,12 @@ pub(crate) struct Function {
 
 impl Crate {
     /// Reads the crate in this folder of the repository.
-    pub(crate) fn read(root: &str, name: &str) -> Result<Self> {
-        let mut read = Self {
+    pub(crate) fn read(repository: &str, name: &str) -> Result<Self> {
+        let mut this = Self {
             name: name.to_owned(),
             ..Self::default()
         };
-        let folder = Path::new(root).join(name);
+        let folder = Path::new(repository).join(name);
         let source = if folder.join("src").is_dir() {
             folder.join("src")
         } else {
@@ -62,17 +68,48 @@ impl Crate {
                 .next()
                 .unwrap_or_default()
                 .trim_end_matches(".rs");
-            let mut counter = Counter {
-                read: &mut read,
+            let mut visitor = Counter {
+                read: &mut this,
                 room: room.to_owned(),
                 file: within.clone(),
             };
-            counter.visit_file(&parsed);
-            read.files.push(File {
+            visitor.visit_file(&parsed);
+            let long_lines = long_lines(&text)?;
+            this.long_lines.extend(
+                long_lines
+                    .iter()
+                    .map(|line| format!("{name}: {within}:{line}")),
+            );
+            this.files.push(File {
                 lines: text.lines().count(),
             });
         }
-        Ok(read)
+        Ok(this)
+    }
+}
+
+/// The numbers of the lines that are too long, without links and lines that a string covers.
+fn long_lines(text: &str) -> Result<Vec<usize>> {
+    let tokens: TokenStream = text.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut strings = BTreeSet::new();
+    lines_of_strings(tokens, &mut strings);
+    let is_long = |(number, line): &(usize, &str)| {
+        line.chars().count() > COLUMNS && !line.contains("://") && !strings.contains(number)
+    };
+    let numbered = (1..).zip(text.lines());
+    Ok(numbered.filter(is_long).map(|(number, _)| number).collect())
+}
+
+fn lines_of_strings(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => lines_of_strings(group.stream(), lines),
+            TokenTree::Literal(literal) if literal.to_string().contains('"') => {
+                let span = literal.span();
+                lines.extend(span.start().line..=span.end().line);
+            }
+            TokenTree::Ident(_) | TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+        }
     }
 }
 

@@ -110,9 +110,9 @@ fn run_one(
     tally: &mut Tally,
 ) -> Result<(), String> {
     let exec = FakeExec::new(Random::new(!seed, index));
-    let node = fixture.node(&mut Random::new(seed, !index), &exec);
+    let host = fixture.node(&mut Random::new(seed, !index), &exec);
     let begun = Instant::now();
-    let result = catch_unwind(AssertUnwindSafe(|| driver::run(&input.args, &node)));
+    let result = catch_unwind(AssertUnwindSafe(|| driver::run(&input.args, &host)));
     let (reply, note) =
         result.map_err(|panic| format!("panic: {:?}", panic.downcast_ref::<String>()))?;
     tally.slowest = tally.slowest.max(begun.elapsed());

@@ -302,7 +302,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parse_never_panics(mut bytes in proptest::collection::vec(any::<u8>(), 0..4096), kind in 0..4) {
+        fn parse_never_panics(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..4096),
+            kind in 0..4,
+        ) {
             if kind == 1 && bytes.len() > 4 { bytes[..4].copy_from_slice(b"XFSB"); }
             if kind == 2 && bytes.len() > 2000 { bytes[1080..1082].copy_from_slice(&[0x53, 0xef]); }
             if kind == 3 {

@@ -29,7 +29,11 @@ macro_rules! name {
                 let check: fn(&str) -> Result<(), &'static str> = $check;
                 match check(&value) {
                     Ok(()) => Ok(Self(value)),
-                    Err(why) => Err(NameError { what: $what, value: value.chars().take(64).collect(), why }),
+                    Err(why) => Err(NameError {
+                        what: $what,
+                        value: value.chars().take(64).collect(),
+                        why,
+                    }),
                 }
             }
 
@@ -99,7 +103,9 @@ name!(
     LvUuid, "LVM uuid", |uuid| {
         let groups: Vec<&str> = uuid.split('-').collect();
         let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
-        if lengths != [6, 4, 4, 4, 4, 4, 6] || !groups.iter().all(|group| group.bytes().all(|b| b.is_ascii_alphanumeric())) {
+        let mut bytes = groups.iter().flat_map(|group| group.bytes());
+        let is_alphanumeric = bytes.all(|byte| byte.is_ascii_alphanumeric());
+        if lengths != [6, 4, 4, 4, 4, 4, 6] || !is_alphanumeric {
             return Err("it must have the form AAAAAA-AAAA-AAAA-AAAA-AAAA-AAAA-AAAAAA");
         }
         Ok(())

@@ -148,7 +148,9 @@ mod tests {
         #[test]
         fn cost_is_monotonic(data in 1..1_u64 << 46, more in 0..1_u64 << 40, shift in 16..24_u32) {
             let extent = Bytes(1 << shift);
-            if let (Ok(cost), Ok(larger)) = (PoolCost::new(Bytes(data), None, extent), PoolCost::new(Bytes(data + more), None, extent)) {
+            let cost = PoolCost::new(Bytes(data), None, extent);
+            let larger = PoolCost::new(Bytes(data + more), None, extent);
+            if let (Ok(cost), Ok(larger)) = (cost, larger) {
                 prop_assert!(cost.data.bytes(extent).0 >= data && cost.data <= larger.data);
                 prop_assert!(chunk(Bytes(data), extent).0 <= extent.0.max(64 << 10));
             }

@@ -72,8 +72,9 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     })
 }
 
-/// Writes a secret into a child's standard input, on a thread of its own: a child that reads nothing
-/// must not block the caller.
+/// Writes a secret into a child's standard input, on a thread of its own.
+///
+/// A child that reads nothing must not block the caller.
 fn feed(secret: Secret, mut stdin: ChildStdin) -> io::Result<()> {
     let write = move || {
         // Fails if the child ends without having read everything, which is its own choice.

@@ -353,7 +353,8 @@ proptest! {
         let mut reservations = Reservations::default();
         let mut reserved = 0;
         for (number, bytes) in sizes.into_iter().enumerate() {
-            if let Choice::Here(fit) = choose(&request(&backend, bytes, None), &candidates, &reservations) {
+            let request = request(&backend, bytes, None);
+            if let Choice::Here(fit) = choose(&request, &candidates, &reservations) {
                 prop_assert!(fit.bytes >= bytes && fit.bytes.is_multiple_of(4 << 20));
                 reserved +=  fit.bytes;
                 reservations.reserve(&format!("v{number}"), &fit.location, fit.reservation);

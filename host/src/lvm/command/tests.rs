@@ -197,7 +197,9 @@ proptest! {
     /// Names come from objects that tenants influence.
     #[test]
     fn names_never_become_options_or_end_selections(vg in "\\PC{1,20}", lv in "\\PC{1,20}", tag in "\\PC{1,20}") {
-        let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else { return Ok(()) };
+        let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else {
+            return Ok(());
+        };
         let command = remove(&vg, &lv, &uuid(), &tag, LvKind::Raid);
         let selection = &command.arguments()[3];
         prop_assert_eq!(selection.matches('"').count(), 6);

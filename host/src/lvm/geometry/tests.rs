@@ -143,7 +143,11 @@ fn layouts() -> impl Strategy<Value = Layout> {
 
 proptest! {
     #[test]
-    fn cost_covers_size_and_is_monotonic(layout in layouts(), size in 1..1_u64 << 45, more in 0..1_u64 << 40) {
+    fn cost_covers_size_and_is_monotonic(
+        layout in layouts(),
+        size in 1..1_u64 << 45,
+        more in 0..1_u64 << 40,
+    ) {
         let cost = layout.cost(Bytes(size), EXTENT).unwrap();
         let larger = layout.cost(Bytes(size + more), EXTENT).unwrap();
         prop_assert!(cost.size.bytes(EXTENT).0 >= size && cost.total() >= cost.size);

@@ -36,16 +36,12 @@ impl Fixture {
 
     /// Makes these folders of kubelet the only mount points.
     fn mount(&self, folders: &[&str]) {
-        let lines: String = folders
+        let lines: Vec<String> = folders
             .iter()
-            .map(|folder| {
-                format!(
-                    "36 35 254:1 / /var/lib/kubelet/{folder} rw - ext4 /dev/mapper/a rw\
-        "
-                )
-            })
+            .map(|folder| format!("/var/lib/kubelet/{folder}"))
+            .map(|point| format!("36 35 254:1 / {point} rw - ext4 /dev/mapper/a rw\n"))
             .collect();
-        fs::write(self.folder.path().join("mountinfo"), lines).unwrap();
+        fs::write(self.folder.path().join("mountinfo"), lines.concat()).unwrap();
     }
 
     fn driver(&self) -> PathBuf {

@@ -255,8 +255,8 @@ fn ignore_not_found<T>(
     }
 }
 
-/// Returns why nothing is removed, if the PersistentVolume belongs to another logical volume than the
-/// one that the agent reported.
+/// Returns why nothing is removed, if the PersistentVolume belongs to another logical volume than
+/// the one that the agent reported.
 fn is_another(reported: &LogicalVolume, volume: &PersistentVolumeSpec) -> Option<String> {
     let uuid = volume
         .flex_volume

@@ -24,7 +24,8 @@ pub(super) fn conflict(
         .map(AsRef::as_ref)
         .filter(|other| other.spec.volume_group != backend.spec.volume_group)
         .filter_map(|other| {
-            let device = backend.spec.devices.iter().find(|device| other.spec.devices.contains(device))?;
+            let mut own = backend.spec.devices.iter();
+            let device = own.find(|device| other.spec.devices.contains(device))?;
             let node = candidates.iter().find(|one| selects(backend, one) && selects(other, one))?;
             Some(format!(
                 "devices: {device} is named for volume group {} here, but StorageBackend {} names it for volume group {} \

@@ -27,7 +27,8 @@ pub(super) fn conflict(
         .filter_map(|other| {
             let mut shared = candidates.iter().filter(|candidate| {
                 let labels = candidate.node.labels();
-                other.spec.node_selector.matches(labels) && backend.spec.node_selector.matches(labels)
+                let selectors = [&other.spec.node_selector, &backend.spec.node_selector];
+                selectors.iter().all(|selector| selector.matches(labels))
             });
             let (node, size) = shared.find_map(|candidate| {
                 whole(other, *candidate)?;

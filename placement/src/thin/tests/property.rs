@@ -4,7 +4,9 @@ use super::*;
 
 proptest! {
     #[test]
-    fn reservations_never_exceed_the_volume_group(requests in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30)) {
+    fn reservations_never_exceed_the_volume_group(
+        requests in prop::collection::vec((any::<bool>(), 1..40_u64, any::<bool>()), 1..30),
+    ) {
         let backend = thin(json!({"size": "10Gi", "maximumSize": "40Gi", "overprovision": "1.5"}));
         let storage = storage(json!([]));
         let mut reservations = Reservations::default();
@@ -26,7 +28,8 @@ proptest! {
             }
             let pool = if pools.is_empty() { 0 } else { 40 * GIB + (40 << 20) };
             prop_assert!(plain * GIB + pool <= 100 * GIB && pooled <= 60);
-            prop_assert_eq!(space(&linear(), &storage, &reservations).unwrap().free, 100 * GIB - plain * GIB - pool);
+            let free = space(&linear(), &storage, &reservations).unwrap().free;
+            prop_assert_eq!(free, 100 * GIB - plain * GIB - pool);
         }
     }
 }

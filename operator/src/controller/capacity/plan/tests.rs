@@ -189,7 +189,10 @@ proptest! {
     ) {
         let wanted: BTreeMap<_, _> = names.iter().map(|(name, size)| (name.clone(), capacity("h0", *size))).collect();
         let mut found: BTreeMap<_, _> =
-            old.into_iter().map(|(name, old)| (name, old.map(|(host, size)| capacity(&host, size)))).collect();
+            old
+                .into_iter()
+                .map(|(name, old)| (name, old.map(|(host, size)| capacity(&host, size))))
+                .collect();
         let mut driver = has_driver.then(driver);
         for _ in 0..4 {
             for step in at_rest(&wanted, &found, driver.as_ref()) {
@@ -204,7 +207,10 @@ proptest! {
                 }
             }
         }
-        let end: BTreeMap<_, _> = wanted.into_iter().map(|(name, capacity)| (name, Some(capacity))).collect();
+        let end: BTreeMap<_, _> = wanted
+            .into_iter()
+            .map(|(name, capacity)| (name, Some(capacity)))
+            .collect();
         prop_assert_eq!(found, end);
         prop_assert!(driver.is_some());
     }
