@@ -115,7 +115,7 @@ pub(crate) fn uninstalled_product_leaves_nothing_in_the_cluster() -> Result<()> 
         .await?;
         let left = kubectl(&[
             "get",
-            "crd,clusterrole,clusterrolebinding,namespace,priorityclass,csistoragecapacity",
+            "crd,clusterrole,clusterrolebinding,namespace,priorityclass,csidriver",
             "-A",
             "-o",
             "name",
