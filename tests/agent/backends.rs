@@ -1,9 +1,9 @@
 //! The agent's cache of StorageBackends, with the rights of its own account.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crds::StorageBackend;
+use harness::wait::LIMIT;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -20,7 +20,7 @@ async fn select(
     expected: &[&str],
 ) {
     let waited = tokio::time::timeout(
-        Duration::from_secs(20),
+        LIMIT,
         selected.wait_for(|known: &Option<Arc<SelectedBackends>>| {
             let names = known
                 .as_ref()
@@ -154,7 +154,7 @@ async fn agent_caches_backends_that_select_its_node() {
         .await
         .unwrap();
     assert!(
-        tokio::time::timeout(Duration::from_secs(20), selected.wait_for(Option::is_none))
+        tokio::time::timeout(LIMIT, selected.wait_for(Option::is_none))
             .await
             .is_ok()
     );

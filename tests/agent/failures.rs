@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crds::condition::{self, READY};
-use harness::wait;
+use harness::wait::{self, LIMIT};
 use host::{Error, Kind};
 use operator::agent::volumes::plan::Content;
 use serde_json::json;
@@ -27,7 +27,7 @@ async fn agent_killed_before_its_report_leaves_one_lv() {
             Ok(())
         });
         let name = fixture.create_volume("data", 8).await;
-        tokio::task::spawn_blocking(move || reached.recv_timeout(Duration::from_secs(10)).unwrap())
+        tokio::task::spawn_blocking(move || reached.recv_timeout(LIMIT).unwrap())
             .await
             .unwrap();
         drop(agent);
@@ -62,11 +62,9 @@ async fn lost_report_is_rewritten_and_lv_created_once() {
         let _agent = fixture.agent_with(faults.clone());
         let name = fixture.create_volume("data", 8).await;
         fixture.ready(&name).await;
-        let all_gone = wait::until(
-            "all faults are used up",
-            Duration::from_secs(20),
-            async || Ok((count.load(Ordering::Relaxed) == 0).then_some(())),
-        );
+        let all_gone = wait::until("all faults are used up", LIMIT, async || {
+            Ok((count.load(Ordering::Relaxed) == 0).then_some(()))
+        });
         all_gone.await.unwrap();
         assert_eq!(
             (

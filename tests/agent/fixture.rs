@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
 /// Time limit for a wait.
-pub(crate) const LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const LIMIT: Duration = wait::LIMIT;
 
 /// A node that belongs to one test.
 pub(crate) struct Fixture {

@@ -16,7 +16,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::{Value, json};
 
 /// Time limit for a wait; most of it is kubelets that poll rarely, or back off for two minutes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(300);
+pub(crate) const LIMIT: Duration = harness::wait::LIMIT;
 
 pub(crate) use harness::installation::VOLUME_GROUP;
 

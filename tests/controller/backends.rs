@@ -1,7 +1,5 @@
 //! StorageBackends: contradictory ones, ones too small for a layout, and deletion while in use.
 
-use std::time::Duration;
-
 use crds::logical_volume::State;
 use crds::{NodeStorage, StorageBackend};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -109,7 +107,7 @@ async fn contradictory_backend_names_field_and_serves_no_claim() {
     fixture
         .change_backend(json!({"layout": {"stripeSize": null, "type": "Linear"}}))
         .await;
-    let served = harness::wait::until("the claim is served", Duration::from_secs(10), async || {
+    let served = harness::wait::until("the claim is served", harness::wait::LIMIT, async || {
         Ok((fixture.own_logical_volumes().await.len() == 1).then_some(()))
     });
     served.await.unwrap();

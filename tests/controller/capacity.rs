@@ -2,7 +2,6 @@
 //! trace.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use harness::apiserver::ApiServer;
 use harness::audit::Request;
@@ -62,8 +61,7 @@ async fn wait_until_published(fixture: &Fixture, expected: &[(&str, &str)]) {
         .map(|(host, size)| ((*host).to_owned(), (*size).to_owned()))
         .collect();
     let is = async || Ok((published(fixture).await == expected).then_some(()));
-    if let Err(error) = wait::until("the capacity is published", Duration::from_secs(30), is).await
-    {
+    if let Err(error) = wait::until("the capacity is published", wait::LIMIT, is).await {
         panic!(
             "{error}: expected {expected:?}, found {:?}",
             published(fixture).await
@@ -475,14 +473,10 @@ async fn class_without_backend_gets_ample_capacity_after_grace_period() {
     let fixture = Fixture::new().await;
     fixture.node("n1", 64).await;
     fixture.class_only(waits_for_consumer()).await;
-    wait::until(
-        "the capacity is published",
-        Duration::from_secs(30),
-        async || {
-            let found = published(&fixture).await;
-            Ok(found.values().any(|size| size == AMPLE).then_some(()))
-        },
-    )
+    wait::until("the capacity is published", wait::LIMIT, async || {
+        let found = published(&fixture).await;
+        Ok(found.values().any(|size| size == AMPLE).then_some(()))
+    })
     .await
     .unwrap();
     fixture.backend("vg0").await;

@@ -2,7 +2,6 @@
 //! explain`.
 
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use crds::StorageBackend;
 use harness::apiserver::ApiServer;
@@ -26,17 +25,13 @@ fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
 
 /// Waits until the server publishes the schemas of all definitions, which takes seconds.
 async fn published(server: &ApiServer) {
-    wait::until(
-        "schemas are published",
-        Duration::from_secs(60),
-        async || {
-            let explained = crds::all().iter().all(|definition| {
-                let name = format!("{}.spec", definition.spec.names.plural);
-                kubectl(server, &["explain", &name]).status.success()
-            });
-            Ok(explained.then_some(()))
-        },
-    )
+    wait::until("schemas are published", wait::LIMIT, async || {
+        let explained = crds::all().iter().all(|definition| {
+            let name = format!("{}.spec", definition.spec.names.plural);
+            kubectl(server, &["explain", &name]).status.success()
+        });
+        Ok(explained.then_some(()))
+    })
     .await
     .unwrap();
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
 /// Time limit for a wait.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = wait::LIMIT;
 
 /// One test's own objects on the shared API server.
 pub(crate) struct Fixture {

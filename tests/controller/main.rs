@@ -394,7 +394,7 @@ async fn released_volume_is_removed_once_not_in_use() {
     // test.
     harness::wait::until(
         "FlexLVM's finalizer is removed",
-        std::time::Duration::from_secs(10),
+        harness::wait::LIMIT,
         async || {
             let volume = fixture.volumes().get_opt(&name).await?;
             let ours = volume.is_some_and(|volume| {
@@ -646,7 +646,7 @@ async fn lease_has_one_holder_until_released() {
     let waiting = tokio::time::timeout(std::time::Duration::from_secs(4), second.acquire()).await;
     assert!(waiting.is_err(), "both hold the lease");
     first.release().await;
-    tokio::time::timeout(std::time::Duration::from_secs(4), second.acquire())
+    tokio::time::timeout(harness::wait::LIMIT, second.acquire())
         .await
         .expect("the lease is free");
 }

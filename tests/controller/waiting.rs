@@ -17,7 +17,7 @@ fn group(size: &str) -> Value {
 
 /// Waits until `count` LogicalVolumes exist.
 async fn wait_for_volume_count(fixture: &Fixture, count: usize) {
-    let limit = std::time::Duration::from_secs(20);
+    let limit = harness::wait::LIMIT;
     if let Err(error) = harness::wait::until(
         "the expected number of claims is served",
         limit,

@@ -11,7 +11,7 @@ use harness::guest::{Guest, Hardware, Host, compile};
 use harness::network;
 use harness::remote::Call;
 use harness::suite::{self, Test};
-use harness::wait::until_blocking;
+use harness::wait::{LIMIT, until_blocking};
 use harness::workplace::Workplace;
 
 static WORKPLACE: LazyLock<Workplace> = LazyLock::new(|| Workplace::isolated().unwrap());
@@ -138,7 +138,7 @@ fn killed_program_leaves_no_guest() -> Result<()> {
     let before = kernels()?;
     maker.kill()?;
     maker.wait()?;
-    until_blocking("its guest is gone", Duration::from_secs(10), || {
+    until_blocking("its guest is gone", LIMIT, || {
         Ok((kernels()? < before).then_some(()))
     })
 }
@@ -265,15 +265,13 @@ fn stalled_guest_is_reported_by_name() -> Result<()> {
     let mut guest = further_guest(6, Host::Usual)?;
     guest.wait_until_up()?;
     guest.pause()?;
-    let report = until_blocking("the guest is reported", Duration::from_secs(60), || {
-        Ok(guest.stall())
-    })?;
+    let report = until_blocking("the guest is reported", LIMIT, || Ok(guest.stall()))?;
     guest.resume()?;
     ensure!(
         report.starts_with("node6 stands still: no sign of life for"),
         "{report}"
     );
-    until_blocking("the guest moves again", Duration::from_secs(60), || {
+    until_blocking("the guest moves again", LIMIT, || {
         Ok(guest.stall().is_none().then_some(()))
     })?;
     guest.cut_power()

@@ -2,12 +2,11 @@
 //! the samples of a StorageBackend and a StorageClass.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::cluster::Cluster;
-use crate::wait::until;
+use crate::wait::{LIMIT, until};
 
 /// The volume group of the sample backend.
 pub const VOLUME_GROUP: &str = "flexlvm";
@@ -17,9 +16,6 @@ pub const CLASS: &str = "flexlvm";
 
 /// The image archive that `image/build` creates.
 pub const IMAGE: &str = "target/image/flexlvm.tar";
-
-/// Time limit for workloads to start on a loaded machine.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// Returns the absolute path of a file of the repository.
 #[must_use]

@@ -4,6 +4,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+/// Time after which a wait has failed. A machine with a load of 10 takes minutes for what takes
+/// seconds otherwise.
+pub const LIMIT: Duration = Duration::from_secs(300);
+
 /// Polls `probe` until it returns a value. An error of `probe` ends the wait.
 pub async fn until<T>(
     what: &str,

@@ -52,7 +52,7 @@ pub(crate) const DISKS: [&str; 5] = [
 const SPARE_MIB: [u64; 8] = [256, 256, 96, 96, 96, 96, 96, 32];
 
 /// Time limit for a wait: starting a program takes a guest half a second.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = harness::wait::LIMIT;
 
 /// The guest and the API server.
 pub(crate) struct Fixture {

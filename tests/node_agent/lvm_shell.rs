@@ -1,9 +1,8 @@
 //! Consecutive volumes: created with LVM's own shell, as long as it works.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use harness::wait::until_blocking;
+use harness::wait::{LIMIT, until_blocking};
 
 use crate::fixture::{Fixture, GROUP};
 
@@ -31,7 +30,7 @@ pub(crate) fn volumes_are_created_although_lvm_shell_is_killed(fixture: &Fixture
     // tests.
     fixture.zero("32M");
     let names = create_volumes(fixture);
-    let killed = until_blocking("LVM's shell is killed", Duration::from_secs(30), || {
+    let killed = until_blocking("LVM's shell is killed", LIMIT, || {
         Ok((!fixture
             .shell(&format!(
                 "for shell in $({SHELL}); do if kill -9 $shell; then echo killed; fi; done"

@@ -263,10 +263,9 @@ fn volume_grows_and_never_shrinks(fixture: &Fixture) {
     ));
     fixture.change(&name, json!({"size": "100Mi"}));
     fixture.wait_for_condition(&name, READY, "Ready", "");
-    let grown =
-        harness::wait::until_blocking("the volume is larger", Duration::from_secs(30), || {
-            Ok((fixture.lvs(&name, "lv_size") == "100.00m").then_some(()))
-        });
+    let grown = harness::wait::until_blocking("the volume is larger", harness::wait::LIMIT, || {
+        Ok((fixture.lvs(&name, "lv_size") == "100.00m").then_some(()))
+    });
     grown.unwrap();
     fixture.change(&name, json!({"size": "1Ti"}));
     let status = fixture.wait_for_condition(&name, READY, "InsufficientSpace", "more needed");
@@ -439,7 +438,7 @@ fn volume_is_completed_after_its_agent_was_killed(fixture: &Fixture) {
     );
     let name = fixture.name();
     fixture.create_volume(&name, "16Mi");
-    let made = harness::wait::until_blocking("the agent is gone", Duration::from_secs(30), || {
+    let made = harness::wait::until_blocking("the agent is gone", harness::wait::LIMIT, || {
         Ok((fixture
             .shell("kill -0 $(cat /run/agent.pid) 2>/dev/null && echo lives || true")
             .is_empty())
