@@ -133,13 +133,16 @@ impl ThinPoolSettings {
         self.extend_by.unwrap_or(20)
     }
 
-    /// Returns the data and the metadata usage in percent at which no more space is reserved.
+    /// Returns the data usage in percent at which no more space is reserved.
     #[must_use]
-    pub fn guards(&self) -> (u32, u32) {
-        (
-            self.data_guard.unwrap_or(90),
-            self.metadata_guard.unwrap_or(80),
-        )
+    pub fn data_guard(&self) -> u32 {
+        self.data_guard.unwrap_or(90)
+    }
+
+    /// Returns the metadata usage in percent at which no more space is reserved.
+    #[must_use]
+    pub fn metadata_guard(&self) -> u32 {
+        self.metadata_guard.unwrap_or(80)
     }
 
     /// Returns the initial and the maximum size in bytes of a pool that FlexLVM creates in a volume
@@ -207,12 +210,11 @@ impl ThinPoolSettings {
     }
 
     fn percent_fault(&self) -> Option<String> {
-        let (data, metadata) = self.guards();
         [
             ("extendAt", self.extend_at(), 99),
             ("extendBy", self.extend_by(), 100),
-            ("dataGuard", data, 100),
-            ("metadataGuard", metadata, 100),
+            ("dataGuard", self.data_guard(), 100),
+            ("metadataGuard", self.metadata_guard(), 100),
         ]
         .iter()
         .find(|(_, percent, most)| !(1..=*most).contains(percent))
@@ -276,10 +278,8 @@ mod tests {
             (made.fault(), made.sizes(1000), made.overprovision()),
             (None, Ok((500, 500)), Ok(100))
         );
-        assert_eq!(
-            (made.extend_at(), made.extend_by(), made.guards()),
-            (70, 20, (90, 80))
-        );
+        assert_eq!([made.extend_at(), made.extend_by()], [70, 20]);
+        assert_eq!([made.data_guard(), made.metadata_guard()], [90, 80]);
         assert_eq!(
             pool(json!({"size": "1Gi", "maximumSize": "50%"})).sizes(4 << 30),
             Ok((1 << 30, 2 << 30))

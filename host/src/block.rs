@@ -1,9 +1,10 @@
 //! Block devices, identified through `/dev` and `/sys` without running a program.
 //!
-//! [`lv_device`] opens the device of a logical volume and keeps it open; [`disk`] opens a device
+//! [`dev_num`] is a device's number; [`lv_device`] opens the device of a logical volume and keeps it open; [`disk`] opens a device
 //! that may become part of a volume group; [`sysfs`] reads what the kernel shows of a device, and
 //! [`swap`] its swap devices; [`duplicate_fs`] finds a second device with the same file system.
 
+pub mod dev_num;
 pub mod disk;
 pub mod duplicate_fs;
 pub mod lv_device;

@@ -28,6 +28,7 @@ pub mod process;
 pub mod units;
 pub mod volume_key;
 
+pub use block::dev_num::DevNum;
 pub use block::disk::Disk;
 pub use block::lv_device::{Device, Roots};
 pub use error::{Error, Kind};

@@ -155,12 +155,15 @@ fn check(
     if let Some(why) = &pool.unusable_reason {
         return Err(Rejection::PoolUnusable(pool.name.clone(), why.clone()));
     }
-    let (data, metadata) = rules.guards();
     let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
     let used = u64::try_from(in_use.div_ceil(u128::from(most.max(1)))).unwrap_or(u64::MAX);
     for (what, used, guard) in [
-        ("data", used, data),
-        ("metadata", u64::from(pool.metadata_used), metadata),
+        ("data", used, rules.data_guard()),
+        (
+            "metadata",
+            u64::from(pool.metadata_used),
+            rules.metadata_guard(),
+        ),
     ] {
         if used >= u64::from(guard) {
             return Err(Rejection::PoolGuarded {

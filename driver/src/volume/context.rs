@@ -1,5 +1,6 @@
 //! The node of a call-out, and the deadline of the call-out.
 
+use host::DevNum;
 use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 use std::thread;
@@ -176,7 +177,7 @@ impl<'a> Node<'a> {
     }
 
     /// Rejects a device that stays suspended: I/O on it would block indefinitely.
-    pub(crate) fn not_suspended(&self, number: (u32, u32)) -> Result<(), Error> {
+    pub(crate) fn not_suspended(&self, number: DevNum) -> Result<(), Error> {
         self.not_busy(|| sysfs::refuse_suspended(&self.roots.sys, number))
     }
 

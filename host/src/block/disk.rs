@@ -1,13 +1,14 @@
 //! A block device that might become part of a volume group: found below the node's `/dev`, and held
 //! open so that no other device can get its number or name. Read-only.
 
+use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, major, minor, open, openat2};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use rustix::io::Errno;
 
 use crate::block::lv_device::{Roots, fd_path, size_of};
@@ -23,7 +24,7 @@ use crate::units::Bytes;
 #[derive(Debug)]
 pub struct Disk {
     file: File,
-    number: (u32, u32),
+    number: DevNum,
     path: DevicePath,
     sys: PathBuf,
 }
@@ -63,7 +64,7 @@ impl Disk {
                 format!("{path} is not a block device"),
             ));
         }
-        let number = (major(meta.rdev()), minor(meta.rdev()));
+        let number = DevNum::from_raw(meta.rdev());
         sysfs::refuse_suspended(&roots.sys, number)?;
         // The kernel replaces a slash in a device name by an exclamation mark.
         let name = sysfs::kernel_name(&roots.sys, number)?.replace('!', "/");
@@ -84,7 +85,7 @@ impl Disk {
 
     /// Returns its major and minor number.
     #[must_use]
-    pub fn number(&self) -> (u32, u32) {
+    pub fn number(&self) -> DevNum {
         self.number
     }
 
@@ -156,11 +157,9 @@ impl Disk {
 
 /// Returns the number of the block device at a path of the node; `None` if there is none.
 #[must_use]
-pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<(u32, u32)> {
+pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<DevNum> {
     let meta = fs::metadata(fd_path(&find(roots, path).ok()?)).ok()?;
-    meta.file_type()
-        .is_block_device()
-        .then(|| (major(meta.rdev()), minor(meta.rdev())))
+    DevNum::from_block_device(&meta)
 }
 
 /// Finds what is at a path of the node without opening it.

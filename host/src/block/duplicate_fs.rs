@@ -3,6 +3,7 @@
 //! Either a snapshot or a copy next to its origin (XFS and btrfs identify a file system by its uuid
 //! and refuse the second one), or the very same blocks through a loop device.
 
+use crate::block::dev_num::DevNum;
 use std::fs::File;
 use std::path::Path;
 
@@ -28,7 +29,7 @@ pub fn mounted_through_loop<'a>(
 ) -> Option<&'a Path> {
     let duplicate = mounts.iter().find(|mount| {
         lookup::device_of(roots, mount)
-            .is_some_and(|number| number.0 == LOOP && is_loop_over(roots, number, device))
+            .is_some_and(|number| number.major == LOOP && is_loop_over(roots, number, device))
     });
     duplicate.map(|mount| mount.point.as_path())
 }
@@ -58,7 +59,7 @@ pub fn mounted_duplicate<'a>(
 }
 
 /// Returns whether the block device with this number is a loop device backed by `device`.
-fn is_loop_over(roots: &Roots, number: (u32, u32), device: &Device) -> bool {
+fn is_loop_over(roots: &Roots, number: DevNum, device: &Device) -> bool {
     let path = sysfs::folder(&roots.sys, number).join("loop/backing_file");
     let Ok(text) = std::fs::read_to_string(path) else {
         return false;
@@ -69,7 +70,7 @@ fn is_loop_over(roots: &Roots, number: (u32, u32), device: &Device) -> bool {
     backing.is_ok_and(|path| device.is_at(&path).unwrap_or(false))
 }
 
-fn read_superblock(roots: &Roots, number: (u32, u32)) -> Option<Superblock> {
+fn read_superblock(roots: &Roots, number: DevNum) -> Option<Superblock> {
     // A read of a suspended device would block until it is resumed.
     sysfs::refuse_suspended(&roots.sys, number).ok()?;
     let name = sysfs::kernel_name(&roots.sys, number).ok()?;

@@ -1,13 +1,14 @@
 //! A logical volume's block device: found without running a program, identified by LVM's uuid, and
 //! held open so that no other device can take its place.
 
+use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, major, minor, open};
+use rustix::fs::{Mode, OFlags, open};
 
 use super::sysfs::{identify, refuse_suspended};
 use crate::error::{Error, Kind};
@@ -52,7 +53,7 @@ impl Roots {
 #[derive(Debug)]
 pub struct Device {
     file: File,
-    number: (u32, u32),
+    number: DevNum,
     kernel_name: String,
     mapper_name: String,
 }
@@ -102,7 +103,7 @@ impl Device {
             ));
         }
         let file = File::open(fd_path(&handle)).map_err(Error::io("open", &path))?;
-        let number = (major(meta.rdev()), minor(meta.rdev()));
+        let number = DevNum::from_raw(meta.rdev());
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
         let device = Self {
@@ -161,7 +162,7 @@ impl Device {
 
     /// Returns its major and minor number. [`lookup`](crate::mount::lookup) finds its mounts.
     #[must_use]
-    pub fn number(&self) -> (u32, u32) {
+    pub fn number(&self) -> DevNum {
         self.number
     }
 
@@ -171,7 +172,7 @@ impl Device {
     /// When the path can't be read.
     pub fn is_at(&self, path: &Path) -> Result<bool, Error> {
         let meta = fs::metadata(path).map_err(Error::io("look at", path))?;
-        let number = (major(meta.rdev()), minor(meta.rdev()));
+        let number = DevNum::from_raw(meta.rdev());
         Ok(meta.file_type().is_block_device() && number == self.number)
     }
 

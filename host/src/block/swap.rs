@@ -1,5 +1,6 @@
 //! What the kernel swaps to.
 
+use crate::block::dev_num::DevNum;
 use std::fs;
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::lvm::names::DevicePath;
 
 /// Whether the kernel swaps to the device of this number, says the node's `/proc`.
 #[must_use]
-pub fn is_swap(proc: &Path, roots: &Roots, number: (u32, u32)) -> bool {
+pub fn is_swap(proc: &Path, roots: &Roots, number: DevNum) -> bool {
     let swaps = fs::read_to_string(proc.join("swaps")).unwrap_or_default();
     let mut paths = swaps
         .lines()

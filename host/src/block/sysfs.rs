@@ -1,5 +1,6 @@
 //! What the kernel shows of a block device under `/sys`, by the device's number.
 
+use crate::block::dev_num::DevNum;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +12,8 @@ use crate::lvm::names::LvUuid;
 ///
 /// # Errors
 /// When sysfs can't be read.
-pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
-    let path = sys.join(format!("dev/block/{}:{}/ro", number.0, number.1));
+pub fn is_read_only(sys: &Path, number: DevNum) -> Result<bool, Error> {
+    let path = sys.join(format!("dev/block/{number}/ro"));
     let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     Ok(text.trim_end() != "0")
 }
@@ -23,13 +24,10 @@ pub fn is_read_only(sys: &Path, number: (u32, u32)) -> Result<bool, Error> {
 ///
 /// # Errors
 /// `NotFound`: no such device. `Invalid`: it is not a logical volume, or a hidden layer of one.
-pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Error> {
+pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), Error> {
     let kernel_name = kernel_name(sys, number)?;
     let not_lv = || {
-        let message = format!(
-            "the device {}:{} is not a logical volume",
-            number.0, number.1
-        );
+        let message = format!("the device {number} is not a logical volume");
         Error::refused(Kind::Invalid, message)
     };
     let path = folder(sys, number).join("dm/uuid");
@@ -55,7 +53,7 @@ pub fn identify(sys: &Path, number: (u32, u32)) -> Result<(LvUuid, String), Erro
 ///
 /// # Errors
 /// `NotFound`: no such device.
-pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Error> {
+pub(crate) fn kernel_name(sys: &Path, number: DevNum) -> Result<String, Error> {
     let folder = folder(sys, number);
     let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
     let name = link
@@ -66,8 +64,8 @@ pub(crate) fn kernel_name(sys: &Path, number: (u32, u32)) -> Result<String, Erro
 }
 
 /// Returns the sysfs folder of the block device with this number.
-pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
-    sys.join(format!("dev/block/{}:{}", number.0, number.1))
+pub(crate) fn folder(sys: &Path, number: DevNum) -> PathBuf {
+    sys.join(format!("dev/block/{number}"))
 }
 
 /// Refuses a suspended device.
@@ -78,14 +76,13 @@ pub(crate) fn folder(sys: &Path, number: (u32, u32)) -> PathBuf {
 ///
 /// # Errors
 /// `Busy` when it is suspended.
-pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
+pub fn refuse_suspended(sys: &Path, number: DevNum) -> Result<(), Error> {
     let path = folder(sys, number).join("dm/suspended");
     match fs::read_to_string(&path) {
         Ok(text) if text.trim_end() == "1" => {
             let message = format!(
-                "the device {}:{} is suspended: an LVM command is changing it, or was killed meanwhile; if it \
-                 stays suspended, `dmsetup info` shows it and `dmsetup resume` resumes it",
-                number.0, number.1
+                "the device {number} is suspended: an LVM command is changing it, or was killed meanwhile; if it \
+                 stays suspended, `dmsetup info` shows it and `dmsetup resume` resumes it"
             );
             Err(Error::refused(Kind::Busy, message))
         }
@@ -97,6 +94,7 @@ pub fn refuse_suspended(sys: &Path, number: (u32, u32)) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::{identify, is_read_only, refuse_suspended};
+    use crate::block::dev_num::DevNum;
     use crate::error::Kind;
     use crate::lvm::names::LvUuid;
     use std::fs;
@@ -122,13 +120,15 @@ mod tests {
     #[test]
     fn identify_returns_uuid_and_kernel_name() {
         let sys = sys_with(&format!("LVM-{GROUP}{VOLUME}\n"));
-        let (uuid, name) = identify(sys.path(), (254, 3)).unwrap();
+        let (uuid, name) = identify(sys.path(), DevNum::new(254, 3)).unwrap();
         assert_eq!(
             (uuid, &*name),
             (LvUuid::from_plain(VOLUME).unwrap(), "dm-3")
         );
         assert_eq!(
-            identify(sys.path(), (254, 4)).unwrap_err().kind(),
+            identify(sys.path(), DevNum::new(254, 4))
+                .unwrap_err()
+                .kind(),
             Kind::NotFound
         );
     }
@@ -138,13 +138,13 @@ mod tests {
         let sys = sys_with("LVM-");
         let suspended = |text| {
             fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
-            refuse_suspended(sys.path(), (254, 3)).map_err(|error| error.kind())
+            refuse_suspended(sys.path(), DevNum::new(254, 3)).map_err(|error| error.kind())
         };
         assert_eq!(
             (suspended("0\n"), suspended("1\n")),
             (Ok(()), Err(Kind::Busy))
         );
-        assert!(refuse_suspended(sys.path(), (8, 0)).is_ok());
+        assert!(refuse_suspended(sys.path(), DevNum::new(8, 0)).is_ok());
     }
 
     #[test]
@@ -152,10 +152,10 @@ mod tests {
         let sys = sys_with("LVM-");
         let read_only = |text| {
             fs::write(sys.path().join("dev/block/254:3/ro"), text).unwrap();
-            is_read_only(sys.path(), (254, 3)).unwrap()
+            is_read_only(sys.path(), DevNum::new(254, 3)).unwrap()
         };
         assert_eq!((read_only("0\n"), read_only("1\n")), (false, true));
-        assert!(is_read_only(sys.path(), (254, 4)).is_err());
+        assert!(is_read_only(sys.path(), DevNum::new(254, 4)).is_err());
     }
 
     #[test]
@@ -170,7 +170,9 @@ mod tests {
         ] {
             let sys = sys_with(&uuid);
             assert_eq!(
-                identify(sys.path(), (254, 3)).unwrap_err().kind(),
+                identify(sys.path(), DevNum::new(254, 3))
+                    .unwrap_err()
+                    .kind(),
                 Kind::Invalid,
                 "{uuid:?}"
             );

@@ -1,5 +1,6 @@
 //! Finds what the node's processes use of some mounts: by cgroups and mount namespaces.
 
+use crate::block::dev_num::DevNum;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
@@ -27,7 +28,7 @@ pub struct MountHolders {
 pub fn find(
     proc: &Path,
     pods: &BTreeSet<String>,
-    devices: &BTreeSet<(u32, u32)>,
+    devices: &BTreeSet<DevNum>,
 ) -> Result<MountHolders, Error> {
     let mut seen = MountHolders::default();
     // Mount namespaces to skip: the node's own is the source of the candidates.
@@ -107,6 +108,7 @@ fn has_ended(error: &io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{MountHolders, find, names_pod};
+    use crate::block::dev_num::DevNum;
     use crate::error::Error;
     use std::collections::BTreeSet;
     use std::fs;
@@ -127,7 +129,7 @@ mod tests {
         find(
             proc,
             &BTreeSet::from([UID.to_owned()]),
-            &BTreeSet::from([(254, 3)]),
+            &BTreeSet::from([DevNum::new(254, 3)]),
         )
     }
 

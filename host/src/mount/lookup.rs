@@ -4,11 +4,10 @@
 //! lists an anonymous number for it; its source path is resolved, and must be a device from which a
 //! btrfs is mounted.
 
+use crate::block::dev_num::DevNum;
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
-
-use rustix::fs::{major, minor};
 
 use crate::block::lv_device::{Device, Roots};
 use crate::block::sysfs;
@@ -18,11 +17,11 @@ use crate::mount::mountinfo::Mount;
 /// Returns the number of the block device behind `mount`; `None` when there is none, or it can't be
 /// determined.
 #[must_use]
-pub fn device_of(roots: &Roots, mount: &Mount) -> Option<(u32, u32)> {
+pub fn device_of(roots: &Roots, mount: &Mount) -> Option<DevNum> {
     match mount.device {
-        (0, _) if mount.fs == Filesystem::Btrfs.name() => source_of_btrfs(roots, &mount.source),
-        (0, _) => None,
-        number => Some(number),
+        number if !number.is_anonymous() => Some(number),
+        _ if mount.fs == Filesystem::Btrfs.name() => source_of_btrfs(roots, &mount.source),
+        _ => None,
     }
 }
 
@@ -39,13 +38,13 @@ pub fn shows_all_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
 }
 
 /// Returns the device that this path leads to, if a btrfs is mounted from it.
-fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<(u32, u32)> {
+fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<DevNum> {
     // The kernel keeps the path of the latest mount or scan: any one of the device's names.
     let path = roots.dev.join(source.strip_prefix("/dev").ok()?);
     let meta = fs::metadata(path)
         .ok()
         .filter(|meta| meta.file_type().is_block_device())?;
-    let number = (major(meta.rdev()), minor(meta.rdev()));
+    let number = DevNum::from_raw(meta.rdev());
     let name = sysfs::kernel_name(&roots.sys, number).ok()?;
     let mounted = fs::read_dir(roots.sys.join("fs/btrfs")).ok()?;
     mounted
@@ -57,11 +56,12 @@ fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<(u32, u32)> {
 #[cfg(test)]
 mod tests {
     use super::device_of;
+    use crate::block::dev_num::DevNum;
     use crate::block::lv_device::Roots;
     use crate::mount::mountinfo::parse;
     use std::fs;
 
-    fn shown(roots: &Roots, device: &str, fs: &str, source: &str) -> Option<(u32, u32)> {
+    fn shown(roots: &Roots, device: &str, fs: &str, source: &str) -> Option<DevNum> {
         let line = format!("36 35 {device} / /mnt rw - {fs} {source} rw\n");
         device_of(roots, &parse(line.as_bytes()).unwrap()[0])
     }
@@ -74,7 +74,7 @@ mod tests {
         };
         assert_eq!(
             shown(&roots, "254:3", "ext4", "/dev/mapper/x"),
-            Some((254, 3))
+            Some(DevNum::new(254, 3))
         );
         assert_eq!(shown(&roots, "0:45", "tmpfs", "/dev/mapper/x"), None);
         assert_eq!(shown(&roots, "0:45", "btrfs", "/dev/mapper/x"), None);

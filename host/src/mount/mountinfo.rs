@@ -1,5 +1,6 @@
 //! Parses `/proc/self/mountinfo`. Pure, but for [`read`].
 
+use crate::block::dev_num::DevNum;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ pub struct Mount {
     pub parent: u64,
     /// Major and minor number of the file system; [`lookup`](crate::mount::lookup) determines
     /// whether that is a block device.
-    pub device: (u32, u32),
+    pub device: DevNum,
     /// Folder of the file system that is mounted: `/` unless it is a bind mount of a subfolder.
     pub root: PathBuf,
     /// The mount point.
@@ -78,11 +79,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&b| b == b' ');
     let id = number(fields.next()?)?;
     let parent = number(fields.next()?)?;
-    let mut numbers = fields.next()?.split(|&b| b == b':');
-    let device = (
-        number(numbers.next()?)?.try_into().ok()?,
-        number(numbers.next()?)?.try_into().ok()?,
-    );
+    let device = DevNum::parse(str::from_utf8(fields.next()?).ok()?)?;
     let root = path(fields.next()?);
     let point = path(fields.next()?);
     let options = fields.next()?;
@@ -141,6 +138,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{Mount, at, parse, read, unescape};
+    use crate::block::dev_num::DevNum;
     use proptest::prelude::*;
     use std::ffi::OsString;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -171,7 +169,7 @@ mod tests {
         let expected = Mount {
             id: 36,
             parent: 35,
-            device: (254, 3),
+            device: DevNum::new(254, 3),
             root: "/".into(),
             point: "/a b".into(),
             read_only: false,

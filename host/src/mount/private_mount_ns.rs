@@ -2,6 +2,7 @@
 //!
 //! For programs that use the first mount of a device that they find.
 
+use crate::block::dev_num::DevNum;
 use std::path::Path;
 use std::thread::{self, ScopedJoinHandle};
 
@@ -20,10 +21,7 @@ const TABLE: &str = "/proc/thread-self/mountinfo";
 ///
 /// # Errors
 /// When this process can't create a mount namespace; `work` was not run then.
-pub fn with_writable<T: Send>(
-    device: (u32, u32),
-    work: impl FnOnce() -> T + Send,
-) -> Result<T, Error> {
+pub fn with_writable<T: Send>(device: DevNum, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
     let result = thread::scope(|scope| {
         let thread = thread::Builder::new().spawn_scoped(scope, || enter(device).map(|()| work()));
         thread.map(ScopedJoinHandle::join)
@@ -38,7 +36,7 @@ pub fn with_writable<T: Send>(
     deprecated,
     reason = "what replaces it is unsafe because of other flags, which share more than mounts"
 )]
-fn enter(device: (u32, u32)) -> Result<(), Error> {
+fn enter(device: DevNum) -> Result<(), Error> {
     let mount_ns = || {
         std::fs::read_link("/proc/thread-self/ns/mnt")
             .map_err(Error::io("read", "/proc/thread-self/ns/mnt"))

@@ -245,8 +245,8 @@ impl TestVolume {
     pub(crate) fn written(&self) -> Result<u64> {
         let device = self.open()?;
         device.file().sync_all()?;
-        let (major, minor) = device.number();
-        let counts = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat"))?;
+        let path = format!("/sys/dev/block/{}/stat", device.number());
+        let counts = std::fs::read_to_string(path)?;
         Ok(counts
             .split_whitespace()
             .nth(6)

@@ -1,5 +1,6 @@
 //! Decides which mounts are orphaned. Every rule that keeps a pod's volume mounted is here. Pure.
 
+use host::DevNum;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -13,7 +14,7 @@ pub struct Candidate {
     /// Mount ID: identifies this mount, also if another one replaces it at the same path.
     pub id: u64,
     /// Device number (major, minor).
-    pub device: (u32, u32),
+    pub device: DevNum,
     /// Source in the mount table, for messages.
     pub source: PathBuf,
     /// Mount point.

@@ -1,6 +1,7 @@
 //! Observes the wanted volume groups and their devices: from LVM, recorded intents, the API and the
 //! devices themselves.
 
+use host::DevNum;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 
 use super::intent::{self, Intent};
-use super::plan::{DevNum, GroupTrace, ObservedGroup, ObservedPath};
+use super::plan::{GroupTrace, ObservedGroup, ObservedPath};
 use super::wanted::WantedGroup;
 use super::{VolumeGroupCreator, observe};
 use crate::agent::blocking::blocking;

@@ -2,6 +2,7 @@
 //!
 //! Repeated immediately before a group is created. Blocks for as long as a disk does not respond.
 
+use host::DevNum;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use host::lvm::PvOwner;
 use host::mount::{lookup, mountinfo};
 use host::{DevicePath, Error, Exec, Kind, Roots};
 
-use super::plan::{DevNum, DeviceState, ObservedDevice, ObservedPath};
+use super::plan::{DeviceState, ObservedDevice, ObservedPath};
 
 /// The type that blkid reports for a physical volume.
 const PHYSICAL_VOLUME: &str = "LVM2_member";

@@ -5,6 +5,7 @@
 
 mod device;
 
+use host::DevNum;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::devices::{NodeDevice, reason};
@@ -13,9 +14,6 @@ use host::{Bytes, DevicePath, LvUuid, VgName};
 use super::intent::Intent;
 use super::wanted::WantedGroup;
 use device::{compatible, device, is_marked, usable};
-
-/// A block device's number.
-pub type DevNum = (u32, u32);
 
 /// Observed state of a wanted volume group.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 mod marked;
 mod property;
 
+use host::DevNum;
 use std::collections::{BTreeMap, BTreeSet};
 
 use host::{Bytes, DevicePath, LvUuid, VgName};
@@ -31,7 +32,7 @@ fn uuid() -> LvUuid {
 fn device(minor: u32, state: DeviceState) -> ObservedPath {
     let (size, path) = (Bytes(1 << 30), path(&format!("/dev/sd{minor}")));
     ObservedPath::Device(ObservedDevice {
-        number: (8, minor),
+        number: DevNum::new(8, minor),
         path,
         size,
         sector: 512,
@@ -128,7 +129,7 @@ impl Fixture {
 fn group_is_created_on_blank_devices_and_others_have_a_reason() {
     let small = ObservedPath::Device(ObservedDevice {
         size: Bytes((64 << 20) - 1),
-        number: (8, 9),
+        number: DevNum::new(8, 9),
         path: path("/dev/sdz"),
         sector: 512,
         identity: None,
@@ -246,7 +247,7 @@ fn duplicate_disks_and_mixed_sector_sizes_are_rejected() {
 fn existing_group_is_not_changed() {
     let present = |found| {
         Fixture::new(vec![blank(0), found])
-            .with_group(ObservedGroup::Present(BTreeSet::from([(8, 0)])))
+            .with_group(ObservedGroup::Present(BTreeSet::from([DevNum::new(8, 0)])))
     };
     for (found, expected) in [
         (blank(1), reason::VOLUME_GROUP_EXISTS),
@@ -312,7 +313,7 @@ fn only_physical_volumes_with_a_recorded_intent_are_used() {
         parts[0],
         GroupDevice {
             path: path("/dev/0"),
-            number: (8, 0),
+            number: DevNum::new(8, 0),
             uuid: Some(uuid())
         }
     );
@@ -347,12 +348,12 @@ fn device_listed_for_two_groups_is_rejected() {
     assert!(fixture.message(0).contains("for volume groups vg0 and vg1"));
     fixture.observed_groups.insert(
         group("vg1"),
-        ObservedGroup::Present(BTreeSet::from([(8, 0)])),
+        ObservedGroup::Present(BTreeSet::from([DevNum::new(8, 0)])),
     );
     for path_of_it in ["/dev/other", "/dev/0"] {
         fixture
             .found
-            .insert(path(path_of_it), ObservedPath::Member((8, 0)));
+            .insert(path(path_of_it), ObservedPath::Member(DevNum::new(8, 0)));
         assert_eq!(
             fixture.outcome().1[2],
             "in group",
