@@ -190,6 +190,8 @@ mod tests {
             "-E offset=1048576",
             "-E discard",
             "-E assume_storage_prezeroed=1",
+            "-E lazy_journal_init=1",
+            "-E lazy_itable_init=1,lazy_journal_init=1",
             "-O journal_dev",
             "-O ^has_journal",
             "-O ^filetype",

@@ -54,11 +54,15 @@ pub(crate) const EXT4: &[(&str, Takes)] = &[
     ),
 ];
 
-/// See mke2fs(8). `discard` would erase the format marker, `offset` would move the file system, and
-/// `assume_storage_prezeroed` does not hold for a logical volume.
+/// See mke2fs(8). `discard` would erase the format marker, and `offset` would move the file system.
+///
+/// No option may rely on storage being zero, since the extents can hold data of an earlier volume:
+/// `assume_storage_prezeroed` and `lazy_journal_init` are omitted. With the latter, and without
+/// checksums in the journal, a replay after a power cut restores directories and files of that
+/// volume. `lazy_itable_init` is safe: mke2fs leaves only inode tables unwritten whose group
+/// descriptors have a checksum.
 const EXTENDED: &[(&str, OptionValue)] = &[
     ("lazy_itable_init", SWITCH),
-    ("lazy_journal_init", SWITCH),
     ("nodiscard", OptionValue::No),
     ("num_backup_sb", OptionValue::Number(0, 2)),
     ("packed_meta_blocks", SWITCH),
