@@ -573,7 +573,7 @@ async fn backend_reports_ready_nodes_and_reasons_of_others() {
     );
     assert_eq!(
         ready.message,
-        format!("node {} has no volume group vg0", fixture.name("n2"))
+        format!("{} has no volume group vg0", fixture.name("n2"))
     );
     let group = json!([{"name": "vg0", "uuid": "u", "size": "128Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
     fixture.report(&fixture.name("n2"), group).await;

@@ -82,6 +82,10 @@ fn of_one_kind() -> Vec<Test> {
             only_empty_volume_counts_as_never_used
         ),
         test!(
+            "report settings of lvm.conf do not change what the agent reads",
+            report_settings_do_not_change_what_the_agent_reads
+        ),
+        test!(
             "vgextend is reported within five seconds",
             vgextend_is_reported_within_five_seconds
         ),
@@ -369,6 +373,29 @@ fn only_empty_volume_counts_as_never_used(fixture: &Fixture) {
     fixture.wait_for_condition(&used, REMOVED, "NotEmpty", "is not empty (ext4)");
     assert_ne!(fixture.lvs(&used, "lv_name"), "");
     fixture.remove(&used);
+}
+
+/// Settings that admins use for readable reports, and one that adds a log to them.
+const REPORT_SETTINGS: &str = r#"
+report { list_item_separator=";" prefixes=1 compact_output=1 compact_output_cols="lv_tags"
+         mark_hidden_devices=0 binary_values_as_numeric=1 time_format="%A" }
+log { report_command_log=1 }
+"#;
+
+fn report_settings_do_not_change_what_the_agent_reads(fixture: &Fixture) {
+    let before = fixture.volume("64Mi");
+    fixture.shell(&format!(
+        "mv /etc/lvm/lvmlocal.conf /etc/lvm/lvmlocal.saved
+         cat >/etc/lvm/lvmlocal.conf <<'S'\n{REPORT_SETTINGS}S\n"
+    ));
+    let during = fixture.volume("64Mi");
+    fixture.change(&before, json!({"size": "128Mi"}));
+    fixture.reaches(&before, 128 << 20);
+    fixture.change(&during, json!({"state": "Absent"}));
+    fixture.wait_for_condition(&during, REMOVED, "Removed", "");
+    fixture.shell("mv /etc/lvm/lvmlocal.saved /etc/lvm/lvmlocal.conf");
+    assert_eq!(fixture.lvs(&during, "lv_name"), "");
+    fixture.remove(&before);
 }
 
 fn vgextend_is_reported_within_five_seconds(fixture: &Fixture) {

@@ -46,8 +46,14 @@ const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_ext
 /// Report columns of a logical volume; `lv_attr` has its kind, active and open.
 const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
-/// Seconds since 1970, regardless of the admin's `report/time_format`.
-const TIME_FORMAT: [&str; 2] = ["--config", "report/time_format=\"%s\""];
+/// Every setting of lvm.conf(5) that changes what a JSON report contains: the admin's values are for
+/// people. Times are seconds since 1970.
+const REPORT_SETTINGS: [&str; 2] = [
+    "--config",
+    "report/time_format=\"%s\" report/list_item_separator=\",\" report/prefixes=0 \
+     report/compact_output=0 report/compact_output_cols=\"\" report/mark_hidden_devices=1 \
+     report/binary_values_as_numeric=0 report/two_word_unknown_device=0 log/report_command_log=0",
+];
 
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
 const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";
@@ -68,7 +74,6 @@ const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 /// manager: hidden, they would look missing.
 pub(super) fn report() -> Cmd {
     json("fullreport")
-        .args(TIME_FORMAT)
         .args(["--foreign", "--shared"])
         .args(["--configreport", "vg", "--options", VG_COLUMNS])
         .args(["--configreport", "lv", "--options", LV_COLUMNS])
@@ -80,9 +85,7 @@ pub(super) fn report() -> Cmd {
 
 /// Reports one logical volume.
 pub(super) fn volume(vg: &VgName, lv: &LvName) -> Cmd {
-    json("lvs")
-        .args(TIME_FORMAT)
-        .args(["--options", LV_COLUMNS, &path(vg, lv)])
+    json("lvs").args(["--options", LV_COLUMNS, &path(vg, lv)])
 }
 
 /// Lists the uuids of the volume groups that this host may use.
@@ -91,7 +94,9 @@ pub(super) fn usable_groups() -> Cmd {
 }
 
 fn json(verb: &str) -> Cmd {
-    lvm(verb).args(["--reportformat", "json", "--units", "b", "--nosuffix"])
+    lvm(verb)
+        .args(["--reportformat", "json", "--units", "b", "--nosuffix"])
+        .args(REPORT_SETTINGS)
 }
 
 /// Creates a logical volume with its tags in one metadata change.
