@@ -55,7 +55,7 @@ impl Lock {
                 }
                 Err(TryLockError::WouldBlock) => {
                     let message = format!(
-                        "another call still holds the lock of logical volume {volume} after {} s; this call will be retried",
+                        "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
                         wait.as_secs()
                     );
                     return Err(Error::refused(Kind::Busy, message));

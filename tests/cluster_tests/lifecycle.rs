@@ -275,7 +275,7 @@ pub(crate) fn claim_without_space_waits_with_reason() -> Result<()> {
     let cluster = cluster();
     run(async {
         let (app, volume) = App::with_pod(&cluster, "flexlvm", "100Gi").await?;
-        app.has_event(&["ProvisioningFailed", "100 GiB from backend flexlvm"])
+        app.has_event(&["ProvisioningFailed", "100 GiB from StorageBackend flexlvm"])
             .await?;
         ensure!(
             app.logical_volumes().get_opt(&volume).await?.is_none(),

@@ -110,7 +110,7 @@ async fn unsupported_claims_are_rejected_with_field_and_create_nothing() {
         (
             "selector",
             json!({"selector": {"matchLabels": {"a": "b"}}}),
-            ["selector", "leave it out"],
+            ["selector", "remove it"],
         ),
         (
             "source",

@@ -15,7 +15,7 @@ pub(crate) fn falsely_reported_growth_is_a_failure(fixture: &Fixture) {
         let wanted = (768_u64 << 20).to_string();
         let grow = ["expandfs", &*json, "", &*folder, &*wanted, "536870912"];
         fixture.replace(program, "exit 0");
-        fixture.fails(&grow, &[program, "success, and the", "of 805306368 bytes"]);
+        fixture.fails(&grow, &[program, "success, but the", "of 805306368 bytes"]);
         fixture.undo(program);
         // Twice in a row, for two pods: what XFS has not yet written to disk counts, too.
         for _ in 0..2 {

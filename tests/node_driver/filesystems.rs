@@ -119,7 +119,7 @@ pub(crate) fn check_is_bounded(fixture: &Fixture) {
     let other = fixture.folder("checked-too", &volume);
     fixture.fails(
         &["mount", &other, &volume.json("rw")],
-        &["mounted elsewhere in another way"],
+        &["mounted elsewhere with a different read-only state"],
     );
     fixture.succeeds(&["unmount", &folder]);
     assert_eq!(fixture.checksum(&volume), before);

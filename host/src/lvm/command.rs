@@ -48,11 +48,16 @@ const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_l
 
 /// Every setting of lvm.conf(5) that changes what a JSON report contains: the admin's values are for
 /// people. Times are seconds since 1970.
-const REPORT_SETTINGS: [&str; 2] = [
-    "--config",
-    "report/time_format=\"%s\" report/list_item_separator=\",\" report/prefixes=0 \
-     report/compact_output=0 report/compact_output_cols=\"\" report/mark_hidden_devices=1 \
-     report/binary_values_as_numeric=0 report/two_word_unknown_device=0 log/report_command_log=0",
+const REPORT_SETTINGS: [&str; 9] = [
+    "report/time_format=\"%s\"",
+    "report/list_item_separator=\",\"",
+    "report/prefixes=0",
+    "report/compact_output=0",
+    "report/compact_output_cols=\"\"",
+    "report/mark_hidden_devices=1",
+    "report/binary_values_as_numeric=0",
+    "report/two_word_unknown_device=0",
+    "log/report_command_log=0",
 ];
 
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
@@ -96,7 +101,7 @@ pub(super) fn usable_groups() -> Cmd {
 fn json(verb: &str) -> Cmd {
     lvm(verb)
         .args(["--reportformat", "json", "--units", "b", "--nosuffix"])
-        .args(REPORT_SETTINGS)
+        .args(["--config", &REPORT_SETTINGS.join(" ")])
 }
 
 /// Creates a logical volume with its tags in one metadata change.

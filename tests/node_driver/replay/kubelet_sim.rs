@@ -277,9 +277,9 @@ impl KubeletSim {
                 for child in children {
                     let reply = answer_of(child)?;
                     // The kubelet would repeat this one.
-                    let again = reply["message"].as_str().is_some_and(|message| {
-                        message.contains("tried again") || message.contains("retries")
-                    });
+                    let again = reply["message"]
+                        .as_str()
+                        .is_some_and(|message| message.contains("Kubernetes retries"));
                     ensure!(
                         reply["status"] == "Success" || again,
                         "at once, {args:?}: {reply}"
@@ -298,9 +298,9 @@ impl KubeletSim {
             if reply["status"] == "Success" {
                 return Ok(());
             }
-            let again = reply["message"].as_str().is_some_and(|message| {
-                message.contains("tried again") || message.contains("retries")
-            });
+            let again = reply["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("Kubernetes retries"));
             ensure!(again, "{args:?}: {reply}");
         }
         bail!("{args:?}: no success after all retries")
