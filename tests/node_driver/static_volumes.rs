@@ -140,7 +140,7 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
     // LVM fails to remove the tag, or falsely reports success: no file system while the tag exists.
     for (fault, words) in [
         ("exit 5", "--deltag"),
-        ("exit 0", "did not take the tag"),
+        ("exit 0", "still has the tag"),
         ("kill -9 $$", "--deltag"),
     ] {
         fixture.replace("lvm", &unless("--deltag", fault));

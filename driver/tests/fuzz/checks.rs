@@ -37,6 +37,7 @@ const CONSTANTS: &[&str] = &[
     "y",
     "n",
     "--select",
+    "log/report_command_log=0",
     "--addtag",
     "--deltag",
     "--reportformat",

@@ -60,6 +60,10 @@ const REPORT_SETTINGS: [&str; 9] = [
     "log/report_command_log=0",
 ];
 
+/// A selection is evaluated by the code for reports. With `report_command_log=1` in lvm.conf, LVM
+/// 2.03.16 ends in a segmentation fault there.
+const SELECT_SETTINGS: [&str; 2] = ["--config", "log/report_command_log=0"];
+
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
 const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";
 
@@ -243,9 +247,11 @@ fn change<'a>(
     lv: &LvName,
     uuid: &LvUuid,
 ) -> Cmd {
-    lvm("lvchange")
-        .args(what)
-        .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
+    lvm("lvchange").args(what).args(SELECT_SETTINGS).args([
+        "--select",
+        &format!("lv_uuid=\"{uuid}\""),
+        &path(vg, lv),
+    ])
 }
 
 /// Removes the volume with this name if uuid, tag and kind match, too.
@@ -273,7 +279,9 @@ pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind:
     let selection =
         format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
     lvm("lvremove")
-        .args(["--yes", "--select", &selection, &path(vg, lv)])
+        .arg("--yes")
+        .args(SELECT_SETTINGS)
+        .args(["--select", &selection, &path(vg, lv)])
         .timeout(REMOVE_TIMEOUT)
 }
 

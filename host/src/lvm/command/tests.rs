@@ -125,11 +125,11 @@ fn command_lines_match_real_lvm() {
         ),
         (
             activate(&vg(), &lv(), &uuid()),
-            "lvm lvchange --activate y --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            "lvm lvchange --activate y --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
             deactivate(&vg(), &lv(), &uuid()),
-            "lvm lvchange --activate n --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            "lvm lvchange --activate n --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
             change_tags(
@@ -139,7 +139,7 @@ fn command_lines_match_real_lvm() {
                 &[tag("flexlvm.dev/format")],
                 &tags[..1],
             ),
-            "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --select \
+            "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --config log/report_command_log=0 --select \
              lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
@@ -159,7 +159,7 @@ fn command_lines_match_real_lvm() {
                 &tag("flexlvm.dev/claim-uid=1"),
                 LvKind::Plain,
             ),
-            "lvm lvremove --yes --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
+            "lvm lvremove --yes --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
              lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
         ),
     ] {
@@ -187,7 +187,7 @@ fn group_creation_confirms_no_prompt() {
 
 #[test]
 fn remove_selects_volumes_by_kind() {
-    let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[3].clone();
+    let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[5].clone();
     assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
     assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
 }
