@@ -1,10 +1,10 @@
 # FlexLVM's commands. On Debian 12 they install everything that they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster fuzz bench-driver bench-provision bench-pod lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod lint generate image clean
 
 help: ## Lists the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: ## Shows a cluster of two nodes, a claim, a pod, growth, removal (KEEP=1 leaves it up; KUBERNETES=1.20)
 	@tests/cluster/prepare build
@@ -25,6 +25,9 @@ test-node: ## Tests driver and agent in a guest with real LVM
 
 test-cluster: ## Tests a cluster: data, crashes, power cuts
 	@tests/run cluster
+
+test-storage-e2e: ## Runs the external-storage suite of Kubernetes 1.37 (FOCUS=…: a regular expression that selects specs)
+	@tests/storage-e2e "$$FOCUS"
 
 fuzz: ## Runs the driver on a million inputs: one answer each, no panic, no unchecked argument (FUZZ_INPUTS, FUZZ_SEED)
 	@FUZZ_INPUTS=$${FUZZ_INPUTS:-1000000} cargo test --quiet --locked --release -p driver --test fuzz -- --nocapture every_input
