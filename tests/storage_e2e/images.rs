@@ -18,7 +18,7 @@ const AGNHOST: &str = "/agnhost";
 pub(crate) struct Programs(PathBuf);
 
 impl Programs {
-    /// The ones of this version of Kubernetes, in the folder next to its programs.
+    /// The programs of this version of Kubernetes, whose folder is next to that of Kubernetes.
     pub(crate) fn of(kubernetes: &Kubernetes) -> Result<Self> {
         let mut folder = kubernetes.folder().as_os_str().to_owned();
         folder.push("-e2e");

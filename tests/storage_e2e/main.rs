@@ -38,8 +38,8 @@ const SKIPPED: &[(&str, &str)] = &[
     (r"\[Disruptive\]", "needs SSH access to the nodes"),
 ];
 
-/// Two, because most of a spec's time is waiting, and each node is one processor.
-const PROCESSES: &str = "2";
+/// Specs at a time: they mostly wait for the kubelets.
+const PROCESSES: &str = "4";
 
 const TIMEOUT: &str = "2h";
 
@@ -115,57 +115,58 @@ async fn install(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// Runs the suite; its whole output goes to `e2e.log`.
+/// Runs the suite and prints each spec's result. Its whole output goes to `e2e.log`.
 fn run_specs(programs: &Programs, cluster: &Cluster, focus: &str, logs: &Path) -> Result<Report> {
-    let skip: Vec<&str> = SKIPPED.iter().map(|(name, _)| *name).collect();
-    let mut ginkgo = Command::new(programs.path("ginkgo"))
+    let log = logs.join("e2e.log");
+    println!("the suite's whole output: {}", log.display());
+    let mut log = File::create(log)?;
+    let mut suite = suite(programs, cluster, focus, logs)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(File::create(logs.join("ginkgo.log"))?)
+        .spawn()
+        .context("cannot run ginkgo")?;
+    let output = suite.stdout.take().context("ginkgo has no output")?;
+    let mut result = None;
+    for line in BufReader::new(output).lines() {
+        let line = line?;
+        writeln!(log, "{line}")?;
+        // The line after a result names the spec.
+        if let Some(result) = result.take() {
+            println!("{result} {line}");
+        } else if line.starts_with("• ") {
+            result = Some(line);
+        }
+    }
+    let status = suite.wait()?;
+    let mut report = Report::read(&logs.join("report.json"))?;
+    if !status.success() && report.failed() == 0 {
+        report.fail(format!("ginkgo ended with {status}"));
+    }
+    Ok(report)
+}
+
+fn suite(programs: &Programs, cluster: &Cluster, focus: &str, logs: &Path) -> Command {
+    let kubectl = cluster.api().kubernetes().program("kubectl");
+    let kubeconfig = cluster.api().kubeconfig();
+    let driver = file("tests/storage_e2e/driver.yaml");
+    let skipped: Vec<&str> = SKIPPED.iter().map(|(name, _)| *name).collect();
+    let mut ginkgo = Command::new(programs.path("ginkgo"));
+    ginkgo
         .current_dir(logs)
         .args(["--no-color", "-v", "--keep-going"])
         .arg(format!("--procs={PROCESSES}"))
         .arg(format!("--timeout={TIMEOUT}"))
         .arg(format!("--output-dir={}", logs.display()))
         .arg("--json-report=report.json")
-        .arg(format!("--skip={}", skip.join("|")))
         .arg(format!("--focus=External.Storage.*({focus})"))
+        .arg(format!("--skip={}", skipped.join("|")))
         .arg(programs.path("e2e.test"))
         .arg("--")
         .arg("--provider=skeleton")
-        .arg(format!(
-            "--kubeconfig={}",
-            cluster.api().kubeconfig().display()
-        ))
-        .arg(format!(
-            "--kubectl-path={}",
-            cluster.api().kubernetes().program("kubectl").display()
-        ))
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .arg(format!("--kubectl-path={}", kubectl.display()))
         .arg(format!("--report-dir={}", logs.display()))
-        .arg(format!(
-            "--storage.testdriver={}",
-            file("tests/storage_e2e/driver.yaml").display()
-        ))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(File::create(logs.join("ginkgo.log"))?)
-        .spawn()
-        .context("cannot run ginkgo")?;
-    let output = ginkgo.stdout.take().context("ginkgo has no output")?;
-    let mut log = File::create(logs.join("e2e.log"))?;
-    let mut outcome = None;
-    for line in BufReader::new(output).lines() {
-        let line = line?;
-        writeln!(log, "{line}")?;
-        // The line after an outcome names the spec.
-        if let Some(outcome) = outcome.take() {
-            println!("{outcome} {line}");
-        } else if line.starts_with("• ") {
-            outcome = Some(line);
-        }
-    }
-    // Its exit status adds nothing to its report.
-    ginkgo.wait()?;
-    println!(
-        "the suite's whole output is in {}",
-        logs.join("e2e.log").display()
-    );
-    Report::read(&logs.join("report.json"))
+        .arg(format!("--storage.testdriver={}", driver.display()));
+    ginkgo
 }

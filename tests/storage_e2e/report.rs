@@ -102,6 +102,11 @@ impl Report {
         Ok(report)
     }
 
+    /// Adds a failure that concerns no single spec.
+    pub(crate) fn fail(&mut self, reason: String) {
+        self.failures.push(reason);
+    }
+
     /// How many specs failed.
     pub(crate) fn failed(&self) -> usize {
         self.failures.len()
