@@ -22,7 +22,7 @@ pub fn write(folder: &Path, name: &str, content: &[u8]) -> Result<(), Error> {
     sync_folder(folder)
 }
 
-/// Makes a whole, executable, durable copy; whatever was left there is replaced.
+/// Makes a complete, executable, durable copy; replaces an existing file.
 ///
 /// # Errors
 /// When that fails: then a part of it may be left there.

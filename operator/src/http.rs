@@ -25,7 +25,7 @@ impl Ready {
     }
 }
 
-/// Serves the probes for ever.
+/// Serves the probes; never returns.
 ///
 /// # Errors
 /// When the address can't be listened at.

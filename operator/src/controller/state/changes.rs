@@ -29,7 +29,7 @@ pub(super) struct Writers {
 }
 
 impl ClusterState {
-    /// Keeps every copy current, for ever.
+    /// Keeps every cache current; never returns.
     pub(super) fn follow(
         self: &Arc<Self>,
         client: &Client,
