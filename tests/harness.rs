@@ -11,7 +11,7 @@ async fn service_account_has_only_its_own_rights() {
     let admin = server.client();
     let name = namespace::create(&admin, "rights").await.unwrap();
     let metadata = ObjectMeta {
-        name: Some("nobody".into()),
+        name: Some("unprivileged".into()),
         ..ObjectMeta::default()
     };
     let account = ServiceAccount {
@@ -23,8 +23,10 @@ async fn service_account_has_only_its_own_rights() {
         .await
         .unwrap();
 
-    let theirs: Api<ConfigMap> =
-        Api::namespaced(server.client_of(&name, "nobody").await.unwrap(), &name);
+    let theirs: Api<ConfigMap> = Api::namespaced(
+        server.client_of(&name, "unprivileged").await.unwrap(),
+        &name,
+    );
     let ours: Api<ConfigMap> = Api::namespaced(admin, &name);
 
     let refused = theirs.list(&ListParams::default()).await.unwrap_err();

@@ -331,7 +331,7 @@ pub(crate) fn disk_that_lvm_only_marked_waits_for_admin(fixture: &Fixture) {
         fixture,
         DISKS[1],
         "CreateFailed",
-        "once /dev/disk/by-id/one, which is to be part of it, is cleared",
+        "once /dev/disk/by-id/one, which belongs to it, is cleared",
     );
     assert_eq!(
         fixture.shell(&format!("vgs --noheadings {MADE} 2>/dev/null || true")),

@@ -251,7 +251,7 @@ fn choose(
             compatible(&parts, seen)?;
             if let Some(marked) = marked {
                 let message = format!(
-                    "volume group {} is created once {marked}, which is to be part of it, is cleared",
+                    "volume group {} is created once {marked}, which belongs to it, is cleared",
                     wanted.group
                 );
                 return Err((reason::CREATE_FAILED, message));
