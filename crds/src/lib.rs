@@ -62,7 +62,15 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         LogicalVolume::crd(),
         NodeStorage::crd(),
     ];
-    all.iter_mut().for_each(schema::normalize);
+    for definition in &mut all {
+        schema::normalize(definition);
+        let label = ("app.kubernetes.io/name".to_owned(), "flexlvm".to_owned());
+        definition
+            .metadata
+            .labels
+            .get_or_insert_default()
+            .extend([label]);
+    }
     all
 }
 

@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 
 /// Dynamic LVM volumes for Kubernetes clusters that mount through FlexVolume.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "flexlvm", version)]
 struct Cli {
     /// Log filter: `info`, `debug`, or per module, as in `info,operator=debug`.
     #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]

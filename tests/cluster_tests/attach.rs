@@ -44,7 +44,7 @@ fn attach(cluster: &Cluster) -> Result<()> {
     install_for_the_controller_manager(cluster)?;
     cluster
         .api()
-        .kubectl(&["apply", "-k", &file("config/attach")])
+        .kubectl(&["apply", "-k", &cluster.api().attach_configuration()?])
         .map(drop)
 }
 

@@ -101,12 +101,9 @@ pub(crate) fn uninstalled_product_leaves_nothing_in_the_cluster() -> Result<()> 
         let samples = ["storageclass", "storagebackend"]
             .map(|name| file(&format!("config/samples/{name}.yaml")));
         kubectl(&["delete", "-f", &samples[0], "-f", &samples[1]])?;
-        kubectl(&[
-            "delete",
-            "--timeout=180s",
-            "-k",
-            &cluster.api().configuration()?,
-        ])?;
+        for folder in [cluster.api().configuration()?, cluster.api().definitions()?] {
+            kubectl(&["delete", "--timeout=180s", "-k", &folder])?;
+        }
         until("the CSIDriver is gone", LIMIT, async || {
             Ok(kubectl(&["get", "csidrivers", "-o", "name"])?
                 .is_empty()

@@ -11,6 +11,7 @@ mod crashes;
 mod current_kubernetes;
 mod kinds;
 mod lifecycle;
+mod operations;
 
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
@@ -124,6 +125,11 @@ fn tests() -> Vec<Test> {
         Test::new(
             "deleting all LogicalVolume objects keeps the data",
             crashes::deleting_all_logical_volume_objects_keeps_data,
+        )
+        .since(CURRENT),
+        Test::new(
+            "volumes of a lost node are given up",
+            operations::volumes_of_a_lost_node_are_given_up,
         )
         .since(CURRENT),
         Test::new(

@@ -250,26 +250,46 @@ impl ApiServer {
         self.access.kubectl(&self.kubernetes, arguments)
     }
 
-    /// Applies FlexLVM's configuration for this version. Fails if kubectl prints a warning.
+    /// Applies FlexLVM's definitions and its configuration for this version. Fails if kubectl
+    /// prints a warning.
     pub fn install(&self) -> Result<()> {
-        let warnings = self
-            .access
-            .apply(&self.kubernetes, &self.configuration()?)?;
-        anyhow::ensure!(warnings.is_empty(), "kubectl apply -k prints:\n{warnings}");
+        for folder in [self.definitions()?, self.configuration()?] {
+            let warnings = self.access.apply(&self.kubernetes, &folder)?;
+            anyhow::ensure!(
+                warnings.is_empty(),
+                "kubectl apply -k {folder} prints:\n{warnings}"
+            );
+        }
         Ok(())
+    }
+
+    /// The folder of FlexLVM's definitions for this version.
+    pub fn definitions(&self) -> Result<String> {
+        self.variant(["crds", "crds/cel", "crds/cel"])
     }
 
     /// The folder of FlexLVM's configuration for this version.
     pub fn configuration(&self) -> Result<String> {
-        let variant = match self.kubernetes.minor_version()? {
-            ..25 => "default",
-            25..30 => "v1.25",
-            30.. => "v1.30",
+        self.variant(["config/default", "config/v1.25", "config/v1.30"])
+    }
+
+    /// The same, with volumes that Kubernetes attaches before it mounts them.
+    pub fn attach_configuration(&self) -> Result<String> {
+        self.variant([
+            "config/attach",
+            "config/v1.25-attach",
+            "config/v1.30-attach",
+        ])
+    }
+
+    /// Selects the folder before Kubernetes 1.25, before 1.30, and from 1.30 on.
+    fn variant(&self, [old, since_25, since_30]: [&str; 3]) -> Result<String> {
+        let folder = match self.kubernetes.minor_version()? {
+            ..25 => old,
+            25..30 => since_25,
+            30.. => since_30,
         };
-        Ok(format!(
-            "{}/../config/{variant}",
-            env!("CARGO_MANIFEST_DIR")
-        ))
+        Ok(format!("{}/../{folder}", env!("CARGO_MANIFEST_DIR")))
     }
 
     /// Returns true if the server is Kubernetes 1.`minor` or later.

@@ -46,6 +46,11 @@ impl Cluster {
             self.api()
                 .kubectl(&["apply", "-f", &sample.display().to_string()])?;
         }
+        self.wait_until_served().await
+    }
+
+    /// Waits until the sample backend is Ready on all nodes.
+    pub async fn wait_until_served(&self) -> Result<()> {
         let ready = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status} {.status.nodes}"#;
         let all = self.nodes().len();
         until("the backend is Ready on all nodes", LIMIT, async || {

@@ -88,8 +88,7 @@ impl Fixture {
         };
         let cluster = runtime.block_on(Cluster::start(&plan))?;
         let mut guest = Guest::create(cluster.api().workplace(), 1, &hardware)?;
-        let config = concat!(env!("CARGO_MANIFEST_DIR"), "/../config/default");
-        cluster.api().kubectl(&["apply", "-k", config])?;
+        cluster.api().install()?;
         let client = runtime.block_on(async { cluster.api().client() });
         runtime.block_on(async {
             let node: Node = serde_json::from_value(json!({"metadata": {"name": "node1"}}))?;

@@ -1,0 +1,81 @@
+//! The manifests that admins apply, as kubectl renders them.
+
+use harness::apiserver::ApiServer;
+use serde_json::Value;
+
+/// Renders a folder with kubectl.
+fn render(server: &ApiServer, folder: &str) -> Vec<Value> {
+    let arguments = ["apply", "--dry-run=client", "-o", "json", "-k", folder];
+    let list: Value = serde_json::from_str(&server.kubectl(&arguments).unwrap()).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+/// Returns every object of the definitions and of both configurations for the server's version.
+fn objects(server: &ApiServer) -> Vec<Value> {
+    let folders = [
+        server.definitions(),
+        server.configuration(),
+        server.attach_configuration(),
+    ];
+    folders
+        .into_iter()
+        .flat_map(|folder| render(server, &folder.unwrap()))
+        .collect()
+}
+
+fn find<'a>(objects: &'a [Value], kind: &str) -> &'a Value {
+    objects.iter().find(|it| it["kind"] == kind).unwrap()
+}
+
+#[tokio::test]
+async fn every_object_has_the_label_of_the_product() {
+    let server = ApiServer::shared().await;
+    let objects = objects(server);
+    assert!(objects.len() > 20, "only {} objects", objects.len());
+    for object in &objects {
+        assert_eq!(
+            object["metadata"]["labels"]["app.kubernetes.io/name"], "flexlvm",
+            "{} {} lacks the label",
+            object["kind"], object["metadata"]["name"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn configuration_leaves_the_definitions_to_a_folder_of_their_own() {
+    let server = ApiServer::shared().await;
+    for configuration in [server.configuration(), server.attach_configuration()] {
+        for object in render(server, &configuration.unwrap()) {
+            assert_ne!(
+                object["kind"], "CustomResourceDefinition",
+                "kubectl delete -k would delete every object of this kind"
+            );
+        }
+    }
+    for object in render(server, &server.definitions().unwrap()) {
+        assert_eq!(object["kind"], "CustomResourceDefinition");
+    }
+}
+
+#[tokio::test]
+async fn agents_start_only_where_the_image_runs() {
+    let server = ApiServer::shared().await;
+    let objects = render(server, &server.configuration().unwrap());
+    let pod = &find(&objects, "DaemonSet")["spec"]["template"]["spec"];
+    assert_eq!(pod["nodeSelector"]["kubernetes.io/os"], "linux");
+    assert_eq!(pod["nodeSelector"]["kubernetes.io/arch"], "amd64");
+}
+
+#[tokio::test]
+async fn drain_leaves_one_replica_of_the_controller() {
+    let server = ApiServer::shared().await;
+    if !server.is_since(25) {
+        return;
+    }
+    let objects = render(server, &server.configuration().unwrap());
+    let budget = &find(&objects, "PodDisruptionBudget")["spec"];
+    let controller = &find(&objects, "Deployment")["spec"];
+    assert_eq!(budget["maxUnavailable"], 1);
+    assert_eq!(controller["replicas"], 2);
+    assert_eq!(budget["selector"], controller["selector"]);
+}
