@@ -1,44 +1,121 @@
 //! The probes: `/livez` answers while the process can answer at all, `/readyz` once it does its
 //! work.
+//!
+//! Any pod of the cluster may reach the port, so [`Limits`] bound what a client can cost.
 
+mod admission;
+
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+use admission::Admission;
 
 /// Whether a role does its work: set by the role, read by `/readyz`.
 #[derive(Clone, Debug, Default)]
 pub struct Ready(Arc<AtomicBool>);
 
 impl Ready {
-    /// Says that the work has begun, or has stopped.
+    /// Sets whether the role does its work.
     pub fn set(&self, ready: bool) {
         self.0.store(ready, Ordering::Relaxed);
     }
 
-    /// True once the work has begun.
+    /// Returns whether the role does its work.
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Serves the probes; never returns.
+/// What clients may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Maximum number of open connections. A further one is closed at once.
+    pub connections: usize,
+    /// The same of one address. The kubelet probes from its node's address, so other clients do not
+    /// keep it out.
+    pub connections_per_address: usize,
+    /// Maximum size of a request's line and headers, in bytes; at least 8192.
+    pub request_bytes: usize,
+    /// Maximum duration of a connection, which serves one request.
+    pub duration: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 512,
+            connections_per_address: 8,
+            request_bytes: 8192,
+            duration: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Delay after a connection could not be accepted, as without free file descriptors.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Serves the probes at an address; never returns.
 ///
 /// # Errors
-/// When the address can't be listened at.
-pub async fn serve(address: SocketAddr, ready: Ready) -> std::io::Result<()> {
-    let readyz = move || async move {
+/// If the address can't be bound.
+pub async fn serve(address: SocketAddr, ready: Ready) -> io::Result<()> {
+    let listener = TcpListener::bind(address).await?;
+    serve_connections(listener, ready, Limits::default()).await;
+    Ok(())
+}
+
+async fn serve_connections(listener: TcpListener, ready: Ready, limits: Limits) {
+    let routes = routes(ready);
+    let admission = Admission::new(limits.connections, limits.connections_per_address);
+    loop {
+        let Ok((stream, peer)) = listener.accept().await else {
+            sleep(AFTER_FAILURE).await;
+            continue;
+        };
+        if let Some(admitted) = admission.admit(peer.ip()) {
+            let routes = routes.clone();
+            tokio::spawn(async move {
+                serve_connection(stream, routes, limits).await;
+                drop(admitted);
+            });
+        }
+    }
+}
+
+fn routes(ready: Ready) -> Router {
+    let readyz = async move || {
         if ready.get() {
             (StatusCode::OK, "ok")
         } else {
             (StatusCode::SERVICE_UNAVAILABLE, "not ready")
         }
     };
-    let router = axum::Router::new()
+    Router::new()
         .route("/livez", get(async || "ok"))
-        .route("/readyz", get(readyz));
-    axum::serve(tokio::net::TcpListener::bind(address).await?, router).await
+        .route("/readyz", get(readyz))
 }
+
+async fn serve_connection(stream: TcpStream, routes: Router, limits: Limits) {
+    let served = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(limits.request_bytes)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    // Errors are the client's: it closed the connection, or sent something else than a request.
+    let _ = timeout(limits.duration, served).await;
+}
+
+#[cfg(test)]
+mod tests;
