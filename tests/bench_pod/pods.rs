@@ -10,17 +10,47 @@ use harness::installation::CLASS;
 use harness::namespace;
 use harness::wait::until;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, ServiceAccount};
+use k8s_openapi::api::storage::v1::StorageClass;
 use kube::Client;
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 use serde_json::{Value, json};
 
 /// The volume that a pod mounts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Storage {
-    /// A claim of the sample class.
+    /// A claim of the sample class, which waits for its first pod.
     Claim,
     /// An emptyDir.
     EmptyDir,
+    /// A claim that is served before a pod uses it (`volumeBindingMode: Immediate`).
+    ImmediateClaim,
+}
+
+impl Storage {
+    /// The StorageClass of the pod's claim, if it has one.
+    fn class(self) -> Option<&'static str> {
+        match self {
+            Self::Claim => Some(CLASS),
+            Self::ImmediateClaim => Some(IMMEDIATE_CLASS),
+            Self::EmptyDir => None,
+        }
+    }
+}
+
+/// Name of the class of [`Storage::ImmediateClaim`], see [`create_immediate_class`].
+const IMMEDIATE_CLASS: &str = "flexlvm-immediate";
+
+/// Creates a copy of the sample class with `volumeBindingMode: Immediate`.
+pub(crate) async fn create_immediate_class(client: Client) -> Result<()> {
+    let classes: Api<StorageClass> = Api::all(client);
+    let mut class = classes.get(CLASS).await?;
+    class.metadata = ObjectMeta {
+        name: Some(IMMEDIATE_CLASS.to_owned()),
+        ..ObjectMeta::default()
+    };
+    class.volume_binding_mode = Some("Immediate".to_owned());
+    classes.create(&PostParams::default(), &class).await?;
+    Ok(())
 }
 
 /// The durations of one measurement, in seconds.
@@ -58,7 +88,7 @@ pub(crate) async fn measure(cluster: &Cluster, storage: Storage, count: usize) -
     try_join_all((0..count).map(|number| pods.create(storage, number))).await?;
     let mut bound = 0.0;
     loop {
-        if storage == Storage::Claim && bound == 0.0 && pods.all_bound(count).await? {
+        if storage.class().is_some() && bound == 0.0 && pods.all_bound(count).await? {
             bound = start.elapsed().as_secs_f64();
         }
         if pods.all_ready(count).await? {
@@ -91,10 +121,10 @@ struct Workload {
 impl Workload {
     async fn create(&self, storage: Storage, number: usize) -> Result<()> {
         let name = format!("app-{number}");
-        let volume = match storage {
-            Storage::EmptyDir => json!({"name": "data", "emptyDir": {}}),
-            Storage::Claim => {
-                let claim = json!({"metadata": {"name": name}, "spec": {"storageClassName": CLASS,
+        let volume = match storage.class() {
+            None => json!({"name": "data", "emptyDir": {}}),
+            Some(class) => {
+                let claim = json!({"metadata": {"name": name}, "spec": {"storageClassName": class,
                     "accessModes": ["ReadWriteOnce"],
                     "resources": {"requests": {"storage": "64Mi"}}}});
                 self.claims
@@ -114,7 +144,7 @@ impl Workload {
         let name = format!("app-{number}");
         let delete = DeleteParams::default();
         self.pods.delete(&name, &delete).await?;
-        if storage == Storage::Claim {
+        if storage.class().is_some() {
             self.claims.delete(&name, &delete).await?;
         }
         Ok(())
