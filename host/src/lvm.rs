@@ -18,7 +18,7 @@ use names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 
 pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};
-pub use model::{Lv, LvKind, Pv, PvOwner, Vg};
+pub use model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
 pub use shell::LvmShell;
 pub use thin_pool::{PoolCost, PoolState};
 
@@ -174,7 +174,8 @@ impl Lvm<'_> {
             .map(drop)
     }
 
-    /// Removes a logical volume and its data if name, uuid, kind and one of its tags match.
+    /// Removes a logical volume and its data if name, uuid, type and one of its tags match, and no
+    /// other volume depends on it.
     ///
     /// Success only means that LVM reported no error: the caller observes again whether the volume
     /// is gone, or whether another volume has the name.
@@ -187,9 +188,9 @@ impl Lvm<'_> {
         lv: &LvName,
         uuid: &LvUuid,
         tag: &LvTag,
-        kind: LvKind,
+        segment_type: SegmentType,
     ) -> Result<(), Error> {
-        self.run(&command::remove(vg, lv, uuid, tag, kind))
+        self.run(&command::remove(vg, lv, uuid, tag, segment_type))
             .map(drop)
     }
 

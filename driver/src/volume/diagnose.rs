@@ -80,7 +80,7 @@ fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Op
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, LvKind, Vg};
+    use host::lvm::{Lv, LvRole, SegmentType, Vg};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -94,7 +94,8 @@ mod tests {
             tags: Vec::new(),
             active,
             open: false,
-            kind: LvKind::Plain,
+            segment_type: SegmentType::Plain,
+            role: LvRole::Volume,
             shares: BTreeMap::new(),
             integrity: false,
             made: 0,

@@ -182,7 +182,7 @@ fn replace_tag(
 #[cfg(test)]
 mod tests {
     use super::{StaticVolumeError, allow};
-    use host::lvm::{Lv, LvKind};
+    use host::lvm::{Lv, LvRole, SegmentType};
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -194,7 +194,8 @@ mod tests {
             tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
             active: true,
             open: false,
-            kind: LvKind::Plain,
+            segment_type: SegmentType::Plain,
+            role: LvRole::Volume,
             shares: BTreeMap::new(),
             integrity: false,
             made: 0,

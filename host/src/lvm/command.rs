@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::geometry::Layout;
-use super::model::LvKind;
+use super::model::SegmentType;
 use super::thin_pool::{self, PoolCost};
 use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 use crate::process::Cmd;
@@ -43,7 +43,7 @@ pub struct NewPool<'a> {
 const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_extent_count,vg_free_count,\
                           vg_missing_pv_count,vg_systemid,vg_lock_type";
 
-/// Report columns of a logical volume; `lv_attr` has its kind, active and open.
+/// Report columns of a logical volume; `lv_attr` has its type, role, active and open.
 const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
 /// Every setting of lvm.conf(5) that changes what a JSON report contains: the admin's values are for
@@ -254,24 +254,31 @@ fn change<'a>(
     ])
 }
 
-/// Removes the volume with this name if uuid, tag and kind match, too.
+/// Removes the volume with this name if uuid, tag and type match, too, and no other volume depends
+/// on it.
 ///
 /// LVM itself checks all of them under its lock, and does nothing if one differs. `--yes` confirms
 /// the removal of an active volume; LVM still refuses an open one. `--yes` would also confirm the
-/// removal of snapshots along with their origin: hence the check of the kind. An origin's
-/// attributes begin with an `o` in any layout.
-pub(super) fn remove(vg: &VgName, lv: &LvName, uuid: &LvUuid, tag: &LvTag, kind: LvKind) -> Cmd {
-    let letters = match kind {
-        LvKind::Plain => "^-",
-        LvKind::Raid => "^[rR]",
-        LvKind::Thin => "^V",
-        LvKind::Cached => "^C",
+/// removal of snapshots along with their origin: hence the check of the first letter of `lv_attr`,
+/// which is an `o` for an origin of any type.
+pub(super) fn remove(
+    vg: &VgName,
+    lv: &LvName,
+    uuid: &LvUuid,
+    tag: &LvTag,
+    segment_type: SegmentType,
+) -> Cmd {
+    let letters = match segment_type {
+        SegmentType::Plain => "^-",
+        SegmentType::Raid => "^[rR]",
+        SegmentType::Thin => "^V",
+        SegmentType::Cached => "^C",
         // LVM would remove a pool's volumes along with it.
-        LvKind::ThinPool => "^t",
+        SegmentType::ThinPool => "^t",
         // No volume has such attributes: LVM removes nothing.
-        LvKind::Other => "^$",
+        SegmentType::Other => "^$",
     };
-    let empty = if kind == LvKind::ThinPool {
+    let empty = if segment_type == SegmentType::ThinPool {
         " && thin_count=0"
     } else {
         ""

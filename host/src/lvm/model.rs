@@ -91,21 +91,33 @@ pub struct PvOwner {
     pub group: Option<String>,
 }
 
-/// The kind of a logical volume, by the first letter of `lv_attr`.
+/// How LVM stores a logical volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LvKind {
-    /// Linear or striped: not an origin, snapshot or pool, and not being moved.
+pub enum SegmentType {
+    /// Linear or striped.
     Plain,
-    /// A RAID without further roles.
+    /// A RAID.
     Raid,
-    /// A volume in a thin pool. Its thin snapshots are independent of it.
+    /// A volume in a thin pool.
     Thin,
     /// A thin pool.
     ThinPool,
     /// Plain extents with a cache in front.
     Cached,
-    /// Any other kind.
+    /// Any other type, or a volume that LVM is converting or moving.
     Other,
+}
+
+/// What a logical volume is to other logical volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LvRole {
+    /// Nothing: no other volume depends on it. A thin volume stays so if it has thin snapshots,
+    /// which are independent of it.
+    Volume,
+    /// The origin of snapshots: `lvremove --yes` removes them along with it.
+    Origin,
+    /// A snapshot, which changes with its origin.
+    Snapshot,
 }
 
 /// A logical volume.
@@ -123,8 +135,10 @@ pub struct Lv {
     pub active: bool,
     /// Whether its device is open. Counts as open if LVM can't determine it.
     pub open: bool,
-    /// Its kind.
-    pub kind: LvKind,
+    /// How LVM stores it.
+    pub segment_type: SegmentType,
+    /// What it is to other volumes.
+    pub role: LvRole,
     /// Extents allocated from each physical volume, by LVM's uuid. Includes LVM's internal volumes
     /// that belong to it.
     pub shares: BTreeMap<LvUuid, Extents>,
@@ -149,7 +163,8 @@ impl PartialEq for Lv {
             tags,
             active,
             open,
-            kind,
+            segment_type,
+            role,
             shares,
             integrity,
             made: _,
@@ -164,13 +179,19 @@ impl PartialEq for Lv {
                 &other.tags,
                 &other.shares,
             )
-            && (*active, *open, *kind, *integrity)
-                == (other.active, other.open, other.kind, other.integrity)
+            && (*active, *open, *integrity) == (other.active, other.open, other.integrity)
+            && (*segment_type, *role) == (other.segment_type, other.role)
             && (pool, state) == (&other.pool, &other.state)
     }
 }
 
 impl Lv {
+    /// Returns whether the volume is of this type and no other volume depends on it.
+    #[must_use]
+    pub fn is_only(&self, segment_type: SegmentType) -> bool {
+        self.segment_type == segment_type && self.role == LvRole::Volume
+    }
+
     /// Returns whether the volume has this tag.
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::model::{Lv, LvKind, Pv, PvOwner, Vg};
+use super::model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
 use super::thin_pool::{self, PoolState};
 use crate::lvm::names::{LvName, LvUuid};
 use crate::units::{Bytes, Extents};
@@ -256,14 +256,15 @@ impl VgRow {
 }
 
 impl LvRow {
-    /// Parses `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, and
-    /// more.
+    /// Parses `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, target
+    /// type, and more.
     fn read(self) -> Result<Lv, String> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, _, _, _, state, open, _, _, health, ..] = attr[..] else {
+        let [kind, _, _, _, state, open, target, _, health, ..] = attr[..] else {
             return Err(format!("lv_attr {:?}", self.lv_attr));
         };
-        let pool_state = if kind == 't' {
+        let segment_type = segment_type(kind, target);
+        let pool_state = if segment_type == SegmentType::ThinPool {
             Some(self.pool_state(health)?)
         } else {
             None
@@ -279,14 +280,8 @@ impl LvRow {
                 .collect(),
             active: state != '-',
             open: open != '-',
-            kind: match kind {
-                '-' => LvKind::Plain,
-                'r' | 'R' => LvKind::Raid,
-                'V' => LvKind::Thin,
-                't' => LvKind::ThinPool,
-                'C' => LvKind::Cached,
-                _ => LvKind::Other,
-            },
+            segment_type,
+            role: role(kind),
             // LVM prints the names of its internal volumes in brackets.
             pool: Some(self.pool_lv.trim_matches(['[', ']']).to_owned())
                 .filter(|pool| !pool.is_empty()),
@@ -310,6 +305,31 @@ impl LvRow {
             metadata_used: percent(&self.metadata_percent)?,
             fault: thin_pool::fault(health, &self.lv_name),
         })
+    }
+}
+
+/// Returns the segment type by the first and the seventh letter of `lv_attr`: volume type and
+/// target type.
+///
+/// A volume's role as origin or snapshot hides its type in the first letter, not in the seventh;
+/// for plain extents the seventh is then an `s`, or a hyphen if the origin's snapshots are thin.
+fn segment_type(kind: char, target: char) -> SegmentType {
+    match (kind, target) {
+        ('-', _) | ('o' | 'O' | 's' | 'S', 's' | '-') => SegmentType::Plain,
+        ('r' | 'R', _) | ('o' | 'O', 'r') => SegmentType::Raid,
+        ('V', _) | ('o' | 'O' | 'S', 't') => SegmentType::Thin,
+        ('t', _) => SegmentType::ThinPool,
+        ('C', _) | ('o' | 'O', 'C') => SegmentType::Cached,
+        _ => SegmentType::Other,
+    }
+}
+
+/// Returns the role by the first letter of `lv_attr`; the capital letters stand for merging.
+fn role(kind: char) -> LvRole {
+    match kind {
+        'o' | 'O' => LvRole::Origin,
+        's' | 'S' => LvRole::Snapshot,
+        _ => LvRole::Volume,
     }
 }
 

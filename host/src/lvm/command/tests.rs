@@ -7,7 +7,7 @@ use super::{
     create_group, create_pool, create_thin, deactivate, escape, extend, remove, report, volume,
 };
 use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
-use crate::lvm::{Layout, Level, LvKind, PoolCost};
+use crate::lvm::{Layout, Level, PoolCost, SegmentType};
 use crate::units::{Bytes, Extents};
 
 fn vg() -> VgName {
@@ -157,7 +157,7 @@ fn command_lines_match_real_lvm() {
                 &lv(),
                 &uuid(),
                 &tag("flexlvm.dev/claim-uid=1"),
-                LvKind::Plain,
+                SegmentType::Plain,
             ),
             "lvm lvremove --yes --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
              lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
@@ -186,10 +186,12 @@ fn group_creation_confirms_no_prompt() {
 }
 
 #[test]
-fn remove_selects_volumes_by_kind() {
-    let selection = |kind| remove(&vg(), &lv(), &uuid(), &tag("t"), kind).arguments()[5].clone();
-    assert!(selection(LvKind::Raid).ends_with("lv_attr=~\"^[rR]\""));
-    assert!(selection(LvKind::Other).ends_with("lv_attr=~\"^$\""));
+fn remove_selects_volumes_by_type() {
+    let selection = |segment_type| {
+        remove(&vg(), &lv(), &uuid(), &tag("t"), segment_type).arguments()[5].clone()
+    };
+    assert!(selection(SegmentType::Raid).ends_with("lv_attr=~\"^[rR]\""));
+    assert!(selection(SegmentType::Other).ends_with("lv_attr=~\"^$\""));
 }
 
 #[test]
@@ -204,7 +206,7 @@ proptest! {
         let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else {
             return Ok(());
         };
-        let command = remove(&vg, &lv, &uuid(), &tag, LvKind::Raid);
+        let command = remove(&vg, &lv, &uuid(), &tag, SegmentType::Raid);
         let selection = &command.arguments()[3];
         prop_assert_eq!(selection.matches('"').count(), 6);
         prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());

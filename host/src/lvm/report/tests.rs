@@ -3,7 +3,9 @@
 
 use proptest::prelude::*;
 
-use super::{Lv, LvKind, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume};
+use super::{
+    Lv, LvRole, SegmentType, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume,
+};
 use crate::units::{Bytes, Extents};
 
 macro_rules! fixture {
@@ -48,7 +50,8 @@ fn parse_reads_volume_group_and_volume_kinds() {
             ],
             active: true,
             open: true,
-            kind: LvKind::Plain,
+            segment_type: SegmentType::Plain,
+            role: LvRole::Volume,
             shares: [(vg.pvs[0].uuid.clone(), Extents(8))].into(),
             integrity: false,
             made: mounted.made,
@@ -61,25 +64,23 @@ fn parse_reads_volume_group_and_volume_kinds() {
     assert!(
         !inactive.active
             && !inactive.open
-            && inactive.kind == LvKind::Plain
+            && inactive.is_only(SegmentType::Plain)
             && inactive.has_tag("flexlvm.dev/claim-uid=c")
     );
-    for (name, kind) in [("striped", LvKind::Plain), ("r1", LvKind::Raid)] {
-        assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
-    }
-    for (name, kind) in [
-        ("pvc-b", LvKind::Other),
-        ("snapb", LvKind::Other),
-        ("thin1", LvKind::Thin),
+    for (name, segment_type, role) in [
+        ("striped", SegmentType::Plain, LvRole::Volume),
+        ("r1", SegmentType::Raid, LvRole::Volume),
+        ("pvc-b", SegmentType::Plain, LvRole::Origin),
+        ("snapb", SegmentType::Plain, LvRole::Snapshot),
+        ("thin1", SegmentType::Thin, LvRole::Volume),
+        ("pool", SegmentType::ThinPool, LvRole::Volume),
     ] {
-        assert_eq!(vg.lv(name).unwrap().kind, kind, "{name}");
+        let lv = vg.lv(name).unwrap();
+        assert_eq!((lv.segment_type, lv.role), (segment_type, role), "{name}");
     }
     let thin = vg.lv("thin1").unwrap();
     let pool = vg.lv("pool").unwrap();
-    assert_eq!(
-        (thin.pool.as_deref(), pool.kind),
-        (Some("pool"), LvKind::ThinPool)
-    );
+    assert_eq!(thin.pool.as_deref(), Some("pool"));
     assert!(
         pool.state
             .as_ref()
@@ -124,11 +125,80 @@ fn parse_reads_extents_per_disk() {
     );
 }
 
+/// A row of `lvs` with these attributes.
+fn row(lv_attr: &str, pool_lv: &str) -> String {
+    let pool = match lv_attr.as_bytes()[0] {
+        b't' => r#""data_percent":"2.50","metadata_percent":"10.94","lv_metadata_size":"4194304""#,
+        _ => r#""data_percent":"","metadata_percent":"","lv_metadata_size":"""#,
+    };
+    format!(
+        r#"{{"lv_name":"a","lv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP","lv_attr":"{lv_attr}",
+        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1","pool_lv":"{pool_lv}",{pool}}}"#
+    )
+}
+
+fn report(rows: &str) -> String {
+    format!(r#"{{"report":[{{"lv":[{rows}]}}]}}"#)
+}
+
+fn volume(lv_attr: &str, pool_lv: &str) -> Lv {
+    parse_volume(report(&row(lv_attr, pool_lv)).as_bytes()).unwrap()
+}
+
+/// As `lvs --all` of LVM 2.03.16 prints them: attributes, pool, segment type, role, description.
+const VOLUMES: &str = "
+    -wi-ao---- -              Plain    Volume   a linear or striped volume
+    -wI-ao---- -              Plain    Volume   a volume whose extents pvmove is moving
+    -wi-a----- -              Plain    Volume   a cachevol before it is attached
+    owi-aos--- -              Plain    Origin   an origin
+    Owi-aos--- -              Plain    Origin   an origin that its snapshot is merged into
+    ori------- -              Plain    Origin   the read-only origin of thin volumes
+    swi-a-s--- -              Plain    Snapshot a snapshot
+    swi-I-s--- -              Plain    Snapshot a snapshot that is full
+    Swi-a-s--- -              Plain    Snapshot a snapshot that is being merged
+    rwi-aor--- -              Raid     Volume   a RAID1
+    Rwi-aor--- -              Raid     Volume   a RAID1 that was never synchronized
+    rwi-aor-p- -              Raid     Volume   a RAID1 without one of its disks
+    owi-aor--- -              Raid     Origin   a RAID1 with a snapshot
+    Cwi-aoC--- [a_cache_cvol] Cached   Volume   a cached volume
+    owi-aoC--- [a_cache_cvol] Cached   Origin   a cached volume with a snapshot
+    Vwi-aotz-- pool           Thin     Volume   a thin volume
+    Vwi---tz-k pool           Thin     Volume   a thin snapshot
+    owi-aotz-- pool           Thin     Origin   a thin volume with a COW snapshot
+    Owi-aotz-- pool           Thin     Origin   a thin volume that its snapshot is merged into
+    Swi-a-tz-k pool           Thin     Snapshot a thin snapshot that is being merged
+    twi-aotz-- -              ThinPool Volume   a thin pool
+    mwi-aom--- -              Other    Volume   a mirror
+    cwi-aom--- -              Other    Volume   a volume that becomes a mirror
+    owi-aom--- -              Other    Origin   a mirror with a snapshot
+    p-C-aom--- -              Other    Volume   the volume of pvmove itself
+    gwi-aoi--- -              Other    Volume   an image of a RAID with checksums
+    iwi-aor--- -              Other    Volume   an image of a RAID
+    ewi-aor--- -              Other    Volume   metadata of a RAID or a pool
+    Twi-ao---- -              Other    Volume   the data of a thin pool
+    vwi-aov--- -              Other    Volume   a VDO volume";
+
+#[test]
+fn parse_separates_segment_type_and_role() {
+    for line in VOLUMES.lines().filter(|line| !line.is_empty()) {
+        let columns: Vec<&str> = line.split_whitespace().take(4).collect();
+        let [lv_attr, pool_lv, segment_type, role] = columns[..] else {
+            panic!("{line}");
+        };
+        let lv = volume(lv_attr, pool_lv.trim_start_matches('-'));
+        assert_eq!(format!("{:?}", lv.segment_type), segment_type, "{line}");
+        assert_eq!(format!("{:?}", lv.role), role, "{line}");
+        assert_eq!(lv.state.is_some(), segment_type == "ThinPool", "{line}");
+        let pool = pool_lv.trim_matches(['[', ']', '-']);
+        assert_eq!(lv.pool.unwrap_or_default(), pool, "{line}");
+    }
+    assert!(volume("-wi-ao----", "").is_only(SegmentType::Plain));
+    assert!(!volume("owi-aos---", "").is_only(SegmentType::Plain));
+}
+
 #[test]
 fn parse_volume_requires_exactly_one_volume() {
-    let row = r#"{"lv_name":"a","lv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP","lv_attr":"-wi-a-----",
-        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1","pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}"#;
-    let report = |rows: &str| format!(r#"{{"report":[{{"lv":[{rows}]}}]}}"#);
+    let row = &row("-wi-a-----", "");
     let lv = parse_volume(report(row).as_bytes()).unwrap();
     assert!(lv.active && !lv.open && lv.has_tag("flexlvm.dev/static") && lv.size == Bytes(4 << 20));
     for bad in [

@@ -8,7 +8,7 @@ use crds::node_storage::{PhysicalVolume, ReportedThinPool, VolumeGroup};
 use crds::{NodeStorageStatus, Share, quantity};
 use host::LvUuid;
 use host::lvm::tags::THIN_POOL;
-use host::lvm::{Lv, LvKind, Pv, Vg};
+use host::lvm::{Lv, Pv, SegmentType, Vg};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::lvm::state::LvmReport;
@@ -166,7 +166,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
 ///
 /// Its space is or was reserved: it never counts as used by others.
 fn is_our_pool(lv: &Lv) -> bool {
-    lv.kind == LvKind::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
+    lv.segment_type == SegmentType::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
 }
 
 fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedThinPool> {

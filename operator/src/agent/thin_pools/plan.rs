@@ -2,7 +2,7 @@
 
 use crds::thin_pool::ThinPoolSettings;
 use host::lvm::tags::THIN_POOL;
-use host::lvm::{Lv, LvKind, Vg};
+use host::lvm::{Lv, SegmentType, Vg};
 use host::{Extents, LvName, VgName};
 
 use crate::agent::volumes::plan::extended;
@@ -73,7 +73,7 @@ fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Opti
 
 /// Returns the backend for which an agent created the pool.
 pub(super) fn backend_of(lv: &Lv) -> Option<&str> {
-    let tags = (lv.kind == LvKind::ThinPool).then_some(&lv.tags)?;
+    let tags = (lv.segment_type == SegmentType::ThinPool).then_some(&lv.tags)?;
     tags.iter().find_map(|tag| tag.strip_prefix(THIN_POOL))
 }
 

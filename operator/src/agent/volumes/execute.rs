@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use host::lvm::{Layout, Lv, LvKind, NewLv, NewPool, Pv, Vg};
+use host::lvm::{Layout, Lv, LvRole, NewLv, NewPool, Pv, SegmentType, Vg};
 use host::{Bytes, Error, Extents, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
@@ -177,7 +177,9 @@ impl VolumeExecutor {
             (Step::AddIntegrity, ..) => lvm.add_integrity(group, name),
             (Step::Extend(extents, disks), ..) => lvm.extend(group, name, *extents, disks),
             (Step::Activate(uuid), ..) => lvm.activate(group, name, uuid),
-            (Step::Remove(uuid, kind), ..) => lvm.remove(group, name, uuid, &spec.identity, *kind),
+            (Step::Remove(uuid, segment_type), ..) => {
+                lvm.remove(group, name, uuid, &spec.identity, *segment_type)
+            }
             (Step::CreatePool(cost, most, disks), Some(pool), _) => {
                 let extent = locked.extent_size(group);
                 let new = NewPool {
@@ -189,9 +191,13 @@ impl VolumeExecutor {
                 };
                 lvm.create_pool(group, &pool.name, &new)
             }
-            (Step::RemovePool(uuid), Some(pool), _) => {
-                lvm.remove(group, &pool.name, uuid, &pool.identity, LvKind::ThinPool)
-            }
+            (Step::RemovePool(uuid), Some(pool), _) => lvm.remove(
+                group,
+                &pool.name,
+                uuid,
+                &pool.identity,
+                SegmentType::ThinPool,
+            ),
             (Step::CreateCache(extents, disks), _, Some(cache)) => {
                 let tags = [spec.identity.clone()];
                 let new = NewLv {
@@ -206,7 +212,7 @@ impl VolumeExecutor {
                 lvm.attach_cache(group, name, &cache.name, cache.mode.as_str())
             }
             (Step::RemoveCache(uuid), _, Some(cache)) => {
-                lvm.remove(group, &cache.name, uuid, &spec.identity, LvKind::Plain)
+                lvm.remove(group, &cache.name, uuid, &spec.identity, SegmentType::Plain)
             }
             (step, ..) => Err(Error::refused(
                 Kind::Invalid,
@@ -326,7 +332,8 @@ fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid,
         tags: spec.tags().iter().map(ToString::to_string).collect(),
         active: true,
         open: false,
-        kind: plan::kind_of(spec),
+        segment_type: plan::initial_type(spec),
+        role: LvRole::Volume,
         shares,
         integrity: spec.layout.has_integrity(),
         made: now.map_or(0, |now| now.as_secs()),

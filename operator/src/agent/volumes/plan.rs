@@ -9,7 +9,7 @@ mod removal;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Cost, Layout, Lv, LvKind, PoolCost, Vg};
+use host::lvm::{Cost, Layout, Lv, PoolCost, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 
 use super::outcome::{ConditionUpdate, Outcome};
@@ -71,8 +71,8 @@ pub enum Step {
     Inspect(LvUuid),
     /// Writes the format marker: the volume is blank and was never published.
     Mark(LvUuid),
-    /// Removes the volume if it is of this kind.
-    Remove(LvUuid, LvKind),
+    /// Removes the volume if it is of this type.
+    Remove(LvUuid, SegmentType),
     /// No step for now: the outcome.
     Done(Box<Outcome>),
 }
@@ -92,21 +92,14 @@ pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
 }
 
-/// Returns the kind of a new volume with this spec, as long as it has no other role: an origin of
-/// snapshots is of another kind.
+/// Returns the type of a new volume with this spec.
 #[must_use]
-pub fn kind_of(spec: &VolumeSpec) -> LvKind {
+pub fn initial_type(spec: &VolumeSpec) -> SegmentType {
     match spec.layout {
-        Layout::Linear | Layout::Striped(_) | Layout::Cached => LvKind::Plain,
-        Layout::Raid { .. } => LvKind::Raid,
-        Layout::Thin => LvKind::Thin,
+        Layout::Linear | Layout::Striped(_) | Layout::Cached => SegmentType::Plain,
+        Layout::Raid { .. } => SegmentType::Raid,
+        Layout::Thin => SegmentType::Thin,
     }
-}
-
-/// Returns whether a volume with this spec may be of this kind: one with a cache may also be
-/// without it.
-fn is_of_kind(spec: &VolumeSpec, kind: LvKind) -> bool {
-    kind == kind_of(spec) || (spec.layout == Layout::Cached && kind == LvKind::Cached)
 }
 
 /// The spec's logical volume, or what exists in its place.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crds::condition::{self, READY};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
-use host::lvm::{Layout, Lv, LvKind, Lvm, Vg};
+use host::lvm::{Layout, Lv, LvRole, Lvm, SegmentType, Vg};
 use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -214,7 +214,8 @@ proptest! {
             tags: vec![spec.identity.to_string()],
             active: true,
             open: false,
-            kind: LvKind::Plain,
+            segment_type: SegmentType::Plain,
+            role: LvRole::Volume,
             shares,
             integrity: false,
             made: 0,

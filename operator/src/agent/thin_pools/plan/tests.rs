@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::thin_pool::ThinPoolSettings;
 use crds::{LogicalVolume, LogicalVolumeStatus};
-use host::lvm::{Lv, LvKind, PoolState, Pv, Vg};
+use host::lvm::{Lv, LvRole, PoolState, Pv, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::json;
 
@@ -25,7 +25,8 @@ fn group(data_used: u32, tag: &str) -> Vg {
         tags: vec![tag.to_owned()],
         active: true,
         open: true,
-        kind: LvKind::ThinPool,
+        segment_type: SegmentType::ThinPool,
+        role: LvRole::Volume,
         shares: BTreeMap::new(),
         integrity: false,
         made: 0,
@@ -40,7 +41,7 @@ fn group(data_used: u32, tag: &str) -> Vg {
     let volume = Lv {
         name: "pvc-1".to_owned(),
         uuid: uuid(2),
-        kind: LvKind::Thin,
+        segment_type: SegmentType::Thin,
         pool: Some("flexlvm-thin".to_owned()),
         state: None,
         ..pool.clone()

@@ -3,7 +3,7 @@
 
 use crds::condition::reason;
 use host::Extents;
-use host::lvm::{Layout, Lv, LvKind, PoolCost, Vg};
+use host::lvm::{Layout, Lv, PoolCost, SegmentType, Vg};
 
 use super::{Step, allocation};
 use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
@@ -42,7 +42,7 @@ pub(super) fn pool_for_new(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Resul
 
 /// Returns why volumes can't be created in the logical volume with the pool's name.
 fn fault(pool: &PoolSpec, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
-    if lv.kind != LvKind::ThinPool {
+    if lv.segment_type != SegmentType::ThinPool {
         return Some((
             reason::FOREIGN_LOGICAL_VOLUME,
             "it is not a thin pool".to_owned(),
@@ -64,7 +64,7 @@ pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
     let cache = spec
         .cache
         .as_ref()
-        .filter(|_| spec.published.is_none() && lv.kind == LvKind::Plain)?;
+        .filter(|_| spec.published.is_none() && lv.is_only(SegmentType::Plain))?;
     if let Some(made) = vg.lv(cache.name.as_str()) {
         if made.has_tag(spec.identity.as_str()) {
             return Some(Step::AttachCache);
@@ -88,14 +88,14 @@ pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
     if let Some(cache) = &spec.cache
         && let Some(lv) = vg
             .lv(cache.name.as_str())
-            .filter(|lv| is_ours(lv, &spec.identity) && lv.kind == LvKind::Plain)
+            .filter(|lv| is_ours(lv, &spec.identity) && lv.is_only(SegmentType::Plain))
     {
         return Some(Step::RemoveCache(lv.uuid.clone()));
     }
     let pool = spec.pool.as_ref().filter(|pool| pool.create.is_some())?;
     let lv = vg
         .lv(pool.name.as_str())
-        .filter(|lv| is_ours(lv, &pool.identity) && lv.kind == LvKind::ThinPool)?;
+        .filter(|lv| is_ours(lv, &pool.identity) && lv.is_only(SegmentType::ThinPool))?;
     let is_empty = vg
         .lvs
         .iter()
@@ -106,7 +106,7 @@ pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
 /// Returns why a volume can't be extended because of its pool: the pool is full or failed, or spec
 /// and volume disagree about being thin, so that the space was never reserved.
 pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<ConditionUpdate> {
-    if (spec.layout == Layout::Thin) != (lv.kind == LvKind::Thin) {
+    if (spec.layout == Layout::Thin) != (lv.segment_type == SegmentType::Thin) {
         let message = format!(
             "logical volume {} on {} was converted to another layout than its spec's, so it is not extended",
             spec.path(),

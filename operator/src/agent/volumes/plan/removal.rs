@@ -2,10 +2,10 @@
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::Lv;
+use host::lvm::{Layout, Lv, LvRole, SegmentType};
 
 use super::{
-    Content, ObservedLv, ObservedVolume, Step, find, is_of_kind, pool_and_cache, unusable,
+    Content, ObservedLv, ObservedVolume, Step, find, initial_type, pool_and_cache, unusable,
 };
 use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
 use crate::agent::volumes::spec::VolumeSpec;
@@ -42,7 +42,7 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
         )
         .into();
     }
-    if !is_of_kind(spec, lv.kind) {
+    if lv.role != LvRole::Volume || !has_type_of(spec, lv) {
         let message = format!(
             "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; inspect it with lvs"
         );
@@ -50,8 +50,15 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     }
     match spec.state {
         State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content),
-        State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.kind),
+        State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.segment_type),
     }
+}
+
+/// Returns whether the volume has a type that a volume with this spec may have: one with a cache
+/// may also be without it.
+fn has_type_of(spec: &VolumeSpec, lv: &Lv) -> bool {
+    lv.segment_type == initial_type(spec)
+        || (spec.layout == Layout::Cached && lv.segment_type == SegmentType::Cached)
 }
 
 /// Removes the volume only if it is proven to be empty.
@@ -60,10 +67,10 @@ fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
         _ if !lv.active => return Step::Activate(lv.uuid.clone()),
         None => return Step::Inspect(lv.uuid.clone()),
         Some(Content::Unformatted | Content::Formatting) => {
-            return Step::Remove(lv.uuid.clone(), lv.kind);
+            return Step::Remove(lv.uuid.clone(), lv.segment_type);
         }
         Some(Content::Blank) if spec.published.is_none() => {
-            return Step::Remove(lv.uuid.clone(), lv.kind);
+            return Step::Remove(lv.uuid.clone(), lv.segment_type);
         }
         Some(Content::Blank) => "blank, but was marked as used",
         Some(Content::Data(what)) => what,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Layout, Lv, LvKind, Pv, Vg};
+use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Content, ObservedVolume, Step, plan};
@@ -53,7 +53,8 @@ fn lv() -> Lv {
         tags: vec!["flexlvm.dev/claim-uid=1".to_owned()],
         active: true,
         open: false,
-        kind: LvKind::Plain,
+        segment_type: SegmentType::Plain,
+        role: LvRole::Volume,
         shares: BTreeMap::from([(uuid(100), Extents(8))]),
         integrity: false,
         made: 100 * DAY,

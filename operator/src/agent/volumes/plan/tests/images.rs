@@ -31,7 +31,7 @@ pub(super) fn three_disks(lvs: Vec<Lv>) -> Vg {
 pub(super) fn mirror() -> Lv {
     let shares = [100, 101].map(|disk| (uuid(disk), Extents(9))).into();
     Lv {
-        kind: LvKind::Raid,
+        segment_type: SegmentType::Raid,
         shares,
         ..lv()
     }

@@ -55,7 +55,7 @@ pub(super) fn pool(data_used: u32) -> Lv {
         uuid: uuid(7),
         size: Extents(10).bytes(EXTENT),
         tags: vec!["flexlvm.dev/thin-pool=thin".to_owned()],
-        kind: LvKind::ThinPool,
+        segment_type: SegmentType::ThinPool,
         shares: BTreeMap::from([(uuid(100), Extents(11))]),
         state: Some(PoolState {
             metadata: Bytes(4 << 20),
@@ -69,7 +69,7 @@ pub(super) fn pool(data_used: u32) -> Lv {
 
 fn in_pool() -> Lv {
     Lv {
-        kind: LvKind::Thin,
+        segment_type: SegmentType::Thin,
         pool: Some(POOL.to_owned()),
         shares: BTreeMap::new(),
         ..lv()
@@ -164,7 +164,7 @@ fn pool_is_removed_with_its_last_volume() {
     };
     assert_eq!(
         next(&absent, &[vg(vec![pool(1), in_pool()])], None),
-        Step::Remove(uuid(1), LvKind::Thin)
+        Step::Remove(uuid(1), SegmentType::Thin)
     );
     assert_eq!(
         next(&absent, &[vg(vec![pool(1)])], None),
@@ -244,6 +244,23 @@ fn converted_volume_is_not_extended() {
 }
 
 #[test]
+fn origin_in_pool_is_extended() {
+    let larger = VolumeSpec {
+        size: Bytes(64 << 20),
+        published: Some(uuid(1)),
+        ..thin()
+    };
+    let origin = Lv {
+        role: LvRole::Origin,
+        ..in_pool()
+    };
+    assert_eq!(
+        next(&larger, &[vg(vec![pool(1), origin])], None),
+        Step::Extend(Extents(16), vec![])
+    );
+}
+
+#[test]
 fn cache_is_attached_before_the_volume_is_published() {
     let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Unformatted));
     assert_eq!(
@@ -269,7 +286,7 @@ fn cache_is_attached_before_the_volume_is_published() {
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
     let attached = Lv {
-        kind: LvKind::Cached,
+        segment_type: SegmentType::Cached,
         ..lv()
     };
     assert!(matches!(without(vec![attached.clone()]), Step::Done(_)));
@@ -284,9 +301,13 @@ fn cache_is_attached_before_the_volume_is_published() {
         state: State::Absent,
         ..published
     };
-    for kind in [LvKind::Cached, LvKind::Plain] {
-        let groups = [vg(vec![Lv { kind, ..lv() }])];
-        assert_eq!(next(&absent, &groups, None), Step::Remove(uuid(1), kind));
+    for segment_type in [SegmentType::Cached, SegmentType::Plain] {
+        let groups = [vg(vec![Lv {
+            segment_type,
+            ..lv()
+        }])];
+        let remove = Step::Remove(uuid(1), segment_type);
+        assert_eq!(next(&absent, &groups, None), remove);
     }
     assert_eq!(
         next(&absent, &[vg(vec![made])], None),

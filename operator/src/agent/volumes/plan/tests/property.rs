@@ -39,7 +39,7 @@ impl Simulated {
                 let more = extents.0 - lv.size.extents_up(EXTENT).0;
                 assert!(more > 0);
                 lv.size = extents.bytes(EXTENT);
-                if lv.kind != LvKind::Thin {
+                if lv.segment_type != SegmentType::Thin {
                     assert!(more <= free.0);
                     vg.free.0 -= more;
                     vg.pvs[0].free.0 -= more;
@@ -77,12 +77,13 @@ impl Simulated {
             Step::CreateThin(size) => {
                 let pool = vg.lv(POOL).unwrap();
                 assert!(
-                    pool.kind == LvKind::ThinPool && pool.state.as_ref().unwrap().fault.is_none()
+                    pool.segment_type == SegmentType::ThinPool
+                        && pool.state.as_ref().unwrap().fault.is_none()
                 );
                 let lv = Lv {
                     uuid: uuid(9),
                     size: *size,
-                    kind: LvKind::Thin,
+                    segment_type: SegmentType::Thin,
                     pool: Some(POOL.to_owned()),
                     ..lv()
                 };
@@ -118,7 +119,7 @@ impl Simulated {
             Step::AttachCache => {
                 assert!(self.content == Content::Unformatted || self.seen.is_none());
                 vg.lvs.retain(|lv| lv.name != "pvc-1_cache");
-                one(vg).kind = LvKind::Cached;
+                one(vg).segment_type = SegmentType::Cached;
             }
             Step::RemoveCache(_) => vg.lvs.retain(|lv| lv.name != "pvc-1_cache"),
             step => panic!("{step:?} changes neither pool nor cache"),
@@ -174,15 +175,20 @@ prop_compose! {
         tagged in prop::bool::weighted(0.8),
         active: bool,
         open in prop::bool::weighted(0.2),
-        kind in prop_oneof![
-            6 => Just(LvKind::Plain),
-            4 => Just(LvKind::Thin),
-            2 => Just(LvKind::Cached),
-            1 => Just(LvKind::Other),
+        segment_type in prop_oneof![
+            6 => Just(SegmentType::Plain),
+            4 => Just(SegmentType::Thin),
+            2 => Just(SegmentType::Cached),
+            1 => Just(SegmentType::Other),
+        ],
+        role in prop_oneof![
+            8 => Just(LvRole::Volume),
+            1 => Just(LvRole::Origin),
+            1 => Just(LvRole::Snapshot),
         ],
     ) -> Lv {
         let tags = if tagged { lv().tags } else { vec![] };
-        let pool = (kind == LvKind::Thin).then(|| POOL.to_owned());
+        let pool = (segment_type == SegmentType::Thin).then(|| POOL.to_owned());
         Lv {
             name: name.to_owned(),
             uuid: uuid(number),
@@ -190,7 +196,8 @@ prop_compose! {
             tags,
             active,
             open,
-            kind,
+            segment_type,
+            role,
             pool,
             ..lv()
         }
@@ -290,8 +297,10 @@ proptest! {
             // the state requires it, proven to be empty.
             if after.is_none() {
                 prop_assert!(is_ours && spec.state != State::Present);
-                prop_assert!(!before.open && before.kind != LvKind::Other);
-                prop_assert!((before.kind == LvKind::Thin) == (spec.layout == Layout::Thin));
+                prop_assert!(!before.open && before.role == LvRole::Volume);
+                prop_assert!(before.segment_type != SegmentType::Other);
+                let is_thin = before.segment_type == SegmentType::Thin;
+                prop_assert!(is_thin == (spec.layout == Layout::Thin));
                 prop_assert!(before.has_tag(spec.identity.as_str()));
                 prop_assert!(spec.state == State::Absent || !matches!(content, Content::Data(_)));
             }

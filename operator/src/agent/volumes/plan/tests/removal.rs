@@ -4,21 +4,24 @@ use super::images::{mirror, mirrored, three_disks};
 use super::*;
 
 #[test]
-fn volume_is_removed_only_if_its_kind_matches_the_spec() {
+fn volume_is_removed_only_if_its_type_matches_the_spec() {
     let absent = VolumeSpec {
         state: State::Absent,
         ..mirrored()
     };
     assert_eq!(
         next(&absent, &[three_disks(vec![mirror()])], None),
-        Step::Remove(uuid(1), LvKind::Raid)
+        Step::Remove(uuid(1), SegmentType::Raid)
     );
-    for kind in [LvKind::Plain, LvKind::Other] {
-        let groups = [three_disks(vec![Lv { kind, ..mirror() }])];
+    for segment_type in [SegmentType::Plain, SegmentType::Cached, SegmentType::Other] {
+        let groups = [three_disks(vec![Lv {
+            segment_type,
+            ..mirror()
+        }])];
         assert_eq!(
             removed(&absent, &groups, None),
             (false, reason::IN_USE),
-            "{kind:?}"
+            "{segment_type:?}"
         );
     }
     let linear = VolumeSpec {
@@ -64,24 +67,18 @@ fn released_volume_is_removed_unless_it_is_in_use() {
         let gone = vg(vec![]);
         assert_eq!(
             next(&spec, std::slice::from_ref(&one), None),
-            Step::Remove(uuid(1), LvKind::Plain)
+            Step::Remove(uuid(1), SegmentType::Plain)
         );
         assert!(removed(&spec, &[gone], None).0);
         assert_eq!(
             removed(&spec, &[vg(vec![Lv { open: true, ..lv() }])], None),
             (false, reason::IN_USE)
         );
-        assert_eq!(
-            removed(
-                &spec,
-                &[vg(vec![Lv {
-                    kind: LvKind::Other,
-                    ..lv()
-                }])],
-                None
-            ),
-            (false, reason::IN_USE)
-        );
+        // `lvremove` would remove an origin's snapshots along with it.
+        for role in [LvRole::Origin, LvRole::Snapshot] {
+            let groups = [vg(vec![Lv { role, ..lv() }])];
+            assert_eq!(removed(&spec, &groups, None), (false, reason::IN_USE));
+        }
         let broken = Vg {
             fault: Some("1 of its disks are missing".to_owned()),
             ..one
@@ -108,18 +105,18 @@ fn unused_volume_is_removed_only_if_proven_empty() {
         assert_eq!(next(&spec, &groups, None), Step::Inspect(uuid(1)));
         assert_eq!(
             next(&spec, &groups, Some(Content::Unformatted)),
-            Step::Remove(uuid(1), LvKind::Plain)
+            Step::Remove(uuid(1), SegmentType::Plain)
         );
         assert_eq!(
             next(&spec, &groups, Some(Content::Formatting)),
-            Step::Remove(uuid(1), LvKind::Plain)
+            Step::Remove(uuid(1), SegmentType::Plain)
         );
         let data = Some(Content::Data("ext4".to_owned()));
         assert_eq!(removed(&spec, &groups, data), (false, reason::NOT_EMPTY));
     }
     assert_eq!(
         next(&unused(spec()), &groups, Some(Content::Blank)),
-        Step::Remove(uuid(1), LvKind::Plain)
+        Step::Remove(uuid(1), SegmentType::Plain)
     );
     assert_eq!(
         removed(&unused(published()), &groups, Some(Content::Blank)),
