@@ -47,7 +47,7 @@ async fn request(server: SocketAddr, path: &str, header: &str) -> String {
 /// Returns true once the server has closed the connection.
 async fn is_closed(stream: &mut TcpStream) -> bool {
     let mut byte = [0];
-    let read = timeout(Duration::from_secs(60), stream.read(&mut byte)).await;
+    let read = timeout(Duration::from_mins(1), stream.read(&mut byte)).await;
     matches!(read, Ok(Ok(0) | Err(_)))
 }
 
