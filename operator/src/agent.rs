@@ -11,10 +11,13 @@
 //! - [`inventory`]: publishes the node's storage as its NodeStorage.
 //! - [`driver_install`]: installs the driver into kubelet's plugin folder.
 //! - [`orphaned_mounts`]: unmounts pod mounts that kubelet no longer tracks.
+//! - [`condition`]: what the agent writes to conditions; [`error`]: what it retries.
 //! - [`blocking`]: runs work on threads that may block.
 
 pub mod blocking;
+pub mod condition;
 pub mod driver_install;
+pub mod error;
 pub mod inventory;
 pub mod lvm;
 pub mod orphaned_mounts;

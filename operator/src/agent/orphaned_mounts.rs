@@ -14,14 +14,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flexvolume::DriverName;
+use host::Exec;
 use host::mount::{holders, mountinfo, umount_program};
-use host::{Error, Exec};
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use tokio::time::sleep;
 
 use super::blocking::blocking;
+use super::error::AgentError;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 use plan::{Candidate, PreviousScan};
@@ -43,14 +44,6 @@ pub struct OrphanedMounts {
     pub proc: PathBuf,
     /// Interval between two scans.
     pub every: Duration,
-}
-
-#[derive(Debug, thiserror::Error)]
-enum OrphanError {
-    #[error(transparent)]
-    Node(#[from] Error),
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }
 
 impl OrphanedMounts {
@@ -79,7 +72,7 @@ impl OrphanedMounts {
     /// Returns the mounts that are orphaned in this scan.
     ///
     /// Costs one read of the mount table unless there are candidates.
-    async fn scan(&self) -> Result<Vec<Candidate>, OrphanError> {
+    async fn scan(&self) -> Result<Vec<Candidate>, AgentError> {
         let mounts = mountinfo::read(&self.table())?;
         let candidates = plan::candidates(&mounts, &self.drivers);
         if candidates.is_empty() {

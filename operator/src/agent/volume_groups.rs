@@ -23,15 +23,17 @@ use kube::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::error::AgentError;
 use super::lvm::state::LvmState;
 use super::watches::backends::Backends;
 use super::watches::folders::Folders;
 use super::watches::logical_volumes::NodeVolumes;
 use crate::kube::backoff::Backoff;
-use crate::kube::error::ApiError;
 use observations::PendingObservations;
 use observe::NodePaths;
-use plan::{CreateGroup, DeviceState, ObservedGroup, ObservedPath, VolumeGroupPlan};
+use plan::{
+    CreateGroup, DeviceState, GroupPlanInputs, ObservedGroup, ObservedPath, VolumeGroupPlan,
+};
 use wanted::WantedGroup;
 
 /// Interval between two checks of the devices while a volume group waits for one: no event reports
@@ -62,15 +64,6 @@ pub struct VolumeGroupCreator {
     place: NodePaths,
     /// State of each device; `None` before the first pass.
     device_outcomes: watch::Sender<Option<Vec<NodeDevice>>>,
-}
-
-/// Error of a pass.
-#[derive(Debug, thiserror::Error)]
-enum VolumeGroupError {
-    #[error(transparent)]
-    Node(#[from] Error),
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }
 
 /// Returns whether a disk is part of a wanted group that is missing in the LVM report: the group
@@ -193,7 +186,7 @@ impl VolumeGroupCreator {
             Ok((mut plan, wait)) => {
                 let made = self.act(&mut plan).await;
                 self.publish_outcomes(plan.devices);
-                made.map(|()| wait).map_err(VolumeGroupError::Node)
+                made.map(|()| wait).map_err(AgentError::Node)
             }
             Err(failure) => {
                 self.publish_failure(wanted, &host::error::chain(&failure));
@@ -217,7 +210,7 @@ impl VolumeGroupCreator {
         wanted: &[WantedGroup],
         groups: &[(String, Vec<String>)],
         pending: &mut PendingObservations,
-    ) -> Result<(VolumeGroupPlan, Duration), VolumeGroupError> {
+    ) -> Result<(VolumeGroupPlan, Duration), AgentError> {
         let intents = self.intents(wanted)?;
         let mut observed_groups: BTreeMap<_, _> = wanted
             .iter()
@@ -227,22 +220,24 @@ impl VolumeGroupCreator {
         let found = self
             .observe_devices(wanted, &observed_groups, pending)
             .await?;
-        let plan = |observed_groups: &BTreeMap<_, _>| {
-            plan::plan(plan::GroupPlanInputs {
-                wanted,
-                observed_groups,
-                found: &found,
-                intents: &intents,
-            })
-        };
         if is_behind(&observed_groups, &found) {
             // The refreshed report triggers the next pass.
             self.lvm.refresh().await?;
         }
-        let mut planned = plan(&observed_groups);
+        let mut planned = plan::plan(GroupPlanInputs {
+            wanted,
+            observed_groups: &observed_groups,
+            found: &found,
+            intents: &intents,
+        });
         if !planned.create.is_empty() {
             self.check_node_storage(&mut observed_groups).await?;
-            planned = plan(&observed_groups);
+            planned = plan::plan(GroupPlanInputs {
+                wanted,
+                observed_groups: &observed_groups,
+                found: &found,
+                intents: &intents,
+            });
         }
         let all_present = observed_groups
             .values()
