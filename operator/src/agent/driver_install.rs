@@ -21,7 +21,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::blocking::blocking;
-use super::volumes::outcome::ConditionUpdate;
+use super::condition::{ConditionUpdate, ReportedError};
 use super::watches::folders::Folders;
 use plan::{InstallAction, InstallPlan};
 
@@ -93,13 +93,19 @@ pub async fn run(
         let installed = blocking(move || install(&here, again)).await;
         // The writes of a failed attempt must not trigger the next one at once.
         let failed = installed.is_err();
-        if again || installed.as_ref().is_ok_and(|done| done.installed) {
+        let renamed = installed.as_ref().is_ok_and(|done| done.installed);
+        if again || renamed {
             shown = Instant::now();
         }
         let blocked_by_mounts = installed
             .as_ref()
             .is_ok_and(|done| done.condition.reason == reason::VOLUMES_MOUNTED);
-        let (new, renamed) = condition(installed);
+        let new = match installed {
+            Ok(done) => done.condition,
+            Err(error) => {
+                ReportedError::new(reason::INSTALL_FAILED, host::error::chain(&error)).into()
+            }
+        };
         let is_changed =
             outcome.send_if_modified(|old| old.replace(new.clone()).as_ref() != Some(&new));
         if is_changed || renamed {
@@ -121,33 +127,12 @@ pub async fn run(
     }
 }
 
-fn condition(installed: Result<Installed, Error>) -> (ConditionUpdate, bool) {
-    installed.map_or_else(
-        |error| {
-            let message = host::error::chain(&error);
-            (
-                ConditionUpdate {
-                    status: false,
-                    reason: reason::INSTALL_FAILED,
-                    message,
-                },
-                false,
-            )
-        },
-        |done| (done.condition, done.installed),
-    )
-}
-
-fn log_condition(
-    ConditionUpdate {
-        status,
-        reason,
-        message,
-    }: &ConditionUpdate,
-) {
-    if *status {
+fn log_condition(condition: &ConditionUpdate) {
+    let message = &condition.message;
+    if condition.status {
         tracing::info!(message, "the driver is installed");
     } else {
+        let reason = condition.reason;
         tracing::warn!(reason, message, "the driver is not installed as configured");
     }
 }

@@ -100,12 +100,11 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
     let from = plugins.join(name.folder()).join(name.driver());
     let folder = kept.join(name.folder());
     fs::create_dir_all(&folder).map_err(Error::io("create", &folder))?;
-    let to = |count: u32| match count {
-        0 => folder.join(name.driver()),
-        _ => folder.join(format!("{}.{count}", name.driver())),
-    };
     for count in 0..u32::MAX {
-        let to: PathBuf = to(count);
+        let to: PathBuf = match count {
+            0 => folder.join(name.driver()),
+            _ => folder.join(format!("{}.{count}", name.driver())),
+        };
         match kind(&to)? {
             FileKind::File if same(&from, &to)? => return Ok(()),
             FileKind::Nothing => {
@@ -146,11 +145,6 @@ fn mode(path: &Path) -> Result<u32, Error> {
 /// Returns whether two files have the same content; compares in chunks, since drivers are several
 /// MiB.
 pub(super) fn same(a: &Path, b: &Path) -> Result<bool, Error> {
-    let open = |path: &Path| {
-        File::open(path)
-            .map(|file| BufReader::with_capacity(64 << 10, file))
-            .map_err(Error::io("open", path))
-    };
     let mut left = open(a)?;
     let mut right = open(b)?;
     loop {
@@ -166,4 +160,9 @@ pub(super) fn same(a: &Path, b: &Path) -> Result<bool, Error> {
         left.consume(length);
         right.consume(length);
     }
+}
+
+fn open(path: &Path) -> Result<BufReader<File>, Error> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    Ok(BufReader::with_capacity(64 << 10, file))
 }

@@ -8,7 +8,7 @@ use flexvolume::{DriverName, DriverSettings};
 
 use super::Target;
 use super::observed::{InstalledDriver, ObservedInstallation};
-use crate::agent::volumes::outcome::ConditionUpdate;
+use crate::agent::condition::{ConditionUpdate, ReportedError};
 
 /// Maximum number of mounts that a message lists.
 const NAMED: usize = 3;
@@ -38,8 +38,8 @@ pub enum InstallAction {
 pub struct InstallPlan {
     /// Actions in order of execution.
     pub actions: Vec<InstallAction>,
-    /// Actions that are not possible now: condition reasons and messages.
-    pub refused: Vec<(&'static str, String)>,
+    /// Why some actions are not possible now.
+    pub refused: Vec<ReportedError>,
 }
 
 /// Plans the actions that turn the observed installation `seen` into the `wanted` one.
@@ -115,7 +115,8 @@ fn plan_former_names(
         "{name} is no longer a name of the driver, but stays installed while volumes are mounted under it: {}; {DRAIN}",
         named(&mounted)
     );
-    plan.refused.push((reason::VOLUMES_MOUNTED, message));
+    plan.refused
+        .push(ReportedError::new(reason::VOLUMES_MOUNTED, message));
 }
 
 /// Plans the settings and returns those in effect.
@@ -139,7 +140,8 @@ fn plan_settings(
             wanted.attach,
             named(&mounted)
         );
-        plan.refused.push((reason::VOLUMES_MOUNTED, message));
+        plan.refused
+            .push(ReportedError::new(reason::VOLUMES_MOUNTED, message));
     }
     let attach = if mounted.is_empty() {
         wanted.attach
@@ -193,7 +195,8 @@ fn plan_driver(
                 "{} is not {thing}: remove it, then the agent installs the driver",
                 path.display()
             );
-            plan.refused.push((reason::INSTALL_FAILED, message));
+            plan.refused
+                .push(ReportedError::new(reason::INSTALL_FAILED, message));
         }
         InstalledDriver::Foreign => {
             let mounted = mounted(seen, &[name]);
@@ -208,7 +211,8 @@ fn plan_driver(
                 "driver {name} is another vendor's, and is not replaced while its volumes are mounted: {}; {DRAIN}",
                 named(&mounted)
             );
-            plan.refused.push((reason::VOLUMES_MOUNTED, message));
+            plan.refused
+                .push(ReportedError::new(reason::VOLUMES_MOUNTED, message));
         }
     }
 }
@@ -239,7 +243,7 @@ fn named(mounted: &[&PathBuf]) -> String {
 pub fn condition(
     target: &Target,
     seen: &ObservedInstallation,
-    refused: Vec<(&'static str, String)>,
+    refused: Vec<ReportedError>,
 ) -> ConditionUpdate {
     let broken: Vec<_> = seen
         .others
@@ -249,9 +253,9 @@ pub fn condition(
         .collect();
     let reason = refused
         .first()
-        .map_or(reason::INSTALLED, |(reason, _)| reason);
+        .map_or(reason::INSTALLED, |error| error.reason);
     let status = refused.is_empty();
-    let mut sentences: Vec<_> = refused.into_iter().map(|(_, sentence)| sentence).collect();
+    let mut sentences: Vec<_> = refused.into_iter().map(|error| error.message).collect();
     if status {
         let names: Vec<_> = target.names.iter().map(ToString::to_string).collect();
         let plugins = target.plugins.display();

@@ -3,16 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use crds::condition::{self, DRIVER_INSTALLED, READY, reason};
+use crds::condition::{self, DRIVER_INSTALLED, READY};
 use crds::node_storage::{PhysicalVolume, ReportedThinPool, VolumeGroup};
 use crds::{NodeStorageStatus, Share, quantity};
-use host::LvUuid;
 use host::lvm::tags::THIN_POOL;
 use host::lvm::{Lv, Pv, SegmentType, Vg};
+use host::{Extents, LvUuid};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+use crate::agent::condition::ConditionUpdate;
 use crate::agent::lvm::state::LvmReport;
-use crate::agent::volumes::outcome::ConditionUpdate;
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// Inputs of [`build`].
@@ -37,28 +38,13 @@ pub struct ReportInputs<'a> {
 #[must_use]
 pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> NodeStorageStatus {
     let mut status = old.clone();
-    let mut set = |type_, holds, reason, message: &str| {
-        condition::set(
-            &mut status.conditions,
-            type_,
-            holds,
-            reason,
-            message,
-            None,
-            now,
-        );
+    let ready = match inputs.report.failure.clone() {
+        None => ConditionUpdate::ready(),
+        Some(failure) => failure.into(),
     };
-    match &inputs.report.failure {
-        None => set(READY, true, reason::READY, ""),
-        Some(failure) => set(READY, false, reason::LVM_FAILED, failure),
-    }
+    set(&mut status, READY, &ready, now);
     if let Some(driver) = inputs.driver {
-        set(
-            DRIVER_INSTALLED,
-            driver.status,
-            driver.reason,
-            &driver.message,
-        );
+        set(&mut status, DRIVER_INSTALLED, driver, now);
     }
     if let Some(groups) = &inputs.report.groups {
         status.volume_groups = build_groups(groups, inputs);
@@ -66,6 +52,18 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     status.lvm_version = inputs.lvm_version.map(str::to_owned).or(status.lvm_version);
     status
+}
+
+fn set(status: &mut NodeStorageStatus, type_: &str, update: &ConditionUpdate, now: &Time) {
+    condition::set(
+        &mut status.conditions,
+        type_,
+        update.status,
+        update.reason,
+        &update.message,
+        None,
+        now,
+    );
 }
 
 /// Returns whether two statuses differ in anything but the free space, which is informational and
@@ -100,7 +98,6 @@ fn build_groups(groups: &[Vg], inputs: ReportInputs<'_>) -> Vec<VolumeGroup> {
 }
 
 fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
-    let bytes = |extents| quantity::format(host::Extents(extents).bytes(vg.extent_size).0);
     let ours: Vec<_> = inputs
         .specs
         .iter()
@@ -128,14 +125,15 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             PhysicalVolume {
                 uuid: pv.uuid.to_string(),
                 name: pv.name.clone(),
-                size: bytes(pv.extents.0),
-                used_by_others: bytes(
+                size: size(vg, pv.extents.0),
+                used_by_others: size(
+                    vg,
                     pv.extents
                         .0
                         .saturating_sub(pv.available().0)
                         .saturating_sub(ours),
                 ),
-                free: bytes(pv.available().0),
+                free: size(vg, pv.available().0),
                 cache_paths: inputs
                     .cache_paths
                     .get(&pv.name)
@@ -148,10 +146,10 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
     VolumeGroup {
         name: vg.name.clone(),
         uuid: vg.uuid.to_string(),
-        size: bytes(vg.extents.0),
+        size: size(vg, vg.extents.0),
         extent_size: quantity::format(extent.0),
-        used_by_others: bytes(used.saturating_sub(reserved + pooled)),
-        free: bytes(vg.available().0),
+        used_by_others: size(vg, used.saturating_sub(reserved + pooled)),
+        free: size(vg, vg.available().0),
         physical_volumes,
         thin_pools: vg
             .lvs
@@ -178,10 +176,13 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
     let others = in_it
         .filter(|volume| ours.iter().all(|(_, own)| own.uuid != volume.uuid))
         .map(|volume| volume.size.0);
-    let share = |(uuid, extents): (&LvUuid, &host::Extents)| Share {
-        uuid: uuid.to_string(),
-        size: quantity::format(extents.bytes(vg.extent_size).0),
-    };
+    let mut shares = Vec::new();
+    if is_our_pool(lv) {
+        shares.extend(lv.shares.iter().map(|(uuid, extents)| Share {
+            uuid: uuid.to_string(),
+            size: size(vg, extents.0),
+        }));
+    }
     Some(ReportedThinPool {
         name: lv.name.clone(),
         size: quantity::format(lv.size.0),
@@ -189,11 +190,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
         data_used: state.data_used,
         metadata_used: state.metadata_used,
         other_volumes: quantity::format(others.sum()),
-        physical_volumes: if is_our_pool(lv) {
-            lv.shares.iter().map(share).collect()
-        } else {
-            Vec::new()
-        },
+        physical_volumes: shares,
         unusable_reason: state.fault.clone(),
     })
 }
@@ -214,6 +211,11 @@ fn volume_of<'a>(spec: &VolumeSpec, vg: &'a Vg) -> Option<&'a Lv> {
         .as_ref()
         .is_none_or(|uuid| lv.uuid == *uuid)
         .then_some(lv)
+}
+
+/// Returns a number of extents as a quantity.
+fn size(vg: &Vg, extents: u64) -> Quantity {
+    quantity::format(Extents(extents).bytes(vg.extent_size).0)
 }
 
 fn on(lv: &Lv, uuid: &LvUuid) -> u64 {

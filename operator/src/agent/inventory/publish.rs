@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep_until};
 
 use super::build::{self, ReportInputs};
 use super::cache_disks;
+use crate::agent::condition::ConditionUpdate;
 use crate::agent::lvm::state::{LvmReport, LvmState};
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
-use crate::agent::volumes::outcome::ConditionUpdate;
 use crate::agent::volumes::spec::VolumeSpec;
 use crate::agent::watches::backends::Backends;
 use crate::agent::watches::logical_volumes::NodeVolumes;

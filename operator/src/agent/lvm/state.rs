@@ -9,21 +9,42 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crds::condition::reason;
 use host::lvm::{Lv, Lvm, Vg, backup};
-use host::{Bytes, Error, Exec, LvName, LvUuid, VgName};
+use host::{Error, Exec, LvName, LvUuid, VgName};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::agent::blocking::blocking;
+use crate::agent::condition::ReportedError;
 use crate::agent::thin_pools::plan::Growth;
 
 /// The agent's copy of LVM's report.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LvmReport {
     /// The volume groups of the last successful report, with the agent's own changes since. `None`
     /// before the first.
     pub groups: Option<Arc<Vec<Vg>>>,
     /// Error of the last report, if it failed.
-    pub failure: Option<String>,
+    pub failure: Option<ReportedError>,
+}
+
+impl LvmReport {
+    /// Takes over a new report or its failure, which leaves the groups unchanged; returns whether
+    /// anything differs.
+    fn update(&mut self, report: &Result<Vec<Vg>, Error>) -> bool {
+        let old = self.clone();
+        match report {
+            Ok(groups) => {
+                self.groups = Some(Arc::new(groups.clone()));
+                self.failure = None;
+            }
+            Err(error) => {
+                let message = host::error::chain(error);
+                self.failure = Some(ReportedError::new(reason::LVM_FAILED, message));
+            }
+        }
+        *self != old
+    }
 }
 
 /// The node's LVM: cached report and lock.
@@ -209,19 +230,10 @@ impl LockedLvm {
         if report.is_ok() {
             *self.taken = Some(begins);
         }
-        let (groups, failure) = match &report {
-            Ok(groups) => (Some(groups), None),
-            Err(error) => (None, Some(host::error::chain(error))),
-        };
-        let is_changed = self.state.report.send_if_modified(|known| {
-            let failure_changed = std::mem::replace(&mut known.failure, failure.clone()) != failure;
-            let groups_changed =
-                groups.is_some_and(|groups| known.groups.as_deref() != Some(groups));
-            if let Some(groups) = groups {
-                known.groups = Some(Arc::new(groups.clone()));
-            }
-            failure_changed || groups_changed
-        });
+        let is_changed = self
+            .state
+            .report
+            .send_if_modified(|known| known.update(&report));
         if is_changed && report.is_ok() {
             self.state
                 .changes
@@ -251,14 +263,6 @@ impl LockedLvm {
             is_known
         });
         is_known
-    }
-
-    /// Returns the extent size in bytes, as of the cached report; 0 if the group is missing.
-    pub(in crate::agent) fn extent_size(&self, group: &VgName) -> Bytes {
-        self.groups()
-            .iter()
-            .find(|vg| vg.name == group.as_str())
-            .map_or(Bytes(0), |vg| vg.extent_size)
     }
 
     /// Returns LVM's uuid of a volume, as of the cached report.

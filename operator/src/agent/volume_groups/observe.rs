@@ -104,18 +104,8 @@ fn state(
     disk: &Disk,
     disk_state: &ObservedDisk,
 ) -> Result<(DeviceState, Option<File>), Error> {
-    let used = |by: String| Ok((DeviceState::InUse(by), None));
-    if disk_state.logical_volume {
-        return used("it is a logical volume itself".to_owned());
-    }
-    if !disk_state.holders.is_empty() {
-        return used(format!("{} is built on it", disk_state.holders.join(", ")));
-    }
-    if let Some(point) = mount_point(place, disk.number())? {
-        return used(format!("it is mounted at {}", point.display()));
-    }
-    if is_swap(&place.proc, &place.roots, disk.number()) {
-        return used("it is used as swap".to_owned());
+    if let Some(by) = user(place, disk, disk_state)? {
+        return Ok((DeviceState::InUse(by), None));
     }
     if !disk_state.partitions.is_empty() {
         return Ok((
@@ -128,7 +118,8 @@ fn state(
     }
     let claim = match claim(disk) {
         Err(error) if error.kind() == Kind::Busy => {
-            return used("another program has claimed it".to_owned());
+            let by = "another program has claimed it".to_owned();
+            return Ok((DeviceState::InUse(by), None));
         }
         claim => claim?,
     };
@@ -138,6 +129,28 @@ fn state(
         Content::Unknown(at) => DeviceState::Unknown(at),
     };
     Ok((state, Some(claim)))
+}
+
+/// Returns the visible user of the device; another program may still have claimed it.
+fn user(
+    place: &NodePaths,
+    disk: &Disk,
+    disk_state: &ObservedDisk,
+) -> Result<Option<String>, Error> {
+    if disk_state.logical_volume {
+        return Ok(Some("it is a logical volume itself".to_owned()));
+    }
+    if !disk_state.holders.is_empty() {
+        let holders = disk_state.holders.join(", ");
+        return Ok(Some(format!("{holders} is built on it")));
+    }
+    if let Some(point) = mount_point(place, disk.number())? {
+        return Ok(Some(format!("it is mounted at {}", point.display())));
+    }
+    if is_swap(&place.proc, &place.roots, disk.number()) {
+        return Ok(Some("it is used as swap".to_owned()));
+    }
+    Ok(None)
 }
 
 /// Claims a device; waits a while for another program that only inspects it, as another agent of

@@ -13,6 +13,7 @@ use host::{Bytes, DevicePath, LvUuid, VgName};
 
 use super::intent::Intent;
 use super::wanted::WantedGroup;
+use crate::agent::condition::ReportedError;
 use device::{compatible, device, is_marked, usable};
 
 /// Observed state of a wanted volume group.
@@ -143,9 +144,6 @@ pub struct VolumeGroupPlan {
     pub devices: Vec<NodeDevice>,
 }
 
-/// Why a device is rejected: reason and message of its state.
-type DeviceRejection = (&'static str, String);
-
 /// Plans the groups to create and the state of each device.
 #[must_use]
 pub fn plan(inputs: GroupPlanInputs<'_>) -> VolumeGroupPlan {
@@ -186,18 +184,15 @@ pub fn plan(inputs: GroupPlanInputs<'_>) -> VolumeGroupPlan {
 fn report_device(
     wanted: &WantedGroup,
     path: &DevicePath,
-    outcome: Result<(), DeviceRejection>,
+    outcome: Result<(), ReportedError>,
 ) -> NodeDevice {
-    let (reason, message) = outcome
-        .err()
-        .map(|(reason, message)| (reason.to_owned(), message))
-        .unzip();
+    let rejection = outcome.err();
     NodeDevice {
         volume_group: wanted.group.to_string(),
         path: path.to_string(),
-        in_volume_group: reason.is_none(),
-        reason,
-        message,
+        in_volume_group: rejection.is_none(),
+        reason: rejection.as_ref().map(|error| error.reason.to_owned()),
+        message: rejection.map(|error| error.message),
     }
 }
 
@@ -207,7 +202,7 @@ fn in_group(
     wanted: &WantedGroup,
     members: &BTreeSet<DevNum>,
     path: &DevicePath,
-) -> Result<(), DeviceRejection> {
+) -> Result<(), ReportedError> {
     if inputs
         .found
         .get(path)
@@ -222,16 +217,16 @@ fn in_group(
     let message = format!(
         "volume group {group} already exists, and FlexLVM does not change existing groups; to add the device: `vgextend {group} {path}`"
     );
-    Err((reason::VOLUME_GROUP_EXISTS, message))
+    Err(ReportedError::new(reason::VOLUME_GROUP_EXISTS, message))
 }
 
 /// Rejects every device of a group that existed before.
-fn vanished(group: &VgName, GroupTrace { evidence, remedy }: &GroupTrace) -> DeviceRejection {
+fn vanished(group: &VgName, GroupTrace { evidence, remedy }: &GroupTrace) -> ReportedError {
     let message = format!(
         "volume group {group} existed on this node and is missing now: {evidence}. It is not recreated, since its disks may come \
              back; reconnect them, or find out why `vgs` and `pvs` do not show it. If it is lost for good: {remedy}"
     );
-    (reason::VOLUME_GROUP_VANISHED, message)
+    ReportedError::new(reason::VOLUME_GROUP_VANISHED, message)
 }
 
 /// Selects the devices to create a group on, and adds the state of all devices listed for it.
@@ -254,7 +249,7 @@ fn choose(
                     "volume group {} is created once {marked}, which belongs to it, is cleared",
                     wanted.group
                 );
-                return Err((reason::CREATE_FAILED, message));
+                return Err(ReportedError::new(reason::CREATE_FAILED, message));
             }
             parts.push((
                 GroupDevice {
@@ -264,10 +259,8 @@ fn choose(
                 },
                 seen,
             ));
-            Err((
-                reason::CREATING,
-                format!("volume group {} is about to be created on it", wanted.group),
-            ))
+            let message = format!("volume group {} is about to be created on it", wanted.group);
+            Err(ReportedError::new(reason::CREATING, message))
         });
         device_outcomes.push(report_device(wanted, path, outcome));
     }

@@ -9,7 +9,7 @@ use host::{Bytes, Error, Extents, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
 use super::outcome::Outcome;
-use super::plan::{self, Content, ObservedVolume, Step};
+use super::plan::{self, Action, Content, LvmChange, NewVolume, ObservedVolume, Step};
 use super::spec::VolumeSpec;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 
@@ -101,10 +101,11 @@ impl VolumeExecutor {
             lvm.take_report()?;
             step = Self::plan(lvm, spec, progress);
         }
-        if let Step::Done(outcome) = step {
-            return Ok(Some(self.with_holders(lvm, spec, *outcome)));
-        }
-        match self.act(lvm, spec, step, progress) {
+        let action = match step {
+            Step::Done(outcome) => return Ok(Some(self.with_holders(lvm, spec, *outcome))),
+            Step::Act(action) => action,
+        };
+        match self.act(lvm, spec, action, progress) {
             Ok(()) => Ok(None),
             Err(error) => {
                 progress.changed = Some(Instant::now());
@@ -137,30 +138,28 @@ impl VolumeExecutor {
         &self,
         lvm: &LockedLvm,
         spec: &VolumeSpec,
-        step: Step,
+        action: Action,
         progress: &mut Progress,
     ) -> Result<(), Error> {
-        let path = LvPath {
-            group: &spec.group,
-            name: &spec.name,
-        };
+        let path = lv_path(spec);
         lvm.note_change();
-        match step {
-            Step::Done(_) => {}
-            Step::Inspect(uuid) => progress.content = Some(self.devices.inspect(path, &uuid)?),
-            Step::Mark(uuid) => {
+        match action {
+            Action::Inspect { uuid } => {
+                progress.content = Some(self.devices.inspect(path, &uuid)?);
+            }
+            Action::Mark { uuid } => {
                 self.devices.mark_blank(path, &uuid)?;
                 progress.content = Some(Content::Unformatted);
             }
-            Step::Create(..) | Step::CreateThin(_) => {
-                if !self.create(lvm, spec, &step)? {
+            Action::Create(new) => {
+                if !self.create(lvm, spec, &new)? {
                     progress.changed = Some(Instant::now());
                 }
                 progress.content = Some(Content::Unformatted);
             }
-            change => {
+            Action::Change(change) => {
                 Self::change(lvm, spec, &change)?;
-                progress.removed |= matches!(change, Step::Remove(..));
+                progress.removed |= matches!(change, LvmChange::Remove { .. });
                 progress.changed = Some(Instant::now());
             }
         }
@@ -168,59 +167,56 @@ impl VolumeExecutor {
         Ok(())
     }
 
-    /// Runs an LVM command whose result only a report shows.
-    fn change(locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<(), Error> {
-        let lvm = locked.commands();
+    fn change(lvm: &LockedLvm, spec: &VolumeSpec, change: &LvmChange) -> Result<(), Error> {
+        let lvm = lvm.commands();
         let group = &spec.group;
         let name = &spec.name;
-        match (step, &spec.pool, &spec.cache) {
-            (Step::AddIntegrity, ..) => lvm.add_integrity(group, name),
-            (Step::Extend(extents, disks), ..) => lvm.extend(group, name, *extents, disks),
-            (Step::Activate(uuid), ..) => lvm.activate(group, name, uuid),
-            (Step::Remove(uuid, segment_type), ..) => {
+        match change {
+            LvmChange::AddIntegrity => lvm.add_integrity(group, name),
+            LvmChange::Extend { extents, disks } => lvm.extend(group, name, *extents, disks),
+            LvmChange::Activate { uuid } => lvm.activate(group, name, uuid),
+            LvmChange::Remove { uuid, segment_type } => {
                 lvm.remove(group, name, uuid, &spec.identity, *segment_type)
             }
-            (Step::CreatePool(cost, most, disks), Some(pool), _) => {
-                let extent = locked.extent_size(group);
+            LvmChange::CreatePool {
+                pool,
+                tag,
+                cost,
+                extent,
+                most,
+                disks,
+            } => {
                 let new = NewPool {
                     cost: *cost,
-                    extent,
+                    extent: *extent,
                     most: *most,
                     disks,
-                    tag: &pool.identity,
+                    tag,
                 };
-                lvm.create_pool(group, &pool.name, &new)
+                lvm.create_pool(group, pool, &new)
             }
-            (Step::RemovePool(uuid), Some(pool), _) => lvm.remove(
-                group,
-                &pool.name,
-                uuid,
-                &pool.identity,
-                SegmentType::ThinPool,
-            ),
-            (Step::CreateCache(extents, disks), _, Some(cache)) => {
-                let tags = [spec.identity.clone()];
+            LvmChange::RemovePool { pool, tag, uuid } => {
+                lvm.remove(group, pool, uuid, tag, SegmentType::ThinPool)
+            }
+            LvmChange::CreateCache {
+                cache,
+                extents,
+                disks,
+            } => {
                 let new = NewLv {
                     extents: *extents,
                     layout: Layout::Linear,
                     disks,
-                    tags: &tags,
+                    tags: std::slice::from_ref(&spec.identity),
                 };
-                lvm.create(group, &cache.name, &new)
+                lvm.create(group, cache, &new)
             }
-            (Step::AttachCache, _, Some(cache)) => {
-                lvm.attach_cache(group, name, &cache.name, cache.mode.as_str())
+            LvmChange::AttachCache { cache, mode } => {
+                lvm.attach_cache(group, name, cache, mode.as_str())
             }
-            (Step::RemoveCache(uuid), _, Some(cache)) => {
-                lvm.remove(group, &cache.name, uuid, &spec.identity, SegmentType::Plain)
+            LvmChange::RemoveCache { cache, uuid } => {
+                lvm.remove(group, cache, uuid, &spec.identity, SegmentType::Plain)
             }
-            (step, ..) => Err(Error::refused(
-                Kind::Invalid,
-                format!(
-                    "internal error: step {step:?} does not apply to {} (this is a bug, please report it)",
-                    spec.path()
-                ),
-            )),
         }
     }
 
@@ -229,15 +225,17 @@ impl VolumeExecutor {
     ///
     /// Inserts it into the cached report without running LVM again, if its extents on each disk are
     /// known; else returns false.
-    fn create(&self, locked: &LockedLvm, spec: &VolumeSpec, step: &Step) -> Result<bool, Error> {
+    fn create(
+        &self,
+        locked: &LockedLvm,
+        spec: &VolumeSpec,
+        new: &NewVolume,
+    ) -> Result<bool, Error> {
         let lvm = locked.commands();
-        let path = LvPath {
-            group: &spec.group,
-            name: &spec.name,
-        };
+        let path = lv_path(spec);
         let tags = spec.tags();
-        let (extents, disks) = match (step, &spec.pool) {
-            (Step::Create(extents, disks), _) => {
+        match new {
+            NewVolume::OnDisks { extents, disks } => {
                 let new = NewLv {
                     extents: *extents,
                     layout: spec.layout,
@@ -245,20 +243,17 @@ impl VolumeExecutor {
                     tags: &tags,
                 };
                 lvm.create(&spec.group, &spec.name, &new)?;
-                (*extents, disks.as_slice())
             }
-            (Step::CreateThin(size), Some(pool)) => {
-                lvm.create_thin(&spec.group, &pool.name, &spec.name, *size, &tags)?;
-                (Extents(0), [].as_slice())
+            NewVolume::InPool { pool, size } => {
+                lvm.create_thin(&spec.group, pool, &spec.name, *size, &tags)?;
             }
-            _ => return Ok(false),
-        };
+        }
         let (uuid, size) = self.devices.identify(path)?;
         self.devices.mark_new(path, &uuid)?;
         // Best effort: saves the driver an LVM command.
         let _ = self.devices.record_key(&uuid, &spec.key);
         Ok(locked.insert(&spec.group, |vg| {
-            let shares = shares(spec, vg, extents, disks)?;
+            let shares = shares(spec, vg, new)?;
             Some(new_lv(spec, uuid, size, shares))
         }))
     }
@@ -269,10 +264,7 @@ impl VolumeExecutor {
             && let Some(removed) = &mut outcome.removed
             && let Some(uuid) = lvm.uuid(&spec.group, &spec.name)
         {
-            let path = LvPath {
-                group: &spec.group,
-                name: &spec.name,
-            };
+            let path = lv_path(spec);
             let mut points: Vec<_> = self
                 .devices
                 .mount_points(path, &uuid)
@@ -293,33 +285,31 @@ impl VolumeExecutor {
     }
 }
 
+fn lv_path(spec: &VolumeSpec) -> LvPath<'_> {
+    LvPath {
+        group: &spec.group,
+        name: &spec.name,
+    }
+}
+
 /// Returns the extents that a new volume occupies on each disk, if that is certain.
-fn shares(
-    spec: &VolumeSpec,
-    vg: &Vg,
-    extents: Extents,
-    disks: &[String],
-) -> Option<BTreeMap<LvUuid, Extents>> {
-    let images = usize::try_from(spec.layout.images())
-        .ok()
-        .filter(|images| *images > 0);
-    // A thin volume occupies no extents of its own.
-    let Some(images) = images else {
+fn shares(spec: &VolumeSpec, vg: &Vg, new: &NewVolume) -> Option<BTreeMap<LvUuid, Extents>> {
+    let NewVolume::OnDisks { extents, disks } = new else {
+        // A thin volume occupies no extents of its own.
         return Some(BTreeMap::new());
     };
     let used: Vec<&Pv> = match vg.pvs.as_slice() {
         [only] => vec![only],
         all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
     };
-    let cost = spec
-        .layout
-        .cost(extents.bytes(vg.extent_size), vg.extent_size)
-        .ok()?;
-    (used.len() == images).then(|| {
-        used.iter()
-            .map(|pv| (pv.uuid.clone(), cost.image))
-            .collect()
-    })
+    let images = usize::try_from(spec.layout.images()).ok()?;
+    if used.len() != images {
+        return None;
+    }
+    let size = extents.bytes(vg.extent_size);
+    let cost = spec.layout.cost(size, vg.extent_size).ok()?;
+    let shares = used.iter().map(|pv| (pv.uuid.clone(), cost.image));
+    Some(shares.collect())
 }
 
 /// Returns the entry that a report would contain for a new volume.

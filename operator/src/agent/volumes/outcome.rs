@@ -5,6 +5,8 @@ use std::time::Duration;
 use crds::condition::reason;
 use host::{Bytes, LvUuid};
 
+use crate::agent::condition::{ConditionUpdate, ReportedError};
+
 /// Maximum age of the report behind an outcome that is not `Ready`: volumes that wait share one
 /// report, and other programs change LVM less often.
 const RECENT: Duration = Duration::from_secs(5);
@@ -19,17 +21,6 @@ pub struct Outcome {
     pub removed: Option<ConditionUpdate>,
     /// LVM uuid and size in bytes, if the volume exists and is FlexLVM's.
     pub volume: Option<(LvUuid, Bytes)>,
-}
-
-/// A condition's status, reason and message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConditionUpdate {
-    /// Whether the condition is `True` or `False`.
-    pub status: bool,
-    /// One of [`reason`].
-    pub reason: &'static str,
-    /// Sentence for users, empty if there is nothing to explain.
-    pub message: String,
 }
 
 impl Outcome {
@@ -54,24 +45,18 @@ impl Outcome {
             .is_some_and(|removed| removed.reason == reason::IN_USE)
     }
 
-    pub(super) fn not_ready(reason: &'static str, message: String) -> Self {
+    /// Returns the outcome for a volume that is not ready; the rest of its status is unchanged.
+    pub(super) fn not_ready(error: ReportedError) -> Self {
         Self {
-            ready: Some(ConditionUpdate {
-                status: false,
-                reason,
-                message,
-            }),
+            ready: Some(error.into()),
             ..Self::default()
         }
     }
 
-    pub(super) fn kept(reason: &'static str, message: String) -> Self {
+    /// Returns the outcome for a volume that is not removed; the rest of its status is unchanged.
+    pub(super) fn kept(error: ReportedError) -> Self {
         Self {
-            removed: Some(ConditionUpdate {
-                status: false,
-                reason,
-                message,
-            }),
+            removed: Some(error.into()),
             ..Self::default()
         }
     }

@@ -1,21 +1,24 @@
 //! Plans the next step for one logical volume, from its spec and the observed state. Pure.
 //!
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
-//! here and in `plan/removal.rs`.
+//! here and in [`removal`]; [`step`] lists the steps, [`pool_and_cache`] plans the parts of a
+//! volume, and [`allocation`] selects disks.
 
 mod allocation;
 mod pool_and_cache;
 mod removal;
+mod step;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Cost, Layout, Lv, PoolCost, SegmentType, Vg};
-use host::{Bytes, Extents, LvUuid};
+use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
-use super::outcome::{ConditionUpdate, Outcome};
+use super::outcome::Outcome;
 use super::spec::VolumeSpec;
+use crate::agent::condition::{ConditionUpdate, ReportedError};
 
 pub use pool_and_cache::extended;
+pub use step::{Action, LvmChange, NewVolume, Step};
 
 /// Maximum clock skew in seconds tolerated between API server and node.
 const MAX_CLOCK_SKEW: u64 = 600;
@@ -44,51 +47,15 @@ pub enum Content {
     Data(String),
 }
 
-/// The next step. All but `Inspect` and `Done` change the node.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Creates the logical volume with this size on these devices, with its format marker.
-    Create(Extents, Vec<String>),
-    /// Creates the volume's thin pool, with this maximum size in bytes, on these devices.
-    CreatePool(PoolCost, Bytes, Vec<String>),
-    /// Creates the logical volume with this size in bytes in its thin pool, with its format marker.
-    CreateThin(Bytes),
-    /// Creates the logical volume for its cache, with this size, on these devices.
-    CreateCache(Extents, Vec<String>),
-    /// Attaches the cache.
-    AttachCache,
-    /// Removes the volume's thin pool if there is no volume in it.
-    RemovePool(LvUuid),
-    /// Removes the logical volume for its cache.
-    RemoveCache(LvUuid),
-    /// Extends the volume to this size on these devices.
-    Extend(Extents, Vec<String>),
-    /// Adds integrity checksums to its images.
-    AddIntegrity,
-    /// Activates the volume, which creates its device.
-    Activate(LvUuid),
-    /// Inspects its content.
-    Inspect(LvUuid),
-    /// Writes the format marker: the volume is blank and was never published.
-    Mark(LvUuid),
-    /// Removes the volume if it is of this type.
-    Remove(LvUuid, SegmentType),
-    /// No step for now: the outcome.
-    Done(Box<Outcome>),
-}
-
-impl From<Outcome> for Step {
-    fn from(outcome: Outcome) -> Self {
-        Self::Done(Box::new(outcome))
-    }
-}
-
 /// Returns the next step for one volume.
 #[must_use]
 pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     match spec.state {
-        State::Present => plan_present(spec, seen),
-        State::Absent | State::AbsentIfNeverUsed => removal::plan_absent(spec, seen),
+        State::Present => plan_present(spec, seen)
+            .unwrap_or_else(|not_ready| Outcome::not_ready(not_ready).into()),
+        State::Absent | State::AbsentIfNeverUsed => {
+            removal::plan_absent(spec, seen).unwrap_or_else(|blocker| Outcome::kept(blocker).into())
+        }
     }
 }
 
@@ -116,198 +83,211 @@ enum ObservedLv<'a> {
 
 /// Finds the volume: by uuid once it was published, by tag before.
 fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
-    let all = || {
-        groups
-            .iter()
-            .flat_map(|vg| vg.lvs.iter().map(move |lv| (vg, lv)))
+    let mut named = None;
+    let mut published = None;
+    for vg in groups {
+        for lv in &vg.lvs {
+            if has_name(spec, vg, lv) {
+                named = named.or(Some((vg, lv)));
+            }
+            if spec.published.as_ref() == Some(&lv.uuid) {
+                published = published.or(Some((vg, lv)));
+            }
+        }
+    }
+    let Some(uuid) = &spec.published else {
+        return match named {
+            None => ObservedLv::Nothing,
+            Some((vg, lv)) if lv.has_tag(spec.identity.as_str()) => ObservedLv::Ours(vg, lv),
+            Some(_) => ObservedLv::Foreign(format!("it lacks the tag {}", spec.identity)),
+        };
     };
-    let has_name =
-        |vg: &Vg, lv: &Lv| vg.name == spec.group.as_str() && lv.name == spec.name.as_str();
-    let named = all().find(|(vg, lv)| has_name(vg, lv));
-    match (&spec.published, named) {
+    match (published, named) {
+        (Some((vg, lv)), _) if has_name(spec, vg, lv) => ObservedLv::Ours(vg, lv),
+        (Some((vg, lv)), _) => ObservedLv::Renamed(format!("{}/{}", vg.name, lv.name)),
+        (None, Some((_, lv))) => ObservedLv::Foreign(format!(
+            "its LVM uuid is {}, this volume's is {uuid}",
+            lv.uuid
+        )),
         (None, None) => ObservedLv::Nothing,
-        (None, Some((vg, lv))) if lv.has_tag(spec.identity.as_str()) => ObservedLv::Ours(vg, lv),
-        (None, Some(_)) => ObservedLv::Foreign(format!("it lacks the tag {}", spec.identity)),
-        (Some(uuid), named) => match (all().find(|(_, lv)| lv.uuid == *uuid), named) {
-            (Some((vg, lv)), _) if has_name(vg, lv) => ObservedLv::Ours(vg, lv),
-            (Some((vg, lv)), _) => ObservedLv::Renamed(format!("{}/{}", vg.name, lv.name)),
-            (None, Some((_, lv))) => ObservedLv::Foreign(format!(
-                "its LVM uuid is {}, this volume's is {uuid}",
-                lv.uuid
-            )),
-            (None, None) => ObservedLv::Nothing,
-        },
     }
 }
 
-fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+fn has_name(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> bool {
+    vg.name == spec.group.as_str() && lv.name == spec.name.as_str()
+}
+
+/// Plans for a volume that should exist.
+///
+/// # Errors
+/// Why it is not ready.
+fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, ReportedError> {
     let path = spec.path();
     let node = &spec.node;
     match find(spec, seen.groups) {
-        ObservedLv::Ours(vg, lv) => plan_ours(spec, vg, lv, seen),
+        ObservedLv::Ours(vg, lv) => return Ok(plan_ours(spec, vg, lv, seen.content)),
         ObservedLv::Foreign(why) => {
             let message = format!(
                 "logical volume {path} on {node} is not this object's volume, and is left unchanged: {why}"
             );
-            Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into()
+            return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
         }
         ObservedLv::Renamed(now) => {
             let message =
                 format!("logical volume {path} on {node} was renamed to {now}; rename it back");
-            Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
+            return Err(ReportedError::new(reason::LOGICAL_VOLUME_MISSING, message));
         }
-        ObservedLv::Nothing => match usable(spec, seen.groups) {
-            Err(outcome) => Step::Done(outcome),
-            Ok(_) if spec.published.is_some() => {
-                let message = format!(
-                    "logical volume {path} is missing on {node}; it is not recreated, since its data would be lost"
-                );
-                Outcome::not_ready(reason::LOGICAL_VOLUME_MISSING, message).into()
-            }
-            Ok(_) if spec.deleted => {
-                let message =
-                    "the object was deleted before its volume was created, so the volume is not created"
-                        .to_owned();
-                Outcome::not_ready(reason::DELETION_BLOCKED, message).into()
-            }
-            Ok(vg) => plan_new(spec, vg),
-        },
+        ObservedLv::Nothing => {}
     }
+    let vg = usable_group(spec, seen.groups)?;
+    if spec.published.is_some() {
+        let message = format!(
+            "logical volume {path} is missing on {node}; it is not recreated, since its data would be lost"
+        );
+        return Err(ReportedError::new(reason::LOGICAL_VOLUME_MISSING, message));
+    }
+    if spec.deleted {
+        let message =
+            "the object was deleted before its volume was created, so the volume is not created";
+        return Err(ReportedError::new(reason::DELETION_BLOCKED, message));
+    }
+    plan_new(spec, vg)
 }
 
 /// Returns the volume group, if volumes can be created in it.
-fn usable<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, Box<Outcome>> {
-    let group = &spec.group;
-    let node = &spec.node;
-    let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
-        let message = format!("{node} has no volume group {group}");
-        return Err(Box::new(Outcome::not_ready(
-            reason::VOLUME_GROUP_MISSING,
-            message,
-        )));
+fn usable_group<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, ReportedError> {
+    let Some(vg) = groups.iter().find(|vg| vg.name == spec.group.as_str()) else {
+        let message = format!("{} has no volume group {}", spec.node, spec.group);
+        return Err(ReportedError::new(reason::VOLUME_GROUP_MISSING, message));
     };
-    match &vg.fault {
-        None => Ok(vg),
-        Some(fault) => Err(Box::new(Outcome::not_ready(
-            reason::VOLUME_GROUP_UNUSABLE,
-            unusable(spec, fault),
-        ))),
-    }
+    check_group(spec, vg)?;
+    Ok(vg)
 }
 
-fn unusable(spec: &VolumeSpec, fault: &str) -> String {
-    format!(
+/// Checks that the volume group is usable.
+fn check_group(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
+    let Some(fault) = &vg.fault else {
+        return Ok(());
+    };
+    let message = format!(
         "volume group {} on {} is unusable: {fault}",
         spec.group, spec.node
-    )
+    );
+    Err(ReportedError::new(reason::VOLUME_GROUP_UNUSABLE, message))
 }
 
-fn plan_new(spec: &VolumeSpec, vg: &Vg) -> Step {
-    let cost = match cost(spec, vg) {
-        Ok(cost) => cost,
-        Err(message) => return Outcome::not_ready(reason::LAYOUT_UNSUITABLE, message).into(),
+fn plan_new(spec: &VolumeSpec, vg: &Vg) -> Result<Step, ReportedError> {
+    let cost = cost(spec, vg)?;
+    let new = match &spec.pool {
+        None => NewVolume::OnDisks {
+            extents: cost.size,
+            disks: allocation::for_new(spec, cost, vg)?,
+        },
+        Some(pool) => {
+            if let Some(change) = pool_and_cache::pool_for_new(spec, pool, vg)? {
+                return Ok(change.into());
+            }
+            NewVolume::InPool {
+                pool: pool.name.clone(),
+                size: cost.size.bytes(vg.extent_size),
+            }
+        }
     };
-    if let Some(pool) = &spec.pool {
-        let made = pool_and_cache::pool_for_new(spec, pool, vg);
-        return made.map_or_else(
-            |step| step,
-            |()| Step::CreateThin(cost.size.bytes(vg.extent_size)),
-        );
-    }
-    match allocation::for_new(spec, cost, vg) {
-        Ok(devices) => Step::Create(cost.size, devices),
-        Err(message) => Outcome::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
-    }
+    Ok(Step::Act(Action::Create(new)))
 }
 
-fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, String> {
+fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, ReportedError> {
     let cost = spec.layout.cost(spec.size, vg.extent_size);
     cost.map_err(|error| {
-        format!(
+        let message = format!(
             "volume group {} on {} can't hold the volume: {error}",
             spec.group, spec.node
-        )
+        );
+        ReportedError::new(reason::LAYOUT_UNSUITABLE, message)
     })
 }
 
-/// Plans for an existing volume: extends it if necessary, and completes its creation.
-fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> Step {
-    let published = spec.published.is_some();
-    let mut outcome = Outcome {
-        volume: published.then(|| (lv.uuid.clone(), lv.size)),
-        ..deletion_blocked(spec)
+/// Plans for an existing volume.
+fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, content: Option<&Content>) -> Step {
+    let outcome = match plan_change(spec, vg, lv, content) {
+        Ok(Some(action)) => return Step::Act(action),
+        Ok(None) => Outcome {
+            ready: Some(ConditionUpdate::ready()),
+            removed: deletion_blocked(spec),
+            volume: Some((lv.uuid.clone(), lv.size)),
+        },
+        Err(error) => Outcome {
+            ready: Some(error.into()),
+            removed: deletion_blocked(spec),
+            volume: spec.published.as_ref().map(|_| (lv.uuid.clone(), lv.size)),
+        },
     };
-    let mut not_ready = |reason, message| {
-        outcome.ready = Some(ConditionUpdate {
-            status: false,
-            reason,
-            message,
-        });
-        Step::from(outcome.clone())
-    };
-    if let Some(fault) = &vg.fault {
-        return not_ready(reason::VOLUME_GROUP_UNUSABLE, unusable(spec, fault));
+    outcome.into()
+}
+
+/// Plans the next change of an existing volume: extends it if necessary, and completes its
+/// creation. `None` if the volume is ready.
+///
+/// # Errors
+/// Why it is not ready.
+fn plan_change(
+    spec: &VolumeSpec,
+    vg: &Vg,
+    lv: &Lv,
+    content: Option<&Content>,
+) -> Result<Option<Action>, ReportedError> {
+    check_group(spec, vg)?;
+    let is_published = spec.published.is_some();
+    if spec.layout.has_integrity() && !lv.integrity && !is_published {
+        return Ok(Some(Action::Change(LvmChange::AddIntegrity)));
     }
-    if spec.layout.has_integrity() && !lv.integrity && !published {
-        return Step::AddIntegrity;
+    if let Some(change) = pool_and_cache::cache_for(spec, vg, lv)? {
+        return Ok(Some(Action::Change(change)));
     }
-    if let Some(step) = pool_and_cache::cache_for(spec, vg, lv) {
-        return step;
-    }
-    let cost = match cost(spec, vg) {
-        Ok(cost) => cost,
-        Err(message) => return not_ready(reason::LAYOUT_UNSUITABLE, message),
-    };
+    let cost = cost(spec, vg)?;
     if cost.size > lv.size.extents_up(vg.extent_size) {
-        if let Some(update) = pool_and_cache::growth_fault(spec, vg, lv) {
-            return not_ready(update.reason, update.message);
-        }
-        return match allocation::for_growth(spec, cost, vg, lv) {
-            Ok(devices) => Step::Extend(cost.size, devices),
-            Err(message) => not_ready(reason::INSUFFICIENT_SPACE, message),
-        };
+        pool_and_cache::check_growth(spec, vg, lv)?;
+        return Ok(Some(Action::Change(LvmChange::Extend {
+            extents: cost.size,
+            disks: allocation::for_growth(spec, cost, vg, lv)?,
+        })));
     }
-    if !published && let Some(step) = plan_unfinished(spec, lv, seen.content) {
-        return step;
+    if is_published {
+        return Ok(None);
     }
-    let ready = ConditionUpdate {
-        status: true,
-        reason: reason::READY,
-        message: String::new(),
-    };
-    Outcome {
-        ready: Some(ready),
-        volume: Some((lv.uuid.clone(), lv.size)),
-        ..outcome
-    }
-    .into()
+    plan_unfinished(spec, lv, content)
 }
 
 /// Plans for a volume whose uuid was never published: the agent or the node stopped in between, or
 /// the object was restored from a backup, which has no status.
 ///
 /// Returns `None` if it can be published as it is.
-fn plan_unfinished(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Option<Step> {
+fn plan_unfinished(
+    spec: &VolumeSpec,
+    lv: &Lv,
+    content: Option<&Content>,
+) -> Result<Option<Action>, ReportedError> {
+    let uuid = lv.uuid.clone();
     if !lv.active {
-        return Some(Step::Activate(lv.uuid.clone()));
+        return Ok(Some(Action::Change(LvmChange::Activate { uuid })));
     }
     // A volume older than its object was in use before the object was restored, and its content is
     // the claim's. A blank one gets no marker, which would allow a mkfs: the admin may still have
     // to recover raw data.
     let is_restored = spec.created_at > lv.made.saturating_add(MAX_CLOCK_SKEW);
     match content {
-        None => Some(Step::Inspect(lv.uuid.clone())),
-        Some(Content::Blank) if !is_restored => Some(Step::Mark(lv.uuid.clone())),
-        Some(Content::Data(what)) if !is_restored => Some(not_wiped(spec, what).into()),
+        None => Ok(Some(Action::Inspect { uuid })),
+        Some(Content::Blank) if !is_restored => Ok(Some(Action::Mark { uuid })),
+        Some(Content::Data(what)) if !is_restored => Err(not_wiped(spec, what)),
         Some(Content::Blank | Content::Unformatted | Content::Formatting | Content::Data(_)) => {
-            None
+            Ok(None)
         }
     }
 }
 
 /// Rejects a new volume with content: LVM tags a volume before it wipes an older volume's data,
 /// which may belong to another tenant.
-fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
+fn not_wiped(spec: &VolumeSpec, what: &str) -> ReportedError {
     let path = spec.path();
     let node = &spec.node;
     let message = format!(
@@ -316,18 +296,17 @@ fn not_wiped(spec: &VolumeSpec, what: &str) -> Outcome {
          volume is not used; inspect it on the node, and if the data is not this claim's, have \
          it recreated by: lvremove {path}"
     );
-    Outcome::not_ready(reason::NOT_EMPTY, message)
+    ReportedError::new(reason::NOT_EMPTY, message)
 }
 
-/// Returns the outcome for a volume whose object was deleted but whose claim was not.
-fn deletion_blocked(spec: &VolumeSpec) -> Outcome {
+/// Returns the condition `Removed` of a volume whose object was deleted but whose claim was not.
+fn deletion_blocked(spec: &VolumeSpec) -> Option<ConditionUpdate> {
     if !spec.deleted {
-        return Outcome::default();
+        return None;
     }
     let message =
-        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept"
-            .to_owned();
-    Outcome::kept(reason::DELETION_BLOCKED, message)
+        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept";
+    Some(ReportedError::new(reason::DELETION_BLOCKED, message).into())
 }
 
 #[cfg(test)]

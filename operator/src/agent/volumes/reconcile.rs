@@ -14,9 +14,11 @@ use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 
 use super::execute::VolumeExecutor;
-use super::outcome::{ConditionUpdate, Outcome};
+use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use super::status;
+use crate::agent::condition::ReportedError;
+use crate::agent::error::AgentError;
 use crate::agent::watches::logical_volumes::NodeVolumes;
 use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
@@ -35,15 +37,6 @@ pub struct VolumeReconciler {
     /// The last written status, by the object's name and with its uid, until the watch returns it.
     written: Mutex<HashMap<String, (String, LogicalVolumeStatus)>>,
     in_use: Mutex<BTreeSet<String>>,
-}
-
-/// Error of a reconcile.
-#[derive(Debug, thiserror::Error)]
-enum ReconcileError {
-    #[error(transparent)]
-    Node(#[from] host::Error),
-    #[error(transparent)]
-    Api(#[from] ApiError),
 }
 
 impl VolumeReconciler {
@@ -79,7 +72,7 @@ impl VolumeReconciler {
                     "reconciling the volume failed; retrying in {} s",
                     wait.as_secs()
                 );
-                if let ReconcileError::Node(_) = failure
+                if let AgentError::Node(_) = failure
                     && let Some(outcome) = failed(&object, &self.latest(&object), text)
                     && let Err(error) = self.publish(&name, &object, &outcome).await
                 {
@@ -99,11 +92,7 @@ impl VolumeReconciler {
         lock(&self.in_use).iter().cloned().collect()
     }
 
-    async fn reconcile_object(
-        &self,
-        name: &str,
-        object: &LogicalVolume,
-    ) -> Result<(), ReconcileError> {
+    async fn reconcile_object(&self, name: &str, object: &LogicalVolume) -> Result<(), AgentError> {
         // The removal may have been cancelled after the watch's last event.
         let live = match object.spec.state {
             State::Present => None,
@@ -123,22 +112,10 @@ impl VolumeReconciler {
         };
         let spec = match VolumeSpec::read(object, &self.latest(object)) {
             Ok(spec) => Arc::new(spec),
-            Err(message) => {
-                let ready = Some(ConditionUpdate {
-                    status: false,
-                    reason: reason::INVALID_SPEC,
-                    message,
-                });
-                return Ok(self
-                    .publish(
-                        name,
-                        object,
-                        &Outcome {
-                            ready,
-                            ..Outcome::default()
-                        },
-                    )
-                    .await?);
+            Err(error) => {
+                let error = ReportedError::new(reason::INVALID_SPEC, error);
+                let outcome = Outcome::not_ready(error);
+                return Ok(self.publish(name, object, &outcome).await?);
             }
         };
         let outcome = self.executor.reconcile(&spec).await?;
@@ -236,22 +213,12 @@ fn failed(
     status: &LogicalVolumeStatus,
     message: String,
 ) -> Option<Outcome> {
-    let update = Some(ConditionUpdate {
-        status: false,
-        reason: reason::LVM_FAILED,
-        message,
-    });
+    let error = ReportedError::new(reason::LVM_FAILED, message);
     let is_observed = status.observed_generation == object.metadata.generation;
     match object.spec.state {
         State::Present if is_observed && condition::is_true(&status.conditions, READY) => None,
-        State::Present => Some(Outcome {
-            ready: update,
-            ..Outcome::default()
-        }),
-        State::Absent | State::AbsentIfNeverUsed => Some(Outcome {
-            removed: update,
-            ..Outcome::default()
-        }),
+        State::Present => Some(Outcome::not_ready(error)),
+        State::Absent | State::AbsentIfNeverUsed => Some(Outcome::kept(error)),
     }
 }
 

@@ -5,7 +5,7 @@ use crds::logical_volume::LogicalVolumeStatus;
 use crds::quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::outcome::{ConditionUpdate, Outcome};
+use super::outcome::Outcome;
 
 /// Returns the whole status that follows from `old` by `outcome`: server-side apply removes fields
 /// that are missing.
@@ -20,27 +20,18 @@ pub fn build(
         observed_generation: generation,
         ..old.clone()
     };
-    let mut set = |type_, update: &ConditionUpdate| {
-        let ConditionUpdate {
-            status: holds,
-            reason,
-            message,
-        } = update;
+    let updates = [(READY, &outcome.ready), (REMOVED, &outcome.removed)];
+    for (type_, update) in updates {
+        let Some(update) = update else { continue };
         condition::set(
             &mut status.conditions,
             type_,
-            *holds,
-            reason,
-            message,
+            update.status,
+            update.reason,
+            &update.message,
             generation,
             now,
         );
-    };
-    if let Some(ready) = &outcome.ready {
-        set(READY, ready);
-    }
-    if let Some(removed) = &outcome.removed {
-        set(REMOVED, removed);
     }
     if let Some((uuid, size)) = &outcome.volume {
         status.uuid = Some(uuid.to_string());
@@ -60,7 +51,8 @@ pub fn build(
 #[cfg(test)]
 mod tests {
     use super::build;
-    use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
+    use crate::agent::condition::ConditionUpdate;
+    use crate::agent::volumes::outcome::Outcome;
     use crds::condition::{self, READY, REMOVED, reason};
     use crds::logical_volume::LogicalVolumeStatus;
     use host::{Bytes, LvUuid};

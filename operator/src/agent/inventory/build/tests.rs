@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crds::condition::{self, READY};
+use crds::condition::{self, READY, reason};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
 use host::lvm::{Layout, Lv, LvRole, Lvm, SegmentType, Vg};
@@ -13,6 +13,7 @@ use k8s_openapi::jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::{ReportInputs, build, differ};
+use crate::agent::condition::ReportedError;
 use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -170,7 +171,10 @@ fn failed_report_keeps_the_volume_groups() {
     let known = status(groups(), &[]);
     let report = LvmReport {
         groups: None,
-        failure: Some("lvm could not be started".to_owned()),
+        failure: Some(ReportedError::new(
+            reason::LVM_FAILED,
+            "lvm could not be started",
+        )),
     };
     let inputs = ReportInputs {
         report: &report,

@@ -4,10 +4,8 @@ use crds::devices::reason;
 use crds::quantity;
 use host::{Bytes, DevicePath, LvUuid, VgName};
 
-use super::{
-    DevNum, DeviceRejection, DeviceState, GroupDevice, GroupPlanInputs, ObservedDevice,
-    ObservedPath,
-};
+use super::{DevNum, DeviceState, GroupDevice, GroupPlanInputs, ObservedDevice, ObservedPath};
+use crate::agent::condition::ReportedError;
 use crate::agent::volume_groups::wanted::WantedGroup;
 
 /// Minimum size of a device.
@@ -24,27 +22,26 @@ const UNKNOWN_GROUP: &str = "[unknown]";
 pub(super) fn device<'a>(
     inputs: GroupPlanInputs<'a>,
     path: &DevicePath,
-) -> Result<&'a ObservedDevice, DeviceRejection> {
-    match inputs.found.get(path) {
-        Some(ObservedPath::Device(seen)) => Ok(seen),
-        Some(ObservedPath::Member(_)) => Err((
+) -> Result<&'a ObservedDevice, ReportedError> {
+    Err(match inputs.found.get(path) {
+        Some(ObservedPath::Device(seen)) => return Ok(seen),
+        Some(ObservedPath::Member(_)) => ReportedError::new(
             reason::CONFLICT,
-            "it is part of another volume group for which StorageBackends list it".to_owned(),
-        )),
+            "it is part of another volume group for which StorageBackends list it",
+        ),
         Some(ObservedPath::Nothing) => {
-            Err((reason::NOT_FOUND, "this node has no such device".to_owned()))
+            ReportedError::new(reason::NOT_FOUND, "this node has no such device")
         }
-        Some(ObservedPath::NotABlockDevice) => Err((
-            reason::NOT_A_BLOCK_DEVICE,
-            "it is not a block device".to_owned(),
-        )),
-        Some(ObservedPath::Unreadable(why)) => Err(unreadable(why)),
-        None => Err(unreadable("not examined yet")),
-    }
+        Some(ObservedPath::NotABlockDevice) => {
+            ReportedError::new(reason::NOT_A_BLOCK_DEVICE, "it is not a block device")
+        }
+        Some(ObservedPath::Unreadable(why)) => unreadable(why),
+        None => unreadable("not examined yet"),
+    })
 }
 
-fn unreadable(why: &str) -> DeviceRejection {
-    (reason::UNREADABLE, format!("it can't be examined: {why}"))
+fn unreadable(why: &str) -> ReportedError {
+    ReportedError::new(reason::UNREADABLE, format!("it can't be examined: {why}"))
 }
 
 /// Checks a device by itself; returns the uuid that an agent has already given it, if any.
@@ -53,22 +50,20 @@ pub(super) fn usable(
     wanted: &WantedGroup,
     path: &DevicePath,
     seen: &ObservedDevice,
-) -> Result<Option<LvUuid>, DeviceRejection> {
+) -> Result<Option<LvUuid>, ReportedError> {
     if let Some(other) = rival(inputs, wanted, seen.number) {
         let message = format!(
             "StorageBackends list it for volume groups {} and {other}; remove it from one of them",
             wanted.group
         );
-        return Err((reason::CONFLICT, message));
+        return Err(ReportedError::new(reason::CONFLICT, message));
     }
     let uuid = free(inputs, wanted, path, &seen.state)?;
     if seen.size < SMALLEST {
         let size = quantity::human(seen.size.0);
         let least = quantity::human(SMALLEST.0);
-        return Err((
-            reason::TOO_SMALL,
-            format!("it has {size}; the minimum is {least}"),
-        ));
+        let message = format!("it has {size}; the minimum is {least}");
+        return Err(ReportedError::new(reason::TOO_SMALL, message));
     }
     Ok(uuid)
 }
@@ -79,7 +74,7 @@ fn free(
     wanted: &WantedGroup,
     path: &DevicePath,
     state: &DeviceState,
-) -> Result<Option<LvUuid>, DeviceRejection> {
+) -> Result<Option<LvUuid>, ReportedError> {
     // Clears everything that this function rejects.
     let clear = format!(
         "to erase it, if nothing on it is needed: `wipefs --all {path} && dd if=/dev/zero of={path} bs=1M count=5`"
@@ -89,52 +84,58 @@ fn free(
         DeviceState::PhysicalVolume(uuid, None) if has_begun(inputs, wanted, uuid) => {
             return Ok(Some(uuid.clone()));
         }
-        DeviceState::PhysicalVolume(_, None) => {
+        DeviceState::PhysicalVolume(uuid, group) => {
+            let is_begun = has_begun(inputs, wanted, uuid);
+            let message = physical_volume(&wanted.group, path, group.as_deref(), is_begun);
+            ReportedError::new(reason::PHYSICAL_VOLUME, message)
+        }
+        DeviceState::ReadOnly => ReportedError::new(reason::READ_ONLY, "it is read-only"),
+        DeviceState::Partitioned(partitions) => {
+            let partitions = partitions.join(", ");
             let message = format!(
-                "it is an LVM physical volume without a volume group; to erase it, if nothing on it is needed: `pvremove {path}`"
+                "it has partitions ({partitions}); list an unused partition instead, or {clear}"
             );
-            (reason::PHYSICAL_VOLUME, message)
+            ReportedError::new(reason::PARTITIONED, message)
         }
-        DeviceState::PhysicalVolume(uuid, Some(group)) if group == UNKNOWN_GROUP => {
-            let clear = format!(
-                "`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`"
-            );
-            let message = if has_begun(inputs, wanted, uuid) {
-                format!(
-                    "LVM was interrupted while it created volume group {} on it: it is marked as part of a group, but is in none; {clear} \
-                     clears it, and then the agent creates the group",
-                    wanted.group
-                )
-            } else {
-                format!(
-                    "it is marked as part of a volume group that does not exist: LVM was interrupted while it created one, or lost its \
-                     metadata; to erase it, if nothing on it is needed: {clear}"
-                )
-            };
-            (reason::PHYSICAL_VOLUME, message)
+        DeviceState::InUse(by) => ReportedError::new(reason::IN_USE, by),
+        DeviceState::Known(what) => {
+            ReportedError::new(reason::NOT_BLANK, format!("it contains {what}; {clear}"))
         }
-        DeviceState::PhysicalVolume(_, Some(group)) => (
-            reason::PHYSICAL_VOLUME,
-            format!("it is part of volume group {group}"),
-        ),
-        DeviceState::ReadOnly => (reason::READ_ONLY, "it is read-only".to_owned()),
-        DeviceState::Partitioned(partitions) => (
-            reason::PARTITIONED,
-            format!(
-                "it has partitions ({}); list an unused partition instead, or {clear}",
-                partitions.join(", ")
-            ),
-        ),
-        DeviceState::InUse(by) => (reason::IN_USE, by.clone()),
-        DeviceState::Known(what) => (reason::NOT_BLANK, format!("it contains {what}; {clear}")),
         DeviceState::Unknown(at) => {
             let message = format!(
                 "it is not blank: byte {at} is not zero, although it has no known signature; {clear}"
             );
-            (reason::NOT_BLANK, message)
+            ReportedError::new(reason::NOT_BLANK, message)
         }
         DeviceState::Unreadable(why) => unreadable(why),
     })
+}
+
+/// Returns the message about a physical volume that belongs to `group`, as LVM reports it.
+///
+/// `is_begun` if an agent created it for `wanted`.
+fn physical_volume(
+    wanted: &VgName,
+    path: &DevicePath,
+    group: Option<&str>,
+    is_begun: bool,
+) -> String {
+    let clear =
+        format!("`pvremove --force --force {path} && dd if=/dev/zero of={path} bs=1M count=5`");
+    match group {
+        None => format!(
+            "it is an LVM physical volume without a volume group; to erase it, if nothing on it is needed: `pvremove {path}`"
+        ),
+        Some(UNKNOWN_GROUP) if is_begun => format!(
+            "LVM was interrupted while it created volume group {wanted} on it: it is marked as part of a group, but is in none; {clear} \
+             clears it, and then the agent creates the group"
+        ),
+        Some(UNKNOWN_GROUP) => format!(
+            "it is marked as part of a volume group that does not exist: LVM was interrupted while it created one, or lost its \
+             metadata; to erase it, if nothing on it is needed: {clear}"
+        ),
+        Some(group) => format!("it is part of volume group {group}"),
+    }
 }
 
 /// Returns whether LVM was interrupted while it created the group on this device: until an admin
@@ -185,15 +186,13 @@ fn rival<'a>(
 pub(super) fn compatible(
     parts: &[(GroupDevice, &ObservedDevice)],
     seen: &ObservedDevice,
-) -> Result<(), DeviceRejection> {
+) -> Result<(), ReportedError> {
     let same_device = parts.iter().find(|(_, other)| {
         other.number == seen.number || (seen.identity.is_some() && other.identity == seen.identity)
     });
     if let Some((same, _)) = same_device {
-        return Err((
-            reason::DUPLICATE_DEVICE,
-            format!("it is the same disk as {}, under another path", same.path),
-        ));
+        let message = format!("it is the same disk as {}, under another path", same.path);
+        return Err(ReportedError::new(reason::DUPLICATE_DEVICE, message));
     }
     if let Some((first, other)) = parts
         .first()
@@ -203,7 +202,7 @@ pub(super) fn compatible(
             "its sectors have {} bytes, those of {} have {}; LVM does not allow both in one volume group",
             seen.sector, first.path, other.sector
         );
-        return Err((reason::SECTOR_SIZE, message));
+        return Err(ReportedError::new(reason::SECTOR_SIZE, message));
     }
     Ok(())
 }

@@ -2,17 +2,23 @@
 
 use std::collections::BTreeMap;
 
+use crds::condition::reason;
 use crds::quantity::human;
 use host::Extents;
 use host::lvm::{Cost, Lv, Vg};
 
+use crate::agent::condition::ReportedError;
 use crate::agent::volumes::spec::{CacheSpec, PoolCreation, VolumeSpec};
 
 /// Returns the devices for a new volume; empty if LVM may choose.
 ///
 /// # Errors
 /// A message with numbers if the space is insufficient.
-pub(super) fn for_new(spec: &VolumeSpec, cost: Cost, vg: &Vg) -> Result<Vec<String>, String> {
+pub(super) fn for_new(
+    spec: &VolumeSpec,
+    cost: Cost,
+    vg: &Vg,
+) -> Result<Vec<String>, ReportedError> {
     let wanted = spec.shares(vg.extent_size).collect::<Vec<_>>();
     let on_disks = with_space(spec, vg, wanted.iter().copied());
     if spec.layout.is_divisible() {
@@ -40,7 +46,7 @@ pub(super) fn for_growth(
     cost: Cost,
     vg: &Vg,
     lv: &Lv,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, ReportedError> {
     let on_disks = lv.shares.values().map(|extents| extents.0).sum();
     let has = if spec.layout.is_divisible() {
         lv.size.extents_up(vg.extent_size).0
@@ -51,12 +57,11 @@ pub(super) fn for_growth(
     if more > vg.available() {
         return Err(full(spec, vg, more, "more needed"));
     }
-    let missing = |wanted: Extents, has: Extents| Extents(wanted.0.saturating_sub(has.0));
     if spec.layout.is_divisible() {
-        let on = |uuid| lv.shares.get(uuid).copied().unwrap_or_default();
-        let wanted = spec
-            .shares(vg.extent_size)
-            .map(|(uuid, extents)| (uuid, missing(extents, on(uuid))));
+        let wanted = spec.shares(vg.extent_size).map(|(uuid, extents)| {
+            let has = lv.shares.get(uuid).copied().unwrap_or_default();
+            (uuid, missing(extents, has))
+        });
         return Ok(with_space(spec, vg, wanted).unwrap_or_default());
     }
     with_space(
@@ -71,14 +76,14 @@ pub(super) fn for_growth(
 /// Returns the devices for a new thin pool with this initial size; its space may be on several of
 /// the reserved disks.
 ///
+/// # Errors
 /// A message with numbers if the space is insufficient.
-/// As above.
 pub(super) fn for_pool(
     spec: &VolumeSpec,
     create: &PoolCreation,
     wanted: Extents,
     vg: &Vg,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, ReportedError> {
     if create.disks.is_empty() && wanted <= vg.available() {
         return Ok(Vec::new());
     }
@@ -88,13 +93,13 @@ pub(super) fn for_pool(
 
 /// Returns the devices for a cache: only the reserved ones, since others may be slow.
 ///
+/// # Errors
 /// A message with numbers if the space is insufficient.
-/// As above.
 pub(super) fn for_cache(
     spec: &VolumeSpec,
     cache: &CacheSpec,
     vg: &Vg,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, ReportedError> {
     let wanted = cache.size.extents_up(vg.extent_size);
     fitting(&cache.disks, wanted, vg).map_err(|free| full_for(spec, vg, "the cache", free, wanted))
 }
@@ -114,14 +119,25 @@ fn fitting(
     }
 }
 
-fn full_for(spec: &VolumeSpec, vg: &Vg, what: &str, free: Extents, wanted: Extents) -> String {
-    let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-    let free = bytes(free);
-    let wanted = bytes(wanted);
-    format!(
+/// Returns the extents that a volume with `has` extents still needs.
+fn missing(wanted: Extents, has: Extents) -> Extents {
+    Extents(wanted.0.saturating_sub(has.0))
+}
+
+fn full_for(
+    spec: &VolumeSpec,
+    vg: &Vg,
+    what: &str,
+    free: Extents,
+    wanted: Extents,
+) -> ReportedError {
+    let free = size(vg, free);
+    let wanted = size(vg, wanted);
+    let message = format!(
         "no space for {what} on its disks of volume group {} on {}: {free} free, {wanted} needed",
         spec.group, spec.node
-    )
+    );
+    ReportedError::new(reason::INSUFFICIENT_SPACE, message)
 }
 
 /// Returns the devices of all disks with wanted extents, if each has enough free.
@@ -129,33 +145,39 @@ fn with_space<'a>(
     spec: &VolumeSpec,
     vg: &Vg,
     wanted: impl Iterator<Item = (&'a host::LvUuid, Extents)>,
-) -> Result<Vec<String>, String> {
+) -> Result<Vec<String>, ReportedError> {
     let mut names = Vec::new();
     for (uuid, extents) in wanted.filter(|(_, extents)| extents.0 > 0) {
         let at = format!("volume group {} on {}", spec.group, spec.node);
-        let pv = vg
-            .pv(uuid)
-            .ok_or_else(|| format!("disk {uuid} is missing in {at}"))?;
+        let Some(pv) = vg.pv(uuid) else {
+            let message = format!("disk {uuid} is missing in {at}");
+            return Err(ReportedError::new(reason::INSUFFICIENT_SPACE, message));
+        };
         if pv.available() < extents {
-            let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-            let free = bytes(pv.available());
-            let wanted = bytes(extents);
-            return Err(format!(
+            let free = size(vg, pv.available());
+            let wanted = size(vg, extents);
+            let message = format!(
                 "no space on disk {} of {at}: {free} free, {wanted} needed",
                 pv.name
-            ));
+            );
+            return Err(ReportedError::new(reason::INSUFFICIENT_SPACE, message));
         }
         names.push(pv.name.clone());
     }
     Ok(names)
 }
 
-fn full(spec: &VolumeSpec, vg: &Vg, extents: Extents, needed: &str) -> String {
-    let bytes = |extents: Extents| human(extents.bytes(vg.extent_size).0);
-    let free = bytes(vg.available());
-    let size = bytes(extents);
-    format!(
-        "no space in volume group {} on {}: {free} free, {size} {needed}",
+fn full(spec: &VolumeSpec, vg: &Vg, extents: Extents, needed: &str) -> ReportedError {
+    let free = size(vg, vg.available());
+    let missing = size(vg, extents);
+    let message = format!(
+        "no space in volume group {} on {}: {free} free, {missing} {needed}",
         spec.group, spec.node
-    )
+    );
+    ReportedError::new(reason::INSUFFICIENT_SPACE, message)
+}
+
+/// Returns a number of extents as a size for users.
+fn size(vg: &Vg, extents: Extents) -> String {
+    human(extents.bytes(vg.extent_size).0)
 }

@@ -5,131 +5,171 @@ use crds::condition::reason;
 use host::Extents;
 use host::lvm::{Layout, Lv, PoolCost, SegmentType, Vg};
 
-use super::{Step, allocation};
-use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
-use crate::agent::volumes::spec::{PoolSpec, VolumeSpec};
+use super::{LvmChange, allocation};
+use crate::agent::condition::ReportedError;
+use crate::agent::volumes::spec::{PoolCreation, PoolSpec, VolumeSpec};
 
-/// Checks that the pool of a new volume exists and is usable.
+/// Returns the creation of a new volume's pool; `None` if the pool exists.
 ///
 /// # Errors
-/// The step to execute first.
-pub(super) fn pool_for_new(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Result<(), Step> {
-    let at = format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node);
-    let refused = |reason, message| Err(Outcome::not_ready(reason, message).into());
+/// Why the volume can't be created in the pool.
+pub(super) fn pool_for_new(
+    spec: &VolumeSpec,
+    pool: &PoolSpec,
+    vg: &Vg,
+) -> Result<Option<LvmChange>, ReportedError> {
     match (vg.lv(pool.name.as_str()), &pool.create) {
-        (None, None) => refused(reason::THIN_POOL_MISSING, format!("{at} does not exist")),
-        (None, Some(create)) => {
-            let cost = match PoolCost::new(create.first, Some(create.metadata), vg.extent_size) {
-                Ok(cost) => cost,
-                Err(error) => {
-                    return refused(
-                        reason::LAYOUT_UNSUITABLE,
-                        format!("can't create {at}: {error}"),
-                    );
-                }
-            };
-            match allocation::for_pool(spec, create, cost.total(), vg) {
-                Ok(devices) => Err(Step::CreatePool(cost, create.most, devices)),
-                Err(message) => refused(reason::INSUFFICIENT_SPACE, message),
-            }
+        (Some(lv), _) => {
+            check_pool(spec, pool, vg, lv)?;
+            Ok(None)
         }
-        (Some(lv), create) => match fault(pool, create.is_some(), lv) {
-            None => Ok(()),
-            Some((reason, why)) => refused(reason, format!("can't create volumes in {at}: {why}")),
-        },
+        (None, Some(create)) => create_pool(spec, pool, create, vg).map(Some),
+        (None, None) => {
+            let message = format!("{} does not exist", place(spec, pool, vg));
+            Err(ReportedError::new(reason::THIN_POOL_MISSING, message))
+        }
     }
 }
 
-/// Returns why volumes can't be created in the logical volume with the pool's name.
-fn fault(pool: &PoolSpec, is_ours: bool, lv: &Lv) -> Option<(&'static str, String)> {
-    if lv.segment_type != SegmentType::ThinPool {
-        return Some((
-            reason::FOREIGN_LOGICAL_VOLUME,
-            "it is not a thin pool".to_owned(),
-        ));
-    }
-    if is_ours && !lv.has_tag(pool.identity.as_str()) {
+fn place(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> String {
+    format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node)
+}
+
+fn create_pool(
+    spec: &VolumeSpec,
+    pool: &PoolSpec,
+    create: &PoolCreation,
+    vg: &Vg,
+) -> Result<LvmChange, ReportedError> {
+    let cost =
+        PoolCost::new(create.first, Some(create.metadata), vg.extent_size).map_err(|error| {
+            let message = format!("can't create {}: {error}", place(spec, pool, vg));
+            ReportedError::new(reason::LAYOUT_UNSUITABLE, message)
+        })?;
+    Ok(LvmChange::CreatePool {
+        pool: pool.name.clone(),
+        tag: pool.identity.clone(),
+        cost,
+        extent: vg.extent_size,
+        most: create.most,
+        disks: allocation::for_pool(spec, create, cost.total(), vg)?,
+    })
+}
+
+/// Checks that volumes can be created in the logical volume with the pool's name.
+fn check_pool(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg, lv: &Lv) -> Result<(), ReportedError> {
+    let is_foreign = pool.create.is_some() && !lv.has_tag(pool.identity.as_str());
+    let (reason, why) = if lv.segment_type != SegmentType::ThinPool {
+        let why = "it is not a thin pool".to_owned();
+        (reason::FOREIGN_LOGICAL_VOLUME, why)
+    } else if is_foreign {
         let why = format!(
             "FlexLVM did not create it: it lacks the tag {}",
             pool.identity
         );
-        return Some((reason::FOREIGN_LOGICAL_VOLUME, why));
-    }
-    let fault = lv.state.as_ref().and_then(|state| state.fault.clone());
-    fault.map(|why| (reason::THIN_POOL_UNUSABLE, why))
+        (reason::FOREIGN_LOGICAL_VOLUME, why)
+    } else if let Some(why) = lv.state.as_ref().and_then(|state| state.fault.clone()) {
+        (reason::THIN_POOL_UNUSABLE, why)
+    } else {
+        return Ok(());
+    };
+    let at = place(spec, pool, vg);
+    let message = format!("can't create volumes in {at}: {why}");
+    Err(ReportedError::new(reason, message))
 }
 
-/// Returns the next step towards a volume's cache; `None` if the volume has it.
-pub(super) fn cache_for(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Step> {
-    let cache = spec
-        .cache
-        .as_ref()
-        .filter(|_| spec.published.is_none() && lv.is_only(SegmentType::Plain))?;
-    if let Some(made) = vg.lv(cache.name.as_str()) {
-        if made.has_tag(spec.identity.as_str()) {
-            return Some(Step::AttachCache);
-        }
+/// Returns the next change towards a volume's cache; `None` if the volume has it.
+///
+/// # Errors
+/// Why it can't get the cache.
+pub(super) fn cache_for(
+    spec: &VolumeSpec,
+    vg: &Vg,
+    lv: &Lv,
+) -> Result<Option<LvmChange>, ReportedError> {
+    let Some(cache) = &spec.cache else {
+        return Ok(None);
+    };
+    // An admin may have detached the cache of a published volume on purpose.
+    if spec.published.is_some() || !lv.is_only(SegmentType::Plain) {
+        return Ok(None);
+    }
+    let Some(created) = vg.lv(cache.name.as_str()) else {
+        return Ok(Some(LvmChange::CreateCache {
+            cache: cache.name.clone(),
+            extents: cache.size.extents_up(vg.extent_size),
+            disks: allocation::for_cache(spec, cache, vg)?,
+        }));
+    };
+    if !created.has_tag(spec.identity.as_str()) {
         let message = format!(
             "logical volume {}/{} on {} has the name of the volume's cache, but lacks the tag {}; rename or remove it",
             vg.name, cache.name, spec.node, spec.identity
         );
-        return Some(Outcome::not_ready(reason::FOREIGN_LOGICAL_VOLUME, message).into());
+        return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
     }
-    Some(match allocation::for_cache(spec, cache, vg) {
-        Ok(devices) => Step::CreateCache(cache.size.extents_up(vg.extent_size), devices),
-        Err(message) => Outcome::not_ready(reason::INSUFFICIENT_SPACE, message).into(),
-    })
+    Ok(Some(LvmChange::AttachCache {
+        cache: cache.name.clone(),
+        mode: cache.mode,
+    }))
 }
 
 /// Returns the removal of an unused part of a volume that is gone: a cache that was never attached,
 /// or a pool without volumes.
-pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<Step> {
-    let is_ours = |lv: &&Lv, tag: &host::LvTag| lv.has_tag(tag.as_str());
+pub(super) fn leftover(spec: &VolumeSpec, vg: &Vg) -> Option<LvmChange> {
     if let Some(cache) = &spec.cache
-        && let Some(lv) = vg
-            .lv(cache.name.as_str())
-            .filter(|lv| is_ours(lv, &spec.identity) && lv.is_only(SegmentType::Plain))
+        && let Some(lv) = vg.lv(cache.name.as_str())
+        && lv.has_tag(spec.identity.as_str())
+        && lv.is_only(SegmentType::Plain)
     {
-        return Some(Step::RemoveCache(lv.uuid.clone()));
+        return Some(LvmChange::RemoveCache {
+            cache: cache.name.clone(),
+            uuid: lv.uuid.clone(),
+        });
     }
     let pool = spec.pool.as_ref().filter(|pool| pool.create.is_some())?;
-    let lv = vg
-        .lv(pool.name.as_str())
-        .filter(|lv| is_ours(lv, &pool.identity) && lv.is_only(SegmentType::ThinPool))?;
+    let lv = vg.lv(pool.name.as_str())?;
+    let is_ours = lv.has_tag(pool.identity.as_str()) && lv.is_only(SegmentType::ThinPool);
     let is_empty = vg
         .lvs
         .iter()
         .all(|other| other.pool.as_deref() != Some(pool.name.as_str()));
-    is_empty.then(|| Step::RemovePool(lv.uuid.clone()))
+    if !is_ours || !is_empty {
+        return None;
+    }
+    Some(LvmChange::RemovePool {
+        pool: pool.name.clone(),
+        tag: pool.identity.clone(),
+        uuid: lv.uuid.clone(),
+    })
 }
 
-/// Returns why a volume can't be extended because of its pool: the pool is full or failed, or spec
-/// and volume disagree about being thin, so that the space was never reserved.
-pub(super) fn growth_fault(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<ConditionUpdate> {
+/// Checks that a volume can be extended as far as its pool is concerned.
+///
+/// # Errors
+/// The pool is full or failed; or spec and volume disagree about being thin, so that the space was
+/// never reserved.
+pub(super) fn check_growth(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Result<(), ReportedError> {
     if (spec.layout == Layout::Thin) != (lv.segment_type == SegmentType::Thin) {
         let message = format!(
             "logical volume {} on {} was converted to another layout than its spec's, so it is not extended",
             spec.path(),
             spec.node
         );
-        return Some(ConditionUpdate {
-            status: false,
-            reason: reason::LAYOUT_UNSUITABLE,
-            message,
-        });
+        return Err(ReportedError::new(reason::LAYOUT_UNSUITABLE, message));
     }
-    let pool = spec.pool.as_ref()?;
-    let state = vg.lv(pool.name.as_str())?.state.as_ref()?;
-    let why = state.fault.clone()?;
-    let message = format!(
-        "can't extend the volume in thin pool {}/{} on {}: {why}",
-        vg.name, pool.name, spec.node
-    );
-    Some(ConditionUpdate {
-        status: false,
-        reason: reason::THIN_POOL_UNUSABLE,
-        message,
-    })
+    if let Some(pool) = &spec.pool
+        && let Some(lv) = vg.lv(pool.name.as_str())
+        && let Some(state) = &lv.state
+        && let Some(why) = &state.fault
+    {
+        let message = format!(
+            "can't extend the volume in {}: {why}",
+            place(spec, pool, vg)
+        );
+        return Err(ReportedError::new(reason::THIN_POOL_UNUSABLE, message));
+    }
+    Ok(())
 }
 
 /// Returns the new data size of a pool that FlexLVM created, if its usage is at least `at` percent

@@ -5,23 +5,31 @@ use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvRole, SegmentType};
 
 use super::{
-    Content, ObservedLv, ObservedVolume, Step, find, initial_type, pool_and_cache, unusable,
+    Action, Content, LvmChange, ObservedLv, ObservedVolume, Step, check_group, find, initial_type,
+    pool_and_cache,
 };
-use crate::agent::volumes::outcome::{ConditionUpdate, Outcome};
+use crate::agent::condition::{ConditionUpdate, ReportedError};
+use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
-/// Returns the next step for a volume that should not exist.
-pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+/// Plans for a volume that should not exist.
+///
+/// # Errors
+/// Why it is kept.
+pub(super) fn plan_absent(
+    spec: &VolumeSpec,
+    seen: ObservedVolume<'_>,
+) -> Result<Step, ReportedError> {
     let path = spec.path();
     let node = &spec.node;
     let (vg, lv) = match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => (vg, lv),
-        ObservedLv::Foreign(_) => return gone(spec, seen).into(),
+        ObservedLv::Foreign(_) => return Ok(gone(spec, seen).into()),
         ObservedLv::Renamed(now) => {
             let message = format!(
                 "logical volume {path} on {node} was renamed to {now}, so it is kept; rename it back, or remove it manually"
             );
-            return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+            return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
         }
         ObservedLv::Nothing => return plan_not_found(spec, seen),
     };
@@ -30,28 +38,25 @@ pub(super) fn plan_absent(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
             "logical volume {path} on {node} lacks the tag {}, so it is kept; add the tag, or remove the volume manually",
             spec.identity
         );
-        return Outcome::kept(reason::FOREIGN_LOGICAL_VOLUME, message).into();
+        return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
     }
-    if let Some(fault) = &vg.fault {
-        return Outcome::kept(reason::VOLUME_GROUP_UNUSABLE, unusable(spec, fault)).into();
-    }
+    check_group(spec, vg)?;
     if lv.open {
-        return Outcome::kept(
-            reason::IN_USE,
-            format!("logical volume {path} on {node} is in use, so it is not removed yet"),
-        )
-        .into();
+        let message =
+            format!("logical volume {path} on {node} is in use, so it is not removed yet");
+        return Err(ReportedError::new(reason::IN_USE, message));
     }
     if lv.role != LvRole::Volume || !has_type_of(spec, lv) {
         let message = format!(
             "logical volume {path} on {node} has snapshots, or was converted, so it is not removed; inspect it with lvs"
         );
-        return Outcome::kept(reason::IN_USE, message).into();
+        return Err(ReportedError::new(reason::IN_USE, message));
     }
-    match spec.state {
-        State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content),
-        State::Absent | State::Present => Step::Remove(lv.uuid.clone(), lv.segment_type),
-    }
+    let action = match spec.state {
+        State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content)?,
+        State::Absent | State::Present => remove(lv),
+    };
+    Ok(Step::Act(action))
 }
 
 /// Returns whether the volume has a type that a volume with this spec may have: one with a cache
@@ -61,17 +66,27 @@ fn has_type_of(spec: &VolumeSpec, lv: &Lv) -> bool {
         || (spec.layout == Layout::Cached && lv.segment_type == SegmentType::Cached)
 }
 
+fn remove(lv: &Lv) -> Action {
+    Action::Change(LvmChange::Remove {
+        uuid: lv.uuid.clone(),
+        segment_type: lv.segment_type,
+    })
+}
+
 /// Removes the volume only if it is proven to be empty.
-fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
+fn plan_unused(
+    spec: &VolumeSpec,
+    lv: &Lv,
+    content: Option<&Content>,
+) -> Result<Action, ReportedError> {
+    let uuid = lv.uuid.clone();
+    if !lv.active {
+        return Ok(Action::Change(LvmChange::Activate { uuid }));
+    }
     let what = match content {
-        _ if !lv.active => return Step::Activate(lv.uuid.clone()),
-        None => return Step::Inspect(lv.uuid.clone()),
-        Some(Content::Unformatted | Content::Formatting) => {
-            return Step::Remove(lv.uuid.clone(), lv.segment_type);
-        }
-        Some(Content::Blank) if spec.published.is_none() => {
-            return Step::Remove(lv.uuid.clone(), lv.segment_type);
-        }
+        None => return Ok(Action::Inspect { uuid }),
+        Some(Content::Unformatted | Content::Formatting) => return Ok(remove(lv)),
+        Some(Content::Blank) if spec.published.is_none() => return Ok(remove(lv)),
         Some(Content::Blank) => "blank, but was marked as used",
         Some(Content::Data(what)) => what,
     };
@@ -80,60 +95,49 @@ fn plan_unused(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> Step {
         spec.path(),
         spec.node
     );
-    Outcome::kept(reason::NOT_EMPTY, message).into()
+    Err(ReportedError::new(reason::NOT_EMPTY, message))
 }
 
 /// Plans for a volume that was not found; it may still be on a missing disk.
-fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+fn plan_not_found(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, ReportedError> {
     let group = seen.groups.iter().find(|vg| vg.name == spec.group.as_str());
     if let Some(vg) = group.filter(|vg| vg.fault.is_none())
-        && let Some(step) = pool_and_cache::leftover(spec, vg)
+        && let Some(change) = pool_and_cache::leftover(spec, vg)
     {
-        return step;
+        return Ok(change.into());
     }
     // Never published, and absent only if unused: if it is on a missing disk after all, it is
     // empty.
     let never_published = spec.published.is_none() && spec.state == State::AbsentIfNeverUsed;
     if group.is_some() || never_published {
-        return gone(spec, seen).into();
+        return Ok(gone(spec, seen).into());
     }
     let message = format!(
         "volume group {} is missing on {}, so the removal of the volume can't be verified",
         spec.group, spec.node
     );
-    Outcome::kept(reason::VOLUME_GROUP_MISSING, message).into()
+    Err(ReportedError::new(reason::VOLUME_GROUP_MISSING, message))
 }
 
+/// Returns the outcome for a volume that does not exist.
 fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
-    let (reason, message) = if seen.removed || spec.published.is_some() {
-        (
-            reason::REMOVED,
-            format!(
-                "logical volume {} was removed from {}",
-                spec.path(),
-                spec.node
-            ),
-        )
+    let path = spec.path();
+    let node = &spec.node;
+    let error = if seen.removed || spec.published.is_some() {
+        let message = format!("logical volume {path} was removed from {node}");
+        ReportedError::new(reason::REMOVED, message)
     } else {
-        (
-            reason::NEVER_CREATED,
-            format!(
-                "logical volume {} was never created on {}",
-                spec.path(),
-                spec.node
-            ),
-        )
+        let message = format!("logical volume {path} was never created on {node}");
+        ReportedError::new(reason::NEVER_CREATED, message)
     };
-    let update = |status| {
-        Some(ConditionUpdate {
-            status,
-            reason,
-            message: message.clone(),
-        })
+    let ready = ConditionUpdate::from(error);
+    let removed = ConditionUpdate {
+        status: true,
+        ..ready.clone()
     };
     Outcome {
-        ready: update(false),
-        removed: update(true),
+        ready: Some(ready),
+        removed: Some(removed),
         volume: None,
     }
 }

@@ -12,7 +12,7 @@ use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
-use super::{Content, ObservedVolume, Step, plan};
+use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
 use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -90,6 +90,34 @@ fn vg(lvs: Vec<Lv>) -> Vg {
     }
 }
 
+/// Returns the step that creates a volume of this many extents.
+fn create(extents: u64, disks: &[&str]) -> Step {
+    Step::Act(Action::Create(NewVolume::OnDisks {
+        extents: Extents(extents),
+        disks: disks.iter().map(ToString::to_string).collect(),
+    }))
+}
+
+/// Returns the step that extends the volume to this many extents.
+fn extend(extents: u64, disks: &[&str]) -> Step {
+    LvmChange::Extend {
+        extents: Extents(extents),
+        disks: disks.iter().map(ToString::to_string).collect(),
+    }
+    .into()
+}
+
+/// Returns the step that removes the volume if it is of this type.
+fn remove(segment_type: SegmentType) -> Step {
+    let uuid = uuid(1);
+    LvmChange::Remove { uuid, segment_type }.into()
+}
+
+/// Returns the step that inspects the volume.
+fn inspect() -> Step {
+    Step::Act(Action::Inspect { uuid: uuid(1) })
+}
+
 fn next(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Step {
     plan(
         spec,
@@ -104,7 +132,7 @@ fn next(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Step {
 fn settled(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Outcome {
     match next(spec, groups, content) {
         Step::Done(outcome) => *outcome,
-        step => panic!("{step:?}"),
+        Step::Act(action) => panic!("{action:?}"),
     }
 }
 
@@ -133,14 +161,8 @@ fn new_volume_is_rounded_up_to_whole_extents() {
         size: Bytes((32 << 20) + 1),
         ..spec()
     };
-    assert_eq!(
-        next(&spec(), &[vg(vec![])], None),
-        Step::Create(Extents(8), vec![])
-    );
-    assert_eq!(
-        next(&odd, &[vg(vec![])], None),
-        Step::Create(Extents(9), vec![])
-    );
+    assert_eq!(next(&spec(), &[vg(vec![])], None), create(8, &[]));
+    assert_eq!(next(&odd, &[vg(vec![])], None), create(9, &[]));
 }
 
 #[test]
@@ -271,9 +293,8 @@ fn missing_volume_is_never_recreated() {
 fn interrupted_creation_is_completed() {
     let spec = spec();
     let groups = [vg(vec![lv()])];
-    let look = Step::Inspect(uuid(1));
-    let mark = Step::Mark(uuid(1));
-    assert_eq!(next(&spec, &groups, None), look);
+    let mark = Step::Act(Action::Mark { uuid: uuid(1) });
+    assert_eq!(next(&spec, &groups, None), inspect());
     assert_eq!(next(&spec, &groups, Some(Content::Blank)), mark);
     for content in [Content::Unformatted, Content::Formatting] {
         let outcome = settled(&spec, &groups, Some(content));
@@ -284,14 +305,15 @@ fn interrupted_creation_is_completed() {
         active: false,
         ..lv()
     }])];
-    assert_eq!(next(&spec, &inactive, None), Step::Activate(uuid(1)));
+    let activate = LvmChange::Activate { uuid: uuid(1) };
+    assert_eq!(next(&spec, &inactive, None), activate.into());
     let short = [vg(vec![Lv {
         size: EXTENT,
         ..lv()
     }])];
     assert_eq!(
         next(&spec, &short, None),
-        Step::Extend(Extents(8), vec![]),
+        extend(8, &[]),
         "the format marker's position depends on the published size"
     );
 }
@@ -341,10 +363,7 @@ fn volume_is_extended_but_never_shrunk() {
         size: Bytes(8 << 20),
         ..published()
     };
-    assert_eq!(
-        next(&larger, &groups, None),
-        Step::Extend(Extents(9), vec![])
-    );
+    assert_eq!(next(&larger, &groups, None), extend(9, &[]));
     assert_eq!(ready(&smaller, &groups), (true, reason::READY));
     let odd = [vg(vec![Lv {
         size: Bytes(36 << 20),

@@ -39,10 +39,10 @@ pub(super) fn mirror() -> Lv {
 
 #[test]
 fn images_are_created_and_extended_on_their_reserved_disks() {
-    let devices = || vec!["/dev/sd100".to_owned(), "/dev/sd101".to_owned()];
+    let devices = ["/dev/sd100", "/dev/sd101"];
     assert_eq!(
         next(&mirrored(), &[three_disks(vec![])], None),
-        Step::Create(Extents(8), devices())
+        create(8, &devices)
     );
     let larger = VolumeSpec {
         size: Bytes(33 << 20),
@@ -51,7 +51,7 @@ fn images_are_created_and_extended_on_their_reserved_disks() {
     };
     assert_eq!(
         next(&larger, &[three_disks(vec![mirror()])], None),
-        Step::Extend(Extents(9), devices())
+        extend(9, &devices)
     );
     assert!(
         ready(
@@ -104,10 +104,7 @@ fn linear_volume_uses_any_free_extents() {
         disks: [(uuid(102), Bytes(32 << 20))].into(),
         ..spec()
     };
-    assert_eq!(
-        next(&on_full, &[three_disks(vec![])], None),
-        Step::Create(Extents(8), vec![])
-    );
+    assert_eq!(next(&on_full, &[three_disks(vec![])], None), create(8, &[]));
     let kept_back = Pv {
         allocatable: false,
         ..pv(100, 50)
@@ -133,7 +130,10 @@ fn missing_integrity_is_added_before_publication() {
         ..mirrored()
     };
     let groups = [three_disks(vec![mirror()])];
-    assert_eq!(next(&checked, &groups, None), Step::AddIntegrity);
+    assert_eq!(
+        next(&checked, &groups, None),
+        LvmChange::AddIntegrity.into()
+    );
     let published = VolumeSpec {
         published: Some(uuid(1)),
         ..checked

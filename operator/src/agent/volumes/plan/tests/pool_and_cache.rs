@@ -76,22 +76,30 @@ fn in_pool() -> Lv {
     }
 }
 
+/// Returns the step that creates the volume in its pool.
+fn create_in_pool() -> Step {
+    Step::Act(Action::Create(NewVolume::InPool {
+        pool: LvName::new(POOL).unwrap(),
+        size: Bytes(32 << 20),
+    }))
+}
+
 #[test]
 fn pool_is_created_before_its_first_volume() {
     let cost = PoolCost {
         data: Extents(10),
         metadata: Extents(1),
     };
-    let create = Step::CreatePool(
+    let create = LvmChange::CreatePool {
+        pool: LvName::new(POOL).unwrap(),
+        tag: LvTag::new("flexlvm.dev/thin-pool=thin").unwrap(),
         cost,
-        Extents(20).bytes(EXTENT),
-        vec!["/dev/sd100".to_owned()],
-    );
-    assert_eq!(next(&thin(), &[vg(vec![])], None), create);
-    assert_eq!(
-        next(&thin(), &[vg(vec![pool(1)])], None),
-        Step::CreateThin(Bytes(32 << 20))
-    );
+        extent: EXTENT,
+        most: Extents(20).bytes(EXTENT),
+        disks: vec!["/dev/sd100".to_owned()],
+    };
+    assert_eq!(next(&thin(), &[vg(vec![])], None), create.into());
+    assert_eq!(next(&thin(), &[vg(vec![pool(1)])], None), create_in_pool());
     let full = Vg {
         pvs: vec![pv(100, 10)],
         ..vg(vec![])
@@ -149,10 +157,7 @@ fn pool_that_differs_from_the_spec_is_left_unchanged() {
         tags: vec![],
         ..pool(1)
     };
-    assert_eq!(
-        next(&named, &[vg(vec![foreign])], None),
-        Step::CreateThin(Bytes(32 << 20))
-    );
+    assert_eq!(next(&named, &[vg(vec![foreign])], None), create_in_pool());
 }
 
 #[test]
@@ -164,11 +169,16 @@ fn pool_is_removed_with_its_last_volume() {
     };
     assert_eq!(
         next(&absent, &[vg(vec![pool(1), in_pool()])], None),
-        Step::Remove(uuid(1), SegmentType::Thin)
+        remove(SegmentType::Thin)
     );
+    let remove_pool = LvmChange::RemovePool {
+        pool: LvName::new(POOL).unwrap(),
+        tag: LvTag::new("flexlvm.dev/thin-pool=thin").unwrap(),
+        uuid: uuid(7),
+    };
     assert_eq!(
         next(&absent, &[vg(vec![pool(1)])], None),
-        Step::RemovePool(uuid(7))
+        remove_pool.into()
     );
     assert_eq!(
         removed(&absent, &[vg(vec![])], None),
@@ -256,27 +266,34 @@ fn origin_in_pool_is_extended() {
     };
     assert_eq!(
         next(&larger, &[vg(vec![pool(1), origin])], None),
-        Step::Extend(Extents(16), vec![])
+        extend(16, &[])
     );
 }
 
 #[test]
 fn cache_is_attached_before_the_volume_is_published() {
     let without = |lvs: Vec<Lv>| next(&cached(), &[vg(lvs)], Some(Content::Unformatted));
-    assert_eq!(
-        next(&cached(), &[vg(vec![])], None),
-        Step::Create(Extents(8), vec![])
-    );
+    let cache = LvName::new("pvc-1").unwrap().cache().unwrap();
+    assert_eq!(next(&cached(), &[vg(vec![])], None), create(8, &[]));
     assert_eq!(
         without(vec![lv()]),
-        Step::CreateCache(Extents(2), vec!["/dev/sd100".to_owned()])
+        LvmChange::CreateCache {
+            cache: cache.clone(),
+            extents: Extents(2),
+            disks: vec!["/dev/sd100".to_owned()],
+        }
+        .into()
     );
     let made = Lv {
         name: "pvc-1_cache".to_owned(),
         uuid: uuid(8),
         ..lv()
     };
-    assert_eq!(without(vec![lv(), made.clone()]), Step::AttachCache);
+    let attach = LvmChange::AttachCache {
+        cache: cache.clone(),
+        mode: CacheMode::WriteThrough,
+    };
+    assert_eq!(without(vec![lv(), made.clone()]), attach.into());
     let foreign = Lv {
         tags: vec![],
         ..made.clone()
@@ -306,11 +323,14 @@ fn cache_is_attached_before_the_volume_is_published() {
             segment_type,
             ..lv()
         }])];
-        let remove = Step::Remove(uuid(1), segment_type);
-        assert_eq!(next(&absent, &groups, None), remove);
+        assert_eq!(next(&absent, &groups, None), remove(segment_type));
     }
     assert_eq!(
         next(&absent, &[vg(vec![made])], None),
-        Step::RemoveCache(uuid(8))
+        LvmChange::RemoveCache {
+            cache,
+            uuid: uuid(8)
+        }
+        .into()
     );
 }

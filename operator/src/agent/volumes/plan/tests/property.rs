@@ -16,12 +16,31 @@ struct Simulated {
 }
 
 impl Simulated {
-    /// Executes a step; returns false if it was the last.
-    fn act(&mut self, step: &Step) -> bool {
-        let vg = self.groups.first_mut();
-        match (step, vg) {
-            (Step::Done(_), _) => return false,
-            (Step::Create(extents, _), Some(vg)) => {
+    fn act(&mut self, action: &Action) {
+        let vg = self.groups.first_mut().expect("there is a volume group");
+        match action {
+            Action::Create(new) => self.create(new),
+            Action::Change(change) => self.change(change),
+            Action::Inspect { .. } => {
+                assert!(one(vg).active);
+                self.seen = Some(self.content.clone());
+            }
+            Action::Mark { .. } => {
+                assert_eq!(
+                    self.content,
+                    Content::Blank,
+                    "only a blank volume gets a marker"
+                );
+                self.content = Content::Unformatted;
+                self.seen = Some(Content::Unformatted);
+            }
+        }
+    }
+
+    fn create(&mut self, new: &NewVolume) {
+        let vg = self.groups.first_mut().unwrap();
+        match new {
+            NewVolume::OnDisks { extents, .. } => {
                 assert!(vg.fault.is_none() && *extents <= vg.free && vg.lv("pvc-1").is_none());
                 vg.free.0 -= extents.0;
                 vg.pvs[0].free.0 -= extents.0;
@@ -30,10 +49,31 @@ impl Simulated {
                     size: extents.bytes(EXTENT),
                     ..lv()
                 });
-                self.content = Content::Unformatted;
-                self.seen = Some(Content::Unformatted);
             }
-            (Step::Extend(extents, _), Some(vg)) => {
+            NewVolume::InPool { pool, size } => {
+                let pool = vg.lv(pool.as_str()).unwrap();
+                assert!(
+                    pool.segment_type == SegmentType::ThinPool
+                        && pool.state.as_ref().unwrap().fault.is_none()
+                );
+                vg.lvs.push(Lv {
+                    uuid: uuid(9),
+                    size: *size,
+                    segment_type: SegmentType::Thin,
+                    pool: Some(POOL.to_owned()),
+                    shares: BTreeMap::new(),
+                    ..lv()
+                });
+            }
+        }
+        self.content = Content::Unformatted;
+        self.seen = Some(Content::Unformatted);
+    }
+
+    fn change(&mut self, change: &LvmChange) {
+        let vg = self.groups.first_mut().unwrap();
+        match change {
+            LvmChange::Extend { extents, .. } => {
                 let free = vg.free;
                 let lv = one(vg);
                 let more = extents.0 - lv.size.extents_up(EXTENT).0;
@@ -45,69 +85,26 @@ impl Simulated {
                     vg.pvs[0].free.0 -= more;
                 }
             }
-            (Step::AddIntegrity, Some(vg)) => one(vg).integrity = true,
-            (Step::Activate(_), Some(vg)) => one(vg).active = true,
-            (Step::Inspect(_), Some(vg)) => {
-                assert!(one(vg).active);
-                self.seen = Some(self.content.clone());
-            }
-            (Step::Mark(_), _) => {
-                assert_eq!(
-                    self.content,
-                    Content::Blank,
-                    "only a blank volume gets a marker"
-                );
-                self.content = Content::Unformatted;
-                self.seen = Some(Content::Unformatted);
-            }
-            (Step::Remove(..), Some(vg)) => {
+            LvmChange::AddIntegrity => one(vg).integrity = true,
+            LvmChange::Activate { .. } => one(vg).active = true,
+            LvmChange::Remove { .. } => {
                 vg.lvs.retain(|lv| lv.name != "pvc-1");
                 self.removed = true;
             }
-            (step, None) => panic!("{step:?} without a volume group"),
-            (step, Some(_)) => self.act_on_parts(step),
-        }
-        true
-    }
-
-    /// Executes a step on a thin pool or a cache.
-    fn act_on_parts(&mut self, step: &Step) {
-        let vg = self.groups.first_mut().unwrap();
-        match step {
-            Step::CreateThin(size) => {
-                let pool = vg.lv(POOL).unwrap();
-                assert!(
-                    pool.segment_type == SegmentType::ThinPool
-                        && pool.state.as_ref().unwrap().fault.is_none()
-                );
-                let lv = Lv {
-                    uuid: uuid(9),
-                    size: *size,
-                    segment_type: SegmentType::Thin,
-                    pool: Some(POOL.to_owned()),
-                    ..lv()
-                };
-                vg.lvs.push(Lv {
-                    shares: BTreeMap::new(),
-                    ..lv
-                });
-                self.content = Content::Unformatted;
-                self.seen = Some(Content::Unformatted);
-            }
-            Step::CreatePool(cost, ..) => {
+            LvmChange::CreatePool { cost, .. } => {
                 assert!(vg.lv(POOL).is_none() && cost.total() <= vg.free);
                 vg.free.0 -= cost.total().0;
                 vg.pvs[0].free.0 -= cost.total().0;
                 vg.lvs.push(pool(1));
             }
-            Step::RemovePool(_) => {
+            LvmChange::RemovePool { .. } => {
                 assert!(
                     vg.lvs.iter().all(|lv| lv.pool.is_none()),
                     "removing a pool removes its volumes"
                 );
                 vg.lvs.retain(|lv| lv.name != POOL);
             }
-            Step::CreateCache(extents, _) => {
+            LvmChange::CreateCache { extents, .. } => {
                 vg.free.0 -= extents.0;
                 vg.pvs[0].free.0 -= extents.0;
                 vg.lvs.push(Lv {
@@ -116,14 +113,25 @@ impl Simulated {
                     ..lv()
                 });
             }
-            Step::AttachCache => {
+            LvmChange::AttachCache { .. } => {
                 assert!(self.content == Content::Unformatted || self.seen.is_none());
                 vg.lvs.retain(|lv| lv.name != "pvc-1_cache");
                 one(vg).segment_type = SegmentType::Cached;
             }
-            Step::RemoveCache(_) => vg.lvs.retain(|lv| lv.name != "pvc-1_cache"),
-            step => panic!("{step:?} changes neither pool nor cache"),
+            LvmChange::RemoveCache { .. } => vg.lvs.retain(|lv| lv.name != "pvc-1_cache"),
         }
+    }
+}
+
+/// Returns whether a step can change the volume or its content.
+fn changes_volume(step: &Step) -> bool {
+    match step {
+        Step::Done(_) => false,
+        Step::Act(Action::Change(change)) => !matches!(
+            change,
+            LvmChange::RemovePool { .. } | LvmChange::RemoveCache { .. }
+        ),
+        Step::Act(Action::Inspect { .. } | Action::Mark { .. } | Action::Create(_)) => true,
     }
 }
 
@@ -277,8 +285,9 @@ proptest! {
             let step = plan(&spec, observed);
             steps.push(step.clone());
             prop_assert!(steps.len() < 10, "{:?}", steps);
-            if !node.act(&step) {
-                break;
+            match &step {
+                Step::Act(action) => node.act(action),
+                Step::Done(_) => break,
             }
         }
         let after = named(&node.groups);
@@ -289,10 +298,7 @@ proptest! {
         });
         if let Some(before) = &before {
             // Unused parts of it may be removed all the same.
-            let keeps_volume = steps.iter().all(|step| {
-                matches!(step, Step::Done(_) | Step::RemovePool(_) | Step::RemoveCache(_))
-            });
-            prop_assert!(is_ours || keeps_volume, "{:?}", steps);
+            prop_assert!(is_ours || !steps.iter().any(changes_volume), "{:?}", steps);
             // The volume is removed only if that is requested, it is closed and tagged, and, where
             // the state requires it, proven to be empty.
             if after.is_none() {
@@ -308,7 +314,7 @@ proptest! {
         // A published volume is never recreated or marked again.
         if spec.published.is_some() {
             let creates_or_marks = steps.iter().any(|step| {
-                matches!(step, Step::Create(..) | Step::CreateThin(_) | Step::Mark(_))
+                matches!(step, Step::Act(Action::Create(_) | Action::Mark { .. }))
             });
             prop_assert!(!creates_or_marks, "{:?}", steps);
         }
@@ -321,7 +327,7 @@ proptest! {
                 let is_old = after.as_ref().is_some_and(|lv| lv.made + 600 < spec.created_at);
                 let is_new = steps
                     .iter()
-                    .any(|step| matches!(step, Step::Create(..) | Step::CreateThin(_)));
+                    .any(|step| matches!(step, Step::Act(Action::Create(_))));
                 let has_data = matches!(content, Content::Data(_));
                 prop_assert!(spec.published.is_some() || is_old || is_new || !has_data);
             }

@@ -11,7 +11,7 @@ fn volume_is_removed_only_if_its_type_matches_the_spec() {
     };
     assert_eq!(
         next(&absent, &[three_disks(vec![mirror()])], None),
-        Step::Remove(uuid(1), SegmentType::Raid)
+        remove(SegmentType::Raid)
     );
     for segment_type in [SegmentType::Plain, SegmentType::Cached, SegmentType::Other] {
         let groups = [three_disks(vec![Lv {
@@ -57,6 +57,21 @@ fn deleting_the_object_keeps_the_volume() {
 }
 
 #[test]
+fn unready_volume_of_deleted_object_reports_both_conditions() {
+    let deleted = VolumeSpec {
+        deleted: true,
+        ..spec()
+    };
+    let data = Some(Content::Data("ext4".to_owned()));
+    let outcome = settled(&deleted, &[vg(vec![lv()])], data);
+    assert_eq!(
+        (outcome.ready.unwrap().reason, outcome.volume),
+        (reason::NOT_EMPTY, None)
+    );
+    assert_eq!(outcome.removed.unwrap().reason, reason::DELETION_BLOCKED);
+}
+
+#[test]
 fn released_volume_is_removed_unless_it_is_in_use() {
     for spec in [published(), spec()] {
         let spec = VolumeSpec {
@@ -67,7 +82,7 @@ fn released_volume_is_removed_unless_it_is_in_use() {
         let gone = vg(vec![]);
         assert_eq!(
             next(&spec, std::slice::from_ref(&one), None),
-            Step::Remove(uuid(1), SegmentType::Plain)
+            remove(SegmentType::Plain)
         );
         assert!(removed(&spec, &[gone], None).0);
         assert_eq!(
@@ -102,21 +117,21 @@ fn unused_volume_is_removed_only_if_proven_empty() {
         ..spec
     };
     for spec in [unused(spec()), unused(published())] {
-        assert_eq!(next(&spec, &groups, None), Step::Inspect(uuid(1)));
+        assert_eq!(next(&spec, &groups, None), inspect());
         assert_eq!(
             next(&spec, &groups, Some(Content::Unformatted)),
-            Step::Remove(uuid(1), SegmentType::Plain)
+            remove(SegmentType::Plain)
         );
         assert_eq!(
             next(&spec, &groups, Some(Content::Formatting)),
-            Step::Remove(uuid(1), SegmentType::Plain)
+            remove(SegmentType::Plain)
         );
         let data = Some(Content::Data("ext4".to_owned()));
         assert_eq!(removed(&spec, &groups, data), (false, reason::NOT_EMPTY));
     }
     assert_eq!(
         next(&unused(spec()), &groups, Some(Content::Blank)),
-        Step::Remove(uuid(1), SegmentType::Plain)
+        remove(SegmentType::Plain)
     );
     assert_eq!(
         removed(&unused(published()), &groups, Some(Content::Blank)),
