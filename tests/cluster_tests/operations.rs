@@ -66,8 +66,8 @@ pub(crate) fn volumes_of_a_lost_node_are_given_up() -> Result<()> {
         let again = app.claim("flexlvm", "64Mi").await?;
         app.pod("app").await?;
         ensure!(app.runs("app").await? != node, "placed on the lost node");
-        app.end(&cluster, &again).await?;
-        bring_back(&mut cluster, number, &volume).await
+        bring_back(&mut cluster, number, &volume).await?;
+        app.end(&cluster, &again).await
     })
 }
 
@@ -80,7 +80,7 @@ async fn bring_back(cluster: &mut Cluster, number: u8, volume: &str) -> Result<(
         "a volume without an object was removed"
     );
     let node = cluster.node(number);
-    let select = r#"lvs --noheadings -o lv_name -S 'lv_tags=~"flexlvm.dev/claim-uid="'"#;
+    let select = "lvs --noheadings -o lv_path,lv_size,lv_tags | grep flexlvm.dev/claim-uid=";
     ensure!(
         node.shell(select)?.contains(volume),
         "the command of the procedure does not list the volume"
