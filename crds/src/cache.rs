@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::portion::Portion;
 use crate::share::Share;
+use crate::validation::ValidationError;
 
 /// Minimum size of a cache in bytes: LVM rejects a smaller one.
 const SMALLEST: u64 = 8 << 20;
@@ -73,36 +74,32 @@ impl Cache {
     /// Returns the size in bytes of the cache for a volume of `volume` bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds no valid size.
-    pub fn bytes(&self, volume: u64) -> Result<u64, String> {
-        self.size
-            .bytes(volume)
-            .map(|bytes| bytes.max(SMALLEST))
-            .map_err(|error| format!("cache.size: {error}"))
+    /// When the field holds no valid size.
+    pub fn bytes(&self, volume: u64) -> Result<u64, ValidationError> {
+        let bytes = self.size.bytes("cache.size", volume)?;
+        Ok(bytes.max(SMALLEST))
     }
 
-    /// Returns the first contradiction, in one sentence that names the field; `None` when there is
-    /// none.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
+    /// Checks what the schema can't express.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn validate(&self) -> Result<(), ValidationError> {
         if self.devices.is_empty() {
-            return Some("cache.devices: name the fast disks by their stable paths".to_owned());
+            let problem = "name the fast disks by their stable paths";
+            return Err(ValidationError::new("cache.devices", problem));
         }
-        if let Some(path) = self
-            .devices
-            .iter()
-            .find(|path| !path.starts_with("/dev/") || path.split('/').any(|part| part == ".."))
-        {
-            return Some(format!("cache.devices: {path} is not a path below /dev"));
+        for path in &self.devices {
+            if !path.starts_with("/dev/") || path.split('/').any(|part| part == "..") {
+                let problem = format!("{path} is not a path below /dev");
+                return Err(ValidationError::new("cache.devices", problem));
+            }
         }
-        match self.size.bytes(100 << 30) {
-            Err(error) => Some(format!("cache.size: {error}")),
-            Ok(0) => Some(
-                "cache.size: a cache needs space; use an amount, or a share of the volume"
-                    .to_owned(),
-            ),
-            Ok(_) => None,
+        if self.size.bytes("cache.size", 100 << 30)? == 0 {
+            return Err(ValidationError::new("cache.size", "a cache needs space")
+                .with_hint("use an amount, or a share of the volume"));
         }
+        Ok(())
     }
 }
 
@@ -119,8 +116,8 @@ mod tests {
     fn cache_size_is_a_share_and_at_least_the_minimum() {
         let shared = cache(json!({"devices": ["/dev/disk/by-id/nvme-1"], "size": "10%"}));
         assert_eq!(
-            (shared.fault(), shared.bytes(1 << 40), shared.bytes(1)),
-            (None, Ok((1_u64 << 40).div_ceil(10)), Ok(8 << 20))
+            (shared.validate(), shared.bytes(1 << 40), shared.bytes(1)),
+            (Ok(()), Ok((1_u64 << 40).div_ceil(10)), Ok(8 << 20))
         );
     }
 
@@ -139,12 +136,10 @@ mod tests {
                 "cache.size",
             ),
         ] {
-            assert!(
-                cache(value.clone())
-                    .fault()
-                    .is_some_and(|fault| fault.starts_with(words)),
-                "{value}"
-            );
+            let Err(error) = cache(value.clone()).validate() else {
+                panic!("{value} is accepted");
+            };
+            assert!(error.to_string().starts_with(words), "{value}: {error}");
         }
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::validation::ValidationError;
+
 /// Maximum length in bytes of a device's path.
 const LONGEST: usize = 255;
 
@@ -64,19 +66,26 @@ pub mod reason {
     pub const CREATE_FAILED: &str = "CreateFailed";
 }
 
-/// Returns what is wrong with a backend's list of devices, in one sentence; `None` when valid.
+/// Validates a backend's list of devices.
 ///
 /// The schema covers most of it, but not paths with `..` and repeated ones.
-#[must_use]
-pub fn fault(devices: &[String]) -> Option<String> {
-    let mut seen = BTreeSet::new();
-    devices.iter().find_map(|device| {
+///
+/// # Errors
+/// The first invalid device.
+pub fn validate(devices: &[String]) -> Result<(), ValidationError> {
+    let mut listed = BTreeSet::new();
+    for device in devices {
         let shown: String = device.chars().take(LONGEST).collect();
         if let Err(why) = check(device) {
-            return Some(format!("devices: {shown:?} {why}"));
+            let problem = format!("{shown:?} {why}");
+            return Err(ValidationError::new("devices", problem));
         }
-        (!seen.insert(device)).then(|| format!("devices: {shown} is listed twice"))
-    })
+        if !listed.insert(device) {
+            let problem = format!("{shown} is listed twice");
+            return Err(ValidationError::new("devices", problem));
+        }
+    }
+    Ok(())
 }
 
 fn check(device: &str) -> Result<(), &'static str> {
@@ -97,18 +106,15 @@ fn check(device: &str) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::fault;
+    use super::validate;
+
+    fn fault(devices: &[&str]) -> Option<String> {
+        let devices: Vec<String> = devices.iter().map(|path| (*path).to_owned()).collect();
+        validate(&devices).err().map(|error| error.to_string())
+    }
 
     #[test]
     fn devices_are_plain_paths_below_dev_without_repetition() {
-        let fault = |devices: &[&str]| {
-            fault(
-                &devices
-                    .iter()
-                    .map(|device| (*device).to_owned())
-                    .collect::<Vec<_>>(),
-            )
-        };
         assert_eq!(fault(&[]), None);
         assert_eq!(
             fault(&[

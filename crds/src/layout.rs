@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity;
+use crate::validation::ValidationError;
 
 /// Default stripe size in bytes, the same as LVM's.
 const STRIPE_SIZE: u64 = 64 << 10;
@@ -130,72 +131,73 @@ impl Layout {
     /// Returns the stripe size in bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds no valid size.
-    pub fn stripe_size(&self) -> Result<u64, String> {
+    /// When the field holds no valid size.
+    pub fn stripe_size(&self) -> Result<u64, ValidationError> {
+        const FIELD: &str = "layout.stripeSize";
         let Some(requested) = &self.stripe_size else {
             return Ok(STRIPE_SIZE);
         };
-        let bytes =
-            quantity::parse(requested).map_err(|error| format!("layout.stripeSize: {error}"))?;
+        let bytes = quantity::parse(requested)
+            .map_err(|error| ValidationError::new(FIELD, error.to_string()))?;
         if STRIPE_SIZES.contains(&bytes) && bytes.is_power_of_two() {
             return Ok(bytes);
         }
-        Err(format!(
-            "layout.stripeSize: {} is not possible; use a power of two from 4Ki to 1Mi",
-            requested.0
-        ))
+        let problem = format!("{} is not possible", requested.0);
+        Err(ValidationError::new(FIELD, problem).with_hint("use a power of two from 4Ki to 1Mi"))
     }
 
-    /// Returns the first contradiction, in one sentence that names the field and the valid values;
-    /// `None` when there is none.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        let kind = self.type_.as_str();
-        let misplaced = |field: &str, kinds: &str| {
-            Some(format!(
-                "layout.{field}: type {kind} has none; leave it out, or choose {kinds} as layout.type"
-            ))
-        };
-        let striped = "Striped, RAID5, RAID6 or RAID10";
-        match self {
-            Self {
-                stripes: Some(_), ..
-            } if !self.type_.is_striped() => misplaced("stripes", striped),
-            Self {
-                stripe_size: Some(_),
-                ..
-            } if !self.type_.is_striped() => misplaced("stripeSize", striped),
-            Self {
-                copies: Some(_),
-                type_,
-                ..
-            } if *type_ != LayoutType::Raid1 => misplaced("copies", "RAID1"),
-            Self {
-                integrity: Some(true),
-                ..
-            } if !self.type_.is_raid() => misplaced("integrity", "a RAID kind"),
-            _ => self.range_fault().or_else(|| self.stripe_size().err()),
+    /// Checks what the schema can't express.
+    ///
+    /// # Errors
+    /// The first contradiction, with the valid values.
+    pub fn validate(&self) -> Result<(), ValidationError> {
+        const STRIPED: &str = "Striped, RAID5, RAID6 or RAID10";
+        let type_ = self.type_;
+        if self.stripes.is_some() && !type_.is_striped() {
+            return Err(self.misplaced("stripes", STRIPED));
         }
+        if self.stripe_size.is_some() && !type_.is_striped() {
+            return Err(self.misplaced("stripeSize", STRIPED));
+        }
+        if self.copies.is_some() && type_ != LayoutType::Raid1 {
+            return Err(self.misplaced("copies", "RAID1"));
+        }
+        if self.integrity == Some(true) && !type_.is_raid() {
+            return Err(self.misplaced("integrity", "a RAID kind"));
+        }
+        if type_.is_striped() {
+            self.check_range("stripes", self.stripes(), type_.fewest_stripes(), 32)?;
+        }
+        if type_ == LayoutType::Raid1 {
+            self.check_range("copies", self.copies(), 2, 10)?;
+        }
+        self.stripe_size()?;
+        Ok(())
     }
 
-    fn range_fault(&self) -> Option<String> {
-        let outside = |field: &str, number: u32, least: u32, most: u32| {
-            if (least..=most).contains(&number) {
-                return None;
-            }
-            let kind = self.type_.as_str();
-            Some(format!(
-                "layout.{field}: {number} is not possible for type {kind}; use {least} to {most}"
-            ))
-        };
-        if self.type_.is_striped() {
-            return outside("stripes", self.stripes(), self.type_.fewest_stripes(), 32);
+    /// Returns the error about a field that the type doesn't have; `types` have it.
+    fn misplaced(&self, field: &str, types: &str) -> ValidationError {
+        let field = format!("layout.{field}");
+        let problem = format!("type {} has none", self.type_.as_str());
+        ValidationError::new(field, problem)
+            .with_hint(format!("leave it out, or choose {types} as layout.type"))
+    }
+
+    /// Checks that a field's number is at least `least` and at most `most`.
+    fn check_range(
+        &self,
+        field: &str,
+        number: u32,
+        least: u32,
+        most: u32,
+    ) -> Result<(), ValidationError> {
+        if (least..=most).contains(&number) {
+            return Ok(());
         }
-        if self.type_ == LayoutType::Raid1 {
-            outside("copies", self.copies(), 2, 10)
-        } else {
-            None
-        }
+        let field = format!("layout.{field}");
+        let type_ = self.type_.as_str();
+        let problem = format!("{number} is not possible for type {type_}");
+        Err(ValidationError::new(field, problem).with_hint(format!("use {least} to {most}")))
     }
 }
 
@@ -212,8 +214,8 @@ mod tests {
     fn absent_fields_have_defaults() {
         let raid6 = layout(json!({"type": "RAID6"}));
         assert_eq!(
-            (raid6.stripes(), raid6.stripe_size(), raid6.fault()),
-            (3, Ok(64 << 10), None)
+            (raid6.stripes(), raid6.stripe_size(), raid6.validate()),
+            (3, Ok(64 << 10), Ok(()))
         );
         assert_eq!(layout(json!({"type": "RAID1"})).copies(), 2);
         assert_eq!(layout(json!({})), Layout::default());
@@ -277,9 +279,10 @@ mod tests {
                 ["layout.stripeSize", "lots", "quantity"],
             ),
         ] {
-            let fault = layout(value.clone())
-                .fault()
-                .unwrap_or_else(|| panic!("{value} is accepted"));
+            let Err(error) = layout(value.clone()).validate() else {
+                panic!("{value} is accepted");
+            };
+            let fault = error.to_string();
             assert!(
                 words.iter().all(|word| fault.contains(word)),
                 "{value}: {fault}"
@@ -291,7 +294,7 @@ mod tests {
             json!({"type": "Linear", "integrity": false}),
             json!({"type": "RAID10", "stripes": 3}),
         ] {
-            assert_eq!(layout(value.clone()).fault(), None, "{value}");
+            assert_eq!(layout(value.clone()).validate(), Ok(()), "{value}");
         }
     }
 }

@@ -7,7 +7,8 @@
 //!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
 //! - [`logical_volume`]: written by the controller for an agent; [`share`] is a part of a disk.
 //! - [`node_storage`]: reported by the agent of a node.
-//! - [`condition`] and [`quantity`]: shared by all three.
+//! - [`condition`] and [`quantity`]: shared by all three; [`validation`] for the error about an
+//!   invalid setting.
 
 #![expect(
     unreachable_pub,
@@ -27,11 +28,13 @@ pub mod selector;
 pub mod share;
 pub mod storage_backend;
 pub mod thin_pool;
+pub mod validation;
 
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
 pub use share::Share;
 pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStatus};
+pub use validation::ValidationError;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::quantity;
+use crate::validation::ValidationError;
 
 /// An amount of space (`10Gi`), or a share of a total (`5%`).
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
@@ -21,19 +22,28 @@ pub struct Portion(
 );
 
 impl Portion {
+    /// Returns true for a share of a total, false for an amount.
+    #[must_use]
+    pub fn is_share(&self) -> bool {
+        self.0.ends_with('%')
+    }
+
     /// Returns the portion of a total of `whole` bytes, in bytes; shares are rounded up.
     ///
     /// # Errors
-    /// One sentence, when the text is neither an amount nor a share from 0 to 100 %.
-    pub fn bytes(&self, whole: u64) -> Result<u64, String> {
+    /// About `field`, when the text is neither an amount nor a share from 0 to 100 %.
+    pub fn bytes(&self, field: &str, whole: u64) -> Result<u64, ValidationError> {
         let Some(share) = self.0.strip_suffix('%') else {
-            return quantity::parse(&Quantity(self.0.clone())).map_err(|error| error.to_string());
+            return quantity::parse(&Quantity(self.0.clone()))
+                .map_err(|error| ValidationError::new(field, error.to_string()));
         };
-        let share: u128 = share
-            .parse()
-            .map_err(|_| format!("\"{}\" is not a share such as 5%", self.0))?;
+        let Ok(share) = share.parse::<u128>() else {
+            let problem = format!("\"{}\" is not a share such as 5%", self.0);
+            return Err(ValidationError::new(field, problem));
+        };
         if share > 100 {
-            return Err(format!("{share}% is more than 100%"));
+            let problem = format!("{share}% is more than 100%");
+            return Err(ValidationError::new(field, problem));
         }
         let bytes = (u128::from(whole) * share).div_ceil(100);
         Ok(u64::try_from(bytes).unwrap_or(whole))
@@ -42,16 +52,19 @@ impl Portion {
 
 #[cfg(test)]
 mod tests {
-    use super::Portion;
+    use super::{Portion, ValidationError};
+
+    fn bytes(text: &str) -> Result<u64, ValidationError> {
+        Portion(text.to_owned()).bytes("reserve", 1000)
+    }
 
     #[test]
     fn parses_amounts_and_shares() {
-        let bytes = |text: &str| Portion(text.to_owned()).bytes(1000);
         assert_eq!(bytes("5%"), Ok(50));
         assert_eq!(bytes("0%"), Ok(0));
         assert_eq!(bytes("100%"), Ok(1000));
         assert_eq!(bytes("1Ki"), Ok(1024));
-        assert_eq!(Portion("1%".into()).bytes(1001), Ok(11));
+        assert_eq!(Portion("1%".into()).bytes("reserve", 1001), Ok(11));
         for text in ["101%", "x%", "-5%", "ten"] {
             assert!(bytes(text).is_err(), "{text}");
         }

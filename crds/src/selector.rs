@@ -4,6 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use crate::validation::ValidationError;
+
 /// Selects nodes by their labels. All given requirements must hold; without any, every node is
 /// selected.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
@@ -67,25 +69,34 @@ impl NodeSelector {
             })
     }
 
-    /// Returns the first contradiction in the selector, in one sentence; `None` when there is none.
+    /// Checks what the schema can't express on API servers without CEL rules.
     ///
-    /// The schema can't express this on API servers without CEL rules.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        self.match_expressions.iter().find_map(
-            |Requirement {
-                 key,
-                 operator,
-                 values,
-             }| match operator {
-                Operator::In | Operator::NotIn if values.is_empty() => Some(format!(
-                    "nodeSelector.matchExpressions: {key} {operator:?} needs at least one value"
-                )),
-                Operator::Exists | Operator::DoesNotExist if !values.is_empty() => Some(format!(
-                    "nodeSelector.matchExpressions: {key} {operator:?} takes no values"
-                )),
-                _ => None,
-            },
+    /// # Errors
+    /// The first contradiction in the selector.
+    pub fn validate(&self) -> Result<(), ValidationError> {
+        for requirement in &self.match_expressions {
+            let is_contradiction = match requirement.operator {
+                Operator::In | Operator::NotIn => requirement.values.is_empty(),
+                Operator::Exists | Operator::DoesNotExist => !requirement.values.is_empty(),
+            };
+            if is_contradiction {
+                return Err(requirement.contradiction());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Requirement {
+    /// Returns the error about a number of values that the operator doesn't take.
+    fn contradiction(&self) -> ValidationError {
+        let problem = match self.operator {
+            Operator::In | Operator::NotIn => "needs at least one value",
+            Operator::Exists | Operator::DoesNotExist => "takes no values",
+        };
+        ValidationError::new(
+            "nodeSelector.matchExpressions",
+            format!("{} {:?} {problem}", self.key, self.operator),
         )
     }
 }
@@ -104,9 +115,12 @@ mod tests {
         selector.matches(&labels)
     }
 
+    fn expression(operator: &str, values: &[&str]) -> serde_json::Value {
+        serde_json::json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]})
+    }
+
     #[test]
     fn selects_like_kubernetes() {
-        let expression = |operator: &str, values: &[&str]| serde_json::json!({"matchExpressions": [{"key": "disk", "operator": operator, "values": values}]});
         assert!(selects(serde_json::json!({}), &[]));
         assert!(selects(
             serde_json::json!({"matchLabels": {"disk": "ssd"}}),
@@ -127,15 +141,15 @@ mod tests {
     }
 
     #[test]
-    fn fault_names_the_contradiction() {
+    fn error_names_the_contradiction() {
         let selector: NodeSelector = serde_json::from_value(
             serde_json::json!({"matchExpressions": [{"key": "disk", "operator": "In"}]}),
         )
         .unwrap();
         assert_eq!(
-            selector.fault().unwrap(),
+            selector.validate().unwrap_err().to_string(),
             "nodeSelector.matchExpressions: disk In needs at least one value"
         );
-        assert_eq!(NodeSelector::default().fault(), None);
+        assert_eq!(NodeSelector::default().validate(), Ok(()));
     }
 }

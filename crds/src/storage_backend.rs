@@ -15,6 +15,7 @@ use crate::portion::Portion;
 use crate::quantity;
 use crate::selector::NodeSelector;
 use crate::thin_pool::ThinPoolSettings;
+use crate::validation::ValidationError;
 
 /// Where and how FlexLVM creates volumes: in the volume group of this name, on the selected nodes.
 /// A StorageClass names its backend in `parameters.backend`.
@@ -215,172 +216,111 @@ impl StorageBackendSpec {
         }
     }
 
-    /// Returns the first contradiction in the spec, in one sentence; `None` when there is none.
+    /// Checks what the schema can't express.
     ///
-    /// The schema can't express this.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        self.node_selector
-            .fault()
-            .or_else(|| devices::fault(&self.devices))
-            .or_else(|| self.layout.fault())
-            .or_else(|| self.kind_fault())
-            .or_else(|| self.limits_fault())
-            .or_else(|| self.reserve(0).err())
+    /// # Errors
+    /// The first contradiction in the spec.
+    pub fn validate(&self) -> Result<(), ValidationError> {
+        self.node_selector.validate()?;
+        devices::validate(&self.devices)?;
+        self.layout.validate()?;
+        self.validate_pool_and_cache()?;
+        self.validate_limits()?;
+        self.reserve(0)?;
+        Ok(())
     }
 
-    /// Returns what is wrong with the size limits.
-    fn limits_fault(&self) -> Option<String> {
-        let (minimum, maximum) = match self.limits() {
-            Ok(limits) => limits,
-            Err(error) => return Some(error),
-        };
-        if minimum <= maximum {
-            return None;
+    /// Checks the limits of the volumes' size.
+    fn validate_limits(&self) -> Result<(), ValidationError> {
+        let limits = self.limits()?;
+        if limits.minimum <= limits.maximum {
+            return Ok(());
         }
-        Some(format!(
-            "volumeSize: the minimum, {}, is more than the maximum, {}",
-            quantity::human(minimum),
-            quantity::human(maximum)
-        ))
+        let problem = format!(
+            "the minimum, {}, is more than the maximum, {}",
+            quantity::human(limits.minimum),
+            quantity::human(limits.maximum)
+        );
+        Err(ValidationError::new("volumeSize", problem))
     }
 
-    /// Returns the first contradiction between the layout and the thin pool or cache settings.
-    fn kind_fault(&self) -> Option<String> {
-        let kind = self.layout.type_;
+    /// Checks the thin pool and cache settings, and that the layout type has them.
+    fn validate_pool_and_cache(&self) -> Result<(), ValidationError> {
+        let is_thin = self.layout.type_ == LayoutType::Thin;
+        let is_cached = self.layout.type_ == LayoutType::Cached;
+        if self.thin_pool.is_some() && !is_thin {
+            return Err(self.misplaced("thinPool", LayoutType::Thin));
+        }
+        if self.cache.is_some() && !is_cached {
+            return Err(self.misplaced("cache", LayoutType::Cached));
+        }
         match (&self.thin_pool, &self.cache) {
-            (Some(pool), None) if kind == LayoutType::Thin => pool.fault(),
-            (None, Some(cache)) if kind == LayoutType::Cached => cache.fault(),
-            (Some(_), _) if kind != LayoutType::Thin => Some(misplaced("thinPool", "Thin", kind)),
-            (_, Some(_)) if kind != LayoutType::Cached => Some(misplaced("cache", "Cached", kind)),
-            (None, _) if kind == LayoutType::Thin => Some(
-                "thinPool: layout type Thin needs a thin pool; set thinPool.size or thinPool.name"
-                    .to_owned(),
-            ),
-            (_, None) if kind == LayoutType::Cached => Some(
-                "cache: layout type Cached needs a cache; set cache.devices and cache.size"
-                    .to_owned(),
-            ),
-            _ => None,
+            (Some(pool), _) => pool.validate(),
+            (_, Some(cache)) => cache.validate(),
+            (None, None) if is_thin => Err(ValidationError::new(
+                "thinPool",
+                "layout type Thin needs a thin pool",
+            )
+            .with_hint("set thinPool.size or thinPool.name")),
+            (None, None) if is_cached => Err(ValidationError::new(
+                "cache",
+                "layout type Cached needs a cache",
+            )
+            .with_hint("set cache.devices and cache.size")),
+            (None, None) => Ok(()),
         }
+    }
+
+    /// Returns the error about a field that the layout type doesn't have; `type_` has it.
+    fn misplaced(&self, field: &str, type_: LayoutType) -> ValidationError {
+        let problem = format!(
+            "it is for layout type {}, and the layout type is {}",
+            type_.as_str(),
+            self.layout.type_.as_str()
+        );
+        ValidationError::new(field, problem).with_hint("leave it out, or change layout.type")
     }
 
     /// Returns the bytes to keep free in a volume group of `group` bytes.
     ///
     /// # Errors
-    /// One sentence, when the field holds neither an amount nor a share.
-    pub fn reserve(&self, group: u64) -> Result<u64, String> {
-        let bytes = self
-            .reserve
-            .as_ref()
-            .map_or(Ok(0), |reserve| reserve.bytes(group));
-        bytes.map_err(|error| format!("reserve: {error}"))
+    /// When the field holds neither an amount nor a share.
+    pub fn reserve(&self, group: u64) -> Result<u64, ValidationError> {
+        match &self.reserve {
+            Some(reserve) => reserve.bytes("reserve", group),
+            None => Ok(0),
+        }
     }
 
-    /// Returns the minimum and maximum size of a volume in bytes.
+    /// Returns the limits of a volume's size: 0 and `u64::MAX` where the spec has none.
     ///
     /// # Errors
-    /// One sentence, when one of them is not a size.
-    pub fn limits(&self) -> Result<(u64, u64), String> {
-        let read = |name: &str, limit: Option<&Quantity>, otherwise| {
-            let parsed = limit.map_or(Ok(otherwise), quantity::parse);
-            parsed.map_err(|error| format!("volumeSize.{name}: {error}"))
-        };
-        let limits = self.volume_size.as_ref();
-        let minimum = read(
-            "minimum",
-            limits.and_then(|limits| limits.minimum.as_ref()),
-            0,
-        )?;
-        let maximum = read(
-            "maximum",
-            limits.and_then(|limits| limits.maximum.as_ref()),
-            u64::MAX,
-        )?;
-        Ok((minimum, maximum))
+    /// When one of them is not a size.
+    pub fn limits(&self) -> Result<VolumeLimits, ValidationError> {
+        let limits = self.volume_size.clone().unwrap_or_default();
+        Ok(VolumeLimits {
+            minimum: read_limit("volumeSize.minimum", limits.minimum.as_ref())?.unwrap_or(0),
+            maximum: read_limit("volumeSize.maximum", limits.maximum.as_ref())?.unwrap_or(u64::MAX),
+        })
     }
 }
 
-fn misplaced(field: &str, type_: &str, kind: LayoutType) -> String {
-    format!(
-        "{field}: it is for layout type {type_}, and the layout type is {}; leave it out, or change layout.type",
-        kind.as_str()
-    )
+/// Minimum and maximum size of a volume, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VolumeLimits {
+    /// Size to which smaller requests are rounded up.
+    pub minimum: u64,
+    /// Size that no volume may exceed.
+    pub maximum: u64,
+}
+
+/// Returns a limit in bytes; `None` when it is absent.
+fn read_limit(field: &str, limit: Option<&Quantity>) -> Result<Option<u64>, ValidationError> {
+    limit
+        .map(quantity::parse)
+        .transpose()
+        .map_err(|error| ValidationError::new(field, error.to_string()))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::StorageBackendSpec;
-    use serde_json::json;
-
-    #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
-    fn contradictions_name_the_field() {
-        let fault = |extra: serde_json::Value| {
-            let mut spec = json!({"volumeGroup": "vg0"});
-            spec.as_object_mut()
-                .unwrap()
-                .extend(extra.as_object().unwrap().clone());
-            serde_json::from_value::<StorageBackendSpec>(spec)
-                .unwrap()
-                .fault()
-        };
-        assert_eq!(
-            fault(json!({"reserve": "5%", "volumeSize": {"minimum": "1Gi", "maximum": "1Gi"}})),
-            None
-        );
-        let text = fault(json!({"volumeSize": {"minimum": "2Gi", "maximum": "1Gi"}})).unwrap();
-        assert_eq!(
-            text,
-            "volumeSize: the minimum, 2 GiB, is more than the maximum, 1 GiB"
-        );
-        assert!(
-            fault(json!({"volumeSize": {"maximum": "ten"}}))
-                .unwrap()
-                .contains("volumeSize.maximum")
-        );
-        assert!(
-            fault(json!({"devices": ["/etc/passwd"]}))
-                .unwrap()
-                .contains("devices")
-        );
-        assert!(
-            fault(json!({"reserve": "101%"}))
-                .unwrap()
-                .contains("reserve")
-        );
-        for (value, words) in [
-            (
-                json!({"thinPool": {"size": "1Gi"}}),
-                "thinPool: it is for layout type Thin, and the layout type is Linear",
-            ),
-            (
-                json!({"layout": {"type": "Thin"}}),
-                "thinPool: layout type Thin",
-            ),
-            (
-                json!({"layout": {"type": "Thin"}, "thinPool": {}}),
-                "thinPool.size",
-            ),
-            (
-                json!({"layout": {"type": "Cached"}}),
-                "cache: layout type Cached",
-            ),
-            (
-                json!({"layout": {"type": "RAID1"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
-                "cache: it is for",
-            ),
-            (
-                json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
-                "cache: it is for layout type Cached, and the layout type is Thin",
-            ),
-        ] {
-            let fault = fault(value.clone()).unwrap_or_else(|| panic!("{value} is accepted"));
-            assert!(fault.starts_with(words), "{value}: {fault}");
-        }
-        assert_eq!(
-            fault(json!({"layout": {"type": "Thin"}, "thinPool": {"name": "pool0"}})),
-            None
-        );
-    }
-}
+mod tests;

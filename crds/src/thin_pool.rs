@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::portion::Portion;
 use crate::quantity;
 use crate::share::Share;
+use crate::validation::ValidationError;
 
 /// Minimum size in bytes of a pool: a smaller one is of no use, and needs space for LVM's smallest
 /// metadata as well.
@@ -95,28 +96,32 @@ pub struct ThinPoolCreation {
     pub physical_volumes: Vec<Share>,
 }
 
+/// Sizes of the data of a pool that FlexLVM creates, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSizes {
+    /// Size at creation.
+    pub initial: u64,
+    /// Size up to which the pool is extended. May be below `initial` in a small volume group.
+    pub maximum: u64,
+}
+
 impl ThinPoolSettings {
     /// Returns the overprovision ratio in hundredths.
     ///
     /// # Errors
-    /// One sentence, when the field holds no such number.
-    pub fn overprovision(&self) -> Result<u64, String> {
+    /// When the field holds no such number.
+    pub fn overprovision(&self) -> Result<u64, ValidationError> {
+        const FIELD: &str = "thinPool.overprovision";
         let Some(text) = &self.overprovision else {
             return Ok(100);
         };
-        let wrong = || format!("thinPool.overprovision: \"{text}\" is not a number such as 1.5");
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || fraction.len() > 2 || !is_number(whole) || !is_number(fraction) {
-            return Err(wrong());
-        }
-        let hundredths: u64 = format!("{whole}{fraction:0<2}")
-            .parse()
-            .map_err(|_| wrong())?;
+        let Some(hundredths) = parse_hundredths(text) else {
+            let problem = format!("\"{text}\" is not a number such as 1.5");
+            return Err(ValidationError::new(FIELD, problem));
+        };
         if !(100..=100_000).contains(&hundredths) {
-            return Err(format!(
-                "thinPool.overprovision: {text} is not possible; use 1 to 1000"
-            ));
+            let problem = format!("{text} is not possible");
+            return Err(ValidationError::new(FIELD, problem).with_hint("use 1 to 1000"));
         }
         Ok(hundredths)
     }
@@ -145,109 +150,119 @@ impl ThinPoolSettings {
         self.metadata_guard.unwrap_or(80)
     }
 
-    /// Returns the initial and the maximum size in bytes of a pool that FlexLVM creates in a volume
-    /// group of `group` bytes.
+    /// Returns the sizes of a pool that FlexLVM creates in a volume group of `group` bytes.
     ///
     /// # Errors
-    /// One sentence that names the field.
-    pub fn sizes(&self, group: u64) -> Result<(u64, u64), String> {
-        let size = self.size.as_ref().ok_or(
-            "thinPool.size: set the size of the pool (100Gi, or 50% of the volume group), or use an existing one (thinPool.name)",
-        )?;
-        let read = |field: &str, portion: &Portion| {
-            portion
-                .bytes(group)
-                .map_err(|error| format!("thinPool.{field}: {error}"))
+    /// When a size is missing or invalid.
+    pub fn sizes(&self, group: u64) -> Result<PoolSizes, ValidationError> {
+        const FIELD: &str = "thinPool.size";
+        let Some(size) = &self.size else {
+            return Err(ValidationError::new(
+                FIELD,
+                "set the size of the pool (100Gi, or 50% of the volume group), or use an existing one (thinPool.name)",
+            ));
         };
-        let first = read("size", size)?;
-        let most = self
-            .maximum_size
-            .as_ref()
-            .map_or(Ok(first), |portion| read("maximumSize", portion))?;
-        Ok((first, most))
+        let initial = size.bytes(FIELD, group)?;
+        let maximum = match &self.maximum_size {
+            Some(maximum) => maximum.bytes("thinPool.maximumSize", group)?,
+            None => initial,
+        };
+        Ok(PoolSizes { initial, maximum })
     }
 
     /// Returns the metadata size in bytes; `None` when the field is absent.
     ///
     /// # Errors
-    /// One sentence, when the field holds no valid size.
-    pub fn metadata(&self) -> Result<Option<u64>, String> {
-        let bytes = self.metadata_size.as_ref().map(quantity::parse).transpose();
-        let bytes = bytes.map_err(|error| format!("thinPool.metadataSize: {error}"))?;
-        match bytes {
-            Some(bytes) if !(2 << 20..=16 << 30).contains(&bytes) => Err(format!(
-                "thinPool.metadataSize: {} is not possible; use 2Mi to 16Gi",
-                quantity::human(bytes)
-            )),
-            bytes => Ok(bytes),
+    /// When the field holds no valid size.
+    pub fn metadata(&self) -> Result<Option<u64>, ValidationError> {
+        const FIELD: &str = "thinPool.metadataSize";
+        let Some(size) = &self.metadata_size else {
+            return Ok(None);
+        };
+        let bytes = quantity::parse(size)
+            .map_err(|error| ValidationError::new(FIELD, error.to_string()))?;
+        if !(2 << 20..=16 << 30).contains(&bytes) {
+            let problem = format!("{} is not possible", quantity::human(bytes));
+            return Err(ValidationError::new(FIELD, problem).with_hint("use 2Mi to 16Gi"));
         }
+        Ok(Some(bytes))
     }
 
-    /// Returns the first contradiction, in one sentence that names the field; `None` when there is
-    /// none.
-    #[must_use]
-    pub fn fault(&self) -> Option<String> {
-        if let Some(name) = &self.name {
-            let creation_fields = [
-                ("size", self.size.is_some()),
-                ("maximumSize", self.maximum_size.is_some()),
-                ("metadataSize", self.metadata_size.is_some()),
-                ("extendAt", self.extend_at.is_some()),
-                ("extendBy", self.extend_by.is_some()),
-            ];
-            if let Some((field, _)) = creation_fields.iter().find(|(_, is_set)| *is_set) {
-                return Some(format!(
-                    "thinPool.{field}: pool {name} exists already, and FlexLVM does not change it; leave out {field}, or thinPool.name"
-                ));
+    /// Checks what the schema can't express.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn validate(&self) -> Result<(), ValidationError> {
+        match &self.name {
+            Some(name) => self.validate_existing(name)?,
+            None => self.validate_sizes()?,
+        }
+        self.overprovision()?;
+        self.metadata()?;
+        check_percentage("extendAt", self.extend_at(), 99)?;
+        check_percentage("extendBy", self.extend_by(), 100)?;
+        check_percentage("dataGuard", self.data_guard(), 100)?;
+        check_percentage("metadataGuard", self.metadata_guard(), 100)
+    }
+
+    /// Checks that no setting for the creation of a pool is set along with an existing pool's name.
+    fn validate_existing(&self, name: &str) -> Result<(), ValidationError> {
+        let creation_fields = [
+            ("size", self.size.is_some()),
+            ("maximumSize", self.maximum_size.is_some()),
+            ("metadataSize", self.metadata_size.is_some()),
+            ("extendAt", self.extend_at.is_some()),
+            ("extendBy", self.extend_by.is_some()),
+        ];
+        for (field, is_set) in creation_fields {
+            if is_set {
+                let problem = format!("pool {name} exists already, and FlexLVM does not change it");
+                return Err(ValidationError::new(format!("thinPool.{field}"), problem)
+                    .with_hint(format!("leave out {field}, or thinPool.name")));
             }
-        } else if let Some(fault) = self.sizes_fault() {
-            return Some(fault);
         }
-        self.overprovision()
-            .err()
-            .or_else(|| self.metadata().err())
-            .or_else(|| self.percent_fault())
+        Ok(())
     }
 
-    fn percent_fault(&self) -> Option<String> {
-        [
-            ("extendAt", self.extend_at(), 99),
-            ("extendBy", self.extend_by(), 100),
-            ("dataGuard", self.data_guard(), 100),
-            ("metadataGuard", self.metadata_guard(), 100),
-        ]
-        .iter()
-        .find(|(_, percent, most)| !(1..=*most).contains(percent))
-        .map(|(field, percent, most)| {
-            format!("thinPool.{field}: {percent} is not possible; use 1 to {most}")
-        })
-    }
-
-    fn sizes_fault(&self) -> Option<String> {
+    /// Checks the sizes of a pool that FlexLVM creates.
+    fn validate_sizes(&self) -> Result<(), ValidationError> {
         // A share and an amount can only be compared for a given volume group; two of a kind can be
         // compared here.
-        let (first, most) = match self.sizes(100 << 40) {
-            Ok(sizes) => sizes,
-            Err(fault) => return Some(fault),
-        };
-        let is_share = |portion: &Option<Portion>| {
-            portion
-                .as_ref()
-                .is_some_and(|portion| portion.0.ends_with('%'))
-        };
-        let comparable = is_share(&self.size) == is_share(&self.maximum_size);
-        if self.maximum_size.is_some() && comparable && most < first {
-            return Some("thinPool.maximumSize: it is less than thinPool.size".to_owned());
+        let sizes = self.sizes(100 << 40)?;
+        if let (Some(size), Some(maximum)) = (&self.size, &self.maximum_size)
+            && size.is_share() == maximum.is_share()
+            && sizes.maximum < sizes.initial
+        {
+            let problem = "it is less than thinPool.size";
+            return Err(ValidationError::new("thinPool.maximumSize", problem));
         }
-        if first >= SMALLEST {
-            return None;
+        if sizes.initial < SMALLEST {
+            let problem = format!("{} is too small", quantity::human(sizes.initial));
+            let hint = format!("use {} or more", quantity::human(SMALLEST));
+            return Err(ValidationError::new("thinPool.size", problem).with_hint(hint));
         }
-        Some(format!(
-            "thinPool.size: {} is too small; use {} or more",
-            quantity::human(first),
-            quantity::human(SMALLEST)
-        ))
+        Ok(())
     }
+}
+
+/// Parses a number with at most two digits after the point, in hundredths.
+fn parse_hundredths(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let mut digits = whole.bytes().chain(fraction.bytes());
+    if whole.is_empty() || fraction.len() > 2 || !digits.all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    format!("{whole}{fraction:0<2}").parse().ok()
+}
+
+/// Checks that a percentage is at least 1 and at most `most`.
+fn check_percentage(field: &str, percent: u32, most: u32) -> Result<(), ValidationError> {
+    if (1..=most).contains(&percent) {
+        return Ok(());
+    }
+    let problem = format!("{percent} is not possible");
+    Err(ValidationError::new(format!("thinPool.{field}"), problem)
+        .with_hint(format!("use 1 to {most}")))
 }
 
 /// Returns the name of the pool that FlexLVM creates for a backend.
@@ -264,25 +279,29 @@ pub fn pool_name(backend: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{ThinPoolSettings, pool_name};
+    use super::{PoolSizes, ThinPoolSettings, pool_name};
     use serde_json::{Value, json};
 
     fn pool(value: Value) -> ThinPoolSettings {
         serde_json::from_value(value).unwrap()
     }
 
+    fn sizes(initial: u64, maximum: u64) -> PoolSizes {
+        PoolSizes { initial, maximum }
+    }
+
     #[test]
     fn absent_fields_have_defaults() {
         let made = pool(json!({"size": "50%"}));
         assert_eq!(
-            (made.fault(), made.sizes(1000), made.overprovision()),
-            (None, Ok((500, 500)), Ok(100))
+            (made.validate(), made.sizes(1000), made.overprovision()),
+            (Ok(()), Ok(sizes(500, 500)), Ok(100))
         );
         assert_eq!([made.extend_at(), made.extend_by()], [70, 20]);
         assert_eq!([made.data_guard(), made.metadata_guard()], [90, 80]);
         assert_eq!(
             pool(json!({"size": "1Gi", "maximumSize": "50%"})).sizes(4 << 30),
-            Ok((1 << 30, 2 << 30))
+            Ok(sizes(1 << 30, 2 << 30))
         );
         assert_eq!(
             pool(json!({"name": "pool0", "overprovision": "2.5"})).overprovision(),
@@ -342,24 +361,26 @@ mod tests {
                 ["thinPool.extendAt", "1 to 99"],
             ),
         ] {
-            let fault = pool(value.clone())
-                .fault()
-                .unwrap_or_else(|| panic!("{value} is accepted"));
+            let Err(error) = pool(value.clone()).validate() else {
+                panic!("{value} is accepted");
+            };
+            let fault = error.to_string();
             assert!(
                 words.iter().all(|word| fault.contains(word)),
                 "{value}: {fault}"
             );
         }
         assert_eq!(
-            pool(json!({"size": "1Gi", "maximumSize": "90%", "overprovision": "1000"})).fault(),
-            None
+            pool(json!({"size": "1Gi", "maximumSize": "90%", "overprovision": "1000"})).validate(),
+            Ok(())
         );
     }
 
     #[test]
     fn each_backend_has_its_own_pool() {
         assert_eq!(pool_name("thin"), "flexlvm-thin");
-        let (a, b) = ("x".repeat(253), "x".repeat(252));
+        let a = "x".repeat(253);
+        let b = "x".repeat(252);
         assert!(pool_name(&a).len() <= 127 && pool_name(&a) != pool_name(&b));
     }
 }

@@ -121,7 +121,7 @@ impl FreeSpace {
     fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
         let size = cache
             .bytes(volume)
-            .map_err(|fault| Rejection::Unsuitable(self.location.volume_group.clone(), fault))?;
+            .map_err(|error| Rejection::unsuitable(&self.location.volume_group, &error))?;
         let size = Bytes(size)
             .extents_up(Bytes(self.extent))
             .bytes(Bytes(self.extent))
@@ -146,11 +146,13 @@ impl FreeSpace {
         requested: &crds::layout::Layout,
         bytes: u64,
     ) -> Result<(Layout, Cost), Rejection> {
-        let unsuitable =
-            |why: String| Rejection::Unsuitable(self.location.volume_group.clone(), why);
-        let layout = layout::to_lvm(requested).map_err(unsuitable)?;
-        let cost = layout.cost(Bytes(bytes), Bytes(self.extent));
-        Ok((layout, cost.map_err(|error| unsuitable(error.to_string()))?))
+        let group = &self.location.volume_group;
+        let layout =
+            layout::to_lvm(requested).map_err(|error| Rejection::unsuitable(group, &error))?;
+        let cost = layout
+            .cost(Bytes(bytes), Bytes(self.extent))
+            .map_err(|error| Rejection::unsuitable(group, &error))?;
+        Ok((layout, cost))
     }
 }
 
@@ -199,14 +201,10 @@ pub fn group_free_space<'a>(
     reservations: &Reservations,
 ) -> Result<(FreeSpace, &'a VolumeGroup), Rejection> {
     let volume_group = backend.volume_group.as_str();
-    let unusable = |why: String| Rejection::Unusable(volume_group.to_owned(), why);
     let group = usable_group(volume_group, candidate)?;
-    let read = |quantity: &Quantity| {
-        quantity::parse(quantity).map_err(|error| unusable(error.to_string()))
-    };
-    let size = read(&group.size)?;
-    let extent = read(&group.extent_size)?;
-    let other = read(&group.used_by_others)?;
+    let size = read(volume_group, &group.size)?;
+    let extent = read(volume_group, &group.extent_size)?;
+    let other = read(volume_group, &group.used_by_others)?;
     let location = Location {
         node: candidate.node.name_any(),
         volume_group: volume_group.to_owned(),
@@ -217,9 +215,9 @@ pub fn group_free_space<'a>(
         let reserved = reservations
             .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
-        all.push(
-            MeasuredDisk::new(reported, reserved).map_err(|error| unusable(error.to_string()))?,
-        );
+        let disk = MeasuredDisk::new(reported, reserved)
+            .map_err(|error| Rejection::unusable(volume_group, &error))?;
+        all.push(disk);
     }
     // A disk that any backend names in `cache.devices` holds nothing but caches.
     let (fast, slow): (Vec<_>, Vec<_>) = all
@@ -232,7 +230,9 @@ pub fn group_free_space<'a>(
         .saturating_add(pools.bytes)
         .saturating_add(fast_free);
     let slow_size = size.saturating_sub(fast_size);
-    let reserve = backend.reserve(slow_size).map_err(unusable)?;
+    let reserve = backend
+        .reserve(slow_size)
+        .map_err(|error| Rejection::unusable(volume_group, &error))?;
     let space = FreeSpace {
         location,
         extent: extent.max(1),
@@ -248,6 +248,11 @@ pub fn group_free_space<'a>(
         pool: None,
     };
     Ok((space, group))
+}
+
+/// Reads a size of the agent's report on a volume group.
+fn read(volume_group: &str, size: &Quantity) -> Result<u64, Rejection> {
+    quantity::parse(size).map_err(|error| Rejection::unusable(volume_group, &error))
 }
 
 /// A disk of a volume group, with its size and free space in bytes.
@@ -324,6 +329,6 @@ fn usable_group<'a>(name: &str, candidate: Candidate<'a>) -> Result<&'a VolumeGr
     })?;
     match &group.unusable_reason {
         None => Ok(group),
-        Some(reason) => Err(Rejection::Unusable(name.to_owned(), reason.clone())),
+        Some(reason) => Err(Rejection::unusable(name, reason)),
     }
 }

@@ -2,44 +2,79 @@
 
 use crds::layout::LayoutType;
 use crds::thin_pool::VolumeThinPool;
-use crds::{LogicalVolume, StorageBackendSpec, quantity};
+use crds::{LogicalVolume, StorageBackendSpec, ValidationError, quantity};
 use kube::ResourceExt as _;
 
 use crate::fit;
 use crate::fit::Fit;
+use crate::rejection::Rejection;
 use crate::request::Candidate;
 use crate::reservations::Reservations;
+
+/// The reason why an existing volume can't grow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrowthError {
+    /// The volume's node doesn't exist any more. Holds its name.
+    #[error("node {0} no longer exists")]
+    NoNode(String),
+    /// The limits of the volume's backend can't be read.
+    #[error("StorageBackend {backend}: {error}")]
+    InvalidLimits {
+        /// The backend's name.
+        backend: String,
+        /// What is invalid.
+        error: ValidationError,
+    },
+    /// The backend doesn't allow volumes of that size.
+    #[error("StorageBackend {backend} allows {} (volumeSize.maximum)", quantity::human(*maximum))]
+    TooLarge {
+        /// The backend's name.
+        backend: String,
+        /// The largest volume that it allows, in bytes.
+        maximum: u64,
+    },
+    /// The volume doesn't fit on its node in that size.
+    #[error("node {node} {rejection}")]
+    Rejected {
+        /// The node's name.
+        node: String,
+        /// The reason.
+        rejection: Rejection,
+    },
+}
 
 /// Fits an existing volume that is to grow to `bytes` bytes. What it has already counts as its own.
 ///
 /// # Errors
-/// One sentence with the numbers.
+/// The reason why it can't grow.
 pub fn grown(
     logical_volume: &LogicalVolume,
     backend: &StorageBackendSpec,
     bytes: u64,
     candidate: Option<Candidate<'_>>,
     reservations: &Reservations,
-) -> Result<Fit, String> {
+) -> Result<Fit, GrowthError> {
     let spec = &logical_volume.spec;
-    let cannot =
-        |why: String| format!("the volume can't grow to {}: {why}", quantity::human(bytes));
-    let candidate =
-        candidate.ok_or_else(|| cannot(format!("node {} no longer exists", spec.node)))?;
-    let (_, maximum) = backend
+    let candidate = candidate.ok_or_else(|| GrowthError::NoNode(spec.node.clone()))?;
+    let limits = backend
         .limits()
-        .map_err(|fault| cannot(format!("StorageBackend {}: {fault}", spec.backend)))?;
-    if bytes > maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
-        return Err(cannot(format!(
-            "StorageBackend {} allows {} (volumeSize.maximum)",
-            spec.backend,
-            quantity::human(maximum)
-        )));
+        .map_err(|error| GrowthError::InvalidLimits {
+            backend: spec.backend.clone(),
+            error,
+        })?;
+    if bytes > limits.maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
+        return Err(GrowthError::TooLarge {
+            backend: spec.backend.clone(),
+            maximum: limits.maximum,
+        });
     }
     let fit = fit::group_free_space(backend, candidate, reservations).and_then(|(space, group)| {
         space.fit_growth(logical_volume, backend, bytes, group, reservations)
     });
-    fit.map_err(|rejection| cannot(format!("node {} {rejection}", spec.node)))
+    fit.map_err(|rejection| GrowthError::Rejected {
+        node: spec.node.clone(),
+        rejection,
+    })
 }
 
 /// Returns true if a volume's thin pool may become larger than its reservation, and there is space

@@ -1,5 +1,6 @@
 //! Converts a layout of the API into LVM's terms. Pure.
 
+use crds::ValidationError;
 use crds::layout::{Layout, LayoutType};
 use host::Bytes;
 use host::lvm::{self, Level, Stripes};
@@ -7,11 +8,9 @@ use host::lvm::{self, Level, Stripes};
 /// Returns the layout in LVM's terms, with defaults for absent fields.
 ///
 /// # Errors
-/// One sentence that names the invalid field and its valid values.
-pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, String> {
-    if let Some(fault) = layout.fault() {
-        return Err(fault);
-    }
+/// The first invalid field.
+pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, ValidationError> {
+    layout.validate()?;
     let stripes = Stripes {
         count: layout.stripes(),
         size: Bytes(layout.stripe_size()?),
@@ -36,25 +35,31 @@ pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::to_lvm;
+    use super::{ValidationError, to_lvm};
     use host::Bytes;
     use host::lvm::{Layout, Level, Stripes};
     use serde_json::{Value, json};
 
-    fn read(value: Value) -> Result<Layout, String> {
+    fn read(value: Value) -> Result<Layout, ValidationError> {
         to_lvm(&serde_json::from_value(value).unwrap())
+    }
+
+    fn stripes(count: u32) -> Stripes {
+        Stripes {
+            count,
+            size: Bytes(64 << 10),
+        }
+    }
+
+    fn raid(level: Level) -> Layout {
+        Layout::Raid {
+            level,
+            integrity: false,
+        }
     }
 
     #[test]
     fn every_layout_converts_to_lvm() {
-        let stripes = |count| Stripes {
-            count,
-            size: Bytes(64 << 10),
-        };
-        let raid = |level| Layout::Raid {
-            level,
-            integrity: false,
-        };
         for (value, layout) in [
             (json!({}), Layout::Linear),
             (
@@ -79,10 +84,7 @@ mod tests {
         ] {
             assert_eq!(read(value), Ok(layout));
         }
-        assert!(
-            read(json!({"stripes": 2}))
-                .unwrap_err()
-                .contains("layout.stripes")
-        );
+        let error = read(json!({"stripes": 2})).unwrap_err();
+        assert_eq!(error.field, "layout.stripes");
     }
 }

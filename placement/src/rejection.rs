@@ -30,12 +30,22 @@ pub enum Rejection {
     /// The volume group doesn't exist. Holds its name, and why the agent has not created it.
     #[error("has no volume group {0}{1}")]
     NoVolumeGroup(String, String),
-    /// The volume group exists, but can't be used. Holds its name and the reason.
-    #[error("can't use volume group {0}: {1}")]
-    Unusable(String, String),
-    /// The volume group can't hold a volume of this layout. Holds its name and the reason.
-    #[error("can't create the volume in volume group {0}: {1}")]
-    Unsuitable(String, String),
+    /// The volume group exists, but can't be used.
+    #[error("can't use volume group {group}: {reason}")]
+    Unusable {
+        /// The volume group.
+        group: String,
+        /// The agent's reason, or the field of its report that is invalid.
+        reason: String,
+    },
+    /// The volume group can't hold a volume of this layout.
+    #[error("can't create the volume in volume group {group}: {reason}")]
+    Unsuitable {
+        /// The volume group.
+        group: String,
+        /// The setting that doesn't fit.
+        reason: String,
+    },
     /// The layout needs more disks than the volume group has.
     #[error("has {has} disk{} in volume group {group} but {kind} needs {needs} (add disks with vgextend)", if *has == 1 { "" } else { "s" })]
     TooFewDisks {
@@ -141,4 +151,22 @@ pub enum Rejection {
         /// Size of the volume group in bytes.
         size: u64,
     },
+}
+
+impl Rejection {
+    /// Rejects a volume group that can't be used.
+    pub(crate) fn unusable(group: &str, reason: &impl ToString) -> Self {
+        Self::Unusable {
+            group: group.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+
+    /// Rejects a volume group that can't hold a volume of the layout.
+    pub(crate) fn unsuitable(group: &str, reason: &impl ToString) -> Self {
+        Self::Unsuitable {
+            group: group.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
 }

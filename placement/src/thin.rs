@@ -68,7 +68,7 @@ pub fn pool_free_space(
     let full = reported.and_then(|pool| check(rules, pool, size).err());
     let hundredths = rules
         .overprovision()
-        .map_err(|fault| Rejection::Unsuitable(group.name.clone(), fault))?;
+        .map_err(|error| Rejection::unsuitable(&group.name, &error))?;
     let allowed = u128::from(size) * u128::from(hundredths) / 100;
     let allocated = pooled
         .volumes
@@ -102,15 +102,14 @@ fn plan(
         return Err(Rejection::PoolUnusable(name.to_owned(), why));
     }
     let extent = Bytes(space.extent);
-    let unsuitable =
-        |fault: String| Rejection::Unsuitable(space.location.volume_group.clone(), fault);
+    let volume_group = space.location.volume_group.as_str();
     let before = pooled.spec.as_ref().and_then(|spec| spec.create.as_ref());
     let (first, most) = match (rules.sizes(space.size), before) {
-        (Ok(sizes), _) => sizes,
+        (Ok(sizes), _) => (sizes.initial, sizes.maximum),
         // The backend's settings no longer fit the node: the pool keeps the sizes that it was
         // created with.
         (Err(_), Some(before)) => (bytes(&before.size), bytes(&before.maximum_size)),
-        (Err(fault), None) => return Err(unsuitable(fault)),
+        (Err(error), None) => return Err(Rejection::unsuitable(volume_group, &error)),
     };
     let most = most
         .max(first)
@@ -119,17 +118,19 @@ fn plan(
     let metadata = match (before, reported) {
         (Some(before), _) => Some(bytes(&before.metadata_size)),
         (None, Some(pool)) => Some(bytes(&pool.metadata_size)),
-        (None, None) => rules.metadata().map_err(unsuitable)?,
+        (None, None) => rules
+            .metadata()
+            .map_err(|error| Rejection::unsuitable(volume_group, &error))?,
     };
     let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
-        .map_err(|error| unsuitable(error.to_string()))?;
+        .map_err(|error| Rejection::unsuitable(volume_group, &error))?;
     let existing = Allocation::from_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
         .max_each(&pooled.space);
     let needs = cost.total().bytes(extent).0.saturating_sub(existing.bytes);
     let reserved = pv_allocation::fill(&pv_allocation::by_free_space(&space.disks), needs)
         .filter(|_| needs <= space.free);
     let mut all = reserved.ok_or_else(|| Rejection::NoSpaceForPool {
-        group: space.location.volume_group.clone(),
+        group: volume_group.to_owned(),
         pool: name.to_owned(),
         free: space.free,
         needs,

@@ -12,8 +12,9 @@ use std::time::Duration;
 use crds::condition::{self, reason};
 use crds::selector::NodeSelector;
 use crds::storage_backend::StorageBackendStatus;
-use crds::{LogicalVolume, StorageBackend, quantity};
+use crds::{LogicalVolume, StorageBackend, ValidationError, quantity};
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
@@ -98,18 +99,9 @@ async fn update(
     let blocker = if backend.metadata.deletion_timestamp.is_some() {
         Some((reason::BEING_DELETED, finalizer::waits_for(&volumes)))
     } else {
-        let conflict = || {
-            let others = state.backends.state();
-            let held_back = held_back::conflict(backend, &others, &candidates);
-            held_back.or_else(|| devices::conflict(backend, &others, &candidates))
-        };
-        let filesystem = backend.spec.filesystem.as_ref();
-        backend
-            .spec
-            .fault()
-            .or_else(|| filesystem.and_then(class::default_fault))
-            .or_else(conflict)
-            .map(|fault| (reason::INVALID_SPEC, fault))
+        validate(backend, &state.backends.state(), &candidates)
+            .err()
+            .map(|error| (reason::INVALID_SPEC, error.to_string()))
     };
     let mut status = build_status(backend, blocker, &candidates, &state.reservations(), &now);
     finalizer::update(client, backend, !volumes.is_empty()).await?;
@@ -135,6 +127,20 @@ async fn update(
         .await;
     patched.map_err(ApiError::of("patch the status of", "StorageBackend", &name))?;
     Ok(BackendOutcome::Written)
+}
+
+/// Validates the spec of a backend, by itself and together with all backends.
+fn validate(
+    backend: &StorageBackend,
+    all: &[Arc<StorageBackend>],
+    candidates: &[Candidate<'_>],
+) -> Result<(), ValidationError> {
+    backend.spec.validate()?;
+    if let Some(default) = &backend.spec.filesystem {
+        class::validate_default(default)?;
+    }
+    held_back::check(backend, all, candidates)?;
+    devices::check(backend, all, candidates)
 }
 
 /// Returns the bytes reserved for a volume: its size in a thin pool, otherwise its space in the
@@ -177,42 +183,27 @@ fn build_status(
     // Without a selector the backend applies to the nodes that run an agent; control plane nodes
     // may run none.
     let has_selector = spec.node_selector != NodeSelector::default();
-    let selected = candidates
-        .iter()
-        .filter(|candidate| spec.node_selector.matches(candidate.node.labels()));
-    let evaluated = selected.map(|candidate| {
-        (
-            candidate.node.name_any(),
-            free_space_for(backend, *candidate, reservations),
-        )
-    });
-    let (able, unable): (Vec<_>, Vec<_>) = evaluated
-        .filter(|(_, space)| has_selector || !matches!(space, Err(Rejection::NoReport)))
-        .partition(|(_, s)| s.is_ok());
-    let spaces: Vec<FreeSpace> = able
-        .into_iter()
-        .filter_map(|(_, space)| space.ok())
-        .collect();
+    let mut spaces = Vec::new();
     let mut faults = Vec::new();
-    for (node, space) in unable {
-        if let Err(rejection) = space {
-            faults.push(format!("{node} {rejection}"));
+    for candidate in candidates {
+        if !spec.node_selector.matches(candidate.node.labels()) {
+            continue;
+        }
+        match free_space_for(backend, *candidate, reservations) {
+            Ok(space) => spaces.push(space),
+            Err(Rejection::NoReport) if !has_selector => {}
+            Err(rejection) => faults.push(format!("{} {rejection}", candidate.node.name_any())),
         }
     }
     faults.sort();
     let able = spaces.len();
     let total = able + faults.len();
     let (reason, message) = blocker.unwrap_or_else(|| readiness(able, &faults));
-    let sum = |part: fn(&FreeSpace) -> u64| {
-        Some(quantity::format(
-            spaces.iter().map(part).fold(0, u64::saturating_add),
-        ))
-    };
     status.observed_generation = generation;
     status.nodes = Some(format!("{able}/{total}"));
-    status.capacity = sum(|space| space.size);
-    status.free = sum(|space| space.free);
-    status.held_back = sum(|space| space.reserve);
+    status.capacity = Some(sum(&spaces, |space| space.size));
+    status.free = Some(sum(&spaces, |space| space.free));
+    status.held_back = Some(sum(&spaces, |space| space.reserve));
     condition::set(
         &mut status.conditions,
         condition::READY,
@@ -223,6 +214,11 @@ fn build_status(
         now,
     );
     status
+}
+
+/// Returns the sum of one part of the nodes' free space.
+fn sum(spaces: &[FreeSpace], part: fn(&FreeSpace) -> u64) -> Quantity {
+    quantity::format(spaces.iter().map(part).fold(0, u64::saturating_add))
 }
 
 /// Returns reason and message of the condition `Ready` for the number of nodes that can provide

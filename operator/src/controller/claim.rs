@@ -1,7 +1,7 @@
 //! Reads a claim, and checks whether FlexLVM can serve it. Pure.
 
 use crds::logical_volume::ClaimReference;
-use crds::quantity;
+use crds::quantity::{self, QuantityError};
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
@@ -97,74 +97,110 @@ pub fn object_reference(claim: &ClaimReference) -> ObjectReference {
     }
 }
 
+/// The reason why a claim can never be served as it is: the field, its value and the valid values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClaimError {
+    /// The volume mode is not `Filesystem`. Holds the mode.
+    #[error(
+        "spec.volumeMode {0} is not supported: FlexVolume only mounts file systems; remove it or set Filesystem"
+    )]
+    VolumeMode(String),
+    /// An access mode needs a volume that several nodes can mount. Holds the mode.
+    #[error(
+        "spec.accessModes {0} is not supported: the volume is on one node's disks; use ReadWriteOnce or ReadWriteOncePod"
+    )]
+    AccessMode(String),
+    /// The claim selects existing volumes.
+    #[error("spec.selector is not supported for dynamic provisioning; remove it")]
+    Selector,
+    /// The claim requests a copy of another volume.
+    #[error("spec.dataSource {kind} {name} is not supported: volumes are created empty; remove it")]
+    DataSource {
+        /// The kind of the source.
+        kind: String,
+        /// The source's name.
+        name: String,
+    },
+    /// The claim names a VolumeAttributesClass. Holds its name.
+    #[error(
+        "spec.volumeAttributesClassName {0} is not supported: FlexLVM volumes have no modifiable attributes; remove it"
+    )]
+    AttributesClass(String),
+    /// The claim requests no size.
+    #[error(
+        "spec.resources.requests.storage is missing: set the size of the volume, for example 10Gi"
+    )]
+    NoSize,
+    /// The claim requests 0 bytes.
+    #[error("spec.resources.requests.storage is 0: request at least one byte")]
+    ZeroSize,
+    /// The requested size is not a number of bytes.
+    #[error("spec.resources.requests.storage: {0}")]
+    InvalidSize(QuantityError),
+}
+
 /// Returns the requested size in bytes.
 ///
 /// # Errors
-/// One sentence, if the request is missing or invalid.
-pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, String> {
+/// If the request is missing or invalid.
+pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
     let requests = claim
         .spec
         .as_ref()
         .and_then(|spec| spec.resources.as_ref())
         .and_then(|r| r.requests.as_ref());
     let Some(request) = requests.and_then(|requests| requests.get("storage")) else {
-        return Err("spec.resources.requests.storage is missing: set the size of the volume, for example 10Gi"
-            .to_owned());
+        return Err(ClaimError::NoSize);
     };
     match quantity::parse(request) {
-        Ok(0) => Err("spec.resources.requests.storage is 0: request at least one byte".to_owned()),
+        Ok(0) => Err(ClaimError::ZeroSize),
         Ok(bytes) => Ok(bytes),
-        Err(error) => Err(format!("spec.resources.requests.storage: {error}")),
+        Err(error) => Err(ClaimError::InvalidSize(error)),
     }
 }
 
-/// Returns why a claim can never be served as it is: one sentence that names the field, its value
-/// and the valid values.
-#[must_use]
-pub fn rejection(claim: &PersistentVolumeClaim) -> Option<String> {
+/// Validates a claim, and returns the requested size in bytes.
+///
+/// # Errors
+/// If the claim can never be served as it is.
+pub fn validate(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
     let spec = claim.spec.clone().unwrap_or_default();
-    if let Some(mode) = spec.volume_mode.filter(|mode| mode != "Filesystem") {
-        return Some(format!(
-            "spec.volumeMode {mode} is not supported: FlexVolume only mounts file systems; remove it or set Filesystem"
-        ));
-    }
-    let modes = spec.access_modes.unwrap_or_default();
-    if let Some(mode) = modes
-        .iter()
-        .find(|mode| !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str()))
+    if let Some(mode) = spec.volume_mode
+        && mode != "Filesystem"
     {
-        return Some(format!(
-            "spec.accessModes {mode} is not supported: the volume is on one node's disks; use ReadWriteOnce or ReadWriteOncePod"
-        ));
+        return Err(ClaimError::VolumeMode(mode));
+    }
+    for mode in spec.access_modes.unwrap_or_default() {
+        if !["ReadWriteOnce", "ReadWriteOncePod"].contains(&mode.as_str()) {
+            return Err(ClaimError::AccessMode(mode));
+        }
     }
     if spec.selector.is_some() {
-        return Some(
-            "spec.selector is not supported for dynamic provisioning; remove it".to_owned(),
-        );
+        return Err(ClaimError::Selector);
     }
-    let source = spec
-        .data_source_ref
-        .map(|source| (source.kind, source.name))
-        .or(spec.data_source.map(|source| (source.kind, source.name)));
-    if let Some((kind, name)) = source {
-        return Some(format!(
-            "spec.dataSource {kind} {name} is not supported: volumes are created empty; remove it"
-        ));
+    if let Some(source) = spec.data_source_ref {
+        return Err(ClaimError::DataSource {
+            kind: source.kind,
+            name: source.name,
+        });
     }
-    if let Some(class) = spec
-        .volume_attributes_class_name
-        .filter(|class| !class.is_empty())
+    if let Some(source) = spec.data_source {
+        return Err(ClaimError::DataSource {
+            kind: source.kind,
+            name: source.name,
+        });
+    }
+    if let Some(class) = spec.volume_attributes_class_name
+        && !class.is_empty()
     {
-        return Some(format!(
-            "spec.volumeAttributesClassName {class} is not supported: FlexLVM volumes have no modifiable attributes; remove it"
-        ));
+        return Err(ClaimError::AttributesClass(class));
     }
-    size(claim).err()
+    size(claim)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{has_no_provisioner, is_waiting, rejection, size};
+    use super::{has_no_provisioner, is_waiting, size, validate};
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -187,7 +223,10 @@ mod tests {
     #[test]
     fn ordinary_claim_is_accepted() {
         assert!(is_waiting(&with(json!({}))));
-        assert_eq!(rejection(&with(json!({"volumeMode": "Filesystem"}))), None);
+        assert_eq!(
+            validate(&with(json!({"volumeMode": "Filesystem"}))),
+            Ok(1 << 30)
+        );
         assert_eq!(size(&with(json!({}))), Ok(1 << 30));
     }
 
@@ -208,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn rejection_names_field_value_and_remedy() {
+    fn error_names_field_value_and_remedy() {
         for (extra, parts) in [
             (
                 json!({"volumeMode": "Block"}),
@@ -247,7 +286,7 @@ mod tests {
                 ["requests.storage", "missing", "10Gi"],
             ),
         ] {
-            let text = rejection(&with(extra)).unwrap();
+            let text = validate(&with(extra)).unwrap_err().to_string();
             assert!(parts.iter().all(|part| text.contains(part)), "{text}");
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crds::ValidationError;
 use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -15,6 +16,20 @@ const CSI_FS_TYPE: &str = "csi.storage.k8s.io/fstype";
 const MKFS_OPTIONS: &str = "mkfsOptions";
 const FSCK: &str = "fsck";
 const KNOWN: [&str; 5] = [BACKEND, FS_TYPE, CSI_FS_TYPE, MKFS_OPTIONS, FSCK];
+
+/// The reason why a claim's class can't be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ClassError {
+    /// The claim names no class.
+    #[error("the claim names no StorageClass")]
+    NotNamed,
+    /// The class doesn't exist. Holds its name.
+    #[error("StorageClass {0} does not exist")]
+    NotFound(String),
+    /// A setting of the class or of its backend's default file system is invalid.
+    #[error(transparent)]
+    Invalid(#[from] ValidationError),
+}
 
 /// A validated StorageClass.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,42 +59,40 @@ pub fn waits_for_consumer(class: &StorageClass) -> bool {
     class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
 }
 
-/// Returns what is invalid in the default file system of a backend: one sentence that names the
-/// field.
-#[must_use]
-pub fn default_fault(default: &Filesystem) -> Option<String> {
-    check(default, "filesystem.mkfsOptions", "filesystem.mountOptions").err()
+/// Validates the default file system of a backend.
+///
+/// # Errors
+/// The first invalid option.
+pub fn validate_default(default: &Filesystem) -> Result<(), ValidationError> {
+    validate_options(default, "filesystem.mkfsOptions", "filesystem.mountOptions")
 }
 
 /// Reads a class. File system settings that it doesn't have come from the backend's default.
 ///
 /// # Errors
-/// One sentence that names the parameter, its value and the valid values.
-pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, String> {
-    let name = class.name_any();
+/// The first invalid parameter, with its value and the valid values.
+pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, ValidationError> {
+    let object = format!("StorageClass {}", class.name_any());
     let parameters = class.parameters.clone().unwrap_or_default();
     if let Some(unknown) = parameters.keys().find(|key| !is_known(key)) {
-        return Err(format!(
-            "StorageClass {name}: unknown parameter {unknown:?}; valid parameters are {}",
-            KNOWN.join(", ")
-        ));
+        let problem = format!("unknown parameter {unknown:?}");
+        return Err(ValidationError::new(object, problem)
+            .with_hint(format!("valid parameters are {}", KNOWN.join(", "))));
     }
-    let Some(backend) = parameters
-        .get(BACKEND)
-        .filter(|backend| !backend.is_empty())
-    else {
-        return Err(format!(
-            "StorageClass {name}: parameter {BACKEND:?} is missing: set it to the name of a StorageBackend"
-        ));
+    let Some(backend) = parameter(&parameters, BACKEND) else {
+        let problem =
+            format!("parameter {BACKEND:?} is missing: set it to the name of a StorageBackend");
+        return Err(ValidationError::new(object, problem));
     };
-    if let Some(fault) = default.and_then(default_fault) {
-        return Err(format!("StorageBackend {backend}: {fault}"));
+    if let Some(default) = default {
+        validate_default(default)
+            .map_err(|error| error.of(&format!("StorageBackend {backend}")))?;
     }
-    let filesystem = read_filesystem(class, default)?;
-    check(&filesystem, MKFS_OPTIONS, "mountOptions")
-        .map_err(|fault| format!("StorageClass {name}: {fault}"))?;
+    let filesystem = read_filesystem(class, &parameters, default)?;
+    validate_options(&filesystem, MKFS_OPTIONS, "mountOptions")
+        .map_err(|error| error.of(&object))?;
     Ok(Class {
-        backend: backend.clone(),
+        backend: backend.to_owned(),
         filesystem,
         reclaim_policy: reclaim_policy(class.reclaim_policy.as_deref()),
         waits_for_consumer: waits_for_consumer(class),
@@ -87,39 +100,39 @@ pub fn read(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class,
     })
 }
 
-/// The file system that a class means.
+/// Returns the value of a parameter that is not empty.
+fn parameter<'a>(parameters: &'a BTreeMap<String, String>, key: &str) -> Option<&'a str> {
+    let value = parameters.get(key)?.as_str();
+    if value.is_empty() { None } else { Some(value) }
+}
+
+/// Returns the error about a parameter's value.
+fn invalid(class: &StorageClass, key: &str, value: &str, valid: &str) -> ValidationError {
+    let object = format!("StorageClass {}", class.name_any());
+    ValidationError::new(object, format!("parameter {key} {value:?} is invalid"))
+        .with_hint(format!("valid values are {valid}"))
+}
+
+/// Returns the file system that a class requests.
 fn read_filesystem(
     class: &StorageClass,
+    parameters: &BTreeMap<String, String>,
     default: Option<&Filesystem>,
-) -> Result<Filesystem, String> {
-    let name = class.name_any();
-    let parameters = class.parameters.clone().unwrap_or_default();
-    let given = |key: &str| {
-        parameters
-            .get(key)
-            .map(String::as_str)
-            .filter(|text| !text.is_empty())
+) -> Result<Filesystem, ValidationError> {
+    let type_ = match fs_type(class, parameters)? {
+        None => default.map(|default| default.type_).unwrap_or_default(),
+        Some((key, type_)) => FilesystemType::from_name(type_)
+            .ok_or_else(|| invalid(class, key, type_, host::Filesystem::NAMES))?,
     };
-    let invalid = |key: &str, text: &str, valid: &str| {
-        format!(
-            "StorageClass {name}: parameter {key} {text:?} is invalid; valid values are {valid}"
-        )
-    };
-    let type_ =
-        match fs_type(&parameters).map_err(|fault| format!("StorageClass {name}: {fault}"))? {
-            None => default.map(|default| default.type_).unwrap_or_default(),
-            Some((key, type_)) => FilesystemType::from_name(type_)
-                .ok_or_else(|| invalid(key, type_, host::Filesystem::NAMES))?,
-        };
     // The backend's options apply to its own file system type only.
     let default = default.filter(|default| default.type_ == type_);
-    let fsck = match given(FSCK) {
+    let fsck = match parameter(parameters, FSCK) {
         None => default.map(|default| default.fsck).unwrap_or_default(),
         Some("auto") => Fsck::Auto,
         Some("never") => Fsck::Never,
-        Some(other) => return Err(invalid(FSCK, other, "auto and never")),
+        Some(other) => return Err(invalid(class, FSCK, other, "auto and never")),
     };
-    let mkfs_options = given(MKFS_OPTIONS)
+    let mkfs_options = parameter(parameters, MKFS_OPTIONS)
         .map(|options| options.split_whitespace().map(str::to_owned).collect())
         .or_else(|| default.map(|default| default.mkfs_options.clone()));
     let mount_options = class
@@ -145,9 +158,12 @@ fn is_known(key: &str) -> bool {
 /// Classes for CSI drivers have their own name for that parameter, and admins reuse such classes.
 ///
 /// # Errors
-/// One sentence, if two parameters name different file systems.
-fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>, String> {
-    let mut first: Option<(&str, &str)> = None;
+/// If two parameters name different file systems.
+fn fs_type<'a>(
+    class: &StorageClass,
+    parameters: &'a BTreeMap<String, String>,
+) -> Result<Option<(&'a str, &'a str)>, ValidationError> {
+    let mut first: Option<(&'a str, &'a str)> = None;
     for (key, type_) in parameters {
         let names_type = key == FS_TYPE || key.eq_ignore_ascii_case(CSI_FS_TYPE);
         if !names_type || type_.is_empty() {
@@ -157,25 +173,28 @@ fn fs_type(parameters: &BTreeMap<String, String>) -> Result<Option<(&str, &str)>
             None => first = Some((key, type_)),
             Some((_, other)) if other == type_ => {}
             Some((other_key, other)) => {
-                return Err(format!(
-                    "parameters {other_key} {other:?} and {key} {type_:?} contradict each other; remove one of them"
-                ));
+                let object = format!("StorageClass {}", class.name_any());
+                let problem = format!(
+                    "parameters {other_key} {other:?} and {key} {type_:?} contradict each other"
+                );
+                return Err(ValidationError::new(object, problem).with_hint("remove one of them"));
             }
         }
     }
     Ok(first)
 }
 
-/// Validates the options with the driver's own rules.
-fn check(filesystem: &Filesystem, mkfs: &str, mount: &str) -> Result<(), String> {
+/// Validates the options with the driver's own rules; `mkfs` and `mount` are their fields.
+fn validate_options(
+    filesystem: &Filesystem,
+    mkfs: &str,
+    mount: &str,
+) -> Result<(), ValidationError> {
     let type_ = host_filesystem(filesystem.type_);
-    let fault = |what: &str, error: flexvolume::OptionError| {
-        format!("{what}: {}", host::error::chain(&error))
-    };
     flexvolume::option_lists::mkfs::check(type_, &filesystem.mkfs_options)
-        .map_err(|error| fault(mkfs, error))?;
+        .map_err(|error| ValidationError::new(mkfs, host::error::chain(&error)))?;
     flexvolume::option_lists::mount::check(type_, &filesystem.mount_options)
-        .map_err(|error| fault(mount, error))
+        .map_err(|error| ValidationError::new(mount, host::error::chain(&error)))
 }
 
 /// Returns the driver's type for a file system of the API.
@@ -201,7 +220,7 @@ pub fn reclaim_policy(text: Option<&str>) -> ReclaimPolicy {
 
 #[cfg(test)]
 mod tests {
-    use super::{default_fault, host_filesystem, read};
+    use super::{ValidationError, host_filesystem, read, validate_default};
     use crds::logical_volume::{Filesystem, FilesystemType, Fsck, ReclaimPolicy};
     use k8s_openapi::api::storage::v1::StorageClass;
     use serde_json::{Value, json};
@@ -212,6 +231,17 @@ mod tests {
             class[key] = value.clone();
         }
         serde_json::from_value(class).unwrap()
+    }
+
+    /// Returns the file system of a class whose backend has this default.
+    fn filesystem(value: Value, default: &Filesystem) -> Filesystem {
+        read(&class(value), Some(default)).unwrap().filesystem
+    }
+
+    /// Returns the file system type of a class with these parameters.
+    fn type_of(mut parameters: Value) -> Result<FilesystemType, ValidationError> {
+        parameters["backend"] = json!("b");
+        read(&class(json!({"parameters": parameters})), None).map(|class| class.filesystem.type_)
     }
 
     #[test]
@@ -240,15 +270,14 @@ mod tests {
     fn backend_provides_file_system_defaults() {
         let default = json!({"type": "xfs", "mountOptions": ["noatime"], "fsck": "never"});
         let default: Filesystem = serde_json::from_value(default).unwrap();
-        let read = |value| read(&class(value), Some(&default)).map(|class| class.filesystem);
         assert_eq!(
-            read(json!({"parameters": {"backend": "b"}})).unwrap(),
+            filesystem(json!({"parameters": {"backend": "b"}}), &default),
             default
         );
-        let own = read(
+        let own = filesystem(
             json!({"parameters": {"backend": "b", "fsck": "auto"}, "mountOptions": ["nodiratime"]}),
-        )
-        .unwrap();
+            &default,
+        );
         assert_eq!(
             (own.type_, own.fsck, own.mount_options),
             (
@@ -258,7 +287,10 @@ mod tests {
             )
         );
         // The default's options are for another type.
-        let other = read(json!({"parameters": {"backend": "b", "fsType": "ext4"}})).unwrap();
+        let other = filesystem(
+            json!({"parameters": {"backend": "b", "fsType": "ext4"}}),
+            &default,
+        );
         assert_eq!(
             (other.type_, other.mount_options.len(), other.fsck),
             (FilesystemType::Ext4, 0, Fsck::Auto)
@@ -268,27 +300,22 @@ mod tests {
             mount_options: vec!["loop".to_owned()],
             ..default
         };
-        assert!(
-            default_fault(&bad)
-                .unwrap()
-                .starts_with("filesystem.mountOptions: ")
+        assert_eq!(
+            validate_default(&bad).unwrap_err().field,
+            "filesystem.mountOptions"
         );
         let rejected =
-            super::read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
+            read(&class(json!({"parameters": {"backend": "b"}})), Some(&bad)).unwrap_err();
         assert!(
-            rejected.starts_with("StorageBackend b: filesystem.mountOptions: "),
+            rejected
+                .to_string()
+                .starts_with("StorageBackend b: filesystem.mountOptions: "),
             "{rejected}"
         );
     }
 
     #[test]
     fn csi_fstype_is_read_as_fs_type() {
-        let type_of = |parameters: Value| {
-            let mut parameters = parameters;
-            parameters["backend"] = json!("b");
-            read(&class(json!({"parameters": parameters})), None)
-                .map(|class| class.filesystem.type_)
-        };
         for key in ["csi.storage.k8s.io/fstype", "csi.storage.k8s.io/fsType"] {
             assert_eq!(
                 type_of(json!({key: "xfs"})),
@@ -305,20 +332,23 @@ mod tests {
                 Ok(FilesystemType::Btrfs)
             );
             assert_eq!(
-                type_of(json!({key: "ext4", "fsType": "xfs"})).unwrap_err(),
+                type_of(json!({key: "ext4", "fsType": "xfs"}))
+                    .unwrap_err()
+                    .to_string(),
                 format!(
                     "StorageClass fast: parameters {key} \"ext4\" and fsType \"xfs\" contradict each other; remove one of them"
                 )
             );
-            let rejected = type_of(json!({key: "ntfs"})).unwrap_err();
+            let rejected = type_of(json!({key: "ntfs"})).unwrap_err().to_string();
             assert!(
                 rejected.contains(key) && rejected.contains("\"ntfs\""),
                 "{rejected}"
             );
         }
         // Other parameters of CSI's sidecars have no counterpart in FlexLVM.
-        let rejected =
-            type_of(json!({"csi.storage.k8s.io/provisioner-secret-name": "s"})).unwrap_err();
+        let rejected = type_of(json!({"csi.storage.k8s.io/provisioner-secret-name": "s"}))
+            .unwrap_err()
+            .to_string();
         assert!(rejected.contains("unknown parameter"), "{rejected}");
     }
 
@@ -350,7 +380,7 @@ mod tests {
                 ["always", "auto", "never"],
             ),
         ] {
-            let text = read(&class(value), None).unwrap_err();
+            let text = read(&class(value), None).unwrap_err().to_string();
             assert!(
                 text.starts_with("StorageClass fast: ")
                     && parts.iter().all(|part| text.contains(part)),

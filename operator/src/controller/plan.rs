@@ -4,21 +4,23 @@
 
 mod published;
 mod reserved;
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::logical_volume::ReclaimPolicy;
-use crds::{LogicalVolume, StorageBackend, quantity};
+use crds::{LogicalVolume, StorageBackend};
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
-use super::class::Class;
+use super::class::{Class, ClassError};
 use super::{claim, volume};
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 use published::plan_published;
 use reserved::plan_reserved;
+use wanted::plan_wanted;
 
 pub use published::is_released;
 
@@ -35,7 +37,7 @@ pub struct ObservedObjects {
     /// The claim whose uid is in the volume's name.
     pub claim: Option<Arc<PersistentVolumeClaim>>,
     /// The claim's class, or why it can't be used. `None` without a claim.
-    pub class: Option<Result<Class, String>>,
+    pub class: Option<Result<Class, ClassError>>,
     /// The backend that the class names.
     pub backend: Option<Arc<StorageBackend>>,
     /// The LogicalVolume.
@@ -178,83 +180,6 @@ pub fn plan(observed: &ObservedObjects) -> Plan {
         (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
         (None, None) => plan_wanted(observed),
     }
-}
-
-/// Plans the next step while there is at most a claim.
-fn plan_wanted(observed: &ObservedObjects) -> Plan {
-    // With published capacity, the scheduler selects no node for a claim that doesn't fit, so the
-    // claim never names a provisioner.
-    let Some(claim) = observed.claim.as_deref() else {
-        return Step::Done.into();
-    };
-    let is_waiting = claim::is_waiting(claim)
-        || (observed.capacity_tracking_active && claim::has_no_provisioner(claim));
-    if !is_waiting {
-        return Step::Done.into();
-    }
-    let reject = |message: String| {
-        let step = match claim::selected_node(claim) {
-            Some(_) => Step::Deselect,
-            None => Step::Wait(REVISIT),
-        };
-        step.with_notice(about_claim(claim, event::PROVISIONING_FAILED, message))
-    };
-    let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
-    if incomplete && observed.waited < GRACE {
-        return Step::Wait(GRACE).into();
-    }
-    let class = match &observed.class {
-        Some(Ok(class)) => class,
-        Some(Err(message)) => return reject(message.clone()),
-        None => return reject("the claim names no StorageClass".to_owned()),
-    };
-    if let Some(message) = claim::rejection(claim) {
-        return reject(message);
-    }
-    let Some(backend) = observed.backend.as_deref() else {
-        return reject(format!(
-            "StorageBackend {}, which the class names, does not exist",
-            class.backend
-        ));
-    };
-    if backend.metadata.deletion_timestamp.is_some() {
-        return reject(format!(
-            "StorageBackend {}, which the class names, is being deleted",
-            class.backend
-        ));
-    }
-    if let Some(fault) = backend.spec.fault() {
-        return reject(format!("StorageBackend {}: {fault}", class.backend));
-    }
-    let bytes = match claim::size(claim).and_then(|bytes| within_limits(bytes, class, backend)) {
-        Ok(bytes) => bytes,
-        Err(message) => return reject(message),
-    };
-    match (class.waits_for_consumer, claim::selected_node(claim)) {
-        (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { bytes }.into(),
-        (true, None) => Step::Done.into(), // the PersistentVolume controller writes an Event
-        // The PersistentVolume controller names the provisioner next.
-        _ if claim::has_no_provisioner(claim) => Step::Done.into(),
-        _ => Step::Place { bytes }.into(),
-    }
-}
-
-/// Returns the size for a claim: at least the minimum of its file system and its backend, at most
-/// the backend's maximum.
-fn within_limits(requested: u64, class: &Class, backend: &StorageBackend) -> Result<u64, String> {
-    let (minimum, maximum) = backend.spec.limits()?;
-    let bytes = requested
-        .max(minimum)
-        .max(class.filesystem.type_.smallest_volume());
-    if bytes <= maximum {
-        return Ok(bytes);
-    }
-    Err(format!(
-        "{} is more than StorageBackend {} allows for one volume (volumeSize.maximum: {})",
-        quantity::human(bytes),
-        class.backend,
-        quantity::human(maximum)
-    ))
 }
 
 fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {

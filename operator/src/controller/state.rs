@@ -19,7 +19,8 @@ use placement::reservations::Reservations;
 use placement::{growth, request};
 use tokio::sync::watch;
 
-use super::{claim, class, plan};
+use super::class::{self, ClassError};
+use super::{claim, plan};
 use crate::kube::queue::WorkQueue;
 use changes::Writers;
 
@@ -172,7 +173,7 @@ impl ClusterState {
         let default = backend
             .as_ref()
             .and_then(|backend| backend.spec.filesystem.as_ref());
-        let class = class.map(|class| class.and_then(|class| class::read(&class, default)));
+        let class = class.map(|class| Ok(class::read(&*class?, default)?));
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
         let node = logical_volume
             .as_ref()
@@ -228,11 +229,11 @@ impl ClusterState {
                 .is_ok_and(|class| class.provisioner == crds::GROUP)
     }
 
-    fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, String> {
-        let name = claim::class_name(claim).ok_or("the claim names no StorageClass")?;
+    fn class_of(&self, claim: &PersistentVolumeClaim) -> Result<Arc<StorageClass>, ClassError> {
+        let name = claim::class_name(claim).ok_or(ClassError::NotNamed)?;
         self.classes
             .get(&ObjectRef::new(name))
-            .ok_or_else(|| format!("StorageClass {name} does not exist"))
+            .ok_or_else(|| ClassError::NotFound(name.to_owned()))
     }
 
     /// Returns the spec of a volume's backend; a default one if the backend is deleted.

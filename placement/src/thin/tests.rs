@@ -370,6 +370,7 @@ fn named_pool_provides_what_other_volumes_leave() {
     assert!(
         grow(12 * GIB)
             .unwrap_err()
+            .to_string()
             .contains("has 1 GiB unallocated in thin pool pool0")
     );
 }

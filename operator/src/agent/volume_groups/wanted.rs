@@ -27,7 +27,7 @@ pub fn wanted(selected: &SelectedBackends) -> Vec<WantedGroup> {
     for backend in selected {
         let spec = &backend.spec;
         if spec.devices.is_empty()
-            || spec.fault().is_some()
+            || spec.validate().is_err()
             || backend.metadata.deletion_timestamp.is_some()
         {
             continue;

@@ -49,7 +49,7 @@ impl Actor {
                 }
                 written
             }
-            Err(message) => {
+            Err(error) => {
                 let volume = observed.volume.as_deref();
                 let limit = volume.and_then(|volume| {
                     Sizes::new(volume, logical_volume, observed.claim.as_deref()).limit()
@@ -63,7 +63,10 @@ impl Actor {
                         about: claim::object_reference(&logical_volume.spec.claim),
                         warning: true,
                         reason: event::VOLUME_RESIZE_FAILED,
-                        message,
+                        message: format!(
+                            "the volume can't grow to {}: {error}",
+                            quantity::human(bytes)
+                        ),
                     }),
                 })
             }

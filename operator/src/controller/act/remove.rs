@@ -77,11 +77,11 @@ impl Actor {
             return Ok(Step::Wait(IN_FLIGHT).into());
         };
         let spec = volume.spec.unwrap_or_default();
-        if let Some(message) = is_another(&found, &spec) {
+        if let Err(error) = check_uuid(&found, &spec) {
             let notice = observed
                 .volume
                 .as_deref()
-                .map(|volume| plan::about_volume(volume, message));
+                .map(|volume| plan::about_volume(volume, error.to_string()));
             return Ok(Plan {
                 step: Step::Wait(plan::REVISIT),
                 notice,
@@ -255,24 +255,37 @@ fn ignore_not_found<T>(
     }
 }
 
-/// Returns why nothing is removed, if the PersistentVolume belongs to another logical volume than
-/// the one that the agent reported.
-fn is_another(reported: &LogicalVolume, volume: &PersistentVolumeSpec) -> Option<String> {
-    let uuid = volume
+/// The PersistentVolume belongs to another logical volume than the one that the agent reported.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "nothing is removed: the LogicalVolume's status has the uuid {reported}, but the PersistentVolume has {published}"
+)]
+struct UuidMismatch {
+    /// The uuid in the LogicalVolume's status, or `(none)`.
+    reported: String,
+    /// The uuid in the PersistentVolume's options, or `(none)`.
+    published: String,
+}
+
+/// Checks that PersistentVolume and LogicalVolume name the same logical volume, by its uuid.
+fn check_uuid(
+    logical_volume: &LogicalVolume,
+    volume: &PersistentVolumeSpec,
+) -> Result<(), UuidMismatch> {
+    let published = volume
         .flex_volume
         .as_ref()
         .and_then(|source| source.options.as_ref())
         .and_then(|options| options.get(UUID));
-    let reported = reported
+    let reported = logical_volume
         .status
         .as_ref()
         .and_then(|status| status.uuid.as_ref());
-    if uuid.is_some() && uuid == reported {
-        return None;
+    if published.is_some() && published == reported {
+        return Ok(());
     }
-    Some(format!(
-        "nothing is removed: the LogicalVolume's status has the uuid {}, but the PersistentVolume has {}",
-        reported.map_or("(none)", String::as_str),
-        uuid.map_or("(none)", String::as_str)
-    ))
+    Err(UuidMismatch {
+        reported: reported.map_or("(none)", String::as_str).to_owned(),
+        published: published.map_or("(none)", String::as_str).to_owned(),
+    })
 }

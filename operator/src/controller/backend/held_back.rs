@@ -1,48 +1,75 @@
 //! Detects backends that share a volume group and hold all of it back from each other. Pure.
 
-use crds::{StorageBackend, quantity};
+use crds::{StorageBackend, ValidationError, quantity};
 use kube::ResourceExt as _;
 use placement::fit;
 use placement::request::Candidate;
 use placement::reservations::Reservations;
 
-/// Returns the conflict with another backend if both hold back the whole volume group, so that
-/// neither can ever use it.
-#[must_use]
-pub(super) fn conflict(
+/// Checks that no other backend holds back the whole volume group as well, so that neither can ever
+/// use it.
+///
+/// # Errors
+/// The first conflict in the order of their messages.
+pub(super) fn check(
     backend: &StorageBackend,
     others: &[impl AsRef<StorageBackend>],
     candidates: &[Candidate<'_>],
-) -> Option<String> {
-    let whole = |backend: &StorageBackend, candidate: Candidate<'_>| {
-        let (space, _) =
-            fit::group_free_space(&backend.spec, candidate, &Reservations::default()).ok()?;
-        (space.size > 0 && space.reserve >= space.size).then_some(space.size)
-    };
+) -> Result<(), ValidationError> {
     let name = backend.name_any();
-    let sharing = others.iter().map(AsRef::as_ref).filter(|other| {
-        other.name_any() != name && other.spec.volume_group == backend.spec.volume_group
-    });
-    let mut found: Vec<String> = sharing
-        .filter_map(|other| {
-            let mut shared = candidates.iter().filter(|candidate| {
-                let labels = candidate.node.labels();
-                let selectors = [&other.spec.node_selector, &backend.spec.node_selector];
-                selectors.iter().all(|selector| selector.matches(labels))
-            });
-            let (node, size) = shared.find_map(|candidate| {
-                whole(other, *candidate)?;
-                Some((candidate.node.name_any(), whole(backend, *candidate)?))
-            })?;
-            Some(format!(
-                "reserve: this backend and StorageBackend {} each hold back all of volume group {} on node {node} ({}), so \
-                 that neither can use it; lower spec.reserve of one of them",
+    let mut problems = Vec::new();
+    for other in others.iter().map(AsRef::as_ref) {
+        if other.name_any() == name || other.spec.volume_group != backend.spec.volume_group {
+            continue;
+        }
+        if let Some(node) = held_back_by_both(backend, other, candidates) {
+            problems.push(format!(
+                "this backend and StorageBackend {} each hold back all of volume group {} on node {node}, so \
+                 that neither can use it",
                 other.name_any(),
                 backend.spec.volume_group,
-                quantity::human(size)
-            ))
-        })
-        .collect();
-    found.sort();
-    found.into_iter().next()
+            ));
+        }
+    }
+    match problems.into_iter().min() {
+        Some(problem) => {
+            Err(ValidationError::new("reserve", problem)
+                .with_hint("lower spec.reserve of one of them"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns the first node where both backends hold back the whole volume group, with the group's
+/// size in parentheses.
+fn held_back_by_both(
+    backend: &StorageBackend,
+    other: &StorageBackend,
+    candidates: &[Candidate<'_>],
+) -> Option<String> {
+    for candidate in candidates {
+        if let (Some(size), Some(_)) = (
+            held_back_group(backend, *candidate),
+            held_back_group(other, *candidate),
+        ) {
+            let node = candidate.node.name_any();
+            return Some(format!("{node} ({})", quantity::human(size)));
+        }
+    }
+    None
+}
+
+/// Returns the size in bytes of the volume group on a node if the backend selects the node and holds
+/// back the whole group.
+fn held_back_group(backend: &StorageBackend, candidate: Candidate<'_>) -> Option<u64> {
+    if !backend.spec.node_selector.matches(candidate.node.labels()) {
+        return None;
+    }
+    let reservations = Reservations::default();
+    let (space, _) = fit::group_free_space(&backend.spec, candidate, &reservations).ok()?;
+    if space.size > 0 && space.reserve >= space.size {
+        Some(space.size)
+    } else {
+        None
+    }
 }

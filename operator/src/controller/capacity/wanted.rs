@@ -126,7 +126,7 @@ fn ample(
 
 /// Returns true if the backend provides volumes at all.
 fn provides_volumes(backend: &StorageBackend) -> bool {
-    backend.metadata.deletion_timestamp.is_none() && backend.spec.fault().is_none()
+    backend.metadata.deletion_timestamp.is_none() && backend.spec.validate().is_ok()
 }
 
 /// Returns the class and its name, if it is FlexLVM's, names this backend, and waits for the
@@ -176,10 +176,10 @@ fn node_space(
 /// The backend's `volumeSize.maximum` does not count: it is not about free storage. The controller
 /// rejects a larger claim with that reason, once the scheduler has selected a node.
 fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
-    let Ok((minimum, _)) = backend.spec.limits() else {
+    let Ok(limits) = backend.spec.limits() else {
         return 0;
     };
-    let smallest = minimum.max(class.filesystem.type_.smallest_volume());
+    let smallest = limits.minimum.max(class.filesystem.type_.smallest_volume());
     if smallest > largest { 0 } else { largest }
 }
 

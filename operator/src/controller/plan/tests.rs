@@ -129,10 +129,12 @@ impl Fixture {
             json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
         plan(&ObservedObjects {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
-            class: self
-                .claim
-                .as_ref()
-                .map(|_| crate::controller::class::read(&from(self.class.clone()), None)),
+            class: self.claim.as_ref().map(|_| {
+                Ok(crate::controller::class::read(
+                    &from(self.class.clone()),
+                    None,
+                )?)
+            }),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
             volume: self.volume.clone().map(|volume| Arc::new(from(volume))),

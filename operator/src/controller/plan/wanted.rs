@@ -1,0 +1,146 @@
+//! Plans the next step while there is at most a claim. Pure.
+
+use crds::storage_backend::VolumeLimits;
+use crds::{StorageBackend, ValidationError, quantity};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+
+use super::{GRACE, ObservedObjects, Plan, REVISIT, Step, about_claim};
+use crate::controller::claim::{self, ClaimError};
+use crate::controller::class::{Class, ClassError};
+use crate::kube::names::event;
+
+/// The reason why a claim can't be served.
+#[derive(Debug, thiserror::Error)]
+enum Unservable {
+    /// The claim itself is at fault.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+    /// The claim's class can't be used.
+    #[error(transparent)]
+    Class(#[from] ClassError),
+    /// The class's backend doesn't exist. Holds its name.
+    #[error("StorageBackend {0}, which the class names, does not exist")]
+    NoBackend(String),
+    /// The class's backend is being deleted. Holds its name.
+    #[error("StorageBackend {0}, which the class names, is being deleted")]
+    BackendBeingDeleted(String),
+    /// A setting of the class's backend is invalid.
+    #[error("StorageBackend {backend}: {error}")]
+    InvalidBackend {
+        /// The backend's name.
+        backend: String,
+        /// What is invalid.
+        error: ValidationError,
+    },
+    /// The backend allows no volume of the size.
+    #[error(
+        "{} is more than StorageBackend {backend} allows for one volume (volumeSize.maximum: {})",
+        quantity::human(*size),
+        quantity::human(*maximum)
+    )]
+    TooLarge {
+        /// The volume's size in bytes.
+        size: u64,
+        /// The backend's name.
+        backend: String,
+        /// Maximum size of its volumes, in bytes.
+        maximum: u64,
+    },
+}
+
+/// Plans the next step.
+pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
+    // With published capacity, the scheduler selects no node for a claim that doesn't fit, so the
+    // claim never names a provisioner.
+    let Some(claim) = observed.claim.as_deref() else {
+        return Step::Done.into();
+    };
+    let is_waiting = claim::is_waiting(claim)
+        || (observed.capacity_tracking_active && claim::has_no_provisioner(claim));
+    if !is_waiting {
+        return Step::Done.into();
+    }
+    let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
+    if incomplete && observed.waited < GRACE {
+        return Step::Wait(GRACE).into();
+    }
+    match plan_placement(claim, observed) {
+        Ok(step) => step.into(),
+        Err(reason) => {
+            let step = match claim::selected_node(claim) {
+                Some(_) => Step::Deselect,
+                None => Step::Wait(REVISIT),
+            };
+            step.with_notice(about_claim(
+                claim,
+                event::PROVISIONING_FAILED,
+                reason.to_string(),
+            ))
+        }
+    }
+}
+
+/// Plans how a waiting claim gets a volume.
+///
+/// # Errors
+/// The reason why the claim gets none, however much space there is.
+fn plan_placement(
+    claim: &PersistentVolumeClaim,
+    observed: &ObservedObjects,
+) -> Result<Step, Unservable> {
+    let class = match &observed.class {
+        Some(Ok(class)) => class,
+        Some(Err(error)) => return Err(error.clone().into()),
+        None => return Err(ClassError::NotNamed.into()),
+    };
+    let requested = claim::validate(claim)?;
+    let limits = backend_limits(class, observed.backend.as_deref())?;
+    let bytes = within_limits(requested, class, limits)?;
+    Ok(
+        match (class.waits_for_consumer, claim::selected_node(claim)) {
+            (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { bytes },
+            (true, None) => Step::Done, // the PersistentVolume controller writes an Event
+            // The PersistentVolume controller names the provisioner next.
+            _ if claim::has_no_provisioner(claim) => Step::Done,
+            _ => Step::Place { bytes },
+        },
+    )
+}
+
+/// Validates the class's backend, and returns the limits of its volumes' sizes.
+fn backend_limits(
+    class: &Class,
+    backend: Option<&StorageBackend>,
+) -> Result<VolumeLimits, Unservable> {
+    let name = class.backend.clone();
+    let Some(backend) = backend else {
+        return Err(Unservable::NoBackend(name));
+    };
+    if backend.metadata.deletion_timestamp.is_some() {
+        return Err(Unservable::BackendBeingDeleted(name));
+    }
+    backend
+        .spec
+        .validate()
+        .and_then(|()| backend.spec.limits())
+        .map_err(|error| Unservable::InvalidBackend {
+            backend: name,
+            error,
+        })
+}
+
+/// Returns the size for a claim: at least the minimum of its file system and its backend, at most
+/// the backend's maximum.
+fn within_limits(requested: u64, class: &Class, limits: VolumeLimits) -> Result<u64, Unservable> {
+    let size = requested
+        .max(limits.minimum)
+        .max(class.filesystem.type_.smallest_volume());
+    if size <= limits.maximum {
+        return Ok(size);
+    }
+    Err(Unservable::TooLarge {
+        size,
+        backend: class.backend.clone(),
+        maximum: limits.maximum,
+    })
+}
