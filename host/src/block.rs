@@ -2,7 +2,8 @@
 //!
 //! [`dev_num`] is a device's number; [`lv_device`] opens the device of a logical volume and keeps it open; [`disk`] opens a device
 //! that may become part of a volume group; [`sysfs`] reads what the kernel shows of a device, and
-//! [`swap`] its swap devices; [`duplicate_fs`] finds a second device with the same file system.
+//! [`swap`] its swap devices; [`duplicate_fs`] finds a second device with the same file system;
+//! [`zero_range`] overwrites a range with zeros.
 
 pub mod dev_num;
 pub mod disk;
@@ -10,3 +11,4 @@ pub mod duplicate_fs;
 pub mod lv_device;
 pub mod swap;
 pub mod sysfs;
+pub mod zero_range;

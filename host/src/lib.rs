@@ -10,6 +10,7 @@
 //! - [`fs`]: the content of a device; mkfs, fsck and growth.
 //! - [`mount`]: mount(2) and umount(2), and the table of mounts.
 //! - [`format_marker`]: the on-disk proof that the first mkfs is allowed.
+//! - [`job_cursor`]: the on-disk record of how far a job has come.
 //! - [`volume_key`]: the secret that authorizes the mount of a claim's volume.
 //! - [`lock`]: one call per volume at a time.
 //! - [`atomic_file`]: files that are there completely or not at all.
@@ -21,6 +22,7 @@ pub mod error;
 pub mod format_marker;
 pub mod fs;
 mod hex;
+pub mod job_cursor;
 pub mod lock;
 pub mod lvm;
 pub mod mount;
@@ -34,6 +36,7 @@ pub use block::lv_device::{Device, Roots};
 pub use error::{Error, Kind};
 pub use format_marker::{FormatMarker, FormatMarkerBlock};
 pub use fs::Filesystem;
+pub use job_cursor::JobCursorBlock;
 pub use lock::Lock;
 pub use lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
 pub use process::{Cmd, Exec, Output, System};
