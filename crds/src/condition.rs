@@ -9,6 +9,10 @@ pub const READY: &str = "Ready";
 /// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space is free.
 pub const REMOVED: &str = "Removed";
 
+/// `Progressing`, on a LogicalVolume: a step that takes minutes advances; the message has its
+/// progress. `False` while it waits or is stalled, and after its end.
+pub const PROGRESSING: &str = "Progressing";
+
 /// `DriverInstalled`, on a NodeStorage: the FlexVolume driver of the agent's version is installed.
 ///
 /// It is in kubelet's plugin directory under each of its names, and works in the configured mode.
@@ -52,6 +56,16 @@ pub mod reason {
     pub const LVM_FAILED: &str = "LvmFailed";
     /// The spec can't be applied.
     pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The volume is being overwritten with zeros.
+    pub const ZEROING: &str = "Zeroing";
+    /// A job waits until other jobs of the node have ended.
+    pub const JOB_QUEUED: &str = "JobQueued";
+    /// A job has made no progress for a minute; the message has the time of the last progress.
+    pub const JOB_STALLED: &str = "JobStalled";
+    /// A job failed, and is retried where it stopped.
+    pub const JOB_FAILED: &str = "JobFailed";
+    /// A job is complete.
+    pub const JOB_COMPLETE: &str = "JobComplete";
     /// The agent could not write the driver into kubelet's plugin directory.
     pub const INSTALL_FAILED: &str = "InstallFailed";
     /// The agent does not replace the driver, or change its mode, while volumes are mounted; the
