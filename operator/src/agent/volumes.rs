@@ -2,10 +2,12 @@
 //!
 //! [`reconcile`] handles one of them at a time: it compares the spec ([`spec`]) with the node
 //! ([`plan`], pure), acts step by step ([`execute`], with LVM and the volume's [`device`]), and
-//! writes the outcome ([`outcome`]) to the status ([`status`]).
+//! writes the outcome ([`outcome`]) to the status ([`status`]). Steps that take minutes are
+//! [`jobs`].
 
 pub mod device;
 pub mod execute;
+pub mod jobs;
 pub mod outcome;
 pub mod plan;
 pub mod reconcile;
