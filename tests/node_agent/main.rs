@@ -4,6 +4,7 @@
 mod cached;
 mod fixture;
 mod inactive;
+mod jobs;
 mod kinds;
 mod lvm_shell;
 mod orphaned_global_mounts;
@@ -36,11 +37,14 @@ macro_rules! test {
 }
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == fixture::AGENT)
-    {
-        return fixture::run_agent().unwrap_or_else(|error| {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let ended = match arguments.split_first() {
+        Some((first, _)) if first == fixture::AGENT => Some(fixture::run_agent()),
+        Some((first, further)) if first == jobs::JOB => Some(jobs::run_job(further)),
+        _ => None,
+    };
+    if let Some(ended) = ended {
+        return ended.unwrap_or_else(|error| {
             eprintln!("{error:#}");
             ExitCode::FAILURE
         });
@@ -128,6 +132,14 @@ fn of_one_kind() -> Vec<Test> {
         test!(
             "detached volume stays inactive, and can be extended and removed",
             inactive::detached_volume_stays_inactive_and_can_be_extended_and_removed
+        ),
+        test!(
+            "job is resumed after kills",
+            jobs::job_is_resumed_after_kills
+        ),
+        test!(
+            "job excludes other users of its volume only",
+            jobs::job_excludes_other_users_of_its_volume_only
         ),
         test!("power cut loses nothing", power_cut_loses_nothing),
     ]
