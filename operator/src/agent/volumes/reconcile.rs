@@ -113,7 +113,7 @@ impl VolumeReconciler {
         let spec = match VolumeSpec::read(object, &self.latest(object)) {
             Ok(spec) => Arc::new(spec),
             Err(error) => {
-                let error = ReportedError::new(reason::INVALID_SPEC, error);
+                let error = ReportedError::new(reason::INVALID_SPEC, error.to_string());
                 let outcome = Outcome::not_ready(error);
                 return Ok(self.publish(name, object, &outcome).await?);
             }

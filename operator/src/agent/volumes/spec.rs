@@ -5,10 +5,11 @@ mod pool_and_cache;
 use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeStatus, State};
-use crds::{LogicalVolume, quantity};
+use crds::{LogicalVolume, ValidationError, quantity};
 use host::lvm::Layout;
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
 use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use placement::layout;
 
@@ -57,27 +58,24 @@ impl VolumeSpec {
     /// Validates a LogicalVolume, with its latest status.
     ///
     /// # Errors
-    /// A message that names the invalid field.
-    pub fn read(object: &LogicalVolume, status: &LogicalVolumeStatus) -> Result<Self, String> {
+    /// About the first invalid field.
+    pub fn read(
+        object: &LogicalVolume,
+        status: &LogicalVolumeStatus,
+    ) -> Result<Self, ValidationError> {
         let spec = &object.spec;
         let size = read_size(object)?;
-        let published = status
-            .uuid
-            .as_ref()
-            .map(LvUuid::new)
-            .transpose()
-            .map_err(|error| format!("status.uuid: {error}"))?;
-        let identity = LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid))
-            .map_err(|error| format!("spec.claim.uid: {error}"))?;
-        let name =
-            LvName::new(object.name_any()).map_err(|error| format!("metadata.name: {error}"))?;
+        let published = status.uuid.as_ref().map(LvUuid::new).transpose();
+        let published = published.map_err(invalid("status.uuid"))?;
+        let identity = LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid));
+        let identity = identity.map_err(invalid("spec.claim.uid"))?;
+        let name = LvName::new(object.name_any()).map_err(invalid("metadata.name"))?;
         let made = object
             .creation_timestamp()
             .map_or(0, |time| time.0.as_second());
         Ok(Self {
             node: spec.node.clone(),
-            group: VgName::new(&spec.volume_group)
-                .map_err(|error| format!("spec.volumeGroup: {error}"))?,
+            group: VgName::new(&spec.volume_group).map_err(invalid("spec.volumeGroup"))?,
             pool: pool_and_cache::read_pool(object)?,
             cache: pool_and_cache::read_cache(object, &name)?,
             name,
@@ -87,9 +85,7 @@ impl VolumeSpec {
                 spec.claim.namespace, spec.claim.name
             ))
             .ok(),
-            key: Key::new(&spec.key)
-                .ok_or("spec.key: must be 32 hexadecimal digits (0-9, a-f)")?
-                .digest(),
+            key: read_key(&spec.key)?,
             size,
             layout: read_layout(object)?,
             disks: pool_and_cache::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
@@ -137,14 +133,13 @@ impl VolumeSpec {
     /// Returns the extents reserved on one physical volume for the volume and its cache.
     #[must_use]
     pub fn reserved_on(&self, uuid: &LvUuid, extent: Bytes) -> Extents {
-        let on = |disks: &BTreeMap<LvUuid, Bytes>| {
-            disks
-                .get(uuid)
-                .map_or(0, |bytes| bytes.extents_up(extent).0)
-        };
-        Extents(
-            on(&self.disks).saturating_add(self.cache.as_ref().map_or(0, |cache| on(&cache.disks))),
-        )
+        let of_volume = self.disks.get(uuid);
+        let of_cache = self.cache.as_ref().and_then(|cache| cache.disks.get(uuid));
+        let mut reserved: u64 = 0;
+        for bytes in [of_volume, of_cache].into_iter().flatten() {
+            reserved = reserved.saturating_add(bytes.extents_up(extent).0);
+        }
+        Extents(reserved)
     }
 
     /// Returns the logical volume's name with its group, as in `vg0/pvc-1`.
@@ -155,27 +150,46 @@ impl VolumeSpec {
 }
 
 /// Reads the layout; an invalid layout does not block removal.
-fn read_layout(object: &LogicalVolume) -> Result<Layout, String> {
+fn read_layout(object: &LogicalVolume) -> Result<Layout, ValidationError> {
     match layout::to_lvm(&object.spec.layout) {
+        Ok(layout) => Ok(layout),
         Err(_) if object.spec.state != State::Present => Ok(Layout::Linear),
-        layout => layout.map_err(|error| format!("spec.{error}")),
+        Err(error) => Err(ValidationError {
+            field: format!("spec.{}", error.field),
+            ..error
+        }),
     }
 }
 
+fn read_key(key: &str) -> Result<KeyDigest, ValidationError> {
+    let Some(key) = Key::new(key) else {
+        let problem = "must be 32 hexadecimal digits (0-9, a-f)";
+        return Err(ValidationError::new("spec.key", problem));
+    };
+    Ok(key.digest())
+}
+
+/// Reads a size in bytes.
+fn read_bytes(field: &str, size: &Quantity) -> Result<Bytes, ValidationError> {
+    quantity::parse(size).map(Bytes).map_err(invalid(field))
+}
+
+/// Returns a conversion of the error about a field: `map_err(invalid("spec.size"))`.
+fn invalid<E: std::error::Error>(field: &str) -> impl FnOnce(E) -> ValidationError {
+    move |error| ValidationError::new(field, error.to_string())
+}
+
 /// Reads the size in bytes; an invalid size is 0 and does not block removal.
-fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
+fn read_size(object: &LogicalVolume) -> Result<Bytes, ValidationError> {
     if object.spec.state != State::Present {
         return Ok(Bytes(quantity::parse(&object.spec.size).unwrap_or(0)));
     }
-    let size = quantity::parse(&object.spec.size)
-        .map(Bytes)
-        .map_err(|error| format!("spec.size: {error}"))?;
+    let size = read_bytes("spec.size", &object.spec.size)?;
     if size < SMALLEST {
         let least = quantity::human(SMALLEST.0);
-        return Err(format!(
-            "spec.size: {} is too small, the minimum is {least}",
-            quantity::human(size.0)
-        ));
+        let size = quantity::human(size.0);
+        let problem = format!("{size} is too small, the minimum is {least}");
+        return Err(ValidationError::new("spec.size", problem));
     }
     Ok(size)
 }
@@ -183,12 +197,12 @@ fn read_size(object: &LogicalVolume) -> Result<Bytes, String> {
 #[cfg(test)]
 mod tests {
     use super::VolumeSpec;
-    use crds::LogicalVolume;
+    use crds::{LogicalVolume, ValidationError};
     use serde_json::{Value, json};
 
     const KEY: &str = "00000000000000000000000000000000";
 
-    fn read(path: &str, value: Value) -> Result<VolumeSpec, String> {
+    fn read(path: &str, value: Value) -> Result<VolumeSpec, ValidationError> {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
@@ -249,7 +263,7 @@ mod tests {
             ("/spec/layout", json!({"type": "Thin"}), "spec.thinPool: "),
             ("/spec/layout", json!({"type": "Cached"}), "spec.cache: "),
         ] {
-            let error = read(path, value).unwrap_err();
+            let error = read(path, value).unwrap_err().to_string();
             assert!(error.starts_with(sentence), "{error}");
         }
     }

@@ -6,10 +6,11 @@ use crds::cache::{CacheMode, VolumeCache};
 use crds::layout::LayoutType;
 use crds::logical_volume::State;
 use crds::thin_pool::{ThinPoolCreation, VolumeThinPool};
-use crds::{LogicalVolume, Share, quantity};
+use crds::{LogicalVolume, Share, ValidationError};
 use host::lvm::tags::THIN_POOL;
 use host::{Bytes, LvName, LvTag, LvUuid};
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+
+use super::{invalid, read_bytes};
 
 /// The thin pool of a volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +50,17 @@ pub struct CacheSpec {
 }
 
 /// Reads the pool of a volume of layout `Thin`. An invalid one does not block removal.
-pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, String> {
+pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, ValidationError> {
     let spec = &object.spec;
     match (&spec.thin_pool, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Thin => Ok(None),
         (Some(pool), _) => allow_removal(object, pool_of(pool, &spec.backend)),
         (None, _) => allow_removal(
             object,
-            Err("spec.thinPool: a volume of layout Thin needs one".to_owned()),
+            Err(ValidationError::new(
+                "spec.thinPool",
+                "a volume of layout Thin needs one",
+            )),
         ),
     }
 }
@@ -65,44 +69,45 @@ pub(super) fn read_pool(object: &LogicalVolume) -> Result<Option<PoolSpec>, Stri
 pub(super) fn read_cache(
     object: &LogicalVolume,
     name: &LvName,
-) -> Result<Option<CacheSpec>, String> {
+) -> Result<Option<CacheSpec>, ValidationError> {
     let spec = &object.spec;
     match (&spec.cache, spec.layout.type_) {
         (_, type_) if type_ != LayoutType::Cached => Ok(None),
         (Some(cache), _) => allow_removal(object, cache_of(cache, name)),
         (None, _) => allow_removal(
             object,
-            Err("spec.cache: a volume of layout Cached needs one".to_owned()),
+            Err(ValidationError::new(
+                "spec.cache",
+                "a volume of layout Cached needs one",
+            )),
         ),
     }
 }
 
-fn allow_removal<T>(object: &LogicalVolume, part: Result<T, String>) -> Result<Option<T>, String> {
+fn allow_removal<T>(
+    object: &LogicalVolume,
+    part: Result<T, ValidationError>,
+) -> Result<Option<T>, ValidationError> {
     match part {
         Err(_) if object.spec.state != State::Present => Ok(None),
         part => part.map(Some),
     }
 }
 
-fn pool_of(pool: &VolumeThinPool, backend: &str) -> Result<PoolSpec, String> {
+fn pool_of(pool: &VolumeThinPool, backend: &str) -> Result<PoolSpec, ValidationError> {
+    let identity = LvTag::new(format!("{THIN_POOL}{backend}"));
     Ok(PoolSpec {
-        name: LvName::new(&pool.name).map_err(|error| format!("spec.thinPool.name: {error}"))?,
-        identity: LvTag::new(format!("{THIN_POOL}{backend}"))
-            .map_err(|error| format!("spec.backend: {error}"))?,
+        name: LvName::new(&pool.name).map_err(invalid("spec.thinPool.name"))?,
+        identity: identity.map_err(invalid("spec.backend"))?,
         create: pool.create.as_ref().map(read_plan).transpose()?,
     })
 }
 
-fn read_plan(plan: &ThinPoolCreation) -> Result<PoolCreation, String> {
-    let bytes = |field: &str, quantity: &Quantity| {
-        quantity::parse(quantity)
-            .map(Bytes)
-            .map_err(|error| format!("spec.thinPool.create.{field}: {error}"))
-    };
+fn read_plan(plan: &ThinPoolCreation) -> Result<PoolCreation, ValidationError> {
     Ok(PoolCreation {
-        first: bytes("size", &plan.size)?,
-        most: bytes("maximumSize", &plan.maximum_size)?,
-        metadata: bytes("metadataSize", &plan.metadata_size)?,
+        first: read_bytes("spec.thinPool.create.size", &plan.size)?,
+        most: read_bytes("spec.thinPool.create.maximumSize", &plan.maximum_size)?,
+        metadata: read_bytes("spec.thinPool.create.metadataSize", &plan.metadata_size)?,
         disks: read_shares(
             "spec.thinPool.create.physicalVolumes",
             &plan.physical_volumes,
@@ -110,14 +115,10 @@ fn read_plan(plan: &ThinPoolCreation) -> Result<PoolCreation, String> {
     })
 }
 
-fn cache_of(cache: &VolumeCache, name: &LvName) -> Result<CacheSpec, String> {
+fn cache_of(cache: &VolumeCache, name: &LvName) -> Result<CacheSpec, ValidationError> {
     Ok(CacheSpec {
-        name: name
-            .cache()
-            .map_err(|error| format!("metadata.name: {error}"))?,
-        size: quantity::parse(&cache.size)
-            .map(Bytes)
-            .map_err(|error| format!("spec.cache.size: {error}"))?,
+        name: name.cache().map_err(invalid("metadata.name"))?,
+        size: read_bytes("spec.cache.size", &cache.size)?,
         mode: cache.mode,
         disks: read_shares("spec.cache.physicalVolumes", &cache.physical_volumes)?,
     })
@@ -127,13 +128,11 @@ fn cache_of(cache: &VolumeCache, name: &LvName) -> Result<CacheSpec, String> {
 pub(super) fn read_shares(
     field: &str,
     shares: &[Share],
-) -> Result<BTreeMap<LvUuid, Bytes>, String> {
-    shares
-        .iter()
-        .map(|share| {
-            let uuid = LvUuid::new(&share.uuid).map_err(|error| format!("{field}: {error}"))?;
-            let size = quantity::parse(&share.size).map_err(|error| format!("{field}: {error}"))?;
-            Ok((uuid, Bytes(size)))
-        })
-        .collect()
+) -> Result<BTreeMap<LvUuid, Bytes>, ValidationError> {
+    let mut disks = BTreeMap::new();
+    for share in shares {
+        let uuid = LvUuid::new(&share.uuid).map_err(invalid(field))?;
+        disks.insert(uuid, read_bytes(field, &share.size)?);
+    }
+    Ok(disks)
 }
