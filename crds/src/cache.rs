@@ -1,10 +1,12 @@
 //! Caches: the cache settings of a StorageBackend, and the cache space reserved for a
 //! LogicalVolume. Pure.
 
+use device_path::DevicePath;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::devices::validate_path;
 use crate::portion::Portion;
 use crate::share::Share;
 use crate::validation::ValidationError;
@@ -22,8 +24,8 @@ pub struct Cache {
     #[schemars(
         length(min = 1, max = 64),
         inner(
-            length(min = 6, max = 255),
-            regex(pattern = r"^/dev/[a-zA-Z0-9_.:+=@,/-]+$")
+            length(max = DevicePath::LONGEST),
+            regex(pattern = DevicePath::PATTERN)
         )
     )]
     pub devices: Vec<String>,
@@ -90,10 +92,7 @@ impl Cache {
             return Err(ValidationError::new("cache.devices", problem));
         }
         for path in &self.devices {
-            if !path.starts_with("/dev/") || path.split('/').any(|part| part == "..") {
-                let problem = format!("{path} is not a path below /dev");
-                return Err(ValidationError::new("cache.devices", problem));
-            }
+            validate_path("cache.devices", path)?;
         }
         if self.size.bytes("cache.size", 100 << 30)? == 0 {
             return Err(ValidationError::new("cache.size", "a cache needs space")
@@ -130,6 +129,14 @@ mod tests {
                 "cache.devices",
             ),
             (json!({"devices": ["sdb"], "size": "1Gi"}), "cache.devices"),
+            (
+                json!({"devices": ["/dev/sda", "/dev//sdb"], "size": "1Gi"}),
+                "cache.devices: \"/dev//sdb\" is not a plain path below /dev",
+            ),
+            (
+                json!({"devices": ["/dev/sdb/"], "size": "1Gi"}),
+                "cache.devices: \"/dev/sdb/\" is not a plain path below /dev",
+            ),
             (json!({"devices": ["/dev/sdb"], "size": "0%"}), "cache.size"),
             (
                 json!({"devices": ["/dev/sdb"], "size": "much"}),

@@ -3,13 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use device_path::DevicePath;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::validation::ValidationError;
-
-/// Maximum length in bytes of a device's path.
-const LONGEST: usize = 255;
 
 /// State of a device that StorageBackends list for a volume group of this node.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
@@ -75,31 +73,20 @@ pub mod reason {
 pub fn validate(devices: &[String]) -> Result<(), ValidationError> {
     let mut listed = BTreeSet::new();
     for device in devices {
-        let shown: String = device.chars().take(LONGEST).collect();
-        if let Err(why) = check(device) {
-            let problem = format!("{shown:?} {why}");
-            return Err(ValidationError::new("devices", problem));
-        }
+        validate_path("devices", device)?;
         if !listed.insert(device) {
-            let problem = format!("{shown} is listed twice");
+            let problem = format!("{device} is listed twice");
             return Err(ValidationError::new("devices", problem));
         }
     }
     Ok(())
 }
 
-fn check(device: &str) -> Result<(), &'static str> {
-    let Some(below) = device.strip_prefix("/dev/") else {
-        return Err("does not begin with /dev/");
-    };
-    if device.len() > LONGEST {
-        return Err("is too long");
-    }
-    if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err("is not a plain path below /dev");
-    }
-    if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has characters that no device path has");
+/// Validates a device's path in a field.
+pub(crate) fn validate_path(field: &str, device: &str) -> Result<(), ValidationError> {
+    if let Err(why) = DevicePath::new(device) {
+        let shown: String = device.chars().take(DevicePath::LONGEST).collect();
+        return Err(ValidationError::new(field, format!("{shown:?} {why}")));
     }
     Ok(())
 }
@@ -133,6 +120,7 @@ mod tests {
             "/dev/../etc",
             "/dev/./sdb",
             "/dev//sdb",
+            "/dev/sdb/",
             "/dev/a b",
             "/dev/ä",
         ] {

@@ -1,6 +1,7 @@
 //! StorageBackend: the volume group, the nodes and the kind of logical volume for claims. Written
 //! by admins; the controller writes its status.
 
+use device_path::DevicePath;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
@@ -101,7 +102,10 @@ pub struct StorageBackendSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 64),
-        inner(length(max = 255), regex(pattern = r"^/dev/[!-~]+$"))
+        inner(
+            length(max = DevicePath::LONGEST),
+            regex(pattern = DevicePath::PATTERN)
+        )
     )]
     pub devices: Vec<String>,
     /// How logical volumes are laid out on the disks of the volume group. A change applies to

@@ -11,10 +11,12 @@ mod stderr_kind;
 pub mod tags;
 mod thin_pool;
 
+use device_path::DevicePath;
+
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output};
 use crate::units::{Bytes, Extents};
-use names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use names::{LvName, LvTag, LvUuid, VgName};
 
 pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};

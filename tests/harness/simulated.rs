@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use host::{Bytes, Cmd, Error, Exec, KeyDigest, Kind, LvUuid, Output};
+use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, Kind, LvUuid, Output};
 use operator::agent::volumes::device::{self, Devices};
 use operator::agent::volumes::plan::Content;
 use serde_json::{Value, json};
@@ -226,8 +226,8 @@ impl Devices for SimulatedNode {
         })
     }
 
-    fn is_same(&self, name: &str, path: &str) -> bool {
-        name == path
+    fn number_at(&self, _: &DevicePath) -> Option<DevNum> {
+        None
     }
 
     fn mount_points(&self, path: device::LvPath<'_>, _: &LvUuid) -> Vec<PathBuf> {

@@ -13,8 +13,9 @@ use anyhow::{Context, Result};
 use source::Crate;
 
 /// The product's crates.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "crds",
+    "device-path",
     "flexvolume",
     "host",
     "placement",

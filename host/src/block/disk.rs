@@ -7,15 +7,13 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fd::OwnedFd;
-use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
-use rustix::io::Errno;
+use device_path::DevicePath;
+use rustix::fs::OFlags;
 
 use crate::block::lv_device::{Roots, fd_path, size_of};
-use crate::block::sysfs;
+use crate::block::{resolve, sysfs};
 use crate::error::{Error, Kind};
 use crate::fs::{Content, examine};
-use crate::lvm::names::DevicePath;
 use crate::process::Exec;
 use crate::units::Bytes;
 
@@ -55,8 +53,7 @@ impl Disk {
     /// `NotFound`: there is nothing at the path. `Invalid`: something else. `Busy`: it is
     /// suspended. Any other kind: the check failed.
     pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
-        let handle =
-            find(roots, path).map_err(|errno| Error::io("find", path.as_str())(errno.into()))?;
+        let handle = resolve::open_handle(roots, path).map_err(Error::io("find", path.as_str()))?;
         let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", path.as_str()))?;
         if !meta.file_type().is_block_device() {
             return Err(Error::refused(
@@ -68,8 +65,9 @@ impl Disk {
         sysfs::refuse_suspended(&roots.sys, number)?;
         // The kernel replaces a slash in a device name by an exclamation mark.
         let name = sysfs::kernel_name(&roots.sys, number)?.replace('!', "/");
-        let known = DevicePath::new(format!("/dev/{name}"));
-        let known = known.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))?;
+        let known = format!("/dev/{name}");
+        let known = DevicePath::new(known.as_str())
+            .map_err(|error| Error::refused(Kind::Invalid, format!("{known} {error}")))?;
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::NONBLOCK))
@@ -155,41 +153,6 @@ impl Disk {
     }
 }
 
-/// Returns the number of the block device at a path of the node; `None` if there is none.
-#[must_use]
-pub fn number_at(roots: &Roots, path: &DevicePath) -> Option<DevNum> {
-    let meta = fs::metadata(fd_path(&find(roots, path).ok()?)).ok()?;
-    DevNum::from_block_device(&meta)
-}
-
-/// Finds what is at a path of the node without opening it.
-///
-/// Opening something other than a block device can block, or have side effects. Symbolic links
-/// resolve as on the node, not as in the agent's container.
-fn find(roots: &Roots, path: &DevicePath) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let root = open(
-        roots.dev.parent().unwrap_or(&roots.dev),
-        flags | OFlags::DIRECTORY,
-        Mode::empty(),
-    )?;
-    match openat2(
-        &root,
-        path.as_str(),
-        flags,
-        Mode::empty(),
-        ResolveFlags::IN_ROOT,
-    ) {
-        // Before Linux 5.6. Links that udev creates below /dev are relative.
-        Err(Errno::NOSYS) => open(
-            roots.dev.join(path.as_str().trim_start_matches("/dev/")),
-            flags,
-            Mode::empty(),
-        ),
-        found => found,
-    }
-}
-
 fn flags(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).unwrap_or_default()
 }
@@ -215,10 +178,10 @@ fn read(path: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Disk, number_at};
+    use super::Disk;
     use crate::block::lv_device::Roots;
     use crate::error::Kind;
-    use crate::lvm::names::DevicePath;
+    use device_path::DevicePath;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -257,9 +220,5 @@ mod tests {
         for path in ["/dev/none", "/dev/disk/nowhere", "/dev/null0"] {
             assert_eq!(kind(path), Kind::NotFound, "{path}");
         }
-        assert_eq!(
-            number_at(&roots, &DevicePath::new("/dev/file").unwrap()),
-            None
-        );
     }
 }

@@ -4,9 +4,10 @@ use crate::block::dev_num::DevNum;
 use std::fs;
 use std::path::Path;
 
-use super::disk;
+use device_path::DevicePath;
+
 use super::lv_device::Roots;
-use crate::lvm::names::DevicePath;
+use super::resolve;
 
 /// Whether the kernel swaps to the device of this number, says the node's `/proc`.
 #[must_use]
@@ -16,5 +17,5 @@ pub fn is_swap(proc: &Path, roots: &Roots, number: DevNum) -> bool {
         .lines()
         .skip(1)
         .filter_map(|line| DevicePath::new(line.split_whitespace().next()?).ok());
-    paths.any(|path| disk::number_at(roots, &path) == Some(number))
+    paths.any(|path| resolve::number_at(roots, &path) == Some(number))
 }

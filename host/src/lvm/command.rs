@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use device_path::DevicePath;
+
 use super::geometry::Layout;
 use super::model::SegmentType;
 use super::thin_pool::{self, PoolCost};
-use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::process::Cmd;
 use crate::units::{Bytes, Extents};
 

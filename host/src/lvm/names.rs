@@ -82,22 +82,6 @@ name!(
     LvTag, "tag", |name| plain(name, 1024, b"/=!:#&")
 );
 name!(
-    /// The path of a block device below /dev, without `.`, `..` or empty components.
-    DevicePath, "device path", |path| {
-        let below = path.strip_prefix("/dev/").ok_or("outside /dev/")?;
-        if path.len() > 255 {
-            return Err("it is too long");
-        }
-        if below.split('/').any(|part| matches!(part, "" | "." | "..")) {
-            return Err("not normalized");
-        }
-        if !below.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err("not ASCII");
-        }
-        Ok(())
-    }
-);
-name!(
     /// LVM's uuid of a logical volume or volume group: 32 letters and digits, with hyphens as LVM
     /// prints them.
     LvUuid, "LVM uuid", |uuid| {
@@ -189,7 +173,7 @@ fn plain(name: &str, longest: usize, also: &[u8]) -> Result<(), &'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::{DevicePath, LvName, LvTag, LvUuid, VgName};
+    use super::{LvName, LvTag, LvUuid, VgName};
     use proptest::prelude::*;
 
     #[test]
@@ -205,21 +189,6 @@ mod tests {
         assert!(LvName::new("a_rimage_0").is_err());
         assert!(LvTag::new("flexlvm.dev/claim=default/data").is_ok());
         assert!(LvTag::new("a@b").is_err());
-        assert!(DevicePath::new("/dev/disk/by-id/a:b").is_ok());
-        for path in [
-            "",
-            "sdb",
-            "/dev",
-            "/dev/",
-            "/etc/x",
-            "/dev/../x",
-            "/dev//x",
-            "/dev/a b",
-            "/dev/a\n",
-            "-/dev/a",
-        ] {
-            assert!(DevicePath::new(path).is_err(), "{path:?}");
-        }
     }
 
     #[test]

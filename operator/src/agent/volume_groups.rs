@@ -319,8 +319,8 @@ impl VolumeGroupCreator {
             .iter()
             .flat_map(|one| &one.devices)
             .filter_map(|path| {
-                let below = path.as_str().trim_start_matches("/dev/");
-                self.place.roots.dev.join(below).parent().map(PathBuf::from)
+                let path = self.place.roots.dev.join(path.below_dev());
+                path.parent().map(PathBuf::from)
             })
             .collect();
         folders.into_iter().collect()

@@ -1,12 +1,13 @@
 //! Checks every command line, and that no name can be parsed as an option.
 
+use device_path::DevicePath;
 use proptest::prelude::*;
 
 use super::{
     NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
     create_group, create_pool, create_thin, deactivate, escape, extend, remove, report, volume,
 };
-use crate::lvm::names::{DevicePath, LvName, LvTag, LvUuid, VgName};
+use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::lvm::{Layout, Level, PoolCost, SegmentType};
 use crate::units::{Bytes, Extents};
 

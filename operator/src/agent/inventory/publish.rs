@@ -170,7 +170,7 @@ impl Reporter {
             .as_deref()
             .map(Vec::as_slice)
             .unwrap_or_default();
-        let cache_paths = cache_disks::find(&backends, groups, &*self.devices);
+        let cache_paths = cache_disks::find(&backends, groups, |path| self.devices.number_at(path));
         let inputs = ReportInputs {
             report,
             specs: &specs,

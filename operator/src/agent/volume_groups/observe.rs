@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use host::block::disk::{self, Disk, ObservedDisk};
+use host::block::disk::{Disk, ObservedDisk};
+use host::block::resolve;
 use host::block::swap::is_swap;
 use host::error::chain;
 use host::fs::Content;
@@ -209,5 +210,5 @@ pub fn name_owner(roots: &Roots, found: &mut ObservedPath, owners: &[PvOwner]) {
 /// Returns the number of the device with LVM's name for it.
 #[must_use]
 pub fn number_of(roots: &Roots, name: &str) -> Option<DevNum> {
-    disk::number_at(roots, &DevicePath::new(name).ok()?)
+    resolve::number_at(roots, &DevicePath::new(name).ok()?)
 }

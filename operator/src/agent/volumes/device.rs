@@ -1,15 +1,18 @@
 //! Operations on a logical volume's device: identifying it, writing the format marker, inspecting
 //! its content. All of them may block.
 
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::block::lv_device::{Device, Roots};
+use host::block::resolve;
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, Probe};
 use host::mount::{lookup, mountinfo};
-use host::{Bytes, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName};
+use host::{
+    Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName,
+};
 
 use super::plan::Content;
 
@@ -61,8 +64,8 @@ pub trait Devices: Send + Sync {
     /// If it can't be written: then the driver runs the LVM command.
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
 
-    /// Returns whether `path` leads to the disk with this name.
-    fn is_same(&self, name: &str, path: &str) -> bool;
+    /// Returns the number of the block device at a path of the node; `None` if there is none.
+    fn number_at(&self, path: &DevicePath) -> Option<DevNum>;
 
     /// Returns where a volume is mounted on the node; empty if that can't be determined.
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
@@ -151,15 +154,8 @@ impl Devices for NodeDevices {
         self.keys.remember(uuid, key)
     }
 
-    fn is_same(&self, name: &str, path: &str) -> bool {
-        let number = |path: &str| {
-            let below = std::path::Path::new("/proc/1/root").join(path.trim_start_matches('/'));
-            let found = std::fs::metadata(below)
-                .ok()
-                .filter(|found| found.file_type().is_block_device());
-            found.map(|found| found.rdev())
-        };
-        number(path).is_some_and(|wanted| number(name) == Some(wanted))
+    fn number_at(&self, path: &DevicePath) -> Option<DevNum> {
+        resolve::number_at(&self.roots, path)
     }
 
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
