@@ -1,66 +1,29 @@
 //! A simulation of a node's LVM, in place of its programs: parses command lines and answers as LVM
 //! 2.03 does, with the same reports, refusals and exit statuses.
 //!
-//! For tests of the agent without a kernel that has device-mapper.
+//! For tests of the agent without a kernel that has device-mapper. [`state`] holds the volume groups
+//! and answers commands, [`report`] builds LVM's reports.
+
+mod report;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
 
-use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, Kind, LvUuid, Output};
+use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, LvUuid, Output};
 use operator::agent::volumes::device::{self, Devices};
 use operator::agent::volumes::plan::Content;
-use serde_json::{Value, json};
+
+pub use report::disk_of;
+use state::Stderr;
+pub use state::{Group, State, Volume};
 
 /// The size of each extent in bytes.
 pub const EXTENT: u64 = 4 << 20;
 
-/// A simulated logical volume.
-#[derive(Clone, Debug)]
-pub struct Volume {
-    /// The name within its volume group.
-    pub name: String,
-    /// The uuid in LVM's notation.
-    pub uuid: String,
-    /// Size in extents.
-    pub extents: u64,
-    /// LVM tags.
-    pub tags: Vec<String>,
-    /// True while a process has the device open.
-    pub open: bool,
-    /// The content that the agent's inspection finds.
-    pub content: Content,
-}
-
-/// A simulated volume group.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// The name, unique on the node.
-    pub name: String,
-    /// Size in extents.
-    pub extents: u64,
-    /// The logical volumes, in the order of their creation.
-    pub volumes: Vec<Volume>,
-    /// True if exported, as by `vgexport`.
-    pub exported: bool,
-}
-
 /// A test's hook, called before (`false`) and after (`true`) a command; its error becomes the
 /// command's result.
 type Hook = Box<dyn FnMut(&str, bool) -> Result<(), Error> + Send>;
-
-/// The state of a node as far as the agent accesses it through LVM.
-#[derive(Default)]
-pub struct State {
-    /// The volume groups.
-    pub groups: Vec<Group>,
-    /// The verbs that ran so far, in order, including `mark` and `look`.
-    pub verbs: Vec<String>,
-    /// The test's hook.
-    pub hook: Option<Hook>,
-    made: u64,
-    backups: Option<PathBuf>,
-}
 
 /// A handle of a simulated node; clones share the node.
 #[derive(Clone, Default)]
@@ -72,8 +35,9 @@ impl SimulatedNode {
     #[must_use]
     pub fn new(lvm: &Path, extents: u64) -> Self {
         let node = Self::default();
-        node.state().backups = Some(lvm.join("backup"));
-        std::fs::create_dir_all(lvm.join("backup")).expect("the folder can be made");
+        let backups = lvm.join("backup");
+        std::fs::create_dir_all(&backups).expect("the folder can be created");
+        node.state().set_backups(backups);
         node.add_group("vg0", extents);
         node
     }
@@ -171,17 +135,20 @@ impl SimulatedNode {
 impl Exec for SimulatedNode {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
         assert_eq!(cmd.program(), "lvm");
-        let words: Vec<&str> = cmd.arguments().iter().map(String::as_str).collect();
-        let (verb, words) = words.split_first().expect("a verb");
+        let arguments: Vec<&str> = cmd.arguments().iter().map(String::as_str).collect();
+        let (verb, arguments) = arguments.split_first().expect("a verb");
         self.with(verb, |state| {
-            let (code, stdout, stderr) = match state.run(verb, words) {
-                Ok(stdout) => (0, stdout, String::new()),
-                Err(stderr) => (5, String::new(), stderr),
-            };
-            Ok(Output {
-                code: Some(code),
-                stdout: stdout.into_bytes(),
-                stderr: stderr.into_bytes(),
+            Ok(match state.run(verb, arguments) {
+                Ok(stdout) => Output {
+                    code: Some(0),
+                    stdout: stdout.into_bytes(),
+                    stderr: Vec::new(),
+                },
+                Err(Stderr(stderr)) => Output {
+                    code: Some(5),
+                    stdout: Vec::new(),
+                    stderr: stderr.into_bytes(),
+                },
             })
         })
     }
@@ -238,222 +205,4 @@ impl Devices for SimulatedNode {
             Vec::new()
         }
     }
-}
-
-impl State {
-    fn run(&mut self, verb: &str, words: &[&str]) -> Result<String, String> {
-        let last = words.last().copied().unwrap_or_default();
-        let behind = |option: &str, by: usize| {
-            words
-                .iter()
-                .position(|word| *word == option)
-                .map(|at| words[at + by])
-        };
-        let after = |option: &str| behind(option, 1);
-        let extents = after("--extents").map_or(0, |extents| extents.parse().expect("a number"));
-        let select = after("--select").unwrap_or_default();
-        match verb {
-            "version" => return Ok("  LVM version:     2.03.16(2) (2022-05-18)\n".to_owned()),
-            "fullreport" => return Ok(self.report()),
-            "lvcreate" => {
-                let tags = words
-                    .windows(2)
-                    .filter(|pair| pair[0] == "--addtag")
-                    .map(|pair| pair[1].to_owned())
-                    .collect();
-                let group = behind("--name", 2).expect("a group");
-                self.create(group, after("--name").expect("a name"), extents, tags)?;
-            }
-            "lvextend" => self.extend(behind("--extents", 2).expect("a path"), extents)?,
-            "lvremove" => self.remove(last, select)?,
-            "lvchange" => {}
-            _ => return Err(format!("  Unknown command {verb}.")),
-        }
-        self.back_up();
-        Ok(String::new())
-    }
-
-    fn report(&self) -> String {
-        let parts: Vec<Value> = self.groups.iter().map(Group::report).collect();
-        json!({"report": parts}).to_string()
-    }
-
-    fn create(
-        &mut self,
-        group: &str,
-        name: &str,
-        extents: u64,
-        tags: Vec<String>,
-    ) -> Result<(), String> {
-        self.made += 1;
-        let uuid = format!(
-            "{:06}-{:04}-4444-4444-4444-4444-666666",
-            std::process::id() % 1_000_000,
-            self.made
-        );
-        let group = self.group(group)?;
-        if group.volumes.iter().any(|volume| volume.name == name) {
-            return Err(format!(
-                "  Logical Volume \"{name}\" already exists in volume group \"{}\"",
-                group.name
-            ));
-        }
-        let free = group.free();
-        if extents > free {
-            return Err(format!(
-                "  Volume group \"{}\" has insufficient free space ({free} extents): {extents} required.",
-                group.name
-            ));
-        }
-        let content = Content::Blank;
-        group.volumes.push(Volume {
-            name: name.to_owned(),
-            uuid,
-            extents,
-            tags,
-            open: false,
-            content,
-        });
-        Ok(())
-    }
-
-    fn extend(&mut self, path: &str, extents: u64) -> Result<(), String> {
-        let (group, name) = path.split_once('/').expect("vg/lv");
-        let group = self.group(group)?;
-        let free = group.free();
-        let volume = group.find(name)?;
-        let Some(more) = extents.checked_sub(volume.extents).filter(|more| *more > 0) else {
-            return Err(format!(
-                "  New size ({extents} extents) matches existing size ({extents} extents)."
-            ));
-        };
-        if more > free {
-            return Err(format!(
-                "  Insufficient free space: {more} extents needed, but only {free} available"
-            ));
-        }
-        volume.extents = extents;
-        Ok(())
-    }
-
-    /// Applies a selection by uuid and tag, in the form that the agent uses.
-    fn remove(&mut self, path: &str, select: &str) -> Result<(), String> {
-        let (group, name) = path.split_once('/').expect("vg/lv");
-        let group = self.group(group)?;
-        let volume = group.find(name)?;
-        let uuid = format!("lv_uuid=\"{}\" && ", volume.uuid);
-        let tag = volume
-            .tags
-            .iter()
-            .any(|tag| select.contains(&format!("lv_tags=\"{tag}\"")));
-        if !select.starts_with(&uuid) || !tag {
-            return Ok(());
-        }
-        if volume.open {
-            return Err(format!(
-                "  Logical volume {path} contains a filesystem in use."
-            ));
-        }
-        group.volumes.retain(|volume| volume.name != name);
-        Ok(())
-    }
-
-    fn group(&mut self, name: &str) -> Result<&mut Group, String> {
-        let group = self.groups.iter_mut().find(|group| group.name == name);
-        let group = group.ok_or_else(|| {
-            format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}")
-        })?;
-        if group.exported {
-            Err(format!("  Volume group {name} is exported"))
-        } else {
-            Ok(group)
-        }
-    }
-
-    fn device(&mut self, path: device::LvPath<'_>) -> Result<&mut Volume, Error> {
-        let none = || Error::refused(Kind::NotFound, "no such device");
-        let group = self
-            .groups
-            .iter_mut()
-            .find(|group| group.name == path.group.as_str())
-            .ok_or_else(none)?;
-        group
-            .volumes
-            .iter_mut()
-            .find(|volume| volume.name == path.name.as_str())
-            .ok_or_else(none)
-    }
-
-    /// Rewrites the backup, as LVM does with every change.
-    fn back_up(&self) {
-        if let Some(folder) = &self.backups {
-            std::fs::write(folder.join("vg0"), format!("{:?}", self.groups))
-                .expect("the backup can be written");
-        }
-    }
-}
-
-impl Group {
-    fn free(&self) -> u64 {
-        self.extents
-            - self
-                .volumes
-                .iter()
-                .map(|volume| volume.extents)
-                .sum::<u64>()
-    }
-
-    fn find(&mut self, name: &str) -> Result<&mut Volume, String> {
-        let path = format!("{}/{name}", self.name);
-        let volume = self.volumes.iter_mut().find(|volume| volume.name == name);
-        volume.ok_or_else(|| format!("  Failed to find logical volume \"{path}\""))
-    }
-
-    fn report(&self) -> Value {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs();
-        let volumes = self.volumes.iter().map(|volume| {
-            let open = if volume.open { 'o' } else { '-' };
-            json!({
-                "lv_name": volume.name, "lv_uuid": volume.uuid, "lv_attr": format!("-wi-a{open}----"),
-                "lv_size": (volume.extents * EXTENT).to_string(), "lv_tags": volume.tags.join(","),
-                "lv_time": now.to_string(), "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
-            })
-        });
-        let exported = if self.exported { 'x' } else { '-' };
-        let disk = disk_of(&self.name);
-        let piece = |name: &str, extents: u64| json!({"pv_uuid": disk, "pvseg_size": extents.to_string(), "lv_name": name});
-        let mut pieces: Vec<Value> = self
-            .volumes
-            .iter()
-            .map(|volume| piece(&volume.name, volume.extents))
-            .collect();
-        pieces.push(piece("", self.free()));
-        json!({"vg": [{
-            "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
-            "vg_extent_size": EXTENT.to_string(), "vg_extent_count": self.extents.to_string(),
-            "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "", "vg_seqno": "0",
-        }], "pv": [{
-            "pv_name": "/dev/sda", "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
-            "pv_pe_count": self.extents.to_string(), "pv_pe_alloc_count": (self.extents - self.free()).to_string(),
-        }], "lv": volumes.collect::<Vec<_>>(), "pvseg": pieces})
-    }
-}
-
-/// Returns LVM's uuid of the one disk of a group.
-#[must_use]
-pub fn disk_of(group: &str) -> String {
-    uuid_of(&format!("disk of {group}"))
-}
-
-fn uuid_of(name: &str) -> String {
-    let digits = format!("{:016x}", crds::hash(name));
-    format!(
-        "{}-{}-{}-4444-4444-4444-666666",
-        &digits[..6],
-        &digits[6..10],
-        &digits[10..14]
-    )
 }

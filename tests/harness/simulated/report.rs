@@ -1,0 +1,73 @@
+//! The JSON of `lvm fullreport` for a simulated node.
+
+use std::time::SystemTime;
+
+use serde_json::{Value, json};
+
+use super::EXTENT;
+use super::state::{Group, State};
+
+impl State {
+    /// Returns the report of all volume groups.
+    pub(super) fn report(&self) -> String {
+        let parts: Vec<Value> = self.groups.iter().map(Group::report).collect();
+        json!({"report": parts}).to_string()
+    }
+}
+
+impl Group {
+    fn report(&self) -> Value {
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .expect("after 1970")
+            .as_secs();
+        let volumes = self.volumes.iter().map(|volume| {
+            let open = if volume.open { 'o' } else { '-' };
+            json!({
+                "lv_name": volume.name, "lv_uuid": volume.uuid, "lv_attr": format!("-wi-a{open}----"),
+                "lv_size": (volume.extents * EXTENT).to_string(), "lv_tags": volume.tags.join(","),
+                "lv_time": now.to_string(), "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
+            })
+        });
+        let exported = if self.exported { 'x' } else { '-' };
+        let disk = disk_of(&self.name);
+        json!({"vg": [{
+            "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
+            "vg_extent_size": EXTENT.to_string(), "vg_extent_count": self.extents.to_string(),
+            "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "", "vg_seqno": "0",
+        }], "pv": [{
+            "pv_name": "/dev/sda", "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
+            "pv_pe_count": self.extents.to_string(), "pv_pe_alloc_count": (self.extents - self.free()).to_string(),
+        }], "lv": volumes.collect::<Vec<_>>(), "pvseg": self.segments(&disk)})
+    }
+
+    /// Returns the segments of the group's disk: one for each volume, and the free space.
+    fn segments(&self, disk: &str) -> Vec<Value> {
+        let mut used: Vec<(&str, u64)> = Vec::new();
+        for volume in &self.volumes {
+            used.push((&volume.name, volume.extents));
+        }
+        used.push(("", self.free()));
+        used.into_iter()
+            .map(|(name, extents)| {
+                json!({"pv_uuid": disk, "pvseg_size": extents.to_string(), "lv_name": name})
+            })
+            .collect()
+    }
+}
+
+/// Returns LVM's uuid of the one disk of a group.
+#[must_use]
+pub fn disk_of(group: &str) -> String {
+    uuid_of(&format!("disk of {group}"))
+}
+
+fn uuid_of(name: &str) -> String {
+    let digits = format!("{:016x}", crds::hash(name));
+    format!(
+        "{}-{}-{}-4444-4444-4444-666666",
+        &digits[..6],
+        &digits[6..10],
+        &digits[10..14]
+    )
+}

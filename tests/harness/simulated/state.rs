@@ -1,0 +1,232 @@
+//! The state of a simulated node: its volume groups, and what each LVM command does with them.
+
+use std::path::PathBuf;
+
+use host::{Error, Kind};
+use operator::agent::volumes::device;
+use operator::agent::volumes::plan::Content;
+
+use super::Hook;
+
+/// A simulated logical volume.
+#[derive(Clone, Debug)]
+pub struct Volume {
+    /// The name within its volume group.
+    pub name: String,
+    /// The uuid in LVM's notation.
+    pub uuid: String,
+    /// Size in extents.
+    pub extents: u64,
+    /// LVM tags.
+    pub tags: Vec<String>,
+    /// True while a process has the device open.
+    pub open: bool,
+    /// The content that the agent's inspection finds.
+    pub content: Content,
+}
+
+/// A simulated volume group.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The name, unique on the node.
+    pub name: String,
+    /// Size in extents.
+    pub extents: u64,
+    /// The logical volumes, in the order of their creation.
+    pub volumes: Vec<Volume>,
+    /// True if exported, as by `vgexport`.
+    pub exported: bool,
+}
+
+/// What a failed command prints to stderr.
+pub(super) struct Stderr(pub(super) String);
+
+impl From<String> for Stderr {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// The state of a node as far as the agent accesses it through LVM.
+#[derive(Default)]
+pub struct State {
+    /// The volume groups.
+    pub groups: Vec<Group>,
+    /// The verbs that ran so far, in order, including `mark` and `look`.
+    pub verbs: Vec<String>,
+    /// The test's hook.
+    pub hook: Option<Hook>,
+    created: u64,
+    backups: Option<PathBuf>,
+}
+
+impl State {
+    /// Sets the folder that LVM's backups go to.
+    pub(super) fn set_backups(&mut self, folder: PathBuf) {
+        self.backups = Some(folder);
+    }
+
+    /// Runs a command and returns its stdout.
+    pub(super) fn run(&mut self, verb: &str, arguments: &[&str]) -> Result<String, Stderr> {
+        match verb {
+            "version" => return Ok("  LVM version:     2.03.16(2) (2022-05-18)\n".to_owned()),
+            "fullreport" => return Ok(self.report()),
+            "lvcreate" => self.create(arguments)?,
+            "lvextend" => {
+                let path = argument_after(arguments, "--extents", 2).expect("a path");
+                self.extend(path, extents_of(arguments))?;
+            }
+            "lvremove" => {
+                let path = arguments.last().expect("a path");
+                let select = argument_after(arguments, "--select", 1).unwrap_or_default();
+                self.remove(path, select)?;
+            }
+            "lvchange" => {}
+            _ => return Err(format!("  Unknown command {verb}.").into()),
+        }
+        self.back_up();
+        Ok(String::new())
+    }
+
+    fn create(&mut self, arguments: &[&str]) -> Result<(), Stderr> {
+        let group = argument_after(arguments, "--name", 2).expect("a group");
+        let name = argument_after(arguments, "--name", 1).expect("a name");
+        let extents = extents_of(arguments);
+        let tags = arguments
+            .windows(2)
+            .filter(|pair| pair[0] == "--addtag")
+            .map(|pair| pair[1].to_owned())
+            .collect();
+        self.created += 1;
+        let uuid = format!(
+            "{:06}-{:04}-4444-4444-4444-4444-666666",
+            std::process::id() % 1_000_000,
+            self.created
+        );
+        let group = self.group(group)?;
+        if group.volumes.iter().any(|volume| volume.name == name) {
+            return Err(format!(
+                "  Logical Volume \"{name}\" already exists in volume group \"{}\"",
+                group.name
+            )
+            .into());
+        }
+        let free = group.free();
+        if extents > free {
+            return Err(format!(
+                "  Volume group \"{}\" has insufficient free space ({free} extents): {extents} required.",
+                group.name
+            ).into());
+        }
+        group.volumes.push(Volume {
+            name: name.to_owned(),
+            uuid,
+            extents,
+            tags,
+            open: false,
+            content: Content::Blank,
+        });
+        Ok(())
+    }
+
+    fn extend(&mut self, path: &str, extents: u64) -> Result<(), Stderr> {
+        let (group, name) = path.split_once('/').expect("vg/lv");
+        let group = self.group(group)?;
+        let free = group.free();
+        let volume = group.find(name)?;
+        let Some(more) = extents.checked_sub(volume.extents).filter(|more| *more > 0) else {
+            return Err(format!(
+                "  New size ({extents} extents) matches existing size ({extents} extents)."
+            )
+            .into());
+        };
+        if more > free {
+            return Err(format!(
+                "  Insufficient free space: {more} extents needed, but only {free} available"
+            )
+            .into());
+        }
+        volume.extents = extents;
+        Ok(())
+    }
+
+    /// Applies a selection by uuid and tag, in the form that the agent uses.
+    fn remove(&mut self, path: &str, select: &str) -> Result<(), Stderr> {
+        let (group, name) = path.split_once('/').expect("vg/lv");
+        let group = self.group(group)?;
+        let volume = group.find(name)?;
+        let uuid = format!("lv_uuid=\"{}\" && ", volume.uuid);
+        let tag = volume
+            .tags
+            .iter()
+            .any(|tag| select.contains(&format!("lv_tags=\"{tag}\"")));
+        if !select.starts_with(&uuid) || !tag {
+            return Ok(());
+        }
+        if volume.open {
+            return Err(format!("  Logical volume {path} contains a filesystem in use.").into());
+        }
+        group.volumes.retain(|volume| volume.name != name);
+        Ok(())
+    }
+
+    fn group(&mut self, name: &str) -> Result<&mut Group, Stderr> {
+        let group = self.groups.iter_mut().find(|group| group.name == name);
+        let group = group.ok_or_else(|| {
+            format!("  Volume group \"{name}\" not found\n  Cannot process volume group {name}")
+        })?;
+        if group.exported {
+            Err(format!("  Volume group {name} is exported").into())
+        } else {
+            Ok(group)
+        }
+    }
+
+    /// Returns the volume behind a device path.
+    pub(super) fn device(&mut self, path: device::LvPath<'_>) -> Result<&mut Volume, Error> {
+        let volume = self
+            .groups
+            .iter_mut()
+            .filter(|group| group.name == path.group.as_str())
+            .flat_map(|group| &mut group.volumes)
+            .find(|volume| volume.name == path.name.as_str());
+        volume.ok_or_else(|| Error::refused(Kind::NotFound, "no such device"))
+    }
+
+    /// Rewrites the backup, as LVM does with every change.
+    pub(super) fn back_up(&self) {
+        if let Some(folder) = &self.backups {
+            std::fs::write(folder.join("vg0"), format!("{:?}", self.groups))
+                .expect("the backup can be written");
+        }
+    }
+}
+
+impl Group {
+    /// Returns the number of free extents.
+    pub(super) fn free(&self) -> u64 {
+        self.extents
+            - self
+                .volumes
+                .iter()
+                .map(|volume| volume.extents)
+                .sum::<u64>()
+    }
+
+    fn find(&mut self, name: &str) -> Result<&mut Volume, Stderr> {
+        let path = format!("{}/{name}", self.name);
+        let volume = self.volumes.iter_mut().find(|volume| volume.name == name);
+        volume.ok_or_else(|| format!("  Failed to find logical volume \"{path}\"").into())
+    }
+}
+
+/// Returns the argument that is `distance` places after an option.
+fn argument_after<'a>(arguments: &[&'a str], option: &str, distance: usize) -> Option<&'a str> {
+    let position = arguments.iter().position(|argument| *argument == option)?;
+    Some(arguments[position + distance])
+}
+
+fn extents_of(arguments: &[&str]) -> u64 {
+    argument_after(arguments, "--extents", 1)
+        .map_or(0, |extents| extents.parse().expect("a number"))
+}
