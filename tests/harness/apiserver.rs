@@ -3,8 +3,10 @@
 //! It starts within seconds, without a node and without Docker. API tests use it directly,
 //! `cluster` as a part of a cluster.
 
+mod control_plane;
+mod settings;
+
 use std::io::Write as _;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -16,9 +18,11 @@ use tokio::sync::OnceCell;
 use crate::access::Access;
 use crate::audit::{self, Request};
 use crate::kubernetes::Kubernetes;
-use crate::network;
 use crate::wait::until;
 use crate::workplace::{Program, Workplace};
+
+pub use control_plane::DriverFolders;
+use settings::{SERVICE_ACCOUNT_KEY, ServerSettings, TOKENS};
 
 /// A running API server with RBAC and service accounts. Dropping it stops it and removes its files.
 #[derive(Debug)]
@@ -31,90 +35,6 @@ pub struct ApiServer {
     workplace: Workplace,
 }
 
-/// Address, ports and further flags of a server.
-#[derive(Clone, Debug)]
-struct ServerSettings {
-    address: Ipv4Addr,
-    port: u16,
-    etcd_port: u16,
-    flags: Vec<String>,
-}
-
-/// Folders of the controller manager's host: for FlexVolume drivers, and for FlexLVM's settings.
-#[derive(Clone, Debug)]
-pub struct DriverFolders {
-    /// The value of `--flex-volume-plugin-dir`.
-    pub plugins: PathBuf,
-    /// Mounted as `/var/lib/flexlvm`.
-    pub state: PathBuf,
-}
-
-impl DriverFolders {
-    pub(crate) fn create(workplace: &Workplace) -> Result<Self> {
-        let folders = Self {
-            plugins: workplace.path("controllers-plugins"),
-            state: workplace.path("controllers-state"),
-        };
-        std::fs::create_dir(&folders.plugins)?;
-        std::fs::create_dir(&folders.state)?;
-        Ok(folders)
-    }
-}
-
-const SERVICE_ACCOUNT_KEY: &str = "service-account.key";
-const TOKENS: &str = "tokens.csv";
-
-/// Flags that Kubernetes 1.20 and 1.36, etcd 3.4 and 3.6 all support. File names are relative to
-/// the workplace.
-impl ServerSettings {
-    fn etcd(&self, kubernetes: &Kubernetes) -> Command {
-        let url = format!("http://127.0.0.1:{}", self.etcd_port);
-        let mut command = Command::new(kubernetes.etcd());
-        command
-            // In tests a power cut of the host may lose everything: nothing waits for the disk.
-            .args([
-                "--data-dir=etcd",
-                "--unsafe-no-fsync",
-                "--listen-peer-urls=http://127.0.0.1:0",
-            ])
-            .args([
-                format!("--listen-client-urls={url}"),
-                format!("--advertise-client-urls={url}"),
-            ]);
-        command
-    }
-
-    fn server(&self, kubernetes: &Kubernetes) -> Command {
-        let mut command = Command::new(kubernetes.program("kube-apiserver"));
-        command
-            .arg(format!(
-                "--etcd-servers=http://127.0.0.1:{}",
-                self.etcd_port
-            ))
-            .arg(format!("--secure-port={}", self.port))
-            // The machine may lack a network from which the server could derive it.
-            .arg(format!("--advertise-address={}", self.address))
-            .arg(format!("--token-auth-file={TOKENS}"))
-            .arg(format!("--audit-policy-file={}", audit::POLICY))
-            .arg(format!("--audit-log-path={}", audit::LOG))
-            .arg(format!("--service-account-key-file={SERVICE_ACCOUNT_KEY}"))
-            .arg(format!(
-                "--service-account-signing-key-file={SERVICE_ACCOUNT_KEY}"
-            ))
-            .args([
-                "--service-account-issuer=https://kubernetes.default.svc",
-                "--cert-dir=certificates",
-            ])
-            .args([
-                "--service-cluster-ip-range=10.96.0.0/16",
-                "--authorization-mode=RBAC",
-                "--allow-privileged",
-            ])
-            .args(&self.flags);
-        command
-    }
-}
-
 impl ApiServer {
     /// Starts a server in the host's network.
     pub async fn start() -> Result<Self> {
@@ -122,17 +42,7 @@ impl ApiServer {
         let mut last = None;
         // Another process may take a free port before the server does.
         for _ in 0..3 {
-            let [port, etcd_port] = free_ports()?;
-            let flags = vec![
-                "--bind-address=127.0.0.1".to_owned(),
-                "--endpoint-reconciler-type=none".to_owned(),
-            ];
-            let settings = ServerSettings {
-                address: Ipv4Addr::LOCALHOST,
-                port,
-                etcd_port,
-                flags,
-            };
+            let settings = ServerSettings::on_host()?;
             match Self::launch(kubernetes.clone(), Workplace::on_host()?, &settings).await {
                 Ok(server) => return Ok(server),
                 Err(error) => last = Some(error),
@@ -145,18 +55,7 @@ impl ApiServer {
     ///
     /// Call it within [`crate::main`], once.
     pub async fn start_for_guests(kubernetes: Kubernetes, workplace: Workplace) -> Result<Self> {
-        let flags = [
-            "--bind-address=0.0.0.0",
-            "--kubelet-preferred-address-types=InternalIP",
-        ]
-        .map(str::to_owned);
-        let settings = ServerSettings {
-            address: network::HOST,
-            port: 443,
-            etcd_port: 2379,
-            flags: flags.into(),
-        };
-        Self::launch(kubernetes, workplace, &settings).await
+        Self::launch(kubernetes, workplace, &ServerSettings::for_guests()).await
     }
 
     /// Returns the server that all tests of one program share; the first call starts it.
@@ -186,10 +85,7 @@ impl ApiServer {
         let tokens = format!("{},admin,admin,system:masters\n", Access::ADMIN_TOKEN);
         workplace.write(TOKENS, tokens)?;
         workplace.write(audit::POLICY, audit::POLICY_TEXT)?;
-        let access = Access::new(
-            &workplace,
-            format!("https://{}:{}", settings.address, settings.port),
-        )?;
+        let access = Access::new(&workplace, settings.url())?;
 
         let mut etcd = workplace.start("etcd", &mut settings.etcd(&kubernetes))?;
         let mut server = workplace.start("kube-apiserver", &mut settings.server(&kubernetes))?;
@@ -353,60 +249,6 @@ impl ApiServer {
         audit::requests(&self.workplace)
     }
 
-    /// Starts the controller manager.
-    ///
-    /// It binds claims to volumes, raises the capacity of expanded ones, attaches volumes, removes
-    /// finalizers, namespaces and objects without an owner. Its host has an empty folder for
-    /// FlexVolume drivers and an empty `/var/lib/flexlvm`.
-    pub(crate) fn start_controllers(&self, drivers: &DriverFolders) -> Result<Program> {
-        // The controller manager needs nothing else in /var/lib, and other processes must not use
-        // these settings.
-        let mut within = Command::new("unshare");
-        within.args(["--mount", "sh", "-ec"]).arg(
-            "mount -t tmpfs tmpfs /var/lib; mkdir /var/lib/flexlvm; mount --bind \"$0\" /var/lib/flexlvm; exec \"$@\"",
-        );
-        within.arg(&drivers.state);
-        let flags = [
-            format!("--service-account-private-key-file={SERVICE_ACCOUNT_KEY}"),
-            "--root-ca-file=certificates/apiserver.crt".to_owned(),
-            format!("--flex-volume-plugin-dir={}", drivers.plugins.display()),
-        ];
-        self.start_beside("kube-controller-manager", Some(within), &flags)
-    }
-
-    /// Starts the scheduler.
-    pub fn start_scheduler(&self) -> Result<Program> {
-        self.start_beside("kube-scheduler", None, &[])
-    }
-
-    fn start_beside(
-        &self,
-        name: &str,
-        within: Option<Command>,
-        flags: &[String],
-    ) -> Result<Program> {
-        let program = self.kubernetes.program(name);
-        anyhow::ensure!(program.is_file(), "{} is missing", program.display());
-        let mut command = match within {
-            None => Command::new(program),
-            Some(mut within) => {
-                within.arg(program);
-                within
-            }
-        };
-        command
-            .arg(format!(
-                "--kubeconfig={}",
-                self.access.kubeconfig().display()
-            ))
-            .args(["--leader-elect=false", "--secure-port=0"])
-            // Up to 1.23 they also listen on a fixed port without TLS, which another process may
-            // hold.
-            .args((self.kubernetes.minor_version()? < 24).then_some("--port=0"))
-            .args(flags);
-        self.workplace.start(name, &mut command)
-    }
-
     /// Waits until the server is idle.
     ///
     /// After its start, and after new CRDs, it is busy for seconds.
@@ -430,16 +272,4 @@ impl ApiServer {
         self.server.kill();
         self.etcd.kill();
     }
-}
-
-fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All are held until all are chosen, so that they differ.
-    let mut held = Vec::new();
-    let mut ports = [0; N];
-    for port in &mut ports {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(ports)
 }
