@@ -1,17 +1,14 @@
-//! StorageBackends: contradictory ones, ones too small for a layout, and deletion while in use.
+//! StorageBackends: their nodes, contradictory specs, conflicts with other backends, and deletion
+//! while in use.
 
 use crds::logical_volume::State;
+use crds::storage_backend::StorageBackendStatus;
 use crds::{NodeStorage, StorageBackend};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, from};
-use super::{condition, volume_of};
-
-fn backends(fixture: &Fixture) -> Api<StorageBackend> {
-    Api::all(fixture.client.clone())
-}
+use crate::fixture::{Fixture, disk, from, vg0_of_disks, volume_of};
 
 /// Waits until a backend has this reason and its message contains these phrases.
 async fn wait_for_reason(
@@ -22,7 +19,7 @@ async fn wait_for_reason(
 ) -> StorageBackend {
     fixture
         .wait(
-            &backends(fixture),
+            &fixture.backends(),
             name,
             &format!("{name} has reason {reason}"),
             |backend: &StorageBackend| {
@@ -37,65 +34,68 @@ async fn wait_for_reason(
         .await
 }
 
-fn disk(uuid: &str, size: &str) -> Value {
-    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "usedByOthers": "0", "free": "0"})
+/// Like [`wait_for_reason`], for the fixture's own backend.
+async fn wait_for_own_reason(fixture: &Fixture, reason: &str, phrases: &[&str]) -> StorageBackend {
+    wait_for_reason(fixture, &fixture.namespace, reason, phrases).await
+}
+
+/// Waits until the fixture's backend reports this number of nodes: `READY/SELECTED`.
+async fn wait_for_nodes(fixture: &Fixture, nodes: &str) -> StorageBackendStatus {
+    let what = format!("{nodes} nodes are ready");
+    let backend = fixture
+        .wait(&fixture.backends(), &fixture.namespace, &what, |backend| {
+            let status = backend.status.as_ref();
+            status.and_then(|status| status.nodes.as_deref()) == Some(nodes)
+        })
+        .await;
+    backend.status.unwrap()
+}
+
+/// Creates another backend than the fixture's.
+async fn create_backend(fixture: &Fixture, name: &str, spec: Value) {
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
+    fixture
+        .backends()
+        .create(&PostParams::default(), &from(object))
+        .await
+        .unwrap();
+}
+
+fn has_finalizer(backend: &StorageBackend) -> bool {
+    let finalizers = backend.finalizers();
+    finalizers.contains(&crds::BACKEND_FINALIZER.to_owned())
 }
 
 #[tokio::test]
-async fn fifty_raid1_claims_on_disks_for_nine_create_nine_volumes() {
+async fn backend_reports_ready_nodes_and_reasons_of_others() {
     let fixture = Fixture::new().await;
-    fixture.node("n1", 1000).await;
-    // Each image of 32 MiB takes an additional extent for its metadata; next to the large disk,
-    // five and four images fit.
-    let disks = [disk("a", "640Mi"), disk("b", "200Mi"), disk("c", "160Mi")];
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "1000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
-    fixture.report(&fixture.name("n1"), group).await;
-    fixture.class(json!({})).await;
-    fixture
-        .change_backend(json!({"layout": {"type": "RAID1"}}))
-        .await;
-    for number in 0..50 {
-        fixture.claim(&format!("c{number}"), "32Mi", None).await;
-    }
-    fixture
-        .wait_for_event(&[
-            "ProvisioningFailed",
-            "with 36 MiB free in volume group vg0 but raid1 needs 2",
-        ])
-        .await;
-    fixture.quiet().await;
-    let made = fixture.own_logical_volumes().await;
-    assert_eq!(made.len(), 9);
-    for lv in made {
-        let on: Vec<_> = lv
-            .spec
-            .physical_volumes
-            .iter()
-            .map(|share| share.size.0.as_str())
-            .collect();
-        assert_eq!(
-            (on, lv.spec.size.0.as_str()),
-            (vec!["36Mi", "36Mi"], "32Mi")
-        );
-    }
+    fixture.node("n1", 128).await;
+    fixture.node("n2", 128).await;
+    fixture.report(&fixture.name("n2"), json!([])).await;
+    fixture.backend("vg0").await;
+    let status = wait_for_nodes(&fixture, "1/2").await;
+    let ready = &status.conditions[0];
+    assert_eq!(
+        [ready.status.as_str(), ready.reason.as_str()],
+        ["False", "SomeNodesUnready"]
+    );
+    assert_eq!(
+        ready.message,
+        format!("{} has no volume group vg0", fixture.name("n2"))
+    );
+    fixture.report_size("n2", "128Mi").await;
+    let status = wait_for_nodes(&fixture, "2/2").await;
+    assert_eq!(status.conditions[0].status, "True");
 }
 
 #[tokio::test]
 async fn contradictory_backend_names_field_and_serves_no_claim() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 64).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 64)]).await;
     // No CEL rule rejects it, so newer API servers accept it too.
     fixture
         .change_backend(json!({"layout": {"type": "Striped", "stripeSize": "3Ki"}}))
         .await;
-    wait_for_reason(
-        &fixture,
-        &fixture.namespace,
-        "InvalidSpec",
-        &["layout.stripeSize"],
-    )
-    .await;
+    wait_for_own_reason(&fixture, "InvalidSpec", &["layout.stripeSize"]).await;
     fixture.claim("data", "8Mi", None).await;
     fixture
         .wait_for_event(&[
@@ -107,25 +107,21 @@ async fn contradictory_backend_names_field_and_serves_no_claim() {
     fixture
         .change_backend(json!({"layout": {"stripeSize": null, "type": "Linear"}}))
         .await;
-    let served = harness::wait::until("the claim is served", harness::wait::LIMIT, async || {
-        Ok((fixture.own_logical_volumes().await.len() == 1).then_some(()))
-    });
-    served.await.unwrap();
+    fixture.wait_for_volume_count(1).await;
 }
 
 #[tokio::test]
 async fn node_with_too_few_disks_is_rejected() {
     let fixture = Fixture::new().await;
     fixture.node("n1", 100).await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "100Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": [disk("a", "100Mi")]}]);
+    let group = vg0_of_disks("100Mi", json!([disk("a", "100Mi")]));
     fixture.report(&fixture.name("n1"), group).await;
     fixture.class(json!({})).await;
     fixture
         .change_backend(json!({"layout": {"type": "RAID5"}}))
         .await;
     let phrases = "has 1 disk in volume group vg0 but raid5 needs 3 (add disks with vgextend)";
-    let backend =
-        wait_for_reason(&fixture, &fixture.namespace, "SomeNodesUnready", &[phrases]).await;
+    let backend = wait_for_own_reason(&fixture, "SomeNodesUnready", &[phrases]).await;
     assert_eq!(backend.status.unwrap().nodes.as_deref(), Some("0/1"));
     fixture.claim("data", "8Mi", None).await;
     fixture
@@ -135,44 +131,29 @@ async fn node_with_too_few_disks_is_rejected() {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn deleted_backend_stays_until_its_volumes_are_gone() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 1024).await;
-    fixture.class(json!({})).await;
-    let guarded = |backend: &StorageBackend| {
-        backend
-            .finalizers()
-            .contains(&crds::BACKEND_FINALIZER.to_owned())
-    };
+    let fixture = Fixture::with_immediate_class(&[("n1", 1024)]).await;
     assert!(
-        !guarded(&backends(&fixture).get(&fixture.namespace).await.unwrap()),
+        !has_finalizer(&fixture.backends().get(&fixture.namespace).await.unwrap()),
         "a backend without volumes has no finalizer"
     );
     let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    fixture.wait_for_logical_volume(&name).await;
     fixture
         .wait(
-            &fixture.logical_volumes(),
-            &name,
-            "the LogicalVolume is written",
-            |_| true,
-        )
-        .await;
-    fixture
-        .wait(
-            &backends(&fixture),
+            &fixture.backends(),
             &fixture.namespace,
             "the finalizer is set",
-            guarded,
+            has_finalizer,
         )
         .await;
-    backends(&fixture)
+    fixture
+        .backends()
         .delete(&fixture.namespace, &DeleteParams::default())
         .await
         .unwrap();
-    wait_for_reason(
+    wait_for_own_reason(
         &fixture,
-        &fixture.namespace,
         "BeingDeleted",
         &["waits for 1 volume", &name, "claim", "/data on node"],
     )
@@ -184,40 +165,23 @@ async fn deleted_backend_stays_until_its_volumes_are_gone() {
 
     fixture.delete_claim("data").await;
     fixture
-        .wait(
-            &fixture.logical_volumes(),
-            &name,
-            "its removal is requested",
-            |lv| lv.spec.state == State::AbsentIfNeverUsed,
-        )
+        .wait_for_state(&name, State::AbsentIfNeverUsed)
         .await;
-    fixture
-        .agent_writes_status(
-            &name,
-            json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
-        )
-        .await;
+    fixture.agent_removes(&name).await;
     fixture.gone(&fixture.logical_volumes(), &name).await;
-    fixture.gone(&backends(&fixture), &fixture.namespace).await;
+    fixture.gone(&fixture.backends(), &fixture.namespace).await;
     assert!(fixture.own_logical_volumes().await.is_empty());
 }
 
 #[tokio::test]
 async fn backends_with_excessive_reserves_report_each_other() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 64).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 64)]).await;
     fixture.change_backend(json!({"reserve": "100%"})).await;
     let other = fixture.name("other");
     let spec = json!({"volumeGroup": "vg0", "reserve": "64Mi", "nodeSelector": {"matchLabels": {"fixture": fixture.namespace}}});
-    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": other}, "spec": spec});
-    backends(&fixture)
-        .create(&PostParams::default(), &from(object))
-        .await
-        .unwrap();
-    wait_for_reason(
+    create_backend(&fixture, &other, spec).await;
+    wait_for_own_reason(
         &fixture,
-        &fixture.namespace,
         "InvalidSpec",
         &["reserve", &other, "vg0", "lower spec.reserve"],
     )
@@ -230,42 +194,35 @@ async fn backends_with_excessive_reserves_report_each_other() {
     )
     .await;
     fixture.change_backend(json!({"reserve": "50%"})).await;
-    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_own_reason(&fixture, "Ready", &[]).await;
     wait_for_reason(&fixture, &other, "Ready", &[]).await;
 }
 
 #[tokio::test]
 async fn conflicting_and_unusable_devices_are_reported() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 64).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 64)]).await;
     let device = format!("/dev/disk/by-id/{}", fixture.namespace);
     fixture
         .change_backend(json!({"devices": [device, device]}))
         .await;
-    wait_for_reason(
+    wait_for_own_reason(
         &fixture,
-        &fixture.namespace,
         "InvalidSpec",
         &["devices", &device, "is listed twice"],
     )
     .await;
     fixture.change_backend(json!({"devices": [device]})).await;
-    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_own_reason(&fixture, "Ready", &[]).await;
     let other = fixture.name("other");
     let spec = json!({"volumeGroup": "vg1", "devices": [device], "nodeSelector": {"matchLabels": {"fixture": fixture.namespace}}});
-    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": other}, "spec": spec});
-    backends(&fixture)
-        .create(&PostParams::default(), &from(object))
-        .await
-        .unwrap();
+    create_backend(&fixture, &other, spec).await;
     let phrases = [
         device.as_str(),
         "is named for volume group vg0 here",
         &other,
         "for volume group vg1",
     ];
-    wait_for_reason(&fixture, &fixture.namespace, "InvalidSpec", &phrases).await;
+    wait_for_own_reason(&fixture, "InvalidSpec", &phrases).await;
     wait_for_reason(
         &fixture,
         &other,
@@ -274,7 +231,7 @@ async fn conflicting_and_unusable_devices_are_reported() {
     )
     .await;
     fixture.change_backend(json!({"devices": null})).await;
-    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_own_reason(&fixture, "Ready", &[]).await;
     wait_for_reason(
         &fixture,
         &other,
@@ -296,15 +253,12 @@ async fn conflicting_and_unusable_devices_are_reported() {
 
 #[tokio::test]
 async fn file_system_defaults_to_that_of_backend() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 2048).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 2048)]).await;
     fixture
         .change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["loop"]}}))
         .await;
-    wait_for_reason(
+    wait_for_own_reason(
         &fixture,
-        &fixture.namespace,
         "InvalidSpec",
         &["filesystem.mountOptions", "loop"],
     )
@@ -312,18 +266,11 @@ async fn file_system_defaults_to_that_of_backend() {
     fixture
         .change_backend(json!({"filesystem": {"type": "xfs", "mountOptions": ["noatime"]}}))
         .await;
-    wait_for_reason(&fixture, &fixture.namespace, "Ready", &[]).await;
+    wait_for_own_reason(&fixture, "Ready", &[]).await;
     let name = volume_of(&fixture.claim("data", "1Gi", None).await);
-    let made = fixture
-        .wait(
-            &fixture.logical_volumes(),
-            &name,
-            "the LogicalVolume is written",
-            |_| true,
-        )
-        .await;
+    let lv = fixture.wait_for_logical_volume(&name).await;
     assert_eq!(
-        serde_json::to_value(made.spec.filesystem).unwrap(),
+        serde_json::to_value(lv.spec.filesystem).unwrap(),
         json!({"type": "xfs", "mountOptions": ["noatime"]})
     );
 }

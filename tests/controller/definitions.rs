@@ -11,7 +11,7 @@ use kube::api::{DynamicObject, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, from};
+use crate::fixture::{Fixture, from};
 
 fn kubectl(server: &ApiServer, arguments: &[&str]) -> Output {
     let cache = server.workplace().path("kubectl-cache");
@@ -132,4 +132,43 @@ async fn explicit_null_equals_absent_field() {
     );
     let text = created.data["spec"].to_string();
     assert!(!text.contains("null"), "{text}");
+}
+
+#[tokio::test]
+async fn api_server_rejects_invalid_backends() {
+    let fixture = Fixture::new().await;
+    for spec in [
+        json!({"volumeGroup": "../x"}),
+        json!({"volumeGroup": "-rf"}),
+        json!({"volumeGroup": ""}),
+        json!({"volumeGroup": ".."}),
+        json!({"volumeGroup": "x".repeat(128)}),
+        json!({"volumeGroup": "a\nb"}),
+        json!({}),
+        json!({"volumeGroup": "vg0", "layout": {"type": "Imaginary"}}),
+        json!({"volumeGroup": "vg0", "layout": {"type": "Striped", "stripes": 1}}),
+        json!({"volumeGroup": "vg0", "layout": {"type": "RAID1", "copies": 11}}),
+        json!({"volumeGroup": "vg0", "nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Almost"}]}}),
+    ] {
+        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": fixture.name("bad")}, "spec": spec});
+        let request = http::Request::post("/apis/flexlvm.dev/v1alpha1/storagebackends")
+            .header("content-type", "application/json");
+        let answer = fixture
+            .client
+            .request_text(request.body(object.to_string().into_bytes()).unwrap())
+            .await;
+        assert!(answer.is_err(), "accepted: {object}");
+    }
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    for name in [".a", "...", "vg.0", "a-b", "_x"] {
+        let good = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": fixture.name("good")}, "spec": {"volumeGroup": name}});
+        fixture
+            .backends()
+            .create(&dry_run, &from(good))
+            .await
+            .unwrap();
+    }
 }

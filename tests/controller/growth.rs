@@ -1,25 +1,19 @@
-//! Growth with Kubernetes' own controller manager, which binds claims and raises the capacity of
-//! PersistentVolumes; the test plays kubelet and agent.
+//! Growth: reserved if there is space, else rejected; and with Kubernetes' own controller manager,
+//! which binds claims and raises the capacity of PersistentVolumes.
+//!
+//! The test plays kubelet and agent.
 
 use std::process::Command;
 
 use harness::apiserver::ApiServer;
 use harness::workplace::Program;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
-use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::fixture::{Controller, Fixture, volume_of};
+use crate::fixture::{Controller, Fixture, volume_of};
 
 /// The first minor version that lets a user lower the request of a failed growth.
 const RECOVERS_SINCE: u32 = 34;
-
-struct Grown {
-    fixture: Fixture,
-    name: String,
-    _controller: Controller,
-    manager: Program,
-}
 
 /// Starts the controller manager with only its controllers for volumes and claims.
 fn controller_manager(server: &ApiServer) -> Program {
@@ -50,15 +44,47 @@ fn is_pending_on_node(claim: &PersistentVolumeClaim) -> bool {
         .any(|condition| condition.type_ == "FileSystemResizePending")
 }
 
+#[tokio::test]
+async fn growth_is_reserved_with_space_and_rejected_with_numbers_without() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture
+        .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true}))
+        .await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
+    // The API server accepts growth only of bound claims.
+    let bound = json!({"phase": "Bound"});
+    fixture.patch_claim_status("data", bound).await;
+    fixture.request_size("data", "100Mi").await;
+    fixture.wait_for_size(&name, "100Mi").await;
+    fixture.request_size("data", "1Gi").await;
+    fixture
+        .wait_for_event(&[
+            "VolumeResizeFailed",
+            "can't grow to 1 GiB",
+            "28 MiB free of 128 MiB",
+        ])
+        .await;
+    fixture.report_size("n1", "2Gi").await;
+    fixture.wait_for_size(&name, "1Gi").await;
+}
+
+/// A claim without space for its growth, on a server of its own.
+struct Grown {
+    fixture: Fixture,
+    name: String,
+    _controller: Controller,
+    manager: Program,
+}
+
 impl Grown {
     /// Creates a bound claim of 64 MiB on a node with 128 MiB and raises its request to 1 GiB.
     ///
     /// On return the controller manager has raised the capacity, and FlexLVM's controller has
     /// lowered it again.
     async fn without_space() -> Self {
-        let server: &'static ApiServer = Box::leak(Box::new(ApiServer::start().await.unwrap()));
-        server.install().unwrap();
-        let fixture = Fixture::on(server).await;
+        let fixture = Fixture::on_own_server().await;
+        let server = fixture.server;
         fixture.node("n1", 128).await;
         fixture.backend_without_controller("vg0").await;
         fixture
@@ -95,22 +121,12 @@ impl Grown {
     }
 
     async fn request(&self, size: &str) {
-        let patch = Patch::Merge(json!({"spec": {"resources": {"requests": {"storage": size}}}}));
-        self.fixture
-            .claims()
-            .patch("data", &PatchParams::default(), &patch)
-            .await
-            .unwrap();
+        self.fixture.request_size("data", size).await;
     }
 
     /// Patches the claim's status, as the kubelet does.
     async fn claim_status(&self, status: Value) {
-        let patch = Patch::Merge(json!({"status": status}));
-        self.fixture
-            .claims()
-            .patch_status("data", &PatchParams::default(), &patch)
-            .await
-            .unwrap();
+        self.fixture.patch_claim_status("data", status).await;
     }
 
     async fn claim(
@@ -138,14 +154,7 @@ impl Grown {
 
     /// Waits until the LogicalVolume has this size, and reports it as the agent does.
     async fn agent_extends_to(&self, size: &str) {
-        self.fixture
-            .wait(
-                &self.fixture.logical_volumes(),
-                &self.name,
-                "its size is raised",
-                |lv| lv.spec.size.0 == size,
-            )
-            .await;
+        self.fixture.wait_for_size(&self.name, size).await;
         self.fixture
             .agent_writes_status(&self.name, json!({"size": size}))
             .await;
@@ -182,8 +191,7 @@ async fn capacity_without_space_is_lowered_until_space_is_free() {
     fixture.quiet().await;
     fixture.quiet().await;
     grown.volume("64Mi").await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": "2Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}]);
-    fixture.report(&fixture.name("n1"), group).await;
+    fixture.report_size("n1", "2Gi").await;
     grown.agent_extends_to("1Gi").await;
     grown.volume("1Gi").await;
     grown.finish("1Gi").await;

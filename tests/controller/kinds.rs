@@ -1,27 +1,70 @@
-//! Thin pools and caches: the specs of their LogicalVolumes, and that neither pool nor fast disk is
-//! reserved twice.
+//! Layouts: no disk, pool or cache disk is reserved twice, and the specs of the LogicalVolumes name
+//! the disks that the agent uses.
 
-use crds::LogicalVolume;
-use kube::ResourceExt as _;
+use crds::{LogicalVolume, Share};
 use serde_json::{Value, json};
 
-use super::fixture::Fixture;
+use crate::fixture::{Fixture, disk, vg0_of_disks, volume_of};
 
-fn disk(uuid: &str, size: &str, cache_paths: &[&str]) -> Value {
-    json!({"uuid": uuid, "name": format!("/dev/{uuid}"), "size": size, "usedByOthers": "0", "free": "0", "cachePaths": cache_paths})
+/// Returns a disk with the paths by which a backend may name it for caches.
+fn disk_of_paths(uuid: &str, size: &str, cache_paths: &[&str]) -> Value {
+    let mut disk = disk(uuid, size);
+    disk["cachePaths"] = json!(cache_paths);
+    disk
 }
 
-async fn node_with(fixture: &Fixture, size: &str, disks: Value) {
+/// Returns the uuids and sizes of shares of disks.
+fn shares(shares: &[Share]) -> Vec<(&str, &str)> {
+    shares
+        .iter()
+        .map(|share| (share.uuid.as_str(), share.size.0.as_str()))
+        .collect()
+}
+
+/// Creates a fixture whose node `n1` has a volume group of this size on these disks.
+async fn with_disks(size: &str, disks: Value) -> Fixture {
+    let fixture = Fixture::new().await;
     fixture.node("n1", 1000).await;
-    let group = json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0", "physicalVolumes": disks}]);
+    let group = vg0_of_disks(size, disks);
     fixture.report(&fixture.name("n1"), group).await;
     fixture.class(json!({})).await;
+    fixture
+}
+
+#[tokio::test]
+async fn fifty_raid1_claims_on_disks_for_nine_create_nine_volumes() {
+    // Each image of 32 MiB takes an additional extent for its metadata; next to the large disk,
+    // five and four images fit.
+    let disks = [disk("a", "640Mi"), disk("b", "200Mi"), disk("c", "160Mi")];
+    let fixture = with_disks("1000Mi", json!(disks)).await;
+    fixture
+        .change_backend(json!({"layout": {"type": "RAID1"}}))
+        .await;
+    for number in 0..50 {
+        fixture.claim(&format!("c{number}"), "32Mi", None).await;
+    }
+    fixture
+        .wait_for_event(&[
+            "ProvisioningFailed",
+            "with 36 MiB free in volume group vg0 but raid1 needs 2",
+        ])
+        .await;
+    fixture.quiet().await;
+    let created = fixture.own_logical_volumes().await;
+    assert_eq!(created.len(), 9);
+    for lv in created {
+        let sizes: Vec<&str> = shares(&lv.spec.physical_volumes)
+            .into_iter()
+            .map(|(_, size)| size)
+            .collect();
+        assert_eq!(sizes, ["36Mi", "36Mi"]);
+        assert_eq!(lv.spec.size.0, "32Mi");
+    }
 }
 
 #[tokio::test]
 async fn thin_claims_share_pool_up_to_overprovision_limit() {
-    let fixture = Fixture::new().await;
-    node_with(&fixture, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
+    let fixture = with_disks("1000Mi", json!([disk("a", "1000Mi")])).await;
     let pool = json!({"size": "128Mi", "maximumSize": "512Mi", "overprovision": "2"});
     fixture
         .change_backend(json!({"layout": {"type": "Thin"}, "thinPool": pool}))
@@ -37,9 +80,9 @@ async fn thin_claims_share_pool_up_to_overprovision_limit() {
         ])
         .await;
     fixture.quiet().await;
-    let made = fixture.own_logical_volumes().await;
-    assert_eq!(made.len(), 32);
-    for lv in made {
+    let created = fixture.own_logical_volumes().await;
+    assert_eq!(created.len(), 32);
+    for lv in created {
         let pool = lv.spec.thin_pool.unwrap();
         let plan = pool.create.unwrap();
         assert!(
@@ -60,61 +103,31 @@ async fn thin_claims_share_pool_up_to_overprovision_limit() {
     fixture
         .change_backend(json!({"thinPool": {"overprovision": "2.5"}}))
         .await;
-    for _ in 0..50 {
-        if fixture.own_logical_volumes().await.len() == 40 {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    panic!("{} are created", fixture.own_logical_volumes().await.len());
+    fixture.wait_for_volume_count(40).await;
+}
+
+/// Returns the maximum size of the pool that a thin volume reserves.
+fn pool_maximum(lv: &LogicalVolume) -> String {
+    let pool = lv.spec.thin_pool.clone().unwrap();
+    pool.create.unwrap().maximum_size.0
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
-    let fixture = Fixture::new().await;
-    node_with(&fixture, "1000Mi", json!([disk("a", "1000Mi", &[])])).await;
+    let fixture = with_disks("1000Mi", json!([disk("a", "1000Mi")])).await;
     fixture
         .change_backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "128Mi", "maximumSize": "256Mi"}}))
         .await;
-    let name = format!(
-        "pvc-{}",
-        fixture.claim("c", "32Mi", None).await.uid().unwrap()
-    );
+    let name = volume_of(&fixture.claim("c", "32Mi", None).await);
     fixture.agent_creates(&name).await;
-    fixture
-        .wait(
-            &fixture.volumes(),
-            &name,
-            "the PersistentVolume is created",
-            |_| true,
-        )
-        .await;
+    fixture.wait_for_persistent_volume(&name).await;
     // The agent has not created these volumes yet, so it does not report the pool's size. They are
     // placed before the backend changes: placed later, they would reserve the larger pool
     // themselves.
     for number in 0..4 {
         let claim = fixture.claim(&format!("c{number}"), "32Mi", None).await;
-        let name = format!("pvc-{}", claim.uid().unwrap());
-        fixture
-            .wait(
-                &fixture.logical_volumes(),
-                &name,
-                "the volume is placed",
-                |_| true,
-            )
-            .await;
+        fixture.wait_for_logical_volume(&volume_of(&claim)).await;
     }
-    let most = |lv: &LogicalVolume| {
-        lv.spec
-            .thin_pool
-            .clone()
-            .unwrap()
-            .create
-            .unwrap()
-            .maximum_size
-            .0
-    };
     fixture
         .change_backend(json!({"thinPool": {"maximumSize": "2000Mi"}}))
         .await;
@@ -124,18 +137,17 @@ async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
             .own_logical_volumes()
             .await
             .iter()
-            .all(|lv| most(lv) == "256Mi"),
+            .all(|lv| pool_maximum(lv) == "256Mi"),
         "no space for more"
     );
-    let group = json!({"name": "vg0", "uuid": "u", "size": "4000Mi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0",
-        "physicalVolumes": [disk("a", "4000Mi", &[])]});
-    fixture.report(&fixture.name("n1"), json!([group])).await;
+    let group = vg0_of_disks("4000Mi", json!([disk("a", "4000Mi")]));
+    fixture.report(&fixture.name("n1"), group).await;
     let lv = fixture
         .wait(
             &fixture.logical_volumes(),
             &name,
             "more is reserved",
-            |lv: &LogicalVolume| most(lv) == "2000Mi",
+            |lv: &LogicalVolume| pool_maximum(lv) == "2000Mi",
         )
         .await;
     assert_eq!(lv.spec.size.0, "32Mi", "the volume itself keeps its size");
@@ -143,16 +155,8 @@ async fn thin_pool_reservation_is_raised_when_backend_allows_it() {
 
 #[tokio::test]
 async fn caches_are_placed_on_fast_disks_and_volumes_on_others() {
-    let fixture = Fixture::new().await;
-    node_with(
-        &fixture,
-        "576Mi",
-        json!([
-            disk("slow", "512Mi", &[]),
-            disk("fast", "64Mi", &["/dev/fast"])
-        ]),
-    )
-    .await;
+    let fast = disk_of_paths("fast", "64Mi", &["/dev/fast"]);
+    let fixture = with_disks("576Mi", json!([disk("slow", "512Mi"), fast])).await;
     let cache = json!({"devices": ["/dev/fast"], "size": "25%", "mode": "WriteBack"});
     fixture
         .change_backend(json!({"layout": {"type": "Cached"}, "cache": cache}))
@@ -167,26 +171,15 @@ async fn caches_are_placed_on_fast_disks_and_volumes_on_others() {
         ])
         .await;
     fixture.quiet().await;
-    let made = fixture.own_logical_volumes().await;
-    assert_eq!(made.len(), 4);
-    for lv in made {
+    let created = fixture.own_logical_volumes().await;
+    assert_eq!(created.len(), 4);
+    for lv in created {
         let cache = lv.spec.cache.unwrap();
-        let share = |share: &crds::Share| (share.uuid.clone(), share.size.0.clone());
+        assert_eq!(shares(&lv.spec.physical_volumes), [("slow", "64Mi")]);
+        assert_eq!(shares(&cache.physical_volumes), [("fast", "16Mi")]);
         assert_eq!(
-            lv.spec
-                .physical_volumes
-                .iter()
-                .map(share)
-                .collect::<Vec<_>>(),
-            [("slow".into(), "64Mi".into())]
-        );
-        assert_eq!(
-            cache.physical_volumes.iter().map(share).collect::<Vec<_>>(),
-            [("fast".into(), "16Mi".into())]
-        );
-        assert_eq!(
-            (cache.size.0.as_str(), cache.mode.as_str()),
-            ("16Mi", "writeback")
+            [cache.size.0.as_str(), cache.mode.as_str()],
+            ["16Mi", "writeback"]
         );
     }
 }

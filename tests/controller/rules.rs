@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, from};
+use crate::fixture::{Fixture, from};
 
 /// A spec, a merge patch of it, and the message of the rule that rejects it; `None` if accepted.
 type Case = (Value, Value, Option<&'static str>);
@@ -25,104 +25,85 @@ fn backend(extra: Value) -> Value {
     spec
 }
 
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
+fn of_layout(layout: Value) -> Value {
+    backend(json!({"layout": layout}))
+}
+
+fn of_pool(pool: Value) -> Value {
+    backend(json!({"layout": {"type": "Thin"}, "thinPool": pool}))
+}
+
 fn of_backends() -> Vec<Case> {
-    let of = |layout: Value| backend(json!({"layout": layout}));
-    let edit = |layout: Value| json!({"layout": layout});
-    let stripes =
-        Some("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10");
-    let copies = Some("layout.copies is for type RAID1");
-    let integrity = Some("layout.integrity is for the RAID types");
-    let raid6 = Some("layout.stripes of type RAID6 is at least 3");
-    let thin = || backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}}));
-    let named = Some(
-        "thinPool: name selects an existing pool, which FlexLVM does not change; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
-    );
-    let no_size = Some("thinPool: set size to create a pool, or name to use an existing one");
-    vec![
-        (
-            backend(json!({})),
-            json!({"volumeGroup": "vg1"}),
-            Some("volumeGroup can't be changed: volumes are in it"),
-        ),
+    let group = Some("volumeGroup can't be changed: volumes are in it");
+    let mut cases = vec![
+        (backend(json!({})), json!({"volumeGroup": "vg1"}), group),
         (
             backend(json!({})),
             json!({"reserve": "5%", "placement": "Pack"}),
             None,
         ),
-        (backend(json!({})), edit(json!({})), None),
+        (backend(json!({})), json!({"layout": {}}), None),
+    ];
+    for (layout, edit, refusal) in of_layouts() {
+        cases.push((of_layout(layout), json!({"layout": edit}), refusal));
+    }
+    for (pool, edit, refusal) in of_pools() {
+        cases.push((of_pool(pool), json!({"thinPool": edit}), refusal));
+    }
+    cases
+}
+
+/// Layouts, and changes of them.
+fn of_layouts() -> Vec<Case> {
+    let stripes =
+        Some("layout.stripes and layout.stripeSize are for type Striped, RAID5, RAID6 and RAID10");
+    let copies = Some("layout.copies is for type RAID1");
+    let integrity = Some("layout.integrity is for the RAID types");
+    let raid6 = Some("layout.stripes of type RAID6 is at least 3");
+    let two_stripes = json!({"type": "Striped", "stripes": 2});
+    let small_stripes = json!({"type": "RAID10", "stripeSize": "64Ki"});
+    let three_copies = json!({"type": "RAID1", "copies": 3});
+    let with_integrity = json!({"type": "RAID1", "integrity": true});
+    let without_integrity = json!({"type": "RAID1", "integrity": false});
+    let three_stripes = json!({"type": "RAID6", "stripes": 3});
+    vec![
+        (two_stripes.clone(), json!({"type": "Linear"}), stripes),
+        (small_stripes, json!({"type": "RAID1"}), stripes),
+        (two_stripes.clone(), json!({"type": "RAID5"}), None),
         (
-            of(json!({"type": "Striped", "stripes": 2})),
-            edit(json!({"type": "Linear"})),
-            stripes,
-        ),
-        (
-            of(json!({"type": "RAID10", "stripeSize": "64Ki"})),
-            edit(json!({"type": "RAID1"})),
-            stripes,
-        ),
-        (
-            of(json!({"type": "Striped", "stripes": 2})),
-            edit(json!({"type": "RAID5"})),
+            two_stripes,
+            json!({"type": "Linear", "stripes": null}),
             None,
         ),
+        (three_copies.clone(), json!({"type": "RAID10"}), copies),
+        (three_copies, json!({"copies": 2}), None),
         (
-            of(json!({"type": "Striped", "stripes": 2})),
-            edit(json!({"type": "Linear", "stripes": null})),
-            None,
-        ),
-        (
-            of(json!({"type": "RAID1", "copies": 3})),
-            edit(json!({"type": "RAID10"})),
-            copies,
-        ),
-        (
-            of(json!({"type": "RAID1", "copies": 3})),
-            edit(json!({"copies": 2})),
-            None,
-        ),
-        (
-            of(json!({"type": "RAID1", "integrity": true})),
-            edit(json!({"type": "Striped"})),
+            with_integrity.clone(),
+            json!({"type": "Striped"}),
             integrity,
         ),
-        (
-            of(json!({"type": "RAID1", "integrity": true})),
-            edit(json!({"type": "RAID6"})),
-            None,
-        ),
-        (
-            of(json!({"type": "RAID1", "integrity": false})),
-            edit(json!({"type": "Linear"})),
-            None,
-        ),
-        (
-            of(json!({"type": "RAID6", "stripes": 3})),
-            edit(json!({"stripes": 2})),
-            raid6,
-        ),
-        (
-            of(json!({"type": "RAID6", "stripes": 3})),
-            edit(json!({"type": "RAID5", "stripes": 2})),
-            None,
-        ),
-        (thin(), json!({"thinPool": {"name": "pool0"}}), named),
-        (
-            thin(),
-            json!({"thinPool": {"name": "pool0", "size": null, "extendAt": 50}}),
-            named,
-        ),
-        (thin(), json!({"thinPool": {"size": null}}), no_size),
-        (
-            thin(),
-            json!({"thinPool": {"maximumSize": "50%", "overprovision": "1.5"}}),
-            None,
-        ),
-        (
-            thin(),
-            json!({"thinPool": {"name": "pool0", "size": null}}),
-            None,
-        ),
+        (with_integrity, json!({"type": "RAID6"}), None),
+        (without_integrity, json!({"type": "Linear"}), None),
+        (three_stripes.clone(), json!({"stripes": 2}), raid6),
+        (three_stripes, json!({"type": "RAID5", "stripes": 2}), None),
+    ]
+}
+
+/// Thin pools, and changes of them.
+fn of_pools() -> Vec<Case> {
+    let named = Some(
+        "thinPool: name selects an existing pool, which FlexLVM does not change; leave out name, or size, maximumSize, metadataSize, extendAt and extendBy",
+    );
+    let no_size = Some("thinPool: set size to create a pool, or name to use an existing one");
+    let pool = json!({"size": "1Gi"});
+    let use_and_extend = json!({"name": "pool0", "size": null, "extendAt": 50});
+    let limits = json!({"maximumSize": "50%", "overprovision": "1.5"});
+    vec![
+        (pool.clone(), json!({"name": "pool0"}), named),
+        (pool.clone(), use_and_extend, named),
+        (pool.clone(), json!({"size": null}), no_size),
+        (pool.clone(), limits, None),
+        (pool, json!({"name": "pool0", "size": null}), None),
     ]
 }
 

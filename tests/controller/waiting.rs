@@ -3,42 +3,37 @@
 //! Without a change, the controller retries a waiting claim after fifteen minutes: a claim that is
 //! served within a test's time limit was requeued.
 
-use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim};
+use crds::logical_volume::State;
+use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::fixture::{Fixture, condition, volume_of};
-use super::waits_for_consumer;
+use crate::fixture::{Fixture, has_selected_node, volume_of};
 
-fn group(size: &str) -> Value {
-    json!([{"name": "vg0", "uuid": "u", "size": size, "extentSize": "4Mi", "usedByOthers": "0", "free": "0"}])
+/// Sets the `Ready` condition of a node, as its kubelet does.
+async fn set_kubelet_ready(fixture: &Fixture, node: &str, ready: &str) {
+    let status = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
+    let patch = Patch::Strategic(status);
+    fixture
+        .nodes()
+        .patch_status(&fixture.name(node), &PatchParams::default(), &patch)
+        .await
+        .unwrap();
 }
 
-/// Waits until `count` LogicalVolumes exist.
-async fn wait_for_volume_count(fixture: &Fixture, count: usize) {
-    let limit = harness::wait::LIMIT;
-    if let Err(error) = harness::wait::until(
-        "the expected number of claims is served",
-        limit,
-        async || Ok((fixture.own_logical_volumes().await.len() == count).then_some(())),
-    )
-    .await
-    {
-        panic!(
-            "{error}: {} of {count}; Events: {:#?}",
-            fixture.own_logical_volumes().await.len(),
-            fixture.event_messages().await
-        );
-    }
+/// Cordons or uncordons a node, as `kubectl cordon` does.
+async fn set_cordoned(fixture: &Fixture, node: &str, cordoned: bool) {
+    let patch = Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
+    fixture
+        .nodes()
+        .patch(&fixture.name(node), &PatchParams::default(), &patch)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
 async fn fifty_claims_with_space_for_ten_create_ten_volumes_and_forty_events() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 256).await;
-    fixture.node("n2", 64).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 256), ("n2", 64)]).await;
     for number in 0..50 {
         fixture.claim(&format!("c{number}"), "32Mi", None).await;
     }
@@ -50,25 +45,19 @@ async fn fifty_claims_with_space_for_ten_create_ten_volumes_and_forty_events() {
         ])
         .await;
     fixture.quiet().await;
-    let made = fixture.own_logical_volumes().await;
-    assert_eq!(made.len(), 10);
+    let created = fixture.own_logical_volumes().await;
+    assert_eq!(created.len(), 10);
     assert_eq!(
-        made.iter()
+        created
+            .iter()
             .filter(|lv| lv.spec.node == fixture.name("n2"))
             .count(),
         2
     );
-    for lv in &made {
+    for lv in &created {
         // No node rejects a reserved volume: the controller's calculation is correct.
         fixture.agent_creates(&lv.name_any()).await;
-        fixture
-            .wait(
-                &fixture.volumes(),
-                &lv.name_any(),
-                "the PersistentVolume is created",
-                |_| true,
-            )
-            .await;
+        fixture.wait_for_persistent_volume(&lv.name_any()).await;
     }
     let claims = fixture
         .claims()
@@ -76,25 +65,24 @@ async fn fifty_claims_with_space_for_ten_create_ten_volumes_and_forty_events() {
         .await
         .unwrap()
         .items;
-    let served =
-        |claim: &PersistentVolumeClaim| made.iter().any(|lv| lv.name_any() == volume_of(claim));
-    for waiting in claims.iter().filter(|claim| !served(claim)) {
+    for claim in claims {
+        if created.iter().any(|lv| lv.name_any() == volume_of(&claim)) {
+            continue;
+        }
         fixture
             .wait_for_event_about(
-                &waiting.name_any(),
+                &claim.name_any(),
                 &["ProvisioningFailed", "no node can provide", "free of"],
             )
             .await;
     }
-    fixture.report(&fixture.name("n2"), group("96Mi")).await;
-    wait_for_volume_count(&fixture, 11).await;
+    fixture.report_size("n2", "96Mi").await;
+    fixture.wait_for_volume_count(11).await;
 }
 
 #[tokio::test]
 async fn removed_volume_frees_space_for_next_claim() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 64).await;
-    fixture.class(waits_for_consumer()).await;
+    let fixture = Fixture::with_waiting_class(&[("n1", 64)]).await;
     let old = fixture.bound("old", "64Mi", "n1").await;
     let new = volume_of(&fixture.claim("new", "64Mi", Some("n1")).await);
     fixture
@@ -102,47 +90,26 @@ async fn removed_volume_frees_space_for_next_claim() {
         .await;
     fixture.delete_claim("old").await;
     fixture.phase(&old, "Released").await;
-    fixture
-        .wait(
-            &fixture.logical_volumes(),
-            &old,
-            "its deletion is requested",
-            |lv: &crds::LogicalVolume| lv.spec.state == crds::logical_volume::State::Absent,
-        )
-        .await;
+    fixture.wait_for_state(&old, State::Absent).await;
     assert_eq!(
         fixture.own_logical_volumes().await.len(),
         1,
         "its space stays reserved until it is removed"
     );
-    fixture
-        .agent_writes_status(
-            &old,
-            json!({"conditions": [condition("Removed", "True", "Removed", "gone")]}),
-        )
-        .await;
-    fixture
-        .wait(
-            &fixture.logical_volumes(),
-            &new,
-            "the next claim is served",
-            |_| true,
-        )
-        .await;
+    fixture.agent_removes(&old).await;
+    fixture.wait_for_logical_volume(&new).await;
 }
 
 #[tokio::test]
 async fn edited_reserve_or_layout_requeues_waiting_claims() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 128).await;
-    fixture.class(json!({})).await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 128)]).await;
     fixture.change_backend(json!({"reserve": "96Mi"})).await;
     fixture.claim("first", "64Mi", None).await;
     fixture
         .wait_for_event(&["ProvisioningFailed", "32 MiB free of 128 MiB"])
         .await;
     fixture.change_backend(json!({"reserve": "50%"})).await;
-    wait_for_volume_count(&fixture, 1).await;
+    fixture.wait_for_volume_count(1).await;
     fixture
         .change_backend(json!({"reserve": null, "layout": {"type": "RAID1"}}))
         .await;
@@ -153,7 +120,7 @@ async fn edited_reserve_or_layout_requeues_waiting_claims() {
     fixture
         .change_backend(json!({"layout": {"type": "Linear"}}))
         .await;
-    wait_for_volume_count(&fixture, 2).await;
+    fixture.wait_for_volume_count(2).await;
     fixture
         .change_backend(json!({"nodeSelector": {"matchLabels": {"fixture": "nowhere"}}}))
         .await;
@@ -165,19 +132,8 @@ async fn edited_reserve_or_layout_requeues_waiting_claims() {
 
 #[tokio::test]
 async fn returning_node_requeues_waiting_claims() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 128).await;
-    fixture.class(json!({})).await;
-    let nodes: Api<Node> = Api::all(fixture.client.clone());
-    let name = fixture.name("n1");
-    let kubelet = async |ready: &str| {
-        let status = json!({"status": {"conditions": [{"type": "Ready", "status": ready}]}});
-        nodes
-            .patch_status(&name, &PatchParams::default(), &Patch::Strategic(status))
-            .await
-            .unwrap();
-    };
-    kubelet("Unknown").await;
+    let fixture = Fixture::with_immediate_class(&[("n1", 128)]).await;
+    set_kubelet_ready(&fixture, "n1", "Unknown").await;
     fixture.claim("first", "32Mi", None).await;
     fixture
         .wait_for_event(&[
@@ -185,31 +141,21 @@ async fn returning_node_requeues_waiting_claims() {
             "is not Ready: its kubelet does not report",
         ])
         .await;
-    kubelet("True").await;
-    wait_for_volume_count(&fixture, 1).await;
+    set_kubelet_ready(&fixture, "n1", "True").await;
+    fixture.wait_for_volume_count(1).await;
 
-    let cordon = async |cordoned: bool| {
-        let patch = Patch::Merge(json!({"spec": {"unschedulable": cordoned}}));
-        nodes
-            .patch(&name, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
-    };
-    cordon(true).await;
+    set_cordoned(&fixture, "n1", true).await;
     fixture.claim("second", "32Mi", None).await;
     fixture
         .wait_for_event(&["ProvisioningFailed", "is cordoned"])
         .await;
-    cordon(false).await;
-    wait_for_volume_count(&fixture, 2).await;
+    set_cordoned(&fixture, "n1", false).await;
+    fixture.wait_for_volume_count(2).await;
 }
 
 #[tokio::test]
 async fn claim_waiting_on_selected_node_is_served_there_or_released() {
-    let fixture = Fixture::new().await;
-    fixture.node("n1", 32).await;
-    fixture.node("n2", 32).await;
-    fixture.class(waits_for_consumer()).await;
+    let fixture = Fixture::with_waiting_class(&[("n1", 32), ("n2", 32)]).await;
     let stays = volume_of(&fixture.claim("stays", "64Mi", Some("n1")).await);
     fixture
         .wait_for_event(&[
@@ -219,24 +165,10 @@ async fn claim_waiting_on_selected_node_is_served_there_or_released() {
             "32 MiB free of 32 MiB",
         ])
         .await;
-    assert!(
-        fixture
-            .claims()
-            .get("stays")
-            .await
-            .unwrap()
-            .annotations()
-            .contains_key(operator::kube::names::SELECTED_NODE)
-    );
-    fixture.report(&fixture.name("n1"), group("64Mi")).await;
-    fixture
-        .wait(
-            &fixture.logical_volumes(),
-            &stays,
-            "the claim is served on its selected node",
-            |_| true,
-        )
-        .await;
+    let claim = fixture.claims().get("stays").await.unwrap();
+    assert!(has_selected_node(&claim));
+    fixture.report_size("n1", "64Mi").await;
+    fixture.wait_for_logical_volume(&stays).await;
 
     fixture.claim("leaves", "96Mi", Some("n1")).await;
     fixture
@@ -245,17 +177,6 @@ async fn claim_waiting_on_selected_node_is_served_there_or_released() {
             &["ProvisioningFailed", "96 MiB", "0 bytes free of 64 MiB"],
         )
         .await;
-    fixture.report(&fixture.name("n2"), group("1Gi")).await;
-    fixture
-        .wait(
-            &fixture.claims(),
-            "leaves",
-            "its selected node is removed",
-            |claim: &PersistentVolumeClaim| {
-                !claim
-                    .annotations()
-                    .contains_key(operator::kube::names::SELECTED_NODE)
-            },
-        )
-        .await;
+    fixture.report_size("n2", "1Gi").await;
+    fixture.wait_until_deselected("leaves").await;
 }

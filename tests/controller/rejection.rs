@@ -1,0 +1,135 @@
+//! Claims that are not served: unsupported ones, invalid classes, nodes without space.
+
+use crds::logical_volume::State;
+use serde_json::json;
+
+use crate::fixture::{Fixture, condition, vg0, volume_of};
+
+#[tokio::test]
+async fn unsupported_claims_are_rejected_with_field_and_create_nothing() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024)]).await;
+    for (name, extra, phrases) in [
+        (
+            "block",
+            json!({"volumeMode": "Block"}),
+            ["volumeMode", "Block"],
+        ),
+        (
+            "many",
+            json!({"accessModes": ["ReadWriteMany"]}),
+            ["accessModes", "ReadWriteMany"],
+        ),
+        (
+            "selector",
+            json!({"selector": {"matchLabels": {"a": "b"}}}),
+            ["selector", "remove it"],
+        ),
+        (
+            "source",
+            json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}),
+            ["dataSource", "old"],
+        ),
+        (
+            "large",
+            json!({"resources": {"requests": {"storage": "1Ti"}}}),
+            ["1 TiB", "1 GiB free of 1 GiB"],
+        ),
+    ] {
+        let mut spec = json!({"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}});
+        for (key, value) in extra.as_object().unwrap() {
+            spec[key] = value.clone();
+        }
+        fixture.claim_of(name, spec, Some("n1")).await;
+        fixture
+            .wait_for_event(&["ProvisioningFailed", phrases[0], phrases[1]])
+            .await;
+    }
+    assert!(fixture.own_logical_volumes().await.is_empty());
+    fixture.quiet().await;
+    // Events are named after their claims. The large one may be reported before and after the
+    // controller observes the node's report.
+    for name in ["block.", "many.", "selector.", "source.", "large."] {
+        let writes = fixture.server.writes(name).unwrap();
+        assert!(
+            (1..=2).contains(&writes.len()),
+            "one Event each, and no hot loop: {writes:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn invalid_class_parameters_are_rejected_by_name() {
+    for (parameters, phrases) in [
+        (
+            json!({"backend": "B", "fstype": "xfs"}),
+            ["\"fstype\"", "fsType"],
+        ),
+        (
+            json!({"backend": "B", "fsType": "ext4", "csi.storage.k8s.io/fstype": "xfs"}),
+            ["csi.storage.k8s.io/fstype \"xfs\"", "fsType \"ext4\""],
+        ),
+        (json!({"fsType": "ext4"}), ["backend", "missing"]),
+        (
+            json!({"backend": "nowhere"}),
+            ["StorageBackend nowhere", "does not exist"],
+        ),
+        (
+            json!({"backend": "B", "mkfsOptions": "-J device=/dev/sda"}),
+            ["mkfsOptions", "-J"],
+        ),
+    ] {
+        let fixture = Fixture::new().await;
+        fixture.node("n1", 1024).await;
+        fixture.class(json!({"parameters": parameters})).await;
+        fixture.claim("data", "64Mi", Some("n1")).await;
+        fixture
+            .wait_for_event(&["ProvisioningFailed", phrases[0], phrases[1]])
+            .await;
+        assert!(fixture.own_logical_volumes().await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn claim_on_full_or_vanished_node_is_returned_to_scheduler() {
+    let fixture = Fixture::with_waiting_class(&[("full", 32), ("roomy", 1024)]).await;
+    for (name, node) in [("a", "full"), ("b", "vanished")] {
+        fixture.claim(name, "64Mi", Some(node)).await;
+        fixture.wait_until_deselected(name).await;
+    }
+    fixture.wait_for_event(&["32 MiB free of 32 MiB"]).await;
+    fixture
+        .wait_for_event(&["vanished", "no longer exists"])
+        .await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
+}
+
+#[tokio::test]
+async fn volume_on_node_without_space_is_withdrawn() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 64)]).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", Some("n1")).await);
+    fixture.wait_for_logical_volume(&name).await;
+    let mut full = vg0("64Mi");
+    full[0]["usedByOthers"] = json!("64Mi");
+    fixture.report(&fixture.name("n1"), full).await;
+    fixture
+        .agent_reports(
+            &name,
+            condition("Ready", "False", "InsufficientSpace", "vg0 is full"),
+        )
+        .await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "vg0 is full"])
+        .await;
+    fixture
+        .wait_for_state(&name, State::AbsentIfNeverUsed)
+        .await;
+    fixture
+        .agent_reports(&name, condition("Removed", "True", "NeverCreated", "gone"))
+        .await;
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "0 bytes free of 64 MiB"])
+        .await;
+    fixture.report_size("n1", "64Mi").await;
+    fixture.agent_creates(&name).await;
+    fixture.wait_for_persistent_volume(&name).await;
+}
