@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use crds::StorageBackend;
+use crds::{NodeStorage, StorageBackend};
 use harness::wait::LIMIT;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use operator::agent::watches::backends::{Backends, SelectedBackends};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch::Receiver;
 
 use crate::fixture::Fixture;
 
 /// Waits until the node is selected by exactly these backends of the test.
-async fn select(
+async fn wait_for_selection(
     selected: &mut Receiver<Option<Arc<SelectedBackends>>>,
     part: &str,
     expected: &[&str],
@@ -41,53 +41,48 @@ async fn select(
     );
 }
 
+/// Returns a backend on the nodes with this value of the label `disk`.
+fn backend_on(name: &str, volume_group: &str, disk: &str) -> StorageBackend {
+    serde_json::from_value(json!({
+        "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},
+        "spec": {"volumeGroup": volume_group, "nodeSelector": {"matchLabels": {"disk": disk}}},
+    }))
+    .unwrap()
+}
+
+/// Returns the reported devices, each with its reason.
+fn device_reasons(storage: &NodeStorage) -> Vec<String> {
+    let devices = storage.status.iter().flat_map(|status| &status.devices);
+    devices
+        .map(|device| {
+            let reason = device.reason.as_deref().unwrap_or_default();
+            format!("{}: {reason}", device.path)
+        })
+        .collect()
+}
+
 #[tokio::test]
 async fn agent_reports_each_device_once() {
     let fixture = Fixture::new(100).await;
     let dev = fixture.site.folder().join("proc/1/root/dev");
     std::fs::create_dir_all(&dev).unwrap();
     std::fs::write(dev.join("file"), "").unwrap();
-    let nodes: Api<Node> = Api::all(fixture.client.clone());
-    let label = Patch::Merge(json!({"metadata": {"labels": {"disk": &fixture.name}}}));
-    nodes
-        .patch(&fixture.name, &PatchParams::default(), &label)
-        .await
-        .unwrap();
+    fixture.label_node(&fixture.name).await;
     let _agent = fixture.agent();
     let name = format!("{}-devices", fixture.name);
-    let object: StorageBackend = serde_json::from_value(json!({
-        "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": &name},
-        "spec": {"volumeGroup": "vg1", "devices": ["/dev/none", "/dev/file"], "nodeSelector": {"matchLabels": {"disk": &fixture.name}}},
-    }))
-    .unwrap();
     let api: Api<StorageBackend> = Api::all(fixture.client.clone());
-    api.create(&PostParams::default(), &object).await.unwrap();
-    let reasons = |storage: &crds::NodeStorage| {
-        let devices = storage.status.clone().unwrap_or_default().devices;
-        let line =
-            |device: crds::devices::NodeDevice| (device.path, device.reason.unwrap_or_default());
-        devices.into_iter().map(line).collect::<Vec<_>>()
-    };
-    let expected = [("/dev/none", "NotFound"), ("/dev/file", "NotABlockDevice")]
-        .map(|(a, b)| (a.to_owned(), b.to_owned()));
+    let devices = ["/dev/none", "/dev/file"];
+    let mut backend = backend_on(&name, "vg1", &fixture.name);
+    backend.spec.devices = devices.map(str::to_owned).into();
+    api.create(&PostParams::default(), &backend).await.unwrap();
+    let expected = ["/dev/none: NotFound", "/dev/file: NotABlockDevice"];
     fixture
         .wait_for_report("both devices are reported", |storage| {
-            reasons(storage) == expected
+            device_reasons(storage) == expected
         })
         .await;
-    fixture
-        .wait_for_report("the driver is installed", |storage| {
-            crate::fixture::is_condition_true(storage, "DriverInstalled")
-        })
-        .await;
-    let count = || {
-        fixture
-            .writes(&fixture.name)
-            .iter()
-            .filter(|write| write.contains("nodestorages"))
-            .count()
-    };
-    let before = count();
+    fixture.wait_for_driver().await;
+    let before = fixture.report_writes();
     // Neither its volume nor the controller's status update may cause another write.
     fixture.ready(&fixture.create_volume("data", 8).await).await;
     let numbers = Patch::Merge(json!({"status": {"volumes": 1}}));
@@ -95,11 +90,11 @@ async fn agent_reports_each_device_once() {
         .await
         .unwrap();
     fixture.quiet().await;
-    assert_eq!(count(), before);
+    assert_eq!(fixture.report_writes(), before);
     api.delete(&name, &DeleteParams::default()).await.unwrap();
     fixture
         .wait_for_report("no device is configured any more", |storage| {
-            reasons(storage).is_empty()
+            device_reasons(storage).is_empty()
         })
         .await;
 }
@@ -116,39 +111,22 @@ async fn agent_caches_backends_that_select_its_node() {
     let first = format!("{}-a", fixture.name);
     let second = format!("{}-b", fixture.name);
     for (name, disk) in [(&first, "ssd"), (&second, "hdd")] {
-        let object: StorageBackend = serde_json::from_value(json!({
-            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name},
-            "spec": {"volumeGroup": "vg0", "nodeSelector": {"matchLabels": {"disk": disk}}},
-        }))
-        .unwrap();
-        api.create(&PostParams::default(), &object).await.unwrap();
+        let backend = backend_on(name, "vg0", disk);
+        api.create(&PostParams::default(), &backend).await.unwrap();
     }
-    select(&mut selected, &fixture.name, &[]).await;
-    let nodes: Api<Node> = Api::all(fixture.client.clone());
-    let label = async |value: &str| {
-        let patch = Patch::Merge(json!({"metadata": {"labels": {"disk": value}}}));
-        nodes
-            .patch(&fixture.name, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
-    };
-    label("ssd").await;
-    select(&mut selected, &fixture.name, &[&first]).await;
-    label("hdd").await;
-    select(&mut selected, &fixture.name, &[&second]).await;
-    let change = async |name: &str, spec: Value| {
-        api.patch(
-            name,
-            &PatchParams::default(),
-            &Patch::Merge(json!({"spec": spec})),
-        )
+    wait_for_selection(&mut selected, &fixture.name, &[]).await;
+    fixture.label_node("ssd").await;
+    wait_for_selection(&mut selected, &fixture.name, &[&first]).await;
+    fixture.label_node("hdd").await;
+    wait_for_selection(&mut selected, &fixture.name, &[&second]).await;
+    let patch = Patch::Merge(json!({"spec": {"nodeSelector": null}}));
+    api.patch(&first, &PatchParams::default(), &patch)
         .await
         .unwrap();
-    };
-    change(&first, json!({"nodeSelector": null})).await;
-    select(&mut selected, &fixture.name, &[&first, &second]).await;
+    wait_for_selection(&mut selected, &fixture.name, &[&first, &second]).await;
     api.delete(&second, &DeleteParams::default()).await.unwrap();
-    select(&mut selected, &fixture.name, &[&first]).await;
+    wait_for_selection(&mut selected, &fixture.name, &[&first]).await;
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
     nodes
         .delete(&fixture.name, &DeleteParams::default())
         .await

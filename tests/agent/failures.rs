@@ -62,10 +62,11 @@ async fn lost_report_is_rewritten_and_lv_created_once() {
         let _agent = fixture.agent_with(faults.clone());
         let name = fixture.create_volume("data", 8).await;
         fixture.ready(&name).await;
-        let all_gone = wait::until("all faults are used up", LIMIT, async || {
+        wait::until("all faults are used up", LIMIT, async || {
             Ok((count.load(Ordering::Relaxed) == 0).then_some(()))
-        });
-        all_gone.await.unwrap();
+        })
+        .await
+        .unwrap();
         assert_eq!(
             (
                 fixture.node.count("lvcreate"),
@@ -87,7 +88,7 @@ async fn failing_lvm_is_reported_and_keeps_ready_volumes() {
         .hook(|_, _| Err(Error::refused(Kind::Failed, "lvm is broken")));
     let bad = fixture.create_volume("bad", 8).await;
     fixture
-        .wait_for_condition(&bad, READY, "False", "LvmFailed", "lvm is broken")
+        .wait_for_not_ready(&bad, "LvmFailed", "lvm is broken")
         .await;
     fixture.node.change(|_| ());
     fixture
@@ -101,12 +102,12 @@ async fn failing_lvm_is_reported_and_keeps_ready_volumes() {
     ));
     fixture.node.unhook();
     fixture.ready(&bad).await;
-    let version =
-        |storage: &crds::NodeStorage| storage.status.clone().unwrap_or_default().lvm_version;
-    let works = |storage: &crds::NodeStorage| {
-        is_condition_true(storage, READY) && version(storage).as_deref() == Some("2.03.16(2)")
-    };
-    fixture.wait_for_report("LVM works", works).await;
+    fixture
+        .wait_for_report("LVM works", |storage| {
+            let status = storage.status.clone().unwrap_or_default();
+            is_condition_true(storage, READY) && status.lvm_version.as_deref() == Some("2.03.16(2)")
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -121,7 +122,7 @@ async fn failed_growth_is_reported() {
     });
     fixture.change(&name, json!({"size": "64Mi"})).await;
     let status = fixture
-        .wait_for_condition(&name, READY, "False", "LvmFailed", "lvextend is broken")
+        .wait_for_not_ready(&name, "LvmFailed", "lvextend is broken")
         .await
         .status
         .unwrap();
@@ -144,18 +145,10 @@ async fn outdated_report_is_corrected_by_lvm() {
     std::fs::remove_dir_all(fixture.site.folder().join("lvm")).unwrap();
     std::fs::create_dir_all(fixture.site.folder().join("lvm/backup")).unwrap();
     let _agent = fixture.agent();
-    fixture
-        .wait_for_report("the node is reported", |storage| storage.status.is_some())
-        .await;
+    fixture.wait_for_first_report().await;
     fixture.node.state().groups[0].extents = 4;
     let name = fixture.create_volume("data", 8).await;
     fixture
-        .wait_for_condition(
-            &name,
-            READY,
-            "False",
-            "InsufficientSpace",
-            "16 MiB free, 32 MiB needed",
-        )
+        .wait_for_not_ready(&name, "InsufficientSpace", "16 MiB free, 32 MiB needed")
         .await;
 }

@@ -42,16 +42,8 @@ impl Service<Request<Body>> for Faulty {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let is_report = request.uri().path().contains("logicalvolumes")
             && request.uri().path().ends_with("/status");
-        let takes = |count: &AtomicU32| {
-            is_report
-                && count
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                        left.checked_sub(1)
-                    })
-                    .is_ok()
-        };
-        let lost = takes(&self.faults.lost);
-        let unanswered = takes(&self.faults.unanswered);
+        let lost = is_report && takes_one(&self.faults.lost);
+        let unanswered = is_report && takes_one(&self.faults.unanswered);
         let client = self.client.clone();
         Box::pin(async move {
             if lost {
@@ -61,6 +53,15 @@ impl Service<Request<Body>> for Faulty {
             Ok(if unanswered { broken() } else { answer })
         })
     }
+}
+
+/// Reduces a count of faults; false if none is left.
+fn takes_one(count: &AtomicU32) -> bool {
+    count
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        })
+        .is_ok()
 }
 
 fn broken() -> Response<Body> {

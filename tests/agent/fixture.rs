@@ -4,8 +4,7 @@
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::faults::{Faults, faulty};
-use crds::condition;
+use crds::condition::{self, DRIVER_INSTALLED, READY, REMOVED};
 use crds::{LogicalVolume, NodeStorage};
 use harness::apiserver::ApiServer;
 use harness::simulated::{self, EXTENT, SimulatedNode};
@@ -18,6 +17,8 @@ use operator::agent;
 use operator::http::Ready;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
+
+use crate::faults::{Faults, faulty};
 
 /// Time limit for a wait.
 pub(crate) const LIMIT: Duration = wait::LIMIT;
@@ -169,6 +170,16 @@ impl Fixture {
             .unwrap();
     }
 
+    /// Sets the label `disk` of the node.
+    pub(crate) async fn label_node(&self, disk: &str) {
+        let nodes: Api<Node> = Api::all(self.client.clone());
+        let patch = Patch::Merge(json!({"metadata": {"labels": {"disk": disk}}}));
+        nodes
+            .patch(&self.name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
     pub(crate) fn logical_volumes(&self) -> Api<LogicalVolume> {
         Api::all(self.client.clone())
     }
@@ -177,24 +188,51 @@ impl Fixture {
         Api::all(self.client.clone())
     }
 
-    /// Waits until a condition of a LogicalVolume is as expected and its message contains `words`.
-    pub(crate) async fn wait_for_condition(
+    /// Waits until the volume is not ready for this reason, with this phrase in the message.
+    pub(crate) async fn wait_for_not_ready(
+        &self,
+        name: &str,
+        reason: &str,
+        phrase: &str,
+    ) -> LogicalVolume {
+        self.wait_for_condition(name, READY, "False", reason, phrase)
+            .await
+    }
+
+    /// Waits until the volume's removal waits for this reason, with this phrase in the message.
+    pub(crate) async fn wait_for_not_removed(
+        &self,
+        name: &str,
+        reason: &str,
+        phrase: &str,
+    ) -> LogicalVolume {
+        self.wait_for_condition(name, REMOVED, "False", reason, phrase)
+            .await
+    }
+
+    /// Waits until the volume is reported as removed.
+    pub(crate) async fn wait_for_removed(&self, name: &str, reason: &str) -> LogicalVolume {
+        self.wait_for_condition(name, REMOVED, "True", reason, "")
+            .await
+    }
+
+    async fn wait_for_condition(
         &self,
         name: &str,
         type_: &str,
         status: &str,
         reason: &str,
-        words: &str,
+        phrase: &str,
     ) -> LogicalVolume {
         let mut last = None;
-        let what = format!("{name} has {type_}={status} {reason} {words:?}");
+        let what = format!("{name} has {type_}={status} {reason} {phrase:?}");
         let found = wait::until(&what, LIMIT, async || {
             let object = self.logical_volumes().get(name).await?;
             let conditions = object.status.clone().unwrap_or_default().conditions;
             last = Some(conditions.clone());
             let is = condition::get(&conditions, type_);
             let is = is.is_some_and(|is| {
-                is.status == status && is.reason == reason && is.message.contains(words)
+                is.status == status && is.reason == reason && is.message.contains(phrase)
             });
             Ok(is.then_some(object))
         });
@@ -202,8 +240,9 @@ impl Fixture {
         found.unwrap_or_else(|error| panic!("{error:#}; its conditions are {last:#?}"))
     }
 
+    /// Waits until the volume is ready.
     pub(crate) async fn ready(&self, name: &str) -> LogicalVolume {
-        self.wait_for_condition(name, condition::READY, "True", "Ready", "")
+        self.wait_for_condition(name, READY, "True", "Ready", "")
             .await
     }
 
@@ -221,6 +260,27 @@ impl Fixture {
         });
         let found = found.await;
         found.unwrap_or_else(|error| panic!("{error:#}; the report is {last:#?}"))
+    }
+
+    /// Waits until the agent has reported its node.
+    pub(crate) async fn wait_for_first_report(&self) -> NodeStorage {
+        self.wait_for_report("the node is reported", |storage| storage.status.is_some())
+            .await
+    }
+
+    /// Waits until the agent has installed the driver.
+    pub(crate) async fn wait_for_driver(&self) -> NodeStorage {
+        self.wait_for_report("the driver is installed", |storage| {
+            is_condition_true(storage, DRIVER_INSTALLED)
+        })
+        .await
+    }
+
+    /// Returns the number of the agent's writes to its report.
+    pub(crate) fn report_writes(&self) -> usize {
+        let writes = self.writes(&self.name);
+        let reports = writes.iter().filter(|write| write.contains("nodestorages"));
+        reports.count()
     }
 
     /// Returns the agents' accepted writes to objects whose name contains `part`, as `verb
@@ -264,12 +324,12 @@ impl Fixture {
 }
 
 /// Returns the volume groups of a report.
-pub(crate) fn groups(storage: &crds::NodeStorage) -> Vec<crds::node_storage::VolumeGroup> {
+pub(crate) fn groups(storage: &NodeStorage) -> Vec<crds::node_storage::VolumeGroup> {
     storage.status.clone().unwrap_or_default().volume_groups
 }
 
 /// Returns true if a condition of a report is `True`.
-pub(crate) fn is_condition_true(storage: &crds::NodeStorage, type_: &str) -> bool {
+pub(crate) fn is_condition_true(storage: &NodeStorage, type_: &str) -> bool {
     condition::is_true(
         &storage.status.clone().unwrap_or_default().conditions,
         type_,

@@ -11,7 +11,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::fixture::{self, Fixture};
+use crate::fixture::Fixture;
 
 /// The first version whose tokens name the node of their pod.
 const SINCE: u32 = 30;
@@ -53,17 +53,16 @@ async fn agent_writes_objects_of_its_own_node_alone() {
     if !ApiServer::shared().await.is_since(SINCE) {
         return;
     }
-    let (fixture, other) = (Fixture::new(100).await, Fixture::new(100).await);
+    let fixture = Fixture::new(100).await;
+    let other = Fixture::new(100).await;
     let own = fixture.agents_client().await;
-    let (volume, foreign) = (
-        fixture.create_volume("own", 8).await,
-        other.create_volume("foreign", 8).await,
-    );
+    let volume = fixture.create_volume("own", 8).await;
+    let foreign = other.create_volume("foreign", 8).await;
     // Other accounts are not concerned.
     let by_admin = refusals(&fixture.client, &other.name, &foreign).await;
     assert_eq!(by_admin, [""; 0]);
     // The API server reads new policies within a second.
-    wait::until("the policies are in force", fixture::LIMIT, async || {
+    wait::until("the policies are in force", wait::LIMIT, async || {
         let refused = refusals(&own, &other.name, &foreign).await;
         Ok((refused.len() == 3).then_some(()))
     })
@@ -99,6 +98,12 @@ async fn agent_writes_objects_of_its_own_node_alone() {
     }
 }
 
+/// Returns true if the controller manager has checked the present version of a policy.
+fn is_checked(policy: &ValidatingAdmissionPolicy) -> bool {
+    let status = policy.status.clone().unwrap_or_default();
+    status.observed_generation == policy.metadata.generation
+}
+
 #[tokio::test]
 async fn policies_have_no_type_warnings() {
     if !ApiServer::shared().await.is_since(SINCE) {
@@ -116,16 +121,11 @@ async fn policies_have_no_type_warnings() {
         .start("kube-controller-manager", &mut command)
         .unwrap();
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(fixture.client.clone());
-    let checked = async || {
+    let checked = wait::until("the policies are checked", wait::LIMIT, async || {
         let all = policies.list(&ListParams::default()).await?.items;
-        let is_checked = |policy: &ValidatingAdmissionPolicy| {
-            let status = policy.status.clone().unwrap_or_default();
-            status.observed_generation == policy.metadata.generation
-        };
         Ok((all.len() == 2 && all.iter().all(is_checked)).then_some(all))
-    };
-    let all = wait::until("the policies are checked", fixture::LIMIT, checked).await;
-    for policy in all.unwrap() {
+    });
+    for policy in checked.await.unwrap() {
         let checking = policy.status.unwrap().type_checking.unwrap_or_default();
         assert_eq!(checking.expression_warnings.unwrap_or_default(), []);
     }

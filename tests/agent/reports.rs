@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crds::NodeStorage;
 use crds::condition::{self, DRIVER_INSTALLED};
 use harness::simulated::Volume;
 use harness::wait;
@@ -9,39 +10,28 @@ use kube::api::DeleteParams;
 
 use crate::fixture::{Fixture, groups, is_condition_true};
 
+/// Returns true if the first volume group has this size.
+fn has_size(storage: &NodeStorage, size: &str) -> bool {
+    let groups = groups(storage);
+    groups.first().is_some_and(|group| group.size.0 == size)
+}
+
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn node_change_is_reported_at_once_and_volumes_are_not() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
-    let report = fixture
-        .wait_for_report("the node is reported", |storage| storage.status.is_some())
-        .await;
+    let report = fixture.wait_for_first_report().await;
     let owner = report.metadata.owner_references.unwrap().remove(0);
-    assert_eq!(
-        (owner.kind.as_str(), owner.name.as_str()),
-        ("Node", fixture.name.as_str())
-    );
+    assert_eq!(owner.kind, "Node");
+    assert_eq!(owner.name, fixture.name);
     let group = report.status.clone().unwrap().volume_groups.remove(0);
-    let numbers = [
-        &group.size,
-        &group.extent_size,
-        &group.used_by_others,
-        &group.free,
-    ]
-    .map(|size| size.0.as_str());
-    assert_eq!(numbers, ["400Mi", "4Mi", "0", "400Mi"]);
-    fixture
-        .wait_for_report("the driver is installed", |storage| {
-            is_condition_true(storage, DRIVER_INSTALLED)
-        })
-        .await;
+    assert_eq!(group.size.0, "400Mi");
+    assert_eq!(group.extent_size.0, "4Mi");
+    assert_eq!(group.used_by_others.0, "0");
+    assert_eq!(group.free.0, "400Mi");
+    fixture.wait_for_driver().await;
 
-    let before = fixture
-        .writes(&fixture.name)
-        .iter()
-        .filter(|write| write.contains("nodestorages"))
-        .count();
+    let before = fixture.report_writes();
     for number in 0..10 {
         fixture.create_volume(&format!("v{number}"), 2).await;
     }
@@ -49,11 +39,7 @@ async fn node_change_is_reported_at_once_and_volumes_are_not() {
         fixture.ready(&fixture.volume(&format!("v{number}"))).await;
     }
     fixture.quiet().await;
-    let after = fixture
-        .writes(&fixture.name)
-        .iter()
-        .filter(|write| write.contains("nodestorages"))
-        .count();
+    let after = fixture.report_writes();
     assert_eq!(after, before, "{:?}", fixture.writes(&fixture.name));
 
     // vgextend, and an LV that FlexLVM does not manage.
@@ -68,12 +54,10 @@ async fn node_change_is_reported_at_once_and_volumes_are_not() {
         };
         state.groups[0].volumes.push(volume);
     });
-    let grown = |storage: &crds::NodeStorage| {
-        groups(storage)
-            .first()
-            .is_some_and(|group| group.size.0 == "600Mi")
-    };
-    let group = groups(&fixture.wait_for_report("the group has grown", grown).await).remove(0);
+    let report = fixture
+        .wait_for_report("the group has grown", |storage| has_size(storage, "600Mi"))
+        .await;
+    let group = groups(&report).remove(0);
     assert!(begin.elapsed() < Duration::from_secs(5));
     assert_eq!(
         [group.used_by_others.0.as_str(), group.free.0.as_str()],
@@ -103,27 +87,18 @@ async fn free_space_is_reported_with_delay() {
 async fn deleted_report_is_rewritten_at_once() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
-    fixture
-        .wait_for_report("the driver is installed", |storage| {
-            is_condition_true(storage, DRIVER_INSTALLED)
-        })
-        .await;
+    fixture.wait_for_driver().await;
     fixture
         .storages()
         .delete(&fixture.name, &DeleteParams::default())
         .await
         .unwrap();
     fixture
-        .wait_for_report(
-            "the report is complete again",
-            |storage: &crds::NodeStorage| {
-                storage.metadata.owner_references.is_some()
-                    && is_condition_true(storage, DRIVER_INSTALLED)
-                    && groups(storage)
-                        .first()
-                        .is_some_and(|group| group.size.0 == "400Mi")
-            },
-        )
+        .wait_for_report("the report is complete again", |storage| {
+            storage.metadata.owner_references.is_some()
+                && is_condition_true(storage, DRIVER_INSTALLED)
+                && has_size(storage, "400Mi")
+        })
         .await;
 }
 
@@ -131,25 +106,21 @@ async fn deleted_report_is_rewritten_at_once() {
 async fn driver_is_installed_and_repaired() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
-    fixture
-        .wait_for_report("the driver is installed", |storage| {
-            is_condition_true(storage, DRIVER_INSTALLED)
-        })
-        .await;
+    fixture.wait_for_driver().await;
     let driver = fixture.site.plugins().join("flexlvm.dev~lvm/lvm");
-    let is_whole = async || {
-        Ok((std::fs::read_to_string(&driver).unwrap_or_default() == "the driver").then_some(()))
-    };
-    assert!(is_whole().await.is_ok_and(|is: Option<()>| is.is_some()));
+    assert_eq!(std::fs::read_to_string(&driver).unwrap(), "the driver");
     for damage in 0..3 {
         match damage {
             0 => std::fs::write(&driver, "broken").unwrap(),
             1 => std::fs::remove_file(&driver).unwrap(),
             _ => std::fs::remove_dir_all(driver.parent().unwrap()).unwrap(),
         }
-        wait::until("it is repaired", Duration::from_secs(5), is_whole)
-            .await
-            .unwrap();
+        wait::until("it is repaired", Duration::from_secs(5), async || {
+            let content = std::fs::read_to_string(&driver).unwrap_or_default();
+            Ok((content == "the driver").then_some(()))
+        })
+        .await
+        .unwrap();
     }
     std::fs::remove_dir_all(driver.parent().unwrap()).unwrap();
     std::os::unix::fs::symlink("/nowhere", driver.parent().unwrap()).unwrap();

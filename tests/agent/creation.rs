@@ -1,0 +1,207 @@
+//! LogicalVolumes to LVs: created, grown, or reported as impossible.
+
+use crds::quantity;
+use harness::simulated::{EXTENT, Volume};
+use operator::agent::volumes::plan::Content;
+use serde_json::json;
+
+use crate::fixture::{Fixture, groups};
+
+#[tokio::test]
+async fn agent_creates_lv_with_one_command_and_one_write() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture.wait_for_first_report().await;
+    let reports = fixture.node.count("fullreport");
+    let name = fixture.create_volume("data", 8).await;
+    let object = fixture.ready(&name).await;
+    let volume = fixture.node.volume(&name).unwrap();
+    assert_eq!(volume.extents, 8);
+    let key = host::Key::new("00000000000000000000000000000000")
+        .unwrap()
+        .digest();
+    assert_eq!(
+        volume.tags,
+        [
+            fixture.tag("data"),
+            "flexlvm.dev/claim=default/data".to_owned(),
+            key.tag()
+        ]
+    );
+    assert_eq!(volume.content, Content::Unformatted);
+    let status = object.status.unwrap();
+    assert_eq!(
+        (status.uuid, status.size.unwrap().0),
+        (Some(volume.uuid), "32Mi".to_owned())
+    );
+    assert_eq!(status.observed_generation, Some(1));
+    assert_eq!(
+        (fixture.node.count("lvcreate"), fixture.node.count("look")),
+        (1, 0)
+    );
+    assert_eq!(
+        fixture.node.count("fullreport"),
+        reports,
+        "the report from before suffices"
+    );
+    fixture.quiet().await;
+    assert_eq!(fixture.writes(&name), ["patch logicalvolumes/status"]);
+}
+
+#[tokio::test]
+async fn agent_leaves_foreign_lv_unchanged() {
+    let fixture = Fixture::new(100).await;
+    let name = fixture.volume("data");
+    let foreign = Volume {
+        name: name.clone(),
+        uuid: "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP".to_owned(),
+        extents: 20,
+        tags: vec!["mine".to_owned()],
+        open: false,
+        content: Content::Data("ext4".to_owned()),
+    };
+    fixture
+        .node
+        .change(|state| state.groups[0].volumes.push(foreign));
+    let _agent = fixture.agent();
+    fixture.create_volume("data", 8).await;
+    fixture
+        .wait_for_not_ready(
+            &name,
+            "ForeignLogicalVolume",
+            &format!("lacks the tag {}", fixture.tag("data")),
+        )
+        .await;
+    fixture
+        .change(&name, json!({"state": "AbsentIfNeverUsed"}))
+        .await;
+    fixture.wait_for_removed(&name, "NeverCreated").await;
+    fixture.change(&name, json!({"state": "Absent"})).await;
+    fixture.quiet().await;
+    let volume = fixture.node.volume(&name).unwrap();
+    assert_eq!(
+        (volume.extents, volume.content),
+        (20, Content::Data("ext4".to_owned()))
+    );
+    for verb in &fixture.node.state().verbs {
+        assert!(!verb.starts_with("lv") && verb != "mark", "{verb}");
+    }
+}
+
+#[tokio::test]
+async fn volume_waits_for_its_volume_group() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture
+        .create_volume_with("data", json!({"volumeGroup": "vg1"}))
+        .await;
+    let message = format!("{} has no volume group vg1", fixture.name);
+    fixture
+        .wait_for_not_ready(&name, "VolumeGroupMissing", &message)
+        .await;
+    fixture.node.add_group("vg1", 100);
+    fixture.node.change(|state| state.groups[1].exported = true);
+    fixture
+        .wait_for_not_ready(
+            &name,
+            "VolumeGroupUnusable",
+            "it is exported; vgimport brings it back",
+        )
+        .await;
+    let report = fixture
+        .wait_for_report("vg1 is reported", |storage| groups(storage).len() == 2)
+        .await;
+    assert_eq!(
+        groups(&report)[1].unusable_reason.as_deref(),
+        Some("it is exported; vgimport brings it back")
+    );
+    fixture
+        .node
+        .change(|state| state.groups[1].exported = false);
+    fixture.ready(&name).await;
+}
+
+#[tokio::test]
+async fn lack_of_space_is_reported_with_numbers_and_lv_created_later() {
+    let fixture = Fixture::new(10).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 12).await;
+    let message = format!(
+        "no space in volume group vg0 on {}: 40 MiB free, 48 MiB needed",
+        fixture.name
+    );
+    fixture
+        .wait_for_not_ready(&name, "InsufficientSpace", &message)
+        .await;
+    fixture.node.change(|state| state.groups[0].extents = 20);
+    fixture.ready(&name).await;
+
+    fixture.change(&name, json!({"size": "100Mi"})).await;
+    let object = fixture
+        .wait_for_not_ready(
+            &name,
+            "InsufficientSpace",
+            "32 MiB free, 52 MiB more needed",
+        )
+        .await;
+    assert_eq!(
+        object.status.unwrap().size.unwrap().0,
+        "48Mi",
+        "the volume stays usable"
+    );
+    fixture.node.change(|state| state.groups[0].extents = 200);
+    let object = fixture.ready(&name).await;
+    assert_eq!(
+        (
+            object.status.unwrap().size.unwrap().0.as_str(),
+            fixture.node.count("lvextend")
+        ),
+        ("100Mi", 1)
+    );
+}
+
+#[tokio::test]
+async fn vanished_lv_is_reported_and_not_recreated() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    fixture.ready(&name).await;
+    let gone = fixture
+        .node
+        .change(|state| state.groups[0].volumes.remove(0));
+    fixture
+        .wait_for_not_ready(&name, "LogicalVolumeMissing", "not recreated")
+        .await;
+    assert_eq!(fixture.node.count("lvcreate"), 1);
+    fixture
+        .node
+        .change(|state| state.groups[0].volumes.push(gone));
+    fixture.ready(&name).await;
+}
+
+#[tokio::test]
+async fn agent_creates_only_valid_volumes_of_its_node() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture
+        .create_volume_with("other", json!({"node": "elsewhere"}))
+        .await;
+    let small = fixture
+        .create_volume_with("small", json!({"size": "1Ki"}))
+        .await;
+    fixture
+        .wait_for_not_ready(&small, "InvalidSpec", "spec.size: 1 KiB is too small")
+        .await;
+    fixture
+        .change(&small, json!({"state": "AbsentIfNeverUsed"}))
+        .await;
+    fixture.wait_for_removed(&small, "NeverCreated").await;
+    fixture.quiet().await;
+    assert_eq!(fixture.node.count("lvcreate"), 0);
+    assert_eq!(fixture.writes(&fixture.volume("other")), [""; 0]);
+}
+
+#[test]
+fn simulated_extent_size_matches_the_tests() {
+    assert_eq!(quantity::format(EXTENT).0, "4Mi");
+}
