@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use crate::kubernetes::Kubernetes;
 
-/// A test: a sentence and a function.
+/// A test: a sentence, or the name of its function, and the function.
 #[derive(Clone, Copy, Debug)]
 pub struct Test {
     sentence: &'static str,
@@ -72,6 +72,18 @@ impl Test {
             .unwrap_or_else(|panic| Err(anyhow::anyhow!(panic_message(&*panic))));
         (result, begun.elapsed())
     }
+}
+
+/// Creates a [`Test`] of each function `module::function`, named after the function with a prefix.
+/// The functions have one parameter: the fixture that the first expression returns.
+#[macro_export]
+macro_rules! tests_with {
+    ($fixture:expr, $prefix:literal, [$($module:ident::$function:ident),+ $(,)?]) => {
+        vec![$($crate::suite::Test::new(concat!($prefix, stringify!($function)), || {
+            $module::$function($fixture);
+            Ok(())
+        })),+]
+    };
 }
 
 /// Result and duration of a test.
@@ -168,14 +180,13 @@ fn is_wanted(arguments: &Arguments, name: &str) -> bool {
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let words = panic.downcast_ref::<String>().cloned();
-    words
-        .or_else(|| {
-            panic
-                .downcast_ref::<&str>()
-                .map(|words| (*words).to_owned())
-        })
-        .unwrap_or_else(|| "panic".to_owned())
+    if let Some(message) = panic.downcast_ref::<String>() {
+        return message.clone();
+    }
+    match panic.downcast_ref::<&str>() {
+        Some(message) => (*message).to_owned(),
+        None => "panic".to_owned(),
+    }
 }
 
 /// The runtime that all tests of a program share: a client belongs to the runtime that created it.

@@ -1,6 +1,6 @@
 //! Cached volumes on real LVM.
 
-use crds::StorageBackend;
+use crds::{NodeStorage, StorageBackend};
 use host::Bytes;
 use serde_json::{Value, json};
 
@@ -44,14 +44,13 @@ pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {
     );
     assert_eq!(fixture.mark_in(KINDS, &name), "fresh");
     assert_eq!(taken(fixture), [10, 0, 0, 0, 16]);
-    let others = |storage: &crds::NodeStorage| {
-        let groups = storage.status.clone().unwrap_or_default().volume_groups;
-        groups
-            .into_iter()
-            .find(|group| group.name == KINDS)
-            .is_some_and(|group| group.used_by_others.0 == "0")
-    };
-    fixture.wait_for_report("the cache does not count as used by others", others);
+    fixture.wait_for_report("the cache does not count as used by others", |storage| {
+        let mut groups = storage
+            .status
+            .iter()
+            .flat_map(|status| &status.volume_groups);
+        groups.any(|group| group.name == KINDS && group.used_by_others.0 == "0")
+    });
 
     let device = format!("/dev/{KINDS}/{name}");
     let sum = format!("head -c 36M {device} | md5sum");
@@ -76,18 +75,20 @@ pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {
     assert_eq!(taken(fixture), [0; 5]);
 }
 
+/// Creates an LV as the agent does before a crash.
+fn create_lv(fixture: &Fixture, name: &str, suffix: &str, extents: u32) {
+    let claim = name.trim_start_matches("pvc-");
+    fixture.shell(&format!(
+        "lvcreate -qq -y --addtag flexlvm.dev/claim-uid={claim} -l {extents} -n {name}{suffix} {KINDS}"
+    ));
+}
+
 pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
     let [without, beside, dropped] = [(); 3].map(|()| fixture.name());
-    let make = |name: &str, kind: &str, extents: u32| {
-        let claim = name.trim_start_matches("pvc-");
-        fixture.shell(&format!(
-            "lvcreate -qq -y --addtag flexlvm.dev/claim-uid={claim} -l {extents} -n {name}{kind} {KINDS}"
-        ));
-    };
-    make(&without, "", 8);
-    make(&beside, "", 8);
-    make(&beside, "_cache", 16);
-    make(&dropped, "_cache", 16);
+    create_lv(fixture, &without, "", 8);
+    create_lv(fixture, &beside, "", 8);
+    create_lv(fixture, &beside, "_cache", 16);
+    create_lv(fixture, &dropped, "_cache", 16);
     for name in [&without, &beside] {
         fixture.create_volume_with(name, "32Mi", cached(fixture, 32));
         fixture.ready(name);
@@ -105,6 +106,20 @@ pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
     assert_eq!(taken(fixture), [0; 5]);
 }
 
+/// Returns the disks that a backend may name for caches: `NAME: PATH,…`.
+fn cache_paths(storage: &NodeStorage) -> Vec<String> {
+    let groups = storage
+        .status
+        .iter()
+        .flat_map(|status| &status.volume_groups);
+    groups
+        .filter(|group| group.name == KINDS)
+        .flat_map(|group| &group.physical_volumes)
+        .filter(|disk| !disk.cache_paths.is_empty())
+        .map(|disk| format!("{}: {}", disk.name, disk.cache_paths.join(",")))
+        .collect()
+}
+
 pub(crate) fn cache_disks_are_reported_by_stable_paths(fixture: &Fixture) {
     let [.., fast] = DISKS;
     fixture.shell(&format!("ln -s {fast} /dev/fast-disk"));
@@ -113,23 +128,12 @@ pub(crate) fn cache_disks_are_reported_by_stable_paths(fixture: &Fixture) {
         "spec": {"volumeGroup": KINDS, "layout": {"type": "Cached"}, "cache": {"devices": ["/dev/fast-disk"], "size": "10%"}}}))
     .unwrap();
     fixture.apply(&backend);
-    let paths = |storage: &crds::NodeStorage| {
-        let groups = storage.status.clone().unwrap_or_default().volume_groups;
-        let disks = groups
-            .into_iter()
-            .filter(|group| group.name == KINDS)
-            .flat_map(|group| group.physical_volumes);
-        disks
-            .filter(|disk| !disk.cache_paths.is_empty())
-            .map(|disk| (disk.name, disk.cache_paths))
-            .collect::<Vec<_>>()
-    };
-    let wanted = vec![(fast.to_owned(), vec!["/dev/fast-disk".to_owned()])];
+    let expected = format!("{fast}: /dev/fast-disk");
     fixture.wait_for_report("the disk is reserved for caches", |storage| {
-        paths(storage) == wanted
+        cache_paths(storage) == [expected.as_str()]
     });
     fixture.delete_backend("cached");
     fixture.wait_for_report("the disk is available for all volumes again", |storage| {
-        paths(storage).is_empty()
+        cache_paths(storage).is_empty()
     });
 }

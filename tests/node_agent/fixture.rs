@@ -1,26 +1,27 @@
 //! The fixture: a guest with real LVM and this program's agent in it, and an API server that the
 //! agent reports to. The test plays the controller.
 
-use std::process::ExitCode;
+mod in_guest;
+mod node;
+mod volumes;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use crds::{LogicalVolume, LogicalVolumeStatus, NodeStorage, StorageBackend, condition};
 use harness::cluster::{Cluster, Plan};
 use harness::guest::{Guest, Hardware};
 use harness::remote::Call;
-use harness::wait::{until, until_blocking};
-use host::{Bytes, Device, FormatMarker, FormatMarkerBlock, LvName, LvUuid, Roots, VgName};
+use harness::wait::until_blocking;
 use k8s_openapi::api::authentication::v1::TokenRequest;
-use k8s_openapi::api::core::v1::{Node, Pod, ServiceAccount};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use kube::{Client, Config};
-use operator::agent::{self, AgentSettings, NodeAccess};
-use operator::http::Ready;
-use serde_json::{Value, json};
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use kube::Client;
+use kube::api::{Api, PostParams};
+use serde_json::json;
 use tokio::runtime::Runtime;
+
+pub(crate) use in_guest::{run_agent, serve};
 
 /// The first argument that makes this program the agent in the guest.
 pub(crate) const AGENT: &str = "--agent";
@@ -174,174 +175,6 @@ impl Fixture {
         format!("pvc-{}", self.next.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Creates a LogicalVolume, as the controller does.
-    pub(crate) fn create_volume(&self, name: &str, size: &str) {
-        self.create_volume_with(name, size, json!({}));
-    }
-
-    /// Creates a LogicalVolume with further fields in its spec.
-    pub(crate) fn create_volume_with(&self, name: &str, size: &str, extra: Value) {
-        let mut object = json!({
-            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
-            "metadata": {"name": name, "labels": {"flexlvm.dev/node": "node1"}, "finalizers": ["flexlvm.dev/logical-volume"]},
-            "spec": {
-                "node": "node1", "backend": "b", "volumeGroup": GROUP, "size": size, "storageClass": "s",
-                "claim": {"namespace": "default", "name": name, "uid": name.trim_start_matches("pvc-")},
-                "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"},
-            },
-        });
-        for (key, value) in extra.as_object().unwrap() {
-            object["spec"][key] = value.clone();
-        }
-        let object: LogicalVolume = serde_json::from_value(object).unwrap();
-        self.runtime
-            .block_on(
-                self.logical_volumes()
-                    .create(&PostParams::default(), &object),
-            )
-            .unwrap();
-    }
-
-    /// Patches the spec of a LogicalVolume, as the controller does.
-    pub(crate) fn change(&self, name: &str, spec: Value) {
-        let patch = Patch::Merge(json!({"spec": spec}));
-        self.runtime
-            .block_on(
-                self.logical_volumes()
-                    .patch(name, &PatchParams::default(), &patch),
-            )
-            .unwrap();
-    }
-
-    /// Waits until a condition of a LogicalVolume is as expected and its message contains `words`.
-    pub(crate) fn wait_for_condition(
-        &self,
-        name: &str,
-        type_: &str,
-        reason: &str,
-        words: &str,
-    ) -> LogicalVolumeStatus {
-        let mut last = None;
-        let what = format!("{name} has {type_} {reason} {words:?}");
-        let found = self.runtime.block_on(until(&what, LIMIT, async || {
-            let status = self
-                .logical_volumes()
-                .get(name)
-                .await?
-                .status
-                .unwrap_or_default();
-            last = Some(status.clone());
-            let is = condition::get(&status.conditions, type_);
-            let is = is.is_some_and(|is| is.reason == reason && is.message.contains(words));
-            Ok(is.then_some(status))
-        }));
-        found.unwrap_or_else(|error| {
-            panic!(
-                "{error:#}; its conditions are {last:#?}\n{}",
-                self.shell("tail -20 /run/agent.log")
-            )
-        })
-    }
-
-    /// Waits until the volume is ready and returns its uuid.
-    pub(crate) fn ready(&self, name: &str) -> String {
-        self.wait_for_condition(name, condition::READY, "Ready", "")
-            .uuid
-            .unwrap()
-    }
-
-    /// Waits until the volume is reported with this size.
-    pub(crate) fn reaches(&self, name: &str, bytes: u64) {
-        let found = self.runtime.block_on(until(
-            &format!("{name} has {bytes} bytes"),
-            LIMIT,
-            async || {
-                let size = self
-                    .logical_volumes()
-                    .get(name)
-                    .await?
-                    .status
-                    .and_then(|status| status.size);
-                Ok(size
-                    .filter(|size| crds::quantity::parse(size) == Ok(bytes))
-                    .map(drop))
-            },
-        ));
-        found
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
-    }
-
-    /// Creates a volume, waits until it is ready, and returns its name.
-    pub(crate) fn volume(&self, size: &str) -> String {
-        let name = self.name();
-        self.create_volume(&name, size);
-        self.ready(&name);
-        name
-    }
-
-    /// Creates a StorageBackend.
-    pub(crate) fn apply(&self, backend: &StorageBackend) {
-        self.runtime
-            .block_on(self.backends().create(&PostParams::default(), backend))
-            .unwrap();
-    }
-
-    /// Deletes a StorageBackend.
-    pub(crate) fn delete_backend(&self, name: &str) {
-        self.runtime
-            .block_on(self.backends().delete(name, &DeleteParams::default()))
-            .unwrap();
-    }
-
-    fn backends(&self) -> Api<StorageBackend> {
-        Api::all(self.client.clone())
-    }
-
-    /// Requests the removal of a volume and waits for it.
-    pub(crate) fn remove(&self, name: &str) {
-        self.change(name, json!({"state": "Absent"}));
-        self.wait_for_condition(name, condition::REMOVED, "Removed", "");
-        assert_eq!(self.lvs(name, "lv_name"), "");
-    }
-
-    /// Zeroes the first free space of the group, so that it contains no signature.
-    pub(crate) fn zero(&self, size: &str) {
-        self.shell(&format!(
-            "lvcreate -qq -y -n zero -L {size} {GROUP}; dd if=/dev/zero of=/dev/{GROUP}/zero bs=1M conv=fsync 2>/dev/null || true
-             lvremove -qq -y {GROUP}/zero"
-        ));
-    }
-
-    /// Returns one column of `lvs` for a volume; empty if the volume does not exist.
-    pub(crate) fn lvs(&self, name: &str, column: &str) -> String {
-        self.shell(&format!(
-            "lvs --noheadings --units m -o {column} -S lv_name={name}"
-        ))
-    }
-
-    /// Waits until the node's report satisfies `is`, and returns the elapsed time.
-    pub(crate) fn wait_for_report(
-        &self,
-        what: &str,
-        is: impl Fn(&NodeStorage) -> bool,
-    ) -> Duration {
-        let begin = std::time::Instant::now();
-        let storages: Api<NodeStorage> = Api::all(self.client.clone());
-        let mut last = None;
-        let found = self.runtime.block_on(until(what, LIMIT, async || {
-            let object = storages.get_opt("node1").await?;
-            last.clone_from(&object);
-            Ok(object.filter(|object| is(object)).map(drop))
-        }));
-        found.unwrap_or_else(|error| {
-            panic!(
-                "{error:#}; the report is {last:#?}\n{}",
-                self.shell("tail -20 /run/agent.log")
-            )
-        });
-        begin.elapsed()
-    }
-
     /// Waits until a shell script succeeds in the guest.
     pub(crate) fn wait_for_script(&self, what: &str, script: &str) {
         let remote = self.guest().remote();
@@ -349,145 +182,11 @@ impl Fixture {
             let output = remote.output(&Call::new(["sh", "-ec", script]))?;
             Ok((output.status == 0).then_some(()))
         });
-        found
-            .unwrap_or_else(|error| panic!("{error:#}\n{}", self.shell("tail -20 /run/agent.log")));
+        found.unwrap_or_else(|error| panic!("{error:#}\n{}", self.agent_log()));
     }
 
-    /// Applies a StorageBackend, which may exist.
-    pub(crate) fn backend(&self, name: &str, spec: Value) {
-        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": name}, "spec": spec});
-        let backends: Api<StorageBackend> = Api::all(self.client.clone());
-        let how = PatchParams::apply("test").force();
-        self.runtime
-            .block_on(backends.patch(name, &how, &Patch::Apply(object)))
-            .unwrap();
+    /// Returns the end of the agent's log, for the message of a failed wait.
+    fn agent_log(&self) -> String {
+        self.shell("tail -20 /run/agent.log")
     }
-
-    /// Returns the node's present report.
-    pub(crate) fn storage(&self) -> NodeStorage {
-        let storages: Api<NodeStorage> = Api::all(self.client.clone());
-        self.runtime.block_on(storages.get("node1")).unwrap()
-    }
-
-    /// Deletes the node's report; the agent writes another.
-    pub(crate) fn delete_storage(&self) {
-        let storages: Api<NodeStorage> = Api::all(self.client.clone());
-        self.runtime
-            .block_on(storages.delete("node1", &DeleteParams::default()))
-            .unwrap();
-    }
-
-    /// Creates a pod on this node, with its folder but without containers, and returns its uid.
-    pub(crate) fn pod(&self, name: &str) -> String {
-        let pod = json!({"metadata": {"name": name}, "spec": {"nodeName": "node1", "automountServiceAccountToken": false,
-            "containers": [{"name": "app", "image": "none"}]}});
-        let pod: Pod = serde_json::from_value(pod).unwrap();
-        let accounts: Api<ServiceAccount> = Api::default_namespaced(self.client.clone());
-        let uid = self.runtime.block_on(async {
-            until("pods can be created", LIMIT, async || {
-                Ok(accounts.get_opt("default").await?.map(drop))
-            })
-            .await?;
-            let made = self.pods().create(&PostParams::default(), &pod).await?;
-            made.metadata.uid.context("the pod has no uid")
-        });
-        let uid = uid.unwrap();
-        self.shell(&format!("mkdir -p /var/lib/kubelet/pods/{uid}"));
-        uid
-    }
-
-    /// Force-deletes a pod: only its folder is left.
-    pub(crate) fn delete_pod(&self, name: &str) {
-        let by_force = DeleteParams::default().grace_period(0);
-        self.runtime
-            .block_on(self.pods().delete(name, &by_force))
-            .unwrap();
-    }
-
-    /// Sets `volumesInUse` of the node, as the kubelet does.
-    pub(crate) fn volumes_in_use(&self, names: &[&str]) {
-        let patch = Patch::Merge(json!({"status": {"volumesInUse": names}}));
-        let nodes: Api<Node> = Api::all(self.client.clone());
-        self.runtime
-            .block_on(nodes.patch_status("node1", &PatchParams::default(), &patch))
-            .unwrap();
-    }
-
-    fn pods(&self) -> Api<Pod> {
-        Api::default_namespaced(self.client.clone())
-    }
-
-    /// Returns the format marker of a volume.
-    pub(crate) fn mark(&self, name: &str) -> String {
-        self.mark_in(GROUP, name)
-    }
-
-    /// Returns the format marker of a volume in another group.
-    pub(crate) fn mark_in(&self, group: &str, name: &str) -> String {
-        let output = self
-            .guest()
-            .remote()
-            .output(&Call::service([group, name]))
-            .expect("the guest answers");
-        assert_eq!(
-            output.status, 0,
-            "the mark of {group}/{name}: {}",
-            output.stderr
-        );
-        output.stdout
-    }
-
-    fn logical_volumes(&self) -> Api<LogicalVolume> {
-        Api::all(self.client.clone())
-    }
-}
-
-/// Runs in the guest: `--agent`.
-pub(crate) fn run_agent() -> Result<ExitCode> {
-    let access: Value = serde_json::from_slice(&std::fs::read("/.host/run/flexlvm/agent.json")?)?;
-    let text = |key: &str| access[key].as_str().unwrap_or_default().to_owned();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let mut config = Config::new(text("url").parse()?);
-        config.accept_invalid_certs = true;
-        config.auth_info.token = Some(text("token").into());
-        let settings = AgentSettings {
-            node: "node1".to_owned(),
-            driver: "/bin/true".into(),
-            plugins: "/run/plugins".into(),
-            state: "/run/state".into(),
-            attach: false,
-            aliases: Vec::new(),
-            lvm: "/etc/lvm".into(),
-            scan_interval: SCAN_INTERVAL,
-        };
-        agent::run(
-            Client::try_from(config)?,
-            settings,
-            NodeAccess::from_container(),
-            Ready::default(),
-        )
-        .await;
-        Ok(ExitCode::FAILURE)
-    })
-}
-
-/// Runs in the guest's server: returns the format marker of a volume, by its group and name.
-pub(crate) fn serve(names: &[String]) -> Result<String> {
-    let [group, name] = names else {
-        anyhow::bail!("usage: GROUP NAME")
-    };
-    let (device, uuid): (Device, LvUuid) =
-        Device::find(&Roots::current(), &VgName::new(group)?, &LvName::new(name)?)?;
-    let size: Bytes = device.size()?;
-    Ok(
-        match FormatMarkerBlock::new(&uuid, size)?.read(device.file())? {
-            FormatMarker::None => "none",
-            FormatMarker::Unformatted => "fresh",
-            FormatMarker::Formatting => "formatting",
-        }
-        .to_owned(),
-    )
 }

@@ -19,15 +19,24 @@ const POOL: &str = "flexlvm-b";
 /// disk.
 fn thin(fixture: &Fixture, first: u64, most: u64) -> Value {
     let cost = PoolCost::new(Bytes(most << 20), None, EXTENT).unwrap();
-    let size = |extents: Extents| extents.bytes(EXTENT).0.to_string();
     let disk = fixture.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name | head -1"
     ));
-    let make = json!({"size": format!("{first}Mi"), "maximumSize": format!("{most}Mi"), "metadataSize": size(cost.metadata),
-        "physicalVolumes": [{"uuid": disk, "size": size(cost.total())}]});
+    let make = json!({"size": format!("{first}Mi"), "maximumSize": format!("{most}Mi"), "metadataSize": bytes(cost.metadata),
+        "physicalVolumes": [{"uuid": disk, "size": bytes(cost.total())}]});
     json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": POOL, "create": make}})
 }
 
+/// Returns the spec of a volume in a pool that an admin created.
+fn existing_pool(name: &str) -> Value {
+    json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": name}})
+}
+
+fn bytes(extents: Extents) -> String {
+    extents.bytes(EXTENT).0.to_string()
+}
+
+/// Returns the number of allocated extents of the volume group.
 fn taken(fixture: &Fixture) -> u64 {
     let taken = fixture.shell(&format!(
         "vgs --noheadings --units b --nosuffix -o vg_extent_count,vg_free_count {KINDS}"
@@ -161,15 +170,14 @@ pub(crate) fn pool_of_admin_is_left_unchanged(fixture: &Fixture) {
     ));
     let before = taken(fixture);
     let [missing, name] = [(); 2].map(|()| fixture.name());
-    let named = |pool: &str| json!({"volumeGroup": KINDS, "layout": {"type": "Thin"}, "thinPool": {"name": pool}});
-    fixture.create_volume_with(&missing, "32Mi", named("pool1"));
+    fixture.create_volume_with(&missing, "32Mi", existing_pool("pool1"));
     fixture.wait_for_condition(
         &missing,
         READY,
         "ThinPoolMissing",
         "thin pool kinds/pool1 on node1 does not exist",
     );
-    fixture.create_volume_with(&name, "32Mi", named("pool0"));
+    fixture.create_volume_with(&name, "32Mi", existing_pool("pool0"));
     fixture.ready(&name);
     assert_eq!(
         (fixture.lvs(&name, "pool_lv"), taken(fixture)),

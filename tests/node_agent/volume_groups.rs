@@ -54,16 +54,14 @@ fn apply_backend(fixture: &Fixture, more: &[&str]) {
 
 /// Waits until the group is reported, and checks that it is complete and consists of the two disks.
 fn check_group(fixture: &Fixture) {
-    let is_taken = |report: &crds::NodeStorage| {
+    fixture.wait_for_report("the group has both disks", |report| {
         let devices = devices(report);
-        DISKS.iter().all(|path| {
-            devices
-                .iter()
-                .any(|device| device.path == *path && device.in_volume_group)
-        })
-    };
-    fixture.wait_for_report("the group is made", |report| {
-        has_group(report) && is_taken(report)
+        let members: Vec<&str> = devices
+            .iter()
+            .filter(|device| device.in_volume_group)
+            .map(|device| device.path.as_str())
+            .collect();
+        has_group(report) && DISKS.iter().all(|disk| members.contains(disk))
     });
     let group = fixture.shell(&format!(
         "vgs --noheadings -o pv_count,vg_missing_pv_count,vg_tags {MADE}"
@@ -83,57 +81,53 @@ fn check_group(fixture: &Fixture) {
     );
 }
 
+/// Removes the group and the backend.
 fn done(fixture: &Fixture) {
     fixture.delete_backend(MADE);
     clean(fixture);
 }
 
 /// Waits until the device has this reason and message.
-fn wait_for_device(fixture: &Fixture, path: &str, reason: &str, words: &str) {
-    fixture.wait_for_report(&format!("{path} has reason {reason} {words:?}"), |report| {
-        devices(report).iter().any(|device: &NodeDevice| {
-            let message = device.message.as_deref().unwrap_or_default();
-            device.path == path
-                && device.reason.as_deref() == Some(reason)
-                && message.contains(words)
-        })
-    });
+fn wait_for_device(fixture: &Fixture, path: &str, reason: &str, phrase: &str) {
+    fixture.wait_for_report(
+        &format!("{path} has reason {reason} {phrase:?}"),
+        |report| {
+            devices(report).iter().any(|device: &NodeDevice| {
+                let message = device.message.as_deref().unwrap_or_default();
+                device.path == path
+                    && device.reason.as_deref() == Some(reason)
+                    && message.contains(phrase)
+            })
+        },
+    );
 }
 
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
-pub(crate) fn volume_group_is_created_of_blank_devices_only(fixture: &Fixture) {
-    clean(fixture);
-    // An ext4, a partition table with a partition, swap, an orphaned PV, a mounted ext4, and a disk
-    // that is too small.
+/// A disk that has been a physical volume.
+const ORPHAN: &str = "/dev/ubdn";
+
+/// Writes to the other disks: an ext4, a partition table with a partition, swap, an orphaned PV, a
+/// mounted ext4. The last disk is too small.
+fn use_other_disks(fixture: &Fixture) {
     fixture.shell(
         "mkfs.ext4 -q /dev/ubdk; mkswap -q /dev/ubdm; swapon /dev/ubdm; pvcreate -qq /dev/ubdn
          printf '\\000\\000\\000\\000\\203\\000\\000\\000\\000\\010\\000\\000\\000\\010\\000\\000' | dd of=/dev/ubdl bs=1 seek=446 conv=notrunc status=none
          printf '\\125\\252' | dd of=/dev/ubdl bs=1 seek=510 conv=notrunc status=none; blockdev --rereadpt /dev/ubdl
          mkfs.ext4 -q /dev/ubdo; mkdir -p /mnt/used; mount /dev/ubdo /mnt/used; sync",
     );
-    let sums = || fixture.shell("sync; for disk in k l m n p; do sha256sum /dev/ubd$disk; done");
-    let before = sums();
-    let orphan = "/dev/ubdn";
-    let others = [
-        "/dev/ubdk",
-        "/dev/ubdl",
-        "/dev/ubdm",
-        orphan,
-        "/dev/ubdo",
-        "/dev/ubdp",
-        "/dev/ubdd",
-        "/dev/null",
-    ];
-    apply_backend(
-        fixture,
-        &[&others[..], &["/dev/ubdi", "/dev/disk/by-id/none"]].concat(),
-    );
-    check_group(fixture);
-    for (path, reason, words) in [
+}
+
+/// Returns the checksums of the other disks, without the mounted one.
+fn sums_of_others(fixture: &Fixture) -> String {
+    fixture.shell("sync; for disk in k l m n p; do sha256sum /dev/ubd$disk; done")
+}
+
+/// Waits until each device that the agent does not use is reported with its reason.
+fn check_reasons(fixture: &Fixture) {
+    for (path, reason, phrase) in [
         ("/dev/ubdk", "NotBlank", "it contains ext4"),
         ("/dev/ubdl", "Partitioned", "it has partitions (ubdl1)"),
         ("/dev/ubdm", "InUse", "it is used as swap"),
-        (orphan, "PhysicalVolume", "`pvremove /dev/ubdn`"),
+        (ORPHAN, "PhysicalVolume", "`pvremove /dev/ubdn`"),
         ("/dev/ubdo", "InUse", "it is mounted at /mnt/used"),
         ("/dev/ubdp", "TooSmall", "it has 32 MiB"),
         (
@@ -144,15 +138,39 @@ pub(crate) fn volume_group_is_created_of_blank_devices_only(fixture: &Fixture) {
         ("/dev/null", "NotABlockDevice", ""),
         ("/dev/disk/by-id/none", "NotFound", ""),
     ] {
-        wait_for_device(fixture, path, reason, words);
+        wait_for_device(fixture, path, reason, phrase);
     }
-    assert_eq!(sums(), before, "other devices are unchanged");
-    let written = |fixture: &Fixture| fixture.storage().metadata.resource_version;
-    let report = written(fixture);
+}
+
+pub(crate) fn volume_group_is_created_of_blank_devices_only(fixture: &Fixture) {
+    clean(fixture);
+    use_other_disks(fixture);
+    let before = sums_of_others(fixture);
+    let devices = [
+        "/dev/ubdk",
+        "/dev/ubdl",
+        "/dev/ubdm",
+        ORPHAN,
+        "/dev/ubdo",
+        "/dev/ubdp",
+        "/dev/ubdd",
+        "/dev/null",
+        "/dev/ubdi",
+        "/dev/disk/by-id/none",
+    ];
+    apply_backend(fixture, &devices);
+    check_group(fixture);
+    check_reasons(fixture);
+    assert_eq!(
+        sums_of_others(fixture),
+        before,
+        "other devices are unchanged"
+    );
+    let before = fixture.storage().metadata.resource_version;
     std::thread::sleep(Duration::from_secs(5));
     assert_eq!(
-        written(fixture),
-        report,
+        fixture.storage().metadata.resource_version,
+        before,
         "the unchanged report is not rewritten"
     );
 
@@ -160,12 +178,12 @@ pub(crate) fn volume_group_is_created_of_blank_devices_only(fixture: &Fixture) {
     fixture.shell("pvremove -qq /dev/ubdn; ln -sfn ../../ubdn /dev/disk/by-id/later");
     wait_for_device(
         fixture,
-        orphan,
+        ORPHAN,
         "VolumeGroupExists",
         "to add the device: `vgextend made-0 /dev/ubdn`",
     );
     fixture.shell("printf raw | dd of=/dev/ubdn bs=1 seek=3000000 conv=notrunc status=none; ln -sfn ../../ubdn /dev/disk/by-id/raw");
-    wait_for_device(fixture, orphan, "NotBlank", "byte 3000000 is not zero");
+    wait_for_device(fixture, ORPHAN, "NotBlank", "byte 3000000 is not zero");
     assert_eq!(
         fixture.shell(&format!("vgs --noheadings -o pv_count {MADE}")),
         "2"
@@ -301,21 +319,13 @@ pub(crate) fn disk_that_lvm_only_marked_waits_for_admin(fixture: &Fixture) {
     clean(fixture);
     // LVM marks both disks as part of a group, writes the group's metadata, and is killed before
     // the metadata reaches a disk.
-    let save = |disk| {
-        format!("dd if=/dev/ubd{disk} of=/run/ubd{disk} bs=512 skip=8 count=2040 status=none")
-    };
-    let bring_back = |disk| {
-        format!("dd if=/run/ubd{disk} of=/dev/ubd{disk} bs=512 seek=8 conv=notrunc status=none")
-    };
+    let save = "for disk in i j; do dd if=/dev/ubd$disk of=/run/ubd$disk bs=512 skip=8 count=2040 status=none; done";
+    let restore = "for disk in i j; do dd if=/run/ubd$disk of=/dev/ubd$disk bs=512 seek=8 conv=notrunc status=none; done";
     replace_lvm(
         fixture,
         &format!(
-            "test $1 = vgcreate || exec {LVM} \"$@\"\n{}; {}; {LVM} \"$@\"; {}; {}
-             rm -f /etc/lvm/backup/{MADE}; exit 5",
-            save('i'),
-            save('j'),
-            bring_back('i'),
-            bring_back('j')
+            "test $1 = vgcreate || exec {LVM} \"$@\"\n{save}; {LVM} \"$@\"; {restore}
+             rm -f /etc/lvm/backup/{MADE}; exit 5"
         ),
     );
     apply_backend(fixture, &[]);

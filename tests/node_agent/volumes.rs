@@ -1,0 +1,83 @@
+//! Volumes of the simplest kind: created, grown, and never provided with old content.
+
+use std::collections::BTreeSet;
+
+use crds::condition::READY;
+use serde_json::json;
+
+use crate::fixture::{Fixture, GROUP};
+
+pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
+    let name = fixture.name();
+    // An old file system at the new volume's place: lvcreate wipes it without confirmation.
+    fixture.shell(&format!(
+        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old"
+    ));
+    fixture.create_volume(&name, "61Mi");
+    let uuid = fixture.ready(&name);
+    assert_eq!(fixture.lvs(&name, "lv_uuid"), uuid);
+    assert_eq!(fixture.lvs(&name, "lv_size"), "64.00m");
+    assert_eq!(fixture.lvs(&name, "segtype"), "linear");
+    let claim = name.trim_start_matches("pvc-");
+    let key = host::Key::new("00000000000000000000000000000000")
+        .unwrap()
+        .digest()
+        .tag();
+    // LVM lists them in an order of its own.
+    let tags = [
+        key,
+        format!("flexlvm.dev/claim-uid={claim}"),
+        format!("flexlvm.dev/claim=default/{name}"),
+    ];
+    assert_eq!(
+        fixture
+            .lvs(&name, "lv_tags")
+            .split(',')
+            .collect::<BTreeSet<_>>(),
+        tags.iter().map(String::as_str).collect()
+    );
+    assert_eq!(fixture.mark(&name), "fresh");
+    assert_eq!(
+        fixture.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")),
+        "blank"
+    );
+    fixture.remove(&name);
+}
+
+pub(crate) fn volume_grows_and_never_shrinks(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!(
+        "mkfs.ext4 -q /dev/{GROUP}/{name} 60M; mount /dev/{GROUP}/{name} /mnt"
+    ));
+    fixture.change(&name, json!({"size": "100Mi"}));
+    fixture.wait_for_condition(&name, READY, "Ready", "");
+    let grown = harness::wait::until_blocking("the volume is larger", harness::wait::LIMIT, || {
+        Ok((fixture.lvs(&name, "lv_size") == "100.00m").then_some(()))
+    });
+    grown.unwrap();
+    fixture.change(&name, json!({"size": "1Ti"}));
+    let status = fixture.wait_for_condition(&name, READY, "InsufficientSpace", "more needed");
+    assert_eq!(status.size.unwrap().0, "100Mi");
+    fixture.shell("umount /mnt");
+    fixture.remove(&name);
+}
+
+/// LVM first adds the tags to a volume, and then wipes it.
+pub(crate) fn unwiped_volume_is_not_provided(fixture: &Fixture) {
+    let name = fixture.name();
+    let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+    fixture.shell(&format!(
+        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old
+         lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} -L 64M {GROUP}"
+    ));
+    fixture.create_volume(&name, "64Mi");
+    fixture.wait_for_condition(&name, READY, "NotEmpty", "is not empty (ext4)");
+    assert_eq!(
+        fixture.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
+        "ext4"
+    );
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+    fixture.ready(&name);
+    assert_eq!(fixture.mark(&name), "fresh");
+    fixture.remove(&name);
+}
