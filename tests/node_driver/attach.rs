@@ -1,14 +1,18 @@
 //! The driver in attach mode: each call-out in order, repeated, out of order, and after failures.
 
-use crate::fixture::{Fixture, KEPT, NODE, Volume};
-use crate::{FILESYSTEMS, smallest};
 use serde_json::json;
 
-fn options_of(fixture: &Fixture, folder: &str) -> String {
-    fixture.shell(&format!("findmnt -no VFS-OPTIONS {folder}"))
+use crate::deactivation::remembered;
+use crate::fixture::{Fixture, KEPT, NODE, Volume};
+use crate::{FILESYSTEMS, smallest};
+
+/// Checks what `isattached` reports.
+fn check_attached(fixture: &Fixture, volume: &Volume, expected: bool) {
+    let reply = json!({"status": "Success", "attached": expected});
+    let json = volume.json("rw");
+    assert_eq!(fixture.call(&["isattached", &json, NODE]), reply);
 }
 
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     assert_eq!(fixture.call(&["init"])["capabilities"]["attach"], true);
@@ -18,20 +22,16 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     let json = volume.json("rw");
     let device = volume.mapper();
     let name = volume.options.volume.to_string();
-    let attached = |expected: bool| {
-        let reply = json!({"status": "Success", "attached": expected});
-        assert_eq!(fixture.call(&["isattached", &json, NODE]), reply);
-    };
     assert_eq!(
         fixture.call(&["getvolumename", &json]),
         json!({"status": "Success", "volumeName": name})
     );
-    attached(false);
+    check_attached(fixture, &volume, false);
     for _ in 0..2 {
         let reply = json!({"status": "Success", "device": device});
         assert_eq!(fixture.call(&["attach", &json, NODE]), reply);
         assert_eq!(fixture.call(&["waitforattach", &device, &json]), reply);
-        attached(true);
+        check_attached(fixture, &volume, true);
     }
     let all = fixture.folder_for_all(&volume);
     let writer = fixture.folder("writer", &volume);
@@ -41,19 +41,16 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
         fixture.succeeds(&["mountdevice", &all, &device, &json]);
         fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
         fixture.succeeds(&["mount", &writer, &json]);
-        assert_eq!(
-            [&all, &writer, &reader].map(|folder| fixture.mounts(folder)),
-            [1, 1, 1]
-        );
+        for folder in [&all, &writer, &reader] {
+            assert_eq!(fixture.mounts(folder), 1, "{folder}");
+        }
     }
     fixture.shell(&format!(
         "echo {fs} >{writer}/file && grep -q {fs} {reader}/file && grep -q {fs} {all}/file"
     ));
     fixture.shell(&format!("! touch {reader}/file 2>/dev/null"));
-    assert!(
-        options_of(fixture, &reader).starts_with("ro")
-            && options_of(fixture, &writer).starts_with("rw")
-    );
+    assert!(fixture.mount_options(&reader).starts_with("ro"));
+    assert!(fixture.mount_options(&writer).starts_with("rw"));
     fixture.fails(&["mount", &reader, &json], &["already, read-only"]);
     // Premature detach calls, repeated: the device stays, and the calls succeed.
     fixture.succeeds(&["detach", &name, NODE]);
@@ -65,21 +62,31 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     for _ in 0..2 {
         fixture.succeeds(&["unmount", &reader]);
         fixture.succeeds(&["unmountdevice", &all]);
-        attached(false);
+        check_attached(fixture, &volume, false);
     }
     assert_eq!(remembered(fixture), "");
     fixture.succeeds(&["waitforattach", &device, &json]);
-    attached(true);
+    check_attached(fixture, &volume, true);
     for _ in 0..2 {
         fixture.succeeds(&["detach", &name, NODE]);
-        attached(false);
+        check_attached(fixture, &volume, false);
     }
     assert_eq!(remembered(fixture), "");
 }
 
-/// Lists the records of attached volumes.
-pub(crate) fn remembered(fixture: &Fixture) -> String {
-    fixture.shell("find /run/flexlvm/attached -type f 2>/dev/null || true")
+/// Checks that attaching to a node and detaching succeed and do nothing.
+fn check_untouched(fixture: &Fixture, volume: &Volume, node: &str) {
+    let json = volume.json("rw");
+    assert_eq!(
+        fixture.call(&["attach", &json, node]),
+        json!({"status": "Success", "device": volume.mapper()})
+    );
+    assert_eq!(
+        fixture.call(&["isattached", &json, node]),
+        json!({"status": "Success", "attached": true})
+    );
+    fixture.succeeds(&["detach", volume.options.volume.as_str(), node]);
+    assert!(!fixture.is_active(volume));
 }
 
 /// The controller manager's calls: on another host, or in a container without LVM.
@@ -87,20 +94,7 @@ pub(crate) fn calls_for_other_nodes_change_nothing(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
     let json = volume.json("rw");
-    let device = volume.mapper();
-    let touches_nothing = |node| {
-        assert_eq!(
-            fixture.call(&["attach", &json, node]),
-            json!({"status": "Success", "device": device})
-        );
-        assert_eq!(
-            fixture.call(&["isattached", &json, node]),
-            json!({"status": "Success", "attached": true})
-        );
-        fixture.succeeds(&["detach", volume.options.volume.as_str(), node]);
-        assert!(!fixture.is_active(&volume));
-    };
-    touches_nothing("node-2");
+    check_untouched(fixture, &volume, "node-2");
     let programs =
         fixture.shell("for folder in /usr/sbin /usr/bin /sbin /bin; do ls -d $folder/lvm 2>/dev/null || true; done");
     let lvm = fixture.shell("readlink -f $(command -v lvm)");
@@ -108,7 +102,7 @@ pub(crate) fn calls_for_other_nodes_change_nothing(fixture: &Fixture) {
         "mkdir -p {KEPT}; cp -a {lvm} {KEPT}/lvm; rm -f {}",
         programs.replace('\n', " ")
     ));
-    touches_nothing(NODE);
+    check_untouched(fixture, &volume, NODE);
     fixture.fails(&["waitforattach", "", &json], &["lvm", "not installed"]);
     fixture.shell(&format!("mv {KEPT}/lvm /usr/sbin/lvm; sync"));
 }
@@ -158,192 +152,12 @@ pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
     }
 }
 
-pub(crate) fn volumes_with_equal_names_are_distinguished(fixture: &Fixture) {
-    let _attaching = fixture.attaching();
-    let one = fixture.used_volume("ext4");
-    let other = fixture.used_volume("ext4");
-    let name = one.options.volume.as_str();
-    let theirs = other.json_with("rw", &[("kubernetes.io/pvOrVolumeName", Some(name))]);
-    let all = fixture.folder_for_all(&one);
-    let pod = fixture.folder("namesake", &one);
-    fixture.succeeds(&["waitforattach", "", &one.json("rw")]);
-    fixture.succeeds(&["mountdevice", &all, "", &one.json("rw")]);
-    fixture.fails(
-        &["waitforattach", "", &theirs],
-        &["same name", "rename the pod's volume"],
-    );
-    assert!(
-        !fixture.is_active(&other),
-        "refused before anything was done"
-    );
-    fixture.succeeds(&[
-        "mountdevice",
-        &fixture.folder_for_all(&other),
-        "",
-        &other.json("rw"),
-    ]);
-    fixture.fails(
-        &["mountdevice", &all, "", &theirs],
-        &["something else is mounted"],
-    );
-    fixture.fails(
-        &["mount", &pod, &theirs],
-        &["same name", "rename the pod's volume"],
-    );
-    assert_eq!((fixture.mounts(&all), fixture.mounts(&pod)), (1, 0));
-    fixture.succeeds(&["unmountdevice", &fixture.folder_for_all(&other)]);
-    fixture.succeeds(&["unmountdevice", &all]);
-    // A stale attachment without a mount does not block the name for the next volume.
-    fixture.succeeds(&["waitforattach", "", &theirs]);
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(!fixture.is_active(&other));
-    // A volume with two names is deactivated by the last detach.
-    let second = one.json_with("rw", &[("kubernetes.io/pvOrVolumeName", Some("second"))]);
-    fixture.succeeds(&["waitforattach", "", &one.json("rw")]);
-    fixture.succeeds(&["waitforattach", "", &second]);
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(fixture.is_active(&one));
-    fixture.succeeds(&["detach", "second", NODE]);
-    assert!(!fixture.is_active(&one));
-}
-
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
-pub(crate) fn driver_rejects_foreign_devices(fixture: &Fixture) {
-    let _attaching = fixture.attaching();
-    let volume = fixture.used_volume("ext4");
-    let other = fixture.fresh_volume("ext4", 64);
-    let json = volume.json("rw");
-    let all = fixture.folder_for_all(&volume);
-    let pod = fixture.folder("device", &volume);
-    fixture.shell(&format!(
-        "mkfifo /dev/fifo; ln -s {} /dev/link",
-        other.mapper()
-    ));
-    let kernels = kernels_name(fixture, &other);
-    for device in [
-        "/dev/ubda",
-        "/dev/fifo",
-        "/dev/link",
-        "/dev/none",
-        "/etc/passwd",
-        "/dev/../etc/passwd",
-        &*kernels,
-    ] {
-        for line in [
-            &["waitforattach", device, &*json][..],
-            &["mountdevice", &*all, device, &*json],
-            &["mount", &*pod, device, &*json],
-        ] {
-            fixture.fails(
-                line,
-                &[
-                    "is not the device of logical volume",
-                    volume.options.volume.as_str(),
-                ],
-            );
-        }
-    }
-    fixture.shell("rm /dev/fifo /dev/link");
-    assert!(!fixture.is_active(&volume));
-    assert_eq!(
-        (
-            fixture.mounts(&all),
-            fixture.mounts(&pod),
-            &*fixture.mark(&other, "read")
-        ),
-        (0, 0, "fresh")
-    );
-    // The volume's own device: before activation by its stable name, afterwards by any name.
-    let names: [fn(&Fixture, &Volume) -> String; 4] = [
-        |_, volume| volume.mapper(),
-        |_, volume| volume.device(),
-        kernels_name,
-        |_, _| String::new(),
-    ];
-    for of_volume in names {
-        fixture.succeeds(&["waitforattach", &volume.mapper(), &json]);
-        let device = of_volume(fixture, &volume);
-        fixture.succeeds(&["waitforattach", &device, &json]);
-        // Old kubelets pass the device to mount, without a folder for all pods.
-        fixture.succeeds(&["mount", &pod, &device, &json]);
-        fixture.shell(&format!("grep -q hello {pod}/file"));
-        fixture.succeeds(&["unmount", &pod]);
-        fixture.succeeds(&["mountdevice", &all, &device, &json]);
-        fixture.succeeds(&["unmountdevice", &all]);
-    }
-    fixture.succeeds(&["detach", volume.options.volume.as_str(), NODE]);
-}
-
-fn kernels_name(fixture: &Fixture, volume: &Volume) -> String {
-    fixture.shell(&format!("readlink -f {}", volume.mapper()))
-}
-
-pub(crate) fn unrecorded_or_open_volume_stays_active(fixture: &Fixture) {
-    let _attaching = fixture.attaching();
-    let volume = fixture.used_volume("ext4");
-    let json = volume.json("rw");
-    let name = volume.options.volume.as_str();
-    let all = fixture.folder_for_all(&volume);
-    let pod = fixture.folder("emptied", &volume);
-    fixture.succeeds(&["attach", &json, NODE]);
-    fixture.succeeds(&["mountdevice", &all, &volume.mapper(), &json]);
-    fixture.shell("rm -r /run/flexlvm");
-    fixture.succeeds(&["mount", &pod, &json]);
-    fixture.succeeds(&["unmount", &pod]);
-    fixture.succeeds(&["unmountdevice", &all]);
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(
-        fixture.is_active(&volume),
-        "the record of its attachment is gone"
-    );
-    // Open, and not mounted.
-    fixture.succeeds(&["attach", &json, NODE]);
-    fixture.shell(&format!(
-        "exec 3<{}; sleep 1000 3<&3 >/dev/null 2>&1 & echo $! >/run/user.pid",
-        volume.mapper()
-    ));
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(fixture.is_active(&volume));
-    fixture.shell("kill $(cat /run/user.pid); while kill -0 $(cat /run/user.pid) 2>/dev/null; do sleep 0.1; done");
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(!fixture.is_active(&volume));
-    // Deactivated by an admin.
-    fixture.succeeds(&["attach", &json, NODE]);
-    fixture.deactivate(&volume);
-    fixture.succeeds(&["detach", name, NODE]);
-    // Another logical volume has its name by now.
-    fixture.succeeds(&["attach", &json, NODE]);
-    let path = volume.path();
-    fixture.shell(&format!(
-        "lvrename -qq {path} {path}-old && lvcreate -qq -y -Wy -Zy -n {name} -L 64M vg-0"
-    ));
-    fixture.succeeds(&["detach", name, NODE]);
-    assert!(fixture.is_active(&volume));
-    fixture.fails(
-        &["attach", &json, NODE],
-        &["is another one than the volume's"],
-    );
-    fixture.shell(&format!(
-        "lvremove -qq -y {path} && lvrename -qq {path}-old {path}"
-    ));
-    // Removed by an admin.
-    fixture.succeeds(&["attach", &json, NODE]);
-    fixture.shell(&format!("lvremove -qq -y {}", volume.path()));
-    fixture.succeeds(&["detach", name, NODE]);
-    fixture.fails(
-        &["attach", &json, NODE],
-        &["has no logical volume of this name"],
-    );
-    assert_eq!(remembered(fixture), "");
-}
-
 pub(crate) fn failed_attachment_leaves_nothing_behind(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
     let json = volume.json("rw");
     let name = volume.options.volume.as_str();
     let all = fixture.folder_for_all(&volume);
-    let forgotten = || assert_eq!(remembered(fixture), "");
     for fault in ["exit 5", "exit 0", "kill -9 $$", "echo garbage"] {
         fixture.replace("lvm", fault);
         let replies = [
@@ -356,7 +170,7 @@ pub(crate) fn failed_attachment_leaves_nothing_behind(fixture: &Fixture) {
             "lvm: {fault}: {replies:?}"
         );
         assert!(!fixture.is_active(&volume));
-        forgotten();
+        assert_eq!(remembered(fixture), "");
     }
     // The attachment cannot be recorded.
     fixture.shell("rm -rf /run/flexlvm/attached; touch /run/flexlvm/attached");
@@ -379,7 +193,7 @@ pub(crate) fn failed_attachment_leaves_nothing_behind(fixture: &Fixture) {
     fixture.shell(&format!("flock -n {lock} true"));
     fixture.succeeds(&["detach", name, NODE]);
     assert!(!fixture.is_active(&volume));
-    forgotten();
+    assert_eq!(remembered(fixture), "");
 }
 
 pub(crate) fn attached_volumes_grow(fixture: &Fixture) {
@@ -394,33 +208,25 @@ pub(crate) fn attached_volumes_grow(fixture: &Fixture) {
         fixture.succeeds(&["mount", &pod, &json]);
         let old = (512 * MIB).to_string();
         let wanted = (768 * MIB).to_string();
-        let words = [
+        let phrases = [
             "has 536870912 bytes, but 805306368 bytes were requested",
             "not extended it yet",
         ];
-        fixture.fails(&["expandvolume", &json, &all, &wanted, &old], &words);
-        fixture.fails(&["expandfs", &json, "", &pod, &wanted, &old], &words);
+        fixture.fails(&["expandvolume", &json, &all, &wanted, &old], &phrases);
+        fixture.fails(&["expandfs", &json, "", &pod, &wanted, &old], &phrases);
         fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
         fixture.succeeds(&["expandvolume", &json, &all, &wanted, &old]);
         // By the folder for all pods, as kubelet 1.20 does, and by a pod's.
         for folder in [&all, &pod] {
             fixture.succeeds(&["expandfs", &json, &volume.mapper(), folder, &wanted, &old]);
-            let size: u64 = fixture
-                .shell(&format!("df --output=size -m {folder} | tail -1"))
-                .trim()
-                .parse()
-                .unwrap();
+            let size = fixture.size_in_mib(folder);
             assert!(size > 650, "{fs}: {size}");
         }
         fixture.succeeds(&["unmount", &pod]);
         fixture.succeeds(&["unmountdevice", &all]);
         fixture.shell(&format!("lvextend -qq -L 1G {}", volume.path()));
         fixture.succeeds(&["mountdevice", &all, "", &json]);
-        let size: u64 = fixture
-            .shell(&format!("df --output=size -m {all} | tail -1"))
-            .trim()
-            .parse()
-            .unwrap();
+        let size = fixture.size_in_mib(&all);
         assert!(size > 850, "{fs}: {size}");
         fixture.succeeds(&["unmountdevice", &all]);
     }

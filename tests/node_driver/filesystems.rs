@@ -91,7 +91,7 @@ pub(crate) fn check_is_bounded(fixture: &Fixture) {
     let folder = fixture.folder("checked", &volume);
     request_check(fixture, &volume);
     // An e2fsck that fails, lies or is killed.
-    for (fault, words) in [
+    for (fault, phrase) in [
         ("exit 8", "exit status 8"),
         ("kill -9 $$", "signal"),
         ("exit 0", "still requests a check"),
@@ -99,7 +99,7 @@ pub(crate) fn check_is_bounded(fixture: &Fixture) {
     ] {
         let before = fixture.checksum(&volume);
         fixture.replace("e2fsck", fault);
-        fixture.fails(&["mount", &folder, &volume.json("rw")], &[words]);
+        fixture.fails(&["mount", &folder, &volume.json("rw")], &[phrase]);
         fixture.undo("e2fsck");
         assert_eq!(
             (fixture.mounts(&folder), fixture.checksum(&volume)),
@@ -138,22 +138,24 @@ pub(crate) fn check_is_bounded(fixture: &Fixture) {
     assert_eq!(state(fixture, &volume), "clean");
 }
 
+/// Checks that a folder has the file, and that writes to it fail.
+fn check_read_only(fixture: &Fixture, folder: &str) {
+    fixture.shell(&format!(
+        "grep -q hello {folder}/file; ! touch {folder}/other 2>/dev/null"
+    ));
+}
+
 pub(crate) fn read_only_mounts_reject_writes(fixture: &Fixture) {
     for fs in FILESYSTEMS {
         let mut volume = with_file(fixture, "reader", fs);
         let reader = fixture.folder("reader", &volume);
         let writer = fixture.folder("writer", &volume);
-        let refuses_writes = |folder: &str| {
-            fixture.shell(&format!(
-                "grep -q hello {folder}/file; ! touch {folder}/other 2>/dev/null"
-            ));
-        };
         // Read-only by the pod, and by an option.
         fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
-        refuses_writes(&reader);
+        check_read_only(fixture, &reader);
         volume.options.mount = vec!["ro".to_owned()];
         fixture.succeeds(&["mount", &writer, &volume.json("rw")]);
-        refuses_writes(&writer);
+        check_read_only(fixture, &writer);
         volume.options.mount.clear();
         fixture.succeeds(&["unmount", &writer]);
         // Another pod may write meanwhile, and the reader sees it.
@@ -161,11 +163,11 @@ pub(crate) fn read_only_mounts_reject_writes(fixture: &Fixture) {
         fixture.shell(&format!(
             "echo again >{writer}/again; grep -q again {reader}/again"
         ));
-        refuses_writes(&reader);
+        check_read_only(fixture, &reader);
         fixture.succeeds(&["unmount", &reader]);
         fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
         fixture.succeeds(&["unmount", &writer]);
-        refuses_writes(&reader);
+        check_read_only(fixture, &reader);
         fixture.succeeds(&["unmount", &reader]);
         // A read-only logical volume: a writing pod gets an error.
         fixture.shell(&format!("lvchange -qq -pr {}", volume.path()));
@@ -175,7 +177,7 @@ pub(crate) fn read_only_mounts_reject_writes(fixture: &Fixture) {
             &["the logical volume is read-only", "--permission rw"],
         );
         fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
-        refuses_writes(&reader);
+        check_read_only(fixture, &reader);
         fixture.succeeds(&["unmount", &reader]);
         assert_eq!(fixture.checksum(&volume), before, "{fs}");
         fixture.shell(&format!("lvchange -qq -prw {}", volume.path()));

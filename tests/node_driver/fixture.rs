@@ -1,6 +1,8 @@
 //! The fixture: a guest with a volume group, logical volumes as the agent creates them, and the
 //! driver called as the kubelet calls it.
 
+mod volume;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -13,6 +15,8 @@ use harness::remote::{Call, Output};
 use harness::workplace::Workplace;
 use host::{Bytes, Key, LvName, VgName};
 use serde_json::Value;
+
+pub(crate) use volume::Volume;
 
 /// Path of this program in a guest.
 const PROGRAM: &str = "/.host/run/flexlvm/program";
@@ -35,13 +39,6 @@ pub(crate) struct Fixture {
     guest: Mutex<Guest>,
     driver: String,
     next: AtomicU32,
-}
-
-/// A logical volume.
-#[derive(Clone)]
-pub(crate) struct Volume {
-    pub(crate) options: VolumeOptions,
-    pub(crate) fs: &'static str,
 }
 
 impl Fixture {
@@ -86,9 +83,9 @@ impl Fixture {
     }
 
     /// Executes an operation of the guest's server, which must succeed.
-    pub(crate) fn serve(&self, words: &[&str]) -> String {
-        let output = self.output(&Call::service(words.iter().copied()));
-        assert_eq!(output.status, 0, "{words:?}: {}", output.stderr);
+    pub(crate) fn serve(&self, arguments: &[&str]) -> String {
+        let output = self.output(&Call::service(arguments.iter().copied()));
+        assert_eq!(output.status, 0, "{arguments:?}: {}", output.stderr);
         output.stdout
     }
 
@@ -233,13 +230,27 @@ impl Fixture {
     }
 
     /// Calls the driver, which must fail with these phrases in its message.
-    pub(crate) fn fails(&self, args: &[&str], words: &[&str]) {
+    pub(crate) fn fails(&self, args: &[&str], phrases: &[&str]) {
         let reply = self.call(args);
         assert_eq!(reply["status"], "Failure", "{args:?}: {reply}");
         let message = reply["message"].as_str().unwrap();
-        for word in words {
-            assert!(message.contains(word), "{word:?} is missing in {message:?}");
+        for phrase in phrases {
+            assert!(
+                message.contains(phrase),
+                "{phrase:?} is missing in {message:?}"
+            );
         }
+    }
+
+    /// Makes calls of the driver at the same time, each a shell command; all must succeed.
+    pub(crate) fn all_succeed_at_once(&self, calls: impl Iterator<Item = String>) {
+        let calls: Vec<String> = calls.collect();
+        let replies = self.shell(&format!("({} & wait)", calls.join(" & ")));
+        assert_eq!(
+            replies.matches(r#"{"status":"Success"}"#).count(),
+            calls.len(),
+            "{replies}"
+        );
     }
 
     /// Switches the driver to attach mode until the returned value is dropped.
@@ -255,6 +266,17 @@ impl Fixture {
             flexvolume::settings::PATH
         ));
         Attaching(self)
+    }
+
+    /// Returns the mount options of a folder's mount, without those of the file system.
+    pub(crate) fn mount_options(&self, folder: &str) -> String {
+        self.shell(&format!("findmnt -no VFS-OPTIONS {folder}"))
+    }
+
+    /// Returns the size of a folder's file system in MiB.
+    pub(crate) fn size_in_mib(&self, folder: &str) -> u64 {
+        let size = self.shell(&format!("df --output=size -m {folder} | tail -1"));
+        size.trim().parse().expect("a number")
     }
 
     /// Creates the folder for all pods, as the kubelet does.
@@ -330,51 +352,6 @@ impl Drop for Attaching<'_> {
     fn drop(&mut self) {
         self.0
             .shell(&format!("rm -f {}", flexvolume::settings::PATH));
-    }
-}
-
-impl Volume {
-    /// Returns the options that the kubelet passes.
-    pub(crate) fn json(&self, readwrite: &str) -> String {
-        self.json_with(readwrite, &[])
-    }
-
-    /// Returns the options that the kubelet passes, with changes; an option without a value is
-    /// removed.
-    pub(crate) fn json_with(&self, readwrite: &str, other: &[(&str, Option<&str>)]) -> String {
-        let mut map = self.options.to_map();
-        map.insert("kubernetes.io/fsType".to_owned(), self.fs.to_owned());
-        map.insert("kubernetes.io/readwrite".to_owned(), readwrite.to_owned());
-        map.insert(
-            "kubernetes.io/pvOrVolumeName".to_owned(),
-            self.options.volume.to_string(),
-        );
-        for (key, value) in other {
-            match value {
-                Some(value) => map.insert((*key).to_owned(), (*value).to_owned()),
-                None => map.remove(*key),
-            };
-        }
-        serde_json::to_string(&map).unwrap()
-    }
-
-    /// The name in LVM's notation, `GROUP/NAME`.
-    pub(crate) fn path(&self) -> String {
-        format!("{GROUP}/{}", self.options.volume)
-    }
-
-    /// The device path that the driver returns.
-    pub(crate) fn mapper(&self) -> String {
-        format!(
-            "/dev/mapper/{}-{}",
-            GROUP.replace('-', "--"),
-            self.options.volume.as_str().replace('-', "--")
-        )
-    }
-
-    /// The device path in `/dev/GROUP`.
-    pub(crate) fn device(&self) -> String {
-        format!("/dev/{}", self.path())
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) fn foreign_volume_is_rejected_unchanged(fixture: &Fixture) {
     }
     let half_wiped = fixture.fresh_volume("ext4", 64);
     fixture.poke(&half_wiped, r"\123\357", 1080);
-    for (volume, words) in [
+    for (volume, phrases) in [
         (&other, &["is another one than the volume's"][..]),
         (&blank, &["carries no file system and no format marker"]),
         (&foreign, &["carries xfs, but ext4 was requested"]),
@@ -72,9 +72,9 @@ pub(crate) fn foreign_volume_is_rejected_unchanged(fixture: &Fixture) {
     ] {
         let folder = fixture.folder("refused", volume);
         let before = fixture.checksum(volume);
-        fixture.fails(&["mount", &folder, &volume.json("rw")], words);
-        fixture.fails(&["mount", &folder, &volume.json("ro")], words);
-        assert_eq!(fixture.checksum(volume), before, "{words:?}");
+        fixture.fails(&["mount", &folder, &volume.json("rw")], phrases);
+        fixture.fails(&["mount", &folder, &volume.json("ro")], phrases);
+        assert_eq!(fixture.checksum(volume), before, "{phrases:?}");
         assert_eq!(fixture.mounts(&folder), 0);
     }
     let fresh = fixture.fresh_volume("ext4", 64);

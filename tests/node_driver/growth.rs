@@ -51,19 +51,13 @@ pub(crate) fn mount_grows_to_size_of_volume(fixture: &Fixture) {
         let folder = fixture.mount("meanwhile", &volume);
         fixture.succeeds(&["unmount", &folder]);
         fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
-        let mounted_size = || {
-            fixture.mount("meanwhile", &volume);
-            fixture
-                .shell(&format!("df --output=size -m {folder} | tail -1"))
-                .trim()
-                .parse::<u64>()
-                .unwrap()
-        };
-        let size = mounted_size();
+        fixture.mount("meanwhile", &volume);
+        let size = fixture.size_in_mib(&folder);
         assert!(size > 650, "{fs}: {size}");
         // A repeated call after one that was interrupted after the mount.
         fixture.shell(&format!("lvextend -qq -L 1024M {}", volume.path()));
-        let size = mounted_size();
+        fixture.mount("meanwhile", &volume);
+        let size = fixture.size_in_mib(&folder);
         assert!(size > 900, "{fs}: {size}");
         fixture.succeeds(&["unmount", &folder]);
     }

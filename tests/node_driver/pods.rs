@@ -68,30 +68,23 @@ pub(crate) fn concurrent_calls_create_one_file_system(fixture: &Fixture) {
     let folders: Vec<String> = (0..6)
         .map(|pod| fixture.folder(&format!("at-once-{pod}"), &volume))
         .collect();
-    let all = |calls: Vec<String>| {
-        let script = calls.join(" & ");
-        let replies = fixture.shell(&format!("({script} & wait)"));
-        assert_eq!(
-            replies.matches(r#"{"status":"Success"}"#).count(),
-            folders.len(),
-            "{replies}"
-        );
-    };
     let driver = fixture.driver();
     let json = volume.json("rw");
-    all(folders
-        .iter()
-        .map(|folder| format!("{driver} mount {folder} {json:?}"))
-        .collect());
+    fixture.all_succeed_at_once(
+        folders
+            .iter()
+            .map(|folder| format!("{driver} mount {folder} {json:?}")),
+    );
     fixture.shell(&format!("echo shared >{}/file", folders[0]));
     for folder in &folders {
         assert_eq!(fixture.mounts(folder), 1);
         fixture.shell(&format!("grep -q shared {folder}/file"));
     }
-    all(folders
-        .iter()
-        .map(|folder| format!("{driver} unmount {folder}"))
-        .collect());
+    fixture.all_succeed_at_once(
+        folders
+            .iter()
+            .map(|folder| format!("{driver} unmount {folder}")),
+    );
     assert!(folders.iter().all(|folder| fixture.mounts(folder) == 0));
 }
 

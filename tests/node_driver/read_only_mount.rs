@@ -16,21 +16,20 @@ const OLD_KERNEL: &str = "-e inject=fsopen:error=ENOSYS";
 fn mount_with(fixture: &Fixture, changes: &str, folder: &str, json: &str) -> String {
     let driver = fixture.driver();
     fixture.shell(&format!(
-        "strace -f -o /dev/null {changes} {driver} mount {folder} '{json}' >/run/said 2>&1 || true"
+        "strace -f -o /dev/null {changes} {driver} mount {folder} '{json}' >/run/reply 2>&1 || true"
     ));
     fixture.shell(&format!("findmnt -no VFS-OPTIONS {folder} | cut -c -2"))
 }
 
 fn is_never_writable(fixture: &Fixture, volume: &Volume, folder: &str) {
     let json = volume.json("ro");
-    let unmount = || fixture.succeeds(&["unmount", folder]);
     assert_eq!(
         mount_with(fixture, KILL, folder, &json),
         "ro",
         "{}",
-        fixture.shell("cat /run/said")
+        fixture.shell("cat /run/reply")
     );
-    unmount();
+    fixture.succeeds(&["unmount", folder]);
     // A repeated call finds the mount of the killed one, and makes it read-only.
     let both = format!("{OLD_KERNEL} {KILL}");
     assert_eq!(mount_with(fixture, &both, folder, &json), "rw");
@@ -39,9 +38,9 @@ fn is_never_writable(fixture: &Fixture, volume: &Volume, folder: &str) {
         fixture.shell(&format!("findmnt -no VFS-OPTIONS {folder} | cut -c -2")),
         "ro"
     );
-    unmount();
+    fixture.succeeds(&["unmount", folder]);
     assert_eq!(mount_with(fixture, OLD_KERNEL, folder, &json), "ro");
-    unmount();
+    fixture.succeeds(&["unmount", folder]);
 }
 
 pub(crate) fn read_only_mount_is_never_writable(fixture: &Fixture) {
@@ -58,8 +57,11 @@ pub(crate) fn read_only_mount_is_never_writable(fixture: &Fixture) {
             .collect();
         fixture.succeeds(&["mount", &reader, &volume.json("ro")]);
         fixture.succeeds(&["mount", &maker, &volume.json("rw")]);
-        let options = |folder: &str| fixture.shell(&format!("findmnt -no VFS-OPTIONS {folder}"));
-        assert_eq!(options(&reader).replacen("ro", "rw", 1), options(&maker));
+        let options = fixture.mount_options(&reader);
+        assert_eq!(
+            options.replacen("ro", "rw", 1),
+            fixture.mount_options(&maker)
+        );
         fixture.shell(&format!(
             "echo hello >{maker}/file; grep -q hello {reader}/file; ! touch {reader}/file 2>&1"
         ));

@@ -105,28 +105,25 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<ExitCode>
             "{REPLAY} needs a part, the driver, a manner, a seed, and the options of two volumes"
         );
     };
-    let simulation = |json: &str| -> Result<KubeletSim> {
-        let driver = driver.clone();
-        let manner = Manner::from_name(manner);
-        let seed = Cell::new(seed.parse()?);
-        Ok(KubeletSim {
-            driver,
-            manner,
-            seed,
+    let mut simulations = Vec::new();
+    for options in [mounting, attaching] {
+        simulations.push(KubeletSim {
+            driver: driver.clone(),
+            manner: Manner::from_name(manner),
+            seed: Cell::new(seed.parse()?),
             size: Cell::new(0),
-            options: serde_json::from_str(json)?,
-        })
-    };
-    let mut actors = [simulation(mounting)?, simulation(attaching)?];
+            options: serde_json::from_str(options)?,
+        });
+    }
     for sequence in ALL
         .iter()
         .filter(|sequence| (part == "before") != sequence.steps.contains(REBOOT))
     {
         let begun = Instant::now();
-        if sequence.of_any && actors[0].options["kubernetes.io/fsType"] != FILESYSTEMS[0] {
+        if sequence.of_any && simulations[0].options["kubernetes.io/fsType"] != FILESYSTEMS[0] {
             continue;
         }
-        let simulation = &mut actors[usize::from(sequence.attach)];
+        let simulation = &mut simulations[usize::from(sequence.attach)];
         let fs = simulation.options["kubernetes.io/fsType"].clone();
         play(simulation, sequence, part).with_context(|| {
             format!(

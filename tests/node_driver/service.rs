@@ -16,9 +16,9 @@ use host::{Bytes, Device, FormatMarker, FormatMarkerBlock, LvName, Roots, VgName
 const SHADOWS: &str = "/usr/sbin";
 
 /// Executes one operation of the service.
-pub(crate) fn serve(words: &[String]) -> Result<String> {
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words.as_slice() {
+pub(crate) fn serve(arguments: &[String]) -> Result<String> {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
         ["read", path] => {
             std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
         }
@@ -44,7 +44,7 @@ pub(crate) fn serve(words: &[String]) -> Result<String> {
         }
         ["lvcreate", group, volume, arguments @ ..] => make(group, volume, arguments),
         ["mark", group, volume, size, verb] => mark(group, volume, size, verb),
-        _ => bail!("{words:?} is not an operation of this service"),
+        _ => bail!("{arguments:?} is not an operation of this service"),
     }
 }
 

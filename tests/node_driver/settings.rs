@@ -40,6 +40,13 @@ pub(crate) fn unreadable_settings_are_reported(fixture: &Fixture) {
     );
 }
 
+/// Calls the driver that is installed as kubernetes.io/lvm; returns its reply.
+fn call_alias(fixture: &Fixture, verb: &str, folder: &str, rest: &str) -> String {
+    fixture.shell(&format!(
+        "mkdir -p {folder}; /run/exec/kubernetes.io~lvm/lvm {verb} {folder} {rest}"
+    ))
+}
+
 pub(crate) fn driver_uses_the_name_it_is_installed_under(fixture: &Fixture) {
     let volume = fixture.used_volume("ext4");
     fixture.shell(&format!(
@@ -49,19 +56,17 @@ pub(crate) fn driver_uses_the_name_it_is_installed_under(fixture: &Fixture) {
     let own = fixture.folder("alias", &volume);
     let json = volume.json("rw");
     let alias = own.replace("flexlvm.dev~lvm", "kubernetes.io~lvm");
-    let call = |verb: &str, folder: &str, rest: &str| {
-        fixture.shell(&format!(
-            "mkdir -p {folder}; /run/exec/kubernetes.io~lvm/lvm {verb} {folder} {rest}"
-        ))
-    };
-    assert!(call("mount", &alias, &format!("'{json}'")).contains("Success"));
+    assert!(call_alias(fixture, "mount", &alias, &format!("'{json}'")).contains("Success"));
     fixture.shell(&format!("grep -q hello {alias}/file"));
-    assert!(call("mount", &own, &format!("'{json}'")).contains("volumes/kubernetes.io~lvm/<name>"));
+    assert!(
+        call_alias(fixture, "mount", &own, &format!("'{json}'"))
+            .contains("volumes/kubernetes.io~lvm/<name>")
+    );
     fixture.fails(&["unmount", &alias], &["volumes/flexlvm.dev~lvm/<name>"]);
-    assert!(call("unmount", &alias, "").contains("Success"));
+    assert!(call_alias(fixture, "unmount", &alias, "").contains("Success"));
     let all = "/var/lib/kubelet/plugins/kubernetes.io/flexvolume/kubernetes.io/lvm/mounts/x";
-    assert!(call("mountdevice", all, &format!("'' '{json}'")).contains("Success"));
-    assert!(call("unmountdevice", all, "").contains("Success"));
+    assert!(call_alias(fixture, "mountdevice", all, &format!("'' '{json}'")).contains("Success"));
+    assert!(call_alias(fixture, "unmountdevice", all, "").contains("Success"));
     assert_eq!(
         [&*alias, &*own, all].map(|folder| fixture.mounts(folder)),
         [0, 0, 0]

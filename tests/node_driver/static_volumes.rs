@@ -91,6 +91,17 @@ pub(crate) fn example_of_kubernetes_works(fixture: &Fixture) {
     assert!(!fixture.is_active(&volume));
 }
 
+/// Checks that each call-out fails with this phrase.
+fn check_rejected(fixture: &Fixture, volume: &Volume, phrase: &str) {
+    let json = example(volume, "rw");
+    let folder = fixture.folder("untagged", volume);
+    let all = fixture.folder_for_all(volume);
+    fixture.fails(&["mount", &folder, &json], &[phrase]);
+    fixture.fails(&["mountdevice", &all, "", &json], &[phrase]);
+    fixture.fails(&["waitforattach", "", &json], &[phrase]);
+    fixture.fails(&["expandfs", &json, "", &folder, "1", "1"], &[phrase]);
+}
+
 pub(crate) fn volume_without_tag_is_rejected(fixture: &Fixture) {
     let volume = fixture.untagged_volume("ext4", 64);
     make(fixture, &volume);
@@ -99,18 +110,12 @@ pub(crate) fn volume_without_tag_is_rejected(fixture: &Fixture) {
     let all = fixture.folder_for_all(&volume);
     // Under any volume name in the pod: a claim's volume has the same name as its PersistentVolume.
     let json = example(&volume, "rw");
-    let refused = |word: &str| {
-        fixture.fails(&["mount", &folder, &json], &[word]);
-        fixture.fails(&["mountdevice", &all, "", &json], &[word]);
-        fixture.fails(&["waitforattach", "", &json], &[word]);
-        fixture.fails(&["expandfs", &json, "", &folder, "1", "1"], &[word]);
-    };
     let allow = format!("lvchange --addtag {STATIC} {}", volume.path());
-    refused(&allow);
+    check_rejected(fixture, &volume, &allow);
     tag(fixture, &volume, &[FORMAT]);
-    refused(&allow);
+    check_rejected(fixture, &volume, &allow);
     tag(fixture, &volume, &[STATIC, "flexlvm.dev/claim-uid=1"]);
-    refused("belongs to a claim");
+    check_rejected(fixture, &volume, "belongs to a claim");
     // Not even while the owner has it mounted, where pods get bind mounts.
     let _attaching = fixture.attaching();
     fixture.shell(&format!(
@@ -134,17 +139,17 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
     tag(fixture, &volume, &[STATIC, FORMAT]);
     let folder = fixture.folder("cut-short", &volume);
     let json = example(&volume, "rw");
-    let unless = |words: &str, else_do: &str| {
-        format!("case \"$*\" in *{words}*) {else_do};; esac; exec {KEPT}/lvm \"$@\"")
-    };
     // LVM fails to remove the tag, or falsely reports success: no file system while the tag exists.
-    for (fault, words) in [
+    for (fault, phrase) in [
         ("exit 5", "--deltag"),
         ("exit 0", "still has the tag"),
         ("kill -9 $$", "--deltag"),
     ] {
-        fixture.replace("lvm", &unless("--deltag", fault));
-        fixture.fails(&["mount", &folder, &json], &[words]);
+        fixture.replace(
+            "lvm",
+            &format!("case \"$*\" in *--deltag*) {fault};; esac; exec {KEPT}/lvm \"$@\""),
+        );
+        fixture.fails(&["mount", &folder, &json], &[phrase]);
         fixture.undo("lvm");
         assert_eq!(
             (&*fixture.mark(&volume, "read"), fixture.mounts(&folder)),
@@ -175,15 +180,10 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
         .collect();
     let driver = fixture.driver();
     let json = example(&volume, "rw");
-    let calls: Vec<String> = folders
-        .iter()
-        .map(|folder| format!("{driver} mount {folder} {json:?}"))
-        .collect();
-    let replies = fixture.shell(&format!("({} & wait)", calls.join(" & ")));
-    assert_eq!(
-        replies.matches(r#"{"status":"Success"}"#).count(),
-        folders.len(),
-        "{replies}"
+    fixture.all_succeed_at_once(
+        folders
+            .iter()
+            .map(|folder| format!("{driver} mount {folder} {json:?}")),
     );
     fixture.shell(&format!("echo shared >{}/file", folders[0]));
     for folder in &folders {
@@ -227,7 +227,21 @@ pub(crate) fn file_system_of_admin_is_kept(fixture: &Fixture) {
     );
 }
 
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
+/// Returns the options of a volume, changed to name vg-1/data, by name alone without a uuid; the last
+/// changes win.
+fn options_of_data(
+    volume: &Volume,
+    uuid: Option<&str>,
+    changes: &[(&str, Option<&str>)],
+) -> String {
+    let data = [
+        ("volumegroup", Some("vg-1")),
+        ("volumeID", Some("data")),
+        ("uuid", uuid),
+    ];
+    volume.json_with("rw", &[&data[..], changes].concat())
+}
+
 pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
     fixture.shell(
         "vgcreate -qq vg-1 /dev/ubdc /dev/ubdd && lvcreate -qq -y -Wy -Zy -n data -L 80M vg-1",
@@ -239,60 +253,40 @@ pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
         .to_owned();
     let volume = fixture.untagged_volume("ext4", 64);
     let folder = fixture.folder("cause", &volume);
-    let other = |key: &str, value: &str| {
-        let group = [
-            ("volumegroup", Some("vg-1")),
-            ("volumeID", Some("data")),
-            ("uuid", Some(&*uuid)),
-        ];
-        let changed = group.map(|(name, old)| {
-            if name == key {
-                (name, Some(value))
-            } else {
-                (name, old)
-            }
-        });
-        volume.json_with("rw", &changed)
-    };
-    let fails = |key: &str, value: &str, words: &[&str]| {
-        fixture.fails(&["mount", &folder, &other(key, value)], words);
-        let by_name = volume.json_with(
-            "rw",
-            &[
-                ("volumegroup", Some("vg-1")),
-                ("volumeID", Some("data")),
-                ("uuid", None),
-            ],
-        );
-        if key.is_empty() {
-            fixture.fails(&["mount", &folder, &by_name], words);
-        }
-    };
-    fails("volumegroup", "vg-9", &["it was renamed to vg-1/data"]);
-    fails(
-        "volumeID",
-        "old",
-        &["it was renamed to vg-1/data", "lvrename"],
-    );
-    fails(
-        "uuid",
-        "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop",
-        &["is a different one"],
-    );
-    let nowhere =
-        other("volumegroup", "vg-9").replace(&uuid, "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop");
+    let other_uuid = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
+    for (option, value, phrases) in [
+        ("volumegroup", "vg-9", &["it was renamed to vg-1/data"][..]),
+        (
+            "volumeID",
+            "old",
+            &["it was renamed to vg-1/data", "lvrename"],
+        ),
+        ("uuid", other_uuid, &["is a different one"]),
+    ] {
+        let json = options_of_data(&volume, Some(&uuid), &[(option, Some(value))]);
+        fixture.fails(&["mount", &folder, &json], phrases);
+    }
+    let nowhere = options_of_data(&volume, Some(other_uuid), &[("volumegroup", Some("vg-9"))]);
     fixture.fails(
         &["mount", &folder, &nowhere],
         &["there is no volume group vg-9"],
     );
+    let by_uuid = options_of_data(&volume, Some(&uuid), &[]);
+    let by_name = options_of_data(&volume, None, &[]);
     fixture.shell("vgexport -qq vg-1");
-    fails("", "", &["vg-1: it is exported; vgimport"]);
+    for json in [&by_uuid, &by_name] {
+        fixture.fails(
+            &["mount", &folder, json],
+            &["vg-1: it is exported; vgimport"],
+        );
+    }
     fixture.shell("vgimport -qq vg-1; vgchange -qq -y --systemid elsewhere vg-1");
-    fails(
-        "",
-        "",
-        &["vg-1: it belongs to another host", "elsewhere", "vgexport"],
-    );
+    for json in [&by_uuid, &by_name] {
+        fixture.fails(
+            &["mount", &folder, json],
+            &["vg-1: it belongs to another host", "elsewhere", "vgexport"],
+        );
+    }
     let as_owner = "global/system_id_source=\"lvmlocal\" local/system_id=\"elsewhere\"";
     fixture.shell(&format!(
         "vgchange -qq -y --config '{as_owner}' --systemid '' vg-1"
@@ -300,7 +294,7 @@ pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
     // A disk is missing.
     fixture.shell("dd if=/dev/ubdd of=/run/disk bs=1M count=1 2>&1; dd if=/dev/zero of=/dev/ubdd bs=1M count=1 2>&1");
     fixture.fails(
-        &["mount", &folder, &other("", "")],
+        &["mount", &folder, &by_uuid],
         &["vg-1: 1 of its disks are missing"],
     );
     fixture.shell("dd if=/run/disk of=/dev/ubdd bs=1M 2>&1; rm /run/disk; vgremove -qq -y vg-1");

@@ -71,30 +71,32 @@ impl Exec for FaultyExec {
             started.push(cmd.program());
             started.len() - 1
         };
-        let really = || System::current().exec(cmd);
-        let ended = |code, stdout: &str, stderr: &str| {
-            Ok(Output {
-                code,
-                stdout: stdout.into(),
-                stderr: stderr.into(),
-            })
-        };
         match self
             .fault
             .filter(|(at, _)| *at == number)
             .map(|(_, fault)| fault)
         {
-            None => really(),
-            Some(Fault::Fails) => ended(Some(1), "", "something went wrong"),
-            Some(Fault::Killed) => ended(None, "", ""),
+            None => System::current().exec(cmd),
+            Some(Fault::Fails) => Ok(ended(Some(1), "", "something went wrong")),
+            Some(Fault::Killed) => Ok(ended(None, "", "")),
             Some(Fault::Hangs) => Err(Error::Deadline {
                 command: cmd.line(),
                 limit: cmd.limit(),
             }),
-            Some(Fault::Garbage) => ended(Some(0), "\u{1}\u{2}{]garbage\n", ""),
-            Some(Fault::Silent) => ended(Some(0), "", ""),
-            Some(Fault::Nothing) => ended(Some(2), "", ""),
-            Some(Fault::FailsAfterwards) => really().and_then(|_| ended(Some(1), "", "too late")),
+            Some(Fault::Garbage) => Ok(ended(Some(0), "\u{1}\u{2}{]garbage\n", "")),
+            Some(Fault::Silent) => Ok(ended(Some(0), "", "")),
+            Some(Fault::Nothing) => Ok(ended(Some(2), "", "")),
+            Some(Fault::FailsAfterwards) => System::current()
+                .exec(cmd)
+                .map(|_| ended(Some(1), "", "too late")),
         }
+    }
+}
+
+fn ended(code: Option<i32>, stdout: &str, stderr: &str) -> Output {
+    Output {
+        code,
+        stdout: stdout.into(),
+        stderr: stderr.into(),
     }
 }

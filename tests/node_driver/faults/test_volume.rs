@@ -237,8 +237,10 @@ impl TestVolume {
     /// Returns the number of mounts on both folders.
     pub(crate) fn mounts(&self) -> Result<usize> {
         let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-        let at = |folder: &str| table.matches(&format!(" {folder} ")).count();
-        Ok(at(&self.folder) + at(&self.global))
+        let folders = [&self.folder, &self.global].into_iter();
+        Ok(folders
+            .map(|folder| table.matches(&format!(" {folder} ")).count())
+            .sum())
     }
 
     /// Returns the number of sectors ever written to the device, from the kernel's statistics.
@@ -298,10 +300,10 @@ pub(crate) fn call(args: &[&str], exec: &FaultyExec, time: Option<Duration>) -> 
 /// Runs a script, which must succeed.
 pub(crate) fn shell(script: &str) -> Result<()> {
     let output = Command::new("sh").args(["-ec", script]).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success(),
-        "`{script}` ended with {}: {said}",
+        "`{script}` ended with {}: {stderr}",
         output.status
     );
     Ok(())
