@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use crds::LogicalVolume;
 use harness::cluster::{Cluster, POD_IMAGE};
 use harness::guest::Guest;
@@ -234,6 +234,13 @@ impl App {
         )
     }
 
+    /// Checks that a pod reads the data with this checksum, which [`Self::write`] returned.
+    pub(crate) fn has_data(&self, cluster: &Cluster, pod: &str, sum: &str) -> Result<()> {
+        let found = self.exec(cluster, pod, "sha256sum /data/blob")?;
+        ensure!(found == sum, "pod {pod} reads other data than was written");
+        Ok(())
+    }
+
     /// Force-deletes a pod: the object is removed at once, while the node still has to stop its
     /// containers and to unmount its volumes.
     pub(crate) async fn delete_pod(&self, name: &str) -> Result<()> {
@@ -321,14 +328,18 @@ impl App {
     }
 
     /// Waits for an Event that contains all of these phrases.
-    pub(crate) async fn has_event(&self, words: &[&str]) -> Result<()> {
-        until(&format!("an Event contains {words:?}"), LIMIT, async || {
-            let events = self.events().await?;
-            Ok(events
-                .iter()
-                .any(|event| words.iter().all(|word| event.contains(word)))
-                .then_some(()))
-        })
+    pub(crate) async fn has_event(&self, phrases: &[&str]) -> Result<()> {
+        until(
+            &format!("an Event contains {phrases:?}"),
+            LIMIT,
+            async || {
+                let events = self.events().await?;
+                Ok(events
+                    .iter()
+                    .any(|event| phrases.iter().all(|phrase| event.contains(phrase)))
+                    .then_some(()))
+            },
+        )
         .await
     }
 }

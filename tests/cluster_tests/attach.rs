@@ -10,7 +10,7 @@ use harness::guest::Guest;
 use harness::wait::until;
 use kube::api::Api;
 use operator::agent::driver_install::{Target, install};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{App, LIMIT, VOLUME_GROUP, data, on_node, run};
 use crate::{ATTACHES_ITSELF, cluster_alone, file};
@@ -53,11 +53,11 @@ pub(crate) async fn wait_for_driver_condition(
     cluster: &Cluster,
     node: &str,
     reason: &str,
-    words: &str,
+    phrase: &str,
 ) -> Result<()> {
     let storages: Api<crds::NodeStorage> = Api::all(cluster.api().client());
     until(
-        &format!("{node} reports its driver: {reason} {words:?}"),
+        &format!("{node} reports its driver: {reason} {phrase:?}"),
         LIMIT,
         async || {
             let conditions = storages
@@ -68,7 +68,7 @@ pub(crate) async fn wait_for_driver_condition(
                 .conditions;
             let driver = crds::condition::get(&conditions, crds::condition::DRIVER_INSTALLED);
             Ok(driver
-                .filter(|driver| driver.reason == reason && driver.message.contains(words))
+                .filter(|driver| driver.reason == reason && driver.message.contains(phrase))
                 .map(drop))
         },
     )
@@ -95,10 +95,7 @@ pub(crate) fn attach_mode_changes_once_nothing_is_mounted() -> Result<()> {
             mode(cluster.node(1))? == "false",
             "the mode changed under a mounted volume"
         );
-        ensure!(
-            app.exec(&cluster, "app", "sha256sum /data/blob")? == sum,
-            "the data has changed"
-        );
+        app.has_data(&cluster, "app", &sum)?;
         app.delete_pod("app").await?;
         wait_for_driver_condition(&cluster, "node1", "Installed", "with attach: true").await?;
         ensure!(
@@ -127,7 +124,6 @@ pub(crate) fn volumes_are_attached_by_controller_manager_or_kubelet() -> Result<
 }
 
 /// The lifecycle of one volume, with two pods on one node.
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     let node = cluster.node(number);
     let name = node.name();
@@ -138,10 +134,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     let sum = app.write(cluster, "writer")?;
     app.pod_on("reader", &name, data(true)).await?;
     app.runs("reader").await?;
-    ensure!(
-        app.exec(cluster, "reader", "sha256sum /data/blob")? == sum,
-        "{name}: the second pod has other data"
-    );
+    app.has_data(cluster, "reader", &sum)?;
     app.exec(cluster, "reader", "! touch /data/file 2>/dev/null")
         .context("a read-only pod can write")?;
     let points = node.shell(&format!(
@@ -151,30 +144,7 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     node.shell(&format!("findmnt -rn {SHARED}/{volume}"))
         .context("not mounted for all pods")?;
 
-    app.delete_pod("writer").await?;
-    let one = format!(
-        "test $(findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/pods/.*/{volume}$') = 1"
-    );
-    on_node(node, "one pod is left", &one).await?;
-    ensure!(
-        app.exec(cluster, "reader", "sha256sum /data/blob")? == sum,
-        "{name}: the second pod has other data"
-    );
-    app.delete_pod("reader").await?;
-    let lv = format!("lvs --noheadings -o lv_active {VOLUME_GROUP}/{volume}");
-    on_node(
-        node,
-        "it is unmounted",
-        &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'"),
-    )
-    .await?;
-    // The controller manager does not reach the node, whose driver deactivates the volume itself.
-    on_node(
-        node,
-        "it is inactive",
-        &format!("test -z \"$({lv} | tr -d ' ')\""),
-    )
-    .await?;
+    delete_both_pods(cluster, node, &app, &volume, &sum).await?;
 
     app.grow("640Mi").await?;
     until("the logical volume has grown", LIMIT, async || {
@@ -190,18 +160,46 @@ async fn attached_volume(cluster: &Cluster, number: u8) -> Result<()> {
     app.pod_on("later", &name, data(false)).await?;
     app.runs("later").await?;
     app.has_grown(cluster, "later", 500).await?;
-    ensure!(
-        app.exec(cluster, "later", "sha256sum /data/blob")? == sum,
-        "{name}: other data after the growth"
-    );
+    app.has_data(cluster, "later", &sum)?;
     app.delete_pod("later").await?;
     app.delete_claim().await?;
     app.gone(cluster, &volume).await
 }
 
+/// Deletes the writing pod, then the reading one, and waits until the node has released the volume.
+async fn delete_both_pods(
+    cluster: &Cluster,
+    node: &Guest,
+    app: &App,
+    volume: &str,
+    sum: &str,
+) -> Result<()> {
+    app.delete_pod("writer").await?;
+    let one = format!(
+        "test $(findmnt -rn -o TARGET | grep -c '^/var/lib/kubelet/pods/.*/{volume}$') = 1"
+    );
+    on_node(node, "one pod is left", &one).await?;
+    app.has_data(cluster, "reader", sum)?;
+    app.delete_pod("reader").await?;
+    let lv = format!("lvs --noheadings -o lv_active {VOLUME_GROUP}/{volume}");
+    on_node(
+        node,
+        "it is unmounted",
+        &format!("! findmnt -rn -o TARGET | grep -e '/{volume}$'"),
+    )
+    .await?;
+    // The controller manager does not reach the node, whose driver deactivates the volume itself.
+    on_node(
+        node,
+        "it is inactive",
+        &format!("test -z \"$({lv} | tr -d ' ')\""),
+    )
+    .await
+    .map(drop)
+}
+
 /// Migrates a cluster from the example of Kubernetes' LVM FlexVolume, as described in
 /// docs/moving-from-the-lvm-example.md.
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
     let mut cluster = cluster_alone();
     run(async {
@@ -212,11 +210,7 @@ pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
         let app = App::new(&cluster).await?;
         install_script(node)?;
         node.shell(&format!("lvcreate -qq -y -n vol1 -L 64M {VOLUME_GROUP}"))?;
-        let example = |driver: &str| {
-            let options = json!({"volumegroup": VOLUME_GROUP, "volumeID": "vol1", "size": "1000m"});
-            json!({"flexVolume": {"driver": driver, "fsType": "ext4", "options": options}})
-        };
-        app.pod_on("before", &node.name(), example("kubernetes.io/lvm"))
+        app.pod_on("before", &node.name(), example_volume("kubernetes.io/lvm"))
             .await?;
         app.runs("before").await?;
         let sum = app.write(&cluster, "before")?;
@@ -234,10 +228,7 @@ pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
             "driver kubernetes.io/lvm is another vendor's",
         )
         .await?;
-        ensure!(
-            app.exec(&cluster, "before", "sha256sum /data/blob")? == sum,
-            "the data has changed"
-        );
+        app.has_data(&cluster, "before", &sum)?;
 
         // 2. The node is drained, and the driver is replaced.
         app.delete_pod("before").await?;
@@ -252,24 +243,21 @@ pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
 
         // 3. An untagged volume is rejected with instructions; a tagged one is mounted again, under
         // both names.
-        app.pod_on("after", &node.name(), example("kubernetes.io/lvm"))
+        app.pod_on("after", &node.name(), example_volume("kubernetes.io/lvm"))
             .await?;
         app.has_event(&["FailedMount", "flexlvm.dev/static"])
             .await?;
         node.shell(&format!(
             "lvchange -qq --addtag flexlvm.dev/static {VOLUME_GROUP}/vol1"
         ))?;
-        app.pod_on("renamed", &node.name(), example("flexlvm.dev/lvm"))
+        app.pod_on("renamed", &node.name(), example_volume("flexlvm.dev/lvm"))
             .await?;
-        app.claim_by_hand(&node.name(), example("flexlvm.dev/lvm"))
+        app.claim_by_hand(&node.name(), example_volume("flexlvm.dev/lvm"))
             .await?;
         app.pod_on("by-hand", &node.name(), data(false)).await?;
         for pod in ["after", "renamed", "by-hand"] {
             app.runs(pod).await?;
-            ensure!(
-                app.exec(&cluster, pod, "sha256sum /data/blob")? == sum,
-                "other data in {pod}"
-            );
+            app.has_data(&cluster, pod, &sum)?;
             app.delete_pod(pod).await?;
         }
         on_node(
@@ -281,6 +269,12 @@ pub(crate) fn cluster_migrates_from_example_script() -> Result<()> {
         node.shell(&format!("lvremove -qq -y {VOLUME_GROUP}/vol1"))?;
         Ok(())
     })
+}
+
+/// Returns the source of a pod's volume vol1, as the example names it.
+fn example_volume(driver: &str) -> Value {
+    let options = json!({"volumegroup": VOLUME_GROUP, "volumeID": "vol1", "size": "1000m"});
+    json!({"flexVolume": {"driver": driver, "fsType": "ext4", "options": options}})
 }
 
 /// Installs a script in place of the example's: with the same call-outs, options and mounts.

@@ -74,10 +74,7 @@ pub(crate) fn exclusive_claim_has_one_pod_at_a_time() -> Result<()> {
             .await?;
         app.end_pod("first").await?;
         app.runs("second").await?;
-        ensure!(
-            app.exec(&cluster, "second", "sha256sum /data/blob")? == sum,
-            "the second pod has other data"
-        );
+        app.has_data(&cluster, "second", &sum)?;
         app.delete_pod("second").await?;
         app.delete_claim().await?;
         app.gone(&cluster, &volume).await

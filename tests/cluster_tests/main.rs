@@ -33,14 +33,24 @@ fn main() -> ExitCode {
 /// The behavior of kubelet and controller manager is tested on the oldest supported version, too.
 const CURRENT: u32 = 37;
 
-#[expect(clippy::too_many_lines, reason = "the steps of one test")]
 fn tests() -> Vec<Test> {
+    [at_rest(), in_parallel(), growth(), crashes_and_modes()].concat()
+}
+
+/// Runs first: the programs have done nothing yet.
+fn at_rest() -> Vec<Test> {
     vec![
         Test::new(
             "programs at rest are small",
             cost::programs_at_rest_are_small,
         )
         .since(CURRENT),
+    ]
+}
+
+/// Tests that share the cluster at the same time.
+fn in_parallel() -> Vec<Test> {
+    vec![
         Test::together(
             "volume costs three writes and one event",
             cost::volume_costs_three_writes_and_one_event,
@@ -84,6 +94,12 @@ fn tests() -> Vec<Test> {
             current_kubernetes::server_rejects_invalid_and_changed_backends,
         )
         .since(CURRENT),
+    ]
+}
+
+/// Tests that fill the nodes.
+fn growth() -> Vec<Test> {
+    vec![
         Test::new(
             "scheduler avoids a node without space",
             current_kubernetes::scheduler_avoids_a_node_without_space,
@@ -108,6 +124,12 @@ fn tests() -> Vec<Test> {
             lifecycle::growth_of_volume_group_is_reported_within_five_seconds,
         )
         .since(CURRENT),
+    ]
+}
+
+/// Tests that kill programs, cut the power, or change how FlexLVM is installed.
+fn crashes_and_modes() -> Vec<Test> {
+    vec![
         Test::new(
             "data survives pod deletion, kubelet restart and power cut",
             lifecycle::data_survives,
