@@ -1,6 +1,11 @@
 //! Tests of what is removed, and what is kept.
 
-use super::*;
+use crds::condition::reason;
+use crds::logical_volume::ReclaimPolicy;
+use serde_json::json;
+
+use super::fixture::Fixture;
+use crate::controller::plan::{AGENT_TIMEOUT, Step};
 
 #[test]
 fn claim_deleted_during_creation_leaves_nothing_behind() {
@@ -13,6 +18,7 @@ fn claim_deleted_during_creation_leaves_nothing_behind() {
         assert_eq!(fixture.step(), Step::FinalizeDeletion);
     }
 }
+
 #[test]
 fn retained_volume_outlives_claim_and_persistent_volume() {
     let mut fixture = Fixture::created();
@@ -20,6 +26,7 @@ fn retained_volume_outlives_claim_and_persistent_volume() {
     fixture.claim = None;
     assert_eq!(fixture.step(), Step::Done);
 }
+
 #[test]
 fn only_uncreated_volume_of_deleted_node_is_discarded() {
     let mut fixture = Fixture::reserved();
@@ -30,6 +37,7 @@ fn only_uncreated_volume_of_deleted_node_is_discarded() {
     assert!(matches!(fixture.step(), Step::Wait(_)));
     assert!(fixture.event().contains("node n1 is gone"));
 }
+
 #[test]
 fn released_volume_is_removed_step_by_step() {
     let mut fixture = Fixture::released();
@@ -44,6 +52,7 @@ fn released_volume_is_removed_step_by_step() {
     fixture.logical_volume = None;
     assert_eq!(fixture.step(), Step::Unpublish);
 }
+
 #[test]
 fn only_released_volume_with_policy_delete_is_removed() {
     for phase in ["Bound", "Available", "Failed", "Pending", ""] {
@@ -66,6 +75,7 @@ fn only_released_volume_with_policy_delete_is_removed() {
     fixture.pv()["metadata"]["annotations"]["pv.kubernetes.io/provisioned-by"] = json!("other.dev");
     assert_eq!(fixture.step(), Step::Done);
 }
+
 #[test]
 fn volume_that_is_bound_again_is_kept() {
     for state in ["Absent", "AbsentIfNeverUsed"] {
@@ -83,6 +93,7 @@ fn volume_that_is_bound_again_is_kept() {
         }
     }
 }
+
 #[test]
 fn cancelled_volume_reports_why_it_stays() {
     let mut fixture = Fixture::reserved();
@@ -93,6 +104,7 @@ fn cancelled_volume_reports_why_it_stays() {
     fixture.condition("Removed", "False", reason::NOT_EMPTY, "it carries ext4");
     assert_eq!(fixture.event(), "ProvisioningFailed: it carries ext4");
 }
+
 #[test]
 fn change_to_retain_is_written_before_the_finalizer_is_removed() {
     let mut fixture = Fixture::released();

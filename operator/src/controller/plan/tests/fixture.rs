@@ -1,0 +1,157 @@
+//! A volume's objects as JSON, in each state of its life.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::condition::reason;
+use serde_json::{Value, json};
+
+use crate::controller::plan::{ObservedObjects, Plan, Step, plan};
+
+fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A volume's objects, which a test changes before it plans.
+pub(super) struct Fixture {
+    pub(super) claim: Option<Value>,
+    pub(super) class: Value,
+    pub(super) backend: Option<Value>,
+    pub(super) logical_volume: Option<Value>,
+    pub(super) volume: Option<Value>,
+    pub(super) node: bool,
+    pub(super) capacity_tracking_active: bool,
+    pub(super) pool_reservation_outdated: bool,
+    pub(super) waited: Duration,
+}
+
+impl Fixture {
+    /// A claim with a selected node, and no objects yet.
+    pub(super) fn new() -> Self {
+        Self {
+            claim: Some(
+                json!({"metadata": {"name": "data", "namespace": "default", "uid": "1", "annotations": {
+                "volume.beta.kubernetes.io/storage-provisioner": "flexlvm.dev", "volume.kubernetes.io/selected-node": "n1"}},
+                "spec": {"storageClassName": "s", "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+            ),
+            class: json!({"metadata": {"name": "s"}, "provisioner": "flexlvm.dev", "parameters": {"backend": "fast"},
+                "volumeBindingMode": "WaitForFirstConsumer"}),
+            backend: Some(
+                json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": "fast"},
+                "spec": {"volumeGroup": "vg0"}}),
+            ),
+            logical_volume: None,
+            volume: None,
+            node: true,
+            capacity_tracking_active: false,
+            pool_reservation_outdated: false,
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// A LogicalVolume without a report from its agent.
+    pub(super) fn reserved() -> Self {
+        let mut fixture = Self::new();
+        fixture.logical_volume = Some(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+            "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
+            "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "key": "00000000000000000000000000000000",
+                "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
+        );
+        fixture
+    }
+
+    pub(super) fn created() -> Self {
+        let mut fixture = Self::reserved();
+        fixture.status(json!({"size": "1Gi", "uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP"}));
+        fixture.condition("Ready", "True", reason::READY, "");
+        fixture
+    }
+
+    /// A bound PersistentVolume.
+    pub(super) fn bound() -> Self {
+        let mut fixture = Self::created();
+        let Step::Publish(volume) = fixture.step() else {
+            panic!("not published")
+        };
+        fixture.volume = Some(serde_json::to_value(*volume).unwrap());
+        fixture.phase("Bound");
+        fixture.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
+        fixture
+    }
+
+    pub(super) fn released() -> Self {
+        let mut fixture = Self::bound();
+        fixture.claim = None;
+        fixture.phase("Released");
+        fixture
+    }
+
+    pub(super) fn lv(&mut self) -> &mut Value {
+        self.logical_volume.as_mut().unwrap()
+    }
+
+    pub(super) fn pv(&mut self) -> &mut Value {
+        self.volume.as_mut().unwrap()
+    }
+
+    pub(super) fn status(&mut self, status: Value) {
+        self.lv()["status"] = status;
+    }
+
+    pub(super) fn condition(&mut self, type_: &str, status: &str, reason: &str, message: &str) {
+        let condition = json!({"type": type_, "status": status, "reason": reason, "message": message, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+        let status = &mut self.lv()["status"];
+        if status.is_null() {
+            *status = json!({});
+        }
+        match status["conditions"].as_array_mut() {
+            Some(all) => all.push(condition),
+            None => status["conditions"] = json!([condition]),
+        }
+    }
+
+    pub(super) fn request(&mut self, size: &str) {
+        self.claim.as_mut().unwrap()["spec"]["resources"]["requests"]["storage"] = json!(size);
+    }
+
+    pub(super) fn phase(&mut self, phase: &str) {
+        self.pv()["status"] = json!({"phase": phase});
+    }
+
+    pub(super) fn plan(&self) -> Plan {
+        let node =
+            json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
+        plan(&ObservedObjects {
+            claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
+            class: self.claim.as_ref().map(|_| {
+                Ok(crate::controller::class::read(
+                    &from(self.class.clone()),
+                    None,
+                )?)
+            }),
+            backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
+            logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
+            volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
+            node: self.node.then(|| Arc::new(from(node))),
+            in_flight: false,
+            waited: self.waited,
+            capacity_tracking_active: self.capacity_tracking_active,
+            pool_reservation_outdated: self.pool_reservation_outdated,
+        })
+    }
+
+    pub(super) fn step(&self) -> Step {
+        self.plan().step
+    }
+
+    /// Returns the reason and the message of the Event.
+    pub(super) fn event(&self) -> String {
+        self.plan()
+            .notice
+            .map(|notice| format!("{}: {}", notice.reason, notice.message))
+            .unwrap_or_default()
+    }
+}

@@ -1,0 +1,75 @@
+//! Tests of growth: with and without space, and with a lowered request.
+
+use crds::condition::reason;
+use serde_json::json;
+
+use super::fixture::Fixture;
+use crate::controller::plan::{AGENT_TIMEOUT, Step};
+
+#[test]
+fn raised_request_or_capacity_grows_the_volume() {
+    let mut fixture = Fixture::bound();
+    fixture.request("2Gi");
+    assert_eq!(
+        fixture.step(),
+        Step::Grow(2 << 30),
+        "the claim's request counts, not the capacity"
+    );
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Wait(AGENT_TIMEOUT));
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.condition("Ready", "False", reason::INSUFFICIENT_SPACE, "1 GiB free");
+    assert_eq!(fixture.event(), "VolumeResizeFailed: 1 GiB free");
+    assert_eq!(
+        fixture.step(),
+        Step::LimitCapacity(1 << 30),
+        "pods start with the existing size"
+    );
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("1Gi");
+    assert_eq!(fixture.event(), "VolumeResizeFailed: 1 GiB free");
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+    fixture.lv()["status"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Done);
+    fixture.pool_reservation_outdated = true;
+    assert_eq!(
+        fixture.step(),
+        Step::Grow(2 << 30),
+        "the current size, for a larger reservation of its pool"
+    );
+}
+
+#[test]
+fn capacity_is_limited_while_the_agent_does_not_report() {
+    let mut fixture = Fixture::bound();
+    fixture.request("2Gi");
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.waited = AGENT_TIMEOUT;
+    assert!(fixture.event().contains("does not report"));
+    assert_eq!(fixture.step(), Step::LimitCapacity(1 << 30));
+}
+
+#[test]
+fn lowered_request_replaces_growth_without_space() {
+    let mut fixture = Fixture::bound();
+    fixture.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+        "allocatedResources": {"storage": "20Gi"},
+        "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}});
+    fixture.request("20Gi");
+    assert_eq!(fixture.step(), Step::Grow(20 << 30));
+    fixture.request("2Gi");
+    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    fixture.lv()["spec"]["size"] = json!("2Gi");
+    fixture.lv()["status"]["size"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::CompleteGrowth { request: 2 << 30 });
+    fixture.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
+        "allocatedResources": {"storage": "2Gi"},
+        "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
+    fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
+    assert_eq!(fixture.step(), Step::Done, "the kubelet does the rest");
+}
