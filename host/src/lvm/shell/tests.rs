@@ -1,3 +1,5 @@
+//! Tests of the shell: which commands one process runs, and when it is started again.
+
 use std::sync::Mutex;
 use std::time::Duration;
 
