@@ -27,7 +27,7 @@ async fn wait_for_reason(
                 let ready = conditions.iter().find(|ready| ready.type_ == "Ready");
                 ready.is_some_and(|ready| {
                     ready.reason == reason
-                        && phrases.iter().all(|word| ready.message.contains(word))
+                        && phrases.iter().all(|phrase| ready.message.contains(phrase))
                 })
             },
         )
