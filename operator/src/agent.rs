@@ -168,10 +168,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
             backends.clone()
         )),
         watches::mounts::run(&table, || {
-            reconciler
-                .in_use()
-                .iter()
-                .for_each(|name| volumes.queue.enqueue(name));
+            reconciler.enqueue_in_use();
             unmounted.notify_one();
         }),
         driver_install::run(target, installed, unmounted.clone()),

@@ -115,32 +115,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
     let mut physical_volumes: Vec<_> = vg
         .pvs
         .iter()
-        .map(|pv: &Pv| {
-            let reserved: u64 = ours
-                .iter()
-                .map(|(spec, lv)| spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid)))
-                .sum();
-            let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
-            let ours = reserved + pooled;
-            PhysicalVolume {
-                uuid: pv.uuid.to_string(),
-                name: pv.name.clone(),
-                size: size(vg, pv.extents.0),
-                used_by_others: size(
-                    vg,
-                    pv.extents
-                        .0
-                        .saturating_sub(pv.available().0)
-                        .saturating_sub(ours),
-                ),
-                free: size(vg, pv.available().0),
-                cache_paths: inputs
-                    .cache_paths
-                    .get(&pv.name)
-                    .cloned()
-                    .unwrap_or_default(),
-            }
-        })
+        .map(|pv| build_physical_volume(pv, vg, &ours, &pools, inputs))
         .collect();
     physical_volumes.sort_by(|a, b| a.uuid.cmp(&b.uuid));
     VolumeGroup {
@@ -157,6 +132,35 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
         unusable_reason: vg.fault.clone(),
+    }
+}
+
+/// `ours` are FlexLVM's volumes in the group, `pools` its thin pools.
+fn build_physical_volume(
+    pv: &Pv,
+    vg: &Vg,
+    ours: &[(&VolumeSpec, &Lv)],
+    pools: &[&Lv],
+    inputs: ReportInputs<'_>,
+) -> PhysicalVolume {
+    let extent = vg.extent_size;
+    let reserved: u64 = ours
+        .iter()
+        .map(|(spec, lv)| spec.reserved_on(&pv.uuid, extent).0.min(on(lv, &pv.uuid)))
+        .sum();
+    let pooled: u64 = pools.iter().map(|pool| on(pool, &pv.uuid)).sum();
+    let used = pv.extents.0.saturating_sub(pv.available().0);
+    PhysicalVolume {
+        uuid: pv.uuid.to_string(),
+        name: pv.name.clone(),
+        size: size(vg, pv.extents.0),
+        used_by_others: size(vg, used.saturating_sub(reserved + pooled)),
+        free: size(vg, pv.available().0),
+        cache_paths: inputs
+            .cache_paths
+            .get(&pv.name)
+            .cloned()
+            .unwrap_or_default(),
     }
 }
 

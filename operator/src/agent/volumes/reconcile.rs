@@ -87,9 +87,12 @@ impl VolumeReconciler {
         }
     }
 
-    /// Returns the names of the volumes that wait for removal while they are open.
-    pub fn in_use(&self) -> Vec<String> {
-        lock(&self.in_use).iter().cloned().collect()
+    /// Enqueues the volumes that wait for removal while they are open.
+    pub fn enqueue_in_use(&self) {
+        let names = lock(&self.in_use).clone();
+        for name in &names {
+            self.volumes.queue.enqueue(name);
+        }
     }
 
     async fn reconcile_object(&self, name: &str, object: &LogicalVolume) -> Result<(), AgentError> {
