@@ -1,13 +1,15 @@
 //! Reads a crate's source: what is counted of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
 use syn::visit::{self, Visit};
 use syn::{Attribute, Expr, GenericArgument, Pat, PathArguments, Type};
+
+use crate::files;
 
 /// The longest line of code and comments.
 const COLUMNS: usize = 100;
@@ -16,7 +18,8 @@ const COLUMNS: usize = 100;
 #[derive(Debug, Default)]
 pub(crate) struct Crate {
     pub(crate) name: String,
-    pub(crate) files: Vec<File>,
+    /// The length of each file, in lines.
+    pub(crate) files: Vec<usize>,
     pub(crate) functions: Vec<Function>,
     /// The files that define a type, by the type's name.
     pub(crate) types: BTreeMap<String, Vec<String>>,
@@ -34,16 +37,12 @@ pub(crate) struct Crate {
     pub(crate) imports: Vec<(String, String)>,
 }
 
-/// A source file.
-#[derive(Debug)]
-pub(crate) struct File {
-    pub(crate) lines: usize,
-}
-
 /// A function with a body, from its signature to its last line.
 #[derive(Debug)]
 pub(crate) struct Function {
     pub(crate) lines: usize,
+    /// The crate, the file, and the line of its signature.
+    pub(crate) place: String,
 }
 
 impl Crate {
@@ -59,9 +58,13 @@ impl Crate {
         } else {
             folder
         };
-        for path in rust_files(&source)? {
+        for path in files::below(&source)? {
+            let within = path.strip_prefix(&source)?;
+            if is_in_tests(within) {
+                continue;
+            }
             let text = std::fs::read_to_string(&path)?;
-            let within = path.strip_prefix(&source)?.display().to_string();
+            let within = within.display().to_string();
             let parsed = syn::parse_file(&text).with_context(|| path.display().to_string())?;
             let room = within
                 .split('/')
@@ -80,9 +83,7 @@ impl Crate {
                     .iter()
                     .map(|line| format!("{name}: {within}:{line}")),
             );
-            this.files.push(File {
-                lines: text.lines().count(),
-            });
+            this.files.push(text.lines().count());
         }
         Ok(this)
     }
@@ -113,27 +114,10 @@ fn lines_of_strings(tokens: TokenStream, lines: &mut BTreeSet<usize>) {
     }
 }
 
-/// All Rust files below a folder that are not tests.
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if name == "tests" || name == "tests.rs" {
-            continue;
-        }
-        if path.is_dir() {
-            found.extend(rust_files(&path)?);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    Ok(found)
+/// Returns true for `tests.rs` and for files in a folder `tests`.
+fn is_in_tests(within: &Path) -> bool {
+    let mut parts = within.components();
+    parts.any(|part| part.as_os_str() == "tests" || part.as_os_str() == "tests.rs")
 }
 
 struct Counter<'a> {
@@ -152,8 +136,11 @@ impl Counter<'_> {
     }
 
     fn add_function(&mut self, from: proc_macro2::Span, block: &syn::Block) {
-        let lines = block.span().end().line + 1 - from.start().line;
-        self.read.functions.push(Function { lines });
+        let first = from.start().line;
+        self.read.functions.push(Function {
+            lines: block.span().end().line + 1 - first,
+            place: format!("{}: {}:{first}", self.read.name, self.file),
+        });
     }
 }
 
