@@ -35,6 +35,9 @@ pub(crate) enum Error {
         #[source]
         source: Refusal,
     },
+    /// A check of the driver's own failed: what, why, and what to do, in one sentence.
+    #[error("{0}")]
+    Failed(String),
     /// An operation on the node failed.
     #[error(transparent)]
     Host(#[from] host::Error),

@@ -1,24 +1,24 @@
-//! Errors on a node, and the few kinds that callers branch on.
+//! Errors on a node. An operation whose callers branch on the cause has an enum of its own, such as
+//! [`DeviceError`](crate::block::DeviceError); the others return [`Error`].
 
 use std::io;
 use std::time::Duration;
 
-/// The kind of an error: what a caller may branch on. All other details are for admins and logs.
+/// What an error suggests about the state of the node.
+///
+/// A hint only, partly from a program's text: it shows whether observing again may help. It never
+/// proves that something is absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// In use: open, mounted, or locked by another process.
+    /// In use by another process: open, mounted, claimed, locked or suspended.
     Busy,
     /// Not enough free space.
     NoSpace,
-    /// Positively absent. A program that failed to check returns `Failed`, never this.
+    /// Not found.
     NotFound,
     /// Exists already.
     Exists,
-    /// Not finished within its time limit; all processes started for it were killed.
-    TimedOut,
-    /// Refused before any change was made.
-    Invalid,
-    /// Anything else.
+    /// Nothing that callers branch on.
     Failed,
 }
 
@@ -63,51 +63,50 @@ pub enum Error {
         detail: String,
     },
     /// A system call or a file failed.
-    #[error("{action} {path}")]
-    Io {
-        /// What was attempted: "open", "mount", …
-        action: &'static str,
-        /// The path or object that the call was made on.
-        path: String,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// A request was refused.
-    #[error("{message}")]
-    Refused {
-        /// The kind that callers branch on.
-        kind: Kind,
-        /// One sentence: what failed, why, and what to do.
-        message: String,
-    },
+    #[error(transparent)]
+    Io(#[from] IoError),
+    /// Another process uses the object: it has it mounted, claimed or locked, or has changed it
+    /// since it was observed. A later attempt may succeed.
+    #[error("{0}")]
+    Busy(String),
+    /// Any other failure, in one sentence for admins: what failed, why, and what to do.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A failure of a system call or a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{action} {path}")]
+pub struct IoError {
+    action: &'static str,
+    path: String,
+    source: io::Error,
 }
 
 impl Error {
-    /// Returns the kind, the only property that callers branch on.
+    /// Returns what the error suggests about the state of the node.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Start { .. } | Self::Answer { .. } => Kind::Failed,
-            Self::Program { kind, .. } | Self::Refused { kind, .. } => *kind,
-            Self::Deadline { .. } => Kind::TimedOut,
-            Self::Io { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => Kind::NotFound,
-                io::ErrorKind::AlreadyExists => Kind::Exists,
-                io::ErrorKind::ResourceBusy => Kind::Busy,
-                io::ErrorKind::StorageFull => Kind::NoSpace,
-                _ => Kind::Failed,
-            },
+            Self::Start { .. } | Self::Deadline { .. } | Self::Answer { .. } | Self::Failed(_) => {
+                Kind::Failed
+            }
+            Self::Program { kind, .. } => *kind,
+            Self::Io(error) => error.kind(),
+            Self::Busy(_) => Kind::Busy,
         }
     }
 
-    /// Builds a refusal of this kind with its message.
+    /// Returns a failure with this sentence.
     #[must_use]
-    pub fn refused(kind: Kind, message: impl Into<String>) -> Self {
-        Self::Refused {
-            kind,
-            message: message.into(),
-        }
+    pub fn failed(sentence: impl Into<String>) -> Self {
+        Self::Failed(sentence.into())
+    }
+
+    /// Returns the failure that another process uses the object.
+    #[must_use]
+    pub fn busy(sentence: impl Into<String>) -> Self {
+        Self::Busy(sentence.into())
     }
 
     /// Converts an `io::Error`: `map_err(Error::io("open", path))`.
@@ -115,11 +114,37 @@ impl Error {
         action: &'static str,
         path: impl AsRef<std::path::Path>,
     ) -> impl FnOnce(io::Error) -> Self {
+        let convert = IoError::of(action, path);
+        move |source| Self::Io(convert(source))
+    }
+}
+
+impl IoError {
+    /// Converts an `io::Error`: `map_err(IoError::of("open", path))`.
+    ///
+    /// `action` is what was attempted, such as "open" or "mount", and `path` the object that the
+    /// call was made on.
+    pub fn of(
+        action: &'static str,
+        path: impl AsRef<std::path::Path>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let path = path.as_ref().display().to_string();
-        move |source| Self::Io {
+        move |source| Self {
             action,
             path,
             source,
+        }
+    }
+
+    /// Returns what the error suggests about the state of the node.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            io::ErrorKind::AlreadyExists => Kind::Exists,
+            io::ErrorKind::ResourceBusy => Kind::Busy,
+            io::ErrorKind::StorageFull => Kind::NoSpace,
+            _ => Kind::Failed,
         }
     }
 }

@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::lvm::names::LvUuid;
 use crate::units::Bytes;
 
@@ -44,12 +44,12 @@ impl FormatMarkerBlock {
     /// Returns the marker of the logical volume with this uuid, created with this size in bytes.
     ///
     /// # Errors
-    /// `Invalid` when a volume of that size is too small for a marker.
+    /// When a volume of that size is too small for a marker.
     pub fn new(uuid: &LvUuid, created_size: Bytes) -> Result<Self, Error> {
         if created_size.0 < MIN_SIZE {
             let message =
                 format!("a volume of {created_size} is too small: the minimum is {MIN_SIZE} bytes");
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
         let offset = (created_size.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
         Ok(Self {
@@ -93,13 +93,10 @@ impl FormatMarkerBlock {
     /// Records that mkfs starts. Must be durable before mkfs writes its first byte.
     ///
     /// # Errors
-    /// `Invalid` when the volume has no marker; else when it can't be read or written.
+    /// When the volume has no marker, or it can't be read or written.
     pub fn begin(&self, device: &File) -> Result<(), Error> {
         match self.read(device)? {
-            FormatMarker::None => Err(Error::refused(
-                Kind::Invalid,
-                "the logical volume has no format marker",
-            )),
+            FormatMarker::None => Err(Error::failed("the logical volume has no format marker")),
             FormatMarker::Formatting => Ok(()),
             FormatMarker::Unformatted => self.write(device, &self.text(FormatMarker::Formatting)),
         }

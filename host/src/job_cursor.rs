@@ -10,7 +10,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::format_marker::FormatMarkerBlock;
 use crate::lvm::names::LvUuid;
 use crate::units::Bytes;
@@ -34,13 +34,13 @@ impl JobCursorBlock {
     /// `job` is one line that identifies the job, with its request.
     ///
     /// # Errors
-    /// `Invalid` if the volume is too small for a cursor, or `job` is no short line.
+    /// If the volume is too small for a cursor, or `job` is no short line.
     pub fn new(uuid: &LvUuid, size: Bytes, job: &str) -> Result<Self, Error> {
         let head =
             format!("FlexLVM job, version 1\nlogical volume {uuid} of {size}\n{job}\nposition ");
         if job.chars().any(char::is_control) || head.len() + 32 > MAX_TEXT {
             let message = format!("{job:?} can't be recorded on a volume: it is no short line");
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
         let marker = FormatMarkerBlock::new(uuid, size)?;
         Ok(Self {

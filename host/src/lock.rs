@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::lvm::names::LvUuid;
 
 /// Folder of the lock files: on a file system that a reboot empties, and never in the driver's own
@@ -58,7 +58,7 @@ impl Lock {
                         "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
                         wait.as_secs()
                     );
-                    return Err(Error::refused(Kind::Busy, message));
+                    return Err(Error::busy(message));
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
@@ -72,7 +72,7 @@ impl Lock {
 #[cfg(test)]
 mod tests {
     use super::Lock;
-    use crate::error::Kind;
+    use crate::error::Error;
     use crate::lvm::names::LvUuid;
     use crate::process::{Cmd, Exec, System};
     use std::time::{Duration, Instant};
@@ -86,7 +86,7 @@ mod tests {
         let held = Lock::acquire(&folder, &volume, Duration::ZERO).unwrap();
         let begun = Instant::now();
         let error = Lock::acquire(&folder, &volume, Duration::from_millis(100)).unwrap_err();
-        assert_eq!(error.kind(), Kind::Busy);
+        assert!(matches!(error, Error::Busy(_)), "{error}");
         assert!(
             begun.elapsed() >= Duration::from_millis(100)
                 && begun.elapsed() < Duration::from_secs(5)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crds::condition::{self, READY};
 use harness::wait::{self, LIMIT};
-use host::{Error, Kind};
+use host::Error;
 use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
@@ -22,7 +22,7 @@ async fn agent_killed_before_its_report_leaves_one_lv() {
             if run == verb && after {
                 let _ = here.send(());
                 std::thread::sleep(Duration::from_secs(1));
-                return Err(Error::refused(Kind::Failed, "killed"));
+                return Err(Error::failed("killed"));
             }
             Ok(())
         });
@@ -85,7 +85,7 @@ async fn failing_lvm_is_reported_and_keeps_ready_volumes() {
     fixture.ready(&good).await;
     fixture
         .node
-        .hook(|_, _| Err(Error::refused(Kind::Failed, "lvm is broken")));
+        .hook(|_, _| Err(Error::failed("lvm is broken")));
     let bad = fixture.create_volume("bad", 8).await;
     fixture
         .wait_for_not_ready(&bad, "LvmFailed", "lvm is broken")
@@ -117,7 +117,7 @@ async fn failed_growth_is_reported() {
     let name = fixture.create_volume("data", 8).await;
     fixture.ready(&name).await;
     fixture.node.hook(|verb, _| match verb {
-        "lvextend" => Err(Error::refused(Kind::Failed, "lvextend is broken")),
+        "lvextend" => Err(Error::failed("lvextend is broken")),
         _ => Ok(()),
     });
     fixture.change(&name, json!({"size": "64Mi"})).await;

@@ -8,11 +8,11 @@ use std::ffi::OsStr;
 
 use flexvolume::options::{self, Options};
 use flexvolume::settings::DriverSettings;
+use host::Error as HostError;
 use host::block::lv_device;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
 use host::mount::mountinfo;
-use host::{Error as HostError, Kind};
 
 use crate::error::Error;
 use crate::volume::attachments::{self, AttachedName};
@@ -100,5 +100,5 @@ fn reject_name_conflict(
          mode two volumes on a node can't have the same name, so rename the pod's volume",
         mount.point.display()
     );
-    Err(HostError::refused(Kind::Exists, message).into())
+    Err(HostError::failed(message).into())
 }

@@ -4,10 +4,10 @@
 use std::ffi::OsStr;
 
 use flexvolume::{option_lists, options};
+use host::Error as HostError;
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
 use host::mount::{Flags, MountRequest, MountTarget};
-use host::{Error as HostError, Kind};
 
 use crate::error::Error;
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
@@ -34,7 +34,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
         let message = format!(
             "logical volume {volume} is not mounted for all pods of this node; Kubernetes retries"
         );
-        HostError::refused(Kind::NotFound, message)
+        HostError::failed(message)
     };
     let all = folder.for_all_pods()?.ok_or_else(not_mounted_for_all)?;
     let shared_mount = all.mounted(node)?.ok_or_else(not_mounted_for_all)?;
@@ -49,7 +49,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
              an error; see the kernel's log",
             all.path().display()
         );
-        return Err(HostError::refused(Kind::Failed, message).into());
+        return Err(HostError::failed(message).into());
     }
     let source = device.mapper_path();
     let shared_flags = if shared_mount.fs_read_only {
@@ -88,5 +88,5 @@ fn name_conflict(volume: &Volume, all: &TargetDir, shared_mount: &Mount) -> Host
         all.path().display(),
         shared_mount.source.display()
     );
-    HostError::refused(Kind::Exists, message)
+    HostError::failed(message)
 }

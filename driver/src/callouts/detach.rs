@@ -6,10 +6,10 @@
 use std::ffi::OsStr;
 
 use flexvolume::settings::DriverSettings;
+use host::Error as HostError;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
 use host::mount::mountinfo;
-use host::{Error as HostError, Kind};
 
 use crate::error::Error;
 use crate::volume::attachments::{self, AttachedName};
@@ -53,7 +53,7 @@ pub(crate) fn deactivate_attached(
         let message = format!(
             "logical volume {identity} was attached or detached meanwhile; Kubernetes retries"
         );
-        return Err(HostError::refused(Kind::Busy, message).into());
+        return Err(HostError::busy(message).into());
     }
     if attachments::has_another_name(node, volume, &identity)? {
         attachments::remove(node, volume)?;
@@ -97,7 +97,7 @@ fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>
         Ok(()) => {
             let message =
                 format!("LVM reported success, but logical volume {volume} is still active");
-            Err(HostError::refused(Kind::Failed, message))
+            Err(HostError::failed(message))
         }
     }
 }

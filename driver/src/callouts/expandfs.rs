@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 
 use flexvolume::options;
 use host::mount::lookup::shows_all_of;
-use host::{Bytes, Error as HostError, Filesystem, Kind};
+use host::{Bytes, Error as HostError, Filesystem};
 
 use crate::callouts::expandvolume::check_size;
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub(crate) fn expandfs(
             "logical volume {volume} is not mounted on {}",
             folder.display()
         );
-        HostError::refused(Kind::Invalid, message)
+        HostError::failed(message)
     };
     let folder = folder_or_none.ok_or_else(not_mounted)?;
     let _lock = node.lock(&volume.identity.uuid)?;

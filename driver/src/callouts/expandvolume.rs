@@ -2,7 +2,7 @@
 //! requested size. The agent extends it, not the driver.
 
 use flexvolume::options::{self, Options};
-use host::{Bytes, Error as HostError, Kind};
+use host::{Bytes, Error as HostError};
 
 use crate::error::Error;
 use crate::volume::authorize::find_volume;
@@ -17,10 +17,9 @@ pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Resul
     let options = options::parse(options)?;
     let volume = find_volume(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
-        HostError::refused(
-            Kind::NotFound,
-            format!("logical volume {volume} is not active on this node"),
-        )
+        HostError::failed(format!(
+            "logical volume {volume} is not active on this node"
+        ))
     })?;
     Ok(check_size(&options, &volume, device.size()?, size)?)
 }
@@ -47,8 +46,7 @@ pub(crate) fn check_size(
             requested.0
         )
     };
-    Err(HostError::refused(
-        Kind::NoSpace,
-        format!("logical volume {volume} has {actual}, but {requested} were requested: {action}"),
-    ))
+    Err(HostError::failed(format!(
+        "logical volume {volume} has {actual}, but {requested} were requested: {action}"
+    )))
 }

@@ -8,10 +8,10 @@ use std::path::Path;
 
 use flexvolume::kubelet_path::VolumeFolder;
 use flexvolume::settings::DriverSettings;
+use host::Error as HostError;
 use host::block::sysfs;
 use host::mount::lookup::device_of;
 use host::mount::mountinfo::{self, Mount};
-use host::{Error as HostError, Kind};
 
 use crate::callouts::detach::deactivate_attached;
 use crate::error::Error;
@@ -52,15 +52,15 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Re
                 && mount.point.as_os_str() != folder.path().as_os_str()
         });
         match below {
-            Some(mount) if error.kind() == Kind::Busy => {
-                HostError::refused(Kind::Busy, format!("{error} ({})", mount.point.display()))
+            Some(mount) if matches!(error, HostError::Busy(_)) => {
+                HostError::busy(format!("{error} ({})", mount.point.display()))
             }
             _ => error,
         }
     })?;
     if folder.mounted(node)?.is_some() {
         let message = format!("{} is still mounted", folder.path().display());
-        return Err(HostError::refused(Kind::Failed, message).into());
+        return Err(HostError::failed(message).into());
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 
 use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
 use host::mount::{MountRequest, MountTarget, mountinfo};
-use host::{Device, Error, Filesystem, Kind};
+use host::{Device, Error, Filesystem};
 
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
@@ -22,7 +22,7 @@ pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> 
         "logical volume {volume} is mounted on {} already, through a loop device: unmount that first",
         point.display()
     );
-    Err(Error::refused(Kind::Busy, message))
+    Err(Error::busy(message))
 }
 
 /// Mounts the device. An XFS whose UUID another mounted device has, too, is mounted with `nouuid`.
@@ -64,7 +64,7 @@ pub(crate) fn mount_despite_duplicate(
                  time",
                 duplicate.display()
             );
-            Err(Error::refused(Kind::Busy, message))
+            Err(Error::busy(message))
         }
         Filesystem::Ext4 => Err(error),
     }

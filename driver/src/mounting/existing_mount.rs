@@ -4,7 +4,7 @@
 use host::mount::MountRequest;
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
-use host::{Device, Error as HostError, Kind};
+use host::{Device, Error as HostError};
 
 use crate::error::Error;
 use crate::mounting::target_dir::TargetDir;
@@ -27,7 +27,7 @@ pub(crate) fn mounted_device(
                 existing.source.display(),
                 existing.fs
             );
-            HostError::refused(Kind::Exists, message)
+            HostError::failed(message)
         })
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn accept_existing(
                 "the volume is mounted on {} already, read-only",
                 folder.path().display()
             );
-            Err(HostError::refused(Kind::Exists, message).into())
+            Err(HostError::failed(message).into())
         }
         // The previous call was interrupted between the mount and this step.
         (true, false) => Ok(host::mount::make_read_only(request, &folder.top())?),
@@ -77,7 +77,7 @@ pub(crate) fn verify(
                 "{} was mounted, but the table of mounts has something else: {mount:?}",
                 device.mapper_path().display()
             );
-            HostError::refused(Kind::Failed, message)
+            HostError::failed(message)
         }
         Err(error) => error,
     };
@@ -88,7 +88,7 @@ pub(crate) fn verify(
                 "{}; the mount could not be undone: {unmount_error}",
                 host::error::chain(&error)
             );
-            Err(HostError::refused(Kind::Failed, message))
+            Err(HostError::failed(message))
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use host::{Device, Error, Kind, fs};
+use host::{Device, Error, fs};
 
 use crate::volume::context::Node;
 
@@ -16,7 +16,7 @@ const TIME: Duration = Duration::from_secs(90);
 pub(crate) fn is_claimed(device: &Device) -> Result<bool, Error> {
     match device.claim() {
         Ok(_) => Ok(false),
-        Err(error) if error.kind() == Kind::Busy => Ok(true),
+        Err(Error::Busy(_)) => Ok(true),
         Err(error) => Err(error),
     }
 }

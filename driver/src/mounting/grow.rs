@@ -86,5 +86,5 @@ fn add_hint(reader: &Mount, error: HostError) -> HostError {
         host::error::chain(&error),
         reader.point.display()
     );
-    HostError::refused(error.kind(), message)
+    HostError::failed(message)
 }

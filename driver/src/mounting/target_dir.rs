@@ -8,11 +8,13 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::driver_name::DriverName;
 use flexvolume::kubelet_path::VolumeFolder;
+use host::Error as HostError;
+use host::error::IoError;
 use host::mount::mountinfo::{self, Mount};
-use host::{Error, Kind};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
+use crate::error::Error;
 use crate::volume::context::Node;
 
 /// Which kind of folder is accepted.
@@ -24,6 +26,49 @@ pub(crate) enum FolderScope {
     AllPods,
     /// Both kinds.
     Any,
+}
+
+/// Why a folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TargetDirError {
+    /// The path is not absolute, or too long.
+    #[error("the folder has to be an absolute path, shorter than 4096 bytes")]
+    NotAbsolute,
+    /// The path has a component that does not name a folder.
+    #[error("the folder's path must not contain . or ..")]
+    Dots,
+    /// The path does not have the form of the kubelet's for this driver.
+    #[error("the folder is not the kubelet's: it has to be {shape}")]
+    NotTheKubelets {
+        /// The form of the path.
+        shape: String,
+    },
+    /// A component below the kubelet's root is a symbolic link, or not a folder.
+    #[error("{path}: {step} is a symbolic link, or not a folder", path = path.display())]
+    NotAFolder {
+        /// The path.
+        path: PathBuf,
+        /// The component.
+        step: String,
+    },
+    /// There is no such folder.
+    #[error("there is no folder {}", path.display())]
+    Missing {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The folder can't be examined.
+    #[error(transparent)]
+    Unknown(#[from] IoError),
+}
+
+impl From<TargetDirError> for Error {
+    fn from(error: TargetDirError) -> Self {
+        match error {
+            TargetDirError::Unknown(error) => HostError::Io(error).into(),
+            error => Self::Failed(error.to_string()),
+        }
+    }
 }
 
 /// A target folder. Its parent is held open, so that it can't be replaced meanwhile.
@@ -44,15 +89,14 @@ impl TargetDir {
     /// The folder itself need not exist.
     ///
     /// # Errors
-    /// `Invalid` when the path does not have the form of the kubelet's for this driver, or contains
-    /// a symbolic link below the kubelet's root.
+    /// When the path does not have the form of the kubelet's for this driver, or contains a
+    /// symbolic link below the kubelet's root.
     pub(crate) fn open(
         path: &OsStr,
         driver: &DriverName,
         scope: FolderScope,
-    ) -> Result<Option<Self>, Error> {
-        let place = read(path, driver, scope).map_err(|why| Error::refused(Kind::Invalid, why))?;
-        Self::walk(place)
+    ) -> Result<Option<Self>, TargetDirError> {
+        Self::walk(read(path, driver, scope)?)
     }
 
     /// Opens a folder that the kubelet has created as a mount point.
@@ -60,17 +104,13 @@ impl TargetDir {
         node: &Node<'_>,
         path: &OsStr,
         scope: FolderScope,
-    ) -> Result<Self, Error> {
-        Self::open(path, &node.driver, scope)?.ok_or_else(|| {
-            Error::refused(
-                Kind::NotFound,
-                format!("there is no folder {}", path.display()),
-            )
-        })
+    ) -> Result<Self, TargetDirError> {
+        Self::open(path, &node.driver, scope)?
+            .ok_or_else(|| TargetDirError::Missing { path: path.into() })
     }
 
     /// Returns the topmost mount on the folder.
-    pub(crate) fn mounted(&self, node: &Node<'_>) -> Result<Option<Mount>, Error> {
+    pub(crate) fn mounted(&self, node: &Node<'_>) -> Result<Option<Mount>, HostError> {
         let mounts = mountinfo::read(&node.mounts)?;
         Ok(mountinfo::at(&mounts, self.path())
             .last()
@@ -81,21 +121,21 @@ impl TargetDir {
     ///
     /// # Errors
     /// As [`TargetDir::open`].
-    pub(crate) fn for_all_pods(&self) -> Result<Option<Self>, Error> {
+    pub(crate) fn for_all_pods(&self) -> Result<Option<Self>, TargetDirError> {
         Self::walk(self.place.for_all_pods())
     }
 
-    fn walk(place: VolumeFolder) -> Result<Option<Self>, Error> {
+    fn walk(place: VolumeFolder) -> Result<Option<Self>, TargetDirError> {
         let shown = place.path();
         let steps = place.steps();
-        let (name, above) = steps
-            .split_last()
-            .ok_or_else(|| Error::refused(Kind::Invalid, "no folder"))?;
+        let Some((name, above)) = steps.split_last() else {
+            return Err(TargetDirError::Missing { path: shown });
+        };
         // The kubelet's root may be a symbolic link, or lie below one: the admin decides that.
         let mut parent = match openat(CWD, place.root.as_path(), WALK, Mode::empty()) {
             Ok(folder) => folder,
             Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return Err(Error::io("open", &place.root)(errno.into())),
+            Err(errno) => return Err(IoError::of("open", &place.root)(errno.into()).into()),
         };
         for step in above {
             parent = match openat(
@@ -109,10 +149,10 @@ impl TargetDir {
                 Err(Errno::LOOP | Errno::NOTDIR) => {
                     return Err(not_a_folder(&shown, OsStr::new(step)));
                 }
-                Err(errno) => return Err(Error::io("open", &shown)(errno.into())),
+                Err(errno) => return Err(IoError::of("open", &shown)(errno.into()).into()),
             };
         }
-        let real = std::fs::read_link(handle(&parent)).map_err(Error::io("find", &shown))?;
+        let real = std::fs::read_link(handle(&parent)).map_err(IoError::of("find", &shown))?;
         Ok(Some(Self {
             parent,
             name: name.into(),
@@ -150,8 +190,8 @@ impl TargetDir {
     /// Opens the folder itself, as a mount point.
     ///
     /// # Errors
-    /// `NotFound`, or `Invalid` when it is a symbolic link or not a folder.
-    pub(crate) fn target(&self) -> Result<TargetHandle, Error> {
+    /// When it does not exist, is a symbolic link, or not a folder.
+    pub(crate) fn target(&self) -> Result<TargetHandle, TargetDirError> {
         match openat(
             &self.parent,
             &self.name,
@@ -160,7 +200,7 @@ impl TargetDir {
         ) {
             Ok(folder) => Ok(TargetHandle(folder)),
             Err(Errno::LOOP | Errno::NOTDIR) => Err(not_a_folder(&self.path, &self.name)),
-            Err(errno) => Err(Error::io("open", &self.path)(errno.into())),
+            Err(errno) => Err(IoError::of("open", &self.path)(errno.into()).into()),
         }
     }
 }
@@ -181,38 +221,38 @@ fn handle(folder: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()))
 }
 
-fn not_a_folder(path: &Path, step: &OsStr) -> Error {
-    let message = format!(
-        "{}: {} is a symbolic link, or not a folder",
-        path.display(),
-        step.display()
-    );
-    Error::refused(Kind::Invalid, message)
+fn not_a_folder(path: &Path, step: &OsStr) -> TargetDirError {
+    TargetDirError::NotAFolder {
+        path: path.to_owned(),
+        step: step.display().to_string(),
+    }
 }
 
 /// Parses and checks the path. Pure.
-fn read(path: &OsStr, driver: &DriverName, scope: FolderScope) -> Result<VolumeFolder, String> {
+fn read(
+    path: &OsStr,
+    driver: &DriverName,
+    scope: FolderScope,
+) -> Result<VolumeFolder, TargetDirError> {
     const MOST: usize = 4096;
     let bytes = path.as_bytes();
     if !bytes.starts_with(b"/") || bytes.len() >= MOST {
-        return Err("the folder has to be an absolute path, shorter than 4096 bytes".to_owned());
+        return Err(TargetDirError::NotAbsolute);
     }
     if bytes
         .split(|&b| b == b'/')
         .any(|step| matches!(step, b"." | b"..") || step.contains(&0))
     {
-        return Err("the folder's path must not contain . or ..".to_owned());
+        return Err(TargetDirError::Dots);
     }
-    let place = VolumeFolder::from_path(Path::new(path)).filter(|place| place.driver == *driver);
-    place.filter(|place| scope.fits(place)).ok_or_else(|| {
-        let one = format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder());
-        let all = format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>");
-        let shape = match scope {
-            FolderScope::OnePod => one,
-            FolderScope::AllPods => all,
-            FolderScope::Any => format!("{one} or {all}"),
-        };
-        format!("the folder is not the kubelet's: it has to be {shape}")
+    if let Some(place) = VolumeFolder::from_path(Path::new(path))
+        && place.driver == *driver
+        && scope.fits(&place)
+    {
+        return Ok(place);
+    }
+    Err(TargetDirError::NotTheKubelets {
+        shape: scope.shape(driver),
     })
 }
 
@@ -224,152 +264,18 @@ impl FolderScope {
             Self::Any => true,
         }
     }
+
+    /// Returns the form of the accepted paths, for messages.
+    fn shape(self, driver: &DriverName) -> String {
+        let one = format!("<root>/pods/<uid>/volumes/{}/<name>", driver.folder());
+        let all = format!("<root>/plugins/kubernetes.io/flexvolume/{driver}/mounts/<name>");
+        match self {
+            Self::OnePod => one,
+            Self::AllPods => all,
+            Self::Any => format!("{one} or {all}"),
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{FolderScope, TargetDir, read};
-    use flexvolume::driver_name::DriverName;
-    use host::Kind;
-    use std::ffi::OsStr;
-    use std::fs;
-    use std::os::unix::ffi::OsStrExt;
-    use std::os::unix::fs::symlink;
-    use std::path::{Path, PathBuf};
-
-    const BELOW: &str = "pods/0a-1/volumes/flexlvm.dev~lvm/pvc-1";
-    const ALL: &str = "plugins/kubernetes.io/flexvolume/flexlvm.dev/lvm/mounts/pvc-1";
-
-    fn folder(path: &Path) -> Result<Option<TargetDir>, Kind> {
-        TargetDir::open(path.as_os_str(), &DriverName::own(), FolderScope::Any)
-            .map_err(|error| error.kind())
-    }
-
-    fn open(path: &Path) -> Result<Option<PathBuf>, Kind> {
-        Ok(folder(path)?.map(|folder| folder.path().to_owned()))
-    }
-
-    fn is_ours(path: &OsStr, scope: FolderScope) -> bool {
-        read(path, &DriverName::own(), scope).is_ok()
-    }
-
-    #[test]
-    fn accepts_only_the_kubelets_paths() {
-        for good in [
-            "/var/lib/kubelet/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
-            "/pods/u/volumes/flexlvm.dev~lvm/pvc-1",
-            "//a//pods/u/volumes/flexlvm.dev~lvm/pvc-1/",
-        ] {
-            assert!(is_ours(OsStr::new(good), FolderScope::OnePod), "{good}");
-            assert!(!is_ours(OsStr::new(good), FolderScope::AllPods), "{good}");
-            assert!(is_ours(OsStr::new(good), FolderScope::Any), "{good}");
-        }
-        for bad in [
-            "",
-            "/",
-            "x",
-            "pods/u/volumes/flexlvm.dev~lvm/x",
-            "/etc",
-            "/a/pods/u/volumes/other~lvm/x",
-            "/a/pods/u/volumes/flexlvm.dev~lvm",
-            "/a/pods/u/volumes/flexlvm.dev~lvm/x/y",
-            "/a/pods/u/x/flexlvm.dev~lvm/x",
-            "/a/pods/../volumes/flexlvm.dev~lvm/x",
-            "/a/../pods/u/volumes/flexlvm.dev~lvm/x",
-            "/pods/u/volumes/flexlvm.dev~lvm/..",
-            "/pods/u/volumes/flexlvm.dev~lvm/-rf",
-            "/pods/u/volumes/flexlvm.dev~lvm/a\nb",
-            "/pods/u/volumes/flexlvm.dev~lvm/a b",
-            "-rf",
-        ] {
-            assert!(!is_ours(OsStr::new(bad), FolderScope::Any), "{bad:?}");
-        }
-        let long = format!("/pods/u/volumes/flexlvm.dev~lvm/{}", "x".repeat(300));
-        assert!(!is_ours(OsStr::new(&long), FolderScope::Any));
-        assert!(!is_ours(
-            OsStr::from_bytes(b"/pods/u/volumes/flexlvm.dev~lvm/\xff"),
-            FolderScope::Any
-        ));
-    }
-
-    #[test]
-    fn folder_for_all_pods_is_derived_from_a_pods_folder() {
-        let scratch = tempfile::tempdir().unwrap();
-        let root = scratch.path().canonicalize().unwrap();
-        fs::create_dir_all(root.join(BELOW)).unwrap();
-        let pod = folder(&root.join(BELOW)).unwrap().unwrap();
-        assert!(pod.for_all_pods().unwrap().is_none());
-        fs::create_dir_all(root.join(ALL)).unwrap();
-        assert_eq!(pod.for_all_pods().unwrap().unwrap().path(), root.join(ALL));
-        assert!(
-            is_ours(root.join(ALL).as_os_str(), FolderScope::AllPods)
-                && !is_ours(root.join(ALL).as_os_str(), FolderScope::OnePod)
-        );
-        for bad in [
-            "/k/plugins/kubernetes.io/flexvolume/other/lvm/mounts/x",
-            "/k/plugins/kubernetes.io/flexvolume/flexlvm.dev~lvm/mounts/x",
-        ] {
-            assert!(!is_ours(OsStr::new(bad), FolderScope::Any), "{bad}");
-        }
-    }
-
-    #[test]
-    fn rejects_folders_of_another_driver_name() {
-        let alias: DriverName = "kubernetes.io/lvm".parse().unwrap();
-        let own = "/k/pods/u/volumes/flexlvm.dev~lvm/x";
-        let other = "/k/pods/u/volumes/kubernetes.io~lvm/x";
-        assert!(
-            read(OsStr::new(own), &alias, FolderScope::Any)
-                .unwrap_err()
-                .contains("kubernetes.io~lvm/<name>")
-        );
-        assert!(
-            read(OsStr::new(other), &alias, FolderScope::Any).is_ok()
-                && !is_ours(OsStr::new(other), FolderScope::Any)
-        );
-    }
-
-    #[test]
-    fn symbolic_link_is_accepted_for_the_root_only() {
-        let scratch = tempfile::tempdir().unwrap();
-        let real = scratch.path().canonicalize().unwrap().join("real");
-        fs::create_dir_all(real.join(BELOW)).unwrap();
-        let root = scratch.path().join("root");
-        symlink("real", &root).unwrap();
-        assert_eq!(open(&root.join(BELOW)), Ok(Some(real.join(BELOW))));
-        for link in [
-            "pods",
-            "pods/0a-1",
-            "pods/0a-1/volumes",
-            "pods/0a-1/volumes/flexlvm.dev~lvm",
-        ] {
-            let root = scratch.path().join(format!("with-link-{}", link.len()));
-            fs::create_dir_all(root.join(link).parent().unwrap()).unwrap();
-            symlink(real.join(link), root.join(link)).unwrap();
-            assert_eq!(open(&root.join(BELOW)), Err(Kind::Invalid), "{link}");
-        }
-        fs::create_dir_all(real.join(ALL)).unwrap();
-        for steps in 1..=6 {
-            let link: PathBuf = Path::new(ALL).iter().take(steps).collect();
-            let root = scratch.path().join(format!("with-link-all-{steps}"));
-            fs::create_dir_all(root.join(&link).parent().unwrap()).unwrap();
-            symlink(real.join(&link), root.join(&link)).unwrap();
-            assert_eq!(open(&root.join(ALL)), Err(Kind::Invalid), "{link:?}");
-        }
-        let last = real.join("pods/0a-1/volumes/flexlvm.dev~lvm/pvc-2");
-        symlink("pvc-1", &last).unwrap();
-        let folder = folder(&last).unwrap().unwrap();
-        assert_eq!(folder.target().unwrap_err().kind(), Kind::Invalid);
-    }
-
-    #[test]
-    fn missing_folder_is_not_an_error() {
-        let scratch = tempfile::tempdir().unwrap();
-        assert_eq!(open(&scratch.path().join(BELOW)), Ok(None));
-        assert_eq!(open(&scratch.path().join("no-root").join(BELOW)), Ok(None));
-        fs::create_dir_all(scratch.path().join(BELOW).parent().unwrap()).unwrap();
-        let folder = folder(&scratch.path().join(BELOW)).unwrap().unwrap();
-        assert!(folder.is_missing());
-        assert_eq!(folder.target().unwrap_err().kind(), Kind::NotFound);
-    }
-}
+mod tests;

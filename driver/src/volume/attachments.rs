@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::kubelet_path::is_plain;
 use flexvolume::options::{GROUP, UUID, VOLUME};
-use host::{Error, Kind, LvName, LvUuid, VgName};
+use host::{Error, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
 
 use crate::volume::context::Node;
@@ -31,8 +31,7 @@ impl<'a> AttachedName<'a> {
             return Ok(Self(name));
         }
         // Not repeated: an invalid argument may hold a secret.
-        Err(Error::refused(
-            Kind::Invalid,
+        Err(Error::failed(
             "the argument is not the name of a volume in Kubernetes",
         ))
     }
@@ -139,7 +138,7 @@ fn read(path: &Path) -> Result<Option<VolumeIdentity>, Error> {
                 "{} is invalid; remove it, which leaves the volume unchanged",
                 path.display()
             );
-            Error::refused(Kind::Invalid, message)
+            Error::failed(message)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),

@@ -5,7 +5,7 @@
 
 use flexvolume::options::Options;
 use host::lvm::Lvm;
-use host::{Error as HostError, KeyDigest, Kind, KnownKeys};
+use host::{Error as HostError, KeyDigest, KnownKeys};
 
 use crate::error::Error;
 use crate::volume::context::Node;
@@ -53,7 +53,7 @@ pub(crate) fn authorize(
     if known.recall(&volume.uuid).as_ref() == Some(&given) {
         return Ok(());
     }
-    let refused = |message: String| Err(HostError::refused(Kind::Invalid, message).into());
+    let refused = |message: String| Err(HostError::failed(message).into());
     match look_up(node, volume)? {
         Some(digest) if digest == given => {
             // A failure only means that the next call runs LVM again.
@@ -79,7 +79,7 @@ fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>
     if found.uuid != *uuid {
         let message =
             format!("the name {volume} now belongs to another logical volume; Kubernetes retries");
-        return Err(HostError::refused(Kind::Busy, message));
+        return Err(HostError::busy(message));
     }
     Ok(KeyDigest::from_tags(&found.tags))
 }

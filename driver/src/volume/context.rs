@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use flexvolume::driver_name::DriverName;
 use flexvolume::settings::{self, DriverSettings};
-use host::block::{lv_device, sysfs};
+use host::block::{DeviceError, lv_device, sysfs};
 use host::lvm::Lvm;
-use host::{Cmd, Device, Error, Exec, Kind, Lock, LvName, LvUuid, Output, Roots, VgName};
+use host::{Cmd, Device, Error, Exec, Lock, LvName, LvUuid, Output, Roots, VgName};
 
 use crate::volume::diagnose;
 use crate::volume::identity::VolumeIdentity;
@@ -82,18 +82,27 @@ impl<'a> Node<'a> {
 
     /// Returns the device of a logical volume, if it is active.
     pub(crate) fn device(&self, volume: &VolumeIdentity) -> Result<Option<Device>, Error> {
-        self.if_found(|| Device::open(&self.roots, &volume.group, &volume.name, &volume.uuid))
+        if_present(self.device_or_why(volume))
     }
 
-    /// Returns the device of a logical volume, if it is active and no other volume has its name.
+    /// Returns the device of a logical volume, if it is active under its name.
+    ///
+    /// A name that belongs to another volume by now, or to a device that is none, proves that.
     pub(crate) fn device_if_its_own(
         &self,
         volume: &VolumeIdentity,
     ) -> Result<Option<Device>, Error> {
-        match self.device(volume) {
-            Err(error) if error.kind() == Kind::Invalid => Ok(None),
-            result => result,
+        match self.device_or_why(volume) {
+            Err(DeviceError::AnotherVolume { .. } | DeviceError::NotALogicalVolume { .. }) => {
+                Ok(None)
+            }
+            result => if_present(result),
         }
+    }
+
+    fn device_or_why(&self, volume: &VolumeIdentity) -> Result<Device, DeviceError> {
+        let VolumeIdentity { group, name, uuid } = volume;
+        self.once_resumed(|| Device::open(&self.roots, group, name, uuid))
     }
 
     /// Returns the device of the logical volume that has this name now, if it is active.
@@ -102,9 +111,8 @@ impl<'a> Node<'a> {
         group: &VgName,
         name: &LvName,
     ) -> Result<Option<Device>, Error> {
-        Ok(self
-            .if_found(|| Device::find(&self.roots, group, name))?
-            .map(|(device, _uuid)| device))
+        let found = self.once_resumed(|| Device::find(&self.roots, group, name));
+        if_present(found.map(|(device, _uuid)| device))
     }
 
     /// Returns the device of a logical volume, activating it if required: after a reboot, none is
@@ -122,7 +130,7 @@ impl<'a> Node<'a> {
         }
         // LVM succeeded without a device: it has no volume of that UUID, or udev is slow.
         if let Some(reason) = diagnose::reason(self, group, name, Some(uuid)) {
-            return Err(Error::refused(Kind::NotFound, reason));
+            return Err(Error::failed(reason));
         }
         let last = Instant::now() + UDEV_TIME.min(self.left());
         loop {
@@ -134,7 +142,7 @@ impl<'a> Node<'a> {
                     "logical volume {volume} with uuid {uuid} is not on this node, or LVM does not activate it; \
                      `lvs -a -o+uuid,devices` lists the logical volumes"
                 );
-                return Err(Error::refused(Kind::NotFound, message));
+                return Err(Error::failed(message));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -173,27 +181,23 @@ impl<'a> Node<'a> {
         };
         let message =
             format!("{shown} is not the device of logical volume {volume}: nothing was changed");
-        Err(Error::refused(Kind::Invalid, message))
+        Err(Error::failed(message))
     }
 
     /// Rejects a device that stays suspended: I/O on it would block indefinitely.
     pub(crate) fn not_suspended(&self, number: DevNum) -> Result<(), Error> {
-        self.not_busy(|| sysfs::refuse_suspended(&self.roots.sys, number))
+        Ok(self.once_resumed(|| sysfs::refuse_suspended(&self.roots.sys, number))?)
     }
 
-    fn if_found<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<Option<T>, Error> {
-        match self.not_busy(attempt) {
-            Ok(found) => Ok(Some(found)),
-            Err(error) if error.kind() == Kind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn not_busy<T>(&self, attempt: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    /// Repeats the attempt for a while if the device is suspended.
+    fn once_resumed<T>(
+        &self,
+        attempt: impl Fn() -> Result<T, DeviceError>,
+    ) -> Result<T, DeviceError> {
         let last = Instant::now() + SUSPENDED_TIME.min(self.left());
         loop {
             match attempt() {
-                Err(error) if error.kind() == Kind::Busy && Instant::now() < last => {
+                Err(DeviceError::Suspended { .. }) if Instant::now() < last => {
                     thread::sleep(Duration::from_millis(20));
                 }
                 result => return result,
@@ -203,6 +207,15 @@ impl<'a> Node<'a> {
 
     fn left(&self) -> Duration {
         self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+/// Returns the device, or `None` if it is positively absent.
+fn if_present(found: Result<Device, DeviceError>) -> Result<Option<Device>, Error> {
+    match found {
+        Ok(device) => Ok(Some(device)),
+        Err(DeviceError::Absent(_)) => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -221,5 +234,47 @@ impl Exec for Node<'_> {
 
     fn has(&self, program: &str) -> bool {
         self.exec.has(program)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Node;
+    use crate::volume::identity::VolumeIdentity;
+    use host::{LvName, LvUuid, Roots, System, VgName};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn device_that_can_not_be_examined_never_counts_as_inactive() {
+        let scratch = tempfile::tempdir().unwrap();
+        let system = System::current();
+        let mut node = Node::current(&system);
+        node.roots = Roots {
+            dev: scratch.path().to_owned(),
+            sys: scratch.path().to_owned(),
+        };
+        let volume = VolumeIdentity {
+            group: VgName::new("vg0").unwrap(),
+            name: LvName::new("data").unwrap(),
+            uuid: LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap(),
+        };
+        assert!(node.device_if_its_own(&volume).unwrap().is_none());
+        let mapper = scratch.path().join("mapper");
+        fs::create_dir(&mapper).unwrap();
+        assert!(node.device_if_its_own(&volume).unwrap().is_none());
+        let path = mapper.join("vg0-data");
+        symlink("nowhere", &path).unwrap();
+        assert!(node.device_if_its_own(&volume).unwrap().is_none());
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, "").unwrap();
+        let error = node.device_if_its_own(&volume).unwrap_err();
+        assert!(
+            error.to_string().contains("is not a block device"),
+            "{error}"
+        );
+        fs::remove_file(&path).unwrap();
+        symlink(&path, &path).unwrap();
+        assert!(node.device_if_its_own(&volume).is_err());
     }
 }

@@ -14,10 +14,7 @@ pub(crate) fn explain(
     error: HostError,
 ) -> HostError {
     match reason(exec, group, name, uuid) {
-        Some(reason) => HostError::refused(
-            error.kind(),
-            format!("{reason} ({})", host::error::chain(&error)),
-        ),
+        Some(reason) => HostError::failed(format!("{reason} ({})", host::error::chain(&error))),
         None => error,
     }
 }

@@ -4,7 +4,7 @@
 use host::fs::is_blank;
 use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::lvm::{Lv, Lvm};
-use host::{Bytes, Device, Error as HostError, FormatMarkerBlock, Kind, LvName, LvTag, VgName};
+use host::{Bytes, Device, Error as HostError, FormatMarkerBlock, LvName, LvTag, VgName};
 
 use crate::error::Error;
 use crate::mounting::plan::Refusal;
@@ -119,7 +119,7 @@ pub(crate) fn initialize_static(
         let message = format!(
             "logical volume {volume} was changed while it was being mounted; Kubernetes retries"
         );
-        return Err(HostError::refused(Kind::Busy, message).into());
+        return Err(HostError::busy(message).into());
     }
     if !now.to_format {
         return Ok(());
@@ -143,7 +143,7 @@ pub(crate) fn initialize_static(
     if find(node, group, name)?.to_format {
         let message =
             format!("LVM reported success, but logical volume {volume} still has the tag {FORMAT}");
-        return Err(HostError::refused(Kind::Failed, message).into());
+        return Err(HostError::failed(message).into());
     }
     Ok(())
 }
@@ -157,9 +157,7 @@ fn replace_tag(
     marked_at: Option<Bytes>,
 ) -> Result<(), HostError> {
     let VolumeIdentity { group, name, uuid } = &volume.identity;
-    let tag = |text: String| {
-        LvTag::new(text).map_err(|error| HostError::refused(Kind::Invalid, error.to_string()))
-    };
+    let tag = |text: String| LvTag::new(text).map_err(|error| HostError::failed(error.to_string()));
     // Including tags of earlier preparations.
     let old = found
         .tags

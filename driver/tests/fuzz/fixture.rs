@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use driver::Node;
-use host::{Cmd, Error, Exec, Kind, Output, Roots};
+use host::{Cmd, Error, Exec, Output, Roots};
 
 use super::random::Random;
 
@@ -236,7 +236,7 @@ impl Exec for FakeExec {
             })
         };
         match self.result() {
-            FakeResult::Missing => Err(Error::refused(Kind::Failed, "it is not installed")),
+            FakeResult::Missing => Err(Error::failed("it is not installed")),
             FakeResult::Status => output(Some(5), "", "  Failed to find logical volume \"x/y\"\n"),
             FakeResult::Signal => output(None, "", ""),
             FakeResult::Late => Err(Error::Deadline {

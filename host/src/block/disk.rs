@@ -1,6 +1,7 @@
 //! A block device that might become part of a volume group: found below the node's `/dev`, and held
 //! open so that no other device can get its number or name. Read-only.
 
+use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 use device_path::DevicePath;
 use rustix::fs::OFlags;
 
-use crate::block::lv_device::{Roots, fd_path, size_of};
+use crate::block::lv_device::{Roots, fd_path, not_found, size_of};
 use crate::block::{resolve, sysfs};
-use crate::error::{Error, Kind};
+use crate::error::{Error, IoError};
 use crate::fs::{Content, examine};
 use crate::process::Exec;
 use crate::units::Bytes;
@@ -50,29 +51,33 @@ impl Disk {
     /// Opens the block device at this path of the node.
     ///
     /// # Errors
-    /// `NotFound`: there is nothing at the path. `Invalid`: something else. `Busy`: it is
-    /// suspended. Any other kind: the check failed.
-    pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, Error> {
-        let handle = resolve::open_handle(roots, path).map_err(Error::io("find", path.as_str()))?;
-        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", path.as_str()))?;
+    /// `Absent` and `NotABlockDevice` only when that is certain, `Suspended`; `Unknown` when the
+    /// check failed.
+    pub fn open(roots: &Roots, path: &DevicePath) -> Result<Self, DeviceError> {
+        let handle = match resolve::open_handle(roots, path) {
+            Ok(handle) => handle,
+            Err(error) => return Err(not_found(path.as_str(), error)),
+        };
+        let meta = fs::metadata(fd_path(&handle)).map_err(IoError::of("look at", path.as_str()))?;
         if !meta.file_type().is_block_device() {
-            return Err(Error::refused(
-                Kind::Invalid,
-                format!("{path} is not a block device"),
-            ));
+            return Err(DeviceError::NotABlockDevice {
+                path: path.to_string(),
+            });
         }
         let number = DevNum::from_raw(meta.rdev());
         sysfs::refuse_suspended(&roots.sys, number)?;
         // The kernel replaces a slash in a device name by an exclamation mark.
         let name = sysfs::kernel_name(&roots.sys, number)?.replace('!', "/");
         let known = format!("/dev/{name}");
-        let known = DevicePath::new(known.as_str())
-            .map_err(|error| Error::refused(Kind::Invalid, format!("{known} {error}")))?;
+        let known = match DevicePath::new(known.as_str()) {
+            Ok(known) => known,
+            Err(why) => return Err(DeviceError::Name { path: known, why }),
+        };
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(flags(OFlags::NONBLOCK))
             .open(fd_path(&handle));
-        let file = file.map_err(Error::io("open", path.as_str()))?;
+        let file = file.map_err(IoError::of("open", path.as_str()))?;
         Ok(Self {
             file,
             number,
@@ -179,8 +184,8 @@ fn read(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::Disk;
+    use crate::block::DeviceError;
     use crate::block::lv_device::Roots;
-    use crate::error::Kind;
     use device_path::DevicePath;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -199,11 +204,7 @@ mod tests {
         symlink("/dev/file", roots.dev.join("disk/absolute")).unwrap();
         symlink("../../../../../outside", roots.dev.join("disk/out")).unwrap();
         symlink("/dev/none", roots.dev.join("disk/nowhere")).unwrap();
-        let kind = |path: &str| {
-            Disk::open(&roots, &DevicePath::new(path).unwrap())
-                .unwrap_err()
-                .kind()
-        };
+        let open = |path: &str| Disk::open(&roots, &DevicePath::new(path).unwrap()).unwrap_err();
         for path in [
             "/dev/file",
             "/dev/disk",
@@ -211,14 +212,14 @@ mod tests {
             "/dev/disk/absolute",
             "/dev/disk/out",
         ] {
-            assert_eq!(
-                kind(path),
-                Kind::Invalid,
+            assert!(
+                matches!(open(path), DeviceError::NotABlockDevice { .. }),
                 "{path}: its links are followed as on the node"
             );
         }
         for path in ["/dev/none", "/dev/disk/nowhere", "/dev/null0"] {
-            assert_eq!(kind(path), Kind::NotFound, "{path}");
+            assert!(matches!(open(path), DeviceError::Absent(_)), "{path}");
         }
+        assert!(matches!(open("/dev/file/below"), DeviceError::Unknown(_)));
     }
 }

@@ -1,6 +1,7 @@
 //! A logical volume's block device: found without running a program, identified by LVM's uuid, and
 //! held open so that no other device can take its place.
 
+use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::sysfs::{identify, refuse_suspended};
-use crate::error::{Error, Kind};
+use crate::error::{Error, IoError};
 use crate::fs::superblock::{self, Superblock};
 use crate::lvm::names::{LvName, LvUuid, VgName};
 use crate::units::Bytes;
@@ -62,21 +63,21 @@ impl Device {
     /// Opens the active logical volume `group`/`name` if its LVM uuid is `uuid`.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device, so the volume is inactive or absent. `Invalid`: another
-    /// volume has the name. `Busy`: it is suspended. Any other kind: the check failed.
+    /// As [`Device::find`]; `AnotherVolume` when another volume has the name.
     pub fn open(
         roots: &Roots,
         group: &VgName,
         name: &LvName,
         uuid: &LvUuid,
-    ) -> Result<Self, Error> {
+    ) -> Result<Self, DeviceError> {
         let (device, found) = Self::find(roots, group, name)?;
         if found != *uuid {
-            let message = format!(
-                "logical volume {group}/{name} is another one than the volume's: its LVM uuid is {found}, \
-                 expected {uuid}"
-            );
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(DeviceError::AnotherVolume {
+                group: group.clone(),
+                name: name.clone(),
+                found,
+                expected: uuid.clone(),
+            });
         }
         Ok(device)
     }
@@ -86,23 +87,27 @@ impl Device {
     /// For the agent, right after it has created a volume.
     ///
     /// # Errors
-    /// `NotFound`: there is no such device. `Busy`: it is suspended. Any other kind: the check
-    /// failed.
-    pub fn find(roots: &Roots, group: &VgName, name: &LvName) -> Result<(Self, LvUuid), Error> {
+    /// `Absent` only when there is no device of this name; a failed check never counts as that.
+    pub fn find(
+        roots: &Roots,
+        group: &VgName,
+        name: &LvName,
+    ) -> Result<(Self, LvUuid), DeviceError> {
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
         // Open with `O_PATH` until it is known to be a block device: opening anything else can
         // block, or have side effects.
-        let handle = open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| Error::io("find", &path)(errno.into()))?;
-        let meta = fs::metadata(fd_path(&handle)).map_err(Error::io("look at", &path))?;
+        let handle = match open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(handle) => handle,
+            Err(errno) => return Err(not_found(&path, errno.into())),
+        };
+        let meta = fs::metadata(fd_path(&handle)).map_err(IoError::of("look at", &path))?;
         if !meta.file_type().is_block_device() {
-            return Err(Error::refused(
-                Kind::Invalid,
-                format!("{} is not a block device", path.display()),
-            ));
+            return Err(DeviceError::NotABlockDevice {
+                path: path.display().to_string(),
+            });
         }
-        let file = File::open(fd_path(&handle)).map_err(Error::io("open", &path))?;
+        let file = File::open(fd_path(&handle)).map_err(IoError::of("open", &path))?;
         let number = DevNum::from_raw(meta.rdev());
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
@@ -138,7 +143,7 @@ impl Device {
                         "{} is mounted, or another program has claimed it",
                         self.mapper_path().display()
                     );
-                    return Error::refused(Kind::Busy, message);
+                    return Error::busy(message);
                 }
                 Error::io("open for writing", self.mapper_path())(error)
             })
@@ -203,6 +208,17 @@ fn mapper_name(group: &VgName, name: &LvName) -> String {
     format!("{}-{}", doubled(group.as_str()), doubled(name.as_str()))
 }
 
+/// Converts the failure to find a device at a path: only one errno means that it is absent.
+pub(crate) fn not_found(path: impl AsRef<Path>, error: io::Error) -> DeviceError {
+    let is_absent = error.kind() == io::ErrorKind::NotFound;
+    let error = IoError::of("find", path)(error);
+    if is_absent {
+        DeviceError::Absent(error)
+    } else {
+        DeviceError::Unknown(error)
+    }
+}
+
 /// Returns the size of an open device or file, in bytes.
 pub(crate) fn size_of(mut file: &File) -> io::Result<Bytes> {
     file.seek(SeekFrom::End(0)).map(Bytes)
@@ -216,7 +232,7 @@ pub(crate) fn fd_path(open: &impl AsRawFd) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::{Device, Roots, mapper_name};
-    use crate::error::Kind;
+    use crate::block::DeviceError;
     use crate::lvm::names::{LvName, LvUuid, VgName};
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -224,7 +240,7 @@ mod tests {
 
     const VOLUME: &str = "ABCDEF1234567890abcdefghijklmnop";
 
-    fn try_open(dev: &Path) -> Kind {
+    fn try_open(dev: &Path) -> DeviceError {
         let roots = Roots {
             dev: dev.into(),
             sys: "/sys".into(),
@@ -232,9 +248,7 @@ mod tests {
         let group = VgName::new("vg-0").unwrap();
         let name = LvName::new("pvc-1").unwrap();
         let uuid = LvUuid::from_plain(VOLUME).unwrap();
-        Device::open(&roots, &group, &name, &uuid)
-            .unwrap_err()
-            .kind()
+        Device::open(&roots, &group, &name, &uuid).unwrap_err()
     }
 
     #[test]
@@ -249,20 +263,30 @@ mod tests {
     #[test]
     fn device_open_rejects_anything_but_block_devices() {
         let dev = tempfile::tempdir().unwrap();
-        assert_eq!(try_open(dev.path()), Kind::NotFound);
+        assert!(matches!(try_open(dev.path()), DeviceError::Absent(_)));
         let path = dev.path().join("mapper/vg--0-pvc--1");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink("../dm-9", &path).unwrap();
-        assert_eq!(
-            try_open(dev.path()),
-            Kind::NotFound,
+        assert!(
+            matches!(try_open(dev.path()), DeviceError::Absent(_)),
             "a link that leads nowhere"
         );
         fs::remove_file(&path).unwrap();
         symlink("/dev/null", &path).unwrap();
-        assert_eq!(try_open(dev.path()), Kind::Invalid, "a character device");
+        let character_device = try_open(dev.path());
+        assert!(matches!(
+            character_device,
+            DeviceError::NotABlockDevice { .. }
+        ));
         fs::remove_file(&path).unwrap();
         fs::write(&path, "data").unwrap();
-        assert_eq!(try_open(dev.path()), Kind::Invalid, "a file");
+        let file = try_open(dev.path());
+        assert!(matches!(file, DeviceError::NotABlockDevice { .. }));
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path.parent().unwrap(), "").unwrap();
+        assert!(
+            matches!(try_open(dev.path()), DeviceError::Unknown(_)),
+            "a path that can't be followed"
+        );
     }
 }

@@ -1,11 +1,12 @@
 //! What the kernel shows of a block device under `/sys`, by the device's number.
 
+use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, IoError};
 use crate::lvm::names::LvUuid;
 
 /// Returns whether this device is read-only.
@@ -23,18 +24,17 @@ pub fn is_read_only(sys: &Path, number: DevNum) -> Result<bool, Error> {
 /// Needs no access to the device.
 ///
 /// # Errors
-/// `NotFound`: no such device. `Invalid`: it is not a logical volume, or a hidden layer of one.
-pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), Error> {
+/// `NotALogicalVolume` if it is something else, or a hidden layer of one; else when sysfs can't be
+/// read.
+pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), DeviceError> {
     let kernel_name = kernel_name(sys, number)?;
-    let not_lv = || {
-        let message = format!("the device {number} is not a logical volume");
-        Error::refused(Kind::Invalid, message)
-    };
     let path = folder(sys, number).join("dm/uuid");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_lv()),
-        Err(error) => return Err(Error::io("read", &path)(error)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(DeviceError::NotALogicalVolume { number });
+        }
+        Err(error) => return Err(IoError::of("read", &path)(error).into()),
     };
     // `LVM-`, the volume group's uuid, the logical volume's uuid; hidden layers have a suffix, such
     // as `-real`.
@@ -46,21 +46,26 @@ pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), Error> {
             let (_group, volume) = uuids.split_at_checked(32)?;
             LvUuid::from_plain(volume)
         });
-    Ok((uuid.ok_or_else(not_lv)?, kernel_name))
+    match uuid {
+        Some(uuid) => Ok((uuid, kernel_name)),
+        None => Err(DeviceError::NotALogicalVolume { number }),
+    }
 }
 
 /// Returns the kernel's name of the block device with this number, such as `dm-3`.
 ///
 /// # Errors
-/// `NotFound`: no such device.
-pub(crate) fn kernel_name(sys: &Path, number: DevNum) -> Result<String, Error> {
+/// When sysfs does not list the device, or can't be read.
+pub(crate) fn kernel_name(sys: &Path, number: DevNum) -> Result<String, DeviceError> {
     let folder = folder(sys, number);
-    let link = fs::read_link(&folder).map_err(Error::io("read", &folder))?;
+    let link = fs::read_link(&folder).map_err(IoError::of("read", &folder))?;
     let name = link
         .file_name()
         .and_then(|name| name.to_str())
         .map(str::to_owned);
-    name.ok_or_else(|| Error::refused(Kind::Invalid, format!("{} has no target", folder.display())))
+    name.ok_or_else(|| DeviceError::NoTarget {
+        link: folder.display().to_string(),
+    })
 }
 
 /// Returns the sysfs folder of the block device with this number.
@@ -75,17 +80,11 @@ pub(crate) fn folder(sys: &Path, number: DevNum) -> PathBuf {
 /// moment.
 ///
 /// # Errors
-/// `Busy` when it is suspended.
-pub fn refuse_suspended(sys: &Path, number: DevNum) -> Result<(), Error> {
+/// `Suspended`, and no other.
+pub fn refuse_suspended(sys: &Path, number: DevNum) -> Result<(), DeviceError> {
     let path = folder(sys, number).join("dm/suspended");
     match fs::read_to_string(&path) {
-        Ok(text) if text.trim_end() == "1" => {
-            let message = format!(
-                "the device {number} is suspended: an LVM command is changing it, or was killed meanwhile; if it \
-                 stays suspended, `dmsetup info` shows it and `dmsetup resume` resumes it"
-            );
-            Err(Error::refused(Kind::Busy, message))
-        }
+        Ok(text) if text.trim_end() == "1" => Err(DeviceError::Suspended { number }),
         // Only device-mapper devices can be suspended.
         Ok(_) | Err(_) => Ok(()),
     }
@@ -94,8 +93,8 @@ pub fn refuse_suspended(sys: &Path, number: DevNum) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::{identify, is_read_only, refuse_suspended};
+    use crate::block::DeviceError;
     use crate::block::dev_num::DevNum;
-    use crate::error::Kind;
     use crate::lvm::names::LvUuid;
     use std::fs;
     use std::os::unix::fs::symlink;
@@ -125,11 +124,10 @@ mod tests {
             (uuid, &*name),
             (LvUuid::from_plain(VOLUME).unwrap(), "dm-3")
         );
-        assert_eq!(
-            identify(sys.path(), DevNum::new(254, 4))
-                .unwrap_err()
-                .kind(),
-            Kind::NotFound
+        let missing = identify(sys.path(), DevNum::new(254, 4)).unwrap_err();
+        assert!(
+            matches!(missing, DeviceError::Unknown(_)),
+            "sysfs without a device proves nothing about the logical volume: {missing:?}"
         );
     }
 
@@ -138,12 +136,13 @@ mod tests {
         let sys = sys_with("LVM-");
         let suspended = |text| {
             fs::write(sys.path().join("dev/block/254:3/dm/suspended"), text).unwrap();
-            refuse_suspended(sys.path(), DevNum::new(254, 3)).map_err(|error| error.kind())
+            refuse_suspended(sys.path(), DevNum::new(254, 3))
         };
-        assert_eq!(
-            (suspended("0\n"), suspended("1\n")),
-            (Ok(()), Err(Kind::Busy))
-        );
+        assert!(suspended("0\n").is_ok());
+        assert!(matches!(
+            suspended("1\n"),
+            Err(DeviceError::Suspended { .. })
+        ));
         assert!(refuse_suspended(sys.path(), DevNum::new(8, 0)).is_ok());
     }
 
@@ -169,11 +168,9 @@ mod tests {
             format!("mpath-{GROUP}{VOLUME}"),
         ] {
             let sys = sys_with(&uuid);
-            assert_eq!(
-                identify(sys.path(), DevNum::new(254, 3))
-                    .unwrap_err()
-                    .kind(),
-                Kind::Invalid,
+            let identified = identify(sys.path(), DevNum::new(254, 3));
+            assert!(
+                matches!(identified, Err(DeviceError::NotALogicalVolume { .. })),
                 "{uuid:?}"
             );
         }

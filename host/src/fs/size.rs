@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::fs::{Advice, fadvise, statfs};
 
 use crate::block::lv_device::Device;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::units::Bytes;
 
 /// Returns the size in bytes of the file system on `device` that is mounted on `point`.
@@ -25,7 +25,7 @@ pub fn size(device: &Device, point: &Path) -> Result<Bytes, Error> {
             "no file system found any more on {}",
             device.mapper_path().display()
         );
-        Error::refused(Kind::Failed, message)
+        Error::failed(message)
     })?;
     let shown = statfs(point).map_err(|errno| Error::io("measure", point)(errno.into()))?;
     let blocks = u64::try_from(shown.f_bsize)

@@ -3,7 +3,7 @@
 //! The only cost model: used to place, reserve, create, extend and report. It repeats LVM's own
 //! arithmetic; `tests/node_agent/kinds.rs` compares the two on real LVM.
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::units::{Bytes, Extents};
 
 /// Smallest extent size for RAID. With smaller extents LVM needs several for an image's metadata,
@@ -261,7 +261,7 @@ fn checksums(image: Bytes) -> Bytes {
 }
 
 fn impossible(message: String) -> Error {
-    Error::refused(Kind::Invalid, message)
+    Error::failed(message)
 }
 
 #[cfg(test)]

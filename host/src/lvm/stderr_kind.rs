@@ -6,7 +6,7 @@
 use crate::error::Kind;
 
 /// Texts with their kinds, as LVM 2.03 prints them under `LC_ALL=C`; in lower case.
-const TEXTS: [(&str, Kind); 13] = [
+const TEXTS: [(&str, Kind); 11] = [
     ("insufficient free space", Kind::NoSpace),
     ("insufficient suitable allocatable extents", Kind::NoSpace),
     ("insufficient suitable contiguous", Kind::NoSpace),
@@ -19,8 +19,6 @@ const TEXTS: [(&str, Kind); 13] = [
     (" in use.", Kind::Busy),
     ("failed to find logical volume", Kind::NotFound),
     ("not found", Kind::NotFound),
-    ("unrecognized option", Kind::Invalid),
-    ("is exported", Kind::Invalid),
 ];
 
 /// Returns the kind that this standard error suggests.
@@ -80,9 +78,9 @@ mod tests {
             ),
             (
                 "fullreport: unrecognized option '--nonsense'\n  Error during parsing of command line.\n",
-                Kind::Invalid,
+                Kind::Failed,
             ),
-            ("  Volume group vg0 is exported\n", Kind::Invalid),
+            ("  Volume group vg0 is exported\n", Kind::Failed),
             (
                 "  Cannot change VG vg0 while PVs are missing.\n",
                 Kind::Failed,

@@ -2,7 +2,7 @@
 //!
 //! Sizes are computed here and passed to LVM, so that nothing depends on its configuration.
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::units::{Bytes, Extents};
 
 /// Smallest chunk size in bytes; all chunk sizes are multiples of it.
@@ -44,7 +44,7 @@ impl PoolCost {
             let message = format!(
                 "its extent size of {extent} is too small for a thin pool; the limit is {MIN_CHUNK} bytes"
             );
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
         let needed = data
             .0
@@ -60,7 +60,7 @@ impl PoolCost {
         if cost.total().0 > u64::from(u32::MAX) {
             let message =
                 format!("{data} exceed the number of extents of {extent} that LVM can count");
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
         Ok(cost)
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::mount::mountinfo::{self, Mount};
 
 /// What the node's processes use of the given pods and devices.
@@ -53,10 +53,10 @@ pub fn find(
         let path = folder.join("mountinfo");
         let Some(table) = read(&path)? else { continue };
         let mounts = mountinfo::parse(table.as_bytes()).map_err(|_| {
-            Error::refused(
-                Kind::Failed,
-                format!("{} has a line that can't be parsed", path.display()),
-            )
+            Error::failed(format!(
+                "{} has a line that can't be parsed",
+                path.display()
+            ))
         })?;
         seen.mounts.extend(
             mounts

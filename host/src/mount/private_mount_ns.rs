@@ -9,7 +9,7 @@ use std::thread::{self, ScopedJoinHandle};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount_change, mount_remount};
 use rustix::thread::UnshareFlags;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::mount::mountinfo;
 
 /// The mount table of the calling thread.
@@ -45,8 +45,7 @@ fn enter(device: DevNum) -> Result<(), Error> {
     rustix::thread::unshare(UnshareFlags::NEWNS)
         .map_err(|errno| Error::io("copy", TABLE)(errno.into()))?;
     if mount_ns()? == before {
-        return Err(Error::refused(
-            Kind::Failed,
+        return Err(Error::failed(
             "the kernel created no separate mount namespace",
         ));
     }

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::new_mount_api;
 use super::unmount::umount;
-use crate::error::{Error, Kind};
+use crate::error::Error;
 use crate::fs::Filesystem;
 
 pub use rustix::mount::MountFlags as Flags;
@@ -171,16 +171,12 @@ fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
         }
         _ => return Error::io("mount", request.source)(errno.into()),
     };
-    let kind = if errno == Errno::BUSY {
-        Kind::Busy
-    } else {
-        Kind::Failed
-    };
-    Error::refused(
-        kind,
-        format!(
-            "{source} can't be mounted as {}: {hint} ({errno})",
-            request.fs
-        ),
-    )
+    let message = format!(
+        "{source} can't be mounted as {}: {hint} ({errno})",
+        request.fs
+    );
+    match errno {
+        Errno::BUSY => Error::busy(message),
+        _ => Error::Failed(message),
+    }
 }

@@ -10,7 +10,7 @@ use crate::process::{Cmd, Exec};
 /// empty folder.
 ///
 /// # Errors
-/// `Busy` when something uses it.
+/// When something uses it, or a program fails.
 pub fn unmount(exec: &dyn Exec, table: &Path, id: u64, point: &Path) -> Result<(), Error> {
     let mounted = || -> Result<Vec<u64>, Error> {
         let mounts = mountinfo::read(table)?;
@@ -21,7 +21,7 @@ pub fn unmount(exec: &dyn Exec, table: &Path, id: u64, point: &Path) -> Result<(
     };
     let Some(path) = point.to_str() else {
         let message = format!("{} is not UTF-8: unmount it by hand", point.display());
-        return Err(Error::refused(Kind::Invalid, message));
+        return Err(Error::failed(message));
     };
     // One that is stacked on it goes first.
     if mounted()?.last() != Some(&id) {

@@ -5,7 +5,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
 
-use crate::error::{Error, Kind};
+use crate::error::Error;
 
 /// Far more mounts than are ever stacked on one folder.
 const MOST_STACKED: u32 = 64;
@@ -28,7 +28,7 @@ pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
                     "{} is in use: a process has a file open on it, or something is mounted below it",
                     shown.display()
                 );
-                return Err(Error::refused(Kind::Busy, message));
+                return Err(Error::busy(message));
             }
             Err(errno) => return Err(Error::io("unmount", shown)(errno.into())),
         }
@@ -37,7 +37,7 @@ pub fn unmount_all(top: &Path, shown: &Path) -> Result<u32, Error> {
         "more than {MOST_STACKED} mounts are stacked on {}",
         shown.display()
     );
-    Err(Error::refused(Kind::Failed, message))
+    Err(Error::failed(message))
 }
 
 pub(super) fn umount(top: &Path) -> Result<(), Errno> {

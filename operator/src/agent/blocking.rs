@@ -1,6 +1,6 @@
 //! Runs work that starts programs or waits for disks, on threads that may block.
 
-use host::{Error, Kind};
+use host::Error;
 use tokio::task::spawn_blocking;
 
 /// Runs `work` on a thread that may block, to completion even if the caller is dropped.
@@ -12,9 +12,8 @@ pub async fn blocking<T: Send + 'static>(
 ) -> Result<T, Error> {
     let done = spawn_blocking(work).await;
     done.unwrap_or_else(|error| {
-        Err(Error::refused(
-            Kind::Failed,
-            format!("a task of the agent panicked or was cancelled: {error}"),
-        ))
+        Err(Error::failed(format!(
+            "a task of the agent panicked or was cancelled: {error}"
+        )))
     })
 }

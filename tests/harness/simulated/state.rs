@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use host::{Error, Kind};
+use host::Error;
 use operator::agent::volumes::device;
 use operator::agent::volumes::plan::Content;
 
@@ -190,7 +190,9 @@ impl State {
             .filter(|group| group.name == path.group.as_str())
             .flat_map(|group| &mut group.volumes)
             .find(|volume| volume.name == path.name.as_str());
-        volume.ok_or_else(|| Error::refused(Kind::NotFound, "no such device"))
+        volume.ok_or_else(|| {
+            Error::io("find", path.name.as_str())(std::io::ErrorKind::NotFound.into())
+        })
     }
 
     /// Rewrites the backup, as LVM does with every change.

@@ -6,8 +6,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use flexvolume::DriverName;
+use host::Error;
 use host::atomic_file::{copy, delete, sync_folder};
-use host::{Error, Kind};
 
 /// Type of the object at a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
                 "{} is not a folder: remove it, then the agent installs the driver",
                 hidden.display()
             );
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
     }
     copy(driver, &hidden.join(name.driver()))?;
@@ -79,7 +79,7 @@ pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
                 "{} was not created by FlexLVM: remove it, then the agent deletes the driver's former folder",
                 folder.join(entry).display()
             );
-            return Err(Error::refused(Kind::Invalid, message));
+            return Err(Error::failed(message));
         }
     }
     for file in own.iter().rev() {
@@ -116,13 +116,10 @@ pub(super) fn keep(plugins: &Path, name: &DriverName, kept: &Path) -> Result<(),
             FileKind::File | FileKind::Folder | FileKind::Other => {}
         }
     }
-    Err(Error::refused(
-        Kind::Failed,
-        format!(
-            "{} contains too many kept drivers; remove some",
-            folder.display()
-        ),
-    ))
+    Err(Error::failed(format!(
+        "{} contains too many kept drivers; remove some",
+        folder.display()
+    )))
 }
 
 /// Returns whether a file has the permissions of an installed driver (0755).

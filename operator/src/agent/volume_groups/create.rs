@@ -7,7 +7,7 @@
 //! flag.
 
 use host::lvm::{Lvm, PvOwner, backup, tags};
-use host::{DevicePath, Error, Kind, LvTag, LvUuid};
+use host::{DevicePath, Error, LvTag, LvUuid};
 
 use super::intent::{self, Intent, IntentDevice};
 use super::observe::{self, ClaimedDisk, NodePaths};
@@ -30,7 +30,7 @@ pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
             "{} shows that volume group {group} existed meanwhile",
             backup.display()
         );
-        return Err(Error::refused(Kind::Exists, message));
+        return Err(Error::failed(message));
     }
     let owners = lvm.disks()?;
     let held = create
@@ -72,12 +72,7 @@ fn claim_again(
         _ => false,
     };
     let unchanged = held.filter(|held| is_as_planned && held.claim.is_some());
-    unchanged.ok_or_else(|| {
-        Error::refused(
-            Kind::Busy,
-            format!("{} changed during the check", part.path),
-        )
-    })
+    unchanged.ok_or_else(|| Error::busy(format!("{} changed during the check", part.path)))
 }
 
 /// Records the planned devices, with the uuid of each physical volume.
@@ -110,7 +105,7 @@ fn tags_of(create: &CreateGroup) -> Result<Vec<LvTag>, Error> {
         .iter()
         .map(|name| LvTag::new(format!("{}{name}", tags::BACKEND)))
         .collect::<Result<_, _>>();
-    tags.map_err(|error| Error::refused(Kind::Invalid, error.to_string()))
+    tags.map_err(|error| Error::failed(error.to_string()))
 }
 
 /// Returns the paths of a group's devices, for a log line.

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use host::{Error, Kind, LvUuid, VgName, atomic_file};
+use host::{Error, LvUuid, VgName, atomic_file};
 use serde::{Deserialize, Serialize};
 
 /// The recorded intent for one group.
@@ -47,7 +47,7 @@ pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
     match fs::read(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Intent::default()),
         text => serde_json::from_slice(&text.map_err(Error::io("read", &path))?)
-            .map_err(|error| Error::refused(Kind::Invalid, format!("{}: {error}", path.display()))),
+            .map_err(|error| Error::failed(format!("{}: {error}", path.display()))),
     }
 }
 
@@ -56,8 +56,7 @@ pub fn read(state: &Path, group: &VgName) -> Result<Intent, Error> {
 /// # Errors
 /// If the file can't be written.
 pub fn write(state: &Path, group: &VgName, intent: &Intent) -> Result<(), Error> {
-    let text = serde_json::to_vec(intent)
-        .map_err(|error| Error::refused(Kind::Failed, error.to_string()))?;
+    let text = serde_json::to_vec(intent).map_err(|error| Error::failed(error.to_string()))?;
     atomic_file::write(&folder(state), &format!("{group}.json"), &text)
 }
 
@@ -97,8 +96,7 @@ pub fn lock(state: &Path) -> Result<File, Error> {
     let file = file.map_err(Error::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::refused(
-            Kind::Busy,
+        Err(TryLockError::WouldBlock) => Err(Error::busy(
             "another agent of this node is creating a volume group",
         )),
         Err(TryLockError::Error(source)) => Err(Error::io("lock", &path)(source)),
@@ -133,10 +131,7 @@ mod tests {
         let begun = read(state.path(), &group).unwrap();
         assert!(begun.has(&uuid) && !begun.has(&LvUuid::random().unwrap()));
         std::fs::write(state.path().join("volume-groups/vg0.json"), "{").unwrap();
-        assert_eq!(
-            read(state.path(), &group).unwrap_err().kind(),
-            Kind::Invalid
-        );
+        assert_eq!(read(state.path(), &group).unwrap_err().kind(), Kind::Failed);
         remove(state.path(), &group).unwrap();
         remove(state.path(), &group).unwrap();
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());

@@ -11,8 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use host::block::disk::{Disk, ObservedDisk};
-use host::block::resolve;
 use host::block::swap::is_swap;
+use host::block::{DeviceError, resolve};
 use host::error::chain;
 use host::fs::Content;
 use host::lvm::PvOwner;
@@ -63,10 +63,10 @@ pub(super) fn observe_and_claim(
     let disk = match Disk::open(&place.roots, path) {
         Ok(disk) => disk,
         Err(error) => {
-            let found = match error.kind() {
-                Kind::NotFound => ObservedPath::Nothing,
-                Kind::Invalid => ObservedPath::NotABlockDevice,
-                _ => ObservedPath::Unreadable(chain(&error)),
+            let found = match error {
+                DeviceError::Absent(_) => ObservedPath::Nothing,
+                DeviceError::NotABlockDevice { .. } => ObservedPath::NotABlockDevice,
+                error => ObservedPath::Unreadable(chain(&error)),
             };
             return (found, None);
         }

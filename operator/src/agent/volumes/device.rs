@@ -10,9 +10,7 @@ use host::block::resolve;
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, Probe};
 use host::mount::{lookup, mountinfo};
-use host::{
-    Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, Kind, KnownKeys, LvName, LvUuid, VgName,
-};
+use host::{Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, KnownKeys, LvName, LvUuid, VgName};
 
 use super::plan::Content;
 
@@ -49,7 +47,7 @@ pub trait Devices: Send + Sync {
     /// Returns LVM's uuid and the size in bytes of the volume with this name.
     ///
     /// # Errors
-    /// `NotFound` if there is no such device.
+    /// If there is no such device, or it can't be examined.
     fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error>;
 
     /// Inspects the content of a volume, if it still has this uuid.
@@ -95,7 +93,7 @@ impl NodeDevices {
     }
 
     fn open(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Device, Error> {
-        Device::open(&self.roots, path.group, path.name, uuid)
+        Ok(Device::open(&self.roots, path.group, path.name, uuid)?)
     }
 }
 
@@ -172,10 +170,7 @@ impl Devices for NodeDevices {
 }
 
 fn in_use_already(LvPath { group, name }: LvPath<'_>) -> Error {
-    Error::refused(
-        Kind::Busy,
-        format!(
-            "logical volume {group}/{name} is not blank any more: another program has written to it"
-        ),
-    )
+    Error::busy(format!(
+        "logical volume {group}/{name} is not blank any more: another program has written to it"
+    ))
 }

@@ -70,13 +70,10 @@ impl VolumeExecutor {
                 (None, next) => progress = next,
             }
         }
-        Err(Error::refused(
-            Kind::Failed,
-            format!(
-                "logical volume {} needs more steps than expected (this is a bug, please report it)",
-                spec.path()
-            ),
-        ))
+        Err(Error::failed(format!(
+            "logical volume {} needs more steps than expected (this is a bug, please report it)",
+            spec.path()
+        )))
     }
 
     /// Plans, and executes one step. Returns an outcome at the end of the pass.

@@ -110,7 +110,8 @@ struct ClaimedVolume {
 
 impl JobDevices for NodeJobDevices {
     fn claim(&self, job: &Job) -> Result<Box<dyn JobDevice>, JobError> {
-        let device = Device::open(&self.roots, &job.group, &job.name, &job.uuid)?;
+        let device = Device::open(&self.roots, &job.group, &job.name, &job.uuid)
+            .map_err(host::Error::from)?;
         let file = JobFile::new(device.claim()?, device.mapper_path(), job)?;
         Ok(Box::new(ClaimedVolume {
             roots: self.roots.clone(),
@@ -127,7 +128,8 @@ impl ClaimedVolume {
         let Job {
             group, name, uuid, ..
         } = &self.job;
-        let found = Device::open(&self.roots, group, name, uuid)?.number();
+        let found = Device::open(&self.roots, group, name, uuid).map_err(host::Error::from)?;
+        let found = found.number();
         let claimed = self.device.number();
         if found != claimed {
             return Err(JobError::Replaced { claimed, found });

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use host::{Bytes, Error, JobCursorBlock, Kind, LvName, LvUuid, VgName};
+use host::{Bytes, Error, JobCursorBlock, LvName, LvUuid, VgName};
 use tempfile::TempDir;
 
 use crate::agent::volumes::jobs::device::{JobDevice, JobDevices, JobFile};
@@ -164,7 +164,7 @@ impl JobDevices for FileDevices {
             .claimed
             .insert(job.name.to_string())
         {
-            return Err(Error::refused(Kind::Busy, "claimed already").into());
+            return Err(Error::busy("claimed already").into());
         }
         Ok(Box::new(FileDevice {
             job: job.clone(),
@@ -180,14 +180,14 @@ impl FileState {
         let mut faults = lock(&self.faults);
         faults.points += 1;
         if faults.dies_at == Some(faults.points) {
-            return Err(Error::refused(Kind::Failed, "killed").into());
+            return Err(Error::failed("killed").into());
         }
         Ok(())
     }
 
     fn verify(&self, job: &Job) -> Result<(), JobError> {
         if lock(&self.faults).uuids.get(job.name.as_str()) != Some(&job.uuid) {
-            return Err(Error::refused(Kind::Invalid, "another volume").into());
+            return Err(Error::failed("another volume").into());
         }
         Ok(())
     }
