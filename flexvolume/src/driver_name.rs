@@ -23,6 +23,15 @@ pub struct DriverNameError {
     why: &'static str,
 }
 
+impl DriverNameError {
+    fn new(name: &str, why: &'static str) -> Self {
+        Self {
+            name: name.chars().take(64).collect(),
+            why,
+        }
+    }
+}
+
 const LONGEST_VENDOR: usize = 253;
 const LONGEST_DRIVER: usize = 63;
 
@@ -102,20 +111,21 @@ impl FromStr for DriverName {
     type Err = DriverNameError;
 
     fn from_str(name: &str) -> Result<Self, DriverNameError> {
-        let rejected = |why| DriverNameError {
-            name: name.chars().take(64).collect(),
-            why,
+        let Some((vendor, driver)) = name.split_once('/') else {
+            return Err(DriverNameError::new(
+                name,
+                "it must have the form vendor/driver",
+            ));
         };
-        let (vendor, driver) = name
-            .split_once('/')
-            .ok_or_else(|| rejected("it must have the form vendor/driver"))?;
         if vendor.len() > LONGEST_VENDOR || !vendor.split('.').all(is_label) {
-            return Err(rejected(
+            return Err(DriverNameError::new(
+                name,
                 "the vendor must be a DNS name: lower-case letters, digits, hyphens and dots",
             ));
         }
         if driver.len() > LONGEST_DRIVER || !is_qualified(driver) {
-            return Err(rejected(
+            return Err(DriverNameError::new(
+                name,
                 "the driver must be 1 to 63 letters, digits and - _ . with a letter or digit at both ends",
             ));
         }

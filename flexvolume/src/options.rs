@@ -218,13 +218,11 @@ fn parse_own(
     filesystem: Filesystem,
     read_only: bool,
 ) -> Result<Options, OptionsError> {
-    let mut take = |key| map.remove(key);
-    let group = take(GROUP).ok_or(OptionsError::Missing(GROUP))?;
-    let volume = take(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
-    let invalid = |key| move |source| OptionsError::Name { key, source };
-    let key = take(KEY);
-    let size = take(SIZE);
-    let proof = match take(UUID) {
+    let group = map.remove(GROUP).ok_or(OptionsError::Missing(GROUP))?;
+    let volume = map.remove(VOLUME).ok_or(OptionsError::Missing(VOLUME))?;
+    let key = map.remove(KEY);
+    let size = map.remove(SIZE);
+    let proof = match map.remove(UUID) {
         Some(uuid) => Some(Proof {
             uuid: LvUuid::new(uuid).map_err(invalid(UUID))?,
             key: Key::new(&key.ok_or(OptionsError::Missing(KEY))?).ok_or(OptionsError::Key)?,
@@ -238,13 +236,14 @@ fn parse_own(
         group: VgName::new(group).map_err(invalid(GROUP))?,
         volume: LvName::new(volume).map_err(invalid(VOLUME))?,
         proof,
-        mkfs: take(MKFS)
+        mkfs: map
+            .remove(MKFS)
             .unwrap_or_default()
             .split_ascii_whitespace()
             .map(str::to_owned)
             .collect(),
-        mount: split(&take(MOUNT).unwrap_or_default()),
-        fsck: match take(FSCK) {
+        mount: split(&map.remove(MOUNT).unwrap_or_default()),
+        fsck: match map.remove(FSCK) {
             None => Fsck::default(),
             Some(text) => {
                 Fsck::from_name(&text).ok_or_else(|| OptionsError::Fsck(shortened(&text)))?
@@ -253,6 +252,11 @@ fn parse_own(
         filesystem,
         read_only,
     })
+}
+
+/// Converts the error about the name in this option.
+fn invalid(key: &'static str) -> impl FnOnce(NameError) -> OptionsError {
+    move |source| OptionsError::Name { key, source }
 }
 
 fn parse_size(text: &str) -> Result<Bytes, OptionsError> {

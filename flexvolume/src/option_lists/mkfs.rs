@@ -5,7 +5,7 @@ use host::Filesystem;
 use host::fs::MkfsOptions;
 
 use crate::option_lists::mkfs_table::{BTRFS, EXT4, Takes, XFS};
-use crate::option_lists::value::{OptionError, shortened};
+use crate::option_lists::value::{OptionError, OptionValue, ValueError, shortened};
 
 /// Checks that these mkfs options are allowed for this file system.
 ///
@@ -32,14 +32,14 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
         // Both `-i 8192` and `-i8192`, `--csum xxhash` and `--csum=xxhash` are accepted.
         let value = joined.or_else(|| words.next());
         let Some(value) = value else {
-            return Err(wrong(word, "its value is missing"));
+            return Err(wrong(word, ValueError::Missing));
         };
         let keys =
-            check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), &why))?;
+            check_value(takes, value).map_err(|why| wrong(&format!("{option} {value}"), why))?;
         for key in keys {
             // mkfs would silently use the last one.
             if seen.contains(&(option, key)) {
-                return Err(wrong(&format!("{option} {value}"), "it is given twice"));
+                return Err(wrong(&format!("{option} {value}"), ValueError::Repeated));
             }
             seen.push((option, key));
         }
@@ -51,11 +51,11 @@ pub fn parse(fs: Filesystem, options: &[String]) -> Result<MkfsOptions, OptionEr
     Ok(parsed)
 }
 
-fn wrong(option: &str, why: &str) -> OptionError {
+fn wrong(option: &str, why: ValueError) -> OptionError {
     OptionError::Value {
         what: "mkfs",
         option: shortened(option),
-        why: why.to_owned(),
+        why,
     }
 }
 
@@ -94,47 +94,59 @@ fn find(fs: Filesystem, word: &str) -> Result<(&'static str, Option<&str>, Takes
 }
 
 /// Checks a value; returns the names of its sub-options or features, or one empty name.
-fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, String> {
+fn check_value(takes: Takes, value: &str) -> Result<Vec<&str>, ValueError> {
     match takes {
-        Takes::One(kind) => kind.check(Some(value)).map(|()| vec![""]),
+        Takes::One(takes) if takes.accepts(Some(value)) => Ok(vec![""]),
+        Takes::One(takes) => Err(ValueError::Unexpected { takes }),
         Takes::Several(known) => value
             .split(',')
-            .map(|item| {
-                let (name, value) = item
-                    .split_once('=')
-                    .map_or((item, None), |(name, value)| (name, Some(value)));
-                let Some((_, kind)) = known.iter().find(|(known, _)| *known == name) else {
-                    return Err(unknown(
-                        name,
-                        &known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-                    ));
-                };
-                kind.check(value)
-                    .map(|()| name)
-                    .map_err(|why| format!("{name}: {why}"))
-            })
+            .map(|item| check_sub_option(known, item))
             .collect(),
         Takes::Features(known) => value
             .split(',')
-            .map(|item| {
-                let name = item.strip_prefix('^').unwrap_or(item);
-                match known.iter().find(|(known, _)| *known == name) {
-                    Some((_, false)) if item != name => {
-                        Err(format!("{name:?} can't be switched off"))
-                    }
-                    Some(_) => Ok(name),
-                    None => Err(unknown(
-                        name,
-                        &known.iter().map(|(name, _)| *name).collect::<Vec<_>>(),
-                    )),
-                }
-            })
+            .map(|item| check_feature(known, item))
             .collect(),
     }
 }
 
-fn unknown(name: &str, known: &[&str]) -> String {
-    format!("{:?} is not one of: {}", shortened(name), known.join(", "))
+/// Checks `name` or `name=value`; returns the name.
+fn check_sub_option<'a>(
+    known: &[(&str, OptionValue)],
+    item: &'a str,
+) -> Result<&'a str, ValueError> {
+    let (name, value) = item
+        .split_once('=')
+        .map_or((item, None), |(name, value)| (name, Some(value)));
+    let Some((_, takes)) = known.iter().find(|(known, _)| *known == name) else {
+        return Err(unknown(name, known.iter().map(|(name, _)| *name)));
+    };
+    if takes.accepts(value) {
+        Ok(name)
+    } else {
+        Err(ValueError::SubOption {
+            name: name.to_owned(),
+            takes: *takes,
+        })
+    }
+}
+
+/// Checks `feature`, or `^feature` to switch it off; returns the feature.
+fn check_feature<'a>(known: &[(&str, bool)], item: &'a str) -> Result<&'a str, ValueError> {
+    let name = item.strip_prefix('^').unwrap_or(item);
+    match known.iter().find(|(known, _)| *known == name) {
+        Some((_, false)) if item != name => Err(ValueError::Required {
+            feature: name.to_owned(),
+        }),
+        Some(_) => Ok(name),
+        None => Err(unknown(name, known.iter().map(|(name, _)| *name))),
+    }
+}
+
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ValueError {
+    ValueError::Unknown {
+        name: shortened(name),
+        known: known.collect::<Vec<_>>().join(", "),
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use host::Filesystem;
 use host::mount::Flags;
 
 use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
-use crate::option_lists::value::{OptionError, OptionValue, shortened};
+use crate::option_lists::value::{OptionError, OptionValue, ValueError, shortened};
 
 /// Mount options in the form of mount(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,11 +101,13 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
         Effect::Data(takes) => *takes,
         _ => OptionValue::No,
     };
-    takes.check(value).map_err(|why| OptionError::Value {
-        what,
-        option: shortened(option),
-        why,
-    })?;
+    if !takes.accepts(value) {
+        return Err(OptionError::Value {
+            what,
+            option: shortened(option),
+            why: ValueError::Unexpected { takes },
+        });
+    }
     Ok((group, *effect))
 }
 
@@ -258,7 +260,7 @@ mod tests {
                     !REFUSED.iter().any(|(refused, _)| refused == name),
                     "{name}"
                 );
-                if !matches!(effect, Effect::Data(value) if value.check(None).is_err()) {
+                if !matches!(effect, Effect::Data(value) if !value.accepts(None)) {
                     assert!(check(fs, &list(&[name])).is_ok(), "{name}");
                 }
             }

@@ -36,8 +36,8 @@ pub enum OptionError {
         what: &'static str,
         /// The option, truncated.
         option: String,
-        /// The values that it takes.
-        why: String,
+        /// What is wrong with its value.
+        why: ValueError,
     },
     /// Two options exclude each other.
     #[error("{what} options {one:?} and {other:?} contradict each other")]
@@ -51,9 +51,48 @@ pub enum OptionError {
     },
 }
 
+/// What is wrong with the value of an option.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// It is not among the values that the option takes.
+    #[error("{}", takes.expected())]
+    Unexpected {
+        /// The values that it takes.
+        takes: OptionValue,
+    },
+    /// It is missing.
+    #[error("its value is missing")]
+    Missing,
+    /// The option, or the same sub-option, was given before.
+    #[error("it is given twice")]
+    Repeated,
+    /// It contains a sub-option or feature that is not on the allow-list.
+    #[error("{name:?} is not one of: {known}")]
+    Unknown {
+        /// The sub-option or feature, truncated.
+        name: String,
+        /// The allowed ones.
+        known: String,
+    },
+    /// It switches off a feature that the file system needs.
+    #[error("{feature:?} can't be switched off")]
+    Required {
+        /// The feature.
+        feature: String,
+    },
+    /// The value of a sub-option is invalid.
+    #[error("{name}: {}", takes.expected())]
+    SubOption {
+        /// The sub-option.
+        name: String,
+        /// The values that it takes.
+        takes: OptionValue,
+    },
+}
+
 /// The values that an option takes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum OptionValue {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OptionValue {
     /// No value.
     No,
     /// A whole number in this inclusive range.
@@ -76,16 +115,12 @@ pub(crate) enum OptionValue {
 pub(crate) const SWITCH: OptionValue = OptionValue::OneOf(&["0", "1"]);
 
 impl OptionValue {
-    /// Checks `value`; the error lists the valid values.
-    pub(crate) fn check(self, value: Option<&str>) -> Result<(), String> {
+    /// Returns true if the option takes this value.
+    pub(crate) fn accepts(self, value: Option<&str>) -> bool {
         let Some(text) = value else {
-            return if matches!(self, Self::No | Self::Perhaps(_)) {
-                Ok(())
-            } else {
-                Err(self.expected())
-            };
+            return matches!(self, Self::No | Self::Perhaps(_));
         };
-        let fits = match self {
+        match self {
             Self::No => false,
             Self::Number(least, most) => {
                 digits(text).is_some_and(|number| (least..=most).contains(&number))
@@ -113,8 +148,7 @@ impl OptionValue {
             Self::Pair => text
                 .split_once(':')
                 .is_some_and(|(one, other)| digits(one).is_some() && digits(other).is_some()),
-        };
-        if fits { Ok(()) } else { Err(self.expected()) }
+        }
     }
 
     fn expected(self) -> String {
@@ -175,21 +209,17 @@ mod tests {
             (OptionValue::Pair, &["0:0"], &["0", ":", "0:", "0:0:0"]),
         ] {
             assert!(
-                good.iter().all(|text| value.check(Some(text)).is_ok()),
+                good.iter().all(|text| value.accepts(Some(text))),
                 "{value:?}"
             );
             assert!(
-                bad.iter().all(|text| value.check(Some(text)).is_err()),
+                bad.iter().all(|text| !value.accepts(Some(text))),
                 "{value:?}"
             );
-            assert!(value.check(None).is_err());
+            assert!(!value.accepts(None));
         }
-        assert!(OptionValue::No.check(None).is_ok() && OptionValue::No.check(Some("")).is_err());
+        assert!(OptionValue::No.accepts(None) && !OptionValue::No.accepts(Some("")));
         let perhaps = OptionValue::Perhaps(&["a"]);
-        assert!(
-            perhaps.check(None).is_ok()
-                && perhaps.check(Some("a")).is_ok()
-                && perhaps.check(Some("")).is_err()
-        );
+        assert!(perhaps.accepts(None) && perhaps.accepts(Some("a")) && !perhaps.accepts(Some("")));
     }
 }
