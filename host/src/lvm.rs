@@ -10,6 +10,7 @@ mod shell;
 mod stderr_kind;
 pub mod tags;
 mod thin_pool;
+mod vg_fault;
 
 use device_path::DevicePath;
 
@@ -17,12 +18,14 @@ use crate::error::Error;
 use crate::process::{Cmd, Exec, Output};
 use crate::units::{Bytes, Extents};
 use names::{LvName, LvTag, LvUuid, VgName};
+use report::ReportError;
 
 pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};
 pub use model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
 pub use shell::LvmShell;
-pub use thin_pool::{PoolCost, PoolState};
+pub use thin_pool::{PoolCost, PoolFault, PoolState};
+pub use vg_fault::VgFault;
 
 /// LVM on this host.
 ///
@@ -234,16 +237,7 @@ impl Lvm<'_> {
     /// When LVM fails or its output can't be parsed.
     pub fn version(self) -> Result<String, Error> {
         let cmd = command::version();
-        read(&cmd, &self.run(&cmd)?, |text| {
-            let text = String::from_utf8_lossy(text);
-            let version = text
-                .lines()
-                .find_map(|line| line.trim().strip_prefix("LVM version:"));
-            let version = version.and_then(|rest| rest.split_whitespace().next());
-            version
-                .map(str::to_owned)
-                .ok_or_else(|| "no version found".to_owned())
-        })
+        read(&cmd, &self.run(&cmd)?, report::parse_version)
     }
 
     fn run(self, cmd: &Cmd) -> Result<Output, Error> {
@@ -260,10 +254,10 @@ impl Lvm<'_> {
 fn read<T>(
     cmd: &Cmd,
     output: &Output,
-    parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    parse: impl FnOnce(&[u8]) -> Result<T, ReportError>,
 ) -> Result<T, Error> {
-    parse(&output.stdout).map_err(|detail| Error::Answer {
+    parse(&output.stdout).map_err(|error| Error::Answer {
         program: cmd.line(),
-        detail,
+        detail: error.to_string(),
     })
 }

@@ -77,13 +77,13 @@ fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Op
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, LvRole, SegmentType, Vg};
+    use host::lvm::{Lv, LvRole, SegmentType, Vg, VgFault};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
     const UUID: &str = "ABCDEF1234567890abcdefghijklmnop";
 
-    fn vg(name: &str, fault: Option<&str>, lvs: &[(&str, &str, bool)]) -> Vg {
+    fn vg(name: &str, fault: Option<VgFault>, lvs: &[(&str, &str, bool)]) -> Vg {
         let lv = |&(name, uuid, active): &(&str, &str, bool)| Lv {
             name: name.to_owned(),
             uuid: LvUuid::from_plain(uuid).unwrap(),
@@ -105,7 +105,7 @@ mod tests {
             extent_size: Bytes(4 << 20),
             extents: Extents(100),
             free: Extents(1),
-            fault: fault.map(str::to_owned),
+            fault,
             lvs: lvs.iter().map(lv).collect(),
             pvs: vec![],
             system_id: String::new(),
@@ -126,17 +126,13 @@ mod tests {
             (vec![], "there is no volume group vg0"),
             (vec![vg("vg1", None, &[])], "there is no volume group vg0"),
             (
-                vec![vg(
-                    "vg0",
-                    Some("it is exported; vgimport brings it back"),
-                    &[],
-                )],
+                vec![vg("vg0", Some(VgFault::Exported), &[])],
                 "vg0: it is exported; vgimport",
             ),
             (
                 vec![vg(
                     "vg0",
-                    Some("1 of its disks are missing"),
+                    Some(VgFault::DisksMissing { count: 1 }),
                     &[("data", UUID, false)],
                 )],
                 "disks are missing",
@@ -175,9 +171,17 @@ mod tests {
     #[test]
     fn group_that_has_the_volume_is_preferred_among_namesakes() {
         let vgs = [
-            vg("vg0", Some("a"), &[]),
-            vg("vg0", Some("b"), &[("data", UUID, false)]),
+            vg("vg0", Some(VgFault::ReadOnly), &[]),
+            vg(
+                "vg0",
+                Some(VgFault::DuplicateName),
+                &[("data", UUID, false)],
+            ),
         ];
-        assert_eq!(diagnosis(&vgs).unwrap(), "volume group vg0: b");
+        let found = diagnosis(&vgs).unwrap();
+        assert!(
+            found.contains("two volume groups have this name"),
+            "{found}"
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::thin_pool::PoolState;
+use super::vg_fault::VgFault;
 use crate::lvm::names::LvUuid;
 use crate::units::{Bytes, Extents};
 
@@ -20,7 +21,7 @@ pub struct Vg {
     /// Extents that are not allocated.
     pub free: Extents,
     /// Why LVM refuses changes of this group; `None` when it is usable.
-    pub fault: Option<String>,
+    pub fault: Option<VgFault>,
     /// Its logical volumes by name, without LVM's internal ones.
     pub lvs: Vec<Lv>,
     /// The disks of the group.

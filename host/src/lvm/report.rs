@@ -3,14 +3,19 @@
 //! Ignores unknown columns. A missing or malformed column rejects the whole report: a partial one
 //! could make a volume look absent.
 
+mod error;
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
-use super::thin_pool::{self, PoolState};
+use super::thin_pool::{PoolFault, PoolState};
+use super::vg_fault::VgFault;
 use crate::lvm::names::{LvName, LvUuid};
 use crate::units::{Bytes, Extents};
+
+pub(super) use error::ReportError;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -84,8 +89,8 @@ struct LvRow {
 }
 
 /// Parses a full report; the error names the defect.
-pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
-    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, ReportError> {
+    let answer: Answer = serde_json::from_slice(text)?;
     let mut vgs = Vec::with_capacity(answer.report.len());
     for part in answer.report {
         let mut rows = part.vg.into_iter();
@@ -93,9 +98,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
             (Some(row), None) => vgs.push(row.read(part.lv, part.pv, &part.pvseg)?),
             (None, _) if part.lv.is_empty() => {}
             _ => {
-                return Err(
-                    "a part of the report does not describe exactly one volume group".to_owned(),
-                );
+                return Err(ReportError::VolumeGroups);
             }
         }
     }
@@ -104,17 +107,17 @@ pub(super) fn parse(text: &[u8]) -> Result<Vec<Vg>, String> {
 }
 
 /// Parses the output of `lvs` for one logical volume.
-pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, String> {
-    let answer: Answer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, ReportError> {
+    let answer: Answer = serde_json::from_slice(text)?;
     let mut rows = answer.report.into_iter().flat_map(|part| part.lv);
     match (rows.next(), rows.next()) {
         (Some(row), None) => row.read(),
-        _ => Err("it does not describe exactly one logical volume".to_owned()),
+        _ => Err(ReportError::LogicalVolumes),
     }
 }
 
 /// Parses the uuids that `vgs --options vg_uuid` lists.
-pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
+pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, ReportError> {
     #[derive(Deserialize)]
     struct UuidRow {
         vg_uuid: String,
@@ -127,13 +130,13 @@ pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, String> {
     struct UuidAnswer {
         report: Vec<UuidPart>,
     }
-    let answer: UuidAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let answer: UuidAnswer = serde_json::from_slice(text)?;
     let rows = answer.report.into_iter().flat_map(|part| part.vg);
     rows.map(|row| uuid(row.vg_uuid)).collect()
 }
 
 /// Parses the physical volumes that `pvs` lists.
-pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
+pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, ReportError> {
     #[derive(Deserialize)]
     struct OwnerRow {
         pv_name: String,
@@ -148,7 +151,7 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     struct OwnerAnswer {
         report: Vec<OwnerPart>,
     }
-    let answer: OwnerAnswer = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+    let answer: OwnerAnswer = serde_json::from_slice(text)?;
     let mut owners = Vec::new();
     for row in answer.report.into_iter().flat_map(|part| part.pv) {
         owners.push(PvOwner {
@@ -160,6 +163,16 @@ pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, String> {
     Ok(owners)
 }
 
+/// Parses the output of `lvm version`.
+pub(super) fn parse_version(text: &[u8]) -> Result<String, ReportError> {
+    String::from_utf8_lossy(text)
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("LVM version:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .map(str::to_owned)
+        .ok_or(ReportError::NoVersion)
+}
+
 /// Marks the volume groups of other hosts: they have a system ID, and are not among those that this
 /// host may use.
 pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
@@ -167,10 +180,9 @@ pub(super) fn mark_foreign(vgs: &mut [Vg], usable: &[LvUuid]) {
         .iter_mut()
         .filter(|vg| !vg.system_id.is_empty() && !usable.contains(&vg.uuid))
     {
-        vg.fault = Some(format!(
-            "it belongs to another host, with system ID {:?}; move it with vgexport there and vgimport here",
-            vg.system_id
-        ));
+        vg.fault = Some(VgFault::Foreign {
+            system_id: vg.system_id.clone(),
+        });
     }
 }
 
@@ -179,15 +191,18 @@ fn mark_duplicate_names(vgs: &mut [Vg]) {
     let names: Vec<String> = vgs.iter().map(|vg| vg.name.clone()).collect();
     for vg in vgs {
         if names.iter().filter(|name| **name == vg.name).count() > 1 {
-            vg.fault = Some(
-                "two volume groups have this name; vgrename can rename one by its uuid".to_owned(),
-            );
+            vg.fault = Some(VgFault::DuplicateName);
         }
     }
 }
 
 impl VgRow {
-    fn read(self, lvs: Vec<LvRow>, pvs: Vec<PvRow>, segments: &[PvSegRow]) -> Result<Vg, String> {
+    fn read(
+        self,
+        lvs: Vec<LvRow>,
+        pvs: Vec<PvRow>,
+        segments: &[PvSegRow],
+    ) -> Result<Vg, ReportError> {
         let missing = number(&self.vg_missing_pv_count)?;
         let fault = self.fault(missing)?;
         let pvs = pvs
@@ -218,36 +233,35 @@ impl VgRow {
             || vg.free > vg.extents
             || on_disks != vg.extents.0
         {
-            return Err(format!("volume group {:?} has inconsistent sizes", vg.name));
+            return Err(ReportError::SizesOfGroup(vg.name));
         }
         Ok(vg)
     }
 
     /// Parses `vg_attr`, see vgs(8): permissions, resizeable, exported, partial, allocation,
     /// clustered or shared.
-    fn fault(&self, missing: u64) -> Result<Option<String>, String> {
+    fn fault(&self, missing: u64) -> Result<Option<VgFault>, ReportError> {
         let attr: Vec<char> = self.vg_attr.chars().collect();
         let [permissions, resizeable, exported, partial, _, shared, ..] = attr[..] else {
-            return Err(format!("vg_attr {:?}", self.vg_attr));
+            return Err(ReportError::Attributes {
+                column: "vg_attr",
+                value: self.vg_attr.clone(),
+            });
         };
         let fault = if exported == 'x' {
-            "it is exported; vgimport brings it back".to_owned()
+            VgFault::Exported
         } else if missing > 0 || partial == 'p' {
-            format!(
-                "{missing} of its disks are missing; pvs shows which, and vgextend --restoremissing restores them"
-            )
+            VgFault::DisksMissing { count: missing }
         } else if !self.vg_lock_type.is_empty() && self.vg_lock_type != "none" {
-            let kind = &self.vg_lock_type;
-            format!(
-                "it is shared between hosts (lock type {kind}); vgchange --lockstart makes it usable here"
-            )
+            VgFault::Shared {
+                lock_type: self.vg_lock_type.clone(),
+            }
         } else if shared != '-' {
-            "it is clustered; vgchange --locktype none --lockopt force makes it local to this host, once no other host uses it".to_owned()
+            VgFault::Clustered
         } else if permissions != 'w' {
-            "it is read-only: its metadata lacks the flag WRITE; restore the flag with vgcfgbackup, an editor and vgcfgrestore"
-                .to_owned()
+            VgFault::ReadOnly
         } else if resizeable != 'z' {
-            "it is not resizeable; vgchange --resizeable y makes it so".to_owned()
+            VgFault::NotResizeable
         } else {
             return Ok(None);
         };
@@ -258,10 +272,13 @@ impl VgRow {
 impl LvRow {
     /// Parses `lv_attr`, see lvs(8): type, permissions, allocation, fixed minor, state, open, target
     /// type, and more.
-    fn read(self) -> Result<Lv, String> {
+    fn read(self) -> Result<Lv, ReportError> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
         let [kind, _, _, _, state, open, target, _, health, ..] = attr[..] else {
-            return Err(format!("lv_attr {:?}", self.lv_attr));
+            return Err(ReportError::Attributes {
+                column: "lv_attr",
+                value: self.lv_attr,
+            });
         };
         let segment_type = segment_type(kind, target);
         let pool_state = if segment_type == SegmentType::ThinPool {
@@ -298,12 +315,12 @@ impl LvRow {
     }
 
     /// Parses a pool's state; the ninth attribute is its health.
-    fn pool_state(&self, health: char) -> Result<PoolState, String> {
+    fn pool_state(&self, health: char) -> Result<PoolState, ReportError> {
         Ok(PoolState {
             metadata: Bytes(number(&self.lv_metadata_size)?),
             data_used: percent(&self.data_percent)?,
             metadata_used: percent(&self.metadata_percent)?,
-            fault: thin_pool::fault(health, &self.lv_name),
+            fault: PoolFault::from_health(health, &self.lv_name),
         })
     }
 }
@@ -335,16 +352,19 @@ fn role(kind: char) -> LvRole {
 
 impl PvRow {
     /// Parses `pv_attr`, see pvs(8): allocatable, exported, missing.
-    fn read(self) -> Result<Pv, String> {
+    fn read(self) -> Result<Pv, ReportError> {
         let attr: Vec<char> = self.pv_attr.chars().collect();
         let [allocatable, _, missing, ..] = attr[..] else {
-            return Err(format!("pv_attr {:?}", self.pv_attr));
+            return Err(ReportError::Attributes {
+                column: "pv_attr",
+                value: self.pv_attr,
+            });
         };
         let extents = number(&self.pv_pe_count)?;
         let allocated = number(&self.pv_pe_alloc_count)?;
-        let free = extents
-            .checked_sub(allocated)
-            .ok_or_else(|| format!("{} has inconsistent sizes", self.pv_name))?;
+        let Some(free) = extents.checked_sub(allocated) else {
+            return Err(ReportError::SizesOfDisk(self.pv_name));
+        };
         Ok(Pv {
             uuid: uuid(self.pv_uuid)?,
             name: self.pv_name,
@@ -357,7 +377,7 @@ impl PvRow {
 
 /// Adds up the extents that each logical volume allocates from each physical volume, including
 /// those of LVM's internal volumes below it.
-fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
+fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), ReportError> {
     for segment in segments {
         let size = number(&segment.pvseg_size)?;
         // LVM prints the names of its internal volumes in brackets.
@@ -379,26 +399,26 @@ fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), String> {
     Ok(())
 }
 
-fn number(text: &str) -> Result<u64, String> {
+fn number(text: &str) -> Result<u64, ReportError> {
     text.parse()
-        .map_err(|_| format!("{text:?} is not a number"))
+        .map_err(|_| ReportError::Number(text.to_owned()))
 }
 
 /// Parses a percentage as LVM prints it, `12.34`, rounded up; an empty text is 0.
-fn percent(text: &str) -> Result<u32, String> {
+fn percent(text: &str) -> Result<u32, ReportError> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: u32 = if text.is_empty() {
         0
     } else {
         whole
             .parse()
-            .map_err(|_| format!("{text:?} is not a percentage"))?
+            .map_err(|_| ReportError::Percentage(text.to_owned()))?
     };
     Ok(whole + u32::from(fraction.bytes().any(|digit| digit != b'0')))
 }
 
-fn uuid(text: String) -> Result<LvUuid, String> {
-    LvUuid::new(text).map_err(|error| error.to_string())
+fn uuid(text: String) -> Result<LvUuid, ReportError> {
+    Ok(LvUuid::new(text)?)
 }
 
 #[cfg(test)]

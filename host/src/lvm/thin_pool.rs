@@ -86,17 +86,36 @@ pub(super) fn chunk(most: Bytes, extent: Bytes) -> Bytes {
     Bytes(chunks.into_iter().find(fits).unwrap_or(last))
 }
 
-/// Maps a pool's health, the ninth letter of `lv_attr` (see lvs(8)), to a fault.
-pub(super) fn fault(health: char, name: &str) -> Option<String> {
-    match health {
-        'F' => Some(format!(
-            "it has failed; try lvconvert --repair of pool {name}"
-        )),
-        'D' => Some("its data space is full and writes fail; extend it with lvextend".to_owned()),
-        'M' => Some(format!(
-            "its metadata are read-only; repair them with lvconvert --repair of pool {name}"
-        )),
-        _ => None,
+/// Why no volume can be created in a thin pool, with the remedy as text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PoolFault {
+    /// The kernel can't use it.
+    #[error("it has failed; try lvconvert --repair of pool {pool}")]
+    Failed {
+        /// Name of the pool.
+        pool: String,
+    },
+    /// No chunk of its data is free.
+    #[error("its data space is full and writes fail; extend it with lvextend")]
+    DataFull,
+    /// The kernel does not write its metadata any more.
+    #[error("its metadata are read-only; repair them with lvconvert --repair of pool {pool}")]
+    MetadataReadOnly {
+        /// Name of the pool.
+        pool: String,
+    },
+}
+
+impl PoolFault {
+    /// Returns the fault by a pool's health, the ninth letter of `lv_attr` (see lvs(8)).
+    pub(super) fn from_health(health: char, pool: &str) -> Option<Self> {
+        let pool = pool.to_owned();
+        match health {
+            'F' => Some(Self::Failed { pool }),
+            'D' => Some(Self::DataFull),
+            'M' => Some(Self::MetadataReadOnly { pool }),
+            _ => None,
+        }
     }
 }
 
@@ -110,7 +129,7 @@ pub struct PoolState {
     /// Metadata usage in percent, rounded up.
     pub metadata_used: u32,
     /// Why no volume can be created in it; `None` when it is usable.
-    pub fault: Option<String>,
+    pub fault: Option<PoolFault>,
 }
 
 #[cfg(test)]

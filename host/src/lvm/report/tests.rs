@@ -23,7 +23,7 @@ fn vg0(report: &[u8]) -> Vg {
 }
 
 fn fault(report: &[u8]) -> String {
-    vg0(report).fault.unwrap()
+    vg0(report).fault.unwrap().to_string()
 }
 
 #[test]
@@ -228,7 +228,7 @@ fn parse_disks_reads_owner() {
         .map(|disk| (disk.name.as_str(), disk.group.as_deref()))
         .collect();
     assert_eq!(owners, [("/dev/a", None), ("/dev/b", Some("vg1"))]);
-    assert_eq!(parse_disks(br#"{"report":[{"pv":[]}]}"#), Ok(vec![]));
+    assert_eq!(parse_disks(br#"{"report":[{"pv":[]}]}"#).unwrap(), vec![]);
     for bad in [
         answer.replace("vg_name", "x"),
         answer.replace(uuid, "x"),
@@ -240,7 +240,7 @@ fn parse_disks_reads_owner() {
 
 #[test]
 fn parse_accepts_empty_report() {
-    assert_eq!(parse(fixture!("nothing")), Ok(vec![]));
+    assert_eq!(parse(fixture!("nothing")).unwrap(), vec![]);
 }
 
 #[test]
@@ -269,15 +269,9 @@ fn fault_names_reason() {
 fn mark_foreign_spares_usable_groups() {
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
-    let fault = |name| {
-        vgs.iter()
-            .find(|vg| vg.name == name)
-            .unwrap()
-            .fault
-            .as_deref()
-    };
+    let fault = |name| vgs.iter().find(|vg| vg.name == name).unwrap().fault.clone();
     assert_eq!(fault("vg1"), None);
-    assert!(fault("vg0").unwrap().starts_with(
+    assert!(fault("vg0").unwrap().to_string().starts_with(
         "it belongs to another host, with system ID \"hostx\"; move it with vgexport there"
     ));
     let all: Vec<_> = vgs.iter().map(|vg| vg.uuid.clone()).collect();
@@ -321,7 +315,10 @@ fn parse_ignores_unknown_columns() {
     let later = std::str::from_utf8(fixture!("kinds"))
         .unwrap()
         .replace("{\"lv_name\"", "{\"lv_new\":[1], \"lv_name\"");
-    assert_eq!(parse(later.as_bytes()), parse(fixture!("kinds")));
+    assert_eq!(
+        parse(later.as_bytes()).unwrap(),
+        parse(fixture!("kinds")).unwrap()
+    );
 }
 
 proptest! {

@@ -131,7 +131,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             .iter()
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
-        unusable_reason: vg.fault.clone(),
+        unusable_reason: vg.fault.as_ref().map(ToString::to_string),
     }
 }
 
@@ -195,7 +195,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
         metadata_used: state.metadata_used,
         other_volumes: quantity::format(others.sum()),
         physical_volumes: shares,
-        unusable_reason: state.fault.clone(),
+        unusable_reason: state.fault.as_ref().map(ToString::to_string),
     })
 }
 

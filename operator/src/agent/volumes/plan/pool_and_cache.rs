@@ -68,8 +68,8 @@ fn check_pool(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg, lv: &Lv) -> Result<()
             pool.identity
         );
         (reason::FOREIGN_LOGICAL_VOLUME, why)
-    } else if let Some(why) = lv.state.as_ref().and_then(|state| state.fault.clone()) {
-        (reason::THIN_POOL_UNUSABLE, why)
+    } else if let Some(fault) = lv.state.as_ref().and_then(|state| state.fault.as_ref()) {
+        (reason::THIN_POOL_UNUSABLE, fault.to_string())
     } else {
         return Ok(());
     };

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
-use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg};
+use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
@@ -209,7 +209,7 @@ fn insufficient_space_is_reported_with_numbers() {
 #[test]
 fn missing_or_unusable_volume_group_is_reported() {
     let broken = Vg {
-        fault: Some("it is exported".to_owned()),
+        fault: Some(VgFault::Exported),
         ..vg(vec![lv()])
     };
     assert_eq!(ready(&spec(), &[]), (false, reason::VOLUME_GROUP_MISSING));

@@ -1,7 +1,7 @@
 //! Thin pools and caches: created before they are needed, removed when unused.
 
 use crds::cache::CacheMode;
-use host::lvm::{PoolCost, PoolState};
+use host::lvm::{PoolCost, PoolFault, PoolState};
 
 use super::*;
 use crate::agent::volumes::plan::extended;
@@ -134,7 +134,9 @@ fn pool_that_differs_from_the_spec_is_left_unchanged() {
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
     let state = PoolState {
-        fault: Some("it has failed".to_owned()),
+        fault: Some(PoolFault::Failed {
+            pool: POOL.to_owned(),
+        }),
         ..pool(1).state.unwrap()
     };
     assert_eq!(
@@ -217,7 +219,9 @@ fn pool_is_extended_as_it_fills_up() {
         [None, Some(12), Some(15), Some(11), None]
     );
     let failed = PoolState {
-        fault: Some("it has failed".to_owned()),
+        fault: Some(PoolFault::Failed {
+            pool: POOL.to_owned(),
+        }),
         ..pool(80).state.unwrap()
     };
     assert_eq!(

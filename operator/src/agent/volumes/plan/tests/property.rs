@@ -1,7 +1,7 @@
 //! Invariants of the plan: on a simulated node it always terminates, and never changes foreign
 //! volumes.
 
-use host::lvm::PoolState;
+use host::lvm::{PoolFault, PoolState, VgFault};
 use proptest::prelude::*;
 
 use super::pool_and_cache::{POOL, cached, pool, thin};
@@ -220,7 +220,9 @@ fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
     };
     let broken = Lv {
         state: Some(PoolState {
-            fault: Some("it has failed".to_owned()),
+            fault: Some(PoolFault::Failed {
+                pool: POOL.to_owned(),
+            }),
             ..pool(1).state.unwrap()
         }),
         ..pool(1)
@@ -243,7 +245,7 @@ fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
 }
 
 fn any_groups() -> impl Strategy<Value = Vec<Vg>> {
-    let fault = prop::option::weighted(0.1, Just("it is exported".to_owned()));
+    let fault = prop::option::weighted(0.1, Just(VgFault::Exported));
     let group = (prop::option::weighted(0.8, any_lv()), any_parts(), fault).prop_map(
         |(lv, parts, fault)| Vg {
             fault,

@@ -95,7 +95,7 @@ fn released_volume_is_removed_unless_it_is_in_use() {
             assert_eq!(removed(&spec, &groups, None), (false, reason::IN_USE));
         }
         let broken = Vg {
-            fault: Some("1 of its disks are missing".to_owned()),
+            fault: Some(host::lvm::VgFault::DisksMissing { count: 1 }),
             ..one
         };
         assert_eq!(
