@@ -23,97 +23,134 @@ use host::Bytes;
 
 use crate::error::Error;
 use crate::mounting::target_dir::FolderScope;
+use crate::note::Note;
 use crate::volume::context::Node;
 use args::Call;
 use reply::Reply;
 
-/// A reply, and a note for the log about a deviation that is not a failure.
-type Outcome = (Reply, Option<String>);
+/// The result of a call-out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What the kubelet gets.
+    pub reply: Reply,
+    /// What the log gets in addition.
+    pub note: Option<Note>,
+}
+
+impl Outcome {
+    fn success(note: Option<Note>) -> Self {
+        Self {
+            reply: Reply::Success,
+            note,
+        }
+    }
+
+    fn failure(error: &dyn std::error::Error) -> Self {
+        Reply::failure(&host::error::chain(error)).into()
+    }
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self { reply, note: None }
+    }
+}
 
 /// Carries out the call-out in the arguments (without the program's name).
-///
-/// The second value is a note for the log about a deviation that is not a failure.
 #[must_use]
-pub fn run(args: &[OsString], node: &Node<'_>) -> (Reply, Option<String>) {
+pub fn run(args: &[OsString], node: &Node<'_>) -> Outcome {
     let settings = DriverSettings::read(&node.settings);
-    let result = match args::parse(args) {
-        Ok(Call::Init) => Ok(init(settings)),
-        Ok(Call::NotSupported) => Ok((Reply::NotSupported, None)),
+    match args::parse(args) {
+        Ok(Call::Init) => init(settings),
+        Ok(Call::NotSupported) => Reply::NotSupported.into(),
         Ok(call) => settings
             .map_err(Error::from)
-            .and_then(|settings| carry_out(call, node, &settings)),
-        Err(error) => Err(error.into()),
-    };
-    result.unwrap_or_else(|error| (Reply::failure(&host::error::chain(&error)), None))
+            .and_then(|settings| carry_out(call, node, &settings))
+            .unwrap_or_else(|error| Outcome::failure(&error)),
+        Err(error) => Outcome::failure(&error),
+    }
 }
 
 /// Replies to `init`. Never fails: the kubelet does not load drivers whose `init` fails.
 fn init(settings: Result<DriverSettings, SettingsError>) -> Outcome {
-    let (settings, note) = match settings {
-        Ok(settings) => (settings, None),
-        Err(error) => (DriverSettings::default(), Some(host::error::chain(&error))),
-    };
-    (
-        Reply::Capabilities {
-            attach: settings.attach,
+    match settings {
+        Ok(settings) => capabilities(&settings).into(),
+        Err(error) => Outcome {
+            reply: capabilities(&DriverSettings::default()),
+            note: Some(Note::new(host::error::chain(&error))),
         },
-        note,
-    )
+    }
+}
+
+fn capabilities(settings: &DriverSettings) -> Reply {
+    Reply::Capabilities {
+        attach: settings.attach,
+    }
 }
 
 fn carry_out(call: Call<'_>, node: &Node<'_>, settings: &DriverSettings) -> Result<Outcome, Error> {
-    let noted = |note| (Reply::Success, note);
-    let done = |()| (Reply::Success, None);
-    let answer = |reply| (reply, None);
-    match call {
-        Call::Init | Call::NotSupported => Ok(answer(Reply::NotSupported)),
-        Call::GetVolumeName { options } => Ok(answer(Reply::VolumeName(options::name(options)?))),
+    Ok(match call {
+        Call::Init | Call::NotSupported => Reply::NotSupported.into(),
+        Call::GetVolumeName { options } => Reply::VolumeName(options::name(options)?).into(),
         Call::Attach {
             options,
             node: name,
-        } => attach::attach(node, settings, options, name)
-            .map(Reply::Device)
-            .map(answer),
+        } => Reply::Device(attach::attach(node, settings, options, name)?).into(),
         Call::Detach { volume, node: name } => {
-            detach::detach(node, settings, volume, name).map(noted)
+            Outcome::success(detach::detach(node, settings, volume, name)?)
         }
-        Call::WaitForAttach { device, options } => attach::wait_for_attach(node, device, options)
-            .map(Reply::Device)
-            .map(answer),
+        Call::WaitForAttach { device, options } => {
+            Reply::Device(attach::wait_for_attach(node, device, options)?).into()
+        }
         Call::IsAttached {
             options,
             node: name,
-        } => isattached::is_attached(node, settings, options, name)
-            .map(Reply::Attached)
-            .map(answer),
+        } => Reply::Attached(isattached::is_attached(node, settings, options, name)?).into(),
         Call::MountDevice {
             folder,
             device,
             options,
-        } => mount::mount_for_all(node, folder, device, options).map(noted),
+        } => Outcome::success(mount::mount_for_all(node, folder, device, options)?),
         Call::UnmountDevice { folder } => {
-            unmount::unmount_device(node, settings, folder).map(noted)
+            Outcome::success(unmount::unmount_device(node, settings, folder)?)
         }
-        Call::Mount {
-            folder,
-            device: None,
-            options,
-        } if settings.attach => bind::bind(node, folder, options).map(done),
         Call::Mount {
             folder,
             device,
             options,
-        } => mount::mount(node, folder, device.unwrap_or_default(), options).map(noted),
-        Call::Unmount { folder } => unmount::unmount(node, folder, FolderScope::OnePod).map(done),
+        } => Outcome::success(mount(node, settings, folder, device, options)?),
+        Call::Unmount { folder } => {
+            unmount::unmount(node, folder, FolderScope::OnePod)?;
+            Reply::Success.into()
+        }
         Call::ExpandVolume { options, size } => {
-            expandvolume::expandvolume(node, options, Bytes(size)).map(done)
+            expandvolume::expandvolume(node, options, Bytes(size))?;
+            Reply::Success.into()
         }
         Call::ExpandFs {
             options,
             folder,
             size,
-        } => expandfs::expandfs(node, options, folder, Bytes(size)).map(done),
+        } => {
+            expandfs::expandfs(node, options, folder, Bytes(size))?;
+            Reply::Success.into()
+        }
+    })
+}
+
+/// Carries out `mount`: in attach mode without a device, the volume is mounted for all pods already.
+fn mount(
+    node: &Node<'_>,
+    settings: &DriverSettings,
+    folder: &OsStr,
+    device: Option<&OsStr>,
+    options: &str,
+) -> Result<Option<Note>, Error> {
+    if device.is_none() && settings.attach {
+        bind::bind(node, folder, options)?;
+        return Ok(None);
     }
+    mount::mount(node, folder, device.unwrap_or_default(), options)
 }
 
 /// Returns the name of the volume that the arguments are about, for the log.

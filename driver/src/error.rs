@@ -1,19 +1,14 @@
-//! Why a call-out fails.
+//! Why a call-out fails. Only the user reads it: no caller branches on it.
 
 use flexvolume::option_lists::value::OptionError;
 use flexvolume::options::OptionsError;
 use flexvolume::settings::SettingsError;
-
-use crate::callouts::args::CallError;
-use crate::mounting::plan::Refusal;
-use crate::volume::static_volume::StaticVolumeError;
+use host::block::DeviceError;
+use host::error::IoError;
 
 /// Why a call-out fails.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The arguments are invalid.
-    #[error(transparent)]
-    Call(#[from] CallError),
     /// The volume's options are invalid.
     #[error(transparent)]
     Options(#[from] OptionsError),
@@ -23,22 +18,23 @@ pub(crate) enum Error {
     /// The driver's settings are invalid.
     #[error(transparent)]
     DriverSettings(#[from] SettingsError),
-    /// The volume may not be used by its name alone.
-    #[error(transparent)]
-    StaticVolumeError(#[from] StaticVolumeError),
-    /// The driver refuses to mount or format the volume.
-    #[error("logical volume {volume}")]
-    Refused {
-        /// `<group>/<name>`.
-        volume: String,
-        /// The reason.
-        #[source]
-        source: Refusal,
-    },
-    /// A check of the driver's own failed: what, why, and what to do, in one sentence.
-    #[error("{0}")]
-    Failed(String),
     /// An operation on the node failed.
     #[error(transparent)]
     Host(#[from] host::Error),
+    /// The driver refuses, or a check of its own failed: one sentence for the user, with the object,
+    /// the reason and the remedy. No caller distinguishes these.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        Self::Host(error.into())
+    }
+}
+
+impl From<IoError> for Error {
+    fn from(error: IoError) -> Self {
+        Self::Host(error.into())
+    }
 }

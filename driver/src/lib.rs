@@ -10,9 +10,11 @@
 pub mod callouts;
 mod error;
 mod mounting;
+mod note;
 mod volume;
 
 pub use callouts::panic::catch_panics;
 pub use callouts::reply::Reply;
-pub use callouts::{log, run};
+pub use callouts::{Outcome, log, run};
+pub use note::Note;
 pub use volume::context::Node;

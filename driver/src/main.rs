@@ -15,13 +15,13 @@ fn main() -> ExitCode {
     let begun = Instant::now();
     let args: Vec<OsString> = std::env::args_os().skip(1).collect();
     let system = System::current();
-    let (reply, note) = catch_panics(|| run(&args, &Node::current(&system)));
+    let outcome = catch_panics(|| run(&args, &Node::current(&system)));
     // Nothing useful can be done if stdout is closed.
-    let _ = writeln!(std::io::stdout(), "{}", reply.to_json());
+    let _ = writeln!(std::io::stdout(), "{}", outcome.reply.to_json());
     log::write(&log::Line::new(
         &args,
-        &reply,
-        note.as_deref(),
+        &outcome.reply,
+        outcome.note.as_ref(),
         begun.elapsed(),
     ));
     ExitCode::SUCCESS

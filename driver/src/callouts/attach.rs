@@ -8,7 +8,6 @@ use std::ffi::OsStr;
 
 use flexvolume::options::{self, Options};
 use flexvolume::settings::DriverSettings;
-use host::Error as HostError;
 use host::block::lv_device;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
@@ -100,5 +99,5 @@ fn reject_name_conflict(
          mode two volumes on a node can't have the same name, so rename the pod's volume",
         mount.point.display()
     );
-    Err(HostError::failed(message).into())
+    Err(Error::Failed(message))
 }

@@ -4,7 +4,6 @@
 use std::ffi::OsStr;
 
 use flexvolume::{option_lists, options};
-use host::Error as HostError;
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
 use host::mount::{Flags, MountRequest, MountTarget};
@@ -30,14 +29,12 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     let _lock = node.lock(&volume.identity.uuid)?;
     authorize(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
-    let not_mounted_for_all = || {
-        let message = format!(
-            "logical volume {volume} is not mounted for all pods of this node; Kubernetes retries"
-        );
-        HostError::failed(message)
+    let Some(all) = folder.for_all_pods()? else {
+        return Err(not_mounted_for_all(&volume));
     };
-    let all = folder.for_all_pods()?.ok_or_else(not_mounted_for_all)?;
-    let shared_mount = all.mounted(node)?.ok_or_else(not_mounted_for_all)?;
+    let Some(shared_mount) = all.mounted(node)? else {
+        return Err(not_mounted_for_all(&volume));
+    };
     let device = node
         .device(&volume.identity)?
         .filter(|device| shows_all_of(&node.roots, &shared_mount, device));
@@ -49,7 +46,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
              an error; see the kernel's log",
             all.path().display()
         );
-        return Err(HostError::failed(message).into());
+        return Err(Error::Failed(message));
     }
     let source = device.mapper_path();
     let shared_flags = if shared_mount.fs_read_only {
@@ -78,15 +75,21 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
             top: &top,
         },
     )?;
-    Ok(verify(node, &folder, &device, read_only)?)
+    verify(node, &folder, &device, read_only)
 }
 
-fn name_conflict(volume: &Volume, all: &TargetDir, shared_mount: &Mount) -> HostError {
+fn not_mounted_for_all(volume: &Volume) -> Error {
+    Error::Failed(format!(
+        "logical volume {volume} is not mounted for all pods of this node; Kubernetes retries"
+    ))
+}
+
+fn name_conflict(volume: &Volume, all: &TargetDir, shared_mount: &Mount) -> Error {
     let message = format!(
         "logical volume {volume} can't be mounted: {} has {} mounted; in attach mode two volumes on a node can't have \
          the same name, so rename the pod's volume",
         all.path().display(),
         shared_mount.source.display()
     );
-    HostError::failed(message)
+    Error::Failed(message)
 }

@@ -4,14 +4,15 @@
 //! `unmountdevice` runs this as well, since only the node itself can deactivate its devices.
 
 use std::ffi::OsStr;
+use std::path::PathBuf;
 
 use flexvolume::settings::DriverSettings;
-use host::Error as HostError;
 use host::lvm::Lvm;
 use host::mount::lookup::is_of;
 use host::mount::mountinfo;
 
 use crate::error::Error;
+use crate::note::Note;
 use crate::volume::attachments::{self, AttachedName};
 use crate::volume::context::Node;
 use crate::volume::identity::VolumeIdentity;
@@ -27,7 +28,7 @@ pub(crate) fn detach(
     settings: &DriverSettings,
     volume: &OsStr,
     name: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     let volume = volume.to_string_lossy();
     let volume = AttachedName::new(&volume)?;
     if node.is(settings, name) {
@@ -44,7 +45,7 @@ pub(crate) fn detach(
 pub(crate) fn deactivate_attached(
     node: &Node<'_>,
     volume: &AttachedName<'_>,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     let Some(identity) = attachments::lookup(node, volume)? else {
         return Ok(None);
     };
@@ -53,25 +54,34 @@ pub(crate) fn deactivate_attached(
         let message = format!(
             "logical volume {identity} was attached or detached meanwhile; Kubernetes retries"
         );
-        return Err(HostError::busy(message).into());
+        return Err(Error::Failed(message));
     }
     if attachments::has_another_name(node, volume, &identity)? {
         attachments::remove(node, volume)?;
-        return Ok(Some(format!(
+        return Ok(Some(Note::new(format!(
             "logical volume {identity} stays active: it is attached under another name, too"
-        )));
+        ))));
     }
     if let Some(user) = deactivate(node, &identity)? {
-        return Ok(Some(format!(
+        return Ok(Some(Note::new(format!(
             "logical volume {identity} stays active: {user}"
-        )));
+        ))));
     }
     attachments::remove(node, volume)?;
     Ok(None)
 }
 
-/// Deactivates the volume; returns why it stays active if it is in use.
-fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>, HostError> {
+/// What uses a volume, which therefore stays active.
+#[derive(Debug, thiserror::Error)]
+enum User {
+    #[error("it is mounted on {}", point.display())]
+    Mount { point: PathBuf },
+    #[error("LVM reports it as open")]
+    Open,
+}
+
+/// Deactivates the volume unless it is in use; returns its user then.
+fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<User>, Error> {
     // If another volume has its name by now, this volume has no device of its own name.
     let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
@@ -80,7 +90,8 @@ fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>
         .iter()
         .find(|mount| is_of(&node.roots, mount, &device))
     {
-        return Ok(Some(format!("it is mounted on {}", mount.point.display())));
+        let point = mount.point.clone();
+        return Ok(Some(User::Mount { point }));
     }
     // An open file descriptor would keep the device active.
     drop(device);
@@ -92,12 +103,12 @@ fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<String>
     // Only LVM's report shows whether the device is open, or the deactivation failed.
     let now = Lvm(node).volume(group, name)?;
     match attempt {
-        _ if now.uuid == *uuid && now.open => Ok(Some("LVM reports it as open".to_owned())),
-        Err(error) => Err(error),
+        _ if now.uuid == *uuid && now.open => Ok(Some(User::Open)),
+        Err(error) => Err(error.into()),
         Ok(()) => {
             let message =
                 format!("LVM reported success, but logical volume {volume} is still active");
-            Err(HostError::failed(message))
+            Err(Error::Failed(message))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 
 use flexvolume::options;
 use host::mount::lookup::shows_all_of;
-use host::{Bytes, Error as HostError, Filesystem};
+use host::{Bytes, Filesystem};
 
 use crate::callouts::expandvolume::check_size;
 use crate::error::Error;
@@ -16,6 +16,7 @@ use crate::mounting::grow::grow;
 use crate::mounting::target_dir::{FolderScope, TargetDir};
 use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
+use crate::volume::identity::Volume;
 
 /// Resizes the file system. The kubelet's device is ignored: it is empty, or may be as old as the
 /// last reboot.
@@ -29,32 +30,36 @@ pub(crate) fn expandfs(
     size: Bytes,
 ) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let folder_or_none = TargetDir::open(folder, &node.driver, FolderScope::Any)?;
+    let target = TargetDir::open(folder, &node.driver, FolderScope::Any)?;
     let volume = find_volume(node, &options)?;
-    let not_mounted = || {
-        let message = format!(
-            "logical volume {volume} is not mounted on {}",
-            folder.display()
-        );
-        HostError::failed(message)
+    let Some(target) = target else {
+        return Err(not_mounted(&volume, folder));
     };
-    let folder = folder_or_none.ok_or_else(not_mounted)?;
     let _lock = node.lock(&volume.identity.uuid)?;
-    let device = node.device(&volume.identity)?.ok_or_else(not_mounted)?;
-    let mount = folder
+    let Some(device) = node.device(&volume.identity)? else {
+        return Err(not_mounted(&volume, folder));
+    };
+    let mount = target
         .mounted(node)?
         .filter(|mount| shows_all_of(&node.roots, mount, &device))
-        .ok_or_else(not_mounted)?;
+        .ok_or_else(|| not_mounted(&volume, folder))?;
     let actual = device.size()?;
     check_size(&options, &volume, actual, size)?;
     // The file system type is that of the mount, not of the options: a wrong option of a
     // PersistentVolume can't be corrected.
-    let fs = Filesystem::from_name(&mount.fs).ok_or_else(not_mounted)?;
+    let fs = Filesystem::from_name(&mount.fs).ok_or_else(|| not_mounted(&volume, folder))?;
     if device
         .superblock()?
         .is_some_and(|superblock| superblock.size == actual)
     {
         return Ok(());
     }
-    Ok(grow(node, fs, &device, folder.path())?)
+    grow(node, fs, &device, target.path())
+}
+
+fn not_mounted(volume: &Volume, folder: &OsStr) -> Error {
+    Error::Failed(format!(
+        "logical volume {volume} is not mounted on {}",
+        folder.display()
+    ))
 }

@@ -2,7 +2,7 @@
 //! requested size. The agent extends it, not the driver.
 
 use flexvolume::options::{self, Options};
-use host::{Bytes, Error as HostError};
+use host::Bytes;
 
 use crate::error::Error;
 use crate::volume::authorize::find_volume;
@@ -17,23 +17,23 @@ pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Resul
     let options = options::parse(options)?;
     let volume = find_volume(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
-        HostError::failed(format!(
+        Error::Failed(format!(
             "logical volume {volume} is not active on this node"
         ))
     })?;
-    Ok(check_size(&options, &volume, device.size()?, size)?)
+    check_size(&options, &volume, device.size()?, size)
 }
 
 /// Checks that the logical volume has at least the requested size.
 ///
 /// # Errors
-/// `NoSpace` if not; the message names who has to extend it.
+/// If not; the message names who has to extend it.
 pub(crate) fn check_size(
     options: &Options,
     volume: &Volume,
     actual: Bytes,
     requested: Bytes,
-) -> Result<(), HostError> {
+) -> Result<(), Error> {
     if actual >= requested {
         return Ok(());
     }
@@ -46,7 +46,7 @@ pub(crate) fn check_size(
             requested.0
         )
     };
-    Err(HostError::failed(format!(
+    Err(Error::Failed(format!(
         "logical volume {volume} has {actual}, but {requested} were requested: {action}"
     )))
 }

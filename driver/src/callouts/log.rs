@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use crate::callouts::reply::Reply;
+use crate::note::Note;
 
 /// The result of one call-out.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Line<'a> {
     /// The reply. Its message holds no secret.
     pub reply: &'a Reply,
     /// Note about a deviation that is not a failure.
-    pub note: Option<&'a str>,
+    pub note: Option<&'a Note>,
     /// Duration of the call-out.
     pub time: Duration,
 }
@@ -32,7 +33,7 @@ impl<'a> Line<'a> {
     pub fn new(
         args: &'a [OsString],
         reply: &'a Reply,
-        note: Option<&'a str>,
+        note: Option<&'a Note>,
         time: Duration,
     ) -> Self {
         let call = args
@@ -69,12 +70,12 @@ impl fmt::Display for Line<'_> {
             "call={} volume={volume} outcome={outcome:?} ms={ms}",
             self.call
         )?;
-        let message = if let Reply::Failure(message) = self.reply {
-            Some(message.as_str())
-        } else {
-            self.note
+        let message = match (self.reply, self.note) {
+            (Reply::Failure(message), _) => message.clone(),
+            (_, Some(note)) => note.to_string(),
+            (_, None) => return Ok(()),
         };
-        message.map_or(Ok(()), |message| write!(f, " message={message:?}"))
+        write!(f, " message={message:?}")
     }
 }
 

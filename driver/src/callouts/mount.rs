@@ -10,6 +10,7 @@ use flexvolume::options;
 use crate::error::Error;
 use crate::mounting::phases::mount_on;
 use crate::mounting::target_dir::FolderScope;
+use crate::note::Note;
 use crate::volume::context::Node;
 
 /// `mount <folder> <options>`, and `mount <folder> <device> <options>` of old kubelets: on a pod's
@@ -22,7 +23,7 @@ pub(crate) fn mount(
     folder: &OsStr,
     device: &OsStr,
     options: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     mount_on(
         node,
         folder,
@@ -42,7 +43,7 @@ pub(crate) fn mount_for_all(
     folder: &OsStr,
     device: &OsStr,
     options: &str,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     mount_on(
         node,
         folder,

@@ -3,13 +3,14 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Mutex;
 
+use crate::callouts::Outcome;
 use crate::callouts::reply::Reply;
 
 /// Source location of the last panic.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// Returns the result of `work`; if it panics, a failure that names the source location.
-pub fn catch_panics(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, Option<String>) {
+pub fn catch_panics(work: impl FnOnce() -> Outcome) -> Outcome {
     panic::set_hook(Box::new(|panic| {
         if let Ok(mut last) = PLACE.try_lock() {
             *last = panic
@@ -21,7 +22,7 @@ pub fn catch_panics(work: impl FnOnce() -> (Reply, Option<String>)) -> (Reply, O
         let place = PLACE.try_lock().ok().and_then(|mut last| last.take());
         let place = place.unwrap_or_else(|| "an unknown location".to_owned());
         let sentence = format!("internal error at {place} (this is a bug, please report it)");
-        (Reply::failure(&sentence), None)
+        Reply::failure(&sentence).into()
     })
 }
 
@@ -33,8 +34,8 @@ mod tests {
     #[test]
     fn panic_becomes_a_failure_without_its_message() {
         let hook = std::panic::take_hook();
-        let (reply, _) = catch_panics(|| panic!("secret"));
-        let (fine, _) = catch_panics(|| (Reply::Success, None));
+        let reply = catch_panics(|| panic!("secret")).reply;
+        let fine = catch_panics(|| Reply::Success.into()).reply;
         std::panic::set_hook(hook);
         let Reply::Failure(sentence) = reply else {
             panic!("{reply:?}")

@@ -16,6 +16,7 @@ use host::mount::mountinfo::{self, Mount};
 use crate::callouts::detach::deactivate_attached;
 use crate::error::Error;
 use crate::mounting::target_dir::{FolderScope, TargetDir};
+use crate::note::Note;
 use crate::volume::attachments::AttachedName;
 use crate::volume::context::Node;
 
@@ -24,7 +25,7 @@ use crate::volume::context::Node;
 /// The folder itself stays, for the kubelet to remove.
 ///
 /// # Errors
-/// `Busy` when a mount is still in use.
+/// When a mount is still in use.
 pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Result<(), Error> {
     let Some(folder) = TargetDir::open(folder, &node.driver, scope)? else {
         return Ok(());
@@ -37,32 +38,36 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Re
     }
     // Only a logical volume has a lock. Anything else, including a corrupt mount, is unmounted as
     // well.
-    let device_of = |mount: &&Mount| device_of(&node.roots, mount);
-    let uuid = stacked
-        .last()
-        .and_then(device_of)
-        .and_then(|top| sysfs::identify(&node.roots.sys, top).ok());
+    let devices: Vec<_> = stacked
+        .iter()
+        .map(|mount| device_of(&node.roots, mount))
+        .collect();
+    let top = devices.last().copied().flatten();
+    let uuid = top.and_then(|top| sysfs::identify(&node.roots.sys, top).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
-    for device in stacked.iter().filter_map(device_of) {
+    for device in devices.into_iter().flatten() {
         node.not_suspended(device)?;
     }
-    host::mount::unmount_all(&folder.top(), folder.path()).map_err(|error| {
-        let below = mounts.iter().find(|mount| {
-            mount.point.starts_with(folder.path())
-                && mount.point.as_os_str() != folder.path().as_os_str()
-        });
-        match below {
-            Some(mount) if matches!(error, HostError::Busy(_)) => {
-                HostError::busy(format!("{error} ({})", mount.point.display()))
-            }
-            _ => error,
-        }
-    })?;
+    host::mount::unmount_all(&folder.top(), folder.path())
+        .map_err(|error| add_mount_below(error, &mounts, folder.path()))?;
     if folder.mounted(node)?.is_some() {
         let message = format!("{} is still mounted", folder.path().display());
-        return Err(HostError::failed(message).into());
+        return Err(Error::Failed(message));
     }
     Ok(())
+}
+
+/// Adds the mount below the folder that keeps it in use, if there is one.
+fn add_mount_below(error: HostError, mounts: &[Mount], folder: &Path) -> Error {
+    let below = mounts.iter().find(|mount| {
+        mount.point.starts_with(folder) && mount.point.as_os_str() != folder.as_os_str()
+    });
+    match (error, below) {
+        (HostError::Busy(sentence), Some(mount)) => {
+            Error::Failed(format!("{sentence} ({})", mount.point.display()))
+        }
+        (error, _) => error.into(),
+    }
 }
 
 /// `unmountdevice <folder>`: unmounts, and in attach mode deactivates the volume, too, because no
@@ -78,18 +83,16 @@ pub(crate) fn unmount_device(
     node: &Node<'_>,
     settings: &DriverSettings,
     folder: &OsStr,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     unmount(node, folder, FolderScope::AllPods)?;
     let Some(place) = VolumeFolder::from_path(Path::new(folder)).filter(|_| settings.attach) else {
         return Ok(None);
     };
-    let attempt = AttachedName::new(&place.name)
-        .map_err(Error::from)
-        .and_then(|name| deactivate_attached(node, &name));
+    let attempt = AttachedName::new(&place.name).and_then(|name| deactivate_attached(node, &name));
     Ok(attempt.unwrap_or_else(|error| {
-        Some(format!(
+        Some(Note::new(format!(
             "it was not deactivated: {}",
             host::error::chain(&error)
-        ))
+        )))
     }))
 }

@@ -3,8 +3,9 @@
 
 use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
 use host::mount::{MountRequest, MountTarget, mountinfo};
-use host::{Device, Error, Filesystem};
+use host::{Device, Filesystem};
 
+use crate::error::Error;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -12,7 +13,7 @@ use crate::volume::identity::Volume;
 /// kernel does not reject the second mount.
 ///
 /// # Errors
-/// `Busy` when it is mounted through a loop device.
+/// When it is mounted through a loop device.
 pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> Result<(), Error> {
     let mounts = mountinfo::read(&node.mounts)?;
     let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else {
@@ -22,7 +23,7 @@ pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> 
         "logical volume {volume} is mounted on {} already, through a loop device: unmount that first",
         point.display()
     );
-    Err(Error::busy(message))
+    Err(Error::Failed(message))
 }
 
 /// Mounts the device. An XFS whose UUID another mounted device has, too, is mounted with `nouuid`.
@@ -40,7 +41,7 @@ pub(crate) fn mount_despite_duplicate(
     };
     let mounts = mountinfo::read(&node.mounts)?;
     let Some(duplicate) = mounted_duplicate(&node.roots, &mounts, device)? else {
-        return Err(error);
+        return Err(error.into());
     };
     match request.fs {
         Filesystem::Xfs => {
@@ -49,13 +50,11 @@ pub(crate) fn mount_despite_duplicate(
             } else {
                 format!("{},nouuid", request.data)
             };
-            host::mount::mount(
-                &MountRequest {
-                    data: &data,
-                    ..*request
-                },
-                place,
-            )
+            let request = MountRequest {
+                data: &data,
+                ..*request
+            };
+            Ok(host::mount::mount(&request, place)?)
         }
         // The kernel can't distinguish them, and registers only one of them.
         Filesystem::Btrfs => {
@@ -64,8 +63,8 @@ pub(crate) fn mount_despite_duplicate(
                  time",
                 duplicate.display()
             );
-            Err(Error::busy(message))
+            Err(Error::Failed(message))
         }
-        Filesystem::Ext4 => Err(error),
+        Filesystem::Ext4 => Err(error.into()),
     }
 }

@@ -1,10 +1,10 @@
 //! Checks of what is mounted on a folder: before a mount, for a repeated call, and after it, for
 //! the expected result.
 
+use host::Device;
 use host::mount::MountRequest;
 use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
-use host::{Device, Error as HostError};
 
 use crate::error::Error;
 use crate::mounting::target_dir::TargetDir;
@@ -17,18 +17,18 @@ pub(crate) fn mounted_device(
     volume: &Volume,
     folder: &TargetDir,
     existing: &Mount,
-) -> Result<Device, HostError> {
-    node.device(&volume.identity)?
-        .filter(|device| shows_all_of(&node.roots, existing, device))
-        .ok_or_else(|| {
-            let message = format!(
-                "something else is mounted on {} already: {} ({})",
-                folder.path().display(),
-                existing.source.display(),
-                existing.fs
-            );
-            HostError::failed(message)
-        })
+) -> Result<Device, Error> {
+    if let Some(device) = node.device(&volume.identity)?
+        && shows_all_of(&node.roots, existing, &device)
+    {
+        return Ok(device);
+    }
+    Err(Error::Failed(format!(
+        "something else is mounted on {} already: {} ({})",
+        folder.path().display(),
+        existing.source.display(),
+        existing.fs
+    )))
 }
 
 /// Accepts an existing mount of the volume: the kubelet has repeated the call.
@@ -46,7 +46,7 @@ pub(crate) fn accept_existing(
                 "the volume is mounted on {} already, read-only",
                 folder.path().display()
             );
-            Err(HostError::failed(message).into())
+            Err(Error::Failed(message))
         }
         // The previous call was interrupted between the mount and this step.
         (true, false) => Ok(host::mount::make_read_only(request, &folder.top())?),
@@ -64,7 +64,7 @@ pub(crate) fn verify(
     folder: &TargetDir,
     device: &Device,
     read_only: bool,
-) -> Result<(), HostError> {
+) -> Result<(), Error> {
     let error = match folder.mounted(node) {
         Ok(Some(mount))
             if shows_all_of(&node.roots, &mount, device)
@@ -77,9 +77,9 @@ pub(crate) fn verify(
                 "{} was mounted, but the table of mounts has something else: {mount:?}",
                 device.mapper_path().display()
             );
-            HostError::failed(message)
+            Error::Failed(message)
         }
-        Err(error) => error,
+        Err(error) => error.into(),
     };
     match host::mount::unmount_all(&folder.top(), folder.path()) {
         Ok(_) => Err(error),
@@ -88,7 +88,7 @@ pub(crate) fn verify(
                 "{}; the mount could not be undone: {unmount_error}",
                 host::error::chain(&error)
             );
-            Err(HostError::failed(message))
+            Err(Error::Failed(message))
         }
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use host::mount::lookup::is_of;
 use host::mount::mountinfo::{self, Mount};
 use host::mount::private_mount_ns;
-use host::{Device, Error as HostError, Filesystem, fs};
+use host::{Device, Filesystem, fs};
 
+use crate::error::Error;
+use crate::note::Note;
 use crate::volume::context::Node;
 
 /// Maximum duration of a resize.
@@ -22,15 +24,12 @@ pub(crate) fn grow_if_larger(
     fs: Filesystem,
     device: &Device,
     point: &Path,
-) -> Option<String> {
-    resize_if_larger(node, fs, device, point)
-        .err()
-        .map(|error| {
-            format!(
-                "the file system did not grow: {}",
-                host::error::chain(&error)
-            )
-        })
+) -> Option<Note> {
+    let error = resize_if_larger(node, fs, device, point).err()?;
+    Some(Note::new(format!(
+        "the file system did not grow: {}",
+        host::error::chain(&error)
+    )))
 }
 
 fn resize_if_larger(
@@ -38,7 +37,7 @@ fn resize_if_larger(
     fs: Filesystem,
     device: &Device,
     point: &Path,
-) -> Result<(), HostError> {
+) -> Result<(), Error> {
     let size = device.size()?;
     let on_disk = device
         .superblock()?
@@ -60,16 +59,38 @@ pub(crate) fn grow(
     fs: Filesystem,
     device: &Device,
     point: &Path,
-) -> Result<(), HostError> {
-    let attempt = || fs::resize(node, fs, device, point, TIME);
-    // resize2fs uses the first mount of a device that it finds, and fails if that one is read-only.
-    let Some(reader) = read_only_mount(node, device).filter(|_| fs == Filesystem::Ext4) else {
-        return attempt();
-    };
-    match private_mount_ns::with_writable(device.number(), attempt) {
-        Ok(result) => result,
-        Err(_) => attempt().map_err(|error| add_hint(&reader, error)),
+) -> Result<(), Error> {
+    if fs == Filesystem::Ext4
+        && let Some(reader) = read_only_mount(node, device)
+    {
+        return grow_beside(node, device, point, &reader);
     }
+    Ok(fs::resize(node, fs, device, point, TIME)?)
+}
+
+/// Resizes an ext4 that has a read-only mount, too: resize2fs uses the first mount of a device that
+/// it finds, and fails if that one is read-only.
+fn grow_beside(
+    node: &Node<'_>,
+    device: &Device,
+    point: &Path,
+    reader: &Mount,
+) -> Result<(), Error> {
+    let ext4 = Filesystem::Ext4;
+    let result = private_mount_ns::with_writable(device.number(), || {
+        fs::resize(node, ext4, device, point, TIME)
+    });
+    if let Ok(result) = result {
+        return Ok(result?);
+    }
+    // Without a mount namespace of its own, resize2fs may still find the writable mount first.
+    fs::resize(node, ext4, device, point, TIME).map_err(|error| {
+        Error::Failed(format!(
+            "{}; it is also mounted read-only on {}, and that mount can keep the file system from growing",
+            host::error::chain(&error),
+            reader.point.display()
+        ))
+    })
 }
 
 /// Returns a read-only mount of the device whose file system itself is writable.
@@ -78,13 +99,4 @@ fn read_only_mount(node: &Node<'_>, device: &Device) -> Option<Mount> {
     mounts
         .into_iter()
         .find(|mount| is_of(&node.roots, mount, device) && mount.read_only && !mount.fs_read_only)
-}
-
-fn add_hint(reader: &Mount, error: HostError) -> HostError {
-    let message = format!(
-        "{}; it is also mounted read-only on {}, and that mount can keep the file system from growing",
-        host::error::chain(&error),
-        reader.point.display()
-    );
-    HostError::failed(message)
 }

@@ -15,6 +15,7 @@ use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
 use crate::mounting::target_dir::{FolderScope, TargetDir, TargetHandle};
+use crate::note::Note;
 use crate::volume::authorize::{authorize, find_volume};
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
@@ -31,7 +32,7 @@ pub(crate) fn mount_on(
     scope: FolderScope,
     device_path: &OsStr,
     options: &Options,
-) -> Result<Option<String>, Error> {
+) -> Result<Option<Note>, Error> {
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
     let mkfs_options = option_lists::mkfs::parse(options.filesystem, &options.mkfs)?;
     let folder = TargetDir::existing(node, folder, scope)?;
@@ -115,5 +116,5 @@ fn mount_new(
         top: &folder.top(),
     };
     mount_despite_duplicate(node, task.device, &request, place)?;
-    Ok(verify(node, folder, task.device, request.read_only)?)
+    verify(node, folder, task.device, request.read_only)
 }

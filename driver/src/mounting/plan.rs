@@ -4,6 +4,8 @@ use flexvolume::option_lists::fsck_policy::Fsck;
 use host::fs::Probe;
 use host::{Filesystem, FormatMarker};
 
+use crate::error::Error;
+
 /// How to prepare a volume for a mount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -53,6 +55,21 @@ pub(crate) enum Refusal {
     ReadOnly,
 }
 
+impl Refusal {
+    fn foreign(found: &str, requested: Filesystem) -> Self {
+        Self::Foreign {
+            found: found.to_owned(),
+            requested,
+        }
+    }
+
+    /// Returns the message about this volume, `<group>/<name>`.
+    #[must_use]
+    pub(crate) fn of(self, volume: &str) -> Error {
+        Error::Failed(format!("logical volume {volume}: {self}"))
+    }
+}
+
 /// Returns true when the superblock alone is sufficient: no marker, and beyond doubt the requested
 /// file system. Otherwise blkid has to examine the device.
 #[must_use]
@@ -77,15 +94,11 @@ pub(crate) fn plan(
     requested: Filesystem,
     read_only: bool,
 ) -> Result<Step, Refusal> {
-    let foreign = |found: &str| {
-        Err(Refusal::Foreign {
-            found: found.to_owned(),
-            requested,
-        })
-    };
     match (marker, found) {
-        (_, Probe::Other(other)) => foreign(other),
-        (_, Probe::Filesystem(other)) if *other != requested => foreign(other.name()),
+        (_, Probe::Other(other)) => Err(Refusal::foreign(other, requested)),
+        (_, Probe::Filesystem(other)) if *other != requested => {
+            Err(Refusal::foreign(other.name(), requested))
+        }
         (FormatMarker::None, Probe::Blank) => Err(Refusal::NoMarker),
         (FormatMarker::None, Probe::Filesystem(_)) => Ok(Step::Mount),
         // An admin has created the file system. Or, on a disk that lost completed writes, the

@@ -50,12 +50,8 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
         fs: requested,
         ..
     } = *task;
-    let refused = |source| Error::Refused {
-        volume: volume.to_owned(),
-        source,
-    };
     if !task.read_only && is_read_only(&node.roots.sys, device.number())? {
-        return Err(refused(Refusal::ReadOnlyVolume));
+        return Err(Refusal::ReadOnlyVolume.of(volume));
     }
     let marker_state = marker.read(device.file())?;
     let superblock = device.superblock()?;
@@ -66,14 +62,18 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
     ) {
         // The exclusive claim begins before the device is examined, and ends after the marker
         // records the result, so that no other program can use the device meanwhile.
-        let claimed =
-            (marker_state != FormatMarker::None && !task.read_only).then(|| device.claim());
-        let claim = || claimed.unwrap_or_else(|| device.claim());
+        let claimed = if marker_state != FormatMarker::None && !task.read_only {
+            Some(device.claim())
+        } else {
+            None
+        };
         let found = fs::probe(node, device.file(), &device.path(), marker)?;
         let used = superblock.is_some_and(|superblock| superblock.used);
-        match plan::plan(marker_state, &found, used, requested, task.read_only).map_err(refused)? {
+        match plan::plan(marker_state, &found, used, requested, task.read_only)
+            .map_err(|refusal| refusal.of(volume))?
+        {
             Step::Mount if requested == Filesystem::Btrfs && superblock.is_none() => {
-                return Err(refused(Refusal::SeveralDevices));
+                return Err(Refusal::SeveralDevices.of(volume));
             }
             Step::Mount => {}
             // Without its marker the volume is never formatted: blkid's result alone is not enough
@@ -86,9 +86,12 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
                 }
                 .into());
             }
-            Step::ClearMarker => marker.clear(&claim()?)?,
-            Step::Format if !task.may_format => return Err(refused(Refusal::ReadOnly)),
-            Step::Format => return Ok(format(node, task, claim()?).map(|()| Flags::empty())?),
+            Step::ClearMarker => marker.clear(&claim_now(device, claimed)?)?,
+            Step::Format if !task.may_format => return Err(Refusal::ReadOnly.of(volume)),
+            Step::Format => {
+                format(node, task, claim_now(device, claimed)?)?;
+                return Ok(Flags::empty());
+            }
         }
     }
     match plan::plan_fsck(
@@ -97,10 +100,21 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
         task.read_only,
     ) {
         FsckPlan::None => Ok(Flags::empty()),
-        FsckPlan::Check => Ok(fsck::check(node, device).map(|()| Flags::empty())?),
+        FsckPlan::Check => {
+            fsck::check(node, device)?;
+            Ok(Flags::empty())
+        }
         // If it is mounted writable already, it can't be mounted in another way.
         FsckPlan::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
         FsckPlan::NoWriting => Ok(Flags::RDONLY),
+    }
+}
+
+/// Returns the earlier claim, or its error; claims the device if there was no attempt.
+fn claim_now(device: &Device, claimed: Option<Result<File, HostError>>) -> Result<File, HostError> {
+    match claimed {
+        Some(result) => result,
+        None => device.claim(),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) enum TargetDirError {
 impl From<TargetDirError> for Error {
     fn from(error: TargetDirError) -> Self {
         match error {
-            TargetDirError::Unknown(error) => HostError::Io(error).into(),
+            TargetDirError::Unknown(error) => error.into(),
             error => Self::Failed(error.to_string()),
         }
     }

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use flexvolume::kubelet_path::is_plain;
 use flexvolume::options::{GROUP, UUID, VOLUME};
-use host::{Error, LvName, LvUuid, VgName};
+use host::{Error as HostError, LvName, LvUuid, VgName};
 use serde_json::{Value, json};
 
+use crate::error::Error;
 use crate::volume::context::Node;
 use crate::volume::identity::VolumeIdentity;
 
@@ -25,14 +26,14 @@ impl<'a> AttachedName<'a> {
     /// Returns the name if Kubernetes could have assigned it.
     ///
     /// # Errors
-    /// `Invalid` otherwise.
+    /// When Kubernetes could not have assigned it.
     pub(crate) fn new(name: &'a str) -> Result<Self, Error> {
         if is_plain(name.as_bytes()) {
             return Ok(Self(name));
         }
         // Not repeated: an invalid argument may hold a secret.
-        Err(Error::failed(
-            "the argument is not the name of a volume in Kubernetes",
+        Err(Error::Failed(
+            "the argument is not the name of a volume in Kubernetes".to_owned(),
         ))
     }
 }
@@ -48,7 +49,7 @@ pub(crate) fn record(
         .recursive(true)
         .mode(0o700)
         .create(&folder)
-        .map_err(Error::io("make", &folder))?;
+        .map_err(HostError::io("make", &folder))?;
     let text = json!({
         GROUP: volume.group.as_str(),
         VOLUME: volume.name.as_str(),
@@ -56,8 +57,9 @@ pub(crate) fn record(
     });
     let path = path(node, name);
     let new = folder.join(format!(".{}.{}", name.0, volume.uuid));
-    fs::write(&new, text.to_string()).map_err(Error::io("write", &new))?;
-    fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
+    fs::write(&new, text.to_string()).map_err(HostError::io("write", &new))?;
+    fs::rename(&new, &path).map_err(HostError::io("rename into place", &path))?;
+    Ok(())
 }
 
 /// Returns the volume that is recorded under this name.
@@ -73,7 +75,7 @@ pub(crate) fn remove(node: &Node<'_>, name: &AttachedName<'_>) -> Result<(), Err
     let path = path(node, name);
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(Error::io("remove", &path)(error))
+            Err(HostError::io("remove", &path)(error).into())
         }
         _ => Ok(()),
     }
@@ -108,14 +110,11 @@ pub(crate) fn has_another_name(
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
-    entries
-        .map(|entry| {
-            entry
-                .map(|entry| entry.path())
-                .map_err(Error::io("list", folder))
-        })
-        .collect()
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(HostError::io("list", folder))? {
+        paths.push(entry.map_err(HostError::io("list", folder))?.path());
+    }
+    Ok(paths)
 }
 
 /// Subdirectory of the lock directory.
@@ -138,20 +137,19 @@ fn read(path: &Path) -> Result<Option<VolumeIdentity>, Error> {
                 "{} is invalid; remove it, which leaves the volume unchanged",
                 path.display()
             );
-            Error::failed(message)
+            Error::Failed(message)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path)(error)),
+        Err(error) => Err(HostError::io("read", path)(error).into()),
     }
 }
 
 fn parse(text: &[u8]) -> Option<VolumeIdentity> {
     let value: Value = serde_json::from_slice(text).ok()?;
-    let text = |key| value.get(key)?.as_str();
     Some(VolumeIdentity {
-        group: VgName::new(text(GROUP)?).ok()?,
-        name: LvName::new(text(VOLUME)?).ok()?,
-        uuid: LvUuid::new(text(UUID)?).ok()?,
+        group: VgName::new(value.get(GROUP)?.as_str()?).ok()?,
+        name: LvName::new(value.get(VOLUME)?.as_str()?).ok()?,
+        uuid: LvUuid::new(value.get(UUID)?.as_str()?).ok()?,
     })
 }
 

@@ -5,7 +5,7 @@
 
 use flexvolume::options::Options;
 use host::lvm::Lvm;
-use host::{Error as HostError, KeyDigest, KnownKeys};
+use host::{KeyDigest, KnownKeys};
 
 use crate::error::Error;
 use crate::volume::context::Node;
@@ -53,25 +53,24 @@ pub(crate) fn authorize(
     if known.recall(&volume.uuid).as_ref() == Some(&given) {
         return Ok(());
     }
-    let refused = |message: String| Err(HostError::failed(message).into());
     match look_up(node, volume)? {
         Some(digest) if digest == given => {
             // A failure only means that the next call runs LVM again.
             let _ = known.remember(&volume.uuid, &digest);
             Ok(())
         }
-        Some(_) => refused(format!(
+        Some(_) => Err(Error::Failed(format!(
             "the option \"key\" is not the key of logical volume {volume}: only the claim's own PersistentVolume can \
              mount it"
-        )),
-        None => refused(format!(
+        ))),
+        None => Err(Error::Failed(format!(
             "logical volume {volume} has no tag with the digest of its key, so the driver can't check the option \"key\"; \
              its LogicalVolume object holds the key"
-        )),
+        ))),
     }
 }
 
-fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>, HostError> {
+fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>, Error> {
     let VolumeIdentity { group, name, uuid } = volume;
     let found = Lvm(node)
         .volume(group, name)
@@ -79,7 +78,7 @@ fn look_up(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<KeyDigest>
     if found.uuid != *uuid {
         let message =
             format!("the name {volume} now belongs to another logical volume; Kubernetes retries");
-        return Err(HostError::busy(message));
+        return Err(Error::Failed(message));
     }
     Ok(KeyDigest::from_tags(&found.tags))
 }

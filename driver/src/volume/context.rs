@@ -10,8 +10,9 @@ use flexvolume::driver_name::DriverName;
 use flexvolume::settings::{self, DriverSettings};
 use host::block::{DeviceError, lv_device, sysfs};
 use host::lvm::Lvm;
-use host::{Cmd, Device, Error, Exec, Lock, LvName, LvUuid, Output, Roots, VgName};
+use host::{Cmd, Device, Error as HostError, Exec, Lock, LvName, LvUuid, Output, Roots, VgName};
 
+use crate::error::Error;
 use crate::volume::diagnose;
 use crate::volume::identity::VolumeIdentity;
 
@@ -77,7 +78,11 @@ impl<'a> Node<'a> {
 
     /// Acquires the lock of a logical volume.
     pub(crate) fn lock(&self, uuid: &LvUuid) -> Result<Lock, Error> {
-        Lock::acquire(&self.locks, uuid, LOCK_TIME.min(self.left()))
+        Ok(Lock::acquire(
+            &self.locks,
+            uuid,
+            LOCK_TIME.min(self.left()),
+        )?)
     }
 
     /// Returns the device of a logical volume, if it is active.
@@ -130,7 +135,7 @@ impl<'a> Node<'a> {
         }
         // LVM succeeded without a device: it has no volume of that UUID, or udev is slow.
         if let Some(reason) = diagnose::reason(self, group, name, Some(uuid)) {
-            return Err(Error::failed(reason));
+            return Err(Error::Failed(reason));
         }
         let last = Instant::now() + UDEV_TIME.min(self.left());
         loop {
@@ -142,7 +147,7 @@ impl<'a> Node<'a> {
                     "logical volume {volume} with uuid {uuid} is not on this node, or LVM does not activate it; \
                      `lvs -a -o+uuid,devices` lists the logical volumes"
                 );
-                return Err(Error::failed(message));
+                return Err(Error::Failed(message));
             }
             thread::sleep(Duration::from_millis(20));
         }
@@ -181,7 +186,7 @@ impl<'a> Node<'a> {
         };
         let message =
             format!("{shown} is not the device of logical volume {volume}: nothing was changed");
-        Err(Error::failed(message))
+        Err(Error::Failed(message))
     }
 
     /// Rejects a device that stays suspended: I/O on it would block indefinitely.
@@ -221,10 +226,10 @@ fn if_present(found: Result<Device, DeviceError>) -> Result<Option<Device>, Erro
 
 /// Runs programs with their own time limit, reduced to what is left for the call-out.
 impl Exec for Node<'_> {
-    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+    fn exec(&self, cmd: &Cmd) -> Result<Output, HostError> {
         let time = cmd.limit().min(self.left());
         if time.is_zero() {
-            return Err(Error::Deadline {
+            return Err(HostError::Deadline {
                 command: cmd.line(),
                 limit: time,
             });

@@ -1,8 +1,62 @@
 //! Diagnoses why a volume is unavailable on this node, by one report of all that LVM finds. Runs
 //! only after a failure.
 
-use host::lvm::{Lvm, Vg};
+use host::lvm::{Lvm, Vg, VgFault};
 use host::{Error as HostError, Exec, LvName, LvUuid, VgName};
+
+use crate::error::Error;
+
+/// Why a volume is unavailable, with the remedy as text.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Cause {
+    /// Its logical volume has another name by now.
+    #[error("it was renamed to {to}; lvrename and vgrename restore its name")]
+    Renamed {
+        /// `<group>/<name>`.
+        to: String,
+    },
+    /// LVM finds no volume group of the name.
+    #[error(
+        "there is no volume group {group}; vgs --all lists the volume groups, and lsblk the disks"
+    )]
+    NoGroup {
+        /// Name of the volume group.
+        group: VgName,
+    },
+    /// LVM can't use the volume group.
+    #[error("volume group {group}: {fault}")]
+    UnusableGroup {
+        /// Name of the volume group.
+        group: VgName,
+        /// Why.
+        fault: VgFault,
+    },
+    /// The volume group has no logical volume of the name.
+    #[error(
+        "volume group {group} has no logical volume of this name; lvs {group} lists those it has"
+    )]
+    NoVolume {
+        /// Name of the volume group.
+        group: VgName,
+    },
+    /// Another logical volume has the name.
+    #[error("the logical volume of this name is a different one, with uuid {found}")]
+    AnotherVolume {
+        /// LVM's uuid of that one.
+        found: LvUuid,
+    },
+    /// The logical volume is inactive.
+    #[error(
+        "LVM does not activate it; lvchange --activate y {group}/{name} shows why, and with -K also activates a snapshot \
+         of a thin volume, which LVM otherwise skips"
+    )]
+    Inactive {
+        /// Name of the volume group.
+        group: VgName,
+        /// Name of the logical volume.
+        name: LvName,
+    },
+}
 
 /// Adds the cause to an error, if LVM's report shows one. Without a `uuid`, any volume of that name
 /// matches.
@@ -12,10 +66,10 @@ pub(crate) fn explain(
     name: &LvName,
     uuid: Option<&LvUuid>,
     error: HostError,
-) -> HostError {
+) -> Error {
     match reason(exec, group, name, uuid) {
-        Some(reason) => HostError::failed(format!("{reason} ({})", host::error::chain(&error))),
-        None => error,
+        Some(reason) => Error::Failed(format!("{reason} ({})", host::error::chain(&error))),
+        None => error.into(),
     }
 }
 
@@ -33,45 +87,60 @@ pub(crate) fn reason(
 }
 
 /// Returns the cause, if the report shows one. Pure.
-fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Option<String> {
-    let matches = |found: &LvUuid| uuid.is_none_or(|uuid| uuid == found);
-    let same_name = || vgs.iter().filter(|vg| vg.name == group.as_str());
-    let here = same_name()
-        .find(|vg| vg.lv(name.as_str()).is_some_and(|lv| matches(&lv.uuid)))
-        .or_else(|| same_name().next());
-    let elsewhere = uuid.and_then(|uuid| {
-        vgs.iter()
-            .find_map(|vg| {
-                let lv = vg.lvs.iter().find(|lv| lv.uuid == *uuid)?;
-                Some(format!("{}/{}", vg.name, lv.name))
-            })
-            .filter(|found| *found != format!("{group}/{name}"))
-    });
-    if let Some(elsewhere) = elsewhere {
-        return Some(format!(
-            "it was renamed to {elsewhere}; lvrename and vgrename restore its name"
-        ));
+fn cause(vgs: &[Vg], group: &VgName, name: &LvName, uuid: Option<&LvUuid>) -> Option<Cause> {
+    if let Some(to) = uuid.and_then(|uuid| renamed_to(vgs, group, name, uuid)) {
+        return Some(Cause::Renamed { to });
     }
-    let Some(vg) = here else {
-        return Some(format!(
-            "there is no volume group {group}; vgs --all lists the volume groups, and lsblk the disks"
-        ));
+    let group = group.clone();
+    let Some(vg) = group_of(vgs, &group, name, uuid) else {
+        return Some(Cause::NoGroup { group });
     };
-    match (vg.lv(name.as_str()), &vg.fault) {
-        (_, Some(fault)) => Some(format!("volume group {group}: {fault}")),
-        (None, None) => Some(format!(
-            "volume group {group} has no logical volume of this name; lvs {group} lists those it has"
-        )),
-        (Some(lv), None) if !matches(&lv.uuid) => Some(format!(
-            "the logical volume of this name is a different one, with uuid {}",
-            lv.uuid
-        )),
-        (Some(lv), None) if !lv.active => Some(format!(
-            "LVM does not activate it; lvchange --activate y {group}/{name} shows why, and with -K also activates a \
-             snapshot of a thin volume, which LVM otherwise skips"
-        )),
-        (Some(_), None) => None,
+    if let Some(fault) = &vg.fault {
+        let fault = fault.clone();
+        return Some(Cause::UnusableGroup { group, fault });
     }
+    let Some(lv) = vg.lv(name.as_str()) else {
+        return Some(Cause::NoVolume { group });
+    };
+    if uuid.is_some_and(|uuid| lv.uuid != *uuid) {
+        let found = lv.uuid.clone();
+        return Some(Cause::AnotherVolume { found });
+    }
+    if !lv.active {
+        let name = name.clone();
+        return Some(Cause::Inactive { group, name });
+    }
+    None
+}
+
+/// Returns the present name `<group>/<name>` of the logical volume, if it is another one.
+fn renamed_to(vgs: &[Vg], group: &VgName, name: &LvName, uuid: &LvUuid) -> Option<String> {
+    let found = vgs.iter().find_map(|vg| {
+        let lv = vg.lvs.iter().find(|lv| lv.uuid == *uuid)?;
+        Some(format!("{}/{}", vg.name, lv.name))
+    })?;
+    (found != format!("{group}/{name}")).then_some(found)
+}
+
+/// Returns the volume group of the name; among several, the one that has the volume.
+fn group_of<'a>(
+    vgs: &'a [Vg],
+    group: &VgName,
+    name: &LvName,
+    uuid: Option<&LvUuid>,
+) -> Option<&'a Vg> {
+    let namesakes = vgs.iter().filter(|vg| vg.name == group.as_str());
+    let mut first = None;
+    for vg in namesakes {
+        if vg
+            .lv(name.as_str())
+            .is_some_and(|lv| uuid.is_none_or(|uuid| lv.uuid == *uuid))
+        {
+            return Some(vg);
+        }
+        first = first.or(Some(vg));
+    }
+    first
 }
 
 #[cfg(test)]
@@ -116,7 +185,8 @@ mod tests {
     fn diagnosis(vgs: &[Vg]) -> Option<String> {
         let group = VgName::new("vg0").unwrap();
         let name = LvName::new("data").unwrap();
-        cause(vgs, &group, &name, Some(&LvUuid::from_plain(UUID).unwrap()))
+        let uuid = LvUuid::from_plain(UUID).unwrap();
+        cause(vgs, &group, &name, Some(&uuid)).map(|cause| cause.to_string())
     }
 
     #[test]

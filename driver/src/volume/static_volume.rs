@@ -4,7 +4,7 @@
 use host::fs::is_blank;
 use host::lvm::tags::{FORMAT, MARKED, OF_CLAIM, STATIC};
 use host::lvm::{Lv, Lvm};
-use host::{Bytes, Device, Error as HostError, FormatMarkerBlock, LvName, LvTag, VgName};
+use host::{Bytes, Device, FormatMarkerBlock, LvName, LvTag, VgName};
 
 use crate::error::Error;
 use crate::mounting::plan::Refusal;
@@ -37,6 +37,12 @@ pub(crate) enum StaticVolumeError {
     },
 }
 
+impl From<StaticVolumeError> for Error {
+    fn from(error: StaticVolumeError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 /// Returns the volume of this name, according to LVM's current report.
 ///
 /// # Errors
@@ -45,7 +51,7 @@ pub(crate) fn find(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Vol
     Ok(allow(group, name, &read_lv(node, group, name)?)?)
 }
 
-fn read_lv(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostError> {
+fn read_lv(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, Error> {
     Lvm(node)
         .volume(group, name)
         .map_err(|error| diagnose::explain(node, group, name, None, error))
@@ -53,15 +59,15 @@ fn read_lv(node: &Node<'_>, group: &VgName, name: &LvName) -> Result<Lv, HostErr
 
 /// Checks the tags of a volume. Pure.
 fn allow(group: &VgName, name: &LvName, found: &Lv) -> Result<Volume, StaticVolumeError> {
-    let volume = || format!("{group}/{name}");
+    let volume = format!("{group}/{name}");
     if let Some(tag) = found.tags.iter().find(|tag| tag.starts_with(OF_CLAIM)) {
         return Err(StaticVolumeError::Claimed {
-            volume: volume(),
+            volume,
             tag: tag.clone(),
         });
     }
     if !found.has_tag(STATIC) {
-        return Err(StaticVolumeError::NotTagged { volume: volume() });
+        return Err(StaticVolumeError::NotTagged { volume });
     }
     let identity = VolumeIdentity {
         group: group.clone(),
@@ -119,21 +125,25 @@ pub(crate) fn initialize_static(
         let message = format!(
             "logical volume {volume} was changed while it was being mounted; Kubernetes retries"
         );
-        return Err(HostError::busy(message).into());
+        return Err(Error::Failed(message));
     }
     if !now.to_format {
         return Ok(());
     }
     // The exclusive claim begins before the device is examined, and ends after the marker is
     // written, so that no other program can use the device meanwhile.
-    let claimed = may_format.then(|| device.claim());
+    let claimed = if may_format {
+        Some(device.claim())
+    } else {
+        None
+    };
     let blank = is_blank(node, device, marker)?;
     let Some(claimed) = claimed else {
-        let refused = Error::Refused {
-            volume: volume.to_string(),
-            source: Refusal::ReadOnly,
+        return if blank {
+            Err(Refusal::ReadOnly.of(&volume.to_string()))
+        } else {
+            Ok(())
         };
-        return if blank { Err(refused) } else { Ok(()) };
     };
     if blank {
         marker.write_unformatted(&claimed?)?;
@@ -143,7 +153,7 @@ pub(crate) fn initialize_static(
     if find(node, group, name)?.to_format {
         let message =
             format!("LVM reported success, but logical volume {volume} still has the tag {FORMAT}");
-        return Err(HostError::failed(message).into());
+        return Err(Error::Failed(message));
     }
     Ok(())
 }
@@ -155,26 +165,28 @@ fn replace_tag(
     volume: &Volume,
     found: &Lv,
     marked_at: Option<Bytes>,
-) -> Result<(), HostError> {
+) -> Result<(), Error> {
     let VolumeIdentity { group, name, uuid } = &volume.identity;
-    let tag = |text: String| LvTag::new(text).map_err(|error| HostError::failed(error.to_string()));
-    // Including tags of earlier preparations.
-    let old = found
-        .tags
-        .iter()
-        .filter(|tag| *tag == FORMAT || tag.starts_with(MARKED));
-    let old = old
-        .map(|text| tag(text.clone()))
-        .collect::<Result<Vec<_>, _>>()?;
-    let new = marked_at
-        .map(|size| tag(format!("{MARKED}{}", size.0)))
-        .transpose()?;
-    // A tag that the same command removes and adds would be missing afterwards.
-    let old: Vec<_> = old
-        .into_iter()
-        .filter(|tag| new.as_ref() != Some(tag))
-        .collect();
-    Lvm(node).change_tags(group, name, uuid, &old, new.as_slice())
+    let new = match marked_at {
+        Some(size) => vec![new_tag(&format!("{MARKED}{}", size.0))?],
+        None => Vec::new(),
+    };
+    let mut old = Vec::new();
+    for tag in &found.tags {
+        // Including tags of earlier preparations.
+        if tag == FORMAT || tag.starts_with(MARKED) {
+            let tag = new_tag(tag)?;
+            // A tag that the same command removes and adds would be missing afterwards.
+            if !new.contains(&tag) {
+                old.push(tag);
+            }
+        }
+    }
+    Ok(Lvm(node).change_tags(group, name, uuid, &old, &new)?)
+}
+
+fn new_tag(text: &str) -> Result<LvTag, Error> {
+    LvTag::new(text).map_err(|error| Error::Failed(error.to_string()))
 }
 
 #[cfg(test)]

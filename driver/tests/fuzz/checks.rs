@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 
-use driver::{Reply, log};
+use driver::{Note, Reply, log};
 use host::Cmd;
 use serde_json::Value;
 
@@ -152,7 +152,7 @@ pub(crate) fn reply(args: &[OsString], reply: &Reply) -> Result<(), String> {
 }
 
 /// Checks the log line.
-pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&str>) -> Result<(), String> {
+pub(crate) fn line(args: &[OsString], reply: &Reply, note: Option<&Note>) -> Result<(), String> {
     let line = log::Line::new(args, reply, note, std::time::Duration::ZERO).to_string();
     if line.contains(SECRET) || line.contains(char::is_control) || line.len() > LONGEST {
         Err(format!("invalid log line: {line:?}"))

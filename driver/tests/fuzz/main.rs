@@ -113,11 +113,11 @@ fn run_one(
     let host = fixture.node(&mut Random::new(seed, !index), &exec);
     let begun = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| driver::run(&input.args, &host)));
-    let (reply, note) =
-        result.map_err(|panic| format!("panic: {:?}", panic.downcast_ref::<String>()))?;
+    let outcome = result.map_err(|panic| format!("panic: {:?}", panic.downcast_ref::<String>()))?;
     tally.slowest = tally.slowest.max(begun.elapsed());
+    let reply = outcome.reply;
     checks::reply(&input.args, &reply)?;
-    checks::line(&input.args, &reply, note.as_deref())?;
+    checks::line(&input.args, &reply, outcome.note.as_ref())?;
     check_options(input, &exec)?;
     let verb = input
         .args

@@ -291,7 +291,7 @@ pub(crate) fn call(args: &[&str], exec: &FaultyExec, time: Option<Duration>) -> 
     if args[0] != "mount" {
         node.settings = SETTINGS.into();
     }
-    let (reply, _) = driver::run(&args, &node);
+    let reply = driver::run(&args, &node).reply;
     let json: serde_json::Value = serde_json::from_str(&reply.to_json())?;
     ensure!(json["status"].is_string(), "{json}");
     Ok(reply)

@@ -1,4 +1,4 @@
-//! Tests of `target_dir`.
+//! Tests of the accepted paths, and of symbolic links below the kubelet's root.
 
 use super::{FolderScope, TargetDir, TargetDirError, read};
 use flexvolume::driver_name::DriverName;
