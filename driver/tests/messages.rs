@@ -18,6 +18,7 @@ use syn::{Attribute, Expr, ExprLit, Item, Lit, LitStr, Macro, Token};
 /// Files with the agent's messages, which the driver never emits.
 const OF_THE_AGENT: &[&str] = &[
     "host/src/atomic_file.rs",
+    "host/src/job_cursor.rs",
     "host/src/mount/holders.rs",
     "host/src/mount/umount_program.rs",
     "host/src/process/nsenter.rs",
