@@ -2,6 +2,7 @@
 //! Pure.
 
 use std::fmt;
+use std::iter::Sum;
 
 /// A number of bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +18,24 @@ impl Bytes {
     pub fn extents_up(self, extent_size: Bytes) -> Extents {
         Extents(self.0.div_ceil(extent_size.0.max(1)))
     }
+
+    /// Returns the size of the fewest extents that hold this many bytes.
+    #[must_use]
+    pub fn round_up(self, extent_size: Bytes) -> Bytes {
+        self.extents_up(extent_size).bytes(extent_size)
+    }
+
+    /// Adds; saturates at `u64::MAX`.
+    #[must_use]
+    pub fn saturating_add(self, other: Bytes) -> Bytes {
+        Bytes(self.0.saturating_add(other.0))
+    }
+
+    /// Subtracts; saturates at 0.
+    #[must_use]
+    pub fn saturating_sub(self, other: Bytes) -> Bytes {
+        Bytes(self.0.saturating_sub(other.0))
+    }
 }
 
 impl Extents {
@@ -24,6 +43,19 @@ impl Extents {
     #[must_use]
     pub fn bytes(self, extent_size: Bytes) -> Bytes {
         Bytes(self.0.saturating_mul(extent_size.0))
+    }
+}
+
+impl From<Bytes> for u64 {
+    fn from(bytes: Bytes) -> Self {
+        bytes.0
+    }
+}
+
+impl Sum for Bytes {
+    /// Adds up; saturates at `u64::MAX`.
+    fn sum<I: Iterator<Item = Self>>(sizes: I) -> Self {
+        sizes.fold(Self::default(), Self::saturating_add)
     }
 }
 

@@ -202,7 +202,7 @@ async fn control(
         ..
     } = &settings;
     let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
-    let home = UninstallDetector::find(&client, namespace).await;
+    let uninstall = UninstallDetector::find(&client, namespace).await;
     // A standby replica counts as ready.
     ready.set(true);
     tokio::select! {
@@ -215,7 +215,7 @@ async fn control(
         () = controller::run(client, &settings, ready) => anyhow::bail!("the controller ended"),
         () = election.keep() => anyhow::bail!("the lease is lost: another controller may be active now"),
         ended = terminated() => {
-            home.clean_up().await;
+            uninstall.clean_up().await;
             election.release().await;
             ended
         }

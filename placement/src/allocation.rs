@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use crds::cache::VolumeCache;
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, Share, quantity};
+use host::Bytes;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-/// Space in bytes, a multiple of the extent size.
+/// Space of a volume group, in whole extents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
-    /// Total bytes, including copies, parity and metadata.
-    pub bytes: u64,
-    /// Bytes per physical volume, by LVM uuid. The sum is less than `bytes` if the physical volumes
+    /// All of the space, including copies, parity and metadata.
+    pub total: Bytes,
+    /// Space per physical volume, by LVM uuid. The sum is less than `total` if the physical volumes
     /// were not reported.
-    pub disks: BTreeMap<String, u64>,
+    pub disks: BTreeMap<String, Bytes>,
 }
 
 /// Space reserved for one volume: its own, its cache's, and its share of a thin pool.
@@ -33,14 +35,14 @@ pub struct Reservation {
 pub struct PoolAllocation {
     /// The pool with its reserved space, which counts once, however many volumes the pool has.
     pub spec: VolumeThinPool,
-    /// The volume's size in bytes.
-    pub bytes: u64,
+    /// The volume's size.
+    pub size: Bytes,
 }
 
-impl From<u64> for Allocation {
-    fn from(bytes: u64) -> Self {
+impl From<Bytes> for Allocation {
+    fn from(total: Bytes) -> Self {
         Self {
-            bytes,
+            total,
             disks: BTreeMap::new(),
         }
     }
@@ -60,12 +62,11 @@ impl Reservation {
     #[must_use]
     pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
-        let bytes = quantity::parse(&spec.size).unwrap_or(0);
         match &spec.thin_pool {
-            Some(spec) => Self {
+            Some(pool) => Self {
                 pool: Some(PoolAllocation {
-                    spec: spec.clone(),
-                    bytes,
+                    spec: pool.clone(),
+                    size: bytes(&spec.size),
                 }),
                 ..Self::default()
             },
@@ -98,7 +99,7 @@ impl Reservation {
                     &own.spec
                 };
                 Some(PoolAllocation {
-                    bytes: own.bytes.max(other.bytes),
+                    size: own.size.max(other.size),
                     spec: larger.clone(),
                 })
             }
@@ -114,29 +115,44 @@ impl Reservation {
     /// Returns true if any component is larger than in `other`.
     #[must_use]
     pub fn exceeds(&self, other: &Self) -> bool {
-        let pooled = |reservation: &Self| {
-            reservation
-                .pool
-                .as_ref()
-                .map_or((0, (0, 0)), |pool| (pool.bytes, pool.weight()))
-        };
-        let ((bytes, weight), (other_bytes, other_weight)) = (pooled(self), pooled(other));
-        self.allocation().bytes > other.allocation().bytes
-            || bytes > other_bytes
-            || weight > other_weight
+        self.allocation().total > other.allocation().total
+            || self.pool_size() > other.pool_size()
+            || self.pool_weight() > other.pool_weight()
+    }
+
+    /// Returns the volume's size in its thin pool; 0 without one.
+    fn pool_size(&self) -> Bytes {
+        self.pool.as_ref().map(|pool| pool.size).unwrap_or_default()
+    }
+
+    /// Returns the weight of the volume's thin pool; the smallest one without a pool.
+    fn pool_weight(&self) -> PoolWeight {
+        self.pool
+            .as_ref()
+            .map(PoolAllocation::weight)
+            .unwrap_or_default()
     }
 }
 
+/// Sort key for the specs of one pool.
+///
+/// The maximum size decides if both specs reserve the same space, which may suffice for either.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct PoolWeight {
+    reserved: Bytes,
+    maximum: Bytes,
+}
+
 impl PoolAllocation {
-    /// Returns the sort key for specs of one pool: reserved space, then maximum size.
-    ///
-    /// The maximum size decides if both specs reserve the same space, which may suffice for either.
-    #[must_use]
-    pub fn weight(&self) -> (u64, u64) {
-        let maximum = self.spec.create.as_ref().map_or(0, |create| {
-            quantity::parse(&create.maximum_size).unwrap_or(0)
-        });
-        (self.space().bytes, maximum)
+    /// Returns the sort key for specs of one pool.
+    pub(crate) fn weight(&self) -> PoolWeight {
+        let create = self.spec.create.as_ref();
+        PoolWeight {
+            reserved: self.space().total,
+            maximum: create
+                .map(|create| bytes(&create.maximum_size))
+                .unwrap_or_default(),
+        }
     }
 
     /// Returns the space reserved for the pool; none if an admin created the pool.
@@ -157,7 +173,7 @@ impl Allocation {
     pub fn from_volume(logical_volume: &LogicalVolume) -> Self {
         let spec = &logical_volume.spec;
         if spec.physical_volumes.is_empty() {
-            return quantity::parse(&spec.size).unwrap_or(0).into();
+            return bytes(&spec.size).into();
         }
         Self::from_shares(&spec.physical_volumes)
     }
@@ -167,12 +183,7 @@ impl Allocation {
     pub fn from_shares(shares: &[Share]) -> Self {
         shares
             .iter()
-            .map(|share| {
-                (
-                    share.uuid.clone(),
-                    quantity::parse(&share.size).unwrap_or(0),
-                )
-            })
+            .map(|share| (share.uuid.clone(), bytes(&share.size)))
             .collect()
     }
 
@@ -188,16 +199,16 @@ impl Allocation {
             .collect()
     }
 
-    /// Returns the bytes on one physical volume.
+    /// Returns the space on one physical volume.
     #[must_use]
-    pub fn on(&self, uuid: &str) -> u64 {
-        self.disks.get(uuid).copied().unwrap_or(0)
+    pub fn on(&self, uuid: &str) -> Bytes {
+        self.disks.get(uuid).copied().unwrap_or_default()
     }
 
     /// Returns the maximum of each component.
     #[must_use]
     pub fn max_each(mut self, other: &Self) -> Self {
-        self.bytes = self.bytes.max(other.bytes);
+        self.total = self.total.max(other.total);
         for (uuid, bytes) in &other.disks {
             let own = self.disks.entry(uuid.clone()).or_default();
             *own = (*own).max(*bytes);
@@ -207,7 +218,7 @@ impl Allocation {
 
     /// Adds `other`.
     pub fn add(&mut self, other: &Self) {
-        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.total = self.total.saturating_add(other.total);
         for (uuid, bytes) in &other.disks {
             let own = self.disks.entry(uuid.clone()).or_default();
             *own = own.saturating_add(*bytes);
@@ -216,22 +227,22 @@ impl Allocation {
 
     /// Subtracts `other`, which was added before.
     pub fn subtract(&mut self, other: &Self) {
-        self.bytes = self.bytes.saturating_sub(other.bytes);
+        self.total = self.total.saturating_sub(other.total);
         for (uuid, bytes) in &other.disks {
             if let Some(own) = self.disks.get_mut(uuid) {
                 *own = own.saturating_sub(*bytes);
             }
         }
-        self.disks.retain(|_, bytes| *bytes > 0);
+        self.disks.retain(|_, bytes| *bytes > Bytes(0));
     }
 }
 
-impl FromIterator<(String, u64)> for Allocation {
-    fn from_iter<I: IntoIterator<Item = (String, u64)>>(shares: I) -> Self {
+impl FromIterator<(String, Bytes)> for Allocation {
+    fn from_iter<I: IntoIterator<Item = (String, Bytes)>>(shares: I) -> Self {
         let mut all = Self::default();
         for (uuid, bytes) in shares {
             all.add(&Self {
-                bytes,
+                total: bytes,
                 disks: BTreeMap::from([(uuid, bytes)]),
             });
         }
@@ -239,16 +250,21 @@ impl FromIterator<(String, u64)> for Allocation {
     }
 }
 
+/// Returns a size that FlexLVM wrote or an agent reported; 0 if it is invalid.
+pub(crate) fn bytes(size: &Quantity) -> Bytes {
+    quantity::parse(size).map(Bytes).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Allocation;
+    use super::{Allocation, Bytes};
     use proptest::prelude::*;
 
     fn allocations() -> impl Strategy<Value = Allocation> {
         prop::collection::vec((0..4_u8, 1..1000_u64), 0..5).prop_map(|shares| {
             shares
                 .into_iter()
-                .map(|(disk, bytes)| (format!("d{disk}"), bytes))
+                .map(|(disk, bytes)| (format!("d{disk}"), Bytes(bytes)))
                 .collect()
         })
     }
@@ -266,7 +282,7 @@ mod tests {
         fn max_each_covers_both(a in allocations(), b in allocations()) {
             let larger = a.clone().max_each(&b);
             for one in [a, b] {
-                prop_assert!(larger.bytes >= one.bytes);
+                prop_assert!(larger.total >= one.total);
                 for (disk, bytes) in &one.disks {
                     prop_assert!(larger.on(disk) >= *bytes);
                 }

@@ -28,46 +28,12 @@ pub fn choose(
     candidates: &[Candidate<'_>],
     reservations: &Reservations,
 ) -> Choice {
-    let fits = |candidate: &Candidate<'_>| fit(request, *candidate, reservations);
     if let Some(selected) = request.selected {
-        let Some(candidate) = candidates
-            .iter()
-            .find(|candidate| candidate.node.name_any() == selected)
-        else {
-            return Choice::Elsewhere(format!(
-                "node {selected}, which the scheduler selected, no longer exists"
-            ));
-        };
-        let rejection = match fits(candidate) {
-            Ok(fit) => return Choice::Here(Box::new(fit)),
-            Err(rejection) => rejection,
-        };
-        let message = format!(
-            "node {selected} can't provide {} from StorageBackend {}: it {rejection}",
-            quantity::human(request.bytes),
-            request.backend.name_any()
-        );
-        // Considers only nodes that the scheduler would select: otherwise it would select the same
-        // node again and again.
-        let free = PlacementRequest {
-            selected: None,
-            ..*request
-        };
-        let others = candidates
-            .iter()
-            .filter(|candidate| candidate.node.name_any() != selected);
-        let another = others
-            .into_iter()
-            .any(|candidate| fit(&free, *candidate, reservations).is_ok());
-        return if another {
-            Choice::Elsewhere(message)
-        } else {
-            Choice::Nowhere(message)
-        };
+        return check_selected(selected, request, candidates, reservations);
     }
     let fitting = candidates
         .iter()
-        .filter_map(|candidate| fits(candidate).ok());
+        .filter_map(|candidate| fit(request, *candidate, reservations).ok());
     // Ties go to the first by name, so that the choice is deterministic.
     let best = fitting.min_by(|a, b| {
         let by_space = match request.backend.spec.placement {
@@ -76,10 +42,51 @@ pub fn choose(
         };
         by_space.then_with(|| a.location.cmp(&b.location))
     });
-    best.map_or_else(
-        || Choice::Nowhere(nowhere(request, candidates, reservations)),
-        |fit| Choice::Here(Box::new(fit)),
-    )
+    match best {
+        Some(fit) => Choice::Here(Box::new(fit)),
+        None => Choice::Nowhere(nowhere(request, candidates, reservations)),
+    }
+}
+
+/// Checks the node that the scheduler selected; if the volume doesn't fit there, whether it fits on
+/// another node.
+fn check_selected(
+    selected: &str,
+    request: &PlacementRequest<'_>,
+    candidates: &[Candidate<'_>],
+    reservations: &Reservations,
+) -> Choice {
+    let Some(candidate) = candidates
+        .iter()
+        .find(|candidate| candidate.node.name_any() == selected)
+    else {
+        return Choice::Elsewhere(format!(
+            "node {selected}, which the scheduler selected, no longer exists"
+        ));
+    };
+    let rejection = match fit(request, *candidate, reservations) {
+        Ok(fit) => return Choice::Here(Box::new(fit)),
+        Err(rejection) => rejection,
+    };
+    let message = format!(
+        "node {selected} can't provide {} from StorageBackend {}: it {rejection}",
+        quantity::human(request.size),
+        request.backend.name_any()
+    );
+    // Considers only nodes that the scheduler would select: otherwise it would select the same node
+    // again and again.
+    let free = PlacementRequest {
+        selected: None,
+        ..*request
+    };
+    let mut others = candidates
+        .iter()
+        .filter(|candidate| candidate.node.name_any() != selected);
+    if others.any(|candidate| fit(&free, *candidate, reservations).is_ok()) {
+        Choice::Elsewhere(message)
+    } else {
+        Choice::Nowhere(message)
+    }
 }
 
 /// Explains why no node fits: the first nodes by name, with their reasons. Nodes that the backend
@@ -110,7 +117,7 @@ fn nowhere(
     };
     format!(
         "no node can provide {} from StorageBackend {}: {because}",
-        quantity::human(request.bytes),
+        quantity::human(request.size),
         request.backend.name_any()
     )
 }

@@ -5,7 +5,6 @@ use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
-use crds::quantity::QuantityError;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
 use host::Bytes;
 use host::lvm::{Cost, Layout};
@@ -24,12 +23,12 @@ use crate::{filter, layout, pv_allocation, thin};
 pub struct Fit {
     /// Node and volume group.
     pub location: Location,
-    /// The volume's size in bytes: the requested size, rounded up to whole extents.
-    pub bytes: u64,
+    /// The volume's size: the requested size, rounded up to whole extents.
+    pub size: Bytes,
     /// The space to reserve for the volume.
     pub reservation: Reservation,
-    /// Bytes that were free before this volume.
-    pub free: u64,
+    /// Space that was free before this volume.
+    pub free: Bytes,
 }
 
 /// Fits the request on one node.
@@ -43,47 +42,47 @@ pub fn fit(
 ) -> Result<Fit, Rejection> {
     filter::check(request, candidate.node)?;
     free_space_for(request.backend, candidate, reservations)?
-        .fit_new(&request.backend.spec, request.bytes)
+        .fit_new(&request.backend.spec, request.size)
 }
 
 impl FreeSpace {
-    /// Fits a new volume of at least `bytes` bytes.
+    /// Fits a new volume of at least `size`.
     ///
     /// # Errors
     /// The reason why it doesn't fit.
-    pub fn fit_new(self, backend: &StorageBackendSpec, bytes: u64) -> Result<Fit, Rejection> {
-        let (bytes, reservation) = self.allocate(backend, bytes)?;
+    pub fn fit_new(self, backend: &StorageBackendSpec, size: Bytes) -> Result<Fit, Rejection> {
+        let volume = self.allocate(backend, size)?;
         Ok(Fit {
             location: self.location,
-            bytes,
-            reservation,
+            size: volume.size,
+            reservation: volume.reservation,
             free: self.free,
         })
     }
 
-    /// Returns the size of a new volume of at least `bytes` bytes, and the space that it takes.
+    /// Allocates the space for a new volume of at least `size`.
     pub(crate) fn allocate(
         &self,
         backend: &StorageBackendSpec,
-        bytes: u64,
-    ) -> Result<(u64, Reservation), Rejection> {
-        let (layout, cost) = self.cost(&backend.layout, bytes)?;
-        let bytes = cost.size.bytes(Bytes(self.extent)).0;
+        size: Bytes,
+    ) -> Result<NewVolume, Rejection> {
+        let (layout, cost) = self.cost(&backend.layout, size)?;
+        let size = cost.size.bytes(self.extent_size);
         let reservation = match (&self.pool, &backend.cache) {
-            (Some(pool), _) => pool.allocate(bytes, 0)?,
+            (Some(pool), _) => pool.allocate(size, Bytes(0))?,
             (None, Some(cache)) if layout == Layout::Cached => {
                 let own = pv_allocation::assign(layout, cost, self)?;
                 Reservation {
-                    cache: Some(self.cache(cache, bytes)?),
+                    cache: Some(self.cache(cache, size)?),
                     ..own.into()
                 }
             }
             (None, _) => pv_allocation::assign(layout, cost, self)?.into(),
         };
-        Ok((bytes, reservation))
+        Ok(NewVolume { size, reservation })
     }
 
-    /// Fits an existing volume that is to have at least `bytes` bytes. Its cache keeps its size.
+    /// Fits an existing volume that is to have at least `size`. Its cache keeps its size.
     ///
     /// # Errors
     /// The reason why it doesn't fit.
@@ -91,18 +90,18 @@ impl FreeSpace {
         self,
         logical_volume: &LogicalVolume,
         backend: &StorageBackendSpec,
-        bytes: u64,
+        size: Bytes,
         group: &VolumeGroup,
         reservations: &Reservations,
     ) -> Result<Fit, Rejection> {
-        let (layout, cost) = self.cost(&logical_volume.spec.layout, bytes)?;
-        let bytes = cost.size.bytes(Bytes(self.extent)).0;
+        let (layout, cost) = self.cost(&logical_volume.spec.layout, size)?;
+        let size = cost.size.bytes(self.extent_size);
         let has = Reservation::from_volume(logical_volume);
         let reservation = match &has.pool {
-            Some(PoolAllocation { spec, bytes: has }) => {
+            Some(PoolAllocation { spec, size: has }) => {
                 let rules = backend.thin_pool.clone().unwrap_or_default();
                 thin::pool_free_space(&rules, &spec.name, group, &self, reservations)?
-                    .allocate(bytes, *has)?
+                    .allocate(size, *has)?
             }
             None => Reservation {
                 own: pv_allocation::extend(layout, cost, &has.own, &self)?,
@@ -111,21 +110,18 @@ impl FreeSpace {
         };
         Ok(Fit {
             location: self.location,
-            bytes,
+            size,
             reservation,
             free: self.free,
         })
     }
 
-    /// Returns the cache for a volume of `volume` bytes.
-    fn cache(&self, cache: &Cache, volume: u64) -> Result<VolumeCache, Rejection> {
+    /// Returns the cache for a volume of this size.
+    fn cache(&self, cache: &Cache, volume: Bytes) -> Result<VolumeCache, Rejection> {
         let size = cache
-            .bytes(volume)
+            .bytes(volume.0)
             .map_err(|error| Rejection::unsuitable(&self.location.volume_group, &error))?;
-        let size = Bytes(size)
-            .extents_up(Bytes(self.extent))
-            .bytes(Bytes(self.extent))
-            .0;
+        let size = Bytes(size).round_up(self.extent_size);
         let disks = pv_allocation::by_free_space(&self.fast);
         let allocation = pv_allocation::fill(&disks, size).ok_or_else(|| Rejection::CacheFull {
             group: self.location.volume_group.clone(),
@@ -139,21 +135,28 @@ impl FreeSpace {
         })
     }
 
-    /// Returns the layout in LVM's terms, and the extents that a volume of at least `bytes` bytes
-    /// takes.
+    /// Returns the layout in LVM's terms, and the extents that a volume of at least `size` takes.
     pub(crate) fn cost(
         &self,
         requested: &crds::layout::Layout,
-        bytes: u64,
+        size: Bytes,
     ) -> Result<(Layout, Cost), Rejection> {
         let group = &self.location.volume_group;
         let layout =
             layout::to_lvm(requested).map_err(|error| Rejection::unsuitable(group, &error))?;
         let cost = layout
-            .cost(Bytes(bytes), Bytes(self.extent))
+            .cost(size, self.extent_size)
             .map_err(|error| Rejection::unsuitable(group, &error))?;
         Ok((layout, cost))
     }
+}
+
+/// A new volume, without its place.
+pub(crate) struct NewVolume {
+    /// Its size, in whole extents.
+    pub(crate) size: Bytes,
+    /// The space to reserve for it.
+    pub(crate) reservation: Reservation,
 }
 
 /// Returns the free space on one node for volumes of the backend's layout.
@@ -167,7 +170,7 @@ pub fn free_space_for(
 ) -> Result<FreeSpace, Rejection> {
     let spec = &backend.spec;
     let (space, group) = group_free_space(spec, candidate, reservations)?;
-    let (layout, _) = space.cost(&spec.layout, 1)?;
+    let (layout, _) = space.cost(&spec.layout, Bytes(1))?;
     pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
         return Err(Rejection::NoCacheDisks(spec.volume_group.clone()));
@@ -203,80 +206,76 @@ pub fn group_free_space<'a>(
     let volume_group = backend.volume_group.as_str();
     let group = usable_group(volume_group, candidate)?;
     let size = read(volume_group, &group.size)?;
-    let extent = read(volume_group, &group.extent_size)?;
-    let other = read(volume_group, &group.used_by_others)?;
+    let extent_size = read(volume_group, &group.extent_size)?;
+    let used_by_others = read(volume_group, &group.used_by_others)?;
     let location = Location {
         node: candidate.node.name_any(),
         volume_group: volume_group.to_owned(),
     };
     let pools = thin::allocated(group, &reservations.pools(&location));
-    let mut all = Vec::with_capacity(group.physical_volumes.len());
+    let mut slow = Vec::new();
+    let mut fast = Vec::new();
+    let mut fast_size = Bytes(0);
+    let mut fast_free = Bytes(0);
     for reported in &group.physical_volumes {
         let reserved = reservations
             .reserved_on(&location, &reported.uuid)
             .saturating_add(pools.on(&reported.uuid));
-        let disk = MeasuredDisk::new(reported, reserved)
-            .map_err(|error| Rejection::unusable(volume_group, &error))?;
-        all.push(disk);
+        let size = read(volume_group, &reported.size)?;
+        let free = free_disk(volume_group, reported, size, reserved)?;
+        // A disk that any backend names in `cache.devices` holds nothing but caches.
+        if reported.cache_paths.is_empty() {
+            slow.push(free);
+            continue;
+        }
+        fast_size = fast_size.saturating_add(size);
+        fast_free = fast_free.saturating_add(free.free);
+        if holds_caches_of(backend, reported) {
+            fast.push(free);
+        }
     }
-    // A disk that any backend names in `cache.devices` holds nothing but caches.
-    let (fast, slow): (Vec<_>, Vec<_>) = all
-        .into_iter()
-        .partition(|disk| !disk.reported.cache_paths.is_empty());
-    let fast_size: u64 = fast.iter().map(|disk| disk.size).sum();
-    let fast_free: u64 = fast.iter().map(|disk| disk.free.free).sum();
-    let used = other
+    let used = used_by_others
         .saturating_add(reservations.reserved(&location))
-        .saturating_add(pools.bytes)
+        .saturating_add(pools.total)
         .saturating_add(fast_free);
     let slow_size = size.saturating_sub(fast_size);
     let reserve = backend
-        .reserve(slow_size)
+        .reserve(slow_size.0)
+        .map(Bytes)
         .map_err(|error| Rejection::unusable(volume_group, &error))?;
     let space = FreeSpace {
         location,
-        extent: extent.max(1),
+        extent_size: extent_size.max(Bytes(1)),
         size: slow_size,
         reserve,
         free: size.saturating_sub(used).saturating_sub(reserve),
-        disks: slow.into_iter().map(|disk| disk.free).collect(),
-        fast: fast
-            .into_iter()
-            .filter(|disk| holds_caches_of(backend, disk.reported))
-            .map(|disk| disk.free)
-            .collect(),
+        disks: slow,
+        fast,
         pool: None,
     };
     Ok((space, group))
 }
 
 /// Reads a size of the agent's report on a volume group.
-fn read(volume_group: &str, size: &Quantity) -> Result<u64, Rejection> {
-    quantity::parse(size).map_err(|error| Rejection::unusable(volume_group, &error))
+fn read(volume_group: &str, size: &Quantity) -> Result<Bytes, Rejection> {
+    quantity::parse(size)
+        .map(Bytes)
+        .map_err(|error| Rejection::unusable(volume_group, &error))
 }
 
-/// A disk of a volume group, with its size and free space in bytes.
-struct MeasuredDisk<'a> {
-    reported: &'a PhysicalVolume,
-    size: u64,
-    free: FreeDisk,
-}
-
-impl<'a> MeasuredDisk<'a> {
-    fn new(reported: &'a PhysicalVolume, reserved: u64) -> Result<Self, QuantityError> {
-        let size = quantity::parse(&reported.size)?;
-        let others = quantity::parse(&reported.used_by_others)?;
-        let free = FreeDisk {
-            uuid: reported.uuid.clone(),
-            name: reported.name.clone(),
-            free: size.saturating_sub(others.saturating_add(reserved)),
-        };
-        Ok(Self {
-            reported,
-            size,
-            free,
-        })
-    }
+/// Returns the free space of a disk of this size, on which `reserved` is reserved.
+fn free_disk(
+    volume_group: &str,
+    reported: &PhysicalVolume,
+    size: Bytes,
+    reserved: Bytes,
+) -> Result<FreeDisk, Rejection> {
+    let others = read(volume_group, &reported.used_by_others)?;
+    Ok(FreeDisk {
+        uuid: reported.uuid.clone(),
+        name: reported.name.clone(),
+        free: size.saturating_sub(others.saturating_add(reserved)),
+    })
 }
 
 /// Returns whether this backend names the disk in `cache.devices`.

@@ -1,26 +1,27 @@
 //! Free space of a backend on one node: what its volumes may still reserve there. Pure.
 
 use crds::thin_pool::VolumeThinPool;
+use host::Bytes;
 
 use crate::allocation::{PoolAllocation, Reservation};
 use crate::rejection::Rejection;
 use crate::reservations::Location;
 
-/// Free space of a backend on one node, in bytes.
+/// Free space of a backend on one node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FreeSpace {
     /// Node and volume group.
     pub location: Location,
-    /// Extent size.
-    pub extent: u64,
+    /// Size of an extent of the volume group.
+    pub extent_size: Bytes,
     /// Size of the volume group without the disks that hold caches; for a thin pool, its maximum
     /// data size.
-    pub size: u64,
+    pub size: Bytes,
     /// Space that the backend's `reserve` holds back.
-    pub reserve: u64,
+    pub reserve: Bytes,
     /// Space that is not reserved, not used by others and not held back; for a thin pool, what its
     /// volumes may still have.
-    pub free: u64,
+    pub free: Bytes,
     /// The disks that hold volumes; empty if the agent doesn't report them.
     pub disks: Vec<FreeDisk>,
     /// The disks that hold this backend's caches.
@@ -48,8 +49,8 @@ pub struct FreeDisk {
     pub uuid: String,
     /// The device's name, for messages.
     pub name: String,
-    /// Bytes that are neither reserved nor used by others.
-    pub free: u64,
+    /// Space that is neither reserved nor used by others.
+    pub free: Bytes,
 }
 
 /// Free space of a thin pool.
@@ -57,10 +58,10 @@ pub struct FreeDisk {
 pub struct PoolFreeSpace {
     /// The pool as a LogicalVolume's spec names it, with the space to reserve for the pool.
     pub spec: VolumeThinPool,
-    /// Maximum size of its data, in bytes.
-    pub size: u64,
-    /// Bytes that its volumes may still reserve.
-    pub free: u64,
+    /// Maximum size of its data.
+    pub size: Bytes,
+    /// Space that its volumes may still reserve.
+    pub free: Bytes,
     /// The reason why its volumes may reserve no more, even if `free` is not 0.
     ///
     /// The pool itself may still be extended, which is the remedy.
@@ -70,36 +71,29 @@ pub struct PoolFreeSpace {
 }
 
 impl PoolFreeSpace {
-    /// Reserves `bytes` bytes for a volume that has `has` bytes in the pool already.
+    /// Reserves `size` for a volume that has `has` of it in the pool already.
     ///
     /// # Errors
     /// The reason why the pool can't hold it.
-    pub fn allocate(&self, bytes: u64, has: u64) -> Result<Reservation, Rejection> {
-        let more = bytes.saturating_sub(has);
-        if more > 0
+    pub fn allocate(&self, size: Bytes, has: Bytes) -> Result<Reservation, Rejection> {
+        let more = size.saturating_sub(has);
+        if more > Bytes(0)
             && let Some(full) = &self.full
         {
             return Err(full.clone());
         }
         if more > self.free {
-            let Self {
-                spec,
-                size,
-                free,
-                hundredths,
-                ..
-            } = self.clone();
             return Err(Rejection::PoolAllocated {
-                pool: spec.name,
-                free,
-                size,
-                hundredths,
+                pool: self.spec.name.clone(),
+                free: self.free,
+                size: self.size,
+                hundredths: self.hundredths,
             });
         }
         Ok(Reservation {
             pool: Some(PoolAllocation {
                 spec: self.spec.clone(),
-                bytes,
+                size,
             }),
             ..Reservation::default()
         })

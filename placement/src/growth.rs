@@ -3,8 +3,10 @@
 use crds::layout::LayoutType;
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackendSpec, ValidationError, quantity};
+use host::Bytes;
 use kube::ResourceExt as _;
 
+use crate::allocation;
 use crate::fit;
 use crate::fit::Fit;
 use crate::rejection::Rejection;
@@ -30,8 +32,8 @@ pub enum GrowthError {
     TooLarge {
         /// The backend's name.
         backend: String,
-        /// The largest volume that it allows, in bytes.
-        maximum: u64,
+        /// The largest volume that it allows.
+        maximum: Bytes,
     },
     /// The volume doesn't fit on its node in that size.
     #[error("node {node} {rejection}")]
@@ -43,14 +45,14 @@ pub enum GrowthError {
     },
 }
 
-/// Fits an existing volume that is to grow to `bytes` bytes. What it has already counts as its own.
+/// Fits an existing volume that is to grow to `size`. What it has already counts as its own.
 ///
 /// # Errors
 /// The reason why it can't grow.
 pub fn grown(
     logical_volume: &LogicalVolume,
     backend: &StorageBackendSpec,
-    bytes: u64,
+    size: Bytes,
     candidate: Option<Candidate<'_>>,
     reservations: &Reservations,
 ) -> Result<Fit, GrowthError> {
@@ -62,14 +64,15 @@ pub fn grown(
             backend: spec.backend.clone(),
             error,
         })?;
-    if bytes > limits.maximum && bytes > quantity::parse(&spec.size).unwrap_or(0) {
+    let maximum = Bytes(limits.maximum);
+    if size > maximum && size > allocation::bytes(&spec.size) {
         return Err(GrowthError::TooLarge {
             backend: spec.backend.clone(),
-            maximum: limits.maximum,
+            maximum,
         });
     }
     let fit = fit::group_free_space(backend, candidate, reservations).and_then(|(space, group)| {
-        space.fit_growth(logical_volume, backend, bytes, group, reservations)
+        space.fit_growth(logical_volume, backend, size, group, reservations)
     });
     fit.map_err(|rejection| GrowthError::Rejected {
         node: spec.node.clone(),
@@ -88,34 +91,36 @@ pub fn pool_reservation_outdated(
     candidate: Candidate<'_>,
     reservations: &Reservations,
 ) -> bool {
-    let Ok(bytes) = quantity::parse(&logical_volume.spec.size) else {
+    let Ok(size) = quantity::parse(&logical_volume.spec.size) else {
         return false;
     };
     let creates_pools = backend.layout.type_ == LayoutType::Thin
         && backend.node_selector.matches(candidate.node.labels());
-    let Ok(Fit {
-        location,
-        reservation,
-        ..
-    }) = grown(
+    if !creates_pools {
+        return false;
+    }
+    let grown = grown(
         logical_volume,
         backend,
-        bytes,
+        Bytes(size),
         Some(candidate),
         reservations,
-    )
-    else {
+    );
+    let Ok(fit) = grown else {
         return false;
     };
-    let most = |spec: &VolumeThinPool| {
-        spec.create
-            .as_ref()
-            .and_then(|create| quantity::parse(&create.maximum_size).ok())
-    };
-    let Some(pool) = reservation.pool.filter(|_| creates_pools) else {
+    let Some(pool) = fit.reservation.pool else {
         return false;
     };
     // Without a spec in any LogicalVolume the pool is being removed.
-    let reserved = reservations.pool(&location, &pool.spec.name).spec;
-    reserved.is_some_and(|reserved| most(&pool.spec) > most(&reserved))
+    match reservations.pool(&fit.location, &pool.spec.name).spec {
+        Some(reserved) => maximum_size(&pool.spec) > maximum_size(&reserved),
+        None => false,
+    }
+}
+
+/// Returns the maximum size of a pool; `None` for a pool that an admin created.
+fn maximum_size(pool: &VolumeThinPool) -> Option<Bytes> {
+    let create = pool.create.as_ref()?;
+    quantity::parse(&create.maximum_size).ok().map(Bytes)
 }

@@ -4,50 +4,49 @@
 //! so that the two never disagree. Pure.
 
 use crds::StorageBackendSpec;
+use host::{Bytes, Extents};
 
-use crate::allocation::Reservation;
+use crate::fit::NewVolume;
 use crate::free_space::FreeSpace;
 
 impl FreeSpace {
-    /// Returns the size of the largest volume of this backend that fits, in bytes: whole extents. 0
-    /// if none fits.
+    /// Returns the size of the largest volume of this backend that fits: whole extents. 0 if none
+    /// fits.
     #[must_use]
-    pub fn largest(&self, backend: &StorageBackendSpec) -> u64 {
-        self.largest_fit(backend).map_or(0, |(bytes, _)| bytes)
+    pub fn largest(&self, backend: &StorageBackendSpec) -> Bytes {
+        self.largest_fit(backend)
+            .map(|volume| volume.size)
+            .unwrap_or_default()
     }
 
-    /// Returns the sizes of the volumes of this backend that use up the space, in bytes: the
-    /// largest volume that fits, then the largest in the remaining space, and so on.
+    /// Returns the sizes of the volumes of this backend that use up the space: the largest volume
+    /// that fits, then the largest in the remaining space, and so on.
     ///
     /// More than one if a volume can't be spread over all disks.
     #[must_use]
-    pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<u64> {
+    pub fn largest_volumes(&self, backend: &StorageBackendSpec) -> Vec<Bytes> {
         let mut rest = self.clone();
         let mut volumes = Vec::new();
         // Each volume fills at least one of its disks, so there are at most as many volumes as
         // disks.
         while volumes.len() <= self.disks.len()
-            && let Some((bytes, reservation)) = rest.largest_fit(backend)
+            && let Some(volume) = rest.largest_fit(backend)
         {
-            volumes.push(bytes);
-            rest.subtract(bytes, &reservation);
+            volumes.push(volume.size);
+            rest.subtract(&volume);
         }
         volumes
     }
 
-    fn largest_fit(&self, backend: &StorageBackendSpec) -> Option<(u64, Reservation)> {
-        let fit = |extents: u64| {
-            self.allocate(backend, extents.saturating_mul(self.extent))
-                .ok()
-        };
-        let mut fits = fit(1)?;
+    fn largest_fit(&self, backend: &StorageBackendSpec) -> Option<NewVolume> {
+        let mut fits = self.fit_extents(backend, 1)?;
         // The larger of two sizes never takes less space, so binary search finds the largest that
         // fits. LVM counts extents with 32 bits.
         let mut least = 2;
         let mut most = u64::from(u32::MAX);
         while least <= most {
             let middle = least.midpoint(most);
-            match fit(middle) {
+            match self.fit_extents(backend, middle) {
                 Some(found) => {
                     fits = found;
                     least = middle + 1;
@@ -58,15 +57,21 @@ impl FreeSpace {
         Some(fits)
     }
 
-    /// Subtracts a volume of `bytes` bytes with this reservation.
-    fn subtract(&mut self, bytes: u64, reservation: &Reservation) {
-        let all = reservation.allocation();
-        self.free = self.free.saturating_sub(reservation.own.bytes);
+    /// Fits a volume of this many extents.
+    fn fit_extents(&self, backend: &StorageBackendSpec, extents: u64) -> Option<NewVolume> {
+        let size = Extents(extents).bytes(self.extent_size);
+        self.allocate(backend, size).ok()
+    }
+
+    /// Subtracts a volume.
+    fn subtract(&mut self, volume: &NewVolume) {
+        let all = volume.reservation.allocation();
+        self.free = self.free.saturating_sub(volume.reservation.own.total);
         for disk in self.disks.iter_mut().chain(&mut self.fast) {
             disk.free = disk.free.saturating_sub(all.on(&disk.uuid));
         }
         if let Some(pool) = &mut self.pool {
-            pool.free = pool.free.saturating_sub(bytes);
+            pool.free = pool.free.saturating_sub(volume.size);
         }
     }
 }
@@ -76,6 +81,7 @@ mod tests {
     use crate::free_space::{FreeDisk, FreeSpace};
     use crate::reservations::Location;
     use crds::StorageBackendSpec;
+    use host::Bytes;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -102,15 +108,15 @@ mod tests {
             .map(|(number, extents)| FreeDisk {
                 uuid: format!("d{number}"),
                 name: format!("/dev/d{number}"),
-                free: extents * EXTENT,
+                free: Bytes(extents * EXTENT),
             })
             .collect();
         FreeSpace {
             location,
-            extent: EXTENT,
-            size,
-            reserve,
-            free,
+            extent_size: Bytes(EXTENT),
+            size: Bytes(size),
+            reserve: Bytes(reserve),
+            free: Bytes(free),
             disks,
             fast: Vec::new(),
             pool: None,
@@ -120,8 +126,11 @@ mod tests {
     #[test]
     fn linear_volume_may_use_all_free_space() {
         let space = space(&[10, 20, 5], 3);
-        assert_eq!(space.largest(&layout(json!({}))), 32 * EXTENT);
-        assert_eq!(space.largest_volumes(&layout(json!({}))), [32 * EXTENT]);
+        assert_eq!(space.largest(&layout(json!({}))), Bytes(32 * EXTENT));
+        assert_eq!(
+            space.largest_volumes(&layout(json!({}))),
+            [Bytes(32 * EXTENT)]
+        );
     }
 
     #[test]
@@ -133,7 +142,7 @@ mod tests {
                 space.largest(&layout(json!({}))),
                 space.largest(&layout(json!({"type": "RAID1"})))
             ),
-            (40 << 20, 0)
+            (Bytes(40 << 20), Bytes(0))
         );
     }
 
@@ -142,8 +151,11 @@ mod tests {
         // One extent of each image is its metadata.
         let space = space(&[160, 50, 40], 0);
         let mirror = layout(json!({"type": "RAID1"}));
-        assert_eq!(space.largest(&mirror), 49 * EXTENT);
-        assert_eq!(space.largest_volumes(&mirror), [49 * EXTENT, 39 * EXTENT]);
+        assert_eq!(space.largest(&mirror), Bytes(49 * EXTENT));
+        assert_eq!(
+            space.largest_volumes(&mirror),
+            [Bytes(49 * EXTENT), Bytes(39 * EXTENT)]
+        );
     }
 
     #[test]
@@ -151,11 +163,11 @@ mod tests {
         let space = space(&[10, 7, 7], 0);
         assert_eq!(
             space.largest(&layout(json!({"type": "Striped", "stripes": 3}))),
-            21 * EXTENT
+            Bytes(21 * EXTENT)
         );
         assert_eq!(
             space.largest(&layout(json!({"type": "Striped", "stripes": 4}))),
-            0
+            Bytes(0)
         );
     }
 
@@ -183,10 +195,10 @@ mod tests {
         ) {
             let space = space(&disks, reserve);
             let largest = space.largest(&backend);
-            if largest > 0 {
-                prop_assert_eq!(space.allocate(&backend, largest).unwrap().0, largest);
+            if largest > Bytes(0) {
+                prop_assert_eq!(space.allocate(&backend, largest).unwrap().size, largest);
             }
-            prop_assert!(space.allocate(&backend, largest + 1).is_err());
+            prop_assert!(space.allocate(&backend, Bytes(largest.0 + 1)).is_err());
         }
 
         /// Precondition of the binary search.
@@ -197,8 +209,8 @@ mod tests {
             part in 1..100_u64,
         ) {
             let space = space(&disks, 0);
-            let smaller = space.largest(&backend) * part / 100;
-            prop_assert!(smaller == 0 || space.allocate(&backend, smaller).is_ok());
+            let smaller = Bytes(space.largest(&backend).0 * part / 100);
+            prop_assert!(smaller == Bytes(0) || space.allocate(&backend, smaller).is_ok());
         }
 
         #[test]
@@ -209,9 +221,9 @@ mod tests {
         ) {
             let space = space(&disks, reserve);
             let volumes = space.largest_volumes(&backend);
-            prop_assert_eq!(volumes.first().copied().unwrap_or(0), space.largest(&backend));
+            prop_assert_eq!(volumes.first().copied().unwrap_or_default(), space.largest(&backend));
             prop_assert!(volumes.is_sorted_by(|a, b| a >= b));
-            prop_assert!(volumes.iter().sum::<u64>() <= space.free);
+            prop_assert!(volumes.into_iter().sum::<Bytes>() <= space.free);
         }
     }
 }

@@ -3,8 +3,8 @@
 //! Each image of a volume needs a disk of its own with space for the whole image; a linear volume
 //! stays on one disk if possible. Pure.
 
+use host::Bytes;
 use host::lvm::{Cost, Layout};
-use host::{Bytes, Extents};
 
 use crate::allocation::Allocation;
 use crate::free_space::{FreeDisk, FreeSpace};
@@ -17,8 +17,7 @@ use crate::rejection::Rejection;
 /// # Errors
 /// The reason why it doesn't fit.
 pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocation, Rejection> {
-    let bytes = |extents: Extents| extents.bytes(Bytes(space.extent)).0;
-    let total = bytes(cost.total());
+    let total = cost.total().bytes(space.extent_size);
     if total > space.free {
         return Err(space.too_little());
     }
@@ -31,7 +30,7 @@ pub fn assign(layout: Layout, cost: Cost, space: &FreeSpace) -> Result<Allocatio
             fill(&disks, total).ok_or_else(|| space.too_little())
         };
     }
-    let image = bytes(cost.image);
+    let image = cost.image.bytes(space.extent_size);
     let images = usize::try_from(cost.images).unwrap_or(usize::MAX);
     check_number(layout, space)?;
     let group = space.location.volume_group.clone();
@@ -80,24 +79,24 @@ pub fn extend(
     own: &Allocation,
     space: &FreeSpace,
 ) -> Result<Allocation, Rejection> {
-    let bytes = |extents: Extents| extents.bytes(Bytes(space.extent)).0;
-    let total = bytes(cost.total());
-    let more = total.saturating_sub(own.bytes);
+    let total = cost.total().bytes(space.extent_size);
+    let more = total.saturating_sub(own.total);
     if more > space.free {
         return Err(space.too_little());
     }
     if own.disks.is_empty() || space.disks.is_empty() {
         return Ok(Allocation {
-            bytes: total,
+            total,
             disks: own.disks.clone(),
         });
     }
     if layout.is_divisible() {
-        let is_own = |disk: &FreeDisk| own.on(&disk.uuid) > 0;
         let mut disks: Vec<&FreeDisk> = space.disks.iter().collect();
         disks.sort_by(|a, b| {
-            is_own(b)
-                .cmp(&is_own(a))
+            let a_is_own = own.on(&a.uuid) > Bytes(0);
+            let b_is_own = own.on(&b.uuid) > Bytes(0);
+            b_is_own
+                .cmp(&a_is_own)
                 .then(b.free.cmp(&a.free))
                 .then_with(|| a.uuid.cmp(&b.uuid))
         });
@@ -105,11 +104,11 @@ pub fn extend(
         grown.add(&fill(&disks, more).ok_or_else(|| space.too_little())?);
         return Ok(grown);
     }
-    let image = bytes(cost.image);
+    let image = cost.image.bytes(space.extent_size);
     for (uuid, has) in &own.disks {
         let missing = image.saturating_sub(*has);
         let disk = space.disks.iter().find(|disk| disk.uuid == *uuid);
-        let free = disk.map_or(0, |disk| disk.free);
+        let free = disk.map(|disk| disk.free).unwrap_or_default();
         if missing > free {
             let name = disk.map_or_else(|| uuid.clone(), |disk| disk.name.clone());
             return Err(Rejection::DiskFull {
@@ -131,28 +130,30 @@ pub fn by_free_space(disks: &[FreeDisk]) -> Vec<&FreeDisk> {
     disks
 }
 
-/// Takes `bytes` bytes from the first disk that has them all free, otherwise from one disk after
-/// the other. Returns `None` if all disks together have less.
+/// Takes `size` from the first disk that has all of it free, otherwise from one disk after the
+/// other. Returns `None` if all disks together have less.
 #[must_use]
-pub fn fill(disks: &[&FreeDisk], bytes: u64) -> Option<Allocation> {
-    if let Some(disk) = disks.iter().find(|disk| disk.free >= bytes) {
-        return Some(
-            [(disk.uuid.clone(), bytes)]
-                .into_iter()
-                .filter(|(_, bytes)| *bytes > 0)
-                .collect(),
-        );
-    }
-    let mut missing = bytes;
+pub fn fill(disks: &[&FreeDisk], size: Bytes) -> Option<Allocation> {
     let mut allocation = Allocation::default();
+    if size == Bytes(0) {
+        return Some(allocation);
+    }
+    if let Some(disk) = disks.iter().find(|disk| disk.free >= size) {
+        return Some(Allocation::from_iter([(disk.uuid.clone(), size)]));
+    }
+    let mut missing = size;
     for disk in disks {
-        let bytes = missing.min(disk.free);
-        missing -= bytes;
-        if bytes > 0 {
-            allocation.add(&Allocation::from_iter([(disk.uuid.clone(), bytes)]));
+        let part = missing.min(disk.free);
+        missing = missing.saturating_sub(part);
+        if part > Bytes(0) {
+            allocation.add(&Allocation::from_iter([(disk.uuid.clone(), part)]));
         }
     }
-    (missing == 0).then_some(allocation)
+    if missing > Bytes(0) {
+        None
+    } else {
+        Some(allocation)
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! node's name. Pure.
 
 use crds::quantity;
+use host::Bytes;
 
 /// The reason why a node can't hold a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,8 +70,8 @@ pub enum Rejection {
         fitting: usize,
         /// Number of disks that the layout needs.
         needs: usize,
-        /// Bytes needed on each disk.
-        image: u64,
+        /// Space needed on each disk.
+        image: Bytes,
     },
     /// The disk of an image lacks the space for its growth.
     #[error("has {} free on disk {name} of volume group {group} but the volume needs {} more there", quantity::human(*free), quantity::human(*needs))]
@@ -79,10 +80,10 @@ pub enum Rejection {
         group: String,
         /// The disk's device.
         name: String,
-        /// Bytes that are neither reserved nor used.
-        free: u64,
-        /// Additional bytes needed.
-        needs: u64,
+        /// Space that is neither reserved nor used.
+        free: Bytes,
+        /// Additional space needed.
+        needs: Bytes,
     },
     /// The backend's thin pool doesn't exist. Holds the volume group and the pool.
     #[error("has no thin pool {1} in volume group {0}")]
@@ -109,10 +110,10 @@ pub enum Rejection {
     PoolAllocated {
         /// The pool.
         pool: String,
-        /// Bytes that its volumes may still reserve.
-        free: u64,
-        /// Maximum size of its data, in bytes.
-        size: u64,
+        /// Space that its volumes may still reserve.
+        free: Bytes,
+        /// Maximum size of its data.
+        size: Bytes,
         /// Overprovisioning in percent of `size`.
         hundredths: u64,
     },
@@ -123,10 +124,10 @@ pub enum Rejection {
         group: String,
         /// The pool.
         pool: String,
-        /// Bytes that are neither reserved nor used.
-        free: u64,
-        /// Additional bytes needed.
-        needs: u64,
+        /// Space that is neither reserved nor used.
+        free: Bytes,
+        /// Additional space needed.
+        needs: Bytes,
     },
     /// None of the devices in `cache.devices` is in the volume group.
     #[error("has no disk of cache.devices in volume group {0}")]
@@ -136,20 +137,20 @@ pub enum Rejection {
     CacheFull {
         /// The volume group.
         group: String,
-        /// Bytes that are neither reserved nor used.
-        free: u64,
-        /// Bytes needed.
-        needs: u64,
+        /// Space that is neither reserved nor used.
+        free: Bytes,
+        /// Space needed.
+        needs: Bytes,
     },
     /// The volume group has too little free space.
     #[error("has {} free of {} in volume group {group}", quantity::human(*free), quantity::human(*size))]
     TooLittle {
         /// The volume group.
         group: String,
-        /// Bytes that are neither reserved nor used.
-        free: u64,
-        /// Size of the volume group in bytes.
-        size: u64,
+        /// Space that is neither reserved nor used.
+        free: Bytes,
+        /// Size of the volume group.
+        size: Bytes,
     },
 }
 

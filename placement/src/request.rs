@@ -1,6 +1,7 @@
 //! A placement request, and the candidate nodes. Pure.
 
 use crds::{NodeStorage, StorageBackend};
+use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 
 /// A request to place a volume.
@@ -8,8 +9,8 @@ use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
 pub struct PlacementRequest<'a> {
     /// The backend of the volume's class.
     pub backend: &'a StorageBackend,
-    /// Minimum size of the volume in bytes.
-    pub bytes: u64,
+    /// Minimum size of the volume.
+    pub size: Bytes,
     /// The node that the scheduler selected; no other is considered.
     pub selected: Option<&'a str>,
     /// The class's `allowedTopologies`; empty allows all nodes. Ignored if `selected` is set: the

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, condition};
+use host::Bytes;
 use kube::ResourceExt as _;
 
-use crate::allocation::{Allocation, PoolAllocation, Reservation};
+use crate::allocation::{Allocation, PoolAllocation, PoolWeight, Reservation};
 
 /// A volume group on a node.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +48,8 @@ type Pools = BTreeMap<String, BTreeMap<String, PoolAllocation>>;
 /// The reservations of one thin pool.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PoolReservations {
-    /// Sum of the sizes of its volumes, in bytes.
-    pub volumes: u64,
+    /// Sum of the sizes of its volumes.
+    pub volumes: Bytes,
     /// Space reserved for the pool itself; none if an admin created it.
     pub space: Allocation,
     /// The spec that allows the pool the most space; `None` without volumes.
@@ -66,16 +67,18 @@ pub struct Reservations {
 }
 
 impl Reservations {
-    /// Returns the bytes reserved at a location, without thin pools.
+    /// Returns the space reserved at a location, without thin pools.
     #[must_use]
-    pub fn reserved(&self, location: &Location) -> u64 {
-        self.sums.get(location).map_or(0, |sum| sum.bytes)
+    pub fn reserved(&self, location: &Location) -> Bytes {
+        let sum = self.sums.get(location);
+        sum.map(|sum| sum.total).unwrap_or_default()
     }
 
-    /// Returns the bytes reserved on one physical volume, without thin pools.
+    /// Returns the space reserved on one physical volume, without thin pools.
     #[must_use]
-    pub fn reserved_on(&self, location: &Location, uuid: &str) -> u64 {
-        self.sums.get(location).map_or(0, |sum| sum.on(uuid))
+    pub fn reserved_on(&self, location: &Location, uuid: &str) -> Bytes {
+        let sum = self.sums.get(location);
+        sum.map(|sum| sum.on(uuid)).unwrap_or_default()
     }
 
     /// Returns the reservations of a location's thin pools that have volumes, by pool name.
@@ -243,9 +246,9 @@ impl Reservations {
 impl PoolReservations {
     fn of<'a>(parts: impl Iterator<Item = &'a PoolAllocation>) -> Self {
         let mut pooled = Self::default();
-        let mut heaviest = (0, 0);
+        let mut heaviest = PoolWeight::default();
         for part in parts {
-            pooled.volumes = pooled.volumes.saturating_add(part.bytes);
+            pooled.volumes = pooled.volumes.saturating_add(part.size);
             if pooled.spec.is_none() || part.weight() > heaviest {
                 heaviest = part.weight();
                 pooled.spec = Some(part.spec.clone());
@@ -258,7 +261,7 @@ impl PoolReservations {
 
 #[cfg(test)]
 mod tests {
-    use super::{Allocation, Location, Reservations};
+    use super::{Allocation, Bytes, Location, Reservations};
     use crds::LogicalVolume;
     use proptest::prelude::*;
     use serde_json::json;
@@ -286,12 +289,12 @@ mod tests {
     #[test]
     fn space_stays_reserved_until_removal() {
         let mut reservations = Reservations::default();
-        reservations.reserve("a", &location(), 8 << 20);
-        assert_eq!(reservations.reserved(&location()), 8 << 20);
+        reservations.reserve("a", &location(), Bytes(8 << 20));
+        assert_eq!(reservations.reserved(&location()), Bytes(8 << 20));
         reservations.observe(&volume("a", "8Mi", false));
-        assert_eq!(reservations.reserved(&location()), 8 << 20);
+        assert_eq!(reservations.reserved(&location()), Bytes(8 << 20));
         reservations.observe(&volume("a", "8Mi", true));
-        assert_eq!(reservations.reserved(&location()), 0);
+        assert_eq!(reservations.reserved(&location()), Bytes(0));
         reservations.remove("a");
         assert!(!reservations.contains("a"));
     }
@@ -300,33 +303,41 @@ mod tests {
     fn stale_observation_keeps_pending_growth() {
         let mut reservations = Reservations::default();
         reservations.observe(&volume("a", "8Mi", false));
-        reservations.reserve("a", &location(), 16 << 20);
+        reservations.reserve("a", &location(), Bytes(16 << 20));
         reservations.observe(&volume("a", "8Mi", false));
-        assert_eq!(reservations.reserved(&location()), 16 << 20);
+        assert_eq!(reservations.reserved(&location()), Bytes(16 << 20));
         reservations.observe(&volume("a", "16Mi", false));
         reservations.observe(&volume("a", "16Mi", false));
-        assert_eq!(reservations.reserved(&location()), 16 << 20);
-        reservations.reserve("a", &location(), 32 << 20);
+        assert_eq!(reservations.reserved(&location()), Bytes(16 << 20));
+        reservations.reserve("a", &location(), Bytes(32 << 20));
         reservations.cancel("a");
-        assert_eq!(reservations.reserved(&location()), 16 << 20);
+        assert_eq!(reservations.reserved(&location()), Bytes(16 << 20));
     }
 
     #[test]
     fn new_list_drops_deleted_volumes_and_keeps_pending_ones() {
         let mut reservations = Reservations::default();
         reservations.observe(&volume("gone", "8Mi", false));
-        reservations.reserve("coming", &location(), 4 << 20);
+        reservations.reserve("coming", &location(), Bytes(4 << 20));
         reservations.begin_list();
         reservations.observe(&volume("stays", "16Mi", false));
         reservations.end_list();
         assert!(!reservations.contains("gone"));
-        assert_eq!(reservations.reserved(&location()), 20 << 20);
+        assert_eq!(reservations.reserved(&location()), Bytes(20 << 20));
+    }
+
+    fn share(disk: &str, bytes: u64) -> (String, Bytes) {
+        (disk.to_owned(), Bytes(bytes))
+    }
+
+    /// Returns the MiB reserved on three disks.
+    fn on_disks(reservations: &Reservations) -> [u64; 3] {
+        ["d1", "d2", "d3"].map(|disk| reservations.reserved_on(&location(), disk).0 >> 20)
     }
 
     #[test]
     fn each_disk_has_its_own_sum() {
         let mut reservations = Reservations::default();
-        let share = |disk: &str, bytes: u64| (disk.to_owned(), bytes);
         reservations.reserve(
             "a",
             &location(),
@@ -341,15 +352,12 @@ mod tests {
             &location(),
             Allocation::from_iter([share("d2", 4 << 20)]),
         );
-        let on = |reservations: &Reservations| {
-            ["d1", "d2", "d3"].map(|disk| reservations.reserved_on(&location(), disk) >> 20)
-        };
         assert_eq!(
-            (on(&reservations), reservations.reserved(&location())),
-            ([8, 12, 0], 20 << 20)
+            (on_disks(&reservations), reservations.reserved(&location())),
+            ([8, 12, 0], Bytes(20 << 20))
         );
         reservations.remove("a");
-        assert_eq!(on(&reservations), [0, 4, 0]);
+        assert_eq!(on_disks(&reservations), [0, 4, 0]);
     }
 
     proptest! {
@@ -361,13 +369,13 @@ mod tests {
             for (action, name, mebibytes) in steps {
                 let name = format!("v{name}");
                 match action {
-                    0 => reservations.reserve(&name, &location(), mebibytes << 20),
+                    0 => reservations.reserve(&name, &location(), Bytes(mebibytes << 20)),
                     1 => reservations.cancel(&name),
                     2 => reservations.observe(&volume(&name, &format!("{mebibytes}Mi"), false)),
                     _ => reservations.remove(&name),
                 }
                 let entries = reservations.entries.values();
-                let sum: u64 = entries.map(|entry| entry.reservation().allocation().bytes).sum();
+                let sum: Bytes = entries.map(|entry| entry.reservation().allocation().total).sum();
                 prop_assert_eq!(reservations.reserved(&location()), sum);
             }
         }

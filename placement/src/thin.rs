@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 
 use crds::node_storage::{self, VolumeGroup};
 use crds::quantity;
-use crds::thin_pool::{ThinPoolCreation, ThinPoolSettings, VolumeThinPool};
+use crds::thin_pool::{PoolSizes, ThinPoolCreation, ThinPoolSettings, VolumeThinPool};
 use host::Bytes;
 use host::lvm::PoolCost;
-use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
-use crate::allocation::Allocation;
+use crate::allocation::{Allocation, bytes};
 use crate::free_space::{FreeSpace, PoolFreeSpace};
 use crate::pv_allocation;
 use crate::rejection::Rejection;
@@ -56,26 +55,26 @@ pub fn pool_free_space(
             .spec
             .as_ref()
             .is_some_and(|spec| spec.create.is_none());
-    let (create, size) = if is_named {
-        let pool =
-            reported.ok_or_else(|| Rejection::NoPool(group.name.clone(), name.to_owned()))?;
-        (None, bytes(&pool.size))
+    let create = if is_named {
+        None
     } else {
-        let plan = plan(rules, name, reported, &pooled, space)?;
-        let most = bytes(&plan.maximum_size);
-        (Some(plan), most)
+        Some(plan(rules, name, reported, &pooled, space)?)
+    };
+    let size = match (&create, reported) {
+        (Some(create), _) => bytes(&create.maximum_size),
+        (None, Some(pool)) => bytes(&pool.size),
+        (None, None) => return Err(Rejection::NoPool(group.name.clone(), name.to_owned())),
     };
     let full = reported.and_then(|pool| check(rules, pool, size).err());
     let hundredths = rules
         .overprovision()
         .map_err(|error| Rejection::unsuitable(&group.name, &error))?;
-    let allowed = u128::from(size) * u128::from(hundredths) / 100;
+    let allowed = u128::from(size.0) * u128::from(hundredths) / 100;
+    let other_volumes = reported.map(|pool| bytes(&pool.other_volumes));
     let allocated = pooled
         .volumes
-        .saturating_add(reported.map_or(0, |pool| bytes(&pool.other_volumes)));
-    let free = u64::try_from(allowed)
-        .unwrap_or(u64::MAX)
-        .saturating_sub(allocated);
+        .saturating_add(other_volumes.unwrap_or_default());
+    let free = Bytes(u64::try_from(allowed).unwrap_or(u64::MAX)).saturating_sub(allocated);
     Ok(PoolFreeSpace {
         spec: VolumeThinPool {
             name: name.to_owned(),
@@ -101,34 +100,31 @@ fn plan(
         let why = "FlexLVM did not create it (rename it or set thinPool.name)".to_owned();
         return Err(Rejection::PoolUnusable(name.to_owned(), why));
     }
-    let extent = Bytes(space.extent);
+    let extent_size = space.extent_size;
     let volume_group = space.location.volume_group.as_str();
     let before = pooled.spec.as_ref().and_then(|spec| spec.create.as_ref());
-    let (first, most) = match (rules.sizes(space.size), before) {
-        (Ok(sizes), _) => (sizes.initial, sizes.maximum),
-        // The backend's settings no longer fit the node: the pool keeps the sizes that it was
-        // created with.
-        (Err(_), Some(before)) => (bytes(&before.size), bytes(&before.maximum_size)),
-        (Err(error), None) => return Err(Rejection::unsuitable(volume_group, &error)),
-    };
-    let most = most
-        .max(first)
-        .max(before.map_or(0, |before| bytes(&before.maximum_size)));
-    let most = most.max(reported.map_or(0, |pool| bytes(&pool.size)));
+    let sizes = pool_sizes(rules, before, reported, space)?;
     let metadata = match (before, reported) {
         (Some(before), _) => Some(bytes(&before.metadata_size)),
         (None, Some(pool)) => Some(bytes(&pool.metadata_size)),
         (None, None) => rules
             .metadata()
-            .map_err(|error| Rejection::unsuitable(volume_group, &error))?,
+            .map_err(|error| Rejection::unsuitable(volume_group, &error))?
+            .map(Bytes),
     };
-    let cost = PoolCost::new(Bytes(most), metadata.map(Bytes), extent)
+    let cost = PoolCost::new(Bytes(sizes.maximum), metadata, extent_size)
         .map_err(|error| Rejection::unsuitable(volume_group, &error))?;
     let existing = Allocation::from_shares(reported.map_or(&[][..], |pool| &pool.physical_volumes))
         .max_each(&pooled.space);
-    let needs = cost.total().bytes(extent).0.saturating_sub(existing.bytes);
-    let reserved = pv_allocation::fill(&pv_allocation::by_free_space(&space.disks), needs)
-        .filter(|_| needs <= space.free);
+    let needs = cost
+        .total()
+        .bytes(extent_size)
+        .saturating_sub(existing.total);
+    let reserved = if needs <= space.free {
+        pv_allocation::fill(&pv_allocation::by_free_space(&space.disks), needs)
+    } else {
+        None
+    };
     let mut all = reserved.ok_or_else(|| Rejection::NoSpaceForPool {
         group: volume_group.to_owned(),
         pool: name.to_owned(),
@@ -136,13 +132,47 @@ fn plan(
         needs,
     })?;
     all.add(&existing);
-    let first = quantity::format(Bytes(first).extents_up(extent).bytes(extent).0);
+    let size = match before {
+        Some(before) => before.size.clone(),
+        None => quantity::format(Bytes(sizes.initial).round_up(extent_size)),
+    };
     Ok(ThinPoolCreation {
-        size: before.map_or(first, |before| before.size.clone()),
-        maximum_size: quantity::format(cost.data.bytes(extent).0),
-        metadata_size: quantity::format(cost.metadata.bytes(extent).0),
+        size,
+        maximum_size: quantity::format(cost.data.bytes(extent_size)),
+        metadata_size: quantity::format(cost.metadata.bytes(extent_size)),
         physical_volumes: all.shares(),
     })
+}
+
+/// Returns the sizes of the backend's own pool: those of the settings, but never less than what is
+/// reserved or exists.
+fn pool_sizes(
+    rules: &ThinPoolSettings,
+    before: Option<&ThinPoolCreation>,
+    reported: Option<&node_storage::ReportedThinPool>,
+    space: &FreeSpace,
+) -> Result<PoolSizes, Rejection> {
+    let mut sizes = match (rules.sizes(space.size.0), before) {
+        (Ok(sizes), _) => sizes,
+        // The backend's settings no longer fit the node: the pool keeps the sizes that it was
+        // created with.
+        (Err(_), Some(before)) => PoolSizes {
+            initial: bytes(&before.size).0,
+            maximum: bytes(&before.maximum_size).0,
+        },
+        (Err(error), None) => {
+            let volume_group = &space.location.volume_group;
+            return Err(Rejection::unsuitable(volume_group, &error));
+        }
+    };
+    sizes.maximum = sizes.maximum.max(sizes.initial);
+    if let Some(before) = before {
+        sizes.maximum = sizes.maximum.max(bytes(&before.maximum_size).0);
+    }
+    if let Some(pool) = reported {
+        sizes.maximum = sizes.maximum.max(bytes(&pool.size).0);
+    }
+    Ok(sizes)
 }
 
 /// Rejects new reservations if the pool can't be used, or if its usage has reached a guard.
@@ -151,13 +181,14 @@ fn plan(
 fn check(
     rules: &ThinPoolSettings,
     pool: &node_storage::ReportedThinPool,
-    most: u64,
+    maximum: Bytes,
 ) -> Result<(), Rejection> {
     if let Some(why) = &pool.unusable_reason {
         return Err(Rejection::PoolUnusable(pool.name.clone(), why.clone()));
     }
-    let in_use = u128::from(bytes(&pool.size)) * u128::from(pool.data_used);
-    let used = u64::try_from(in_use.div_ceil(u128::from(most.max(1)))).unwrap_or(u64::MAX);
+    let in_use = u128::from(bytes(&pool.size).0) * u128::from(pool.data_used);
+    let used = in_use.div_ceil(u128::from(maximum.0.max(1)));
+    let used = u64::try_from(used).unwrap_or(u64::MAX);
     for (what, used, guard) in [
         ("data", used, rules.data_guard()),
         (
@@ -176,10 +207,6 @@ fn check(
         }
     }
     Ok(())
-}
-
-fn bytes(quantity: &Quantity) -> u64 {
-    quantity::parse(quantity).unwrap_or(0)
 }
 
 #[cfg(test)]

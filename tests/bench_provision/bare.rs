@@ -27,7 +27,7 @@ use serde_json::json;
 
 use crate::environment::{AT_ONCE, Environment, NAMESPACE};
 
-const SIZE: u64 = 64 << 20;
+const SIZE: Bytes = Bytes(64 << 20);
 
 /// Returns the time from the first write to the last.
 pub(crate) async fn provision(environment: &Environment) -> Result<Duration> {
@@ -75,7 +75,6 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    #[expect(clippy::too_many_lines, reason = "the steps of one test")]
     async fn serve(&self, claim: &PersistentVolumeClaim, node: &Node) -> Result<()> {
         let name = claim::volume_name(claim).context("the claim has no uid")?;
         let disk = harness::simulated::disk_of("vg0");
@@ -84,12 +83,9 @@ impl Writer<'_> {
                 node: node.name_any(),
                 volume_group: "vg0".to_owned(),
             },
-            bytes: SIZE,
-            reservation: [(disk.clone(), SIZE)]
-                .into_iter()
-                .collect::<Allocation>()
-                .into(),
-            free: 0,
+            size: SIZE,
+            reservation: Allocation::from_iter([(disk.clone(), SIZE)]).into(),
+            free: Bytes(0),
         };
         let order = volume::build_logical_volume(
             &name,
@@ -105,7 +101,7 @@ impl Writer<'_> {
             reason: reason::READY,
             message: String::new(),
         };
-        let made = Some((LvUuid::new(disk)?, Bytes(SIZE)));
+        let made = Some((LvUuid::new(disk)?, SIZE));
         let verdict = Outcome {
             ready: Some(ready),
             removed: None,

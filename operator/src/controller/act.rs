@@ -67,13 +67,13 @@ impl Actor {
     ) -> Result<Plan, ApiError> {
         match step {
             Step::Done | Step::Wait(_) => Ok(step.into()),
-            Step::Place { bytes } => self.place(name, observed, bytes).await,
-            Step::DryRunPlacement { bytes } => Ok(self.dry_run_placement(observed, bytes)),
+            Step::Place { size } => self.place(name, observed, size).await,
+            Step::DryRunPlacement { size } => Ok(self.dry_run_placement(observed, size)),
             Step::Deselect => self.deselect(observed).await,
             Step::Publish(volume) => self.publish(observed, *volume).await,
-            Step::Grow(bytes) => self.grow(name, observed, bytes).await,
-            Step::LimitCapacity(bytes) => {
-                self.set_capacity(name, observed, bytes).await?;
+            Step::Grow(size) => self.grow(name, observed, size).await,
+            Step::LimitCapacity(size) => {
+                self.set_capacity(name, observed, size).await?;
                 Ok(Step::Wait(plan::REVISIT).into())
             }
             Step::CompleteGrowth { request } => self.complete_growth(name, observed, request).await,

@@ -13,6 +13,7 @@ use crds::condition::{self, reason};
 use crds::selector::NodeSelector;
 use crds::storage_backend::StorageBackendStatus;
 use crds::{LogicalVolume, StorageBackend, ValidationError, quantity};
+use host::Bytes;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -105,10 +106,7 @@ async fn update(
     };
     let mut status = build_status(backend, blocker, &candidates, &state.reservations(), &now);
     finalizer::update(client, backend, !volumes.is_empty()).await?;
-    let reserved = volumes
-        .iter()
-        .map(|lv| reserved(lv))
-        .fold(0, u64::saturating_add);
+    let reserved: Bytes = volumes.iter().map(|lv| reserved(lv)).sum();
     status.reserved = Some(quantity::format(reserved));
     status.volumes = i64::try_from(volumes.len()).ok();
     let old = backend.status.clone().unwrap_or_default();
@@ -143,14 +141,14 @@ fn validate(
     devices::check(backend, all, candidates)
 }
 
-/// Returns the bytes reserved for a volume: its size in a thin pool, otherwise its space in the
+/// Returns the space reserved for a volume: its size in a thin pool, otherwise its space in the
 /// volume group.
-fn reserved(logical_volume: &LogicalVolume) -> u64 {
+fn reserved(logical_volume: &LogicalVolume) -> Bytes {
     let reservation = Reservation::from_volume(logical_volume);
-    reservation
-        .pool
-        .as_ref()
-        .map_or_else(|| reservation.allocation().bytes, |pool| pool.bytes)
+    match &reservation.pool {
+        Some(pool) => pool.size,
+        None => reservation.allocation().total,
+    }
 }
 
 fn without_numbers(status: &StorageBackendStatus) -> StorageBackendStatus {
@@ -217,8 +215,8 @@ fn build_status(
 }
 
 /// Returns the sum of one part of the nodes' free space.
-fn sum(spaces: &[FreeSpace], part: fn(&FreeSpace) -> u64) -> Quantity {
-    quantity::format(spaces.iter().map(part).fold(0, u64::saturating_add))
+fn sum(spaces: &[FreeSpace], part: fn(&FreeSpace) -> Bytes) -> Quantity {
+    quantity::format(spaces.iter().map(part).sum::<Bytes>())
 }
 
 /// Returns reason and message of the condition `Ready` for the number of nodes that can provide

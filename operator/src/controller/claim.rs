@@ -2,6 +2,7 @@
 
 use crds::logical_volume::ClaimReference;
 use crds::quantity::{self, QuantityError};
+use host::Bytes;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
@@ -139,11 +140,11 @@ pub enum ClaimError {
     InvalidSize(QuantityError),
 }
 
-/// Returns the requested size in bytes.
+/// Returns the requested size.
 ///
 /// # Errors
 /// If the request is missing or invalid.
-pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
+pub fn size(claim: &PersistentVolumeClaim) -> Result<Bytes, ClaimError> {
     let requests = claim
         .spec
         .as_ref()
@@ -154,16 +155,16 @@ pub fn size(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
     };
     match quantity::parse(request) {
         Ok(0) => Err(ClaimError::ZeroSize),
-        Ok(bytes) => Ok(bytes),
+        Ok(bytes) => Ok(Bytes(bytes)),
         Err(error) => Err(ClaimError::InvalidSize(error)),
     }
 }
 
-/// Validates a claim, and returns the requested size in bytes.
+/// Validates a claim, and returns the requested size.
 ///
 /// # Errors
 /// If the claim can never be served as it is.
-pub fn validate(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
+pub fn validate(claim: &PersistentVolumeClaim) -> Result<Bytes, ClaimError> {
     let spec = claim.spec.clone().unwrap_or_default();
     if let Some(mode) = spec.volume_mode
         && mode != "Filesystem"
@@ -200,7 +201,7 @@ pub fn validate(claim: &PersistentVolumeClaim) -> Result<u64, ClaimError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{has_no_provisioner, is_waiting, size, validate};
+    use super::{Bytes, has_no_provisioner, is_waiting, size, validate};
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -225,9 +226,9 @@ mod tests {
         assert!(is_waiting(&with(json!({}))));
         assert_eq!(
             validate(&with(json!({"volumeMode": "Filesystem"}))),
-            Ok(1 << 30)
+            Ok(Bytes(1 << 30))
         );
-        assert_eq!(size(&with(json!({}))), Ok(1 << 30));
+        assert_eq!(size(&with(json!({}))), Ok(Bytes(1 << 30)));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crds::logical_volume::ReclaimPolicy;
 use crds::{LogicalVolume, StorageBackend};
+use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
@@ -65,15 +66,15 @@ pub enum Step {
     Wait(Duration),
     /// Choose a node, reserve space there, and create the LogicalVolume.
     Place {
-        /// Minimum size in bytes.
-        bytes: u64,
+        /// Minimum size.
+        size: Bytes,
     },
     /// Report if no node has enough space, while the scheduler has selected none.
     ///
     /// The scheduler selects no node whose published capacity is too small.
     DryRunPlacement {
-        /// Minimum size in bytes.
-        bytes: u64,
+        /// Minimum size.
+        size: Bytes,
     },
     /// Remove the node that the scheduler selected, since the claim can't be served.
     ///
@@ -106,17 +107,17 @@ pub enum Step {
     SetFinalizer(bool),
     /// Restore the LogicalVolume's label, by which its agent finds it.
     Label,
-    /// Reserve the space for growth to this size in bytes, and write it into the LogicalVolume;
-    /// with the current size, only the space of its thin pool.
-    Grow(u64),
-    /// Lower the PersistentVolume's capacity to this size in bytes, so that pods start although the
-    /// volume can't grow yet.
-    LimitCapacity(u64),
+    /// Reserve the space for growth to this size, and write it into the LogicalVolume; with the
+    /// current size, only the space of its thin pool.
+    Grow(Bytes),
+    /// Lower the PersistentVolume's capacity to this size, so that pods start although the volume
+    /// can't grow yet.
+    LimitCapacity(Bytes),
     /// Make the kubelet grow the file system to the claim's request, since the logical volume is
     /// large enough.
     CompleteGrowth {
-        /// The request, in bytes.
-        request: u64,
+        /// The request.
+        request: Bytes,
     },
 }
 

@@ -11,6 +11,7 @@
 //! other component lowers.
 
 use crds::{LogicalVolume, quantity};
+use host::Bytes;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
@@ -23,28 +24,28 @@ const NODE_RESIZE_PENDING: &str = "NodeResizePending";
 const NODE_RESIZE_INFEASIBLE: &str = "NodeResizeInfeasible";
 const FILE_SYSTEM_RESIZE_PENDING: &str = "FileSystemResizePending";
 
-/// The sizes of a volume according to its objects, in bytes.
+/// The sizes of a volume according to its objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// The PersistentVolume's capacity.
-    pub capacity: u64,
+    pub capacity: Bytes,
     /// The size in the LogicalVolume's spec.
-    pub reserved: u64,
+    pub reserved: Bytes,
     /// The logical volume's size, as its agent reports.
-    pub actual: u64,
+    pub actual: Bytes,
     /// The bound claim's sizes; `None` if the claim isn't in the watch cache.
     pub claim: Option<ClaimSizes>,
 }
 
-/// The size that a claim requests, and the sizes that Kubernetes records in its status, in bytes.
+/// The size that a claim requests, and the sizes that Kubernetes records in its status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClaimSizes {
     /// `spec.resources.requests`.
-    pub requested: u64,
+    pub requested: Bytes,
     /// `status.capacity`; `None` before the claim is bound.
-    pub capacity: Option<u64>,
+    pub capacity: Option<Bytes>,
     /// `status.allocatedResources`: the size of the last growth that began. Absent before 1.34.
-    pub allocated: Option<u64>,
+    pub allocated: Option<Bytes>,
     /// Whether the kubelet has given up the growth.
     pub is_infeasible: bool,
     /// Whether the controller manager has done its part of the growth.
@@ -66,16 +67,17 @@ impl Sizes {
             spec.and_then(|spec| spec.volume_name.as_deref()) == Some(&volume.name_any())
         });
         Self {
-            capacity: bytes(capacity.and_then(|capacity| capacity.get(STORAGE))).unwrap_or(0),
-            reserved: quantity::parse(&logical_volume.spec.size).unwrap_or(u64::MAX),
-            actual: bytes(status.and_then(|status| status.size.as_ref())).unwrap_or(0),
+            capacity: bytes(capacity.and_then(|capacity| capacity.get(STORAGE)))
+                .unwrap_or_default(),
+            reserved: bytes(Some(&logical_volume.spec.size)).unwrap_or(Bytes(u64::MAX)),
+            actual: bytes(status.and_then(|status| status.size.as_ref())).unwrap_or_default(),
             claim: bound.and_then(ClaimSizes::new),
         }
     }
 
     /// Returns the size that the volume should have.
     #[must_use]
-    pub fn wanted(&self) -> u64 {
+    pub fn wanted(&self) -> Bytes {
         self.claim
             .as_ref()
             .map_or(self.capacity, |claim| claim.requested)
@@ -84,18 +86,18 @@ impl Sizes {
     /// Returns the capacity for the PersistentVolume while the volume can't grow, if its capacity
     /// would keep pods from starting.
     #[must_use]
-    pub fn limit(&self) -> Option<u64> {
+    pub fn limit(&self) -> Option<Bytes> {
         let claim = self.claim.as_ref()?;
-        if self.capacity <= self.actual || self.actual == 0 {
+        if self.capacity <= self.actual || self.actual == Bytes(0) {
             return None;
         }
-        Some(claim.capacity.unwrap_or(u64::MAX).min(self.actual))
+        Some(claim.capacity.unwrap_or(Bytes(u64::MAX)).min(self.actual))
     }
 
     /// Returns the request if the logical volume is large enough for it, and PersistentVolume or
     /// claim keep the kubelet from growing the file system to it.
     #[must_use]
-    pub fn incomplete_growth(&self) -> Option<u64> {
+    pub fn incomplete_growth(&self) -> Option<Bytes> {
         let claim = self.claim.as_ref()?;
         let is_grown = self.actual >= claim.requested;
         if !is_grown
@@ -151,30 +153,30 @@ impl ClaimSizes {
     }
 }
 
-fn bytes(quantity: Option<&Quantity>) -> Option<u64> {
-    quantity::parse(quantity?).ok()
+fn bytes(quantity: Option<&Quantity>) -> Option<Bytes> {
+    quantity::parse(quantity?).ok().map(Bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{ClaimSizes, Sizes};
+    use super::{Bytes, ClaimSizes, Sizes};
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
     fn sizes(capacity: u64, actual: u64, claim: ClaimSizes) -> Sizes {
         Sizes {
-            capacity,
-            reserved: actual,
-            actual,
+            capacity: Bytes(capacity),
+            reserved: Bytes(actual),
+            actual: Bytes(actual),
             claim: Some(claim),
         }
     }
 
     fn claim(requested: u64, allocated: Option<u64>) -> ClaimSizes {
         ClaimSizes {
-            requested,
-            capacity: Some(64),
-            allocated,
+            requested: Bytes(requested),
+            capacity: Some(Bytes(64)),
+            allocated: allocated.map(Bytes),
             is_infeasible: false,
             is_pending_on_node: true,
         }
@@ -182,20 +184,20 @@ mod tests {
 
     #[test]
     fn capacity_above_logical_volume_is_limited_to_claim_capacity() {
-        assert_eq!(sizes(2000, 64, claim(2000, None)).limit(), Some(64));
-        assert_eq!(sizes(2000, 100, claim(2000, None)).limit(), Some(64));
+        assert_eq!(sizes(2000, 64, claim(2000, None)).limit(), Some(Bytes(64)));
+        assert_eq!(sizes(2000, 100, claim(2000, None)).limit(), Some(Bytes(64)));
         assert_eq!(sizes(100, 100, claim(2000, None)).limit(), None);
         let unbound = ClaimSizes {
             capacity: None,
             ..claim(2000, None)
         };
-        assert_eq!(sizes(2000, 100, unbound).limit(), Some(100));
+        assert_eq!(sizes(2000, 100, unbound).limit(), Some(Bytes(100)));
         let unknown = Sizes {
             claim: None,
             ..sizes(2000, 64, claim(0, None))
         };
         assert_eq!((unknown.limit(), unknown.incomplete_growth()), (None, None));
-        assert_eq!(unknown.wanted(), 2000);
+        assert_eq!(unknown.wanted(), Bytes(2000));
         assert_eq!(
             sizes(2000, 0, claim(2000, None)).limit(),
             None,
@@ -208,7 +210,7 @@ mod tests {
         // The capacity was limited, and the volume has grown since.
         assert_eq!(
             sizes(64, 100, claim(100, Some(100))).incomplete_growth(),
-            Some(100)
+            Some(Bytes(100))
         );
         let early = ClaimSizes {
             is_pending_on_node: false,
@@ -222,17 +224,20 @@ mod tests {
         // The request was lowered before the capacity was limited, or after.
         assert_eq!(
             sizes(2000, 100, claim(90, Some(2000))).incomplete_growth(),
-            Some(90)
+            Some(Bytes(90))
         );
         assert_eq!(
             sizes(90, 100, claim(90, Some(2000))).incomplete_growth(),
-            Some(90)
+            Some(Bytes(90))
         );
         let given_up = ClaimSizes {
             is_infeasible: true,
             ..claim(90, Some(95))
         };
-        assert_eq!(sizes(95, 100, given_up).incomplete_growth(), Some(90));
+        assert_eq!(
+            sizes(95, 100, given_up).incomplete_growth(),
+            Some(Bytes(90))
+        );
         // The kubelet is about to grow the file system by itself.
         assert_eq!(
             sizes(100, 100, claim(100, Some(100))).incomplete_growth(),
@@ -253,13 +258,13 @@ mod tests {
         );
     }
 
+    fn claim_with_status(status: Value) -> PersistentVolumeClaim {
+        let spec = json!({"resources": {"requests": {"storage": "128Mi"}}});
+        serde_json::from_value(json!({"spec": spec, "status": status})).unwrap()
+    }
+
     #[test]
     fn completed_status_has_the_request() {
-        let claim = |status: Value| -> PersistentVolumeClaim {
-            serde_json::from_value(json!({
-                "spec": {"resources": {"requests": {"storage": "128Mi"}}}, "status": status}))
-            .unwrap()
-        };
         let completed = json!({"allocatedResources": {"storage": "128Mi"},
             "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
         for state in [
@@ -269,10 +274,12 @@ mod tests {
         ] {
             let status = json!({"allocatedResources": {"storage": "20Gi"},
                 "allocatedResourceStatuses": {"storage": state}});
-            let change = ClaimSizes::completed_status(&claim(status));
+            let change = ClaimSizes::completed_status(&claim_with_status(status));
             assert_eq!(change.as_ref(), Some(&completed), "{state}");
         }
-        assert_eq!(ClaimSizes::completed_status(&claim(completed)), None);
-        assert_eq!(ClaimSizes::completed_status(&claim(json!({}))), None);
+        for status in [completed, json!({})] {
+            let claim = claim_with_status(status);
+            assert_eq!(ClaimSizes::completed_status(&claim), None);
+        }
     }
 }

@@ -129,15 +129,12 @@ impl ClusterState {
     /// Returns every node with its report.
     #[must_use]
     pub fn candidates(&self) -> Vec<(Arc<Node>, Option<Arc<NodeStorage>>)> {
-        let storage = |node: &Arc<Node>| self.storages.get(&ObjectRef::new(&node.name_any()));
-        self.nodes
-            .state()
-            .into_iter()
-            .map(|node| {
-                let storage = storage(&node);
-                (node, storage)
-            })
-            .collect()
+        let mut candidates = Vec::new();
+        for node in self.nodes.state() {
+            let storage = self.storages.get(&ObjectRef::new(&node.name_any()));
+            candidates.push((node, storage));
+        }
+        candidates
     }
 
     /// Borrows the result of [`ClusterState::candidates`] as candidates for a placement.

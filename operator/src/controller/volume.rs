@@ -44,7 +44,7 @@ pub fn build_logical_volume(
             backend: class.backend.clone(),
             volume_group: fit.location.volume_group.clone(),
             layout: backend.spec.layout.clone(),
-            size: quantity::format(fit.bytes),
+            size: quantity::format(fit.size),
             physical_volumes: fit.reservation.own.shares(),
             thin_pool: fit.reservation.pool.as_ref().map(|pool| pool.spec.clone()),
             cache: fit.reservation.cache.clone(),
@@ -62,7 +62,7 @@ pub fn build_logical_volume(
 /// Returns the changed fields in the spec of a LogicalVolume that grows.
 #[must_use]
 pub fn grown(fit: &Fit) -> Value {
-    let size = quantity::format(fit.bytes);
+    let size = quantity::format(fit.size);
     match &fit.reservation.pool {
         Some(pool) => json!({"size": size, "thinPool": pool.spec}),
         None => json!({"size": size, "physicalVolumes": fit.reservation.own.shares()}),
@@ -98,27 +98,15 @@ pub fn build_persistent_volume(
 ) -> Option<PersistentVolume> {
     let name = logical_volume.name_any();
     let spec = &logical_volume.spec;
-    let status = logical_volume.status.as_ref()?;
-    let size = status.size.clone()?;
-    let options = flexvolume::VolumeOptions {
-        group: VgName::new(&spec.volume_group).ok()?,
-        volume: LvName::new(&name).ok()?,
-        uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
-        key: Key::new(&spec.key)?,
-        size: Bytes(quantity::parse(&size).ok()?),
-        mkfs: spec.filesystem.mkfs_options.clone(),
-        mount: spec.filesystem.mount_options.clone(),
-        fsck: match spec.filesystem.fsck {
-            Fsck::Auto => flexvolume::Fsck::Auto,
-            Fsck::Never => flexvolume::Fsck::Never,
-        },
+    let size = logical_volume.status.as_ref()?.size.clone()?;
+    let options = driver_options(logical_volume)?;
+    let policy = match spec.reclaim_policy {
+        ReclaimPolicy::Delete => "Delete",
+        ReclaimPolicy::Retain => "Retain",
     };
-    let (policy, finalizers) = match spec.reclaim_policy {
-        ReclaimPolicy::Delete => (
-            "Delete",
-            Some(vec![names::PROVISIONER_FINALIZER.to_owned()]),
-        ),
-        ReclaimPolicy::Retain => ("Retain", None),
+    let finalizers = match spec.reclaim_policy {
+        ReclaimPolicy::Delete => Some(vec![names::PROVISIONER_FINALIZER.to_owned()]),
+        ReclaimPolicy::Retain => None,
     };
     Some(PersistentVolume {
         metadata: ObjectMeta {
@@ -150,6 +138,26 @@ pub fn build_persistent_volume(
             ..PersistentVolumeSpec::default()
         }),
         status: None,
+    })
+}
+
+/// Returns the driver's options for a volume. `None` while the logical volume's uuid or size is
+/// missing.
+fn driver_options(logical_volume: &LogicalVolume) -> Option<flexvolume::VolumeOptions> {
+    let spec = &logical_volume.spec;
+    let status = logical_volume.status.as_ref()?;
+    Some(flexvolume::VolumeOptions {
+        group: VgName::new(&spec.volume_group).ok()?,
+        volume: LvName::new(logical_volume.name_any()).ok()?,
+        uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
+        key: Key::new(&spec.key)?,
+        size: Bytes(quantity::parse(status.size.as_ref()?).ok()?),
+        mkfs: spec.filesystem.mkfs_options.clone(),
+        mount: spec.filesystem.mount_options.clone(),
+        fsck: match spec.filesystem.fsck {
+            Fsck::Auto => flexvolume::Fsck::Auto,
+            Fsck::Never => flexvolume::Fsck::Never,
+        },
     })
 }
 

@@ -228,9 +228,12 @@ mod tests {
         assert_ne!(event_name(&notice("1", "A")), event_name(&notice("2", "A")));
     }
 
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
     #[test]
     fn event_is_updated_after_a_change_but_not_too_often() {
-        let at = |second| Timestamp::from_second(second).unwrap();
         let EventUpdate::Write(published) = decide(None, "full", at(0)) else {
             panic!("not written")
         };

@@ -76,13 +76,6 @@ fn readable<K>(event: Event<DeserializeGuard<K>>, keep: fn(&mut K) -> bool) -> O
 where
     K: Resource<DynamicType = ()>,
 {
-    let read = |guard: DeserializeGuard<K>| match guard.0 {
-        Ok(object) => Some(object),
-        Err(invalid) => {
-            tracing::error!(kind = %K::kind(&()), name = invalid.metadata.name, error = invalid.error, "ignoring an unreadable object");
-            None
-        }
-    };
     match event {
         Event::Apply(guard) => read(guard).map(|mut object| {
             if prune(&mut object, keep) {
@@ -96,6 +89,16 @@ where
         Event::InitApply(guard) => read(guard)
             .and_then(|mut object| prune(&mut object, keep).then_some(Event::InitApply(object))),
         Event::InitDone => Some(Event::InitDone),
+    }
+}
+
+fn read<K: Resource<DynamicType = ()>>(guard: DeserializeGuard<K>) -> Option<K> {
+    match guard.0 {
+        Ok(object) => Some(object),
+        Err(invalid) => {
+            tracing::error!(kind = %K::kind(&()), name = invalid.metadata.name, error = invalid.error, "ignoring an unreadable object");
+            None
+        }
     }
 }
 

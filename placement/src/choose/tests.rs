@@ -2,6 +2,7 @@
 
 use crds::portion::Portion;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
+use host::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ fn request<'a>(
 ) -> PlacementRequest<'a> {
     PlacementRequest {
         backend,
-        bytes,
+        size: Bytes(bytes),
         selected,
         topologies: &[],
     }
@@ -76,7 +77,10 @@ fn volume_is_placed_on_selected_node_in_whole_extents() {
     ) else {
         panic!("not placed")
     };
-    assert_eq!((fit.bytes, fit.location.node.as_str()), (8 << 20, "n1"));
+    assert_eq!(
+        (fit.size, fit.location.node.as_str()),
+        (Bytes(8 << 20), "n1")
+    );
 }
 
 #[test]
@@ -163,12 +167,11 @@ fn allowed_topologies_are_enforced() {
         node: &node,
         storage: Some(&storage),
     }];
-    let terms = |zone: &str| {
+    let [in_a, in_b] = ["a", "b"].map(|zone| {
         vec![from(
             json!({"matchLabelExpressions": [{"key": "zone", "values": [zone]}]}),
         )]
-    };
-    let in_b = terms("b");
+    });
     let rejected = choose(
         &PlacementRequest {
             topologies: &in_b,
@@ -178,7 +181,6 @@ fn allowed_topologies_are_enforced() {
         &Reservations::default(),
     );
     assert!(message(&rejected).contains("allowedTopologies"));
-    let in_a = terms("a");
     assert!(matches!(
         choose(
             &PlacementRequest {
@@ -317,27 +319,27 @@ fn growth_needs_only_the_difference_to_the_current_size() {
         storage: Some(&storage),
     });
     assert_eq!(
-        grown(&volume, &spec, 100 << 20, candidate, &reservations)
+        grown(&volume, &spec, Bytes(100 << 20), candidate, &reservations)
             .unwrap()
-            .bytes,
-        100 << 20
+            .size,
+        Bytes(100 << 20)
     );
-    let rejected = grown(&volume, &spec, 104 << 20, candidate, &reservations).unwrap_err();
+    let rejected = grown(&volume, &spec, Bytes(104 << 20), candidate, &reservations).unwrap_err();
     assert_eq!(
         rejected.to_string(),
         "node n1 has 40 MiB free of 100 MiB in volume group vg0"
     );
-    assert!(grown(&volume, &spec, 1, None, &reservations).is_err());
+    assert!(grown(&volume, &spec, Bytes(1), None, &reservations).is_err());
     spec.reserve = Some(Portion("10%".into()));
     assert!(
-        grown(&volume, &spec, 92 << 20, candidate, &reservations)
+        grown(&volume, &spec, Bytes(92 << 20), candidate, &reservations)
             .unwrap_err()
             .to_string()
             .contains("30 MiB free")
     );
     spec.volume_size = Some(from(json!({"maximum": "64Mi"})));
     assert!(
-        grown(&volume, &spec, 68 << 20, candidate, &reservations)
+        grown(&volume, &spec, Bytes(68 << 20), candidate, &reservations)
             .unwrap_err()
             .to_string()
             .contains("allows 64 MiB")
@@ -356,13 +358,13 @@ proptest! {
         for (number, bytes) in sizes.into_iter().enumerate() {
             let request = request(&backend, bytes, None);
             if let Choice::Here(fit) = choose(&request, &candidates, &reservations) {
-                prop_assert!(fit.bytes >= bytes && fit.bytes.is_multiple_of(4 << 20));
-                reserved +=  fit.bytes;
+                prop_assert!(fit.size.0 >= bytes && fit.size.0.is_multiple_of(4 << 20));
+                reserved += fit.size.0;
                 reservations.reserve(&format!("v{number}"), &fit.location, fit.reservation);
             }
         }
         prop_assert!(reserved <= 240 << 20);
         let location = Location { node: "n1".into(), volume_group: "vg0".into() };
-        prop_assert_eq!(reservations.reserved(&location), reserved);
+        prop_assert_eq!(reservations.reserved(&location), Bytes(reserved));
     }
 }

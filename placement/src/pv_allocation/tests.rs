@@ -22,12 +22,14 @@ const MIRROR: Layout = Layout::Raid {
 
 /// A volume group with this many free extents per disk.
 fn space(free: &[u64]) -> FreeSpace {
-    let disk = |(number, free): (usize, &u64)| FreeDisk {
-        uuid: format!("d{number}"),
-        name: format!("/dev/sd{number}"),
-        free: free * EXTENT,
-    };
-    let disks: Vec<_> = free.iter().enumerate().map(disk).collect();
+    let mut disks = Vec::new();
+    for (number, extents) in free.iter().enumerate() {
+        disks.push(FreeDisk {
+            uuid: format!("d{number}"),
+            name: format!("/dev/sd{number}"),
+            free: Bytes(extents * EXTENT),
+        });
+    }
     let free = disks.iter().map(|disk| disk.free).sum();
     let location = Location {
         node: "n1".into(),
@@ -35,9 +37,9 @@ fn space(free: &[u64]) -> FreeSpace {
     };
     FreeSpace {
         location,
-        extent: EXTENT,
+        extent_size: Bytes(EXTENT),
         size: free,
-        reserve: 0,
+        reserve: Bytes(0),
         free,
         disks,
         fast: Vec::new(),
@@ -55,7 +57,7 @@ fn on(allocation: &Allocation, space: &FreeSpace) -> Vec<u64> {
     space
         .disks
         .iter()
-        .map(|disk| allocation.on(&disk.uuid) / EXTENT)
+        .map(|disk| allocation.on(&disk.uuid).0 / EXTENT)
         .collect()
 }
 
@@ -76,17 +78,21 @@ fn each_image_has_its_own_disk() {
     assert_eq!(assigned(raid5, 10, &space(&[6, 6, 6])), Ok(vec![6, 6, 6]));
 }
 
+/// Returns the rejection of a mirror of ten extents.
+fn rejected_mirror(free: &[u64]) -> String {
+    assigned(MIRROR, 10, &space(free)).unwrap_err().to_string()
+}
+
 #[test]
 fn too_few_or_too_full_disks_are_rejected() {
-    let message = |free: &[u64]| assigned(MIRROR, 10, &space(free)).unwrap_err().to_string();
     assert_eq!(
-        message(&[100]),
+        rejected_mirror(&[100]),
         "has 1 disk in volume group vg0 but raid1 needs 2 (add disks with vgextend)"
     );
     let full = "has 1 disk with 44 MiB free in volume group vg0 but raid1 needs 2";
-    assert_eq!(message(&[100, 10]), full);
+    assert_eq!(rejected_mirror(&[100, 10]), full);
     assert_eq!(
-        message(&[10, 11]),
+        rejected_mirror(&[10, 11]),
         "has 84 MiB free of 84 MiB in volume group vg0"
     );
 }
@@ -107,7 +113,7 @@ fn linear_volume_stays_on_one_disk_if_it_fits() {
             Layout::Linear,
             20,
             &FreeSpace {
-                free: 20 * EXTENT,
+                free: Bytes(20 * EXTENT),
                 ..space(&[])
             }
         ),
@@ -115,38 +121,48 @@ fn linear_volume_stays_on_one_disk_if_it_fits() {
     );
 }
 
+/// The extents that a volume has on each disk after growth to `extents` extents.
+fn extended(
+    layout: Layout,
+    own: &Allocation,
+    extents: u64,
+    free: &[u64],
+) -> Result<Vec<u64>, Rejection> {
+    let space = space(free);
+    let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
+    extend(layout, cost, own, &space).map(|allocation| on(&allocation, &space))
+}
+
 #[test]
 fn images_grow_on_their_own_disks() {
     let own: Allocation = ["d0", "d2"]
-        .map(|disk| (disk.to_owned(), 11 * EXTENT))
+        .map(|disk| (disk.to_owned(), Bytes(11 * EXTENT)))
         .into_iter()
         .collect();
-    let grown = |extents: u64, space: &FreeSpace| {
-        let cost = MIRROR.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
-        extend(MIRROR, cost, &own, space).map(|allocation| on(&allocation, space))
-    };
-    assert_eq!(grown(15, &space(&[5, 100, 5])), Ok(vec![16, 0, 16]));
-    let full = grown(15, &space(&[5, 100, 4])).unwrap_err().to_string();
+    assert_eq!(
+        extended(MIRROR, &own, 15, &[5, 100, 5]),
+        Ok(vec![16, 0, 16])
+    );
+    let full = extended(MIRROR, &own, 15, &[5, 100, 4])
+        .unwrap_err()
+        .to_string();
     assert_eq!(
         full,
         "has 16 MiB free on disk /dev/sd2 of volume group vg0 but the volume needs 20 MiB more there"
     );
-    assert_eq!(grown(5, &space(&[0, 0, 0])), Ok(vec![6, 0, 6]));
+    assert_eq!(extended(MIRROR, &own, 5, &[0, 0, 0]), Ok(vec![6, 0, 6]));
 }
 
 #[test]
 fn linear_volume_grows_on_its_own_disks_first() {
-    let own = Allocation::from_iter([("d1".to_owned(), 10 * EXTENT)]);
-    let grown = |extents: u64, space: &FreeSpace| {
-        let cost = Layout::Linear
-            .cost(Bytes(extents * EXTENT), Bytes(EXTENT))
-            .unwrap();
-        extend(Layout::Linear, cost, &own, space).map(|allocation| on(&allocation, space))
-    };
-    assert_eq!(grown(15, &space(&[50, 5])), Ok(vec![0, 15]));
-    assert_eq!(grown(16, &space(&[50, 5])), Ok(vec![6, 10]));
-    assert_eq!(grown(64, &space(&[50, 5])), Ok(vec![49, 15]));
-    assert!(grown(66, &space(&[50, 5])).is_err());
+    let own = Allocation::from_iter([("d1".to_owned(), Bytes(10 * EXTENT))]);
+    for (extents, disks) in [(15, [0, 15]), (16, [6, 10]), (64, [49, 15])] {
+        assert_eq!(
+            extended(Layout::Linear, &own, extents, &[50, 5]),
+            Ok(disks.to_vec())
+        );
+    }
+    assert!(extended(Layout::Linear, &own, 66, &[50, 5]).is_err());
 }
 
 proptest! {
@@ -165,14 +181,15 @@ proptest! {
             };
             let cost = layout.cost(Bytes(extents * EXTENT), Bytes(EXTENT)).unwrap();
             let Ok(allocation) = assign(layout, cost, &space) else { continue };
-            prop_assert_eq!(allocation.bytes, cost.total().0 * EXTENT);
-            prop_assert_eq!(allocation.disks.values().sum::<u64>(), allocation.bytes);
+            prop_assert_eq!(allocation.total, cost.total().bytes(Bytes(EXTENT)));
+            prop_assert_eq!(allocation.disks.values().copied().sum::<Bytes>(), allocation.total);
             prop_assert!(layout.is_divisible() || allocation.disks.len() == cost.images as usize);
             for disk in &mut space.disks {
                 prop_assert!(allocation.on(&disk.uuid) <= disk.free);
-                disk.free -= allocation.on(&disk.uuid);
+                disk.free = disk.free.saturating_sub(allocation.on(&disk.uuid));
             }
-            space.free -= allocation.bytes;
+            prop_assert!(allocation.total <= space.free);
+            space.free = space.free.saturating_sub(allocation.total);
         }
     }
 }

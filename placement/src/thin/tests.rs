@@ -4,12 +4,12 @@ mod caches;
 mod property;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use host::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::fit::{Fit, fit, free_space_for};
-use crate::free_space::FreeSpace;
 use crate::growth::{grown, pool_reservation_outdated};
 use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::Reservations;
@@ -37,12 +37,12 @@ fn thin(pool: Value) -> StorageBackend {
 
 /// Two disks of 50 GiB, and these pools.
 fn storage(pools: Value) -> NodeStorage {
-    let disk = |number: u32| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "usedByOthers": "0", "free": "0"});
+    let disks = [1, 2].map(|number| json!({"uuid": format!("{DISK}{number}"), "name": format!("/dev/sd{number}"), "size": "50Gi", "usedByOthers": "0", "free": "0"}));
     let condition = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
         "status": {"conditions": [condition], "volumeGroups": [{"name": "vg0", "uuid": "u", "size": "100Gi", "extentSize": "4Mi",
-            "usedByOthers": "0", "free": "0", "physicalVolumes": [disk(1), disk(2)], "thinPools": pools}]}}),
+            "usedByOthers": "0", "free": "0", "physicalVolumes": disks, "thinPools": pools}]}}),
     )
 }
 
@@ -63,7 +63,7 @@ fn place(
 ) -> Result<Fit, String> {
     let request = PlacementRequest {
         backend,
-        bytes,
+        size: Bytes(bytes),
         selected: None,
         topologies: &[],
     };
@@ -78,31 +78,33 @@ fn place(
     .map_err(|rejection| rejection.to_string())
 }
 
-fn space(
-    backend: &StorageBackend,
-    storage: &NodeStorage,
-    reservations: &Reservations,
-) -> Result<FreeSpace, String> {
-    free_space_for(
-        backend,
-        Candidate {
-            node: &node(),
-            storage: Some(storage),
-        },
-        reservations,
-    )
-    .map_err(|rejection| rejection.to_string())
+/// Returns the free bytes for volumes of the backend.
+fn free(backend: &StorageBackend, storage: &NodeStorage, reservations: &Reservations) -> u64 {
+    let node = node();
+    let candidate = Candidate {
+        node: &node,
+        storage: Some(storage),
+    };
+    free_space_for(backend, candidate, reservations)
+        .unwrap()
+        .free
+        .0
 }
 
 /// The LogicalVolume for a fit.
 fn object(name: &str, fit: &Fit) -> LogicalVolume {
     from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
-        "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": fit.bytes.to_string(),
+        "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": fit.size.0.to_string(),
             "thinPool": fit.reservation.pool.as_ref().map(|pool| &pool.spec), "storageClass": "s", "reclaimPolicy": "Delete",
             "claim": {"namespace": "d", "name": "c", "uid": "u"}, "key": "00000000000000000000000000000000",
             "filesystem": {"type": "ext4"}}}),
     )
+}
+
+/// A backend whose pools grow to `maximum`.
+fn growing(size: &str, maximum: &str) -> StorageBackend {
+    thin(json!({"size": size, "maximumSize": maximum}))
 }
 
 fn linear() -> StorageBackend {
@@ -129,20 +131,14 @@ fn first_volume_reserves_maximum_size_of_pool() {
     reservations.reserve("a", &fit.location, fit.reservation.clone());
     // Others use the rest of the volume group exactly.
     let rest = 100 * GIB - 60 * GIB - (60 << 20);
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        rest
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), rest);
     assert!(
         place(&linear(), &storage, &reservations, rest).is_ok()
             && place(&linear(), &storage, &reservations, rest + 1).is_err()
     );
     // A second volume takes no more of the volume group; the volumes together get twice the pool's
     // size.
-    assert_eq!(
-        space(&backend, &storage, &reservations).unwrap().free,
-        20 * GIB
-    );
+    assert_eq!(free(&backend, &storage, &reservations), 20 * GIB);
     let rejected = place(&backend, &storage, &reservations, 21 * GIB).unwrap_err();
     assert_eq!(
         rejected,
@@ -150,29 +146,19 @@ fn first_volume_reserves_maximum_size_of_pool() {
     );
     let second = place(&backend, &storage, &reservations, 20 * GIB).unwrap();
     reservations.reserve("b", &second.location, second.reservation);
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        rest
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), rest);
     reservations.observe(&object("a", &fit));
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        rest
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), rest);
     reservations.remove("a");
     reservations.remove("b");
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        100 * GIB
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), 100 * GIB);
 }
 
 #[test]
 fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
-    let backend = |most: &str| thin(json!({"size": "10Gi", "maximumSize": most}));
     let storage = storage(json!([]));
     let mut reservations = Reservations::default();
-    let fit = place(&backend("20Gi"), &storage, &reservations, GIB).unwrap();
+    let fit = place(&growing("10Gi", "20Gi"), &storage, &reservations, GIB).unwrap();
     let volume = object("a", &fit);
     reservations.observe(&volume);
     let node = node();
@@ -180,15 +166,21 @@ fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
         node: &node,
         storage: Some(&storage),
     };
-    let is_outdated = |most: &str, reservations: &Reservations| {
-        pool_reservation_outdated(&volume, &backend(most).spec, candidate, reservations)
-    };
-    assert_eq!(
-        ["10Gi", "20Gi", "60Gi", "110Gi"].map(|most| is_outdated(most, &reservations)),
-        [false, false, true, false]
-    );
+    for (maximum, is_outdated) in [
+        ("10Gi", false),
+        ("20Gi", false),
+        ("60Gi", true),
+        ("110Gi", false),
+    ] {
+        let backend = growing("10Gi", maximum).spec;
+        assert_eq!(
+            pool_reservation_outdated(&volume, &backend, candidate, &reservations),
+            is_outdated,
+            "{maximum}"
+        );
+    }
     // The pool's own maximum is allowed, even if the backend allows less for new pools.
-    let mut small = backend("60Gi").spec;
+    let mut small = growing("10Gi", "60Gi").spec;
     small.volume_size = Some(from(json!({"maximum": "512Mi"})));
     assert!(pool_reservation_outdated(
         &volume,
@@ -199,16 +191,21 @@ fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
     // The growth counts once, with the existing metadata; then the reservation is current.
     let more = grown(
         &volume,
-        &backend("60Gi").spec,
-        GIB,
+        &growing("10Gi", "60Gi").spec,
+        Bytes(GIB),
         Some(candidate),
         &reservations,
     )
     .unwrap();
     reservations.reserve("a", &more.location, more.reservation);
-    assert!(!is_outdated("60Gi", &reservations));
+    assert!(!pool_reservation_outdated(
+        &volume,
+        &growing("10Gi", "60Gi").spec,
+        candidate,
+        &reservations
+    ));
     assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
+        free(&linear(), &storage, &reservations),
         100 * GIB - 60 * GIB - (20 << 20)
     );
 }
@@ -216,13 +213,12 @@ fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
 #[test]
 fn full_pool_may_grow_but_its_volumes_may_not() {
     let shares = json!([{"uuid": format!("{DISK}1"), "size": "20500Mi"}]);
-    let backend = |most: &str| thin(json!({"size": "20Gi", "maximumSize": most}));
     let empty = storage(json!([]));
     let node = node();
     let mut reservations = Reservations::default();
     let volume = object(
         "a",
-        &place(&backend("20Gi"), &empty, &reservations, GIB).unwrap(),
+        &place(&growing("20Gi", "20Gi"), &empty, &reservations, GIB).unwrap(),
     );
     reservations.observe(&volume);
     let mut broken = pool("flexlvm-thin", "20Gi", 100, shares.clone());
@@ -233,28 +229,35 @@ fn full_pool_may_grow_but_its_volumes_may_not() {
             node: &node,
             storage: Some(&full),
         };
-        let is_outdated = |backend: &StorageBackend| {
-            pool_reservation_outdated(&volume, &backend.spec, candidate, &reservations)
-        };
-        assert!(is_outdated(&backend("21Gi")) && !is_outdated(&backend("20Gi")));
+        // Backends that create no pools, or none on this node.
+        let mut other = growing("20Gi", "21Gi");
+        other.spec.layout = linear().spec.layout;
+        let mut elsewhere = growing("20Gi", "21Gi");
+        elsewhere.spec.node_selector = from(json!({"matchLabels": {"disk": "fast"}}));
+        for (backend, is_outdated) in [
+            (growing("20Gi", "21Gi"), true),
+            (growing("20Gi", "20Gi"), false),
+            (other, false),
+            (elsewhere, false),
+        ] {
+            assert_eq!(
+                pool_reservation_outdated(&volume, &backend.spec, candidate, &reservations),
+                is_outdated,
+                "{:?}",
+                backend.spec
+            );
+        }
         assert!(
             grown(
                 &volume,
-                &backend("21Gi").spec,
-                2 * GIB,
+                &growing("20Gi", "21Gi").spec,
+                Bytes(2 * GIB),
                 Some(candidate),
                 &reservations
             )
             .is_err()
         );
-        assert!(place(&backend("21Gi"), &full, &reservations, GIB).is_err());
-        // Backends that create no pools, or none on this node.
-        let mut other = backend("21Gi");
-        other.spec.layout = linear().spec.layout;
-        assert!(!is_outdated(&other));
-        let mut elsewhere = backend("21Gi");
-        elsewhere.spec.node_selector = from(json!({"matchLabels": {"disk": "fast"}}));
-        assert!(!is_outdated(&elsewhere));
+        assert!(place(&growing("20Gi", "21Gi"), &full, &reservations, GIB).is_err());
     }
     // All volumes are removed, so no pool has a reservation.
     let all = storage(json!([]));
@@ -265,7 +268,7 @@ fn full_pool_may_grow_but_its_volumes_may_not() {
     reservations.remove("a");
     assert!(!pool_reservation_outdated(
         &volume,
-        &backend("60Gi").spec,
+        &growing("20Gi", "60Gi").spec,
         candidate,
         &reservations
     ));
@@ -279,24 +282,26 @@ fn pool_without_volumes_counts_while_it_exists() {
     let there = storage(json!([pool("flexlvm-thin", "10Gi", 1, shares)]));
     // The last volume is gone, and the pool still exists.
     assert_eq!(
-        space(&linear(), &there, &reservations).unwrap().free,
+        free(&linear(), &there, &reservations),
         100 * GIB - (10 * GIB + (4 << 20))
     );
     // Another volume takes the space that the pool lacks.
     let fit = place(&backend, &there, &reservations, GIB).unwrap();
     reservations.reserve("a", &fit.location, fit.reservation);
     assert_eq!(
-        space(&linear(), &there, &reservations).unwrap().free,
+        free(&linear(), &there, &reservations),
         100 * GIB - (20 * GIB + (4 << 20))
     );
 }
 
+/// Returns the rejection of a volume in this pool, on a node with these pools.
+fn rejected(pool: Value, pools: Value) -> String {
+    let reservations = Reservations::default();
+    place(&thin(pool), &storage(pools), &reservations, GIB).unwrap_err()
+}
+
 #[test]
 fn pool_rejections_have_exact_messages() {
-    let reservations = Reservations::default();
-    let rejected = |pool: Value, pools: Value| {
-        place(&thin(pool), &storage(pools), &reservations, GIB).unwrap_err()
-    };
     let message = rejected(json!({"size": "200Gi"}), json!([]));
     assert_eq!(
         message,
@@ -330,7 +335,7 @@ fn pool_rejections_have_exact_messages() {
         place(
             &thin(json!({"size": "1Gi", "maximumSize": "10Gi"})),
             &storage(json!([small])),
-            &reservations,
+            &Reservations::default(),
             GIB
         )
         .is_ok()
@@ -344,33 +349,25 @@ fn named_pool_provides_what_other_volumes_leave() {
     let mut named = pool("pool0", "10Gi", 1, json!([]));
     named["otherVolumes"] = json!("4Gi");
     let storage = storage(json!([named]));
-    assert_eq!(
-        space(&backend, &storage, &reservations).unwrap().free,
-        11 * GIB
-    );
+    assert_eq!(free(&backend, &storage, &reservations), 11 * GIB);
     let fit = place(&backend, &storage, &reservations, 10 * GIB).unwrap();
     reservations.reserve("a", &fit.location, fit.reservation.clone());
-    assert_eq!(space(&backend, &storage, &reservations).unwrap().free, GIB);
+    assert_eq!(free(&backend, &storage, &reservations), GIB);
     let node = node();
-    let grow = |bytes: u64| {
-        let candidate = Candidate {
-            node: &node,
-            storage: Some(&storage),
-        };
-        grown(
-            &object("a", &fit),
-            &backend.spec,
-            bytes,
-            Some(candidate),
-            &reservations,
-        )
-        .map(|fit| fit.bytes)
-    };
-    assert_eq!(grow(11 * GIB), Ok(11 * GIB));
+    let candidate = Some(Candidate {
+        node: &node,
+        storage: Some(&storage),
+    });
+    let volume = object("a", &fit);
+    let size = Bytes(11 * GIB);
+    let fit = grown(&volume, &backend.spec, size, candidate, &reservations).unwrap();
+    assert_eq!(fit.size, size);
+    let size = Bytes(12 * GIB);
+    let error = grown(&volume, &backend.spec, size, candidate, &reservations).unwrap_err();
     assert!(
-        grow(12 * GIB)
-            .unwrap_err()
+        error
             .to_string()
-            .contains("has 1 GiB unallocated in thin pool pool0")
+            .contains("has 1 GiB unallocated in thin pool pool0"),
+        "{error}"
     );
 }

@@ -76,11 +76,11 @@ pub fn differ(a: &NodeStorageStatus, b: &NodeStorageStatus) -> bool {
 fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
     let mut status = status.clone();
     for group in &mut status.volume_groups {
-        group.free = quantity::format(0);
+        group.free = quantity::format(0_u64);
         group
             .physical_volumes
             .iter_mut()
-            .for_each(|disk| disk.free = quantity::format(0));
+            .for_each(|disk| disk.free = quantity::format(0_u64));
         group
             .thin_pools
             .iter_mut()
@@ -179,7 +179,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
         .filter(|volume| volume.pool.as_deref() == Some(lv.name.as_str()));
     let others = in_it
         .filter(|volume| ours.iter().all(|(_, own)| own.uuid != volume.uuid))
-        .map(|volume| volume.size.0);
+        .map(|volume| volume.size);
     let mut shares = Vec::new();
     if is_our_pool(lv) {
         shares.extend(lv.shares.iter().map(|(uuid, extents)| Share {
@@ -193,7 +193,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
         metadata_size: quantity::format(state.metadata.0),
         data_used: state.data_used,
         metadata_used: state.metadata_used,
-        other_volumes: quantity::format(others.sum()),
+        other_volumes: quantity::format(others.sum::<host::Bytes>()),
         physical_volumes: shares,
         unusable_reason: state.fault.as_ref().map(ToString::to_string),
     })

@@ -1,6 +1,7 @@
 //! Steps that expand a volume.
 
 use crds::quantity;
+use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
@@ -23,7 +24,7 @@ impl Actor {
         &self,
         name: &str,
         observed: &ObservedObjects,
-        bytes: u64,
+        size: Bytes,
     ) -> Result<Plan, ApiError> {
         let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
@@ -36,7 +37,7 @@ impl Actor {
         let backend = self.state.backend_of(logical_volume);
         let reserved = {
             let mut reservations = self.state.reservations();
-            placement::growth::grown(logical_volume, &backend, bytes, candidate, &reservations)
+            placement::growth::grown(logical_volume, &backend, size, candidate, &reservations)
                 .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
 
@@ -65,7 +66,7 @@ impl Actor {
                         reason: event::VOLUME_RESIZE_FAILED,
                         message: format!(
                             "the volume can't grow to {}: {error}",
-                            quantity::human(bytes)
+                            quantity::human(size)
                         ),
                     }),
                 })
@@ -79,13 +80,13 @@ impl Actor {
         &self,
         name: &str,
         observed: &ObservedObjects,
-        bytes: u64,
+        size: Bytes,
     ) -> Result<(), ApiError> {
         let Some(volume) = &observed.volume else {
             return Ok(());
         };
         let patch = json!({"metadata": {"resourceVersion": volume.resource_version()},
-            "spec": {"capacity": {"storage": quantity::format(bytes)}}});
+            "spec": {"capacity": {"storage": quantity::format(size)}}});
         let patched = self
             .volumes()
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
@@ -104,7 +105,7 @@ impl Actor {
         &self,
         name: &str,
         observed: &ObservedObjects,
-        request: u64,
+        request: Bytes,
     ) -> Result<Plan, ApiError> {
         let Some(cached) = &observed.claim else {
             return Ok(Step::Done.into());
@@ -118,7 +119,7 @@ impl Actor {
             &reference.name,
         ))?;
         let Some(found) = found.filter(|found| {
-            found.uid() == cached.uid() && claim::size(found).is_ok_and(|bytes| bytes == request)
+            found.uid() == cached.uid() && claim::size(found).is_ok_and(|size| size == request)
         }) else {
             return Ok(Step::Done.into());
         };

@@ -1,7 +1,7 @@
 //! Steps that place a volume and publish its PersistentVolume.
 
 use crds::{StorageBackend, quantity};
-use host::Key;
+use host::{Bytes, Key};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -24,7 +24,7 @@ impl Actor {
         &self,
         name: &str,
         observed: &ObservedObjects,
-        bytes: u64,
+        size: Bytes,
     ) -> Result<Plan, ApiError> {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
             (&observed.claim, &observed.class, &observed.backend)
@@ -34,8 +34,7 @@ impl Actor {
         let key = Key::random()
             .map_err(|error| kube::Error::Service(error.into()))
             .map_err(ApiError::of("generate the key of", "LogicalVolume", name))?;
-        let choice = self.reserve_space(name, claim, class, backend, bytes);
-        let failed = |message| plan::about_claim(claim, event::PROVISIONING_FAILED, message);
+        let choice = self.reserve_space(name, claim, class, backend, size);
         match choice {
             Choice::Here(fit) => {
                 let built = volume::build_logical_volume(name, claim, class, backend, &fit, &key);
@@ -64,14 +63,14 @@ impl Actor {
                 self.reselect(claim).await?;
                 Ok(Plan {
                     step: Step::Done,
-                    notice: Some(failed(message)),
+                    notice: Some(provisioning_failed(claim, message)),
                 })
             }
             Choice::Nowhere(message) => {
                 self.state.set_waiting(name, true);
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
-                    notice: Some(failed(message)),
+                    notice: Some(provisioning_failed(claim, message)),
                 })
             }
         }
@@ -84,12 +83,12 @@ impl Actor {
         claim: &PersistentVolumeClaim,
         class: &Class,
         backend: &StorageBackend,
-        bytes: u64,
+        size: Bytes,
     ) -> Choice {
         let candidates = self.state.candidates();
         let request = PlacementRequest {
             backend,
-            bytes,
+            size,
             selected: class
                 .waits_for_consumer
                 .then(|| claim::selected_node(claim))
@@ -105,7 +104,7 @@ impl Actor {
     }
 
     /// Checks whether a claim without a selected node would fit on any node. Reserves nothing.
-    pub(super) fn dry_run_placement(&self, observed: &ObservedObjects, bytes: u64) -> Plan {
+    pub(super) fn dry_run_placement(&self, observed: &ObservedObjects, size: Bytes) -> Plan {
         let (Some(claim), Some(Ok(class)), Some(backend)) =
             (&observed.claim, &observed.class, &observed.backend)
         else {
@@ -114,7 +113,7 @@ impl Actor {
         let candidates = self.state.candidates();
         let request = PlacementRequest {
             backend,
-            bytes,
+            size,
             selected: None,
             topologies: &class.allowed_topologies,
         };
@@ -124,11 +123,9 @@ impl Actor {
             &self.state.reservations(),
         ) {
             Choice::Here(_) => None,
-            Choice::Elsewhere(message) | Choice::Nowhere(message) => Some(plan::about_claim(
-                claim,
-                event::PROVISIONING_FAILED,
-                message,
-            )),
+            Choice::Elsewhere(message) | Choice::Nowhere(message) => {
+                Some(provisioning_failed(claim, message))
+            }
         };
         Plan {
             step: Step::Wait(plan::DRY_RUN_INTERVAL),
@@ -220,19 +217,23 @@ impl Actor {
             "PersistentVolume",
             &name,
         ))?;
-        let owner = |volume: &PersistentVolume| {
-            volume
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.claim_ref.as_ref())
-                .and_then(|claim| claim.uid.clone())
-        };
         Ok(found.is_none_or(|found| {
             found.annotations().get(names::PROVISIONED_BY)
                 == wanted.annotations().get(names::PROVISIONED_BY)
-                && owner(&found) == owner(wanted)
+                && claim_uid(&found) == claim_uid(wanted)
         }))
     }
+}
+
+/// Returns the uid of the claim to which a PersistentVolume is bound.
+fn claim_uid(volume: &PersistentVolume) -> Option<&str> {
+    let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    claim.uid.as_deref()
+}
+
+/// Returns the warning that the claim gets no volume.
+fn provisioning_failed(claim: &PersistentVolumeClaim, message: String) -> Notice {
+    plan::about_claim(claim, event::PROVISIONING_FAILED, message)
 }
 
 /// Reports that a foreign PersistentVolume has the name.
@@ -243,7 +244,7 @@ fn name_taken(observed: &ObservedObjects, name: &str) -> Plan {
     let notice = observed
         .claim
         .as_deref()
-        .map(|claim| plan::about_claim(claim, event::PROVISIONING_FAILED, message));
+        .map(|claim| provisioning_failed(claim, message));
     Plan {
         step: Step::Wait(plan::OBSTRUCTED),
         notice,

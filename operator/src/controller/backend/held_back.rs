@@ -1,6 +1,7 @@
 //! Detects backends that share a volume group and hold all of it back from each other. Pure.
 
 use crds::{StorageBackend, ValidationError, quantity};
+use host::Bytes;
 use kube::ResourceExt as _;
 use placement::fit;
 use placement::request::Candidate;
@@ -59,15 +60,15 @@ fn held_back_by_both(
     None
 }
 
-/// Returns the size in bytes of the volume group on a node if the backend selects the node and holds
+/// Returns the size of the volume group on a node if the backend selects the node and holds
 /// back the whole group.
-fn held_back_group(backend: &StorageBackend, candidate: Candidate<'_>) -> Option<u64> {
+fn held_back_group(backend: &StorageBackend, candidate: Candidate<'_>) -> Option<Bytes> {
     if !backend.spec.node_selector.matches(candidate.node.labels()) {
         return None;
     }
     let reservations = Reservations::default();
     let (space, _) = fit::group_free_space(&backend.spec, candidate, &reservations).ok()?;
-    if space.size > 0 && space.reserve >= space.size {
+    if space.size > Bytes(0) && space.reserve >= space.size {
         Some(space.size)
     } else {
         None

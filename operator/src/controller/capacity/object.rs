@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crds::quantity;
+use host::Bytes;
 use k8s_openapi::api::storage::v1::{CSIDriver, CSIDriverSpec, CSIStorageCapacity};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, OwnerReference};
 use kube::ResourceExt as _;
@@ -17,11 +18,10 @@ pub struct Capacity {
     pub class: String,
     /// The value of the node's label [`names::HOSTNAME_LABEL`].
     pub host: String,
-    /// The largest claim that fits, in bytes; 0 if none fits. The scheduler compares claims with
-    /// this.
-    pub largest: u64,
-    /// Total size of the volumes that fit, in bytes.
-    pub total: u64,
+    /// The largest claim that fits; 0 if none fits. The scheduler compares claims with this.
+    pub largest: Bytes,
+    /// Total size of the volumes that fit.
+    pub total: Bytes,
 }
 
 /// Returns the object's name for a class and a node.
@@ -29,17 +29,16 @@ pub struct Capacity {
 /// Always a valid name, however long the two are, and the same after a restart.
 #[must_use]
 pub fn name(class: &str, node: &str) -> String {
-    const SHOWN: usize = 100;
-    let head = |text: &str| {
-        text.chars()
-            .take(SHOWN)
-            .collect::<String>()
-            .trim_end_matches(['.', '-'])
-            .to_owned()
-    };
     // Hashes with a separator that names can't contain: "a.b" and "c" differ from "a" and "b.c".
     let hash = crds::hash(&format!("{class}/{node}"));
     format!("{}.{}.{hash:016x}.{}", head(class), head(node), crds::GROUP)
+}
+
+/// Returns the beginning of a name, without a separator at its end.
+fn head(name: &str) -> String {
+    const SHOWN: usize = 100;
+    let head: String = name.chars().take(SHOWN).collect();
+    head.trim_end_matches(['.', '-']).to_owned()
 }
 
 /// Builds the CSIStorageCapacity.
@@ -67,13 +66,16 @@ pub fn read(object: &CSIStorageCapacity) -> Option<Capacity> {
     } = object.node_topology.clone()?;
     let mut labels = match_labels?;
     let host = labels.remove(names::HOSTNAME_LABEL)?;
-    let bytes = |quantity: &Option<_>| quantity::parse(quantity.as_ref()?).ok();
-    (labels.is_empty() && match_expressions.unwrap_or_default().is_empty()).then_some(())?;
+    if !labels.is_empty() || !match_expressions.unwrap_or_default().is_empty() {
+        return None;
+    }
+    let largest = object.maximum_volume_size.as_ref()?;
+    let total = object.capacity.as_ref()?;
     Some(Capacity {
         class: object.storage_class_name.clone(),
         host,
-        largest: bytes(&object.maximum_volume_size)?,
-        total: bytes(&object.capacity)?,
+        largest: quantity::parse(largest).ok().map(Bytes)?,
+        total: quantity::parse(total).ok().map(Bytes)?,
     })
 }
 
@@ -128,7 +130,7 @@ fn metadata(name: &str) -> ObjectMeta {
 
 #[cfg(test)]
 mod tests {
-    use super::{Capacity, build, driver, is_as_wanted, name, read};
+    use super::{Bytes, Capacity, build, driver, is_as_wanted, name, read};
     use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 
@@ -136,8 +138,8 @@ mod tests {
         Capacity {
             class: "fast".into(),
             host: "host-1".into(),
-            largest: 1 << 30,
-            total: 3 << 30,
+            largest: Bytes(1 << 30),
+            total: Bytes(3 << 30),
         }
     }
 
@@ -158,6 +160,15 @@ mod tests {
         assert_eq!(read(&object), None);
     }
 
+    /// Returns true for a valid part of a name between two dots.
+    fn is_label(text: &str) -> bool {
+        let mut characters = text.chars();
+        !text.is_empty()
+            && characters.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            && !text.starts_with('-')
+            && !text.ends_with('-')
+    }
+
     #[test]
     fn names_are_valid_and_differ() {
         let long = "n".repeat(253);
@@ -168,16 +179,7 @@ mod tests {
             ("a", "0"),
         ] {
             let name = name(class, node);
-            let part = |part: &str| {
-                let ends = [part.chars().next(), part.chars().last()];
-                part.chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-                    && ends.iter().flatten().all(|end| *end != '-')
-            };
-            assert!(
-                name.len() <= 253 && name.split('.').all(|text| !text.is_empty() && part(text)),
-                "{name}"
-            );
+            assert!(name.len() <= 253 && name.split('.').all(is_label), "{name}");
         }
         assert_ne!(name("a.b", "c"), name("a", "b.c"));
         assert_ne!(name(&long, "c"), name(&format!("{long}x"), "c"));

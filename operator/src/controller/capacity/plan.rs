@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use host::Bytes;
 use k8s_openapi::api::storage::v1::CSIDriver;
 
 use super::object::{self, Capacity};
@@ -116,7 +117,7 @@ pub fn plan(
 /// Returns how soon a change is written: soon if the capacity rises or becomes 0.
 fn interval(old: &Capacity, new: &Capacity) -> Duration {
     let rises = new.largest > old.largest;
-    let becomes_zero = new.largest == 0 && old.largest > 0;
+    let becomes_zero = new.largest == Bytes(0) && old.largest > Bytes(0);
     if rises || becomes_zero {
         WRITE_INTERVAL
     } else {

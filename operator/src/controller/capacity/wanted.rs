@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use crds::StorageBackend;
+use host::Bytes;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
 use placement::fit::free_space_for;
@@ -21,8 +22,8 @@ use super::object::{self, Capacity};
 use crate::controller::class::{self, Class};
 use crate::kube::names;
 
-/// Capacity in bytes of classes that serve no claim.
-const AMPLE: u64 = 1 << 60;
+/// Capacity of classes that serve no claim.
+const AMPLE: Bytes = Bytes(1 << 60);
 
 /// Returns the capacities to publish, by the names of their objects. `is_lasting` returns true if
 /// the fault of a class is old enough to be published.
@@ -58,7 +59,11 @@ pub fn wanted(
             };
             for (class, rules) in &classes {
                 let largest = largest_claim(node_space.largest, rules, backend);
-                let total = if largest == 0 { 0 } else { node_space.total };
+                let total = if largest == Bytes(0) {
+                    Bytes(0)
+                } else {
+                    node_space.total
+                };
                 let capacity = Capacity {
                     class: class.clone(),
                     host: node_space.host.clone(),
@@ -142,8 +147,8 @@ fn waiting_class(class: &StorageClass, backend: &StorageBackend) -> Option<(Stri
 /// Free space for volumes of a backend on one node.
 struct NodeSpace {
     host: String,
-    largest: u64,
-    total: u64,
+    largest: Bytes,
+    total: Bytes,
 }
 
 /// Returns the free space on a node that the backend selects and that can provide volumes.
@@ -160,27 +165,28 @@ fn node_space(
         .filter(|_| backend.spec.node_selector.matches(labels))?;
     let space = free_space_for(backend, candidate, reservations).ok()?;
     let volumes = space.largest_volumes(&backend.spec);
-    let total = volumes
-        .iter()
-        .fold(0, |sum: u64, bytes| sum.saturating_add(*bytes));
     Some(NodeSpace {
         host: host.clone(),
-        largest: volumes.first().copied().unwrap_or(0),
-        total,
+        largest: volumes.first().copied().unwrap_or_default(),
+        total: volumes.into_iter().sum(),
     })
 }
 
-/// Returns the largest claim that fits if a volume may have `largest` bytes; 0 if not even the
+/// Returns the largest claim that fits if a volume may have the size `largest`; 0 if not even the
 /// smallest does.
 ///
 /// The backend's `volumeSize.maximum` does not count: it is not about free storage. The controller
 /// rejects a larger claim with that reason, once the scheduler has selected a node.
-fn largest_claim(largest: u64, class: &Class, backend: &StorageBackend) -> u64 {
+fn largest_claim(largest: Bytes, class: &Class, backend: &StorageBackend) -> Bytes {
     let Ok(limits) = backend.spec.limits() else {
-        return 0;
+        return Bytes(0);
     };
     let smallest = limits.minimum.max(class.filesystem.type_.smallest_volume());
-    if smallest > largest { 0 } else { largest }
+    if Bytes(smallest) > largest {
+        Bytes(0)
+    } else {
+        largest
+    }
 }
 
 #[cfg(test)]

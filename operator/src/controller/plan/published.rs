@@ -13,6 +13,7 @@ use super::{
 };
 use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
+use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 /// Plans the next step.
@@ -159,10 +160,6 @@ fn plan_size(
         .as_ref()
         .map(|status| status.conditions.as_slice())
         .unwrap_or_default();
-    let warning = |reason, message| {
-        let about = claim::object_reference(&logical_volume.spec.claim);
-        about_reference(about, reason, message)
-    };
     let waits = match sizes.limit() {
         Some(bytes) => Step::LimitCapacity(bytes),
         None => Step::Wait(REVISIT),
@@ -171,14 +168,20 @@ fn plan_size(
     let ready = condition::get(conditions, condition::READY);
     match ready.filter(|ready| ready.status != "True") {
         Some(ready) if is_smaller => {
-            return waits.with_notice(warning(event::VOLUME_RESIZE_FAILED, ready.message.clone()));
+            return waits.with_notice(warning(
+                logical_volume,
+                event::VOLUME_RESIZE_FAILED,
+                ready.message.clone(),
+            ));
         }
         Some(ready) => {
-            let notice = warning(event::VOLUME_NOT_READY, ready.message.clone());
+            let message = ready.message.clone();
+            let notice = warning(logical_volume, event::VOLUME_NOT_READY, message);
             return Step::Wait(REVISIT).with_notice(notice);
         }
         None if is_smaller && observed.waited >= AGENT_TIMEOUT => {
             let notice = warning(
+                logical_volume,
                 event::VOLUME_RESIZE_FAILED,
                 agent_not_reporting(logical_volume),
             );
@@ -191,4 +194,10 @@ fn plan_size(
         Some(request) => Step::CompleteGrowth { request }.into(),
         None => Step::Done.into(),
     }
+}
+
+/// Returns a warning about the claim of a volume.
+fn warning(logical_volume: &LogicalVolume, reason: &'static str, message: String) -> Notice {
+    let about = claim::object_reference(&logical_volume.spec.claim);
+    about_reference(about, reason, message)
 }

@@ -4,11 +4,13 @@
 use crds::LogicalVolume;
 use crds::condition::{self, reason};
 use crds::logical_volume::{ReclaimPolicy, State};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_claim, agent_not_reporting,
 };
 use crate::controller::volume;
+use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 /// Plans the next step.
@@ -32,7 +34,6 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
     if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {
         return Step::CancelPlacement.into();
     }
-    let failed = |message: String| about_claim(claim, event::PROVISIONING_FAILED, message);
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => {
             let built = observed
@@ -41,20 +42,22 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
                 .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
             match built {
                 Some(volume) => Step::Publish(Box::new(volume)).into(),
-                None => Step::Wait(REVISIT).with_notice(failed(format!(
-                    "node {} is gone or has no label {}",
-                    logical_volume.spec.node,
-                    names::HOSTNAME_LABEL
-                ))),
+                None => Step::Wait(REVISIT).with_notice(about_failure(
+                    claim,
+                    format!(
+                        "node {} is gone or has no label {}",
+                        logical_volume.spec.node,
+                        names::HOSTNAME_LABEL
+                    ),
+                )),
             }
         }
         Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
-            Step::CancelPlacement.with_notice(failed(ready.message.clone()))
+            Step::CancelPlacement.with_notice(about_failure(claim, ready.message.clone()))
         }
-        Some(ready) => Step::Wait(REVISIT).with_notice(failed(ready.message.clone())),
-        None if observed.waited >= AGENT_TIMEOUT => {
-            Step::Wait(REVISIT).with_notice(failed(agent_not_reporting(logical_volume)))
-        }
+        Some(ready) => Step::Wait(REVISIT).with_notice(about_failure(claim, ready.message.clone())),
+        None if observed.waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
+            .with_notice(about_failure(claim, agent_not_reporting(logical_volume))),
         None => Step::Wait(AGENT_TIMEOUT).into(),
     }
 }
@@ -69,11 +72,16 @@ fn plan_cancelled(logical_volume: &LogicalVolume, observed: &ObservedObjects) ->
     });
     match (observed.claim.as_deref(), message) {
         (Some(claim), Some(message)) => {
-            Step::Wait(REVISIT).with_notice(about_claim(claim, event::PROVISIONING_FAILED, message))
+            Step::Wait(REVISIT).with_notice(about_failure(claim, message))
         }
         (Some(_), None) => Step::Wait(AGENT_TIMEOUT).into(),
         (None, _) => Step::Wait(REVISIT).into(),
     }
+}
+
+/// Returns the warning that the claim has no volume yet.
+fn about_failure(claim: &PersistentVolumeClaim, message: String) -> Notice {
+    about_claim(claim, event::PROVISIONING_FAILED, message)
 }
 
 /// Returns true for a reason that another node, or the same node later, may not have.

@@ -6,6 +6,7 @@ mod removal;
 
 use crds::condition::reason;
 use crds::logical_volume::FilesystemType;
+use host::Bytes;
 use serde_json::json;
 
 use super::{AGENT_TIMEOUT, ObservedObjects, Plan, Step, plan};
@@ -13,7 +14,12 @@ use fixture::Fixture;
 
 #[test]
 fn claim_is_placed_created_published_and_then_done() {
-    assert_eq!(Fixture::new().step(), Step::Place { bytes: 1 << 30 });
+    assert_eq!(
+        Fixture::new().step(),
+        Step::Place {
+            size: Bytes(1 << 30)
+        }
+    );
     assert!(matches!(Fixture::reserved().step(), Step::Wait(_)));
     let Step::Publish(volume) = Fixture::created().step() else {
         panic!("not published")
@@ -49,7 +55,7 @@ fn small_claim_gets_minimum_of_file_system() {
     assert_eq!(
         fixture.step(),
         Step::Place {
-            bytes: FilesystemType::Xfs.smallest_volume()
+            size: Bytes(FilesystemType::Xfs.smallest_volume())
         }
     );
 }
@@ -58,7 +64,12 @@ fn small_claim_gets_minimum_of_file_system() {
 fn backend_limits_apply() {
     let mut fixture = Fixture::new();
     fixture.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"minimum": "2Gi"});
-    assert_eq!(fixture.step(), Step::Place { bytes: 2 << 30 });
+    assert_eq!(
+        fixture.step(),
+        Step::Place {
+            size: Bytes(2 << 30)
+        }
+    );
     fixture.backend.as_mut().unwrap()["spec"]["volumeSize"] = json!({"maximum": "512Mi"});
     assert!(
         fixture
@@ -85,7 +96,9 @@ fn claim_without_selected_node_waits_or_is_dry_run() {
     fixture.capacity_tracking_active = true;
     assert_eq!(
         fixture.step(),
-        Step::DryRunPlacement { bytes: 1 << 30 },
+        Step::DryRunPlacement {
+            size: Bytes(1 << 30)
+        },
         "no other component reports which nodes are full"
     );
     fixture.class["volumeBindingMode"] = json!("Immediate");
@@ -102,7 +115,12 @@ fn claim_without_provisioner_is_never_placed() {
         "the scheduler selects a node first"
     );
     fixture.capacity_tracking_active = true;
-    assert_eq!(fixture.step(), Step::DryRunPlacement { bytes: 1 << 30 });
+    assert_eq!(
+        fixture.step(),
+        Step::DryRunPlacement {
+            size: Bytes(1 << 30)
+        }
+    );
     fixture.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Block");
     assert!(fixture.event().contains("Block"));
     fixture.claim.as_mut().unwrap()["spec"]["volumeMode"] = json!("Filesystem");

@@ -2,6 +2,7 @@
 
 use crds::storage_backend::VolumeLimits;
 use crds::{StorageBackend, ValidationError, quantity};
+use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{GRACE, ObservedObjects, Plan, REVISIT, Step, about_claim};
@@ -39,12 +40,12 @@ enum Unservable {
         quantity::human(*maximum)
     )]
     TooLarge {
-        /// The volume's size in bytes.
-        size: u64,
+        /// The volume's size.
+        size: Bytes,
         /// The backend's name.
         backend: String,
-        /// Maximum size of its volumes, in bytes.
-        maximum: u64,
+        /// Maximum size of its volumes.
+        maximum: Bytes,
     },
 }
 
@@ -95,14 +96,14 @@ fn plan_placement(
     };
     let requested = claim::validate(claim)?;
     let limits = backend_limits(class, observed.backend.as_deref())?;
-    let bytes = within_limits(requested, class, limits)?;
+    let size = within_limits(requested, class, limits)?;
     Ok(
         match (class.waits_for_consumer, claim::selected_node(claim)) {
-            (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { bytes },
+            (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { size },
             (true, None) => Step::Done, // the PersistentVolume controller writes an Event
             // The PersistentVolume controller names the provisioner next.
             _ if claim::has_no_provisioner(claim) => Step::Done,
-            _ => Step::Place { bytes },
+            _ => Step::Place { size },
         },
     )
 }
@@ -131,16 +132,21 @@ fn backend_limits(
 
 /// Returns the size for a claim: at least the minimum of its file system and its backend, at most
 /// the backend's maximum.
-fn within_limits(requested: u64, class: &Class, limits: VolumeLimits) -> Result<u64, Unservable> {
+fn within_limits(
+    requested: Bytes,
+    class: &Class,
+    limits: VolumeLimits,
+) -> Result<Bytes, Unservable> {
     let size = requested
-        .max(limits.minimum)
-        .max(class.filesystem.type_.smallest_volume());
-    if size <= limits.maximum {
+        .max(Bytes(limits.minimum))
+        .max(Bytes(class.filesystem.type_.smallest_volume()));
+    let maximum = Bytes(limits.maximum);
+    if size <= maximum {
         return Ok(size);
     }
     Err(Unservable::TooLarge {
         size,
         backend: class.backend.clone(),
-        maximum: limits.maximum,
+        maximum,
     })
 }

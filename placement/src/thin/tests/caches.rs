@@ -13,10 +13,7 @@ fn cache_disks_hold_only_caches() {
     let cached = backend(
         json!({"layout": {"type": "Cached"}, "cache": {"devices": ["/dev/disk/by-id/fast"], "size": "20%"}}),
     );
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        100 * GIB
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), 100 * GIB);
     let fit = place(&cached, &storage, &reservations, 10 * GIB).unwrap();
     let cache = fit.reservation.cache.clone().unwrap();
     assert_eq!(
@@ -27,14 +24,11 @@ fn cache_disks_hold_only_caches() {
         ("2Gi", format!("{DISK}3").as_str())
     );
     assert!(
-        fit.reservation.own.on(&format!("{DISK}3")) == 0
-            && fit.reservation.allocation().bytes == 12 * GIB
+        fit.reservation.own.on(&format!("{DISK}3")) == Bytes(0)
+            && fit.reservation.allocation().total == Bytes(12 * GIB)
     );
     reservations.reserve("a", &fit.location, fit.reservation);
-    assert_eq!(
-        space(&linear(), &storage, &reservations).unwrap().free,
-        90 * GIB
-    );
+    assert_eq!(free(&linear(), &storage, &reservations), 90 * GIB);
     let rejected = place(&cached, &storage, &reservations, 15 * GIB).unwrap_err();
     assert_eq!(
         rejected,

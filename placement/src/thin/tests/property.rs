@@ -28,7 +28,7 @@ proptest! {
             }
             let pool = if pools.is_empty() { 0 } else { 40 * GIB + (40 << 20) };
             prop_assert!(plain * GIB + pool <= 100 * GIB && pooled <= 60);
-            let free = space(&linear(), &storage, &reservations).unwrap().free;
+            let free = free(&linear(), &storage, &reservations);
             prop_assert_eq!(free, 100 * GIB - plain * GIB - pool);
         }
     }

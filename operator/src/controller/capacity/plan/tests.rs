@@ -2,6 +2,7 @@
 
 use super::{Capacity, CapacityPlan, DECREASE_INTERVAL, Step, WRITE_INTERVAL, plan};
 use crate::controller::capacity::object;
+use host::Bytes;
 use k8s_openapi::api::storage::v1::CSIDriver;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use proptest::prelude::*;
@@ -14,8 +15,8 @@ fn capacity(host: &str, largest: u64) -> Capacity {
     Capacity {
         class: "fast".into(),
         host: host.into(),
-        largest,
-        total: largest,
+        largest: Bytes(largest),
+        total: Bytes(largest),
     }
 }
 
@@ -48,12 +49,13 @@ fn at_rest(
 #[test]
 fn driver_is_written_last() {
     let all = wanted(&[("n1", GIB), ("n2", 0)]);
-    let publish = |host: &str| Step::Publish(host.to_owned(), all[host].clone());
+    let publish_n1 = Step::Publish("n1".to_owned(), capacity("n1", GIB));
+    let publish_n2 = Step::Publish("n2".to_owned(), capacity("n2", 0));
     assert_eq!(
         at_rest(&all, &found(&[]), None),
-        [publish("n1"), publish("n2")]
+        [publish_n1, publish_n2.clone()]
     );
-    assert_eq!(at_rest(&all, &found(&[("n1", GIB)]), None), [publish("n2")]);
+    assert_eq!(at_rest(&all, &found(&[("n1", GIB)]), None), [publish_n2]);
     assert_eq!(
         at_rest(&all, &found(&[("n1", GIB), ("n2", 0)]), None),
         [Step::WriteDriver]
@@ -126,41 +128,32 @@ fn changed_driver_is_rewritten() {
     );
 }
 
+/// Plans the change of a capacity in GiB that was last written so long ago.
+fn change(old: u64, new: u64, age: Duration) -> CapacityPlan {
+    let wanted = wanted(&[("n1", new * GIB)]);
+    let found = found(&[("n1", old * GIB)]);
+    plan(&wanted, &found, Some(&driver()), |_| Some(age))
+}
+
 #[test]
 fn rise_and_zero_are_written_soon_and_decrease_later() {
-    let driver = driver();
-    let change = |old: u64, new: u64, age: Duration| {
-        plan(
-            &wanted(&[("n1", new)]),
-            &found(&[("n1", old)]),
-            Some(&driver),
-            |_| Some(age),
-        )
-    };
     for (old, new, pace) in [
         (1, 2, WRITE_INTERVAL),
         (0, 2, WRITE_INTERVAL),
         (2, 0, WRITE_INTERVAL),
         (2, 1, DECREASE_INTERVAL),
     ] {
-        let early = change(
-            old * GIB,
-            new * GIB,
-            pace.checked_sub(Duration::from_millis(300)).unwrap(),
-        );
+        let soon = Duration::from_millis(300);
+        let early = change(old, new, pace.checked_sub(soon).unwrap());
         assert_eq!(
             early,
             CapacityPlan {
                 steps: vec![],
-                next_due: Some(Duration::from_millis(300))
+                next_due: Some(soon)
             },
             "{old} to {new}"
         );
-        assert_eq!(
-            change(old * GIB, new * GIB, pace).steps.len(),
-            1,
-            "{old} to {new}"
-        );
+        assert_eq!(change(old, new, pace).steps.len(), 1, "{old} to {new}");
     }
 }
 

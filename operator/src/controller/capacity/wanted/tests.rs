@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crds::{NodeStorage, StorageBackend};
+use host::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::storage::v1::StorageClass;
 use placement::request::Candidate;
@@ -79,7 +80,7 @@ fn published(
                  host,
                  largest,
                  ..
-             }| (class, host, largest >> 20),
+             }| (class, host, largest.0 >> 20),
         )
         .collect()
 }
@@ -97,11 +98,11 @@ fn each_class_has_a_capacity_per_hostname() {
             node: "n1".into(),
             volume_group: "vg0".into(),
         },
-        24 << 20,
+        Bytes(24 << 20),
     );
     let found = published(&classes, &backend, &[n1(), other, nameless], &reservations);
-    let expected = |class: &str| (class.to_owned(), "host-1".to_owned(), 1000);
-    assert_eq!(found, [expected("a"), expected("b")]);
+    let expected = ["a", "b"].map(|class| (class.to_owned(), "host-1".to_owned(), 1000));
+    assert_eq!(found, expected);
     let (node, storage) = n1();
     let candidates = [Candidate {
         node: &node,
@@ -114,22 +115,21 @@ fn each_class_has_a_capacity_per_hostname() {
     );
 }
 
+/// Returns whether capacity is published for a class and a backend with these fields.
+fn publishes(class_fields: Value, spec: Value) -> bool {
+    let classes = [class("a", class_fields)];
+    !published(&classes, &backend(spec), &[n1()], &Reservations::default()).is_empty()
+}
+
 #[test]
 fn foreign_and_immediate_classes_and_missing_volume_groups_publish_nothing() {
-    let reservations = Reservations::default();
-    let none = |classes: Value, spec: Value| {
-        published(
-            &[class("a", classes)],
-            &backend(spec),
-            &[n1()],
-            &reservations,
-        )
-        .is_empty()
-    };
-    assert!(!none(json!({}), json!({})));
-    assert!(none(json!({"provisioner": "other.dev"}), json!({})));
-    assert!(none(json!({"volumeBindingMode": "Immediate"}), json!({})));
-    assert!(none(json!({}), json!({"volumeGroup": "missing"})));
+    assert!(publishes(json!({}), json!({})));
+    assert!(!publishes(json!({"provisioner": "other.dev"}), json!({})));
+    assert!(!publishes(
+        json!({"volumeBindingMode": "Immediate"}),
+        json!({})
+    ));
+    assert!(!publishes(json!({}), json!({"volumeGroup": "missing"})));
     let faulty = json!({"parameters": {"backend": "fast", "fstype": "xfs"}});
     for rest in [
         json!({"provisioner": "other.dev"}),
@@ -140,7 +140,7 @@ fn foreign_and_immediate_classes_and_missing_volume_groups_publish_nothing() {
             .as_object_mut()
             .unwrap()
             .append(&mut rest.as_object().unwrap().clone());
-        assert!(none(class, json!({})), "{rest}");
+        assert!(!publishes(class, json!({})), "{rest}");
     }
 }
 
@@ -205,18 +205,14 @@ fn fault_is_published_only_after_the_grace_period() {
     assert!(found.values().all(|capacity| capacity.class == "b") && found.len() == 1);
 }
 
+/// Returns the largest claim in MiB that is published for a class and a backend with these fields.
+fn largest(class_fields: Value, spec: Value) -> u64 {
+    let classes = [class("a", class_fields)];
+    published(&classes, &backend(spec), &[n1()], &Reservations::default())[0].2
+}
+
 #[test]
 fn capacity_respects_reserve_and_minimum_but_not_maximum() {
-    let reservations = Reservations::default();
-    let largest = |classes: Value, spec: Value| {
-        published(
-            &[class("a", classes)],
-            &backend(spec),
-            &[n1()],
-            &reservations,
-        )[0]
-        .2
-    };
     assert_eq!(largest(json!({}), json!({})), 1024);
     assert_eq!(largest(json!({}), json!({"reserve": "50%"})), 512);
     assert_eq!(

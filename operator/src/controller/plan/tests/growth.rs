@@ -1,6 +1,7 @@
 //! Tests of growth: with and without space, and with a lowered request.
 
 use crds::condition::reason;
+use host::Bytes;
 use serde_json::json;
 
 use super::fixture::Fixture;
@@ -12,11 +13,11 @@ fn raised_request_or_capacity_grows_the_volume() {
     fixture.request("2Gi");
     assert_eq!(
         fixture.step(),
-        Step::Grow(2 << 30),
+        Step::Grow(Bytes(2 << 30)),
         "the claim's request counts, not the capacity"
     );
     fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
-    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    assert_eq!(fixture.step(), Step::Grow(Bytes(2 << 30)));
     fixture.lv()["spec"]["size"] = json!("2Gi");
     assert_eq!(fixture.step(), Step::Wait(AGENT_TIMEOUT));
     fixture.lv()["status"]["conditions"] = json!([]);
@@ -24,7 +25,7 @@ fn raised_request_or_capacity_grows_the_volume() {
     assert_eq!(fixture.event(), "VolumeResizeFailed: 1 GiB free");
     assert_eq!(
         fixture.step(),
-        Step::LimitCapacity(1 << 30),
+        Step::LimitCapacity(Bytes(1 << 30)),
         "pods start with the existing size"
     );
     fixture.pv()["spec"]["capacity"]["storage"] = json!("1Gi");
@@ -37,7 +38,7 @@ fn raised_request_or_capacity_grows_the_volume() {
     fixture.pool_reservation_outdated = true;
     assert_eq!(
         fixture.step(),
-        Step::Grow(2 << 30),
+        Step::Grow(Bytes(2 << 30)),
         "the current size, for a larger reservation of its pool"
     );
 }
@@ -51,7 +52,7 @@ fn capacity_is_limited_while_the_agent_does_not_report() {
     fixture.lv()["status"]["conditions"] = json!([]);
     fixture.waited = AGENT_TIMEOUT;
     assert!(fixture.event().contains("does not report"));
-    assert_eq!(fixture.step(), Step::LimitCapacity(1 << 30));
+    assert_eq!(fixture.step(), Step::LimitCapacity(Bytes(1 << 30)));
 }
 
 #[test]
@@ -61,12 +62,17 @@ fn lowered_request_replaces_growth_without_space() {
         "allocatedResources": {"storage": "20Gi"},
         "allocatedResourceStatuses": {"storage": "NodeResizeInfeasible"}});
     fixture.request("20Gi");
-    assert_eq!(fixture.step(), Step::Grow(20 << 30));
+    assert_eq!(fixture.step(), Step::Grow(Bytes(20 << 30)));
     fixture.request("2Gi");
-    assert_eq!(fixture.step(), Step::Grow(2 << 30));
+    assert_eq!(fixture.step(), Step::Grow(Bytes(2 << 30)));
     fixture.lv()["spec"]["size"] = json!("2Gi");
     fixture.lv()["status"]["size"] = json!("2Gi");
-    assert_eq!(fixture.step(), Step::CompleteGrowth { request: 2 << 30 });
+    assert_eq!(
+        fixture.step(),
+        Step::CompleteGrowth {
+            request: Bytes(2 << 30)
+        }
+    );
     fixture.claim.as_mut().unwrap()["status"] = json!({"capacity": {"storage": "1Gi"},
         "allocatedResources": {"storage": "2Gi"},
         "allocatedResourceStatuses": {"storage": "NodeResizePending"}});
