@@ -2,7 +2,7 @@
 
 use crds::layout::LayoutType;
 use crds::thin_pool::VolumeThinPool;
-use crds::{LogicalVolume, StorageBackendSpec, ValidationError, quantity};
+use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, ValidationError, quantity};
 use host::Bytes;
 use kube::ResourceExt as _;
 
@@ -12,6 +12,24 @@ use crate::fit::Fit;
 use crate::rejection::Rejection;
 use crate::request::Candidate;
 use crate::reservations::Reservations;
+
+/// Returns the rules for an existing volume: its backend's, or defaults if the backend is deleted.
+///
+/// The volume stays in its volume group, even if the backend has changed.
+#[must_use]
+pub fn rules(
+    logical_volume: &LogicalVolume,
+    backend: Option<&StorageBackend>,
+) -> StorageBackendSpec {
+    let volume_group = logical_volume.spec.volume_group.as_str();
+    match backend {
+        Some(backend) => StorageBackendSpec {
+            volume_group: volume_group.to_owned(),
+            ..backend.spec.clone()
+        },
+        None => StorageBackendSpec::new(volume_group),
+    }
+}
 
 /// The reason why an existing volume can't grow.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

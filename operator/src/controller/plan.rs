@@ -1,4 +1,5 @@
-//! Plans the next step for one volume, from its observed claim, LogicalVolume and PersistentVolume.
+//! Plans the next step for one volume, from its observed claim, LogicalVolume and PersistentVolume,
+//! and from the reservations.
 //!
 //! Pure: `worker.rs` observes, plans and has `act.rs` carry out one step; then it plans again.
 
@@ -10,10 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::logical_volume::ReclaimPolicy;
-use crds::{LogicalVolume, StorageBackend};
+use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
+use placement::reservations::Reservations;
 
 use super::class::{Class, ClassError};
 use super::{claim, volume};
@@ -47,8 +49,10 @@ pub struct ObservedObjects {
     pub volume: Option<Arc<PersistentVolume>>,
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
-    /// True if the volume's thin pool may become larger than its reservation.
-    pub pool_reservation_outdated: bool,
+    /// The report of the LogicalVolume's node.
+    pub storage: Option<Arc<NodeStorage>>,
+    /// The LogicalVolume's backend; the class may name another one since.
+    pub volume_backend: Option<Arc<StorageBackend>>,
     /// True if the scheduler uses the published capacity.
     pub capacity_tracking_active: bool,
     /// True if the watch has not delivered a write about this volume yet.
@@ -163,9 +167,9 @@ pub const DRY_RUN_INTERVAL: Duration = Duration::from_secs(30);
 /// doesn't watch.
 pub const OBSTRUCTED: Duration = Duration::from_mins(1);
 
-/// Plans the next step for one volume.
+/// Plans the next step for one volume. `reservations` are those of all volumes.
 #[must_use]
-pub fn plan(observed: &ObservedObjects) -> Plan {
+pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
     if observed.in_flight {
         return Step::Wait(Duration::from_secs(10)).into();
     }
@@ -177,7 +181,7 @@ pub fn plan(observed: &ObservedObjects) -> Plan {
         return Step::Label.into();
     }
     match (&observed.volume, &observed.logical_volume) {
-        (Some(volume), _) => plan_published(volume, observed),
+        (Some(volume), _) => plan_published(volume, observed, reservations),
         (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
         (None, None) => plan_wanted(observed),
     }

@@ -9,14 +9,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
+use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::{Client, ResourceExt as _};
+use placement::request;
 use placement::reservations::Reservations;
-use placement::{growth, request};
 use tokio::sync::watch;
 
 use super::class::{self, ClassError};
@@ -176,9 +176,10 @@ impl ClusterState {
             .as_ref()
             .and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
         let volume = self.volumes.get(&ObjectRef::new(name));
-        let pool_reservation_outdated = logical_volume
-            .as_deref()
-            .is_some_and(|logical_volume| self.pool_reservation_outdated(logical_volume));
+        let storage = logical_volume
+            .as_ref()
+            .and_then(|lv| self.storages.get(&ObjectRef::new(&lv.spec.node)));
+        let volume_backend = logical_volume.as_deref().and_then(|lv| self.backend_of(lv));
         let capacity_tracking_active = self.capacity_tracking_active();
         let rest = plan::ObservedObjects::default();
         plan::ObservedObjects {
@@ -188,34 +189,11 @@ impl ClusterState {
             logical_volume,
             volume,
             node,
-            pool_reservation_outdated,
+            storage,
+            volume_backend,
             capacity_tracking_active,
             ..rest
         }
-    }
-
-    /// Returns true if the volume's thin pool may become larger than its reservation.
-    fn pool_reservation_outdated(&self, logical_volume: &LogicalVolume) -> bool {
-        if logical_volume.spec.thin_pool.is_none() {
-            return false;
-        }
-        let reference = ObjectRef::new(&logical_volume.spec.node);
-        let Some(node) = self.nodes.get(&reference) else {
-            return false;
-        };
-        let storage = self
-            .storages
-            .get(&ObjectRef::new(&logical_volume.spec.node));
-        let candidate = request::Candidate {
-            node: &node,
-            storage: storage.as_deref(),
-        };
-        growth::pool_reservation_outdated(
-            logical_volume,
-            &self.backend_of(logical_volume),
-            candidate,
-            &self.reservations(),
-        )
     }
 
     /// Returns true if the claim is FlexLVM's, or will be once its pod has a node.
@@ -233,19 +211,11 @@ impl ClusterState {
             .ok_or_else(|| ClassError::NotFound(name.to_owned()))
     }
 
-    /// Returns the spec of a volume's backend; a default one if the backend is deleted.
+    /// Returns a volume's backend; `None` if it is deleted.
     #[must_use]
-    pub fn backend_of(&self, logical_volume: &LogicalVolume) -> StorageBackendSpec {
-        let backend = self
-            .backends
-            .get(&ObjectRef::new(&logical_volume.spec.backend));
-        let rules = backend.map(|backend| backend.spec.clone());
-        // The volume stays in its volume group, even if the backend has changed.
-        let volume_group = logical_volume.spec.volume_group.clone();
-        StorageBackendSpec {
-            volume_group,
-            ..rules.unwrap_or_else(|| StorageBackendSpec::new(""))
-        }
+    pub fn backend_of(&self, logical_volume: &LogicalVolume) -> Option<Arc<StorageBackend>> {
+        self.backends
+            .get(&ObjectRef::new(&logical_volume.spec.backend))
     }
 
     /// Requeues a volume after a delay.

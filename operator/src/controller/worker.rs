@@ -92,8 +92,8 @@ impl Worker {
         let mut observed = self.state.observe(name);
         observed.in_flight = self.actor.in_flight(name, &observed);
         observed.waited = self.waiting_for(name);
-        let plan =
-            self.limit_deselection(name, self.placement_backoff(name, plan::plan(&observed)));
+        let plan = plan::plan(&observed, &self.state.reservations());
+        let plan = self.limit_deselection(name, self.placement_backoff(name, plan));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
         let is_waiting = matches!(
             plan.step,

@@ -5,6 +5,7 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
+use placement::growth;
 use serde_json::json;
 
 use super::Actor;
@@ -35,9 +36,10 @@ impl Actor {
             .into_iter()
             .find(|candidate| candidate.node.name_any() == logical_volume.spec.node);
         let backend = self.state.backend_of(logical_volume);
+        let rules = growth::rules(logical_volume, backend.as_deref());
         let reserved = {
             let mut reservations = self.state.reservations();
-            placement::growth::grown(logical_volume, &backend, size, candidate, &reservations)
+            growth::grown(logical_volume, &rules, size, candidate, &reservations)
                 .inspect(|fit| reservations.reserve(name, &fit.location, fit.reservation.clone()))
         };
 

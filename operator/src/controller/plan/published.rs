@@ -6,6 +6,9 @@ use crds::logical_volume::{ReclaimPolicy, State};
 use crds::{LogicalVolume, condition};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::ResourceExt as _;
+use placement::growth;
+use placement::request::Candidate;
+use placement::reservations::Reservations;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
@@ -17,7 +20,11 @@ use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 
 /// Plans the next step.
-pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjects) -> Plan {
+pub(super) fn plan_published(
+    volume: &PersistentVolume,
+    observed: &ObservedObjects,
+    reservations: &Reservations,
+) -> Plan {
     let logical_volume = observed.logical_volume.as_deref();
     if volume
         .annotations()
@@ -67,7 +74,7 @@ pub(super) fn plan_published(volume: &PersistentVolume, observed: &ObservedObjec
         Some(logical_volume) if logical_volume.spec.state != State::Present => {
             plan_bound_again(volume, logical_volume)
         }
-        Some(logical_volume) => plan_size(volume, logical_volume, observed),
+        Some(logical_volume) => plan_size(volume, logical_volume, observed, reservations),
     }
 }
 
@@ -147,12 +154,13 @@ fn plan_size(
     volume: &PersistentVolume,
     logical_volume: &LogicalVolume,
     observed: &ObservedObjects,
+    reservations: &Reservations,
 ) -> Plan {
     let sizes = Sizes::new(volume, logical_volume, observed.claim.as_deref());
     if sizes.wanted() > sizes.reserved {
         return Step::Grow(sizes.wanted()).into();
     }
-    if observed.pool_reservation_outdated {
+    if is_pool_outdated(logical_volume, observed, reservations) {
         return Step::Grow(sizes.reserved).into();
     }
     let conditions = logical_volume
@@ -194,6 +202,26 @@ fn plan_size(
         Some(request) => Step::CompleteGrowth { request }.into(),
         None => Step::Done.into(),
     }
+}
+
+/// Returns true if the volume's thin pool may become larger than its reservation.
+fn is_pool_outdated(
+    logical_volume: &LogicalVolume,
+    observed: &ObservedObjects,
+    reservations: &Reservations,
+) -> bool {
+    if logical_volume.spec.thin_pool.is_none() {
+        return false;
+    }
+    let Some(node) = &observed.node else {
+        return false;
+    };
+    let candidate = Candidate {
+        node,
+        storage: observed.storage.as_deref(),
+    };
+    let rules = growth::rules(logical_volume, observed.volume_backend.as_deref());
+    growth::pool_reservation_outdated(logical_volume, &rules, candidate, reservations)
 }
 
 /// Returns a warning about the claim of a volume.

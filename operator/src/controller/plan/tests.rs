@@ -7,6 +7,7 @@ mod removal;
 use crds::condition::reason;
 use crds::logical_volume::FilesystemType;
 use host::Bytes;
+use placement::reservations::Reservations;
 use serde_json::json;
 
 use super::{AGENT_TIMEOUT, ObservedObjects, Plan, Step, plan};
@@ -228,6 +229,10 @@ fn write_in_flight_is_waited_for() {
         in_flight: true,
         ..ObservedObjects::default()
     };
-    assert!(matches!(plan(&observed).step, Step::Wait(_)));
-    assert_eq!(plan(&ObservedObjects::default()).step, Step::Done);
+    let reservations = Reservations::default();
+    assert!(matches!(plan(&observed, &reservations).step, Step::Wait(_)));
+    assert_eq!(
+        plan(&ObservedObjects::default(), &reservations).step,
+        Step::Done
+    );
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crds::LogicalVolume;
 use crds::condition::reason;
+use placement::reservations::Reservations;
 use serde_json::{Value, json};
 
 use crate::controller::plan::{ObservedObjects, Plan, Step, plan};
@@ -21,7 +23,7 @@ pub(super) struct Fixture {
     pub(super) volume: Option<Value>,
     pub(super) node: bool,
     pub(super) capacity_tracking_active: bool,
-    pub(super) pool_reservation_outdated: bool,
+    pub(super) storage: Option<Value>,
     pub(super) waited: Duration,
 }
 
@@ -44,7 +46,7 @@ impl Fixture {
             volume: None,
             node: true,
             capacity_tracking_active: false,
-            pool_reservation_outdated: false,
+            storage: None,
             waited: Duration::ZERO,
         }
     }
@@ -124,7 +126,12 @@ impl Fixture {
     pub(super) fn plan(&self) -> Plan {
         let node =
             json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
-        plan(&ObservedObjects {
+        let logical_volume = self.logical_volume.clone().map(from::<LogicalVolume>);
+        let mut reservations = Reservations::default();
+        if let Some(logical_volume) = &logical_volume {
+            reservations.observe(logical_volume);
+        }
+        let observed = ObservedObjects {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
             class: self.claim.as_ref().map(|_| {
                 Ok(crate::controller::class::read(
@@ -133,14 +140,16 @@ impl Fixture {
                 )?)
             }),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
-            logical_volume: self.logical_volume.clone().map(|lv| Arc::new(from(lv))),
+            logical_volume: logical_volume.map(Arc::new),
             volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
             capacity_tracking_active: self.capacity_tracking_active,
-            pool_reservation_outdated: self.pool_reservation_outdated,
-        })
+            storage: self.storage.clone().map(|storage| Arc::new(from(storage))),
+            volume_backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
+        };
+        plan(&observed, &reservations)
     }
 
     pub(super) fn step(&self) -> Step {

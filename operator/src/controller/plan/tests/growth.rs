@@ -35,12 +35,35 @@ fn raised_request_or_capacity_grows_the_volume() {
     fixture.lv()["status"]["conditions"] = json!([]);
     fixture.pv()["spec"]["capacity"]["storage"] = json!("2Gi");
     assert_eq!(fixture.step(), Step::Done);
-    fixture.pool_reservation_outdated = true;
-    assert_eq!(
-        fixture.step(),
-        Step::Grow(Bytes(2 << 30)),
-        "the current size, for a larger reservation of its pool"
+}
+
+#[test]
+fn pool_reservation_grows_when_the_backend_allows_more() {
+    let disk = json!({"uuid": "d1", "name": "/dev/sdb", "size": "100Gi", "usedByOthers": "0", "free": "0"});
+    let group = json!({"name": "vg0", "uuid": "u", "size": "100Gi", "extentSize": "4Mi", "usedByOthers": "0", "free": "0",
+        "physicalVolumes": [disk]});
+    let ready = json!({"type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
+    let mut fixture = Fixture::bound();
+    fixture.storage = Some(
+        json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n1"}, "spec": {},
+        "status": {"conditions": [ready], "volumeGroups": [group]}}),
     );
+    let create = json!({"size": "10Gi", "maximumSize": "10Gi", "metadataSize": "12Mi",
+        "physicalVolumes": [{"uuid": "d1", "size": "10264Mi"}]});
+    fixture.lv()["spec"]["layout"] = json!({"type": "Thin"});
+    fixture.lv()["spec"]["thinPool"] = json!({"name": "flexlvm-fast", "create": create});
+    for (maximum, step) in [
+        ("10Gi", Step::Done),
+        // The current size, for a larger reservation of its pool.
+        ("20Gi", Step::Grow(Bytes(1 << 30))),
+        // The volume group lacks the space.
+        ("200Gi", Step::Done),
+    ] {
+        let thin_pool = json!({"size": "10Gi", "maximumSize": maximum});
+        fixture.backend.as_mut().unwrap()["spec"] =
+            json!({"volumeGroup": "vg0", "layout": {"type": "Thin"}, "thinPool": thin_pool});
+        assert_eq!(fixture.step(), step, "{maximum}");
+    }
 }
 
 #[test]
