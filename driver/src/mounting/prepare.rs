@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use flexvolume::option_lists::fsck_policy::Fsck;
 use host::block::sysfs::is_read_only;
+use host::fs::superblock::Superblock;
 use host::fs::{self, MkfsOptions, MkfsRequest};
 use host::mount::Flags;
 use host::{Device, Error as HostError, Filesystem, FormatMarker, FormatMarkerBlock};
@@ -43,55 +44,17 @@ pub(crate) struct Preparation<'a> {
 /// # Errors
 /// When the device carries something else, or the preparation fails.
 pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, Error> {
-    let Preparation {
-        volume,
-        device,
-        marker,
-        fs: requested,
-        ..
-    } = *task;
+    let device = task.device;
     if !task.read_only && is_read_only(&node.roots.sys, device.number())? {
-        return Err(Refusal::ReadOnlyVolume.of(volume));
+        return Err(Refusal::ReadOnlyVolume.of(task.volume));
     }
-    let marker_state = marker.read(device.file())?;
+    let marker = task.marker.read(device.file())?;
     let superblock = device.superblock()?;
-    if !plan::is_ready(
-        marker_state,
-        superblock.map(|superblock| superblock.fs),
-        requested,
-    ) {
-        // The exclusive claim begins before the device is examined, and ends after the marker
-        // records the result, so that no other program can use the device meanwhile.
-        let claimed = if marker_state != FormatMarker::None && !task.read_only {
-            Some(device.claim())
-        } else {
-            None
-        };
-        let found = fs::probe(node, device.file(), &device.path(), marker)?;
-        let used = superblock.is_some_and(|superblock| superblock.used);
-        match plan::plan(marker_state, &found, used, requested, task.read_only)
-            .map_err(|refusal| refusal.of(volume))?
-        {
-            Step::Mount if requested == Filesystem::Btrfs && superblock.is_none() => {
-                return Err(Refusal::SeveralDevices.of(volume));
-            }
-            Step::Mount => {}
-            // Without its marker the volume is never formatted: blkid's result alone is not enough
-            // to clear it.
-            Step::ClearMarker if superblock.is_none() => {
-                let detail = format!("{requested} on {volume}, but the driver finds none there");
-                return Err(HostError::Answer {
-                    program: "blkid".to_owned(),
-                    detail,
-                }
-                .into());
-            }
-            Step::ClearMarker => marker.clear(&claim_now(device, claimed)?)?,
-            Step::Format if !task.may_format => return Err(Refusal::ReadOnly.of(volume)),
-            Step::Format => {
-                format(node, task, claim_now(device, claimed)?)?;
-                return Ok(Flags::empty());
-            }
+    let found = superblock.map(|superblock| superblock.fs);
+    if !plan::is_ready(marker, found, task.fs) {
+        match prepare_content(node, task, marker, superblock)? {
+            Content::Unchanged => {}
+            Content::Formatted => return Ok(Flags::empty()),
         }
     }
     match plan::plan_fsck(
@@ -107,6 +70,66 @@ pub(crate) fn prepare(node: &Node<'_>, task: &Preparation<'_>) -> Result<Flags, 
         // If it is mounted writable already, it can't be mounted in another way.
         FsckPlan::NoWriting if fsck::is_claimed(device)? => Ok(Flags::empty()),
         FsckPlan::NoWriting => Ok(Flags::RDONLY),
+    }
+}
+
+/// What became of the content of a device, apart from its format marker.
+enum Content {
+    /// It is the requested file system, as before.
+    Unchanged,
+    /// The file system was created.
+    Formatted,
+}
+
+/// Probes a device whose marker and superblock alone are not sufficient, and does what the plan
+/// requires.
+fn prepare_content(
+    node: &Node<'_>,
+    task: &Preparation<'_>,
+    marker: FormatMarker,
+    superblock: Option<Superblock>,
+) -> Result<Content, Error> {
+    let Preparation {
+        volume,
+        device,
+        fs: requested,
+        ..
+    } = *task;
+    // The exclusive claim begins before the device is examined, and ends after the marker records
+    // the result, so that no other program can use the device meanwhile.
+    let claimed = if marker != FormatMarker::None && !task.read_only {
+        Some(device.claim())
+    } else {
+        None
+    };
+    let found = fs::probe(node, device.file(), &device.path(), task.marker)?;
+    let used = superblock.is_some_and(|superblock| superblock.used);
+    let step = plan::plan(marker, &found, used, requested, task.read_only)
+        .map_err(|refusal| refusal.of(volume))?;
+    match step {
+        Step::Mount if requested == Filesystem::Btrfs && superblock.is_none() => {
+            Err(Refusal::SeveralDevices.of(volume))
+        }
+        Step::Mount => Ok(Content::Unchanged),
+        // Without its marker the volume is never formatted: blkid's result alone is not enough to
+        // clear it.
+        Step::ClearMarker if superblock.is_none() => {
+            let detail = format!("{requested} on {volume}, but the driver finds none there");
+            Err(HostError::Answer {
+                program: "blkid".to_owned(),
+                detail,
+            }
+            .into())
+        }
+        Step::ClearMarker => {
+            task.marker.clear(&claim_now(device, claimed)?)?;
+            Ok(Content::Unchanged)
+        }
+        Step::Format if !task.may_format => Err(Refusal::ReadOnly.of(volume)),
+        Step::Format => {
+            format(node, task, claim_now(device, claimed)?)?;
+            Ok(Content::Formatted)
+        }
     }
 }
 
