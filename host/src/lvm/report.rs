@@ -4,18 +4,20 @@
 //! could make a volume look absent.
 
 mod error;
+mod lists;
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
+use super::model::{Lv, LvRole, Pv, SegmentType, Vg};
 use super::thin_pool::{PoolFault, PoolState};
 use super::vg_fault::VgFault;
 use crate::lvm::names::{LvName, LvUuid};
 use crate::units::{Bytes, Extents};
 
 pub(super) use error::ReportError;
+pub(super) use lists::{parse_disks, parse_uuids, parse_version};
 
 #[derive(Deserialize)]
 struct Answer {
@@ -114,63 +116,6 @@ pub(super) fn parse_volume(text: &[u8]) -> Result<Lv, ReportError> {
         (Some(row), None) => row.read(),
         _ => Err(ReportError::LogicalVolumes),
     }
-}
-
-/// Parses the uuids that `vgs --options vg_uuid` lists.
-pub(super) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, ReportError> {
-    #[derive(Deserialize)]
-    struct UuidRow {
-        vg_uuid: String,
-    }
-    #[derive(Deserialize)]
-    struct UuidPart {
-        vg: Vec<UuidRow>,
-    }
-    #[derive(Deserialize)]
-    struct UuidAnswer {
-        report: Vec<UuidPart>,
-    }
-    let answer: UuidAnswer = serde_json::from_slice(text)?;
-    let rows = answer.report.into_iter().flat_map(|part| part.vg);
-    rows.map(|row| uuid(row.vg_uuid)).collect()
-}
-
-/// Parses the physical volumes that `pvs` lists.
-pub(super) fn parse_disks(text: &[u8]) -> Result<Vec<PvOwner>, ReportError> {
-    #[derive(Deserialize)]
-    struct OwnerRow {
-        pv_name: String,
-        pv_uuid: String,
-        vg_name: String,
-    }
-    #[derive(Deserialize)]
-    struct OwnerPart {
-        pv: Vec<OwnerRow>,
-    }
-    #[derive(Deserialize)]
-    struct OwnerAnswer {
-        report: Vec<OwnerPart>,
-    }
-    let answer: OwnerAnswer = serde_json::from_slice(text)?;
-    let mut owners = Vec::new();
-    for row in answer.report.into_iter().flat_map(|part| part.pv) {
-        owners.push(PvOwner {
-            name: row.pv_name,
-            uuid: uuid(row.pv_uuid)?,
-            group: Some(row.vg_name).filter(|group| !group.is_empty()),
-        });
-    }
-    Ok(owners)
-}
-
-/// Parses the output of `lvm version`.
-pub(super) fn parse_version(text: &[u8]) -> Result<String, ReportError> {
-    String::from_utf8_lossy(text)
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("LVM version:"))
-        .and_then(|rest| rest.split_whitespace().next())
-        .map(str::to_owned)
-        .ok_or(ReportError::NoVersion)
 }
 
 /// Marks the volume groups of other hosts: they have a system ID, and are not among those that this
