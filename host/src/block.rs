@@ -3,16 +3,14 @@
 //! [`dev_num`] is a device's number; [`lv_device`] opens the device of a logical volume and keeps it
 //! open; [`resolve`] finds what is at a path of the node; [`disk`] opens a device that may become
 //! part of a volume group; [`DeviceError`] is why they can't; [`sysfs`] reads what the kernel shows
-//! of a device, and [`swap`] its swap devices; [`duplicate_fs`] finds a second device with the same
-//! file system; [`zero_range`] overwrites a range with zeros.
+//! of a device; [`zero_range`] overwrites a range with zeros. How devices lie on each other is
+//! [`stack`](crate::stack)'s topic.
 
 pub mod dev_num;
 mod device_error;
 pub mod disk;
-pub mod duplicate_fs;
 pub mod lv_device;
 pub mod resolve;
-pub mod swap;
 pub mod sysfs;
 pub mod zero_range;
 

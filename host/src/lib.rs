@@ -9,6 +9,7 @@
 //! - [`block`]: a logical volume's device, other disks, and what the kernel shows of them.
 //! - [`fs`]: the content of a device; mkfs, fsck and growth.
 //! - [`mount`]: mount(2) and umount(2), and the table of mounts.
+//! - [`stack`]: what lies on a device, where it is mounted, and who holds it.
 //! - [`format_marker`]: the on-disk proof that the first mkfs is allowed.
 //! - [`job_cursor`]: the on-disk record of how far a job has come.
 //! - [`volume_key`]: the secret that authorizes the mount of a claim's volume.
@@ -27,6 +28,7 @@ pub mod lock;
 pub mod lvm;
 pub mod mount;
 pub mod process;
+pub mod stack;
 pub mod units;
 pub mod volume_key;
 

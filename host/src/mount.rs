@@ -2,11 +2,9 @@
 //!
 //! [`syscalls`] is the only module that mounts, with [`new_mount_api`] where the kernel has it, and
 //! [`unmount`] the only one that unmounts; [`private_mount_ns`] changes a mount for one program
-//! alone; [`mountinfo`] reads the mount table, and [`lookup`] maps a mount to its device.
-//! [`holders`] and [`umount_program`] are for mounts of other mount namespaces.
+//! alone; [`mountinfo`] reads the mount table; [`umount_program`] unmounts in another mount
+//! namespace. Which device a mount shows is [`stack`](crate::stack)'s topic.
 
-pub mod holders;
-pub mod lookup;
 pub mod mountinfo;
 #[expect(
     clippy::disallowed_methods,

@@ -10,8 +10,8 @@ use flexvolume::options::{self, Options};
 use flexvolume::settings::DriverSettings;
 use host::block::lv_device;
 use host::lvm::Lvm;
-use host::mount::lookup::is_of;
 use host::mount::mountinfo;
+use host::stack::DeviceStack;
 
 use crate::error::Error;
 use crate::volume::attachments::{self, AttachedName};
@@ -87,11 +87,9 @@ fn reject_name_conflict(
     let Some(device) = node.device_if_its_own(&other)? else {
         return Ok(());
     };
+    let stack = DeviceStack::above(&node.roots.sys, device.number())?;
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(mount) = mounts
-        .iter()
-        .find(|mount| is_of(&node.roots, mount, &device))
-    else {
+    let Some(mount) = stack.mounts(&node.roots, &mounts).next() else {
         return Ok(());
     };
     let message = format!(

@@ -4,9 +4,9 @@
 use std::ffi::OsStr;
 
 use flexvolume::{option_lists, options};
-use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
 use host::mount::{Flags, MountRequest, MountTarget};
+use host::stack::lookup::shows_all_of;
 
 use crate::error::Error;
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
@@ -37,7 +37,7 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     };
     let device = node
         .device(&volume.identity)?
-        .filter(|device| shows_all_of(&node.roots, &shared_mount, device));
+        .filter(|device| shows_all_of(&node.roots, &shared_mount, device.number()));
     let device = device.ok_or_else(|| name_conflict(&volume, &all, &shared_mount))?;
     if !read_only && (shared_mount.read_only || shared_mount.fs_read_only) {
         let message = format!(

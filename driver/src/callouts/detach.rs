@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 use flexvolume::settings::DriverSettings;
 use host::lvm::Lvm;
-use host::mount::lookup::is_of;
 use host::mount::mountinfo;
+use host::stack::DeviceStack;
 
 use crate::error::Error;
 use crate::note::Note;
@@ -86,10 +86,9 @@ fn deactivate(node: &Node<'_>, volume: &VolumeIdentity) -> Result<Option<User>, 
     let Some(device) = node.device_if_its_own(volume)? else {
         return Ok(None);
     };
-    if let Some(mount) = mountinfo::read(&node.mounts)?
-        .iter()
-        .find(|mount| is_of(&node.roots, mount, &device))
-    {
+    let stack = DeviceStack::above(&node.roots.sys, device.number())?;
+    let mounts = mountinfo::read(&node.mounts)?;
+    if let Some(mount) = stack.mounts(&node.roots, &mounts).next() {
         let point = mount.point.clone();
         return Ok(Some(User::Mount { point }));
     }

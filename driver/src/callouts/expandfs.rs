@@ -7,7 +7,7 @@
 use std::ffi::OsStr;
 
 use flexvolume::options;
-use host::mount::lookup::shows_all_of;
+use host::stack::lookup::shows_all_of;
 use host::{Bytes, Filesystem};
 
 use crate::callouts::expandvolume::check_size;
@@ -41,7 +41,7 @@ pub(crate) fn expandfs(
     };
     let mount = target
         .mounted(node)?
-        .filter(|mount| shows_all_of(&node.roots, mount, &device))
+        .filter(|mount| shows_all_of(&node.roots, mount, device.number()))
         .ok_or_else(|| not_mounted(&volume, folder))?;
     let actual = device.size()?;
     check_size(&options, &volume, actual, size)?;

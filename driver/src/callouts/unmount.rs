@@ -10,8 +10,8 @@ use flexvolume::kubelet_path::VolumeFolder;
 use flexvolume::settings::DriverSettings;
 use host::Error as HostError;
 use host::block::sysfs;
-use host::mount::lookup::device_of;
 use host::mount::mountinfo::{self, Mount};
+use host::stack::{down_to_volume, lookup};
 
 use crate::callouts::detach::deactivate_attached;
 use crate::error::Error;
@@ -38,14 +38,16 @@ pub(crate) fn unmount(node: &Node<'_>, folder: &OsStr, scope: FolderScope) -> Re
     }
     // Only a logical volume has a lock. Anything else, including a corrupt mount, is unmounted as
     // well.
-    let devices: Vec<_> = stacked
-        .iter()
-        .map(|mount| device_of(&node.roots, mount))
-        .collect();
-    let top = devices.last().copied().flatten();
-    let uuid = top.and_then(|top| sysfs::identify(&node.roots.sys, top).ok());
+    let sys = &node.roots.sys;
+    let mut devices = Vec::new();
+    for mount in stacked {
+        let number = lookup::device_of(&node.roots, mount);
+        devices.push(number.map_or_else(Vec::new, |number| down_to_volume(sys, number)));
+    }
+    let volume = devices.last().and_then(|topmost| topmost.last());
+    let uuid = volume.and_then(|volume| sysfs::identify(sys, *volume).ok());
     let _lock = uuid.map(|(uuid, _)| node.lock(&uuid)).transpose()?;
-    for device in devices.into_iter().flatten() {
+    for device in devices.concat() {
         node.not_suspended(device)?;
     }
     host::mount::unmount_all(&folder.top(), folder.path())

@@ -1,8 +1,9 @@
 //! mount(2) of a device whose file system may be mounted already from another device: a snapshot or
 //! a copy next to its origin, in any order; or the device itself, through a loop device.
 
-use host::block::duplicate_fs::{mounted_duplicate, mounted_through_loop};
 use host::mount::{MountRequest, MountTarget, mountinfo};
+use host::stack::DeviceStack;
+use host::stack::duplicate_fs::mounted_duplicate;
 use host::{Device, Filesystem};
 
 use crate::error::Error;
@@ -16,12 +17,13 @@ use crate::volume::identity::Volume;
 /// When it is mounted through a loop device.
 pub(crate) fn refuse_loop(node: &Node<'_>, volume: &Volume, device: &Device) -> Result<(), Error> {
     let mounts = mountinfo::read(&node.mounts)?;
-    let Some(point) = mounted_through_loop(&node.roots, &mounts, device) else {
+    let stack = DeviceStack::above(&node.roots.sys, device.number())?;
+    let Some(mount) = stack.mount_through_loop(&node.roots, &mounts) else {
         return Ok(());
     };
     let message = format!(
         "logical volume {volume} is mounted on {} already, through a loop device: unmount that first",
-        point.display()
+        mount.point.display()
     );
     Err(Error::Failed(message))
 }

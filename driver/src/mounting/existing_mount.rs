@@ -3,8 +3,8 @@
 
 use host::Device;
 use host::mount::MountRequest;
-use host::mount::lookup::shows_all_of;
 use host::mount::mountinfo::Mount;
+use host::stack::lookup::shows_all_of;
 
 use crate::error::Error;
 use crate::mounting::target_dir::TargetDir;
@@ -19,7 +19,7 @@ pub(crate) fn mounted_device(
     existing: &Mount,
 ) -> Result<Device, Error> {
     if let Some(device) = node.device(&volume.identity)?
-        && shows_all_of(&node.roots, existing, &device)
+        && shows_all_of(&node.roots, existing, device.number())
     {
         return Ok(device);
     }
@@ -67,7 +67,7 @@ pub(crate) fn verify(
 ) -> Result<(), Error> {
     let error = match folder.mounted(node) {
         Ok(Some(mount))
-            if shows_all_of(&node.roots, &mount, device)
+            if shows_all_of(&node.roots, &mount, device.number())
                 && (mount.read_only || mount.fs_read_only || !read_only) =>
         {
             return Ok(());

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use host::mount::lookup::is_of;
 use host::mount::mountinfo::{self, Mount};
 use host::mount::private_mount_ns;
+use host::stack::lookup::is_of;
 use host::{Device, Filesystem, fs};
 
 use crate::error::Error;
@@ -96,7 +96,7 @@ fn grow_beside(
 /// Returns a read-only mount of the device whose file system itself is writable.
 fn read_only_mount(node: &Node<'_>, device: &Device) -> Option<Mount> {
     let mounts = mountinfo::read(&node.mounts).unwrap_or_default();
-    mounts
-        .into_iter()
-        .find(|mount| is_of(&node.roots, mount, device) && mount.read_only && !mount.fs_read_only)
+    mounts.into_iter().find(|mount| {
+        is_of(&node.roots, mount, device.number()) && mount.read_only && !mount.fs_read_only
+    })
 }

@@ -4,7 +4,6 @@
 use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -136,14 +135,12 @@ impl Disk {
             .iter()
             .find_map(|file| read(&disk.join(file)));
         let size = size_of(&self.file).map_err(Error::io("measure", self.path.as_str()))?;
-        let mut partitions = names(&folder)?;
-        partitions.retain(|name| folder.join(name).join("partition").exists());
         Ok(ObservedDisk {
             size,
             sector: sector.unwrap_or(512),
             read_only: sysfs::is_read_only(&self.sys, self.number)?,
-            partitions,
-            holders: names(&folder.join("holders"))?,
+            partitions: sysfs::partitions(&self.sys, self.number)?,
+            holders: sysfs::holders(&self.sys, self.number)?,
             logical_volume: dm.starts_with("LVM-"),
             identity: identity.map(|disk| format!("{disk} {}", partition.unwrap_or_default())),
         })
@@ -160,19 +157,6 @@ impl Disk {
 
 fn flags(flags: OFlags) -> i32 {
     i32::try_from(flags.bits()).unwrap_or_default()
-}
-
-fn names(folder: &Path) -> Result<Vec<String>, Error> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::io("read", folder))?,
-    };
-    let mut names = entries
-        .map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(Error::io("read", folder))?;
-    names.sort();
-    Ok(names)
 }
 
 /// Reads a sysfs file, trimmed; `None` when it is absent or empty.

@@ -165,7 +165,7 @@ impl Device {
         superblock::read(&self.file).map_err(Error::io("read", self.mapper_path()))
     }
 
-    /// Returns its major and minor number. [`lookup`](crate::mount::lookup) finds its mounts.
+    /// Returns its major and minor number. [`stack`](crate::stack) finds its mounts.
     #[must_use]
     pub fn number(&self) -> DevNum {
         self.number

@@ -73,6 +73,88 @@ pub(crate) fn folder(sys: &Path, number: DevNum) -> PathBuf {
     sys.join(format!("dev/block/{number}"))
 }
 
+/// Returns the kernel names of the devices that claim this one: device-mapper devices, RAIDs, caches.
+///
+/// A loop device claims nothing, and is not among them.
+///
+/// # Errors
+/// When sysfs can't be read.
+pub fn holders(sys: &Path, number: DevNum) -> Result<Vec<String>, Error> {
+    entries(&folder(sys, number).join("holders"))
+}
+
+/// Returns the kernel names of the partitions of this device.
+///
+/// # Errors
+/// When sysfs can't be read.
+pub fn partitions(sys: &Path, number: DevNum) -> Result<Vec<String>, Error> {
+    let folder = folder(sys, number);
+    let mut names = entries(&folder)?;
+    names.retain(|name| folder.join(name).join("partition").exists());
+    Ok(names)
+}
+
+/// Returns the numbers of the devices that are built directly on this one: holders and partitions.
+///
+/// # Errors
+/// When sysfs can't be read. Without the errors a device in use would look free.
+pub fn built_on(sys: &Path, number: DevNum) -> Result<Vec<DevNum>, Error> {
+    let folder = folder(sys, number);
+    let holders = holders(sys, number)?;
+    let partitions = partitions(sys, number)?;
+    let links = holders.iter().map(|name| folder.join("holders").join(name));
+    numbers(links.chain(partitions.iter().map(|name| folder.join(name))))
+}
+
+/// Returns the numbers of the devices that this one is built on directly.
+///
+/// # Errors
+/// When sysfs can't be read.
+pub fn built_from(sys: &Path, number: DevNum) -> Result<Vec<DevNum>, Error> {
+    let folder = folder(sys, number).join("slaves");
+    numbers(entries(&folder)?.iter().map(|name| folder.join(name)))
+}
+
+/// Reads the numbers of the devices with these sysfs folders, without those that vanish meanwhile.
+fn numbers(folders: impl Iterator<Item = PathBuf>) -> Result<Vec<DevNum>, Error> {
+    let mut numbers = Vec::new();
+    for path in folders.map(|folder| folder.join("dev")) {
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        let number = DevNum::parse(text.trim_end()).ok_or_else(|| Error::Answer {
+            program: path.display().to_string(),
+            detail: format!("{text:?}"),
+        })?;
+        numbers.push(number);
+    }
+    Ok(numbers)
+}
+
+/// Returns the names in a sysfs folder, sorted; none if the kernel has no such folder.
+fn entries(folder: &Path) -> Result<Vec<String>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", folder))?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        names.push(entry.file_name().to_string_lossy().into_owned());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Returns whether cryptsetup made this device: all of it lies on one other device.
+#[must_use]
+pub fn is_crypt(sys: &Path, number: DevNum) -> bool {
+    let uuid = fs::read_to_string(folder(sys, number).join("dm/uuid"));
+    uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-"))
+}
+
 /// Refuses a suspended device.
 ///
 /// A process that reads it, or unmounts its file system, can't be killed until it is resumed. LVM

@@ -14,7 +14,7 @@ pub struct Mount {
     pub id: u64,
     /// Id of the parent mount.
     pub parent: u64,
-    /// Major and minor number of the file system; [`lookup`](crate::mount::lookup) determines
+    /// Major and minor number of the file system; [`lookup`](crate::stack::lookup) determines
     /// whether that is a block device.
     pub device: DevNum,
     /// Folder of the file system that is mounted: `/` unless it is a bind mount of a subfolder.

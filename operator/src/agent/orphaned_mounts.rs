@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use flexvolume::DriverName;
 use host::Exec;
-use host::mount::{holders, mountinfo, umount_program};
+use host::mount::{mountinfo, umount_program};
+use host::stack::processes;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -82,7 +83,10 @@ impl OrphanedMounts {
         let held = blocking(move || {
             let pods = candidates.iter().filter_map(|one| one.folder.pod.clone());
             let devices = candidates.iter().map(|one| one.device).collect();
-            Ok((holders::find(&proc, &pods.collect(), &devices)?, candidates))
+            Ok((
+                processes::find(&proc, &pods.collect(), &devices)?,
+                candidates,
+            ))
         })
         .await;
         let (processes, candidates) = held?;

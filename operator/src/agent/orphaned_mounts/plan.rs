@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use flexvolume::{DriverName, VolumeFolder};
-use host::mount::holders::MountHolders;
 use host::mount::mountinfo::Mount;
+use host::stack::processes::MountHolders;
 
 /// A mount of a FlexLVM volume in a pod's folder, or the node-wide mount.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,12 +11,13 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use host::block::disk::{Disk, ObservedDisk};
-use host::block::swap::is_swap;
 use host::block::{DeviceError, resolve};
 use host::error::chain;
 use host::fs::Content;
 use host::lvm::PvOwner;
-use host::mount::{lookup, mountinfo};
+use host::mount::mountinfo;
+use host::stack::lookup::is_of;
+use host::stack::swap::is_swap;
 use host::{DevicePath, Error, Exec, Kind, Roots};
 
 use super::plan::{DeviceState, ObservedDevice, ObservedPath};
@@ -174,7 +175,7 @@ fn mount_point(place: &NodePaths, number: DevNum) -> Result<Option<PathBuf>, Err
     let mounts = mountinfo::read(&place.proc.join("1/mountinfo"))?;
     let mount = mounts
         .iter()
-        .find(|mount| lookup::device_of(&place.roots, mount) == Some(number));
+        .find(|mount| is_of(&place.roots, mount, number));
     Ok(mount.map(|mount| mount.point.clone()))
 }
 

@@ -9,7 +9,8 @@ use host::block::lv_device::{Device, Roots};
 use host::block::resolve;
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, Probe};
-use host::mount::{lookup, mountinfo};
+use host::mount::mountinfo;
+use host::stack::DeviceStack;
 use host::{Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, KnownKeys, LvName, LvUuid, VgName};
 
 use super::plan::Content;
@@ -160,12 +161,12 @@ impl Devices for NodeDevices {
         let Ok(device) = self.open(path, uuid) else {
             return Vec::new();
         };
+        let Ok(stack) = DeviceStack::above(&self.roots.sys, device.number()) else {
+            return Vec::new();
+        };
         let mounts = mountinfo::read(&self.mounts).unwrap_or_default();
-        mounts
-            .into_iter()
-            .filter(|mount| lookup::is_of(&self.roots, mount, &device))
-            .map(|mount| mount.point)
-            .collect()
+        let mounts = stack.mounts(&self.roots, &mounts);
+        mounts.map(|mount| mount.point.clone()).collect()
     }
 }
 

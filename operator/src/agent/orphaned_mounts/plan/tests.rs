@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use flexvolume::DriverName;
-use host::mount::holders::MountHolders;
 use host::mount::mountinfo::{self, Mount};
+use host::stack::processes::MountHolders;
 
 use super::{Candidate, PreviousScan, candidates, orphaned, unused};
 

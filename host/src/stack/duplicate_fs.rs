@@ -1,7 +1,6 @@
-//! Devices with the same file system.
+//! Finds another device with the same file system: a snapshot or a copy next to its origin.
 //!
-//! Either a snapshot or a copy next to its origin (XFS and btrfs identify a file system by its uuid
-//! and refuse the second one), or the very same blocks through a loop device.
+//! XFS and btrfs identify a file system by its uuid, and refuse the second one.
 
 use crate::block::dev_num::DevNum;
 use std::fs::File;
@@ -11,28 +10,8 @@ use crate::block::lv_device::{Device, Roots};
 use crate::block::sysfs;
 use crate::error::Error;
 use crate::fs::superblock::{self, Superblock};
-use crate::mount::lookup;
 use crate::mount::mountinfo::Mount;
-
-/// Linux's major number of loop devices.
-const LOOP: u32 = 7;
-
-/// Returns where a loop device backed by this device is mounted.
-///
-/// A loop device claims nothing: the kernel allows both mounts at a time, as two independent file
-/// systems that destroy each other's data.
-#[must_use]
-pub fn mounted_through_loop<'a>(
-    roots: &Roots,
-    mounts: &'a [Mount],
-    device: &Device,
-) -> Option<&'a Path> {
-    let duplicate = mounts.iter().find(|mount| {
-        lookup::device_of(roots, mount)
-            .is_some_and(|number| number.major == LOOP && is_loop_over(roots, number, device))
-    });
-    duplicate.map(|mount| mount.point.as_path())
-}
+use crate::stack::lookup;
 
 /// Returns where another device with the same file system is mounted.
 ///
@@ -56,18 +35,6 @@ pub fn mounted_duplicate<'a>(
             .is_some_and(|other| (other.fs, other.uuid) == (own.fs, own.uuid))
     });
     Ok(duplicate.map(|mount| mount.point.as_path()))
-}
-
-/// Returns whether the block device with this number is a loop device backed by `device`.
-fn is_loop_over(roots: &Roots, number: DevNum, device: &Device) -> bool {
-    let path = sysfs::folder(&roots.sys, number).join("loop/backing_file");
-    let Ok(text) = std::fs::read_to_string(path) else {
-        return false;
-    };
-    let backing = Path::new(text.trim_end())
-        .strip_prefix("/dev")
-        .map(|below| roots.dev.join(below));
-    backing.is_ok_and(|path| device.is_at(&path).unwrap_or(false))
 }
 
 fn read_superblock(roots: &Roots, number: DevNum) -> Option<Superblock> {

@@ -6,10 +6,10 @@ use std::path::Path;
 
 use device_path::DevicePath;
 
-use super::lv_device::Roots;
-use super::resolve;
+use crate::block::lv_device::Roots;
+use crate::block::resolve;
 
-/// Whether the kernel swaps to the device of this number, says the node's `/proc`.
+/// Returns whether the kernel swaps to the device with this number, by the node's `/proc`.
 #[must_use]
 pub fn is_swap(proc: &Path, roots: &Roots, number: DevNum) -> bool {
     let swaps = fs::read_to_string(proc.join("swaps")).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Maps a mount to its block device. No other module compares device numbers with mounts.
+//! Maps a mount to the block device that carries its file system.
 //!
 //! For ext4 and xfs the mount table has the number. A btrfs can have several devices, so the kernel
 //! lists an anonymous number for it; its source path is resolved, and must be a device from which a
@@ -6,10 +6,9 @@
 
 use crate::block::dev_num::DevNum;
 use std::fs;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-use crate::block::lv_device::{Device, Roots};
+use crate::block::lv_device::Roots;
 use crate::block::sysfs;
 use crate::fs::Filesystem;
 use crate::mount::mountinfo::Mount;
@@ -25,26 +24,31 @@ pub fn device_of(roots: &Roots, mount: &Mount) -> Option<DevNum> {
     }
 }
 
-/// Returns whether `mount` shows the file system on `device`, or a folder of it.
+/// Returns whether `mount` shows the file system on this very device, or a folder of it.
 #[must_use]
-pub fn is_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
-    device_of(roots, mount) == Some(device.number())
+pub fn is_of(roots: &Roots, mount: &Mount, number: DevNum) -> bool {
+    device_of(roots, mount) == Some(number)
 }
 
-/// Returns whether `mount` shows the root of the file system on `device`.
+/// Returns whether `mount` shows the root of the file system on this very device.
+///
+/// The file system on another level of the volume's [`DeviceStack`](super::DeviceStack) is not the
+/// volume's.
 #[must_use]
-pub fn shows_all_of(roots: &Roots, mount: &Mount, device: &Device) -> bool {
-    mount.root.as_os_str() == "/" && is_of(roots, mount, device)
+pub fn shows_all_of(roots: &Roots, mount: &Mount, number: DevNum) -> bool {
+    mount.root.as_os_str() == "/" && is_of(roots, mount, number)
+}
+
+/// Returns the number of the block device at a path below `/dev`, as the kernel shows it.
+pub(super) fn number_at(roots: &Roots, path: &Path) -> Option<DevNum> {
+    let below = path.strip_prefix("/dev").ok()?;
+    DevNum::from_block_device(&fs::metadata(roots.dev.join(below)).ok()?)
 }
 
 /// Returns the device that this path leads to, if a btrfs is mounted from it.
 fn source_of_btrfs(roots: &Roots, source: &Path) -> Option<DevNum> {
     // The kernel keeps the path of the latest mount or scan: any one of the device's names.
-    let path = roots.dev.join(source.strip_prefix("/dev").ok()?);
-    let meta = fs::metadata(path)
-        .ok()
-        .filter(|meta| meta.file_type().is_block_device())?;
-    let number = DevNum::from_raw(meta.rdev());
+    let number = number_at(roots, source)?;
     let name = sysfs::kernel_name(&roots.sys, number).ok()?;
     let mounted = fs::read_dir(roots.sys.join("fs/btrfs")).ok()?;
     mounted
