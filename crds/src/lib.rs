@@ -9,6 +9,7 @@
 //! - [`node_storage`]: reported by the agent of a node.
 //! - [`condition`] and [`quantity`]: shared by all three; [`validation`] for the error about an
 //!   invalid setting.
+//! - `schema`: the schemas in a form that every supported API server reads alike.
 
 #![expect(
     unreachable_pub,

@@ -147,8 +147,8 @@ pub enum State {
     /// LogicalVolume object removes nothing.
     #[default]
     Present,
-    /// The claim was deleted before its PersistentVolume was created: the agent removes the logical
-    /// volume if it never carried data.
+    /// The claim was deleted, or the placement was withdrawn, before the PersistentVolume was
+    /// created: the agent removes the logical volume if it never carried data.
     AbsentIfNeverUsed,
     /// The PersistentVolume was released: the agent removes the logical volume and its data once it
     /// is closed on the node.

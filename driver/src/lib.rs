@@ -3,9 +3,10 @@
 //!
 //! In reading order:
 //!
-//! - [`callouts`]: arguments in, reply out; one file per call-out.
+//! - [`callouts`]: arguments in, reply out; one file per call-out or pair of call-outs.
 //! - `volume`: the logical volume of a call-out, its authorization, its device on this node.
-//! - `mounting`: the steps of a mount: an existing mount, the file system, the mount itself.
+//! - `mounting`: the phases of a mount: an existing mount, the file system, the mount itself.
+//! - `error` and [`note`](Note): why a call-out fails, and what it logs besides its reply.
 
 pub mod callouts;
 mod error;

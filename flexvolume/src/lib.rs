@@ -8,6 +8,7 @@
 //! - [`options`]: a volume's options, written by the controller, read by the driver.
 //! - [`option_lists`]: the mkfs and mount options that are allowed per file system.
 //! - [`settings`]: the driver's settings, written by the agent, read by the driver.
+//! - `flat_json`: the JSON of options and settings, one object of strings.
 
 pub mod driver_name;
 mod flat_json;

@@ -1,6 +1,6 @@
 //! File systems on a device: probe, make, check and grow.
 //!
-//! Decides whether data may be overwritten: a device that is not positively blank is not blank.
+//! Examines whether data may be overwritten: a device that is not positively blank is not blank.
 
 mod blank;
 mod fsck;

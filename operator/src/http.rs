@@ -1,7 +1,7 @@
 //! The probes: `/livez` answers while the process can answer at all, `/readyz` once it does its
 //! work.
 //!
-//! Any pod of the cluster may reach the port, so [`Limits`] bound what a client can cost.
+//! Without an enforced NetworkPolicy any pod of the cluster may reach the port, so [`Limits`] bound what a client can cost.
 
 mod admission;
 

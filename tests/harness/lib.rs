@@ -5,7 +5,7 @@
 //!   separates tests.
 //! - In a guest: `in-guest [--disks MIB,…] PROGRAM …` runs any program of the host, and is a
 //!   runner for cargo. A test program that starts guests itself uses [`main`] or
-//!   `suite::isolated` as its //!   main function, and `Guest`.
+//!   `suite::isolated` as its main function, and `Guest`.
 //! - On a cluster: the same, with `Cluster::start`.
 
 pub mod access;
