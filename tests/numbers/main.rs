@@ -108,9 +108,10 @@ impl Figure {
         }
     }
 
-    /// A figure with the places that miss it.
-    fn located(what: &str, found: f64, at_most: usize, places: Vec<String>) -> Self {
+    /// An enforced figure; the places are those that miss it.
+    fn enforced(what: &str, found: f64, at_most: usize, places: Vec<String>) -> Self {
         Self {
+            is_enforced: true,
             places,
             ..Self::new(what, found, at_most as f64)
         }
@@ -118,10 +119,7 @@ impl Figure {
 
     /// An enforced figure that counts places, of which there may be none.
     fn none(what: &str, places: Vec<String>) -> Self {
-        Self {
-            is_enforced: true,
-            ..Self::located(what, places.len() as f64, 0, places)
-        }
+        Self::enforced(what, places.len() as f64, 0, places)
     }
 }
 
@@ -165,7 +163,7 @@ fn sizes(crates: &[Crate]) -> Vec<Figure> {
     vec![
         Figure::new("function length, median", quantile(&functions, 50), 9.0),
         Figure::new("function length, 90 %", quantile(&functions, 90), 30.0),
-        Figure::located(
+        Figure::enforced(
             "function length, longest",
             quantile(&functions, 100),
             FUNCTION_LINES,
@@ -181,7 +179,7 @@ fn rules_of_files(files: &[File]) -> Vec<Figure> {
     let long_files = files.iter().filter(|file| file.lines > FILE_LINES);
     let undescribed = files.iter().filter(|file| !file.is_described);
     vec![
-        Figure::located(
+        Figure::enforced(
             "file length, longest, tests included",
             longest.unwrap_or_default() as f64,
             FILE_LINES,
