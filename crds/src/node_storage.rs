@@ -81,6 +81,12 @@ pub struct NodeStorageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "set"))]
     pub missing_volume_groups: Vec<String>,
+    /// What LVM warned of in its last successful report, such as damaged metadata or a missing disk,
+    /// also of devices that no StorageBackend names: at most 16 messages of 200 characters. Absent
+    /// without warnings.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub lvm_warnings: Vec<String>,
     /// Devices that StorageBackends list for this node (`spec.devices`), and the state of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volumeGroup", "path"]))]

@@ -22,7 +22,7 @@ use report::ReportError;
 
 pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};
-pub use model::{Lv, LvRole, Pv, PvOwner, SegmentType, Vg};
+pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
 pub use shell::LvmShell;
 pub use thin_pool::{PoolCost, PoolFault, PoolState};
 pub use vg_fault::VgFault;
@@ -35,23 +35,27 @@ pub use vg_fault::VgFault;
 pub struct Lvm<'a>(pub &'a dyn Exec);
 
 impl Lvm<'_> {
-    /// Reports every volume group with its logical volumes.
+    /// Reports every volume group with its logical volumes, and what LVM warned of.
     ///
     /// # Errors
     /// When LVM fails or its output can't be parsed. A failure never counts as "no volume groups".
-    pub fn report(self) -> Result<Vec<Vg>, Error> {
+    pub fn report(self) -> Result<NodeReport, Error> {
         let cmd = command::report();
-        let mut vgs = read(&cmd, &self.run(&cmd)?, report::parse)?;
+        let output = self.run(&cmd)?;
+        let mut groups = read(&cmd, &output, report::parse)?;
         // Whether this host may use another host's volume group depends on several LVM settings:
         // query LVM itself.
-        if vgs.iter().any(|vg| !vg.system_id.is_empty()) {
+        if groups.iter().any(|vg| !vg.system_id.is_empty()) {
             let cmd = command::usable_groups();
             report::mark_foreign(
-                &mut vgs,
+                &mut groups,
                 &read(&cmd, &self.run(&cmd)?, report::parse_uuids)?,
             );
         }
-        Ok(vgs)
+        Ok(NodeReport {
+            groups,
+            warnings: report::warnings(&output.stderr),
+        })
     }
 
     /// Creates an active logical volume; its first sectors are zero.
@@ -141,14 +145,13 @@ impl Lvm<'_> {
     /// a whole [`report`](Self::report) proves.
     pub fn volume(self, vg: &VgName, lv: &LvName) -> Result<Lv, Error> {
         let cmd = command::volume(vg, lv);
-        let volume = read(&cmd, &self.run(&cmd)?, report::parse_volume)?;
+        let output = self.run(&cmd)?;
+        let volume = read(&cmd, &output, report::parse_volume)?;
         if volume.name == lv.as_str() {
             return Ok(volume);
         }
-        Err(Error::Answer {
-            program: cmd.line(),
-            detail: format!("it describes {} instead", volume.name),
-        })
+        let defect = format!("it describes {} instead", volume.name);
+        Err(output.unusable(&cmd, &defect))
     }
 
     /// Deactivates a logical volume.
@@ -256,8 +259,8 @@ fn read<T>(
     output: &Output,
     parse: impl FnOnce(&[u8]) -> Result<T, ReportError>,
 ) -> Result<T, Error> {
-    parse(&output.stdout).map_err(|error| Error::Answer {
-        program: cmd.line(),
-        detail: error.to_string(),
-    })
+    parse(&output.stdout).map_err(|error| output.unusable(cmd, &error))
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,7 @@ fn of_volumes() -> Vec<Test> {
             removal::origin_is_kept_with_its_snapshots,
             removal::only_empty_volume_counts_as_never_used,
             reports::report_settings_do_not_change_what_the_agent_reads,
+            reports::damaged_metadata_of_another_group_stops_nothing,
             reports::vgextend_is_reported_within_five_seconds,
             reports::volume_group_disappears_and_returns,
             crashes::volume_is_completed_after_its_agent_was_killed,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crds::NodeStorage;
-use crds::condition::{READY, REMOVED};
+use crds::condition::{self, READY, REMOVED};
 use serde_json::json;
 
 use crate::fixture::{Fixture, GROUP};
@@ -38,6 +38,33 @@ pub(crate) fn report_settings_do_not_change_what_the_agent_reads(fixture: &Fixtu
     fixture.shell("mv /etc/lvm/lvmlocal.saved /etc/lvm/lvmlocal.conf");
     assert_eq!(fixture.lvs(&during, "lv_name"), "");
     fixture.remove(&before);
+}
+
+pub(crate) fn damaged_metadata_of_another_group_stops_nothing(fixture: &Fixture) {
+    // The metadata's text begins in the disk's tenth sector. LVM then prints `Retrying metadata
+    // scan.`, by default into its report.
+    fixture.shell(
+        "vgcreate -qq damaged /dev/ubdc
+         dd if=/dev/zero of=/dev/ubdc bs=512 seek=9 count=1 conv=notrunc,fsync 2>/dev/null",
+    );
+    let name = fixture.volume("64Mi");
+    fixture.wait_for_report("the damage is reported", |storage| {
+        let status = storage.status.clone().unwrap_or_default();
+        let mut warnings = status.lvm_warnings.iter();
+        warnings.any(|warning| warning.contains("/dev/ubdc"))
+            && condition::is_true(&status.conditions, READY)
+    });
+    fixture.change(&name, json!({"size": "128Mi"}));
+    fixture.reaches(&name, 128 << 20);
+    fixture.remove(&name);
+    fixture.shell("wipefs -qa /dev/ubdc");
+    let name = fixture.volume("64Mi");
+    fixture.wait_for_report("the damage is no longer reported", |storage| {
+        let status = storage.status.clone().unwrap_or_default();
+        let mut warnings = status.lvm_warnings.iter();
+        warnings.all(|warning| !warning.contains("/dev/ubdc"))
+    });
+    fixture.remove(&name);
 }
 
 pub(crate) fn vgextend_is_reported_within_five_seconds(fixture: &Fixture) {

@@ -80,7 +80,7 @@ pub(crate) fn reason(
     name: &LvName,
     uuid: Option<&LvUuid>,
 ) -> Option<String> {
-    let cause = cause(&Lvm(exec).report().ok()?, group, name, uuid)?;
+    let cause = cause(&Lvm(exec).report().ok()?.groups, group, name, uuid)?;
     Some(format!(
         "logical volume {group}/{name} can't be used on this node: {cause}"
     ))

@@ -104,8 +104,16 @@ pub(super) fn usable_groups() -> Cmd {
     json("vgs").args(["--options", "vg_uuid"])
 }
 
+/// Where LVM writes what, by descriptor: the report alone to standard output, and what it prints for
+/// people, such as `Retrying metadata scan.`, to standard error. By default both go to standard
+/// output, mixed. LVM has these variables since 2.02.165.
+const STREAMS: [(&str, &str); 2] = [("LVM_REPORT_FD", "1"), ("LVM_OUT_FD", "2")];
+
 fn json(verb: &str) -> Cmd {
+    let [report, messages] = STREAMS;
     lvm(verb)
+        .variable(report.0, report.1)
+        .variable(messages.0, messages.1)
         .args(["--reportformat", "json", "--units", "b", "--nosuffix"])
         .args(["--config", &REPORT_SETTINGS.join(" ")])
 }

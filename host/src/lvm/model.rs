@@ -7,6 +7,15 @@ use super::vg_fault::VgFault;
 use crate::lvm::names::LvUuid;
 use crate::units::{Bytes, Extents};
 
+/// LVM's report of a whole node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeReport {
+    /// All volume groups.
+    pub groups: Vec<Vg>,
+    /// What LVM printed besides: damaged metadata, missing or duplicate devices. Few and short.
+    pub warnings: Vec<String>,
+}
+
 /// A volume group and its logical volumes.
 #[derive(Clone, Debug, Eq)]
 pub struct Vg {

@@ -5,6 +5,7 @@
 
 mod error;
 mod lists;
+mod warnings;
 
 use std::collections::BTreeMap;
 
@@ -18,6 +19,7 @@ use crate::units::{Bytes, Extents};
 
 pub(super) use error::ReportError;
 pub(super) use lists::{parse_disks, parse_uuids, parse_version};
+pub(super) use warnings::warnings;
 
 #[derive(Deserialize)]
 struct Answer {

@@ -15,6 +15,7 @@ pub const TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Cmd {
     program: &'static str,
     args: Vec<String>,
+    variables: Vec<(&'static str, &'static str)>,
     timeout: Duration,
     stdin: Option<Secret>,
 }
@@ -29,6 +30,7 @@ impl Cmd {
         Self {
             program,
             args: Vec::new(),
+            variables: Vec::new(),
             timeout: TIMEOUT,
             stdin: None,
         }
@@ -45,6 +47,13 @@ impl Cmd {
     #[must_use]
     pub fn args<I: IntoIterator<Item = S>, S: Into<String>>(mut self, args: I) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
+        self
+    }
+
+    /// Sets an environment variable in addition to the fixed ones.
+    #[must_use]
+    pub fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
         self
     }
 
@@ -77,6 +86,12 @@ impl Cmd {
     #[must_use]
     pub fn arguments(&self) -> &[String] {
         &self.args
+    }
+
+    /// Returns the environment variables that it has in addition to the fixed ones.
+    #[must_use]
+    pub fn variables(&self) -> &[(&'static str, &'static str)] {
+        &self.variables
     }
 
     /// Returns the time limit.
@@ -119,6 +134,22 @@ impl Output {
     #[must_use]
     pub fn summary(&self) -> String {
         summary(&[self.stdout.as_slice(), self.stderr.as_slice()].join(&b' '))
+    }
+
+    /// Converts this output to an error: `cmd` succeeded, but its standard output can't be used.
+    ///
+    /// The message contains the standard error, which often has the cause.
+    #[must_use]
+    pub fn unusable(&self, cmd: &Cmd, defect: &dyn std::fmt::Display) -> Error {
+        let detail = if self.stderr.is_empty() {
+            defect.to_string()
+        } else {
+            format!("{defect}; it reported: {}", summary(&self.stderr))
+        };
+        Error::Answer {
+            program: cmd.line(),
+            detail,
+        }
     }
 
     /// Converts this output to an error: `cmd` ended with a failure.

@@ -69,7 +69,7 @@ impl Exec for System {
     ) -> Result<Session, Error> {
         let own = cmd.clone();
         let start = move || {
-            let mut command = command(&find(own.program())?, own.arguments());
+            let mut command = command(&find(own.program())?, &own);
             command.envs(variables.iter().copied());
             Session::start(command)
         };
@@ -90,7 +90,7 @@ impl Exec for System {
 
 fn start(cmd: &Cmd) -> Result<Output, Error> {
     let path = find(cmd.program()).map_err(not_started(cmd))?;
-    child::run(command(&path, cmd.arguments()), cmd)
+    child::run(command(&path, cmd), cmd)
 }
 
 fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
@@ -100,14 +100,18 @@ fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
     }
 }
 
-/// Builds a command with the fixed environment and nothing else.
+/// Builds a command with the fixed environment and the command's own variables, and nothing else.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the one door that the rule is about"
 )]
-fn command(program: &Path, arguments: &[String]) -> Command {
+fn command(program: &Path, cmd: &Cmd) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().envs(ENVIRONMENT).args(arguments);
+    command
+        .env_clear()
+        .envs(ENVIRONMENT)
+        .envs(cmd.variables().iter().copied())
+        .args(cmd.arguments());
     command
 }
 

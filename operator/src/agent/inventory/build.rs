@@ -48,6 +48,7 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     }
     if let Some(groups) = &inputs.report.groups {
         status.volume_groups = build_groups(groups, inputs);
+        status.lvm_warnings.clone_from(&inputs.report.warnings);
     }
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     status.lvm_version = inputs.lvm_version.map(str::to_owned).or(status.lvm_version);

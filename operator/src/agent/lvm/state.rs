@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::condition::reason;
-use host::lvm::{Lv, Lvm, Vg, backup};
+use host::lvm::{Lv, Lvm, NodeReport, Vg, backup};
 use host::{Error, Exec, LvName, LvUuid, VgName};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
@@ -24,18 +24,19 @@ pub struct LvmReport {
     /// The volume groups of the last successful report, with the agent's own changes since. `None`
     /// before the first.
     pub groups: Option<Arc<Vec<Vg>>>,
+    /// What LVM warned of in the last successful report.
+    pub warnings: Vec<String>,
     /// Error of the last report, if it failed.
     pub failure: Option<ReportedError>,
 }
 
 impl LvmReport {
-    /// Takes over a new report or its failure, which leaves the groups unchanged; returns whether
-    /// anything differs.
-    fn update(&mut self, report: &Result<Vec<Vg>, Error>) -> bool {
-        let old = self.clone();
+    /// Takes over a new report or its failure, which leaves the groups unchanged.
+    fn update(&mut self, report: &Result<NodeReport, Error>) {
         match report {
-            Ok(groups) => {
-                self.groups = Some(Arc::new(groups.clone()));
+            Ok(report) => {
+                self.groups = Some(Arc::new(report.groups.clone()));
+                self.warnings.clone_from(&report.warnings);
                 self.failure = None;
             }
             Err(error) => {
@@ -43,7 +44,12 @@ impl LvmReport {
                 self.failure = Some(ReportedError::new(reason::LVM_FAILED, message));
             }
         }
-        *self != old
+    }
+
+    /// Returns whether the state of LVM differs. Volumes are planned by it; messages of LVM may
+    /// differ with each report.
+    fn differs_from(&self, old: &Self) -> bool {
+        (&self.groups, &self.failure) != (&old.groups, &old.failure)
     }
 }
 
@@ -230,10 +236,13 @@ impl LockedLvm {
         if report.is_ok() {
             *self.taken = Some(begins);
         }
-        let is_changed = self
-            .state
-            .report
-            .send_if_modified(|known| known.update(&report));
+        let mut is_changed = false;
+        self.state.report.send_if_modified(|known| {
+            let old = known.clone();
+            known.update(&report);
+            is_changed = known.differs_from(&old);
+            *known != old
+        });
         if is_changed && report.is_ok() {
             self.state
                 .changes

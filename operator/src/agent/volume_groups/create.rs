@@ -22,7 +22,12 @@ pub fn create(place: &NodePaths, create: &CreateGroup) -> Result<(), Error> {
     let lvm = Lvm(&*place.exec);
     let group = &create.group;
     let _lock = intent::lock(&place.state)?;
-    if lvm.report()?.iter().any(|vg| vg.name == group.as_str()) {
+    if lvm
+        .report()?
+        .groups
+        .iter()
+        .any(|vg| vg.name == group.as_str())
+    {
         return Ok(());
     }
     if let Some(backup) = backup::path_of(&place.lvm, group.as_str()) {

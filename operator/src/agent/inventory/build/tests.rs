@@ -36,6 +36,7 @@ fn groups() -> Vec<Vg> {
     )))
     .report()
     .unwrap()
+    .groups
 }
 
 fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
@@ -63,6 +64,7 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
 fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
     let report = LvmReport {
         groups: Some(Arc::new(groups)),
+        warnings: Vec::new(),
         failure: None,
     };
     let inputs = ReportInputs {
@@ -167,10 +169,36 @@ fn used_by_others_is_counted_per_disk() {
 }
 
 #[test]
+fn warnings_of_lvm_are_published_and_cleared() {
+    let mut report = LvmReport {
+        groups: Some(Arc::new(groups())),
+        warnings: vec!["WARNING: bad checksum".to_owned()],
+        failure: None,
+    };
+    let published = |report: &LvmReport, known: &NodeStorageStatus| {
+        let inputs = ReportInputs {
+            report,
+            specs: &[],
+            driver: None,
+            lvm_version: None,
+            cache_paths: &BTreeMap::new(),
+        };
+        build(known, inputs, &Time(Timestamp::UNIX_EPOCH))
+    };
+    let warned = published(&report, &NodeStorageStatus::default());
+    assert_eq!(warned.lvm_warnings, report.warnings);
+    assert!(condition::is_true(&warned.conditions, READY));
+    report.warnings.clear();
+    let cleared = published(&report, &warned);
+    assert!(cleared.lvm_warnings.is_empty() && differ(&warned, &cleared));
+}
+
+#[test]
 fn failed_report_keeps_the_volume_groups() {
     let known = status(groups(), &[]);
     let report = LvmReport {
         groups: None,
+        warnings: Vec::new(),
         failure: Some(ReportedError::new(
             reason::LVM_FAILED,
             "lvm could not be started",
@@ -195,7 +223,7 @@ fn failed_report_keeps_the_volume_groups() {
 #[test]
 fn groups_that_share_a_name_are_one_unusable_entry() {
     let namesakes = include_bytes!("../../../../../host/fixtures/lvm2-2.03.16-namesakes.json");
-    let status = status(Lvm(&FixedOutput(namesakes)).report().unwrap(), &[]);
+    let status = status(Lvm(&FixedOutput(namesakes)).report().unwrap().groups, &[]);
     assert_eq!(status.volume_groups.len(), 1);
     assert!(status.volume_groups[0].unusable_reason.is_some());
 }
