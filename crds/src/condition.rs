@@ -42,8 +42,8 @@ pub mod reason {
     pub const LOGICAL_VOLUME_MISSING: &str = "LogicalVolumeMissing";
     /// The logical volume is open (usually mounted), so the agent does not remove it.
     pub const IN_USE: &str = "InUse";
-    /// The logical volume carries data although no pod can have used it, so the agent neither hands
-    /// it out nor removes it.
+    /// The logical volume carries data, or may carry some, although no pod can have used it, so the
+    /// agent neither hands it out nor removes it.
     pub const NOT_EMPTY: &str = "NotEmpty";
     /// The object was deleted by hand while its volume is still required: the agent removes
     /// nothing.

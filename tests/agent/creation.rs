@@ -2,6 +2,7 @@
 
 use crds::quantity;
 use harness::simulated::{EXTENT, Volume};
+use host::Error;
 use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
@@ -20,10 +21,12 @@ async fn agent_creates_lv_with_one_command_and_one_write() {
     let key = host::Key::new("00000000000000000000000000000000")
         .unwrap()
         .digest();
+    let uid = object.metadata.uid.unwrap();
     assert_eq!(
         volume.tags,
         [
             fixture.tag("data"),
+            format!("flexlvm.dev/logicalvolume-uid={uid}"),
             "flexlvm.dev/claim=default/data".to_owned(),
             key.tag()
         ]
@@ -158,6 +161,63 @@ async fn lack_of_space_is_reported_with_numbers_and_lv_created_later() {
         ),
         ("100Mi", 1)
     );
+}
+
+/// The API's data is lost, and the object restored without a status: its uid is a new one.
+#[tokio::test]
+async fn restored_object_takes_its_volume_over() {
+    let fixture = Fixture::new(100).await;
+    let agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    let uuid = fixture.ready(&name).await.status.unwrap().uuid;
+    drop(agent);
+    let ext4 = Content::Data("ext4".to_owned());
+    fixture
+        .node
+        .change_volume(&name, |volume| volume.content = ext4.clone());
+    fixture.delete_object(&name).await;
+    fixture.create_volume("data", 8).await;
+
+    let _agent = fixture.agent();
+    assert_eq!(fixture.ready(&name).await.status.unwrap().uuid, uuid);
+    assert_eq!(fixture.node.volume(&name).unwrap().content, ext4);
+    assert_eq!(fixture.node.count("mark"), 1, "at its creation");
+}
+
+/// With the same object, the volume's data can be a former tenant's: LVM was interrupted.
+#[tokio::test]
+async fn unfinished_volume_with_data_waits_for_its_admin() {
+    let fixture = Fixture::new(100).await;
+    let agent = fixture.agent();
+    fixture.wait_for_first_report().await;
+    fixture.node.hook(|verb, _| match verb {
+        "mark" => Err(Error::failed("the disk is slow")),
+        _ => Ok(()),
+    });
+    let name = fixture.create_volume("data", 8).await;
+    fixture
+        .wait_for_not_ready(&name, "LvmFailed", "the disk is slow")
+        .await;
+    drop(agent);
+    fixture.node.unhook();
+    let ext4 = Content::Data("ext4".to_owned());
+    fixture
+        .node
+        .change_volume(&name, |volume| volume.content = ext4.clone());
+    let _agent = fixture.agent();
+    let status = fixture
+        .wait_for_not_ready(&name, "NotEmpty", "lvchange --addtag")
+        .await
+        .status
+        .unwrap();
+    assert_eq!(status.uuid, None);
+    fixture.node.change_volume(&name, |volume| {
+        volume
+            .tags
+            .push("flexlvm.dev/logicalvolume-uid=restored".to_owned());
+    });
+    fixture.ready(&name).await;
+    assert_eq!(fixture.node.volume(&name).unwrap().content, ext4);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use harness::simulated::{self, EXTENT, SimulatedNode};
 use harness::site::Site;
 use harness::{namespace, wait};
 use k8s_openapi::api::core::v1::Node;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use operator::agent;
 use operator::http::Ready;
@@ -159,6 +159,20 @@ impl Fixture {
             .await
             .unwrap();
         name
+    }
+
+    /// Deletes a LogicalVolume and nothing else, as a loss of the API's data does.
+    pub(crate) async fn delete_object(&self, name: &str) {
+        let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        let volumes = self.logical_volumes();
+        volumes
+            .patch(name, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        volumes
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
     }
 
     /// Patches the spec of a LogicalVolume, as the controller does.

@@ -75,22 +75,35 @@ pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {
     assert_eq!(taken(fixture), [0; 5]);
 }
 
-/// Creates an LV as the agent does before a crash.
+/// Creates an LV as the agent does before a crash, for a LogicalVolume that exists.
 fn create_lv(fixture: &Fixture, name: &str, suffix: &str, extents: u32) {
     let claim = name.trim_start_matches("pvc-");
     fixture.shell(&format!(
-        "lvcreate -qq -y --addtag flexlvm.dev/claim-uid={claim} -l {extents} -n {name}{suffix} {KINDS}"
+        "lvcreate -qq -y --addtag flexlvm.dev/claim-uid={claim} --addtag {} -l {extents} \
+         -n {name}{suffix} {KINDS}",
+        fixture.object_tag(name)
     ));
 }
 
 pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
     let [without, beside, dropped] = [(); 3].map(|()| fixture.name());
+    // Its removal is requested while only the cache exists.
+    let mut absent = cached(fixture, 32);
+    absent["state"] = json!("Absent");
+    fixture.kill_agent();
+    for (name, spec) in [
+        (&without, cached(fixture, 32)),
+        (&beside, cached(fixture, 32)),
+        (&dropped, absent),
+    ] {
+        fixture.create_volume_with(name, "32Mi", spec);
+    }
     create_lv(fixture, &without, "", 8);
     create_lv(fixture, &beside, "", 8);
     create_lv(fixture, &beside, "_cache", 16);
     create_lv(fixture, &dropped, "_cache", 16);
+    fixture.start_agent();
     for name in [&without, &beside] {
-        fixture.create_volume_with(name, "32Mi", cached(fixture, 32));
         fixture.ready(name);
         assert_eq!(
             (fixture.lvs(name, "segtype"), fixture.mark_in(KINDS, name)),
@@ -98,10 +111,6 @@ pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
         );
         fixture.remove(name);
     }
-    // Its removal is requested while only the cache exists.
-    let mut spec = cached(fixture, 32);
-    spec["state"] = json!("Absent");
-    fixture.create_volume_with(&dropped, "32Mi", spec);
     fixture.wait_for_condition(&dropped, crds::condition::REMOVED, "NeverCreated", "");
     assert_eq!(taken(fixture), [0; 5]);
 }

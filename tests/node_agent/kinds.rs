@@ -183,14 +183,18 @@ pub(crate) fn missing_checksums_are_added_after_crash(fixture: &Fixture) {
     let name = fixture.name();
     let layout = json!({"type": "RAID1", "integrity": true});
     let claim = name.trim_start_matches("pvc-");
-    fixture.shell(&format!(
-        "lvcreate -qq --yes --type raid1 --mirrors 1 -l 8 --addtag flexlvm.dev/claim-uid={claim} -n {name} {KINDS} \
-         $(pvs --noheadings -o pv_name -S vg_name={KINDS} -O pv_name | head -2)"
-    ));
     let wanted = cost(&layout, 32);
     let spec =
         json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, wanted)});
+    fixture.kill_agent();
     fixture.create_volume_with(&name, "32Mi", spec);
+    fixture.shell(&format!(
+        "lvcreate -qq --yes --type raid1 --mirrors 1 -l 8 --addtag flexlvm.dev/claim-uid={claim} \
+         --addtag {} -n {name} {KINDS} \
+         $(pvs --noheadings -o pv_name -S vg_name={KINDS} -O pv_name | head -2)",
+        fixture.object_tag(&name)
+    ));
+    fixture.start_agent();
     fixture.ready(&name);
     assert_eq!(taken(fixture), images(wanted));
     assert_eq!(fixture.mark_in(KINDS, &name), "fresh");

@@ -61,6 +61,8 @@ fn of_volumes() -> Vec<Test> {
             reports::volume_group_disappears_and_returns,
             crashes::volume_is_completed_after_its_agent_was_killed,
             volumes::unwiped_volume_is_not_provided,
+            volumes::volume_of_earlier_version_waits_for_its_admin,
+            volumes::restored_object_gets_its_volume_back,
             crashes::agent_killed_at_any_time_creates_nothing_twice,
             lvm_shell::consecutive_volumes_are_created_by_one_lvm_shell,
             lvm_shell::volumes_are_created_although_lvm_shell_is_killed,

@@ -26,6 +26,7 @@ pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
     // LVM lists them in an order of its own.
     let tags = [
         key,
+        fixture.object_tag(&name),
         format!("flexlvm.dev/claim-uid={claim}"),
         format!("flexlvm.dev/claim=default/{name}"),
     ];
@@ -62,22 +63,67 @@ pub(crate) fn volume_grows_and_never_shrinks(fixture: &Fixture) {
     fixture.remove(&name);
 }
 
-/// LVM first adds the tags to a volume, and then wipes it.
+/// LVM first adds the tags to a volume, and then wipes it. No clock decides whether that happened.
 pub(crate) fn unwiped_volume_is_not_provided(fixture: &Fixture) {
+    let leave_ext4 = format!(
+        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old"
+    );
+    for hours in [-1, 0, 1] {
+        let name = fixture.name();
+        fixture.kill_agent();
+        fixture.create_volume(&name, "64Mi");
+        let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+        fixture.shell(&format!(
+            "{leave_ext4}
+             date -s @$(($(date +%s) + 3600 * {hours})) >/dev/null
+             lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} --addtag {} -L 64M {GROUP}
+             date -s @$(($(date +%s) - 3600 * {hours})) >/dev/null",
+            fixture.object_tag(&name)
+        ));
+        fixture.start_agent();
+        fixture.wait_for_condition(&name, READY, "NotEmpty", "is not empty (ext4)");
+        assert_eq!(
+            fixture.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
+            "ext4"
+        );
+        fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+        fixture.ready(&name);
+        assert_eq!(fixture.mark(&name), "fresh");
+        fixture.remove(&name);
+    }
+}
+
+/// An earlier version left no tag that tells an interrupted creation from a restored object.
+pub(crate) fn volume_of_earlier_version_waits_for_its_admin(fixture: &Fixture) {
     let name = fixture.name();
     let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
     fixture.shell(&format!(
-        "lvcreate -qq -y -n old -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/old; lvremove -qq -y {GROUP}/old
-         lvcreate -qq -y -Wn -Zn -n {name} --addtag {tag} -L 64M {GROUP}"
+        "lvcreate -qq -y -n {name} --addtag {tag} -L 64M {GROUP}; mkfs.ext4 -q /dev/{GROUP}/{name}"
     ));
     fixture.create_volume(&name, "64Mi");
-    fixture.wait_for_condition(&name, READY, "NotEmpty", "is not empty (ext4)");
-    assert_eq!(
-        fixture.shell(&format!("blkid -p -s TYPE -o value /dev/{GROUP}/{name}")),
-        "ext4"
-    );
-    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
-    fixture.ready(&name);
-    assert_eq!(fixture.mark(&name), "fresh");
+    fixture.wait_for_condition(&name, READY, "NotEmpty", "none of its LogicalVolume");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    fixture.shell(&format!(
+        "lvchange -qq --addtag flexlvm.dev/logicalvolume-uid=restored {GROUP}/{name}"
+    ));
+    assert_eq!(fixture.ready(&name), uuid);
+    assert_eq!(fixture.mark(&name), "none");
+    fixture.remove(&name);
+}
+
+pub(crate) fn restored_object_gets_its_volume_back(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    let old_tag = fixture.object_tag(&name);
+    // Its pods have replaced the marker by a file system.
+    let sum = format!("sha256sum </dev/{GROUP}/{name}");
+    let before = fixture.shell(&format!("mkfs.ext4 -q -F /dev/{GROUP}/{name}; sync; {sum}"));
+    fixture.kill_agent();
+    fixture.delete_object(&name);
+    fixture.create_volume(&name, "64Mi");
+    assert_ne!(fixture.object_tag(&name), old_tag);
+    fixture.start_agent();
+    assert_eq!(fixture.ready(&name), uuid);
+    assert_eq!(fixture.shell(&sum), before);
     fixture.remove(&name);
 }

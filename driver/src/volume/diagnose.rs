@@ -164,7 +164,6 @@ mod tests {
             role: LvRole::Volume,
             shares: BTreeMap::new(),
             integrity: false,
-            made: 0,
             pool: None,
             state: None,
         };

@@ -19,7 +19,7 @@ const CONSTANTS: &[&str] = &[
     "vgs",
     "fullreport",
     "--config",
-    "report/time_format=\"%s\" report/list_item_separator=\",\" report/prefixes=0 \
+    "report/list_item_separator=\",\" report/prefixes=0 \
      report/compact_output=0 report/compact_output_cols=\"\" report/mark_hidden_devices=1 \
      report/binary_values_as_numeric=0 report/two_word_unknown_device=0 log/report_command_log=0",
     "--configreport",

@@ -219,7 +219,7 @@ impl FakeExec {
 /// A report of the volume in the inputs, tagged as a static one.
 const REPORT: &str = r#"{"report":[{"lv":[{"lv_name":"pvc-1","lv_uuid":"ABCDEF-1234-5678-90ab-cdef-ghij-klmnop",
     "lv_attr":"-wi-------","lv_size":"1073741824","lv_tags":"flexlvm.dev/static,flexlvm.dev/format",
-    "lv_time":"1","pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}]}]}"#;
+    "pool_lv":"","data_percent":"","metadata_percent":"","lv_metadata_size":""}]}]}"#;
 
 fn is_report(cmd: &Cmd) -> bool {
     cmd.arguments().iter().any(|word| word == "--reportformat")

@@ -46,12 +46,11 @@ const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_ext
                           vg_missing_pv_count,vg_systemid,vg_lock_type";
 
 /// Report columns of a logical volume; `lv_attr` has its type, role, active and open.
-const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size";
+const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,pool_lv,data_percent,metadata_percent,lv_metadata_size";
 
 /// Every setting of lvm.conf(5) that changes what a JSON report contains: the admin's values are for
-/// people. Times are seconds since 1970.
-const REPORT_SETTINGS: [&str; 9] = [
-    "report/time_format=\"%s\"",
+/// people.
+const REPORT_SETTINGS: [&str; 8] = [
     "report/list_item_separator=\",\"",
     "report/prefixes=0",
     "report/compact_output=0",

@@ -131,7 +131,7 @@ pub enum LvRole {
 }
 
 /// A logical volume.
-#[derive(Clone, Debug, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lv {
     /// Not always a name that FlexLVM accepts for its own use.
     pub name: String,
@@ -154,45 +154,10 @@ pub struct Lv {
     pub shares: BTreeMap<LvUuid, Extents>,
     /// Whether its RAID images have checksums.
     pub integrity: bool,
-    /// Creation time in seconds since 1970, by this host's clock; 0 when LVM has none.
-    pub made: u64,
     /// The thin pool that contains it.
     pub pool: Option<String>,
     /// Usage and health, if it is a thin pool.
     pub state: Option<PoolState>,
-}
-
-impl PartialEq for Lv {
-    /// Compares two reports without `made`: the agent that created a volume does not have the exact
-    /// second that LVM recorded.
-    fn eq(&self, other: &Self) -> bool {
-        let Self {
-            name,
-            uuid,
-            size,
-            tags,
-            active,
-            open,
-            segment_type,
-            role,
-            shares,
-            integrity,
-            made: _,
-            pool,
-            state,
-        } = self;
-        (name, uuid, size, tags, shares)
-            == (
-                &other.name,
-                &other.uuid,
-                &other.size,
-                &other.tags,
-                &other.shares,
-            )
-            && (*active, *open, *integrity) == (other.active, other.open, other.integrity)
-            && (*segment_type, *role) == (other.segment_type, other.role)
-            && (pool, state) == (&other.pool, &other.state)
-    }
 }
 
 impl Lv {

@@ -85,7 +85,6 @@ struct LvRow {
     lv_attr: String,
     lv_size: String,
     lv_tags: String,
-    lv_time: String,
     pool_lv: String,
     data_percent: String,
     metadata_percent: String,
@@ -252,11 +251,6 @@ impl LvRow {
             state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
-            made: if self.lv_time.is_empty() {
-                0
-            } else {
-                number(&self.lv_time)?
-            },
             name: self.lv_name,
         })
     }

@@ -13,6 +13,12 @@ pub const CLAIM_NAME: &str = "flexlvm.dev/claim=";
 /// Prefix of the tag with the digest of the volume's key, see [`Key`](crate::Key).
 pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 
+/// Prefix of the tag with the uid of the LogicalVolume that a claim's volume was created for.
+///
+/// A volume with the uid of another LogicalVolume was in use before its LogicalVolume was restored
+/// from a backup.
+pub const OBJECT_UID: &str = "flexlvm.dev/logicalvolume-uid=";
+
 /// Prefix of the tag that names the StorageBackend of a thin pool.
 pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
 
@@ -33,7 +39,9 @@ pub const BACKEND: &str = "flexlvm.dev/backend=";
 
 #[cfg(test)]
 mod tests {
-    use super::{CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OF_CLAIM, STATIC, THIN_POOL};
+    use super::{
+        CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, STATIC, THIN_POOL,
+    };
     use crate::lvm::names::LvTag;
 
     #[test]
@@ -44,12 +52,13 @@ mod tests {
                 .all(|tag| tag.starts_with(OF_CLAIM))
         );
         assert!(
-            [STATIC, FORMAT, MARKED, THIN_POOL]
+            [STATIC, FORMAT, MARKED, OBJECT_UID, THIN_POOL]
                 .iter()
                 .all(|tag| !tag.starts_with(OF_CLAIM))
         );
         let all = [
-            OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, THIN_POOL,
+            OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, OBJECT_UID,
+            THIN_POOL,
         ];
         assert!(all.iter().all(|&tag| LvTag::new(tag).is_ok()));
     }

@@ -1,7 +1,5 @@
 //! The JSON of `lvm fullreport` for a simulated node.
 
-use std::time::SystemTime;
-
 use serde_json::{Value, json};
 
 use super::EXTENT;
@@ -17,16 +15,12 @@ impl State {
 
 impl Group {
     fn report(&self) -> Value {
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970")
-            .as_secs();
         let volumes = self.volumes.iter().map(|volume| {
             let open = if volume.open { 'o' } else { '-' };
             json!({
                 "lv_name": volume.name, "lv_uuid": volume.uuid, "lv_attr": format!("-wi-a{open}----"),
                 "lv_size": (volume.extents * EXTENT).to_string(), "lv_tags": volume.tags.join(","),
-                "lv_time": now.to_string(), "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
+                "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
             })
         });
         let exported = if self.exported { 'x' } else { '-' };

@@ -145,12 +145,12 @@ fn command_lines_match_real_lvm() {
         ),
         (
             volume(&vg(), &lv()),
-            "lvm lvs --reportformat json --units b --nosuffix --config report/time_format=\"%s\" \
+            "lvm lvs --reportformat json --units b --nosuffix --config \
              report/list_item_separator=\",\" report/prefixes=0 report/compact_output=0 \
              report/compact_output_cols=\"\" report/mark_hidden_devices=1 \
              report/binary_values_as_numeric=0 report/two_word_unknown_device=0 \
              log/report_command_log=0 --options \
-             lv_name,lv_uuid,lv_attr,lv_size,lv_tags,lv_time,pool_lv,data_percent,metadata_percent,lv_metadata_size vg0/pvc-1",
+             lv_name,lv_uuid,lv_attr,lv_size,lv_tags,pool_lv,data_percent,metadata_percent,lv_metadata_size vg0/pvc-1",
         ),
         (
             remove(

@@ -54,12 +54,10 @@ fn parse_reads_volume_group_and_volume_kinds() {
             role: LvRole::Volume,
             shares: [(vg.pvs[0].uuid.clone(), Extents(8))].into(),
             integrity: false,
-            made: mounted.made,
             pool: None,
             state: None,
         }
     );
-    assert!(mounted.made > 1_700_000_000);
     let inactive = vg.lv("pvc-c").unwrap();
     assert!(
         !inactive.active
@@ -133,7 +131,7 @@ fn row(lv_attr: &str, pool_lv: &str) -> String {
     };
     format!(
         r#"{{"lv_name":"a","lv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP","lv_attr":"{lv_attr}",
-        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","lv_time":"1","pool_lv":"{pool_lv}",{pool}}}"#
+        "lv_size":"4194304","lv_tags":"flexlvm.dev/static,x","pool_lv":"{pool_lv}",{pool}}}"#
     )
 }
 
@@ -287,7 +285,6 @@ fn parse_rejects_incomplete_report() {
         ("\"lv_tags\":\"\"", "\"other\":\"\""),
         ("33554432", "32.00m"),
         ("\"2046\"", "\"-1\""),
-        ("\"lv_time\":\"", "\"lv_time\":\"x"),
         ("\"1974\"", "\"2047\""),
         ("-wi-ao----", "-wi"),
         ("wz--n-", ""),

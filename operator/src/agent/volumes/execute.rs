@@ -311,7 +311,6 @@ fn shares(spec: &VolumeSpec, vg: &Vg, new: &NewVolume) -> Option<BTreeMap<LvUuid
 
 /// Returns the entry that a report would contain for a new volume.
 fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Lv {
         name: spec.name.to_string(),
         uuid,
@@ -323,7 +322,6 @@ fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid,
         role: LvRole::Volume,
         shares,
         integrity: spec.layout.has_integrity(),
-        made: now.map_or(0, |now| now.as_secs()),
         pool: spec.pool.as_ref().map(|pool| pool.name.to_string()),
         state: None,
     }

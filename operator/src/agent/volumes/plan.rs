@@ -11,6 +11,7 @@ mod step;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
+use host::lvm::tags::OBJECT_UID;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
 use super::outcome::Outcome;
@@ -19,9 +20,6 @@ use crate::agent::condition::{ConditionUpdate, ReportedError};
 
 pub use pool_and_cache::extended;
 pub use step::{Action, LvmChange, NewVolume, Step};
-
-/// Maximum clock skew in seconds tolerated between API server and node.
-const MAX_CLOCK_SKEW: u64 = 600;
 
 /// Observed state of the node.
 #[derive(Clone, Copy, Debug)]
@@ -271,32 +269,79 @@ fn plan_unfinished(
     if !lv.active {
         return Ok(Some(Action::Change(LvmChange::Activate { uuid })));
     }
-    // A volume older than its object was in use before the object was restored, and its content is
-    // the claim's. A blank one gets no marker, which would allow a mkfs: the admin may still have
-    // to recover raw data.
-    let is_restored = spec.created_at > lv.made.saturating_add(MAX_CLOCK_SKEW);
-    match content {
-        None => Ok(Some(Action::Inspect { uuid })),
-        Some(Content::Blank) if !is_restored => Ok(Some(Action::Mark { uuid })),
-        Some(Content::Data(what)) if !is_restored => Err(not_wiped(spec, what)),
-        Some(Content::Blank | Content::Unformatted | Content::Formatting | Content::Data(_)) => {
-            Ok(None)
+    match (content, created_for(spec, lv)) {
+        (None, _) => Ok(Some(Action::Inspect { uuid })),
+        // With a marker, the volume was wiped, and no pod has used it since. Without one, the
+        // content is the claim's; a blank volume gets no marker, which would allow a mkfs, since
+        // the admin may still have to recover raw data.
+        (Some(Content::Unformatted | Content::Formatting), _)
+        | (Some(Content::Blank | Content::Data(_)), CreatedFor::FormerObject) => Ok(None),
+        (Some(Content::Blank), CreatedFor::ThisObject) => Ok(Some(Action::Mark { uuid })),
+        (Some(Content::Data(what)), CreatedFor::ThisObject) => Err(not_wiped(spec, what)),
+        (Some(Content::Blank), CreatedFor::Unknown) => {
+            Err(unknown_origin(spec, "a blank start and end"))
         }
+        (Some(Content::Data(what)), CreatedFor::Unknown) => Err(unknown_origin(spec, what)),
     }
+}
+
+/// The object that a volume with the claim's tag was created for.
+#[derive(Clone, Copy)]
+enum CreatedFor {
+    /// This object: if its uuid was never published, its creation was interrupted.
+    ThisObject,
+    /// Another object of the same claim: this object was restored from a backup, and the volume was
+    /// in use before.
+    FormerObject,
+    /// Its tags don't show that: an earlier version created it.
+    Unknown,
+}
+
+fn created_for(spec: &VolumeSpec, lv: &Lv) -> CreatedFor {
+    let mut created_for = CreatedFor::Unknown;
+    for tag in lv.tags.iter().filter(|tag| tag.starts_with(OBJECT_UID)) {
+        if *tag != spec.object.as_str() {
+            return CreatedFor::FormerObject;
+        }
+        created_for = CreatedFor::ThisObject;
+    }
+    created_for
 }
 
 /// Rejects a new volume with content: LVM tags a volume before it wipes an older volume's data,
 /// which may belong to another tenant.
 fn not_wiped(spec: &VolumeSpec, what: &str) -> ReportedError {
     let path = spec.path();
-    let node = &spec.node;
     let message = format!(
-        "logical volume {path} on {node} was created for this claim, but is not empty ({what}): \
-         most likely LVM was interrupted before it wiped the data of a former volume, so the \
-         volume is not used; inspect it on the node, and if the data is not this claim's, have \
-         it recreated by: lvremove {path}"
+        "logical volume {path} on {} was created for this claim, but is not empty ({what}): most \
+         likely LVM was interrupted before it wiped the data of a former volume, so the volume is \
+         not used; {}",
+        spec.node,
+        ways_out(&path)
     );
     ReportedError::new(reason::NOT_EMPTY, message)
+}
+
+/// Rejects a volume that an earlier version created: it was either interrupted before it wiped the
+/// volume, or the volume was in use and its object restored.
+fn unknown_origin(spec: &VolumeSpec, what: &str) -> ReportedError {
+    let path = spec.path();
+    let message = format!(
+        "logical volume {path} on {} has the tag of this claim, but none of its LogicalVolume, \
+         and has {what}: an earlier version of FlexLVM created it, and was interrupted, or the \
+         LogicalVolume was restored from a backup, so the volume is not used; {}",
+        spec.node,
+        ways_out(&path)
+    );
+    ReportedError::new(reason::NOT_EMPTY, message)
+}
+
+/// Returns what an admin can do about a volume of which only the admin can know whose data it has.
+fn ways_out(path: &str) -> String {
+    format!(
+        "inspect it on the node: if the data is this claim's, keep it by: lvchange --addtag \
+         {OBJECT_UID}restored {path}; if not, have it recreated by: lvremove {path}"
+    )
 }
 
 /// Returns the condition `Removed` of a volume whose object was deleted but whose claim was not.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use crds::logical_volume::{LogicalVolumeStatus, State};
 use crds::{LogicalVolume, ValidationError, quantity};
 use host::lvm::Layout;
-use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
+use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID};
 use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
@@ -30,6 +30,9 @@ pub struct VolumeSpec {
     /// The tag that identifies the logical volume as this object's. It is written at creation, and
     /// no volume without it is ever removed.
     pub identity: LvTag,
+    /// The tag that identifies the object. It is written at creation, so that a volume without a
+    /// published uuid is known to be of this object, or of one that was restored from a backup.
+    pub object: LvTag,
     /// An informational tag with the claim's namespace and name.
     pub trace: Option<LvTag>,
     /// Digest of the volume's key.
@@ -50,8 +53,6 @@ pub struct VolumeSpec {
     pub published: Option<LvUuid>,
     /// Whether the object has a deletion timestamp.
     pub deleted: bool,
-    /// Creation time of the object by the API server's clock, in seconds since 1970.
-    pub created_at: u64,
 }
 
 impl VolumeSpec {
@@ -70,9 +71,11 @@ impl VolumeSpec {
         let identity = LvTag::new(format!("{CLAIM_UID}{}", spec.claim.uid));
         let identity = identity.map_err(invalid("spec.claim.uid"))?;
         let name = LvName::new(object.name_any()).map_err(invalid("metadata.name"))?;
-        let made = object
-            .creation_timestamp()
-            .map_or(0, |time| time.0.as_second());
+        let object_uid = object.uid().unwrap_or_default();
+        if object_uid.is_empty() {
+            return Err(ValidationError::new("metadata.uid", "must not be empty"));
+        }
+        let object_tag = LvTag::new(format!("{OBJECT_UID}{object_uid}"));
         Ok(Self {
             node: spec.node.clone(),
             group: VgName::new(&spec.volume_group).map_err(invalid("spec.volumeGroup"))?,
@@ -80,6 +83,7 @@ impl VolumeSpec {
             cache: pool_and_cache::read_cache(object, &name)?,
             name,
             identity,
+            object: object_tag.map_err(invalid("metadata.uid"))?,
             trace: LvTag::new(format!(
                 "{CLAIM_NAME}{}/{}",
                 spec.claim.namespace, spec.claim.name
@@ -92,7 +96,6 @@ impl VolumeSpec {
             state: spec.state,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
-            created_at: u64::try_from(made).unwrap_or(0),
         })
     }
 
@@ -100,7 +103,8 @@ impl VolumeSpec {
     #[must_use]
     pub fn tags(&self) -> Vec<LvTag> {
         let key = LvTag::new(self.key.tag()).ok();
-        [Some(self.identity.clone()), self.trace.clone(), key]
+        let object = Some(self.object.clone());
+        [Some(self.identity.clone()), object, self.trace.clone(), key]
             .into_iter()
             .flatten()
             .collect()
@@ -205,7 +209,7 @@ mod tests {
     fn read(path: &str, value: Value) -> Result<VolumeSpec, ValidationError> {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
-            "metadata": {"name": "pvc-1", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "metadata": {"name": "pvc-1", "uid": "2"},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"}, "key": KEY, "reclaimPolicy": "Delete",
                 "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": [], "thinPool": null, "cache": null},
@@ -226,14 +230,12 @@ mod tests {
             tags,
             [
                 "flexlvm.dev/claim-uid=1",
+                "flexlvm.dev/logicalvolume-uid=2",
                 "flexlvm.dev/claim=default/data",
                 key
             ]
         );
-        assert_eq!(
-            (spec.size.0, spec.created_at, spec.published),
-            (1 << 30, 1_767_225_600, None)
-        );
+        assert_eq!((spec.size.0, spec.published), (1 << 30, None));
     }
 
     #[test]
@@ -248,6 +250,8 @@ mod tests {
             ("/spec/volumeGroup", json!("-rf"), "spec.volumeGroup: "),
             ("/spec/claim/uid", json!("a b"), "spec.claim.uid: "),
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
+            ("/metadata/uid", json!("a b"), "metadata.uid: "),
+            ("/metadata/uid", json!(""), "metadata.uid: must not"),
             ("/spec/key", json!("secret"), "spec.key: must be"),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
             (

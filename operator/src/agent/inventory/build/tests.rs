@@ -45,6 +45,7 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
         group: VgName::new("vg0").unwrap(),
         name: LvName::new(format!("pvc-{claim}")).unwrap(),
         identity: LvTag::new(format!("flexlvm.dev/claim-uid={claim}")).unwrap(),
+        object: LvTag::new(format!("flexlvm.dev/logicalvolume-uid={claim}")).unwrap(),
         trace: None,
         key: host::Key::new("00000000000000000000000000000000")
             .unwrap()
@@ -57,7 +58,6 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
         state: State::Present,
         published,
         deleted: false,
-        created_at: 0,
     }
 }
 
@@ -250,7 +250,6 @@ proptest! {
             role: LvRole::Volume,
             shares,
             integrity: false,
-            made: 0,
             pool: None,
             state: None,
         });

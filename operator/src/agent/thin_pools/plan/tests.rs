@@ -29,7 +29,6 @@ fn group(data_used: u32, tag: &str) -> Vg {
         role: LvRole::Volume,
         shares: BTreeMap::new(),
         integrity: false,
-        made: 0,
         pool: None,
         state: Some(PoolState {
             metadata: EXTENT,
@@ -71,7 +70,7 @@ fn specs() -> Vec<VolumeSpec> {
     let object = |name: &str, most: &str| {
         let plan = json!({"size": "400Mi", "maximumSize": most, "metadataSize": "4Mi",
             "physicalVolumes": [{"uuid": uuid(10).as_str(), "size": "404Mi"}, {"uuid": uuid(11).as_str(), "size": "400Mi"}]});
-        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
+        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name, "uid": "2"},
             "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "size": "1Gi", "layout": {"type": "Thin"},
                 "thinPool": {"name": "flexlvm-thin", "create": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
                 "claim": {"namespace": "d", "name": "c", "uid": "1"}, "key": "00000000000000000000000000000000",

@@ -17,7 +17,8 @@ use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
 const EXTENT: Bytes = Bytes(4 << 20);
-const DAY: u64 = 24 * 3600;
+/// The tags of a volume that was created for the LogicalVolume of these tests.
+const TAGS: [&str; 2] = ["flexlvm.dev/claim-uid=1", "flexlvm.dev/logicalvolume-uid=2"];
 
 fn uuid(number: u32) -> LvUuid {
     LvUuid::from_plain(&format!("{number:032}")).unwrap()
@@ -28,7 +29,8 @@ fn spec() -> VolumeSpec {
         node: "node1".to_owned(),
         group: VgName::new("vg0").unwrap(),
         name: LvName::new("pvc-1").unwrap(),
-        identity: LvTag::new("flexlvm.dev/claim-uid=1").unwrap(),
+        identity: LvTag::new(TAGS[0]).unwrap(),
+        object: LvTag::new(TAGS[1]).unwrap(),
         trace: None,
         key: host::Key::new("00000000000000000000000000000000")
             .unwrap()
@@ -41,7 +43,6 @@ fn spec() -> VolumeSpec {
         state: State::Present,
         published: None,
         deleted: false,
-        created_at: 100 * DAY,
     }
 }
 
@@ -50,14 +51,13 @@ fn lv() -> Lv {
         name: "pvc-1".to_owned(),
         uuid: uuid(1),
         size: Bytes(32 << 20),
-        tags: vec!["flexlvm.dev/claim-uid=1".to_owned()],
+        tags: TAGS.map(str::to_owned).to_vec(),
         active: true,
         open: false,
         segment_type: SegmentType::Plain,
         role: LvRole::Volume,
         shares: BTreeMap::from([(uuid(100), Extents(8))]),
         integrity: false,
-        made: 100 * DAY,
         pool: None,
         state: None,
     }
@@ -337,18 +337,55 @@ fn new_volume_with_old_data_is_not_published() {
     );
 }
 
-#[test]
-fn restored_object_does_not_mark_an_old_volume() {
-    let old = [vg(vec![Lv {
-        made: 90 * DAY,
+/// Returns the volume with the claim's tag and these.
+fn tagged(tags: &[&str]) -> [Vg; 1] {
+    let tags = [&TAGS[..1], tags].concat();
+    [vg(vec![Lv {
+        tags: tags.into_iter().map(str::to_owned).collect(),
         ..lv()
-    }])];
-    for content in [Content::Blank, Content::Data("ext4".to_owned())] {
-        let outcome = settled(&spec(), &old, Some(content));
-        assert!(
-            outcome.ready.unwrap().status,
-            "the volume is published without a marker"
-        );
+    }])]
+}
+
+const CONTENTS: [fn() -> Content; 4] = [
+    || Content::Unformatted,
+    || Content::Formatting,
+    || Content::Blank,
+    || Content::Data("ext4".to_owned()),
+];
+
+#[test]
+fn volume_of_former_object_is_published_as_it_is() {
+    let former = "flexlvm.dev/logicalvolume-uid=1";
+    for groups in [
+        tagged(&[former]),
+        tagged(&["flexlvm.dev/logicalvolume-uid=restored", TAGS[1]]),
+        tagged(&[TAGS[1], former]),
+    ] {
+        for content in CONTENTS {
+            let outcome = settled(&spec(), &groups, Some(content()));
+            assert!(
+                outcome.ready.unwrap().status,
+                "the volume is published, and gets no marker"
+            );
+        }
+    }
+}
+
+#[test]
+fn volume_of_earlier_version_is_published_only_with_its_marker() {
+    let groups = tagged(&[]);
+    for content in CONTENTS {
+        let content = content();
+        let is_marked = matches!(content, Content::Unformatted | Content::Formatting);
+        let outcome = settled(&spec(), &groups, Some(content));
+        let ready = outcome.ready.unwrap();
+        assert_eq!(ready.status, is_marked);
+        if !is_marked {
+            assert_eq!((ready.reason, outcome.volume), (reason::NOT_EMPTY, None));
+            let ways_out = "lvchange --addtag flexlvm.dev/logicalvolume-uid=restored vg0/pvc-1; \
+                            if not, have it recreated by: lvremove vg0/pvc-1";
+            assert!(ready.message.ends_with(ways_out), "{}", ready.message);
+        }
     }
 }
 
