@@ -93,7 +93,12 @@ fn run_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
     if !output.success() || !output.stderr.is_empty() {
         return Err(output.failed(&wipefs, Kind::Failed));
     }
-    if !output.stdout.is_empty() || superblock::has_magic(start) {
+    if !output.stdout.is_empty() {
+        let types = parse_wipefs(&output.stdout);
+        let what = format!("a signature that wipefs finds and blkid does not ({types})");
+        return Ok(Probe::Other(what));
+    }
+    if superblock::has_magic(start) {
         let detail = format!("found nothing on {path_text}, but it has a file system signature");
         return Err(Error::Answer {
             program: "blkid".to_owned(),
@@ -109,6 +114,15 @@ fn run_programs(exec: &dyn Exec, path: &Path, start: &[u8]) -> Result<Probe, Err
 /// As [`probe`].
 pub fn is_blank(exec: &dyn Exec, device: &Device, mark: &FormatMarkerBlock) -> Result<bool, Error> {
     Ok(probe(exec, device.file(), &device.path(), mark)? == Probe::Blank)
+}
+
+/// Returns the types of all signatures in the output of `wipefs --parsable`: the last field of each
+/// line.
+fn parse_wipefs(stdout: &[u8]) -> String {
+    let text = String::from_utf8_lossy(stdout);
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    let types: Vec<&str> = lines.filter_map(|line| line.rsplit(',').next()).collect();
+    types.join(", ")
 }
 
 /// Parses blkid's status and `-o export` output; `None` for "found nothing, or can't open".
@@ -193,6 +207,9 @@ mod tests {
 
     const NOTHING: Answer = (Some(2), "", "");
     const SILENT: Answer = (Some(0), "", "");
+    /// The copy of a GPT's header, without the one at the start.
+    const GPT: Answer = (Some(0), "# offset,uuid,label,type\n0x3fffe00,,,gpt\n", "");
+    const GPT_FOUND: &str = "a signature that wipefs finds and blkid does not (gpt)";
 
     /// Probes a device with these bytes at its start.
     fn probe_device(exec: &dyn Exec, start: &[u8]) -> Result<Probe, Kind> {
@@ -239,14 +256,18 @@ mod tests {
         ] {
             assert_eq!(probe_with(blkid, SILENT), Err(Kind::Failed), "{blkid:?}");
         }
-        for wipefs in [
-            (Some(0), "0x438,,,ext4\n", ""),
-            (Some(0), "", "warning"),
-            (Some(1), "", ""),
-            (None, "", ""),
-        ] {
+        for wipefs in [(Some(0), "", "warning"), (Some(1), "", ""), (None, "", "")] {
             assert_eq!(probe_with(NOTHING, wipefs), Err(Kind::Failed), "{wipefs:?}");
         }
+    }
+
+    #[test]
+    fn signature_of_wipefs_alone_is_no_blank_device() {
+        let found = Probe::Other(GPT_FOUND.to_owned());
+        assert_eq!(probe_with(NOTHING, GPT), Ok(found));
+        let ext4 = (Some(0), "0x438,,,ext4\n0x10018,,,xfs\n", "");
+        let found = GPT_FOUND.replace("gpt", "ext4, xfs");
+        assert_eq!(probe_with(NOTHING, ext4), Ok(Probe::Other(found)));
     }
 
     #[test]
@@ -268,8 +289,8 @@ mod tests {
             Ok(Content::Known("ext4".to_owned()))
         );
         assert_eq!(
-            examine_with(NOTHING, (Some(0), "0x438,,,ext4\n", ""), b""),
-            Err(Kind::Failed)
+            examine_with(NOTHING, GPT, b""),
+            Ok(Content::Known(GPT_FOUND.to_owned()))
         );
         assert_eq!(
             examine_with((Some(2), "", "blkid: error"), SILENT, b""),
