@@ -19,6 +19,7 @@ use syn::{Attribute, Expr, ExprLit, Item, Lit, LitStr, Macro, Token};
 const OF_THE_AGENT: &[&str] = &[
     "host/src/atomic_file.rs",
     "host/src/job_cursor.rs",
+    "host/src/fs/zero_ends.rs",
     "host/src/mount/umount_program.rs",
     "host/src/process/nsenter.rs",
     "host/src/stack/processes.rs",

@@ -7,6 +7,7 @@
 //! ext4's superblock nor with the wipe of the last 128 KiB by mkfs.xfs.
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 
 use crate::error::Error;
@@ -62,6 +63,12 @@ impl FormatMarkerBlock {
     #[must_use]
     pub fn filesystem_size(&self) -> Bytes {
         Bytes(self.offset)
+    }
+
+    /// Returns the bytes that the marker occupies on the volume.
+    #[must_use]
+    pub fn range(&self) -> Range<u64> {
+        self.offset..self.offset + LENGTH as u64
     }
 
     /// Reads the state of the marker on `device`.

@@ -9,6 +9,7 @@ mod probe;
 mod resize;
 mod size;
 pub mod superblock;
+mod zero_ends;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ pub use mkfs::{MkfsOptions, MkfsRequest, mkfs};
 pub use probe::{Content, Probe, examine, is_blank, probe};
 pub use resize::{fills, resize};
 pub use size::size;
+pub use zero_ends::{NewBlocks, zero_ends};
 
 /// The supported file systems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

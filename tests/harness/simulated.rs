@@ -10,6 +10,7 @@ mod state;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use host::fs::NewBlocks;
 use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, LvUuid, Output};
 use operator::agent::volumes::device::{self, Devices};
 use operator::agent::volumes::plan::Content;
@@ -155,15 +156,25 @@ impl Exec for SimulatedNode {
 }
 
 impl Devices for SimulatedNode {
-    fn mark_new(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
-        self.mark_blank(path, uuid)
+    fn mark_new(
+        &self,
+        path: device::LvPath<'_>,
+        uuid: &LvUuid,
+        blocks: NewBlocks,
+    ) -> Result<(), Error> {
+        self.mark_blank(path, uuid, blocks)
     }
 
     fn record_key(&self, _: &LvUuid, _: &KeyDigest) -> Result<(), Error> {
         Ok(())
     }
 
-    fn mark_blank(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
+    fn mark_blank(
+        &self,
+        path: device::LvPath<'_>,
+        uuid: &LvUuid,
+        _: NewBlocks,
+    ) -> Result<(), Error> {
         self.with("mark", |state| {
             let volume = state.device(path)?;
             assert_eq!(volume.uuid, uuid.as_str());

@@ -5,6 +5,7 @@ mod fixture;
 
 // Volumes.
 mod crashes;
+mod ends;
 mod inactive;
 mod jobs;
 mod lvm_shell;
@@ -63,6 +64,8 @@ fn of_volumes() -> Vec<Test> {
             volumes::unwiped_volume_is_not_provided,
             volumes::volume_of_earlier_version_waits_for_its_admin,
             volumes::restored_object_gets_its_volume_back,
+            ends::copy_of_partition_table_does_not_reach_the_next_volume,
+            ends::ends_of_new_volume_are_zero_after_its_agent_was_killed,
             crashes::agent_killed_at_any_time_creates_nothing_twice,
             lvm_shell::consecutive_volumes_are_created_by_one_lvm_shell,
             lvm_shell::volumes_are_created_although_lvm_shell_is_killed,
@@ -93,6 +96,7 @@ fn of_each_kind() -> Vec<Test> {
             thin::full_pool_is_reported_with_instructions,
             thin::pool_of_admin_is_left_unchanged,
             thin::allocation_of_pool_matches_cost_model,
+            ends::ends_of_thin_volume_are_zero_in_pool_without_zeroing,
             cached::cached_volume_is_created_grown_and_removed,
             cached::missing_cache_is_attached_after_crash,
             cached::cache_disks_are_reported_by_stable_paths,

@@ -19,14 +19,23 @@ const CHUNK: usize = 1 << 20;
 /// # Errors
 /// If a write or the flush fails; then any part of the range may be zeroed.
 pub fn zero_range(device: &File, range: Range<u64>) -> io::Result<()> {
+    zero_unflushed(device, range)?;
+    device.sync_data()
+}
+
+/// Overwrites the bytes of `range` with zeros, as [`zero_range`] does; they are durable after the
+/// next flush.
+///
+/// # Errors
+/// If a write fails; then any part of the range may be zeroed.
+pub(crate) fn zero_unflushed(device: &File, range: Range<u64>) -> io::Result<()> {
     // The kernel passes this on to the disk if that can zero blocks, and writes pages of zeros
     // otherwise; both without filling the page cache.
     let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
     match fallocate(device, flags, range.start, range.end - range.start) {
-        Err(Errno::OPNOTSUPP) => write_zeros(device, range)?,
-        done => done?,
+        Err(Errno::OPNOTSUPP) => write_zeros(device, range),
+        done => Ok(done?),
     }
-    device.sync_data()
 }
 
 fn write_zeros(device: &File, range: Range<u64>) -> io::Result<()> {

@@ -11,6 +11,7 @@ use std::path::Path;
 use crate::block::lv_device::size_of;
 use crate::error::Error;
 use crate::format_marker::FormatMarkerBlock;
+use crate::units::Bytes;
 
 /// Bytes read at a device's start. libblkid's farthest signature there is the second header of
 /// LUKS2, at 4 MiB at most.
@@ -29,6 +30,13 @@ pub(super) struct Ends {
     pub(super) zero: bool,
 }
 
+/// Returns the bytes at the start and at the end of a device of this size in which libblkid looks
+/// for signatures. They don't overlap.
+pub(super) fn ranges(size: Bytes) -> [Range<u64>; 2] {
+    let start = START.min(size.0);
+    [0..start, size.0.saturating_sub(END).max(start)..size.0]
+}
+
 /// Reads all regions in which libblkid looks for signatures; a read error is an error.
 ///
 /// A device no larger than both ends is read completely.
@@ -37,13 +45,12 @@ pub(super) fn read_ends(
     path: &Path,
     mark: &FormatMarkerBlock,
 ) -> Result<Ends, Error> {
-    let size = size_of(device).map_err(Error::io("measure", path))?.0;
+    let size = size_of(device).map_err(Error::io("measure", path))?;
     let mut ends = Ends {
         start: Vec::new(),
         zero: true,
     };
-    let end = size.saturating_sub(END).max(START.min(size));
-    for range in [0..START.min(size), end..size] {
+    for range in ranges(size) {
         let mut at = range.start;
         while at < range.end {
             let length = CHUNK.min(range.end - at);

@@ -6,6 +6,7 @@
 //! [`jobs`].
 
 pub mod device;
+pub mod device_io;
 pub mod execute;
 pub mod jobs;
 pub mod outcome;

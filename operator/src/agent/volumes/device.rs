@@ -1,5 +1,5 @@
 //! Operations on a logical volume's device: identifying it, writing the format marker, inspecting
-//! its content. All of them may block.
+//! its content. Those that read or write it may block for a minute, see [`DeviceIo`].
 
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
@@ -8,11 +8,12 @@ use std::sync::Arc;
 use host::block::lv_device::{Device, Roots};
 use host::block::resolve;
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
-use host::fs::{self, Probe};
+use host::fs::{self, NewBlocks, Probe};
 use host::mount::mountinfo;
 use host::stack::DeviceStack;
 use host::{Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, KnownKeys, LvName, LvUuid, VgName};
 
+use super::device_io::DeviceIo;
 use super::plan::Content;
 
 /// Bytes that lvcreate zeroes at the start of a volume.
@@ -31,19 +32,19 @@ pub struct LvPath<'a> {
 ///
 /// It is the second interface to the host, in addition to [`Exec`].
 pub trait Devices: Send + Sync {
-    /// Writes the format marker to a volume that was just created, if it still has this uuid and
-    /// lvcreate's zeros.
+    /// Zeroes both ends of a volume that was just created, and then writes the format marker, if
+    /// the volume still has this uuid and lvcreate's zeros.
     ///
     /// # Errors
-    /// If that fails; the marker then is unchanged, or torn.
-    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
+    /// If that fails, or takes more than a minute; the marker then is unchanged, or torn.
+    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid, blocks: NewBlocks) -> Result<(), Error>;
 
-    /// Writes the format marker to a volume that was created earlier, if it still has this uuid and
-    /// is blank.
+    /// Zeroes both ends of a volume that was created earlier and never published, and then writes
+    /// the format marker, if the volume still has this uuid and is blank.
     ///
     /// # Errors
-    /// If that fails; the marker then is unchanged, or torn.
-    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error>;
+    /// If that fails, or takes more than a minute; the marker then is unchanged, or torn.
+    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid, blocks: NewBlocks) -> Result<(), Error>;
 
     /// Returns LVM's uuid and the size in bytes of the volume with this name.
     ///
@@ -54,7 +55,7 @@ pub trait Devices: Send + Sync {
     /// Inspects the content of a volume, if it still has this uuid.
     ///
     /// # Errors
-    /// If the inspection fails. A failure never counts as blank.
+    /// If the inspection fails, or takes more than a minute. A failure never counts as blank.
     fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error>;
 
     /// Records the digest of a volume's key for the driver, which saves it an LVM command.
@@ -76,6 +77,16 @@ pub struct NodeDevices {
     roots: Roots,
     mounts: PathBuf,
     keys: KnownKeys,
+    io: DeviceIo,
+}
+
+/// A logical volume, for work on a thread of its own.
+struct VolumeDevice {
+    exec: Arc<dyn Exec>,
+    roots: Roots,
+    group: VgName,
+    name: LvName,
+    uuid: LvUuid,
 }
 
 impl NodeDevices {
@@ -90,49 +101,65 @@ impl NodeDevices {
             roots: Roots::from_container(),
             mounts: "/proc/1/mountinfo".into(),
             keys: KnownKeys::in_folder(&locks),
+            io: DeviceIo::default(),
         }
     }
 
-    fn open(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Device, Error> {
-        Ok(Device::open(&self.roots, path.group, path.name, uuid)?)
+    /// Runs `work`, which reads or writes the volume, and returns its result.
+    ///
+    /// # Errors
+    /// If it fails, or the device does not respond.
+    fn run<T: Send + 'static>(
+        &self,
+        LvPath { group, name }: LvPath<'_>,
+        uuid: &LvUuid,
+        work: impl FnOnce(&VolumeDevice) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let device = VolumeDevice {
+            exec: self.exec.clone(),
+            roots: self.roots.clone(),
+            group: group.clone(),
+            name: name.clone(),
+            uuid: uuid.clone(),
+        };
+        let volume = format!("{group}/{name}");
+        self.io.run(&volume, move || work(&device))
     }
 }
 
-impl Devices for NodeDevices {
+impl VolumeDevice {
     // While the device is claimed, no other program can mount or format it: the content is still as
     // inspected when the marker is written, even if another agent runs on this node.
 
-    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
-        let device = self.open(path, uuid)?;
+    fn mark_new(&self, blocks: NewBlocks) -> Result<(), Error> {
+        let device = self.open()?;
         let claimed = device.claim()?;
         let mut start = [0; ZEROED];
         claimed
             .read_exact_at(&mut start, 0)
             .map_err(Error::io("read", device.mapper_path()))?;
         if start != [0; ZEROED] {
-            return Err(in_use_already(path));
+            return Err(self.in_use_already());
         }
-        FormatMarkerBlock::new(uuid, device.size()?)?.write_unformatted(&claimed)
-    }
-
-    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<(), Error> {
-        let device = self.open(path, uuid)?;
-        let claimed = device.claim()?;
-        let marker = FormatMarkerBlock::new(uuid, device.size()?)?;
-        if !fs::is_blank(&*self.exec, &device, &marker)? {
-            return Err(in_use_already(path));
-        }
+        let marker = FormatMarkerBlock::new(&self.uuid, device.size()?)?;
+        fs::zero_ends(&claimed, &device.mapper_path(), &marker, blocks)?;
         marker.write_unformatted(&claimed)
     }
 
-    fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error> {
-        let (device, uuid) = Device::find(&self.roots, path.group, path.name)?;
-        Ok((uuid, device.size()?))
+    fn mark_blank(&self, blocks: NewBlocks) -> Result<(), Error> {
+        let device = self.open()?;
+        let claimed = device.claim()?;
+        let marker = FormatMarkerBlock::new(&self.uuid, device.size()?)?;
+        if !fs::is_blank(&*self.exec, &device, &marker)? {
+            return Err(self.in_use_already());
+        }
+        fs::zero_ends(&claimed, &device.mapper_path(), &marker, blocks)?;
+        marker.write_unformatted(&claimed)
     }
 
-    fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
-        let device = self.open(path, uuid)?;
-        let block = FormatMarkerBlock::new(uuid, device.size()?)?;
+    fn inspect(&self) -> Result<Content, Error> {
+        let device = self.open()?;
+        let block = FormatMarkerBlock::new(&self.uuid, device.size()?)?;
         let marker = block.read(device.file())?;
         if marker == FormatMarker::Formatting {
             return Ok(Content::Formatting);
@@ -149,6 +176,41 @@ impl Devices for NodeDevices {
         )
     }
 
+    fn open(&self) -> Result<Device, Error> {
+        Ok(Device::open(
+            &self.roots,
+            &self.group,
+            &self.name,
+            &self.uuid,
+        )?)
+    }
+
+    fn in_use_already(&self) -> Error {
+        let (group, name) = (&self.group, &self.name);
+        Error::busy(format!(
+            "logical volume {group}/{name} is not blank any more: another program has written to it"
+        ))
+    }
+}
+
+impl Devices for NodeDevices {
+    fn mark_new(&self, path: LvPath<'_>, uuid: &LvUuid, blocks: NewBlocks) -> Result<(), Error> {
+        self.run(path, uuid, move |device| device.mark_new(blocks))
+    }
+
+    fn mark_blank(&self, path: LvPath<'_>, uuid: &LvUuid, blocks: NewBlocks) -> Result<(), Error> {
+        self.run(path, uuid, move |device| device.mark_blank(blocks))
+    }
+
+    fn identify(&self, path: LvPath<'_>) -> Result<(LvUuid, Bytes), Error> {
+        let (device, uuid) = Device::find(&self.roots, path.group, path.name)?;
+        Ok((uuid, device.size()?))
+    }
+
+    fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
+        self.run(path, uuid, VolumeDevice::inspect)
+    }
+
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
         self.keys.remember(uuid, key)
     }
@@ -158,7 +220,7 @@ impl Devices for NodeDevices {
     }
 
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf> {
-        let Ok(device) = self.open(path, uuid) else {
+        let Ok(device) = Device::open(&self.roots, path.group, path.name, uuid) else {
             return Vec::new();
         };
         let Ok(stack) = DeviceStack::above(&self.roots.sys, device.number()) else {
@@ -168,10 +230,4 @@ impl Devices for NodeDevices {
         let mounts = stack.mounts(&self.roots, &mounts);
         mounts.map(|mount| mount.point.clone()).collect()
     }
-}
-
-fn in_use_already(LvPath { group, name }: LvPath<'_>) -> Error {
-    Error::busy(format!(
-        "logical volume {group}/{name} is not blank any more: another program has written to it"
-    ))
 }

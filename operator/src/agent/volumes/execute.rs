@@ -144,8 +144,8 @@ impl VolumeExecutor {
             Action::Inspect { uuid } => {
                 progress.content = Some(self.devices.inspect(path, &uuid)?);
             }
-            Action::Mark { uuid } => {
-                self.devices.mark_blank(path, &uuid)?;
+            Action::Mark { uuid, blocks } => {
+                self.devices.mark_blank(path, &uuid, blocks)?;
                 progress.content = Some(Content::Unformatted);
             }
             Action::Create(new) => {
@@ -217,7 +217,7 @@ impl VolumeExecutor {
         }
     }
 
-    /// Creates the volume and writes its format marker: it is blank, since no other program uses it
+    /// Creates the volume, zeroes its ends, and writes its format marker: no other program uses it
     /// yet.
     ///
     /// Inserts it into the cached report without running LVM again, if its extents on each disk are
@@ -246,7 +246,7 @@ impl VolumeExecutor {
             }
         }
         let (uuid, size) = self.devices.identify(path)?;
-        self.devices.mark_new(path, &uuid)?;
+        self.devices.mark_new(path, &uuid, new.blocks())?;
         // Best effort: saves the driver an LVM command.
         let _ = self.devices.record_key(&uuid, &spec.key);
         Ok(locked.insert(&spec.group, |vg| {

@@ -11,6 +11,7 @@ mod step;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
+use host::fs::NewBlocks;
 use host::lvm::tags::OBJECT_UID;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
@@ -276,7 +277,13 @@ fn plan_unfinished(
         // the admin may still have to recover raw data.
         (Some(Content::Unformatted | Content::Formatting), _)
         | (Some(Content::Blank | Content::Data(_)), CreatedFor::FormerObject) => Ok(None),
-        (Some(Content::Blank), CreatedFor::ThisObject) => Ok(Some(Action::Mark { uuid })),
+        (Some(Content::Blank), CreatedFor::ThisObject) => {
+            let blocks = match lv.segment_type {
+                SegmentType::Thin => NewBlocks::Zeros,
+                _ => NewBlocks::Undefined,
+            };
+            Ok(Some(Action::Mark { uuid, blocks }))
+        }
         (Some(Content::Data(what)), CreatedFor::ThisObject) => Err(not_wiped(spec, what)),
         (Some(Content::Blank), CreatedFor::Unknown) => {
             Err(unknown_origin(spec, "a blank start and end"))

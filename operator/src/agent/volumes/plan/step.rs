@@ -1,6 +1,7 @@
 //! The steps of a volume. Each has what its execution needs: none can fail to apply. Pure.
 
 use crds::cache::CacheMode;
+use host::fs::NewBlocks;
 use host::lvm::{PoolCost, SegmentType};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid};
 
@@ -23,10 +24,12 @@ pub enum Action {
         /// Its LVM uuid.
         uuid: LvUuid,
     },
-    /// Writes the format marker: the volume is blank and was never published.
+    /// Zeroes the ends and writes the format marker: the volume is blank and was never published.
     Mark {
         /// Its LVM uuid.
         uuid: LvUuid,
+        /// Content of its unwritten blocks.
+        blocks: NewBlocks,
     },
     /// Creates the logical volume, with its format marker.
     Create(NewVolume),
@@ -124,6 +127,17 @@ pub enum LvmChange {
         /// Its observed type.
         segment_type: SegmentType,
     },
+}
+
+impl NewVolume {
+    /// Returns what the volume contains before the first write.
+    #[must_use]
+    pub fn blocks(&self) -> NewBlocks {
+        match self {
+            Self::OnDisks { .. } => NewBlocks::Undefined,
+            Self::InPool { .. } => NewBlocks::Zeros,
+        }
+    }
 }
 
 impl From<Outcome> for Step {

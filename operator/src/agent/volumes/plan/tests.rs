@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use crds::condition::reason;
 use crds::logical_volume::State;
+use host::fs::NewBlocks;
 use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
@@ -293,7 +294,10 @@ fn missing_volume_is_never_recreated() {
 fn interrupted_creation_is_completed() {
     let spec = spec();
     let groups = [vg(vec![lv()])];
-    let mark = Step::Act(Action::Mark { uuid: uuid(1) });
+    let mark = Step::Act(Action::Mark {
+        uuid: uuid(1),
+        blocks: NewBlocks::Undefined,
+    });
     assert_eq!(next(&spec, &groups, None), inspect());
     assert_eq!(next(&spec, &groups, Some(Content::Blank)), mark);
     for content in [Content::Unformatted, Content::Formatting] {

@@ -1,0 +1,152 @@
+//! Zeroes the ends of a new volume, where a former volume may have left signatures.
+//!
+//! LVM's wipe, libblkid and the kernel's drivers disagree about what is a signature; all of them
+//! agree about zeros.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::blank;
+use crate::block::lv_device::size_of;
+use crate::block::zero_range::zero_unflushed;
+use crate::error::Error;
+use crate::format_marker::FormatMarkerBlock;
+
+/// Bytes that are read, and zeroed if necessary, at a time.
+const CHUNK: u64 = 64 << 10;
+
+/// What the blocks of a volume contain that was never written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewBlocks {
+    /// What a former volume left there.
+    Undefined,
+    /// Zeros: blocks of a thin volume, which occupy space only once they are written.
+    Zeros,
+}
+
+/// Overwrites all bytes in which [`probe`](super::probe) looks for signatures, including those of
+/// the format marker; the zeros are durable when this returns. May be repeated.
+///
+/// Only for a volume that was created just now, or that is blank and was never provided to a pod.
+///
+/// # Errors
+/// If the device can't be read or written; then any part of its ends may be zeroed.
+pub fn zero_ends(
+    device: &File,
+    path: &Path,
+    marker: &FormatMarkerBlock,
+    blocks: NewBlocks,
+) -> Result<(), Error> {
+    zero(device, marker, blocks).map_err(Error::io("zero the ends of", path))
+}
+
+fn zero(device: &File, marker: &FormatMarkerBlock, blocks: NewBlocks) -> io::Result<()> {
+    let ranges = blank::ranges(size_of(device)?);
+    match blocks {
+        NewBlocks::Undefined => {
+            for range in ranges.into_iter().filter(|range| !range.is_empty()) {
+                zero_unflushed(device, range)?;
+            }
+        }
+        NewBlocks::Zeros => {
+            // The marker's write allocates a block of the pool, which contains former data if an
+            // admin has created the pool without zeroing: so it is allocated before it is examined.
+            zero_unflushed(device, marker.range())?;
+            for range in ranges {
+                zero_written(device, range)?;
+            }
+        }
+    }
+    device.sync_data()
+}
+
+/// Zeroes what does not read as zeros.
+fn zero_written(device: &File, range: Range<u64>) -> io::Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        let end = range.end.min(at + CHUNK);
+        let mut chunk = vec![0; usize::try_from(end - at).map_err(io::Error::other)?];
+        device.read_exact_at(&mut chunk, at)?;
+        if chunk.iter().any(|&byte| byte != 0) {
+            zero_unflushed(device, at..end)?;
+        }
+        at = end;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NewBlocks, zero_ends};
+    use crate::format_marker::{FormatMarker, FormatMarkerBlock};
+    use crate::fs::blank::{ranges, read_ends};
+    use crate::lvm::names::LvUuid;
+    use crate::units::Bytes;
+    use proptest::prelude::*;
+    use std::fs::File;
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    use std::path::Path;
+
+    const MIB: u64 = 1 << 20;
+
+    fn marker(size: u64) -> FormatMarkerBlock {
+        let uuid = LvUuid::from_plain("ABCDEF1234567890abcdefghijklmnop").unwrap();
+        FormatMarkerBlock::new(&uuid, Bytes(size)).unwrap()
+    }
+
+    fn zero(device: &File, size: u64, blocks: NewBlocks) {
+        zero_ends(device, Path::new("x"), &marker(size), blocks).unwrap();
+    }
+
+    #[test]
+    fn zero_ends_zeroes_all_that_a_probe_reads_and_nothing_else() {
+        for size in [4 * MIB, 5 * MIB, 6 * MIB + 65536, 8 * MIB, 16 * MIB] {
+            for blocks in [NewBlocks::Undefined, NewBlocks::Zeros] {
+                let device = tempfile::tempfile().unwrap();
+                let mut bytes = vec![7; usize::try_from(size).unwrap()];
+                device.write_all_at(&bytes, 0).unwrap();
+                zero(&device, size, blocks);
+                device.read_exact_at(&mut bytes, 0).unwrap();
+                let [start, end] = ranges(Bytes(size));
+                for (at, byte) in (0..).zip(&bytes) {
+                    let is_in_end = start.contains(&at) || end.contains(&at);
+                    assert_eq!(*byte == 0, is_in_end, "{size} {blocks:?}: {at}");
+                }
+                marker(size).write_unformatted(&device).unwrap();
+                let ends = read_ends(&device, Path::new("x"), &marker(size)).unwrap();
+                assert!(ends.zero, "a probe of it runs no program");
+                assert_eq!(
+                    marker(size).read(&device).unwrap(),
+                    FormatMarker::Unformatted
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn zero_ends_of_thin_volume_allocates_no_block_but_the_marker() {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(64 * MIB).unwrap();
+        zero(&device, 64 * MIB, NewBlocks::Zeros);
+        assert!(device.metadata().unwrap().blocks() * 512 <= 64 << 10);
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_are_inside_the_device_and_disjoint(size in 0..1_u64 << 50) {
+            let [start, end] = ranges(Bytes(size));
+            prop_assert_eq!(start.start, 0);
+            prop_assert!(start.end <= end.start && end.end == size);
+            prop_assert!(size - end.start == 2 * MIB || end.start == start.end);
+            if size >= 4 * MIB {
+                let marker = marker(size).range();
+                let is_in_start = marker.end <= start.end;
+                let is_at_edge = marker.start < start.end && start.end == end.start;
+                prop_assert!(marker.start >= end.start || is_in_start || is_at_edge);
+            }
+        }
+    }
+}
