@@ -89,3 +89,39 @@ async fn deleting_object_keeps_lv() {
     assert!(fixture.is_deleted(&name).await && fixture.node.volume(&name).is_some());
     assert_eq!(fixture.node.count("lvremove"), 0);
 }
+
+#[tokio::test]
+async fn deleted_object_of_retained_volume_ends_once_admin_removes_lv_or_its_tag() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let removed = fixture.create_volume("removed", 8).await;
+    let untagged = fixture.create_volume("untagged", 8).await;
+    for name in [&removed, &untagged] {
+        fixture.ready(name).await;
+        fixture
+            .change(name, json!({"reclaimPolicy": "Retain"}))
+            .await;
+        fixture
+            .logical_volumes()
+            .delete(name, &DeleteParams::default())
+            .await
+            .unwrap();
+        fixture
+            .wait_for_not_removed(name, "DeletionBlocked", "reclaim policy Retain keeps")
+            .await;
+    }
+    fixture.node.change(|state| {
+        state.groups[0]
+            .volumes
+            .retain(|volume| volume.name != removed);
+    });
+    fixture
+        .node
+        .change_volume(&untagged, |volume| volume.tags.clear());
+    fixture.wait_for_removed(&removed, "Removed").await;
+    fixture
+        .wait_for_removed(&untagged, "ForeignLogicalVolume")
+        .await;
+    assert!(fixture.node.volume(&untagged).is_some());
+    assert_eq!(fixture.node.count("lvremove"), 0);
+}

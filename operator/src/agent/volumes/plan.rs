@@ -1,16 +1,17 @@
 //! Plans the next step for one logical volume, from its spec and the observed state. Pure.
 //!
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
-//! here and in [`removal`]; [`step`] lists the steps, [`pool_and_cache`] plans the parts of a
-//! volume, and [`allocation`] selects disks.
+//! here, in [`removal`] and in [`retained`]; [`step`] lists the steps, [`pool_and_cache`] plans the
+//! parts of a volume, and [`allocation`] selects disks.
 
 mod allocation;
 mod pool_and_cache;
 mod removal;
+mod retained;
 mod step;
 
 use crds::condition::reason;
-use crds::logical_volume::State;
+use crds::logical_volume::{ReclaimPolicy, State};
 use host::fs::NewBlocks;
 use host::lvm::tags::OBJECT_UID;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
@@ -49,9 +50,12 @@ pub enum Content {
 /// Returns the next step for one volume.
 #[must_use]
 pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    if let Some(ended) = retained::ended(spec, seen.groups) {
+        return ended.into();
+    }
     match spec.state {
         State::Present => plan_present(spec, seen)
-            .unwrap_or_else(|not_ready| Outcome::not_ready(not_ready).into()),
+            .unwrap_or_else(|not_ready| without_volume(spec, not_ready).into()),
         State::Absent | State::AbsentIfNeverUsed => {
             removal::plan_absent(spec, seen).unwrap_or_else(|blocker| Outcome::kept(blocker).into())
         }
@@ -351,13 +355,27 @@ fn ways_out(path: &str) -> String {
     )
 }
 
-/// Returns the condition `Removed` of a volume whose object was deleted but whose claim was not.
+/// Returns the outcome for a volume that was not found.
+fn without_volume(spec: &VolumeSpec, error: ReportedError) -> Outcome {
+    Outcome {
+        removed: spec.published.as_ref().and_then(|_| deletion_blocked(spec)),
+        ..Outcome::not_ready(error)
+    }
+}
+
+/// Returns the condition `Removed` of a volume whose object was deleted, but whose logical volume
+/// the agent keeps. `None` if the object was not deleted.
 fn deletion_blocked(spec: &VolumeSpec) -> Option<ConditionUpdate> {
     if !spec.deleted {
         return None;
     }
-    let message =
-        "the object was deleted, but not its claim or PersistentVolume: the logical volume is kept";
+    let message = match spec.reclaim_policy {
+        ReclaimPolicy::Delete => format!(
+            "the object was deleted, but not its claim or PersistentVolume: logical volume {} is kept",
+            spec.path()
+        ),
+        ReclaimPolicy::Retain => retained::kept(spec),
+    };
     Some(ReportedError::new(reason::DELETION_BLOCKED, message).into())
 }
 

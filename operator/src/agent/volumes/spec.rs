@@ -4,7 +4,7 @@ mod pool_and_cache;
 
 use std::collections::BTreeMap;
 
-use crds::logical_volume::{LogicalVolumeStatus, State};
+use crds::logical_volume::{LogicalVolumeStatus, ReclaimPolicy, State};
 use crds::{LogicalVolume, ValidationError, quantity};
 use host::lvm::Layout;
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID};
@@ -49,6 +49,8 @@ pub struct VolumeSpec {
     pub cache: Option<CacheSpec>,
     /// Whether the volume should exist.
     pub state: State,
+    /// What happens to the volume when its claim is deleted.
+    pub reclaim_policy: ReclaimPolicy,
     /// The published uuid: from then on other components may have used the volume.
     pub published: Option<LvUuid>,
     /// Whether the object has a deletion timestamp.
@@ -94,6 +96,7 @@ impl VolumeSpec {
             layout: read_layout(object)?,
             disks: pool_and_cache::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
             state: spec.state,
+            reclaim_policy: spec.reclaim_policy,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
         })

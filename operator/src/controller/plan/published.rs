@@ -5,6 +5,7 @@ use std::time::Duration;
 use crds::logical_volume::{ReclaimPolicy, State};
 use crds::{LogicalVolume, condition};
 use k8s_openapi::api::core::v1::PersistentVolume;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use placement::growth;
 use placement::request::Candidate;
@@ -74,6 +75,9 @@ pub(super) fn plan_published(
         Some(logical_volume) if logical_volume.spec.state != State::Present => {
             plan_bound_again(volume, logical_volume)
         }
+        Some(logical_volume) if is_removed(logical_volume) => {
+            plan_without_lv(volume, logical_volume)
+        }
         Some(logical_volume) => plan_size(volume, logical_volume, observed, reservations),
     }
 }
@@ -110,17 +114,36 @@ pub fn is_released(volume: &PersistentVolume) -> bool {
 /// Plans the step for a volume whose removal was requested, but whose PersistentVolume is no longer
 /// released: an admin or a claim bound it again. While the logical volume exists, it is kept.
 fn plan_bound_again(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
-    let conditions = logical_volume
-        .status
-        .as_ref()
-        .map(|status| status.conditions.clone())
-        .unwrap_or_default();
-    if condition::is_true(&conditions, condition::REMOVED) {
+    if is_removed(logical_volume) {
         let message =
             "the volume was released, and its logical volume was removed before it was bound again";
         return Step::Wait(REVISIT).with_notice(about_volume(volume, message.to_owned()));
     }
     Step::CancelDeletion.into()
+}
+
+/// Plans the step for a PersistentVolume whose LogicalVolume was deleted and whose logical volume an
+/// admin removed, or took away from FlexLVM.
+fn plan_without_lv(volume: &PersistentVolume, logical_volume: &LogicalVolume) -> Plan {
+    let conditions = conditions(logical_volume);
+    let message = condition::get(conditions, condition::REMOVED)
+        .map(|removed| removed.message.clone())
+        .unwrap_or_default();
+    Step::Wait(REVISIT).with_notice(about_volume(
+        volume,
+        format!("{message}; delete the PersistentVolume"),
+    ))
+}
+
+fn is_removed(logical_volume: &LogicalVolume) -> bool {
+    condition::is_true(conditions(logical_volume), condition::REMOVED)
+}
+
+fn conditions(logical_volume: &LogicalVolume) -> &[Condition] {
+    match &logical_volume.status {
+        Some(status) => &status.conditions,
+        None => &[],
+    }
 }
 
 /// Plans the step for a released PersistentVolume with reclaim policy Delete.
@@ -132,15 +155,10 @@ fn plan_released(
     let Some(logical_volume) = logical_volume else {
         return Step::Unpublish.into();
     };
-    let conditions = logical_volume
-        .status
-        .as_ref()
-        .map(|status| status.conditions.clone())
-        .unwrap_or_default();
     if logical_volume.spec.state != State::Absent {
         return Step::RequestDeletion.into();
     }
-    match condition::get(&conditions, condition::REMOVED) {
+    match condition::get(conditions(logical_volume), condition::REMOVED) {
         Some(removed) if removed.status == "True" => Step::FinalizeDeletion.into(),
         Some(kept) => Step::Wait(REVISIT).with_notice(about_volume(volume, kept.message.clone())),
         None if waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
@@ -163,17 +181,12 @@ fn plan_size(
     if is_pool_outdated(logical_volume, observed, reservations) {
         return Step::Grow(sizes.reserved).into();
     }
-    let conditions = logical_volume
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
     let waits = match sizes.limit() {
         Some(bytes) => Step::LimitCapacity(bytes),
         None => Step::Wait(REVISIT),
     };
     let is_smaller = sizes.actual < sizes.reserved;
-    let ready = condition::get(conditions, condition::READY);
+    let ready = condition::get(conditions(logical_volume), condition::READY);
     match ready.filter(|ready| ready.status != "True") {
         Some(ready) if is_smaller => {
             return waits.with_notice(warning(

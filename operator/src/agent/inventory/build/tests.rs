@@ -58,6 +58,7 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
         state: State::Present,
         published,
         deleted: false,
+        reclaim_policy: crds::logical_volume::ReclaimPolicy::Delete,
     }
 }
 

@@ -4,12 +4,13 @@ mod images;
 mod pool_and_cache;
 mod property;
 mod removal;
+mod retained;
 mod unpublished;
 
 use std::collections::BTreeMap;
 
 use crds::condition::reason;
-use crds::logical_volume::State;
+use crds::logical_volume::{ReclaimPolicy, State};
 use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
@@ -42,6 +43,7 @@ fn spec() -> VolumeSpec {
         pool: None,
         cache: None,
         state: State::Present,
+        reclaim_policy: ReclaimPolicy::Delete,
         published: None,
         deleted: false,
     }

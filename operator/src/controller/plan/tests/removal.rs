@@ -28,6 +28,23 @@ fn retained_volume_outlives_claim_and_persistent_volume() {
 }
 
 #[test]
+fn deleted_retained_volume_ends_once_its_lv_and_persistent_volume_are_gone() {
+    let mut fixture = Fixture::bound();
+    fixture.pv()["spec"]["persistentVolumeReclaimPolicy"] = json!("Retain");
+    fixture.pv()["metadata"]["finalizers"] = json!([]);
+    fixture.lv()["spec"]["reclaimPolicy"] = json!("Retain");
+    fixture.lv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    let message = "logical volume vg0/pvc-1 was removed from n1";
+    fixture.condition("Removed", "True", reason::REMOVED, message);
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+    let event = fixture.event();
+    assert!(event.contains(message) && event.contains("delete the PersistentVolume"));
+    fixture.claim = None;
+    fixture.volume = None;
+    assert_eq!(fixture.step(), Step::FinalizeDeletion);
+}
+
+#[test]
 fn only_uncreated_volume_of_deleted_node_is_discarded() {
     let mut fixture = Fixture::reserved();
     fixture.node = false;

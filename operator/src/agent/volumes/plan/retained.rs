@@ -1,0 +1,80 @@
+//! Plans the end of a deleted object whose volume has the reclaim policy Retain. Pure.
+//!
+//! The agent never removes such a volume by itself. The object ends once its logical volume is gone,
+//! or no longer carries FlexLVM's tag: then there is nothing left that the object describes.
+
+use crds::condition::reason;
+use crds::logical_volume::ReclaimPolicy;
+use host::lvm::{Lv, Vg};
+
+use crate::agent::condition::{ConditionUpdate, ReportedError};
+use crate::agent::volumes::outcome::Outcome;
+use crate::agent::volumes::spec::VolumeSpec;
+
+/// Returns the outcome that ends a deleted object, if an admin removed its logical volume or the
+/// volume's tag.
+///
+/// `None` while the volume exists, and while its volume group is missing or faulty: the volume may
+/// then only be invisible.
+pub(super) fn ended(spec: &VolumeSpec, groups: &[Vg]) -> Option<Outcome> {
+    if !spec.deleted || spec.reclaim_policy != ReclaimPolicy::Retain {
+        return None;
+    }
+    let uuid = spec.published.as_ref()?;
+    for vg in groups {
+        for lv in &vg.lvs {
+            if lv.uuid == *uuid {
+                return released(spec, vg, lv);
+            }
+        }
+    }
+    let group = groups.iter().find(|vg| vg.name == spec.group.as_str())?;
+    if group.fault.is_some() {
+        return None;
+    }
+    let message = format!(
+        "logical volume {} was removed from {}",
+        spec.path(),
+        spec.node
+    );
+    Some(end(ReportedError::new(reason::REMOVED, message)))
+}
+
+/// Returns the outcome for an existing volume; `None` while it carries the tag, under any name.
+fn released(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Outcome> {
+    if lv.has_tag(spec.identity.as_str()) {
+        return None;
+    }
+    let message = format!(
+        "logical volume {}/{} on {} no longer has the tag {}, so FlexLVM leaves it unchanged and \
+         manages it no more",
+        vg.name, lv.name, spec.node, spec.identity
+    );
+    let error = ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message);
+    Some(end(error))
+}
+
+fn end(error: ReportedError) -> Outcome {
+    let ready = ConditionUpdate::from(error);
+    let removed = ConditionUpdate {
+        status: true,
+        ..ready.clone()
+    };
+    Outcome {
+        ready: Some(ready),
+        removed: Some(removed),
+        volume: None,
+    }
+}
+
+/// Returns the message about a deleted object whose logical volume the policy keeps.
+pub(super) fn kept(spec: &VolumeSpec) -> String {
+    let path = spec.path();
+    let tag = &spec.identity;
+    format!(
+        "reclaim policy Retain keeps logical volume {path}: to remove it with its data, delete claim \
+         and PersistentVolume, then set this object's spec.state to Absent; to keep it without this \
+         object, remove its tag on {}: lvchange --deltag {tag} {path}",
+        spec.node
+    )
+}
