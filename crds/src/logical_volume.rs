@@ -45,14 +45,14 @@ use crate::thin_pool::VolumeThinPool;
     printcolumn(
         name = "Namespace",
         type_ = "string",
-        description = "Namespace of the claim.",
-        json_path = ".spec.claim.namespace"
+        description = "Namespace of the claim that the volume is bound to.",
+        json_path = ".spec.currentClaim.namespace"
     ),
     printcolumn(
         name = "Claim",
         type_ = "string",
-        description = "Name of the claim.",
-        json_path = ".spec.claim.name"
+        description = "Name of the claim that the volume is bound to.",
+        json_path = ".spec.currentClaim.name"
     ),
     printcolumn(
         name = "Reason",
@@ -122,9 +122,13 @@ pub struct LogicalVolumeSpec {
     /// Whether the logical volume must exist. Defaults to `Present`.
     #[serde(default)]
     pub state: State,
-    /// Claim that the volume belongs to. Immutable.
+    /// Claim that the volume was created for. Immutable.
     #[x_kube(validation = Rule::new("self == oldSelf").message("claim can't be changed: the data belongs to it"))]
     pub claim: ClaimReference,
+    /// Claim that the PersistentVolume is bound to, or was bound to last: another one than `claim`
+    /// after an admin or a volume populator changed the PersistentVolume's `claimRef`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current_claim: Option<ClaimReference>,
     /// Secret key of the volume: 32 hexadecimal digits. The options of the claim's
     /// PersistentVolume hold it, too, and the driver rejects a mount without it. A user who can
     /// read this object can therefore mount the volume. Immutable.
@@ -138,6 +142,14 @@ pub struct LogicalVolumeSpec {
     pub reclaim_policy: ReclaimPolicy,
     /// File system that the driver creates at the first mount.
     pub filesystem: Filesystem,
+}
+
+impl LogicalVolumeSpec {
+    /// Returns the claim that the volume is bound to, or was bound to last.
+    #[must_use]
+    pub fn current_claim(&self) -> &ClaimReference {
+        self.current_claim.as_ref().unwrap_or(&self.claim)
+    }
 }
 
 /// Whether a logical volume must exist.

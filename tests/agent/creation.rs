@@ -2,11 +2,12 @@
 
 use crds::quantity;
 use harness::simulated::{EXTENT, Volume};
+use harness::wait;
 use host::Error;
 use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
-use crate::fixture::{Fixture, groups};
+use crate::fixture::{Fixture, LIMIT, groups};
 
 #[tokio::test]
 async fn agent_creates_lv_with_one_command_and_one_write() {
@@ -264,4 +265,28 @@ async fn agent_creates_only_valid_volumes_of_its_node() {
 #[test]
 fn simulated_extent_size_matches_the_tests() {
     assert_eq!(quantity::format(EXTENT).0, "4Mi");
+}
+
+#[tokio::test]
+async fn tag_of_lv_names_the_claim_that_holds_it() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let name = fixture.create_volume("data", 8).await;
+    fixture.ready(&name).await;
+    let claim = json!({"namespace": "shop", "name": "restored", "uid": "2"});
+    fixture.change(&name, json!({"currentClaim": claim})).await;
+    let tags = wait::until("the tag is changed", LIMIT, async || {
+        let tags = fixture.node.volume(&name).unwrap().tags;
+        let is_changed = tags.contains(&"flexlvm.dev/claim=shop/restored".to_owned());
+        Ok(is_changed.then_some(tags))
+    });
+    let tags = tags.await.unwrap();
+    let names: Vec<_> = tags
+        .iter()
+        .filter(|tag| tag.starts_with("flexlvm.dev/claim="))
+        .collect();
+    assert_eq!(names, ["flexlvm.dev/claim=shop/restored"]);
+    assert!(tags.contains(&fixture.tag("data")));
+    fixture.ready(&name).await;
+    assert_eq!(fixture.node.count("lvchange"), 1);
 }

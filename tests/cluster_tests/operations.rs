@@ -25,7 +25,7 @@ pub(crate) fn volumes_of_a_lost_node_are_given_up() -> Result<()> {
             "-l",
             &label,
             "-o",
-            "custom-columns=NAME:.metadata.name,NAMESPACE:.spec.claim.namespace,CLAIM:.spec.claim.name",
+            "custom-columns=NAME:.metadata.name,NAMESPACE:.spec.currentClaim.namespace,CLAIM:.spec.currentClaim.name",
         ])?;
         ensure!(
             [&volume, &app.namespace, "data"]

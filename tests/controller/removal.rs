@@ -1,10 +1,11 @@
 //! From a deleted claim to a removed volume, and the volumes that are kept.
 
 use crds::logical_volume::State;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::fixture::{Fixture, condition, volume_of};
+use crate::fixture::{Fixture, condition, from, volume_of};
 
 #[tokio::test]
 async fn claim_deleted_during_creation_leaves_nothing() {
@@ -84,4 +85,49 @@ async fn volume_switched_to_retain_outlives_its_persistent_volume() {
     fixture.quiet().await;
     let lv = fixture.logical_volumes().get(&name).await.unwrap();
     assert_eq!(lv.spec.state, State::Present);
+}
+
+#[tokio::test]
+async fn retained_volume_names_and_informs_the_next_claim_that_binds_it() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 128).await;
+    fixture
+        .class(json!({"volumeBindingMode": "WaitForFirstConsumer", "allowVolumeExpansion": true}))
+        .await;
+    let name = fixture.bound("first", "64Mi", "n1").await;
+    let retain = Patch::Merge(json!({"spec": {"persistentVolumeReclaimPolicy": "Retain"}}));
+    fixture
+        .volumes()
+        .patch(&name, &PatchParams::default(), &retain)
+        .await
+        .unwrap();
+    fixture.delete_claim("first").await;
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "volumeName": name, "storageClassName": fixture.namespace,
+        "resources": {"requests": {"storage": "64Mi"}}});
+    let claim = json!({"metadata": {"name": "second"}, "spec": spec});
+    let second = fixture
+        .claims()
+        .create(&PostParams::default(), &from(claim))
+        .await
+        .unwrap();
+    let reference = json!({"namespace": fixture.namespace, "name": "second", "uid": second.uid()});
+    let bind = Patch::Merge(json!({"spec": {"claimRef": reference}}));
+    fixture
+        .volumes()
+        .patch(&name, &PatchParams::default(), &bind)
+        .await
+        .unwrap();
+    let what = "the LogicalVolume names the second claim";
+    let lv = fixture
+        .wait(&fixture.logical_volumes(), &name, what, |lv| {
+            lv.spec.current_claim().name == "second"
+        })
+        .await;
+    assert_eq!(lv.spec.claim.name, "first");
+    fixture
+        .patch_claim_status("second", json!({"phase": "Bound"}))
+        .await;
+    fixture.request_size("second", "4Gi").await;
+    let phrases = ["VolumeResizeFailed", "can't grow to 4 GiB"];
+    fixture.wait_for_event_about("second", &phrases).await;
 }

@@ -92,6 +92,9 @@ impl Actor {
             Step::Unpublish => self.unpublish(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
             Step::Label => self.label(name, observed).await,
+            Step::SetCurrentClaim(claim) => {
+                self.patch_spec(name, json!({"currentClaim": claim})).await
+            }
             Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
                 self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
                     .await

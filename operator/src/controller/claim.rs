@@ -3,10 +3,13 @@
 use crds::logical_volume::ClaimReference;
 use crds::quantity::{self, QuantityError};
 use host::Bytes;
-use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
 use crate::kube::names;
+
+/// Prefix of the names of all volumes; the uid of the claim follows.
+pub const VOLUME_PREFIX: &str = "pvc-";
 
 /// Returns the provisioner that the PersistentVolume controller wrote into the claim.
 #[must_use]
@@ -57,7 +60,7 @@ fn is_unbound(claim: &PersistentVolumeClaim) -> bool {
 /// logical volume on the node.
 #[must_use]
 pub fn volume_name(claim: &PersistentVolumeClaim) -> Option<String> {
-    claim.uid().map(|uid| format!("pvc-{uid}"))
+    claim.uid().map(|uid| format!("{VOLUME_PREFIX}{uid}"))
 }
 
 /// Returns the name of the claim's class, from the field or the annotation that preceded it.
@@ -82,6 +85,31 @@ pub fn reference(claim: &PersistentVolumeClaim) -> ClaimReference {
         namespace: claim.namespace().unwrap_or_default(),
         name: claim.name_any(),
         uid: claim.uid().unwrap_or_default(),
+    }
+}
+
+/// Returns the claim to which a PersistentVolume is bound, or was bound last.
+///
+/// `None` while it is not bound, and while an admin reserved it for a claim by name alone.
+#[must_use]
+pub fn bound_to(volume: &PersistentVolume) -> Option<ClaimReference> {
+    let reference = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some(ClaimReference {
+        namespace: reference.namespace.clone()?,
+        name: reference.name.clone()?,
+        uid: reference.uid.clone().filter(|uid| !uid.is_empty())?,
+    })
+}
+
+/// Returns the name of the volume that the claim is bound to, if the volume may be FlexLVM's and was
+/// created for another claim.
+#[must_use]
+pub fn adopted_volume(claim: &PersistentVolumeClaim) -> Option<&str> {
+    let name = claim.spec.as_ref()?.volume_name.as_deref()?;
+    if name.starts_with(VOLUME_PREFIX) && volume_name(claim).as_deref() != Some(name) {
+        Some(name)
+    } else {
+        None
     }
 }
 

@@ -10,7 +10,7 @@ mod wanted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::logical_volume::ReclaimPolicy;
+use crds::logical_volume::{ClaimReference, ReclaimPolicy};
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
@@ -37,7 +37,8 @@ pub const GRACE: Duration = Duration::from_secs(2);
 /// The observed objects of one volume.
 #[derive(Clone, Debug, Default)]
 pub struct ObservedObjects {
-    /// The claim whose uid is in the volume's name.
+    /// The claim to which the PersistentVolume is bound; without a PersistentVolume the claim whose
+    /// uid is in the volume's name.
     pub claim: Option<Arc<PersistentVolumeClaim>>,
     /// The claim's class, or why it can't be used. `None` without a claim.
     pub class: Option<Result<Class, ClassError>>,
@@ -105,6 +106,8 @@ pub enum Step {
     FinalizeDeletion,
     /// Delete the PersistentVolume: logical volume and LogicalVolume are removed.
     Unpublish,
+    /// Write the claim to which the PersistentVolume is bound into the LogicalVolume.
+    SetCurrentClaim(ClaimReference),
     /// Write the PersistentVolume's changed reclaim policy into the LogicalVolume.
     SetReclaimPolicy(ReclaimPolicy),
     /// Add (true) or remove (false) the PersistentVolume's finalizer.

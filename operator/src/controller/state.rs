@@ -26,7 +26,8 @@ use changes::Writers;
 
 /// Watch caches, reservations and the work queue.
 pub struct ClusterState {
-    /// Claims that name FlexLVM as their provisioner, and those that name none yet.
+    /// Claims that name FlexLVM as their provisioner, those that name none yet, and those that are
+    /// bound to a volume which may be FlexLVM's and was created for another claim.
     pub claims: Store<PersistentVolumeClaim>,
     /// All StorageClasses.
     pub classes: Store<StorageClass>,
@@ -154,12 +155,8 @@ impl ClusterState {
     /// Returns the observed objects of one volume. The caller fills in `in_flight` and `waited`.
     #[must_use]
     pub fn observe(&self, name: &str) -> plan::ObservedObjects {
-        let claim = name
-            .strip_prefix("pvc-")
-            .and_then(|uid| self.lock_claims().get(uid).cloned());
-        let claim = claim
-            .and_then(|reference| self.claims.get(&reference))
-            .filter(|claim| self.is_ours(claim));
+        let volume = self.volumes.get(&ObjectRef::new(name));
+        let claim = self.claim_of(name, volume.as_deref());
         let class = claim.as_deref().map(|claim| self.class_of(claim));
         // Looked up once: the class must be read with the same backend that the volume is created
         // from.
@@ -175,7 +172,6 @@ impl ClusterState {
         let node = logical_volume
             .as_ref()
             .and_then(|lv| self.nodes.get(&ObjectRef::new(&lv.spec.node)));
-        let volume = self.volumes.get(&ObjectRef::new(name));
         let storage = logical_volume
             .as_ref()
             .and_then(|lv| self.storages.get(&ObjectRef::new(&lv.spec.node)));
@@ -194,6 +190,25 @@ impl ClusterState {
             capacity_tracking_active,
             ..rest
         }
+    }
+
+    /// Returns the claim that holds a volume: the one to which its PersistentVolume is bound, without
+    /// one the claim that the volume is named after.
+    fn claim_of(
+        &self,
+        name: &str,
+        volume: Option<&PersistentVolume>,
+    ) -> Option<Arc<PersistentVolumeClaim>> {
+        let uid = match volume {
+            Some(volume) => claim::bound_to(volume)?.uid,
+            None => name.strip_prefix(claim::VOLUME_PREFIX)?.to_owned(),
+        };
+        let reference = self.lock_claims().get(&uid).cloned()?;
+        let claim = self.claims.get(&reference)?;
+        if volume.is_none() && !self.is_ours(&claim) {
+            return None;
+        }
+        Some(claim)
     }
 
     /// Returns true if the claim is FlexLVM's, or will be once its pod has a node.

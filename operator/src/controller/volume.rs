@@ -50,6 +50,7 @@ pub fn build_logical_volume(
             cache: fit.reservation.cache.clone(),
             state: State::Present,
             claim: claim::reference(claim),
+            current_claim: Some(claim::reference(claim)),
             key: key.secret().to_owned(),
             storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),
             reclaim_policy: class.reclaim_policy,

@@ -81,7 +81,7 @@ impl State {
                 let select = argument_after(arguments, "--select", 1).unwrap_or_default();
                 self.remove(path, select)?;
             }
-            "lvchange" => {}
+            "lvchange" => self.change_tags(arguments)?,
             _ => return Err(format!("  Unknown command {verb}.").into()),
         }
         self.back_up();
@@ -147,6 +147,25 @@ impl State {
             .into());
         }
         volume.extents = extents;
+        Ok(())
+    }
+
+    /// Changes the tags of the volume that name and uuid select.
+    fn change_tags(&mut self, arguments: &[&str]) -> Result<(), Stderr> {
+        let path = arguments.last().expect("a path");
+        let select = argument_after(arguments, "--select", 1).unwrap_or_default();
+        let (group, name) = path.split_once('/').expect("vg/lv");
+        let volume = self.group(group)?.find(name)?;
+        if select != format!("lv_uuid=\"{}\"", volume.uuid) {
+            return Ok(());
+        }
+        for pair in arguments.windows(2) {
+            match pair[0] {
+                "--deltag" => volume.tags.retain(|tag| tag != pair[1]),
+                "--addtag" => volume.tags.push(pair[1].to_owned()),
+                _ => {}
+            }
+        }
         Ok(())
     }
 

@@ -171,6 +171,9 @@ impl VolumeExecutor {
         match change {
             LvmChange::AddIntegrity => lvm.add_integrity(group, name),
             LvmChange::Extend { extents, disks } => lvm.extend(group, name, *extents, disks),
+            LvmChange::Retag { uuid, remove, add } => {
+                lvm.change_tags(group, name, uuid, remove, add.as_slice())
+            }
             LvmChange::Activate { uuid } => lvm.activate(group, name, uuid),
             LvmChange::Remove { uuid, segment_type } => {
                 lvm.remove(group, name, uuid, &spec.identity, *segment_type)

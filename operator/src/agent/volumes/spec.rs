@@ -33,7 +33,7 @@ pub struct VolumeSpec {
     /// The tag that identifies the object. It is written at creation, so that a volume without a
     /// published uuid is known to be of this object, or of one that was restored from a backup.
     pub object: LvTag,
-    /// An informational tag with the claim's namespace and name.
+    /// An informational tag with namespace and name of the claim that the volume is bound to.
     pub trace: Option<LvTag>,
     /// Digest of the volume's key.
     pub key: KeyDigest,
@@ -78,6 +78,7 @@ impl VolumeSpec {
             return Err(ValidationError::new("metadata.uid", "must not be empty"));
         }
         let object_tag = LvTag::new(format!("{OBJECT_UID}{object_uid}"));
+        let claim = spec.current_claim();
         Ok(Self {
             node: spec.node.clone(),
             group: VgName::new(&spec.volume_group).map_err(invalid("spec.volumeGroup"))?,
@@ -86,11 +87,7 @@ impl VolumeSpec {
             name,
             identity,
             object: object_tag.map_err(invalid("metadata.uid"))?,
-            trace: LvTag::new(format!(
-                "{CLAIM_NAME}{}/{}",
-                spec.claim.namespace, spec.claim.name
-            ))
-            .ok(),
+            trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", claim.namespace, claim.name)).ok(),
             key: read_key(&spec.key)?,
             size,
             layout: read_layout(object)?,

@@ -63,7 +63,7 @@ impl Actor {
                 Ok(Plan {
                     step: Step::Wait(plan::REVISIT),
                     notice: Some(Notice {
-                        about: claim::object_reference(&logical_volume.spec.claim),
+                        about: claim::object_reference(logical_volume.spec.current_claim()),
                         warning: true,
                         reason: event::VOLUME_RESIZE_FAILED,
                         message: format!(

@@ -74,11 +74,12 @@ pub(super) fn waits_for(volumes: &[Arc<LogicalVolume>]) -> String {
         .iter()
         .map(|volume| {
             let spec = &volume.spec;
+            let claim = spec.current_claim();
             format!(
                 "{} of claim {}/{} on node {}",
                 volume.name_any(),
-                spec.claim.namespace,
-                spec.claim.name,
+                claim.namespace,
+                claim.name,
                 spec.node
             )
         })

@@ -42,6 +42,12 @@ pub(super) fn plan_published(
     {
         return Step::SetReclaimPolicy(policy).into();
     }
+    if let Some(logical_volume) = logical_volume
+        && let Some(claim) = claim::bound_to(volume)
+        && logical_volume.spec.current_claim.as_ref() != Some(&claim)
+    {
+        return Step::SetCurrentClaim(claim).into();
+    }
     let has_finalizer = volume
         .finalizers()
         .iter()
@@ -237,8 +243,8 @@ fn is_pool_outdated(
     growth::pool_reservation_outdated(logical_volume, &rules, candidate, reservations)
 }
 
-/// Returns a warning about the claim of a volume.
+/// Returns a warning about the claim that a volume is bound to.
 fn warning(logical_volume: &LogicalVolume, reason: &'static str, message: String) -> Notice {
-    let about = claim::object_reference(&logical_volume.spec.claim);
+    let about = claim::object_reference(logical_volume.spec.current_claim());
     about_reference(about, reason, message)
 }

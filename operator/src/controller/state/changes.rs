@@ -127,6 +127,9 @@ impl ClusterState {
         if let Some(name) = claim::volume_name(claim) {
             self.queue.enqueue(&name);
         }
+        if let Some(name) = claim::adopted_volume(claim) {
+            self.queue.enqueue(name);
+        }
     }
 
     fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
@@ -243,7 +246,10 @@ impl ClusterState {
 }
 
 fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    claim::provisioner(claim) == Some(crds::GROUP) || claim::has_no_provisioner(claim)
+    match claim::provisioner(claim) {
+        Some(provisioner) => provisioner == crds::GROUP,
+        None => claim::has_no_provisioner(claim) || claim::adopted_volume(claim).is_some(),
+    }
 }
 
 fn is_our_volume(volume: &mut PersistentVolume) -> bool {

@@ -314,3 +314,34 @@ fn volume_is_extended_but_never_shrunk() {
         Some((uuid(1), Bytes(36 << 20)))
     );
 }
+
+#[test]
+fn tag_with_claim_follows_the_claim_that_holds_the_volume() {
+    let tag = |claim: &str| LvTag::new(format!("flexlvm.dev/claim={claim}")).unwrap();
+    let own = |claim: &str| {
+        let mut tags = lv().tags;
+        tags.push(tag(claim).to_string());
+        Lv { tags, ..lv() }
+    };
+    let spec = VolumeSpec {
+        trace: Some(tag("shop/new")),
+        ..published()
+    };
+    let retag = LvmChange::Retag {
+        uuid: uuid(1),
+        remove: vec![tag("default/old")],
+        add: Some(tag("shop/new")),
+    };
+    assert_eq!(
+        next(&spec, &[vg(vec![own("default/old")])], None),
+        retag.into()
+    );
+    for kept in [own("shop/new"), lv()] {
+        assert_eq!(ready(&spec, &[vg(vec![kept])]), (true, reason::READY));
+    }
+    let untagged = Lv {
+        tags: vec![tag("default/old").to_string()],
+        ..lv()
+    };
+    assert_eq!(ready(&spec, &[vg(vec![untagged])]), (true, reason::READY));
+}

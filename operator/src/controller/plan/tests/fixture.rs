@@ -58,7 +58,8 @@ impl Fixture {
             json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "labels": {"flexlvm.dev/node": "n1"}},
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
-                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"},
+                "currentClaim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
                 "key": "00000000000000000000000000000000",
                 "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
         );

@@ -140,3 +140,38 @@ fn change_to_retain_is_written_before_the_finalizer_is_removed() {
         Step::SetReclaimPolicy(ReclaimPolicy::Delete)
     );
 }
+
+#[test]
+fn volume_that_another_claim_binds_names_it_and_sends_it_events() {
+    let mut fixture = Fixture::bound();
+    fixture.pv()["spec"]["claimRef"] = json!({"namespace": "shop", "name": "restored", "uid": "2"});
+    let claim = json!({"namespace": "shop", "name": "restored", "uid": "2"});
+    assert_eq!(
+        fixture.step(),
+        Step::SetCurrentClaim(serde_json::from_value(claim.clone()).unwrap())
+    );
+    fixture.lv()["spec"]["currentClaim"] = claim;
+    fixture.lv()["status"]["conditions"] = json!([]);
+    fixture.condition(
+        "Ready",
+        "False",
+        reason::LOGICAL_VOLUME_MISSING,
+        "it is missing",
+    );
+    let about = fixture.plan().notice.unwrap().about;
+    assert_eq!(
+        (about.namespace.as_deref(), about.uid.as_deref()),
+        (Some("shop"), Some("2"))
+    );
+}
+
+#[test]
+fn volume_without_claim_keeps_the_name_of_the_last_one() {
+    for reference in [json!(null), json!({"namespace": "shop", "name": "next"})] {
+        let mut fixture = Fixture::bound();
+        fixture.phase("Available");
+        fixture.pv()["spec"]["claimRef"] = reference;
+        fixture.claim = None;
+        assert_eq!(fixture.step(), Step::Done);
+    }
+}

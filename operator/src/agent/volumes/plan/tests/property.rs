@@ -85,6 +85,12 @@ impl Simulated {
                     vg.pvs[0].free.0 -= more;
                 }
             }
+            LvmChange::Retag { remove, add, .. } => {
+                let lv = one(vg);
+                lv.tags
+                    .retain(|tag| !remove.iter().any(|outdated| outdated.as_str() == tag));
+                lv.tags.extend(add.iter().map(ToString::to_string));
+            }
             LvmChange::AddIntegrity => one(vg).integrity = true,
             LvmChange::Activate { .. } => one(vg).active = true,
             LvmChange::Remove { .. } => {
@@ -129,7 +135,7 @@ fn changes_volume(step: &Step) -> bool {
         Step::Done(_) => false,
         Step::Act(Action::Change(change)) => !matches!(
             change,
-            LvmChange::RemovePool { .. } | LvmChange::RemoveCache { .. }
+            LvmChange::Retag { .. } | LvmChange::RemovePool { .. } | LvmChange::RemoveCache { .. }
         ),
         Step::Act(Action::Inspect { .. } | Action::Mark { .. } | Action::Create(_)) => true,
     }
@@ -158,6 +164,7 @@ prop_compose! {
             Just(State::Absent),
             Just(State::AbsentIfNeverUsed),
         ],
+        reclaim_policy in prop_oneof![Just(ReclaimPolicy::Delete), Just(ReclaimPolicy::Retain)],
         published in prop::option::of(1..3_u32),
         deleted: bool,
         size in (4_u64 << 20)..(300 << 20),
@@ -165,6 +172,7 @@ prop_compose! {
     ) -> VolumeSpec {
         VolumeSpec {
             state,
+            reclaim_policy,
             published: published.map(uuid),
             deleted,
             size: Bytes(size),
