@@ -105,7 +105,12 @@ fn main() -> ExitCode {
 
 /// Logs to stderr: text to a terminal, JSON otherwise, for log collectors.
 fn log_to_stderr(filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // The client logs the bodies of answers that it can't parse; those of PersistentVolumes and
+    // LogicalVolumes hold keys.
+    if let Ok(no_bodies) = "kube_client::client=error".parse() {
+        filter = filter.add_directive(no_bodies);
+    }
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -69,9 +69,10 @@ fn check_selected(
         Err(rejection) => rejection,
     };
     let message = format!(
-        "node {selected} can't provide {} from StorageBackend {}: it {rejection}",
+        "node {selected} can't provide {} from StorageBackend {}: it {}",
         quantity::human(request.size),
-        request.backend.name_any()
+        request.backend.name_any(),
+        rejection.for_tenant()
     );
     // Considers only nodes that the scheduler would select: otherwise it would select the same node
     // again and again.
@@ -101,7 +102,10 @@ fn nowhere(
     for candidate in candidates {
         match fit(request, *candidate, reservations) {
             Ok(_) | Err(Rejection::NotSelected) => {}
-            Err(rejection) => reasons.push(format!("{} {rejection}", candidate.node.name_any())),
+            Err(rejection) => {
+                let node = candidate.node.name_any();
+                reasons.push(format!("{node} {}", rejection.for_tenant()));
+            }
         }
     }
     reasons.sort();

@@ -155,6 +155,19 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// Returns the reason for a tenant's Event: without LVM's own words and the devices of a node,
+    /// which NodeStorage and StorageBackend report to admins.
+    #[must_use]
+    pub fn for_tenant(&self) -> String {
+        match self {
+            Self::NotReady(_) => "is not ready: LVM fails there, see its NodeStorage".to_owned(),
+            Self::NoVolumeGroup(group, _) => format!("has no volume group {group}"),
+            other => other.to_string(),
+        }
+    }
+}
+
+impl Rejection {
     /// Rejects a volume group that can't be used.
     pub(crate) fn unusable(group: &str, reason: &impl ToString) -> Self {
         Self::Unusable {

@@ -56,7 +56,9 @@ pub(crate) fn record(
         UUID: volume.uuid.as_str(),
     });
     let path = path(node, name);
-    let new = folder.join(format!(".{}.{}", name.0, volume.uuid));
+    // Without the name, which may be almost as long as the name of a file can be. Calls for one
+    // volume are serialized, so no other call has this file.
+    let new = folder.join(format!(".{}", volume.uuid));
     fs::write(&new, text.to_string()).map_err(HostError::io("write", &new))?;
     fs::rename(&new, &path).map_err(HostError::io("rename into place", &path))?;
     Ok(())
@@ -198,6 +200,19 @@ mod tests {
                 .to_string()
                 .contains("attached/flexlvm.dev~lvm/pvc-2")
         );
+    }
+
+    #[test]
+    fn longest_name_of_kubernetes_is_recorded() {
+        let scratch = tempfile::tempdir().unwrap();
+        let system = System::current();
+        let mut node = Node::current(&system);
+        node.locks = scratch.path().into();
+        let longest = "x".repeat(253);
+        let name = AttachedName::new(&longest).unwrap();
+        let first = volume("ABCDEF1234567890abcdefghijklmnop");
+        record(&node, &name, &first).unwrap();
+        assert_eq!(lookup(&node, &name).unwrap(), Some(first));
     }
 
     #[test]

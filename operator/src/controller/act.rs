@@ -70,7 +70,7 @@ impl Actor {
             Step::Place { size } => self.place(name, observed, size).await,
             Step::DryRunPlacement { size } => Ok(self.dry_run_placement(observed, size)),
             Step::Deselect => self.deselect(observed).await,
-            Step::Publish(volume) => self.publish(observed, *volume).await,
+            Step::Publish(volume) => self.publish(observed, *volume.0).await,
             Step::Grow(size) => self.grow(name, observed, size).await,
             Step::LimitCapacity(size) => {
                 self.set_capacity(name, observed, size).await?;

@@ -26,6 +26,14 @@ pub enum ClassError {
     /// The class doesn't exist. Holds its name.
     #[error("StorageClass {0} does not exist")]
     NotFound(String),
+    /// The class's volumes come from another provisioner.
+    #[error("StorageClass {class} names provisioner {provisioner}")]
+    OtherProvisioner {
+        /// The class's name.
+        class: String,
+        /// Its provisioner.
+        provisioner: String,
+    },
     /// A setting of the class or of its backend's default file system is invalid.
     #[error(transparent)]
     Invalid(#[from] ValidationError),
@@ -65,6 +73,20 @@ pub fn waits_for_consumer(class: &StorageClass) -> bool {
 /// The first invalid option.
 pub fn validate_default(default: &Filesystem) -> Result<(), ValidationError> {
     validate_options(default, "filesystem.mkfsOptions", "filesystem.mountOptions")
+}
+
+/// Reads the class of a claim, if its volumes come from FlexLVM.
+///
+/// # Errors
+/// If they don't, and the first invalid parameter.
+pub fn read_ours(class: &StorageClass, default: Option<&Filesystem>) -> Result<Class, ClassError> {
+    if class.provisioner != crds::GROUP {
+        return Err(ClassError::OtherProvisioner {
+            class: class.name_any(),
+            provisioner: class.provisioner.clone(),
+        });
+    }
+    Ok(read(class, default)?)
 }
 
 /// Reads a class. File system settings that it doesn't have come from the backend's default.

@@ -7,13 +7,16 @@ mod published;
 mod reserved;
 mod wanted;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crds::condition::reason;
 use crds::logical_volume::{ClaimReference, ReclaimPolicy};
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use placement::reservations::Reservations;
 
@@ -34,8 +37,8 @@ const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// same `kubectl apply`.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// The observed objects of one volume.
-#[derive(Clone, Debug, Default)]
+/// The observed objects of one volume. No `Debug`: two of them hold the volume's key.
+#[derive(Clone, Default)]
 pub struct ObservedObjects {
     /// The claim to which the PersistentVolume is bound; without a PersistentVolume the claim whose
     /// uid is in the volume's name.
@@ -60,6 +63,17 @@ pub struct ObservedObjects {
     pub in_flight: bool,
     /// Time during which no step could be carried out.
     pub waited: Duration,
+}
+
+/// A PersistentVolume to create. `Debug` omits all but its name, since its options hold the volume's
+/// key.
+#[derive(Clone, PartialEq)]
+pub struct UnpublishedVolume(pub Box<PersistentVolume>);
+
+impl fmt::Debug for UnpublishedVolume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.name_any())
+    }
 }
 
 /// The next step.
@@ -87,7 +101,7 @@ pub enum Step {
     /// failed.
     Deselect,
     /// Create the PersistentVolume.
-    Publish(Box<PersistentVolume>),
+    Publish(UnpublishedVolume),
     /// Request the removal of a volume that was never used: its claim is gone and there is no
     /// PersistentVolume. Verify both with the API server first.
     DeleteUnclaimed,
@@ -188,6 +202,21 @@ pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
         (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
         (None, None) => plan_wanted(observed),
     }
+}
+
+/// Returns the message of a condition for the Event of a tenant.
+///
+/// LVM's own words may name logical volumes, groups and disks of admins and other tenants, so an
+/// Event about a failed command refers to the LogicalVolume, which only admins can read.
+fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
+    if condition.reason != reason::LVM_FAILED {
+        return condition.message.clone();
+    }
+    format!(
+        "an LVM command failed on node {}, and is retried; LVM's message is in the conditions of LogicalVolume {}",
+        logical_volume.spec.node,
+        logical_volume.name_any()
+    )
 }
 
 fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {

@@ -167,7 +167,7 @@ impl ClusterState {
         let default = backend
             .as_ref()
             .and_then(|backend| backend.spec.filesystem.as_ref());
-        let class = class.map(|class| Ok(class::read(&*class?, default)?));
+        let class = class.map(|class| class::read_ours(&*class?, default));
         let logical_volume = self.logical_volumes.get(&ObjectRef::new(name));
         let node = logical_volume
             .as_ref()

@@ -13,7 +13,7 @@ use placement::reservations::Reservations;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
-    agent_not_reporting,
+    agent_not_reporting, for_tenant,
 };
 use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
@@ -198,11 +198,11 @@ fn plan_size(
             return waits.with_notice(warning(
                 logical_volume,
                 event::VOLUME_RESIZE_FAILED,
-                ready.message.clone(),
+                for_tenant(logical_volume, ready),
             ));
         }
         Some(ready) => {
-            let message = ready.message.clone();
+            let message = for_tenant(logical_volume, ready);
             let notice = warning(logical_volume, event::VOLUME_NOT_READY, message);
             return Step::Wait(REVISIT).with_notice(notice);
         }

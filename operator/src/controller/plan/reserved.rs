@@ -7,7 +7,8 @@ use crds::logical_volume::{ReclaimPolicy, State};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
-    AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_claim, agent_not_reporting,
+    AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, UnpublishedVolume, about_claim,
+    agent_not_reporting, for_tenant,
 };
 use crate::controller::volume;
 use crate::kube::events::Notice;
@@ -41,7 +42,7 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
                 .as_deref()
                 .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
             match built {
-                Some(volume) => Step::Publish(Box::new(volume)).into(),
+                Some(volume) => Step::Publish(UnpublishedVolume(Box::new(volume))).into(),
                 None => Step::Wait(REVISIT).with_notice(about_failure(
                     claim,
                     format!(
@@ -52,10 +53,11 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
                 )),
             }
         }
-        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => {
-            Step::CancelPlacement.with_notice(about_failure(claim, ready.message.clone()))
+        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => Step::CancelPlacement
+            .with_notice(about_failure(claim, for_tenant(logical_volume, ready))),
+        Some(ready) => {
+            Step::Wait(REVISIT).with_notice(about_failure(claim, for_tenant(logical_volume, ready)))
         }
-        Some(ready) => Step::Wait(REVISIT).with_notice(about_failure(claim, ready.message.clone())),
         None if observed.waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
             .with_notice(about_failure(claim, agent_not_reporting(logical_volume))),
         None => Step::Wait(AGENT_TIMEOUT).into(),
@@ -66,7 +68,7 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
 fn plan_cancelled(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
     let status = logical_volume.status.clone().unwrap_or_default();
     let blocked = condition::get(&status.conditions, condition::REMOVED)
-        .map(|removed| removed.message.clone());
+        .map(|removed| for_tenant(logical_volume, removed));
     let message = blocked.or_else(|| {
         (observed.waited >= AGENT_TIMEOUT).then(|| agent_not_reporting(logical_volume))
     });

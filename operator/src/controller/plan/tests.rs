@@ -25,7 +25,7 @@ fn claim_is_placed_created_published_and_then_done() {
     let Step::Publish(volume) = Fixture::created().step() else {
         panic!("not published")
     };
-    let spec = volume.spec.unwrap();
+    let spec = volume.0.spec.unwrap();
     let flex = spec.flex_volume.unwrap();
     assert_eq!(
         (flex.driver.as_str(), flex.fs_type.as_deref()),
@@ -44,7 +44,7 @@ fn affinity_uses_hostname_label_instead_of_node_name() {
     let Step::Publish(volume) = Fixture::created().step() else {
         panic!("not published")
     };
-    let text = serde_json::to_string(&volume.spec.unwrap().node_affinity).unwrap();
+    let text = serde_json::to_string(&volume.0.spec.unwrap().node_affinity).unwrap();
     assert!(text.contains("host-1") && !text.contains("n1"), "{text}");
 }
 
@@ -235,4 +235,45 @@ fn write_in_flight_is_waited_for() {
         plan(&ObservedObjects::default(), &reservations).step,
         Step::Done
     );
+}
+
+#[test]
+fn claim_whose_class_names_another_provisioner_is_ignored() {
+    let mut fixture = Fixture::new();
+    fixture.class["provisioner"] = json!("other.dev");
+    assert_eq!(fixture.plan(), Plan::from(Step::Done));
+}
+
+#[test]
+fn logged_step_has_no_key() {
+    let mut fixture = Fixture::created();
+    let key = "0123456789abcdef0123456789abcdef";
+    fixture.lv()["spec"]["key"] = json!(key);
+    let step = fixture.step();
+    let Step::Publish(volume) = &step else {
+        panic!("not published")
+    };
+    assert!(serde_json::to_string(&volume.0).unwrap().contains(key));
+    let logged = format!("{step:?}");
+    assert!(
+        logged.contains("pvc-1") && !logged.contains(key),
+        "{logged}"
+    );
+}
+
+#[test]
+fn words_of_lvm_stay_in_the_logical_volume() {
+    let mut fixture = Fixture::reserved();
+    let words = "lvcreate failed: WARNING: PV /dev/sdc of VG customers is missing";
+    fixture.condition("Ready", "False", reason::LVM_FAILED, words);
+    let event = fixture.event();
+    assert!(
+        event.contains("an LVM command failed on node n1"),
+        "{event}"
+    );
+    assert!(
+        event.contains("conditions of LogicalVolume pvc-1"),
+        "{event}"
+    );
+    assert!(!event.contains("customers"), "{event}");
 }

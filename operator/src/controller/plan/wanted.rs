@@ -61,6 +61,10 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
     if !is_waiting {
         return Step::Done.into();
     }
+    // The annotation with the provisioner is the tenant's to write; the class is not.
+    if let Some(Err(ClassError::OtherProvisioner { .. })) = &observed.class {
+        return Step::Done.into();
+    }
     let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
     if incomplete && observed.waited < GRACE {
         return Step::Wait(GRACE).into();

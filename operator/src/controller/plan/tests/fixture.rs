@@ -79,7 +79,7 @@ impl Fixture {
         let Step::Publish(volume) = fixture.step() else {
             panic!("not published")
         };
-        fixture.volume = Some(serde_json::to_value(*volume).unwrap());
+        fixture.volume = Some(serde_json::to_value(volume.0).unwrap());
         fixture.phase("Bound");
         fixture.claim.as_mut().unwrap()["spec"]["volumeName"] = json!("pvc-1");
         fixture
@@ -134,12 +134,10 @@ impl Fixture {
         }
         let observed = ObservedObjects {
             claim: self.claim.clone().map(|claim| Arc::new(from(claim))),
-            class: self.claim.as_ref().map(|_| {
-                Ok(crate::controller::class::read(
-                    &from(self.class.clone()),
-                    None,
-                )?)
-            }),
+            class: self
+                .claim
+                .as_ref()
+                .map(|_| crate::controller::class::read_ours(&from(self.class.clone()), None)),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: logical_volume.map(Arc::new),
             volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
