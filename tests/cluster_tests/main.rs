@@ -12,6 +12,7 @@ mod current_kubernetes;
 mod kinds;
 mod lifecycle;
 mod operations;
+mod populator;
 
 use std::ops::{Deref, DerefMut};
 use std::process::ExitCode;
@@ -87,6 +88,11 @@ fn in_parallel() -> Vec<Test> {
         Test::together(
             "exclusive claim has one pod at a time",
             current_kubernetes::exclusive_claim_has_one_pod_at_a_time,
+        )
+        .since(CURRENT),
+        Test::together(
+            "populator hands a volume over to a claim",
+            populator::populator_hands_volume_over,
         )
         .since(CURRENT),
         Test::together(

@@ -4,6 +4,7 @@
 //! served within a test's time limit was requeued.
 
 use crds::logical_volume::State;
+use harness::apiserver::ApiServer;
 use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -179,4 +180,25 @@ async fn claim_waiting_on_selected_node_is_served_there_or_released() {
         .await;
     fixture.report_size("n2", "1Gi").await;
     fixture.wait_until_deselected("leaves").await;
+}
+
+#[tokio::test]
+async fn claim_of_a_populator_keeps_its_node_and_gets_no_volume() {
+    // Earlier servers drop a data source of a foreign kind.
+    if !ApiServer::shared().await.is_since(24) {
+        return;
+    }
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024)]).await;
+    let source = json!({"apiGroup": "populator.example.com", "kind": "Hello", "name": "greeting"});
+    let spec = json!({"accessModes": ["ReadWriteOnce"], "dataSourceRef": source,
+        "resources": {"requests": {"storage": "64Mi"}}});
+    fixture.claim_of("data", spec, Some("n1")).await;
+    let phrase = "waiting for the volume populator of Hello.populator.example.com";
+    fixture
+        .wait_for_event(&["WaitingForPopulator", phrase])
+        .await;
+    fixture.quiet().await;
+    let claim = fixture.claims().get("data").await.unwrap();
+    assert!(has_selected_node(&claim));
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }

@@ -11,6 +11,9 @@ use crate::kube::names;
 /// Prefix of the names of all volumes; the uid of the claim follows.
 pub const VOLUME_PREFIX: &str = "pvc-";
 
+/// API group of Kubernetes' snapshots.
+const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
+
 /// Returns the provisioner that the PersistentVolume controller wrote into the claim.
 #[must_use]
 pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
@@ -142,7 +145,7 @@ pub enum ClaimError {
     /// The claim selects existing volumes.
     #[error("spec.selector is not supported for dynamic provisioning; remove it")]
     Selector,
-    /// The claim requests a copy of another volume.
+    /// The claim requests a copy of another volume, or of a snapshot.
     #[error("spec.dataSource {kind} {name} is not supported: volumes are created empty; remove it")]
     DataSource {
         /// The kind of the source.
@@ -188,6 +191,41 @@ pub fn size(claim: &PersistentVolumeClaim) -> Result<Bytes, ClaimError> {
     }
 }
 
+/// Returns API group, kind and name of the claim's data source.
+fn data_source(claim: &PersistentVolumeClaim) -> Option<(&str, &str, &str)> {
+    let spec = claim.spec.as_ref()?;
+    if let Some(source) = &spec.data_source_ref {
+        let group = source.api_group.as_deref().unwrap_or_default();
+        return Some((group, &source.kind, &source.name));
+    }
+    let source = spec.data_source.as_ref()?;
+    let group = source.api_group.as_deref().unwrap_or_default();
+    Some((group, &source.kind, &source.name))
+}
+
+/// A data source that a volume populator fills the claim's volume from: the populator has a volume
+/// provisioned for a claim of its own, and hands it over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PopulatorSource<'a> {
+    /// API group of the source.
+    pub group: &'a str,
+    /// Kind of the source.
+    pub kind: &'a str,
+    /// Name of the source.
+    pub name: &'a str,
+}
+
+/// Returns the claim's data source if a volume populator may be responsible for it: its kind is
+/// neither Kubernetes' own nor that of a snapshot.
+#[must_use]
+pub fn populator_source(claim: &PersistentVolumeClaim) -> Option<PopulatorSource<'_>> {
+    let (group, kind, name) = data_source(claim)?;
+    if group.is_empty() || group == SNAPSHOTS {
+        return None;
+    }
+    Some(PopulatorSource { group, kind, name })
+}
+
 /// Validates a claim, and returns the requested size.
 ///
 /// # Errors
@@ -207,16 +245,10 @@ pub fn validate(claim: &PersistentVolumeClaim) -> Result<Bytes, ClaimError> {
     if spec.selector.is_some() {
         return Err(ClaimError::Selector);
     }
-    if let Some(source) = spec.data_source_ref {
+    if let Some((_, kind, name)) = data_source(claim) {
         return Err(ClaimError::DataSource {
-            kind: source.kind,
-            name: source.name,
-        });
-    }
-    if let Some(source) = spec.data_source {
-        return Err(ClaimError::DataSource {
-            kind: source.kind,
-            name: source.name,
+            kind: kind.to_owned(),
+            name: name.to_owned(),
         });
     }
     if let Some(class) = spec.volume_attributes_class_name
@@ -229,7 +261,9 @@ pub fn validate(claim: &PersistentVolumeClaim) -> Result<Bytes, ClaimError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, has_no_provisioner, is_waiting, size, validate};
+    use super::{
+        Bytes, PopulatorSource, has_no_provisioner, is_waiting, populator_source, size, validate,
+    };
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -273,6 +307,26 @@ mod tests {
         assert!(!is_waiting(&unassigned) && has_no_provisioner(&unassigned));
         unassigned.spec.as_mut().unwrap().volume_name = Some("pv-1".into());
         assert!(!has_no_provisioner(&unassigned));
+    }
+
+    #[test]
+    fn source_of_foreign_kind_is_a_populators() {
+        let source = |group: &str| json!({"dataSourceRef": {"kind": "Hello", "name": "x", "apiGroup": group}});
+        let claim = with(source("hello.example.com"));
+        let expected = PopulatorSource {
+            group: "hello.example.com",
+            kind: "Hello",
+            name: "x",
+        };
+        assert_eq!(populator_source(&claim), Some(expected));
+        for other in [
+            source(""),
+            source("snapshot.storage.k8s.io"),
+            json!({"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}}),
+            json!({}),
+        ] {
+            assert_eq!(populator_source(&with(other)), None);
+        }
     }
 
     #[test]

@@ -43,6 +43,8 @@ pub mod event {
     pub const PROVISIONING_SUCCEEDED: &str = "ProvisioningSucceeded";
     /// The claim can't be served, temporarily or at all; the message has the reason.
     pub const PROVISIONING_FAILED: &str = "ProvisioningFailed";
+    /// A volume populator has to hand over the claim's volume.
+    pub const WAITING_FOR_POPULATOR: &str = "WaitingForPopulator";
     /// The claim's volume can't grow.
     pub const VOLUME_RESIZE_FAILED: &str = "VolumeResizeFailed";
     /// The claim's volume has a fault on its node.

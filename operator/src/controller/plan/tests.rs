@@ -277,3 +277,15 @@ fn words_of_lvm_stay_in_the_logical_volume() {
     );
     assert!(!event.contains("customers"), "{event}");
 }
+
+#[test]
+fn claim_of_a_populator_waits_with_its_node_and_is_not_rejected() {
+    let mut fixture = Fixture::new();
+    let source = json!({"apiGroup": "hello.example.com", "kind": "Hello", "name": "x"});
+    fixture.claim.as_mut().unwrap()["spec"]["dataSourceRef"] = source;
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+    let notice = fixture.plan().notice.unwrap();
+    assert!(!notice.warning);
+    let phrase = "waiting for the volume populator of Hello.hello.example.com";
+    assert!(notice.message.contains(phrase), "{}", notice.message);
+}

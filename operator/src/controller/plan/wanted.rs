@@ -6,8 +6,9 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{GRACE, ObservedObjects, Plan, REVISIT, Step, about_claim};
-use crate::controller::claim::{self, ClaimError};
+use crate::controller::claim::{self, ClaimError, PopulatorSource};
 use crate::controller::class::{Class, ClassError};
+use crate::kube::events::Notice;
 use crate::kube::names::event;
 
 /// The reason why a claim can't be served.
@@ -65,6 +66,10 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
     if let Some(Err(ClassError::OtherProvisioner { .. })) = &observed.class {
         return Step::Done.into();
     }
+    // The selected node stays: the populator passes it to a claim of its own.
+    if let Some(source) = claim::populator_source(claim) {
+        return Step::Wait(REVISIT).with_notice(waits_for_populator(claim, &source));
+    }
     let incomplete = observed.backend.is_none() || !matches!(observed.class, Some(Ok(_)));
     if incomplete && observed.waited < GRACE {
         return Step::Wait(GRACE).into();
@@ -82,6 +87,19 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
                 reason.to_string(),
             ))
         }
+    }
+}
+
+/// Returns the Event about a claim whose volume a populator hands over.
+fn waits_for_populator(claim: &PersistentVolumeClaim, source: &PopulatorSource<'_>) -> Notice {
+    let PopulatorSource { group, kind, name } = source;
+    let message = format!(
+        "waiting for the volume populator of {kind}.{group} to provide a volume with the content of {name}; \
+         for an empty volume, create the claim without spec.dataSource and spec.dataSourceRef"
+    );
+    Notice {
+        warning: false,
+        ..about_claim(claim, event::WAITING_FOR_POPULATOR, message)
     }
 }
 
