@@ -91,12 +91,40 @@ pub struct NodeStorageStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["volumeGroup", "path"]))]
     pub devices: Vec<NodeDevice>,
+    /// Logical volumes with the tag of a claim that no LogicalVolume of this node describes, at most
+    /// 1,000 of them: after etcd was restored from an older backup, or when an object was removed by
+    /// force. FlexLVM creates no other volume for these claims, and removes nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["claimUid"])
+    )]
+    pub orphans: Vec<OrphanedVolume>,
     /// Version of the agent, and of the driver that it installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
     /// Version of LVM on the node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lvm_version: Option<String>,
+}
+
+/// Maximum number of [`NodeStorageStatus::orphans`].
+pub const MAX_ORPHANS: usize = 1000;
+
+/// A logical volume of a claim that no LogicalVolume describes.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct OrphanedVolume {
+    /// UID of the claim, from the logical volume's tag.
+    pub claim_uid: String,
+    /// Namespace and name of the claim, from the logical volume's tag, as in `default/data`. Absent
+    /// without that tag.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// Name of the volume group.
+    pub volume_group: String,
+    /// Name of the logical volume.
+    pub name: String,
 }
 
 /// One volume group of a node.

@@ -57,12 +57,26 @@ pub struct ObservedObjects {
     pub storage: Option<Arc<NodeStorage>>,
     /// The LogicalVolume's backend; the class may name another one since.
     pub volume_backend: Option<Arc<StorageBackend>>,
+    /// The logical volume on some node that has the claim's data already, although no LogicalVolume
+    /// describes it.
+    pub orphan: Option<Orphan>,
     /// True if the scheduler uses the published capacity.
     pub capacity_tracking_active: bool,
     /// True if the watch has not delivered a write about this volume yet.
     pub in_flight: bool,
     /// Time during which no step could be carried out.
     pub waited: Duration,
+}
+
+/// A logical volume of a claim, without a LogicalVolume, on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Orphan {
+    /// Name of the node.
+    pub node: String,
+    /// Volume group and name, as in `vg0/pvc-1`.
+    pub path: String,
+    /// The tag that makes it the claim's.
+    pub tag: String,
 }
 
 /// A PersistentVolume to create. `Debug` omits all but its name, since its options hold the volume's

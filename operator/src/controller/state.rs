@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
+use host::lvm::tags::CLAIM_UID;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
@@ -176,6 +177,11 @@ impl ClusterState {
             .as_ref()
             .and_then(|lv| self.storages.get(&ObjectRef::new(&lv.spec.node)));
         let volume_backend = logical_volume.as_deref().and_then(|lv| self.backend_of(lv));
+        let is_placed = logical_volume.is_some() || volume.is_some();
+        let orphan = match &claim {
+            Some(claim) if !is_placed => self.orphan_of(claim),
+            _ => None,
+        };
         let capacity_tracking_active = self.capacity_tracking_active();
         let rest = plan::ObservedObjects::default();
         plan::ObservedObjects {
@@ -187,6 +193,7 @@ impl ClusterState {
             node,
             storage,
             volume_backend,
+            orphan,
             capacity_tracking_active,
             ..rest
         }
@@ -209,6 +216,26 @@ impl ClusterState {
             return None;
         }
         Some(claim)
+    }
+
+    /// Returns the logical volume with a claim's tag that a node reports as an orphan.
+    fn orphan_of(&self, claim: &PersistentVolumeClaim) -> Option<plan::Orphan> {
+        let uid = claim.uid()?;
+        for storage in self.storages.state() {
+            let Some(status) = &storage.status else {
+                continue;
+            };
+            for orphan in &status.orphans {
+                if orphan.claim_uid == uid {
+                    return Some(plan::Orphan {
+                        node: storage.name_any(),
+                        path: format!("{}/{}", orphan.volume_group, orphan.name),
+                        tag: format!("{CLAIM_UID}{uid}"),
+                    });
+                }
+            }
+        }
+        None
     }
 
     /// Returns true if the claim is FlexLVM's, or will be once its pod has a node.

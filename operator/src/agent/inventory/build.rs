@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::condition::ConditionUpdate;
+use crate::agent::inventory::orphans::orphans;
 use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -49,6 +50,7 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     if let Some(groups) = &inputs.report.groups {
         status.volume_groups = build_groups(groups, inputs);
         status.lvm_warnings.clone_from(&inputs.report.warnings);
+        status.orphans = orphans(groups, inputs.specs);
     }
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     status.lvm_version = inputs.lvm_version.map(str::to_owned).or(status.lvm_version);

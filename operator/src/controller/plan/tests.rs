@@ -10,7 +10,7 @@ use host::Bytes;
 use placement::reservations::Reservations;
 use serde_json::json;
 
-use super::{AGENT_TIMEOUT, ObservedObjects, Plan, Step, plan};
+use super::{AGENT_TIMEOUT, ObservedObjects, Orphan, Plan, Step, plan};
 use fixture::Fixture;
 
 #[test]
@@ -182,7 +182,7 @@ fn placement_is_cancelled_if_the_node_can_not_create_the_volume() {
     let mut fixture = Fixture::reserved();
     fixture.condition("Ready", "False", reason::LVM_FAILED, "lvcreate failed");
     assert!(matches!(fixture.step(), Step::Wait(_)));
-    assert!(fixture.event().contains("lvcreate failed"));
+    assert!(fixture.event().contains("an LVM command failed"));
 }
 
 #[test]
@@ -288,4 +288,22 @@ fn claim_of_a_populator_waits_with_its_node_and_is_not_rejected() {
     assert!(!notice.warning);
     let phrase = "waiting for the volume populator of Hello.hello.example.com";
     assert!(notice.message.contains(phrase), "{}", notice.message);
+}
+
+#[test]
+fn claim_whose_data_exist_without_object_is_not_placed() {
+    let mut fixture = Fixture::new();
+    fixture.orphan = Some(Orphan {
+        node: "n1".to_owned(),
+        path: "vg0/pvc-1".to_owned(),
+        tag: "flexlvm.dev/claim-uid=1".to_owned(),
+    });
+    assert_eq!(fixture.step(), Step::Deselect);
+    let event = fixture.event();
+    for phrase in [
+        "logical volume vg0/pvc-1 on node n1",
+        "lvchange --deltag flexlvm.dev/claim-uid=1 vg0/pvc-1",
+    ] {
+        assert!(event.contains(phrase), "{event}");
+    }
 }

@@ -5,7 +5,7 @@ use crds::{StorageBackend, ValidationError, quantity};
 use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
-use super::{GRACE, ObservedObjects, Plan, REVISIT, Step, about_claim};
+use super::{GRACE, ObservedObjects, Orphan, Plan, REVISIT, Step, about_claim};
 use crate::controller::claim::{self, ClaimError, PopulatorSource};
 use crate::controller::class::{Class, ClassError};
 use crate::kube::events::Notice;
@@ -20,6 +20,14 @@ enum Unservable {
     /// The claim's class can't be used.
     #[error(transparent)]
     Class(#[from] ClassError),
+    /// A logical volume with the claim's tag exists, without an object.
+    #[error(
+        "logical volume {} on node {} carries this claim's uid, but no LogicalVolume describes it, so no new, empty volume is created: \
+         an admin can give the claim that data, or, if it is not needed, remove the tag there: lvchange --deltag {} {} \
+         (see docs/operations.md, etcd was restored)",
+        .0.path, .0.node, .0.tag, .0.path
+    )]
+    HasData(Orphan),
     /// The class's backend doesn't exist. Holds its name.
     #[error("StorageBackend {0}, which the class names, does not exist")]
     NoBackend(String),
@@ -116,6 +124,9 @@ fn plan_placement(
         Some(Err(error)) => return Err(error.clone().into()),
         None => return Err(ClassError::NotNamed.into()),
     };
+    if let Some(orphan) = observed.orphan.clone() {
+        return Err(Unservable::HasData(orphan));
+    }
     let requested = claim::validate(claim)?;
     let limits = backend_limits(class, observed.backend.as_deref())?;
     let size = within_limits(requested, class, limits)?;

@@ -259,3 +259,42 @@ proptest! {
         prop_assert!(before != after && !differ(&before, &after));
     }
 }
+
+#[test]
+fn volumes_of_claims_without_object_are_reported_as_orphans() {
+    let names = |specs: &[VolumeSpec]| -> Vec<String> {
+        let orphans = status(groups(), specs).orphans;
+        orphans
+            .into_iter()
+            .map(|orphan| {
+                format!(
+                    "{} {}/{}",
+                    orphan.claim_uid, orphan.volume_group, orphan.name
+                )
+            })
+            .collect()
+    };
+    let all = names(&[]);
+    assert!(all.contains(&"a vg0/pvc-a".to_owned()), "{all:?}");
+    let described = names(&[spec("a", Bytes(32 << 20), None)]);
+    let rest: Vec<_> = all
+        .into_iter()
+        .filter(|name| !name.starts_with("a "))
+        .collect();
+    assert_eq!(described, rest);
+}
+
+#[test]
+fn number_of_orphans_is_bounded() {
+    let mut all = groups();
+    let vg0 = all.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+    let model = vg0.lv("pvc-a").unwrap().clone();
+    for number in 0..1500 {
+        vg0.lvs.push(Lv {
+            name: format!("pvc-{number}"),
+            tags: vec![format!("flexlvm.dev/claim-uid={number}")],
+            ..model.clone()
+        });
+    }
+    assert_eq!(status(all, &[]).orphans.len(), 1000);
+}

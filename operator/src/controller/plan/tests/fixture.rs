@@ -8,7 +8,7 @@ use crds::condition::reason;
 use placement::reservations::Reservations;
 use serde_json::{Value, json};
 
-use crate::controller::plan::{ObservedObjects, Plan, Step, plan};
+use crate::controller::plan::{ObservedObjects, Orphan, Plan, Step, plan};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -24,6 +24,7 @@ pub(super) struct Fixture {
     pub(super) node: bool,
     pub(super) capacity_tracking_active: bool,
     pub(super) storage: Option<Value>,
+    pub(super) orphan: Option<Orphan>,
     pub(super) waited: Duration,
 }
 
@@ -47,6 +48,7 @@ impl Fixture {
             node: true,
             capacity_tracking_active: false,
             storage: None,
+            orphan: None,
             waited: Duration::ZERO,
         }
     }
@@ -146,6 +148,7 @@ impl Fixture {
             waited: self.waited,
             capacity_tracking_active: self.capacity_tracking_active,
             storage: self.storage.clone().map(|storage| Arc::new(from(storage))),
+            orphan: self.orphan.clone(),
             volume_backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
         };
         plan(&observed, &reservations)
