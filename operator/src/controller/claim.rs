@@ -11,6 +11,17 @@ use crate::kube::names;
 /// Prefix of the names of all volumes; the uid of the claim follows.
 pub const VOLUME_PREFIX: &str = "pvc-";
 
+/// The annotation with the class, which preceded the field.
+const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+
+/// The annotations of a claim that FlexLVM reads.
+pub const READ_ANNOTATIONS: [&str; 4] = [
+    names::STORAGE_PROVISIONER,
+    names::STORAGE_PROVISIONER_BETA,
+    names::SELECTED_NODE,
+    CLASS,
+];
+
 /// API group of Kubernetes' snapshots.
 const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 
@@ -69,10 +80,7 @@ pub fn volume_name(claim: &PersistentVolumeClaim) -> Option<String> {
 /// Returns the name of the claim's class, from the field or the annotation that preceded it.
 #[must_use]
 pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
-    let annotation = claim
-        .annotations()
-        .get("volume.beta.kubernetes.io/storage-class")
-        .map(String::as_str);
+    let annotation = claim.annotations().get(CLASS).map(String::as_str);
     annotation.or_else(|| {
         claim
             .spec

@@ -4,6 +4,7 @@
 //! No other part of the controller keeps state that matters.
 
 mod changes;
+mod prune;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -3,7 +3,7 @@
 //! Each reads its preconditions from the API server first: caches may be outdated.
 
 use crds::LogicalVolume;
-use crds::logical_volume::State;
+use crds::logical_volume::{ClaimReference, State};
 use flexvolume::options::UUID;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -28,26 +28,32 @@ impl Actor {
         let Some(logical_volume) = &observed.logical_volume else {
             return Ok(Step::Done.into());
         };
-        let owner = &logical_volume.spec.claim;
-        let claims: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.client.clone(), &owner.namespace);
-        let claim = claims.get_opt(&owner.name).await.map_err(ApiError::of(
-            "get",
-            "PersistentVolumeClaim",
-            &owner.name,
-        ))?;
+        let spec = &logical_volume.spec;
+        let current = spec.current_claim();
+        let is_claimed = self.exists(&spec.claim).await?
+            || (*current != spec.claim && self.exists(current).await?);
         let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
             "get",
             "PersistentVolume",
             name,
         ))?;
-        if volume.is_some()
-            || claim.is_some_and(|claim| claim.uid().as_deref() == Some(owner.uid.as_str()))
-        {
+        if volume.is_some() || is_claimed {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
         self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
             .await
+    }
+
+    /// Returns true if the claim exists, according to the API server.
+    async fn exists(&self, claim: &ClaimReference) -> Result<bool, ApiError> {
+        let claims: Api<PersistentVolumeClaim> =
+            Api::namespaced(self.client.clone(), &claim.namespace);
+        let found = claims.get_opt(&claim.name).await.map_err(ApiError::of(
+            "get",
+            "PersistentVolumeClaim",
+            &claim.name,
+        ))?;
+        Ok(found.is_some_and(|found| found.uid().as_deref() == Some(claim.uid.as_str())))
     }
 
     /// Requests the deletion of a volume with its data.

@@ -1,21 +1,24 @@
-//! Enqueues the volumes that a change affects, and selects what the watch caches keep.
+//! Enqueues the volumes that a change affects.
 
 use std::sync::{Arc, PoisonError};
 
 use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
-use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::Event;
-use kube::{Client, ResourceExt as _};
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Client, ResourceExt as _};
 
-use super::ClusterState;
+use super::{ClusterState, prune};
 use crate::controller::{claim, plan};
-use crate::kube::names;
-use crate::kube::watch_cache::follow;
+use crate::kube::watch_cache::{follow, follow_some};
+
+/// Number of claims in one answer of the API server. Tenants may write annotations of 256 KiB into
+/// each, and the answer is in memory as a whole.
+const CLAIMS_PER_PAGE: u32 = 50;
 
 /// Where the watches write.
 pub(super) struct Writers {
@@ -35,10 +38,11 @@ impl ClusterState {
         client: &Client,
         writers: Writers,
     ) -> BoxFuture<'static, ()> {
-        let claims = follow(
-            client,
+        let claims = follow_some(
+            Api::all(client.clone()),
+            watcher::Config::default().page_size(CLAIMS_PER_PAGE),
             writers.claims,
-            may_be_our_claim,
+            prune::claim,
             self,
             Self::claim_changed,
         );
@@ -46,14 +50,14 @@ impl ClusterState {
         let volumes = follow(
             client,
             writers.volumes,
-            is_our_volume,
+            prune::volume,
             self,
             Self::volume_changed,
         );
         let logical_volumes = follow(
             client,
             writers.logical_volumes,
-            |_| true,
+            prune::logical_volume,
             self,
             Self::logical_volume_changed,
         );
@@ -74,7 +78,7 @@ impl ClusterState {
         let nodes = follow(
             client,
             writers.nodes,
-            prune_node,
+            prune::node,
             self,
             Self::placement_input_changed,
         );
@@ -243,37 +247,4 @@ impl ClusterState {
             self.queue.enqueue(&logical_volume.name_any());
         }
     }
-}
-
-fn may_be_our_claim(claim: &mut PersistentVolumeClaim) -> bool {
-    match claim::provisioner(claim) {
-        Some(provisioner) => provisioner == crds::GROUP,
-        None => claim::has_no_provisioner(claim) || claim::adopted_volume(claim).is_some(),
-    }
-}
-
-fn is_our_volume(volume: &mut PersistentVolume) -> bool {
-    volume
-        .annotations()
-        .get(names::PROVISIONED_BY)
-        .map(String::as_str)
-        == Some(crds::GROUP)
-}
-
-/// Drops most of a node's status (images, addresses, heartbeats): only the Ready condition is used.
-fn prune_node(node: &mut Node) -> bool {
-    let ready = node
-        .status
-        .take()
-        .and_then(|status| status.conditions)
-        .map(|mut conditions| {
-            conditions.retain(|condition| condition.type_ == placement::filter::NODE_READY);
-            conditions
-        });
-    node.status = Some(NodeStatus {
-        conditions: ready,
-        ..NodeStatus::default()
-    });
-    node.annotations_mut().clear();
-    true
 }
