@@ -54,6 +54,9 @@ pub mod reason {
     pub const NEVER_CREATED: &str = "NeverCreated";
     /// An LVM command failed; the message names the command and the failure.
     pub const LVM_FAILED: &str = "LvmFailed";
+    /// The logical volume could not be created in several consecutive attempts, and does not exist as
+    /// far as the agent knows: the controller withdraws it, and tries another node.
+    pub const CREATE_FAILED: &str = "CreateFailed";
     /// The spec can't be applied.
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The volume is being overwritten with zeros.

@@ -152,3 +152,24 @@ async fn outdated_report_is_corrected_by_lvm() {
         .wait_for_not_ready(&name, "InsufficientSpace", "16 MiB free, 32 MiB needed")
         .await;
 }
+
+#[tokio::test]
+async fn repeated_failure_to_create_lets_the_controller_try_another_node() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture.wait_for_first_report().await;
+    fixture.node.hook(|verb, _| match verb {
+        "lvcreate" => Err(Error::failed("the maximum number of volumes is reached")),
+        _ => Ok(()),
+    });
+    let name = fixture.create_volume("data", 8).await;
+    fixture
+        .wait_for_not_ready(&name, "CreateFailed", "the maximum number")
+        .await;
+    assert!(fixture.status(&name).await.uuid.is_none());
+    // The controller withdraws it; the agent verifies that there is nothing.
+    fixture
+        .change(&name, json!({"state": "AbsentIfNeverUsed"}))
+        .await;
+    fixture.wait_for_removed(&name, "NeverCreated").await;
+}

@@ -1,6 +1,7 @@
 //! Claims that are not served: unsupported ones, invalid classes, nodes without space.
 
 use crds::logical_volume::State;
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use crate::fixture::{Fixture, condition, vg0, volume_of};
@@ -132,4 +133,60 @@ async fn volume_on_node_without_space_is_withdrawn() {
     fixture.report_size("n1", "64Mi").await;
     fixture.agent_creates(&name).await;
     fixture.wait_for_persistent_volume(&name).await;
+}
+
+#[tokio::test]
+async fn volume_that_its_node_can_not_create_is_placed_on_another_one() {
+    let fixture = Fixture::with_immediate_class(&[("n1", 1024), ("n2", 512)]).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    let lv = fixture.wait_for_logical_volume(&name).await;
+    assert_eq!(lv.spec.node, fixture.name("n1"));
+    let words =
+        "lvcreate failed: Maximum number of logical volumes (6) reached in volume group vg0";
+    fixture
+        .agent_reports(&name, condition("Ready", "False", "CreateFailed", words))
+        .await;
+    fixture
+        .wait_for_event(&[
+            "ProvisioningFailed",
+            "can't create the volume on node",
+            "n1",
+        ])
+        .await;
+    fixture
+        .wait_for_state(&name, State::AbsentIfNeverUsed)
+        .await;
+    fixture
+        .agent_reports(&name, condition("Removed", "True", "NeverCreated", "gone"))
+        .await;
+    let n2 = fixture.name("n2");
+    let what = "the volume is placed on the other node";
+    fixture
+        .wait(&fixture.logical_volumes(), &name, what, |lv| {
+            lv.spec.node == n2
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn claim_with_data_on_a_node_gets_no_second_volume() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024), ("n2", 512)]).await;
+    let claim = fixture.claim("data", "64Mi", None).await;
+    let name = volume_of(&claim);
+    let uid = name.trim_start_matches("pvc-");
+    let orphan = json!({"claimUid": uid, "claim": "shop/data", "volumeGroup": "vg0", "name": name});
+    fixture.report_orphans("n1", json!([orphan])).await;
+    let selected = json!({"metadata": {"annotations":
+        {"volume.kubernetes.io/selected-node": fixture.name("n2")}}});
+    fixture
+        .claims()
+        .patch("data", &PatchParams::default(), &Patch::Merge(selected))
+        .await
+        .unwrap();
+    let path = format!("logical volume vg0/{name} on node {}", fixture.name("n1"));
+    fixture
+        .wait_for_event(&["ProvisioningFailed", &path, "lvchange --deltag"])
+        .await;
+    fixture.wait_until_deselected("data").await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
 }

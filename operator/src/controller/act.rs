@@ -8,10 +8,11 @@ mod provide;
 mod remove;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crds::LogicalVolume;
+use crds::condition::{self, reason};
 use crds::logical_volume::{ReclaimPolicy, State};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{Patch, PatchParams};
@@ -34,6 +35,8 @@ pub struct Actor {
     state: Arc<ClusterState>,
     /// Writes that the watch has not delivered yet, by volume name.
     written: Mutex<HashMap<String, Write>>,
+    /// The node that last failed to create a volume, by volume name.
+    failed_nodes: Mutex<HashMap<String, String>>,
 }
 
 /// An object that the controller wrote.
@@ -51,6 +54,7 @@ impl Actor {
             client,
             state,
             written: Mutex::default(),
+            failed_nodes: Mutex::default(),
         }
     }
 
@@ -65,6 +69,9 @@ impl Actor {
         observed: &ObservedObjects,
         step: Step,
     ) -> Result<Plan, ApiError> {
+        if observed.claim.is_none() {
+            self.failed_nodes().remove(name);
+        }
         match step {
             Step::Done | Step::Wait(_) => Ok(step.into()),
             Step::Place { size } => self.place(name, observed, size).await,
@@ -80,6 +87,7 @@ impl Actor {
             Step::DeleteUnclaimed => self.delete_unclaimed(name, observed).await,
             Step::DiscardUncreated => self.discard_uncreated(name, observed).await,
             Step::CancelPlacement => {
+                self.note_failed_creation(name, observed);
                 self.patch_spec(name, json!({"state": State::AbsentIfNeverUsed}))
                     .await
             }
@@ -152,6 +160,19 @@ impl Actor {
         Ok(Step::Done.into())
     }
 
+    /// Records the node that failed to create a volume, so that the next placement prefers others.
+    fn note_failed_creation(&self, name: &str, observed: &ObservedObjects) {
+        let Some(logical_volume) = &observed.logical_volume else {
+            return;
+        };
+        let status = logical_volume.status.clone().unwrap_or_default();
+        let ready = condition::get(&status.conditions, condition::READY);
+        if ready.is_some_and(|ready| ready.reason == reason::CREATE_FAILED) {
+            self.failed_nodes()
+                .insert(name.to_owned(), logical_volume.spec.node.clone());
+        }
+    }
+
     /// Restores the labels of a LogicalVolume.
     async fn label(&self, name: &str, observed: &ObservedObjects) -> Result<Plan, ApiError> {
         let Some(logical_volume) = &observed.logical_volume else {
@@ -166,6 +187,12 @@ impl Actor {
             .await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
+    }
+
+    fn failed_nodes(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.failed_nodes
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn logical_volumes(&self) -> Api<LogicalVolume> {

@@ -223,14 +223,17 @@ pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
 /// LVM's own words may name logical volumes, groups and disks of admins and other tenants, so an
 /// Event about a failed command refers to the LogicalVolume, which only admins can read.
 fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
-    if condition.reason != reason::LVM_FAILED {
-        return condition.message.clone();
+    let node = &logical_volume.spec.node;
+    match condition.reason.as_str() {
+        reason::LVM_FAILED => format!(
+            "an LVM command failed on node {node}, and is retried; LVM's message is in the conditions of LogicalVolume {}",
+            logical_volume.name_any()
+        ),
+        reason::CREATE_FAILED => format!(
+            "LVM can't create the volume on node {node}, so another node is tried; LVM's message is in the log of the agent on {node}"
+        ),
+        _ => condition.message.clone(),
     }
-    format!(
-        "an LVM command failed on node {}, and is retried; LVM's message is in the conditions of LogicalVolume {}",
-        logical_volume.spec.node,
-        logical_volume.name_any()
-    )
 }
 
 fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {

@@ -16,6 +16,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::agent::blocking::blocking;
 use crate::agent::condition::ReportedError;
+use crate::agent::error;
 use crate::agent::thin_pools::plan::Growth;
 
 /// The agent's copy of LVM's report.
@@ -40,7 +41,7 @@ impl LvmReport {
                 self.failure = None;
             }
             Err(error) => {
-                let message = host::error::chain(error);
+                let message = error::message(error);
                 self.failure = Some(ReportedError::new(reason::LVM_FAILED, message));
             }
         }

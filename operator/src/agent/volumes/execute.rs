@@ -11,6 +11,7 @@ use super::device::{Devices, LvPath};
 use super::outcome::Outcome;
 use super::plan::{self, Action, Content, LvmChange, NewVolume, ObservedVolume, Step};
 use super::spec::VolumeSpec;
+use crate::agent::error::AgentError;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 
 /// Maximum number of steps in one pass: create, or activate, inspect, mark; each with one
@@ -28,7 +29,7 @@ pub struct VolumeExecutor {
 }
 
 /// State of one pass.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Progress {
     began: Instant,
     content: Option<Content>,
@@ -36,6 +37,8 @@ struct Progress {
     /// Time of the last change in this pass whose result only a report shows.
     changed: Option<Instant>,
     unexpected_errors: u32,
+    /// Why the volume could not be created, which ends the pass.
+    create_error: Option<Error>,
 }
 
 impl VolumeExecutor {
@@ -49,13 +52,14 @@ impl VolumeExecutor {
     ///
     /// # Errors
     /// If LVM or a device operation fails.
-    pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, Error> {
+    pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, AgentError> {
         let mut progress = Progress {
             began: Instant::now(),
             content: None,
             removed: false,
             changed: None,
             unexpected_errors: 0,
+            create_error: None,
         };
         for _ in 0..MAX_STEPS {
             let executor = self.clone();
@@ -69,11 +73,15 @@ impl VolumeExecutor {
                 (Some(outcome), _) => return Ok(outcome),
                 (None, next) => progress = next,
             }
+            if let Some(error) = progress.create_error {
+                return Err(AgentError::Create(error));
+            }
         }
-        Err(Error::failed(format!(
+        let message = format!(
             "logical volume {} needs more steps than expected (this is a bug, please report it)",
             spec.path()
-        )))
+        );
+        Err(Error::failed(message).into())
     }
 
     /// Plans, and executes one step. Returns an outcome at the end of the pass.
@@ -102,6 +110,7 @@ impl VolumeExecutor {
             Step::Done(outcome) => return Ok(Some(self.with_holders(lvm, spec, *outcome))),
             Step::Act(action) => action,
         };
+        let creates = matches!(action, Action::Create(_));
         match self.act(lvm, spec, action, progress) {
             Ok(()) => Ok(None),
             Err(error) => {
@@ -112,6 +121,9 @@ impl VolumeExecutor {
                     Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
                 );
                 if is_expected_race && progress.unexpected_errors <= MAX_UNEXPECTED_ERRORS {
+                    Ok(None)
+                } else if creates {
+                    progress.create_error = Some(error);
                     Ok(None)
                 } else {
                     Err(error)

@@ -18,7 +18,7 @@ use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use super::status;
 use crate::agent::condition::ReportedError;
-use crate::agent::error::AgentError;
+use crate::agent::error::{AgentError, message};
 use crate::agent::watches::logical_volumes::NodeVolumes;
 use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
@@ -26,6 +26,9 @@ use crate::kube::names;
 
 /// Maximum interval between two checks of a volume that is in use and waits for removal.
 const LONGEST_IN_USE: Duration = Duration::from_secs(30);
+
+/// Number of consecutive failures to create a volume after which another node may be tried.
+const MAX_CREATE_FAILURES: u32 = 3;
 
 /// State that all concurrent reconciles share.
 pub struct VolumeReconciler {
@@ -63,7 +66,10 @@ impl VolumeReconciler {
         match self.reconcile_object(&name, &object).await {
             Ok(()) => self.backoff.succeeded(&name),
             Err(failure) => {
-                let text = host::error::chain(&failure);
+                let text = match &failure {
+                    AgentError::Node(error) | AgentError::Create(error) => message(error),
+                    AgentError::Api(error) => host::error::chain(error),
+                };
                 let (failures, wait) = self.backoff.failed(&name);
                 tracing::warn!(
                     volume = name,
@@ -72,8 +78,12 @@ impl VolumeReconciler {
                     "reconciling the volume failed; retrying in {} s",
                     wait.as_secs()
                 );
-                if let AgentError::Node(_) = failure
-                    && let Some(outcome) = failed(&object, &self.latest(&object), text)
+                if let Some(reason) = reason(&failure, failures)
+                    && let Some(outcome) = failed(
+                        &object,
+                        &self.latest(&object),
+                        ReportedError::new(reason, text),
+                    )
                     && let Err(error) = self.publish(&name, &object, &outcome).await
                 {
                     tracing::warn!(
@@ -207,6 +217,16 @@ impl VolumeReconciler {
     }
 }
 
+/// Returns the reason of the condition after this many consecutive failures. `None` if the API
+/// server failed.
+fn reason(failure: &AgentError, failures: u32) -> Option<&'static str> {
+    match failure {
+        AgentError::Create(_) if failures >= MAX_CREATE_FAILURES => Some(reason::CREATE_FAILED),
+        AgentError::Node(_) | AgentError::Create(_) => Some(reason::LVM_FAILED),
+        AgentError::Api(_) => None,
+    }
+}
+
 /// Returns the outcome to report when a command failed.
 ///
 /// `None` while the volume was last Ready with the same spec: a failing LVM command does not make
@@ -214,9 +234,8 @@ impl VolumeReconciler {
 fn failed(
     object: &LogicalVolume,
     status: &LogicalVolumeStatus,
-    message: String,
+    error: ReportedError,
 ) -> Option<Outcome> {
-    let error = ReportedError::new(reason::LVM_FAILED, message);
     let is_observed = status.observed_generation == object.metadata.generation;
     match object.spec.state {
         State::Present if is_observed && condition::is_true(&status.conditions, READY) => None,

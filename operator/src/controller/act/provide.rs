@@ -6,7 +6,8 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use placement::choose::{self, Choice};
-use placement::request::PlacementRequest;
+use placement::request::{Candidate, PlacementRequest};
+use placement::reservations::Reservations;
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
@@ -95,8 +96,13 @@ impl Actor {
                 .flatten(),
             topologies: &class.allowed_topologies,
         };
+        let failed = self.failed_nodes().remove(name);
+        let candidates = ClusterState::borrow(&candidates);
         let mut reservations = self.state.reservations();
-        let choice = choose::choose(&request, &ClusterState::borrow(&candidates), &reservations);
+        let choice = match &failed {
+            Some(node) => choose_other(&request, &candidates, &reservations, node),
+            None => choose::choose(&request, &candidates, &reservations),
+        };
         if let Choice::Here(fit) = &choice {
             reservations.reserve(name, &fit.location, fit.reservation.clone());
         }
@@ -222,6 +228,34 @@ impl Actor {
                 == wanted.annotations().get(names::PROVISIONED_BY)
                 && claim_uid(&found) == claim_uid(wanted)
         }))
+    }
+}
+
+/// Chooses a node for a volume that the node `failed` could not create: another one, if any has
+/// space.
+fn choose_other(
+    request: &PlacementRequest<'_>,
+    candidates: &[Candidate<'_>],
+    reservations: &Reservations,
+    failed: &str,
+) -> Choice {
+    let mut others = Vec::new();
+    for candidate in candidates {
+        if candidate.node.name_any() != failed {
+            others.push(*candidate);
+        }
+    }
+    let unselected = PlacementRequest {
+        selected: None,
+        ..*request
+    };
+    let choice = choose::choose(&unselected, &others, reservations);
+    match (choice, request.selected) {
+        (Choice::Here(fit), None) => Choice::Here(fit),
+        (Choice::Here(_), Some(selected)) if selected == failed => Choice::Elsewhere(format!(
+            "node {failed} could not create the volume, and other nodes have space for it"
+        )),
+        _ => choose::choose(request, candidates, reservations),
     }
 }
 

@@ -307,3 +307,18 @@ fn claim_whose_data_exist_without_object_is_not_placed() {
         assert!(event.contains(phrase), "{event}");
     }
 }
+
+#[test]
+fn placement_is_cancelled_after_repeated_failure_to_create_but_not_once_published() {
+    let mut fixture = Fixture::reserved();
+    let words = "lvcreate failed: Maximum number of logical volumes (6) reached";
+    fixture.condition("Ready", "False", reason::CREATE_FAILED, words);
+    assert_eq!(fixture.step(), Step::CancelPlacement);
+    let event = fixture.event();
+    assert!(
+        event.contains("can't create the volume on node n1"),
+        "{event}"
+    );
+    fixture.lv()["status"]["uuid"] = json!("abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP");
+    assert!(matches!(fixture.step(), Step::Wait(_)));
+}
