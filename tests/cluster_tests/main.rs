@@ -137,6 +137,11 @@ fn growth() -> Vec<Test> {
 fn crashes_and_modes() -> Vec<Test> {
     vec![
         Test::new(
+            "annotations of tenants do not fill the controller's memory",
+            cost::annotations_of_tenants_do_not_fill_the_controllers_memory,
+        )
+        .since(CURRENT),
+        Test::new(
             "data survives pod deletion, kubelet restart and power cut",
             lifecycle::data_survives,
         ),

@@ -35,38 +35,15 @@ pub(super) fn plan_published(
     {
         return Step::Done.into();
     }
-    let spec = volume.spec.clone().unwrap_or_default();
-    let policy = class::reclaim_policy(spec.persistent_volume_reclaim_policy.as_deref());
-    if let Some(logical_volume) = logical_volume
-        && logical_volume.spec.reclaim_policy != policy
-    {
-        return Step::SetReclaimPolicy(policy).into();
-    }
-    if let Some(logical_volume) = logical_volume
-        && let Some(claim) = claim::bound_to(volume)
-        && logical_volume.spec.current_claim.as_ref() != Some(&claim)
-    {
-        return Step::SetCurrentClaim(claim).into();
-    }
-    let has_finalizer = volume
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
-    let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
-    match policy {
-        ReclaimPolicy::Retain if has_finalizer => return Step::SetFinalizer(false).into(),
-        ReclaimPolicy::Delete
-            if !has_finalizer && !is_being_deleted && logical_volume.is_some() =>
-        {
-            return Step::SetFinalizer(true).into();
-        }
-        _ => {}
+    if let Some(correction) = plan_correction(volume, logical_volume) {
+        return correction.into();
     }
     if is_released(volume) {
         return plan_released(volume, logical_volume, observed.waited);
     }
     let phase = phase(volume);
-    if is_being_deleted && has_finalizer && ["Available", "Failed"].contains(&phase) {
+    let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
+    if is_being_deleted && has_finalizer(volume) && ["Available", "Failed"].contains(&phase) {
         let message = format!(
             "the volume is {phase}, not Released, so its data is not removed; to delete the PersistentVolume and keep the data, set persistentVolumeReclaimPolicy to Retain"
         );
@@ -88,6 +65,44 @@ pub(super) fn plan_published(
     }
 }
 
+/// Plans the correction of what follows from the PersistentVolume: reclaim policy and claim in the
+/// LogicalVolume, and the PersistentVolume's finalizer. `None` if all are right.
+fn plan_correction(
+    volume: &PersistentVolume,
+    logical_volume: Option<&LogicalVolume>,
+) -> Option<Step> {
+    let spec = volume.spec.as_ref();
+    let policy = spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
+    let policy = class::reclaim_policy(policy);
+    if let Some(logical_volume) = logical_volume {
+        if logical_volume.spec.reclaim_policy != policy {
+            return Some(Step::SetReclaimPolicy(policy));
+        }
+        if let Some(claim) = claim::bound_to(volume)
+            && logical_volume.spec.current_claim.as_ref() != Some(&claim)
+        {
+            return Some(Step::SetCurrentClaim(claim));
+        }
+    }
+    let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
+    match policy {
+        ReclaimPolicy::Retain if has_finalizer(volume) => Some(Step::SetFinalizer(false)),
+        ReclaimPolicy::Delete
+            if !has_finalizer(volume) && !is_being_deleted && logical_volume.is_some() =>
+        {
+            Some(Step::SetFinalizer(true))
+        }
+        _ => None,
+    }
+}
+
+fn has_finalizer(volume: &PersistentVolume) -> bool {
+    let finalizers = volume.finalizers();
+    finalizers
+        .iter()
+        .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER)
+}
+
 fn phase(volume: &PersistentVolume) -> &str {
     volume
         .status
@@ -103,10 +118,6 @@ pub fn is_released(volume: &PersistentVolume) -> bool {
         .spec
         .as_ref()
         .and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
-    let has_finalizer = volume
-        .finalizers()
-        .iter()
-        .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER);
     volume
         .annotations()
         .get(names::PROVISIONED_BY)
@@ -114,7 +125,7 @@ pub fn is_released(volume: &PersistentVolume) -> bool {
         == Some(crds::GROUP)
         && class::reclaim_policy(policy) == ReclaimPolicy::Delete
         && phase(volume) == "Released"
-        && (has_finalizer || volume.metadata.deletion_timestamp.is_none())
+        && (has_finalizer(volume) || volume.metadata.deletion_timestamp.is_none())
 }
 
 /// Plans the step for a volume whose removal was requested, but whose PersistentVolume is no longer
