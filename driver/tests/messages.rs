@@ -22,6 +22,7 @@ const OF_THE_AGENT: &[&str] = &[
     "host/src/fs/zero_ends.rs",
     "host/src/mount/umount_program.rs",
     "host/src/process/nsenter.rs",
+    "host/src/root_path.rs",
     "host/src/stack/processes.rs",
     "host/src/lvm/geometry.rs",
     "host/src/lvm/thin_pool.rs",

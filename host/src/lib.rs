@@ -15,6 +15,7 @@
 //! - [`volume_key`]: the secret that authorizes the mount of a claim's volume.
 //! - [`lock`]: one call per volume at a time.
 //! - [`atomic_file`]: files that are there completely or not at all.
+//! - [`root_path`]: paths below the root folder of another process.
 //! - [`units`] and [`error`].
 
 pub mod atomic_file;
@@ -28,6 +29,7 @@ pub mod lock;
 pub mod lvm;
 pub mod mount;
 pub mod process;
+pub mod root_path;
 pub mod stack;
 pub mod units;
 pub mod volume_key;

@@ -1,5 +1,5 @@
-//! Finds what is at a path below the node's `/dev`: the only place that follows the links of the
-//! node.
+//! Finds what is at a path below the node's `/dev`: the only place that follows the links to its
+//! devices. [`root_path`](crate::root_path) does so for paths of which parts may be missing.
 //!
 //! Symbolic links resolve as on the node, not as in the agent's container, where an absolute link
 //! would lead to the container's own `/dev`.
