@@ -7,6 +7,7 @@ mod bind;
 mod detach;
 mod expandfs;
 mod expandvolume;
+mod init;
 mod isattached;
 pub mod log;
 mod mount;
@@ -17,7 +18,7 @@ mod unmount;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
-use flexvolume::settings::{DriverSettings, SettingsError};
+use flexvolume::settings::DriverSettings;
 use flexvolume::{kubelet_path, options};
 use host::Bytes;
 
@@ -61,30 +62,13 @@ impl From<Reply> for Outcome {
 pub fn run(args: &[OsString], node: &Node<'_>) -> Outcome {
     let settings = DriverSettings::read(&node.settings);
     match args::parse(args) {
-        Ok(Call::Init) => init(settings),
+        Ok(Call::Init) => init::init(node, settings),
         Ok(Call::NotSupported) => Reply::NotSupported.into(),
         Ok(call) => settings
             .map_err(Error::from)
             .and_then(|settings| carry_out(call, node, &settings))
             .unwrap_or_else(|error| Outcome::failure(&error)),
         Err(error) => Outcome::failure(&error),
-    }
-}
-
-/// Replies to `init`. Never fails: the kubelet does not load drivers whose `init` fails.
-fn init(settings: Result<DriverSettings, SettingsError>) -> Outcome {
-    match settings {
-        Ok(settings) => capabilities(&settings).into(),
-        Err(error) => Outcome {
-            reply: capabilities(&DriverSettings::default()),
-            note: Some(Note::new(host::error::chain(&error))),
-        },
-    }
-}
-
-fn capabilities(settings: &DriverSettings) -> Reply {
-    Reply::Capabilities {
-        attach: settings.attach,
     }
 }
 

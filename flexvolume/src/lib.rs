@@ -8,17 +8,20 @@
 //! - [`options`]: a volume's options, written by the controller, read by the driver.
 //! - [`option_lists`]: the mkfs and mount options that are allowed per file system.
 //! - [`settings`]: the driver's settings, written by the agent, read by the driver.
+//! - [`load_stamp`]: which driver a kubelet has loaded, written by the driver, read by the agent.
 //! - `flat_json`: the JSON of options and settings, one object of strings.
 
 pub mod driver_name;
 mod flat_json;
 pub mod kubelet_path;
+pub mod load_stamp;
 pub mod option_lists;
 pub mod options;
 pub mod settings;
 
 pub use driver_name::{DriverName, DriverNameError};
 pub use kubelet_path::VolumeFolder;
+pub use load_stamp::LoadStamp;
 pub use option_lists::fsck_policy::Fsck;
 pub use option_lists::value::OptionError;
 pub use options::VolumeOptions;

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flexvolume::driver_name::DriverName;
+use flexvolume::load_stamp;
 use flexvolume::settings::{self, DriverSettings};
 use host::block::{DeviceError, lv_device, sysfs};
 use host::lvm::Lvm;
@@ -40,6 +41,10 @@ pub struct Node<'a> {
     pub mounts: PathBuf,
     /// Path of the driver's settings.
     pub settings: PathBuf,
+    /// Directory of the load stamps.
+    pub stamps: PathBuf,
+    /// Path of this program; ends with ` (deleted)` if another one was renamed into its place.
+    pub program: PathBuf,
     /// Name under which the driver was called.
     pub driver: DriverName,
 }
@@ -48,6 +53,7 @@ impl<'a> Node<'a> {
     /// Returns this node; `exec` runs its programs.
     #[must_use]
     pub fn current(exec: &'a dyn Exec) -> Self {
+        let program = std::env::current_exe().unwrap_or_default();
         Self {
             exec,
             deadline: Instant::now() + TIME,
@@ -55,7 +61,9 @@ impl<'a> Node<'a> {
             locks: host::lock::FOLDER.into(),
             mounts: "/proc/self/mountinfo".into(),
             settings: settings::PATH.into(),
-            driver: DriverName::from_program(&std::env::current_exe().unwrap_or_default()),
+            stamps: load_stamp::FOLDER.into(),
+            driver: DriverName::from_program(&program),
+            program,
         }
     }
 
