@@ -9,6 +9,7 @@
 //! - [`thin_pools`]: extends thin pools as they fill up.
 //! - [`volume_groups`]: creates volume groups on the devices that StorageBackends list.
 //! - [`inventory`]: publishes the node's storage as its NodeStorage.
+//! - [`kubelet`]: finds the node's kubelet and its plugin folder.
 //! - [`driver_install`]: installs the driver into kubelet's plugin folder.
 //! - [`orphaned_mounts`]: unmounts pod mounts that kubelet no longer tracks.
 //! - [`condition`]: what the agent writes to conditions; [`error`]: what it retries.
@@ -19,6 +20,7 @@ pub mod condition;
 pub mod driver_install;
 pub mod error;
 pub mod inventory;
+pub mod kubelet;
 pub mod lvm;
 pub mod orphaned_mounts;
 pub mod thin_pools;
