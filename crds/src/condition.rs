@@ -18,6 +18,11 @@ pub const PROGRESSING: &str = "Progressing";
 /// It is in kubelet's plugin directory under each of its names, and works in the configured mode.
 pub const DRIVER_INSTALLED: &str = "DriverInstalled";
 
+/// `KubeletReady`, on a NodeStorage: the node's kubelet has loaded the installed driver.
+///
+/// False only if the agent has found out why not, or has waited for minutes.
+pub const KUBELET_READY: &str = "KubeletReady";
+
 /// Reasons of conditions. Events use the reasons of upstream's provisioners instead.
 pub mod reason {
     /// The object matches its spec.
@@ -76,6 +81,20 @@ pub mod reason {
     pub const VOLUMES_MOUNTED: &str = "VolumesMounted";
     /// The driver is installed.
     pub const INSTALLED: &str = "Installed";
+    /// The kubelet has loaded the installed driver.
+    pub const DRIVER_LOADED: &str = "DriverLoaded";
+    /// The kubelet is running and has not loaded the installed driver.
+    pub const DRIVER_NOT_LOADED: &str = "DriverNotLoaded";
+    /// The driver is installed where it can't be executed.
+    pub const DRIVER_NOT_EXECUTABLE: &str = "DriverNotExecutable";
+    /// No kubelet is found among the node's processes.
+    pub const KUBELET_NOT_FOUND: &str = "KubeletNotFound";
+    /// The kubelet's configuration, which names its plugin folder, can't be read.
+    pub const PLUGIN_FOLDER_UNKNOWN: &str = "PluginFolderUnknown";
+    /// The kubelet uses another plugin folder than the agent is configured for.
+    pub const OTHER_PLUGIN_FOLDER: &str = "OtherPluginFolder";
+    /// Several nodes have the same hostname label, by which PersistentVolumes name their node.
+    pub const DUPLICATE_HOSTNAME: &str = "DuplicateHostname";
     /// The object is being deleted and waits for the condition that the message names.
     pub const BEING_DELETED: &str = "BeingDeleted";
     /// No node is selected, or no selected node has reported yet.

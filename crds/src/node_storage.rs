@@ -25,7 +25,7 @@ use crate::share::Share;
     printcolumn(
         name = "Ready",
         type_ = "string",
-        description = "True when LVM works on the node.",
+        description = "True when LVM works on the node, as of the agent's last report.",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
     printcolumn(
@@ -33,6 +33,12 @@ use crate::share::Share;
         type_ = "string",
         description = "True when the FlexVolume driver is installed.",
         json_path = ".status.conditions[?(@.type==\"DriverInstalled\")].status"
+    ),
+    printcolumn(
+        name = "Kubelet",
+        type_ = "string",
+        description = "True when the node's kubelet has loaded the driver. While it is False, the node gets no new volumes.",
+        json_path = ".status.conditions[?(@.type==\"KubeletReady\")].status"
     ),
     printcolumn(
         name = "Volume Groups",
@@ -67,7 +73,8 @@ pub struct NodeStorageSpec {}
 #[serde(rename_all = "camelCase")]
 pub struct NodeStorageStatus {
     /// `Ready`: LVM works. `DriverInstalled`: the FlexVolume driver of this agent's version is
-    /// installed.
+    /// installed. `KubeletReady`: the node's kubelet has loaded the driver; while it is False, the
+    /// node gets no new volumes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

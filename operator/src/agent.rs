@@ -41,6 +41,8 @@ use tokio::sync::{Notify, watch};
 
 use crate::http::Ready;
 use crate::kube::queue::{self, WorkQueue};
+use driver_install::DriverInstaller;
+use driver_install::outcomes::InstallOutcomes;
 use inventory::publish::Reporter;
 use lvm::state::LvmState;
 use orphaned_mounts::OrphanedMounts;
@@ -63,8 +65,8 @@ pub struct AgentSettings {
     pub node: String,
     /// Path of the driver binary that the agent installs.
     pub driver: PathBuf,
-    /// kubelet's `--volume-plugin-dir`.
-    pub plugins: PathBuf,
+    /// The kubelet's plugin folder, as a path on the node; `None` lets the agent find it.
+    pub plugin_dir: Option<PathBuf>,
     /// The node's folder `/var/lib/flexlvm`, with the driver's settings.
     pub state: PathBuf,
     /// Whether Kubernetes attaches volumes before it mounts them.
@@ -127,12 +129,12 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
     let (store, writer) = reflector::store();
     let volumes = Arc::new(NodeVolumes::new(&settings.node, store, queue));
     let (backends, backends_writer) = Backends::new(&settings.node);
-    let target = settings.target(&host);
-    let orphaned_mounts = settings.orphaned_mounts(&client, &host, &target);
+    let installer = settings.driver_installer(&host);
+    let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
     let lvm = Arc::new(LvmState::new(host.exec));
     let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
-    let (installed, driver) = watch::channel(None);
+    let (outcomes, installation) = InstallOutcomes::channel();
     let unmounted = Arc::new(Notify::new());
     let (device_outcomes_sender, device_outcomes) = watch::channel(None);
     let creator = VolumeGroupCreator::new(
@@ -151,12 +153,12 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         devices: host.devices,
         volumes: volumes.clone(),
         backends: backends.clone(),
-        driver,
+        installation,
         device_outcomes,
         deleted: deleted.clone(),
         ready,
     };
-    let table = target.mounts.clone();
+    let table = installer.mounts.clone();
     tokio::join!(
         volumes.follow(&client, writer),
         // Boxed, like the others below, because the future is large while the watches start.
@@ -173,7 +175,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
             reconciler.enqueue_in_use();
             unmounted.notify_one();
         }),
-        driver_install::run(target, installed, unmounted.clone()),
+        Box::pin(installer.run(outcomes, unmounted.clone())),
         // Boxed because the future is large and mostly asleep.
         Box::pin(orphaned_mounts.run()),
         Box::pin(creator.run()),
@@ -183,10 +185,11 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
 }
 
 impl AgentSettings {
-    fn target(&self, host: &NodeAccess) -> driver_install::Target {
-        driver_install::Target {
+    fn driver_installer(&self, host: &NodeAccess) -> DriverInstaller {
+        DriverInstaller {
             driver: self.driver.clone(),
-            plugins: self.plugins.clone(),
+            plugin_dir: self.plugin_dir.clone(),
+            proc: host.proc.clone(),
             state: self.state.clone(),
             mounts: host.mounts(),
             names: DriverName::with_aliases(&self.aliases),
@@ -194,6 +197,7 @@ impl AgentSettings {
                 attach: self.attach,
                 node: Some(self.node.clone()),
             },
+            exec: host.exec.clone(),
         }
     }
 
@@ -201,12 +205,12 @@ impl AgentSettings {
         &self,
         client: &Client,
         host: &NodeAccess,
-        target: &driver_install::Target,
+        current: &[DriverName],
     ) -> OrphanedMounts {
-        let drivers = driver_install::names(target).unwrap_or_else(|error| {
+        let drivers = driver_install::names(&self.state, current).unwrap_or_else(|error| {
             let error = host::error::chain(&error);
             tracing::warn!(error, "can't read the former names of the driver: its mounts under these names are not cleaned up");
-            target.names.clone()
+            current.to_vec()
         });
         OrphanedMounts {
             client: client.clone(),

@@ -74,13 +74,10 @@ enum Role {
             value_delimiter = ','
         )]
         aliases: Vec<DriverName>,
-        /// kubelet's `--volume-plugin-dir`.
-        #[arg(
-            long,
-            env = "FLEXLVM_PLUGIN_DIR",
-            default_value = "/usr/libexec/kubernetes/kubelet-plugins/volume/exec"
-        )]
-        plugin_dir: PathBuf,
+        /// The kubelet's plugin folder, as a path on the node. Defaults to the folder that the
+        /// kubelet's flags or configuration name.
+        #[arg(long, env = "FLEXLVM_PLUGIN_DIR")]
+        plugin_dir: Option<PathBuf>,
         /// Folder on the node for the driver's settings, and for third-party drivers that FlexLVM
         /// replaced.
         #[arg(long, env = "FLEXLVM_STATE_DIR", default_value = "/var/lib/flexlvm")]
@@ -180,7 +177,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
             let settings = agent::AgentSettings {
                 node,
                 driver,
-                plugins: plugin_dir,
+                plugin_dir,
                 state: state_dir,
                 attach,
                 aliases,

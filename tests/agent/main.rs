@@ -14,6 +14,7 @@ mod faults;
 
 // The agent's node.
 mod backends;
+mod kubelet;
 mod reports;
 
 // What the API server lets the agent do.

@@ -9,6 +9,7 @@ use harness::cluster::Cluster;
 use harness::guest::Guest;
 use harness::wait::until;
 use kube::api::Api;
+use operator::agent::driver_install::plan::Presentation;
 use operator::agent::driver_install::{Target, install};
 use serde_json::{Value, json};
 
@@ -33,7 +34,7 @@ fn install_for_the_controller_manager(cluster: &Cluster) -> Result<()> {
             node: Some("control-plane".to_owned()),
         },
     };
-    let installed = install(&target, false)?;
+    let installed = install(&target, Presentation::OnChange)?;
     ensure!(installed.condition.status, "{:?}", installed.condition);
     Ok(())
 }

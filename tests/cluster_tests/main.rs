@@ -12,6 +12,7 @@ mod current_kubernetes;
 mod kinds;
 mod lifecycle;
 mod operations;
+mod plugin_folder;
 mod populator;
 
 use std::ops::{Deref, DerefMut};
@@ -165,6 +166,10 @@ fn crashes_and_modes() -> Vec<Test> {
             operations::volumes_of_a_lost_node_are_given_up,
         )
         .since(CURRENT),
+        Test::new(
+            "driver follows the kubelet to another plugin folder",
+            plugin_folder::driver_follows_the_kubelet_to_another_plugin_folder,
+        ),
         Test::new(
             "cluster migrates from the example script",
             attach::cluster_migrates_from_example_script,

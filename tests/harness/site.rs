@@ -1,13 +1,19 @@
 //! A simulated node with the folders that its agent reads: the environment of the real agent's code
 //! in a test or a benchmark.
 
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
+use flexvolume::DriverSettings;
+use flexvolume::load_stamp::{self, FileIdentity, LoadStamp};
 use operator::agent::{self, AgentSettings, NodeAccess};
 
 use crate::simulated::SimulatedNode;
+
+/// The plugin folder in the agent's settings, unless a test changes it.
+const PLUGINS: &str = "/plugins";
 
 /// A node's LVM and folders. Dropping it removes the folders.
 pub struct Site {
@@ -15,6 +21,9 @@ pub struct Site {
     pub name: String,
     /// The simulated LVM of the node.
     pub node: SimulatedNode,
+    /// The plugin folder in the agent's settings, as a path on the node; `None` lets the agent find
+    /// it.
+    pub plugin_dir: Option<PathBuf>,
     folder: tempfile::TempDir,
 }
 
@@ -25,10 +34,16 @@ impl Site {
         std::fs::write(folder.path().join("flexlvm-driver"), "the driver")?;
         std::fs::create_dir_all(folder.path().join("proc/1"))?;
         std::fs::write(folder.path().join("proc/1/mountinfo"), "")?;
+        std::fs::create_dir(folder.path().join("root"))?;
+        symlink(
+            folder.path().join("root"),
+            folder.path().join("proc/1/root"),
+        )?;
         let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
         Ok(Self {
             name: name.to_owned(),
             node,
+            plugin_dir: Some(PLUGINS.into()),
             folder,
         })
     }
@@ -39,10 +54,54 @@ impl Site {
         self.folder.path()
     }
 
+    /// Returns a path of the node, as a test sees it.
+    #[must_use]
+    pub fn on_node(&self, path: &str) -> PathBuf {
+        self.folder()
+            .join("root")
+            .join(path.trim_start_matches('/'))
+    }
+
     /// The kubelet's folder for drivers.
     #[must_use]
     pub fn plugins(&self) -> PathBuf {
-        self.folder().join("plugins")
+        self.on_node(PLUGINS)
+    }
+
+    /// Adds a kubelet with this PID and this flag to the node's processes.
+    pub fn start_kubelet(&self, pid: u32, flag: &str) -> Result<()> {
+        let process = self.folder().join("proc").join(pid.to_string());
+        std::fs::create_dir_all(&process)?;
+        std::fs::write(process.join("comm"), "kubelet\n")?;
+        std::fs::write(process.join("cmdline"), format!("kubelet\0{flag}\0"))?;
+        std::fs::write(process.join("status"), format!("PPid:\t1\nNSpid:\t{pid}\n"))?;
+        symlink(self.folder().join("root"), process.join("root"))?;
+        Ok(())
+    }
+
+    /// Ends a kubelet.
+    pub fn stop_kubelet(&self, pid: u32) -> Result<()> {
+        std::fs::remove_dir_all(self.folder().join("proc").join(pid.to_string()))?;
+        Ok(())
+    }
+
+    /// Leaves the load stamp that the driver in this plugin folder leaves when a kubelet loads it.
+    pub fn load_driver(&self, pid: u32, plugins: &str) -> Result<()> {
+        let program = Path::new(plugins).join("flexlvm.dev~lvm/lvm");
+        let settings = std::fs::read(self.folder().join("state/driver.json"))?;
+        let stamp = LoadStamp {
+            file: FileIdentity::read(&self.on_node(&program.display().to_string()))?,
+            program,
+            settings: DriverSettings::parse(&settings)?,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let folder = self.on_node(load_stamp::FOLDER);
+        host::atomic_file::write(
+            &folder,
+            &LoadStamp::file_name(pid),
+            stamp.to_json().as_bytes(),
+        )?;
+        Ok(())
     }
 
     /// Returns the agent's access to the node.
@@ -62,7 +121,7 @@ impl Site {
         AgentSettings {
             node: self.name.clone(),
             driver: self.folder().join("flexlvm-driver"),
-            plugins: self.plugins(),
+            plugin_dir: self.plugin_dir.clone(),
             state: self.folder().join("state"),
             attach: false,
             aliases: Vec::new(),

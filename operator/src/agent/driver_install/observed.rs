@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use flexvolume::{DriverName, DriverSettings, VolumeFolder};
 use host::Error;
 use host::mount::mountinfo;
+use serde::de::DeserializeOwned;
 
 use super::Target;
 use super::files::{self, FileKind};
@@ -102,15 +103,24 @@ pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
 /// # Errors
 /// If the file can't be read.
 pub(super) fn names(state: &Path) -> Result<BTreeSet<DriverName>, Error> {
-    let text = read(&state.join(NAMES))?;
-    let names: Vec<String> = text
-        .and_then(|text| serde_json::from_slice(&text).ok())
-        .unwrap_or_default();
+    let names: Vec<String> = read_json(&state.join(NAMES))?.unwrap_or_default();
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-fn settings(path: &Path) -> Result<Option<DriverSettings>, Error> {
+/// Returns the driver's settings in this file; `None` if it is missing or invalid.
+///
+/// # Errors
+/// If the file can't be read.
+pub(super) fn settings(path: &Path) -> Result<Option<DriverSettings>, Error> {
     Ok(read(path)?.and_then(|text| DriverSettings::parse(&text).ok()))
+}
+
+/// Returns the content of a JSON file; `None` if it is missing or invalid.
+///
+/// # Errors
+/// If the file can't be read.
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {
+    Ok(read(path)?.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>, Error> {

@@ -33,6 +33,17 @@ pub enum InstallAction {
     Remove(DriverName),
 }
 
+/// When the driver is presented to kubelet again: renamed into place although it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presentation {
+    /// If its settings have changed.
+    OnChange,
+    /// Also if other drivers are installed.
+    AmongOthers,
+    /// In any case.
+    Always,
+}
+
 /// Result of [`plan`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InstallPlan {
@@ -44,13 +55,21 @@ pub struct InstallPlan {
 
 /// Plans the actions that turn the observed installation `seen` into the `wanted` one.
 ///
-/// Settings come first: the driver reads them when it is presented to kubelet. With `again`, it is
-/// presented even if nothing has changed but other drivers are installed.
+/// Settings come first: the driver reads them when it is presented to kubelet.
 #[must_use]
-pub fn plan(seen: &ObservedInstallation, wanted: &DriverSettings, again: bool) -> InstallPlan {
+pub fn plan(
+    seen: &ObservedInstallation,
+    wanted: &DriverSettings,
+    presentation: Presentation,
+) -> InstallPlan {
     let mut plan = InstallPlan::default();
     let settings = plan_settings(seen, wanted, &mut plan);
-    let show_all = seen.shown.as_ref() != Some(&settings) || (again && !seen.others.is_empty());
+    let again = match presentation {
+        Presentation::OnChange => false,
+        Presentation::AmongOthers => !seen.others.is_empty(),
+        Presentation::Always => true,
+    };
+    let show_all = again || seen.shown.as_ref() != Some(&settings);
     let names = names(seen);
     if names != seen.names {
         plan.actions.push(InstallAction::Names(names));

@@ -1,6 +1,7 @@
 //! The installer on temporary folders.
 
 mod aliases;
+mod kubelet;
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -10,7 +11,7 @@ use crds::condition::reason;
 use flexvolume::{DriverName, DriverSettings};
 use tempfile::TempDir;
 
-use super::{Installed, Target, install};
+use super::{Installed, Presentation, Target, install};
 
 struct Fixture {
     folder: TempDir,
@@ -75,7 +76,7 @@ impl Fixture {
     }
 
     fn attempt(&self) -> Installed {
-        install(&self.target(), false).unwrap()
+        install(&self.target(), Presentation::OnChange).unwrap()
     }
 
     /// Installs without errors; returns whether a driver was installed or removed.
@@ -234,7 +235,7 @@ fn obstructing_file_is_reported_and_kept() {
     let fixture = Fixture::new();
     fs::create_dir_all(fixture.plugins()).unwrap();
     symlink("/nowhere", fixture.plugins().join(".flexlvm.dev~lvm")).unwrap();
-    let error = install(&fixture.target(), false).unwrap_err();
+    let error = install(&fixture.target(), Presentation::OnChange).unwrap_err();
     assert!(
         error.to_string().contains("is not a folder: remove it"),
         "{error}"
@@ -245,7 +246,8 @@ fn obstructing_file_is_reported_and_kept() {
 fn missing_driver_binary_is_an_error() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.driver()).unwrap();
-    let error = host::error::chain(&install(&fixture.target(), false).unwrap_err());
+    let error =
+        host::error::chain(&install(&fixture.target(), Presentation::OnChange).unwrap_err());
     assert!(error.starts_with("open "), "{error}");
 }
 
@@ -268,7 +270,7 @@ fn settings_are_written_before_the_driver() {
 
     let fixture = Fixture::new();
     fs::create_dir_all(fixture.state().join("driver.json")).unwrap();
-    assert!(install(&fixture.target(), false).is_err());
+    assert!(install(&fixture.target(), Presentation::OnChange).is_err());
     assert!(!fixture.plugins().exists());
 }
 
@@ -351,7 +353,9 @@ fn driver_folder_without_executable_is_reported_and_own_driver_presented_again()
     let fixture = Fixture::new();
     fixture.install();
     assert!(
-        !install(&fixture.target(), true).unwrap().installed,
+        !install(&fixture.target(), Presentation::AmongOthers)
+            .unwrap()
+            .installed,
         "without other drivers nothing is presented again"
     );
     let good = fixture.plugins().join("a~b");
@@ -365,7 +369,11 @@ fn driver_folder_without_executable_is_reported_and_own_driver_presented_again()
             .message
             .contains("contains no executable driver")
     );
-    assert!(install(&fixture.target(), true).unwrap().installed);
+    assert!(
+        install(&fixture.target(), Presentation::AmongOthers)
+            .unwrap()
+            .installed
+    );
     fs::create_dir_all(fixture.plugins().join("c~d")).unwrap();
     fs::create_dir_all(fixture.plugins().join(".hidden")).unwrap();
     let condition = fixture.attempt().condition;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::condition::{self, DRIVER_INSTALLED, READY};
+use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY};
 use crds::node_storage::{PhysicalVolume, ReportedThinPool, VolumeGroup};
 use crds::{NodeStorageStatus, Share, quantity};
 use host::lvm::tags::THIN_POOL;
@@ -26,6 +26,8 @@ pub struct ReportInputs<'a> {
     pub specs: &'a [VolumeSpec],
     /// Whether the driver is installed; `None` before the first attempt has ended.
     pub driver: Option<&'a ConditionUpdate>,
+    /// Whether the kubelet has loaded the driver; `None` leaves the condition unchanged.
+    pub kubelet: Option<&'a ConditionUpdate>,
     /// LVM's version.
     pub lvm_version: Option<&'a str>,
     /// Names of physical volumes' devices, each with the paths by which StorageBackends list it for
@@ -46,6 +48,9 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     set(&mut status, READY, &ready, now);
     if let Some(driver) = inputs.driver {
         set(&mut status, DRIVER_INSTALLED, driver, now);
+    }
+    if let Some(kubelet) = inputs.kubelet {
+        set(&mut status, KUBELET_READY, kubelet, now);
     }
     if let Some(groups) = &inputs.report.groups {
         status.volume_groups = build_groups(groups, inputs);

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::build::{self, ReportInputs};
 use super::cache_disks;
-use crate::agent::condition::ConditionUpdate;
+use crate::agent::driver_install::outcomes::InstallConditions;
 use crate::agent::lvm::state::{LvmReport, LvmState};
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
@@ -50,8 +50,8 @@ pub struct Reporter {
     pub volumes: Arc<NodeVolumes>,
     /// The StorageBackends, which list cache disks by path.
     pub backends: Arc<Backends>,
-    /// Whether the driver is installed.
-    pub driver: watch::Receiver<Option<ConditionUpdate>>,
+    /// Whether the driver is installed, and loaded by the kubelet.
+    pub installation: InstallConditions,
     /// State of the devices that StorageBackends list for volume groups.
     pub device_outcomes: watch::Receiver<Option<Vec<NodeDevice>>>,
     /// Notified when the NodeStorage is deleted.
@@ -95,7 +95,8 @@ impl Reporter {
             };
             tokio::select! {
                 Ok(()) = report.changed() => {}
-                Ok(()) = self.driver.changed() => {}
+                Ok(()) = self.installation.driver.changed() => {}
+                Ok(()) = self.installation.kubelet.changed() => {}
                 Ok(()) = backends.changed() => {}
                 Ok(()) = self.device_outcomes.changed() => {}
                 () = self.volumes.changed.notified() => {}
@@ -158,7 +159,8 @@ impl Reporter {
             .all()
             .filter_map(|object| read(&object))
             .collect();
-        let driver = self.driver.borrow();
+        let driver = self.installation.driver.borrow();
+        let kubelet = self.installation.kubelet.borrow();
         let backends = self
             .backends
             .selected()
@@ -175,6 +177,7 @@ impl Reporter {
             report,
             specs: &specs,
             driver: driver.as_ref(),
+            kubelet: kubelet.as_ref(),
             lvm_version,
             cache_paths: &cache_paths,
         };

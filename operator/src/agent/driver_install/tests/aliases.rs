@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Fixture, OF_ALIAS, POD, entries, install, reason};
+use super::{Fixture, OF_ALIAS, POD, Presentation, entries, install, reason};
 
 impl Fixture {
     /// Returns a fixture with the alias of Kubernetes' example script.
@@ -144,7 +144,9 @@ fn former_name_is_removed_completely_or_left_unchanged() {
     // The folder contains another file.
     let fixture = former();
     fs::write(fixture.plugins().join("kubernetes.io~lvm/notes"), "").unwrap();
-    let error = install(&fixture.target(), false).unwrap_err().to_string();
+    let error = install(&fixture.target(), Presentation::OnChange)
+        .unwrap_err()
+        .to_string();
     assert!(
         error.contains("kubernetes.io~lvm/notes was not created by FlexLVM"),
         "{error}"

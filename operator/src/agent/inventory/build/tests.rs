@@ -72,6 +72,7 @@ fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
         report: &report,
         specs,
         driver: None,
+        kubelet: None,
         lvm_version: None,
         cache_paths: &BTreeMap::new(),
     };
@@ -209,6 +210,7 @@ fn failed_report_keeps_the_volume_groups() {
         report: &report,
         specs: &[],
         driver: None,
+        kubelet: None,
         lvm_version: Some("2.03.16(2)"),
         cache_paths: &BTreeMap::new(),
     };
