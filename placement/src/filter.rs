@@ -44,7 +44,8 @@ pub fn check(request: &PlacementRequest<'_>, node: &Node) -> Result<(), Rejectio
 /// Returns false if the node's Ready condition is not true.
 ///
 /// A node without that condition counts as up: it has just been created.
-fn is_up(node: &Node) -> bool {
+#[must_use]
+pub fn is_up(node: &Node) -> bool {
     let conditions = node
         .status
         .as_ref()

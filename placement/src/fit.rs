@@ -170,6 +170,7 @@ pub fn free_space_for(
 ) -> Result<FreeSpace, Rejection> {
     let spec = &backend.spec;
     let (space, group) = group_free_space(spec, candidate, reservations)?;
+    check_kubelet(candidate)?;
     let (layout, _) = space.cost(&spec.layout, Bytes(1))?;
     pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
@@ -308,6 +309,23 @@ fn creation_failures(devices: &[NodeDevice], volume_group: &str) -> String {
             " ({}; and {more} more in its NodeStorage)",
             lines.join("; ")
         ),
+    }
+}
+
+/// Checks that the agent does not report a kubelet that has not loaded the driver.
+///
+/// Without the condition the node counts: its agent does not know yet, or is older.
+fn check_kubelet(candidate: Candidate<'_>) -> Result<(), Rejection> {
+    let status = candidate
+        .storage
+        .and_then(|storage| storage.status.as_ref());
+    let condition =
+        status.and_then(|status| condition::get(&status.conditions, condition::KUBELET_READY));
+    match condition {
+        Some(condition) if condition.status != "True" => {
+            Err(Rejection::KubeletNotReady(condition.message.clone()))
+        }
+        _ => Ok(()),
     }
 }
 

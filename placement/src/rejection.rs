@@ -28,6 +28,10 @@ pub enum Rejection {
     /// The agent reports that LVM doesn't work. Holds the agent's message.
     #[error("is not ready: {0}")]
     NotReady(String),
+    /// The agent reports that the node's kubelet has not loaded the driver. Holds the agent's
+    /// message.
+    #[error("can't mount new volumes: {0}")]
+    KubeletNotReady(String),
     /// The volume group doesn't exist. Holds its name, and why the agent has not created it.
     #[error("has no volume group {0}{1}")]
     NoVolumeGroup(String, String),

@@ -4,11 +4,12 @@
 use crds::logical_volume::State;
 use crds::storage_backend::StorageBackendStatus;
 use crds::{NodeStorage, StorageBackend};
+use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, disk, from, vg0_of_disks, volume_of};
+use crate::fixture::{Fixture, condition, disk, from, vg0_of_disks, volume_of};
 
 /// Waits until a backend has this reason and its message contains these phrases.
 async fn wait_for_reason(
@@ -273,4 +274,74 @@ async fn file_system_defaults_to_that_of_backend() {
         serde_json::to_value(lv.spec.filesystem).unwrap(),
         json!({"type": "xfs", "mountOptions": ["noatime"]})
     );
+}
+
+/// Patches the conditions of a node's report, or of the Node itself.
+async fn set_condition<K>(fixture: &Fixture, node: &str, new: Value)
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::ClusterResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::all(fixture.client.clone());
+    let ready = condition("Ready", "True", "Ready", "Ready");
+    let conditions = if new["type"] == "Ready" {
+        vec![new]
+    } else {
+        vec![ready, new]
+    };
+    let patch = Patch::Merge(json!({"status": {"conditions": conditions}}));
+    api.patch_status(node, &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn node_that_cannot_start_pods_does_not_count() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.node("n2", 64).await;
+    fixture.class(json!({})).await;
+    let name = &fixture.namespace;
+    wait_for_reason(&fixture, name, "Ready", &["(2)"]).await;
+    let node = fixture.name("n2");
+    let down = json!({"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"});
+    set_condition::<Node>(&fixture, &node, down).await;
+    let words = format!("{node} is not Ready: its kubelet does not report");
+    let backend = wait_for_reason(&fixture, name, "SomeNodesUnready", &[&words]).await;
+    assert_eq!(backend.status.unwrap().nodes.as_deref(), Some("1/2"));
+    let up = json!({"type": "Ready", "status": "True", "reason": "KubeletReady"});
+    set_condition::<Node>(&fixture, &node, up).await;
+    wait_for_reason(&fixture, name, "Ready", &["(2)"]).await;
+
+    let message = "the kubelet has not loaded the driver";
+    let unloaded = condition("KubeletReady", "False", "DriverNotLoaded", message);
+    set_condition::<NodeStorage>(&fixture, &node, unloaded).await;
+    let words = format!("{node} can't mount new volumes: {message}");
+    wait_for_reason(&fixture, name, "SomeNodesUnready", &[&words]).await;
+}
+
+#[tokio::test]
+async fn nodes_with_one_hostname_label_are_reported() {
+    let fixture = Fixture::new().await;
+    fixture.node("n1", 64).await;
+    fixture.node("n2", 64).await;
+    fixture.class(json!({})).await;
+    let name = &fixture.namespace;
+    wait_for_reason(&fixture, name, "Ready", &["(2)"]).await;
+    let nodes: Api<Node> = Api::all(fixture.client.clone());
+    let hostname = format!("host-{}", fixture.name("n1"));
+    let patch = Patch::Merge(json!({"metadata": {"labels": {"kubernetes.io/hostname": hostname}}}));
+    nodes
+        .patch(&fixture.name("n2"), &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    let phrases = [
+        &*fixture.name("n1"),
+        &*fixture.name("n2"),
+        "have the same label",
+    ];
+    let backend = wait_for_reason(&fixture, name, "DuplicateHostname", &phrases).await;
+    assert_eq!(backend.status.unwrap().nodes.as_deref(), Some("2/2"));
 }

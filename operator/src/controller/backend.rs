@@ -4,6 +4,7 @@
 mod devices;
 mod finalizer;
 mod held_back;
+mod hostnames;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use placement::allocation::Reservation;
+use placement::filter;
 use placement::fit::free_space_for;
 use placement::free_space::FreeSpace;
 use placement::rejection::Rejection;
@@ -187,7 +189,7 @@ fn build_status(
         if !spec.node_selector.matches(candidate.node.labels()) {
             continue;
         }
-        match free_space_for(backend, *candidate, reservations) {
+        match usable_space(backend, *candidate, reservations) {
             Ok(space) => spaces.push(space),
             Err(Rejection::NoReport) if !has_selector => {}
             Err(rejection) => faults.push(format!("{} {rejection}", candidate.node.name_any())),
@@ -196,7 +198,11 @@ fn build_status(
     faults.sort();
     let able = spaces.len();
     let total = able + faults.len();
-    let (reason, message) = blocker.unwrap_or_else(|| readiness(able, &faults));
+    let (reason, message) = blocker.unwrap_or_else(|| {
+        let conflict =
+            hostnames::conflict(candidates, |node| spec.node_selector.matches(node.labels()));
+        readiness(able, &faults, conflict)
+    });
     status.observed_generation = generation;
     status.nodes = Some(format!("{able}/{total}"));
     status.capacity = Some(sum(&spaces, |space| space.size));
@@ -219,9 +225,31 @@ fn sum(spaces: &[FreeSpace], part: fn(&FreeSpace) -> Bytes) -> Quantity {
     quantity::format(spaces.iter().map(part).sum::<Bytes>())
 }
 
+/// Returns the free space on a node that is up.
+///
+/// A node that is down has reported its space before, and can't provide it now.
+fn usable_space(
+    backend: &StorageBackend,
+    candidate: Candidate<'_>,
+    reservations: &Reservations,
+) -> Result<FreeSpace, Rejection> {
+    let space = free_space_for(backend, candidate, reservations)?;
+    if filter::is_up(candidate.node) {
+        Ok(space)
+    } else {
+        Err(Rejection::NodeDown)
+    }
+}
+
 /// Returns reason and message of the condition `Ready` for the number of nodes that can provide
-/// volumes, and the faults of the others.
-fn readiness(able: usize, faults: &[String]) -> (&'static str, String) {
+/// volumes, the faults of the others, and a conflict between nodes.
+fn readiness(able: usize, faults: &[String], conflict: Option<String>) -> (&'static str, String) {
+    if let Some(conflict) = conflict {
+        let all: Vec<String> = std::iter::once(conflict)
+            .chain(faults.iter().cloned())
+            .collect();
+        return (reason::DUPLICATE_HOSTNAME, all.join(", "));
+    }
     if able == 0 && faults.is_empty() {
         let message = "no selected node has reported yet".to_owned();
         return (reason::NO_NODES, message);

@@ -275,6 +275,26 @@ fn full_selected_node_is_deselected_only_if_another_fits() {
 }
 
 #[test]
+fn node_whose_kubelet_has_not_loaded_the_driver_gets_no_volume() {
+    let backend = backend();
+    let node = node("n1");
+    let mut storage = storage("n1", group("1Gi", "0"));
+    let request = request(&backend, 1, Some("n1"));
+    let conditions = &mut storage.status.as_mut().unwrap().conditions;
+    conditions.push(from(json!({
+        "type": "KubeletReady", "status": "False", "reason": "DriverNotLoaded",
+        "message": "the kubelet has not loaded the driver", "lastTransitionTime": "2026-01-01T00:00:00Z",
+    })));
+    let candidate = Candidate {
+        node: &node,
+        storage: Some(&storage),
+    };
+    let choice = choose(&request, &[candidate], &Reservations::default());
+    let words = "can't mount new volumes: the kubelet has not loaded the driver";
+    assert!(message(&choice).contains(words), "{choice:?}");
+}
+
+#[test]
 fn node_without_report_or_with_unusable_group_is_rejected() {
     let backend = backend();
     let node = node("n1");
