@@ -182,6 +182,7 @@ fn warnings_of_lvm_are_published_and_cleared() {
             report,
             specs: &[],
             driver: None,
+            kubelet: None,
             lvm_version: None,
             cache_paths: &BTreeMap::new(),
         };
