@@ -1,8 +1,9 @@
-//! One lock per logical volume, which serializes the calls of several pods.
+//! One lock per logical volume, which serializes the calls of several pods; and the turn to look a
+//! volume up, of which a node has one.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,64 @@ impl Lock {
     /// # Errors
     /// `Busy` when it wasn't released in time; else when the lock file can't be created or locked.
     pub fn acquire(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
+        let lock = LockFile::open(folder, &format!("{volume}.lock"))?;
+        if lock.is_locked_within(wait)? {
+            return lock.inherited();
+        }
+        let message = format!(
+            "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
+            wait.as_secs()
+        );
+        Err(Error::busy(message))
+    }
+
+    /// Acquires this node's only turn to look up a volume that is not known to be the caller's, and
+    /// waits for it no longer than `wait`.
+    ///
+    /// At most [`WAITING`] calls wait at a time; the others fail at once, because a pod can name
+    /// any number of volumes. A program that outlives the call keeps the turn.
+    ///
+    /// # Errors
+    /// `Busy` when too many calls wait, or the turn doesn't come in time; else when a lock file
+    /// can't be created or locked.
+    pub fn look_up(folder: &Path, wait: Duration) -> Result<Self, Error> {
+        let turn = LockFile::open(folder, "look-up.lock")?;
+        if turn.is_locked_within(Duration::ZERO)? {
+            return turn.inherited();
+        }
+        for place in 0..WAITING {
+            let place = LockFile::open(folder, &format!("look-up-{place}.lock"))?;
+            if place.is_locked_within(Duration::ZERO)? {
+                if turn.is_locked_within(wait)? {
+                    return turn.inherited();
+                }
+                break;
+            }
+        }
+        let message = "calls for other volumes, which have not shown their right to them yet, are waiting for LVM; \
+                       Kubernetes retries";
+        Err(Error::busy(message))
+    }
+}
+
+/// Maximum number of calls that wait for the turn to look up a volume.
+pub const WAITING: usize = 16;
+
+/// An open lock file.
+struct LockFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl LockFile {
+    /// Opens the file, and creates it and the folder if required.
+    fn open(folder: &Path, name: &str) -> Result<Self, Error> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(Error::io("make", folder))?;
-        let path = folder.join(format!("{volume}.lock"));
+        let path = folder.join(name);
         let nofollow = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
         let mut options = OpenOptions::new();
         options
@@ -46,32 +99,37 @@ impl Lock {
             .mode(0o600)
             .custom_flags(nofollow);
         let file = options.open(&path).map_err(Error::io("open", &path))?;
+        Ok(Self { file, path })
+    }
+
+    /// Locks the file; returns false if another process holds it for longer than `wait`.
+    fn is_locked_within(&self, wait: Duration) -> Result<bool, Error> {
         let deadline = Instant::now() + wait;
         loop {
-            match file.try_lock() {
-                Ok(()) => break,
+            match self.file.try_lock() {
+                Ok(()) => return Ok(true),
                 Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                     thread::sleep(Duration::from_millis(20));
                 }
-                Err(TryLockError::WouldBlock) => {
-                    let message = format!(
-                        "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
-                        wait.as_secs()
-                    );
-                    return Err(Error::busy(message));
+                Err(TryLockError::WouldBlock) => return Ok(false),
+                Err(TryLockError::Error(source)) => {
+                    return Err(Error::io("lock", &self.path)(source));
                 }
-                Err(TryLockError::Error(source)) => return Err(Error::io("lock", &path)(source)),
             }
         }
-        fcntl_setfd(&file, FdFlags::empty())
-            .map_err(|errno| Error::io("keep open", &path)(errno.into()))?;
-        Ok(Self { _file: file })
+    }
+
+    /// Returns the lock; programs started from now on inherit it.
+    fn inherited(self) -> Result<Lock, Error> {
+        fcntl_setfd(&self.file, FdFlags::empty())
+            .map_err(|errno| Error::io("keep open", &self.path)(errno.into()))?;
+        Ok(Lock { _file: self.file })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Lock;
+    use super::{Lock, LockFile, WAITING};
     use crate::error::Error;
     use crate::lvm::names::LvUuid;
     use crate::process::{Cmd, Exec, System};
@@ -95,6 +153,33 @@ mod tests {
         drop(held);
         // A program started by the test below may have inherited the lock meanwhile; it ends soon.
         Lock::acquire(&folder, &volume, Duration::from_secs(30)).unwrap();
+    }
+
+    #[test]
+    fn one_call_looks_up_and_few_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let turn = Lock::look_up(folder, Duration::ZERO).unwrap();
+        let begun = Instant::now();
+        let error = Lock::look_up(folder, Duration::from_millis(100)).unwrap_err();
+        assert!(matches!(error, Error::Busy(_)), "{error}");
+        assert!(begun.elapsed() >= Duration::from_millis(100));
+        // With all places taken, a call fails at once.
+        let mut waiting = Vec::new();
+        for place in 0..WAITING {
+            let place = LockFile::open(folder, &format!("look-up-{place}.lock")).unwrap();
+            assert!(place.is_locked_within(Duration::ZERO).unwrap());
+            waiting.push(place);
+        }
+        let begun = Instant::now();
+        Lock::look_up(folder, Duration::from_mins(1)).unwrap_err();
+        assert!(begun.elapsed() < Duration::from_secs(30));
+        drop(waiting);
+        let waiter = folder.to_owned();
+        let waiter =
+            std::thread::spawn(move || Lock::look_up(&waiter, Duration::from_mins(1)).map(drop));
+        drop(turn);
+        waiter.join().unwrap().unwrap();
     }
 
     #[test]

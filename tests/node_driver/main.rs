@@ -85,6 +85,8 @@ fn mounting() -> Vec<Test> {
             pods::common_mount_and_unmount_run_no_program,
             format::foreign_volume_is_rejected_unchanged,
             keys::claims_volume_needs_its_key,
+            keys::unauthorized_calls_change_nothing,
+            keys::unknown_volumes_are_looked_up_one_at_a_time,
             format::formatted_volume_is_mounted_unchanged,
             format::blank_volume_needs_one_program,
             filesystems::damaged_ext4_is_repaired,

@@ -15,7 +15,7 @@ use host::stack::DeviceStack;
 
 use crate::error::Error;
 use crate::volume::attachments::{self, AttachedName};
-use crate::volume::authorize::find_volume;
+use crate::volume::authorize::authorized_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::VolumeIdentity;
 
@@ -53,7 +53,7 @@ pub(crate) fn wait_for_attach(
 
 fn activate(node: &Node<'_>, options: &Options, device_path: &OsStr) -> Result<String, Error> {
     let name = AttachedName::new(&options.name)?;
-    let volume = find_volume(node, options)?.identity;
+    let volume = authorized_volume(node, options)?.identity;
     let _lock = node.lock(&volume.uuid)?;
     node.check_device_path(device_path, &volume)?;
     reject_name_conflict(node, &name, &volume)?;

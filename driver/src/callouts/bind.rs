@@ -11,7 +11,7 @@ use host::stack::lookup::shows_all_of;
 use crate::error::Error;
 use crate::mounting::existing_mount::{accept_existing, mounted_device, verify};
 use crate::mounting::target_dir::{FolderScope, TargetDir};
-use crate::volume::authorize::{authorize, find_volume};
+use crate::volume::authorize::authorized_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -25,9 +25,8 @@ pub(crate) fn bind(node: &Node<'_>, folder: &OsStr, options: &str) -> Result<(),
     let mount_options = option_lists::mount::parse(options.filesystem, &options.mount)?;
     let folder = TargetDir::existing(node, folder, FolderScope::OnePod)?;
     let target = folder.target()?;
-    let volume = find_volume(node, &options)?;
+    let volume = authorized_volume(node, &options)?;
     let _lock = node.lock(&volume.identity.uuid)?;
-    authorize(node, &volume.identity, &options)?;
     let read_only = options.read_only || mount_options.read_only;
     let Some(all) = folder.for_all_pods()? else {
         return Err(not_mounted_for_all(&volume));

@@ -14,7 +14,7 @@ use crate::callouts::expandvolume::check_size;
 use crate::error::Error;
 use crate::mounting::grow::grow;
 use crate::mounting::target_dir::{FolderScope, TargetDir};
-use crate::volume::authorize::find_volume;
+use crate::volume::authorize::authorized_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -31,7 +31,7 @@ pub(crate) fn expandfs(
 ) -> Result<(), Error> {
     let options = options::parse(options)?;
     let target = TargetDir::open(folder, &node.driver, FolderScope::Any)?;
-    let volume = find_volume(node, &options)?;
+    let volume = authorized_volume(node, &options)?;
     let Some(target) = target else {
         return Err(not_mounted(&volume, folder));
     };

@@ -5,7 +5,7 @@ use flexvolume::options::{self, Options};
 use host::Bytes;
 
 use crate::error::Error;
-use crate::volume::authorize::find_volume;
+use crate::volume::authorize::authorized_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 
@@ -15,7 +15,7 @@ use crate::volume::identity::Volume;
 /// When it is too small, or isn't active here.
 pub(crate) fn expandvolume(node: &Node<'_>, options: &str, size: Bytes) -> Result<(), Error> {
     let options = options::parse(options)?;
-    let volume = find_volume(node, &options)?;
+    let volume = authorized_volume(node, &options)?;
     let device = node.device(&volume.identity)?.ok_or_else(|| {
         Error::Failed(format!(
             "logical volume {volume} is not active on this node"

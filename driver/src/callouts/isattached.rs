@@ -7,8 +7,8 @@ use flexvolume::options;
 use flexvolume::settings::DriverSettings;
 
 use crate::error::Error;
-use crate::volume::authorize::find_volume;
 use crate::volume::context::Node;
+use crate::volume::identity::VolumeIdentity;
 
 /// Returns whether the volume is attached: always true elsewhere, since a logical volume never
 /// leaves its node.
@@ -25,10 +25,9 @@ pub(crate) fn is_attached(
     if !node.is(settings, name) {
         return Ok(true);
     }
-    let device = if options.proof.is_some() {
-        node.device(&find_volume(node, &options)?.identity)?
-    } else {
-        node.device_named(&options.group, &options.volume)?
+    let device = match &options.proof {
+        Some(proof) => node.device(&VolumeIdentity::proven(&options, proof))?,
+        None => node.device_named(&options.group, &options.volume)?,
     };
     Ok(device.is_some())
 }

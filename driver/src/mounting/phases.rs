@@ -16,7 +16,7 @@ use crate::mounting::grow::grow_if_larger;
 use crate::mounting::prepare::{Preparation, prepare};
 use crate::mounting::target_dir::{FolderScope, TargetDir, TargetHandle};
 use crate::note::Note;
-use crate::volume::authorize::{authorize, find_volume};
+use crate::volume::authorize::authorized_volume;
 use crate::volume::context::Node;
 use crate::volume::identity::Volume;
 use crate::volume::static_volume;
@@ -37,7 +37,10 @@ pub(crate) fn mount_on(
     let mkfs_options = option_lists::mkfs::parse(options.filesystem, &options.mkfs)?;
     let folder = TargetDir::existing(node, folder, scope)?;
     let target = folder.target()?;
-    let volume = find_volume(node, options)?;
+    if let Some(proof) = &options.proof {
+        FormatMarkerBlock::new(&proof.uuid, proof.size)?;
+    }
+    let volume = authorized_volume(node, options)?;
     let marker = FormatMarkerBlock::new(&volume.identity.uuid, volume.size)?;
     let _lock = node.lock(&volume.identity.uuid)?;
     node.check_device_path(device_path, &volume.identity)?;
@@ -46,7 +49,6 @@ pub(crate) fn mount_on(
         Some(mount) => mounted_device(node, &volume, &folder, mount)?,
         None => node.active_device(&volume.identity)?,
     };
-    authorize(node, &volume.identity, options)?;
     let read_only = mount_options.read_only || is_read_only(node, scope, &device, options)?;
     let request = MountRequest {
         source: &device.mapper_path(),

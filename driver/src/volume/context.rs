@@ -37,6 +37,8 @@ pub struct Node<'a> {
     pub roots: Roots,
     /// Directory of the locks.
     pub locks: PathBuf,
+    /// The node's folder `/etc/lvm`, with LVM's backup of its metadata.
+    pub lvm: PathBuf,
     /// Path of the table of mounts.
     pub mounts: PathBuf,
     /// Path of the driver's settings.
@@ -59,6 +61,7 @@ impl<'a> Node<'a> {
             deadline: Instant::now() + TIME,
             roots: Roots::current(),
             locks: host::lock::FOLDER.into(),
+            lvm: "/etc/lvm".into(),
             mounts: "/proc/self/mountinfo".into(),
             settings: settings::PATH.into(),
             stamps: load_stamp::FOLDER.into(),
@@ -91,6 +94,11 @@ impl<'a> Node<'a> {
             uuid,
             LOCK_TIME.min(self.left()),
         )?)
+    }
+
+    /// Waits for this node's turn to look up a volume that is not known to be the caller's.
+    pub(crate) fn turn_to_look_up(&self, wait: Duration) -> Result<Lock, Error> {
+        Ok(Lock::look_up(&self.locks, wait.min(self.left()))?)
     }
 
     /// Returns the device of a logical volume, if it is active.

@@ -2,9 +2,10 @@
 //! only after a failure.
 
 use host::lvm::{Lvm, Vg, VgFault};
-use host::{Error as HostError, Exec, LvName, LvUuid, VgName};
+use host::{Error as HostError, Exec, KeyDigest, LvName, LvUuid, VgName};
 
 use crate::error::Error;
+use crate::volume::identity::VolumeIdentity;
 
 /// Why a volume is unavailable, with the remedy as text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +74,37 @@ pub(crate) fn explain(
     }
 }
 
+/// Adds the cause to an error of a look-up. Only the holder of the volume's key learns where the
+/// volume is now; others learn about the name that they have given.
+pub(crate) fn explain_to_holder(
+    exec: &dyn Exec,
+    volume: &VolumeIdentity,
+    given: &KeyDigest,
+    error: HostError,
+) -> Error {
+    let VolumeIdentity { group, name, uuid } = volume;
+    let Ok(report) = Lvm(exec).report() else {
+        return error.into();
+    };
+    let is_holder = report
+        .groups
+        .iter()
+        .flat_map(|vg| &vg.lvs)
+        .any(|lv| lv.uuid == *uuid && KeyDigest::from_tags(&lv.tags).as_ref() == Some(given));
+    match cause(&report.groups, group, name, is_holder.then_some(uuid)) {
+        Some(cause) => Error::Failed(format!(
+            "{} ({})",
+            unusable(group, name, &cause),
+            host::error::chain(&error)
+        )),
+        None => error.into(),
+    }
+}
+
+fn unusable(group: &VgName, name: &LvName, cause: &Cause) -> String {
+    format!("logical volume {group}/{name} can't be used on this node: {cause}")
+}
+
 /// Returns why the volume is unavailable, with the remedy, if LVM's report shows it.
 pub(crate) fn reason(
     exec: &dyn Exec,
@@ -81,9 +113,7 @@ pub(crate) fn reason(
     uuid: Option<&LvUuid>,
 ) -> Option<String> {
     let cause = cause(&Lvm(exec).report().ok()?.groups, group, name, uuid)?;
-    Some(format!(
-        "logical volume {group}/{name} can't be used on this node: {cause}"
-    ))
+    Some(unusable(group, name, &cause))
 }
 
 /// Returns the cause, if the report shows one. Pure.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use flexvolume::options::{Options, Proof};
 use host::{Bytes, LvName, LvUuid, VgName};
 
 /// Identity of a logical volume.
@@ -13,6 +14,17 @@ pub(crate) struct VolumeIdentity {
     pub(crate) name: LvName,
     /// LVM's UUID: unlike the names, it is never reused.
     pub(crate) uuid: LvUuid,
+}
+
+impl VolumeIdentity {
+    /// Returns the volume that the options name with a proof, which is not checked here.
+    pub(crate) fn proven(options: &Options, proof: &Proof) -> Self {
+        Self {
+            group: options.group.clone(),
+            name: options.volume.clone(),
+            uuid: proof.uuid.clone(),
+        }
+    }
 }
 
 /// A logical volume with what its first mount needs.

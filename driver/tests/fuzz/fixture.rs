@@ -111,6 +111,7 @@ impl Fixture {
             sys: at("sys"),
         };
         node.locks = at("locks");
+        node.lvm = at("lvm");
         node.settings = at(random.pick(&[
             "none",
             "attach.json",
