@@ -90,9 +90,10 @@ fn plan_unused(
         Some(Content::Blank) => "blank, but was marked as used",
         Some(Content::Data(what)) => what,
     };
+    let path = spec.path();
     let message = format!(
-        "logical volume {} on {} should be unused, but is not empty ({what}), so it is kept",
-        spec.path(),
+        "logical volume {path} on {} should be unused, but is not empty ({what}), so it is kept; \
+         if its data is not needed, remove it there: lvremove {path}",
         spec.node
     );
     Err(ReportedError::new(reason::NOT_EMPTY, message))
