@@ -5,6 +5,7 @@
 //! parts of a volume, and [`allocation`] selects disks.
 
 mod allocation;
+mod claim_tag;
 mod pool_and_cache;
 mod removal;
 mod retained;
@@ -12,9 +13,8 @@ mod step;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::LvTag;
 use host::fs::NewBlocks;
-use host::lvm::tags::{CLAIM_NAME, OBJECT_UID};
+use host::lvm::tags::OBJECT_UID;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
 use super::outcome::Outcome;
@@ -257,34 +257,9 @@ fn plan_change(
         })));
     }
     if is_published {
-        return Ok(retag(spec, lv));
+        return Ok(claim_tag::plan(spec, lv));
     }
     plan_unfinished(spec, lv, content)
-}
-
-/// Plans the change of the tag that names the volume's claim: a PersistentVolume may be bound to
-/// another claim.
-fn retag(spec: &VolumeSpec, lv: &Lv) -> Option<Action> {
-    if !lv.has_tag(spec.identity.as_str()) {
-        return None;
-    }
-    let mut outdated = Vec::new();
-    for tag in &lv.tags {
-        if tag.starts_with(CLAIM_NAME)
-            && spec.trace.as_ref().map(LvTag::as_str) != Some(tag)
-            && let Ok(tag) = LvTag::new(tag)
-        {
-            outdated.push(tag);
-        }
-    }
-    if outdated.is_empty() {
-        return None;
-    }
-    Some(Action::Change(LvmChange::Retag {
-        uuid: lv.uuid.clone(),
-        remove: outdated,
-        add: spec.trace.clone(),
-    }))
 }
 
 /// Plans for a volume whose uuid was never published: the agent or the node stopped in between, or
