@@ -56,6 +56,7 @@ fn of_volumes() -> Vec<Test> {
             removal::foreign_volume_is_never_removed,
             removal::origin_is_kept_with_its_snapshots,
             removal::only_empty_volume_counts_as_never_used,
+            removal::retained_volume_follows_its_claim_and_ends_with_its_tag,
             reports::report_settings_do_not_change_what_the_agent_reads,
             reports::damaged_metadata_of_another_group_stops_nothing,
             reports::vgextend_is_reported_within_five_seconds,

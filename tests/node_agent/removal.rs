@@ -103,3 +103,37 @@ pub(crate) fn only_empty_volume_counts_as_never_used(fixture: &Fixture) {
     assert_ne!(fixture.lvs(&used, "lv_name"), "");
     fixture.remove(&used);
 }
+
+/// A retained volume that another claim binds, whose object is deleted, and whose tag an admin
+/// removes.
+pub(crate) fn retained_volume_follows_its_claim_and_ends_with_its_tag(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    let claim = json!({"namespace": "shop", "name": "restored", "uid": "2"});
+    fixture.change(
+        &name,
+        json!({"reclaimPolicy": "Retain", "currentClaim": claim}),
+    );
+    let retagged =
+        harness::wait::until_blocking("the tag is changed", harness::wait::LIMIT, || {
+            let tags = fixture.lvs(&name, "lv_tags");
+            let is_new = tags
+                .split(',')
+                .any(|tag| tag == "flexlvm.dev/claim=shop/restored");
+            Ok((is_new && !tags.contains("flexlvm.dev/claim=default/")).then_some(()))
+        });
+    retagged.unwrap();
+    fixture.request_deletion(&name);
+    fixture.wait_for_condition(
+        &name,
+        REMOVED,
+        "DeletionBlocked",
+        "reclaim policy Retain keeps",
+    );
+    let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+    fixture.shell(&format!("lvchange -qq --deltag {tag} {GROUP}/{name}"));
+    fixture.wait_for_condition(&name, REMOVED, "ForeignLogicalVolume", &tag);
+    assert_eq!(fixture.lvs(&name, "lv_uuid"), uuid);
+    fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
+    fixture.remove_finalizers(&name);
+}
