@@ -25,6 +25,7 @@ const OF_THE_AGENT: &[&str] = &[
     "host/src/root_path.rs",
     "host/src/stack/processes.rs",
     "host/src/lvm/geometry.rs",
+    "host/src/lvm/report/warnings.rs",
     "host/src/lvm/thin_pool.rs",
 ];
 
