@@ -55,7 +55,7 @@ pub(crate) fn unknown_volumes_are_looked_up_one_at_a_time(fixture: &Fixture) {
     fixture.replace(
         "lvm",
         &format!(
-            "case \"$*\" in *unknown*) mkdir /run/one 2>/dev/null || echo twice >>/run/twice; echo >>/run/looked-up; \
+            "case \"$*\" in *unknown-*) mkdir /run/one 2>/dev/null || echo twice >>/run/twice; echo >>/run/looked-up; \
              sleep 0.3; {KEPT}/lvm \"$@\"; code=$?; rmdir /run/one; exit $code;; esac; exec {KEPT}/lvm \"$@\""
         ),
     );
