@@ -252,6 +252,9 @@ pub(crate) fn unusable_volume_group_is_reported_with_cause(fixture: &Fixture) {
         .trim()
         .to_owned();
     let volume = fixture.untagged_volume("ext4", 64);
+    // The driver shows where a volume is only to a call with its key.
+    let tag = volume.options.key.digest().tag();
+    fixture.shell(&format!("lvchange -qq --addtag {tag} vg-1/data"));
     let folder = fixture.folder("cause", &volume);
     let other_uuid = "ABCDEF-1234-5678-90ab-cdef-ghij-klmnop";
     for (option, value, phrases) in [

@@ -88,9 +88,7 @@ fn look_up(
         .volume(group, name)
         .map_err(|error| diagnose::explain_to_holder(node, volume, given, error))?;
     if found.uuid != *uuid {
-        let message =
-            format!("the name {volume} now belongs to another logical volume; Kubernetes retries");
-        return Err(Error::Failed(message));
+        return Err(diagnose::another_volume(volume, found.uuid));
     }
     Ok(KeyDigest::from_tags(&found.tags))
 }

@@ -101,6 +101,12 @@ pub(crate) fn explain_to_holder(
     }
 }
 
+/// Returns the error about a name that another logical volume has.
+pub(crate) fn another_volume(volume: &VolumeIdentity, found: LvUuid) -> Error {
+    let cause = Cause::AnotherVolume { found };
+    Error::Failed(unusable(&volume.group, &volume.name, &cause))
+}
+
 fn unusable(group: &VgName, name: &LvName, cause: &Cause) -> String {
     format!("logical volume {group}/{name} can't be used on this node: {cause}")
 }
