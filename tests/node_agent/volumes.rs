@@ -93,7 +93,7 @@ pub(crate) fn unwiped_volume_is_not_provided(fixture: &Fixture) {
     }
 }
 
-/// An earlier version left no tag that tells an interrupted creation from a restored object.
+/// An earlier version left no tag that distinguishes an interrupted creation from a restored object.
 pub(crate) fn volume_of_earlier_version_waits_for_its_admin(fixture: &Fixture) {
     let name = fixture.name();
     let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));

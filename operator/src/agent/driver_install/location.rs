@@ -96,7 +96,7 @@ pub(super) fn locate(
 /// Returns the folder that the kubelet uses.
 ///
 /// It reads its configuration at its start only: if it has loaded the driver from the folder of the
-/// last installation, it keeps that folder, whatever the configuration names now.
+/// last installation, it keeps that folder, even if the configuration names another one now.
 fn named_folder(kubelet: &KubeletProcess, last: Option<&Path>) -> Result<PathBuf, Error> {
     if let Some(last) = last
         && is_loaded_from(kubelet, last)
