@@ -169,8 +169,7 @@ fn crashes_and_modes() -> Vec<Test> {
         Test::new(
             "driver follows the kubelet to another plugin folder",
             plugin_folder::driver_follows_the_kubelet_to_another_plugin_folder,
-        )
-        .since(CURRENT),
+        ),
         Test::new(
             "cluster migrates from the example script",
             attach::cluster_migrates_from_example_script,
