@@ -5,8 +5,8 @@ use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvRole, SegmentType};
 
 use super::{
-    Action, Content, LvmChange, ObservedLv, ObservedVolume, Step, check_group, find, initial_type,
-    pool_and_cache,
+    Action, Content, CreatedFor, LvmChange, ObservedLv, ObservedVolume, Step, check_group,
+    created_for, find, initial_type, pool_and_cache,
 };
 use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::volumes::outcome::Outcome;
@@ -86,8 +86,15 @@ fn plan_unused(
     let what = match content {
         None => return Ok(Action::Inspect { uuid }),
         Some(Content::Unformatted | Content::Formatting) => return Ok(remove(lv)),
-        Some(Content::Blank) if spec.published.is_none() => return Ok(remove(lv)),
-        Some(Content::Blank) => "blank, but was marked as used",
+        Some(Content::Blank) if spec.published.is_some() => "blank, but was marked as used",
+        // A pod may have written raw data behind the start of a volume that was in use before its
+        // object was restored.
+        Some(Content::Blank) => match created_for(spec, lv) {
+            CreatedFor::ThisObject => return Ok(remove(lv)),
+            CreatedFor::FormerObject | CreatedFor::Unknown => {
+                "blank, but not created for this LogicalVolume"
+            }
+        },
         Some(Content::Data(what)) => what,
     };
     let path = spec.path();

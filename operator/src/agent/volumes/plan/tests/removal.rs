@@ -137,6 +137,24 @@ fn unused_volume_is_removed_only_if_proven_empty() {
         removed(&unused(published()), &groups, Some(Content::Blank)),
         (false, reason::NOT_EMPTY)
     );
+    // The start of a volume with raw data may be blank: it was in use if its object was restored.
+    let former = "flexlvm.dev/logicalvolume-uid=1";
+    for tags in [
+        &[TAGS[0], former][..],
+        &[TAGS[1], TAGS[0], former],
+        &[TAGS[0]],
+    ] {
+        let tags = tags.iter().copied().map(str::to_owned).collect();
+        let restored = [vg(vec![Lv { tags, ..lv() }])];
+        assert_eq!(
+            removed(&unused(spec()), &restored, Some(Content::Blank)),
+            (false, reason::NOT_EMPTY)
+        );
+        assert_eq!(
+            next(&unused(spec()), &restored, Some(Content::Unformatted)),
+            remove(SegmentType::Plain)
+        );
+    }
     assert_eq!(
         removed(&unused(spec()), &[vg(vec![])], None),
         (true, reason::NEVER_CREATED)
