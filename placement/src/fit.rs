@@ -240,7 +240,7 @@ pub fn group_free_space<'a>(
         .saturating_add(pools.total)
         .saturating_add(fast_free);
     let slow_size = size.saturating_sub(fast_size);
-    let reserve = backend
+    let held_back = backend
         .reserve(slow_size.0)
         .map(Bytes)
         .map_err(|error| Rejection::unusable(volume_group, &error))?;
@@ -248,8 +248,8 @@ pub fn group_free_space<'a>(
         location,
         extent_size: extent_size.max(Bytes(1)),
         size: slow_size,
-        reserve,
-        free: size.saturating_sub(used).saturating_sub(reserve),
+        held_back,
+        free: size.saturating_sub(used).saturating_sub(held_back),
         disks: slow,
         fast,
         pool: None,

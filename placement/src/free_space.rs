@@ -18,7 +18,7 @@ pub struct FreeSpace {
     /// data size.
     pub size: Bytes,
     /// Space that the backend's `reserve` holds back.
-    pub reserve: Bytes,
+    pub held_back: Bytes,
     /// Space that is not reserved, not used by others and not held back; for a thin pool, what its
     /// volumes may still have.
     pub free: Bytes,

@@ -91,17 +91,17 @@ mod tests {
         serde_json::from_value(json!({"volumeGroup": "vg0", "layout": value})).unwrap()
     }
 
-    /// A volume group with this many free extents per disk, of which `reserve` extents are held
+    /// A volume group with this many free extents per disk, of which `held_back` extents are held
     /// back.
-    fn space(disks: &[u64], reserve: u64) -> FreeSpace {
+    fn space(disks: &[u64], held_back: u64) -> FreeSpace {
         let location = Location {
             node: "n1".into(),
             volume_group: "vg0".into(),
         };
 
         let size = disks.iter().sum::<u64>() * EXTENT;
-        let reserve = reserve * EXTENT;
-        let free = size.saturating_sub(reserve);
+        let held_back = held_back * EXTENT;
+        let free = size.saturating_sub(held_back);
         let disks = disks
             .iter()
             .enumerate()
@@ -115,7 +115,7 @@ mod tests {
             location,
             extent_size: Bytes(EXTENT),
             size: Bytes(size),
-            reserve: Bytes(reserve),
+            held_back: Bytes(held_back),
             free: Bytes(free),
             disks,
             fast: Vec::new(),
@@ -191,9 +191,9 @@ mod tests {
         fn largest_volume_fits_and_a_larger_one_does_not(
             backend in layouts(),
             disks in prop::collection::vec(0..3000_u64, 0..7),
-            reserve in 0..500_u64,
+            held_back in 0..500_u64,
         ) {
-            let space = space(&disks, reserve);
+            let space = space(&disks, held_back);
             let largest = space.largest(&backend);
             if largest > Bytes(0) {
                 prop_assert_eq!(space.allocate(&backend, largest).unwrap().size, largest);
@@ -217,9 +217,9 @@ mod tests {
         fn largest_volumes_stay_within_free_space(
             backend in layouts(),
             disks in prop::collection::vec(0..3000_u64, 0..7),
-            reserve in 0..500_u64,
+            held_back in 0..500_u64,
         ) {
-            let space = space(&disks, reserve);
+            let space = space(&disks, held_back);
             let volumes = space.largest_volumes(&backend);
             prop_assert_eq!(volumes.first().copied().unwrap_or_default(), space.largest(&backend));
             prop_assert!(volumes.is_sorted_by(|a, b| a >= b));

@@ -42,7 +42,7 @@ pub struct Actor {
 /// An object that the controller wrote.
 struct Write {
     /// True for a PersistentVolume, false for a LogicalVolume.
-    volume: bool,
+    is_persistent_volume: bool,
     since: Instant,
 }
 
@@ -123,9 +123,11 @@ impl Actor {
     pub fn in_flight(&self, name: &str, observed: &ObservedObjects) -> bool {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.retain(|_, write| write.since.elapsed() < IN_FLIGHT);
-        let arrived = observed.volume.is_some()
+        let arrived = observed.persistent_volume.is_some()
             || (observed.logical_volume.is_some()
-                && written.get(name).is_some_and(|write| !write.volume));
+                && written
+                    .get(name)
+                    .is_some_and(|write| !write.is_persistent_volume));
         if arrived {
             written.remove(name);
         }
@@ -139,9 +141,9 @@ impl Actor {
     }
 
     /// Records a write until the watch delivers it.
-    fn record_write(&self, name: &str, volume: bool) {
+    fn record_write(&self, name: &str, is_persistent_volume: bool) {
         let write = Write {
-            volume,
+            is_persistent_volume,
             since: Instant::now(),
         };
         self.written
@@ -199,7 +201,7 @@ impl Actor {
         Api::all(self.client.clone())
     }
 
-    fn volumes(&self) -> Api<PersistentVolume> {
+    fn persistent_volumes(&self) -> Api<PersistentVolume> {
         Api::all(self.client.clone())
     }
 }

@@ -207,7 +207,7 @@ fn build_status(
     status.nodes = Some(format!("{able}/{total}"));
     status.capacity = Some(sum(&spaces, |space| space.size));
     status.free = Some(sum(&spaces, |space| space.free));
-    status.held_back = Some(sum(&spaces, |space| space.reserve));
+    status.held_back = Some(sum(&spaces, |space| space.held_back));
     condition::set(
         &mut status.conditions,
         condition::READY,

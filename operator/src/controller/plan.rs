@@ -50,7 +50,7 @@ pub struct ObservedObjects {
     /// The LogicalVolume.
     pub logical_volume: Option<Arc<LogicalVolume>>,
     /// The PersistentVolume.
-    pub volume: Option<Arc<PersistentVolume>>,
+    pub persistent_volume: Option<Arc<PersistentVolume>>,
     /// The LogicalVolume's node.
     pub node: Option<Arc<Node>>,
     /// The report of the LogicalVolume's node.
@@ -211,7 +211,7 @@ pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
     {
         return Step::Label.into();
     }
-    match (&observed.volume, &observed.logical_volume) {
+    match (&observed.persistent_volume, &observed.logical_volume) {
         (Some(volume), _) => plan_published(volume, observed, reservations),
         (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
         (None, None) => plan_wanted(observed),

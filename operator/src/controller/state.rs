@@ -34,7 +34,7 @@ pub struct ClusterState {
     /// All StorageClasses.
     pub classes: Store<StorageClass>,
     /// PersistentVolumes that FlexLVM created.
-    pub volumes: Store<PersistentVolume>,
+    pub persistent_volumes: Store<PersistentVolume>,
     /// All LogicalVolumes.
     pub logical_volumes: Store<LogicalVolume>,
     /// All StorageBackends.
@@ -59,7 +59,7 @@ impl ClusterState {
     pub fn watch(client: &Client, queue: WorkQueue) -> (Arc<Self>, BoxFuture<'static, ()>) {
         let (claims, claims_writer) = store();
         let (classes, classes_writer) = store();
-        let (volumes, volumes_writer) = store();
+        let (persistent_volumes, persistent_volumes_writer) = store();
         let (logical_volumes, logical_volumes_writer) = store();
         let (backends, backends_writer) = store();
         let (storages, storages_writer) = store();
@@ -67,7 +67,7 @@ impl ClusterState {
         let state = Arc::new(Self {
             claims,
             classes,
-            volumes,
+            persistent_volumes,
             logical_volumes,
             backends,
             storages,
@@ -82,7 +82,7 @@ impl ClusterState {
         let writers = Writers {
             claims: claims_writer,
             classes: classes_writer,
-            volumes: volumes_writer,
+            persistent_volumes: persistent_volumes_writer,
             logical_volumes: logical_volumes_writer,
             backends: backends_writer,
             storages: storages_writer,
@@ -97,7 +97,7 @@ impl ClusterState {
         // An error means that the watches have ended, with the process.
         let _ = self.claims.wait_until_ready().await;
         let _ = self.classes.wait_until_ready().await;
-        let _ = self.volumes.wait_until_ready().await;
+        let _ = self.persistent_volumes.wait_until_ready().await;
         let _ = self.logical_volumes.wait_until_ready().await;
         let _ = self.backends.wait_until_ready().await;
         let _ = self.storages.wait_until_ready().await;
@@ -157,8 +157,8 @@ impl ClusterState {
     /// Returns the observed objects of one volume. The caller fills in `in_flight` and `waited`.
     #[must_use]
     pub fn observe(&self, name: &str) -> plan::ObservedObjects {
-        let volume = self.volumes.get(&ObjectRef::new(name));
-        let claim = self.claim_of(name, volume.as_deref());
+        let persistent_volume = self.persistent_volumes.get(&ObjectRef::new(name));
+        let claim = self.claim_of(name, persistent_volume.as_deref());
         let class = claim.as_deref().map(|claim| self.class_of(claim));
         // Looked up once: the class must be read with the same backend that the volume is created
         // from.
@@ -178,7 +178,7 @@ impl ClusterState {
             .as_ref()
             .and_then(|lv| self.storages.get(&ObjectRef::new(&lv.spec.node)));
         let volume_backend = logical_volume.as_deref().and_then(|lv| self.backend_of(lv));
-        let is_placed = logical_volume.is_some() || volume.is_some();
+        let is_placed = logical_volume.is_some() || persistent_volume.is_some();
         let orphan = match &claim {
             Some(claim) if !is_placed => self.orphan_of(claim),
             _ => None,
@@ -190,7 +190,7 @@ impl ClusterState {
             class,
             backend,
             logical_volume,
-            volume,
+            persistent_volume,
             node,
             storage,
             volume_backend,

@@ -164,7 +164,8 @@ fn driver_options(logical_volume: &LogicalVolume) -> Option<flexvolume::VolumeOp
 
 /// Returns the affinity to nodes with this hostname label.
 ///
-/// Scheduler and kubelet evaluate labels alone here, and the label may differ from the node's name.
+/// The scheduler and the kubelet evaluate labels alone here; the label may differ from the node's
+/// name.
 fn affinity(hostname: &str) -> VolumeNodeAffinity {
     let requirement = NodeSelectorRequirement {
         key: names::HOSTNAME_LABEL.to_owned(),

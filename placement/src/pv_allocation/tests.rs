@@ -39,7 +39,7 @@ fn space(free: &[u64]) -> FreeSpace {
         location,
         extent_size: Bytes(EXTENT),
         size: free,
-        reserve: Bytes(0),
+        held_back: Bytes(0),
         free,
         disks,
         fast: Vec::new(),

@@ -53,7 +53,7 @@ impl Actor {
                 written
             }
             Err(error) => {
-                let volume = observed.volume.as_deref();
+                let volume = observed.persistent_volume.as_deref();
                 let limit = volume.and_then(|volume| {
                     Sizes::new(volume, logical_volume, observed.claim.as_deref()).limit()
                 });
@@ -84,13 +84,13 @@ impl Actor {
         observed: &ObservedObjects,
         size: Bytes,
     ) -> Result<(), ApiError> {
-        let Some(volume) = &observed.volume else {
+        let Some(volume) = &observed.persistent_volume else {
             return Ok(());
         };
         let patch = json!({"metadata": {"resourceVersion": volume.resource_version()},
             "spec": {"capacity": {"storage": quantity::format(size)}}});
         let patched = self
-            .volumes()
+            .persistent_volumes()
             .patch(name, &PatchParams::default(), &Patch::Merge(patch))
             .await;
         match patched.map_err(ApiError::of("patch", "PersistentVolume", name)) {

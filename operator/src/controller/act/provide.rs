@@ -179,7 +179,10 @@ impl Actor {
         volume: PersistentVolume,
     ) -> Result<Plan, ApiError> {
         let name = volume.name_any();
-        let created = self.volumes().create(&PostParams::default(), &volume).await;
+        let created = self
+            .persistent_volumes()
+            .create(&PostParams::default(), &volume)
+            .await;
         match created.map_err(ApiError::of("create", "PersistentVolume", &name)) {
             Err(error) if !error.is_conflict() => return Err(error),
             Err(_) if !self.is_published(&volume).await? => return Ok(name_taken(observed, &name)),
@@ -218,11 +221,11 @@ impl Actor {
     /// Returns true if FlexLVM created the existing PersistentVolume, for the same claim.
     async fn is_published(&self, wanted: &PersistentVolume) -> Result<bool, ApiError> {
         let name = wanted.name_any();
-        let found = self.volumes().get_opt(&name).await.map_err(ApiError::of(
-            "get",
-            "PersistentVolume",
-            &name,
-        ))?;
+        let found = self
+            .persistent_volumes()
+            .get_opt(&name)
+            .await
+            .map_err(ApiError::of("get", "PersistentVolume", &name))?;
         Ok(found.is_none_or(|found| {
             found.annotations().get(names::PROVISIONED_BY)
                 == wanted.annotations().get(names::PROVISIONED_BY)

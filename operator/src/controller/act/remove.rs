@@ -32,11 +32,11 @@ impl Actor {
         let current = spec.current_claim();
         let is_claimed = self.exists(&spec.claim).await?
             || (*current != spec.claim && self.exists(current).await?);
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
-            "get",
-            "PersistentVolume",
-            name,
-        ))?;
+        let volume = self
+            .persistent_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "PersistentVolume", name))?;
         if volume.is_some() || is_claimed {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
@@ -74,18 +74,18 @@ impl Actor {
         else {
             return Ok(Step::Wait(IN_FLIGHT).into());
         };
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
-            "get",
-            "PersistentVolume",
-            name,
-        ))?;
+        let volume = self
+            .persistent_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "PersistentVolume", name))?;
         let Some(volume) = volume.filter(plan::is_released) else {
             return Ok(Step::Wait(IN_FLIGHT).into());
         };
         let spec = volume.spec.unwrap_or_default();
         if let Err(error) = check_uuid(&found, &spec) {
             let notice = observed
-                .volume
+                .persistent_volume
                 .as_deref()
                 .map(|volume| plan::about_volume(volume, error.to_string()));
             return Ok(Plan {
@@ -143,11 +143,11 @@ impl Actor {
             .map_err(ApiError::of("get", "LogicalVolume", name))?;
         let is_uncreated =
             found.is_none_or(|found| found.status.is_none_or(|status| status.uuid.is_none()));
-        let volume = self.volumes().get_opt(name).await.map_err(ApiError::of(
-            "get",
-            "PersistentVolume",
-            name,
-        ))?;
+        let volume = self
+            .persistent_volumes()
+            .get_opt(name)
+            .await
+            .map_err(ApiError::of("get", "PersistentVolume", name))?;
         if is_node_gone && is_uncreated && volume.is_none() {
             return self.finalize_deletion(name).await;
         }
@@ -200,7 +200,7 @@ impl Actor {
         if left.is_some() {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
-        let api = self.volumes();
+        let api = self.persistent_volumes();
         let Some(found) =
             api.get_opt(name)
                 .await
@@ -222,7 +222,7 @@ impl Actor {
 
     /// Adds or removes the provisioner's finalizer of a PersistentVolume.
     pub(super) async fn set_finalizer(&self, name: &str, wanted: bool) -> Result<Plan, ApiError> {
-        let api = self.volumes();
+        let api = self.persistent_volumes();
         // Reads the current object: a merge patch replaces the whole list, which has finalizers of
         // other controllers too.
         let Some(volume) =

@@ -68,7 +68,7 @@ fn held_back_group(backend: &StorageBackend, candidate: Candidate<'_>) -> Option
     }
     let reservations = Reservations::default();
     let (space, _) = fit::group_free_space(&backend.spec, candidate, &reservations).ok()?;
-    if space.size > Bytes(0) && space.reserve >= space.size {
+    if space.size > Bytes(0) && space.held_back >= space.size {
         Some(space.size)
     } else {
         None

@@ -24,7 +24,7 @@ const CLAIMS_PER_PAGE: u32 = 50;
 pub(super) struct Writers {
     pub(super) claims: Writer<PersistentVolumeClaim>,
     pub(super) classes: Writer<StorageClass>,
-    pub(super) volumes: Writer<PersistentVolume>,
+    pub(super) persistent_volumes: Writer<PersistentVolume>,
     pub(super) logical_volumes: Writer<LogicalVolume>,
     pub(super) backends: Writer<StorageBackend>,
     pub(super) storages: Writer<NodeStorage>,
@@ -47,9 +47,9 @@ impl ClusterState {
             Self::claim_changed,
         );
         let classes = follow(client, writers.classes, |_| true, self, Self::class_changed);
-        let volumes = follow(
+        let persistent_volumes = follow(
             client,
-            writers.volumes,
+            writers.persistent_volumes,
             prune::volume,
             self,
             Self::volume_changed,
@@ -85,7 +85,7 @@ impl ClusterState {
         let all = vec![
             claims.boxed(),
             classes.boxed(),
-            volumes.boxed(),
+            persistent_volumes.boxed(),
             logical_volumes.boxed(),
             backends.boxed(),
             storages.boxed(),
@@ -122,7 +122,7 @@ impl ClusterState {
             .get(&ObjectRef::new(name))
             .is_some_and(|lv| lv.spec.state == State::Present)
             && self
-                .volumes
+                .persistent_volumes
                 .get(&ObjectRef::new(name))
                 .is_some_and(|volume| !plan::is_released(&volume))
     }
@@ -240,7 +240,7 @@ impl ClusterState {
         for claim in self.claims.state() {
             self.enqueue_claim(&claim);
         }
-        for volume in self.volumes.state() {
+        for volume in self.persistent_volumes.state() {
             self.queue.enqueue(&volume.name_any());
         }
         for logical_volume in self.logical_volumes.state() {

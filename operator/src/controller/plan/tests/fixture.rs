@@ -142,7 +142,7 @@ impl Fixture {
                 .map(|_| crate::controller::class::read_ours(&from(self.class.clone()), None)),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: logical_volume.map(Arc::new),
-            volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
+            persistent_volume: self.volume.clone().map(|volume| Arc::new(from(volume))),
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
