@@ -32,7 +32,7 @@ const OF_THE_AGENT: &[&str] = &[
 /// Strings that are not messages.
 const NO_MESSAGES: &[&str] = &[
     "FlexLVM mark, version 1 logical volume … …",
-    "fresh: never written to, waits for its file system",
+    "unformatted: never written to, waits for its file system",
     "formatting: mkfs was begun, never mounted",
     "call=… volume=… outcome=… ms=…",
     "lv_uuid=\"…\" && lv_tags=\"…\" && lv_attr=~\"…\"…",

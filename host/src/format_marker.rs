@@ -161,7 +161,7 @@ impl FormatMarkerBlock {
     fn text(&self, mark: FormatMarker) -> Vec<u8> {
         let state = match mark {
             FormatMarker::None => return vec![0; LENGTH],
-            FormatMarker::Unformatted => "fresh: never written to, waits for its file system",
+            FormatMarker::Unformatted => "unformatted: never written to, waits for its file system",
             FormatMarker::Formatting => "formatting: mkfs was begun, never mounted",
         };
         let mut block = format!(

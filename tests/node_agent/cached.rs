@@ -42,7 +42,7 @@ pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {
         fixture.lvs(&name, "segtype,cache_mode"),
         "cache writethrough"
     );
-    assert_eq!(fixture.mark_in(KINDS, &name), "fresh");
+    assert_eq!(fixture.mark_in(KINDS, &name), "unformatted");
     assert_eq!(taken(fixture), [10, 0, 0, 0, 16]);
     fixture.wait_for_report("the cache does not count as used by others", |storage| {
         let mut groups = storage
@@ -107,7 +107,7 @@ pub(crate) fn missing_cache_is_attached_after_crash(fixture: &Fixture) {
         fixture.ready(name);
         assert_eq!(
             (fixture.lvs(name, "segtype"), fixture.mark_in(KINDS, name)),
-            ("cache".to_owned(), "fresh".to_owned())
+            ("cache".to_owned(), "unformatted".to_owned())
         );
         fixture.remove(name);
     }

@@ -28,7 +28,7 @@ pub(crate) fn volume_is_completed_after_its_agent_was_killed(fixture: &Fixture) 
     assert_eq!(fixture.mark(&name), "none");
     fixture.start_agent();
     assert_eq!(fixture.ready(&name), uuid);
-    assert_eq!(fixture.mark(&name), "fresh");
+    assert_eq!(fixture.mark(&name), "unformatted");
     fixture.remove(&name);
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn agent_killed_at_any_time_creates_nothing_twice(fixture: &Fixture) 
     for name in &names {
         let uuid = fixture.ready(name);
         assert_eq!(fixture.lvs(name, "lv_uuid"), uuid);
-        assert_eq!(fixture.mark(name), "fresh");
+        assert_eq!(fixture.mark(name), "unformatted");
     }
     for (at, name) in names.iter().enumerate() {
         fixture.change(name, json!({"state": "Absent"}));
@@ -76,7 +76,7 @@ pub(crate) fn power_cut_loses_nothing(fixture: &Fixture) {
         let uuid = fixture.ready(name);
         assert_eq!(fixture.lvs(name, "lv_uuid"), uuid);
         fixture.shell(&format!("lvchange -qq -ay {GROUP}/{name}"));
-        assert_eq!(fixture.mark(name), "fresh");
+        assert_eq!(fixture.mark(name), "unformatted");
     }
     for name in names.iter().chain([&before]) {
         fixture.remove(name);

@@ -64,7 +64,7 @@ fn fill() -> String {
 
 /// Asserts that both ends of a volume are zero, apart from its marker.
 fn assert_ends_are_zero(fixture: &Fixture, group: &str, name: &str) {
-    assert_eq!(fixture.mark_in(group, name), "fresh");
+    assert_eq!(fixture.mark_in(group, name), "unformatted");
     let device = format!("/dev/{group}/{name}");
     let marker = SIZE - (1 << 20);
     let end = SIZE - (2 << 20);

@@ -72,7 +72,7 @@ pub(crate) fn each_layout_is_created_grown_and_removed(fixture: &Fixture) {
         fixture.create_volume_with(&name, "37Mi", spec);
         let uuid = fixture.ready(&name);
         assert_eq!(fixture.lvs(&name, "segtype"), segtype, "{layout}");
-        assert_eq!(fixture.mark_in(KINDS, &name), "fresh", "{layout}");
+        assert_eq!(fixture.mark_in(KINDS, &name), "unformatted", "{layout}");
         assert_eq!(taken(fixture), images(small), "{layout}");
         let size = fixture
             .wait_for_condition(&name, READY, "Ready", "")
@@ -197,7 +197,7 @@ pub(crate) fn missing_checksums_are_added_after_crash(fixture: &Fixture) {
     fixture.start_agent();
     fixture.ready(&name);
     assert_eq!(taken(fixture), images(wanted));
-    assert_eq!(fixture.mark_in(KINDS, &name), "fresh");
+    assert_eq!(fixture.mark_in(KINDS, &name), "unformatted");
     fixture.remove(&name);
 }
 

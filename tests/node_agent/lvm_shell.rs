@@ -57,7 +57,7 @@ fn remove(fixture: &Fixture, names: &[String]) {
         let uuid = fixture.ready(name);
         assert_eq!(
             (fixture.lvs(name, "lv_uuid"), fixture.mark(name).as_str()),
-            (uuid, "fresh")
+            (uuid, "unformatted")
         );
     }
     assert_eq!(

@@ -70,7 +70,7 @@ pub(crate) fn pool_is_created_and_removed_with_its_volumes(fixture: &Fixture) {
         fixture.lvs(POOL, "lv_tags,lv_when_full"),
         "flexlvm.dev/thin-pool=b queue"
     );
-    assert_eq!(fixture.mark_in(KINDS, &first), "fresh");
+    assert_eq!(fixture.mark_in(KINDS, &first), "unformatted");
     assert_eq!(
         taken(fixture),
         PoolCost::new(Bytes(128 << 20), None, EXTENT)

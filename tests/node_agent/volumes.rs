@@ -37,7 +37,7 @@ pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
             .collect::<BTreeSet<_>>(),
         tags.iter().map(String::as_str).collect()
     );
-    assert_eq!(fixture.mark(&name), "fresh");
+    assert_eq!(fixture.mark(&name), "unformatted");
     assert_eq!(
         fixture.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")),
         "blank"
@@ -88,7 +88,7 @@ pub(crate) fn unwiped_volume_is_not_provided(fixture: &Fixture) {
         );
         fixture.shell(&format!("lvremove -qq -y {GROUP}/{name}"));
         fixture.ready(&name);
-        assert_eq!(fixture.mark(&name), "fresh");
+        assert_eq!(fixture.mark(&name), "unformatted");
         fixture.remove(&name);
     }
 }

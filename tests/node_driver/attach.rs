@@ -17,7 +17,7 @@ pub(crate) fn volume_is_attached_shared_and_detached(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     assert_eq!(fixture.call(&["init"])["capabilities"]["attach"], true);
     let fs = "ext4";
-    let volume = fixture.fresh_volume(fs, smallest(fs));
+    let volume = fixture.unformatted_volume(fs, smallest(fs));
     fixture.deactivate(&volume);
     let json = volume.json("rw");
     let device = volume.mapper();
@@ -110,7 +110,7 @@ pub(crate) fn calls_for_other_nodes_change_nothing(fixture: &Fixture) {
 pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let all = fixture.folder_for_all(&volume);
         let reading = volume.json("ro");
         // A read-only pod does not format a volume.
@@ -120,7 +120,7 @@ pub(crate) fn read_only_pod_may_precede_writing_pod(fixture: &Fixture) {
         );
         assert_eq!(
             (fixture.mounts(&all), &*fixture.mark(&volume, "read")),
-            (0, "fresh")
+            (0, "unformatted")
         );
         fixture.succeeds(&["mountdevice", &all, "", &volume.json("rw")]);
         fixture.succeeds(&["unmountdevice", &all]);
@@ -200,7 +200,7 @@ pub(crate) fn attached_volumes_grow(fixture: &Fixture) {
     const MIB: u64 = 1 << 20;
     let _attaching = fixture.attaching();
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, 512);
+        let volume = fixture.unformatted_volume(fs, 512);
         let json = volume.json("rw");
         let all = fixture.folder_for_all(&volume);
         let pod = fixture.folder("growing", &volume);

@@ -4,7 +4,7 @@ use crate::fixture::Fixture;
 use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn hanging_program_ends_in_failure(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let folder = fixture.folder("hanging", &volume);
     fixture.poke(&volume, "left over", 100_000);
     fixture.replace("wipefs", "trap \"\" TERM; sleep 1000 & wait; sleep 1000");
@@ -24,7 +24,7 @@ pub(crate) fn hanging_program_ends_in_failure(fixture: &Fixture) {
         "its children are killed, too"
     );
     fixture.undo("wipefs");
-    assert_eq!(fixture.mark(&volume, "read"), "fresh");
+    assert_eq!(fixture.mark(&volume, "read"), "unformatted");
     fixture.mount("hanging", &volume);
     fixture.succeeds(&["unmount", &folder]);
 }
@@ -40,7 +40,7 @@ pub(crate) fn failing_or_lying_programs_do_no_harm(fixture: &Fixture) {
         "kill -9 $$",
     ];
     for program in ["blkid", "wipefs", "mkfs.ext4"] {
-        let volume = fixture.fresh_volume("ext4", 64);
+        let volume = fixture.unformatted_volume("ext4", 64);
         fixture.poke(&volume, "left over", 100_000);
         let folder = fixture.folder("lies", &volume);
         let before = fixture.checksum(&volume);
@@ -59,12 +59,12 @@ pub(crate) fn failing_or_lying_programs_do_no_harm(fixture: &Fixture) {
                     volume.device()
                 ));
                 fixture.poke(&volume, "left over", 100_000);
-                fixture.mark(&volume, "fresh");
+                fixture.mark(&volume, "unformatted");
             }
             let expected = if program == "mkfs.ext4" {
                 "formatting"
             } else {
-                "fresh"
+                "unformatted"
             };
             assert_eq!(
                 fixture.mark(&volume, "read"),
@@ -83,7 +83,7 @@ pub(crate) fn failing_or_lying_programs_do_no_harm(fixture: &Fixture) {
 
 /// Checks that a volume that LVM does not activate is not mounted.
 fn check_failing_lvm(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let folder = fixture.mount("lies", &volume);
     fixture.succeeds(&["unmount", &folder]);
     for fault in ["exit 5", "exit 0", "kill -9 $$"] {
@@ -103,7 +103,7 @@ fn check_failing_lvm(fixture: &Fixture) {
 
 pub(crate) fn failed_mount_leaves_nothing_behind(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("failed", &volume);
         fixture.succeeds(&["unmount", &folder]);
         // The magic number stays, the rest of the superblock is damaged: only the kernel detects
@@ -134,7 +134,7 @@ pub(crate) fn failed_mount_leaves_nothing_behind(fixture: &Fixture) {
 
 pub(crate) fn corrupt_mount_can_be_unmounted(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("corrupt", &volume);
         fixture.shell(&format!("touch {folder}/file; sync"));
         let dm = volume.device();
@@ -166,7 +166,7 @@ pub(crate) fn driver_waits_for_suspended_volume(fixture: &Fixture) {
 }
 
 fn check_suspended_volume(fixture: &Fixture, fs: &'static str) {
-    let volume = fixture.fresh_volume(fs, smallest(fs));
+    let volume = fixture.unformatted_volume(fs, smallest(fs));
     let folder = fixture.mount("suspended", &volume);
     let device = volume.device();
     fixture.shell(&format!("dmsetup suspend {device}"));

@@ -8,7 +8,7 @@ pub(crate) fn falsely_reported_growth_is_a_failure(fixture: &Fixture) {
         .into_iter()
         .zip(["resize2fs", "xfs_growfs", "btrfs"])
     {
-        let volume = fixture.fresh_volume(fs, 512);
+        let volume = fixture.unformatted_volume(fs, 512);
         let folder = fixture.mount("claims", &volume);
         fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));
         let json = volume.json("rw");

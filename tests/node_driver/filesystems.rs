@@ -5,7 +5,7 @@ use crate::{FILESYSTEMS, smallest};
 
 /// Creates a volume with a file, unmounted.
 fn with_file(fixture: &Fixture, pod: &str, fs: &'static str) -> Volume {
-    let volume = fixture.fresh_volume(fs, smallest(fs));
+    let volume = fixture.unformatted_volume(fs, smallest(fs));
     let folder = fixture.mount(pod, &volume);
     fixture.shell(&format!("echo hello >{folder}/file"));
     fixture.succeeds(&["unmount", &folder]);
@@ -67,7 +67,7 @@ pub(crate) fn damaged_ext4_is_repaired(fixture: &Fixture) {
     fixture.mount("broken", &volume);
     fixture.succeeds(&["unmount", &folder]);
     // A file system without a journal is checked after an unclean unmount, too.
-    let mut volume = fixture.fresh_volume("ext4", 64);
+    let mut volume = fixture.unformatted_volume("ext4", 64);
     volume.options.mkfs = Vec::new();
     fixture.shell(&format!(
         "mkfs.ext4 -q -F -E nodiscard -O ^has_journal {} 60M",
@@ -204,7 +204,7 @@ fn snapshot(fixture: &Fixture, origin: &Volume) -> Volume {
 
 pub(crate) fn loop_device_of_volume_is_no_duplicate(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("loop", &volume);
         fixture.succeeds(&["unmount", &folder]);
         let device = fixture.shell(&format!(
@@ -265,7 +265,7 @@ pub(crate) fn snapshot_is_mounted_next_to_its_origin(fixture: &Fixture) {
 
 /// Such a snapshot needs log recovery, and rejects writes.
 fn read_only_snapshot_of_mounted_origin(fixture: &Fixture) {
-    let origin = fixture.fresh_volume("xfs", smallest("xfs"));
+    let origin = fixture.unformatted_volume("xfs", smallest("xfs"));
     let folder = fixture.mount("written", &origin);
     fixture.shell(&format!("echo hello >{folder}/file; sync {folder}/file"));
     let copy = snapshot(fixture, &origin);
@@ -305,7 +305,7 @@ pub(crate) fn only_complete_btrfs_is_mounted(fixture: &Fixture) {
         fixture.mount("whole", &volume);
         assert_eq!(fixture.mounts(&folder), 1);
     }
-    let other = fixture.fresh_volume("btrfs", 200);
+    let other = fixture.unformatted_volume("btrfs", 200);
     fixture.fails(
         &["mount", &folder, &other.json("rw")],
         &["something else is mounted"],

@@ -152,16 +152,16 @@ impl Fixture {
 
     /// Creates a logical volume as the agent does: with a format marker, and with the digest of its
     /// key in the driver's folder.
-    pub(crate) fn fresh_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
+    pub(crate) fn unformatted_volume(&self, fs: &'static str, size_mib: u64) -> Volume {
         let volume = self.bare_volume(fs, size_mib);
         self.write_key_digest(&volume);
-        self.mark(&volume, "fresh");
+        self.mark(&volume, "unformatted");
         volume
     }
 
     /// Creates an inactive logical volume that has a file system with a file.
     pub(crate) fn used_volume(&self, fs: &'static str) -> Volume {
-        let volume = self.fresh_volume(fs, crate::smallest(fs));
+        let volume = self.unformatted_volume(fs, crate::smallest(fs));
         let folder = self.folder_for_all(&volume);
         let json = volume.json("rw");
         self.succeeds(&["mountdevice", &folder, "", &json]);

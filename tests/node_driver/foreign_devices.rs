@@ -54,7 +54,7 @@ pub(crate) fn volumes_with_equal_names_are_distinguished(fixture: &Fixture) {
 pub(crate) fn driver_rejects_foreign_devices(fixture: &Fixture) {
     let _attaching = fixture.attaching();
     let volume = fixture.used_volume("ext4");
-    let other = fixture.fresh_volume("ext4", 64);
+    let other = fixture.unformatted_volume("ext4", 64);
     let json = volume.json("rw");
     let all = fixture.folder_for_all(&volume);
     let pod = fixture.folder("device", &volume);
@@ -94,7 +94,7 @@ pub(crate) fn driver_rejects_foreign_devices(fixture: &Fixture) {
             fixture.mounts(&pod),
             &*fixture.mark(&other, "read")
         ),
-        (0, 0, "fresh")
+        (0, 0, "unformatted")
     );
     accepts_each_name_of_device(fixture, &volume);
 }

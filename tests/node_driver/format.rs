@@ -5,7 +5,7 @@ use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn first_mount_creates_file_system_and_data_survives(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("first", &volume);
         assert_eq!(fixture.shell(&format!("findmnt -no FSTYPE {folder}")), fs);
         assert_eq!(fixture.mark(&volume, "read"), "none");
@@ -22,7 +22,7 @@ pub(crate) fn first_mount_creates_file_system_and_data_survives(fixture: &Fixtur
 }
 
 pub(crate) fn mkfs_and_mount_options_are_applied(fixture: &Fixture) {
-    let mut volume = fixture.fresh_volume("ext4", 64);
+    let mut volume = fixture.unformatted_volume("ext4", 64);
     volume.options.mkfs = ["-i", "65536", "-L", "data"].map(str::to_owned).to_vec();
     volume.options.mount = ["noatime", "nosuid", "commit=17"]
         .map(str::to_owned)
@@ -48,20 +48,20 @@ pub(crate) fn mkfs_and_mount_options_are_applied(fixture: &Fixture) {
 }
 
 pub(crate) fn foreign_volume_is_rejected_unchanged(fixture: &Fixture) {
-    let one = fixture.fresh_volume("ext4", 64);
-    let mut other = fixture.fresh_volume("ext4", 64);
+    let one = fixture.unformatted_volume("ext4", 64);
+    let mut other = fixture.unformatted_volume("ext4", 64);
     other.options.uuid = one.options.uuid.clone();
     let blank = fixture.bare_volume("ext4", 64);
-    let foreign = fixture.fresh_volume("ext4", 320);
+    let foreign = fixture.unformatted_volume("ext4", 320);
     fixture.shell(&format!("mkfs.xfs -q -K {}", foreign.device()));
-    let partitioned = fixture.fresh_volume("ext4", 64);
+    let partitioned = fixture.unformatted_volume("ext4", 64);
     for (bytes, at) in [
         (r"\200\1\1\0\203\1\1\11\0\10\0\0\0\0\1\0", 446),
         (r"\125\252", 510),
     ] {
         fixture.poke(&partitioned, bytes, at);
     }
-    let half_wiped = fixture.fresh_volume("ext4", 64);
+    let half_wiped = fixture.unformatted_volume("ext4", 64);
     fixture.poke(&half_wiped, r"\123\357", 1080);
     for (volume, phrases) in [
         (&other, &["is another one than the volume's"][..]),
@@ -77,32 +77,32 @@ pub(crate) fn foreign_volume_is_rejected_unchanged(fixture: &Fixture) {
         assert_eq!(fixture.checksum(volume), before, "{phrases:?}");
         assert_eq!(fixture.mounts(&folder), 0);
     }
-    let fresh = fixture.fresh_volume("ext4", 64);
-    let folder = fixture.folder("refused", &fresh);
-    let before = fixture.checksum(&fresh);
+    let unformatted = fixture.unformatted_volume("ext4", 64);
+    let folder = fixture.folder("refused", &unformatted);
+    let before = fixture.checksum(&unformatted);
     fixture.fails(
-        &["mount", &folder, &fresh.json("ro")],
+        &["mount", &folder, &unformatted.json("ro")],
         &["read-only mount can't create"],
     );
-    let mut gone = fresh.clone();
+    let mut gone = unformatted.clone();
     gone.options.volume = host::LvName::new("pvc-gone").unwrap();
     fixture.fails(&["mount", &folder, &gone.json("rw")], &["pvc-gone"]);
     assert_eq!(
-        (fixture.checksum(&fresh), fixture.mounts(&folder)),
+        (fixture.checksum(&unformatted), fixture.mounts(&folder)),
         (before, 0)
     );
 }
 
 pub(crate) fn blank_volume_needs_one_program(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         // Where other volumes were before, LVM leaves everything beyond the first 4 KiB.
         fixture.shell(&format!(
             "dd if=/dev/zero of={} bs=1M count={} conv=notrunc 2>&1",
             volume.device(),
             smallest(fs)
         ));
-        fixture.mark(&volume, "fresh");
+        fixture.mark(&volume, "unformatted");
         let programs = ["blkid", "wipefs", "e2fsck", "lvm"];
         for program in programs {
             fixture.replace(program, "exit 1");
@@ -116,7 +116,7 @@ pub(crate) fn blank_volume_needs_one_program(fixture: &Fixture) {
 }
 
 pub(crate) fn formatted_volume_is_mounted_unchanged(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     fixture.shell(&format!(
         "mkfs.ext4 -q -E nodiscard -L by-hand {}",
         volume.device()
@@ -147,7 +147,7 @@ pub(crate) fn interrupted_mkfs_is_repeated(fixture: &Fixture) {
         fixture.succeeds(&["unmount", &folder]);
     }
     // A real mkfs, interrupted by a power cut.
-    let volumes = FILESYSTEMS.map(|fs| fixture.fresh_volume(fs, smallest(fs)));
+    let volumes = FILESYSTEMS.map(|fs| fixture.unformatted_volume(fs, smallest(fs)));
     let folders = volumes
         .each_ref()
         .map(|volume| fixture.folder("cut", volume));
@@ -176,7 +176,7 @@ pub(crate) fn interrupted_mkfs_is_repeated(fixture: &Fixture) {
 }
 
 pub(crate) fn mkfs_that_outlives_driver_keeps_lock(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let folder = fixture.folder("outlived", &volume);
     fixture.replace("mkfs.ext4", "echo $$ >/run/mkfs.pid; exec sleep 1000");
     fixture.shell(&format!(

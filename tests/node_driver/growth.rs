@@ -6,7 +6,7 @@ use crate::fixture::Fixture;
 pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
     const MIB: u64 = 1 << 20;
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, 512);
+        let volume = fixture.unformatted_volume(fs, 512);
         let folder = fixture.mount("grow", &volume);
         let json = volume.json("rw");
         let wanted = (768 * MIB).to_string();
@@ -35,7 +35,7 @@ pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
         fixture.shell(&format!(
             "test $(df --output=size -m {folder} | tail -1) -gt 650; grep -q hello {folder}/file"
         ));
-        let other = fixture.fresh_volume(fs, 512);
+        let other = fixture.unformatted_volume(fs, 512);
         fixture.fails(
             &["expandfs", &other.json("rw"), "", &folder, &old, &old],
             &["is not mounted on"],
@@ -47,7 +47,7 @@ pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
 
 pub(crate) fn mount_grows_to_size_of_volume(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, 512);
+        let volume = fixture.unformatted_volume(fs, 512);
         let folder = fixture.mount("meanwhile", &volume);
         fixture.succeeds(&["unmount", &folder]);
         fixture.shell(&format!("lvextend -qq -L 768M {}", volume.path()));

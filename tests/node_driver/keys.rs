@@ -50,7 +50,7 @@ pub(crate) fn unauthorized_calls_change_nothing(fixture: &Fixture) {
 /// volume, whose key is not known since the boot, does not wait for them.
 pub(crate) fn unknown_volumes_are_looked_up_one_at_a_time(fixture: &Fixture) {
     let volume = fixture.bare_volume("ext4", 64);
-    fixture.mark(&volume, "fresh");
+    fixture.mark(&volume, "unformatted");
     fixture.shell("rm -f /run/twice /run/looked-up; touch /run/twice");
     fixture.replace(
         "lvm",
@@ -93,7 +93,7 @@ pub(crate) fn unknown_volumes_are_looked_up_one_at_a_time(fixture: &Fixture) {
 
 pub(crate) fn claims_volume_needs_its_key(fixture: &Fixture) {
     let fs = "ext4";
-    let volume = fixture.fresh_volume(fs, smallest(fs));
+    let volume = fixture.unformatted_volume(fs, smallest(fs));
     let folder = fixture.folder("owner", &volume);
     let intruder = fixture.folder("intruder", &volume);
     let json = volume.json("rw");

@@ -7,7 +7,7 @@ const PODS: u32 = 6;
 
 pub(crate) fn many_pods_come_and_go_at_once(fixture: &Fixture) {
     for fs in ["ext4", "xfs"] {
-        let volume = fixture.fresh_volume(fs, 512);
+        let volume = fixture.unformatted_volume(fs, 512);
         let folder = fixture.mount("first", &volume);
         fixture.shell(&format!("echo hello >{folder}/file"));
         fixture.succeeds(&["unmount", &folder]);
@@ -79,7 +79,7 @@ fn come_and_go(fixture: &Fixture, volume: &Volume) {
 pub(crate) fn volume_grows_next_to_read_only_mount(fixture: &Fixture) {
     for attach in [false, true] {
         let attaching = attach.then(|| fixture.attaching());
-        let volume = fixture.fresh_volume("ext4", 128);
+        let volume = fixture.unformatted_volume("ext4", 128);
         let all = fixture.folder_for_all(&volume);
         let writing = volume.json("rw");
         let reading = volume.json("ro");

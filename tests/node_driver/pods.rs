@@ -5,7 +5,7 @@ use crate::{FILESYSTEMS, smallest};
 
 pub(crate) fn common_mount_and_unmount_run_no_program(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("common", &volume);
         fixture.succeeds(&["unmount", &folder]);
         let programs = [
@@ -38,7 +38,7 @@ pub(crate) fn common_mount_and_unmount_run_no_program(fixture: &Fixture) {
 
 pub(crate) fn two_pods_share_volume_one_read_only(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let volume = fixture.fresh_volume(fs, smallest(fs));
+        let volume = fixture.unformatted_volume(fs, smallest(fs));
         let folder = fixture.mount("maker", &volume);
         fixture.succeeds(&["unmount", &folder]);
         for order in [["rw", "ro"], ["ro", "rw"]] {
@@ -64,7 +64,7 @@ pub(crate) fn two_pods_share_volume_one_read_only(fixture: &Fixture) {
 }
 
 pub(crate) fn concurrent_calls_create_one_file_system(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let folders: Vec<String> = (0..6)
         .map(|pod| fixture.folder(&format!("at-once-{pod}"), &volume))
         .collect();
@@ -89,8 +89,8 @@ pub(crate) fn concurrent_calls_create_one_file_system(fixture: &Fixture) {
 }
 
 pub(crate) fn repeated_mount_stacks_nothing(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
-    let other = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
+    let other = fixture.unformatted_volume("ext4", 64);
     let folder = fixture.mount("repeated", &volume);
     fixture.mount("repeated", &volume);
     assert_eq!(fixture.mounts(&folder), 1);
@@ -117,7 +117,7 @@ pub(crate) fn repeated_mount_stacks_nothing(fixture: &Fixture) {
 }
 
 pub(crate) fn unmount_accepts_any_state_of_folder(fixture: &Fixture) {
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let folder = fixture.folder("unmount", &volume);
     // Never mounted; twice; without a folder.
     fixture.succeeds(&["unmount", &folder]);

@@ -5,7 +5,7 @@ use crate::{FILESYSTEMS, smallest};
 use serde_json::json;
 
 pub(crate) fn volumes_are_mounted_again_after_power_cut(fixture: &Fixture) {
-    let volumes = FILESYSTEMS.map(|fs| fixture.fresh_volume(fs, smallest(fs)));
+    let volumes = FILESYSTEMS.map(|fs| fixture.unformatted_volume(fs, smallest(fs)));
     let mut sums = Vec::new();
     for volume in &volumes {
         let folder = fixture.mount("cut-off", volume);

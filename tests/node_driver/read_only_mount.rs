@@ -45,7 +45,7 @@ fn is_never_writable(fixture: &Fixture, volume: &Volume, folder: &str) {
 
 pub(crate) fn read_only_mount_is_never_writable(fixture: &Fixture) {
     for fs in FILESYSTEMS {
-        let mut volume = fixture.fresh_volume(fs, crate::smallest(fs));
+        let mut volume = fixture.unformatted_volume(fs, crate::smallest(fs));
         let maker = fixture.mount("maker", &volume);
         let reader = fixture.folder("reader", &volume);
         fixture.succeeds(&["unmount", &maker]);

@@ -5,7 +5,7 @@ use crate::fixture::{Fixture, KEPT, NODE};
 pub(crate) fn secrets_reach_no_program_and_no_log(fixture: &Fixture) {
     const SECRET: &str = "aHVudGVyMg==";
     let _attaching = fixture.attaching();
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     fixture.deactivate(&volume);
     let programs = ["lvm", "blkid", "wipefs", "mkfs.ext4", "resize2fs", "e2fsck"];
     for program in programs {

@@ -107,7 +107,7 @@ fn mark(group: &str, volume: &str, size: &str, verb: &str) -> Result<String> {
     )?;
     let mark = FormatMarkerBlock::new(&uuid, Bytes(size.parse()?))?;
     match verb {
-        "fresh" => mark.write_unformatted(&device.claim()?)?,
+        "unformatted" => mark.write_unformatted(&device.claim()?)?,
         "clear" => mark.clear(&device.claim()?)?,
         "formatting" => {
             let file = device.claim()?;
@@ -119,7 +119,7 @@ fn mark(group: &str, volume: &str, size: &str, verb: &str) -> Result<String> {
     let found = mark.read(device.file())?;
     Ok(match found {
         FormatMarker::None => "none",
-        FormatMarker::Unformatted => "fresh",
+        FormatMarker::Unformatted => "unformatted",
         FormatMarker::Formatting => "formatting",
     }
     .to_owned())

@@ -7,7 +7,7 @@ use crate::fixture::{Fixture, NODE};
 
 pub(crate) fn unreadable_settings_are_reported(fixture: &Fixture) {
     let _attaching = fixture.attaching();
-    let volume = fixture.fresh_volume("ext4", 64);
+    let volume = fixture.unformatted_volume("ext4", 64);
     let json = volume.json("rw");
     let folder = fixture.folder("settings", &volume);
     for broken in [
@@ -36,7 +36,7 @@ pub(crate) fn unreadable_settings_are_reported(fixture: &Fixture) {
     }
     assert_eq!(
         (fixture.mounts(&folder), &*fixture.mark(&volume, "read")),
-        (0, "fresh")
+        (0, "unformatted")
     );
 }
 

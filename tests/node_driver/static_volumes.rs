@@ -153,7 +153,7 @@ pub(crate) fn interrupted_first_mount_is_continued(fixture: &Fixture) {
         fixture.undo("lvm");
         assert_eq!(
             (&*fixture.mark(&volume, "read"), fixture.mounts(&folder)),
-            ("fresh", 0)
+            ("unformatted", 0)
         );
         assert!(tags(fixture, &volume).contains(FORMAT));
     }

@@ -60,7 +60,7 @@ impl Scenario {
 pub(super) const OF_EACH: &[Scenario] = &[
     Scenario {
         name: "first mount",
-        prepare: fresh,
+        prepare: unformatted,
         args: mount,
         end: End::Mounted,
     },
@@ -183,7 +183,7 @@ fn detach(volume: &TestVolume) -> Vec<&str> {
     vec!["detach", volume.name(), "node1"]
 }
 
-fn fresh(volume: &TestVolume) -> Result<()> {
+fn unformatted(volume: &TestVolume) -> Result<()> {
     volume.litter()?;
     volume.mark(false)
 }
