@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::lvm::names::LvUuid;
 
 /// Folder of the lock files: on a file system that a reboot empties, and never in the driver's own
-/// folder, since kubelet starts the driver anew after each change there.
+/// folder, since the kubelet starts the driver anew after each change there.
 pub const FOLDER: &str = "/run/flexlvm";
 
 /// A lock, held until it is dropped.

@@ -1,7 +1,7 @@
 //! Growth: reserved if there is space, else rejected; and with Kubernetes' own controller manager,
 //! which binds claims and raises the capacity of PersistentVolumes.
 //!
-//! The test plays kubelet and agent.
+//! The test plays the kubelet and the agent.
 
 use std::process::Command;
 

@@ -77,7 +77,7 @@ fn command(fs: Filesystem, plan: &MkfsRequest<'_>) -> Cmd {
                 .into_iter()
                 .chain(lazy)
                 .chain(plan.options.extended.iter().map(String::as_str));
-            // Unless configured, no blocks are reserved for root, as kubelet does it: the whole
+            // Unless configured, no blocks are reserved for root, as the kubelet does it: the whole
             // volume belongs to the pod.
             let reserved: &[&str] = if plan.options.words.iter().any(|word| word == "-m") {
                 &[]

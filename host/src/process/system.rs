@@ -28,7 +28,7 @@ pub struct System {
 }
 
 impl System {
-    /// Runs the programs of this machine: for the driver, which kubelet runs on the host.
+    /// Runs the programs of this machine: for the driver, which the kubelet runs on the host.
     #[must_use]
     pub fn current() -> Self {
         Self {

@@ -1,11 +1,11 @@
 //! Installs the driver into kubelet's plugin folder, atomically and under each of its names, with
-//! its settings, repairs the installation, and reports whether kubelet has loaded it.
+//! its settings, repairs the installation, and reports whether the kubelet has loaded it.
 //!
-//! kubelet probes the folder after each change in it (`pkg/volume/flexvolume/probe.go`): it must
-//! never find a folder without its driver or a partial driver, and the agent writes only if there
-//! is a difference. kubelet ignores names that begin with a dot. It reads the driver's capabilities
-//! when the file is renamed into place, at its next look-up of any volume plugin: within two
-//! minutes where a pod runs, as each sync of a pod looks up the plugins of its volumes.
+//! The kubelet probes the folder after each change in it (`pkg/volume/flexvolume/probe.go`): it
+//! must never find a folder without its driver or a partial driver, and the agent writes only if
+//! there is a difference. The kubelet ignores names that begin with a dot. It reads the driver's
+//! capabilities when the file is renamed into place, at its next look-up of any volume plugin:
+//! within two minutes where a pod runs, as each sync of a pod looks up the plugins of its volumes.
 
 mod files;
 mod former;
@@ -41,7 +41,7 @@ use readiness::{Evidence, Readiness};
 pub struct DriverInstaller {
     /// Path of the driver binary.
     pub driver: PathBuf,
-    /// The plugin folder that an admin sets, as kubelet sees it; else the agent determines it.
+    /// The plugin folder that an admin sets, as the kubelet sees it; else the agent determines it.
     pub plugin_dir: Option<PathBuf>,
     /// The node's `/proc`.
     pub proc: PathBuf,
@@ -168,7 +168,8 @@ impl DriverInstaller {
         }
     }
 
-    /// Installs the driver where kubelet reads it, and determines whether kubelet has loaded it.
+    /// Installs the driver where the kubelet reads it, and determines whether the kubelet has
+    /// loaded it.
     ///
     /// With `guess`, installs it into the default folder if no kubelet is found.
     fn pass(&self, presentation: Presentation, guess: bool, trial: Option<Trial>) -> Pass {
@@ -222,7 +223,7 @@ impl DriverInstaller {
         pass
     }
 
-    /// Returns whether kubelet has loaded the driver, and the result of its execution if it has
+    /// Returns whether the kubelet has loaded the driver, and the result of its execution if it has
     /// not.
     fn readiness(
         &self,

@@ -1,8 +1,8 @@
 //! Unmounts orphaned pod mounts: the pod is gone, and its volume is still mounted in the pod's
 //! folder, so that the logical volume can be neither removed nor deactivated.
 //!
-//! kubelet loses track of a mount if the pod is deleted while kubelet is down, and old kubelets
-//! also if a volume was mounted but could not be expanded. Where volumes are attached, the
+//! The kubelet loses track of a mount if the pod is deleted while the kubelet is down, and old
+//! kubelets also if a volume was mounted but could not be expanded. Where volumes are attached, the
 //! node-wide mount is lost with the last pod's, and is unmounted, too. The agent unmounts only what
 //! `plan` allows, observed in two consecutive scans, and never by force.
 
@@ -28,7 +28,7 @@ use crate::kube::error::ApiError;
 use crate::kube::names;
 use plan::{Candidate, PreviousScan};
 
-/// Interval between two scans: longer than kubelet needs to tear a pod down.
+/// Interval between two scans: longer than the kubelet needs to tear a pod down.
 pub const EVERY: Duration = Duration::from_mins(3);
 
 /// Scans the node for orphaned mounts and unmounts them.
@@ -130,8 +130,8 @@ impl OrphanedMounts {
             .map_err(ApiError::of("list", "Pods of node", &self.node))?;
         let mut uids = BTreeSet::new();
         for pod in pods {
-            // kubelet names a static pod's folders by the hash of its file; its mirror pod in the
-            // API has another uid.
+            // The kubelet names a static pod's folders by the hash of its file; its mirror pod in
+            // the API has another uid.
             let of_file = [names::STATIC_POD_HASH, names::STATIC_POD_MIRROR];
             uids.extend(
                 of_file
@@ -143,7 +143,7 @@ impl OrphanedMounts {
         Ok(uids)
     }
 
-    /// Returns whether kubelet, with this root folder, has a folder for the pod.
+    /// Returns whether the kubelet, with this root folder, has a folder for the pod.
     fn has_folder(&self, root: &Path, uid: &str) -> bool {
         let plain = uid.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         let below = root.strip_prefix("/").unwrap_or(root);

@@ -15,7 +15,7 @@ pub(super) enum FileKind {
     Nothing,
     File,
     Folder,
-    /// A symbolic link, which kubelet does not follow, or a special file.
+    /// A symbolic link, which the kubelet does not follow, or a special file.
     Other,
 }
 
@@ -68,7 +68,7 @@ fn install_folder(driver: &Path, plugins: &Path, name: &DriverName) -> Result<()
 
 /// Deletes the driver and its folder, which must contain nothing else.
 ///
-/// The driver is deleted first, which makes kubelet unload it before the folder goes.
+/// The driver is deleted first, which makes the kubelet unload it before the folder goes.
 pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
     let folder = plugins.join(name.folder());
     let own = [name.driver().to_owned(), temporary(name)];
@@ -89,7 +89,7 @@ pub(super) fn remove(plugins: &Path, name: &DriverName) -> Result<(), Error> {
     sync_folder(plugins)
 }
 
-/// Returns the name of an incomplete copy of the driver, which kubelet ignores.
+/// Returns the name of an incomplete copy of the driver, which the kubelet ignores.
 fn temporary(name: &DriverName) -> String {
     format!(".{}.tmp", name.driver())
 }

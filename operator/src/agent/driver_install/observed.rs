@@ -16,7 +16,7 @@ use super::files::{self, FileKind};
 pub(super) const SETTINGS: &str = "driver.json";
 
 /// File of the settings that kubelet has loaded the driver with; written after the driver was
-/// presented to kubelet.
+/// presented to the kubelet.
 pub(super) const SHOWN: &str = "shown.json";
 
 /// File of the names under which the driver is installed; written before each installation.
@@ -77,7 +77,7 @@ pub(super) fn observe(target: &Target) -> Result<ObservedInstallation, Error> {
     let names = names(&target.state)?;
     let mut former = Vec::new();
     for name in names.iter().filter(|name| !target.names.contains(name)) {
-        // A folder without a driver is worse than none: kubelet may then load no driver at all.
+        // A folder without a driver is worse than none: the kubelet may then load no driver at all.
         if files::kind(&target.plugins.join(name.folder()))? != FileKind::Nothing {
             former.push((name.clone(), observe_driver(target, name)?));
         }
@@ -173,7 +173,7 @@ fn is_ours(target: &Target, name: &DriverName, file: &Path) -> Result<bool, Erro
         || (matches!(files::kind(&installed)?, FileKind::File) && files::same(&installed, file)?))
 }
 
-/// Returns the folders in which kubelet looks for other drivers.
+/// Returns the folders in which the kubelet looks for other drivers.
 fn others(target: &Target) -> Result<Vec<OtherDriver>, Error> {
     let entries = match std::fs::read_dir(&target.plugins) {
         Ok(entries) => entries,

@@ -1,5 +1,5 @@
-//! When the installation is checked again, when the driver is presented to kubelet again, and how
-//! long an uncertain condition waits. Pure: the time is an argument.
+//! When the installation is checked again, when the driver is presented to the kubelet again, and
+//! how long an uncertain condition waits. Pure: the time is an argument.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use super::plan::Presentation;
 /// Maximum time between two checks when inotify reports no change.
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The same while kubelet has not loaded the driver, or is not found.
+/// The same while the kubelet has not loaded the driver, or is not found.
 const LONGEST_UNREADY: Duration = Duration::from_secs(10);
 
 /// Delay after a change, to let writers of several files finish.
@@ -20,15 +20,16 @@ pub(super) const PAUSE: Duration = Duration::from_millis(200);
 /// Delay after a failed attempt; the obstacle may be temporary.
 pub(super) const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// Time after which an uncertain `KubeletReady` is reported as False: longer than kubelet takes to
-/// restart and to look up a volume plugin, and than the first repeated presentation takes effect.
+/// Time after which an uncertain `KubeletReady` is reported as False: longer than the kubelet takes
+/// to restart and to look up a volume plugin, and than the first repeated presentation takes
+/// effect.
 const HOLD: Duration = Duration::from_mins(4);
 
-/// Time after which the driver is presented to kubelet again if kubelet has not loaded it.
+/// Time after which the driver is presented to the kubelet again if the kubelet has not loaded it.
 const SHOW_UNLOADED: Duration = Duration::from_secs(100);
 
-/// Interval at which the driver is presented to kubelet again if kubelet still has not loaded it,
-/// and where other drivers are installed.
+/// Interval at which the driver is presented to the kubelet again if the kubelet still has not
+/// loaded it, and where other drivers are installed.
 ///
 /// When one of them fails at its start, kubelet 1.20 loads no driver at all, and probes again only
 /// what changes.
@@ -37,9 +38,9 @@ const SHOW_AGAIN: Duration = Duration::from_mins(10);
 /// The times that decide when to act again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pace {
-    /// When the driver was last presented to kubelet.
+    /// When the driver was last presented to the kubelet.
     shown: Instant,
-    /// Since when kubelet is not ready; `None` if it is.
+    /// Since when the kubelet is not ready; `None` if it is.
     unready: Option<Instant>,
     /// Whether the driver was presented again since then.
     is_repeated: bool,
@@ -91,8 +92,8 @@ impl Pace {
         }
     }
 
-    /// Returns whether kubelet is not ready for so long that it is neither restarting nor about to
-    /// load the driver.
+    /// Returns whether the kubelet is not ready for so long that it is neither restarting nor about
+    /// to load the driver.
     pub(super) fn has_waited(&self, now: Instant) -> bool {
         self.unready.is_some_and(|since| now - since >= HOLD)
     }

@@ -24,16 +24,16 @@ pub enum InstallAction {
     Names(BTreeSet<DriverName>),
     /// Saves a copy of another vendor's driver.
     Keep(DriverName),
-    /// Renames the driver into place; kubelet then loads it and queries its capabilities.
+    /// Renames the driver into place; the kubelet then loads it and queries its capabilities.
     Install(DriverName),
     /// Records that kubelet has loaded the driver with these settings.
     Shown(DriverSettings),
-    /// Deletes the driver's folder of this name. It is never renamed: kubelet would take it for one
-    /// without a driver.
+    /// Deletes the driver's folder of this name. It is never renamed: the kubelet would take it for
+    /// one without a driver.
     Remove(DriverName),
 }
 
-/// When the driver is presented to kubelet again: renamed into place although it is there.
+/// When the driver is presented to the kubelet again: renamed into place although it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presentation {
     /// If its settings have changed.
@@ -55,7 +55,7 @@ pub struct InstallPlan {
 
 /// Plans the actions that turn the observed installation `seen` into the `wanted` one.
 ///
-/// Settings come first: the driver reads them when it is presented to kubelet.
+/// Settings come first: the driver reads them when it is presented to the kubelet.
 #[must_use]
 pub fn plan(
     seen: &ObservedInstallation,
@@ -111,8 +111,8 @@ fn is_ours(there: &InstalledDriver) -> bool {
     )
 }
 
-/// Plans the removal of a former name once no volume is mounted under it: until then kubelet needs
-/// the driver to unmount.
+/// Plans the removal of a former name once no volume is mounted under it: until then the kubelet
+/// needs the driver to unmount.
 fn plan_former_names(
     seen: &ObservedInstallation,
     name: &DriverName,
@@ -140,8 +140,8 @@ fn plan_former_names(
 
 /// Plans the settings and returns those in effect.
 ///
-/// kubelet uses a different volume name in each attach mode: it would neither unmount nor detach
-/// volumes that were mounted in the other mode.
+/// The kubelet uses a different volume name in each attach mode: it would neither unmount nor
+/// detach volumes that were mounted in the other mode.
 fn plan_settings(
     seen: &ObservedInstallation,
     wanted: &DriverSettings,

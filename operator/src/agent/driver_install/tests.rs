@@ -35,7 +35,7 @@ impl Fixture {
         fs::write(self.driver(), content).unwrap();
     }
 
-    /// Makes these folders of kubelet the only mount points.
+    /// Makes these folders of the kubelet the only mount points.
     fn mount(&self, folders: &[&str]) {
         let lines: Vec<String> = folders
             .iter()

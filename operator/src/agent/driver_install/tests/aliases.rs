@@ -92,7 +92,7 @@ fn removed_alias_stays_until_its_last_volume_is_unmounted() {
     fixture.aliases.clear();
     fixture.mount(&[OF_ALIAS]);
     for version in ["version 1", "version 2"] {
-        // Upgrades it, too: kubelet needs the driver to unmount.
+        // Upgrades it, too: the kubelet needs the driver to unmount.
         fixture.ship(version);
         let (reason, message) = fixture.refused();
         assert_eq!(reason, reason::VOLUMES_MOUNTED);
