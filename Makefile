@@ -8,8 +8,7 @@ help: ## Lists the targets
 
 demo: ## Shows a cluster of two nodes, a claim, a pod, growth, removal (KEEP=1 leaves it up; KUBERNETES=1.20)
 	@tests/cluster/prepare build
-	@cargo build --locked -p tests --bin demo
-	@target/debug/demo
+	@demo=$$(tests/build-demo) && exec "$$demo"
 
 test: ## Runs all tests; ends with `N passed, N failed`
 	@tests/run unit api node cluster
