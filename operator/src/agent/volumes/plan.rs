@@ -6,20 +6,21 @@
 
 mod allocation;
 mod claim_tag;
+mod lookup;
 mod pool_and_cache;
 mod removal;
 mod retained;
 mod step;
+mod unpublished;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::fs::NewBlocks;
-use host::lvm::tags::OBJECT_UID;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
+use lookup::{ObservedLv, find};
 
 pub use pool_and_cache::extended;
 pub use step::{Action, LvmChange, NewVolume, Step};
@@ -71,54 +72,6 @@ pub fn initial_type(spec: &VolumeSpec) -> SegmentType {
         Layout::Raid { .. } => SegmentType::Raid,
         Layout::Thin => SegmentType::Thin,
     }
-}
-
-/// The spec's logical volume, or what exists in its place.
-enum ObservedLv<'a> {
-    /// No volume with this name, and none with the published uuid.
-    Nothing,
-    /// The spec's logical volume.
-    Ours(&'a Vg, &'a Lv),
-    /// Another volume has the name; the text names the difference.
-    Foreign(String),
-    /// The spec's volume has another name.
-    Renamed(String),
-}
-
-/// Finds the volume: by uuid once it was published, by tag before.
-fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
-    let mut named = None;
-    let mut published = None;
-    for vg in groups {
-        for lv in &vg.lvs {
-            if has_name(spec, vg, lv) {
-                named = named.or(Some((vg, lv)));
-            }
-            if spec.published.as_ref() == Some(&lv.uuid) {
-                published = published.or(Some((vg, lv)));
-            }
-        }
-    }
-    let Some(uuid) = &spec.published else {
-        return match named {
-            None => ObservedLv::Nothing,
-            Some((vg, lv)) if lv.has_tag(spec.identity.as_str()) => ObservedLv::Ours(vg, lv),
-            Some(_) => ObservedLv::Foreign(format!("it lacks the tag {}", spec.identity)),
-        };
-    };
-    match (published, named) {
-        (Some((vg, lv)), _) if has_name(spec, vg, lv) => ObservedLv::Ours(vg, lv),
-        (Some((vg, lv)), _) => ObservedLv::Renamed(format!("{}/{}", vg.name, lv.name)),
-        (None, Some((_, lv))) => ObservedLv::Foreign(format!(
-            "its LVM uuid is {}, this volume's is {uuid}",
-            lv.uuid
-        )),
-        (None, None) => ObservedLv::Nothing,
-    }
-}
-
-fn has_name(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> bool {
-    vg.name == spec.group.as_str() && lv.name == spec.name.as_str()
 }
 
 /// Plans for a volume that should exist.
@@ -259,101 +212,7 @@ fn plan_change(
     if is_published {
         return Ok(claim_tag::plan(spec, lv));
     }
-    plan_unfinished(spec, lv, content)
-}
-
-/// Plans for a volume whose uuid was never published: the agent or the node stopped in between, or
-/// the object was restored from a backup, which has no status.
-///
-/// Returns `None` if it can be published as it is.
-fn plan_unfinished(
-    spec: &VolumeSpec,
-    lv: &Lv,
-    content: Option<&Content>,
-) -> Result<Option<Action>, ReportedError> {
-    let uuid = lv.uuid.clone();
-    if !lv.active {
-        return Ok(Some(Action::Change(LvmChange::Activate { uuid })));
-    }
-    match (content, created_for(spec, lv)) {
-        (None, _) => Ok(Some(Action::Inspect { uuid })),
-        // With a marker, the volume was wiped, and no pod has used it since. Without one, the
-        // content is the claim's; a blank volume gets no marker, which would allow a mkfs, since
-        // the admin may still have to recover raw data.
-        (Some(Content::Unformatted | Content::Formatting), _)
-        | (Some(Content::Blank | Content::Data(_)), CreatedFor::FormerObject) => Ok(None),
-        (Some(Content::Blank), CreatedFor::ThisObject) => {
-            let blocks = match lv.segment_type {
-                SegmentType::Thin => NewBlocks::Zeros,
-                _ => NewBlocks::Undefined,
-            };
-            Ok(Some(Action::Mark { uuid, blocks }))
-        }
-        (Some(Content::Data(what)), CreatedFor::ThisObject) => Err(not_wiped(spec, what)),
-        (Some(Content::Blank), CreatedFor::Unknown) => {
-            Err(unknown_origin(spec, "a blank start and end"))
-        }
-        (Some(Content::Data(what)), CreatedFor::Unknown) => Err(unknown_origin(spec, what)),
-    }
-}
-
-/// The object that a volume with the claim's tag was created for.
-#[derive(Clone, Copy)]
-enum CreatedFor {
-    /// This object: if its uuid was never published, its creation was interrupted.
-    ThisObject,
-    /// Another object of the same claim: this object was restored from a backup, and the volume was
-    /// in use before.
-    FormerObject,
-    /// Its tags don't show that: an earlier version created it.
-    Unknown,
-}
-
-fn created_for(spec: &VolumeSpec, lv: &Lv) -> CreatedFor {
-    let mut created_for = CreatedFor::Unknown;
-    for tag in lv.tags.iter().filter(|tag| tag.starts_with(OBJECT_UID)) {
-        if *tag != spec.object.as_str() {
-            return CreatedFor::FormerObject;
-        }
-        created_for = CreatedFor::ThisObject;
-    }
-    created_for
-}
-
-/// Rejects a new volume with content: LVM tags a volume before it wipes an older volume's data,
-/// which may belong to another tenant.
-fn not_wiped(spec: &VolumeSpec, what: &str) -> ReportedError {
-    let path = spec.path();
-    let message = format!(
-        "logical volume {path} on {} was created for this claim, but is not empty ({what}): most \
-         likely LVM was interrupted before it wiped the data of a former volume, so the volume is \
-         not used; {}",
-        spec.node,
-        ways_out(&path)
-    );
-    ReportedError::new(reason::NOT_EMPTY, message)
-}
-
-/// Rejects a volume that an earlier version created: it was either interrupted before it wiped the
-/// volume, or the volume was in use and its object restored.
-fn unknown_origin(spec: &VolumeSpec, what: &str) -> ReportedError {
-    let path = spec.path();
-    let message = format!(
-        "logical volume {path} on {} has the tag of this claim, but none of its LogicalVolume, \
-         and has {what}: an earlier version of FlexLVM created it, and was interrupted, or the \
-         LogicalVolume was restored from a backup, so the volume is not used; {}",
-        spec.node,
-        ways_out(&path)
-    );
-    ReportedError::new(reason::NOT_EMPTY, message)
-}
-
-/// Returns what an admin can do about a volume of which only the admin can know whose data it has.
-fn ways_out(path: &str) -> String {
-    format!(
-        "inspect it on the node: if the data is this claim's, keep it by: lvchange --addtag \
-         {OBJECT_UID}restored {path}; if not, have it recreated by: lvremove {path}"
-    )
+    unpublished::plan(spec, lv, content)
 }
 
 /// Returns the outcome for a volume that was not found.

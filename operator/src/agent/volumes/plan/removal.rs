@@ -4,9 +4,10 @@ use crds::condition::reason;
 use crds::logical_volume::State;
 use host::lvm::{Layout, Lv, LvRole, SegmentType};
 
+use super::lookup::{ObservedLv, find};
+use super::unpublished::{CreatedFor, created_for};
 use super::{
-    Action, Content, CreatedFor, LvmChange, ObservedLv, ObservedVolume, Step, check_group,
-    created_for, find, initial_type, pool_and_cache,
+    Action, Content, LvmChange, ObservedVolume, Step, check_group, initial_type, pool_and_cache,
 };
 use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::volumes::outcome::Outcome;
