@@ -293,6 +293,7 @@ pub struct LogicalVolumeStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<Quantity>,
     /// LVM's UUID of the logical volume. The driver mounts a volume with this UUID only.
+    #[schemars(regex(pattern = r"^[0-9a-zA-Z]{6}(-[0-9a-zA-Z]{4}){5}-[0-9a-zA-Z]{6}$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
 }

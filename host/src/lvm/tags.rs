@@ -19,6 +19,10 @@ pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 /// from a backup.
 pub const OBJECT_UID: &str = "flexlvm.dev/logicalvolume-uid=";
 
+/// Set by an admin on a claim's volume whose data is this claim's, whatever its status and its other
+/// tags.
+pub const RESTORED: &str = "flexlvm.dev/logicalvolume-uid=restored";
+
 /// Prefix of the tag that names the StorageBackend of a thin pool.
 pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
 
@@ -40,7 +44,8 @@ pub const BACKEND: &str = "flexlvm.dev/backend=";
 #[cfg(test)]
 mod tests {
     use super::{
-        CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, STATIC, THIN_POOL,
+        CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, RESTORED, STATIC,
+        THIN_POOL,
     };
     use crate::lvm::names::LvTag;
 
@@ -58,8 +63,9 @@ mod tests {
         );
         let all = [
             OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, OBJECT_UID,
-            THIN_POOL,
+            RESTORED, THIN_POOL,
         ];
+        assert!(RESTORED.starts_with(OBJECT_UID));
         assert!(all.iter().all(|&tag| LvTag::new(tag).is_ok()));
     }
 }

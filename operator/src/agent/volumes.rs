@@ -2,8 +2,8 @@
 //!
 //! [`reconcile`] handles one of them at a time: it compares the spec ([`spec`]) with the node
 //! ([`plan`], pure), acts step by step ([`execute`], with LVM and the volume's [`device`]), and
-//! writes the outcome ([`outcome`]) to the status ([`status`]). Steps that take minutes are
-//! [`jobs`].
+//! writes the outcome ([`outcome`]) to the status ([`status`], [`written_statuses`]). Steps that take
+//! minutes are [`jobs`].
 
 pub mod device;
 pub mod device_io;
@@ -14,3 +14,4 @@ pub mod plan;
 pub mod reconcile;
 pub mod spec;
 pub mod status;
+mod written_statuses;

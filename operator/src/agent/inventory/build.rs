@@ -211,18 +211,14 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
 /// used by others.
 ///
 /// Extents are reserved whether they are allocated yet or not: so creating or removing a volume
-/// changes nothing in the published inventory.
+/// changes nothing in the published inventory. Whether the status has the right uuid does not
+/// matter: the extents are reserved by the spec.
 fn volume_of<'a>(spec: &VolumeSpec, vg: &'a Vg) -> Option<&'a Lv> {
     if spec.group.as_str() != vg.name {
         return None;
     }
-    let lv = vg
-        .lv(spec.name.as_str())
-        .filter(|lv| lv.has_tag(spec.identity.as_str()))?;
-    spec.published
-        .as_ref()
-        .is_none_or(|uuid| lv.uuid == *uuid)
-        .then_some(lv)
+    vg.lv(spec.name.as_str())
+        .filter(|lv| lv.has_tag(spec.identity.as_str()))
 }
 
 /// Returns a number of extents as a quantity.

@@ -45,6 +45,21 @@ impl Outcome {
             .is_some_and(|removed| removed.reason == reason::IN_USE)
     }
 
+    /// Returns the outcome for a volume that is gone from the node, or no longer FlexLVM's: the error
+    /// is the reason why it is not ready, and why its space is free.
+    pub(super) fn removed(error: ReportedError) -> Self {
+        let ready = ConditionUpdate::from(error);
+        let removed = ConditionUpdate {
+            status: true,
+            ..ready.clone()
+        };
+        Self {
+            ready: Some(ready),
+            removed: Some(removed),
+            volume: None,
+        }
+    }
+
     /// Returns the outcome for a volume that is not ready; the rest of its status is unchanged.
     pub(super) fn not_ready(error: ReportedError) -> Self {
         Self {

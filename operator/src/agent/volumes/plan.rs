@@ -89,9 +89,11 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
             );
             return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
         }
-        ObservedLv::Renamed(now) => {
-            let message =
-                format!("logical volume {path} on {node} was renamed to {now}; rename it back");
+        ObservedLv::Renamed(vg, lv) => {
+            let message = format!(
+                "logical volume {path} on {node} was renamed to {}/{}; rename it back",
+                vg.name, lv.name
+            );
             return Err(ReportedError::new(reason::LOGICAL_VOLUME_MISSING, message));
         }
         ObservedLv::Nothing => {}
@@ -166,18 +168,19 @@ fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, ReportedError> {
 
 /// Plans for an existing volume.
 fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, content: Option<&Content>) -> Step {
-    let outcome = match plan_change(spec, vg, lv, content) {
+    let ready = match plan_change(spec, vg, lv, content) {
         Ok(Some(action)) => return Step::Act(action),
-        Ok(None) => Outcome {
-            ready: Some(ConditionUpdate::ready()),
-            removed: deletion_blocked(spec),
-            volume: Some((lv.uuid.clone(), lv.size)),
-        },
-        Err(error) => Outcome {
-            ready: Some(error.into()),
-            removed: deletion_blocked(spec),
-            volume: spec.published.as_ref().map(|_| (lv.uuid.clone(), lv.size)),
-        },
+        Ok(None) => ConditionUpdate::ready(),
+        Err(error) => error.into(),
+    };
+    let mut volume = None;
+    if ready.status || unpublished::is_identified(spec, lv, content) {
+        volume = Some((lv.uuid.clone(), lv.size));
+    }
+    let outcome = Outcome {
+        ready: Some(ready),
+        removed: deletion_blocked(spec),
+        volume,
     };
     outcome.into()
 }
@@ -237,6 +240,11 @@ fn deletion_blocked(spec: &VolumeSpec) -> Option<ConditionUpdate> {
         ReclaimPolicy::Retain => retained::kept(spec),
     };
     Some(ReportedError::new(reason::DELETION_BLOCKED, message).into())
+    if spec.has_published_another(lv)
+        && let Some(action) = unpublished::plan(spec, lv, content)?
+    {
+        return Ok(Some(action));
+    }
 }
 
 #[cfg(test)]

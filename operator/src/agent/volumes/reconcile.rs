@@ -1,6 +1,6 @@
 //! Reconciles one LogicalVolume of this node: reads its spec, executes the plan, writes the status.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use super::execute::VolumeExecutor;
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use super::status;
+use super::written_statuses::WrittenStatuses;
 use crate::agent::condition::ReportedError;
 use crate::agent::error::{AgentError, message};
 use crate::agent::watches::logical_volumes::NodeVolumes;
@@ -37,8 +38,7 @@ pub struct VolumeReconciler {
     api: Api<LogicalVolume>,
     backoff: Backoff<String>,
     waits: Backoff<String>,
-    /// The last written status, by the object's name and with its uid, until the watch returns it.
-    written: Mutex<HashMap<String, (String, LogicalVolumeStatus)>>,
+    statuses: WrittenStatuses,
     in_use: Mutex<BTreeSet<String>>,
 }
 
@@ -52,7 +52,7 @@ impl VolumeReconciler {
             api: Api::all(client),
             backoff: Backoff::default(),
             waits: Backoff::default(),
-            written: Mutex::default(),
+            statuses: WrittenStatuses::default(),
             in_use: Mutex::default(),
         }
     }
@@ -81,7 +81,7 @@ impl VolumeReconciler {
                 if let Some(reason) = reason(&failure, failures)
                     && let Some(outcome) = failed(
                         &object,
-                        &self.latest(&object),
+                        &self.statuses.corrected(&object),
                         ReportedError::new(reason, text),
                     )
                     && let Err(error) = self.publish(&name, &object, &outcome).await
@@ -123,7 +123,7 @@ impl VolumeReconciler {
             Some(Some(live)) => live,
             Some(None) => return Ok(()), // deleted; the watch has yet to report it
         };
-        let spec = match VolumeSpec::read(object, &self.latest(object)) {
+        let spec = match VolumeSpec::read(object, &self.statuses.corrected(object)) {
             Ok(spec) => Arc::new(spec),
             Err(error) => {
                 let error = ReportedError::new(reason::INVALID_SPEC, error.to_string());
@@ -137,42 +137,41 @@ impl VolumeReconciler {
         Ok(())
     }
 
-    /// Writes the status if it has changed.
+    /// Writes the status if it has changed, or differs from what the agent observes.
     async fn publish(
         &self,
         name: &str,
         object: &LogicalVolume,
         outcome: &Outcome,
     ) -> Result<(), ApiError> {
-        let old = self.latest(object);
+        if let Some((uuid, _)) = &outcome.volume {
+            self.statuses.identify(object, uuid);
+        }
+        let current = self.statuses.current(object);
         let new = status::build(
-            &old,
+            &self.statuses.corrected(object),
             outcome,
             object.metadata.generation,
             &Time(Timestamp::now()),
         );
-        if new == old {
+        if new == current {
             return Ok(());
+        }
+        if let (Some(uuid), Some(wrong)) = (&new.uuid, &current.uuid)
+            && uuid != wrong
+        {
+            tracing::warn!(
+                volume = name,
+                uuid,
+                wrong,
+                "another client has overwritten the uuid in the status; correcting it"
+            );
         }
         let ready = condition::get(&new.conditions, READY).map(|ready| ready.reason.as_str());
         tracing::info!(volume = name, ready, uuid = new.uuid, "updating the status");
-        let patch = json!({
-            "apiVersion": LogicalVolume::api_version(&()),
-            "kind": LogicalVolume::kind(&()),
-            // A newer object of the same name has another uid, and must not get this status.
-            "metadata": {"name": name, "uid": object.uid()},
-            "status": new,
-        });
-        let params = PatchParams::apply(names::AGENT).force();
-        let written = self
-            .api
-            .patch_status(name, &params, &Patch::Apply(&patch))
-            .await;
-        match written.map_err(ApiError::of("report on", "LogicalVolume", name)) {
+        match self.write(name, object, &new).await {
             Ok(answer) => {
-                let status = answer.status.clone().unwrap_or_default();
-                lock(&self.written)
-                    .insert(name.to_owned(), (answer.uid().unwrap_or_default(), status));
+                self.statuses.record(&answer);
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
@@ -180,20 +179,48 @@ impl VolumeReconciler {
         }
     }
 
-    /// Returns the latest status: the last written one until the watch returns it. Only the agent
-    /// writes it.
-    fn latest(&self, object: &LogicalVolume) -> LogicalVolumeStatus {
-        let seen = object.status.clone().unwrap_or_default();
-        let mut written = lock(&self.written);
-        match written.get(&object.name_any()) {
-            Some((uid, ours)) if *ours != seen && object.uid().as_ref() == Some(uid) => {
-                ours.clone()
-            }
-            _ => {
-                written.remove(&object.name_any());
-                seen
-            }
+    /// Writes the whole status, and removes what another client has written into it.
+    async fn write(
+        &self,
+        name: &str,
+        object: &LogicalVolume,
+        status: &LogicalVolumeStatus,
+    ) -> Result<LogicalVolume, ApiError> {
+        // A newer object of the same name has another uid, and must not get this status.
+        let metadata = json!({"name": name, "uid": object.uid()});
+        let applied = json!({
+            "apiVersion": LogicalVolume::api_version(&()),
+            "kind": LogicalVolume::kind(&()),
+            "metadata": metadata,
+            "status": status,
+        });
+        let apply = PatchParams::apply(names::AGENT).force();
+        let answer = self
+            .api
+            .patch_status(name, &apply, &Patch::Apply(&applied))
+            .await
+            .map_err(ApiError::of("report on", "LogicalVolume", name))?;
+        if status::has_no_more_than(&answer.status.clone().unwrap_or_default(), status) {
+            return Ok(answer);
         }
+        // Server-side apply keeps fields and conditions that another client has added.
+        let replaced = json!({
+            "metadata": metadata,
+            "status": {
+                "observedGeneration": status.observed_generation,
+                "conditions": status.conditions,
+                "size": status.size,
+                "uuid": status.uuid,
+            },
+        });
+        let replace = PatchParams {
+            field_manager: Some(names::AGENT.to_owned()),
+            ..PatchParams::default()
+        };
+        self.api
+            .patch_status(name, &replace, &Patch::Merge(&replaced))
+            .await
+            .map_err(ApiError::of("report on", "LogicalVolume", name))
     }
 
     /// Records whether a volume waits for its release, and schedules the next check: soon, then
@@ -213,7 +240,7 @@ impl VolumeReconciler {
     fn forget(&self, name: &str) {
         self.await_release(name, false);
         self.backoff.succeeded(&name.to_owned());
-        lock(&self.written).remove(name);
+        self.statuses.forget(name);
     }
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeStatus, ReclaimPolicy, State};
 use crds::{LogicalVolume, ValidationError, quantity};
-use host::lvm::Layout;
-use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID};
+use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID, RESTORED};
+use host::lvm::{Layout, Lv};
 use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
@@ -51,7 +51,8 @@ pub struct VolumeSpec {
     pub state: State,
     /// What happens to the volume when its claim is deleted.
     pub reclaim_policy: ReclaimPolicy,
-    /// The published uuid: from then on other components may have used the volume.
+    /// The uuid in the status: once it was published, other components may have used the volume. It
+    /// may be wrong, so it alone identifies no volume.
     pub published: Option<LvUuid>,
     /// Whether the object has a deletion timestamp.
     pub deleted: bool,
@@ -108,6 +109,26 @@ impl VolumeSpec {
             .into_iter()
             .flatten()
             .collect()
+    }
+
+    /// Returns whether the status has the uuid of this logical volume.
+    #[must_use]
+    pub fn has_published(&self, lv: &Lv) -> bool {
+        self.published.as_ref() == Some(&lv.uuid)
+    }
+
+    /// Returns whether the status has the uuid of another logical volume.
+    #[must_use]
+    pub fn has_published_another(&self, lv: &Lv) -> bool {
+        self.published.as_ref().is_some_and(|uuid| *uuid != lv.uuid)
+    }
+
+    /// Returns whether tags prove that the logical volume was created for this object, or that an
+    /// admin has found the data of its claim on it.
+    #[must_use]
+    pub fn is_proven_by_tags(&self, lv: &Lv) -> bool {
+        lv.has_tag(self.identity.as_str())
+            && (lv.has_tag(self.object.as_str()) || lv.has_tag(RESTORED))
     }
 
     /// Returns the extents reserved on each physical volume.

@@ -48,9 +48,18 @@ pub fn build(
     status
 }
 
+/// Returns whether a status has no field and no condition that `wanted` lacks.
+#[must_use]
+pub fn has_no_more_than(status: &LogicalVolumeStatus, wanted: &LogicalVolumeStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    (status.uuid.is_none() || wanted.uuid.is_some())
+        && (status.size.is_none() || wanted.size.is_some())
+        && conditions.all(|found| condition::get(&wanted.conditions, &found.type_).is_some())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::build;
+    use super::{build, has_no_more_than};
     use crate::agent::condition::ConditionUpdate;
     use crate::agent::volumes::outcome::Outcome;
     use crds::condition::{self, READY, REMOVED, reason};
@@ -141,5 +150,23 @@ mod tests {
         let gone = build(&kept, &gone, Some(2), &at(4));
         assert!(condition::is_true(&gone.conditions, REMOVED));
         assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));
+    }
+    #[test]
+    fn fields_and_conditions_of_others_are_found() {
+        let wanted = ready();
+        assert!(has_no_more_than(&wanted, &wanted));
+        let mut removed = wanted.clone();
+        let forged = Outcome {
+            removed: Some(update(true, reason::REMOVED)),
+            ..Outcome::default()
+        };
+        removed.conditions = build(&wanted, &forged, Some(1), &at(2)).conditions;
+        assert!(!has_no_more_than(&removed, &wanted));
+        assert!(has_no_more_than(&wanted, &removed));
+        let without_size = LogicalVolumeStatus {
+            size: None,
+            ..wanted.clone()
+        };
+        assert!(!has_no_more_than(&wanted, &without_size));
     }
 }

@@ -1,5 +1,9 @@
 //! Finds the logical volume of a spec among those of the node. Pure.
+//!
+//! Name and tags identify it, not the status: before Kubernetes 1.30, agents of other nodes can
+//! write another uuid there.
 
+use host::lvm::tags::CLAIM_UID;
 use host::lvm::{Lv, Vg};
 
 use crate::agent::volumes::spec::VolumeSpec;
@@ -8,46 +12,71 @@ use crate::agent::volumes::spec::VolumeSpec;
 pub(super) enum ObservedLv<'a> {
     /// No volume with this name, and none with the published uuid.
     Nothing,
-    /// The spec's logical volume.
+    /// The spec's logical volume: it has the name, and the published uuid or the claim's tag.
     Ours(&'a Vg, &'a Lv),
     /// Another volume has the name; the text names the difference.
     Foreign(String),
     /// The spec's volume has another name.
-    Renamed(String),
+    Renamed(&'a Vg, &'a Lv),
 }
 
-/// Finds the volume: by uuid once it was published, by tag before.
+/// Finds the volume.
 pub(super) fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
     let mut named = None;
-    let mut published = None;
+    let mut elsewhere = None;
     for vg in groups {
         for lv in &vg.lvs {
             if has_name(spec, vg, lv) {
-                named = named.or(Some((vg, lv)));
-            }
-            if spec.published.as_ref() == Some(&lv.uuid) {
-                published = published.or(Some((vg, lv)));
+                if named.is_none() || spec.has_published(lv) {
+                    named = Some((vg, lv));
+                }
+            } else if spec.has_published(lv) && !is_of_another_claim(spec, lv) {
+                elsewhere = Some((vg, lv));
             }
         }
     }
-    let Some(uuid) = &spec.published else {
-        return match named {
-            None => ObservedLv::Nothing,
-            Some((vg, lv)) if lv.has_tag(spec.identity.as_str()) => ObservedLv::Ours(vg, lv),
-            Some(_) => ObservedLv::Foreign(format!("it lacks the tag {}", spec.identity)),
-        };
-    };
-    match (published, named) {
-        (Some((vg, lv)), _) if has_name(spec, vg, lv) => ObservedLv::Ours(vg, lv),
-        (Some((vg, lv)), _) => ObservedLv::Renamed(format!("{}/{}", vg.name, lv.name)),
-        (None, Some((_, lv))) => ObservedLv::Foreign(format!(
-            "its LVM uuid is {}, this volume's is {uuid}",
-            lv.uuid
-        )),
+    if let Some((vg, lv)) = named
+        && spec.has_published(lv)
+    {
+        return ObservedLv::Ours(vg, lv);
+    }
+    // An admin renamed it; a volume that has its former name is a copy.
+    if let Some((vg, lv)) = elsewhere
+        && lv.has_tag(spec.identity.as_str())
+    {
+        return ObservedLv::Renamed(vg, lv);
+    }
+    if let Some((vg, lv)) = named
+        && lv.has_tag(spec.identity.as_str())
+    {
+        return ObservedLv::Ours(vg, lv);
+    }
+    match (elsewhere, named) {
+        (Some((vg, lv)), _) => ObservedLv::Renamed(vg, lv),
+        (None, Some((_, lv))) => ObservedLv::Foreign(difference(spec, lv)),
         (None, None) => ObservedLv::Nothing,
+    }
+}
+
+/// Returns why the volume with the name is not the spec's.
+fn difference(spec: &VolumeSpec, lv: &Lv) -> String {
+    let tag = &spec.identity;
+    match &spec.published {
+        None => format!("it lacks the tag {tag}"),
+        Some(uuid) => format!(
+            "its LVM uuid is {}, this volume's is {uuid}, and it lacks the tag {tag}",
+            lv.uuid
+        ),
     }
 }
 
 fn has_name(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> bool {
     vg.name == spec.group.as_str() && lv.name == spec.name.as_str()
+}
+
+/// Returns whether the volume has the tag of another claim: a status that names it is wrong.
+fn is_of_another_claim(spec: &VolumeSpec, lv: &Lv) -> bool {
+    lv.tags
+        .iter()
+        .any(|tag| tag.starts_with(CLAIM_UID) && tag != spec.identity.as_str())
 }

@@ -2,6 +2,7 @@
 
 use crds::condition::reason;
 use crds::logical_volume::State;
+use host::lvm::tags::RESTORED;
 use host::lvm::{Layout, Lv, LvRole, SegmentType};
 
 use super::lookup::{ObservedLv, find};
@@ -9,7 +10,7 @@ use super::unpublished::{CreatedFor, created_for};
 use super::{
     Action, Content, LvmChange, ObservedVolume, Step, check_group, initial_type, pool_and_cache,
 };
-use crate::agent::condition::{ConditionUpdate, ReportedError};
+use crate::agent::condition::ReportedError;
 use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -26,9 +27,10 @@ pub(super) fn plan_absent(
     let (vg, lv) = match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => (vg, lv),
         ObservedLv::Foreign(_) => return Ok(gone(spec, seen).into()),
-        ObservedLv::Renamed(now) => {
+        ObservedLv::Renamed(vg, lv) => {
             let message = format!(
-                "logical volume {path} on {node} was renamed to {now}, so it is kept; rename it back, or remove it manually"
+                "logical volume {path} on {node} was renamed to {}/{}, so it is kept; rename it back, or remove it manually",
+                vg.name, lv.name
             );
             return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
         }
@@ -42,6 +44,9 @@ pub(super) fn plan_absent(
         return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
     }
     check_group(spec, vg)?;
+    if spec.has_published_another(lv) && !spec.is_proven_by_tags(lv) {
+        return Err(unproven(spec, lv));
+    }
     if lv.open {
         let message =
             format!("logical volume {path} on {node} is in use, so it is not removed yet");
@@ -62,6 +67,21 @@ pub(super) fn plan_absent(
 
 /// Returns whether the volume has a type that a volume with this spec may have: one with a cache
 /// may also be without it.
+/// Keeps a volume that neither its uuid nor its tags identify as this object's.
+fn unproven(spec: &VolumeSpec, lv: &Lv) -> ReportedError {
+    let path = spec.path();
+    let published = spec.published.as_ref().map_or("", |uuid| uuid.as_str());
+    let message = format!(
+        "logical volume {path} on {} has the tag of this claim, but its LVM uuid is {}, not \
+         {published} as in this object's status, and it lacks the tag of this object, so it is kept; \
+         inspect it on the node: to have it removed, confirm that it is this claim's by: lvchange \
+         --addtag {RESTORED} {path}; to keep it, remove the claim's tag by: lvchange --deltag {} \
+         {path}",
+        spec.node, lv.uuid, spec.identity
+    );
+    ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message)
+}
+
 fn has_type_of(spec: &VolumeSpec, lv: &Lv) -> bool {
     lv.segment_type == initial_type(spec)
         || (spec.layout == Layout::Cached && lv.segment_type == SegmentType::Cached)
@@ -139,14 +159,5 @@ fn gone(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Outcome {
         let message = format!("logical volume {path} was never created on {node}");
         ReportedError::new(reason::NEVER_CREATED, message)
     };
-    let ready = ConditionUpdate::from(error);
-    let removed = ConditionUpdate {
-        status: true,
-        ..ready.clone()
-    };
-    Outcome {
-        ready: Some(ready),
-        removed: Some(removed),
-        volume: None,
-    }
+    Outcome::removed(error)
 }

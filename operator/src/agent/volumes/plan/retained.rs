@@ -7,26 +7,30 @@ use crds::condition::reason;
 use crds::logical_volume::ReclaimPolicy;
 use host::lvm::{Lv, Vg};
 
-use crate::agent::condition::{ConditionUpdate, ReportedError};
+use super::lookup::{ObservedLv, find};
+use crate::agent::condition::ReportedError;
 use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// Returns the outcome that ends a deleted object, if an admin removed its logical volume or the
 /// volume's tag.
 ///
-/// `None` while the volume exists, and while its volume group is missing or faulty: the volume may
-/// then only be invisible.
+/// `None` while a volume with the tag exists, under any name, and while the volume group is missing
+/// or faulty: the volume may then only be invisible.
 pub(super) fn ended(spec: &VolumeSpec, groups: &[Vg]) -> Option<Outcome> {
-    if !spec.deleted || spec.reclaim_policy != ReclaimPolicy::Retain {
+    if !spec.deleted || spec.reclaim_policy != ReclaimPolicy::Retain || spec.published.is_none() {
         return None;
     }
-    let uuid = spec.published.as_ref()?;
-    for vg in groups {
-        for lv in &vg.lvs {
-            if lv.uuid == *uuid {
-                return released(spec, vg, lv);
-            }
+    let mut lvs = groups.iter().flat_map(|vg| &vg.lvs);
+    if lvs.any(|lv| lv.has_tag(spec.identity.as_str())) {
+        return None;
+    }
+    match find(spec, groups) {
+        ObservedLv::Ours(vg, lv) | ObservedLv::Renamed(vg, lv) => {
+            return Some(released(spec, vg, lv));
         }
+        // Another volume took the name of one that is gone.
+        ObservedLv::Foreign(_) | ObservedLv::Nothing => {}
     }
     let group = groups.iter().find(|vg| vg.name == spec.group.as_str())?;
     if group.fault.is_some() {
@@ -37,34 +41,18 @@ pub(super) fn ended(spec: &VolumeSpec, groups: &[Vg]) -> Option<Outcome> {
         spec.path(),
         spec.node
     );
-    Some(end(ReportedError::new(reason::REMOVED, message)))
+    let error = ReportedError::new(reason::REMOVED, message);
+    Some(Outcome::removed(error))
 }
 
-/// Returns the outcome for an existing volume; `None` while it carries the tag, under any name.
-fn released(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Option<Outcome> {
-    if lv.has_tag(spec.identity.as_str()) {
-        return None;
-    }
+/// Returns the outcome for a volume that exists without the tag.
+fn released(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> Outcome {
     let message = format!(
         "logical volume {}/{} on {} no longer has the tag {}, so FlexLVM leaves it unchanged and \
          manages it no more",
         vg.name, lv.name, spec.node, spec.identity
     );
-    let error = ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message);
-    Some(end(error))
-}
-
-fn end(error: ReportedError) -> Outcome {
-    let ready = ConditionUpdate::from(error);
-    let removed = ConditionUpdate {
-        status: true,
-        ..ready.clone()
-    };
-    Outcome {
-        ready: Some(ready),
-        removed: Some(removed),
-        volume: None,
-    }
+    Outcome::removed(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message))
 }
 
 /// Returns the message about a deleted object whose logical volume the policy keeps.

@@ -1,5 +1,6 @@
 //! Examples for every rule of the plan, and the fixtures that they share.
 
+mod identity;
 mod images;
 mod pool_and_cache;
 mod property;
@@ -248,12 +249,13 @@ fn foreign_volume_is_left_unchanged() {
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
 
-    // Once a uuid was published, it alone identifies the volume, regardless of tags.
+    // Without the tag, another volume took the name of one that is gone.
     let another = [vg(vec![Lv {
         uuid: uuid(2),
         ..lv()
     }])];
     assert_eq!(
+        tags: Vec::new(),
         ready(&published(), &another),
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );

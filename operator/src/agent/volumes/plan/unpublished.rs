@@ -1,8 +1,9 @@
-//! Plans for an existing logical volume whose uuid was never published. Pure.
+//! Plans for an existing logical volume whose uuid was never published, or whose status has another
+//! one. Pure.
 
 use crds::condition::reason;
 use host::fs::NewBlocks;
-use host::lvm::tags::OBJECT_UID;
+use host::lvm::tags::{OBJECT_UID, RESTORED};
 use host::lvm::{Lv, SegmentType};
 
 use super::{Action, Content, LvmChange};
@@ -12,7 +13,13 @@ use crate::agent::volumes::spec::VolumeSpec;
 /// Plans for a volume whose uuid was never published: the agent or the node stopped in between, or
 /// the object was restored from a backup, which has no status.
 ///
+/// A volume whose status has another uuid proves no more: an agent of another node may have written
+/// it before the creation was complete. It gets no marker, as it may have been published before.
+///
 /// Returns `None` if it can be published as it is.
+///
+/// # Errors
+/// Why it can't be published.
 pub(super) fn plan(
     spec: &VolumeSpec,
     lv: &Lv,
@@ -29,6 +36,12 @@ pub(super) fn plan(
         // the admin may still have to recover raw data.
         (Some(Content::Unformatted | Content::Formatting), _)
         | (Some(Content::Blank | Content::Data(_)), CreatedFor::FormerObject) => Ok(None),
+        (Some(Content::Blank), CreatedFor::ThisObject) if spec.published.is_some() => {
+            Err(other_uuid(spec, "a blank start and end"))
+        }
+        (Some(Content::Data(what)), CreatedFor::ThisObject) if spec.published.is_some() => {
+            Err(other_uuid(spec, what))
+        }
         (Some(Content::Blank), CreatedFor::ThisObject) => {
             let blocks = match lv.segment_type {
                 SegmentType::Thin => NewBlocks::Zeros,
@@ -42,6 +55,15 @@ pub(super) fn plan(
         }
         (Some(Content::Data(what)), CreatedFor::Unknown) => Err(unknown_origin(spec, what)),
     }
+}
+
+/// Returns whether the volume's uuid may be published even if the volume is not ready: the status
+/// has it already, or has another one by mistake.
+pub(super) fn is_identified(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> bool {
+    if spec.has_published_another(lv) {
+        return matches!(plan(spec, lv, content), Ok(None));
+    }
+    spec.has_published(lv)
 }
 
 /// The object that a volume with the claim's tag was created for.
@@ -81,6 +103,21 @@ fn not_wiped(spec: &VolumeSpec, what: &str) -> ReportedError {
     ReportedError::new(reason::NOT_EMPTY, message)
 }
 
+/// Rejects a volume whose status has another uuid: the creation may have been interrupted before the
+/// volume was wiped, since the status does not prove that it was reported.
+fn other_uuid(spec: &VolumeSpec, what: &str) -> ReportedError {
+    let path = spec.path();
+    let published = spec.published.as_ref().map_or("", |uuid| uuid.as_str());
+    let message = format!(
+        "logical volume {path} on {} has the tags of this LogicalVolume, but another LVM uuid than \
+         its status ({published}), which another client has overwritten, and has {what}: the status \
+         does not show whose data that is; inspect it on the node: if the data is this claim's, \
+         confirm it by: lvchange --addtag {RESTORED} {path}",
+        spec.node
+    );
+    ReportedError::new(reason::NOT_EMPTY, message)
+}
+
 /// Rejects a volume that an earlier version created: it was either interrupted before it wiped the
 /// volume, or the volume was in use and its object restored.
 fn unknown_origin(spec: &VolumeSpec, what: &str) -> ReportedError {
@@ -99,6 +136,6 @@ fn unknown_origin(spec: &VolumeSpec, what: &str) -> ReportedError {
 fn ways_out(path: &str) -> String {
     format!(
         "inspect it on the node: if the data is this claim's, keep it by: lvchange --addtag \
-         {OBJECT_UID}restored {path}; if not, have it recreated by: lvremove {path}"
+         {RESTORED} {path}; if not, have it recreated by: lvremove {path}"
     )
 }

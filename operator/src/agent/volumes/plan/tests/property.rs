@@ -306,10 +306,9 @@ proptest! {
         }
         let after = named(&node.groups);
         prop_assert_eq!(other_volumes(&node.groups), others);
-        let is_ours = before.as_ref().is_some_and(|lv| match &spec.published {
-            Some(uuid) => lv.uuid == *uuid,
-            None => lv.has_tag(spec.identity.as_str()),
-        });
+        let is_ours = before
+            .as_ref()
+            .is_some_and(|lv| spec.has_published(lv) || lv.has_tag(spec.identity.as_str()));
         if let Some(before) = &before {
             // Unused parts of it may be removed all the same.
             prop_assert!(is_ours || !steps.iter().any(changes_volume), "{:?}", steps);
@@ -322,6 +321,7 @@ proptest! {
                 let is_thin = before.segment_type == SegmentType::Thin;
                 prop_assert!(is_thin == (spec.layout == Layout::Thin));
                 prop_assert!(before.has_tag(spec.identity.as_str()));
+                prop_assert!(!spec.has_published_another(before) || spec.is_proven_by_tags(before));
                 prop_assert!(spec.state == State::Absent || !matches!(content, Content::Data(_)));
             }
         }
@@ -350,12 +350,17 @@ proptest! {
                     .iter()
                     .any(|step| matches!(step, Step::Act(Action::Create(_))));
                 let has_data = matches!(content, Content::Data(_));
-                prop_assert!(spec.published.is_some() || is_old || is_new || !has_data);
+                let is_published = after.as_ref().is_some_and(|lv| spec.has_published(lv));
+                prop_assert!(is_published || is_old || is_new || !has_data);
             }
             if outcome.removed.as_ref().is_some_and(|removed| removed.status) {
                 let exists = after
                     .as_ref()
                     .is_some_and(|lv| spec.published.as_ref() == Some(&lv.uuid));
+                let is_tagged = after
+                    .as_ref()
+                    .is_some_and(|lv| lv.has_tag(spec.identity.as_str()));
+                prop_assert!(!is_tagged, "a volume of the claim is forgotten");
                 // An admin may take a retained volume away from its deleted object.
                 let is_let_go = spec.deleted
                     && spec.reclaim_policy == ReclaimPolicy::Retain

@@ -50,7 +50,7 @@ fn deleted_object_ends_once_its_volume_is_gone_or_has_lost_its_tag() {
         (
             vec![Lv {
                 uuid: uuid(2),
-                ..lv()
+                ..untagged()
             }],
             (true, reason::REMOVED),
         ),
@@ -64,6 +64,33 @@ fn deleted_object_ends_once_its_volume_is_gone_or_has_lost_its_tag() {
         let groups = [vg(lvs)];
         assert_eq!(removed(&deleted(), &groups, None), expected, "{groups:?}");
         assert!(!settled(&deleted(), &groups, None).ready.unwrap().status);
+    }
+}
+
+/// An agent of another node can write the uuid of any volume before Kubernetes 1.30.
+#[test]
+fn deleted_object_stays_while_any_volume_has_its_tag() {
+    let root = Lv {
+        name: "root".to_owned(),
+        uuid: uuid(7),
+        ..untagged()
+    };
+    let overwritten = VolumeSpec {
+        published: Some(uuid(7)),
+        ..deleted()
+    };
+    for lvs in [
+        vec![lv()],
+        vec![lv(), root.clone()],
+        vec![renamed(lv()), root],
+    ] {
+        let groups = [vg(lvs)];
+        let content = Some(Content::Data("ext4".to_owned()));
+        assert_eq!(
+            removed(&overwritten, &groups, content),
+            (false, reason::DELETION_BLOCKED),
+            "{groups:?}"
+        );
     }
 }
 
