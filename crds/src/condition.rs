@@ -32,6 +32,8 @@ pub mod reason {
     /// The volume group exists but is unusable: exported, partial, or owned by another host or lock
     /// manager.
     pub const VOLUME_GROUP_UNUSABLE: &str = "VolumeGroupUnusable";
+    /// The volume group has as many logical volumes as LVM allows in it (`max_lv`).
+    pub const VOLUME_LIMIT_REACHED: &str = "VolumeLimitReached";
     /// The volume group has too little free space.
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
     /// The volume group can't hold a volume of the requested layout: its extents are too small or

@@ -159,11 +159,30 @@ pub struct VolumeGroup {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub thin_pools: Vec<ReportedThinPool>,
-    /// Why no volume can be created in it: it is exported, partial, owned by another host, and so
-    /// on. Absent when volumes can be created.
+    /// LVM's limit on the number of its logical volumes (`vgchange --logicalvolume`). Absent without
+    /// a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logical_volume_limit: Option<LogicalVolumeLimit>,
+    /// Why no volume can be created or expanded in it: it is exported, partial, owned by another
+    /// host, one of its disks exists twice, and so on. Absent when that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable_reason: Option<String>,
 }
+
+/// LVM's limit on the number of logical volumes in a volume group.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct LogicalVolumeLimit {
+    /// Maximum number of logical volumes: `max_lv` of vgs.
+    pub maximum: u32,
+    /// Number of logical volumes that can still be created. It can be up to a minute old while it is
+    /// 2 or more.
+    pub remaining: u32,
+}
+
+/// Maximum number of logical volumes that LVM counts for a volume that is created: a thin volume and
+/// its pool, or a volume and its cache before it is attached.
+pub const MAX_LVS_PER_VOLUME: u32 = 2;
 
 /// One physical volume of a volume group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]

@@ -52,6 +52,11 @@ impl Lvm<'_> {
                 &read(&cmd, &self.run(&cmd)?, report::parse_uuids)?,
             );
         }
+        if report::mark_duplicates(&mut groups, &output.stderr) && self.allows_duplicates() {
+            for vg in &mut groups {
+                vg.change_fault = None;
+            }
+        }
         Ok(NodeReport {
             groups,
             warnings: report::warnings(&output.stderr),
@@ -241,6 +246,12 @@ impl Lvm<'_> {
     pub fn version(self) -> Result<String, Error> {
         let cmd = command::version();
         read(&cmd, &self.run(&cmd)?, report::parse_version)
+    }
+
+    /// Returns whether lvm.conf lets LVM change volume groups with duplicate physical volumes.
+    fn allows_duplicates(self) -> bool {
+        self.run(&command::allows_duplicates())
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("_pvs=1"))
     }
 
     fn run(self, cmd: &Cmd) -> Result<Output, Error> {

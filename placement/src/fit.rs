@@ -16,7 +16,7 @@ use crate::free_space::{FreeDisk, FreeSpace};
 use crate::rejection::Rejection;
 use crate::request::{Candidate, PlacementRequest};
 use crate::reservations::{Location, Reservations};
-use crate::{filter, layout, pv_allocation, thin};
+use crate::{filter, layout, pv_allocation, thin, volume_limit};
 
 /// A place for a volume.
 #[derive(Clone, Debug, PartialEq)]
@@ -171,6 +171,7 @@ pub fn free_space_for(
     let spec = &backend.spec;
     let (space, group) = group_free_space(spec, candidate, reservations)?;
     check_kubelet(candidate)?;
+    volume_limit::check(backend, group)?;
     let (layout, _) = space.cost(&spec.layout, Bytes(1))?;
     pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
@@ -179,10 +180,7 @@ pub fn free_space_for(
     let Some(rules) = spec.thin_pool.as_ref().filter(|_| layout == Layout::Thin) else {
         return Ok(space);
     };
-    let name = rules
-        .name
-        .clone()
-        .unwrap_or_else(|| crds::thin_pool::pool_name(&backend.name_any()));
+    let name = volume_limit::pool_name(backend);
     let pool = thin::pool_free_space(rules, &name, group, &space, reservations)?;
     if let Some(full) = pool.full {
         return Err(full);

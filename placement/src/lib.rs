@@ -15,6 +15,7 @@
 //! - [`choose`]: the best of the nodes where it fits.
 //! - [`growth`]: the same for an existing volume.
 //! - [`largest`]: the largest volume that fits, for the scheduler.
+//! - `volume_limit`: LVM's limit on the number of logical volumes.
 //! - [`rejection`]: reasons why a node can't hold a volume.
 
 pub mod allocation;
@@ -30,3 +31,4 @@ pub mod rejection;
 pub mod request;
 pub mod reservations;
 pub mod thin;
+mod volume_limit;

@@ -43,6 +43,20 @@ pub enum Rejection {
         /// The agent's reason, or the field of its report that is invalid.
         reason: String,
     },
+    /// LVM allows no more logical volumes in the volume group.
+    #[error(
+        "has {used} of {maximum} logical volumes (max_lv) in volume group {group} but the volume needs {needs} more (raise the limit with vgchange --logicalvolume)"
+    )]
+    TooManyVolumes {
+        /// The volume group.
+        group: String,
+        /// Number of its logical volumes.
+        used: u32,
+        /// Maximum number of its logical volumes.
+        maximum: u32,
+        /// Number of logical volumes that the volume consists of.
+        needs: u32,
+    },
     /// The volume group can't hold a volume of this layout.
     #[error("can't create the volume in volume group {group}: {reason}")]
     Unsuitable {

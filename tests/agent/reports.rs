@@ -84,6 +84,33 @@ async fn free_space_is_reported_with_delay() {
 }
 
 #[tokio::test]
+async fn limit_of_logical_volumes_is_reported_and_new_volume_waits() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    let first = fixture.create_volume("first", 8).await;
+    fixture.ready(&first).await;
+    fixture.node.change(|state| state.groups[0].max_lv = 1);
+    fixture
+        .wait_for_report("the limit is reported", |storage| {
+            let groups = groups(storage);
+            let limit = groups.first().and_then(|group| group.logical_volume_limit);
+            limit.is_some_and(|limit| (limit.maximum, limit.remaining) == (1, 0))
+        })
+        .await;
+    let second = fixture.create_volume("second", 8).await;
+    fixture
+        .wait_for_not_ready(
+            &second,
+            "VolumeLimitReached",
+            "has 1 of 1 logical volumes (max_lv)",
+        )
+        .await;
+    assert_eq!(fixture.node.count("lvcreate"), 1, "LVM would refuse");
+    fixture.node.change(|state| state.groups[0].max_lv = 2);
+    fixture.ready(&second).await;
+}
+
+#[tokio::test]
 async fn deleted_report_is_rewritten_at_once() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();

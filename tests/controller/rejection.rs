@@ -59,6 +59,34 @@ async fn unsupported_claims_are_rejected_with_field_and_create_nothing() {
 }
 
 #[tokio::test]
+async fn node_whose_group_allows_no_more_logical_volumes_gets_no_volume() {
+    let fixture = Fixture::with_immediate_class(&[("n1", 1024)]).await;
+    let mut full = vg0("1Gi");
+    full[0]["logicalVolumeLimit"] = json!({"maximum": 6, "remaining": 0});
+    fixture.report(&fixture.name("n1"), full.clone()).await;
+    fixture
+        .wait(
+            &fixture.backends(),
+            &fixture.namespace,
+            "the backend reports the limit",
+            |backend| {
+                let status = backend.status.clone().unwrap_or_default();
+                let mut conditions = status.conditions.iter();
+                conditions.any(|condition| condition.message.contains("has 6 of 6 logical volumes"))
+            },
+        )
+        .await;
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    fixture
+        .wait_for_event(&["ProvisioningFailed", "(max_lv)", "vgchange --logicalvolume"])
+        .await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
+    full[0]["logicalVolumeLimit"]["remaining"] = json!(1);
+    fixture.report(&fixture.name("n1"), full).await;
+    fixture.wait_for_logical_volume(&name).await;
+}
+
+#[tokio::test]
 async fn invalid_class_parameters_are_rejected_by_name() {
     for (parameters, phrases) in [
         (

@@ -57,6 +57,7 @@ impl SimulatedNode {
             extents,
             volumes: Vec::new(),
             exported: false,
+            max_lv: 0,
         };
         self.change(|state| state.groups.push(group));
     }

@@ -7,6 +7,7 @@ use host::lvm::{Cost, Layout};
 use serde_json::{Value, json};
 
 use super::fixture::{DISKS, Fixture, GROUP, KINDS};
+use super::reports::wait_for_limit;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
@@ -62,6 +63,19 @@ fn taken(fixture: &Fixture) -> Vec<u64> {
 
 fn images(cost: Cost) -> Vec<u64> {
     vec![cost.image.0; cost.images as usize]
+}
+
+/// LVM does not count the images of a RAID.
+pub(crate) fn raid1_counts_as_one_logical_volume(fixture: &Fixture) {
+    let name = fixture.name();
+    let layout = json!({"type": "RAID1", "integrity": true});
+    let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, cost(&layout, 37))});
+    fixture.shell(&format!("vgchange -qq -l 1 {KINDS}"));
+    fixture.create_volume_with(&name, "37Mi", spec);
+    fixture.ready(&name);
+    wait_for_limit(fixture, KINDS);
+    fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
+    fixture.remove(&name);
 }
 
 pub(crate) fn each_layout_is_created_grown_and_removed(fixture: &Fixture) {

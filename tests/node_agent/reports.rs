@@ -83,6 +83,82 @@ pub(crate) fn vgextend_is_reported_within_five_seconds(fixture: &Fixture) {
     assert!(took < Duration::from_secs(5), "{took:?}");
 }
 
+/// Returns LVM's limit on the number of logical volumes in a group, and how many more it allows, as
+/// reported.
+fn limit(storage: &NodeStorage, name: &str) -> Option<(u32, u32)> {
+    let groups = &storage.status.as_ref()?.volume_groups;
+    let limit = groups
+        .iter()
+        .find(|group| group.name == name)?
+        .logical_volume_limit?;
+    Some((limit.maximum, limit.remaining))
+}
+
+/// Waits until the reported limit of a group is the one that LVM reports.
+pub(crate) fn wait_for_limit(fixture: &Fixture, group: &str) {
+    let numbers = fixture.shell(&format!("vgs --noheadings -o max_lv,lv_count {group}"));
+    let numbers: Vec<u32> = numbers
+        .split_whitespace()
+        .map(|number| number.parse().unwrap())
+        .collect();
+    let expected = (numbers[0] > 0).then(|| (numbers[0], numbers[0] - numbers[1]));
+    fixture.wait_for_report("the limit is reported as LVM counts", |storage| {
+        limit(storage, group) == expected
+    });
+}
+
+pub(crate) fn limit_of_logical_volumes_is_reported(fixture: &Fixture) {
+    let [name, waiting] = [fixture.volume("64Mi"), fixture.name()];
+    fixture.shell(&format!(
+        "vgchange -qq -l $(vgs --noheadings -o lv_count {GROUP}) {GROUP}
+         ! lvcreate -qq -y -n more -L 8M {GROUP} 2>/run/refused
+         grep 'Maximum number of logical volumes' /run/refused"
+    ));
+    wait_for_limit(fixture, GROUP);
+    fixture.create_volume(&waiting, "64Mi");
+    fixture.wait_for_condition(&waiting, READY, "VolumeLimitReached", "needs 1 more");
+    // An existing volume still grows.
+    fixture.change(&name, json!({"size": "128Mi"}));
+    fixture.reaches(&name, 128 << 20);
+    fixture.shell(&format!("vgchange -qq -l 0 {GROUP}"));
+    fixture.ready(&waiting);
+    wait_for_limit(fixture, GROUP);
+    for name in [&name, &waiting] {
+        fixture.remove(name);
+    }
+}
+
+/// A disk that a storage system presents twice, or that was cloned.
+pub(crate) fn disk_that_exists_twice_is_reported_and_stops_no_volume(fixture: &Fixture) {
+    let [existing, waiting] = [(); 2].map(|()| fixture.name());
+    let in_group = json!({"volumeGroup": "twice"});
+    fixture.shell("vgcreate -qq twice /dev/ubdi");
+    fixture.create_volume_with(&existing, "64Mi", in_group.clone());
+    fixture.ready(&existing);
+    fixture.shell("dd if=/dev/ubdi of=/dev/ubdj bs=1M count=8 conv=fsync status=none");
+    fixture.wait_for_report("the copy is reported", |storage| {
+        let groups = storage.status.clone().unwrap_or_default().volume_groups;
+        groups.iter().any(|group| {
+            let reason = group.unusable_reason.clone().unwrap_or_default();
+            group.name == "twice" && reason.contains("finds the copy /dev/ubdj")
+        })
+    });
+    fixture.create_volume_with(&waiting, "64Mi", in_group);
+    fixture.wait_for_condition(&waiting, READY, "VolumeGroupUnusable", "exists twice");
+    fixture.ready(&existing);
+    // LVM itself refuses.
+    fixture.shell(
+        "! lvcreate -qq -y -n more -L 8M twice 2>/run/refused
+         grep 'with duplicate PV devices' /run/refused
+         dd if=/dev/zero of=/dev/ubdj bs=1M count=8 conv=fsync status=none",
+    );
+    fixture.ready(&waiting);
+    for name in [&existing, &waiting] {
+        fixture.remove(name);
+    }
+    fixture.shell("vgremove -qq twice; pvremove -qq /dev/ubdi");
+}
+
 pub(crate) fn volume_group_disappears_and_returns(fixture: &Fixture) {
     let name = fixture.volume("64Mi");
     fixture.shell(&format!("vgchange -qq -an {GROUP}; vgexport -qq {GROUP}"));

@@ -210,6 +210,8 @@ mod tests {
             extents: Extents(100),
             free: Extents(1),
             fault,
+            change_fault: None,
+            max_lvs: None,
             lvs: lvs.iter().map(lv).collect(),
             pvs: vec![],
             system_id: String::new(),

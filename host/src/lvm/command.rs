@@ -43,7 +43,7 @@ pub struct NewPool<'a> {
 
 /// Report columns of a volume group; `vg_attr` has exported, partial and shared.
 const VG_COLUMNS: &str = "vg_name,vg_uuid,vg_attr,vg_seqno,vg_extent_size,vg_extent_count,vg_free_count,\
-                          vg_missing_pv_count,vg_systemid,vg_lock_type";
+                          vg_missing_pv_count,vg_systemid,vg_lock_type,max_lv";
 
 /// Report columns of a logical volume; `lv_attr` has its type, role, active and open.
 const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,pool_lv,data_percent,metadata_percent,lv_metadata_size";
@@ -331,6 +331,16 @@ pub(super) fn create_group(vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) ->
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--", vg.as_str()])
         .args(disks.iter().map(DevicePath::as_str))
+}
+
+/// Prints the effective value of the setting that lets LVM change volume groups with duplicate
+/// physical volumes, as `allow_changes_with_duplicate_pvs=0`.
+pub(super) fn allows_duplicates() -> Cmd {
+    lvm("lvmconfig").args([
+        "--typeconfig",
+        "full",
+        "devices/allow_changes_with_duplicate_pvs",
+    ])
 }
 
 /// Prints the version of LVM.

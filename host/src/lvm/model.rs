@@ -29,8 +29,12 @@ pub struct Vg {
     pub extents: Extents,
     /// Extents that are not allocated.
     pub free: Extents,
-    /// Why LVM refuses changes of this group; `None` when it is usable.
+    /// Why this group is unusable, and LVM refuses changes of it; `None` when it is usable.
     pub fault: Option<VgFault>,
+    /// Why LVM refuses changes of this group, although its volumes can be used.
+    pub change_fault: Option<VgFault>,
+    /// Maximum number of its logical volumes, without LVM's internal ones; `None` without a limit.
+    pub max_lvs: Option<u64>,
     /// Its logical volumes by name, without LVM's internal ones.
     pub lvs: Vec<Lv>,
     /// The disks of the group.
@@ -51,6 +55,8 @@ impl PartialEq for Vg {
             extents,
             free,
             fault,
+            change_fault,
+            max_lvs,
             lvs,
             pvs,
             system_id,
@@ -59,6 +65,7 @@ impl PartialEq for Vg {
         (name, uuid, extent_size, extents)
             == (&other.name, &other.uuid, &other.extent_size, &other.extents)
             && (free, fault, lvs) == (&other.free, &other.fault, &other.lvs)
+            && (change_fault, max_lvs) == (&other.change_fault, &other.max_lvs)
             && (pvs, system_id) == (&other.pvs, &other.system_id)
     }
 }
@@ -191,6 +198,16 @@ impl Vg {
     #[must_use]
     pub fn available(&self) -> Extents {
         Extents(self.pvs.iter().map(|pv| pv.available().0).sum())
+    }
+
+    /// Returns how many logical volumes LVM still lets it have; `None` without a limit.
+    ///
+    /// LVM counts what it reports: a RAID, a cached volume and a thin pool count as one each, whatever
+    /// they consist of, and a thin volume counts in addition to its pool.
+    #[must_use]
+    pub fn remaining_lvs(&self) -> Option<u64> {
+        let count = u64::try_from(self.lvs.len()).unwrap_or(u64::MAX);
+        self.max_lvs.map(|max| max.saturating_sub(count))
     }
 
     /// Inserts a new logical volume in report order and subtracts its extents.

@@ -3,6 +3,7 @@
 //! Ignores unknown columns. A missing or malformed column rejects the whole report: a partial one
 //! could make a volume look absent.
 
+mod duplicates;
 mod error;
 mod lists;
 mod warnings;
@@ -17,6 +18,7 @@ use super::vg_fault::VgFault;
 use crate::lvm::names::{LvName, LvUuid};
 use crate::units::{Bytes, Extents};
 
+pub(super) use duplicates::mark_duplicates;
 pub(super) use error::ReportError;
 pub(super) use lists::{parse_disks, parse_uuids, parse_version};
 pub(super) use warnings::warnings;
@@ -76,6 +78,7 @@ struct VgRow {
     vg_systemid: String,
     vg_lock_type: String,
     vg_seqno: String,
+    max_lv: String,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +170,8 @@ impl VgRow {
             extents: Extents(number(&self.vg_extent_count)?),
             free: Extents(number(&self.vg_free_count)?),
             fault,
+            change_fault: None,
+            max_lvs: Some(number(&self.max_lv)?).filter(|max| *max > 0),
             lvs,
             pvs,
             system_id: self.vg_systemid,

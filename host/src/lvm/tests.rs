@@ -35,6 +35,42 @@ fn report_is_parsed_although_lvm_prints_messages_for_people() {
     assert_eq!(report, expected);
 }
 
+/// A group with a disk that exists twice, as LVM 2.03 reports it.
+const DUPLICATE: &str = r#"case "$*" in
+    *lvmconfig*) echo "allow_changes_with_duplicate_pvs=$ALLOWED" ;;
+    *) echo "  WARNING: Not using device /dev/sdb for PV abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP." >&2
+       cat <<'R'
+{"report": [{"vg": [{"vg_name":"vg0", "vg_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-000000", "vg_attr":"wz--n-",
+ "vg_extent_size":"4194304", "vg_extent_count":"10", "vg_free_count":"10", "vg_missing_pv_count":"0",
+ "vg_systemid":"", "vg_lock_type":"", "vg_seqno":"1", "max_lv":"0"}],
+ "pv": [{"pv_name":"/dev/sda", "pv_uuid":"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP", "pv_attr":"a--",
+ "pv_pe_count":"10", "pv_pe_alloc_count":"0"}], "lv": [], "pvseg": []}]}
+R
+    ;; esac"#;
+
+/// Runs a script in place of LVM with LVM's arguments, and a variable with this value.
+struct Allowing(&'static str);
+
+impl Exec for Allowing {
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        let script = Cmd::new("sh")
+            .args(["-c", DUPLICATE, "lvm"])
+            .args(cmd.arguments())
+            .variable("ALLOWED", self.0);
+        System::current().exec(&script)
+    }
+}
+
+#[test]
+fn group_with_duplicate_disk_is_marked_unless_lvm_may_change_it() {
+    for (allowed, is_marked) in [("0", true), ("1", false)] {
+        let report = Lvm(&Allowing(allowed)).report().unwrap();
+        let fault = &report.groups.first().unwrap().change_fault;
+        assert_eq!(fault.is_some(), is_marked, "{fault:?}");
+        assert_eq!(report.warnings.len(), 1);
+    }
+}
+
 #[test]
 fn unusable_report_is_rejected_with_standard_error() {
     let script = "echo '{'; echo '  WARNING: bad checksum' >&2";

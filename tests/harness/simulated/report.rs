@@ -29,6 +29,7 @@ impl Group {
             "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
             "vg_extent_size": EXTENT.to_string(), "vg_extent_count": self.extents.to_string(),
             "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "", "vg_seqno": "0",
+            "max_lv": self.max_lv.to_string(),
         }], "pv": [{
             "pv_name": "/dev/sda", "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
             "pv_pe_count": self.extents.to_string(), "pv_pe_alloc_count": (self.extents - self.free()).to_string(),

@@ -36,6 +36,8 @@ pub struct Group {
     pub volumes: Vec<Volume>,
     /// True if exported, as by `vgexport`.
     pub exported: bool,
+    /// Maximum number of logical volumes, as by `vgchange -l`; 0 is no limit.
+    pub max_lv: usize,
 }
 
 /// What a failed command prints to stderr.
@@ -108,6 +110,13 @@ impl State {
             return Err(format!(
                 "  Logical Volume \"{name}\" already exists in volume group \"{}\"",
                 group.name
+            )
+            .into());
+        }
+        if group.max_lv > 0 && group.volumes.len() >= group.max_lv {
+            return Err(format!(
+                "  Maximum number of logical volumes ({}) reached in volume group {}",
+                group.max_lv, group.name
             )
             .into());
         }

@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::{
-    Lv, LvRole, SegmentType, Vg, mark_foreign, parse, parse_disks, parse_uuids, parse_volume,
+    Lv, LvRole, SegmentType, Vg, mark_duplicates, mark_foreign, parse, parse_disks, parse_uuids,
+    parse_volume,
 };
 use crate::units::{Bytes, Extents};
 
@@ -264,6 +265,46 @@ fn fault_names_reason() {
 }
 
 #[test]
+fn limit_of_logical_volumes_counts_those_that_lvm_reports() {
+    let unlimited = vg0(fixture!("kinds"));
+    assert_eq!((unlimited.max_lvs, unlimited.remaining_lvs()), (None, None));
+    let limited = |max: &str| {
+        let report = std::str::from_utf8(fixture!("kinds")).unwrap();
+        let column = format!("\"max_lv\":\"{max}\"");
+        vg0(report.replace("\"max_lv\":\"0\"", &column).as_bytes())
+    };
+    assert_eq!(limited("10").remaining_lvs(), Some(2));
+    assert_eq!(limited("8").remaining_lvs(), Some(0));
+    assert_eq!(limited("7").remaining_lvs(), Some(0));
+    assert_ne!(limited("8"), unlimited);
+}
+
+#[test]
+fn mark_duplicates_marks_the_groups_of_duplicate_disks() {
+    let mut vgs = parse(fixture!("kinds")).unwrap();
+    let disk = vg0(fixture!("kinds")).pvs[1].clone();
+    let message = format!(
+        "  WARNING: Not using device /dev/sdx for PV {}.\n",
+        disk.uuid
+    );
+    assert!(!mark_duplicates(&mut vgs, b"  WARNING: PV a is missing.\n"));
+    assert!(mark_duplicates(&mut vgs, message.as_bytes()));
+    for vg in &vgs {
+        let reason = vg.change_fault.as_ref().map(ToString::to_string);
+        let is_marked = vg.name == "vg0";
+        assert_eq!(reason.is_some(), is_marked, "{}", vg.name);
+        if let Some(reason) = reason {
+            let start = format!("its disk {} exists twice", disk.name);
+            assert!(
+                reason.starts_with(&start) && reason.contains("/dev/sdx"),
+                "{reason}"
+            );
+        }
+        assert_eq!(vg.fault, None, "its volumes can be used");
+    }
+}
+
+#[test]
 fn mark_foreign_spares_usable_groups() {
     let mut vgs = parse(fixture!("foreign")).unwrap();
     mark_foreign(&mut vgs, &parse_uuids(fixture!("foreign-usable")).unwrap());
@@ -286,6 +327,7 @@ fn parse_rejects_incomplete_report() {
         ("33554432", "32.00m"),
         ("\"2046\"", "\"-1\""),
         ("\"1974\"", "\"2047\""),
+        ("\"max_lv\":\"0\"", "\"max_lv\":\"\""),
         ("-wi-ao----", "-wi"),
         ("wz--n-", ""),
         ("\"lv_uuid\":\"", "\"lv_uuid\":\"x"),

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY};
-use crds::node_storage::{PhysicalVolume, ReportedThinPool, VolumeGroup};
+use crds::node_storage::{
+    LogicalVolumeLimit, MAX_LVS_PER_VOLUME, PhysicalVolume, ReportedThinPool, VolumeGroup,
+};
 use crds::{NodeStorageStatus, Share, quantity};
 use host::lvm::tags::THIN_POOL;
 use host::lvm::{Lv, Pv, SegmentType, Vg};
@@ -85,6 +87,10 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
     let mut status = status.clone();
     for group in &mut status.volume_groups {
         group.free = quantity::format(0_u64);
+        if let Some(limit) = &mut group.logical_volume_limit {
+            // As long as any volume can be created, the number is informational.
+            limit.remaining = limit.remaining.min(MAX_LVS_PER_VOLUME);
+        }
         group
             .physical_volumes
             .iter_mut()
@@ -139,8 +145,21 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             .iter()
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
-        unusable_reason: vg.fault.as_ref().map(ToString::to_string),
+        logical_volume_limit: build_limit(vg),
+        unusable_reason: vg
+            .fault
+            .as_ref()
+            .or(vg.change_fault.as_ref())
+            .map(ToString::to_string),
     }
+}
+
+fn build_limit(vg: &Vg) -> Option<LogicalVolumeLimit> {
+    let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+    Some(LogicalVolumeLimit {
+        maximum: number(vg.max_lvs?),
+        remaining: number(vg.remaining_lvs()?),
+    })
 }
 
 /// `ours` are FlexLVM's volumes in the group, `pools` its thin pools.

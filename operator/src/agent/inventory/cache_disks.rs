@@ -82,6 +82,8 @@ mod tests {
             extents: Extents(10),
             free: Extents(10),
             fault: None,
+            change_fault: None,
+            max_lvs: None,
             lvs: Vec::new(),
             pvs: pvs.collect(),
             system_id: String::new(),

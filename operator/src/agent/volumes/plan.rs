@@ -15,7 +15,7 @@ mod unpublished;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
+use host::lvm::{Cost, Layout, Lv, SegmentType, Vg, VgFault};
 
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
@@ -120,22 +120,64 @@ fn usable_group<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Result<&'a Vg, Repor
         return Err(ReportedError::new(reason::VOLUME_GROUP_MISSING, message));
     };
     check_group(spec, vg)?;
+    check_changes(spec, vg)?;
     Ok(vg)
 }
 
 /// Checks that the volume group is usable.
 fn check_group(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
-    let Some(fault) = &vg.fault else {
-        return Ok(());
-    };
+    match &vg.fault {
+        None => Ok(()),
+        Some(fault) => Err(unusable(spec, fault)),
+    }
+}
+
+/// Checks that LVM accepts changes of the volume group.
+fn check_changes(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
+    match &vg.change_fault {
+        None => Ok(()),
+        Some(fault) => Err(unusable(spec, fault)),
+    }
+}
+
+fn unusable(spec: &VolumeSpec, fault: &VgFault) -> ReportedError {
     let message = format!(
         "volume group {} on {} is unusable: {fault}",
         spec.group, spec.node
     );
-    Err(ReportedError::new(reason::VOLUME_GROUP_UNUSABLE, message))
+    ReportedError::new(reason::VOLUME_GROUP_UNUSABLE, message)
+}
+
+/// Checks that LVM lets the volume group have the logical volumes of a new volume.
+fn check_number(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
+    let (Some(maximum), Some(remaining)) = (vg.max_lvs, vg.remaining_lvs()) else {
+        return Ok(());
+    };
+    let mut needs = 1;
+    if spec.cache.is_some() {
+        needs += 1;
+    }
+    if let Some(pool) = &spec.pool
+        && pool.create.is_some()
+        && vg.lv(pool.name.as_str()).is_none()
+    {
+        needs += 1;
+    }
+    if needs <= remaining {
+        return Ok(());
+    }
+    let message = format!(
+        "volume group {} on {} has {} of {maximum} logical volumes (max_lv), but the volume needs \
+         {needs} more; raise the limit with vgchange --logicalvolume",
+        spec.group,
+        spec.node,
+        vg.lvs.len()
+    );
+    Err(ReportedError::new(reason::VOLUME_LIMIT_REACHED, message))
 }
 
 fn plan_new(spec: &VolumeSpec, vg: &Vg) -> Result<Step, ReportedError> {
+    check_number(spec, vg)?;
     let cost = cost(spec, vg)?;
     let new = match &spec.pool {
         None => NewVolume::OnDisks {
@@ -198,6 +240,11 @@ fn plan_change(
 ) -> Result<Option<Action>, ReportedError> {
     check_group(spec, vg)?;
     let is_published = spec.published.is_some();
+    if spec.has_published_another(lv)
+        && let Some(action) = unpublished::plan(spec, lv, content)?
+    {
+        return Ok(Some(action));
+    }
     if spec.layout.has_integrity() && !lv.integrity && !is_published {
         return Ok(Some(Action::Change(LvmChange::AddIntegrity)));
     }
@@ -206,6 +253,7 @@ fn plan_change(
     }
     let cost = cost(spec, vg)?;
     if cost.size > lv.size.extents_up(vg.extent_size) {
+        check_changes(spec, vg)?;
         pool_and_cache::check_growth(spec, vg, lv)?;
         return Ok(Some(Action::Change(LvmChange::Extend {
             extents: cost.size,
@@ -240,11 +288,6 @@ fn deletion_blocked(spec: &VolumeSpec) -> Option<ConditionUpdate> {
         ReclaimPolicy::Retain => retained::kept(spec),
     };
     Some(ReportedError::new(reason::DELETION_BLOCKED, message).into())
-    if spec.has_published_another(lv)
-        && let Some(action) = unpublished::plan(spec, lv, content)?
-    {
-        return Ok(Some(action));
-    }
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ fn is_local(observed: &str) -> bool {
         reason::LAYOUT_UNSUITABLE,
         reason::VOLUME_GROUP_MISSING,
         reason::VOLUME_GROUP_UNUSABLE,
+        reason::VOLUME_LIMIT_REACHED,
         reason::CREATE_FAILED,
     ]
     .contains(&observed)

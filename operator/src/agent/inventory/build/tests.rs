@@ -173,6 +173,54 @@ fn used_by_others_is_counted_per_disk() {
 }
 
 #[test]
+fn limit_of_logical_volumes_is_published() {
+    let limited = |max: Option<u64>| {
+        let mut groups = groups();
+        for vg in &mut groups {
+            vg.max_lvs = max;
+        }
+        status(groups, &[])
+    };
+    let limit = |status: &NodeStorageStatus| {
+        let mut groups = status.volume_groups.iter();
+        groups
+            .find(|group| group.name == "vg0")
+            .and_then(|group| group.logical_volume_limit)
+    };
+    // vg0 has eight.
+    assert_eq!(limit(&limited(None)), None);
+    let full = limit(&limited(Some(8))).unwrap();
+    assert_eq!((full.maximum, full.remaining), (8, 0));
+    assert_eq!(limit(&limited(Some(10))).unwrap().remaining, 2);
+
+    // Otherwise each volume in a group with a limit would cost a write.
+    let with_remaining = |remaining: u32| {
+        let mut status = limited(Some(100));
+        for group in &mut status.volume_groups {
+            group.logical_volume_limit.as_mut().unwrap().remaining = remaining;
+        }
+        status
+    };
+    assert!(!differ(&with_remaining(3), &with_remaining(2)));
+    assert!(differ(&with_remaining(2), &with_remaining(1)));
+    assert!(differ(&with_remaining(1), &with_remaining(0)));
+}
+
+#[test]
+fn group_with_duplicate_disk_is_published_as_unusable() {
+    let mut groups = groups();
+    let vg0 = groups.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+    vg0.change_fault = Some(host::lvm::VgFault::DuplicateDisk {
+        used: "/dev/sda".to_owned(),
+        copy: "/dev/sdb".to_owned(),
+    });
+    for group in status(groups, &[]).volume_groups {
+        let is_unusable = group.unusable_reason.is_some();
+        assert_eq!(is_unusable, group.name == "vg0", "{group:?}");
+    }
+}
+
+#[test]
 fn warnings_of_lvm_are_published_and_cleared() {
     let mut report = LvmReport {
         groups: Some(Arc::new(groups())),

@@ -59,6 +59,8 @@ fn group(data_used: u32, tag: &str) -> Vg {
         extents: Extents(1500),
         free: Extents(700),
         fault: None,
+        change_fault: None,
+        max_lvs: None,
         lvs: vec![pool, volume],
         pvs: vec![disk(10, 0), disk(11, 200), disk(12, 500)],
         system_id: String::new(),

@@ -8,7 +8,8 @@ use host::lvm::{Layout, Lv, LvRole, SegmentType};
 use super::lookup::{ObservedLv, find};
 use super::unpublished::{CreatedFor, created_for};
 use super::{
-    Action, Content, LvmChange, ObservedVolume, Step, check_group, initial_type, pool_and_cache,
+    Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, initial_type,
+    pool_and_cache,
 };
 use crate::agent::condition::ReportedError;
 use crate::agent::volumes::outcome::Outcome;
@@ -43,10 +44,11 @@ pub(super) fn plan_absent(
         );
         return Err(ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message));
     }
-    check_group(spec, vg)?;
     if spec.has_published_another(lv) && !spec.is_proven_by_tags(lv) {
         return Err(unproven(spec, lv));
     }
+    check_group(spec, vg)?;
+    check_changes(spec, vg)?;
     if lv.open {
         let message =
             format!("logical volume {path} on {node} is in use, so it is not removed yet");
@@ -65,8 +67,6 @@ pub(super) fn plan_absent(
     Ok(Step::Act(action))
 }
 
-/// Returns whether the volume has a type that a volume with this spec may have: one with a cache
-/// may also be without it.
 /// Keeps a volume that neither its uuid nor its tags identify as this object's.
 fn unproven(spec: &VolumeSpec, lv: &Lv) -> ReportedError {
     let path = spec.path();
@@ -82,6 +82,8 @@ fn unproven(spec: &VolumeSpec, lv: &Lv) -> ReportedError {
     ReportedError::new(reason::FOREIGN_LOGICAL_VOLUME, message)
 }
 
+/// Returns whether the volume has a type that a volume with this spec may have: one with a cache
+/// may also be without it.
 fn has_type_of(spec: &VolumeSpec, lv: &Lv) -> bool {
     lv.segment_type == initial_type(spec)
         || (spec.layout == Layout::Cached && lv.segment_type == SegmentType::Cached)

@@ -2,6 +2,7 @@
 
 mod identity;
 mod images;
+mod limits;
 mod pool_and_cache;
 mod property;
 mod removal;
@@ -87,6 +88,8 @@ fn vg(lvs: Vec<Lv>) -> Vg {
         extents: Extents(100),
         free: Extents(50),
         fault: None,
+        change_fault: None,
+        max_lvs: None,
         lvs,
         pvs: vec![pv(100, 50)],
         system_id: String::new(),
@@ -252,10 +255,10 @@ fn foreign_volume_is_left_unchanged() {
     // Without the tag, another volume took the name of one that is gone.
     let another = [vg(vec![Lv {
         uuid: uuid(2),
+        tags: Vec::new(),
         ..lv()
     }])];
     assert_eq!(
-        tags: Vec::new(),
         ready(&published(), &another),
         (false, reason::FOREIGN_LOGICAL_VOLUME)
     );
