@@ -23,3 +23,6 @@ mod capacity;
 // The controller as a process.
 mod account;
 mod lease;
+
+// What admins recover from.
+mod operations;

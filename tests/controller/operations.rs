@@ -1,0 +1,164 @@
+//! The procedures of docs/operations.md that need no kubelet: the commands of the page itself, with
+//! the real controller, the real agent's code over simulated LVM, and a server of their own.
+
+use std::process::Command;
+
+use crds::NodeStorage;
+use harness::agents::Agents;
+use harness::apiserver::ApiServer;
+use harness::site::Site;
+use harness::wait::{self, LIMIT};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+use kube::api::ListParams;
+use operator::agent::volumes::plan::Content;
+use serde_json::json;
+
+use crate::fixture::{Controller, Fixture, volume_of};
+
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Returns the shell commands of a section of the page, one text for each block.
+fn commands_of(section: &str) -> Vec<String> {
+    let page = std::fs::read_to_string(format!("{REPOSITORY}/docs/operations.md")).unwrap();
+    let heading = format!("\n## {section}\n");
+    let (_, rest) = page.split_once(&heading).expect("the page has the section");
+    let text = rest.split("\n## ").next().unwrap();
+    let mut blocks = Vec::new();
+    let mut block: Option<String> = None;
+    for line in text.lines().map(str::trim_start) {
+        match &mut block {
+            None if line == "```sh" => block = Some(String::new()),
+            Some(_) if line == "```" => blocks.extend(block.take()),
+            Some(commands) => *commands += &format!("{line}\n"),
+            None => {}
+        }
+    }
+    blocks
+}
+
+/// Runs commands of the page in the repository's place, with `kubectl` of the server's version.
+fn run(server: &ApiServer, folder: &std::path::Path, commands: &str) {
+    let definitions = server.definitions().unwrap();
+    let is_old = definitions.ends_with("/crds");
+    let commands = if is_old {
+        commands.replace("crds/cel", "crds")
+    } else {
+        commands.to_owned()
+    };
+    let path = format!(
+        "{}:{}",
+        server.kubernetes().folder().display(),
+        std::env::var("PATH").unwrap()
+    );
+    let output = Command::new("bash")
+        .args(["-e", "-o", "pipefail", "-c", &commands])
+        .current_dir(folder)
+        .env("PATH", path)
+        .env("KUBECONFIG", server.kubeconfig())
+        .env("HOME", folder)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{commands}\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Returns the names of FlexLVM's definitions that are being deleted.
+async fn definitions_being_deleted(fixture: &Fixture) -> Vec<String> {
+    let api: Api<CustomResourceDefinition> = Api::all(fixture.client.clone());
+    let mut names = Vec::new();
+    for definition in api.list(&ListParams::default()).await.unwrap() {
+        if definition.spec.group == crds::GROUP && definition.metadata.deletion_timestamp.is_some()
+        {
+            names.push(definition.spec.names.plural);
+        }
+    }
+    names
+}
+
+#[tokio::test]
+async fn deleted_definitions_are_recovered_by_the_page() {
+    let fixture = Fixture::on_own_server().await;
+    let server = fixture.server;
+    let node = fixture.unreported_node("n1").await;
+    let site = Site::new(&node, 100).unwrap();
+    let lvm = site.node.clone();
+    let _agents = Agents::start(server.access(), vec![site]).await.unwrap();
+    fixture.backend_without_controller("vg0").await;
+    fixture.class_only(json!({})).await;
+    let controller = Controller::start(server, false).await;
+    let before = volume_of(&fixture.claim("before", "64Mi", None).await);
+    fixture.wait_for_persistent_volume(&before).await;
+    fixture.bind("before", &before).await;
+    lvm.change_volume(&before, |volume| {
+        volume.content = Content::Data("ext4".to_owned());
+    });
+    let data = lvm.volume(&before).unwrap();
+
+    // The accident: the objects with finalizers keep two definitions.
+    let definitions = server.definitions().unwrap();
+    server
+        .kubectl(&["delete", "--wait=false", "-k", &definitions])
+        .unwrap();
+    wait::until("the deletion waits for the objects", LIMIT, async || {
+        let mut waiting = definitions_being_deleted(&fixture).await;
+        waiting.sort();
+        Ok((waiting == ["logicalvolumes", "storagebackends"]).then_some(()))
+    })
+    .await
+    .unwrap();
+    let during = volume_of(&fixture.claim("during", "64Mi", None).await);
+    fixture.quiet().await;
+    assert!(lvm.volume(&during).is_none(), "no new objects are accepted");
+
+    // The page. Its first command stops the controller's pods, which don't run here.
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(format!("{REPOSITORY}/crds"), folder.path().join("crds")).unwrap();
+    let blocks = commands_of("The definitions were deleted");
+    assert_eq!(blocks.len(), 3, "{blocks:#?}");
+    drop(controller);
+    for block in &blocks {
+        run(server, folder.path(), block);
+    }
+    let _controller = Controller::start(server, false).await;
+
+    // The volume is reported again as it is, and claims are served.
+    let reported = fixture
+        .wait(
+            &fixture.logical_volumes(),
+            &before,
+            "it is reported",
+            |object| {
+                let status = object.status.clone().unwrap_or_default();
+                status.uuid.as_deref() == Some(&data.uuid)
+            },
+        )
+        .await;
+    assert_eq!(
+        reported.metadata.finalizers,
+        Some(vec![crds::FINALIZER.to_owned()])
+    );
+    fixture.wait_for_persistent_volume(&during).await;
+    let now = lvm.volume(&before).unwrap();
+    assert_eq!((now.uuid, now.content), (data.uuid, data.content));
+    assert_eq!((lvm.count("lvcreate"), lvm.count("lvremove")), (2, 0));
+    let storages: Api<NodeStorage> = Api::all(fixture.client.clone());
+    fixture
+        .wait(&storages, &node, "it has no orphans", |storage| {
+            storage
+                .status
+                .as_ref()
+                .is_some_and(|status| status.orphans.is_empty())
+        })
+        .await;
+
+    // Nothing is left of the deletion: a released volume is removed.
+    fixture.delete_claim("before").await;
+    fixture.phase(&before, "Released").await;
+    fixture.gone(&fixture.logical_volumes(), &before).await;
+    assert!(lvm.volume(&before).is_none());
+}
