@@ -46,13 +46,27 @@ pub enum Error {
         /// The kind that the text suggests. A hint only: observe the state again before deciding.
         kind: Kind,
     },
-    /// A program exceeded its time limit and was killed with all its children.
+    /// A program exceeded its time limit and was killed with all its children, or ended by SIGTERM
+    /// if it changes devices.
     #[error("{command} timed out after {} s and was killed", limit.as_secs())]
     Deadline {
         /// The program and its arguments.
         command: String,
         /// The time limit.
         limit: Duration,
+    },
+    /// A program that changes devices exceeded its time limit, and continues: it is never killed.
+    #[error(
+        "an LVM command has not ended after {} s, and no other is started before it ends: killed, it \
+         could leave a device suspended. `dmesg` shows a disk that does not respond, `dmsetup info` \
+         a suspended device. The command: {command}",
+        time.as_secs()
+    )]
+    StillRunning {
+        /// The program and its arguments.
+        command: String,
+        /// The time since its start.
+        time: Duration,
     },
     /// A program returned output that it never should.
     #[error("unexpected output from {program}: {detail}")]
@@ -88,9 +102,11 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
-            Self::Start { .. } | Self::Deadline { .. } | Self::Answer { .. } | Self::Failed(_) => {
-                Kind::Failed
-            }
+            Self::Start { .. }
+            | Self::Deadline { .. }
+            | Self::StillRunning { .. }
+            | Self::Answer { .. }
+            | Self::Failed(_) => Kind::Failed,
             Self::Program { kind, .. } => *kind,
             Self::Io(error) => error.kind(),
             Self::Busy(_) => Kind::Busy,

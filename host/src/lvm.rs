@@ -3,6 +3,7 @@
 pub mod backup;
 mod command;
 mod geometry;
+mod health;
 mod model;
 pub mod names;
 mod report;
@@ -22,6 +23,7 @@ use report::ReportError;
 
 pub use command::{NewLv, NewPool};
 pub use geometry::{Cost, Layout, Level, Stripes};
+pub use health::LvHealth;
 pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
 pub use shell::LvmShell;
 pub use thin_pool::{PoolCost, PoolFault, PoolState};
@@ -157,6 +159,16 @@ impl Lvm<'_> {
         }
         let defect = format!("it describes {} instead", volume.name);
         Err(output.unusable(&cmd, &defect))
+    }
+
+    /// Loads the table of LVM's metadata into a logical volume's device, and resumes it.
+    ///
+    /// Does nothing when the volume is inactive, or when another volume has the name.
+    ///
+    /// # Errors
+    /// When LVM fails, or refuses since a part of the volume is on a missing disk.
+    pub fn refresh(self, vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Result<(), Error> {
+        self.run(&command::refresh(vg, lv, uuid)).map(drop)
     }
 
     /// Deactivates a logical volume.

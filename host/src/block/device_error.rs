@@ -41,7 +41,7 @@ pub enum DeviceError {
     /// The device is suspended: a read of it would block until it is resumed.
     #[error(
         "the device {number} is suspended: an LVM command is changing it, or was killed meanwhile; if it stays suspended, \
-         `dmsetup info` shows it and `dmsetup resume` resumes it"
+         `dmsetup info` shows it and `lvchange --refresh` of the logical volume resumes it"
     )]
     Suspended {
         /// Number of the device.

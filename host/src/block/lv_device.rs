@@ -5,7 +5,7 @@ use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -93,22 +93,10 @@ impl Device {
         group: &VgName,
         name: &LvName,
     ) -> Result<(Self, LvUuid), DeviceError> {
+        let (handle, number) = locate(roots, group, name)?;
         let mapper_name = mapper_name(group, name);
         let path = roots.dev.join("mapper").join(&mapper_name);
-        // Open with `O_PATH` until it is known to be a block device: opening anything else can
-        // block, or have side effects.
-        let handle = match open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(handle) => handle,
-            Err(errno) => return Err(not_found(&path, errno.into())),
-        };
-        let meta = fs::metadata(fd_path(&handle)).map_err(IoError::of("look at", &path))?;
-        if !meta.file_type().is_block_device() {
-            return Err(DeviceError::NotABlockDevice {
-                path: path.display().to_string(),
-            });
-        }
         let file = File::open(fd_path(&handle)).map_err(IoError::of("open", &path))?;
-        let number = DevNum::from_raw(meta.rdev());
         refuse_suspended(&roots.sys, number)?;
         let (uuid, kernel_name) = identify(&roots.sys, number)?;
         let device = Self {
@@ -194,6 +182,32 @@ impl Device {
     pub fn mapper_path(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.mapper_name)
     }
+}
+
+/// Finds the block device with the name of a logical volume, without opening it: returns a handle of
+/// its path, and its number.
+///
+/// # Errors
+/// `Absent` only when there is no device of this name.
+pub(super) fn locate(
+    roots: &Roots,
+    group: &VgName,
+    name: &LvName,
+) -> Result<(OwnedFd, DevNum), DeviceError> {
+    let path = roots.dev.join("mapper").join(mapper_name(group, name));
+    // Open with `O_PATH` until it is known to be a block device: opening anything else can block, or
+    // have side effects.
+    let handle = match open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+        Ok(handle) => handle,
+        Err(errno) => return Err(not_found(&path, errno.into())),
+    };
+    let meta = fs::metadata(fd_path(&handle)).map_err(IoError::of("look at", &path))?;
+    if !meta.file_type().is_block_device() {
+        return Err(DeviceError::NotABlockDevice {
+            path: path.display().to_string(),
+        });
+    }
+    Ok((handle, DevNum::from_raw(meta.rdev())))
 }
 
 /// Returns the path of a logical volume's device below `/dev/mapper`, whether it exists or not.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoError};
 use crate::lvm::names::LvUuid;
+use crate::units::Bytes;
 
 /// Returns whether this device is read-only.
 ///
@@ -155,6 +156,29 @@ pub fn is_crypt(sys: &Path, number: DevNum) -> bool {
     uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-"))
 }
 
+/// Bytes in a unit of sysfs's `size`, independent of the device's sector size.
+const SECTOR: u64 = 512;
+
+/// Returns the size of the block device with this number.
+///
+/// # Errors
+/// When sysfs can't be read.
+pub(crate) fn size(sys: &Path, number: DevNum) -> Result<Bytes, DeviceError> {
+    let path = folder(sys, number).join("size");
+    let text = fs::read_to_string(&path).map_err(IoError::of("read", &path))?;
+    let sectors: u64 = text.trim_end().parse().map_err(|_| {
+        let error = io::Error::new(io::ErrorKind::InvalidData, format!("{text:?}"));
+        IoError::of("read", &path)(error)
+    })?;
+    Ok(Bytes(sectors.saturating_mul(SECTOR)))
+}
+
+/// Returns whether a device is suspended; only device-mapper devices can be.
+pub(crate) fn is_suspended(sys: &Path, number: DevNum) -> bool {
+    let path = folder(sys, number).join("dm/suspended");
+    fs::read_to_string(path).is_ok_and(|text| text.trim_end() == "1")
+}
+
 /// Refuses a suspended device.
 ///
 /// A process that reads it, or unmounts its file system, can't be killed until it is resumed. LVM
@@ -164,20 +188,20 @@ pub fn is_crypt(sys: &Path, number: DevNum) -> bool {
 /// # Errors
 /// `Suspended`, and no other.
 pub fn refuse_suspended(sys: &Path, number: DevNum) -> Result<(), DeviceError> {
-    let path = folder(sys, number).join("dm/suspended");
-    match fs::read_to_string(&path) {
-        Ok(text) if text.trim_end() == "1" => Err(DeviceError::Suspended { number }),
-        // Only device-mapper devices can be suspended.
-        Ok(_) | Err(_) => Ok(()),
+    if is_suspended(sys, number) {
+        Err(DeviceError::Suspended { number })
+    } else {
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{identify, is_read_only, refuse_suspended};
+    use super::{identify, is_read_only, refuse_suspended, size};
     use crate::block::DeviceError;
     use crate::block::dev_num::DevNum;
     use crate::lvm::names::LvUuid;
+    use crate::units::Bytes;
     use std::fs;
     use std::os::unix::fs::symlink;
 
@@ -226,6 +250,18 @@ mod tests {
             Err(DeviceError::Suspended { .. })
         ));
         assert!(refuse_suspended(sys.path(), DevNum::new(8, 0)).is_ok());
+    }
+
+    #[test]
+    fn size_is_in_sectors_of_512_bytes() {
+        let sys = sys_with("LVM-");
+        let size_of = |text| {
+            fs::write(sys.path().join("dev/block/254:3/size"), text).unwrap();
+            size(sys.path(), DevNum::new(254, 3))
+        };
+        assert_eq!(size_of("8192\n").unwrap(), Bytes(4 << 20));
+        assert!(matches!(size_of("x"), Err(DeviceError::Unknown(_))));
+        assert!(size(sys.path(), DevNum::new(254, 4)).is_err());
     }
 
     #[test]

@@ -128,7 +128,7 @@ pub(super) fn create(vg: &VgName, lv: &LvName, new: &NewLv<'_>) -> Cmd {
         disks,
         tags,
     } = new;
-    lvm("lvcreate")
+    change_lvm("lvcreate")
         .arg("--yes")
         .args(layout.arguments())
         .args(["--wipesignatures", "y", "--zero", "y"])
@@ -147,7 +147,7 @@ pub(super) fn create_thin(
     size: Bytes,
     tags: &[LvTag],
 ) -> Cmd {
-    lvm("lvcreate")
+    change_lvm("lvcreate")
         .args(["--yes", "--type", "thin", "--setactivationskip", "n"])
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--virtualsize", &format!("{}b", size.0)])
@@ -174,7 +174,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
     } = new;
     let chunk = thin_pool::chunk(*most, *extent);
     let is_extended = cost.data < most.extents_up(*extent);
-    lvm("lvcreate")
+    change_lvm("lvcreate")
         .args([
             "--yes",
             "--type",
@@ -203,7 +203,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
 
 /// Attaches a cache to a volume; the former content of `cache` is lost.
 pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str) -> Cmd {
-    lvm("lvconvert")
+    change_lvm("lvconvert")
         .args(["--yes", "--type", "cache", "--cachemode", mode])
         .args(["--cachevol", cache.as_str(), &path(vg, lv)])
 }
@@ -212,14 +212,14 @@ pub(super) fn attach_cache(vg: &VgName, lv: &LvName, cache: &LvName, mode: &str)
 ///
 /// Allocates from these disks; an empty list allows any.
 pub(super) fn extend(vg: &VgName, lv: &LvName, extents: Extents, disks: &[String]) -> Cmd {
-    lvm("lvextend")
+    change_lvm("lvextend")
         .args(["--extents", &extents.0.to_string(), &path(vg, lv)])
         .args(disks.iter().map(|disk| escape(disk)))
 }
 
 /// Adds checksums to the images of a RAID, the last step of `lvcreate`.
 pub(super) fn add_integrity(vg: &VgName, lv: &LvName) -> Cmd {
-    lvm("lvconvert").args(["--yes", "--raidintegrity", "y", &path(vg, lv)])
+    change_lvm("lvconvert").args(["--yes", "--raidintegrity", "y", &path(vg, lv)])
 }
 
 /// Activates the volume.
@@ -230,6 +230,11 @@ pub(super) fn activate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
 /// Deactivates the volume; LVM refuses if its device is open.
 pub(super) fn deactivate(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
     change(["--activate", "n"], vg, lv, uuid)
+}
+
+/// Loads the table of LVM's metadata into the volume's device, and resumes it.
+pub(super) fn refresh(vg: &VgName, lv: &LvName, uuid: &LvUuid) -> Cmd {
+    change(["--refresh"], vg, lv, uuid)
 }
 
 /// Removes tags from the volume and adds others in one metadata change.
@@ -256,11 +261,10 @@ fn change<'a>(
     lv: &LvName,
     uuid: &LvUuid,
 ) -> Cmd {
-    lvm("lvchange").args(what).args(SELECT_SETTINGS).args([
-        "--select",
-        &format!("lv_uuid=\"{uuid}\""),
-        &path(vg, lv),
-    ])
+    change_lvm("lvchange")
+        .args(what)
+        .args(SELECT_SETTINGS)
+        .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 
 /// Removes the volume with this name if uuid, tag and type match, too, and no other volume depends
@@ -294,7 +298,7 @@ pub(super) fn remove(
     };
     let selection =
         format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
-    lvm("lvremove")
+    change_lvm("lvremove")
         .arg("--yes")
         .args(SELECT_SETTINGS)
         .args(["--select", &selection, &path(vg, lv)])
@@ -316,7 +320,7 @@ pub(super) fn disks() -> Cmd {
 /// Without `--yes` and without a terminal LVM refuses to wipe any signature; with `--force` it
 /// would take a disk from another group.
 pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
-    lvm("pvcreate").args([
+    change_lvm("pvcreate").args([
         "--norestorefile",
         "--uuid",
         uuid.as_str(),
@@ -327,7 +331,7 @@ pub(super) fn create_disk(disk: &DevicePath, uuid: &LvUuid) -> Cmd {
 
 /// Creates a volume group from physical volumes that belong to no group.
 pub(super) fn create_group(vg: &VgName, tags: &[LvTag], disks: &[DevicePath]) -> Cmd {
-    lvm("vgcreate")
+    change_lvm("vgcreate")
         .args(tags.iter().flat_map(|tag| ["--addtag", tag.as_str()]))
         .args(["--", vg.as_str()])
         .args(disks.iter().map(DevicePath::as_str))
@@ -350,6 +354,11 @@ pub(super) fn version() -> Cmd {
 
 fn lvm(verb: &str) -> Cmd {
     Cmd::new("lvm").arg(verb).timeout(TIMEOUT)
+}
+
+/// Builds a command that changes LVM's metadata or devices, and is never killed.
+fn change_lvm(verb: &str) -> Cmd {
+    lvm(verb).changing_devices()
 }
 
 /// Escapes a device path: LVM parses a colon as a range of extents, an at sign as a tag.

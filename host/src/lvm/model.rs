@@ -1,7 +1,8 @@
 //! LVM's state as values: volume groups, physical volumes, logical volumes. Parsed by `report`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::health::LvHealth;
 use super::thin_pool::PoolState;
 use super::vg_fault::VgFault;
 use crate::lvm::names::LvUuid;
@@ -83,6 +84,8 @@ pub struct Pv {
     pub free: Extents,
     /// Whether LVM may allocate its free extents.
     pub allocatable: bool,
+    /// Whether LVM does not find its device.
+    pub is_missing: bool,
 }
 
 impl Pv {
@@ -165,6 +168,12 @@ pub struct Lv {
     pub pool: Option<String>,
     /// Usage and health, if it is a thin pool.
     pub state: Option<PoolState>,
+    /// Its health.
+    pub health: LvHealth,
+    /// Numbers of its RAID images that are, at least in part, on missing disks.
+    pub missing_images: BTreeSet<u32>,
+    /// Whether LVM is moving its extents, reshaping its RAID, or merging a snapshot into it.
+    pub is_in_transition: bool,
 }
 
 impl Lv {
@@ -182,6 +191,13 @@ impl Lv {
 }
 
 impl Vg {
+    /// Returns whether disks of it are missing, and nothing else is wrong: volumes on the other
+    /// disks work.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        matches!(self.fault, Some(VgFault::DisksMissing { .. }))
+    }
+
     /// Finds the logical volume with this name.
     #[must_use]
     pub fn lv(&self, name: &str) -> Option<&Lv> {

@@ -8,10 +8,11 @@ mod error;
 mod lists;
 mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::health::LvHealth;
 use super::model::{Lv, LvRole, Pv, SegmentType, Vg};
 use super::thin_pool::{PoolFault, PoolState};
 use super::vg_fault::VgFault;
@@ -163,7 +164,7 @@ impl VgRow {
             .map(LvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
-        assign_shares(&mut lvs, segments)?;
+        assign_shares(&mut lvs, &pvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),
@@ -225,7 +226,7 @@ impl LvRow {
     /// type, and more.
     fn read(self) -> Result<Lv, ReportError> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, _, _, _, state, open, target, _, health, ..] = attr[..] else {
+        let [kind, _, policy, _, state, open, target, _, health, ..] = attr[..] else {
             return Err(ReportError::Attributes {
                 column: "lv_attr",
                 value: self.lv_attr,
@@ -233,7 +234,7 @@ impl LvRow {
         };
         let segment_type = segment_type(kind, target);
         let pool_state = if segment_type == SegmentType::ThinPool {
-            Some(self.pool_state(health)?)
+            Some(self.pool_state(health, state)?)
         } else {
             None
         };
@@ -256,17 +257,21 @@ impl LvRow {
             state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
+            health: LvHealth::from_letter(health),
+            missing_images: BTreeSet::new(),
+            is_in_transition: policy.is_ascii_uppercase()
+                || matches!((kind, health), ('O' | 'S', _) | (_, 's')),
             name: self.lv_name,
         })
     }
 
-    /// Parses a pool's state; the ninth attribute is its health.
-    fn pool_state(&self, health: char) -> Result<PoolState, ReportError> {
+    /// Parses a pool's state; the ninth attribute is its health, the fifth shows a failed check.
+    fn pool_state(&self, health: char, state: char) -> Result<PoolState, ReportError> {
         Ok(PoolState {
             metadata: Bytes(number(&self.lv_metadata_size)?),
             data_used: percent(&self.data_percent)?,
             metadata_used: percent(&self.metadata_percent)?,
-            fault: PoolFault::from_health(health, &self.lv_name),
+            fault: PoolFault::from_attributes(health, state, &self.lv_name),
         })
     }
 }
@@ -317,14 +322,17 @@ impl PvRow {
             extents: Extents(extents),
             free: Extents(free),
             allocatable: allocatable == 'a' && missing != 'm',
+            is_missing: missing == 'm',
         })
     }
 }
 
 /// Adds up the extents that each logical volume allocates from each physical volume, including
-/// those of LVM's internal volumes below it.
-fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), ReportError> {
+/// those of LVM's internal volumes below it; and the images on missing disks.
+fn assign_shares(lvs: &mut [Lv], pvs: &[Pv], segments: &[PvSegRow]) -> Result<(), ReportError> {
     for segment in segments {
+        let disk = uuid(segment.pv_uuid.clone())?;
+        let is_missing = pvs.iter().any(|pv| pv.is_missing && pv.uuid == disk);
         let size = number(&segment.pvseg_size)?;
         // LVM prints the names of its internal volumes in brackets.
         let name = segment
@@ -335,14 +343,24 @@ fn assign_shares(lvs: &mut [Lv], segments: &[PvSegRow]) -> Result<(), ReportErro
         if let Ok(at) = lvs.binary_search_by(|lv| lv.name.as_str().cmp(owner))
             && let Some(lv) = lvs.get_mut(at)
         {
-            lv.shares
-                .entry(uuid(segment.pv_uuid.clone())?)
-                .or_default()
-                .0 += size;
+            lv.shares.entry(disk).or_default().0 += size;
             lv.integrity |= name.ends_with("_imeta");
+            if is_missing {
+                lv.missing_images.extend(image_number(name));
+            }
         }
     }
     Ok(())
+}
+
+/// Returns the number in the name of a RAID's image or its metadata, as in `a_rimage_1` and
+/// `a_rimage_1_imeta`.
+fn image_number(name: &str) -> Option<u32> {
+    let (_, rest) = name
+        .split_once("_rimage_")
+        .or_else(|| name.split_once("_rmeta_"))?;
+    let digits = rest.split('_').next()?;
+    digits.parse().ok()
 }
 
 fn number(text: &str) -> Result<u64, ReportError> {

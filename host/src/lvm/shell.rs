@@ -7,7 +7,8 @@
 //! Communicates with the shell as lvmdbusd does, see lvmreport(7): one line in, one JSON object
 //! with a status out. Only success is accepted from it. After any other result the shell is
 //! dropped, since its caches may be stale, and the command runs again in a process of its own,
-//! whose result counts. Commands that remove anything never go through the shell.
+//! whose result counts. Commands that remove anything never go through the shell. A shell is never
+//! killed in the middle of a command.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -53,7 +54,8 @@ struct ShellState {
 enum ShellOutcome {
     Done,
     NotDone,
-    Late,
+    /// It exceeded its time limit.
+    Late(Error),
 }
 
 impl<E: Exec> LvmShell<E> {
@@ -84,8 +86,11 @@ impl<E: Exec> LvmShell<E> {
                 ShellOutcome::Done
             }
             Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                shell.kill();
-                ShellOutcome::Late
+                let deadline = Error::Deadline {
+                    command: cmd.line(),
+                    limit: cmd.limit(),
+                };
+                ShellOutcome::Late(shell.terminate().err().unwrap_or(deadline))
             }
             Ok(false) | Err(_) => ShellOutcome::NotDone,
         }
@@ -123,10 +128,7 @@ impl<E: Exec> Exec for LvmShell<E> {
                 ..Output::default()
             }),
             ShellOutcome::NotDone => self.programs.exec(cmd),
-            ShellOutcome::Late => Err(Error::Deadline {
-                command: cmd.line(),
-                limit: cmd.limit(),
-            }),
+            ShellOutcome::Late(error) => Err(error),
         };
         shell_state.last_command = Some(Instant::now());
         done

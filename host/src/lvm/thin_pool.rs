@@ -107,13 +107,14 @@ pub enum PoolFault {
 }
 
 impl PoolFault {
-    /// Returns the fault by a pool's health, the ninth letter of `lv_attr` (see lvs(8)).
-    pub(super) fn from_health(health: char, pool: &str) -> Option<Self> {
+    /// Returns the fault by health and state of a pool, the ninth and the fifth letter of `lv_attr`
+    /// (see lvs(8)). While its metadata need a check, the kernel does not write them.
+    pub(super) fn from_attributes(health: char, state: char, pool: &str) -> Option<Self> {
         let pool = pool.to_owned();
-        match health {
-            'F' => Some(Self::Failed { pool }),
-            'D' => Some(Self::DataFull),
-            'M' => Some(Self::MetadataReadOnly { pool }),
+        match (health, state) {
+            ('F', _) => Some(Self::Failed { pool }),
+            ('M', _) | (_, 'c' | 'C') => Some(Self::MetadataReadOnly { pool }),
+            ('D', _) => Some(Self::DataFull),
             _ => None,
         }
     }

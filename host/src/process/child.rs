@@ -8,8 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+};
 
+use super::device_change::DeviceChange;
 use super::{Cmd, Output, Secret};
 use crate::error::Error;
 
@@ -24,9 +27,18 @@ const PIPE_GRACE: Duration = Duration::from_millis(500);
 pub(super) const MAX_OVERRUN: Duration = Duration::from_secs(10);
 /// Grace period after SIGTERM, and again after SIGKILL (a process in D state doesn't end).
 const KILL_GRACE: Duration = Duration::from_secs(1);
+/// Grace period after SIGTERM for a program that changes devices: LVM finishes its change first.
+const TERMINATION_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts `command` in its own process group and runs it to its end.
-pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
+///
+/// A program with a `change` is never killed; if it does not end, `StillRunning` is returned, and a
+/// thread keeps the change until its end.
+pub(super) fn run(
+    mut command: Command,
+    cmd: &Cmd,
+    change: Option<DeviceChange>,
+) -> Result<Output, Error> {
     let not_started = |source| Error::Start {
         program: cmd.program().to_owned(),
         source,
@@ -47,7 +59,11 @@ pub(super) fn run(mut command: Command, cmd: &Cmd) -> Result<Output, Error> {
     }
     let deadline = Instant::now() + cmd.limit();
     if !ends_before(&child, deadline, &[&stdout, &stderr]) {
-        end(child);
+        if let Some(change) = change {
+            terminate(child, change)?;
+        } else {
+            end(child);
+        }
         return Err(Error::Deadline {
             command: cmd.line(),
             limit: cmd.limit(),
@@ -109,12 +125,52 @@ fn ended(child: &Child) -> bool {
     waitid(WaitId::Pid(Pid::from_child(child)), options).map_or(true, |status| status.is_some())
 }
 
-/// Waits for a child whose input was closed; kills it if it doesn't end within the grace period.
-pub(super) fn reap(mut child: Child, output: &Pipe) {
+/// Waits for a child whose input was closed; ends it if it doesn't end within the grace period.
+///
+/// With a `change` it is in the middle of a command, and never killed.
+pub(super) fn reap(mut child: Child, output: &Pipe, change: Option<DeviceChange>) {
     if ends_before(&child, Instant::now() + KILL_GRACE, &[output]) {
         let _ = child.wait();
+    } else if let Some(change) = change {
+        // The next LVM command reports a child that continues.
+        let _ = terminate(child, change);
     } else {
         end(child);
+    }
+}
+
+/// Sends SIGTERM to a child that changes devices, and waits for its end for a while.
+///
+/// The child alone gets the signal, not its group: programs that LVM has started for a change end
+/// with it.
+///
+/// # Errors
+/// `StillRunning`: the child continues, and a thread waits for its end.
+pub(super) fn terminate(mut child: Child, change: DeviceChange) -> Result<(), Error> {
+    // Fails when the child has ended already, which is the goal.
+    let _ = kill_process(Pid::from_child(&child), Signal::TERM);
+    if ends_before(&child, Instant::now() + TERMINATION_GRACE, &[]) {
+        let _ = child.wait();
+        return Ok(());
+    }
+    let error = change.running().abandon();
+    wait_in_background(child, change);
+    Err(error)
+}
+
+/// Waits for a child's end on a thread of its own, which owns the change until then.
+fn wait_in_background(child: Child, change: DeviceChange) {
+    let child = Arc::new(Mutex::new(Some((child, change))));
+    let wait = move || {
+        let taken = child.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((mut child, change)) = taken {
+            let _ = child.wait();
+            drop(change);
+        }
+    };
+    // Without a thread the caller waits: the change must not be dropped before the child's end.
+    if thread::Builder::new().spawn(wait.clone()).is_err() {
+        wait();
     }
 }
 

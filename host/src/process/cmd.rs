@@ -18,6 +18,7 @@ pub struct Cmd {
     variables: Vec<(&'static str, &'static str)>,
     timeout: Duration,
     stdin: Option<Secret>,
+    changes_devices: bool,
 }
 
 impl Cmd {
@@ -33,6 +34,7 @@ impl Cmd {
             variables: Vec::new(),
             timeout: TIMEOUT,
             stdin: None,
+            changes_devices: false,
         }
     }
 
@@ -62,6 +64,24 @@ impl Cmd {
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
+    }
+
+    /// Declares that the program changes block devices, so it is never killed.
+    ///
+    /// LVM suspends a device for a moment while it changes it. Killed at that moment, it leaves the
+    /// device suspended, and all processes that read or write it wait without end. At its time limit
+    /// such a program gets SIGTERM, which LVM blocks while a device is suspended. A program that
+    /// continues all the same is waited for, and no LVM command starts meanwhile.
+    #[must_use]
+    pub fn changing_devices(mut self) -> Self {
+        self.changes_devices = true;
+        self
+    }
+
+    /// Returns whether the program changes block devices.
+    #[must_use]
+    pub fn changes_devices(&self) -> bool {
+        self.changes_devices
     }
 
     /// Gives the program a secret on its standard input, which is empty otherwise.
@@ -190,7 +210,8 @@ pub trait Exec: Send + Sync {
     /// Runs `cmd` to its end.
     ///
     /// # Errors
-    /// When the program can't be started, or exceeded its time limit and was killed.
+    /// When the program can't be started, or exceeded its time limit and was ended. `StillRunning`
+    /// when it, or an earlier one, changes devices and has not ended since.
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
 
     /// Starts a program that stays open, with these variables in addition to the fixed ones.

@@ -10,11 +10,14 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use super::child::{self, Pipe};
+use super::device_change::{DeviceChange, DeviceChanges};
+use crate::error::Error;
 
 /// Limit for the output of one line, in bytes.
 const MAX_OUTPUT: usize = 4 << 20;
 
-/// A running program that reads lines from its standard input. Dropping this ends it.
+/// A running program that reads lines from its standard input. Dropping this ends it, but never in
+/// the middle of a line: that may change devices.
 pub struct Session {
     /// `None` once it was reaped.
     child: Option<Child>,
@@ -22,10 +25,13 @@ pub struct Session {
     input: Option<io::PipeWriter>,
     /// Its standard output and standard error.
     output: Pipe,
+    changes: DeviceChanges,
+    /// The line that the program executes.
+    current: Option<DeviceChange>,
 }
 
 impl Session {
-    pub(super) fn start(mut command: Command) -> io::Result<Self> {
+    pub(super) fn start(mut command: Command, changes: DeviceChanges) -> io::Result<Self> {
         let (stdin, input) = io::pipe()?;
         let (reader, output) = io::pipe()?;
         let pipe = Pipe::read(reader, MAX_OUTPUT)?;
@@ -39,6 +45,8 @@ impl Session {
             child: Some(child),
             input: Some(input),
             output: pipe,
+            changes,
+            current: None,
         })
     }
 
@@ -49,7 +57,7 @@ impl Session {
     /// # Errors
     /// `TimedOut` at the limit, `UnexpectedEof` when the program has ended, `InvalidData` when its
     /// output exceeds the limit. The program may have executed the line all the same; drop the
-    /// session then.
+    /// session then. `ResourceBusy` while an earlier program changes devices beyond its time limit.
     pub fn send<T>(
         &mut self,
         line: &str,
@@ -57,6 +65,10 @@ impl Session {
         parse: impl Fn(&[u8]) -> Option<T>,
     ) -> io::Result<T> {
         let deadline = Instant::now() + limit;
+        if self.changes.refuse_while_abandoned().is_err() {
+            return Err(io::ErrorKind::ResourceBusy.into());
+        }
+        self.current = Some(self.changes.begin(line.to_owned()));
         let input = self.input.as_mut().ok_or(io::ErrorKind::BrokenPipe)?;
         drop(self.output.take());
         input.write_all(format!("{line}\n").as_bytes())?;
@@ -66,6 +78,7 @@ impl Session {
             let (bytes, complete) = self.output.take();
             received.extend(bytes);
             if let Some(answer) = parse(&received) {
+                self.current = None;
                 return Ok(answer);
             }
             match more {
@@ -81,7 +94,23 @@ impl Session {
         }
     }
 
-    /// Kills the program at once, together with its current work.
+    /// Ends the program after a line that exceeded its time limit; never kills it.
+    ///
+    /// # Errors
+    /// `StillRunning` when it continues.
+    pub fn terminate(mut self) -> Result<(), Error> {
+        self.input = None;
+        match (self.child.take(), self.current.take()) {
+            (Some(child), Some(current)) => child::terminate(child, current),
+            (Some(child), None) => {
+                child::end(child);
+                Ok(())
+            }
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// Kills the program at once, together with its current line, which must change nothing.
     pub fn kill(mut self) {
         self.input = None;
         self.child.take().into_iter().for_each(child::end);
@@ -93,7 +122,7 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.input = None;
         if let Some(child) = self.child.take() {
-            child::reap(child, &self.output);
+            child::reap(child, &self.output, self.current.take());
         }
     }
 }

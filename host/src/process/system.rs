@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::device_change::{DeviceChange, DeviceChanges};
 use super::nsenter::nsenter;
 use super::{Cmd, Exec, Output, Session, child};
 use crate::error::Error;
@@ -25,15 +26,17 @@ const ENVIRONMENT: [(&str, &str); 3] = [
 #[derive(Clone, Debug, Default)]
 pub struct System {
     through_nsenter: bool,
+    changes: DeviceChanges,
 }
+
+/// The program that no other of its kind is started beside.
+const LVM: &str = "lvm";
 
 impl System {
     /// Runs the programs of this machine: for the driver, which the kubelet runs on the host.
     #[must_use]
     pub fn current() -> Self {
-        Self {
-            through_nsenter: false,
-        }
+        Self::default()
     }
 
     /// Runs the programs of the host, from a privileged container that shares the host's process
@@ -42,24 +45,38 @@ impl System {
     pub fn through_nsenter() -> Self {
         Self {
             through_nsenter: true,
+            ..Self::default()
         }
     }
 }
 
 impl Exec for System {
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        if cmd.program() == LVM {
+            self.changes.refuse_while_abandoned()?;
+        }
+        let change = if cmd.changes_devices() {
+            Some(self.changes.begin(cmd.line()))
+        } else {
+            None
+        };
         if !self.through_nsenter {
-            return start(cmd);
+            return start(cmd, change);
         }
         let own = cmd.clone();
-        let done = nsenter(cmd.limit() + child::MAX_OVERRUN, move || start(&own))
-            .map_err(not_started(cmd))?;
-        done.unwrap_or_else(|| {
-            Err(Error::Deadline {
+        let running = change.as_ref().map(DeviceChange::running);
+        let done = nsenter(cmd.limit() + child::MAX_OVERRUN, move || {
+            start(&own, change)
+        })
+        .map_err(not_started(cmd))?;
+        match (done, running) {
+            (Some(done), _) => done,
+            (None, Some(running)) => Err(running.abandon()),
+            (None, None) => Err(Error::Deadline {
                 command: cmd.line(),
                 limit: cmd.limit(),
-            })
-        })
+            }),
+        }
     }
 
     fn spawn_session(
@@ -68,10 +85,11 @@ impl Exec for System {
         variables: &'static [(&str, &str)],
     ) -> Result<Session, Error> {
         let own = cmd.clone();
+        let changes = self.changes.clone();
         let start = move || {
             let mut command = command(&find(own.program())?, &own);
             command.envs(variables.iter().copied());
-            Session::start(command)
+            Session::start(command, changes)
         };
         let started = if self.through_nsenter {
             nsenter(child::MAX_OVERRUN, start)
@@ -88,9 +106,9 @@ impl Exec for System {
     }
 }
 
-fn start(cmd: &Cmd) -> Result<Output, Error> {
+fn start(cmd: &Cmd, change: Option<DeviceChange>) -> Result<Output, Error> {
     let path = find(cmd.program()).map_err(not_started(cmd))?;
-    child::run(command(&path, cmd), cmd)
+    child::run(command(&path, cmd), cmd, change)
 }
 
 fn not_started(cmd: &Cmd) -> impl Fn(io::Error) -> Error {
@@ -243,5 +261,81 @@ mod tests {
             "{:?}",
             begun.elapsed()
         );
+    }
+
+    /// A program that ignores SIGTERM for this many seconds, like LVM while a device is suspended,
+    /// and then writes to a file.
+    fn stubborn(seconds: u32, file: &std::path::Path) -> Cmd {
+        let file = file.display();
+        sh(&format!("trap '' TERM; sleep {seconds}; echo done >{file}"))
+            .timeout(Duration::from_millis(100))
+            .changing_devices()
+    }
+
+    #[test]
+    fn program_that_changes_devices_is_never_killed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let system = System::current();
+        let error = system.exec(&stubborn(8, file.path())).unwrap_err();
+        assert!(matches!(error, Error::StillRunning { .. }), "{error}");
+        assert!(error.to_string().contains("sleep 8"), "{error}");
+        // No LVM command starts beside it, not even a report; other programs do.
+        for verb in ["fullreport", "lvchange"] {
+            let refused = system.exec(&Cmd::new("lvm").arg(verb)).unwrap_err();
+            assert!(matches!(refused, Error::StillRunning { .. }), "{refused}");
+        }
+        assert!(system.exec(&sh("true")).unwrap().success());
+
+        let limit = Instant::now() + Duration::from_secs(60);
+        while system.changes.refuse_while_abandoned().is_err() {
+            assert!(Instant::now() < limit, "its end is not noticed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"done\n");
+    }
+
+    #[test]
+    fn program_that_changes_devices_ends_by_sigterm_at_its_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let system = System::current();
+        // As LVM: the signal takes effect once the critical section has ended.
+        let error = system.exec(&stubborn(2, file.path())).unwrap_err();
+        assert!(matches!(error, Error::Deadline { .. }), "{error}");
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"done\n");
+        assert!(system.changes.refuse_while_abandoned().is_ok());
+        let begun = Instant::now();
+        let hangs = sh("sleep 30").timeout(Duration::from_millis(100));
+        let error = system.exec(&hangs.changing_devices()).unwrap_err();
+        assert!(matches!(error, Error::Deadline { .. }), "{error}");
+        assert!(begun.elapsed() < Duration::from_secs(4));
+    }
+
+    #[test]
+    fn session_in_the_middle_of_a_line_is_never_killed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let system = System::current();
+        let script = format!(
+            "trap '' TERM; read -r line; sleep 9; echo done >{}",
+            file.path().display()
+        );
+        let shell = Cmd::new("sh").args(["-c", &script]);
+        let mut session = system.spawn_session(&shell, &[]).unwrap();
+        let limit = Duration::from_millis(100);
+        let error = session.send("line", limit, |_| None::<()>).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+        let error = session.terminate().unwrap_err();
+        assert!(matches!(error, Error::StillRunning { .. }), "{error}");
+        let mut other = system.spawn_session(&Cmd::new("cat"), &[]).unwrap();
+        let refused = other.send("line", Duration::from_secs(5), |_| Some(()));
+        assert_eq!(
+            refused.unwrap_err().kind(),
+            std::io::ErrorKind::ResourceBusy
+        );
+        let limit = Instant::now() + Duration::from_secs(60);
+        while system.changes.refuse_while_abandoned().is_err() {
+            assert!(Instant::now() < limit, "its end is not noticed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(std::fs::read(file.path()).unwrap(), b"done\n");
     }
 }

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 
 use super::{
     NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
-    create_group, create_pool, create_thin, deactivate, escape, extend, remove, report, volume,
+    create_group, create_pool, create_thin, deactivate, disks, escape, extend, refresh, remove,
+    report, usable_groups, version, volume,
 };
 use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::lvm::{Layout, Level, PoolCost, SegmentType};
@@ -129,6 +130,10 @@ fn command_lines_match_real_lvm() {
             "lvm lvchange --activate y --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
+            refresh(&vg(), &lv(), &uuid()),
+            "lvm lvchange --refresh --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+        ),
+        (
             deactivate(&vg(), &lv(), &uuid()),
             "lvm lvchange --activate n --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
@@ -216,5 +221,33 @@ proptest! {
         for command in [create(&vg, &lv, &new), extend(&vg, &lv, Extents(1), &[])] {
             prop_assert!(!command.arguments().last().unwrap().starts_with('-'));
         }
+    }
+}
+
+#[test]
+fn only_reports_may_be_killed() {
+    for read in [
+        report(),
+        volume(&vg(), &lv()),
+        usable_groups(),
+        disks(),
+        version(),
+    ] {
+        assert!(!read.changes_devices(), "{}", read.line());
+    }
+    let disk = DevicePath::new("/dev/sdb").unwrap();
+    for change in [
+        extend(&vg(), &lv(), Extents(1), &[]),
+        activate(&vg(), &lv(), &uuid()),
+        deactivate(&vg(), &lv(), &uuid()),
+        refresh(&vg(), &lv(), &uuid()),
+        add_integrity(&vg(), &lv()),
+        attach_cache(&vg(), &lv(), &lv(), "writeback"),
+        create_thin(&vg(), &lv(), &lv(), Bytes(1), &[]),
+        remove(&vg(), &lv(), &uuid(), &tag("a"), SegmentType::Plain),
+        create_disk(&disk, &uuid()),
+        create_group(&vg(), &[], &[disk]),
+    ] {
+        assert!(change.changes_devices(), "{}", change.line());
     }
 }

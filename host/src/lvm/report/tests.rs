@@ -1,12 +1,17 @@
 //! Reports of a real LVM, each printed by the command of `command::report`, and the values parsed
 //! from them.
 
+mod health;
+
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::{
     Lv, LvRole, SegmentType, Vg, mark_duplicates, mark_foreign, parse, parse_disks, parse_uuids,
     parse_volume,
 };
+use crate::lvm::LvHealth;
 use crate::units::{Bytes, Extents};
 
 macro_rules! fixture {
@@ -57,6 +62,9 @@ fn parse_reads_volume_group_and_volume_kinds() {
             integrity: false,
             pool: None,
             state: None,
+            health: LvHealth::Good,
+            missing_images: BTreeSet::new(),
+            is_in_transition: false,
         }
     );
     let inactive = vg.lv("pvc-c").unwrap();
@@ -122,6 +130,16 @@ fn parse_reads_extents_per_disk() {
     assert!(
         !partial.pvs[1].allocatable && partial.pv(&partial.pvs[1].uuid) == Some(&partial.pvs[1])
     );
+    assert_eq!(
+        partial
+            .pvs
+            .iter()
+            .map(|pv| pv.is_missing)
+            .collect::<Vec<_>>(),
+        [false, true]
+    );
+    assert!(partial.is_partial() && !vg.is_partial());
+    assert_eq!(partial.lv("pvc-a").unwrap().health, LvHealth::Good);
 }
 
 /// A row of `lvs` with these attributes.
