@@ -9,6 +9,13 @@ pub const READY: &str = "Ready";
 /// `Removed`, on a LogicalVolume: the logical volume is gone from the node, its space is free.
 pub const REMOVED: &str = "Removed";
 
+/// `Healthy`, on a LogicalVolume: the logical volume works, with all its redundancy, and its thin
+/// pool accepts writes.
+///
+/// A volume that is not healthy may still be `Ready`: one without redundancy works, and one in a
+/// full pool can be read.
+pub const HEALTHY: &str = "Healthy";
+
 /// `Progressing`, on a LogicalVolume: a step that takes minutes advances; the message has its
 /// progress. `False` while it waits or is stalled, and after its end.
 pub const PROGRESSING: &str = "Progressing";
@@ -43,6 +50,23 @@ pub mod reason {
     pub const THIN_POOL_MISSING: &str = "ThinPoolMissing";
     /// The thin pool exists, but no volume can be created in it: it is full, or needs a repair.
     pub const THIN_POOL_UNUSABLE: &str = "ThinPoolUnusable";
+    /// The logical volume works.
+    pub const HEALTHY: &str = "Healthy";
+    /// A disk of the logical volume is missing or defective; it works, with less redundancy or
+    /// none.
+    pub const DEGRADED: &str = "Degraded";
+    /// The logical volume can't be used: a part of it is on a missing disk, or its thin pool has
+    /// failed.
+    pub const FAILED: &str = "Failed";
+    /// The thin pool of the volume has no free space: writes fail or wait.
+    pub const POOL_FULL: &str = "PoolFull";
+    /// The thin pool of the volume has no free space for metadata: writes fail.
+    pub const POOL_METADATA_FULL: &str = "PoolMetadataFull";
+    /// The thin pool of the volume needs a repair and accepts no changes: writes fail.
+    pub const POOL_READ_ONLY: &str = "PoolReadOnly";
+    /// The volume's device is smaller than in LVM's metadata, or suspended, after an LVM command
+    /// that was killed or failed; a refresh did not help.
+    pub const DEVICE_OUTDATED: &str = "DeviceOutdated";
     /// A logical volume of this name exists, but is not the one that this object describes.
     pub const FOREIGN_LOGICAL_VOLUME: &str = "ForeignLogicalVolume";
     /// The logical volume that this object describes is no longer on the node.

@@ -73,6 +73,13 @@ use crate::thin_pool::VolumeThinPool;
         priority = 1
     ),
     printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        description = "Whether the volume works: Healthy, Degraded, PoolFull, PoolMetadataFull, PoolReadOnly or Failed.",
+        json_path = ".status.conditions[?(@.type==\"Healthy\")].reason",
+        priority = 1
+    ),
+    printcolumn(
         name = "UUID",
         type_ = "string",
         description = "LVM's UUID of the logical volume.",
@@ -283,8 +290,10 @@ pub struct LogicalVolumeStatus {
     /// Generation of the spec that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the logical volume exists in the requested size. `Removed`: it is gone, and its
-    /// space is free.
+    /// `Ready`: the logical volume exists in the requested size, and its device has that size.
+    /// `Healthy`: it works, with all its redundancy, and its thin pool accepts writes; `False` with
+    /// reason `Degraded`, `PoolFull`, `PoolMetadataFull`, `PoolReadOnly`, or `Failed`, which
+    /// makes `Ready` `False`, too. `Removed`: it is gone, and its space is free.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -150,7 +150,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
     let reporter = Reporter {
         client: client.clone(),
         lvm: lvm.clone(),
-        devices: host.devices,
+        devices: host.devices.clone(),
         volumes: volumes.clone(),
         backends: backends.clone(),
         installation,
@@ -166,13 +166,14 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         queue::run(requests, AT_ONCE, |name| reconciler.reconcile(name)),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
+        volumes::device_check::run(lvm.clone(), host.devices, volumes.clone()),
         Box::pin(thin_pools::run(
             lvm.clone(),
             volumes.clone(),
             backends.clone()
         )),
         watches::mounts::run(&table, || {
-            reconciler.enqueue_in_use();
+            reconciler.enqueue_waiting();
             unmounted.notify_one();
         }),
         Box::pin(installer.run(outcomes, unmounted.clone())),

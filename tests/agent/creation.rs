@@ -63,6 +63,8 @@ async fn agent_leaves_foreign_lv_unchanged() {
         tags: vec!["mine".to_owned()],
         open: false,
         content: Content::Data("ext4".to_owned()),
+        lagging: None,
+        suspended: false,
     };
     fixture
         .node

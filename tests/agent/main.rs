@@ -11,6 +11,7 @@ mod removal;
 // What goes wrong.
 mod failures;
 mod faults;
+mod lagging_devices;
 mod overwritten_status;
 
 // The agent's node.

@@ -101,9 +101,14 @@ impl Writer<'_> {
             reason: reason::READY,
             message: String::new(),
         };
+        let healthy = ConditionUpdate {
+            reason: reason::HEALTHY,
+            ..ready.clone()
+        };
         let made = Some((LvUuid::new(disk)?, SIZE));
         let verdict = Outcome {
             ready: Some(ready),
+            healthy: Some(healthy),
             removed: None,
             volume: made,
         };

@@ -5,6 +5,7 @@ mod fixture;
 
 // The life of a claim.
 mod growth;
+mod health;
 mod many_claims;
 mod provisioning;
 mod rejection;

@@ -10,6 +10,7 @@ mod state;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use host::block::DeviceState;
 use host::fs::NewBlocks;
 use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, LvUuid, Output};
 use operator::agent::volumes::device::{self, Devices};
@@ -214,6 +215,19 @@ impl Devices for SimulatedNode {
 
     fn number_at(&self, _: &DevicePath) -> Option<DevNum> {
         None
+    }
+
+    fn device_state(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Option<DeviceState> {
+        let mut state = self.state();
+        let volume = state.device(path).ok()?;
+        if volume.uuid != uuid.as_str() {
+            return None;
+        }
+        let extents = volume.lagging.unwrap_or(volume.extents);
+        Some(DeviceState {
+            size: Bytes(extents * EXTENT),
+            is_suspended: volume.suspended,
+        })
     }
 
     fn mount_points(&self, path: device::LvPath<'_>, _: &LvUuid) -> Vec<PathBuf> {

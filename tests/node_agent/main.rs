@@ -8,6 +8,7 @@ mod crashes;
 mod ends;
 mod inactive;
 mod jobs;
+mod lagging_devices;
 mod lvm_shell;
 mod orphaned_global_mounts;
 mod orphaned_mounts;
@@ -18,6 +19,7 @@ mod volumes;
 // Volumes of each layout, pools and caches.
 mod cached;
 mod kinds;
+mod partial_groups;
 mod thin;
 
 // Volume groups that the agent creates.
@@ -75,6 +77,8 @@ fn of_volumes() -> Vec<Test> {
             orphaned_mounts::only_orphaned_mounts_are_unmounted,
             orphaned_mounts::mount_used_by_process_is_not_orphaned,
             orphaned_global_mounts::mount_for_all_pods_is_removed_with_last_pod,
+            lagging_devices::lagging_device_is_refreshed,
+            lagging_devices::device_that_can_not_be_refreshed_is_reported,
             inactive::detached_volume_stays_inactive_and_can_be_extended_and_removed,
             jobs::job_is_resumed_after_kills,
             jobs::job_excludes_other_users_of_its_volume_only,
@@ -95,6 +99,7 @@ fn of_each_kind() -> Vec<Test> {
             kinds::raid1_with_snapshot_is_kept,
             kinds::raid1_counts_as_one_logical_volume,
             kinds::too_few_disks_do_not_degrade_layout,
+            partial_groups::volumes_on_intact_disks_of_partial_group_stay_ready,
             thin::pool_is_created_and_removed_with_its_volumes,
             thin::pool_counts_in_addition_to_its_volume,
             thin::pool_grows_as_it_fills_up,

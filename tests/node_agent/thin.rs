@@ -2,7 +2,7 @@
 //! the last one; and the report of a full one.
 
 use crds::NodeStorage;
-use crds::condition::{READY, REMOVED};
+use crds::condition::{HEALTHY, READY, REMOVED};
 use crds::node_storage::ReportedThinPool;
 use host::lvm::PoolCost;
 use host::{Bytes, Extents};
@@ -162,6 +162,8 @@ pub(crate) fn full_pool_is_reported_with_instructions(fixture: &Fixture) {
                     .is_some_and(|why| why.contains("lvextend"))
         })
     });
+    fixture.wait_for_condition(&name, HEALTHY, "PoolFull", "extend it with lvextend");
+    fixture.ready(&name);
     fixture.create_volume_with(&another, "32Mi", thin(fixture, 64, 64));
     fixture.wait_for_condition(
         &another,
@@ -171,6 +173,7 @@ pub(crate) fn full_pool_is_reported_with_instructions(fixture: &Fixture) {
     );
     fixture.shell(&format!("lvextend -qq -L 96M {KINDS}/{POOL}"));
     fixture.ready(&another);
+    fixture.wait_for_condition(&name, HEALTHY, "Healthy", "");
     for name in [&name, &another] {
         fixture.remove(name);
     }

@@ -182,7 +182,7 @@ fn group_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, LvRole, SegmentType, Vg, VgFault};
+    use host::lvm::{Lv, LvHealth, LvRole, SegmentType, Vg, VgFault};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -202,6 +202,9 @@ mod tests {
             integrity: false,
             pool: None,
             state: None,
+            health: LvHealth::Good,
+            missing_images: [].into(),
+            is_in_transition: false,
         };
         Vg {
             name: name.to_owned(),

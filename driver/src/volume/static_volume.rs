@@ -192,7 +192,7 @@ fn new_tag(text: &str) -> Result<LvTag, Error> {
 #[cfg(test)]
 mod tests {
     use super::{StaticVolumeError, allow};
-    use host::lvm::{Lv, LvRole, SegmentType};
+    use host::lvm::{Lv, LvHealth, LvRole, SegmentType};
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -210,6 +210,9 @@ mod tests {
             integrity: false,
             pool: None,
             state: None,
+            health: LvHealth::Good,
+            missing_images: [].into(),
+            is_in_transition: false,
         }
     }
 

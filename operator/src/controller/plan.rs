@@ -3,6 +3,7 @@
 //!
 //! Pure: `worker.rs` observes, plans and has `act.rs` carry out one step; then it plans again.
 
+mod health;
 mod published;
 mod reserved;
 mod wanted;
@@ -28,6 +29,7 @@ use published::plan_published;
 use reserved::plan_reserved;
 use wanted::plan_wanted;
 
+pub use health::is_unhealthy;
 pub use published::is_released;
 
 /// Time without an agent's report after which an Event is written.
@@ -66,6 +68,8 @@ pub struct ObservedObjects {
     pub in_flight: bool,
     /// Time during which no step could be carried out.
     pub waited: Duration,
+    /// True if the volume was not healthy when it was last planned, so that its recovery is news.
+    pub was_unhealthy: bool,
 }
 
 /// A logical volume of a claim, without a LogicalVolume, on a node.
@@ -220,8 +224,8 @@ pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
 
 /// Returns the message of a condition for the Event of a tenant.
 ///
-/// LVM's own words may name logical volumes, groups and disks of admins and other tenants, so an
-/// Event about a failed command refers to the LogicalVolume, which only admins can read.
+/// LVM's own words may name logical volumes, groups and disks of admins and other tenants, and so do
+/// messages about disks and pools. An Event refers to the LogicalVolume, which only admins can read.
 fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
     let node = &logical_volume.spec.node;
     match condition.reason.as_str() {
@@ -232,8 +236,37 @@ fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
         reason::CREATE_FAILED => format!(
             "LVM can't create the volume on node {node}, so another node is tried; LVM's message is in the log of the agent on {node}"
         ),
+        reason::FAILED => format!(
+            "the volume on node {node} has failed and can't be used; {}",
+            for_admins(logical_volume)
+        ),
+        reason::DEGRADED => format!(
+            "the volume on node {node} works, but has lost a disk or more: another one could lose its data; {}",
+            for_admins(logical_volume)
+        ),
+        reason::POOL_FULL => format!(
+            "the thin pool of the volume on node {node} is full, so writes fail or wait; {}",
+            for_admins(logical_volume)
+        ),
+        reason::POOL_METADATA_FULL | reason::POOL_READ_ONLY => format!(
+            "the thin pool of the volume on node {node} accepts no changes, so writes fail; {}",
+            for_admins(logical_volume)
+        ),
+        reason::DEVICE_OUTDATED => format!(
+            "the volume's device on node {node} is suspended, or has not got its new size, after an LVM command that \
+             failed; {}",
+            for_admins(logical_volume)
+        ),
         _ => condition.message.clone(),
     }
+}
+
+/// Returns where admins find what Events of tenants omit.
+fn for_admins(logical_volume: &LogicalVolume) -> String {
+    format!(
+        "an admin finds the cause and what to do in the conditions of LogicalVolume {}",
+        logical_volume.name_any()
+    )
 }
 
 fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {

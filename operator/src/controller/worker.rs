@@ -3,10 +3,11 @@
 //!
 //! Failures are reported, and retried later.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crds::LogicalVolume;
 use kube::Client;
 use tokio::time::{Instant, timeout};
 
@@ -36,6 +37,9 @@ pub struct Worker {
     placement_held_until: Mutex<HashMap<String, Instant>>,
     /// When the selected node of a claim that can't be served was last removed.
     last_deselection: Mutex<HashMap<String, Instant>>,
+    /// Volumes that were not healthy when they were last planned, until the Event about their
+    /// recovery.
+    unhealthy: Mutex<HashSet<String>>,
 }
 
 impl Worker {
@@ -52,6 +56,7 @@ impl Worker {
             cancelled_placements: Backoff::default(),
             placement_held_until: Mutex::default(),
             last_deselection: Mutex::default(),
+            unhealthy: Mutex::default(),
         }
     }
 
@@ -92,6 +97,7 @@ impl Worker {
         let mut observed = self.state.observe(name);
         observed.in_flight = self.actor.in_flight(name, &observed);
         observed.waited = self.waiting_for(name);
+        observed.was_unhealthy = self.was_unhealthy(name, observed.logical_volume.as_deref());
         let plan = plan::plan(&observed, &self.state.reservations());
         let plan = self.limit_deselection(name, self.placement_backoff(name, plan));
         tracing::debug!(volume = name, step = ?plan.step, "planned");
@@ -109,8 +115,12 @@ impl Worker {
         self.state.set_waiting(name, retry_after.is_some());
         if let Some(notice) = outcome.notice.or(plan.notice) {
             let rest = self.recorder.publish(&notice).await?;
-            if let Some(rest) = rest {
-                self.state.requeue_after(name, rest);
+            match rest {
+                Some(rest) => self.state.requeue_after(name, rest),
+                None if notice.reason == event::VOLUME_CONDITION_NORMAL => {
+                    self.unhealthy().remove(name);
+                }
+                None => {}
             }
         }
         if let Some(wait) = retry_after {
@@ -175,6 +185,29 @@ impl Worker {
             }
             _ => plan,
         }
+    }
+
+    /// Returns true if the volume is not healthy, or was not when it was last planned.
+    ///
+    /// That is lost with this process: then no Event reports the recovery, but the condition does.
+    fn was_unhealthy(&self, name: &str, logical_volume: Option<&LogicalVolume>) -> bool {
+        let mut unhealthy = self.unhealthy();
+        match logical_volume {
+            None => {
+                unhealthy.remove(name);
+            }
+            Some(logical_volume) if plan::is_unhealthy(logical_volume) => {
+                unhealthy.insert(name.to_owned());
+            }
+            Some(_) => {}
+        }
+        unhealthy.contains(name)
+    }
+
+    fn unhealthy(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.unhealthy
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn waiting_for(&self, name: &str) -> Duration {

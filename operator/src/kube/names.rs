@@ -49,6 +49,10 @@ pub mod event {
     pub const VOLUME_RESIZE_FAILED: &str = "VolumeResizeFailed";
     /// The claim's volume has a fault on its node.
     pub const VOLUME_NOT_READY: &str = "VolumeNotReady";
+    /// The claim's volume is not healthy; external-health-monitor's reason for CSI volumes.
+    pub const VOLUME_CONDITION_ABNORMAL: &str = "VolumeConditionAbnormal";
+    /// The claim's volume is healthy again; external-health-monitor's reason for CSI volumes.
+    pub const VOLUME_CONDITION_NORMAL: &str = "VolumeConditionNormal";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
 }

@@ -23,6 +23,10 @@ pub struct Volume {
     pub open: bool,
     /// The content that the agent's inspection finds.
     pub content: Content,
+    /// Size of the device in extents if it lags behind the metadata, as after a killed command.
+    pub lagging: Option<u64>,
+    /// True while the device is suspended.
+    pub suspended: bool,
 }
 
 /// A simulated volume group.
@@ -83,7 +87,7 @@ impl State {
                 let select = argument_after(arguments, "--select", 1).unwrap_or_default();
                 self.remove(path, select)?;
             }
-            "lvchange" => self.change_tags(arguments)?,
+            "lvchange" => self.change_volume(arguments)?,
             _ => return Err(format!("  Unknown command {verb}.").into()),
         }
         self.back_up();
@@ -134,6 +138,8 @@ impl State {
             tags,
             open: false,
             content: Content::Blank,
+            lagging: None,
+            suspended: false,
         });
         Ok(())
     }
@@ -159,14 +165,18 @@ impl State {
         Ok(())
     }
 
-    /// Changes the tags of the volume that name and uuid select.
-    fn change_tags(&mut self, arguments: &[&str]) -> Result<(), Stderr> {
+    /// Changes the tags of the volume that name and uuid select, or refreshes its device.
+    fn change_volume(&mut self, arguments: &[&str]) -> Result<(), Stderr> {
         let path = arguments.last().expect("a path");
         let select = argument_after(arguments, "--select", 1).unwrap_or_default();
         let (group, name) = path.split_once('/').expect("vg/lv");
         let volume = self.group(group)?.find(name)?;
         if select != format!("lv_uuid=\"{}\"", volume.uuid) {
             return Ok(());
+        }
+        if arguments.contains(&"--refresh") {
+            volume.lagging = None;
+            volume.suspended = false;
         }
         for pair in arguments.windows(2) {
             match pair[0] {

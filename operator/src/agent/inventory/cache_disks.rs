@@ -74,6 +74,7 @@ mod tests {
             extents: Extents(10),
             free: Extents(10),
             allocatable: true,
+            is_missing: false,
         });
         Vg {
             name: "vg0".to_owned(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::block::lv_device::{Device, Roots};
-use host::block::resolve;
+use host::block::{DeviceState, resolve};
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, NewBlocks, Probe};
 use host::mount::mountinfo;
@@ -66,6 +66,10 @@ pub trait Devices: Send + Sync {
 
     /// Returns the number of the block device at a path of the node; `None` if there is none.
     fn number_at(&self, path: &DevicePath) -> Option<DevNum>;
+
+    /// Returns the state of a volume's device if it still has this uuid, without opening it; `None`
+    /// if the volume is inactive, or its device can't be examined.
+    fn device_state(&self, path: LvPath<'_>, uuid: &LvUuid) -> Option<DeviceState>;
 
     /// Returns where a volume is mounted on the node; empty if that can't be determined.
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf>;
@@ -217,6 +221,10 @@ impl Devices for NodeDevices {
 
     fn number_at(&self, path: &DevicePath) -> Option<DevNum> {
         resolve::number_at(&self.roots, path)
+    }
+
+    fn device_state(&self, path: LvPath<'_>, uuid: &LvUuid) -> Option<DeviceState> {
+        DeviceState::read(&self.roots, path.group, path.name, uuid).ok()
     }
 
     fn mount_points(&self, path: LvPath<'_>, uuid: &LvUuid) -> Vec<PathBuf> {

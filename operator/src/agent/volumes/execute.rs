@@ -1,17 +1,21 @@
 //! Executes the plan of one LogicalVolume of this node, step by step.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use host::lvm::{Layout, Lv, LvRole, NewLv, NewPool, Pv, SegmentType, Vg};
-use host::{Bytes, Error, Extents, Kind, LvUuid};
+use host::block::DeviceState;
+use host::lvm::{Layout, NewLv, NewPool, SegmentType};
+use host::{Error, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
+use super::new_entry;
 use super::outcome::Outcome;
-use super::plan::{self, Action, Content, LvmChange, NewVolume, ObservedVolume, Step};
+use super::plan::{
+    self, Action, Content, LvmChange, NewVolume, ObservedVolume, RefreshResult, Step,
+};
 use super::spec::VolumeSpec;
-use crate::agent::error::AgentError;
+use crate::agent::error::{self, AgentError};
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 
 /// Maximum number of steps in one pass: create, or activate, inspect, mark; each with one
@@ -20,6 +24,9 @@ const MAX_STEPS: u32 = 12;
 
 /// Maximum number of errors in one pass where LVM rejects what the report allowed.
 const MAX_UNEXPECTED_ERRORS: u32 = 2;
+
+/// Time for which a device may be suspended before it is refreshed.
+const SUSPENDED_TIME: Duration = Duration::from_secs(1);
 
 /// Carries out LogicalVolumes with the node's LVM and its devices.
 #[derive(Clone)]
@@ -37,6 +44,8 @@ struct Progress {
     /// Time of the last change in this pass whose result only a report shows.
     changed: Option<Instant>,
     unexpected_errors: u32,
+    /// Result of the last refresh of the volume's device.
+    refresh: Option<RefreshResult>,
     /// Why the volume could not be created, which ends the pass.
     create_error: Option<Error>,
 }
@@ -59,6 +68,7 @@ impl VolumeExecutor {
             removed: false,
             changed: None,
             unexpected_errors: 0,
+            refresh: None,
             create_error: None,
         };
         for _ in 0..MAX_STEPS {
@@ -97,14 +107,14 @@ impl VolumeExecutor {
         {
             lvm.take_report()?;
         }
-        let mut step = Self::plan(lvm, spec, progress);
+        let mut step = self.plan(lvm, spec, progress);
         if let Step::Done(outcome) = &step
             && lvm.report_taken().is_none_or(|taken| {
                 taken < progress.began && taken.elapsed() > outcome.oldest_report()
             })
         {
             lvm.take_report()?;
-            step = Self::plan(lvm, spec, progress);
+            step = self.plan(lvm, spec, progress);
         }
         let action = match step {
             Step::Done(outcome) => return Ok(Some(self.with_holders(lvm, spec, *outcome))),
@@ -132,15 +142,39 @@ impl VolumeExecutor {
         }
     }
 
-    fn plan(lvm: &LockedLvm, spec: &VolumeSpec, progress: &Progress) -> Step {
+    fn plan(&self, lvm: &LockedLvm, spec: &VolumeSpec, progress: &Progress) -> Step {
         plan::plan(
             spec,
             ObservedVolume {
                 groups: &lvm.groups(),
                 content: progress.content.as_ref(),
                 removed: progress.removed,
+                device: self.device_state(lvm, spec, progress),
+                refresh: progress.refresh.as_ref(),
             },
         )
+    }
+
+    /// Returns the state of the volume's device, if the volume is active.
+    ///
+    /// Waits for a moment while it is suspended: an LVM command of another program has it suspended
+    /// for as long.
+    fn device_state(
+        &self,
+        lvm: &LockedLvm,
+        spec: &VolumeSpec,
+        progress: &Progress,
+    ) -> Option<DeviceState> {
+        let uuid = lvm.uuid(&spec.group, &spec.name)?;
+        let deadline = Instant::now() + SUSPENDED_TIME;
+        loop {
+            let state = self.devices.device_state(lv_path(spec), &uuid)?;
+            let has_waited = progress.refresh.is_some() || Instant::now() >= deadline;
+            if !state.is_suspended || has_waited {
+                return Some(state);
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn act(
@@ -160,6 +194,7 @@ impl VolumeExecutor {
                 self.devices.mark_blank(path, &uuid, blocks)?;
                 progress.content = Some(Content::Unformatted);
             }
+            Action::Refresh { uuid } => Self::refresh(lvm, spec, &uuid, progress),
             Action::Create(new) => {
                 if !self.create(lvm, spec, &new)? {
                     progress.changed = Some(Instant::now());
@@ -174,6 +209,27 @@ impl VolumeExecutor {
         }
         lvm.note_change();
         Ok(())
+    }
+
+    /// Refreshes the volume's device. A failure is a result for the plan: the pass has to report
+    /// that the device still lags.
+    fn refresh(lvm: &LockedLvm, spec: &VolumeSpec, uuid: &LvUuid, progress: &mut Progress) {
+        let volume = spec.path();
+        tracing::warn!(
+            volume,
+            "the device is suspended, or smaller than in LVM's metadata; refreshing it"
+        );
+        match lvm.commands().refresh(&spec.group, &spec.name, uuid) {
+            Ok(()) => {
+                progress.refresh = Some(RefreshResult::Succeeded);
+                progress.changed = Some(Instant::now());
+            }
+            Err(error) => {
+                let cause = error::message(&error);
+                tracing::warn!(volume, error = cause, "can't refresh the device");
+                progress.refresh = Some(RefreshResult::Failed(cause));
+            }
+        }
     }
 
     fn change(lvm: &LockedLvm, spec: &VolumeSpec, change: &LvmChange) -> Result<(), Error> {
@@ -265,8 +321,8 @@ impl VolumeExecutor {
         // Best effort: saves the driver an LVM command.
         let _ = self.devices.record_key(&uuid, &spec.key);
         Ok(locked.insert(&spec.group, |vg| {
-            let shares = shares(spec, vg, new)?;
-            Some(new_lv(spec, uuid, size, shares))
+            let shares = new_entry::shares(spec, vg, new)?;
+            Some(new_entry::build(spec, uuid, size, shares))
         }))
     }
 
@@ -301,43 +357,5 @@ fn lv_path(spec: &VolumeSpec) -> LvPath<'_> {
     LvPath {
         group: &spec.group,
         name: &spec.name,
-    }
-}
-
-/// Returns the extents that a new volume occupies on each disk, if that is certain.
-fn shares(spec: &VolumeSpec, vg: &Vg, new: &NewVolume) -> Option<BTreeMap<LvUuid, Extents>> {
-    let NewVolume::OnDisks { extents, disks } = new else {
-        // A thin volume occupies no extents of its own.
-        return Some(BTreeMap::new());
-    };
-    let used: Vec<&Pv> = match vg.pvs.as_slice() {
-        [only] => vec![only],
-        all => all.iter().filter(|pv| disks.contains(&pv.name)).collect(),
-    };
-    let images = usize::try_from(spec.layout.images()).ok()?;
-    if used.len() != images {
-        return None;
-    }
-    let size = extents.bytes(vg.extent_size);
-    let cost = spec.layout.cost(size, vg.extent_size).ok()?;
-    let shares = used.iter().map(|pv| (pv.uuid.clone(), cost.image));
-    Some(shares.collect())
-}
-
-/// Returns the entry that a report would contain for a new volume.
-fn new_lv(spec: &VolumeSpec, uuid: LvUuid, size: Bytes, shares: BTreeMap<LvUuid, Extents>) -> Lv {
-    Lv {
-        name: spec.name.to_string(),
-        uuid,
-        size,
-        tags: spec.tags().iter().map(ToString::to_string).collect(),
-        active: true,
-        open: false,
-        segment_type: plan::initial_type(spec),
-        role: LvRole::Volume,
-        shares,
-        integrity: spec.layout.has_integrity(),
-        pool: spec.pool.as_ref().map(|pool| pool.name.to_string()),
-        state: None,
     }
 }

@@ -16,6 +16,8 @@ const RECENT: Duration = Duration::from_secs(5);
 pub struct Outcome {
     /// Update of the condition `Ready`; `None` leaves it unchanged.
     pub ready: Option<ConditionUpdate>,
+    /// Update of the condition `Healthy`; `None` leaves it unchanged.
+    pub healthy: Option<ConditionUpdate>,
     /// Update of the condition `Removed`; `None` leaves it unchanged, or removes it if the volume
     /// exists.
     pub removed: Option<ConditionUpdate>,
@@ -26,15 +28,26 @@ pub struct Outcome {
 impl Outcome {
     /// Returns the maximum age of the LVM report behind this outcome.
     ///
-    /// Any age if Ready, 5 s for failures and removals, 0 if the volume is in use, since only a new
-    /// report shows its release.
+    /// Any age if Ready, or if the device lags behind the report, which another report does not
+    /// change; 5 s for failures and removals; 0 if the volume is in use, since only a new report
+    /// shows its release.
     #[must_use]
     pub fn oldest_report(&self) -> Duration {
         match (&self.ready, &self.removed) {
             (Some(ready), None) if ready.status => Duration::MAX,
+            _ if self.has_outdated_device() => Duration::MAX,
             _ if self.is_in_use() => Duration::ZERO,
             _ => RECENT,
         }
+    }
+
+    /// Returns whether the volume's device lags behind LVM's metadata: no report shows the end of
+    /// that.
+    #[must_use]
+    pub fn has_outdated_device(&self) -> bool {
+        self.ready
+            .as_ref()
+            .is_some_and(|ready| ready.reason == reason::DEVICE_OUTDATED)
     }
 
     /// Returns whether the volume is open, which delays its removal.
@@ -56,7 +69,7 @@ impl Outcome {
         Self {
             ready: Some(ready),
             removed: Some(removed),
-            volume: None,
+            ..Self::default()
         }
     }
 

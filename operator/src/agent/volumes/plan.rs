@@ -1,11 +1,14 @@
 //! Plans the next step for one logical volume, from its spec and the observed state. Pure.
 //!
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
-//! here, in [`removal`] and in [`retained`]; [`step`] lists the steps, [`pool_and_cache`] plans the
-//! parts of a volume, and [`allocation`] selects disks.
+//! here, in [`unpublished`], [`removal`] and [`retained`]; [`step`] lists the steps, [`health`]
+//! judges whether a volume works, [`device`] compares its device with LVM's metadata,
+//! [`pool_and_cache`] plans the parts of a volume, and [`allocation`] selects disks.
 
 mod allocation;
 mod claim_tag;
+mod device;
+mod health;
 mod lookup;
 mod pool_and_cache;
 mod removal;
@@ -15,13 +18,16 @@ mod unpublished;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
+use host::block::DeviceState;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg, VgFault};
 
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
+use health::VolumeHealth;
 use lookup::{ObservedLv, find};
 
+pub use device::RefreshResult;
 pub use pool_and_cache::extended;
 pub use step::{Action, LvmChange, NewVolume, Step};
 
@@ -34,6 +40,10 @@ pub struct ObservedVolume<'a> {
     pub content: Option<&'a Content>,
     /// Whether the agent removed the volume in this pass.
     pub removed: bool,
+    /// State of the volume's device; `None` if the volume is inactive, or can't be examined.
+    pub device: Option<DeviceState>,
+    /// Result of the last refresh in this pass.
+    pub refresh: Option<&'a RefreshResult>,
 }
 
 /// Content of a logical volume.
@@ -82,7 +92,7 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
     let path = spec.path();
     let node = &spec.node;
     match find(spec, seen.groups) {
-        ObservedLv::Ours(vg, lv) => return Ok(plan_ours(spec, vg, lv, seen.content)),
+        ObservedLv::Ours(vg, lv) => return Ok(plan_ours(spec, vg, lv, seen)),
         ObservedLv::Foreign(why) => {
             let message = format!(
                 "logical volume {path} on {node} is not this object's volume, and is left unchanged: {why}"
@@ -209,21 +219,29 @@ fn cost(spec: &VolumeSpec, vg: &Vg) -> Result<Cost, ReportedError> {
 }
 
 /// Plans for an existing volume.
-fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, content: Option<&Content>) -> Step {
-    let ready = match plan_change(spec, vg, lv, content) {
+fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> Step {
+    let health = health::judge(spec, vg, lv);
+    let ready = match plan_change(spec, vg, lv, seen, &health) {
         Ok(Some(action)) => return Step::Act(action),
         Ok(None) => ConditionUpdate::ready(),
         Err(error) => error.into(),
     };
-    let mut volume = None;
-    if ready.status || unpublished::is_identified(spec, lv, content) {
-        volume = Some((lv.uuid.clone(), lv.size));
-    }
-    let outcome = Outcome {
-        ready: Some(ready),
+    let mut outcome = Outcome {
         removed: deletion_blocked(spec),
-        volume,
+        ..Outcome::default()
     };
+    if ready.status || unpublished::is_identified(spec, lv, seen.content) {
+        let size = device::usable_size(lv, seen.device);
+        outcome.volume = Some((lv.uuid.clone(), size));
+        // A suspended device does not work, whatever LVM reports.
+        let is_suspended = seen.device.is_some_and(|device| device.is_suspended);
+        outcome.healthy = Some(if is_suspended && !ready.status {
+            ready.clone()
+        } else {
+            health.update()
+        });
+    }
+    outcome.ready = Some(ready);
     outcome.into()
 }
 
@@ -236,14 +254,33 @@ fn plan_change(
     spec: &VolumeSpec,
     vg: &Vg,
     lv: &Lv,
-    content: Option<&Content>,
+    seen: ObservedVolume<'_>,
+    health: &VolumeHealth,
 ) -> Result<Option<Action>, ReportedError> {
-    check_group(spec, vg)?;
     let is_published = spec.published.is_some();
+    // A published volume on the other disks of a partial group works.
+    let has_other_disks = vg.is_partial() && is_published;
+    if !has_other_disks {
+        check_group(spec, vg)?;
+    }
+    if let VolumeHealth::Failed(error) = health {
+        return Err(error.clone());
+    }
     if spec.has_published_another(lv)
-        && let Some(action) = unpublished::plan(spec, lv, content)?
+        && let Some(action) = unpublished::plan(spec, lv, seen.content)?
     {
         return Ok(Some(action));
+    }
+    if let Some(refresh) = device::plan(spec, lv, seen)? {
+        return Ok(Some(refresh));
+    }
+    let cost = cost(spec, vg)?;
+    let is_too_small = cost.size > lv.size.extents_up(vg.extent_size);
+    if has_other_disks {
+        if is_too_small {
+            check_group(spec, vg)?;
+        }
+        return Ok(None);
     }
     if spec.layout.has_integrity() && !lv.integrity && !is_published {
         return Ok(Some(Action::Change(LvmChange::AddIntegrity)));
@@ -251,8 +288,7 @@ fn plan_change(
     if let Some(change) = pool_and_cache::cache_for(spec, vg, lv)? {
         return Ok(Some(Action::Change(change)));
     }
-    let cost = cost(spec, vg)?;
-    if cost.size > lv.size.extents_up(vg.extent_size) {
+    if is_too_small {
         check_changes(spec, vg)?;
         pool_and_cache::check_growth(spec, vg, lv)?;
         return Ok(Some(Action::Change(LvmChange::Extend {
@@ -263,15 +299,17 @@ fn plan_change(
     if is_published {
         return Ok(claim_tag::plan(spec, lv));
     }
-    unpublished::plan(spec, lv, content)
+    unpublished::plan(spec, lv, seen.content)
 }
 
-/// Returns the outcome for a volume that was not found.
+/// Returns the outcome for a volume that was not found. A published one is not healthy then.
 fn without_volume(spec: &VolumeSpec, error: ReportedError) -> Outcome {
-    Outcome {
-        removed: spec.published.as_ref().and_then(|_| deletion_blocked(spec)),
-        ..Outcome::not_ready(error)
+    let mut outcome = Outcome::not_ready(error.clone());
+    if spec.published.is_some() {
+        outcome.removed = deletion_blocked(spec);
+        outcome.healthy = Some(error.into());
     }
+    outcome
 }
 
 /// Returns the condition `Removed` of a volume whose object was deleted, but whose logical volume

@@ -25,8 +25,9 @@ use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// Maximum interval between two checks of a volume that is in use and waits for removal.
-const LONGEST_IN_USE: Duration = Duration::from_secs(30);
+/// Maximum interval between two checks of a volume that is in use and waits for removal, or whose
+/// device lags behind LVM's metadata.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Number of consecutive failures to create a volume after which another node may be tried.
 const MAX_CREATE_FAILURES: u32 = 3;
@@ -39,7 +40,8 @@ pub struct VolumeReconciler {
     backoff: Backoff<String>,
     waits: Backoff<String>,
     statuses: WrittenStatuses,
-    in_use: Mutex<BTreeSet<String>>,
+    /// Volumes that are in use and wait for removal, or whose device lags behind LVM's metadata.
+    waiting: Mutex<BTreeSet<String>>,
 }
 
 impl VolumeReconciler {
@@ -53,7 +55,7 @@ impl VolumeReconciler {
             backoff: Backoff::default(),
             waits: Backoff::default(),
             statuses: WrittenStatuses::default(),
-            in_use: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -97,9 +99,9 @@ impl VolumeReconciler {
         }
     }
 
-    /// Enqueues the volumes that wait for removal while they are open.
-    pub fn enqueue_in_use(&self) {
-        let names = lock(&self.in_use).clone();
+    /// Enqueues the volumes that wait for removal while they are open, or for their device.
+    pub fn enqueue_waiting(&self) {
+        let names = lock(&self.waiting).clone();
         for name in &names {
             self.volumes.queue.enqueue(name);
         }
@@ -133,7 +135,8 @@ impl VolumeReconciler {
         };
         let outcome = self.executor.reconcile(&spec).await?;
         self.publish(name, object, &outcome).await?;
-        self.await_release(name, outcome.is_in_use());
+        let is_waiting = outcome.is_in_use() || outcome.has_outdated_device();
+        self.revisit(name, is_waiting);
         Ok(())
     }
 
@@ -223,22 +226,23 @@ impl VolumeReconciler {
             .map_err(ApiError::of("report on", "LogicalVolume", name))
     }
 
-    /// Records whether a volume waits for its release, and schedules the next check: soon, then
-    /// with backoff. An unmount triggers a check at once, see `mounts`.
-    fn await_release(&self, name: &str, in_use: bool) {
-        if in_use {
-            lock(&self.in_use).insert(name.to_owned());
+    /// Records whether a volume waits for what no report of LVM shows, its release or the refresh of
+    /// its device, and schedules the next check: soon, then with backoff. An unmount triggers a
+    /// check at once, see `mounts`.
+    fn revisit(&self, name: &str, is_waiting: bool) {
+        if is_waiting {
+            lock(&self.waiting).insert(name.to_owned());
             let (_, wait) = self.waits.failed(&name.to_owned());
             self.volumes
                 .queue
-                .requeue_after(name, wait.min(LONGEST_IN_USE));
-        } else if lock(&self.in_use).remove(name) {
+                .requeue_after(name, wait.min(LONGEST_WAIT));
+        } else if lock(&self.waiting).remove(name) {
             self.waits.succeeded(&name.to_owned());
         }
     }
 
     fn forget(&self, name: &str) {
-        self.await_release(name, false);
+        self.revisit(name, false);
         self.backoff.succeeded(&name.to_owned());
         self.statuses.forget(name);
     }

@@ -1,6 +1,6 @@
 //! Builds the status of a LogicalVolume from an outcome. Pure.
 
-use crds::condition::{self, READY, REMOVED};
+use crds::condition::{self, HEALTHY, READY, REMOVED};
 use crds::logical_volume::LogicalVolumeStatus;
 use crds::quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -20,7 +20,11 @@ pub fn build(
         observed_generation: generation,
         ..old.clone()
     };
-    let updates = [(READY, &outcome.ready), (REMOVED, &outcome.removed)];
+    let updates = [
+        (READY, &outcome.ready),
+        (HEALTHY, &outcome.healthy),
+        (REMOVED, &outcome.removed),
+    ];
     for (type_, update) in updates {
         let Some(update) = update else { continue };
         condition::set(
@@ -38,7 +42,12 @@ pub fn build(
         status.size = Some(quantity::format(size.0));
     }
     match &outcome.removed {
-        Some(removed) if removed.status => status.size = None,
+        Some(removed) if removed.status => {
+            status.size = None;
+            status
+                .conditions
+                .retain(|condition| condition.type_ != HEALTHY);
+        }
         // The volume exists, and its removal is not requested (any more).
         None if outcome.volume.is_some() => status
             .conditions
@@ -62,7 +71,7 @@ mod tests {
     use super::{build, has_no_more_than};
     use crate::agent::condition::ConditionUpdate;
     use crate::agent::volumes::outcome::Outcome;
-    use crds::condition::{self, READY, REMOVED, reason};
+    use crds::condition::{self, HEALTHY, READY, REMOVED, reason};
     use crds::logical_volume::LogicalVolumeStatus;
     use host::{Bytes, LvUuid};
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -86,6 +95,7 @@ mod tests {
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
         let outcome = Outcome {
             ready: Some(update(true, reason::READY)),
+            healthy: Some(update(true, reason::HEALTHY)),
             removed: None,
             volume,
         };
@@ -105,6 +115,7 @@ mod tests {
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
         let again = Outcome {
             ready: Some(update(true, reason::READY)),
+            healthy: Some(update(true, reason::HEALTHY)),
             removed: None,
             volume,
         };
@@ -137,18 +148,22 @@ mod tests {
         let volume = Some((LvUuid::new(UUID).unwrap(), Bytes(8 << 20)));
         let wanted = Outcome {
             ready: Some(update(true, reason::READY)),
+            healthy: Some(update(true, reason::HEALTHY)),
             removed: None,
             volume,
         };
-        assert_eq!(build(&kept, &wanted, Some(3), &at(3)).conditions.len(), 1);
+        let wanted = build(&kept, &wanted, Some(3), &at(3));
+        assert!(condition::get(&wanted.conditions, REMOVED).is_none());
+        assert!(condition::is_true(&wanted.conditions, HEALTHY));
 
         let gone = Outcome {
             ready: Some(update(false, reason::REMOVED)),
             removed: Some(update(true, reason::REMOVED)),
-            volume: None,
+            ..Outcome::default()
         };
         let gone = build(&kept, &gone, Some(2), &at(4));
         assert!(condition::is_true(&gone.conditions, REMOVED));
+        assert!(condition::get(&gone.conditions, HEALTHY).is_none());
         assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));
     }
     #[test]

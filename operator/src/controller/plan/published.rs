@@ -13,7 +13,7 @@ use placement::reservations::Reservations;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
-    agent_not_reporting, for_tenant,
+    agent_not_reporting, for_tenant, health,
 };
 use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
@@ -228,8 +228,13 @@ fn plan_size(
         None if is_smaller => return Step::Wait(AGENT_TIMEOUT).into(),
         None => {}
     }
-    match sizes.incomplete_growth() {
-        Some(request) => Step::CompleteGrowth { request }.into(),
+    if let Some(request) = sizes.incomplete_growth() {
+        return Step::CompleteGrowth { request }.into();
+    }
+    match health::notice(logical_volume, observed.was_unhealthy) {
+        // Planned again before the Event expires.
+        Some(notice) if notice.warning => Step::Wait(REVISIT).with_notice(notice),
+        Some(notice) => Step::Done.with_notice(notice),
         None => Step::Done.into(),
     }
 }

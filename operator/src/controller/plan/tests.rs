@@ -2,6 +2,7 @@
 
 mod fixture;
 mod growth;
+mod health;
 mod removal;
 
 use crds::condition::reason;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crds::condition::{self, READY, reason};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
-use host::lvm::{Layout, Lv, LvRole, Lvm, SegmentType, Vg};
+use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, SegmentType, Vg};
 use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -306,6 +306,9 @@ proptest! {
             integrity: false,
             pool: None,
             state: None,
+            health: LvHealth::Good,
+            missing_images: [].into(),
+            is_in_transition: false,
         });
         let specs = [spec];
         let (before, after) = (status(groups(), &specs), status(after, &specs));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::thin_pool::ThinPoolSettings;
 use crds::{LogicalVolume, LogicalVolumeStatus};
-use host::lvm::{Lv, LvRole, PoolState, Pv, SegmentType, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, PoolState, Pv, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::json;
 
@@ -36,6 +36,9 @@ fn group(data_used: u32, tag: &str) -> Vg {
             metadata_used: 1,
             fault: None,
         }),
+        health: LvHealth::Good,
+        missing_images: [].into(),
+        is_in_transition: false,
     };
     let volume = Lv {
         name: "pvc-1".to_owned(),
@@ -51,6 +54,7 @@ fn group(data_used: u32, tag: &str) -> Vg {
         extents: Extents(500),
         free: Extents(free),
         allocatable: true,
+        is_missing: false,
     };
     Vg {
         name: "vg0".to_owned(),

@@ -8,8 +8,8 @@ use host::lvm::{Layout, Lv, LvRole, SegmentType};
 use super::lookup::{ObservedLv, find};
 use super::unpublished::{CreatedFor, created_for};
 use super::{
-    Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, initial_type,
-    pool_and_cache,
+    Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, device,
+    initial_type, pool_and_cache,
 };
 use crate::agent::condition::ReportedError;
 use crate::agent::volumes::outcome::Outcome;
@@ -49,6 +49,9 @@ pub(super) fn plan_absent(
     }
     check_group(spec, vg)?;
     check_changes(spec, vg)?;
+    if let Some(refresh) = device::plan_resume(lv, seen) {
+        return Ok(Step::Act(refresh));
+    }
     if lv.open {
         let message =
             format!("logical volume {path} on {node} is in use, so it is not removed yet");

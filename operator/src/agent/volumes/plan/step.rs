@@ -31,6 +31,11 @@ pub enum Action {
         /// Content of its unwritten blocks.
         blocks: NewBlocks,
     },
+    /// Loads the table of LVM's metadata into the volume's device, and resumes it.
+    Refresh {
+        /// LVM uuid of the volume.
+        uuid: LvUuid,
+    },
     /// Creates the logical volume, with its format marker.
     Create(NewVolume),
     /// Changes LVM.

@@ -1,5 +1,7 @@
 //! Examples for every rule of the plan, and the fixtures that they share.
 
+mod device;
+mod health;
 mod identity;
 mod images;
 mod limits;
@@ -13,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::lvm::{Layout, Lv, LvRole, Pv, SegmentType, Vg, VgFault};
+use host::lvm::{Layout, Lv, LvHealth, LvRole, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
@@ -65,6 +67,9 @@ fn lv() -> Lv {
         integrity: false,
         pool: None,
         state: None,
+        health: LvHealth::Good,
+        missing_images: [].into(),
+        is_in_transition: false,
     }
 }
 
@@ -76,6 +81,7 @@ fn pv(number: u32, free: u64) -> Pv {
         extents: Extents(100),
         free: Extents(free),
         allocatable: true,
+        is_missing: false,
     }
 }
 
@@ -125,13 +131,23 @@ fn inspect() -> Step {
     Step::Act(Action::Inspect { uuid: uuid(1) })
 }
 
+/// Returns an observation of these groups, without a device.
+fn observed(groups: &[Vg]) -> ObservedVolume<'_> {
+    ObservedVolume {
+        groups,
+        content: None,
+        removed: false,
+        device: None,
+        refresh: None,
+    }
+}
+
 fn next(spec: &VolumeSpec, groups: &[Vg], content: Option<Content>) -> Step {
     plan(
         spec,
         ObservedVolume {
-            groups,
             content: content.as_ref(),
-            removed: false,
+            ..observed(groups)
         },
     )
 }

@@ -26,6 +26,7 @@ pub(super) struct Fixture {
     pub(super) storage: Option<Value>,
     pub(super) orphan: Option<Orphan>,
     pub(super) waited: Duration,
+    pub(super) was_unhealthy: bool,
 }
 
 impl Fixture {
@@ -50,6 +51,7 @@ impl Fixture {
             storage: None,
             orphan: None,
             waited: Duration::ZERO,
+            was_unhealthy: false,
         }
     }
 
@@ -146,6 +148,7 @@ impl Fixture {
             node: self.node.then(|| Arc::new(from(node))),
             in_flight: false,
             waited: self.waited,
+            was_unhealthy: self.was_unhealthy,
             capacity_tracking_active: self.capacity_tracking_active,
             storage: self.storage.clone().map(|storage| Arc::new(from(storage))),
             orphan: self.orphan.clone(),

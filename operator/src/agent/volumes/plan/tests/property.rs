@@ -1,11 +1,13 @@
 //! Invariants of the plan: on a simulated node it always terminates, and never changes foreign
 //! volumes.
 
+use host::block::DeviceState;
 use host::lvm::{PoolFault, PoolState, VgFault};
 use proptest::prelude::*;
 
 use super::pool_and_cache::{POOL, cached, pool, thin};
 use super::*;
+use crate::agent::volumes::plan::RefreshResult;
 
 /// A simulated node that executes steps as LVM would.
 struct Simulated {
@@ -13,6 +15,8 @@ struct Simulated {
     content: Content,
     seen: Option<Content>,
     removed: bool,
+    device: Option<DeviceState>,
+    refresh: Option<RefreshResult>,
 }
 
 impl Simulated {
@@ -24,6 +28,12 @@ impl Simulated {
             Action::Inspect { .. } => {
                 assert!(one(vg).active);
                 self.seen = Some(self.content.clone());
+            }
+            Action::Refresh { uuid } => {
+                assert_eq!(one(vg).uuid, *uuid);
+                assert!(self.refresh.is_none(), "once per pass");
+                // It may not help.
+                self.refresh = Some(RefreshResult::Succeeded);
             }
             Action::Mark { .. } => {
                 assert_eq!(
@@ -137,7 +147,12 @@ fn changes_volume(step: &Step) -> bool {
             change,
             LvmChange::Retag { .. } | LvmChange::RemovePool { .. } | LvmChange::RemoveCache { .. }
         ),
-        Step::Act(Action::Inspect { .. } | Action::Mark { .. } | Action::Create(_)) => true,
+        Step::Act(
+            Action::Inspect { .. }
+            | Action::Mark { .. }
+            | Action::Create(_)
+            | Action::Refresh { .. },
+        ) => true,
     }
 }
 
@@ -284,17 +299,31 @@ proptest! {
         spec in any_spec(),
         groups in any_groups(),
         content in any_content(),
+        device in prop::option::of((1..60_u64, prop::bool::weighted(0.2))),
     ) {
         let named = |groups: &[Vg]| groups.iter().find_map(|vg| vg.lv("pvc-1").cloned());
         let before = named(&groups);
         let others = other_volumes(&groups);
-        let mut node = Simulated { groups, content: content.clone(), seen: None, removed: false };
+        let device = device.map(|(extents, is_suspended)| DeviceState {
+            size: Extents(extents).bytes(EXTENT),
+            is_suspended,
+        });
+        let mut node = Simulated {
+            groups,
+            content: content.clone(),
+            seen: None,
+            removed: false,
+            device,
+            refresh: None,
+        };
         let mut steps = Vec::new();
         loop {
             let observed = ObservedVolume {
                 groups: &node.groups,
                 content: node.seen.as_ref(),
                 removed: node.removed,
+                device: node.device,
+                refresh: node.refresh.as_ref(),
             };
             let step = plan(&spec, observed);
             steps.push(step.clone());
@@ -341,6 +370,10 @@ proptest! {
         if let Some(Step::Done(outcome)) = steps.last() {
             if outcome.ready.as_ref().is_some_and(|ready| ready.status) {
                 prop_assert!(after.as_ref().is_some_and(|lv| lv.size >= spec.size));
+                // The device has the published size, too, if there is one.
+                if let (Some(device), Some((_, size))) = (node.device, &outcome.volume) {
+                    prop_assert!(!device.is_suspended && *size <= device.size);
+                }
                 // Data on a volume that was never published belongs to another tenant, unless the
                 // volume was created for a former object.
                 let is_old = after
