@@ -18,7 +18,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// Returns 32 unpredictable, unique hexadecimal digits.
 pub(crate) fn random_hex() -> io::Result<String> {
-    let mut bytes = [0; 16];
+    random_bytes::<16>().map(|bytes| hex(&bytes))
+}
+
+/// Returns unpredictable bytes.
+pub(crate) fn random_bytes<const COUNT: usize>() -> io::Result<[u8; COUNT]> {
+    let mut bytes = [0; COUNT];
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match getrandom(rest, GetRandomFlags::empty()) {
@@ -27,5 +32,5 @@ pub(crate) fn random_hex() -> io::Result<String> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    Ok(hex(&bytes))
+    Ok(bytes)
 }

@@ -46,4 +46,4 @@ pub use lock::Lock;
 pub use lvm::names::{LvName, LvTag, LvUuid, VgName};
 pub use process::{Cmd, Exec, Output, System};
 pub use units::{Bytes, Extents};
-pub use volume_key::{Key, KeyDigest, KnownKeys};
+pub use volume_key::{Key, KeyDigest, KnownKeys, MasterKey};
