@@ -103,7 +103,7 @@ pub struct Options {
     pub read_only: bool,
 }
 
-/// Values that only PersistentVolumes and LogicalVolumes hold, which tenants can't write.
+/// Values of the PersistentVolume, which tenants can neither read nor write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// LVM's uuid of the logical volume.

@@ -64,7 +64,7 @@ fn check_key(
         ))),
         None => Err(Error::Failed(format!(
             "logical volume {volume} has no tag with the digest of its key, so the driver can't check the option \"key\"; \
-             its LogicalVolume object holds the key"
+             that digest is spec.keyDigest of its LogicalVolume object"
         ))),
     }
 }
