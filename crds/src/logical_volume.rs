@@ -136,12 +136,12 @@ pub struct LogicalVolumeSpec {
     /// after an admin or a volume populator changed the PersistentVolume's `claimRef`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current_claim: Option<ClaimReference>,
-    /// Secret key of the volume: 32 hexadecimal digits. The options of the claim's
-    /// PersistentVolume hold it, too, and the driver rejects a mount without it. A user who can
-    /// read this object can therefore mount the volume. Immutable.
-    #[schemars(regex(pattern = r"^[0-9a-f]{32}$"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("key can't be changed: the PersistentVolume holds it"))]
-    pub key: String,
+    /// SHA-256 of the volume's key, 64 hexadecimal digits: also a tag of the logical volume. The
+    /// driver mounts the volume only with the key itself, which the options of the claim's
+    /// PersistentVolume hold. Immutable.
+    #[schemars(regex(pattern = r"^[0-9a-f]{64}$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("keyDigest can't be changed: the PersistentVolume holds the key"))]
+    pub key_digest: String,
     /// Name of the claim's StorageClass.
     pub storage_class: String,
     /// What happens to the volume when its claim is deleted: the reclaim policy of its

@@ -14,7 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
-use crate::hex::{hex, random_bytes, random_hex};
+use crate::hex::{hex, random_bytes};
 use crate::lvm::names::LvUuid;
 use crate::lvm::tags;
 
@@ -30,14 +30,6 @@ impl Key {
     #[must_use]
     pub fn new(text: &str) -> Option<Self> {
         is_hex(text, Self::DIGITS).then(|| Self(text.to_owned()))
-    }
-
-    /// Generates a new, unpredictable key.
-    ///
-    /// # Errors
-    /// When the kernel returns no random bytes.
-    pub fn random() -> io::Result<Self> {
-        random_hex().map(Self)
     }
 
     /// Returns the key as text, for the PersistentVolume.

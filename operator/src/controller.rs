@@ -4,6 +4,7 @@
 //! In reading order:
 //!
 //! - [`state`]: watch caches of all objects, and which volume a change of one affects.
+//! - [`master_key`]: the secret from which the keys of volumes are derived.
 //! - [`worker`]: reconciles one volume from its observed objects.
 //! - [`plan`]: a volume's next step, as a pure function; [`claim`] and [`class`] read its input.
 //! - [`sizes`]: a volume's size according to claim, PersistentVolume and LogicalVolume.
@@ -17,6 +18,7 @@ pub mod backend;
 pub mod capacity;
 pub mod claim;
 pub mod class;
+pub mod master_key;
 pub mod plan;
 pub mod sizes;
 pub mod state;
@@ -39,7 +41,7 @@ const AT_ONCE: usize = 16;
 pub struct ControllerSettings {
     /// The controller's identity in leader election: the name of its pod.
     pub identity: String,
-    /// The controller's namespace, for the Lease and for the published capacity.
+    /// The controller's namespace, for the Lease, the master key and the published capacity.
     pub namespace: String,
     /// Whether to publish free capacity to the scheduler, if the API server supports that.
     pub publish_capacity: bool,
@@ -65,5 +67,9 @@ pub async fn run(client: Client, settings: &ControllerSettings, ready: Ready) {
             ),
         );
     };
-    tokio::join!(follow, work);
+    tokio::join!(
+        follow,
+        work,
+        master_key::run(client.clone(), &state, &settings.namespace)
+    );
 }

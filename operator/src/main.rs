@@ -41,8 +41,8 @@ struct Cli {
 enum Role {
     /// Turns claims into volumes. Several replicas may run; one of them is active.
     Controller {
-        /// Namespace of the controller, of its leader election Lease and of the CSIStorageCapacity
-        /// objects.
+        /// Namespace of the controller, of its leader election Lease, of the Secret with the master
+        /// key and of the CSIStorageCapacity objects.
         #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
         namespace: String,
         /// Identity of this replica in leader election: the name of its pod.
@@ -103,8 +103,8 @@ fn main() -> ExitCode {
 /// Logs to stderr: text to a terminal, JSON otherwise, for log collectors.
 fn log_to_stderr(filter: &str) {
     let mut filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // The client logs the bodies of answers that it can't parse; those of PersistentVolumes and
-    // LogicalVolumes hold keys.
+    // The client logs the bodies of answers that it can't parse; those of PersistentVolumes hold
+    // keys, and that of the controller's Secret holds the master key.
     if let Ok(no_bodies) = "kube_client::client=error".parse() {
         filter = filter.add_directive(no_bodies);
     }

@@ -281,7 +281,7 @@ mod tests {
         };
         serde_json::from_value(json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
             "spec": {"node": "n1", "backend": "b", "volumeGroup": "vg", "size": size, "claim": {"namespace": "d", "name": "c", "uid": "u"},
-                "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}},
+                "storageClass": "s", "reclaimPolicy": "Delete", "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "filesystem": {"type": "ext4"}},
             "status": {"conditions": conditions}}))
         .unwrap()
     }

@@ -143,7 +143,7 @@ impl Fixture {
         let mut spec = json!({
             "node": self.name, "backend": "b", "volumeGroup": "vg0", "size": "32Mi", "storageClass": "s",
             "claim": {"namespace": "default", "name": short, "uid": format!("{}-{short}", self.name)},
-            "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"},
+            "reclaimPolicy": "Delete", "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "filesystem": {"type": "ext4"},
         });
         for (key, value) in changes.as_object().unwrap() {
             spec[key] = value.clone();

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use crds::condition::{READY, reason};
 use crds::{LogicalVolume, LogicalVolumeStatus};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use host::{Bytes, Key, LvUuid};
+use host::{Bytes, LvUuid, MasterKey};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -45,7 +45,7 @@ pub(crate) async fn provision(environment: &Environment) -> Result<Duration> {
     let writer = Writer {
         environment,
         class: class::read(&environment.class, None).map_err(anyhow::Error::msg)?,
-        key: Key::random()?,
+        master_key: MasterKey::new(&MasterKey::generate()?).context("not a master key")?,
         orders: Api::all(controller.clone()),
         reports,
         volumes: Api::all(controller),
@@ -67,7 +67,7 @@ pub(crate) async fn provision(environment: &Environment) -> Result<Duration> {
 struct Writer<'a> {
     environment: &'a Environment,
     class: Class,
-    key: Key,
+    master_key: MasterKey,
     orders: Api<LogicalVolume>,
     /// One for each node: an agent writes for its own alone.
     reports: HashMap<String, Api<LogicalVolume>>,
@@ -93,7 +93,7 @@ impl Writer<'_> {
             &self.class,
             &self.environment.backend,
             &fit,
-            &self.key,
+            &self.master_key,
         );
         let order = self.orders.create(&PostParams::default(), &order).await?;
         let ready = ConditionUpdate {
@@ -133,8 +133,7 @@ impl Writer<'_> {
             &order.status.clone().unwrap_or_default().conditions,
             READY
         ));
-        let built = volume::build_persistent_volume(&order, claim, node)
-            .context("the volume is not ready")?;
+        let built = volume::build_persistent_volume(&order, claim, Some(node), &self.master_key)?;
         self.volumes.create(&PostParams::default(), &built).await?;
         Ok(())
     }

@@ -201,7 +201,7 @@ fn order(number: usize, disk: &str) -> Value {
             "node": NODE, "backend": "bench", "volumeGroup": GROUP, "size": "64Mi", "storageClass": "bench",
             "physicalVolumes": [{"uuid": disk, "size": "64Mi"}],
             "claim": {"namespace": "default", "name": format!("data-{number}"), "uid": number.to_string()},
-            "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"},
+            "reclaimPolicy": "Delete", "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "filesystem": {"type": "ext4"},
         },
     })
 }

@@ -57,6 +57,60 @@ async fn configuration_leaves_the_definitions_to_a_folder_of_their_own() {
     }
 }
 
+/// Returns the rules about Secrets and PersistentVolumes of each role that an account has, as
+/// `KIND/ROLE: VERBS RESOURCES NAMES`.
+fn rules_about_keys(objects: &[Value], account: &str) -> Vec<String> {
+    let mut rules = Vec::new();
+    for binding in objects {
+        let subjects = binding["subjects"].as_array().into_iter().flatten();
+        if !subjects.into_iter().any(|it| it["name"] == account) {
+            continue;
+        }
+        let (kind, name) = (&binding["roleRef"]["kind"], &binding["roleRef"]["name"]);
+        let role = objects
+            .iter()
+            .find(|it| it["kind"] == *kind && it["metadata"]["name"] == *name)
+            .unwrap();
+        for rule in role["rules"].as_array().unwrap() {
+            let resources = rule["resources"].to_string();
+            if ["*", "secrets", "persistentvolumes"]
+                .iter()
+                .any(|resource| resources.contains(&format!("\"{resource}\"")))
+            {
+                let (verbs, names) = (&rule["verbs"], &rule["resourceNames"]);
+                rules.push(format!("{kind}/{name}: {verbs} {resources} {names}").replace('"', ""));
+            }
+        }
+    }
+    rules.sort();
+    rules
+}
+
+#[tokio::test]
+async fn only_the_controller_reads_keys_and_of_secrets_its_own_alone() {
+    let server = ApiServer::shared().await;
+    let objects = render(server, &server.configuration().unwrap());
+    assert_eq!(
+        rules_about_keys(&objects, "flexlvm-controller"),
+        [
+            "ClusterRole/flexlvm-controller: [create,patch,delete] [persistentvolumes] null",
+            "ClusterRole/flexlvm-controller: [get,list,watch] [persistentvolumeclaims,persistentvolumes,nodes] null",
+            "Role/flexlvm-controller: [create] [secrets] null",
+            "Role/flexlvm-controller: [get] [secrets] [flexlvm-volume-keys]",
+        ]
+    );
+    let none: [&str; 0] = [];
+    assert_eq!(rules_about_keys(&objects, "flexlvm-agent"), none);
+}
+
+#[tokio::test]
+async fn manifests_neither_create_nor_delete_the_secret_of_the_volume_keys() {
+    let server = ApiServer::shared().await;
+    for object in objects(server) {
+        assert_ne!(object["kind"], "Secret", "{}", object["metadata"]["name"]);
+    }
+}
+
 #[tokio::test]
 async fn agents_start_only_where_the_image_runs() {
     let server = ApiServer::shared().await;

@@ -134,6 +134,54 @@ async fn explicit_null_equals_absent_field() {
     assert!(!text.contains("null"), "{text}");
 }
 
+/// Requires that the API server rejects an object with this spec as invalid.
+async fn rejects(fixture: &Fixture, kind: &str, plural: &str, spec: Value) {
+    let metadata = json!({"name": fixture.name("bad")});
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec});
+    let path = format!("/apis/flexlvm.dev/v1alpha1/{plural}");
+    let request = http::Request::post(path).header("content-type", "application/json");
+    let answer = fixture
+        .client
+        .request_text(request.body(object.to_string().into_bytes()).unwrap())
+        .await;
+    match answer {
+        Err(kube::Error::Api(status)) if [400, 422].contains(&status.code) => {}
+        answer => panic!("{object} is not rejected as invalid: {answer:?}"),
+    }
+}
+
+#[tokio::test]
+async fn api_server_accepts_a_digest_and_rejects_a_key_in_a_logical_volume() {
+    let fixture = Fixture::new().await;
+    let with = |digest: Value| {
+        json!({"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "keyDigest": digest,
+            "claim": {"namespace": "d", "name": "c", "uid": "u"}, "storageClass": "s", "reclaimPolicy": "Delete",
+            "filesystem": {"type": "ext4"}})
+    };
+    for digest in [
+        json!(null),
+        json!(""),
+        json!("0".repeat(32)),
+        json!("0".repeat(63)),
+        json!("0".repeat(65)),
+        json!("A".repeat(64)),
+        json!(format!("{}\n", "0".repeat(64))),
+    ] {
+        rejects(&fixture, "LogicalVolume", "logicalvolumes", with(digest)).await;
+    }
+    let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
+        "metadata": {"name": fixture.name("good")}, "spec": with(json!("0".repeat(64)))});
+    let dry_run = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    fixture
+        .logical_volumes()
+        .create(&dry_run, &from(object))
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn api_server_rejects_invalid_backends() {
     let fixture = Fixture::new().await;
@@ -150,17 +198,7 @@ async fn api_server_rejects_invalid_backends() {
         json!({"volumeGroup": "vg0", "layout": {"type": "RAID1", "copies": 11}}),
         json!({"volumeGroup": "vg0", "nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Almost"}]}}),
     ] {
-        let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "StorageBackend", "metadata": {"name": fixture.name("bad")}, "spec": spec});
-        let request = http::Request::post("/apis/flexlvm.dev/v1alpha1/storagebackends")
-            .header("content-type", "application/json");
-        let answer = fixture
-            .client
-            .request_text(request.body(object.to_string().into_bytes()).unwrap())
-            .await;
-        match answer {
-            Err(kube::Error::Api(status)) if [400, 422].contains(&status.code) => {}
-            answer => panic!("{object} is not rejected as invalid: {answer:?}"),
-        }
+        rejects(&fixture, "StorageBackend", "storagebackends", spec).await;
     }
     let dry_run = PostParams {
         dry_run: true,

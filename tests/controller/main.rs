@@ -24,6 +24,7 @@ mod capacity;
 // The controller as a process.
 mod account;
 mod lease;
+mod master_key;
 
 // What admins recover from.
 mod operations;

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 
 use harness::agents::Agents;
+use harness::audit::Request;
 use harness::site::Site;
+use operator::controller::master_key::SECRET;
 use serde_json::json;
 
 use crate::fixture::{Fixture, volume_of};
@@ -44,7 +46,7 @@ async fn each_of_many_claims_costs_three_writes_and_one_event() {
     fixture.quiet().await;
     let requests = fixture.server.requests().unwrap();
     let mut made: BTreeMap<String, usize> = BTreeMap::new();
-    for request in requests {
+    for request in &requests {
         if names.contains(&request.name) || request.name.starts_with("crowd-") {
             let key = format!("{} {} {}", request.account, request.verb, request.resource);
             *made
@@ -66,4 +68,16 @@ async fn each_of_many_claims_costs_three_writes_and_one_event() {
         made,
         expected.map(|request| (request.to_owned(), CLAIMS)).into()
     );
+    let of_secret = requests_of_secret(&requests);
+    assert_eq!(of_secret, ["get", "create"], "once, at the start");
+}
+
+/// Returns the verbs of the requests that read or create the Secret of the volume keys.
+fn requests_of_secret(requests: &[Request]) -> Vec<&str> {
+    requests
+        .iter()
+        .filter(|request| request.resource == "secrets" && request.name == SECRET)
+        .map(|request| request.verb.as_str())
+        .filter(|verb| ["get", "create"].contains(verb))
+        .collect()
 }

@@ -108,7 +108,7 @@ fn of_pools() -> Vec<Case> {
 }
 
 fn of_logical_volumes() -> Vec<Case> {
-    let volume = json!({"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "key": "0".repeat(32),
+    let volume = json!({"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "keyDigest": "0".repeat(64),
         "claim": {"namespace": "d", "name": "c", "uid": "u"}, "storageClass": "s", "reclaimPolicy": "Delete",
         "filesystem": {"type": "ext4"}, "layout": {"type": "RAID1"}, "thinPool": {"name": "pool0"},
         "cache": {"size": "1Gi", "physicalVolumes": []}});
@@ -143,8 +143,8 @@ fn of_logical_volumes() -> Vec<Case> {
             Some("cache can't be changed"),
         ),
         (
-            json!({"key": "1".repeat(32)}),
-            Some("key can't be changed: the PersistentVolume holds it"),
+            json!({"keyDigest": "1".repeat(64)}),
+            Some("keyDigest can't be changed: the PersistentVolume holds the key"),
         ),
         (
             json!({"size": "2Gi", "state": "Absent", "reclaimPolicy": "Retain"}),

@@ -122,6 +122,7 @@ fn volume() -> impl Strategy<Value = VolumeOptions> {
         name,
         name,
         uuid,
+        "[0-9a-f]{32}",
         any::<u64>(),
         words("[a-zA-Z0-9=,^-]{1,9}"),
         words("[a-zA-Z0-9=_]{1,9}"),
@@ -129,12 +130,12 @@ fn volume() -> impl Strategy<Value = VolumeOptions> {
     )
         .prop_filter_map(
             "a name that LVM reserves",
-            |(group, volume, uuid, size, mkfs, mount, fsck)| {
+            |(group, volume, uuid, key, size, mkfs, mount, fsck)| {
                 Some(VolumeOptions {
                     group: VgName::new(group).ok()?,
                     volume: LvName::new(volume).ok()?,
                     uuid: LvUuid::from_plain(&uuid)?,
-                    key: Key::random().ok()?,
+                    key: Key::new(&key)?,
                     size: Bytes(size),
                     mkfs,
                     mount,

@@ -22,6 +22,7 @@ use kube::ResourceExt as _;
 use placement::reservations::Reservations;
 
 use super::class::{Class, ClassError};
+use super::master_key::ObservedMasterKey;
 use super::{claim, volume};
 use crate::kube::events::Notice;
 use crate::kube::names::event;
@@ -39,7 +40,7 @@ const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// same `kubectl apply`.
 pub const GRACE: Duration = Duration::from_secs(2);
 
-/// The observed objects of one volume. No `Debug`: two of them hold the volume's key.
+/// The observed objects of one volume. No `Debug`: the PersistentVolume holds the volume's key.
 #[derive(Clone, Default)]
 pub struct ObservedObjects {
     /// The claim to which the PersistentVolume is bound; without a PersistentVolume the claim whose
@@ -64,6 +65,8 @@ pub struct ObservedObjects {
     pub orphan: Option<Orphan>,
     /// True if the scheduler uses the published capacity.
     pub capacity_tracking_active: bool,
+    /// The controller's master key, or why there is none.
+    pub master_key: ObservedMasterKey,
     /// True if the watch has not delivered a write about this volume yet.
     pub in_flight: bool,
     /// Time during which no step could be carried out.

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
+use host::MasterKey;
 use host::lvm::tags::CLAIM_UID;
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -22,6 +23,7 @@ use placement::reservations::Reservations;
 use tokio::sync::watch;
 
 use super::class::{self, ClassError};
+use super::master_key::{MasterKeyError, ObservedMasterKey};
 use super::{claim, plan};
 use crate::kube::queue::WorkQueue;
 use changes::Writers;
@@ -46,6 +48,7 @@ pub struct ClusterState {
     /// Notifies of changes to free space, reservations, classes and backends.
     pub space_changed: watch::Sender<()>,
     capacity_tracking_active: AtomicBool,
+    master_key: Mutex<ObservedMasterKey>,
     reservations: Mutex<Reservations>,
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
@@ -74,6 +77,7 @@ impl ClusterState {
             nodes,
             space_changed: watch::Sender::new(()),
             capacity_tracking_active: AtomicBool::new(false),
+            master_key: Mutex::default(),
             reservations: Mutex::default(),
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
@@ -127,6 +131,25 @@ impl ClusterState {
         {
             self.enqueue_all(); // claims without a selected node need a dry run, or none any more
         }
+    }
+
+    /// Returns the master key, or why there is none.
+    #[must_use]
+    pub fn master_key(&self) -> ObservedMasterKey {
+        self.lock_master_key().clone()
+    }
+
+    /// Sets the master key, or why there is none.
+    pub fn set_master_key(&self, read: Result<Arc<MasterKey>, MasterKeyError>) {
+        let mut current = self.lock_master_key();
+        if let (Some(Err(old)), Err(new)) = (&*current, &read)
+            && old == new
+        {
+            return;
+        }
+        *current = Some(read);
+        drop(current);
+        self.enqueue_all(); // claims wait for the master key, or get an Event about its absence
     }
 
     /// Returns every node with its report.
@@ -196,6 +219,7 @@ impl ClusterState {
             volume_backend,
             orphan,
             capacity_tracking_active,
+            master_key: self.master_key(),
             ..rest
         }
     }
@@ -274,6 +298,12 @@ impl ClusterState {
         } else {
             waiting.remove(name);
         }
+    }
+
+    fn lock_master_key(&self) -> MutexGuard<'_, ObservedMasterKey> {
+        self.master_key
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_claims(&self) -> MutexGuard<'_, HashMap<String, ObjectRef<PersistentVolumeClaim>>> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::logical_volume::{Fsck, LogicalVolumeSpec, ReclaimPolicy, State};
 use crds::{LogicalVolume, StorageBackend, quantity};
-use host::{Bytes, Key, LvName, LvUuid, VgName};
+use host::{Bytes, Key, KeyDigest, LvName, LvUuid, MasterKey, VgName};
 use k8s_openapi::api::core::v1::{
     FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
     PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::claim;
 use super::class::Class;
+use super::master_key;
 use crate::kube::names;
 
 /// Builds the LogicalVolume for a claim.
@@ -29,9 +30,11 @@ pub fn build_logical_volume(
     class: &Class,
     backend: &StorageBackend,
     fit: &Fit,
-    key: &Key,
+    master_key: &MasterKey,
 ) -> LogicalVolume {
     let node = fit.location.node.clone();
+    let claim_reference = claim::reference(claim);
+    let key = master_key.derive(&claim_reference.uid);
     LogicalVolume {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -49,9 +52,9 @@ pub fn build_logical_volume(
             thin_pool: fit.reservation.pool.as_ref().map(|pool| pool.spec.clone()),
             cache: fit.reservation.cache.clone(),
             state: State::Present,
-            claim: claim::reference(claim),
-            current_claim: Some(claim::reference(claim)),
-            key: key.secret().to_owned(),
+            claim: claim_reference.clone(),
+            current_claim: Some(claim_reference),
+            key_digest: key.digest().as_str().to_owned(),
             storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),
             reclaim_policy: class.reclaim_policy,
             filesystem: class.filesystem.clone(),
@@ -85,22 +88,57 @@ pub fn is_labelled(logical_volume: &LogicalVolume) -> bool {
         .all(|(key, value)| logical_volume.labels().get(key) == Some(value))
 }
 
-/// Builds the PersistentVolume of a LogicalVolume that is ready. `None` while the logical volume's
-/// uuid or size, or the node's label, is missing.
+/// Why a LogicalVolume that is ready gets no PersistentVolume.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnpublishableError {
+    /// The master key is another one than that with which the LogicalVolume was created. Holds the
+    /// LogicalVolume's name.
+    #[error(
+        "the key of LogicalVolume {0} was derived from another Secret {secret}, so its PersistentVolume can't be created: \
+         an admin must restore that Secret from the backup and restart the controller; if the claim has no data yet, \
+         delete it and create it again (see docs/operations.md, the Secret of the volume keys is lost)",
+        secret = master_key::SECRET
+    )]
+    OtherMasterKey(String),
+    /// The node has no label by which the scheduler finds it. Holds the node's name.
+    #[error("node {0} is gone or has no label {label}", label = names::HOSTNAME_LABEL)]
+    NoHostname(String),
+    /// The agent reported no valid uuid or size. Holds the LogicalVolume's name.
+    #[error("the status of LogicalVolume {0} has no valid uuid and size")]
+    Incomplete(String),
+}
+
+/// Builds the PersistentVolume of a LogicalVolume that is ready.
+///
+/// Never with a key whose digest is not the LogicalVolume's: the logical volume has that digest as a
+/// tag, so the driver would reject each mount.
 ///
 /// Options and affinity are immutable, so they hold only what stays true: names and uuids, never a
 /// device number. `mountOptions` are passed as an option, since the kubelet refuses to mount any
 /// flexVolume that has the field (`pkg/volume/util/operationexecutor`, `checkMountOptionSupport`).
-#[must_use]
+///
+/// # Errors
+/// If the key differs, or if the logical volume's uuid or size, or the node's label, is missing.
 pub fn build_persistent_volume(
     logical_volume: &LogicalVolume,
     claim: &PersistentVolumeClaim,
-    node: &Node,
-) -> Option<PersistentVolume> {
+    node: Option<&Node>,
+    master_key: &MasterKey,
+) -> Result<PersistentVolume, UnpublishableError> {
     let name = logical_volume.name_any();
     let spec = &logical_volume.spec;
-    let size = logical_volume.status.as_ref()?.size.clone()?;
-    let options = driver_options(logical_volume)?;
+    let key = master_key.derive(&spec.claim.uid);
+    if KeyDigest::new(&spec.key_digest) != Some(key.digest()) {
+        return Err(UnpublishableError::OtherMasterKey(name));
+    }
+    let Some(hostname) = node.and_then(|node| node.labels().get(names::HOSTNAME_LABEL)) else {
+        return Err(UnpublishableError::NoHostname(spec.node.clone()));
+    };
+    let status = logical_volume.status.as_ref();
+    let size = status.and_then(|status| status.size.clone());
+    let (Some(size), Some(options)) = (size, driver_options(logical_volume, key)) else {
+        return Err(UnpublishableError::Incomplete(name));
+    };
     let policy = match spec.reclaim_policy {
         ReclaimPolicy::Delete => "Delete",
         ReclaimPolicy::Retain => "Retain",
@@ -109,7 +147,7 @@ pub fn build_persistent_volume(
         ReclaimPolicy::Delete => Some(vec![names::PROVISIONER_FINALIZER.to_owned()]),
         ReclaimPolicy::Retain => None,
     };
-    Some(PersistentVolume {
+    Ok(PersistentVolume {
         metadata: ObjectMeta {
             name: Some(name),
             annotations: Some(BTreeMap::from([(
@@ -129,7 +167,7 @@ pub fn build_persistent_volume(
             storage_class_name: Some(spec.storage_class.clone()),
             volume_mode: Some("Filesystem".to_owned()),
             claim_ref: Some(claim::object_reference(&spec.claim)),
-            node_affinity: Some(affinity(node.labels().get(names::HOSTNAME_LABEL)?)),
+            node_affinity: Some(affinity(hostname)),
             flex_volume: Some(FlexPersistentVolumeSource {
                 driver: flexvolume::DRIVER.to_owned(),
                 fs_type: Some(spec.filesystem.type_.as_str().to_owned()),
@@ -144,14 +182,14 @@ pub fn build_persistent_volume(
 
 /// Returns the driver's options for a volume. `None` while the logical volume's uuid or size is
 /// missing.
-fn driver_options(logical_volume: &LogicalVolume) -> Option<flexvolume::VolumeOptions> {
+fn driver_options(logical_volume: &LogicalVolume, key: Key) -> Option<flexvolume::VolumeOptions> {
     let spec = &logical_volume.spec;
     let status = logical_volume.status.as_ref()?;
     Some(flexvolume::VolumeOptions {
         group: VgName::new(&spec.volume_group).ok()?,
         volume: LvName::new(logical_volume.name_any()).ok()?,
         uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
-        key: Key::new(&spec.key)?,
+        key,
         size: Bytes(quantity::parse(status.size.as_ref()?).ok()?),
         mkfs: spec.filesystem.mkfs_options.clone(),
         mount: spec.filesystem.mount_options.clone(),

@@ -329,7 +329,7 @@ fn growth_needs_only_the_difference_to_the_current_size() {
     let volume: LogicalVolume = from(
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": "pvc-1"},
         "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "60Mi", "claim": {"namespace": "d", "name": "c", "uid": "1"},
-            "storageClass": "s", "reclaimPolicy": "Delete", "key": "00000000000000000000000000000000", "filesystem": {"type": "ext4"}}}),
+            "storageClass": "s", "reclaimPolicy": "Delete", "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "filesystem": {"type": "ext4"}}}),
     );
     let mut spec = StorageBackendSpec::new("vg0");
     let mut reservations = Reservations::default();

@@ -97,7 +97,7 @@ fn object(name: &str, fit: &Fit) -> LogicalVolume {
         json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name},
         "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "layout": {"type": "Thin"}, "size": fit.size.0.to_string(),
             "thinPool": fit.reservation.pool.as_ref().map(|pool| &pool.spec), "storageClass": "s", "reclaimPolicy": "Delete",
-            "claim": {"namespace": "d", "name": "c", "uid": "u"}, "key": "00000000000000000000000000000000",
+            "claim": {"namespace": "d", "name": "c", "uid": "u"}, "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a",
             "filesystem": {"type": "ext4"}}}),
     )
 }

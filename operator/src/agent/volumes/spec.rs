@@ -8,7 +8,7 @@ use crds::logical_volume::{LogicalVolumeStatus, ReclaimPolicy, State};
 use crds::{LogicalVolume, ValidationError, quantity};
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID, RESTORED};
 use host::lvm::{Layout, Lv};
-use host::{Bytes, Extents, Key, KeyDigest, LvName, LvTag, LvUuid, VgName};
+use host::{Bytes, Extents, KeyDigest, LvName, LvTag, LvUuid, VgName};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use placement::layout;
@@ -89,7 +89,7 @@ impl VolumeSpec {
             identity,
             object: object_tag.map_err(invalid("metadata.uid"))?,
             trace: LvTag::new(format!("{CLAIM_NAME}{}/{}", claim.namespace, claim.name)).ok(),
-            key: read_key(&spec.key)?,
+            key: read_key_digest(&spec.key_digest)?,
             size,
             layout: read_layout(object)?,
             disks: pool_and_cache::read_shares("spec.physicalVolumes", &spec.physical_volumes)?,
@@ -186,12 +186,9 @@ fn read_layout(object: &LogicalVolume) -> Result<Layout, ValidationError> {
     }
 }
 
-fn read_key(key: &str) -> Result<KeyDigest, ValidationError> {
-    let Some(key) = Key::new(key) else {
-        let problem = "must be 32 hexadecimal digits (0-9, a-f)";
-        return Err(ValidationError::new("spec.key", problem));
-    };
-    Ok(key.digest())
+fn read_key_digest(digest: &str) -> Result<KeyDigest, ValidationError> {
+    let problem = "must be 64 hexadecimal digits (0-9, a-f)";
+    KeyDigest::new(digest).ok_or_else(|| ValidationError::new("spec.keyDigest", problem))
 }
 
 /// Reads a size in bytes.
@@ -225,14 +222,14 @@ mod tests {
     use crds::{LogicalVolume, ValidationError};
     use serde_json::{Value, json};
 
-    const KEY: &str = "00000000000000000000000000000000";
+    const KEY_DIGEST: &str = "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
 
     fn read(path: &str, value: Value) -> Result<VolumeSpec, ValidationError> {
         let mut object = json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "uid": "2"},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi", "storageClass": "s",
-                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "key": KEY, "reclaimPolicy": "Delete",
+                "claim": {"namespace": "default", "name": "data", "uid": "1"}, "keyDigest": KEY_DIGEST, "reclaimPolicy": "Delete",
                 "filesystem": {"type": "ext4"}, "layout": {}, "physicalVolumes": [], "thinPool": null, "cache": null},
             "status": {},
         });
@@ -246,14 +243,14 @@ mod tests {
         let spec = read("/metadata/name", json!("pvc-1")).unwrap();
         assert_eq!(spec.path(), "vg0/pvc-1");
         let tags: Vec<_> = spec.tags().iter().map(ToString::to_string).collect();
-        let key = "flexlvm.dev/claim-key=84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
+        let key = format!("flexlvm.dev/claim-key={KEY_DIGEST}");
         assert_eq!(
             tags,
             [
                 "flexlvm.dev/claim-uid=1",
                 "flexlvm.dev/logicalvolume-uid=2",
                 "flexlvm.dev/claim=default/data",
-                key
+                key.as_str()
             ]
         );
         assert_eq!((spec.size.0, spec.published), (1 << 30, None));
@@ -273,7 +270,11 @@ mod tests {
             ("/metadata/name", json!("a_rimage_0"), "metadata.name: "),
             ("/metadata/uid", json!("a b"), "metadata.uid: "),
             ("/metadata/uid", json!(""), "metadata.uid: must not"),
-            ("/spec/key", json!("secret"), "spec.key: must be"),
+            (
+                "/spec/keyDigest",
+                json!("00000000000000000000000000000000"),
+                "spec.keyDigest: must be 64",
+            ),
             ("/status", json!({"uuid": "x"}), "status.uuid: "),
             (
                 "/spec/layout",

@@ -1,7 +1,7 @@
 //! Steps that place a volume and publish its PersistentVolume.
 
 use crds::{StorageBackend, quantity};
-use host::{Bytes, Key};
+use host::Bytes;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
@@ -27,18 +27,19 @@ impl Actor {
         observed: &ObservedObjects,
         size: Bytes,
     ) -> Result<Plan, ApiError> {
-        let (Some(claim), Some(Ok(class)), Some(backend)) =
-            (&observed.claim, &observed.class, &observed.backend)
-        else {
+        let (Some(claim), Some(Ok(class)), Some(backend), Some(Ok(master_key))) = (
+            &observed.claim,
+            &observed.class,
+            &observed.backend,
+            &observed.master_key,
+        ) else {
             return Ok(Step::Done.into());
         };
-        let key = Key::random()
-            .map_err(|error| kube::Error::Service(error.into()))
-            .map_err(ApiError::of("generate the key of", "LogicalVolume", name))?;
         let choice = self.reserve_space(name, claim, class, backend, size);
         match choice {
             Choice::Here(fit) => {
-                let built = volume::build_logical_volume(name, claim, class, backend, &fit, &key);
+                let built =
+                    volume::build_logical_volume(name, claim, class, backend, &fit, master_key);
                 let created = self
                     .logical_volumes()
                     .create(&PostParams::default(), &built)

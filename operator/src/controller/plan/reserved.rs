@@ -12,7 +12,7 @@ use super::{
 };
 use crate::controller::volume;
 use crate::kube::events::Notice;
-use crate::kube::names::{self, event};
+use crate::kube::names::event;
 
 /// Plans the next step.
 pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Plan {
@@ -36,23 +36,7 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
         return Step::CancelPlacement.into();
     }
     match condition::get(&status.conditions, condition::READY) {
-        Some(ready) if ready.status == "True" => {
-            let built = observed
-                .node
-                .as_deref()
-                .and_then(|node| volume::build_persistent_volume(logical_volume, claim, node));
-            match built {
-                Some(volume) => Step::Publish(UnpublishedVolume(Box::new(volume))).into(),
-                None => Step::Wait(REVISIT).with_notice(about_failure(
-                    claim,
-                    format!(
-                        "node {} is gone or has no label {}",
-                        logical_volume.spec.node,
-                        names::HOSTNAME_LABEL
-                    ),
-                )),
-            }
-        }
+        Some(ready) if ready.status == "True" => plan_publication(logical_volume, claim, observed),
         Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => Step::CancelPlacement
             .with_notice(about_failure(claim, for_tenant(logical_volume, ready))),
         Some(ready) => {
@@ -61,6 +45,26 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
         None if observed.waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
             .with_notice(about_failure(claim, agent_not_reporting(logical_volume))),
         None => Step::Wait(AGENT_TIMEOUT).into(),
+    }
+}
+
+/// Plans the step for a LogicalVolume that is ready.
+fn plan_publication(
+    logical_volume: &LogicalVolume,
+    claim: &PersistentVolumeClaim,
+    observed: &ObservedObjects,
+) -> Plan {
+    let master_key = match &observed.master_key {
+        Some(Ok(master_key)) => master_key,
+        Some(Err(error)) => {
+            return Step::Wait(REVISIT).with_notice(about_failure(claim, error.to_string()));
+        }
+        None => return Step::Wait(REVISIT).into(),
+    };
+    let node = observed.node.as_deref();
+    match volume::build_persistent_volume(logical_volume, claim, node, master_key) {
+        Ok(volume) => Step::Publish(UnpublishedVolume(Box::new(volume))).into(),
+        Err(error) => Step::Wait(REVISIT).with_notice(about_failure(claim, error.to_string())),
     }
 }
 

@@ -3,6 +3,7 @@
 mod fixture;
 mod growth;
 mod health;
+mod master_key;
 mod removal;
 
 use crds::condition::reason;
@@ -243,23 +244,6 @@ fn claim_whose_class_names_another_provisioner_is_ignored() {
     let mut fixture = Fixture::new();
     fixture.class["provisioner"] = json!("other.dev");
     assert_eq!(fixture.plan(), Plan::from(Step::Done));
-}
-
-#[test]
-fn logged_step_has_no_key() {
-    let mut fixture = Fixture::created();
-    let key = "0123456789abcdef0123456789abcdef";
-    fixture.lv()["spec"]["key"] = json!(key);
-    let step = fixture.step();
-    let Step::Publish(volume) = &step else {
-        panic!("not published")
-    };
-    assert!(serde_json::to_string(&volume.0).unwrap().contains(key));
-    let logged = format!("{step:?}");
-    assert!(
-        logged.contains("pvc-1") && !logged.contains(key),
-        "{logged}"
-    );
 }
 
 #[test]

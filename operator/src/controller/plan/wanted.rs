@@ -83,6 +83,7 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
         return Step::Wait(GRACE).into();
     }
     match plan_placement(claim, observed) {
+        Ok(step @ Step::Place { .. }) => require_master_key(step, claim, observed),
         Ok(step) => step.into(),
         Err(reason) => {
             let step = match claim::selected_node(claim) {
@@ -95,6 +96,24 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
                 reason.to_string(),
             ))
         }
+    }
+}
+
+/// Returns the step if the volume can get a key. Otherwise the claim waits with its selected node:
+/// another node would not help.
+fn require_master_key(
+    step: Step,
+    claim: &PersistentVolumeClaim,
+    observed: &ObservedObjects,
+) -> Plan {
+    match &observed.master_key {
+        Some(Ok(_)) => step.into(),
+        Some(Err(error)) => Step::Wait(REVISIT).with_notice(about_claim(
+            claim,
+            event::PROVISIONING_FAILED,
+            error.to_string(),
+        )),
+        None => Step::Wait(REVISIT).into(),
     }
 }
 

@@ -79,7 +79,7 @@ fn specs() -> Vec<VolumeSpec> {
         let object = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume", "metadata": {"name": name, "uid": "2"},
             "spec": {"node": "n1", "backend": "thin", "volumeGroup": "vg0", "size": "1Gi", "layout": {"type": "Thin"},
                 "thinPool": {"name": "flexlvm-thin", "create": plan}, "storageClass": "s", "reclaimPolicy": "Delete",
-                "claim": {"namespace": "d", "name": "c", "uid": "1"}, "key": "00000000000000000000000000000000",
+                "claim": {"namespace": "d", "name": "c", "uid": "1"}, "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a",
                 "filesystem": {"type": "ext4"}}});
         let object: LogicalVolume = serde_json::from_value(object).unwrap();
         VolumeSpec::read(&object, &LogicalVolumeStatus::default()).unwrap()

@@ -5,14 +5,21 @@ use std::time::Duration;
 
 use crds::LogicalVolume;
 use crds::condition::reason;
+use host::MasterKey;
 use placement::reservations::Reservations;
 use serde_json::{Value, json};
 
+use crate::controller::master_key::ObservedMasterKey;
 use crate::controller::plan::{ObservedObjects, Orphan, Plan, Step, plan};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
+
+/// The volume's key: of claim uid 1, derived from a master key of zeros.
+pub(super) const KEY: &str = "41e0a9448f91edba4b05c6c2fc0edb1d";
+
+const KEY_DIGEST: &str = "e8437855115cb85d1185b95d8b1e5a143bba557d188faf987108f4e520c5418f";
 
 /// A volume's objects, which a test changes before it plans.
 pub(super) struct Fixture {
@@ -25,6 +32,7 @@ pub(super) struct Fixture {
     pub(super) capacity_tracking_active: bool,
     pub(super) storage: Option<Value>,
     pub(super) orphan: Option<Orphan>,
+    pub(super) master_key: ObservedMasterKey,
     pub(super) waited: Duration,
     pub(super) was_unhealthy: bool,
 }
@@ -50,6 +58,7 @@ impl Fixture {
             capacity_tracking_active: false,
             storage: None,
             orphan: None,
+            master_key: Some(Ok(Arc::new(MasterKey::new(&[0; 32]).unwrap()))),
             waited: Duration::ZERO,
             was_unhealthy: false,
         }
@@ -64,7 +73,7 @@ impl Fixture {
             "spec": {"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "state": "Present",
                 "claim": {"namespace": "default", "name": "data", "uid": "1"},
                 "currentClaim": {"namespace": "default", "name": "data", "uid": "1"}, "storageClass": "s", "reclaimPolicy": "Delete",
-                "key": "00000000000000000000000000000000",
+                "keyDigest": KEY_DIGEST,
                 "filesystem": {"type": "ext4", "mountOptions": ["noatime"]}}}),
         );
         fixture
@@ -152,6 +161,7 @@ impl Fixture {
             capacity_tracking_active: self.capacity_tracking_active,
             storage: self.storage.clone().map(|storage| Arc::new(from(storage))),
             orphan: self.orphan.clone(),
+            master_key: self.master_key.clone(),
             volume_backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
         };
         plan(&observed, &reservations)
