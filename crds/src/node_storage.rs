@@ -176,13 +176,13 @@ pub struct LogicalVolumeLimit {
     /// Maximum number of logical volumes: `max_lv` of vgs.
     pub maximum: u32,
     /// Number of logical volumes that can still be created. It can be up to a minute old while it is
-    /// 2 or more.
+    /// 65 or more.
     pub remaining: u32,
 }
 
-/// Maximum number of logical volumes that LVM counts for a volume that is created: a thin volume and
-/// its pool, or a volume and its cache before it is attached.
-pub const MAX_LVS_PER_VOLUME: u32 = 2;
+/// Maximum number of logical volumes that LVM counts while it creates a volume: a RAID and the
+/// checksums of its images, of which LVM allows 64.
+pub const MAX_LVS_PER_VOLUME: u32 = 65;
 
 /// One physical volume of a volume group.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]

@@ -171,8 +171,8 @@ pub fn free_space_for(
     let spec = &backend.spec;
     let (space, group) = group_free_space(spec, candidate, reservations)?;
     check_kubelet(candidate)?;
-    volume_limit::check(backend, group)?;
     let (layout, _) = space.cost(&spec.layout, Bytes(1))?;
+    volume_limit::check(backend, layout, group)?;
     pv_allocation::check_number(layout, &space)?;
     if spec.layout.type_ == LayoutType::Cached && space.fast.is_empty() {
         return Err(Rejection::NoCacheDisks(spec.volume_group.clone()));

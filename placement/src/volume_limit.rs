@@ -4,21 +4,28 @@
 //! limit allows, the agent reports it, and the controller places them again.
 
 use crds::StorageBackend;
-use crds::layout::LayoutType;
 use crds::node_storage::VolumeGroup;
+use host::lvm::Layout;
 use kube::ResourceExt as _;
 
 use crate::rejection::Rejection;
 
-/// Checks that LVM lets the volume group have one more volume of the backend.
+/// Checks that LVM lets the volume group have one more volume of the backend, which has this layout.
 ///
 /// # Errors
 /// The number of logical volumes that it has, and that the volume needs.
-pub(crate) fn check(backend: &StorageBackend, group: &VolumeGroup) -> Result<(), Rejection> {
+pub(crate) fn check(
+    backend: &StorageBackend,
+    layout: Layout,
+    group: &VolumeGroup,
+) -> Result<(), Rejection> {
     let Some(limit) = group.logical_volume_limit else {
         return Ok(());
     };
-    let needs = needed(backend, group);
+    let mut needs = layout.lvs_at_creation();
+    if layout == Layout::Thin && creates_pool(backend, group) {
+        needs += 1;
+    }
     if needs <= limit.remaining {
         return Ok(());
     }
@@ -28,23 +35,6 @@ pub(crate) fn check(backend: &StorageBackend, group: &VolumeGroup) -> Result<(),
         maximum: limit.maximum,
         needs,
     })
-}
-
-/// Returns the number of logical volumes that LVM counts while a volume is created. The images of a
-/// RAID don't count.
-fn needed(backend: &StorageBackend, group: &VolumeGroup) -> u32 {
-    match backend.spec.layout.type_ {
-        // The cache is a volume of its own until it is attached.
-        LayoutType::Cached => 2,
-        LayoutType::Thin if creates_pool(backend, group) => 2,
-        LayoutType::Linear
-        | LayoutType::Striped
-        | LayoutType::Raid1
-        | LayoutType::Raid5
-        | LayoutType::Raid6
-        | LayoutType::Raid10
-        | LayoutType::Thin => 1,
-    }
 }
 
 /// Returns whether an agent creates the backend's thin pool along with the volume.
@@ -65,7 +55,8 @@ pub(crate) fn pool_name(backend: &StorageBackend) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::check;
+    use crate::layout;
+    use crate::rejection::Rejection;
     use crds::StorageBackend;
     use crds::node_storage::VolumeGroup;
     use serde_json::{Value, json};
@@ -92,6 +83,11 @@ mod tests {
         serde_json::from_value(group).unwrap()
     }
 
+    fn check(backend: &StorageBackend, group: &VolumeGroup) -> Result<(), Rejection> {
+        let layout = layout::to_lvm(&backend.spec.layout).unwrap();
+        super::check(backend, layout, group)
+    }
+
     #[test]
     fn group_without_limit_is_accepted() {
         assert_eq!(check(&backend(json!({})), &group(None, None)), Ok(()));
@@ -111,12 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn pool_and_cache_count_in_addition_and_images_do_not() {
+    fn pool_cache_and_checksums_count_in_addition_and_images_do_not() {
         let thin = backend(json!({"layout": {"type": "Thin"}, "thinPool": {"size": "64Mi"}}));
         let named = backend(json!({"layout": {"type": "Thin"}, "thinPool": {"name": "p"}}));
         let cached = backend(json!({"layout": {"type": "Cached"},
             "cache": {"devices": ["/dev/sdc"], "size": "1Gi"}}));
         let raid = backend(json!({"layout": {"type": "RAID1"}}));
+        let checksums =
+            backend(json!({"layout": {"type": "RAID1", "copies": 3, "integrity": true}}));
         for (backend, pool, needs) in [
             (&thin, None, 2),
             (&thin, Some("p"), 2),
@@ -124,6 +122,7 @@ mod tests {
             (&named, None, 1),
             (&cached, None, 2),
             (&raid, None, 1),
+            (&checksums, None, 4),
         ] {
             let spec = &backend.spec;
             assert!(

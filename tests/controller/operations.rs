@@ -30,7 +30,10 @@ fn commands_of(section: &str) -> Vec<String> {
         match &mut block {
             None if line == "```sh" => block = Some(String::new()),
             Some(_) if line == "```" => blocks.extend(block.take()),
-            Some(commands) => *commands += &format!("{line}\n"),
+            Some(commands) => {
+                commands.push_str(line);
+                commands.push('\n');
+            }
             None => {}
         }
     }
@@ -80,6 +83,41 @@ async fn definitions_being_deleted(fixture: &Fixture) -> Vec<String> {
     names
 }
 
+/// The accident: deletes all definitions, and waits until those whose objects have finalizers wait
+/// for these.
+async fn delete_definitions(fixture: &Fixture) {
+    let what = "the backend has its finalizer";
+    fixture
+        .wait(&fixture.backends(), &fixture.namespace, what, |backend| {
+            let finalizers = backend.metadata.finalizers.as_ref();
+            finalizers.is_some_and(|all| all.iter().any(|one| one == crds::BACKEND_FINALIZER))
+        })
+        .await;
+    let definitions = fixture.server.definitions().unwrap();
+    fixture
+        .server
+        .kubectl(&["delete", "--wait=false", "-k", &definitions])
+        .unwrap();
+    wait::until("the deletion waits for the objects", LIMIT, async || {
+        let mut waiting = definitions_being_deleted(fixture).await;
+        waiting.sort();
+        Ok((waiting == ["logicalvolumes", "storagebackends"]).then_some(()))
+    })
+    .await
+    .unwrap();
+}
+
+/// Runs the commands of the page.
+fn follow_the_page(server: &ApiServer) {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(format!("{REPOSITORY}/crds"), folder.path().join("crds")).unwrap();
+    let blocks = commands_of("The definitions were deleted");
+    assert_eq!(blocks.len(), 3, "{blocks:#?}");
+    for block in &blocks {
+        run(server, folder.path(), block);
+    }
+}
+
 #[tokio::test]
 async fn deleted_definitions_are_recovered_by_the_page() {
     let fixture = Fixture::on_own_server().await;
@@ -99,31 +137,14 @@ async fn deleted_definitions_are_recovered_by_the_page() {
     });
     let data = lvm.volume(&before).unwrap();
 
-    // The accident: the objects with finalizers keep two definitions.
-    let definitions = server.definitions().unwrap();
-    server
-        .kubectl(&["delete", "--wait=false", "-k", &definitions])
-        .unwrap();
-    wait::until("the deletion waits for the objects", LIMIT, async || {
-        let mut waiting = definitions_being_deleted(&fixture).await;
-        waiting.sort();
-        Ok((waiting == ["logicalvolumes", "storagebackends"]).then_some(()))
-    })
-    .await
-    .unwrap();
+    delete_definitions(&fixture).await;
     let during = volume_of(&fixture.claim("during", "64Mi", None).await);
     fixture.quiet().await;
     assert!(lvm.volume(&during).is_none(), "no new objects are accepted");
 
-    // The page. Its first command stops the controller's pods, which don't run here.
-    let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(format!("{REPOSITORY}/crds"), folder.path().join("crds")).unwrap();
-    let blocks = commands_of("The definitions were deleted");
-    assert_eq!(blocks.len(), 3, "{blocks:#?}");
+    // The first command of the page stops the controller's pods, which don't run here.
     drop(controller);
-    for block in &blocks {
-        run(server, folder.path(), block);
-    }
+    follow_the_page(server);
     let _controller = Controller::start(server, false).await;
 
     // The volume is reported again as it is, and claims are served.

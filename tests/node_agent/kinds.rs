@@ -65,17 +65,29 @@ fn images(cost: Cost) -> Vec<u64> {
     vec![cost.image.0; cost.images as usize]
 }
 
-/// LVM does not count the images of a RAID.
+/// LVM does not count the images of a RAID, and counts their checksums while it creates them.
 pub(crate) fn raid1_counts_as_one_logical_volume(fixture: &Fixture) {
-    let name = fixture.name();
-    let layout = json!({"type": "RAID1", "integrity": true});
-    let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, cost(&layout, 37))});
-    fixture.shell(&format!("vgchange -qq -l 1 {KINDS}"));
-    fixture.create_volume_with(&name, "37Mi", spec);
-    fixture.ready(&name);
-    wait_for_limit(fixture, KINDS);
-    fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
-    fixture.remove(&name);
+    for (layout, needs) in [
+        (json!({"type": "RAID1"}), 1),
+        (json!({"type": "RAID1", "integrity": true}), 3),
+    ] {
+        let name = fixture.name();
+        let spec = json!({"volumeGroup": KINDS, "layout": layout, "physicalVolumes": shares(fixture, cost(&layout, 37))});
+        if needs > 1 {
+            fixture.shell(&format!("vgchange -qq -l {} {KINDS}", needs - 1));
+            fixture.create_volume_with(&name, "37Mi", spec);
+            let phrase = format!("needs {needs} more");
+            fixture.wait_for_condition(&name, READY, "VolumeLimitReached", &phrase);
+            fixture.shell(&format!("vgchange -qq -l {needs} {KINDS}"));
+        } else {
+            fixture.shell(&format!("vgchange -qq -l {needs} {KINDS}"));
+            fixture.create_volume_with(&name, "37Mi", spec);
+        }
+        fixture.ready(&name);
+        wait_for_limit(fixture, KINDS);
+        fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
+        fixture.remove(&name);
+    }
 }
 
 pub(crate) fn each_layout_is_created_grown_and_removed(fixture: &Fixture) {

@@ -135,7 +135,11 @@ pub(crate) fn disk_that_exists_twice_is_reported_and_stops_no_volume(fixture: &F
     fixture.shell("vgcreate -qq twice /dev/ubdi");
     fixture.create_volume_with(&existing, "64Mi", in_group.clone());
     fixture.ready(&existing);
-    fixture.shell("dd if=/dev/ubdi of=/dev/ubdj bs=1M count=8 conv=fsync status=none");
+    // LVM writes no backup when a copy appears: any change makes the agent take a report at once.
+    let change = format!("vgchange -qq --addtag a {GROUP}; vgchange -qq --deltag a {GROUP}");
+    fixture.shell(&format!(
+        "dd if=/dev/ubdi of=/dev/ubdj bs=1M count=8 conv=fsync status=none; {change}"
+    ));
     fixture.wait_for_report("the copy is reported", |storage| {
         let groups = storage.status.clone().unwrap_or_default().volume_groups;
         groups.iter().any(|group| {
@@ -147,11 +151,11 @@ pub(crate) fn disk_that_exists_twice_is_reported_and_stops_no_volume(fixture: &F
     fixture.wait_for_condition(&waiting, READY, "VolumeGroupUnusable", "exists twice");
     fixture.ready(&existing);
     // LVM itself refuses.
-    fixture.shell(
+    fixture.shell(&format!(
         "! lvcreate -qq -y -n more -L 8M twice 2>/run/refused
          grep 'with duplicate PV devices' /run/refused
-         dd if=/dev/zero of=/dev/ubdj bs=1M count=8 conv=fsync status=none",
-    );
+         dd if=/dev/zero of=/dev/ubdj bs=1M count=8 conv=fsync status=none; {change}"
+    ));
     fixture.ready(&waiting);
     for name in [&existing, &waiting] {
         fixture.remove(name);

@@ -131,6 +131,22 @@ impl Layout {
         }
     }
 
+    /// Returns how many logical volumes LVM counts while it creates a volume, apart from a thin pool:
+    /// its limit (`max_lv`) must allow as many.
+    ///
+    /// LVM counts the logical volumes that are not internal: images are, but the checksums of images
+    /// and a cache only become so at the end.
+    #[must_use]
+    pub fn lvs_at_creation(self) -> u32 {
+        match self {
+            Self::Cached => 2,
+            Self::Raid {
+                integrity: true, ..
+            } => 1 + self.images(),
+            Self::Linear | Self::Striped(_) | Self::Raid { .. } | Self::Thin => 1,
+        }
+    }
+
     /// Returns whether each image has checksums.
     #[must_use]
     pub fn has_integrity(self) -> bool {

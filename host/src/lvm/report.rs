@@ -63,10 +63,6 @@ struct PvSegRow {
     pvseg_size: String,
 }
 
-#[expect(
-    clippy::struct_field_names,
-    reason = "these are LVM's names of its columns"
-)]
 #[derive(Deserialize)]
 struct VgRow {
     vg_name: String,

@@ -163,10 +163,7 @@ fn check_number(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
     let (Some(maximum), Some(remaining)) = (vg.max_lvs, vg.remaining_lvs()) else {
         return Ok(());
     };
-    let mut needs = 1;
-    if spec.cache.is_some() {
-        needs += 1;
-    }
+    let mut needs = u64::from(spec.layout.lvs_at_creation());
     if let Some(pool) = &spec.pool
         && pool.create.is_some()
         && vg.lv(pool.name.as_str()).is_none()

@@ -17,12 +17,12 @@ use kube::ResourceExt as _;
 #[derive(Default)]
 pub(super) struct WrittenStatuses {
     /// The last written status of each object, until the watch returns it.
-    written: Mutex<HashMap<String, Written>>,
+    written: Mutex<HashMap<String, WrittenStatus>>,
     identified: Mutex<HashMap<String, Identified>>,
 }
 
 /// A status that the agent has written, from the API server's answer.
-struct Written {
+struct WrittenStatus {
     /// Uid of the object.
     object: Option<String>,
     version: Option<u64>,
@@ -64,7 +64,7 @@ impl WrittenStatuses {
 
     /// Records the API server's answer to a write.
     pub(super) fn record(&self, answer: &LogicalVolume) {
-        let written = Written {
+        let written = WrittenStatus {
             object: answer.uid(),
             version: version(answer),
             status: answer.status.clone().unwrap_or_default(),
@@ -88,7 +88,7 @@ impl WrittenStatuses {
     }
 }
 
-impl Written {
+impl WrittenStatus {
     /// Returns whether the watch has yet to return this write.
     fn is_newer_than(&self, object: &LogicalVolume) -> bool {
         if self.object != object.uid() {
@@ -122,7 +122,7 @@ mod tests {
     const OTHER: &str = "zzzzzz-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
 
     /// Returns an object of this uid and version, whose status has this LVM uuid.
-    fn object(uid: &str, version: &str, uuid: &str) -> LogicalVolume {
+    fn object(uid: &str, version: &str, lvm_uuid: &str) -> LogicalVolume {
         serde_json::from_value(json!({
             "apiVersion": "flexlvm.dev/v1alpha1", "kind": "LogicalVolume",
             "metadata": {"name": "pvc-1", "uid": uid, "resourceVersion": version},
@@ -130,7 +130,7 @@ mod tests {
                 "storageClass": "s", "claim": {"namespace": "default", "name": "data", "uid": "1"},
                 "key": "00000000000000000000000000000000", "reclaimPolicy": "Delete",
                 "filesystem": {"type": "ext4"}},
-            "status": {"uuid": uuid},
+            "status": {"uuid": lvm_uuid},
         }))
         .unwrap()
     }

@@ -195,14 +195,14 @@ fn limit_of_logical_volumes_is_published() {
 
     // Otherwise each volume in a group with a limit would cost a write.
     let with_remaining = |remaining: u32| {
-        let mut status = limited(Some(100));
+        let mut status = limited(Some(1000));
         for group in &mut status.volume_groups {
             group.logical_volume_limit.as_mut().unwrap().remaining = remaining;
         }
         status
     };
-    assert!(!differ(&with_remaining(3), &with_remaining(2)));
-    assert!(differ(&with_remaining(2), &with_remaining(1)));
+    assert!(!differ(&with_remaining(66), &with_remaining(65)));
+    assert!(differ(&with_remaining(65), &with_remaining(64)));
     assert!(differ(&with_remaining(1), &with_remaining(0)));
 }
 

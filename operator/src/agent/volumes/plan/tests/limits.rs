@@ -1,6 +1,7 @@
 //! What LVM refuses in a group whose volumes can be used: more logical volumes than its limit, and
 //! any change while a disk exists twice.
 
+use super::images::mirrored;
 use super::pool_and_cache::{cached, pool, thin};
 use super::*;
 
@@ -47,14 +48,26 @@ fn new_volume_waits_while_the_limit_is_reached() {
 }
 
 #[test]
-fn pool_and_cache_count_in_addition() {
+fn pool_cache_and_checksums_count_in_addition() {
+    let checksums = VolumeSpec {
+        layout: Layout::Raid {
+            level: host::lvm::Level::Raid1 { copies: 2 },
+            integrity: true,
+        },
+        ..mirrored()
+    };
     for (spec, lvs, needs) in [
         (thin(), vec![], 2),
         (thin(), vec![pool(1)], 1),
         (cached(), vec![], 2),
+        (mirrored(), vec![], 1),
+        (checksums, vec![], 3),
     ] {
         let used = u64::try_from(lvs.len()).unwrap();
-        let fits = [limited(used + needs, lvs.clone())];
+        let fits = [Vg {
+            pvs: vec![pv(100, 50), pv(101, 50)],
+            ..limited(used + needs, lvs.clone())
+        }];
         assert!(matches!(next(&spec, &fits, None), Step::Act(_)), "{spec:?}");
         let full = [limited(used + needs - 1, lvs)];
         assert_eq!(
