@@ -1,5 +1,5 @@
-//! The probes: `/livez` answers while the process can answer at all, `/readyz` once it does its
-//! work.
+//! The probes and the metrics: `/livez` answers while the process can answer at all, `/readyz` once
+//! it does its work, `/metrics` with its metrics.
 //!
 //! Without an enforced NetworkPolicy any pod of the cluster may reach the port, so [`Limits`] bound what a client can cost.
 
@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -20,6 +22,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 
+use crate::metrics::{Format, Metrics};
 use admission::Admission;
 
 /// Whether a role does its work: set by the role, read by `/readyz`.
@@ -36,6 +39,35 @@ impl Ready {
     #[must_use]
     pub fn get(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a role serves.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Whether the role does its work.
+    pub ready: Ready,
+    /// Its metrics.
+    pub metrics: Metrics,
+}
+
+impl Endpoint {
+    /// Creates the endpoint of a controller, not ready.
+    #[must_use]
+    pub fn of_controller() -> Self {
+        Self {
+            ready: Ready::default(),
+            metrics: Metrics::of_controller(),
+        }
+    }
+
+    /// Creates the endpoint of the agent on this node, not ready.
+    #[must_use]
+    pub fn of_agent(node: &str) -> Self {
+        Self {
+            ready: Ready::default(),
+            metrics: Metrics::of_agent(node),
+        }
     }
 }
 
@@ -67,18 +99,19 @@ impl Default for Limits {
 /// Delay after a connection could not be accepted, as without free file descriptors.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// Serves the probes at an address; never returns.
+/// Serves probes and metrics at an address; never returns.
 ///
 /// # Errors
 /// If the address can't be bound.
-pub async fn serve(address: SocketAddr, ready: Ready) -> io::Result<()> {
+pub async fn serve(address: SocketAddr, endpoint: Endpoint) -> io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    serve_connections(listener, ready, Limits::default()).await;
+    serve_connections(listener, endpoint, Limits::default()).await;
     Ok(())
 }
 
-async fn serve_connections(listener: TcpListener, ready: Ready, limits: Limits) {
-    let routes = routes(ready);
+/// Serves probes and metrics within limits; never returns.
+pub async fn serve_connections(listener: TcpListener, endpoint: Endpoint, limits: Limits) {
+    let routes = routes(endpoint);
     let admission = Admission::new(limits.connections, limits.connections_per_address);
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
@@ -95,7 +128,8 @@ async fn serve_connections(listener: TcpListener, ready: Ready, limits: Limits) 
     }
 }
 
-fn routes(ready: Ready) -> Router {
+fn routes(endpoint: Endpoint) -> Router {
+    let Endpoint { ready, metrics } = endpoint;
     let readyz = async move || {
         if ready.get() {
             (StatusCode::OK, "ok")
@@ -106,6 +140,25 @@ fn routes(ready: Ready) -> Router {
     Router::new()
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readyz))
+        .route(
+            "/metrics",
+            get(async move |headers: HeaderMap| respond(&metrics, &headers)),
+        )
+}
+
+/// Returns the metrics in the format that the client accepts.
+fn respond(metrics: &Metrics, headers: &HeaderMap) -> Response {
+    let accepted = headers
+        .get(ACCEPT)
+        .and_then(|accepted| accepted.to_str().ok());
+    let format = match accepted {
+        Some(accepted) if accepted.contains("application/openmetrics-text") => Format::OpenMetrics,
+        _ => Format::Prometheus,
+    };
+    match metrics.text(format) {
+        Ok(text) => ([(CONTENT_TYPE, format.media_type())], text.to_string()).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
 }
 
 async fn serve_connection(stream: TcpStream, routes: Router, limits: Limits) {

@@ -5,9 +5,10 @@
 //!
 //! - [`controller`]: one active replica per cluster; [`agent`]: one per node.
 //! - [`kube`]: what both roles need of Kubernetes in addition to its client.
-//! - [`http`]: the probes.
+//! - [`metrics`]: the metrics of a role; [`http`]: the probes and the metrics.
 
 pub mod agent;
 pub mod controller;
 pub mod http;
 pub mod kube;
+pub mod metrics;

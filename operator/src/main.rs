@@ -11,7 +11,8 @@ use clap::{ArgAction, Parser, Subcommand};
 use flexvolume::DriverName;
 use kube::{Client, Config};
 use operator::controller::capacity::uninstall::UninstallDetector;
-use operator::http::{self, Ready};
+use operator::controller::metrics::Leader;
+use operator::http::{self, Endpoint};
 use operator::kube::lease::Election;
 use operator::kube::names;
 use operator::{agent, controller};
@@ -25,7 +26,7 @@ struct Cli {
     /// Log filter: `info`, `debug`, or per module, as in `info,operator=debug`.
     #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
     log: String,
-    /// Address that serves the probes /livez and /readyz.
+    /// Address that serves the probes /livez and /readyz, and /metrics.
     #[arg(
         long,
         env = "FLEXLVM_LISTEN",
@@ -88,6 +89,15 @@ enum Role {
     },
 }
 
+impl Role {
+    fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Controller { .. } => Endpoint::of_controller(),
+            Self::Agent { node, .. } => Endpoint::of_agent(node),
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     log_to_stderr(&cli.log);
@@ -129,10 +139,10 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         .context("starting")?;
     runtime.block_on(async {
         let client = connect().await?;
-        let ready = Ready::default();
+        let endpoint = cli.role.endpoint();
         tokio::select! {
-            ended = http::serve(cli.listen, ready.clone()) => ended.with_context(|| format!("serving the probes at {}", cli.listen)),
-            ended = work(cli.role, client, ready) => ended,
+            ended = http::serve(cli.listen, endpoint.clone()) => ended.with_context(|| format!("serving probes and metrics at {}", cli.listen)),
+            ended = work(cli.role, client, endpoint) => ended,
         }
     })
 }
@@ -151,7 +161,7 @@ async fn connect() -> anyhow::Result<Client> {
     Client::try_from(config).context("connecting to the API server")
 }
 
-async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
+async fn work(role: Role, client: Client, endpoint: Endpoint) -> anyhow::Result<()> {
     match role {
         Role::Controller {
             namespace,
@@ -163,7 +173,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 namespace,
                 publish_capacity,
             };
-            Box::pin(control(client, settings, ready)).await
+            Box::pin(control(client, settings, endpoint)).await
         }
         Role::Agent {
             node,
@@ -185,7 +195,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
                 scan_interval: agent::orphaned_mounts::EVERY,
             };
             tokio::select! {
-                () = agent::run(client, settings, agent::NodeAccess::from_container(), ready) => anyhow::bail!("the agent ended"),
+                () = agent::run(client, settings, agent::NodeAccess::from_container(), endpoint) => anyhow::bail!("the agent ended"),
                 ended = terminated() => ended,
             }
         }
@@ -196,7 +206,7 @@ async fn work(role: Role, client: Client, ready: Ready) -> anyhow::Result<()> {
 async fn control(
     client: Client,
     settings: controller::ControllerSettings,
-    ready: Ready,
+    endpoint: Endpoint,
 ) -> anyhow::Result<()> {
     let controller::ControllerSettings {
         identity,
@@ -205,16 +215,18 @@ async fn control(
     } = &settings;
     let election = Election::new(client.clone(), namespace, names::CONTROLLER, identity);
     let uninstall = UninstallDetector::find(&client, namespace).await;
+    let leader = Leader::register(&endpoint.metrics);
     // A standby replica counts as ready.
-    ready.set(true);
+    endpoint.ready.set(true);
     tokio::select! {
         () = election.acquire() => {}
         ended = terminated() => return ended,
     }
-    ready.set(false); // until its watches have synced
+    leader.elected();
+    endpoint.ready.set(false); // until its watches have synced
     tracing::info!(identity, "elected: this controller is active");
     tokio::select! {
-        () = controller::run(client, &settings, ready) => anyhow::bail!("the controller ended"),
+        () = controller::run(client, &settings, endpoint) => anyhow::bail!("the controller ended"),
         () = election.keep() => anyhow::bail!("the lease is lost: another controller may be active now"),
         ended = terminated() => {
             uninstall.clean_up().await;

@@ -23,13 +23,13 @@ async fn connect(server: SocketAddr, from: [u8; 4]) -> TcpStream {
 async fn start(duration: Duration) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let ready = Ready::default();
-    ready.set(true);
+    let endpoint = Endpoint::of_agent("node1");
+    endpoint.ready.set(true);
     let limits = Limits {
         duration,
         ..Limits::default()
     };
-    tokio::spawn(serve_connections(listener, ready, limits));
+    tokio::spawn(serve_connections(listener, endpoint, limits));
     address
 }
 
@@ -61,6 +61,29 @@ async fn probes_answer_on_a_connection_each() {
     }
     let response = request(server, "/other", "small").await;
     assert!(response.starts_with("HTTP/1.1 404 "), "{response}");
+}
+
+#[tokio::test]
+async fn metrics_are_served_in_the_format_that_the_client_accepts() {
+    let server = start(Duration::from_mins(1)).await;
+    let response = request(server, "/metrics", "small").await;
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(
+        response.contains("content-type: text/plain; version=0.0.4"),
+        "{response}"
+    );
+    assert!(
+        response.contains("\nflexlvm_build_info{node=\"node1\","),
+        "{response}"
+    );
+    assert!(!response.contains("# EOF"), "{response}");
+    let accept = "x\r\nAccept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5";
+    let response = request(server, "/metrics", accept).await;
+    assert!(
+        response.contains("content-type: application/openmetrics-text"),
+        "{response}"
+    );
+    assert!(response.ends_with("# EOF\n"), "{response}");
 }
 
 #[tokio::test]

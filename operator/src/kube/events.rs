@@ -13,9 +13,12 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 
 use crate::kube::error::ApiError;
 use crate::kube::names;
+use crate::metrics::Metrics;
 
 /// Minimum time between two writes of the same message.
 ///
@@ -94,6 +97,30 @@ pub struct Recorder {
     client: Client,
     instance: String,
     published: Mutex<HashMap<String, PublishedEvent>>,
+    counts: EventCounts,
+}
+
+/// The number of written Events by type and reason. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct EventCounts(Family<[(&'static str, &'static str); 2], Counter>);
+
+impl EventCounts {
+    /// Registers the number as a metric.
+    pub fn register(&self, metrics: &Metrics) {
+        metrics.register(|registry| {
+            registry.register(
+                "flexlvm_events",
+                "Events that the controller wrote about claims and volumes",
+                self.0.clone(),
+            );
+        });
+    }
+
+    /// Counts the Event of a notice.
+    pub(crate) fn count(&self, notice: &Notice) {
+        let labels = [("type", type_of(notice)), ("reason", notice.reason)];
+        self.0.get_or_create(&labels).inc();
+    }
 }
 
 impl Recorder {
@@ -104,7 +131,14 @@ impl Recorder {
             client,
             instance: instance.to_owned(),
             published: Mutex::default(),
+            counts: EventCounts::default(),
         }
+    }
+
+    /// Returns the number of written Events.
+    #[must_use]
+    pub fn counts(&self) -> EventCounts {
+        self.counts.clone()
     }
 
     /// Writes the notice as an Event, unless the same message was written recently.
@@ -136,6 +170,8 @@ impl Recorder {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&name);
+        } else {
+            self.counts.count(notice);
         }
         written.map(|_| None).map_err(ApiError::of(
             "write",
@@ -172,7 +208,7 @@ impl Recorder {
                 ..ObjectMeta::default()
             },
             involved_object: notice.about.clone(),
-            type_: Some(if notice.warning { "Warning" } else { "Normal" }.to_owned()),
+            type_: Some(type_of(notice).to_owned()),
             reason: Some(notice.reason.to_owned()),
             message: Some(message),
             count: Some(published.count),
@@ -187,6 +223,10 @@ impl Recorder {
             ..Event::default()
         }
     }
+}
+
+fn type_of(notice: &Notice) -> &'static str {
+    if notice.warning { "Warning" } else { "Normal" }
 }
 
 /// Returns the name of the Event about this object for this reason: the same after a restart.

@@ -1,7 +1,9 @@
 //! The work queue of volume names.
 //!
 //! One worker handles a name at a time, a limited number of names is handled concurrently, and a
-//! name that is queued twice is handled once.
+//! name that is queued twice is handled once. [`statistics`] counts both for metrics.
+
+pub mod statistics;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -13,16 +15,31 @@ use futures::{FutureExt as _, StreamExt as _, pin_mut, select_biased};
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::time::Instant;
 
+use statistics::QueueStatistics;
+
 /// Puts names into the queue.
 #[derive(Clone, Debug)]
-pub struct WorkQueue(mpsc::UnboundedSender<ScheduleRequest<String>>);
+pub struct WorkQueue {
+    sender: mpsc::UnboundedSender<ScheduleRequest<String>>,
+    statistics: QueueStatistics,
+}
 
 impl WorkQueue {
     /// Creates the sender and the receiver of a queue.
     #[must_use]
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<ScheduleRequest<String>>) {
         let (sender, receiver) = mpsc::unbounded();
-        (Self(sender), receiver)
+        let queue = Self {
+            sender,
+            statistics: QueueStatistics::default(),
+        };
+        (queue, receiver)
+    }
+
+    /// Returns what is counted about the queue.
+    #[must_use]
+    pub fn statistics(&self) -> QueueStatistics {
+        self.statistics.clone()
     }
 
     /// Queues a name.
@@ -32,17 +49,21 @@ impl WorkQueue {
 
     /// Queues a name after a delay; of several requests the earliest wins.
     pub fn requeue_after(&self, name: &str, wait: Duration) {
+        let run_at = Instant::now() + wait;
+        self.statistics.queued(name, run_at);
         // Fails only when the queue has ended, with the process.
-        let _ = self.0.unbounded_send(ScheduleRequest {
+        let _ = self.sender.unbounded_send(ScheduleRequest {
             message: name.to_owned(),
-            run_at: Instant::now() + wait,
+            run_at,
         });
     }
 }
 
-/// Handles the names for as long as there are senders.
+/// Handles the names for as long as there are senders; counts them in `statistics`, which are those
+/// of the queue.
 pub async fn run<F>(
     requests: mpsc::UnboundedReceiver<ScheduleRequest<String>>,
+    statistics: QueueStatistics,
     at_once: usize,
     work: impl Fn(String) -> F,
 ) where
@@ -66,7 +87,11 @@ pub async fn run<F>(
             name = next.next() => {
                 let Some(name) = name else { return };
                 busy.borrow_mut().insert(name.clone());
-                running.push(work(name.clone()).map(move |()| name));
+                let counted = statistics.started(&name);
+                running.push(work(name.clone()).map(move |()| {
+                    drop(counted);
+                    name
+                }));
             }
         }
     }
@@ -75,6 +100,7 @@ pub async fn run<F>(
 #[cfg(test)]
 mod tests {
     use super::{WorkQueue, run};
+    use crate::metrics::{Format, Metrics};
     use std::cell::{Cell, RefCell};
     use std::time::Duration;
 
@@ -105,10 +131,43 @@ mod tests {
                 done.borrow_mut().push(name);
             }
         };
-        let _ = tokio::time::timeout(Duration::from_secs(2), run(requests, 8, work)).await;
+        let work = run(requests, queue.statistics(), 8, work);
+        let _ = tokio::time::timeout(Duration::from_secs(2), work).await;
         let mut done = done.into_inner();
         done.sort();
         assert_eq!(done, ["a", "a", "b", "b"]);
         assert_eq!(most.get(), 2);
+    }
+
+    #[tokio::test]
+    async fn metrics_count_due_and_delayed_names() {
+        let (queue, requests) = WorkQueue::channel();
+        let metrics = Metrics::of_controller();
+        queue.statistics().register(&metrics);
+        queue.enqueue("a");
+        queue.requeue_after("a", Duration::from_mins(1));
+        queue.requeue_after("b", Duration::from_mins(1));
+        queue.enqueue("c");
+        queue.statistics().failed();
+        let text = metrics.text(Format::OpenMetrics).unwrap();
+        assert!(text.contains("\nflexlvm_queue_length 2\n"), "{text}");
+        assert!(text.contains("\nflexlvm_queue_delayed 1\n"), "{text}");
+        assert!(
+            text.contains("\nflexlvm_reconcile_failures_total 1\n"),
+            "{text}"
+        );
+
+        let statistics = queue.statistics();
+        let work = run(requests, statistics.clone(), 8, |_| std::future::ready(()));
+        let _ = tokio::time::timeout(Duration::from_millis(100), work).await;
+        let metrics = Metrics::of_controller();
+        statistics.register(&metrics);
+        let text = metrics.text(Format::OpenMetrics).unwrap();
+        assert!(text.contains("\nflexlvm_queue_length 0\n"), "{text}");
+        assert!(text.contains("\nflexlvm_reconciles_running 0\n"), "{text}");
+        assert!(
+            text.contains("\nflexlvm_reconcile_duration_seconds_count 2\n"),
+            "{text}"
+        );
     }
 }

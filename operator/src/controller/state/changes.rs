@@ -1,6 +1,7 @@
 //! Enqueues the volumes that a change affects.
 
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
@@ -21,14 +22,14 @@ use crate::kube::watch_cache::{follow, follow_some};
 const CLAIMS_PER_PAGE: u32 = 50;
 
 /// Where the watches write.
-pub(super) struct Writers {
-    pub(super) claims: Writer<PersistentVolumeClaim>,
-    pub(super) classes: Writer<StorageClass>,
-    pub(super) persistent_volumes: Writer<PersistentVolume>,
-    pub(super) logical_volumes: Writer<LogicalVolume>,
-    pub(super) backends: Writer<StorageBackend>,
-    pub(super) storages: Writer<NodeStorage>,
-    pub(super) nodes: Writer<Node>,
+pub(in crate::controller) struct Writers {
+    pub(in crate::controller) claims: Writer<PersistentVolumeClaim>,
+    pub(in crate::controller) classes: Writer<StorageClass>,
+    pub(in crate::controller) persistent_volumes: Writer<PersistentVolume>,
+    pub(in crate::controller) logical_volumes: Writer<LogicalVolume>,
+    pub(in crate::controller) backends: Writer<StorageBackend>,
+    pub(in crate::controller) storages: Writer<NodeStorage>,
+    pub(in crate::controller) nodes: Writer<Node>,
 }
 
 impl ClusterState {
@@ -136,6 +137,14 @@ impl ClusterState {
         }
     }
 
+    /// Records whether a claim waits, or has ceased to.
+    fn time_claim(&self, claim: &PersistentVolumeClaim) {
+        self.timings.claim(claim, Instant::now(), |volume| {
+            let volume = self.logical_volumes.get(&ObjectRef::new(volume))?;
+            Some(volume.spec.backend.clone())
+        });
+    }
+
     fn claim_changed(&self, event: &Event<PersistentVolumeClaim>) {
         let mut index = self.lock_claims();
         match event {
@@ -143,10 +152,12 @@ impl ClusterState {
                 if let Some(uid) = claim.uid() {
                     index.insert(uid, ObjectRef::from_obj(claim));
                 }
+                self.time_claim(claim);
                 self.enqueue_claim(claim);
             }
             Event::Delete(claim) => {
                 index.remove(&claim.uid().unwrap_or_default());
+                self.timings.claim_deleted(claim);
                 self.enqueue_claim(claim);
             }
             Event::InitDone => {
@@ -155,7 +166,11 @@ impl ClusterState {
                     .iter()
                     .filter_map(|claim| Some((claim.uid()?, ObjectRef::from_obj(&**claim))))
                     .collect();
+                self.timings.retain_claims(|uid| index.contains_key(uid));
                 drop(index);
+                for claim in &claims {
+                    self.time_claim(claim);
+                }
                 self.enqueue_all();
             }
             Event::Init | Event::InitApply(_) => {}
@@ -175,6 +190,7 @@ impl ClusterState {
         match event {
             Event::Apply(logical_volume) => {
                 self.reservations().observe(logical_volume);
+                self.timings.volume(logical_volume, Instant::now());
                 self.queue.enqueue(&logical_volume.name_any());
                 if logical_volume.spec.state != State::Present {
                     self.space_freed(logical_volume);
@@ -182,13 +198,20 @@ impl ClusterState {
             }
             Event::Delete(logical_volume) => {
                 self.reservations().remove(&logical_volume.name_any());
+                self.timings.volume_deleted(logical_volume, Instant::now());
                 self.queue.enqueue(&logical_volume.name_any());
                 self.space_freed(logical_volume);
             }
             Event::Init => self.reservations().begin_list(),
-            Event::InitApply(logical_volume) => self.reservations().observe(logical_volume),
+            Event::InitApply(logical_volume) => {
+                self.reservations().observe(logical_volume);
+                self.timings.volume(logical_volume, Instant::now());
+            }
             Event::InitDone => {
                 self.reservations().end_list();
+                self.timings.retain_volumes(|name| {
+                    self.logical_volumes.get(&ObjectRef::new(name)).is_some()
+                });
                 self.enqueue_all();
             }
         }
