@@ -5,6 +5,7 @@
 mod blank;
 mod fsck;
 mod mkfs;
+mod new_end;
 mod probe;
 mod resize;
 mod size;
@@ -15,6 +16,7 @@ use std::fmt;
 
 pub use fsck::fsck;
 pub use mkfs::{MkfsOptions, MkfsRequest, mkfs};
+pub use new_end::{is_write_refused, zero_behind_filesystem, zero_new_end};
 pub use probe::{Content, Probe, examine, is_blank, probe};
 pub use resize::{fills, resize};
 pub use size::size;

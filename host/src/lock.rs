@@ -32,15 +32,17 @@ impl Lock {
     /// # Errors
     /// `Busy` when it wasn't released in time; else when the lock file can't be created or locked.
     pub fn acquire(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
-        let lock = LockFile::open(folder, &format!("{volume}.lock"))?;
-        if lock.is_locked_within(wait)? {
-            return lock.inherited();
-        }
-        let message = format!(
-            "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
-            wait.as_secs()
-        );
-        Err(Error::busy(message))
+        LockFile::of_volume(folder, volume, wait)?.inherited()
+    }
+
+    /// Acquires the lock of a logical volume like [`acquire`](Self::acquire), but only this process
+    /// holds it: programs that it starts may run for long on behalf of other volumes.
+    ///
+    /// # Errors
+    /// As `acquire`.
+    pub fn acquire_alone(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
+        let lock = LockFile::of_volume(folder, volume, wait)?;
+        Ok(Self { _file: lock.file })
     }
 
     /// Acquires this node's only turn to look up a volume that is not known to be the caller's, and
@@ -82,6 +84,19 @@ struct LockFile {
 }
 
 impl LockFile {
+    /// Opens and locks the file of a logical volume.
+    fn of_volume(folder: &Path, volume: &LvUuid, wait: Duration) -> Result<Self, Error> {
+        let lock = Self::open(folder, &format!("{volume}.lock"))?;
+        if lock.is_locked_within(wait)? {
+            return Ok(lock);
+        }
+        let message = format!(
+            "another call still holds the lock of logical volume {volume} after {} s; Kubernetes retries",
+            wait.as_secs()
+        );
+        Err(Error::busy(message))
+    }
+
     /// Opens the file, and creates it and the folder if required.
     fn open(folder: &Path, name: &str) -> Result<Self, Error> {
         DirBuilder::new()
@@ -180,6 +195,19 @@ mod tests {
             std::thread::spawn(move || Lock::look_up(&waiter, Duration::from_mins(1)).map(drop));
         drop(turn);
         waiter.join().unwrap().unwrap();
+    }
+
+    #[test]
+    fn child_process_does_not_keep_lock_of_its_parent_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let volume = LvUuid::from_plain("CBCDEF1234567890abcdefghijklmnop").unwrap();
+        let held = Lock::acquire_alone(folder.path(), &volume, Duration::ZERO).unwrap();
+        assert!(Lock::acquire_alone(folder.path(), &volume, Duration::ZERO).is_err());
+        System::current()
+            .exec(&Cmd::new("sh").args(["-c", "sleep 5 & exit 0"]))
+            .unwrap();
+        drop(held);
+        assert!(Lock::acquire(folder.path(), &volume, Duration::ZERO).is_ok());
     }
 
     #[test]

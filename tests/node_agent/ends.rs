@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use crds::condition::READY;
+use harness::md;
 use serde_json::json;
 
 use crate::fixture::{Fixture, GROUP, KINDS};
@@ -154,4 +155,47 @@ pub(crate) fn ends_of_thin_volume_are_zero_in_pool_without_zeroing(fixture: &Fix
     assert!(used < 5.0, "a volume of 64 chunks occupies {used} %");
     fixture.remove(&name);
     fixture.shell(&format!("lvremove -qq -y {KINDS}/unzeroed"));
+}
+
+/// The free extents behind a mounted volume contain the superblock of an array of a former volume.
+pub(crate) fn signature_at_grown_end_is_zeroed_before_the_size_is_reported(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    let device = format!("/dev/{GROUP}/{name}");
+    let grown = 2 * SIZE;
+    fixture.shell(&format!(
+        "mkfs.ext4 -q {device} 60M; mount {device} /mnt; head -c 16M /dev/urandom >/mnt/file; sync
+         sha256sum /mnt/file >/run/sums"
+    ));
+    leave_behind_growth(fixture, &device, grown);
+    fixture.change(&name, json!({"size": "128Mi"}));
+    fixture.reaches(&name, grown);
+    assert_eq!(signatures(fixture, &device), "ext4");
+    fixture.shell(
+        "sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum --quiet --check /run/sums; umount /mnt",
+    );
+    // The same without a mount: nothing but the agent holds the device meanwhile.
+    let larger = 3 * SIZE;
+    leave_behind_growth(fixture, &device, larger);
+    fixture.change(&name, json!({"size": "192Mi"}));
+    fixture.reaches(&name, larger);
+    assert_eq!(signatures(fixture, &device), "ext4");
+    fixture.remove(&name);
+}
+
+/// Extends a volume to `size` bytes by hand, writes the superblock of an array to its end, and undoes
+/// the extension: the agent's allocates the same extents.
+fn leave_behind_growth(fixture: &Fixture, device: &str, size: u64) {
+    let at = format!("$(({} - former))", md::offset(size));
+    fixture.shell(&format!(
+        "former=$(blockdev --getsize64 {device})
+         lvcreate -qq -y -Wn -n old -L $(({size} - former))b {GROUP}
+         {}; sync; lvremove -qq -y {GROUP}/old",
+        md::write_script(&format!("/dev/{GROUP}/old"), at, size)
+    ));
+}
+
+fn signatures(fixture: &Fixture, device: &str) -> String {
+    fixture.shell(&format!(
+        "wipefs --no-act --noheadings --output TYPE {device}"
+    ))
 }

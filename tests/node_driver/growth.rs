@@ -1,7 +1,9 @@
 //! Growth of a mounted file system, and at the next mount.
 
+use harness::md;
+
 use crate::FILESYSTEMS;
-use crate::fixture::Fixture;
+use crate::fixture::{Fixture, Volume};
 
 pub(crate) fn expandfs_grows_to_size_of_volume(fixture: &Fixture) {
     const MIB: u64 = 1 << 20;
@@ -60,5 +62,60 @@ pub(crate) fn mount_grows_to_size_of_volume(fixture: &Fixture) {
         let size = fixture.size_in_mib(&folder);
         assert!(size > 900, "{fs}: {size}");
         fixture.succeeds(&["unmount", &folder]);
+    }
+}
+
+/// Returns what `wipefs` finds on a volume, without the file system itself.
+fn other_signatures(fixture: &Fixture, volume: &Volume) -> String {
+    fixture.shell(&format!(
+        "wipefs --no-act --noheadings --output TYPE {} | grep -v {} || true",
+        volume.device(),
+        volume.fs
+    ))
+}
+
+/// Extends a volume by hand, with the superblock of an array where it then ends.
+fn extend_over_signature(fixture: &Fixture, volume: &Volume, size_mib: u64) {
+    let size = size_mib << 20;
+    let device = volume.device();
+    fixture.shell(&format!("lvextend -qq -L {size_mib}M {}", volume.path()));
+    fixture.shell(&md::write_script(&device, md::offset(size), size));
+    assert_eq!(
+        other_signatures(fixture, volume),
+        "linux_raid_member",
+        "{}",
+        volume.fs
+    );
+}
+
+/// The extents of the growth contain the superblock of an array. The driver zeroes it before the file
+/// system grows, at a mount and by `expandfs`.
+pub(crate) fn signature_at_grown_end_is_zeroed(fixture: &Fixture) {
+    const MIB: u64 = 1 << 20;
+    for fs in FILESYSTEMS {
+        let volume = fixture.unformatted_volume(fs, 512);
+        let folder = fixture.mount("end", &volume);
+        fixture.shell(&format!(
+            "head -c 32M /dev/urandom >{folder}/file; sync; sha256sum {folder}/file >/run/sums"
+        ));
+        extend_over_signature(fixture, &volume, 768);
+        let json = volume.json("rw");
+        let wanted = (768 * MIB).to_string();
+        let old = (512 * MIB).to_string();
+        fixture.succeeds(&["expandfs", &json, "", &folder, &wanted, &old]);
+        assert_eq!(other_signatures(fixture, &volume), "", "{fs}");
+        fixture.succeeds(&["unmount", &folder]);
+        extend_over_signature(fixture, &volume, 1024);
+        fixture.mount("end", &volume);
+        assert_eq!(other_signatures(fixture, &volume), "", "{fs}");
+        let size = fixture.size_in_mib(&folder);
+        assert!(size > 900, "{fs}: {size}");
+        fixture
+            .shell("sync; echo 3 >/proc/sys/vm/drop_caches; sha256sum --quiet --check /run/sums");
+        fixture.succeeds(&["unmount", &folder]);
+        fixture.shell(&format!(
+            "tail -c 1048576 {} | cmp -n 1048576 - /dev/zero",
+            volume.device()
+        ));
     }
 }

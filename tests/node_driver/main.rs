@@ -107,6 +107,7 @@ fn mounting() -> Vec<Test> {
             failures::corrupt_mount_can_be_unmounted,
             growth::expandfs_grows_to_size_of_volume,
             growth::mount_grows_to_size_of_volume,
+            growth::signature_at_grown_end_is_zeroed,
             false_growth::falsely_reported_growth_is_a_failure,
             read_only_mount::read_only_mount_is_never_writable,
             failures::driver_waits_for_suspended_volume,

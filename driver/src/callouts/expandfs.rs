@@ -7,6 +7,7 @@
 use std::ffi::OsStr;
 
 use flexvolume::options;
+use host::format_marker::filesystem_size;
 use host::stack::lookup::shows_all_of;
 use host::{Bytes, Filesystem};
 
@@ -50,7 +51,7 @@ pub(crate) fn expandfs(
     let fs = Filesystem::from_name(&mount.fs).ok_or_else(|| not_mounted(&volume, folder))?;
     if device
         .superblock()?
-        .is_some_and(|superblock| superblock.size == actual)
+        .is_some_and(|superblock| superblock.size >= filesystem_size(actual))
     {
         return Ok(());
     }

@@ -50,7 +50,8 @@ fn resize_if_larger(
     }
 }
 
-/// Resizes the file system that is mounted on `point` to its device.
+/// Resizes the file system that is mounted on `point` to its device, whose end it zeroes before:
+/// until then, the end belongs to no file system, since the caller has the volume's lock.
 ///
 /// # Errors
 /// When it can't be resized; it is then as intact as before.
@@ -60,6 +61,7 @@ pub(crate) fn grow(
     device: &Device,
     point: &Path,
 ) -> Result<(), Error> {
+    fs::zero_behind_filesystem(device, fs::size(device, point)?)?;
     if fs == Filesystem::Ext4
         && let Some(reader) = read_only_mount(node, device)
     {

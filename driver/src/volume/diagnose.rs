@@ -218,6 +218,7 @@ mod tests {
             lvs: lvs.iter().map(lv).collect(),
             pvs: vec![],
             system_id: String::new(),
+            internal: vec![],
             seqno: 1,
         }
     }

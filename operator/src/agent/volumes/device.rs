@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::block::lv_device::{Device, Roots};
-use host::block::{DeviceState, resolve};
+use host::block::{DeviceError, DeviceState, resolve};
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, NewBlocks, Probe};
 use host::mount::mountinfo;
@@ -14,6 +14,7 @@ use host::stack::DeviceStack;
 use host::{Bytes, DevNum, DevicePath, Error, Exec, KeyDigest, KnownKeys, LvName, LvUuid, VgName};
 
 use super::device_io::DeviceIo;
+use super::growing::GrowingVolume;
 use super::plan::Content;
 
 /// Bytes that lvcreate zeroes at the start of a volume.
@@ -58,6 +59,19 @@ pub trait Devices: Send + Sync {
     /// If the inspection fails, or takes more than a minute. A failure never counts as blank.
     fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error>;
 
+    /// Holds a volume that LVM is about to extend; `None` if it is inactive.
+    ///
+    /// # Errors
+    /// `Busy` if the driver works on it; else if its device can't be opened.
+    fn hold_to_grow(&self, path: LvPath<'_>, uuid: &LvUuid)
+    -> Result<Option<GrowingVolume>, Error>;
+
+    /// Zeroes the end of a volume that LVM has extended, and releases it.
+    ///
+    /// # Errors
+    /// If that fails, or takes more than a minute.
+    fn zero_new_end(&self, path: LvPath<'_>, volume: GrowingVolume) -> Result<(), Error>;
+
     /// Records the digest of a volume's key for the driver, which saves it an LVM command.
     ///
     /// # Errors
@@ -80,6 +94,8 @@ pub struct NodeDevices {
     exec: Arc<dyn Exec>,
     roots: Roots,
     mounts: PathBuf,
+    /// The folder of the driver's locks.
+    locks: PathBuf,
     keys: KnownKeys,
     io: DeviceIo,
 }
@@ -105,6 +121,7 @@ impl NodeDevices {
             roots: Roots::from_container(),
             mounts: "/proc/1/mountinfo".into(),
             keys: KnownKeys::in_folder(&locks),
+            locks,
             io: DeviceIo::default(),
         }
     }
@@ -213,6 +230,23 @@ impl Devices for NodeDevices {
 
     fn inspect(&self, path: LvPath<'_>, uuid: &LvUuid) -> Result<Content, Error> {
         self.run(path, uuid, VolumeDevice::inspect)
+    }
+
+    fn hold_to_grow(
+        &self,
+        path: LvPath<'_>,
+        uuid: &LvUuid,
+    ) -> Result<Option<GrowingVolume>, Error> {
+        match Device::open(&self.roots, path.group, path.name, uuid) {
+            Ok(device) => GrowingVolume::hold(device, uuid, &self.locks).map(Some),
+            Err(DeviceError::Absent(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn zero_new_end(&self, path: LvPath<'_>, volume: GrowingVolume) -> Result<(), Error> {
+        let name = format!("{}/{}", path.group, path.name);
+        self.io.run(&name, move || volume.zero_new_end())
     }
 
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {

@@ -1,0 +1,132 @@
+//! Zeroes the new end of a volume that has grown, where a former volume may have left signatures.
+//!
+//! File systems leave the last MiB of their device unused
+//! ([`filesystem_size`](crate::format_marker::filesystem_size)), so nothing overwrites a signature
+//! there. With the superblock of an md array, for example, a reboot would assemble the array, and the
+//! volume could neither be mounted nor removed.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use super::blank;
+use crate::block::lv_device::{Device, size_of};
+use crate::error::Error;
+use crate::units::Bytes;
+
+/// Bytes that are read, and overwritten if necessary, at a time. The first is at a multiple of them:
+/// no block of a file system shares a page with the zeros.
+const CHUNK: u64 = 64 << 10;
+
+/// Overwrites what is not zero among the last 2 MiB of a device, behind its first `used` bytes; the
+/// zeros are durable when this returns. May be repeated.
+///
+/// No file system may grow over the range meanwhile. Writes nothing, and so allocates nothing of a
+/// thin volume, where the range reads as zeros.
+///
+/// # Errors
+/// If the device can't be read or written; then any part of the range may be zeroed.
+pub fn zero_new_end(device: &File, path: &Path, used: Bytes) -> Result<(), Error> {
+    zero(device, used).map_err(Error::io("zero", path))
+}
+
+/// Does the same for the device of a mounted file system that ends at `used`.
+///
+/// Where the kernel refuses writes to devices of mounted file systems, this does nothing: the file
+/// system can grow, and leaves the range unused.
+///
+/// # Errors
+/// If the device can't be read or written.
+pub fn zero_behind_filesystem(device: &Device, used: Bytes) -> Result<(), Error> {
+    match device.open_for_writing() {
+        Ok(file) => zero_new_end(&file, &device.mapper_path(), used),
+        Err(error) if is_write_refused(&error) => Ok(()),
+        Err(error) => Err(Error::io("open for writing", device.mapper_path())(error)),
+    }
+}
+
+/// Returns whether the kernel refuses writes to a device, since it is read-only, or mounted.
+#[must_use]
+pub fn is_write_refused(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ResourceBusy
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+    )
+}
+
+fn zero(device: &File, used: Bytes) -> io::Result<()> {
+    let [_, end] = blank::ranges(size_of(device)?);
+    let mut at = end.start.max(used.0).next_multiple_of(CHUNK);
+    let mut is_changed = false;
+    while at < end.end {
+        let next = end.end.min(at + CHUNK);
+        let mut chunk = vec![0; usize::try_from(next - at).map_err(io::Error::other)?];
+        device.read_exact_at(&mut chunk, at)?;
+        if chunk.iter().any(|&byte| byte != 0) {
+            chunk.fill(0);
+            device.write_all_at(&chunk, at)?;
+            is_changed = true;
+        }
+        at = next;
+    }
+    if is_changed {
+        device.sync_data()?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CHUNK, zero_new_end};
+    use crate::units::Bytes;
+    use std::fs::File;
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+    use std::path::Path;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn only_last_two_mib_behind_used_bytes_are_zeroed() {
+        let size = 16 * MIB;
+        for (used, from) in [
+            (4 * MIB, 14 * MIB),
+            (15 * MIB, 15 * MIB),
+            (15 * MIB + 1, 15 * MIB + CHUNK),
+            (16 * MIB - CHUNK, 16 * MIB - CHUNK),
+            (16 * MIB, 16 * MIB),
+            (20 * MIB, 16 * MIB),
+        ] {
+            let device = tempfile::tempfile().unwrap();
+            let mut bytes = vec![7; usize::try_from(size).unwrap()];
+            device.write_all_at(&bytes, 0).unwrap();
+            for _ in 0..2 {
+                zero_new_end(&device, Path::new("x"), Bytes(used)).unwrap();
+                device.read_exact_at(&mut bytes, 0).unwrap();
+                for (at, byte) in (0..).zip(&bytes) {
+                    assert_eq!(*byte == 0, at >= from, "{used}: {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn range_of_zeros_is_not_written() {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(16 * MIB).unwrap();
+        zero_new_end(&device, Path::new("x"), Bytes(4 * MIB)).unwrap();
+        assert_eq!(device.metadata().unwrap().blocks(), 0);
+    }
+
+    #[test]
+    fn device_that_is_not_writable_is_an_error_only_if_zeros_are_missing() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(16 * MIB).unwrap();
+        let device = File::open(file.path()).unwrap();
+        assert!(zero_new_end(&device, Path::new("x"), Bytes(0)).is_ok());
+        file.as_file().write_all_at(b"x", 16 * MIB - 1).unwrap();
+        assert!(zero_new_end(&device, Path::new("x"), Bytes(0)).is_err());
+    }
+}
