@@ -41,6 +41,9 @@ pub mod reason {
     pub const VOLUME_GROUP_UNUSABLE: &str = "VolumeGroupUnusable";
     /// The volume group has as many logical volumes as LVM allows in it (`max_lv`).
     pub const VOLUME_LIMIT_REACHED: &str = "VolumeLimitReached";
+    /// The metadata of the volume group may have gone back to an older state, so that a new volume
+    /// could overwrite another one: nothing is created, extended or removed in it.
+    pub const METADATA_ROLLED_BACK: &str = "MetadataRolledBack";
     /// The volume group has too little free space.
     pub const INSUFFICIENT_SPACE: &str = "InsufficientSpace";
     /// The volume group can't hold a volume of the requested layout: its extents are too small or
@@ -127,6 +130,63 @@ pub mod reason {
     pub const NO_NODES: &str = "NoNodes";
     /// Some of the selected nodes can't provide the backend.
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
+
+    /// All of these reasons.
+    pub const ALL: [&str; 44] = [
+        BEING_DELETED,
+        CREATE_FAILED,
+        DEGRADED,
+        DELETION_BLOCKED,
+        DEVICE_OUTDATED,
+        DRIVER_LOADED,
+        DRIVER_NOT_EXECUTABLE,
+        DRIVER_NOT_LOADED,
+        DUPLICATE_HOSTNAME,
+        FAILED,
+        FOREIGN_LOGICAL_VOLUME,
+        HEALTHY,
+        INSTALLED,
+        INSTALL_FAILED,
+        INSUFFICIENT_SPACE,
+        INVALID_SPEC,
+        IN_USE,
+        JOB_COMPLETE,
+        JOB_FAILED,
+        JOB_QUEUED,
+        JOB_STALLED,
+        KUBELET_NOT_FOUND,
+        LAYOUT_UNSUITABLE,
+        LOGICAL_VOLUME_MISSING,
+        LVM_FAILED,
+        METADATA_ROLLED_BACK,
+        NEVER_CREATED,
+        NOT_EMPTY,
+        NO_NODES,
+        OTHER_PLUGIN_FOLDER,
+        PLUGIN_FOLDER_UNKNOWN,
+        POOL_FULL,
+        POOL_METADATA_FULL,
+        POOL_READ_ONLY,
+        READY,
+        REMOVED,
+        SOME_NODES_UNREADY,
+        THIN_POOL_MISSING,
+        THIN_POOL_UNUSABLE,
+        VOLUMES_MOUNTED,
+        VOLUME_GROUP_MISSING,
+        VOLUME_GROUP_UNUSABLE,
+        VOLUME_LIMIT_REACHED,
+        ZEROING,
+    ];
+
+    /// Returns the reason that a condition has, or `Unknown` if it is none of these.
+    ///
+    /// For labels of metrics, which must have few values.
+    #[must_use]
+    pub fn known(text: &str) -> &'static str {
+        let known = ALL.into_iter().find(|reason| *reason == text);
+        known.unwrap_or("Unknown")
+    }
 }
 
 /// Sets the condition `type_`, and returns true when anything changed.
@@ -184,6 +244,23 @@ mod tests {
 
     fn second(second: i64) -> Time {
         Time(Timestamp::from_second(second).unwrap())
+    }
+
+    #[test]
+    fn list_of_reasons_is_complete() {
+        let source = include_str!("condition.rs");
+        let (_, reasons) = source.split_once("pub mod reason {").unwrap();
+        let (reasons, _) = reasons.split_once("pub const ALL").unwrap();
+        let mut count = 0;
+        for line in reasons.lines() {
+            if let Some((_, value)) = line.split_once(": &str = \"") {
+                let reason = value.trim_end_matches("\";");
+                assert_eq!(reason::known(reason), reason, "add it to ALL");
+                count += 1;
+            }
+        }
+        assert_eq!(count, reason::ALL.len());
+        assert_eq!(reason::known("Other"), "Unknown");
     }
 
     #[test]

@@ -115,6 +115,10 @@ pub struct NodeStorageStatus {
     pub lvm_version: Option<String>,
 }
 
+/// How the agent's reason begins if the metadata of a volume group went back to an older state. The
+/// rest names volumes and devices, which Events to tenants must not contain.
+pub const METADATA_WENT_BACK: &str = "its metadata may have gone back to an older state";
+
 /// Maximum number of [`NodeStorageStatus::orphans`].
 pub const MAX_ORPHANS: usize = 1000;
 
@@ -164,7 +168,8 @@ pub struct VolumeGroup {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logical_volume_limit: Option<LogicalVolumeLimit>,
     /// Why no volume can be created or expanded in it: it is exported, partial, owned by another
-    /// host, one of its disks exists twice, and so on. Absent when that is possible.
+    /// host, one of its disks exists twice, its metadata may have gone back to an older state, and so
+    /// on. Absent when that is possible.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unusable_reason: Option<String>,
 }

@@ -20,8 +20,8 @@ fn in_code(path: &str, module: &str) -> BTreeSet<String> {
     let (module, _) = module.split_once("\n}\n").unwrap();
     module
         .lines()
-        .filter_map(|line| line.trim().strip_prefix("pub const "))
-        .map(|line| line.split('"').nth(1).unwrap().to_owned())
+        .filter_map(|line| line.split_once(": &str = \""))
+        .map(|(_, value)| value.trim_end_matches("\";").to_owned())
         .collect()
 }
 

@@ -23,6 +23,13 @@ const ALIGNMENT: u64 = 64 << 10;
 /// Minimum volume size in bytes: space for the marker and a file system.
 const MIN_SIZE: u64 = 4 << 20;
 
+/// Returns where a file system ends on a volume of this size, in bytes: before the format marker of a
+/// new volume, and before the places at the end in which programs look for signatures.
+#[must_use]
+pub fn filesystem_size(volume: Bytes) -> Bytes {
+    Bytes(volume.0.saturating_sub(FROM_END) / ALIGNMENT * ALIGNMENT)
+}
+
 /// The state of a volume's format marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormatMarker {
@@ -52,10 +59,9 @@ impl FormatMarkerBlock {
                 format!("a volume of {created_size} is too small: the minimum is {MIN_SIZE} bytes");
             return Err(Error::failed(message));
         }
-        let offset = (created_size.0 - FROM_END) / ALIGNMENT * ALIGNMENT;
         Ok(Self {
             uuid: uuid.clone(),
-            offset,
+            offset: filesystem_size(created_size).0,
         })
     }
 

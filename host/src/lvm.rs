@@ -2,12 +2,15 @@
 
 pub mod backup;
 mod command;
+mod duplicate_disk;
 mod geometry;
 mod health;
 mod model;
 pub mod names;
+pub mod on_disk;
 mod report;
 mod shell;
+pub mod statistics;
 mod stderr_kind;
 pub mod tags;
 mod thin_pool;
@@ -22,10 +25,12 @@ use names::{LvName, LvTag, LvUuid, VgName};
 use report::ReportError;
 
 pub use command::{NewLv, NewPool};
+pub use duplicate_disk::DuplicateDisk;
 pub use geometry::{Cost, Layout, Level, Stripes};
 pub use health::LvHealth;
 pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
 pub use shell::LvmShell;
+pub use statistics::LvmStatistics;
 pub use thin_pool::{PoolCost, PoolFault, PoolState};
 pub use vg_fault::VgFault;
 
@@ -62,6 +67,7 @@ impl Lvm<'_> {
         Ok(NodeReport {
             groups,
             warnings: report::warnings(&output.stderr),
+            statistics: statistics::parse(&output.stdout),
         })
     }
 

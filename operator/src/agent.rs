@@ -12,6 +12,7 @@
 //! - [`kubelet`]: finds the node's kubelet and its plugin folder.
 //! - [`driver_install`]: installs the driver into kubelet's plugin folder.
 //! - [`orphaned_mounts`]: unmounts pod mounts that kubelet no longer tracks.
+//! - [`metrics`]: the series that the agent exposes.
 //! - [`condition`]: what the agent writes to conditions; [`error`]: what it retries.
 //! - [`blocking`]: runs work on threads that may block.
 
@@ -22,6 +23,7 @@ pub mod error;
 pub mod inventory;
 pub mod kubelet;
 pub mod lvm;
+pub mod metrics;
 pub mod orphaned_mounts;
 pub mod thin_pools;
 pub mod volume_groups;
@@ -39,11 +41,13 @@ use kube::Client;
 use kube::runtime::reflector;
 use tokio::sync::{Notify, watch};
 
-use crate::http::Ready;
+use crate::http::Endpoint;
 use crate::kube::queue::{self, WorkQueue};
+use crate::metrics::Metrics;
 use driver_install::DriverInstaller;
 use driver_install::outcomes::InstallOutcomes;
 use inventory::publish::Reporter;
+use lvm::measured::MeasuredExec;
 use lvm::state::LvmState;
 use orphaned_mounts::OrphanedMounts;
 use volume_groups::VolumeGroupCreator;
@@ -102,6 +106,16 @@ impl NodeAccess {
         }
     }
 
+    /// Returns the same access, with LVM's commands measured.
+    fn measured(self, metrics: &Metrics) -> Self {
+        let exec = MeasuredExec::new(self.exec);
+        exec.register(metrics);
+        Self {
+            exec: Arc::new(exec),
+            ..self
+        }
+    }
+
     /// Returns the paths that creating volume groups needs.
     fn place(&self, settings: &AgentSettings) -> NodePaths {
         let roots = Roots {
@@ -124,7 +138,8 @@ impl NodeAccess {
 }
 
 /// Runs all tasks of the agent; never returns.
-pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, ready: Ready) {
+pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endpoint: Endpoint) {
+    let host = host.measured(&endpoint.metrics);
     let (queue, requests) = WorkQueue::channel();
     let (store, writer) = reflector::store();
     let volumes = Arc::new(NodeVolumes::new(&settings.node, store, queue));
@@ -132,19 +147,12 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
     let installer = settings.driver_installer(&host);
     let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
-    let lvm = Arc::new(LvmState::new(host.exec));
-    let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone());
+    let lvm = Arc::new(LvmState::new(host.exec, place.evidence()));
+    let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone(), volumes.clone());
     let (outcomes, installation) = InstallOutcomes::channel();
     let unmounted = Arc::new(Notify::new());
-    let (device_outcomes_sender, device_outcomes) = watch::channel(None);
-    let creator = VolumeGroupCreator::new(
-        &client,
-        &lvm,
-        &backends,
-        &volumes,
-        place,
-        device_outcomes_sender,
-    );
+    let (sender, device_outcomes) = watch::channel(None);
+    let creator = VolumeGroupCreator::new(&client, &lvm, &backends, &volumes, place, sender);
     let reconciler = VolumeReconciler::new(client.clone(), executor, volumes.clone());
     let deleted = Arc::new(Notify::new());
     let reporter = Reporter {
@@ -156,14 +164,17 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, read
         installation,
         device_outcomes,
         deleted: deleted.clone(),
-        ready,
+        ready: endpoint.ready,
     };
+    metrics::register(&endpoint.metrics, &reporter);
     let table = installer.mounts.clone();
     tokio::join!(
         volumes.follow(&client, writer),
         // Boxed, like the others below, because the future is large while the watches start.
         Box::pin(backends.run(&client, backends_writer)),
-        queue::run(requests, AT_ONCE, |name| reconciler.reconcile(name)),
+        queue::run(requests, volumes.queue.statistics(), AT_ONCE, |name| {
+            reconciler.reconcile(name)
+        }),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
         volumes::device_check::run(lvm.clone(), host.devices, volumes.clone()),

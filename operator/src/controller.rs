@@ -12,6 +12,7 @@
 //!   objects.
 //! - [`backend`]: the status of StorageBackends.
 //! - [`capacity`]: free space for the scheduler.
+//! - [`metrics`]: the series that the controller exposes.
 
 pub mod act;
 pub mod backend;
@@ -19,6 +20,7 @@ pub mod capacity;
 pub mod claim;
 pub mod class;
 pub mod master_key;
+pub mod metrics;
 pub mod plan;
 pub mod sizes;
 pub mod state;
@@ -27,7 +29,7 @@ pub mod worker;
 
 use kube::Client;
 
-use crate::http::Ready;
+use crate::http::Endpoint;
 use crate::kube::events::Recorder;
 use crate::kube::queue::{self, WorkQueue};
 use state::ClusterState;
@@ -48,16 +50,18 @@ pub struct ControllerSettings {
 }
 
 /// Runs the controller. Call it once the Lease is held, and drop the future when it is lost.
-pub async fn run(client: Client, settings: &ControllerSettings, ready: Ready) {
+pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoint) {
     let (queue, requests) = WorkQueue::channel();
     let (state, follow) = ClusterState::watch(&client, queue);
     let recorder = Recorder::new(client.clone(), &settings.identity);
+    metrics::register(&endpoint.metrics, &state, &recorder.counts());
     let worker = Worker::new(client.clone(), state.clone(), recorder);
     let work = async {
         state.ready().await;
-        ready.set(true);
+        endpoint.ready.set(true);
         tokio::join!(
-            queue::run(requests, AT_ONCE, |name| worker.work(name)),
+            queue::run(requests, state.queue_statistics(), AT_ONCE, |name| worker
+                .work(name)),
             backend::run(client.clone(), state.clone()),
             capacity::run(
                 client.clone(),

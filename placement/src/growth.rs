@@ -54,7 +54,7 @@ pub enum GrowthError {
         maximum: Bytes,
     },
     /// The volume doesn't fit on its node in that size.
-    #[error("node {node} {rejection}")]
+    #[error("node {node} {}", rejection.for_tenant())]
     Rejected {
         /// The node's name.
         node: String,

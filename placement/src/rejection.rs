@@ -1,6 +1,7 @@
 //! Reasons why a node can't hold a volume. Each message completes a sentence that begins with the
 //! node's name. Pure.
 
+use crds::node_storage::METADATA_WENT_BACK;
 use crds::quantity;
 use host::Bytes;
 
@@ -180,6 +181,9 @@ impl Rejection {
         match self {
             Self::NotReady(_) => "is not ready: LVM fails there, see its NodeStorage".to_owned(),
             Self::NoVolumeGroup(group, _) => format!("has no volume group {group}"),
+            Self::Unusable { group, reason } if reason.starts_with(METADATA_WENT_BACK) => {
+                format!("can't use volume group {group}: {METADATA_WENT_BACK}, see its NodeStorage")
+            }
             other => other.to_string(),
         }
     }
@@ -200,5 +204,24 @@ impl Rejection {
             group: group.to_owned(),
             reason: reason.to_string(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Rejection;
+    use crds::node_storage::METADATA_WENT_BACK;
+
+    #[test]
+    fn tenant_does_not_learn_devices_of_group_with_older_metadata() {
+        let reason = format!("{METADATA_WENT_BACK}, as by vgcfgrestore: device x is active");
+        let rejection = Rejection::unusable("vg0", &reason);
+        assert!(rejection.to_string().contains("device x"));
+        assert_eq!(
+            rejection.for_tenant(),
+            "can't use volume group vg0: its metadata may have gone back to an older state, see its NodeStorage"
+        );
+        let exported = Rejection::unusable("vg0", &"it is exported");
+        assert_eq!(exported.for_tenant(), exported.to_string());
     }
 }

@@ -1,12 +1,14 @@
 //! The fixture of the agent's tests: a node with simulated LVM, an agent with the rights of its own
 //! account, LogicalVolumes; and the controller's part, played by the test.
 
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crds::condition::{self, DRIVER_INSTALLED, READY, REMOVED};
 use crds::{LogicalVolume, NodeStorage};
 use harness::apiserver::ApiServer;
+use harness::scrape::Port;
 use harness::simulated::{self, EXTENT, SimulatedNode};
 use harness::site::Site;
 use harness::{namespace, wait};
@@ -14,7 +16,7 @@ use k8s_openapi::api::core::v1::Node;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use operator::agent;
-use operator::http::Ready;
+use operator::http::Endpoint;
 use serde_json::{Value, json};
 use tokio::sync::{OnceCell, oneshot};
 
@@ -34,6 +36,8 @@ pub(crate) struct Fixture {
 
 /// A running agent. Dropping it stops it like `kill -9`, without a further write.
 pub(crate) struct Agent {
+    /// Where it serves its metrics.
+    pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -96,6 +100,9 @@ impl Fixture {
         let server = self.server;
         let host = self.site.host();
         let settings = self.site.settings();
+        let endpoint = Endpoint::of_agent(&self.name);
+        let port = Port::reserve().unwrap();
+        let address = port.address;
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -107,7 +114,8 @@ impl Fixture {
                 let client = client.expect("a token");
                 let client = faulty(client, faults);
                 tokio::select! {
-                    () = agent::run(client, settings, host, Ready::default()) => {}
+                    () = agent::run(client, settings, host, endpoint.clone()) => {}
+                    _ = port.serve(endpoint) => {}
                     _ = stopped => {}
                 }
             });
@@ -115,6 +123,7 @@ impl Fixture {
             runtime.shutdown_background();
         });
         Agent {
+            address,
             stop: Some(stop),
             thread: Some(thread),
         }

@@ -6,6 +6,7 @@ mod fixture;
 // The life of a volume.
 mod creation;
 mod many_volumes;
+mod metrics;
 mod removal;
 
 // What goes wrong.

@@ -69,6 +69,8 @@ async fn node_change_is_reported_at_once_and_volumes_are_not() {
 async fn free_space_is_reported_with_delay() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
+    // Its report has the free space of that moment, too.
+    fixture.wait_for_driver().await;
     fixture
         .ready(&fixture.create_volume("data", 25).await)
         .await;

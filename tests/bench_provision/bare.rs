@@ -96,22 +96,7 @@ impl Writer<'_> {
             &self.master_key,
         );
         let order = self.orders.create(&PostParams::default(), &order).await?;
-        let ready = ConditionUpdate {
-            status: true,
-            reason: reason::READY,
-            message: String::new(),
-        };
-        let healthy = ConditionUpdate {
-            reason: reason::HEALTHY,
-            ..ready.clone()
-        };
-        let made = Some((LvUuid::new(disk)?, SIZE));
-        let verdict = Outcome {
-            ready: Some(ready),
-            healthy: Some(healthy),
-            removed: None,
-            volume: made,
-        };
+        let verdict = created(LvUuid::new(disk)?);
         let now = Time(Timestamp::now());
         let status = status::build(
             &LogicalVolumeStatus::default(),
@@ -136,5 +121,24 @@ impl Writer<'_> {
         let built = volume::build_persistent_volume(&order, claim, Some(node), &self.master_key)?;
         self.volumes.create(&PostParams::default(), &built).await?;
         Ok(())
+    }
+}
+
+/// Returns the outcome that an agent reports of a new volume.
+fn created(uuid: LvUuid) -> Outcome {
+    let ready = ConditionUpdate {
+        status: true,
+        reason: reason::READY,
+        message: String::new(),
+    };
+    let healthy = ConditionUpdate {
+        reason: reason::HEALTHY,
+        ..ready.clone()
+    };
+    Outcome {
+        ready: Some(ready),
+        healthy: Some(healthy),
+        removed: None,
+        volume: Some((uuid, SIZE)),
     }
 }

@@ -25,6 +25,7 @@ mod capacity;
 mod account;
 mod lease;
 mod master_key;
+mod metrics;
 
 // What admins recover from.
 mod operations;

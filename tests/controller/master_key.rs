@@ -234,3 +234,23 @@ async fn malformed_secret_is_reported_and_replaced_once_deleted() {
         .unwrap();
     publish(&fixture, &name).await;
 }
+
+#[tokio::test]
+async fn unreadable_secret_is_reported_until_the_role_is_applied() {
+    let fixture = on_own_server().await;
+    let role = ["role", "flexlvm-controller", "-n", "flexlvm-system"];
+    let delete = [&["delete"], &role[..]].concat();
+    fixture.server.kubectl(&delete).unwrap();
+    let _controller = Controller::start(fixture.server, false).await;
+    let name = volume_of(&fixture.claim("data", "64Mi", None).await);
+    let phrases = [
+        "ProvisioningFailed",
+        "Secret flexlvm-system/flexlvm-volume-keys",
+        "can't be read or created",
+        "forbidden",
+    ];
+    fixture.wait_for_event_about("data", &phrases).await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
+    fixture.server.install().unwrap();
+    publish(&fixture, &name).await;
+}

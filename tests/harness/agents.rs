@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use futures::future::join_all;
 use operator::agent;
-use operator::http::Ready;
+use operator::http::{Endpoint, Ready};
 use tokio::sync::oneshot;
 
 use crate::access::Access;
@@ -24,11 +24,14 @@ impl Agents {
     ///
     /// Each has the rights of the agents' service account.
     pub async fn start(access: &Access, sites: Vec<Site>) -> Result<Self> {
-        let ready: Vec<Ready> = sites.iter().map(|_| Ready::default()).collect();
+        let endpoints: Vec<Endpoint> = sites
+            .iter()
+            .map(|site| Endpoint::of_agent(&site.name))
+            .collect();
         let (stop, stopped) = oneshot::channel();
         let access = access.clone();
-        let reported = ready.clone();
-        let thread = std::thread::spawn(move || work(&access, &sites, &reported, stopped));
+        let ready: Vec<Ready> = endpoints.iter().map(|it| it.ready.clone()).collect();
+        let thread = std::thread::spawn(move || work(&access, &sites, &endpoints, stopped));
         let agents = Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -52,21 +55,21 @@ impl Drop for Agents {
     }
 }
 
-fn work(access: &Access, sites: &[Site], ready: &[Ready], stopped: oneshot::Receiver<()>) {
+fn work(access: &Access, sites: &[Site], endpoints: &[Endpoint], stopped: oneshot::Receiver<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("a runtime");
-    let agent = async |site: &Site, ready: &Ready| {
+    let agent = async |site: &Site, endpoint: &Endpoint| {
         let client = access.agent(&site.name).await.expect("a token");
-        agent::run(client, site.settings(), site.host(), ready.clone()).await;
+        agent::run(client, site.settings(), site.host(), endpoint.clone()).await;
     };
     runtime.block_on(async {
         let agents = join_all(
             sites
                 .iter()
-                .zip(ready)
-                .map(|(site, ready)| agent(site, ready)),
+                .zip(endpoints)
+                .map(|(site, endpoint)| agent(site, endpoint)),
         );
         tokio::select! {
             _ = agents => {}

@@ -4,6 +4,7 @@
 //! For tests of the agent without a kernel that has device-mapper. [`state`] holds the volume groups
 //! and answers commands, [`report`] builds LVM's reports.
 
+mod disk;
 mod report;
 mod state;
 
@@ -14,6 +15,7 @@ use host::block::DeviceState;
 use host::fs::NewBlocks;
 use host::{Bytes, Cmd, DevNum, DevicePath, Error, Exec, KeyDigest, LvUuid, Output};
 use operator::agent::volumes::device::{self, Devices};
+use operator::agent::volumes::growing::GrowingVolume;
 use operator::agent::volumes::plan::Content;
 
 pub use report::disk_of;
@@ -33,13 +35,15 @@ pub struct SimulatedNode(Arc<Mutex<State>>);
 
 impl SimulatedNode {
     /// Creates a node with a volume group `vg0` of `extents` extents; LVM's backups go to a folder
-    /// in `lvm`.
+    /// in `lvm`, the disks to `dev`.
     #[must_use]
-    pub fn new(lvm: &Path, extents: u64) -> Self {
+    pub fn new(lvm: &Path, dev: &Path, extents: u64) -> Self {
         let node = Self::default();
         let backups = lvm.join("backup");
-        std::fs::create_dir_all(&backups).expect("the folder can be created");
-        node.state().set_backups(backups);
+        for folder in [&backups, dev] {
+            std::fs::create_dir_all(folder).expect("the folder can be created");
+        }
+        node.state().set_folders(backups, dev.to_owned());
         node.add_group("vg0", extents);
         node
     }
@@ -211,6 +215,18 @@ impl Devices for SimulatedNode {
             assert_eq!(volume.uuid, uuid.as_str());
             Ok(volume.content.clone())
         })
+    }
+
+    fn hold_to_grow(
+        &self,
+        _: device::LvPath<'_>,
+        _: &LvUuid,
+    ) -> Result<Option<GrowingVolume>, Error> {
+        Ok(None)
+    }
+
+    fn zero_new_end(&self, _: device::LvPath<'_>, _: GrowingVolume) -> Result<(), Error> {
+        Ok(())
     }
 
     fn number_at(&self, _: &DevicePath) -> Option<DevNum> {

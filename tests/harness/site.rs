@@ -39,7 +39,8 @@ impl Site {
             folder.path().join("root"),
             folder.path().join("proc/1/root"),
         )?;
-        let node = SimulatedNode::new(&folder.path().join("lvm"), extents);
+        let dev = folder.path().join("root/dev");
+        let node = SimulatedNode::new(&folder.path().join("lvm"), &dev, extents);
         Ok(Self {
             name: name.to_owned(),
             node,

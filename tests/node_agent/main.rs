@@ -14,6 +14,7 @@ mod orphaned_global_mounts;
 mod orphaned_mounts;
 mod removal;
 mod reports;
+mod rollback;
 mod volumes;
 
 // Volumes of each layout, pools and caches.
@@ -65,12 +66,15 @@ fn of_volumes() -> Vec<Test> {
             reports::limit_of_logical_volumes_is_reported,
             reports::disk_that_exists_twice_is_reported_and_stops_no_volume,
             reports::volume_group_disappears_and_returns,
+            rollback::mounted_volume_is_not_overwritten_after_older_metadata_are_restored,
+            rollback::fallen_seqno_holds_new_volumes_back_until_it_is_accepted,
             crashes::volume_is_completed_after_its_agent_was_killed,
             volumes::unwiped_volume_is_not_provided,
             volumes::volume_of_earlier_version_waits_for_its_admin,
             volumes::restored_object_gets_its_volume_back,
             ends::copy_of_partition_table_does_not_reach_the_next_volume,
             ends::ends_of_new_volume_are_zero_after_its_agent_was_killed,
+            ends::signature_at_grown_end_is_zeroed_before_the_size_is_reported,
             crashes::agent_killed_at_any_time_creates_nothing_twice,
             lvm_shell::consecutive_volumes_are_created_by_one_lvm_shell,
             lvm_shell::volumes_are_created_although_lvm_shell_is_killed,
@@ -107,6 +111,7 @@ fn of_each_kind() -> Vec<Test> {
             thin::pool_of_admin_is_left_unchanged,
             thin::allocation_of_pool_matches_cost_model,
             ends::ends_of_thin_volume_are_zero_in_pool_without_zeroing,
+            rollback::devices_of_all_kinds_of_volumes_are_no_evidence,
             cached::cached_volume_is_created_grown_and_removed,
             cached::cache_counts_while_its_volume_is_created,
             cached::missing_cache_is_attached_after_crash,

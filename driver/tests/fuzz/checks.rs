@@ -33,6 +33,7 @@ const CONSTANTS: &[&str] = &[
     "segtype",
     "--foreign",
     "--shared",
+    "--all",
     "--activate",
     "y",
     "n",
@@ -190,8 +191,23 @@ fn is_expected(program: &str, word: &str) -> bool {
 
 fn is_for_lvm(word: &str) -> bool {
     let is_column = |column: &str| {
-        ["lv_", "vg_"].iter().any(|of| column.starts_with(of))
-            || ["pool_lv", "data_percent", "metadata_percent"].contains(&column)
+        let others = [
+            "data_percent",
+            "dev_size",
+            "max_lv",
+            "max_pv",
+            "metadata_percent",
+            "pool_lv",
+            "raid_mismatch_count",
+            "raid_sync_action",
+            "snap_count",
+            "snap_percent",
+            "sync_percent",
+        ];
+        ["lv_", "vg_", "pv_"]
+            .iter()
+            .any(|of| column.starts_with(of))
+            || others.contains(&column)
     };
     let columns = word
         .split(',')

@@ -137,6 +137,17 @@ impl Device {
             })
     }
 
+    /// Opens the device for writing, although it may be mounted.
+    ///
+    /// # Errors
+    /// `ResourceBusy` if it is mounted, and the kernel refuses writes then.
+    pub fn open_for_writing(&self) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(fd_path(&self.file))
+    }
+
     /// Returns its current size in bytes.
     ///
     /// # Errors
@@ -184,8 +195,8 @@ impl Device {
     }
 }
 
-/// Finds the block device with the name of a logical volume, without opening it: returns a handle of
-/// its path, and its number.
+/// Finds the block device with the name of a logical volume, without opening it: returns a handle
+/// of its path, and its number.
 ///
 /// # Errors
 /// `Absent` only when there is no device of this name.
@@ -195,8 +206,8 @@ pub(super) fn locate(
     name: &LvName,
 ) -> Result<(OwnedFd, DevNum), DeviceError> {
     let path = roots.dev.join("mapper").join(mapper_name(group, name));
-    // Open with `O_PATH` until it is known to be a block device: opening anything else can block, or
-    // have side effects.
+    // Open with `O_PATH` until it is known to be a block device: opening anything else can block,
+    // or have side effects.
     let handle = match open(&path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(handle) => handle,
         Err(errno) => return Err(not_found(&path, errno.into())),

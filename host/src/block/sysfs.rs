@@ -2,6 +2,7 @@
 
 use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
+use crate::block::mapped;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,16 +38,11 @@ pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), DeviceEr
         }
         Err(error) => return Err(IoError::of("read", &path)(error).into()),
     };
-    // `LVM-`, the volume group's uuid, the logical volume's uuid; hidden layers have a suffix, such
-    // as `-real`.
-    let uuid = text
-        .trim_end()
-        .strip_prefix("LVM-")
-        .filter(|uuids| uuids.is_ascii())
-        .and_then(|uuids| {
-            let (_group, volume) = uuids.split_at_checked(32)?;
-            LvUuid::from_plain(volume)
-        });
+    // Hidden layers have a suffix, such as `-real`.
+    let uuid = match mapped::parse(text.trim_end()) {
+        Some((_, uuid, "")) => Some(uuid),
+        _ => None,
+    };
     match uuid {
         Some(uuid) => Ok((uuid, kernel_name)),
         None => Err(DeviceError::NotALogicalVolume { number }),

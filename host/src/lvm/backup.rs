@@ -12,13 +12,17 @@ use super::names::{LvName, VgName};
 /// `lvm` is the node's folder `/etc/lvm`. A missing or disabled backup returns false.
 #[must_use]
 pub fn agrees(lvm: &Path, groups: &[Vg]) -> bool {
-    let backups = std::fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
-    backups == groups.len()
-        && groups.iter().all(|vg| {
-            let path = lvm.join("backup").join(&vg.name);
-            let text = std::fs::read_to_string(path).unwrap_or_default();
-            read(&text) == Some((vg.uuid.as_str(), vg.seqno))
-        })
+    let backups = fs::read_dir(lvm.join("backup")).map_or(0, Iterator::count);
+    backups == groups.len() && groups.iter().all(|vg| agrees_on(lvm, vg))
+}
+
+/// Returns whether this VG's seqno equals the one in its backup, and `vgcfgrestore` did not write
+/// the backup: the reported state is still the present one.
+#[must_use]
+pub fn agrees_on(lvm: &Path, vg: &Vg) -> bool {
+    let path = lvm.join("backup").join(&vg.name);
+    let text = fs::read_to_string(path).unwrap_or_default();
+    read(&text) == Some((vg.uuid.as_str(), vg.seqno))
 }
 
 /// Returns the path of a volume group's backup, LVM's own record that the group existed.
@@ -54,13 +58,18 @@ fn volume_has_tag(backup: &str, volume: &LvName, tag: &str) -> bool {
         .any(|line| line.starts_with("tags =") && line.contains(&quoted))
 }
 
-/// Parses the group's uuid and seqno: the first of their kind in the text.
+/// Parses the group's uuid and seqno.
 ///
 /// vgcfgrestore restarts the seqno from an older value, so a backup written by it returns `None`.
 fn read(text: &str) -> Option<(&str, u64)> {
     if text.contains("vgcfgrestore") {
         return None;
     }
+    identity(text)
+}
+
+/// Parses a group's uuid and seqno from the text of its metadata: the first of their kind.
+pub(super) fn identity(text: &str) -> Option<(&str, u64)> {
     let value = |key: &str| {
         text.lines()
             .find_map(|line| line.trim_start().strip_prefix(key)?.strip_prefix(" = "))

@@ -68,6 +68,14 @@ const SELECT_SETTINGS: [&str; 2] = ["--config", "log/report_command_log=0"];
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
 const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";
 
+/// Columns that only the statistics read, of a volume group, a logical volume and a physical volume.
+/// All of them are older than `fullreport`.
+const VG_STATISTICS: &str = "max_pv,snap_count,vg_mda_count,vg_mda_used_count,vg_mda_size,vg_mda_free,\
+                             vg_permissions,vg_allocation_policy";
+const LV_STATISTICS: &str = "lv_layout,lv_permissions,lv_health_status,lv_when_full,snap_percent,\
+                             raid_sync_action,sync_percent,raid_mismatch_count";
+const PV_STATISTICS: &str = "dev_size,pv_mda_size,pv_mda_free";
+
 /// Report columns of a segment of a physical volume.
 const PVSEG_COLUMNS: &str = "pv_uuid,pvseg_size,lv_name";
 
@@ -81,13 +89,17 @@ const REMOVE_TIMEOUT: Duration = Duration::from_mins(10);
 /// Reports every volume group with its logical volumes.
 ///
 /// Includes those that LVM hides by default because they belong to another host or need a lock
-/// manager: hidden, they would look missing.
+/// manager: hidden, they would look missing; and LVM's internal volumes, since they have devices of
+/// their own.
 pub(super) fn report() -> Cmd {
     json("fullreport")
-        .args(["--foreign", "--shared"])
-        .args(["--configreport", "vg", "--options", VG_COLUMNS])
-        .args(["--configreport", "lv", "--options", LV_COLUMNS])
-        .args(["--configreport", "pv", "--options", PV_COLUMNS])
+        .args(["--foreign", "--shared", "--all"])
+        .args(["--configreport", "vg", "--options"])
+        .arg(format!("{VG_COLUMNS},{VG_STATISTICS}"))
+        .args(["--configreport", "lv", "--options"])
+        .arg(format!("{LV_COLUMNS},{LV_STATISTICS}"))
+        .args(["--configreport", "pv", "--options"])
+        .arg(format!("{PV_COLUMNS},{PV_STATISTICS}"))
         .args(["--configreport", "pvseg", "--options", PVSEG_COLUMNS])
         // This part of the report can't be omitted, only shortened.
         .args(["--configreport", "seg", "--options", "segtype"])

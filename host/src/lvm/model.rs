@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::duplicate_disk::DuplicateDisk;
 use super::health::LvHealth;
+use super::statistics::LvmStatistics;
 use super::thin_pool::PoolState;
 use super::vg_fault::VgFault;
 use crate::lvm::names::LvUuid;
@@ -15,6 +17,8 @@ pub struct NodeReport {
     pub groups: Vec<Vg>,
     /// What LVM printed besides: damaged metadata, missing or duplicate devices. Few and short.
     pub warnings: Vec<String>,
+    /// What metrics show in addition.
+    pub statistics: LvmStatistics,
 }
 
 /// A volume group and its logical volumes.
@@ -33,11 +37,13 @@ pub struct Vg {
     /// Why this group is unusable, and LVM refuses changes of it; `None` when it is usable.
     pub fault: Option<VgFault>,
     /// Why LVM refuses changes of this group, although its volumes can be used.
-    pub change_fault: Option<VgFault>,
+    pub change_fault: Option<DuplicateDisk>,
     /// Maximum number of its logical volumes, without LVM's internal ones; `None` without a limit.
     pub max_lvs: Option<u64>,
     /// Its logical volumes by name, without LVM's internal ones.
     pub lvs: Vec<Lv>,
+    /// LVM's uuids of its internal volumes, such as the images of a RAID.
+    pub internal: Vec<LvUuid>,
     /// The disks of the group.
     pub pvs: Vec<Pv>,
     /// System ID of the host that owns the group; empty without an owner.
@@ -59,6 +65,7 @@ impl PartialEq for Vg {
             change_fault,
             max_lvs,
             lvs,
+            internal,
             pvs,
             system_id,
             seqno: _,
@@ -67,7 +74,7 @@ impl PartialEq for Vg {
             == (&other.name, &other.uuid, &other.extent_size, &other.extents)
             && (free, fault, lvs) == (&other.free, &other.fault, &other.lvs)
             && (change_fault, max_lvs) == (&other.change_fault, &other.max_lvs)
-            && (pvs, system_id) == (&other.pvs, &other.system_id)
+            && (internal, pvs, system_id) == (&other.internal, &other.pvs, &other.system_id)
     }
 }
 
@@ -142,6 +149,10 @@ pub enum LvRole {
 
 /// A logical volume.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts of LVM's report"
+)]
 pub struct Lv {
     /// Not always a name that FlexLVM accepts for its own use.
     pub name: String,

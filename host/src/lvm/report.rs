@@ -155,6 +155,14 @@ impl VgRow {
             .into_iter()
             .map(PvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
+        // LVM prints the names of its internal volumes in brackets.
+        let (internal, lvs): (Vec<_>, Vec<_>) =
+            lvs.into_iter().partition(|lv| lv.lv_name.starts_with('['));
+        let mut internal = internal
+            .into_iter()
+            .map(|lv| uuid(lv.lv_uuid))
+            .collect::<Result<Vec<_>, _>>()?;
+        internal.sort();
         let mut lvs = lvs
             .into_iter()
             .map(LvRow::read)
@@ -170,6 +178,7 @@ impl VgRow {
             change_fault: None,
             max_lvs: Some(number(&self.max_lv)?).filter(|max| *max > 0),
             lvs,
+            internal,
             pvs,
             system_id: self.vg_systemid,
             seqno: number(&self.vg_seqno)?,

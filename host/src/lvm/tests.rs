@@ -1,6 +1,6 @@
 //! Reports of programs that print more than the report.
 
-use super::{Lvm, NodeReport};
+use super::{Lvm, LvmStatistics, NodeReport};
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, System};
 
@@ -31,6 +31,7 @@ fn report_is_parsed_although_lvm_prints_messages_for_people() {
             "Retrying metadata scan.".to_owned(),
             "WARNING: bad checksum".to_owned(),
         ],
+        statistics: LvmStatistics::default(),
     };
     assert_eq!(report, expected);
 }

@@ -43,16 +43,6 @@ pub enum VgFault {
         /// System ID of that host.
         system_id: String,
     },
-    /// Several devices have the same physical volume: LVM uses one, and changes nothing.
-    #[error(
-        "its disk {used} exists twice, and LVM changes nothing while it finds the copy {copy}, too; exclude the copy (devices file or global_filter in lvm.conf), or wipe it if it is not needed"
-    )]
-    DuplicateDisk {
-        /// The device that LVM uses.
-        used: String,
-        /// The other device.
-        copy: String,
-    },
     /// Another volume group has the same name: LVM refuses to change either by its name.
     #[error("two volume groups have this name; vgrename can rename one by its uuid")]
     DuplicateName,

@@ -286,7 +286,7 @@ mod tests {
         }
         assert!(system.exec(&sh("true")).unwrap().success());
 
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + Duration::from_mins(1);
         while system.changes.refuse_while_abandoned().is_err() {
             assert!(Instant::now() < limit, "its end is not noticed");
             std::thread::sleep(Duration::from_millis(50));
@@ -331,7 +331,7 @@ mod tests {
             refused.unwrap_err().kind(),
             std::io::ErrorKind::ResourceBusy
         );
-        let limit = Instant::now() + Duration::from_secs(60);
+        let limit = Instant::now() + Duration::from_mins(1);
         while system.changes.refuse_while_abandoned().is_err() {
             assert!(Instant::now() < limit, "its end is not noticed");
             std::thread::sleep(Duration::from_millis(50));

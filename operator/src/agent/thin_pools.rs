@@ -12,6 +12,7 @@ use crds::LogicalVolume;
 use host::lvm::{Lv, Vg};
 use tokio::time::timeout;
 
+use super::lvm::rollback;
 use super::lvm::state::LvmState;
 use super::volumes::spec::VolumeSpec;
 use super::watches::backends::Backends;
@@ -53,10 +54,12 @@ pub async fn run(lvm: Arc<LvmState>, volumes: Arc<NodeVolumes>, backends: Arc<Ba
 }
 
 async fn extend(lvm: &Arc<LvmState>, volumes: &NodeVolumes, backends: &Backends, groups: &[Vg]) {
-    let specs: Vec<VolumeSpec> = volumes
-        .all()
-        .filter_map(|object: Arc<LogicalVolume>| {
-            VolumeSpec::read(&object, &object.status.clone().unwrap_or_default()).ok()
+    let objects: Vec<Arc<LogicalVolume>> = volumes.all().collect();
+    let missing = rollback::by_objects(groups, objects.iter().map(Arc::as_ref));
+    let specs: Vec<VolumeSpec> = objects
+        .iter()
+        .filter_map(|object| {
+            VolumeSpec::read(object, &object.status.clone().unwrap_or_default()).ok()
         })
         .collect();
     let growths = plan(groups, &specs, |backend| {
@@ -68,6 +71,10 @@ async fn extend(lvm: &Arc<LvmState>, volumes: &NodeVolumes, backends: &Backends,
         let group = growth.group.to_string();
         let pool = growth.pool.to_string();
         let extents = growth.extents.0;
+        if let Some(rollback) = missing.get(&group) {
+            tracing::warn!(group, pool, "the thin pool is not extended: {rollback}");
+            continue;
+        }
         match lvm.extend_pool(growth).await {
             Ok(()) => tracing::info!(group, pool, extents, "extended the thin pool"),
             Err(error) => {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use crds::condition::reason;
 use crds::logical_volume::{ClaimReference, ReclaimPolicy};
+use crds::node_storage::METADATA_WENT_BACK;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
@@ -259,6 +260,12 @@ fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
             "the volume's device on node {node} is suspended, or has not got its new size, after an LVM command that \
              failed; {}",
             for_admins(logical_volume)
+        ),
+        reason::METADATA_ROLLED_BACK => format!(
+            "volume group {} on node {node}: {METADATA_WENT_BACK}, so no volume is created, extended or removed in it; \
+             the evidence is in the conditions of LogicalVolume {}",
+            logical_volume.spec.volume_group,
+            logical_volume.name_any()
         ),
         _ => condition.message.clone(),
     }

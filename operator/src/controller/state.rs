@@ -5,6 +5,7 @@
 
 mod changes;
 mod prune;
+pub mod timings;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,7 +27,9 @@ use super::class::{self, ClassError};
 use super::master_key::{MasterKeyError, ObservedMasterKey};
 use super::{claim, plan};
 use crate::kube::queue::WorkQueue;
+use crate::kube::queue::statistics::QueueStatistics;
 use changes::Writers;
+use timings::Timings;
 
 /// Watch caches, reservations and the work queue.
 pub struct ClusterState {
@@ -53,6 +56,7 @@ pub struct ClusterState {
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
     queue: WorkQueue,
+    timings: Timings,
 }
 
 impl ClusterState {
@@ -60,6 +64,13 @@ impl ClusterState {
     /// state is used.
     #[must_use]
     pub fn watch(client: &Client, queue: WorkQueue) -> (Arc<Self>, BoxFuture<'static, ()>) {
+        let (state, writers) = Self::new(queue);
+        let following = state.follow(client, writers);
+        (state, following)
+    }
+
+    /// Creates the state with empty caches, and what writes to them.
+    pub(in crate::controller) fn new(queue: WorkQueue) -> (Arc<Self>, Writers) {
         let (claims, claims_writer) = store();
         let (classes, classes_writer) = store();
         let (persistent_volumes, persistent_volumes_writer) = store();
@@ -82,6 +93,7 @@ impl ClusterState {
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
             queue,
+            timings: Timings::default(),
         });
         let writers = Writers {
             claims: claims_writer,
@@ -92,8 +104,7 @@ impl ClusterState {
             storages: storages_writer,
             nodes: nodes_writer,
         };
-        let following = state.follow(client, writers);
-        (state, following)
+        (state, writers)
     }
 
     /// Returns once every kind has been listed.
@@ -288,6 +299,18 @@ impl ClusterState {
     /// Requeues a volume after a delay.
     pub fn requeue_after(&self, name: &str, wait: std::time::Duration) {
         self.queue.requeue_after(name, wait);
+    }
+
+    /// Returns what is counted about the work queue.
+    #[must_use]
+    pub fn queue_statistics(&self) -> QueueStatistics {
+        self.queue.statistics()
+    }
+
+    /// Returns how long claims wait, and how long operations on volumes take.
+    #[must_use]
+    pub fn timings(&self) -> &Timings {
+        &self.timings
     }
 
     /// Records whether a volume waits for an external change: space, a backend, a node.

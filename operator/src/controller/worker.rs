@@ -71,6 +71,7 @@ impl Worker {
             ),
         };
         let (failures, wait) = self.backoff.failed(&name);
+        self.state.queue_statistics().failed();
         tracing::warn!(
             volume = name,
             failures,

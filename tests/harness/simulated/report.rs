@@ -2,25 +2,31 @@
 
 use serde_json::{Value, json};
 
-use super::EXTENT;
 use super::state::{Group, State};
+use super::{EXTENT, disk};
 
 impl State {
     /// Returns the report of all volume groups.
     pub(super) fn report(&self) -> String {
-        let parts: Vec<Value> = self.groups.iter().map(Group::report).collect();
+        let parts: Vec<Value> = self
+            .groups
+            .iter()
+            .map(|group| group.report(self.seqno(&group.name)))
+            .collect();
         json!({"report": parts}).to_string()
     }
 }
 
 impl Group {
-    fn report(&self) -> Value {
+    fn report(&self, seqno: u64) -> Value {
         let volumes = self.volumes.iter().map(|volume| {
             let open = if volume.open { 'o' } else { '-' };
             json!({
                 "lv_name": volume.name, "lv_uuid": volume.uuid, "lv_attr": format!("-wi-a{open}----"),
                 "lv_size": (volume.extents * EXTENT).to_string(), "lv_tags": volume.tags.join(","),
                 "pool_lv": "", "data_percent": "", "metadata_percent": "", "lv_metadata_size": "",
+                "lv_layout": "linear", "lv_permissions": "writeable", "lv_health_status": "", "lv_when_full": "",
+                "snap_percent": "", "raid_sync_action": "", "sync_percent": "", "raid_mismatch_count": "",
             })
         });
         let exported = if self.exported { 'x' } else { '-' };
@@ -28,11 +34,13 @@ impl Group {
         json!({"vg": [{
             "vg_name": self.name, "vg_uuid": uuid_of(&self.name), "vg_attr": format!("wz{exported}-n-"),
             "vg_extent_size": EXTENT.to_string(), "vg_extent_count": self.extents.to_string(),
-            "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "", "vg_seqno": "0",
-            "max_lv": self.max_lv.to_string(),
+            "vg_free_count": self.free().to_string(), "vg_missing_pv_count": "0", "vg_systemid": "", "vg_lock_type": "", "vg_seqno": seqno.to_string(),
+            "max_lv": self.max_lv.to_string(), "max_pv": "0", "snap_count": "0", "vg_mda_count": "1", "vg_mda_used_count": "1",
+            "vg_mda_size": "1044480", "vg_mda_free": "521216", "vg_permissions": "writeable", "vg_allocation_policy": "normal",
         }], "pv": [{
-            "pv_name": "/dev/sda", "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
+            "pv_name": format!("/dev/{}", disk::name(&self.name)), "pv_uuid": disk, "pv_attr": format!("a{exported}-"),
             "pv_pe_count": self.extents.to_string(), "pv_pe_alloc_count": (self.extents - self.free()).to_string(),
+            "dev_size": ((self.extents + 1) * EXTENT).to_string(), "pv_mda_size": "1044480", "pv_mda_free": "521216",
         }], "lv": volumes.collect::<Vec<_>>(), "pvseg": self.segments(&disk)})
     }
 
@@ -57,7 +65,7 @@ pub fn disk_of(group: &str) -> String {
     uuid_of(&format!("disk of {group}"))
 }
 
-fn uuid_of(name: &str) -> String {
+pub(super) fn uuid_of(name: &str) -> String {
     let digits = format!("{:016x}", crds::hash(name));
     format!(
         "{}-{}-{}-4444-4444-4444-666666",

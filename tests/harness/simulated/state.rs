@@ -1,12 +1,15 @@
 //! The state of a simulated node: its volume groups, and what each LVM command does with them.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use host::Error;
 use operator::agent::volumes::device;
 use operator::agent::volumes::plan::Content;
 
 use super::Hook;
+use super::disk;
+use super::report::uuid_of;
 
 /// A simulated logical volume.
 #[derive(Clone, Debug)]
@@ -64,12 +67,23 @@ pub struct State {
     pub hook: Option<Hook>,
     created: u64,
     backups: Option<PathBuf>,
+    dev: Option<PathBuf>,
+    metadata: BTreeMap<String, Metadata>,
+}
+
+/// The last change of a volume group.
+#[derive(Default)]
+struct Metadata {
+    seqno: u64,
+    /// The group after that change.
+    group: String,
 }
 
 impl State {
-    /// Sets the folder that LVM's backups go to.
-    pub(super) fn set_backups(&mut self, folder: PathBuf) {
-        self.backups = Some(folder);
+    /// Sets the folder that LVM's backups go to, and the folder of the disks.
+    pub(super) fn set_folders(&mut self, backups: PathBuf, dev: PathBuf) {
+        self.backups = Some(backups);
+        self.dev = Some(dev);
     }
 
     /// Runs a command and returns its stdout.
@@ -233,12 +247,52 @@ impl State {
         })
     }
 
-    /// Rewrites the backup, as LVM does with every change.
-    pub(super) fn back_up(&self) {
-        if let Some(folder) = &self.backups {
-            std::fs::write(folder.join("vg0"), format!("{:?}", self.groups))
-                .expect("the backup can be written");
+    /// Counts the changes of each group, and rewrites its backup, as LVM does with every change.
+    pub(super) fn back_up(&mut self) {
+        for group in &self.groups {
+            let metadata = self.metadata.entry(group.name.clone()).or_default();
+            let changed = format!("{group:?}");
+            if metadata.group != changed {
+                metadata.seqno += 1;
+                metadata.group = changed;
+            }
         }
+        if let Some(folder) = &self.backups {
+            self.write_backups(folder)
+                .expect("the backups can be written");
+        }
+        if let Some(folder) = &self.dev {
+            for group in &self.groups {
+                let disk = disk::with_metadata(&self.metadata_of(&group.name));
+                std::fs::write(folder.join(disk::name(&group.name)), disk)
+                    .expect("the disks can be written");
+            }
+        }
+    }
+
+    fn metadata_of(&self, group: &str) -> String {
+        let id = uuid_of(group);
+        let seqno = self.seqno(group);
+        format!("{group} {{\n\tid = \"{id}\"\n\tseqno = {seqno}\n")
+    }
+
+    fn write_backups(&self, folder: &Path) -> std::io::Result<()> {
+        for name in self.metadata.keys() {
+            let path = folder.join(name);
+            if self.groups.iter().any(|group| group.name == *name) {
+                std::fs::write(path, self.metadata_of(name))?;
+            } else if path.exists() {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns LVM's counter of changes of a group.
+    pub(super) fn seqno(&self, group: &str) -> u64 {
+        self.metadata
+            .get(group)
+            .map_or(0, |metadata| metadata.seqno)
     }
 }
 

@@ -2,9 +2,9 @@
 //! and only its messages name the others. Pure.
 
 use super::uuid;
+use crate::lvm::duplicate_disk::DuplicateDisk;
 use crate::lvm::model::Vg;
 use crate::lvm::names::LvUuid;
-use crate::lvm::vg_fault::VgFault;
 
 /// Marks the volume groups in which LVM changes nothing because of a duplicate physical volume;
 /// returns whether there are any.
@@ -16,7 +16,7 @@ pub(in crate::lvm) fn mark_duplicates(vgs: &mut [Vg], stderr: &[u8]) -> bool {
             let Some(pv) = vg.pv(&uuid) else {
                 continue;
             };
-            vg.change_fault = Some(VgFault::DuplicateDisk {
+            vg.change_fault = Some(DuplicateDisk {
                 used: pv.name.clone(),
                 copy: copy.to_owned(),
             });

@@ -16,6 +16,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::condition::ConditionUpdate;
 use crate::agent::inventory::orphans::orphans;
+use crate::agent::lvm::rollback::Rollback;
 use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -24,6 +25,8 @@ use crate::agent::volumes::spec::VolumeSpec;
 pub struct ReportInputs<'a> {
     /// The cached LVM report.
     pub report: &'a LvmReport,
+    /// Groups with a LogicalVolume whose logical volume is missing, by name.
+    pub missing: &'a BTreeMap<String, Rollback>,
     /// The specs of this node's volumes.
     pub specs: &'a [VolumeSpec],
     /// Whether the driver is installed; `None` before the first attempt has ended.
@@ -146,11 +149,7 @@ fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
             .filter_map(|lv| build_pool(lv, vg, &ours))
             .collect(),
         logical_volume_limit: build_limit(vg),
-        unusable_reason: vg
-            .fault
-            .as_ref()
-            .or(vg.change_fault.as_ref())
-            .map(ToString::to_string),
+        unusable_reason: unusable_reason(vg, inputs),
     }
 }
 
@@ -160,6 +159,20 @@ fn build_limit(vg: &Vg) -> Option<LogicalVolumeLimit> {
         maximum: number(vg.max_lvs?),
         remaining: number(vg.remaining_lvs()?),
     })
+}
+
+/// Returns why no volumes can be created in a group: LVM refuses that, or the agent does since it
+/// could overwrite volumes.
+fn unusable_reason(vg: &Vg, inputs: ReportInputs<'_>) -> Option<String> {
+    if let Some(fault) = &vg.fault {
+        return Some(fault.to_string());
+    }
+    if let Some(duplicate) = &vg.change_fault {
+        return Some(duplicate.to_string());
+    }
+    let rollback = inputs.report.rollbacks.get(&vg.uuid);
+    let rollback = rollback.or_else(|| inputs.missing.get(&vg.name))?;
+    Some(rollback.to_string())
 }
 
 /// `ours` are FlexLVM's volumes in the group, `pools` its thin pools.

@@ -88,6 +88,7 @@ mod tests {
             lvs: Vec::new(),
             pvs: pvs.collect(),
             system_id: String::new(),
+            internal: vec![],
             seqno: 1,
         }
     }

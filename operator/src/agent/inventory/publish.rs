@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep_until};
 use super::build::{self, ReportInputs};
 use super::cache_disks;
 use crate::agent::driver_install::outcomes::InstallConditions;
+use crate::agent::lvm::rollback;
 use crate::agent::lvm::state::{LvmReport, LvmState};
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
@@ -154,11 +155,8 @@ impl Reporter {
         report: &LvmReport,
         lvm_version: Option<&str>,
     ) -> NodeStorageStatus {
-        let specs: Vec<_> = self
-            .volumes
-            .all()
-            .filter_map(|object| read(&object))
-            .collect();
+        let objects: Vec<_> = self.volumes.all().collect();
+        let specs: Vec<_> = objects.iter().filter_map(|object| read(object)).collect();
         let driver = self.installation.driver.borrow();
         let kubelet = self.installation.kubelet.borrow();
         let backends = self
@@ -173,8 +171,10 @@ impl Reporter {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let cache_paths = cache_disks::find(&backends, groups, |path| self.devices.number_at(path));
+        let missing = rollback::by_objects(groups, objects.iter().map(Arc::as_ref));
         let inputs = ReportInputs {
             report,
+            missing: &missing,
             specs: &specs,
             driver: driver.as_ref(),
             kubelet: kubelet.as_ref(),

@@ -6,17 +6,23 @@
 //! and tag. If a command is rejected, or the plan would report a failure, the agent takes a new
 //! report first.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crds::condition::reason;
-use host::lvm::{Lv, Lvm, NodeReport, Vg, backup};
+use host::block::mapped::mapped_volumes;
+use host::lvm::on_disk::{self, Fingerprint};
+use host::lvm::{Lv, Lvm, LvmStatistics, Vg, backup};
 use host::{Error, Exec, LvName, LvUuid, VgName};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
+use super::observe::{EvidencePaths, Observation, observe, record_states};
+use super::rollback::Rollback;
 use crate::agent::blocking::blocking;
 use crate::agent::condition::ReportedError;
 use crate::agent::error;
+use crate::agent::lvm::waits::LockWaits;
 use crate::agent::thin_pools::plan::Growth;
 
 /// The agent's copy of LVM's report.
@@ -25,6 +31,8 @@ pub struct LvmReport {
     /// The volume groups of the last successful report, with the agent's own changes since. `None`
     /// before the first.
     pub groups: Option<Arc<Vec<Vg>>>,
+    /// The groups whose metadata went back, by their uuids, as of the last successful report.
+    pub rollbacks: Arc<BTreeMap<LvUuid, Rollback>>,
     /// What LVM warned of in the last successful report.
     pub warnings: Vec<String>,
     /// Error of the last report, if it failed.
@@ -33,10 +41,13 @@ pub struct LvmReport {
 
 impl LvmReport {
     /// Takes over a new report or its failure, which leaves the groups unchanged.
-    fn update(&mut self, report: &Result<NodeReport, Error>) {
-        match report {
-            Ok(report) => {
+    fn update(&mut self, observed: &Result<Observation, Error>) {
+        match observed {
+            Ok(Observation {
+                report, rollbacks, ..
+            }) => {
                 self.groups = Some(Arc::new(report.groups.clone()));
+                self.rollbacks = Arc::new(rollbacks.clone());
                 self.warnings.clone_from(&report.warnings);
                 self.failure = None;
             }
@@ -50,20 +61,36 @@ impl LvmReport {
     /// Returns whether the state of LVM differs. Volumes are planned by it; messages of LVM may
     /// differ with each report.
     fn differs_from(&self, old: &Self) -> bool {
-        (&self.groups, &self.failure) != (&old.groups, &old.failure)
+        (&self.groups, &self.rollbacks, &self.failure)
+            != (&old.groups, &old.rollbacks, &old.failure)
     }
 }
 
 /// The node's LVM: cached report and lock.
 pub struct LvmState {
     exec: Arc<dyn Exec>,
+    evidence: EvidencePaths,
     /// Start of the last successful report. Its mutex is the lock for all of LVM.
     taken: Arc<Mutex<Option<Instant>>>,
     report: watch::Sender<LvmReport>,
+    /// The metadata on the disks that the cached report describes, by the groups' uuids.
+    fingerprints: StdMutex<BTreeMap<LvUuid, Fingerprint>>,
     /// Counts the reports that differed from the cached one.
     changes: watch::Sender<u64>,
     /// Time of the agent's last change.
     changed: watch::Sender<Option<Instant>>,
+    /// The last successful report for metrics; not part of `report`, since nothing depends on it.
+    statistics: StdMutex<TakenStatistics>,
+    lock_waits: LockWaits,
+}
+
+/// The statistics of the last successful report.
+#[derive(Clone, Debug, Default)]
+pub struct TakenStatistics {
+    /// What LVM reported.
+    pub statistics: Arc<LvmStatistics>,
+    /// When the agent requested it; `None` before the first.
+    pub taken: Option<Instant>,
 }
 
 /// LVM with the lock held.
@@ -75,14 +102,31 @@ pub struct LockedLvm {
 impl LvmState {
     /// Returns a state without a report.
     #[must_use]
-    pub fn new(exec: Arc<dyn Exec>) -> Self {
+    pub fn new(exec: Arc<dyn Exec>, evidence: EvidencePaths) -> Self {
         Self {
             exec,
+            evidence,
             taken: Arc::default(),
             report: watch::Sender::default(),
+            fingerprints: StdMutex::default(),
             changes: watch::Sender::default(),
             changed: watch::Sender::default(),
+            statistics: StdMutex::default(),
+            lock_waits: LockWaits::default(),
         }
+    }
+
+    /// Returns the statistics of the last successful report.
+    #[must_use]
+    pub fn statistics(&self) -> TakenStatistics {
+        let statistics = self.statistics.lock();
+        statistics.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns the waits for the lock.
+    #[must_use]
+    pub fn lock_waits(&self) -> &LockWaits {
+        &self.lock_waits
     }
 
     /// Returns a receiver that observes each report that differed from the cached one: another
@@ -125,19 +169,18 @@ impl LvmState {
     /// Takes a new report unless LVM's backups agree with the cached one; returns whether it took
     /// one.
     ///
-    /// `lvm` is the node's folder `/etc/lvm`.
-    ///
     /// # Errors
     /// If LVM fails; the cached report stays.
-    pub async fn catch_up(self: &Arc<Self>, lvm: &std::path::Path) -> Result<bool, Error> {
-        let folder = lvm.to_owned();
-        self.locked(move |lvm| {
+    pub async fn catch_up(self: &Arc<Self>) -> Result<bool, Error> {
+        self.locked(|lvm| {
             let known = lvm.state.report.borrow().clone();
-            let is_known = known.failure.is_none()
-                && known
-                    .groups
-                    .is_some_and(|groups| backup::agrees(&folder, &groups));
-            if is_known {
+            let evidence = &lvm.state.evidence;
+            if let Some(groups) = &known.groups
+                && known.failure.is_none()
+                && backup::agrees(&evidence.lvm, groups)
+            {
+                // The agent's own changes since the report.
+                record_states(evidence, groups, &known.rollbacks);
                 Ok(false)
             } else {
                 lvm.take_report().map(|()| true)
@@ -146,19 +189,26 @@ impl LvmState {
         .await
     }
 
-    /// Extends a thin pool.
+    /// Extends a thin pool, unless the metadata of its group went back.
     ///
     /// # Errors
-    /// If LVM fails.
+    /// If LVM fails, or the metadata went back.
     pub async fn extend_pool(self: &Arc<Self>, growth: Growth) -> Result<(), Error> {
         self.locked(move |lvm| {
-            lvm.note_change();
             let Growth {
                 group,
                 pool,
                 extents,
                 disks,
             } = &growth;
+            if !lvm.is_current(group) {
+                lvm.take_report()?;
+            }
+            if let Some(rollback) = lvm.rollback(group) {
+                let message = format!("volume group {group} gets no larger pool: {rollback}");
+                return Err(Error::failed(message));
+            }
+            lvm.note_change();
             let extended = lvm.commands().extend(group, pool, *extents, disks);
             lvm.take_report()?;
             extended
@@ -185,6 +235,18 @@ impl LvmState {
         .await
     }
 
+    fn keep_statistics(&self, statistics: &LvmStatistics, taken: Instant) {
+        let statistics = TakenStatistics {
+            statistics: Arc::new(statistics.clone()),
+            taken: Some(taken),
+        };
+        let mut kept = self
+            .statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *kept = statistics;
+    }
+
     /// Runs `work` with the lock held, on a thread that may block, to completion even if the caller
     /// is dropped.
     pub(in crate::agent) async fn locked<T, F>(self: &Arc<Self>, work: F) -> Result<T, Error>
@@ -192,7 +254,9 @@ impl LvmState {
         T: Send + 'static,
         F: FnOnce(&mut LockedLvm) -> Result<T, Error> + Send + 'static,
     {
+        let wait = self.lock_waits.start();
         let taken = self.taken.clone().lock_owned().await;
+        drop(wait);
         let mut lvm = LockedLvm {
             state: self.clone(),
             taken,
@@ -222,6 +286,38 @@ impl LockedLvm {
             .unwrap_or_default()
     }
 
+    /// Returns the evidence that the metadata of a group went back, as of the cached report.
+    pub(in crate::agent) fn rollback(&self, group: &VgName) -> Option<Rollback> {
+        let known = self.state.report.borrow();
+        let groups = known.groups.as_deref()?;
+        let vg = groups.iter().find(|vg| vg.name == group.as_str())?;
+        known.rollbacks.get(&vg.uuid).cloned()
+    }
+
+    /// Returns whether the cached report still describes a group: its disks have the same metadata,
+    /// and each device belongs to one of its volumes.
+    ///
+    /// Costs no LVM command, so that it can precede each allocation. LVM's backup does not suffice:
+    /// `vgcfgrestore` leaves it as it is.
+    pub(in crate::agent) fn is_current(&self, group: &VgName) -> bool {
+        let paths = &self.state.evidence;
+        let groups = self.groups();
+        let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
+            return false;
+        };
+        let Ok(devices) = mapped_volumes(&paths.roots.sys) else {
+            return false;
+        };
+        let mut volumes: BTreeSet<_> = vg.lvs.iter().map(|lv| &lv.uuid).collect();
+        volumes.extend(&vg.internal);
+        let known = self.fingerprints().get(&vg.uuid).copied();
+        known.is_some()
+            && known == on_disk::fingerprint(&paths.roots.dev, vg)
+            && devices
+                .iter()
+                .all(|device| device.group != vg.uuid || volumes.contains(&device.volume))
+    }
+
     /// Records a change by the agent at this moment: what LVM writes meanwhile is attributed to it.
     pub(in crate::agent) fn note_change(&self) {
         self.state.changed.send_replace(Some(Instant::now()));
@@ -233,23 +329,27 @@ impl LockedLvm {
     /// If LVM fails; the cached report stays.
     pub(in crate::agent) fn take_report(&mut self) -> Result<(), Error> {
         let begins = Instant::now();
-        let report = self.commands().report();
-        if report.is_ok() {
+        let cached = self.state.report.borrow().clone();
+        let observed = observe(self.commands(), &self.state.evidence, &cached);
+        if let Ok(observation) = &observed {
             *self.taken = Some(begins);
+            self.fingerprints().clone_from(&observation.fingerprints);
+            let statistics = &observation.report.statistics;
+            self.state.keep_statistics(statistics, begins);
         }
         let mut is_changed = false;
         self.state.report.send_if_modified(|known| {
             let old = known.clone();
-            known.update(&report);
+            known.update(&observed);
             is_changed = known.differs_from(&old);
             *known != old
         });
-        if is_changed && report.is_ok() {
+        if is_changed && observed.is_ok() {
             self.state
                 .changes
                 .send_modify(|count| *count = count.wrapping_add(1));
         }
-        report.map(drop)
+        observed.map(drop)
     }
 
     /// Inserts a volume that the agent just created into the cached report, if `describe` can
@@ -259,7 +359,7 @@ impl LockedLvm {
         group: &VgName,
         describe: impl FnOnce(&Vg) -> Option<Lv>,
     ) -> bool {
-        let mut is_known = false;
+        let mut changed = None;
         self.state.report.send_if_modified(|known| {
             let groups = known.groups.get_or_insert_default();
             if let Some(vg) = Arc::make_mut(groups)
@@ -268,11 +368,27 @@ impl LockedLvm {
                 && let Some(lv) = describe(vg)
             {
                 vg.insert(lv);
-                is_known = true;
+                changed = Some(vg.clone());
             }
-            is_known
+            changed.is_some()
         });
-        is_known
+        if let Some(vg) = &changed {
+            let found = on_disk::fingerprint(&self.state.evidence.roots.dev, vg);
+            let mut fingerprints = self.fingerprints();
+            fingerprints.remove(&vg.uuid);
+            // Another seqno shows that another program changed the group, too.
+            if let Some(found) = found
+                && found.seqno == vg.seqno
+            {
+                fingerprints.insert(vg.uuid.clone(), found);
+            }
+        }
+        changed.is_some()
+    }
+
+    fn fingerprints(&self) -> std::sync::MutexGuard<'_, BTreeMap<LvUuid, Fingerprint>> {
+        let fingerprints = self.state.fingerprints.lock();
+        fingerprints.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns LVM's uuid of a volume, as of the cached report.

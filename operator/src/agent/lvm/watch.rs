@@ -40,7 +40,7 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
                 lvm.refresh().await.map(|()| true)
             } else {
                 settle(&lvm, &folders).await;
-                lvm.catch_up(folder).await
+                lvm.catch_up().await
             };
         match refreshed {
             Ok(true) => {

@@ -21,6 +21,7 @@ use host::stack::swap::is_swap;
 use host::{DevicePath, Error, Exec, Kind, Roots};
 
 use super::plan::{DeviceState, ObservedDevice, ObservedPath};
+use crate::agent::lvm::EvidencePaths;
 
 /// The type that blkid reports for a physical volume.
 const PHYSICAL_VOLUME: &str = "LVM2_member";
@@ -41,6 +42,18 @@ pub struct NodePaths {
     pub state: PathBuf,
     /// The node's folder `/etc/lvm`.
     pub lvm: PathBuf,
+}
+
+impl NodePaths {
+    /// Returns where the evidence is that the metadata of a volume group went back.
+    #[must_use]
+    pub fn evidence(&self) -> EvidencePaths {
+        EvidencePaths {
+            roots: self.roots.clone(),
+            lvm: self.lvm.clone(),
+            state: self.state.clone(),
+        }
+    }
 }
 
 /// An open device, with an exclusive claim unless another program holds one.

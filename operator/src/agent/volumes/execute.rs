@@ -1,12 +1,12 @@
 //! Executes the plan of one LogicalVolume of this node, step by step.
 
-use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
+mod lagging_device;
 
-use host::block::DeviceState;
+use std::sync::Arc;
+use std::time::Instant;
+
 use host::lvm::{Layout, NewLv, NewPool, SegmentType};
-use host::{Error, Kind, LvUuid};
+use host::{Error, Extents, Kind};
 
 use super::device::{Devices, LvPath};
 use super::new_entry;
@@ -15,8 +15,10 @@ use super::plan::{
     self, Action, Content, LvmChange, NewVolume, ObservedVolume, RefreshResult, Step,
 };
 use super::spec::VolumeSpec;
-use crate::agent::error::{self, AgentError};
+use crate::agent::error::AgentError;
+use crate::agent::lvm::rollback;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
+use crate::agent::watches::logical_volumes::NodeVolumes;
 
 /// Maximum number of steps in one pass: create, or activate, inspect, mark; each with one
 /// unexpected error.
@@ -25,14 +27,12 @@ const MAX_STEPS: u32 = 12;
 /// Maximum number of errors in one pass where LVM rejects what the report allowed.
 const MAX_UNEXPECTED_ERRORS: u32 = 2;
 
-/// Time for which a device may be suspended before it is refreshed.
-const SUSPENDED_TIME: Duration = Duration::from_secs(1);
-
 /// Carries out LogicalVolumes with the node's LVM and its devices.
 #[derive(Clone)]
 pub struct VolumeExecutor {
     lvm: Arc<LvmState>,
     devices: Arc<dyn Devices>,
+    volumes: Arc<NodeVolumes>,
 }
 
 /// State of one pass.
@@ -51,10 +51,15 @@ struct Progress {
 }
 
 impl VolumeExecutor {
-    /// Returns an executor for this LVM and these devices.
+    /// Returns an executor for this LVM and these devices; `volumes` are all LogicalVolumes of the
+    /// node.
     #[must_use]
-    pub fn new(lvm: Arc<LvmState>, devices: Arc<dyn Devices>) -> Self {
-        Self { lvm, devices }
+    pub fn new(lvm: Arc<LvmState>, devices: Arc<dyn Devices>, volumes: Arc<NodeVolumes>) -> Self {
+        Self {
+            lvm,
+            devices,
+            volumes,
+        }
     }
 
     /// Executes what is possible now for one volume, and returns the outcome.
@@ -101,18 +106,22 @@ impl VolumeExecutor {
         spec: &VolumeSpec,
         progress: &mut Progress,
     ) -> Result<Option<Outcome>, Error> {
+        let mut is_new_report = false;
         if lvm
             .report_taken()
             .is_none_or(|taken| progress.changed.is_some_and(|changed| taken < changed))
         {
             lvm.take_report()?;
+            is_new_report = true;
         }
         let mut step = self.plan(lvm, spec, progress);
-        if let Step::Done(outcome) = &step
-            && lvm.report_taken().is_none_or(|taken| {
+        let needs_report = match &step {
+            Step::Act(action) => action.allocates() && !lvm.is_current(&spec.group),
+            Step::Done(outcome) => lvm.report_taken().is_none_or(|taken| {
                 taken < progress.began && taken.elapsed() > outcome.oldest_report()
-            })
-        {
+            }),
+        };
+        if needs_report && !is_new_report {
             lvm.take_report()?;
             step = self.plan(lvm, spec, progress);
         }
@@ -142,38 +151,28 @@ impl VolumeExecutor {
         }
     }
 
+    /// Plans the next step; before an allocation, also considers whether the logical volume of
+    /// another object is missing.
     fn plan(&self, lvm: &LockedLvm, spec: &VolumeSpec, progress: &Progress) -> Step {
-        plan::plan(
-            spec,
-            ObservedVolume {
-                groups: &lvm.groups(),
-                content: progress.content.as_ref(),
-                removed: progress.removed,
-                device: self.device_state(lvm, spec, progress),
-                refresh: progress.refresh.as_ref(),
-            },
-        )
-    }
-
-    /// Returns the state of the volume's device, if the volume is active.
-    ///
-    /// Waits for a moment while it is suspended: an LVM command of another program has it suspended
-    /// for as long.
-    fn device_state(
-        &self,
-        lvm: &LockedLvm,
-        spec: &VolumeSpec,
-        progress: &Progress,
-    ) -> Option<DeviceState> {
-        let uuid = lvm.uuid(&spec.group, &spec.name)?;
-        let deadline = Instant::now() + SUSPENDED_TIME;
-        loop {
-            let state = self.devices.device_state(lv_path(spec), &uuid)?;
-            let has_waited = progress.refresh.is_some() || Instant::now() >= deadline;
-            if !state.is_suspended || has_waited {
-                return Some(state);
+        let groups = lvm.groups();
+        let rollback = lvm.rollback(&spec.group);
+        let seen = ObservedVolume {
+            groups: &groups,
+            rollback: rollback.as_ref(),
+            content: progress.content.as_ref(),
+            removed: progress.removed,
+            device: self.device_state(lvm, spec, progress),
+            refresh: progress.refresh.as_ref(),
+        };
+        let step = plan::plan(spec, seen);
+        match &step {
+            Step::Act(action) if action.allocates() => {
+                let objects: Vec<_> = self.volumes.all().collect();
+                let missing = rollback::by_objects(&groups, objects.iter().map(Arc::as_ref));
+                let rollback = missing.get(spec.group.as_str());
+                plan::plan(spec, ObservedVolume { rollback, ..seen })
             }
-            thread::sleep(Duration::from_millis(20));
+            _ => step,
         }
     }
 
@@ -202,7 +201,7 @@ impl VolumeExecutor {
                 progress.content = Some(Content::Unformatted);
             }
             Action::Change(change) => {
-                Self::change(lvm, spec, &change)?;
+                self.change(lvm, spec, &change)?;
                 progress.removed |= matches!(change, LvmChange::Remove { .. });
                 progress.changed = Some(Instant::now());
             }
@@ -211,34 +210,18 @@ impl VolumeExecutor {
         Ok(())
     }
 
-    /// Refreshes the volume's device. A failure is a result for the plan: the pass has to report
-    /// that the device still lags.
-    fn refresh(lvm: &LockedLvm, spec: &VolumeSpec, uuid: &LvUuid, progress: &mut Progress) {
-        let volume = spec.path();
-        tracing::warn!(
-            volume,
-            "the device is suspended, or smaller than in LVM's metadata; refreshing it"
-        );
-        match lvm.commands().refresh(&spec.group, &spec.name, uuid) {
-            Ok(()) => {
-                progress.refresh = Some(RefreshResult::Succeeded);
-                progress.changed = Some(Instant::now());
-            }
-            Err(error) => {
-                let cause = error::message(&error);
-                tracing::warn!(volume, error = cause, "can't refresh the device");
-                progress.refresh = Some(RefreshResult::Failed(cause));
-            }
-        }
-    }
-
-    fn change(lvm: &LockedLvm, spec: &VolumeSpec, change: &LvmChange) -> Result<(), Error> {
-        let lvm = lvm.commands();
+    fn change(
+        &self,
+        locked: &LockedLvm,
+        spec: &VolumeSpec,
+        change: &LvmChange,
+    ) -> Result<(), Error> {
+        let lvm = locked.commands();
         let group = &spec.group;
         let name = &spec.name;
         match change {
             LvmChange::AddIntegrity => lvm.add_integrity(group, name),
-            LvmChange::Extend { extents, disks } => lvm.extend(group, name, *extents, disks),
+            LvmChange::Extend { extents, disks } => self.extend(locked, spec, *extents, disks),
             LvmChange::Retag { uuid, remove, add } => {
                 lvm.change_tags(group, name, uuid, remove, add.as_slice())
             }
@@ -285,6 +268,29 @@ impl VolumeExecutor {
             LvmChange::RemoveCache { cache, uuid } => {
                 lvm.remove(group, cache, uuid, &spec.identity, SegmentType::Plain)
             }
+        }
+    }
+
+    /// Extends the volume, and zeroes its new end.
+    ///
+    /// Before that, no program uses the new end: a driver or an array would.
+    fn extend(
+        &self,
+        locked: &LockedLvm,
+        spec: &VolumeSpec,
+        extents: Extents,
+        disks: &[String],
+    ) -> Result<(), Error> {
+        let path = lv_path(spec);
+        let mut held = None;
+        if let Some(uuid) = locked.uuid(&spec.group, &spec.name) {
+            held = self.devices.hold_to_grow(path, &uuid)?;
+        }
+        let lvm = locked.commands();
+        lvm.extend(&spec.group, &spec.name, extents, disks)?;
+        match held {
+            Some(volume) => self.devices.zero_new_end(path, volume),
+            None => Ok(()),
         }
     }
 

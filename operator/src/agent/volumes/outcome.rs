@@ -73,6 +73,17 @@ impl Outcome {
         }
     }
 
+    /// Returns whether the volume waits until the metadata of its group are restored, or until the
+    /// objects of missing volumes are gone: no event reports the latter.
+    #[must_use]
+    pub fn awaits_other_volumes(&self) -> bool {
+        let updates = [&self.ready, &self.removed];
+        updates
+            .into_iter()
+            .flatten()
+            .any(|update| update.reason == reason::METADATA_ROLLED_BACK)
+    }
+
     /// Returns the outcome for a volume that is not ready; the rest of its status is unchanged.
     pub(super) fn not_ready(error: ReportedError) -> Self {
         Self {

@@ -1,8 +1,8 @@
 //! Plans the next step for one logical volume, from its spec and the observed state. Pure.
 //!
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
-//! here, in [`unpublished`], [`removal`] and [`retained`]; [`step`] lists the steps, [`health`]
-//! judges whether a volume works, [`device`] compares its device with LVM's metadata,
+//! here, in [`unpublished`], [`removal`], [`retained`] and [`rolled_back`]; [`step`] lists the steps,
+//! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
 //! [`pool_and_cache`] plans the parts of a volume, and [`allocation`] selects disks.
 
 mod allocation;
@@ -13,17 +13,21 @@ mod lookup;
 mod pool_and_cache;
 mod removal;
 mod retained;
+mod rolled_back;
 mod step;
 mod unpublished;
+
+use std::fmt;
 
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
 use host::block::DeviceState;
-use host::lvm::{Cost, Layout, Lv, SegmentType, Vg, VgFault};
+use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
+use crate::agent::lvm::rollback::Rollback;
 use health::VolumeHealth;
 use lookup::{ObservedLv, find};
 
@@ -36,6 +40,8 @@ pub use step::{Action, LvmChange, NewVolume, Step};
 pub struct ObservedVolume<'a> {
     /// All volume groups of the node.
     pub groups: &'a [Vg],
+    /// Evidence that the metadata of the volume's group went back.
+    pub rollback: Option<&'a Rollback>,
     /// Content of the logical volume; `None` before its inspection.
     pub content: Option<&'a Content>,
     /// Whether the agent removed the volume in this pass.
@@ -62,6 +68,12 @@ pub enum Content {
 /// Returns the next step for one volume.
 #[must_use]
 pub fn plan(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
+    let step = plan_as_reported(spec, seen);
+    rolled_back::hold_back(spec, seen.rollback, step)
+}
+
+/// Returns the next step if LVM's report is right.
+fn plan_as_reported(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
     if let Some(ended) = retained::ended(spec, seen.groups) {
         return ended.into();
     }
@@ -150,7 +162,7 @@ fn check_changes(spec: &VolumeSpec, vg: &Vg) -> Result<(), ReportedError> {
     }
 }
 
-fn unusable(spec: &VolumeSpec, fault: &VgFault) -> ReportedError {
+fn unusable(spec: &VolumeSpec, fault: &impl fmt::Display) -> ReportedError {
     let message = format!(
         "volume group {} on {} is unusable: {fault}",
         spec.group, spec.node
@@ -294,7 +306,11 @@ fn plan_change(
         })));
     }
     if is_published {
-        return Ok(claim_tag::plan(spec, lv));
+        // The tag is for people only: a volume without it stays Ready in a group that is held back.
+        return Ok(match seen.rollback {
+            Some(_) => None,
+            None => claim_tag::plan(spec, lv),
+        });
     }
     unpublished::plan(spec, lv, seen.content)
 }

@@ -25,8 +25,8 @@ use crate::kube::backoff::Backoff;
 use crate::kube::error::ApiError;
 use crate::kube::names;
 
-/// Maximum interval between two checks of a volume that is in use and waits for removal, or whose
-/// device lags behind LVM's metadata.
+/// Maximum interval between two checks of a volume that is in use and waits for removal, whose
+/// device lags behind LVM's metadata, or that waits for the objects of other volumes.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Number of consecutive failures to create a volume after which another node may be tried.
@@ -73,6 +73,7 @@ impl VolumeReconciler {
                     AgentError::Api(error) => host::error::chain(error),
                 };
                 let (failures, wait) = self.backoff.failed(&name);
+                self.volumes.queue.statistics().failed();
                 tracing::warn!(
                     volume = name,
                     failures,
@@ -137,6 +138,9 @@ impl VolumeReconciler {
         self.publish(name, object, &outcome).await?;
         let is_waiting = outcome.is_in_use() || outcome.has_outdated_device();
         self.revisit(name, is_waiting);
+        if outcome.awaits_other_volumes() {
+            self.volumes.queue.requeue_after(name, LONGEST_WAIT);
+        }
         Ok(())
     }
 

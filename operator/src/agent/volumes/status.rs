@@ -166,13 +166,14 @@ mod tests {
         assert!(condition::get(&gone.conditions, HEALTHY).is_none());
         assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));
     }
+
     #[test]
     fn fields_and_conditions_of_others_are_found() {
         let wanted = ready();
         assert!(has_no_more_than(&wanted, &wanted));
         let mut removed = wanted.clone();
         let forged = Outcome {
-            removed: Some(update(true, reason::REMOVED)),
+            removed: Some(update(false, reason::IN_USE)),
             ..Outcome::default()
         };
         removed.conditions = build(&wanted, &forged, Some(1), &at(2)).conditions;

@@ -128,7 +128,7 @@ mod tests {
             "metadata": {"name": "pvc-1", "uid": uid, "resourceVersion": version},
             "spec": {"node": "node1", "backend": "b", "volumeGroup": "vg0", "size": "1Gi",
                 "storageClass": "s", "claim": {"namespace": "default", "name": "data", "uid": "1"},
-                "key": "00000000000000000000000000000000", "reclaimPolicy": "Delete",
+                "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "reclaimPolicy": "Delete",
                 "filesystem": {"type": "ext4"}},
             "status": {"uuid": lvm_uuid},
         }))

@@ -62,6 +62,15 @@ impl Backends {
         (Arc::new(backends), writer)
     }
 
+    /// Returns a cache in which these backends select the node.
+    #[cfg(test)]
+    pub(in crate::agent) fn selecting(backends: Vec<StorageBackend>) -> Arc<Self> {
+        let (cache, _) = Self::new("node");
+        let backends: SelectedBackends = backends.into_iter().map(Arc::new).collect();
+        cache.selected.send_replace(Some(Arc::new(backends)));
+        cache
+    }
+
     /// Returns a receiver of the backends that select this node; updates of their status are no
     /// change.
     ///

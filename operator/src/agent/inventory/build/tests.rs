@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crds::condition::{self, READY, reason};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
-use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, SegmentType, Vg};
+use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, SegmentType, Vg, VgFault};
 use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use super::{ReportInputs, build, differ};
 use crate::agent::condition::ReportedError;
+use crate::agent::lvm::rollback::Rollback;
 use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -65,11 +66,11 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
 fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
     let report = LvmReport {
         groups: Some(Arc::new(groups)),
-        warnings: Vec::new(),
-        failure: None,
+        ..LvmReport::default()
     };
     let inputs = ReportInputs {
         report: &report,
+        missing: &BTreeMap::new(),
         specs,
         driver: None,
         kubelet: None,
@@ -210,7 +211,7 @@ fn limit_of_logical_volumes_is_published() {
 fn group_with_duplicate_disk_is_published_as_unusable() {
     let mut groups = groups();
     let vg0 = groups.iter_mut().find(|vg| vg.name == "vg0").unwrap();
-    vg0.change_fault = Some(host::lvm::VgFault::DuplicateDisk {
+    vg0.change_fault = Some(host::lvm::DuplicateDisk {
         used: "/dev/sda".to_owned(),
         copy: "/dev/sdb".to_owned(),
     });
@@ -225,11 +226,12 @@ fn warnings_of_lvm_are_published_and_cleared() {
     let mut report = LvmReport {
         groups: Some(Arc::new(groups())),
         warnings: vec!["WARNING: bad checksum".to_owned()],
-        failure: None,
+        ..LvmReport::default()
     };
     let published = |report: &LvmReport, known: &NodeStorageStatus| {
         let inputs = ReportInputs {
             report,
+            missing: &BTreeMap::new(),
             specs: &[],
             driver: None,
             kubelet: None,
@@ -251,14 +253,15 @@ fn failed_report_keeps_the_volume_groups() {
     let known = status(groups(), &[]);
     let report = LvmReport {
         groups: None,
-        warnings: Vec::new(),
         failure: Some(ReportedError::new(
             reason::LVM_FAILED,
             "lvm could not be started",
         )),
+        ..LvmReport::default()
     };
     let inputs = ReportInputs {
         report: &report,
+        missing: &BTreeMap::new(),
         specs: &[],
         driver: None,
         kubelet: None,
@@ -272,6 +275,47 @@ fn failed_report_keeps_the_volume_groups() {
         "lvm could not be started"
     );
     assert!(differ(&known, &failed));
+}
+
+#[test]
+fn group_with_older_metadata_is_unusable_unless_lvm_refuses_it_anyway() {
+    let missing = |group: &str, volume: &str| Rollback::VolumeMissing {
+        group: group.to_owned(),
+        volume: volume.to_owned(),
+    };
+    let objects = BTreeMap::from([("vg0".to_owned(), missing("vg0", "pvc-1"))]);
+    let mut report = LvmReport {
+        groups: Some(Arc::new(groups())),
+        ..LvmReport::default()
+    };
+    let reason = |report: &LvmReport| {
+        let inputs = ReportInputs {
+            report,
+            missing: &objects,
+            specs: &[],
+            driver: None,
+            kubelet: None,
+            lvm_version: None,
+            cache_paths: &BTreeMap::new(),
+        };
+        let status = build(
+            &NodeStorageStatus::default(),
+            inputs,
+            &Time(Timestamp::UNIX_EPOCH),
+        );
+        let mut groups = status.volume_groups.into_iter();
+        let vg0 = groups.find(|group| group.name == "vg0").unwrap();
+        assert!(groups.all(|group| group.unusable_reason.is_none()));
+        vg0.unusable_reason.unwrap()
+    };
+    assert_eq!(reason(&report), missing("vg0", "pvc-1").to_string());
+    let mut changed = groups();
+    let vg0 = changed.iter_mut().find(|vg| vg.name == "vg0").unwrap();
+    report.rollbacks = Arc::new([(vg0.uuid.clone(), missing("vg0", "from the node"))].into());
+    assert!(reason(&report).contains("from the node"));
+    vg0.fault = Some(VgFault::Exported);
+    report.groups = Some(Arc::new(changed));
+    assert_eq!(reason(&report), VgFault::Exported.to_string());
 }
 
 #[test]

@@ -68,6 +68,7 @@ fn group(data_used: u32, tag: &str) -> Vg {
         lvs: vec![pool, volume],
         pvs: vec![disk(10, 0), disk(11, 200), disk(12, 500)],
         system_id: String::new(),
+        internal: vec![],
         seqno: 1,
     }
 }

@@ -40,7 +40,7 @@ pub(super) fn plan(
     if !device.is_suspended && device.size >= lv.size {
         return Ok(None);
     }
-    if can_be_refreshed(lv) && seen.refresh.is_none() {
+    if can_be_refreshed(lv, device) && seen.refresh.is_none() {
         return Ok(Some(refresh(lv)));
     }
     Err(lags(spec, lv, device, seen.refresh))
@@ -48,8 +48,8 @@ pub(super) fn plan(
 
 /// Plans the refresh of a suspended device whose volume is removed: no mount of it can end before.
 pub(super) fn plan_resume(lv: &Lv, seen: ObservedVolume<'_>) -> Option<Action> {
-    let is_suspended = seen.device.is_some_and(|device| device.is_suspended);
-    if is_suspended && can_be_refreshed(lv) && seen.refresh.is_none() {
+    let device = seen.device?;
+    if device.is_suspended && can_be_refreshed(lv, device) && seen.refresh.is_none() {
         Some(refresh(lv))
     } else {
         None
@@ -71,13 +71,14 @@ fn refresh(lv: &Lv) -> Action {
 }
 
 /// Returns whether the table of LVM's metadata may be loaded: not while LVM converts, moves or
-/// merges the volume, which reloads its tables itself.
-fn can_be_refreshed(lv: &Lv) -> bool {
+/// merges the volume, which reloads its tables itself; and not if it would cut the device off, as
+/// after metadata went back to an older state.
+fn can_be_refreshed(lv: &Lv, device: DeviceState) -> bool {
     let is_usual = match lv.segment_type {
         SegmentType::Plain | SegmentType::Raid | SegmentType::Thin | SegmentType::Cached => true,
         SegmentType::ThinPool | SegmentType::Other => false,
     };
-    is_usual && !lv.is_in_transition
+    is_usual && !lv.is_in_transition && device.size <= lv.size
 }
 
 fn lags(
@@ -97,6 +98,12 @@ fn lags(
         )
     };
     let attempt = match refresh {
+        None if device.size > lv.size => format!(
+            "it has {}, and only {} in LVM's metadata, so it is not refreshed, which would cut it off; \
+             look for the cause with `dmsetup info -c` and `vgcfgrestore --list`",
+            quantity::human(device.size.0),
+            quantity::human(lv.size.0)
+        ),
         None => {
             "LVM is converting, moving or merging the volume, so it is not refreshed; `lvs -a` \
                  shows the progress"

@@ -143,6 +143,24 @@ pub enum LvmChange {
     },
 }
 
+impl Action {
+    /// Returns whether LVM allocates extents for it, which must not be those of another volume.
+    #[must_use]
+    pub fn allocates(&self) -> bool {
+        match self {
+            Self::Create(_) => true,
+            Self::Change(change) => matches!(
+                change,
+                LvmChange::CreatePool { .. }
+                    | LvmChange::CreateCache { .. }
+                    | LvmChange::Extend { .. }
+                    | LvmChange::AddIntegrity
+            ),
+            Self::Inspect { .. } | Self::Mark { .. } | Self::Refresh { .. } => false,
+        }
+    }
+}
+
 impl NewVolume {
     /// Returns what the volume contains before the first write.
     #[must_use]

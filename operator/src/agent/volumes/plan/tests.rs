@@ -1,5 +1,6 @@
 //! Examples for every rule of the plan, and the fixtures that they share.
 
+mod any;
 mod device;
 mod health;
 mod identity;
@@ -9,6 +10,7 @@ mod pool_and_cache;
 mod property;
 mod removal;
 mod retained;
+mod rolled_back;
 mod unpublished;
 
 use std::collections::BTreeMap;
@@ -99,6 +101,7 @@ fn vg(lvs: Vec<Lv>) -> Vg {
         lvs,
         pvs: vec![pv(100, 50)],
         system_id: String::new(),
+        internal: vec![],
         seqno: 1,
     }
 }
@@ -135,6 +138,7 @@ fn inspect() -> Step {
 fn observed(groups: &[Vg]) -> ObservedVolume<'_> {
     ObservedVolume {
         groups,
+        rollback: None,
         content: None,
         removed: false,
         device: None,

@@ -9,6 +9,7 @@ use host::{Bytes, Cmd, Error, Exec, LvName, LvUuid, Output, VgName};
 use kube::runtime::scheduler::ScheduleRequest;
 
 use super::files::{FORMER, FileDevices, PORTION, SIZE, job};
+use crate::agent::lvm::EvidencePaths;
 use crate::agent::lvm::state::LvmState;
 use crate::agent::volumes::jobs::job::{Job, JobError, JobState};
 use crate::agent::volumes::jobs::plan::JobLimits;
@@ -114,7 +115,8 @@ async fn two_jobs_and_ordinary_changes_go_on_side_by_side() {
     node.devices.wait_until_working(second);
     assert!(matches!(node.runner.ensure(third), JobState::Waiting));
 
-    let lvm = Arc::new(LvmState::new(Arc::new(SuccessfulLvm)));
+    let evidence = EvidencePaths::absent();
+    let lvm = Arc::new(LvmState::new(Arc::new(SuccessfulLvm), evidence));
     activate_another_volume(&lvm).await;
 
     // The other way round: a job ends while an LVM command takes long.

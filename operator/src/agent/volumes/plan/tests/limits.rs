@@ -23,7 +23,7 @@ fn other(name: &str) -> Lv {
 
 fn with_duplicate(lvs: Vec<Lv>) -> Vg {
     Vg {
-        change_fault: Some(VgFault::DuplicateDisk {
+        change_fault: Some(host::lvm::DuplicateDisk {
             used: "/dev/sd100".to_owned(),
             copy: "/dev/sdx".to_owned(),
         }),

@@ -2,10 +2,11 @@
 //! volumes.
 
 use host::block::DeviceState;
-use host::lvm::{PoolFault, PoolState, VgFault};
 use proptest::prelude::*;
 
-use super::pool_and_cache::{POOL, cached, pool, thin};
+use super::any::{any_content, any_groups, any_spec};
+use super::pool_and_cache::{POOL, pool};
+use super::rolled_back::seqno_fell;
 use super::*;
 use crate::agent::volumes::plan::RefreshResult;
 
@@ -172,127 +173,30 @@ fn is_our_pool(lv: &Lv) -> bool {
     lv.has_tag(&pool(1).tags[0])
 }
 
-prop_compose! {
-    fn any_spec()(
-        state in prop_oneof![
-            Just(State::Present),
-            Just(State::Absent),
-            Just(State::AbsentIfNeverUsed),
-        ],
-        reclaim_policy in prop_oneof![Just(ReclaimPolicy::Delete), Just(ReclaimPolicy::Retain)],
-        published in prop::option::of(1..3_u32),
-        deleted: bool,
-        size in (4_u64 << 20)..(300 << 20),
-        basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())],
-    ) -> VolumeSpec {
-        VolumeSpec {
-            state,
-            reclaim_policy,
-            published: published.map(uuid),
-            deleted,
-            size: Bytes(size),
-            ..basis
-        }
-    }
-}
-
-prop_compose! {
-    fn any_lv()(
-        name in prop_oneof![3 => Just("pvc-1"), 1 => Just("rescued")],
-        number in 1..3_u32,
-        extents in 1..60_u64,
-        tagged in prop::bool::weighted(0.8),
-        object in prop_oneof![
-            4 => Just(Some("flexlvm.dev/logicalvolume-uid=2")),
-            1 => Just(Some("flexlvm.dev/logicalvolume-uid=1")),
-            1 => Just(None),
-        ],
-        active: bool,
-        open in prop::bool::weighted(0.2),
-        segment_type in prop_oneof![
-            6 => Just(SegmentType::Plain),
-            4 => Just(SegmentType::Thin),
-            2 => Just(SegmentType::Cached),
-            1 => Just(SegmentType::Other),
-        ],
-        role in prop_oneof![
-            8 => Just(LvRole::Volume),
-            1 => Just(LvRole::Origin),
-            1 => Just(LvRole::Snapshot),
-        ],
-    ) -> Lv {
-        let claim = tagged.then_some(TAGS[0]);
-        let tags = claim.into_iter().chain(object).map(str::to_owned).collect();
-        let pool = (segment_type == SegmentType::Thin).then(|| POOL.to_owned());
-        Lv {
-            name: name.to_owned(),
-            uuid: uuid(number),
-            size: Extents(extents).bytes(EXTENT),
-            tags,
-            active,
-            open,
-            segment_type,
-            role,
-            pool,
-            ..lv()
-        }
-    }
-}
-
-/// The pool, a foreign or broken one, or none; a logical volume for the cache, or none.
-fn any_parts() -> impl Strategy<Value = Vec<Lv>> {
-    let foreign = Lv {
-        tags: vec![],
-        ..pool(1)
-    };
-    let broken = Lv {
-        state: Some(PoolState {
-            fault: Some(PoolFault::Failed {
-                pool: POOL.to_owned(),
-            }),
-            ..pool(1).state.unwrap()
-        }),
-        ..pool(1)
-    };
-    let pool = prop_oneof![
-        4 => Just(None),
-        4 => Just(Some(pool(1))),
-        1 => Just(Some(foreign)),
-        1 => Just(Some(broken)),
-    ];
-    let cache = prop::option::weighted(
-        0.2,
-        Just(Lv {
-            name: "pvc-1_cache".to_owned(),
-            uuid: uuid(8),
-            ..lv()
-        }),
-    );
-    (pool, cache).prop_map(|(pool, cache)| pool.into_iter().chain(cache).collect())
-}
-
-fn any_groups() -> impl Strategy<Value = Vec<Vg>> {
-    let fault = prop::option::weighted(0.1, Just(VgFault::Exported));
-    let group = (prop::option::weighted(0.8, any_lv()), any_parts(), fault).prop_map(
-        |(lv, parts, fault)| Vg {
-            fault,
-            ..vg(lv.into_iter().chain(parts).collect())
-        },
-    );
-    prop::option::weighted(0.9, group).prop_map(|group| group.into_iter().collect())
-}
-
-fn any_content() -> impl Strategy<Value = Content> {
-    prop_oneof![
-        Just(Content::Unformatted),
-        Just(Content::Formatting),
-        Just(Content::Blank),
-        Just(Content::Data("ext4".to_owned()))
-    ]
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn plan_changes_nothing_in_group_with_older_metadata(
+        spec in any_spec(),
+        groups in any_groups(),
+        content in prop::option::of(any_content()),
+    ) {
+        let step = plan(&spec, ObservedVolume {
+            rollback: Some(&seqno_fell()),
+            content: content.as_ref(),
+            ..observed(&groups)
+        });
+        match step {
+            Step::Act(action) => {
+                let is_inspection = matches!(action, Action::Inspect { .. });
+                prop_assert!(is_inspection, "{:?}", action);
+            }
+            Step::Done(outcome) => {
+                prop_assert!(!outcome.removed.is_some_and(|removed| removed.status));
+            }
+        }
+    }
 
     #[test]
     fn plan_terminates_and_changes_only_its_own_volumes(
@@ -320,6 +224,7 @@ proptest! {
         loop {
             let observed = ObservedVolume {
                 groups: &node.groups,
+                rollback: None,
                 content: node.seen.as_ref(),
                 removed: node.removed,
                 device: node.device,
