@@ -15,7 +15,7 @@ use crate::fixture::Fixture;
 const NO_VOLUME: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
 
 fn condition(type_: &str, status: &str) -> Value {
-    json!({"type": type_, "status": status, "reason": "Removed", "message": "",
+    json!({"type": type_, "status": status, "reason": "Removed", "message": "written by another agent",
         "lastTransitionTime": "2026-01-01T00:00:00Z"})
 }
 
