@@ -61,7 +61,7 @@ pub(crate) fn grow(
     device: &Device,
     point: &Path,
 ) -> Result<(), Error> {
-    fs::zero_behind_filesystem(device, fs::size(device, point)?)?;
+    fs::zero_behind_filesystem(device, fs, fs::size(device, point)?)?;
     if fs == Filesystem::Ext4
         && let Some(reader) = read_only_mount(node, device)
     {

@@ -10,9 +10,10 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::blank;
+use super::{Filesystem, blank};
 use crate::block::lv_device::{Device, size_of};
 use crate::error::Error;
+use crate::format_marker::filesystem_size;
 use crate::units::Bytes;
 
 /// Bytes that are read, and overwritten if necessary, at a time. The first is at a multiple of them:
@@ -31,18 +32,30 @@ pub fn zero_new_end(device: &File, path: &Path, used: Bytes) -> Result<(), Error
     zero(device, used).map_err(Error::io("zero", path))
 }
 
-/// Does the same for the device of a mounted file system that ends at `used`.
+/// Does the same for the device of a mounted file system that ends at `used`, as it reports.
 ///
 /// Where the kernel refuses writes to devices of mounted file systems, this does nothing: the file
 /// system can grow, and leaves the range unused.
 ///
 /// # Errors
 /// If the device can't be read or written.
-pub fn zero_behind_filesystem(device: &Device, used: Bytes) -> Result<(), Error> {
+pub fn zero_behind_filesystem(device: &Device, fs: Filesystem, used: Bytes) -> Result<(), Error> {
+    let used = unused_from(fs, used, device.size()?);
     match device.open_for_writing() {
         Ok(file) => zero_new_end(&file, &device.mapper_path(), used),
         Err(error) if is_write_refused(&error) => Ok(()),
         Err(error) => Err(Error::io("open for writing", device.mapper_path())(error)),
+    }
+}
+
+/// Returns where the part of a device begins that the file system does not use for certain.
+///
+/// An xfs may report less than it uses: its superblock is written some time after growth, and a quota
+/// on its root folder limits what statfs(2) reports. But no growth uses the last MiB.
+fn unused_from(fs: Filesystem, used: Bytes, device: Bytes) -> Bytes {
+    match fs {
+        Filesystem::Xfs => used.max(filesystem_size(device)),
+        Filesystem::Ext4 | Filesystem::Btrfs => used,
     }
 }
 
@@ -80,7 +93,8 @@ fn zero(device: &File, used: Bytes) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, zero_new_end};
+    use super::{CHUNK, unused_from, zero_new_end};
+    use crate::fs::Filesystem;
     use crate::units::Bytes;
     use std::fs::File;
     use std::os::unix::fs::{FileExt as _, MetadataExt as _};
@@ -109,6 +123,23 @@ mod tests {
                     assert_eq!(*byte == 0, at >= from, "{used}: {at}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn xfs_that_reports_less_than_it_uses_is_not_zeroed() {
+        let device = Bytes(64 * MIB);
+        for (fs, used, expected) in [
+            (Filesystem::Xfs, 32 * MIB, 63 * MIB),
+            (Filesystem::Xfs, 64 * MIB, 64 * MIB),
+            (Filesystem::Ext4, 32 * MIB, 32 * MIB),
+            (Filesystem::Btrfs, 32 * MIB, 32 * MIB),
+        ] {
+            assert_eq!(
+                unused_from(fs, Bytes(used), device),
+                Bytes(expected),
+                "{fs}"
+            );
         }
     }
 
