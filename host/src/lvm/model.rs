@@ -229,8 +229,8 @@ impl Vg {
 
     /// Returns how many logical volumes LVM still lets it have; `None` without a limit.
     ///
-    /// LVM counts what it reports: a RAID, a cached volume and a thin pool count as one each, whatever
-    /// they consist of, and a thin volume counts in addition to its pool. See
+    /// LVM counts what it reports: a RAID, a cached volume and a thin pool count as one each, without
+    /// their internal volumes, and a thin volume counts in addition to its pool. See
     /// [`Layout::lvs_at_creation`](super::Layout::lvs_at_creation).
     #[must_use]
     pub fn remaining_lvs(&self) -> Option<u64> {

@@ -19,8 +19,8 @@ pub const CLAIM_KEY: &str = "flexlvm.dev/claim-key=";
 /// from a backup.
 pub const OBJECT_UID: &str = "flexlvm.dev/logicalvolume-uid=";
 
-/// Set by an admin on a claim's volume whose data is this claim's, whatever its status and its other
-/// tags.
+/// Set by an admin on a claim's volume, to confirm that its data is this claim's even if its status
+/// and its other tags do not show that.
 pub const RESTORED: &str = "flexlvm.dev/logicalvolume-uid=restored";
 
 /// Prefix of the tag that names the StorageBackend of a thin pool.

@@ -242,7 +242,7 @@ fn plan_ours(spec: &VolumeSpec, vg: &Vg, lv: &Lv, seen: ObservedVolume<'_>) -> S
     if ready.status || unpublished::is_identified(spec, lv, seen.content) {
         let size = device::usable_size(lv, seen.device);
         outcome.volume = Some((lv.uuid.clone(), size));
-        // A suspended device does not work, whatever LVM reports.
+        // A suspended device does not work, even if LVM reports no fault.
         let is_suspended = seen.device.is_some_and(|device| device.is_suspended);
         outcome.healthy = Some(if is_suspended && !ready.status {
             ready.clone()
