@@ -91,6 +91,19 @@ fn smaller_or_suspended_device_is_refreshed() {
 }
 
 #[test]
+fn device_larger_than_the_metadata_is_not_cut_off_by_a_refresh() {
+    let done = outcome(with_device(&published(), &lv(), device(9, true), None));
+    let ready = done.ready.unwrap();
+    assert_eq!(ready.reason, reason::DEVICE_OUTDATED);
+    assert!(
+        ready.message.contains("would cut it off"),
+        "{}",
+        ready.message
+    );
+    assert_eq!(done.volume, Some((uuid(1), lv().size)));
+}
+
+#[test]
 fn device_that_still_lags_is_reported_with_its_own_size() {
     let failed = RefreshResult::Failed("lvchange failed: out of memory".to_owned());
     for (lagging, result, phrases) in [
