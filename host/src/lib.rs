@@ -25,6 +25,7 @@ pub mod format_marker;
 pub mod fs;
 mod hex;
 pub mod job_cursor;
+mod little_endian;
 pub mod lock;
 pub mod lvm;
 pub mod mount;

@@ -1,12 +1,11 @@
 //! Cached volumes on real LVM.
 
-use crds::condition::READY;
 use crds::{NodeStorage, StorageBackend};
 use host::Bytes;
 use serde_json::{Value, json};
 
 use super::fixture::{DISKS, Fixture, KINDS};
-use super::reports::wait_for_limit;
+use super::reports::creation_needs_two_lvs;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
@@ -38,15 +37,7 @@ fn taken(fixture: &Fixture) -> Vec<u64> {
 
 /// Until it is attached, the cache counts.
 pub(crate) fn cache_counts_while_its_volume_is_created(fixture: &Fixture) {
-    let name = fixture.name();
-    fixture.shell(&format!("vgchange -qq -l 1 {KINDS}"));
-    fixture.create_volume_with(&name, "37Mi", cached(fixture, 37));
-    fixture.wait_for_condition(&name, READY, "VolumeLimitReached", "needs 2 more");
-    fixture.shell(&format!("vgchange -qq -l 2 {KINDS}"));
-    fixture.ready(&name);
-    wait_for_limit(fixture, KINDS);
-    fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
-    fixture.remove(&name);
+    creation_needs_two_lvs(fixture, "37Mi", cached(fixture, 37));
 }
 
 pub(crate) fn cached_volume_is_created_grown_and_removed(fixture: &Fixture) {

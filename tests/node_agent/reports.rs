@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use crds::NodeStorage;
 use crds::condition::{self, READY, REMOVED};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::fixture::{Fixture, GROUP};
+use crate::fixture::{Fixture, GROUP, KINDS};
 
 /// Settings that admins use for readable reports, and one that adds a log to them.
 const REPORT_SETTINGS: &str = r#"
@@ -105,6 +105,20 @@ pub(crate) fn wait_for_limit(fixture: &Fixture, group: &str) {
     fixture.wait_for_report("the limit is reported as LVM counts", |storage| {
         limit(storage, group) == expected
     });
+}
+
+/// Creates a volume for which LVM counts two logical volumes: it waits until the limit of its group
+/// allows both.
+pub(crate) fn creation_needs_two_lvs(fixture: &Fixture, size: &str, spec: Value) {
+    let name = fixture.name();
+    fixture.shell(&format!("vgchange -qq -l 1 {KINDS}"));
+    fixture.create_volume_with(&name, size, spec);
+    fixture.wait_for_condition(&name, READY, "VolumeLimitReached", "needs 2 more");
+    fixture.shell(&format!("vgchange -qq -l 2 {KINDS}"));
+    fixture.ready(&name);
+    wait_for_limit(fixture, KINDS);
+    fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
+    fixture.remove(&name);
 }
 
 pub(crate) fn limit_of_logical_volumes_is_reported(fixture: &Fixture) {

@@ -9,7 +9,7 @@ use host::{Bytes, Extents};
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, KINDS};
-use super::reports::wait_for_limit;
+use super::reports::creation_needs_two_lvs;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 
@@ -60,15 +60,7 @@ fn pool_of(storage: &NodeStorage) -> Option<ReportedThinPool> {
 }
 
 pub(crate) fn pool_counts_in_addition_to_its_volume(fixture: &Fixture) {
-    let name = fixture.name();
-    fixture.shell(&format!("vgchange -qq -l 1 {KINDS}"));
-    fixture.create_volume_with(&name, "37Mi", thin(fixture, 128, 512));
-    fixture.wait_for_condition(&name, READY, "VolumeLimitReached", "needs 2 more");
-    fixture.shell(&format!("vgchange -qq -l 2 {KINDS}"));
-    fixture.ready(&name);
-    wait_for_limit(fixture, KINDS);
-    fixture.shell(&format!("vgchange -qq -l 0 {KINDS}"));
-    fixture.remove(&name);
+    creation_needs_two_lvs(fixture, "37Mi", thin(fixture, 128, 512));
 }
 
 pub(crate) fn pool_is_created_and_removed_with_its_volumes(fixture: &Fixture) {

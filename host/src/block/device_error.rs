@@ -66,6 +66,29 @@ pub enum DeviceError {
     Unknown(#[from] IoError),
 }
 
+impl DeviceError {
+    /// Checks that the logical volume of this name is the expected one.
+    ///
+    /// # Errors
+    /// `AnotherVolume` when it is not.
+    pub(super) fn check_uuid(
+        group: &VgName,
+        name: &LvName,
+        found: &LvUuid,
+        expected: &LvUuid,
+    ) -> Result<(), Self> {
+        if found == expected {
+            return Ok(());
+        }
+        Err(Self::AnotherVolume {
+            group: group.clone(),
+            name: name.clone(),
+            found: found.clone(),
+            expected: expected.clone(),
+        })
+    }
+}
+
 impl From<DeviceError> for Error {
     fn from(error: DeviceError) -> Self {
         match error {

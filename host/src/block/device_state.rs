@@ -32,14 +32,7 @@ impl DeviceState {
     ) -> Result<Self, DeviceError> {
         let (_handle, number) = locate(roots, group, name)?;
         let (found, _kernel_name) = sysfs::identify(&roots.sys, number)?;
-        if found != *uuid {
-            return Err(DeviceError::AnotherVolume {
-                group: group.clone(),
-                name: name.clone(),
-                found,
-                expected: uuid.clone(),
-            });
-        }
+        DeviceError::check_uuid(group, name, &found, uuid)?;
         Ok(Self {
             size: sysfs::size(&roots.sys, number)?,
             is_suspended: sysfs::is_suspended(&roots.sys, number),

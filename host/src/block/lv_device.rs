@@ -71,14 +71,7 @@ impl Device {
         uuid: &LvUuid,
     ) -> Result<Self, DeviceError> {
         let (device, found) = Self::find(roots, group, name)?;
-        if found != *uuid {
-            return Err(DeviceError::AnotherVolume {
-                group: group.clone(),
-                name: name.clone(),
-                found,
-                expected: uuid.clone(),
-            });
-        }
+        DeviceError::check_uuid(group, name, &found, uuid)?;
         Ok(device)
     }
 

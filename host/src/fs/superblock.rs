@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use crate::fs::Filesystem;
+use crate::little_endian::{u32_le, u64_le};
 use crate::units::Bytes;
 
 /// Number of bytes from a device's start that [`parse`] requires.
@@ -161,14 +162,6 @@ fn parse_btrfs(block: &[u8]) -> Option<Superblock> {
         unchecked: false,
         uuid: *block.get(0x20..)?.first_chunk()?,
     })
-}
-
-fn u32_le(block: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*block.get(at..)?.first_chunk()?))
-}
-
-fn u64_le(block: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]

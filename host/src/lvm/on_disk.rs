@@ -14,6 +14,7 @@ use device_path::DevicePath;
 use rustix::fs::{Advice, fadvise};
 
 use super::{Vg, backup};
+use crate::little_endian::{u32_le, u64_le};
 
 /// Bytes at the start of a disk that may have LVM's label: four sectors.
 const LABELS: usize = 4 * SECTOR;
@@ -142,14 +143,6 @@ impl Place {
         disk.read_exact_at(rest, area + HEADER)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
-}
-
-fn u32_le(block: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(*block.get(at..)?.first_chunk()?))
-}
-
-fn u64_le(block: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(*block.get(at..)?.first_chunk()?))
 }
 
 #[cfg(test)]
