@@ -19,8 +19,12 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session};
 
-/// Maximum pause between consecutive commands; the shell is closed after one to two such pauses.
+/// Minimum of [`LastCommand::max_pause`], and the interval at which an idle shell is looked for.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// Maximum pause between consecutive commands, in durations of the first of both: on a slow or
+/// busy machine the agent's work between two commands takes longer, too.
+const MAX_PAUSE_IN_COMMANDS: u32 = 10;
 
 /// Time limit for the start of the shell.
 const START_LIMIT: Duration = Duration::from_secs(5);
@@ -43,11 +47,29 @@ pub struct LvmShell<E> {
 
 #[derive(Default)]
 struct ShellState {
-    last_command: Option<Instant>,
+    last_command: Option<LastCommand>,
     shell: Option<Session>,
     /// The shell is disabled: LVM has none here, its output can't be parsed, or its start timed
     /// out.
     is_disabled: bool,
+}
+
+/// The last lvcreate, in the shell or in a process of its own.
+#[derive(Clone, Copy)]
+struct LastCommand {
+    end: Instant,
+    duration: Duration,
+}
+
+impl LastCommand {
+    /// Returns whether a command that starts now follows closely.
+    fn is_recent(self) -> bool {
+        self.end.elapsed() <= self.max_pause()
+    }
+
+    fn max_pause(self) -> Duration {
+        MAX_PAUSE.max(self.duration.saturating_mul(MAX_PAUSE_IN_COMMANDS))
+    }
 }
 
 /// The outcome of a command that may go through the shell.
@@ -70,9 +92,7 @@ impl<E: Exec> LvmShell<E> {
 
     /// Runs the command in the shell, if it follows another one closely.
     fn try_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
-        let follows = shell_state
-            .last_command
-            .is_some_and(|time| time.elapsed() <= MAX_PAUSE);
+        let follows = shell_state.last_command.is_some_and(LastCommand::is_recent);
         let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_disabled) else {
             return ShellOutcome::NotDone;
         };
@@ -122,6 +142,7 @@ impl<E: Exec> Exec for LvmShell<E> {
             return self.programs.exec(cmd);
         }
         let mut shell_state = lock(&self.shell_state);
+        let start = Instant::now();
         let done = match self.try_shell(&mut shell_state, cmd) {
             ShellOutcome::Done => Ok(Output {
                 code: Some(0),
@@ -130,7 +151,11 @@ impl<E: Exec> Exec for LvmShell<E> {
             ShellOutcome::NotDone => self.programs.exec(cmd),
             ShellOutcome::Late(error) => Err(error),
         };
-        shell_state.last_command = Some(Instant::now());
+        let end = Instant::now();
+        shell_state.last_command = Some(LastCommand {
+            end,
+            duration: end - start,
+        });
         done
     }
 
@@ -206,10 +231,7 @@ fn close_when_idle(shell_state: &Mutex<ShellState>) {
     loop {
         thread::sleep(MAX_PAUSE);
         let mut shell_state = lock(shell_state);
-        if shell_state
-            .last_command
-            .is_none_or(|time| time.elapsed() > MAX_PAUSE)
-        {
+        if !shell_state.last_command.is_some_and(LastCommand::is_recent) {
             let shell = shell_state.shell.take();
             drop(shell_state);
             drop(shell);
