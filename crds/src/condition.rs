@@ -93,6 +93,11 @@ pub mod reason {
     pub const CREATE_FAILED: &str = "CreateFailed";
     /// The spec can't be applied.
     pub const INVALID_SPEC: &str = "InvalidSpec";
+    /// The volume is removed once its content is erased.
+    pub const ERASING: &str = "Erasing";
+    /// The content of the volume can't be erased, so the volume is not removed; the erasure is
+    /// retried.
+    pub const ERASE_FAILED: &str = "EraseFailed";
     /// The volume is being overwritten with zeros.
     pub const ZEROING: &str = "Zeroing";
     /// A job waits until other jobs of the node have ended.
@@ -132,7 +137,7 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 44] = [
+    pub const ALL: [&str; 46] = [
         BEING_DELETED,
         CREATE_FAILED,
         DEGRADED,
@@ -142,6 +147,8 @@ pub mod reason {
         DRIVER_NOT_EXECUTABLE,
         DRIVER_NOT_LOADED,
         DUPLICATE_HOSTNAME,
+        ERASE_FAILED,
+        ERASING,
         FAILED,
         FOREIGN_LOGICAL_VOLUME,
         HEALTHY,

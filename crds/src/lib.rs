@@ -19,6 +19,7 @@
 pub mod cache;
 pub mod condition;
 pub mod devices;
+pub mod erase;
 pub mod layout;
 pub mod logical_volume;
 pub mod node_storage;
@@ -31,6 +32,7 @@ pub mod storage_backend;
 pub mod thin_pool;
 pub mod validation;
 
+pub use erase::Erase;
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
 pub use share::Share;

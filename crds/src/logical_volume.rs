@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cache::VolumeCache;
+use crate::erase::Erase;
 use crate::layout::Layout;
 use crate::share::Share;
 use crate::thin_pool::VolumeThinPool;
@@ -147,6 +148,11 @@ pub struct LogicalVolumeSpec {
     /// What happens to the volume when its claim is deleted: the reclaim policy of its
     /// PersistentVolume.
     pub reclaim_policy: ReclaimPolicy,
+    /// What happens to the content of the volume when it is removed, before its space is offered
+    /// again: `None`, `Discard` or `Zero`. The controller writes the StorageBackend's value when it
+    /// creates the volume, and again when it requests the removal. Defaults to `None`.
+    #[serde(default, skip_serializing_if = "Erase::is_none")]
+    pub erase: Erase,
     /// File system that the driver creates at the first mount.
     pub filesystem: Filesystem,
 }
@@ -293,7 +299,8 @@ pub struct LogicalVolumeStatus {
     /// `Ready`: the logical volume exists in the requested size, and its device has that size.
     /// `Healthy`: it works, with all its redundancy, and its thin pool accepts writes; `False` with
     /// reason `Degraded`, `PoolFull`, `PoolMetadataFull`, `PoolReadOnly`, or `Failed`, which
-    /// makes `Ready` `False`, too. `Removed`: it is gone, and its space is free.
+    /// makes `Ready` `False`, too. `Removed`: it is gone, and its space is free. `Progressing`: a
+    /// step that takes minutes, such as its erasure, advances; the message shows how far it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

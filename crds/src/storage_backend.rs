@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
 use crate::devices;
+use crate::erase::Erase;
 use crate::layout::{Layout, LayoutType};
 use crate::logical_volume::Filesystem;
 use crate::portion::Portion;
@@ -137,6 +138,11 @@ pub struct StorageBackendSpec {
     /// only, so a class with another type gets none of them. Defaults to ext4 without options.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filesystem: Option<Filesystem>,
+    /// What happens to the content of a volume that is removed, before its space is offered again:
+    /// `None`, `Discard` or `Zero`. The value at the time of the removal counts, also for volumes
+    /// that exist already. Not possible for layout types `Thin` and `Cached`. Defaults to `None`.
+    #[serde(default)]
+    pub erase: Erase,
     /// Which node gets a volume for which the scheduler has chosen none (`volumeBindingMode:
     /// Immediate`): `Spread` or `Pack`. Defaults to `Spread`.
     #[serde(default)]
@@ -216,6 +222,7 @@ impl StorageBackendSpec {
             reserve: None,
             volume_size: None,
             filesystem: None,
+            erase: Erase::None,
             placement: Placement::default(),
         }
     }
@@ -229,6 +236,7 @@ impl StorageBackendSpec {
         devices::validate(&self.devices)?;
         self.layout.validate()?;
         self.validate_pool_and_cache()?;
+        self.validate_erase()?;
         self.validate_limits()?;
         self.reserve(0)?;
         Ok(())
@@ -273,6 +281,18 @@ impl StorageBackendSpec {
             .with_hint("set cache.devices and cache.size")),
             (None, None) => Ok(()),
         }
+    }
+
+    /// Checks that volumes of the layout type can be erased.
+    fn validate_erase(&self) -> Result<(), ValidationError> {
+        if self.erase == Erase::None || Erase::is_possible(self.layout.type_) {
+            return Ok(());
+        }
+        let problem = format!(
+            "volumes of layout type {} can't be erased",
+            self.layout.type_.as_str()
+        );
+        Err(ValidationError::new("erase", problem).with_hint("leave it out, or change layout.type"))
     }
 
     /// Returns the error about a field that the layout type doesn't have; `type_` has it.

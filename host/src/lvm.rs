@@ -24,7 +24,7 @@ use crate::units::{Bytes, Extents};
 use names::{LvName, LvTag, LvUuid, VgName};
 use report::ReportError;
 
-pub use command::{NewLv, NewPool};
+pub use command::{Discard, NewLv, NewPool};
 pub use duplicate_disk::DuplicateDisk;
 pub use geometry::{Cost, Layout, Level, Stripes};
 pub use health::LvHealth;
@@ -220,9 +220,10 @@ impl Lvm<'_> {
         uuid: &LvUuid,
         tag: &LvTag,
         segment_type: SegmentType,
+        discard: Discard,
     ) -> Result<(), Error> {
-        self.run(&command::remove(vg, lv, uuid, tag, segment_type))
-            .map(drop)
+        let command = command::remove(vg, lv, uuid, tag, segment_type, discard);
+        self.run(&command).map(drop)
     }
 
     /// Lists every physical volume with the volume group that contains it.

@@ -54,6 +54,9 @@ use volume_groups::VolumeGroupCreator;
 use volume_groups::observe::NodePaths;
 use volumes::device::{Devices, NodeDevices};
 use volumes::execute::VolumeExecutor;
+use volumes::jobs::device::{JobDevices, NodeJobDevices};
+use volumes::jobs::plan::JobLimits;
+use volumes::jobs::runner::JobRunner;
 use volumes::reconcile::VolumeReconciler;
 use watches::backends::Backends;
 use watches::logical_volumes::NodeVolumes;
@@ -90,6 +93,8 @@ pub struct NodeAccess {
     pub exec: Arc<dyn Exec>,
     /// Reads and writes the node's block devices.
     pub devices: Arc<dyn Devices>,
+    /// Opens the devices of jobs.
+    pub job_devices: Arc<dyn JobDevices>,
     /// The node's `/proc`.
     pub proc: PathBuf,
 }
@@ -102,6 +107,9 @@ impl NodeAccess {
         Self {
             devices: Arc::new(NodeDevices::from_container(exec.clone())),
             exec,
+            job_devices: Arc::new(NodeJobDevices {
+                roots: Roots::from_container(),
+            }),
             proc: "/proc".into(),
         }
     }
@@ -148,7 +156,13 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
     let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
     let lvm = Arc::new(LvmState::new(host.exec, place.evidence()));
-    let executor = VolumeExecutor::new(lvm.clone(), host.devices.clone(), volumes.clone());
+    let jobs = JobRunner::new(
+        host.job_devices,
+        volumes.queue.clone(),
+        JobLimits::default(),
+    );
+    let devices = host.devices.clone();
+    let executor = VolumeExecutor::new(lvm.clone(), devices, volumes.clone(), Arc::new(jobs));
     let (outcomes, installation) = InstallOutcomes::channel();
     let unmounted = Arc::new(Notify::new());
     let (sender, device_outcomes) = watch::channel(None);

@@ -139,6 +139,7 @@ fn created(uuid: LvUuid) -> Outcome {
         ready: Some(ready),
         healthy: Some(healthy),
         removed: None,
+        progressing: None,
         volume: Some((uuid, SIZE)),
     }
 }

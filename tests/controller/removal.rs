@@ -1,5 +1,6 @@
 //! From a deleted claim to a removed volume, and the volumes that are kept.
 
+use crds::Erase;
 use crds::logical_volume::State;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
@@ -45,6 +46,23 @@ async fn released_volume_is_removed_once_not_in_use() {
     fixture.wait_until_finalizer_is_removed(&name).await;
     fixture.remove_finalizers(&name).await;
     fixture.gone(&fixture.volumes(), &name).await;
+}
+
+#[tokio::test]
+async fn removed_volume_is_erased_as_its_backend_requires_at_the_removal() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024)]).await;
+    let name = fixture.bound("data", "64Mi", "n1").await;
+    let lv = fixture.logical_volumes().get(&name).await.unwrap();
+    assert_eq!(lv.spec.erase, Erase::None);
+    fixture.change_backend(json!({"erase": "Zero"})).await;
+    let second = fixture.bound("second", "64Mi", "n1").await;
+    let lv = fixture.logical_volumes().get(&second).await.unwrap();
+    assert_eq!(lv.spec.erase, Erase::Zero);
+    fixture.delete_claim("data").await;
+    fixture.phase(&name, "Released").await;
+    fixture.wait_for_state(&name, State::Absent).await;
+    let lv = fixture.logical_volumes().get(&name).await.unwrap();
+    assert_eq!(lv.spec.erase, Erase::Zero);
 }
 
 #[tokio::test]

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use flexvolume::DriverSettings;
 use flexvolume::load_stamp::{self, FileIdentity, LoadStamp};
+use host::Roots;
+use operator::agent::volumes::jobs::device::NodeJobDevices;
 use operator::agent::{self, AgentSettings, NodeAccess};
 
 use crate::simulated::SimulatedNode;
@@ -112,6 +114,12 @@ impl Site {
         NodeAccess {
             exec: node.clone(),
             devices: node,
+            job_devices: Arc::new(NodeJobDevices {
+                roots: Roots {
+                    dev: self.on_node("/dev"),
+                    sys: self.on_node("/sys"),
+                },
+            }),
             proc: self.folder().join("proc"),
         }
     }

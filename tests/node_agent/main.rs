@@ -6,6 +6,7 @@ mod fixture;
 // Volumes.
 mod crashes;
 mod ends;
+mod erasure;
 mod inactive;
 mod jobs;
 mod lagging_devices;
@@ -84,6 +85,9 @@ fn of_volumes() -> Vec<Test> {
             lagging_devices::lagging_device_is_refreshed,
             lagging_devices::device_that_can_not_be_refreshed_is_reported,
             inactive::detached_volume_stays_inactive_and_can_be_extended_and_removed,
+            erasure::removed_volume_is_zeroed_although_its_agent_is_killed,
+            erasure::removed_volume_is_discarded,
+            erasure::erasure_that_fails_is_reported_and_ends_after_the_repair,
             jobs::job_is_resumed_after_kills,
             jobs::job_excludes_other_users_of_its_volume_only,
             crashes::power_cut_loses_nothing,

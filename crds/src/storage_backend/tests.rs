@@ -64,6 +64,10 @@ fn contradictions_name_the_field() {
             json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}, "cache": {"devices": ["/dev/sdb"], "size": "1Gi"}}),
             "cache: it is for layout type Cached, and the layout type is Thin",
         ),
+        (
+            json!({"layout": {"type": "Thin"}, "thinPool": {"size": "1Gi"}, "erase": "Zero"}),
+            "erase: volumes of layout type Thin can't be erased",
+        ),
     ] {
         let fault = fault(value.clone()).unwrap_or_else(|| panic!("{value} is accepted"));
         assert!(fault.starts_with(words), "{value}: {fault}");

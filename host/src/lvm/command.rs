@@ -2,16 +2,20 @@
 //!
 //! Names are validated types, so none can be parsed as an option or end a selection early.
 
+mod removal;
+
 use std::time::Duration;
 
 use device_path::DevicePath;
 
 use super::geometry::Layout;
-use super::model::SegmentType;
 use super::thin_pool::{self, PoolCost};
 use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::process::Cmd;
 use crate::units::{Bytes, Extents};
+
+pub use removal::Discard;
+pub(super) use removal::remove;
 
 /// A logical volume to create.
 #[derive(Clone, Copy, Debug)]
@@ -277,44 +281,6 @@ fn change<'a>(
         .args(what)
         .args(SELECT_SETTINGS)
         .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
-}
-
-/// Removes the volume with this name if uuid, tag and type match, too, and no other volume depends
-/// on it.
-///
-/// LVM itself checks all of them under its lock, and does nothing if one differs. `--yes` confirms
-/// the removal of an active volume; LVM still refuses an open one. `--yes` would also confirm the
-/// removal of snapshots along with their origin: hence the check of the first letter of `lv_attr`,
-/// which is an `o` for an origin of any type.
-pub(super) fn remove(
-    vg: &VgName,
-    lv: &LvName,
-    uuid: &LvUuid,
-    tag: &LvTag,
-    segment_type: SegmentType,
-) -> Cmd {
-    let letters = match segment_type {
-        SegmentType::Plain => "^-",
-        SegmentType::Raid => "^[rR]",
-        SegmentType::Thin => "^V",
-        SegmentType::Cached => "^C",
-        // LVM would remove a pool's volumes along with it.
-        SegmentType::ThinPool => "^t",
-        // No volume has such attributes: LVM removes nothing.
-        SegmentType::Other => "^$",
-    };
-    let empty = if segment_type == SegmentType::ThinPool {
-        " && thin_count=0"
-    } else {
-        ""
-    };
-    let selection =
-        format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
-    change_lvm("lvremove")
-        .arg("--yes")
-        .args(SELECT_SETTINGS)
-        .args(["--select", &selection, &path(vg, lv)])
-        .timeout(REMOVE_TIMEOUT)
 }
 
 /// Lists every physical volume, including those of groups that LVM hides by default.

@@ -9,6 +9,7 @@
 pub mod device;
 pub mod device_check;
 pub mod device_io;
+pub mod erasure;
 pub mod execute;
 pub mod growing;
 pub mod jobs;

@@ -57,6 +57,7 @@ pub fn build_logical_volume(
             key_digest: key.digest().as_str().to_owned(),
             storage_class: claim::class_name(claim).unwrap_or_default().to_owned(),
             reclaim_policy: class.reclaim_policy,
+            erase: backend.spec.erase,
             filesystem: class.filesystem.clone(),
         },
         status: None,

@@ -4,9 +4,9 @@ use device_path::DevicePath;
 use proptest::prelude::*;
 
 use super::{
-    NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create, create_disk,
-    create_group, create_pool, create_thin, deactivate, disks, escape, extend, refresh, remove,
-    report, usable_groups, version, volume,
+    Discard, NewLv, NewPool, activate, add_integrity, attach_cache, change_tags, create,
+    create_disk, create_group, create_pool, create_thin, deactivate, disks, escape, extend,
+    refresh, remove, report, usable_groups, version, volume,
 };
 use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::lvm::{Layout, Level, PoolCost, SegmentType};
@@ -164,9 +164,22 @@ fn command_lines_match_real_lvm() {
                 &uuid(),
                 &tag("flexlvm.dev/claim-uid=1"),
                 SegmentType::Plain,
+                Discard::AsConfigured,
             ),
             "lvm lvremove --yes --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
              lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
+        ),
+        (
+            remove(
+                &vg(),
+                &lv(),
+                &uuid(),
+                &tag("t"),
+                SegmentType::Plain,
+                Discard::Always,
+            ),
+            "lvm lvremove --yes --config log/report_command_log=0 devices/issue_discards=1 --select \
+             lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && lv_tags=\"t\" && lv_attr=~\"^-\" vg0/pvc-1",
         ),
     ] {
         assert_eq!(command.line(), line);
@@ -194,7 +207,16 @@ fn group_creation_confirms_no_prompt() {
 #[test]
 fn remove_selects_volumes_by_type() {
     let selection = |segment_type| {
-        remove(&vg(), &lv(), &uuid(), &tag("t"), segment_type).arguments()[5].clone()
+        remove(
+            &vg(),
+            &lv(),
+            &uuid(),
+            &tag("t"),
+            segment_type,
+            Discard::AsConfigured,
+        )
+        .arguments()[5]
+            .clone()
     };
     assert!(selection(SegmentType::Raid).ends_with("lv_attr=~\"^[rR]\""));
     assert!(selection(SegmentType::Other).ends_with("lv_attr=~\"^$\""));
@@ -212,7 +234,7 @@ proptest! {
         let (Ok(vg), Ok(lv), Ok(tag)) = (VgName::new(vg), LvName::new(lv), LvTag::new(tag)) else {
             return Ok(());
         };
-        let command = remove(&vg, &lv, &uuid(), &tag, SegmentType::Raid);
+        let command = remove(&vg, &lv, &uuid(), &tag, SegmentType::Raid, Discard::AsConfigured);
         let selection = &command.arguments()[3];
         prop_assert_eq!(selection.matches('"').count(), 6);
         prop_assert_eq!(selection.matches("&&").count(), 2 + tag.as_str().matches("&&").count());
@@ -244,7 +266,14 @@ fn only_reports_may_be_killed() {
         add_integrity(&vg(), &lv()),
         attach_cache(&vg(), &lv(), &lv(), "writeback"),
         create_thin(&vg(), &lv(), &lv(), Bytes(1), &[]),
-        remove(&vg(), &lv(), &uuid(), &tag("a"), SegmentType::Plain),
+        remove(
+            &vg(),
+            &lv(),
+            &uuid(),
+            &tag("a"),
+            SegmentType::Plain,
+            Discard::AsConfigured,
+        ),
         create_disk(&disk, &uuid()),
         create_group(&vg(), &[], &[disk]),
     ] {

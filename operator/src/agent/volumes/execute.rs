@@ -1,14 +1,19 @@
 //! Executes the plan of one LogicalVolume of this node, step by step.
 
+mod erase;
 mod lagging_device;
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use host::lvm::{Layout, NewLv, NewPool, SegmentType};
+use crds::Erase;
+use crds::logical_volume::State;
+use host::lvm::{Discard, Layout, NewLv, NewPool, SegmentType};
 use host::{Error, Extents, Kind};
 
 use super::device::{Devices, LvPath};
+use super::erasure::Erasure;
+use super::jobs::runner::JobRunner;
 use super::new_entry;
 use super::outcome::Outcome;
 use super::plan::{
@@ -33,6 +38,7 @@ pub struct VolumeExecutor {
     lvm: Arc<LvmState>,
     devices: Arc<dyn Devices>,
     volumes: Arc<NodeVolumes>,
+    jobs: Arc<JobRunner>,
 }
 
 /// State of one pass.
@@ -44,6 +50,7 @@ struct Progress {
     /// Time of the last change in this pass whose result only a report shows.
     changed: Option<Instant>,
     unexpected_errors: u32,
+    erasure: Option<Erasure>,
     /// Result of the last refresh of the volume's device.
     refresh: Option<RefreshResult>,
     /// Why the volume could not be created, which ends the pass.
@@ -52,13 +59,19 @@ struct Progress {
 
 impl VolumeExecutor {
     /// Returns an executor for this LVM and these devices; `volumes` are all LogicalVolumes of the
-    /// node.
+    /// node, and `jobs` erases them.
     #[must_use]
-    pub fn new(lvm: Arc<LvmState>, devices: Arc<dyn Devices>, volumes: Arc<NodeVolumes>) -> Self {
+    pub fn new(
+        lvm: Arc<LvmState>,
+        devices: Arc<dyn Devices>,
+        volumes: Arc<NodeVolumes>,
+        jobs: Arc<JobRunner>,
+    ) -> Self {
         Self {
             lvm,
             devices,
             volumes,
+            jobs,
         }
     }
 
@@ -67,9 +80,13 @@ impl VolumeExecutor {
     /// # Errors
     /// If LVM or a device operation fails.
     pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, AgentError> {
+        if spec.state == State::Present || spec.erase != Erase::Zero {
+            self.stop_erasure(spec.name.as_str());
+        }
         let mut progress = Progress {
             began: Instant::now(),
             content: None,
+            erasure: None,
             removed: false,
             changed: None,
             unexpected_errors: 0,
@@ -160,6 +177,7 @@ impl VolumeExecutor {
             groups: &groups,
             rollback: rollback.as_ref(),
             content: progress.content.as_ref(),
+            erasure: progress.erasure.as_ref(),
             removed: progress.removed,
             device: self.device_state(lvm, spec, progress),
             refresh: progress.refresh.as_ref(),
@@ -193,6 +211,7 @@ impl VolumeExecutor {
                 self.devices.mark_blank(path, &uuid, blocks)?;
                 progress.content = Some(Content::Unformatted);
             }
+            Action::Erase { uuid } => progress.erasure = Some(self.erase(spec, uuid)),
             Action::Refresh { uuid } => Self::refresh(lvm, spec, &uuid, progress),
             Action::Create(new) => {
                 if !self.create(lvm, spec, &new)? {
@@ -226,9 +245,11 @@ impl VolumeExecutor {
                 lvm.change_tags(group, name, uuid, remove, add.as_slice())
             }
             LvmChange::Activate { uuid } => lvm.activate(group, name, uuid),
-            LvmChange::Remove { uuid, segment_type } => {
-                lvm.remove(group, name, uuid, &spec.identity, *segment_type)
-            }
+            LvmChange::Remove {
+                uuid,
+                segment_type,
+                discard,
+            } => lvm.remove(group, name, uuid, &spec.identity, *segment_type, *discard),
             LvmChange::CreatePool {
                 pool,
                 tag,
@@ -247,7 +268,8 @@ impl VolumeExecutor {
                 lvm.create_pool(group, pool, &new)
             }
             LvmChange::RemovePool { pool, tag, uuid } => {
-                lvm.remove(group, pool, uuid, tag, SegmentType::ThinPool)
+                let pool_type = SegmentType::ThinPool;
+                lvm.remove(group, pool, uuid, tag, pool_type, Discard::AsConfigured)
             }
             LvmChange::CreateCache {
                 cache,
@@ -265,9 +287,14 @@ impl VolumeExecutor {
             LvmChange::AttachCache { cache, mode } => {
                 lvm.attach_cache(group, name, cache, mode.as_str())
             }
-            LvmChange::RemoveCache { cache, uuid } => {
-                lvm.remove(group, cache, uuid, &spec.identity, SegmentType::Plain)
-            }
+            LvmChange::RemoveCache { cache, uuid } => lvm.remove(
+                group,
+                cache,
+                uuid,
+                &spec.identity,
+                SegmentType::Plain,
+                Discard::AsConfigured,
+            ),
         }
     }
 

@@ -21,6 +21,9 @@ pub struct Outcome {
     /// Update of the condition `Removed`; `None` leaves it unchanged, or removes it if the volume
     /// exists.
     pub removed: Option<ConditionUpdate>,
+    /// Update of the condition `Progressing`; `None` leaves it unchanged, or removes it if the
+    /// volume exists and no job works on it.
+    pub progressing: Option<ConditionUpdate>,
     /// LVM uuid and size in bytes, if the volume exists and is FlexLVM's.
     pub volume: Option<(LvUuid, Bytes)>,
 }
@@ -28,14 +31,14 @@ pub struct Outcome {
 impl Outcome {
     /// Returns the maximum age of the LVM report behind this outcome.
     ///
-    /// Any age if Ready, or if the device lags behind the report, which another report does not
-    /// change; 5 s for failures and removals; 0 if the volume is in use, since only a new report
+    /// Any age if Ready, if the device lags behind the report, or while the volume is erased, which
+    /// another report does not change; 5 s for failures and removals; 0 if the volume is in use, since only a new report
     /// shows its release.
     #[must_use]
     pub fn oldest_report(&self) -> Duration {
         match (&self.ready, &self.removed) {
             (Some(ready), None) if ready.status => Duration::MAX,
-            _ if self.has_outdated_device() => Duration::MAX,
+            _ if self.has_outdated_device() || self.awaits_erasure() => Duration::MAX,
             _ if self.is_in_use() => Duration::ZERO,
             _ => RECENT,
         }
@@ -56,6 +59,23 @@ impl Outcome {
         self.removed
             .as_ref()
             .is_some_and(|removed| removed.reason == reason::IN_USE)
+    }
+
+    /// Returns whether the volume is removed once it is erased.
+    #[must_use]
+    pub fn awaits_erasure(&self) -> bool {
+        let is_erasure = |update: &ConditionUpdate| {
+            update.reason == reason::ERASING || update.reason == reason::ERASE_FAILED
+        };
+        self.removed.as_ref().is_some_and(is_erasure)
+    }
+
+    /// Returns whether the erasure of the volume failed, and has to begin again later.
+    #[must_use]
+    pub fn has_failed_erasure(&self) -> bool {
+        self.removed
+            .as_ref()
+            .is_some_and(|removed| removed.reason == reason::ERASE_FAILED)
     }
 
     /// Returns the outcome for a volume that is gone from the node, or no longer FlexLVM's: the error

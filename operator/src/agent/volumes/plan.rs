@@ -3,11 +3,13 @@
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
 //! here, in [`unpublished`], [`removal`], [`retained`] and [`rolled_back`]; [`step`] lists the steps,
 //! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
-//! [`pool_and_cache`] plans the parts of a volume, and [`allocation`] selects disks.
+//! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, and [`erase`] erases
+//! a volume before its removal.
 
 mod allocation;
 mod claim_tag;
 mod device;
+mod erase;
 mod health;
 mod lookup;
 mod pool_and_cache;
@@ -24,6 +26,7 @@ use crds::logical_volume::{ReclaimPolicy, State};
 use host::block::DeviceState;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
 
+use super::erasure::Erasure;
 use super::outcome::Outcome;
 use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
@@ -44,6 +47,8 @@ pub struct ObservedVolume<'a> {
     pub rollback: Option<&'a Rollback>,
     /// Content of the logical volume; `None` before its inspection.
     pub content: Option<&'a Content>,
+    /// How far its erasure has come; `None` before the agent has looked in this pass.
+    pub erasure: Option<&'a Erasure>,
     /// Whether the agent removed the volume in this pass.
     pub removed: bool,
     /// State of the volume's device; `None` if the volume is inactive, or can't be examined.

@@ -26,7 +26,8 @@ use crate::kube::error::ApiError;
 use crate::kube::names;
 
 /// Maximum interval between two checks of a volume that is in use and waits for removal, whose
-/// device lags behind LVM's metadata, or that waits for the objects of other volumes.
+/// device lags behind LVM's metadata, whose erasure failed, or that waits for the objects of other
+/// volumes.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// Number of consecutive failures to create a volume after which another node may be tried.
@@ -40,7 +41,8 @@ pub struct VolumeReconciler {
     backoff: Backoff<String>,
     waits: Backoff<String>,
     statuses: WrittenStatuses,
-    /// Volumes that are in use and wait for removal, or whose device lags behind LVM's metadata.
+    /// Volumes that are in use and wait for removal, whose erasure failed, or whose device lags
+    /// behind LVM's metadata.
     waiting: Mutex<BTreeSet<String>>,
 }
 
@@ -136,7 +138,8 @@ impl VolumeReconciler {
         };
         let outcome = self.executor.reconcile(&spec).await?;
         self.publish(name, object, &outcome).await?;
-        let is_waiting = outcome.is_in_use() || outcome.has_outdated_device();
+        let is_waiting =
+            outcome.is_in_use() || outcome.has_outdated_device() || outcome.has_failed_erasure();
         self.revisit(name, is_waiting);
         if outcome.awaits_other_volumes() {
             self.volumes.queue.requeue_after(name, LONGEST_WAIT);
@@ -246,6 +249,7 @@ impl VolumeReconciler {
     }
 
     fn forget(&self, name: &str) {
+        self.executor.stop_erasure(name);
         self.revisit(name, false);
         self.backoff.succeeded(&name.to_owned());
         self.statuses.forget(name);

@@ -5,7 +5,7 @@ mod pool_and_cache;
 use std::collections::BTreeMap;
 
 use crds::logical_volume::{LogicalVolumeStatus, ReclaimPolicy, State};
-use crds::{LogicalVolume, ValidationError, quantity};
+use crds::{Erase, LogicalVolume, ValidationError, quantity};
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID, OBJECT_UID, RESTORED};
 use host::lvm::{Layout, Lv};
 use host::{Bytes, Extents, KeyDigest, LvName, LvTag, LvUuid, VgName};
@@ -56,6 +56,12 @@ pub struct VolumeSpec {
     pub published: Option<LvUuid>,
     /// Whether the object has a deletion timestamp.
     pub deleted: bool,
+    /// What happens to the volume's content when it is removed.
+    pub erase: Erase,
+    /// Uid of the object.
+    pub object_uid: String,
+    /// Generation of the object's spec; 0 if the object has none.
+    pub generation: i64,
 }
 
 impl VolumeSpec {
@@ -97,6 +103,9 @@ impl VolumeSpec {
             reclaim_policy: spec.reclaim_policy,
             published,
             deleted: object.metadata.deletion_timestamp.is_some(),
+            erase: spec.erase,
+            object_uid,
+            generation: object.metadata.generation.unwrap_or_default(),
         })
     }
 

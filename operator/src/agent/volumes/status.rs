@@ -1,6 +1,6 @@
 //! Builds the status of a LogicalVolume from an outcome. Pure.
 
-use crds::condition::{self, HEALTHY, READY, REMOVED};
+use crds::condition::{self, HEALTHY, PROGRESSING, READY, REMOVED};
 use crds::logical_volume::LogicalVolumeStatus;
 use crds::quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -24,6 +24,7 @@ pub fn build(
         (READY, &outcome.ready),
         (HEALTHY, &outcome.healthy),
         (REMOVED, &outcome.removed),
+        (PROGRESSING, &outcome.progressing),
     ];
     for (type_, update) in updates {
         let Some(update) = update else { continue };
@@ -46,12 +47,12 @@ pub fn build(
             status.size = None;
             status
                 .conditions
-                .retain(|condition| condition.type_ != HEALTHY);
+                .retain(|condition| condition.type_ != HEALTHY && condition.type_ != PROGRESSING);
         }
         // The volume exists, and its removal is not requested (any more).
         None if outcome.volume.is_some() => status
             .conditions
-            .retain(|condition| condition.type_ != REMOVED),
+            .retain(|condition| condition.type_ != REMOVED && condition.type_ != PROGRESSING),
         _ => {}
     }
     status
@@ -96,8 +97,8 @@ mod tests {
         let outcome = Outcome {
             ready: Some(update(true, reason::READY)),
             healthy: Some(update(true, reason::HEALTHY)),
-            removed: None,
             volume,
+            ..Outcome::default()
         };
         build(&LogicalVolumeStatus::default(), &outcome, Some(1), &at(1))
     }
@@ -116,8 +117,8 @@ mod tests {
         let again = Outcome {
             ready: Some(update(true, reason::READY)),
             healthy: Some(update(true, reason::HEALTHY)),
-            removed: None,
             volume,
+            ..Outcome::default()
         };
         assert_eq!(build(&first, &again, Some(1), &at(9)), first);
     }
@@ -149,8 +150,8 @@ mod tests {
         let wanted = Outcome {
             ready: Some(update(true, reason::READY)),
             healthy: Some(update(true, reason::HEALTHY)),
-            removed: None,
             volume,
+            ..Outcome::default()
         };
         let wanted = build(&kept, &wanted, Some(3), &at(3));
         assert!(condition::get(&wanted.conditions, REMOVED).is_none());

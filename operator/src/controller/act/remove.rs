@@ -2,11 +2,12 @@
 //!
 //! Each reads its preconditions from the API server first: caches may be outdated.
 
-use crds::LogicalVolume;
 use crds::logical_volume::{ClaimReference, State};
+use crds::{Erase, LogicalVolume};
 use flexvolume::options::UUID;
 use k8s_openapi::api::core::v1::{Node, PersistentVolumeClaim, PersistentVolumeSpec};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
@@ -108,13 +109,26 @@ impl Actor {
             }
         }
         let metadata = json!({"uid": found.uid(), "resourceVersion": found.resource_version()});
-        let patch = Patch::Merge(json!({"metadata": metadata, "spec": {"state": State::Absent}}));
+        let mut spec = json!({"state": State::Absent});
+        if let Some(erase) = self.erase(&found) {
+            spec["erase"] = json!(erase);
+        }
+        let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
         let patched = self
             .logical_volumes()
             .patch(name, &PatchParams::default(), &patch)
             .await;
         patched.map_err(ApiError::of("patch", "LogicalVolume", name))?;
         Ok(Step::Done.into())
+    }
+
+    /// Returns how the content of a volume is erased according to its StorageBackend; `None` if the
+    /// backend is gone, or the volume can't be erased.
+    fn erase(&self, logical_volume: &LogicalVolume) -> Option<Erase> {
+        let spec = &logical_volume.spec;
+        let backend = ObjectRef::new(&spec.backend);
+        let backend = self.state.backends.get(&backend)?;
+        Erase::is_possible(spec.layout.type_).then_some(backend.spec.erase)
     }
 
     /// Removes a LogicalVolume whose logical volume was never created because its node is gone.

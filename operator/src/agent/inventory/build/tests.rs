@@ -59,6 +59,9 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
         state: State::Present,
         published,
         deleted: false,
+        erase: crds::Erase::None,
+        object_uid: "2".to_owned(),
+        generation: 1,
         reclaim_policy: crds::logical_volume::ReclaimPolicy::Delete,
     }
 }

@@ -53,6 +53,12 @@ impl JobRunner {
         }
     }
 
+    /// Returns the time without progress after which a job counts as stalled.
+    #[must_use]
+    pub fn stalled_after(&self) -> Duration {
+        self.limits.stalled_after
+    }
+
     /// Returns the state of a job that its volume's spec requires, and starts it if it does not run
     /// and may start.
     ///

@@ -1,14 +1,15 @@
 //! Plans the removal of a logical volume, and the cases in which it is kept. Pure.
 
+use crds::Erase;
 use crds::condition::reason;
 use crds::logical_volume::State;
 use host::lvm::tags::RESTORED;
-use host::lvm::{Layout, Lv, LvRole, SegmentType};
+use host::lvm::{Discard, Layout, Lv, LvRole, SegmentType};
 
 use super::lookup::{ObservedLv, find};
 use super::unpublished::{CreatedFor, created_for};
 use super::{
-    Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, device,
+    Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, device, erase,
     initial_type, pool_and_cache,
 };
 use crate::agent::condition::ReportedError;
@@ -52,10 +53,10 @@ pub(super) fn plan_absent(
     if let Some(refresh) = device::plan_resume(lv, seen) {
         return Ok(Step::Act(refresh));
     }
-    if lv.open {
-        let message =
-            format!("logical volume {path} on {node} is in use, so it is not removed yet");
-        return Err(ReportedError::new(reason::IN_USE, message));
+    // The job that erases the volume has its device open, and fails if another program has.
+    let is_erased = erase::is_required(spec, lv);
+    if lv.open && !is_erased {
+        return Err(in_use(spec));
     }
     if lv.role != LvRole::Volume || !has_type_of(spec, lv) {
         let message = format!(
@@ -63,9 +64,12 @@ pub(super) fn plan_absent(
         );
         return Err(ReportedError::new(reason::IN_USE, message));
     }
+    if is_erased && let Some(step) = erase::plan(spec, lv, seen.erasure)? {
+        return Ok(step);
+    }
     let action = match spec.state {
         State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content)?,
-        State::Absent | State::Present => remove(lv),
+        State::Absent | State::Present => remove(spec, lv),
     };
     Ok(Step::Act(action))
 }
@@ -92,11 +96,23 @@ fn has_type_of(spec: &VolumeSpec, lv: &Lv) -> bool {
         || (spec.layout == Layout::Cached && lv.segment_type == SegmentType::Cached)
 }
 
-fn remove(lv: &Lv) -> Action {
+fn remove(spec: &VolumeSpec, lv: &Lv) -> Action {
+    let discard = match spec.erase {
+        Erase::Discard => Discard::Always,
+        Erase::None | Erase::Zero => Discard::AsConfigured,
+    };
     Action::Change(LvmChange::Remove {
         uuid: lv.uuid.clone(),
         segment_type: lv.segment_type,
+        discard,
     })
+}
+
+/// Returns the reason why an open volume is kept.
+pub(super) fn in_use(spec: &VolumeSpec) -> ReportedError {
+    let (path, node) = (spec.path(), &spec.node);
+    let message = format!("logical volume {path} on {node} is in use, so it is not removed yet");
+    ReportedError::new(reason::IN_USE, message)
 }
 
 /// Removes the volume only if it is proven to be empty.
@@ -111,12 +127,12 @@ fn plan_unused(
     }
     let what = match content {
         None => return Ok(Action::Inspect { uuid }),
-        Some(Content::Unformatted | Content::Formatting) => return Ok(remove(lv)),
+        Some(Content::Unformatted | Content::Formatting) => return Ok(remove(spec, lv)),
         Some(Content::Blank) if spec.published.is_some() => "blank, but was marked as used",
         // A pod may have written raw data behind the start of a volume that was in use before its
         // object was restored.
         Some(Content::Blank) => match created_for(spec, lv) {
-            CreatedFor::ThisObject => return Ok(remove(lv)),
+            CreatedFor::ThisObject => return Ok(remove(spec, lv)),
             CreatedFor::FormerObject | CreatedFor::Unknown => {
                 "blank, but not created for this LogicalVolume"
             }

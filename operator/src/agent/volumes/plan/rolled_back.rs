@@ -44,6 +44,8 @@ pub(super) fn hold_back(spec: &VolumeSpec, rollback: Option<&Rollback>, step: St
 fn is_harmless(action: &Action, rollback: &Rollback) -> bool {
     match action {
         Action::Inspect { .. } => true,
+        // Its extents may be those of a volume that the metadata lack.
+        Action::Erase { .. } => false,
         _ => rollback.allows_removal() && !action.allocates(),
     }
 }

@@ -2,7 +2,7 @@
 
 use crds::cache::CacheMode;
 use host::fs::NewBlocks;
-use host::lvm::{PoolCost, SegmentType};
+use host::lvm::{Discard, PoolCost, SegmentType};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid};
 
 use crate::agent::volumes::outcome::Outcome;
@@ -30,6 +30,11 @@ pub enum Action {
         uuid: LvUuid,
         /// Content of its unwritten blocks.
         blocks: NewBlocks,
+    },
+    /// Starts or continues the erasure of the volume's content.
+    Erase {
+        /// LVM uuid of the volume.
+        uuid: LvUuid,
     },
     /// Loads the table of LVM's metadata into the volume's device, and resumes it.
     Refresh {
@@ -140,6 +145,8 @@ pub enum LvmChange {
         uuid: LvUuid,
         /// Its observed type.
         segment_type: SegmentType,
+        /// Whether LVM discards its extents.
+        discard: Discard,
     },
 }
 
@@ -156,7 +163,10 @@ impl Action {
                     | LvmChange::Extend { .. }
                     | LvmChange::AddIntegrity
             ),
-            Self::Inspect { .. } | Self::Mark { .. } | Self::Refresh { .. } => false,
+            Self::Inspect { .. }
+            | Self::Mark { .. }
+            | Self::Erase { .. }
+            | Self::Refresh { .. } => false,
         }
     }
 }

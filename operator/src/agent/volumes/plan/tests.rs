@@ -2,6 +2,7 @@
 
 mod any;
 mod device;
+mod erase;
 mod health;
 mod identity;
 mod images;
@@ -15,9 +16,10 @@ mod unpublished;
 
 use std::collections::BTreeMap;
 
+use crds::Erase;
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::lvm::{Layout, Lv, LvHealth, LvRole, Pv, SegmentType, Vg, VgFault};
+use host::lvm::{Discard, Layout, Lv, LvHealth, LvRole, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
@@ -52,6 +54,9 @@ fn spec() -> VolumeSpec {
         reclaim_policy: ReclaimPolicy::Delete,
         published: None,
         deleted: false,
+        erase: Erase::None,
+        object_uid: "2".to_owned(),
+        generation: 1,
     }
 }
 
@@ -125,8 +130,12 @@ fn extend(extents: u64, disks: &[&str]) -> Step {
 
 /// Returns the step that removes the volume if it is of this type.
 fn remove(segment_type: SegmentType) -> Step {
-    let uuid = uuid(1);
-    LvmChange::Remove { uuid, segment_type }.into()
+    LvmChange::Remove {
+        uuid: uuid(1),
+        segment_type,
+        discard: Discard::AsConfigured,
+    }
+    .into()
 }
 
 /// Returns the step that inspects the volume.
@@ -140,6 +149,7 @@ fn observed(groups: &[Vg]) -> ObservedVolume<'_> {
         groups,
         rollback: None,
         content: None,
+        erasure: None,
         removed: false,
         device: None,
         refresh: None,

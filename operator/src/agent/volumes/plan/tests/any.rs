@@ -18,9 +18,11 @@ prop_compose! {
         deleted: bool,
         size in (4_u64 << 20)..(300 << 20),
         basis in prop_oneof![Just(spec()), Just(thin()), Just(cached())],
+        erase in prop_oneof![Just(Erase::None), Just(Erase::Discard), Just(Erase::Zero)],
     ) -> VolumeSpec {
         VolumeSpec {
             state,
+            erase,
             reclaim_policy,
             published: published.map(uuid),
             deleted,

@@ -8,6 +8,7 @@ use super::any::{any_content, any_groups, any_spec};
 use super::pool_and_cache::{POOL, pool};
 use super::rolled_back::seqno_fell;
 use super::*;
+use crate::agent::volumes::erasure::Erasure;
 use crate::agent::volumes::plan::RefreshResult;
 
 /// A simulated node that executes steps as LVM would.
@@ -15,6 +16,7 @@ struct Simulated {
     groups: Vec<Vg>,
     content: Content,
     seen: Option<Content>,
+    erasure: Option<Erasure>,
     removed: bool,
     device: Option<DeviceState>,
     refresh: Option<RefreshResult>,
@@ -29,6 +31,15 @@ impl Simulated {
             Action::Inspect { .. } => {
                 assert!(one(vg).active);
                 self.seen = Some(self.content.clone());
+            }
+            Action::Erase { .. } => {
+                assert!(one(vg).active && self.erasure.is_none());
+                let is_open = one(vg).open;
+                self.erasure = Some(if is_open {
+                    Erasure::InUse
+                } else {
+                    Erasure::Complete
+                });
             }
             Action::Refresh { uuid } => {
                 assert_eq!(one(vg).uuid, *uuid);
@@ -152,6 +163,7 @@ fn changes_volume(step: &Step) -> bool {
             Action::Inspect { .. }
             | Action::Mark { .. }
             | Action::Create(_)
+            | Action::Erase { .. }
             | Action::Refresh { .. },
         ) => true,
     }
@@ -216,6 +228,7 @@ proptest! {
             groups,
             content: content.clone(),
             seen: None,
+            erasure: None,
             removed: false,
             device,
             refresh: None,
@@ -226,6 +239,7 @@ proptest! {
                 groups: &node.groups,
                 rollback: None,
                 content: node.seen.as_ref(),
+                erasure: node.erasure.as_ref(),
                 removed: node.removed,
                 device: node.device,
                 refresh: node.refresh.as_ref(),
@@ -258,6 +272,13 @@ proptest! {
                 prop_assert!(!spec.has_published_another(before) || spec.is_proven_by_tags(before));
                 prop_assert!(spec.state == State::Absent || !matches!(content, Content::Data(_)));
             }
+        }
+        // The same holds for its erasure, which the job itself limits to a closed volume.
+        if node.erasure.is_some() {
+            let before = before.as_ref().unwrap();
+            prop_assert!(spec.state == State::Absent && spec.erase == Erase::Zero);
+            prop_assert!(before.role == LvRole::Volume && before.has_tag(spec.identity.as_str()));
+            prop_assert!(!spec.has_published_another(before) || spec.is_proven_by_tags(before));
         }
         // Only an interrupted creation is continued by a marker, which allows a mkfs.
         if steps.iter().any(|step| matches!(step, Step::Act(Action::Mark { .. }))) {
