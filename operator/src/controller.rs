@@ -11,6 +11,7 @@
 //! - [`act`]: carries out the step; the crate `placement` chooses the node, [`volume`] builds the
 //!   objects.
 //! - [`backend`]: the status of StorageBackends.
+//! - [`readiness_events`]: Events on StorageBackends and NodeStorages.
 //! - [`capacity`]: free space for the scheduler.
 //! - [`metrics`]: the series that the controller exposes.
 
@@ -22,10 +23,13 @@ pub mod class;
 pub mod master_key;
 pub mod metrics;
 pub mod plan;
+pub mod readiness_events;
 pub mod sizes;
 pub mod state;
 pub mod volume;
 pub mod worker;
+
+use std::sync::Arc;
 
 use kube::Client;
 
@@ -53,9 +57,9 @@ pub struct ControllerSettings {
 pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoint) {
     let (queue, requests) = WorkQueue::channel();
     let (state, follow) = ClusterState::watch(&client, queue);
-    let recorder = Recorder::new(client.clone(), &settings.identity);
+    let recorder = Arc::new(Recorder::new(client.clone(), &settings.identity));
     metrics::register(&endpoint.metrics, &state, &recorder.counts());
-    let worker = Worker::new(client.clone(), state.clone(), recorder);
+    let worker = Worker::new(client.clone(), state.clone(), recorder.clone());
     let work = async {
         state.ready().await;
         endpoint.ready.set(true);
@@ -63,6 +67,7 @@ pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoi
             queue::run(requests, state.queue_statistics(), AT_ONCE, |name| worker
                 .work(name)),
             backend::run(client.clone(), state.clone()),
+            Box::pin(readiness_events::run(state.clone(), recorder)),
             capacity::run(
                 client.clone(),
                 state.clone(),

@@ -8,6 +8,7 @@ mod growth;
 mod health;
 mod many_claims;
 mod provisioning;
+mod readiness_events;
 mod rejection;
 mod removal;
 mod waiting;

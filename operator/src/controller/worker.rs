@@ -26,7 +26,7 @@ const RECONCILE_TIMEOUT: Duration = Duration::from_mins(1);
 pub struct Worker {
     state: Arc<ClusterState>,
     actor: Actor,
-    recorder: Recorder,
+    recorder: Arc<Recorder>,
     backoff: Backoff<String>,
     /// Since when no step could be carried out for a volume.
     waiting_since: Mutex<HashMap<String, Instant>>,
@@ -45,7 +45,7 @@ pub struct Worker {
 impl Worker {
     /// Creates a worker on these watch caches and reservations.
     #[must_use]
-    pub fn new(client: Client, state: Arc<ClusterState>, recorder: Recorder) -> Self {
+    pub fn new(client: Client, state: Arc<ClusterState>, recorder: Arc<Recorder>) -> Self {
         let actor = Actor::new(client, state.clone());
         Self {
             state,

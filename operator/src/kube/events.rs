@@ -110,7 +110,7 @@ impl EventCounts {
         metrics.register(|registry| {
             registry.register(
                 "flexlvm_events",
-                "Events that the controller wrote about claims and volumes",
+                "Events that the controller wrote",
                 self.0.clone(),
             );
         });

@@ -53,6 +53,10 @@ pub mod event {
     pub const VOLUME_CONDITION_ABNORMAL: &str = "VolumeConditionAbnormal";
     /// The claim's volume is healthy again; external-health-monitor's reason for CSI volumes.
     pub const VOLUME_CONDITION_NORMAL: &str = "VolumeConditionNormal";
+    /// A condition of the StorageBackend or NodeStorage is False.
+    pub const NOT_READY: &str = "NotReady";
+    /// All conditions of the StorageBackend or NodeStorage are True again.
+    pub const READY: &str = "Ready";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
 }
