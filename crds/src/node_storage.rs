@@ -122,6 +122,13 @@ pub const METADATA_WENT_BACK: &str = "its metadata may have gone back to an olde
 /// Maximum number of [`NodeStorageStatus::orphans`].
 pub const MAX_ORPHANS: usize = 1000;
 
+/// Maximum number of [`PhysicalVolume::volumes`] of all disks of a NodeStorage together.
+///
+/// An object of the API can have about 1.5 MB. A name takes 43 bytes, and a volume counts once for
+/// each of its disks: the limit per object holds for any number of disks, which a limit per disk
+/// would not.
+pub const MAX_LISTED_VOLUMES: usize = 1000;
+
 /// A logical volume of a claim that no LogicalVolume describes.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
@@ -195,8 +202,17 @@ pub const MAX_LVS_PER_VOLUME: u32 = 65;
 pub struct PhysicalVolume {
     /// LVM's UUID of the physical volume.
     pub uuid: String,
-    /// Name of its device, which can change when the node restarts.
+    /// Name of its device, which can change when the node restarts; `[unknown]` while the device is
+    /// missing.
     pub name: String,
+    /// Path of its device that stays the same when the node restarts, below `/dev/disk/by-id` or
+    /// else `/dev/disk/by-path`. While the device is missing, its last known one. Absent if the node
+    /// has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// True while LVM does not find its device; absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<bool>,
     /// Total size in bytes of its extents; 0 where allocation is disabled (`pvchange
     /// --allocatable n`).
     pub size: Quantity,
@@ -208,6 +224,20 @@ pub struct PhysicalVolume {
     /// any, FlexLVM allocates nothing but caches on it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cache_paths: Vec<String>,
+    /// Names of the LogicalVolumes with a part on this disk, sorted, for information: the list can be
+    /// up to a minute old, unless a disk became missing. A volume in a thin pool counts on each disk
+    /// of its pool. All disks of the NodeStorage together list at most 1,000 names, those of missing
+    /// disks first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
+    pub volumes: Vec<String>,
+    /// Number of further LogicalVolumes with a part on this disk, which `volumes` omits because of
+    /// its limit. Absent if it omits none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub omitted_volumes: Option<u32>,
 }
 
 /// One thin pool of a volume group.

@@ -46,6 +46,7 @@ use crate::kube::queue::{self, WorkQueue};
 use crate::metrics::Metrics;
 use driver_install::DriverInstaller;
 use driver_install::outcomes::InstallOutcomes;
+use inventory::disk_paths::DiskPaths;
 use inventory::publish::Reporter;
 use lvm::measured::MeasuredExec;
 use lvm::state::LvmState;
@@ -173,6 +174,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
         client: client.clone(),
         lvm: lvm.clone(),
         devices: host.devices.clone(),
+        disk_paths: DiskPaths::default(),
         volumes: volumes.clone(),
         backends: backends.clone(),
         installation,

@@ -8,6 +8,7 @@ mod disk;
 mod report;
 mod state;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -231,6 +232,10 @@ impl Devices for SimulatedNode {
 
     fn number_at(&self, _: &DevicePath) -> Option<DevNum> {
         None
+    }
+
+    fn stable_paths(&self) -> BTreeMap<DevNum, String> {
+        BTreeMap::new()
     }
 
     fn device_state(&self, path: device::LvPath<'_>, uuid: &LvUuid) -> Option<DeviceState> {

@@ -1,9 +1,10 @@
 //! The node's storage: builds its NodeStorage ([`build`], pure), publishes it ([`publish`]) and
-//! publishes it again after its deletion ([`deleted`]). [`cache_disks`] finds the disks for caches, [`orphans`]
-//! the volumes without an object.
+//! publishes it again after its deletion ([`deleted`]). [`cache_disks`] finds the disks for caches,
+//! [`disk_paths`] stable paths of all disks, [`orphans`] the volumes without an object.
 
 pub mod build;
 pub mod cache_disks;
 pub mod deleted;
+pub mod disk_paths;
 pub mod orphans;
 pub mod publish;

@@ -1,6 +1,8 @@
 //! Builds the status of this node's NodeStorage, from LVM's report and the specs of its volumes.
 //! Pure.
 
+mod volumes_on_disks;
+
 use std::collections::BTreeMap;
 
 use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY};
@@ -38,6 +40,8 @@ pub struct ReportInputs<'a> {
     /// Names of physical volumes' devices, each with the paths by which StorageBackends list it for
     /// caches.
     pub cache_paths: &'a BTreeMap<String, Vec<String>>,
+    /// Names of physical volumes' devices, each with its stable path.
+    pub stable_paths: &'a BTreeMap<String, String>,
 }
 
 /// Returns the whole status; `old` provides the times of its conditions.
@@ -59,6 +63,7 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
     }
     if let Some(groups) = &inputs.report.groups {
         status.volume_groups = build_groups(groups, inputs);
+        keep_paths(&mut status.volume_groups, &old.volume_groups);
         status.lvm_warnings.clone_from(&inputs.report.warnings);
         status.orphans = orphans(groups, inputs.specs);
     }
@@ -79,14 +84,14 @@ fn set(status: &mut NodeStorageStatus, type_: &str, update: &ConditionUpdate, no
     );
 }
 
-/// Returns whether two statuses differ in anything but the free space, which is informational and
-/// can be published with a delay.
+/// Returns whether two statuses differ in anything but the free space and the volumes on each disk,
+/// which are informational and can be published with a delay: they change with each volume.
 #[must_use]
 pub fn differ(a: &NodeStorageStatus, b: &NodeStorageStatus) -> bool {
-    without_free(a) != without_free(b)
+    without_informational(a) != without_informational(b)
 }
 
-fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
+fn without_informational(status: &NodeStorageStatus) -> NodeStorageStatus {
     let mut status = status.clone();
     for group in &mut status.volume_groups {
         group.free = quantity::format(0_u64);
@@ -94,10 +99,11 @@ fn without_free(status: &NodeStorageStatus) -> NodeStorageStatus {
             // As long as any volume can be created, the number is informational.
             limit.remaining = limit.remaining.min(MAX_LVS_PER_VOLUME);
         }
-        group
-            .physical_volumes
-            .iter_mut()
-            .for_each(|disk| disk.free = quantity::format(0_u64));
+        for disk in &mut group.physical_volumes {
+            disk.free = quantity::format(0_u64);
+            disk.volumes.clear();
+            disk.omitted_volumes = None;
+        }
         group
             .thin_pools
             .iter_mut()
@@ -111,7 +117,22 @@ fn build_groups(groups: &[Vg], inputs: ReportInputs<'_>) -> Vec<VolumeGroup> {
     // The name is the key of the list; `unusableReason` reports groups that share a name.
     built.sort_by(|a, b| (&a.name, &a.uuid).cmp(&(&b.name, &b.uuid)));
     built.dedup_by(|a, b| a.name == b.name);
+    volumes_on_disks::limit(&mut built);
     built
+}
+
+/// Keeps the last known path of each disk that has none now: a missing disk is found by it.
+fn keep_paths(groups: &mut [VolumeGroup], old: &[VolumeGroup]) {
+    let mut known = BTreeMap::new();
+    for disk in old.iter().flat_map(|group| &group.physical_volumes) {
+        known.insert(&disk.uuid, &disk.path);
+    }
+    let disks = groups
+        .iter_mut()
+        .flat_map(|group| &mut group.physical_volumes);
+    for disk in disks.filter(|disk| disk.path.is_none()) {
+        disk.path = known.get(&disk.uuid).and_then(|path| (*path).clone());
+    }
 }
 
 fn build_group(vg: &Vg, inputs: ReportInputs<'_>) -> VolumeGroup {
@@ -193,6 +214,8 @@ fn build_physical_volume(
     PhysicalVolume {
         uuid: pv.uuid.to_string(),
         name: pv.name.clone(),
+        path: inputs.stable_paths.get(&pv.name).cloned(),
+        missing: pv.is_missing.then_some(true),
         size: size(vg, pv.extents.0),
         used_by_others: size(vg, used.saturating_sub(reserved + pooled)),
         free: size(vg, pv.available().0),
@@ -201,6 +224,8 @@ fn build_physical_volume(
             .get(&pv.name)
             .cloned()
             .unwrap_or_default(),
+        volumes: volumes_on_disks::find(pv, vg, ours),
+        omitted_volumes: None,
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::build::{self, ReportInputs};
 use super::cache_disks;
+use super::disk_paths::DiskPaths;
 use crate::agent::driver_install::outcomes::InstallConditions;
 use crate::agent::lvm::rollback;
 use crate::agent::lvm::state::{LvmReport, LvmState};
@@ -49,6 +50,8 @@ pub struct Reporter {
     pub devices: Arc<dyn Devices>,
     /// The LogicalVolumes of this node.
     pub volumes: Arc<NodeVolumes>,
+    /// Stable paths of the node's disks.
+    pub disk_paths: DiskPaths,
     /// The StorageBackends, which list cache disks by path.
     pub backends: Arc<Backends>,
     /// Whether the driver is installed, and loaded by the kubelet.
@@ -150,7 +153,7 @@ impl Reporter {
     }
 
     fn build(
-        &self,
+        &mut self,
         old: &NodeStorageStatus,
         report: &LvmReport,
         lvm_version: Option<&str>,
@@ -171,6 +174,7 @@ impl Reporter {
             .map(Vec::as_slice)
             .unwrap_or_default();
         let cache_paths = cache_disks::find(&backends, groups, |path| self.devices.number_at(path));
+        let stable_paths = self.disk_paths.find(groups, &*self.devices);
         let missing = rollback::by_objects(groups, objects.iter().map(Arc::as_ref));
         let inputs = ReportInputs {
             report,
@@ -180,6 +184,7 @@ impl Reporter {
             kubelet: kubelet.as_ref(),
             lvm_version,
             cache_paths: &cache_paths,
+            stable_paths,
         };
         let mut status = build::build(old, inputs, &Time(Timestamp::now()));
         volume_groups::note(&mut status, old, self.device_outcomes.borrow().as_deref());
@@ -187,7 +192,7 @@ impl Reporter {
     }
 
     /// Writes the object with its owner reference, and its status.
-    async fn write_all(&self, report: &LvmReport) -> Result<Written, ApiError> {
+    async fn write_all(&mut self, report: &LvmReport) -> Result<Written, ApiError> {
         let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
         let node = nodes.get(&self.volumes.node).await.map_err(ApiError::of(
             "get",
@@ -210,6 +215,8 @@ impl Reporter {
             .await;
         let object = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
         let version = self.lvm.version().await.ok();
+        // udev may have created a link of a disk after the last search.
+        self.disk_paths = DiskPaths::default();
         let status = self.build(
             &object.status.unwrap_or_default(),
             report,

@@ -1,12 +1,13 @@
 //! Operations on a logical volume's device: identifying it, writing the format marker, inspecting
 //! its content. Those that read or write it may block for a minute, see [`DeviceIo`].
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use host::block::lv_device::{Device, Roots};
-use host::block::{DeviceError, DeviceState, resolve};
+use host::block::{DeviceError, DeviceState, resolve, stable_path};
 use host::format_marker::{FormatMarker, FormatMarkerBlock};
 use host::fs::{self, NewBlocks, Probe};
 use host::mount::mountinfo;
@@ -80,6 +81,9 @@ pub trait Devices: Send + Sync {
 
     /// Returns the number of the block device at a path of the node; `None` if there is none.
     fn number_at(&self, path: &DevicePath) -> Option<DevNum>;
+
+    /// Returns a stable path of each block device of the node that has any, by the device's number.
+    fn stable_paths(&self) -> BTreeMap<DevNum, String>;
 
     /// Returns the state of a volume's device if it still has this uuid, without opening it; `None`
     /// if the volume is inactive, or its device can't be examined.
@@ -255,6 +259,10 @@ impl Devices for NodeDevices {
 
     fn number_at(&self, path: &DevicePath) -> Option<DevNum> {
         resolve::number_at(&self.roots, path)
+    }
+
+    fn stable_paths(&self) -> BTreeMap<DevNum, String> {
+        stable_path::stable_paths(&self.roots)
     }
 
     fn device_state(&self, path: LvPath<'_>, uuid: &LvUuid) -> Option<DeviceState> {

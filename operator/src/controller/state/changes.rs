@@ -72,7 +72,7 @@ impl ClusterState {
         let storages = follow(
             client,
             writers.storages,
-            |_| true,
+            prune::node_storage,
             self,
             Self::storage_changed,
         );

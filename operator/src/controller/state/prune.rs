@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use crds::LogicalVolume;
+use crds::{LogicalVolume, NodeStorage};
 use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::ResourceExt as _;
@@ -58,6 +58,19 @@ pub(super) fn logical_volume(logical_volume: &mut LogicalVolume) -> bool {
     true
 }
 
+/// Drops the lists of a NodeStorage that are for admins only: names of volumes, and paths of disks.
+pub(super) fn node_storage(storage: &mut NodeStorage) -> bool {
+    let groups = storage
+        .status
+        .iter_mut()
+        .flat_map(|status| &mut status.volume_groups);
+    for disk in groups.flat_map(|group| &mut group.physical_volumes) {
+        disk.volumes = Vec::new();
+        disk.path = None;
+    }
+    true
+}
+
 /// Drops most of a node's status (images, addresses, heartbeats): only the Ready condition is used.
 pub(super) fn node(node: &mut Node) -> bool {
     let ready = node
@@ -91,7 +104,8 @@ fn retain(map: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
 
 #[cfg(test)]
 mod tests {
-    use super::claim;
+    use super::{claim, node_storage};
+    use crds::NodeStorage;
     use k8s_openapi::api::core::v1::PersistentVolumeClaim;
     use serde_json::{Value, json};
 
@@ -136,5 +150,25 @@ mod tests {
         // A claim without provisioner may get one, or holds another claim's volume.
         assert!(pruned(json!({}), "").0);
         assert!(pruned(json!({}), "pvc-2").0);
+    }
+
+    #[test]
+    fn volumes_on_disks_are_dropped_and_space_is_kept() {
+        let disk = json!({"uuid": "u", "name": "/dev/sda", "size": "4Gi", "usedByOthers": "0", "free": "0"});
+        let storage = |disk: Value| -> NodeStorage {
+            let group = json!({"name": "vg0", "uuid": "u", "size": "4Gi", "extentSize": "4Mi",
+                "usedByOthers": "0", "free": "0", "physicalVolumes": [disk]});
+            serde_json::from_value(json!({
+                "apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage", "metadata": {"name": "n"},
+                "spec": {}, "status": {"volumeGroups": [group]},
+            }))
+            .unwrap()
+        };
+        let mut full = disk.clone();
+        full["path"] = json!("/dev/disk/by-id/ata-1");
+        full["volumes"] = json!(["pvc-1"]);
+        let mut pruned = storage(full);
+        assert!(node_storage(&mut pruned));
+        assert_eq!(pruned.status, storage(disk).status);
     }
 }

@@ -1,5 +1,7 @@
 //! The published volume groups.
 
+mod disks;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -66,19 +68,31 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
     }
 }
 
+/// Returns inputs with this report and nothing else.
+fn inputs(report: &LvmReport) -> ReportInputs<'_> {
+    static MISSING: BTreeMap<String, Rollback> = BTreeMap::new();
+    static CACHE_PATHS: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    static STABLE_PATHS: BTreeMap<String, String> = BTreeMap::new();
+    ReportInputs {
+        report,
+        missing: &MISSING,
+        specs: &[],
+        driver: None,
+        kubelet: None,
+        lvm_version: None,
+        cache_paths: &CACHE_PATHS,
+        stable_paths: &STABLE_PATHS,
+    }
+}
+
 fn status(groups: Vec<Vg>, specs: &[VolumeSpec]) -> NodeStorageStatus {
     let report = LvmReport {
         groups: Some(Arc::new(groups)),
         ..LvmReport::default()
     };
     let inputs = ReportInputs {
-        report: &report,
-        missing: &BTreeMap::new(),
         specs,
-        driver: None,
-        kubelet: None,
-        lvm_version: None,
-        cache_paths: &BTreeMap::new(),
+        ..inputs(&report)
     };
     build(
         &NodeStorageStatus::default(),
@@ -232,16 +246,7 @@ fn warnings_of_lvm_are_published_and_cleared() {
         ..LvmReport::default()
     };
     let published = |report: &LvmReport, known: &NodeStorageStatus| {
-        let inputs = ReportInputs {
-            report,
-            missing: &BTreeMap::new(),
-            specs: &[],
-            driver: None,
-            kubelet: None,
-            lvm_version: None,
-            cache_paths: &BTreeMap::new(),
-        };
-        build(known, inputs, &Time(Timestamp::UNIX_EPOCH))
+        build(known, inputs(report), &Time(Timestamp::UNIX_EPOCH))
     };
     let warned = published(&report, &NodeStorageStatus::default());
     assert_eq!(warned.lvm_warnings, report.warnings);
@@ -263,13 +268,8 @@ fn failed_report_keeps_the_volume_groups() {
         ..LvmReport::default()
     };
     let inputs = ReportInputs {
-        report: &report,
-        missing: &BTreeMap::new(),
-        specs: &[],
-        driver: None,
-        kubelet: None,
         lvm_version: Some("2.03.16(2)"),
-        cache_paths: &BTreeMap::new(),
+        ..inputs(&report)
     };
     let failed = build(&known, inputs, &Time(Timestamp::UNIX_EPOCH));
     assert_eq!(failed.volume_groups, known.volume_groups);
@@ -293,13 +293,8 @@ fn group_with_older_metadata_is_unusable_unless_lvm_refuses_it_anyway() {
     };
     let reason = |report: &LvmReport| {
         let inputs = ReportInputs {
-            report,
             missing: &objects,
-            specs: &[],
-            driver: None,
-            kubelet: None,
-            lvm_version: None,
-            cache_paths: &BTreeMap::new(),
+            ..inputs(report)
         };
         let status = build(
             &NodeStorageStatus::default(),
