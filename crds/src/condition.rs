@@ -67,6 +67,14 @@ pub mod reason {
     pub const POOL_METADATA_FULL: &str = "PoolMetadataFull";
     /// The thin pool of the volume needs a repair and accepts no changes: writes fail.
     pub const POOL_READ_ONLY: &str = "PoolReadOnly";
+    /// The cache of the volume is on a missing disk, or has failed.
+    pub const CACHE_FAILED: &str = "CacheFailed";
+    /// Reads from the volume's disks did not match their checksums; they were corrected from another
+    /// image.
+    pub const INTEGRITY_MISMATCHES: &str = "IntegrityMismatches";
+    /// The images of a RAID are being synchronized: `Healthy` is `False` while the volume could not
+    /// lose a disk, and `True` otherwise.
+    pub const RESYNCING: &str = "Resyncing";
     /// The volume's device is smaller than in LVM's metadata, or suspended, after an LVM command
     /// that was killed or failed; a refresh did not help.
     pub const DEVICE_OUTDATED: &str = "DeviceOutdated";
@@ -137,8 +145,9 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 46] = [
+    pub const ALL: [&str; 49] = [
         BEING_DELETED,
+        CACHE_FAILED,
         CREATE_FAILED,
         DEGRADED,
         DELETION_BLOCKED,
@@ -155,6 +164,7 @@ pub mod reason {
         INSTALLED,
         INSTALL_FAILED,
         INSUFFICIENT_SPACE,
+        INTEGRITY_MISMATCHES,
         INVALID_SPEC,
         IN_USE,
         JOB_COMPLETE,
@@ -176,6 +186,7 @@ pub mod reason {
         POOL_READ_ONLY,
         READY,
         REMOVED,
+        RESYNCING,
         SOME_NODES_UNREADY,
         THIN_POOL_MISSING,
         THIN_POOL_UNUSABLE,

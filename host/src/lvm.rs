@@ -8,6 +8,7 @@ mod health;
 mod model;
 pub mod names;
 pub mod on_disk;
+mod raid_sync;
 mod report;
 mod shell;
 pub mod statistics;
@@ -18,7 +19,7 @@ mod vg_fault;
 
 use device_path::DevicePath;
 
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::process::{Cmd, Exec, Output};
 use crate::units::{Bytes, Extents};
 use names::{LvName, LvTag, LvUuid, VgName};
@@ -27,8 +28,9 @@ use report::ReportError;
 pub use command::{Discard, NewLv, NewPool};
 pub use duplicate_disk::DuplicateDisk;
 pub use geometry::{Cost, Layout, Level, Stripes};
-pub use health::LvHealth;
+pub use health::{LvHealth, MissingPart};
 pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
+pub use raid_sync::{RaidSync, SyncKind};
 pub use shell::LvmShell;
 pub use statistics::LvmStatistics;
 pub use thin_pool::{PoolCost, PoolFault, PoolState};
@@ -64,11 +66,30 @@ impl Lvm<'_> {
                 vg.change_fault = None;
             }
         }
+        let mut messages = output.stderr;
+        if let Err(error) = self.read_mismatches(&mut groups) {
+            // They are informational: everything else works without them.
+            messages.extend(format!("\n{}", error::chain(&error)).into_bytes());
+        }
         Ok(NodeReport {
             groups,
-            warnings: report::warnings(&output.stderr),
+            warnings: report::warnings(&messages),
             statistics: statistics::parse(&output.stdout),
         })
+    }
+
+    /// Reads the integrity mismatches, if a volume has checksums.
+    fn read_mismatches(self, groups: &mut [Vg]) -> Result<(), Error> {
+        let mut volumes: Vec<&mut Lv> = groups.iter_mut().flat_map(|vg| &mut vg.lvs).collect();
+        if volumes.iter().all(|lv| !lv.integrity) {
+            return Ok(());
+        }
+        let cmd = command::mismatches();
+        let mismatches = read(&cmd, &self.run(&cmd)?, report::parse_mismatches)?;
+        for lv in &mut volumes {
+            lv.integrity_mismatches = mismatches.get(&lv.uuid).copied().unwrap_or(0);
+        }
+        Ok(())
     }
 
     /// Creates an active logical volume; its first sectors are zero.

@@ -182,7 +182,7 @@ fn group_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, LvHealth, LvRole, SegmentType, Vg, VgFault};
+    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType, Vg, VgFault};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -204,6 +204,9 @@ mod tests {
             state: None,
             health: LvHealth::Good,
             missing_images: [].into(),
+            missing_part: MissingPart::None,
+            sync: None,
+            integrity_mismatches: 0,
             is_in_transition: false,
         };
         Vg {

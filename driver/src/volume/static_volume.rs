@@ -192,7 +192,7 @@ fn new_tag(text: &str) -> Result<LvTag, Error> {
 #[cfg(test)]
 mod tests {
     use super::{StaticVolumeError, allow};
-    use host::lvm::{Lv, LvHealth, LvRole, SegmentType};
+    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType};
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -212,6 +212,9 @@ mod tests {
             state: None,
             health: LvHealth::Good,
             missing_images: [].into(),
+            missing_part: MissingPart::None,
+            sync: None,
+            integrity_mismatches: 0,
             is_in_transition: false,
         }
     }

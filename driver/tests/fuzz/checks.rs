@@ -194,6 +194,7 @@ fn is_for_lvm(word: &str) -> bool {
         let others = [
             "data_percent",
             "dev_size",
+            "integritymismatches",
             "max_lv",
             "max_pv",
             "metadata_percent",

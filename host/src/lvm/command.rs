@@ -119,6 +119,13 @@ pub(super) fn usable_groups() -> Cmd {
     json("vgs").args(["--options", "vg_uuid"])
 }
 
+/// Lists the blocks of each logical volume that did not match their checksums. LVM has had this
+/// column for as long as it has had the checksums; earlier versions would reject the full report.
+pub(super) fn mismatches() -> Cmd {
+    let columns = "lv_uuid,integritymismatches";
+    json("lvs").args(["--foreign", "--shared", "--options", columns])
+}
+
 /// Where LVM writes what, by descriptor: the report alone to standard output, and what it prints for
 /// people, such as `Retrying metadata scan.`, to standard error. By default both go to standard
 /// output, mixed. LVM has these variables since 2.02.165.

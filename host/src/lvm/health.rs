@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::geometry::Level;
+use super::model::SegmentType;
 
 /// Health of a logical volume, as LVM reports it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,18 +15,45 @@ pub enum LvHealth {
     Partial,
     /// An image of the RAID failed, although its disk is there; the kernel does not use it.
     ImageFailed,
-    /// The kernel reports it as failed.
+    /// The metadata of its cache accept no changes.
+    CacheReadOnly,
+    /// The kernel reports it, or its cache, as failed.
     Failed,
+}
+
+/// Which part of a logical volume is on missing disks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MissingPart {
+    /// None.
+    #[default]
+    None,
+    /// Its cache, or a part of that, and nothing else.
+    Cache,
+    /// Data, or metadata of the volume itself.
+    Data,
+}
+
+impl MissingPart {
+    /// Returns the part that LVM's internal volume of this name is; the names of others are those of
+    /// data.
+    pub(super) fn from_name(name: &str) -> Self {
+        if name.ends_with("_cvol") {
+            Self::Cache
+        } else {
+            Self::Data
+        }
+    }
 }
 
 impl LvHealth {
     /// Returns the health by the ninth letter of `lv_attr` (see lvs(8)). The other letters of thin
     /// pools are a [`PoolFault`](super::PoolFault).
-    pub(super) fn from_letter(letter: char) -> Self {
-        match letter {
-            'p' => Self::Partial,
-            'r' => Self::ImageFailed,
-            'F' => Self::Failed,
+    pub(super) fn from_letter(segment_type: SegmentType, letter: char) -> Self {
+        match (segment_type, letter) {
+            (_, 'p') => Self::Partial,
+            (_, 'r') => Self::ImageFailed,
+            (_, 'F') => Self::Failed,
+            (SegmentType::Cached, 'M') => Self::CacheReadOnly,
             _ => Self::Good,
         }
     }

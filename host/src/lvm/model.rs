@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::duplicate_disk::DuplicateDisk;
-use super::health::LvHealth;
+use super::health::{LvHealth, MissingPart};
+use super::raid_sync::RaidSync;
 use super::statistics::LvmStatistics;
 use super::thin_pool::PoolState;
 use super::vg_fault::VgFault;
@@ -183,6 +184,12 @@ pub struct Lv {
     pub health: LvHealth,
     /// Numbers of its RAID images that are, at least in part, on missing disks.
     pub missing_images: BTreeSet<u32>,
+    /// Which part of it is on missing disks.
+    pub missing_part: MissingPart,
+    /// The running synchronization of its RAID images.
+    pub sync: Option<RaidSync>,
+    /// Number of blocks that did not match their checksums since the volume was activated.
+    pub integrity_mismatches: u64,
     /// Whether LVM is moving its extents, reshaping its RAID, or merging a snapshot into it.
     pub is_in_transition: bool,
 }

@@ -6,22 +6,24 @@
 mod duplicates;
 mod error;
 mod lists;
+mod shares;
 mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::health::LvHealth;
+use super::health::{LvHealth, MissingPart};
 use super::model::{Lv, LvRole, Pv, SegmentType, Vg};
+use super::raid_sync::RaidSync;
 use super::thin_pool::{PoolFault, PoolState};
 use super::vg_fault::VgFault;
-use crate::lvm::names::{LvName, LvUuid};
+use crate::lvm::names::LvUuid;
 use crate::units::{Bytes, Extents};
 
 pub(super) use duplicates::mark_duplicates;
 pub(super) use error::ReportError;
-pub(super) use lists::{parse_disks, parse_uuids, parse_version};
+pub(super) use lists::{parse_disks, parse_mismatches, parse_uuids, parse_version};
 pub(super) use warnings::warnings;
 
 #[derive(Deserialize)]
@@ -89,6 +91,11 @@ struct LvRow {
     data_percent: String,
     metadata_percent: String,
     lv_metadata_size: String,
+    // These are informational: only a full report has them.
+    #[serde(default)]
+    raid_sync_action: String,
+    #[serde(default)]
+    sync_percent: String,
 }
 
 /// Parses a full report; the error names the defect.
@@ -168,7 +175,7 @@ impl VgRow {
             .map(LvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
-        assign_shares(&mut lvs, &pvs, segments)?;
+        shares::assign(&mut lvs, &pvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
             extent_size: Bytes(number(&self.vg_extent_size)?),
@@ -262,8 +269,11 @@ impl LvRow {
             state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
-            health: LvHealth::from_letter(health),
+            health: LvHealth::from_letter(segment_type, health),
             missing_images: BTreeSet::new(),
+            missing_part: MissingPart::None,
+            sync: RaidSync::from_columns(&self.raid_sync_action, &self.sync_percent),
+            integrity_mismatches: 0,
             is_in_transition: policy.is_ascii_uppercase()
                 || matches!((kind, health), ('O' | 'S', _) | (_, 's')),
             name: self.lv_name,
@@ -330,42 +340,6 @@ impl PvRow {
             is_missing: missing == 'm',
         })
     }
-}
-
-/// Adds up the extents that each logical volume allocates from each physical volume, including
-/// those of LVM's internal volumes below it; and the images on missing disks.
-fn assign_shares(lvs: &mut [Lv], pvs: &[Pv], segments: &[PvSegRow]) -> Result<(), ReportError> {
-    for segment in segments {
-        let disk = uuid(segment.pv_uuid.clone())?;
-        let is_missing = pvs.iter().any(|pv| pv.is_missing && pv.uuid == disk);
-        let size = number(&segment.pvseg_size)?;
-        // LVM prints the names of its internal volumes in brackets.
-        let name = segment
-            .lv_name
-            .trim_start_matches('[')
-            .trim_end_matches(']');
-        let owner = LvName::owner(name);
-        if let Ok(at) = lvs.binary_search_by(|lv| lv.name.as_str().cmp(owner))
-            && let Some(lv) = lvs.get_mut(at)
-        {
-            lv.shares.entry(disk).or_default().0 += size;
-            lv.integrity |= name.ends_with("_imeta");
-            if is_missing {
-                lv.missing_images.extend(image_number(name));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Returns the number in the name of a RAID's image or its metadata, as in `a_rimage_1` and
-/// `a_rimage_1_imeta`.
-fn image_number(name: &str) -> Option<u32> {
-    let (_, rest) = name
-        .split_once("_rimage_")
-        .or_else(|| name.split_once("_rmeta_"))?;
-    let digits = rest.split('_').next()?;
-    digits.parse().ok()
 }
 
 fn number(text: &str) -> Result<u64, ReportError> {

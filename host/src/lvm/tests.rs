@@ -82,3 +82,43 @@ fn unusable_report_is_rejected_with_standard_error() {
         "{error}"
     );
 }
+
+/// Has a RAID1 with checksums, `r1`.
+const KINDS: &[u8] = include_bytes!("../../fixtures/lvm2-2.03.16-kinds.json");
+
+/// Prints that report, and the integrity mismatches of `r1`, if `count` is given.
+struct Mismatches(Option<u32>);
+
+impl Exec for Mismatches {
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        let verb = cmd.arguments().first().unwrap();
+        let stdout = match (verb.as_str(), self.0) {
+            ("fullreport", _) => KINDS.to_vec(),
+            ("lvs", Some(count)) => format!(
+                r#"{{"report":[{{"lv":[
+                {{"lv_uuid":"e7uFpj-yTwV-mfRr-b6Q0-9k78-4kho-sVwBDf","integritymismatches":""}},
+                {{"lv_uuid":"70G5DS-OxKB-U0bP-IhUc-40x5-sWx5-8QxgVM","integritymismatches":"{count}"}}]}}]}}"#
+            )
+            .into_bytes(),
+            _ => Vec::new(),
+        };
+        Ok(Output {
+            code: Some(if stdout.is_empty() { 3 } else { 0 }),
+            stdout,
+            stderr: Vec::new(),
+        })
+    }
+}
+
+#[test]
+fn integrity_mismatches_are_read_if_a_volume_has_checksums() {
+    for (count, expected, warnings) in [(Some(0), 0, 0), (Some(7), 7, 0), (None, 0, 1)] {
+        let report = Lvm(&Mismatches(count)).report().unwrap();
+        let vg0 = report.groups.iter().find(|vg| vg.name == "vg0").unwrap();
+        let raid = vg0.lv("r1").unwrap();
+        assert!(raid.integrity);
+        assert_eq!(raid.integrity_mismatches, expected, "{count:?}");
+        assert_eq!(vg0.lv("pvc-a").unwrap().integrity_mismatches, 0);
+        assert_eq!(report.warnings.len(), warnings, "{:?}", report.warnings);
+    }
+}

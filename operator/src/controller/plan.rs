@@ -248,6 +248,20 @@ fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
             "the volume on node {node} works, but has lost a disk or more: another one could lose its data; {}",
             for_admins(logical_volume)
         ),
+        reason::CACHE_FAILED => format!(
+            "the cache of the volume on node {node} has failed; {}",
+            for_admins(logical_volume)
+        ),
+        reason::INTEGRITY_MISMATCHES => format!(
+            "the volume on node {node} works, but a disk of it returned wrong data, which were corrected from another \
+             one; {}",
+            for_admins(logical_volume)
+        ),
+        reason::RESYNCING => format!(
+            "the volume on node {node} works, but has not got all its redundancy until its synchronization ends; the \
+             progress is in the conditions of LogicalVolume {}",
+            logical_volume.name_any()
+        ),
         reason::POOL_FULL => format!(
             "the thin pool of the volume on node {node} is full, so writes fail or wait; {}",
             for_admins(logical_volume)

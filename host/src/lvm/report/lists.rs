@@ -1,8 +1,10 @@
-//! Parses LVM's short reports: uuids, physical volumes, the version. Pure.
+//! Parses LVM's short reports: uuids, physical volumes, integrity mismatches, the version. Pure.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{ReportError, uuid};
+use super::{ReportError, number, uuid};
 use crate::lvm::model::PvOwner;
 use crate::lvm::names::LvUuid;
 
@@ -23,6 +25,36 @@ pub(in crate::lvm) fn parse_uuids(text: &[u8]) -> Result<Vec<LvUuid>, ReportErro
     let answer: UuidAnswer = serde_json::from_slice(text)?;
     let rows = answer.report.into_iter().flat_map(|part| part.vg);
     rows.map(|row| uuid(row.vg_uuid)).collect()
+}
+
+/// Parses the integrity mismatches that `lvs` lists, of the volumes that have any.
+pub(in crate::lvm) fn parse_mismatches(text: &[u8]) -> Result<BTreeMap<LvUuid, u64>, ReportError> {
+    #[derive(Deserialize)]
+    struct MismatchRow {
+        lv_uuid: String,
+        integritymismatches: String,
+    }
+    #[derive(Deserialize)]
+    struct MismatchPart {
+        lv: Vec<MismatchRow>,
+    }
+    #[derive(Deserialize)]
+    struct MismatchAnswer {
+        report: Vec<MismatchPart>,
+    }
+    let answer: MismatchAnswer = serde_json::from_slice(text)?;
+    let mut mismatches = BTreeMap::new();
+    for row in answer.report.into_iter().flat_map(|part| part.lv) {
+        // Empty without checksums, and while the volume is inactive.
+        if row.integritymismatches.is_empty() {
+            continue;
+        }
+        let count = number(&row.integritymismatches)?;
+        if count > 0 {
+            mismatches.insert(uuid(row.lv_uuid)?, count);
+        }
+    }
+    Ok(mismatches)
 }
 
 /// Parses the physical volumes that `pvs` lists.

@@ -44,7 +44,8 @@ fn object() -> LogicalVolume {
             "claim": {"namespace": "shop", "name": "orders", "uid": "a"}, "reclaimPolicy": "Delete",
             "keyDigest": "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a", "filesystem": {"type": "ext4"}},
         "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready", "message": "Ready",
-            "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}, {"type": "Healthy", "status": "False", "reason": "Resyncing",
+            "message": "40 %", "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
     }))
     .unwrap()
 }
@@ -106,6 +107,9 @@ async fn samples_have_the_values_of_the_report() {
         &format!("flexlvm_logical_volume_size_bytes{{node=\"agent-node\",{of_claim}}} 33554432"),
         &format!(
             "flexlvm_logical_volume_ready{{node=\"agent-node\",{of_claim},reason=\"Ready\"}} 1"
+        ),
+        &format!(
+            "flexlvm_logical_volume_healthy{{node=\"agent-node\",{of_claim},reason=\"Resyncing\"}} 0"
         ),
         &format!(
             "flexlvm_logical_volume_health{{node=\"agent-node\",{of_claim},health=\"healthy\"}} 1"

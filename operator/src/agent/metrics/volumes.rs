@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crds::LogicalVolume;
-use crds::condition::{self, READY, reason};
+use crds::condition::{self, HEALTHY, READY, reason};
 use host::lvm::statistics::{GroupStatistics, Ratio, VolumeStatistics};
 use kube::ResourceExt as _;
 
@@ -141,6 +141,12 @@ const VOLUME_READY: Gauge<5> = state(
     "reason",
 );
 
+const VOLUME_HEALTHY: Gauge<5> = state(
+    "flexlvm_logical_volume_healthy",
+    "1 if the volume of a LogicalVolume is Healthy, else 0; with the reason.",
+    "reason",
+);
+
 /// A logical volume with the values of its labels.
 struct Labelled<'a> {
     group: &'a str,
@@ -217,24 +223,28 @@ pub(super) fn samples(
         (values, Value::ONE)
     });
     scrape.gauge(&INFO, infos)?;
-    readiness(scrape, objects)
+    conditions(scrape, objects)
 }
 
-/// Writes whether the volumes of these objects are Ready.
-fn readiness(scrape: &mut Scrape<'_>, objects: &NodeVolumes) -> fmt::Result {
+/// Writes whether the volumes of these objects are Ready, and Healthy.
+fn conditions(scrape: &mut Scrape<'_>, objects: &NodeVolumes) -> fmt::Result {
     let objects: Vec<_> = objects
         .all()
         .map(|object| (object.name_any(), object))
         .collect();
-    let samples = objects.iter().map(|(name, object)| {
-        let conditions = object.status.as_ref().map(|status| &status.conditions);
-        let ready = conditions.and_then(|conditions| condition::get(conditions, READY));
-        let reason = ready.map_or("Unknown", |ready| reason::known(&ready.reason));
-        let is_ready = ready.is_some_and(|ready| ready.status == "True");
-        let [group, name, namespace, claim] = labels(&object.spec.volume_group, name, Some(object));
-        ([group, name, namespace, claim, reason], is_ready.into())
-    });
-    scrape.gauge(&VOLUME_READY, samples)
+    for (gauge, type_) in [(&VOLUME_READY, READY), (&VOLUME_HEALTHY, HEALTHY)] {
+        let samples = objects.iter().map(|(name, object)| {
+            let conditions = object.status.as_ref().map(|status| &status.conditions);
+            let found = conditions.and_then(|conditions| condition::get(conditions, type_));
+            let reason = found.map_or("Unknown", |found| reason::known(&found.reason));
+            let is_true = found.is_some_and(|found| found.status == "True");
+            let [group, name, namespace, claim] =
+                labels(&object.spec.volume_group, name, Some(object));
+            ([group, name, namespace, claim, reason], is_true.into())
+        });
+        scrape.gauge(gauge, samples)?;
+    }
+    Ok(())
 }
 
 fn ratio(ratio: Option<Ratio>) -> Option<Value> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use host::lvm::{Lv, LvHealth, LvRole, Pv, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, Pv, Vg};
 use host::{Bytes, Extents, LvUuid};
 
 use super::plan::{self, NewVolume};
@@ -54,6 +54,9 @@ pub(super) fn build(
         state: None,
         health: LvHealth::Good,
         missing_images: [].into(),
+        missing_part: MissingPart::None,
+        sync: None,
+        integrity_mismatches: 0,
         is_in_transition: false,
     }
 }

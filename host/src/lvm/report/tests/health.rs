@@ -1,7 +1,8 @@
 //! Health, faults and transitions of volumes, as the letters of `lv_attr` show them.
 
-use super::{VOLUMES, vg0, volume};
-use crate::lvm::{LvHealth, PoolFault};
+use super::{VOLUMES, parse_mismatches, parse_volume, report, row, vg0, volume};
+use crate::lvm::{LvHealth, MissingPart, PoolFault, RaidSync, SyncKind};
+use crate::units::Bytes;
 
 #[test]
 fn parse_reads_health_and_transitions() {
@@ -13,6 +14,11 @@ fn parse_reads_health_and_transitions() {
         ("rwi-aor-m-", LvHealth::Good),
         ("Vwi-aotzF-", LvHealth::Failed),
         ("twi-aotzD-", LvHealth::Good),
+        ("twi-aotzM-", LvHealth::Good),
+        ("Cwi-aoC---", LvHealth::Good),
+        ("Cwi-aoC-M-", LvHealth::CacheReadOnly),
+        ("owi-aoC-M-", LvHealth::CacheReadOnly),
+        ("Cwi-aoC-F-", LvHealth::Failed),
     ] {
         assert_eq!(volume(lv_attr, "").health, health, "{lv_attr}");
     }
@@ -25,6 +31,21 @@ fn parse_reads_health_and_transitions() {
             .any(|word| description.contains(word));
         assert_eq!(volume(lv_attr, "").is_in_transition, expected, "{line}");
     }
+}
+
+#[test]
+fn parse_reads_thin_pool() {
+    let vg = vg0(include_bytes!(
+        "../../../../fixtures/lvm2-2.03.16-kinds.json"
+    ));
+    let thin = vg.lv("thin1").unwrap();
+    let pool = vg.lv("pool").unwrap();
+    assert_eq!(thin.pool.as_deref(), Some("pool"));
+    assert!(
+        pool.state
+            .as_ref()
+            .is_some_and(|state| state.fault.is_none() && state.metadata == Bytes(4 << 20))
+    );
 }
 
 #[test]
@@ -56,8 +77,57 @@ fn parse_reads_images_on_missing_disks() {
     let vg = vg0(missing.as_bytes());
     assert_eq!(vg.lv("r1").unwrap().missing_images, [1].into());
     assert_eq!(vg.lv("striped").unwrap().missing_images, [].into());
+    for (name, part) in [
+        ("r1", MissingPart::Data),
+        ("striped", MissingPart::Data),
+        ("pvc-a", MissingPart::None),
+    ] {
+        assert_eq!(vg.lv(name).unwrap().missing_part, part, "{name}");
+    }
     assert_eq!(
         vg0(kinds.as_bytes()).lv("r1").unwrap().missing_images,
         [].into()
     );
+}
+
+#[test]
+fn missing_part_is_a_cache_only_if_no_data_are_missing() {
+    for (name, part) in [
+        ("pvc-1_cache_cvol", MissingPart::Cache),
+        ("pvc-1_corig", MissingPart::Data),
+        ("pvc-1", MissingPart::Data),
+    ] {
+        assert_eq!(MissingPart::from_name(name), part, "{name}");
+    }
+    assert_eq!(MissingPart::Cache.max(MissingPart::Data), MissingPart::Data);
+    assert_eq!(
+        MissingPart::None.max(MissingPart::Cache),
+        MissingPart::Cache
+    );
+}
+
+#[test]
+fn parse_reads_synchronization_of_raid() {
+    let columns = r#""raid_sync_action":"recover","sync_percent":"43.75","lv_size""#;
+    let raid = row("rwi-aor---", "").replace("\"lv_size\"", columns);
+    let sync = parse_volume(report(&raid).as_bytes()).unwrap().sync;
+    let expected = RaidSync {
+        kind: SyncKind::Recover,
+        percent: 40,
+    };
+    assert_eq!(sync, Some(expected));
+    assert_eq!(volume("rwi-aor---", "").sync, None);
+}
+
+#[test]
+fn parse_mismatches_lists_volumes_that_have_any() {
+    let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+    let list = |count: &str| {
+        let row = format!(r#"{{"lv_uuid":"{uuid}","integritymismatches":"{count}"}}"#);
+        parse_mismatches(report(&row).as_bytes())
+    };
+    assert_eq!(list("3").unwrap().into_values().collect::<Vec<_>>(), [3]);
+    assert!(list("0").unwrap().is_empty() && list("").unwrap().is_empty());
+    assert!(list("x").is_err());
+    assert!(parse_mismatches(report(&row("-wi-a-----", "")).as_bytes()).is_err());
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crds::condition::{self, READY, reason};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
-use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, SegmentType, Vg, VgFault};
+use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, MissingPart, SegmentType, Vg, VgFault};
 use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -350,6 +350,9 @@ proptest! {
             state: None,
             health: LvHealth::Good,
             missing_images: [].into(),
+            missing_part: MissingPart::None,
+            sync: None,
+            integrity_mismatches: 0,
             is_in_transition: false,
         });
         let specs = [spec];

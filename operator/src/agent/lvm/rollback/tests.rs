@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crds::LogicalVolume;
 use host::block::mapped::MappedVolume;
-use host::lvm::{Lv, LvHealth, LvRole, SegmentType, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::{Value, json};
 
@@ -35,6 +35,9 @@ fn lv(number: u32) -> Lv {
         health: LvHealth::Good,
         is_in_transition: false,
         missing_images: BTreeSet::new(),
+        missing_part: MissingPart::None,
+        sync: None,
+        integrity_mismatches: 0,
     }
 }
 

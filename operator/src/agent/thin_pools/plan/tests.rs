@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::thin_pool::ThinPoolSettings;
 use crds::{LogicalVolume, LogicalVolumeStatus};
-use host::lvm::{Lv, LvHealth, LvRole, PoolState, Pv, SegmentType, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, PoolState, Pv, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::json;
 
@@ -38,6 +38,9 @@ fn group(data_used: u32, tag: &str) -> Vg {
         }),
         health: LvHealth::Good,
         missing_images: [].into(),
+        missing_part: MissingPart::None,
+        sync: None,
+        integrity_mismatches: 0,
         is_in_transition: false,
     };
     let volume = Lv {

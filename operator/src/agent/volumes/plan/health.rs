@@ -1,10 +1,15 @@
 //! Judges whether an existing volume works, from LVM's report of the volume, its disks and its thin
 //! pool. Pure.
 //!
-//! In a volume group that lacks a disk, only volumes with a part on that disk are affected.
+//! In a volume group that lacks a disk, only volumes with a part on that disk are affected. Of several
+//! faults, the worst is reported: an unusable volume, then lost redundancy and failing writes, then
+//! defects that are still corrected, then a synchronization.
+
+mod cache;
+mod raid;
 
 use crds::condition::reason;
-use host::lvm::{Layout, Lv, LvHealth, PoolFault, PoolState, SegmentType, Vg};
+use host::lvm::{Layout, Lv, LvHealth, MissingPart, PoolFault, PoolState, SegmentType, Vg};
 
 use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::volumes::spec::VolumeSpec;
@@ -14,7 +19,10 @@ use crate::agent::volumes::spec::VolumeSpec;
 pub(super) enum VolumeHealth {
     /// It works.
     Good,
-    /// It is impaired: it lost its redundancy, or writes fail.
+    /// It works, with all its redundancy, while its images are synchronized; the message has the
+    /// progress.
+    Synchronizing(String),
+    /// It is impaired: it lost its redundancy, writes fail, or a disk returns wrong data.
     Impaired(ReportedError),
     /// It is not usable.
     Failed(ReportedError),
@@ -28,6 +36,11 @@ impl VolumeHealth {
                 status: true,
                 reason: reason::HEALTHY,
                 message: String::new(),
+            },
+            Self::Synchronizing(message) => ConditionUpdate {
+                status: true,
+                reason: reason::RESYNCING,
+                message: message.clone(),
             },
             Self::Impaired(error) | Self::Failed(error) => error.clone().into(),
         }
@@ -46,6 +59,11 @@ pub(super) fn judge(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> VolumeHealth {
         && let Some(fault) = &state.fault
     {
         return judge_pool(spec, pool, state, fault);
+    }
+    if lv.segment_type == SegmentType::Cached
+        && let Some(health) = cache::judge(spec, lv)
+    {
+        return health;
     }
     let path = spec.path();
     let node = &spec.node;
@@ -66,7 +84,7 @@ pub(super) fn judge(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> VolumeHealth {
             );
             VolumeHealth::Impaired(ReportedError::new(reason::DEGRADED, message))
         }
-        LvHealth::Good | LvHealth::Partial => VolumeHealth::Good,
+        LvHealth::Good | LvHealth::Partial | LvHealth::CacheReadOnly => raid::judge(spec, lv),
     }
 }
 
@@ -76,6 +94,9 @@ fn judge_partial(spec: &VolumeSpec, vg: &Vg, lv: &Lv, pool: Option<&Lv>) -> Volu
     let node = &spec.node;
     let group = &vg.name;
     let disks = missing_disks(vg, lv, pool);
+    if lv.segment_type == SegmentType::Cached && lv.missing_part == MissingPart::Cache {
+        return cache::judge_lost(spec, &disks);
+    }
     if lv.segment_type == SegmentType::Raid && survives(spec, lv) {
         let message = format!(
             "logical volume {path} on {node} works with less redundancy: volume group {group} lacks \

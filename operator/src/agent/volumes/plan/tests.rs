@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use crds::Erase;
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::lvm::{Discard, Layout, Lv, LvHealth, LvRole, Pv, SegmentType, Vg, VgFault};
+use host::lvm::{Discard, Layout, Lv, LvHealth, LvRole, MissingPart, Pv, SegmentType, Vg, VgFault};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
@@ -76,6 +76,9 @@ fn lv() -> Lv {
         state: None,
         health: LvHealth::Good,
         missing_images: [].into(),
+        missing_part: MissingPart::None,
+        sync: None,
+        integrity_mismatches: 0,
         is_in_transition: false,
     }
 }

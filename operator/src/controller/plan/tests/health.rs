@@ -13,6 +13,9 @@ const SECRET: &str = "physical volume abc of volume group vg0 is missing; lvconv
 fn unhealthy_volume_is_reported_without_names_of_disks() {
     for (reason, phrase) in [
         (reason::DEGRADED, "works, but has lost a disk"),
+        (reason::CACHE_FAILED, "the cache of the volume"),
+        (reason::INTEGRITY_MISMATCHES, "returned wrong data"),
+        (reason::RESYNCING, "until its synchronization ends"),
         (reason::POOL_FULL, "is full, so writes fail or wait"),
         (reason::POOL_METADATA_FULL, "accepts no changes"),
         (reason::POOL_READ_ONLY, "accepts no changes"),
@@ -34,7 +37,11 @@ fn unhealthy_volume_is_reported_without_names_of_disks() {
 
 #[test]
 fn failed_volume_is_not_ready_and_reported_once() {
-    for found in [reason::FAILED, reason::DEVICE_OUTDATED] {
+    for found in [
+        reason::FAILED,
+        reason::CACHE_FAILED,
+        reason::DEVICE_OUTDATED,
+    ] {
         let mut fixture = Fixture::bound();
         fixture.lv()["status"]["conditions"] = json!([]);
         fixture.condition("Ready", "False", found, SECRET);
@@ -55,6 +62,16 @@ fn unhealthy_volume_grows_if_its_agent_can_extend_it() {
     fixture.condition("Healthy", "False", reason::DEGRADED, SECRET);
     fixture.request("2Gi");
     assert!(matches!(fixture.step(), Step::Grow(_)));
+}
+
+#[test]
+fn synchronization_of_a_healthy_volume_is_not_reported() {
+    let mut fixture = Fixture::bound();
+    fixture.condition("Healthy", "True", reason::RESYNCING, SECRET);
+    assert_eq!(
+        (fixture.event(), fixture.step()),
+        (String::new(), Step::Done)
+    );
 }
 
 #[test]

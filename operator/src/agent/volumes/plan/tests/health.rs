@@ -3,12 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use host::lvm::{LvHealth, PoolFault, PoolState};
+use crds::cache::CacheMode;
+use host::lvm::{Level, LvHealth, PoolFault, PoolState, RaidSync, Stripes, SyncKind};
 
 use super::images::{mirror, mirrored};
-use super::pool_and_cache::{pool, thin};
+use super::pool_and_cache::{cached, pool, thin};
 use super::*;
 use crate::agent::condition::ConditionUpdate;
+use crate::agent::volumes::spec::CacheSpec;
 
 /// Returns a group of two disks, of which disk 101 is missing.
 fn partial(lvs: Vec<Lv>) -> Vg {
@@ -224,4 +226,148 @@ fn published_volume_that_is_missing_is_not_healthy() {
     let healthy = outcome.healthy.unwrap();
     assert!(!healthy.status && healthy.reason == reason::LOGICAL_VOLUME_MISSING);
     assert_eq!(settled(&spec(), &[], None).healthy, None);
+}
+
+/// Returns the condition `Healthy` of a RAID while it is synchronized.
+fn synchronized(layout: Layout, kind: SyncKind, mismatches: u64) -> ConditionUpdate {
+    let spec = VolumeSpec {
+        published: Some(uuid(1)),
+        layout,
+        ..mirrored()
+    };
+    let raid = Lv {
+        sync: Some(RaidSync { kind, percent: 45 }),
+        integrity_mismatches: mismatches,
+        ..mirror()
+    };
+    let [ready, healthy] = conditions(&spec, vg(vec![raid]));
+    assert!(ready.status, "{ready:?}");
+    healthy
+}
+
+#[test]
+fn synchronized_volume_is_healthy_if_it_could_lose_a_disk() {
+    let stripes = Stripes {
+        count: 2,
+        size: Bytes(64 << 10),
+    };
+    let raid = |level| Layout::Raid {
+        level,
+        integrity: false,
+    };
+    let raid1 = raid(Level::Raid1 { copies: 2 });
+    for (layout, kind, is_healthy) in [
+        (raid1, SyncKind::Resync, true),
+        (raid1, SyncKind::Recover, false),
+        (raid(Level::Raid10(stripes)), SyncKind::Resync, true),
+        (raid(Level::Raid10(stripes)), SyncKind::Recover, false),
+        (raid(Level::Raid5(stripes)), SyncKind::Resync, false),
+        (raid(Level::Raid6(stripes)), SyncKind::Recover, false),
+        // An admin converted it.
+        (Layout::Linear, SyncKind::Resync, false),
+    ] {
+        let healthy = synchronized(layout, kind, 0);
+        let found = (healthy.status, healthy.reason);
+        assert_eq!(
+            found,
+            (is_healthy, reason::RESYNCING),
+            "{layout:?} {kind:?}"
+        );
+        assert!(healthy.message.contains("45 %"), "{}", healthy.message);
+    }
+}
+
+#[test]
+fn worst_fault_is_reported() {
+    let raid1 = mirrored().layout;
+    let healthy = synchronized(raid1, SyncKind::Resync, 3);
+    assert_eq!(
+        (healthy.status, healthy.reason),
+        (false, reason::INTEGRITY_MISMATCHES)
+    );
+    assert!(
+        healthy.message.contains("but 3 reads"),
+        "{}",
+        healthy.message
+    );
+    let worse = Lv {
+        health: LvHealth::ImageFailed,
+        integrity_mismatches: 3,
+        ..mirror()
+    };
+    let spec = VolumeSpec {
+        published: Some(uuid(1)),
+        ..mirrored()
+    };
+    let [_, healthy] = conditions(&spec, vg(vec![worse]));
+    assert_eq!(healthy.reason, reason::DEGRADED);
+}
+
+/// Returns `Ready` and `Healthy` of a volume with this cache mode.
+fn with_cache(
+    mode: CacheMode,
+    health: LvHealth,
+    missing_part: MissingPart,
+) -> [ConditionUpdate; 2] {
+    let cache = cached().cache.map(|cache| CacheSpec { mode, ..cache });
+    let spec = VolumeSpec {
+        published: Some(uuid(1)),
+        cache,
+        ..cached()
+    };
+    let lv = Lv {
+        segment_type: SegmentType::Cached,
+        shares: [100, 101].map(|disk| (uuid(disk), Extents(8))).into(),
+        health,
+        missing_part,
+        ..lv()
+    };
+    let group = match missing_part {
+        MissingPart::None => vg(vec![lv]),
+        MissingPart::Cache | MissingPart::Data => partial(vec![lv]),
+    };
+    conditions(&spec, group)
+}
+
+#[test]
+fn lost_or_failed_cache_is_distinguished_from_lost_data() {
+    let through = CacheMode::WriteThrough;
+    let back = CacheMode::WriteBack;
+    for (mode, health, missing_part, phrase) in [
+        (
+            through,
+            LvHealth::Partial,
+            MissingPart::Cache,
+            "all data are on",
+        ),
+        (
+            back,
+            LvHealth::Partial,
+            MissingPart::Cache,
+            "the writes that are only there",
+        ),
+        (
+            through,
+            LvHealth::Failed,
+            MissingPart::None,
+            "its cache has failed",
+        ),
+    ] {
+        for condition in with_cache(mode, health, missing_part) {
+            assert!(!condition.status && condition.reason == reason::CACHE_FAILED);
+            let message = &condition.message;
+            assert!(
+                message.contains(phrase) && message.contains("lvconvert --uncache"),
+                "{message}"
+            );
+        }
+    }
+    let [ready, healthy] = with_cache(through, LvHealth::CacheReadOnly, MissingPart::None);
+    assert!(ready.status && !healthy.status);
+    assert_eq!(healthy.reason, reason::CACHE_FAILED);
+    for condition in with_cache(through, LvHealth::Partial, MissingPart::Data) {
+        assert_eq!(condition.reason, reason::FAILED);
+    }
+    let [_, healthy] = with_cache(through, LvHealth::Good, MissingPart::None);
+    assert!(healthy.status);
 }
