@@ -10,7 +10,7 @@ use super::reports::creation_needs_two_lvs;
 const EXTENT: Bytes = Bytes(4 << 20);
 
 /// Returns the spec of a volume on the first disk, with a cache of 64 MiB on the last one.
-fn cached(fixture: &Fixture, mebibytes: u64) -> Value {
+pub(crate) fn cached(fixture: &Fixture, mebibytes: u64) -> Value {
     let disks = fixture.shell(&format!(
         "pvs --noheadings -o pv_uuid -S vg_name={KINDS} -O pv_name"
     ));

@@ -20,6 +20,7 @@ mod volumes;
 
 // Volumes of each layout, pools and caches.
 mod cached;
+mod faulty_disks;
 mod kinds;
 mod partial_groups;
 mod thin;
@@ -108,6 +109,10 @@ fn of_each_kind() -> Vec<Test> {
             kinds::raid1_counts_as_one_logical_volume,
             kinds::too_few_disks_do_not_degrade_layout,
             partial_groups::volumes_on_intact_disks_of_partial_group_stay_ready,
+            faulty_disks::lost_disk_is_listed_with_its_volumes_until_they_are_repaired,
+            faulty_disks::volume_is_not_healthy_until_returned_disk_has_all_data,
+            faulty_disks::lost_cache_is_reported_and_can_be_removed_without_loss,
+            faulty_disks::wrong_data_of_a_disk_are_corrected_and_reported,
             thin::pool_is_created_and_removed_with_its_volumes,
             thin::pool_counts_in_addition_to_its_volume,
             thin::pool_grows_as_it_fills_up,

@@ -10,12 +10,12 @@ use crate::fixture::{DISKS, Fixture, KINDS};
 const LOST: &str = DISKS[1];
 
 /// Returns the uuid of a physical volume.
-fn uuid_of(fixture: &Fixture, disk: &str) -> String {
+pub(crate) fn uuid_of(fixture: &Fixture, disk: &str) -> String {
     fixture.shell(&format!("pvs --noheadings -o pv_uuid {disk}"))
 }
 
 /// Returns the spec of a volume with 36 MiB on each of these disks.
-fn on_disks(layout: &Value, uuids: &[&str]) -> Value {
+pub(crate) fn on_disks(layout: &Value, uuids: &[&str]) -> Value {
     let shares: Vec<Value> = uuids
         .iter()
         .map(|uuid| json!({"uuid": uuid, "size": "36Mi"}))
