@@ -55,10 +55,11 @@ pub enum Error {
         /// The time limit.
         limit: Duration,
     },
-    /// A program that changes devices exceeded its time limit, and continues: it is never killed.
+    /// A program exceeded its time limit, and continues: it changes devices, and is never killed, or it
+    /// is an LVM command that waits for a disk, and survived SIGKILL.
     #[error(
         "an LVM command has not ended after {} s, and no other is started before it ends: killed, it \
-         could leave a device suspended. `dmesg` shows a disk that does not respond, `dmsetup info` \
+         could leave a device suspended, or it waits for a disk and can't be killed. `dmesg` shows a disk that does not respond, `dmsetup info` \
          a suspended device. The command: {command}",
         time.as_secs()
     )]

@@ -159,6 +159,10 @@ impl<E: Exec> Exec for LvmShell<E> {
         done
     }
 
+    fn is_lvm_blocked(&self) -> bool {
+        self.programs.is_lvm_blocked()
+    }
+
     fn has(&self, program: &str) -> bool {
         self.programs.has(program)
     }

@@ -32,8 +32,8 @@ const TERMINATION_GRACE: Duration = Duration::from_secs(5);
 
 /// Starts `command` in its own process group and runs it to its end.
 ///
-/// A program with a `change` is never killed; if it does not end, `StillRunning` is returned, and a
-/// thread keeps the change until its end.
+/// A program that changes devices is never killed. If it does not end, or if another one survives
+/// SIGKILL, `StillRunning` is returned with a `change`, and a thread keeps that until the end.
 pub(super) fn run(
     mut command: Command,
     cmd: &Cmd,
@@ -59,10 +59,9 @@ pub(super) fn run(
     }
     let deadline = Instant::now() + cmd.limit();
     if !ends_before(&child, deadline, &[&stdout, &stderr]) {
-        if let Some(change) = change {
-            terminate(child, change)?;
-        } else {
-            end(child);
+        match change {
+            Some(change) if cmd.changes_devices() => terminate(child, change)?,
+            change => end(child, change)?,
         }
         return Err(Error::Deadline {
             command: cmd.line(),
@@ -135,7 +134,7 @@ pub(super) fn reap(mut child: Child, output: &Pipe, change: Option<DeviceChange>
         // The next LVM command reports a child that continues.
         let _ = terminate(child, change);
     } else {
-        end(child);
+        let _ = end(child, None);
     }
 }
 
@@ -174,8 +173,12 @@ fn wait_in_background(child: Child, change: DeviceChange) {
     }
 }
 
-/// Kills the child and its whole group; gives up on processes that survive SIGKILL.
-pub(super) fn end(mut child: Child) {
+/// Kills the child and its whole group.
+///
+/// # Errors
+/// `StillRunning` with a `change`: the child survives SIGKILL, as a process in D state does, and a
+/// thread waits for its end.
+pub(super) fn end(mut child: Child, change: Option<DeviceChange>) -> Result<(), Error> {
     let group = Pid::from_child(&child);
     for signal in [Signal::TERM, Signal::KILL] {
         // Fails when the group is gone already, which is the goal.
@@ -184,11 +187,16 @@ pub(super) fn end(mut child: Child) {
     }
     if ended(&child) {
         let _ = child.wait();
-    } else {
-        // In D state: a thread reaps it when the kernel releases it, if this process lives that
-        // long.
-        let _ = thread::Builder::new().spawn(move || child.wait());
+        return Ok(());
     }
+    // In D state: a thread reaps it when the kernel releases it, if this process lives that long.
+    if let Some(change) = change {
+        let error = change.running().abandon();
+        wait_in_background(child, change);
+        return Err(error);
+    }
+    let _ = thread::Builder::new().spawn(move || child.wait());
+    Ok(())
 }
 
 /// A pipe that a dedicated thread reads to its end.

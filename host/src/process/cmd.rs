@@ -211,7 +211,7 @@ pub trait Exec: Send + Sync {
     ///
     /// # Errors
     /// When the program can't be started, or exceeded its time limit and was ended. `StillRunning`
-    /// when it, or an earlier one, changes devices and has not ended since.
+    /// when it, or an earlier one, changes devices or survived SIGKILL, and has not ended since.
     fn exec(&self, cmd: &Cmd) -> Result<Output, Error>;
 
     /// Starts a program that stays open, with these variables in addition to the fixed ones.
@@ -227,6 +227,11 @@ pub trait Exec: Send + Sync {
             program: cmd.program().to_owned(),
             source: io::ErrorKind::Unsupported.into(),
         })
+    }
+
+    /// Returns whether an LVM command continues beyond its time limit, so that no other is started.
+    fn is_lvm_blocked(&self) -> bool {
+        false
     }
 
     /// Returns whether this program is installed.

@@ -1,5 +1,6 @@
-//! The programs that are changing block devices. They are never killed, and while one of them
-//! continues beyond its time limit, no LVM command is started.
+//! The programs that are changing block devices, and LVM's other commands. The former are never
+//! killed, and the latter may survive SIGKILL. While one of them continues beyond its time limit, no
+//! LVM command is started.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,11 +8,11 @@ use std::time::Instant;
 
 use crate::error::Error;
 
-/// All running programs that change devices.
+/// All running programs that change devices, and LVM commands.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeviceChanges(Arc<Mutex<Vec<Arc<RunningChange>>>>);
 
-/// A running program that changes devices.
+/// A running program that changes devices, or LVM command.
 #[derive(Debug)]
 pub(super) struct RunningChange {
     command: String,

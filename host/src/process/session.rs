@@ -102,10 +102,7 @@ impl Session {
         self.input = None;
         match (self.child.take(), self.current.take()) {
             (Some(child), Some(current)) => child::terminate(child, current),
-            (Some(child), None) => {
-                child::end(child);
-                Ok(())
-            }
+            (Some(child), None) => child::end(child, None),
             (None, _) => Ok(()),
         }
     }
@@ -113,7 +110,10 @@ impl Session {
     /// Kills the program at once, together with its current line, which must change nothing.
     pub fn kill(mut self) {
         self.input = None;
-        self.child.take().into_iter().for_each(child::end);
+        if let Some(child) = self.child.take() {
+            // Without a change it returns no error.
+            let _ = child::end(child, None);
+        }
     }
 }
 

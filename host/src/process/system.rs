@@ -55,7 +55,8 @@ impl Exec for System {
         if cmd.program() == LVM {
             self.changes.refuse_while_abandoned()?;
         }
-        let change = if cmd.changes_devices() {
+        // A report changes nothing, but may survive SIGKILL: then the next one would hang, too.
+        let change = if cmd.changes_devices() || cmd.program() == LVM {
             Some(self.changes.begin(cmd.line()))
         } else {
             None
@@ -99,6 +100,10 @@ impl Exec for System {
         let started = started
             .and_then(|started| started.unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into())));
         started.map_err(not_started(cmd))
+    }
+
+    fn is_lvm_blocked(&self) -> bool {
+        self.changes.refuse_while_abandoned().is_err()
     }
 
     fn has(&self, program: &str) -> bool {
@@ -287,7 +292,7 @@ mod tests {
         assert!(system.exec(&sh("true")).unwrap().success());
 
         let limit = Instant::now() + Duration::from_mins(1);
-        while system.changes.refuse_while_abandoned().is_err() {
+        while system.is_lvm_blocked() {
             assert!(Instant::now() < limit, "its end is not noticed");
             std::thread::sleep(Duration::from_millis(50));
         }
