@@ -99,6 +99,9 @@ pub mod reason {
     /// The logical volume could not be created in several consecutive attempts, and does not exist as
     /// far as the agent knows: the controller withdraws it, and tries another node.
     pub const CREATE_FAILED: &str = "CreateFailed";
+    /// A command of LVM has not ended for a while: it hangs, or has much to do. Meanwhile nothing is
+    /// created, expanded or removed on the node.
+    pub const LVM_HANGS: &str = "LvmHangs";
     /// The spec can't be applied.
     pub const INVALID_SPEC: &str = "InvalidSpec";
     /// The volume is removed once its content is erased.
@@ -145,7 +148,7 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 49] = [
+    pub const ALL: [&str; 50] = [
         BEING_DELETED,
         CACHE_FAILED,
         CREATE_FAILED,
@@ -175,6 +178,7 @@ pub mod reason {
         LAYOUT_UNSUITABLE,
         LOGICAL_VOLUME_MISSING,
         LVM_FAILED,
+        LVM_HANGS,
         METADATA_ROLLED_BACK,
         NEVER_CREATED,
         NOT_EMPTY,

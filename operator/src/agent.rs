@@ -48,6 +48,8 @@ use driver_install::DriverInstaller;
 use driver_install::outcomes::InstallOutcomes;
 use inventory::disk_paths::DiskPaths;
 use inventory::publish::Reporter;
+use lvm::activity::LvmActivity;
+use lvm::hang;
 use lvm::measured::MeasuredExec;
 use lvm::state::LvmState;
 use orphaned_mounts::OrphanedMounts;
@@ -85,6 +87,8 @@ pub struct AgentSettings {
     pub lvm: PathBuf,
     /// Interval between two scans for orphaned mounts.
     pub scan_interval: Duration,
+    /// Time after which a command of LVM that has not ended makes the node not Ready.
+    pub hang_limit: Duration,
 }
 
 /// Access to the node from the agent's container.
@@ -115,9 +119,9 @@ impl NodeAccess {
         }
     }
 
-    /// Returns the same access, with LVM's commands measured.
-    fn measured(self, metrics: &Metrics) -> Self {
-        let exec = MeasuredExec::new(self.exec);
+    /// Returns the same access, with LVM's commands measured, and recorded in `activity`.
+    fn measured(self, metrics: &Metrics, activity: &LvmActivity) -> Self {
+        let exec = MeasuredExec::new(self.exec, activity.clone());
         exec.register(metrics);
         Self {
             exec: Arc::new(exec),
@@ -148,7 +152,8 @@ impl NodeAccess {
 
 /// Runs all tasks of the agent; never returns.
 pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endpoint: Endpoint) {
-    let host = host.measured(&endpoint.metrics);
+    let activity = LvmActivity::default();
+    let host = host.measured(&endpoint.metrics, &activity);
     let (queue, requests) = WorkQueue::channel();
     let (store, writer) = reflector::store();
     let volumes = Arc::new(NodeVolumes::new(&settings.node, store, queue));
@@ -156,7 +161,8 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
     let installer = settings.driver_installer(&host);
     let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
-    let lvm = Arc::new(LvmState::new(host.exec, place.evidence()));
+    let programs = host.exec.clone();
+    let lvm = Arc::new(LvmState::new(host.exec, place.evidence(), activity.clone()));
     let jobs = JobRunner::new(
         host.job_devices,
         volumes.queue.clone(),
@@ -193,6 +199,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
         }),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
+        hang::run(activity, programs, volumes.clone(), settings.hang_limit),
         volumes::device_check::run(lvm.clone(), host.devices, volumes.clone()),
         Box::pin(thin_pools::run(
             lvm.clone(),

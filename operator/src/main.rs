@@ -193,6 +193,7 @@ async fn work(role: Role, client: Client, endpoint: Endpoint) -> anyhow::Result<
                 aliases,
                 lvm: lvm_dir,
                 scan_interval: agent::orphaned_mounts::EVERY,
+                hang_limit: agent::lvm::hang::LIMIT,
             };
             tokio::select! {
                 () = agent::run(client, settings, agent::NodeAccess::from_container(), endpoint) => anyhow::bail!("the agent ended"),

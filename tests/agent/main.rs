@@ -12,6 +12,7 @@ mod removal;
 // What goes wrong.
 mod failures;
 mod faults;
+mod hangs;
 mod lagging_devices;
 mod overwritten_status;
 

@@ -39,14 +39,26 @@ impl Port {
 
 /// Returns the metrics in Prometheus' older text format.
 pub fn scrape(address: SocketAddr) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: test\r\nAccept: text/plain\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let answer = get(address, "/metrics")?;
     let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
     ensure!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     Ok(body.to_owned())
+}
+
+/// Returns whether the role answers that it is ready.
+pub fn is_ready(address: SocketAddr) -> Result<bool> {
+    Ok(get(address, "/readyz")?.starts_with("HTTP/1.1 200 OK\r\n"))
+}
+
+/// Requests a path, and returns head and body of the answer.
+fn get(address: SocketAddr, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\nAccept: text/plain\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Returns the value of a sample: a series with its labels, in the order of the text.

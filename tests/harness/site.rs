@@ -4,6 +4,7 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use flexvolume::DriverSettings;
@@ -26,6 +27,8 @@ pub struct Site {
     /// The plugin folder in the agent's settings, as a path on the node; `None` lets the agent find
     /// it.
     pub plugin_dir: Option<PathBuf>,
+    /// The limit in the agent's settings after which a command of LVM hangs.
+    pub hang_limit: Duration,
     folder: tempfile::TempDir,
 }
 
@@ -47,6 +50,7 @@ impl Site {
             name: name.to_owned(),
             node,
             plugin_dir: Some(PLUGINS.into()),
+            hang_limit: agent::lvm::hang::LIMIT,
             folder,
         })
     }
@@ -136,6 +140,7 @@ impl Site {
             aliases: Vec::new(),
             lvm: self.folder().join("lvm"),
             scan_interval: agent::orphaned_mounts::EVERY,
+            hang_limit: self.hang_limit,
         }
     }
 }

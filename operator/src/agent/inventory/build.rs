@@ -5,7 +5,7 @@ mod volumes_on_disks;
 
 use std::collections::BTreeMap;
 
-use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY};
+use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY, reason};
 use crds::node_storage::{
     LogicalVolumeLimit, MAX_LVS_PER_VOLUME, PhysicalVolume, ReportedThinPool, VolumeGroup,
 };
@@ -16,10 +16,11 @@ use host::{Extents, LvUuid};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::agent::condition::ConditionUpdate;
+use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::inventory::orphans::orphans;
+use crate::agent::lvm::hang::LvmHang;
+use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
-use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// Inputs of [`build`].
@@ -35,8 +36,8 @@ pub struct ReportInputs<'a> {
     pub driver: Option<&'a ConditionUpdate>,
     /// Whether the kubelet has loaded the driver; `None` leaves the condition unchanged.
     pub kubelet: Option<&'a ConditionUpdate>,
-    /// LVM's version.
-    pub lvm_version: Option<&'a str>,
+    /// What of LVM hangs.
+    pub hang: Option<&'a LvmHang>,
     /// Names of physical volumes' devices, each with the paths by which StorageBackends list it for
     /// caches.
     pub cache_paths: &'a BTreeMap<String, Vec<String>>,
@@ -46,13 +47,14 @@ pub struct ReportInputs<'a> {
 
 /// Returns the whole status; `old` provides the times of its conditions.
 ///
-/// A failed report leaves the volume groups unchanged.
+/// A failed report and a hang leave the volume groups unchanged.
 #[must_use]
 pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> NodeStorageStatus {
     let mut status = old.clone();
-    let ready = match inputs.report.failure.clone() {
-        None => ConditionUpdate::ready(),
-        Some(failure) => failure.into(),
+    let ready = match (inputs.hang, inputs.report.failure.clone()) {
+        (Some(hang), _) => ReportedError::new(reason::LVM_HANGS, hang.to_string()).into(),
+        (None, Some(failure)) => failure.into(),
+        (None, None) => ConditionUpdate::ready(),
     };
     set(&mut status, READY, &ready, now);
     if let Some(driver) = inputs.driver {
@@ -68,7 +70,7 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
         status.orphans = orphans(groups, inputs.specs);
     }
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
-    status.lvm_version = inputs.lvm_version.map(str::to_owned).or(status.lvm_version);
+    status.lvm_version = inputs.report.version.clone().or(status.lvm_version);
     status
 }
 

@@ -1,5 +1,8 @@
 //! Writes this node's NodeStorage when it has changed: at once what the controller's placement
 //! depends on, free space with a delay.
+//!
+//! Never waits for LVM or its lock: the NodeStorage is where admins and the controller find that LVM
+//! hangs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,8 +22,10 @@ use super::build::{self, ReportInputs};
 use super::cache_disks;
 use super::disk_paths::DiskPaths;
 use crate::agent::driver_install::outcomes::InstallConditions;
+use crate::agent::lvm::hang::LvmHang;
+use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback;
-use crate::agent::lvm::state::{LvmReport, LvmState};
+use crate::agent::lvm::state::LvmState;
 use crate::agent::volume_groups;
 use crate::agent::volumes::device::Devices;
 use crate::agent::volumes::spec::VolumeSpec;
@@ -60,8 +65,17 @@ pub struct Reporter {
     pub device_outcomes: watch::Receiver<Option<Vec<NodeDevice>>>,
     /// Notified when the NodeStorage is deleted.
     pub deleted: Arc<Notify>,
-    /// Set once the first inventory is written.
+    /// Set once the first inventory is written, also if that only reports that LVM fails or hangs.
+    ///
+    /// Otherwise a node with a defective disk would stop the update of all other agents.
     pub ready: Ready,
+}
+
+/// What the agent observes of LVM.
+#[derive(Clone, Debug)]
+struct ObservedLvm {
+    report: LvmReport,
+    hang: Option<LvmHang>,
 }
 
 /// The last written status, and when to write it again.
@@ -78,11 +92,15 @@ impl Reporter {
         // Without all specs the space of their volumes would count as used by others.
         let _ = self.volumes.store.wait_until_ready().await;
         let mut report = self.lvm.report();
+        let mut hang = self.lvm.activity().hang();
         let mut written = None;
         let mut backends = self.backends.selected();
         let backoff = Backoff::default();
         loop {
-            let known = report.borrow_and_update().clone();
+            let known = ObservedLvm {
+                report: report.borrow_and_update().clone(),
+                hang: hang.borrow_and_update().clone(),
+            };
             let next = match self.step(known, &mut written).await {
                 Ok(next) => {
                     backoff.succeeded(&());
@@ -99,6 +117,7 @@ impl Reporter {
             };
             tokio::select! {
                 Ok(()) = report.changed() => {}
+                Ok(()) = hang.changed() => {}
                 Ok(()) = self.installation.driver.changed() => {}
                 Ok(()) = self.installation.kubelet.changed() => {}
                 Ok(()) = backends.changed() => {}
@@ -113,23 +132,20 @@ impl Reporter {
     /// Writes what is due now; returns the time of the next step.
     async fn step(
         &mut self,
-        report: LvmReport,
+        observed: ObservedLvm,
         written: &mut Option<Written>,
     ) -> Result<Instant, ApiError> {
         let now = Instant::now();
-        if report.groups.is_none() && report.failure.is_none() {
+        let ObservedLvm { report, hang } = &observed;
+        if report.groups.is_none() && report.failure.is_none() && hang.is_none() {
             return Ok(now + RENEW);
         }
         let Some(last) = written.as_mut().filter(|last| now < last.renew_at) else {
-            *written = Some(self.write_all(&report).await?);
+            *written = Some(self.write_all(&observed).await?);
             self.ready.set(true);
             return Ok(now + RENEW);
         };
-        let version = match last.status.lvm_version {
-            None if report.failure.is_none() => self.lvm.version().await.ok(),
-            _ => None,
-        };
-        let new = self.build(&last.status, &report, version.as_deref());
+        let new = self.build(&last.status, &observed);
         let due = last.due(&new, now);
         if due > now {
             return Ok(due.min(last.renew_at));
@@ -152,12 +168,8 @@ impl Reporter {
         Ok(next)
     }
 
-    fn build(
-        &mut self,
-        old: &NodeStorageStatus,
-        report: &LvmReport,
-        lvm_version: Option<&str>,
-    ) -> NodeStorageStatus {
+    fn build(&mut self, old: &NodeStorageStatus, observed: &ObservedLvm) -> NodeStorageStatus {
+        let ObservedLvm { report, hang } = observed;
         let objects: Vec<_> = self.volumes.all().collect();
         let specs: Vec<_> = objects.iter().filter_map(|object| read(object)).collect();
         let driver = self.installation.driver.borrow();
@@ -182,7 +194,7 @@ impl Reporter {
             specs: &specs,
             driver: driver.as_ref(),
             kubelet: kubelet.as_ref(),
-            lvm_version,
+            hang: hang.as_ref(),
             cache_paths: &cache_paths,
             stable_paths,
         };
@@ -192,7 +204,7 @@ impl Reporter {
     }
 
     /// Writes the object with its owner reference, and its status.
-    async fn write_all(&mut self, report: &LvmReport) -> Result<Written, ApiError> {
+    async fn write_all(&mut self, observed: &ObservedLvm) -> Result<Written, ApiError> {
         let nodes: Api<KubernetesNode> = Api::all(self.client.clone());
         let node = nodes.get(&self.volumes.node).await.map_err(ApiError::of(
             "get",
@@ -214,14 +226,9 @@ impl Reporter {
             .patch(&self.volumes.node, &params, &Patch::Apply(&object))
             .await;
         let object = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
-        let version = self.lvm.version().await.ok();
         // udev may have created a link of a disk after the last search.
         self.disk_paths = DiskPaths::default();
-        let status = self.build(
-            &object.status.unwrap_or_default(),
-            report,
-            version.as_deref(),
-        );
+        let status = self.build(&object.status.unwrap_or_default(), observed);
         self.write(&status).await?;
         Ok(Written {
             status,

@@ -1,4 +1,4 @@
-//! Counts and times LVM's commands, for metrics.
+//! Counts and times LVM's commands, for metrics, and records those that run.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -9,6 +9,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::activity::LvmActivity;
 use crate::metrics::Metrics;
 
 /// Upper bounds of the duration of a command, in seconds: `lvs` takes a fifth, a removal with
@@ -41,16 +42,18 @@ type ResultLabels = [(&'static str, &'static str); 2];
 #[derive(Clone)]
 pub struct MeasuredExec {
     programs: Arc<dyn Exec>,
+    activity: LvmActivity,
     durations: Family<CommandLabel, Histogram, fn() -> Histogram>,
     results: Family<ResultLabels, Counter>,
 }
 
 impl MeasuredExec {
-    /// Creates a runner that delegates to `programs`.
+    /// Creates a runner that delegates to `programs`, and records LVM's commands in `activity`.
     #[must_use]
-    pub fn new(programs: Arc<dyn Exec>) -> Self {
+    pub fn new(programs: Arc<dyn Exec>, activity: LvmActivity) -> Self {
         Self {
             programs,
+            activity,
             durations: Family::new_with_constructor(new_histogram),
             results: Family::default(),
         }
@@ -79,7 +82,7 @@ impl Exec for MeasuredExec {
             return self.programs.exec(cmd);
         }
         let start = Instant::now();
-        let done = self.programs.exec(cmd);
+        let done = self.activity.track(cmd, || self.programs.exec(cmd));
         let command = ("command", name(cmd));
         self.durations
             .get_or_create(&[command])
@@ -96,6 +99,10 @@ impl Exec for MeasuredExec {
         variables: &'static [(&str, &str)],
     ) -> Result<Session, Error> {
         self.programs.spawn_session(cmd, variables)
+    }
+
+    fn is_lvm_blocked(&self) -> bool {
+        self.programs.is_lvm_blocked()
     }
 
     fn has(&self, program: &str) -> bool {
@@ -132,6 +139,7 @@ mod tests {
     use host::{Cmd, Error, Exec, Output};
 
     use super::MeasuredExec;
+    use crate::agent::lvm::activity::LvmActivity;
     use crate::metrics::{Format, Metrics};
 
     /// Succeeds, fails or times out, depending on the command.
@@ -155,7 +163,7 @@ mod tests {
 
     #[test]
     fn lvm_commands_are_counted_by_name_and_result() {
-        let exec = MeasuredExec::new(Arc::new(Programs));
+        let exec = MeasuredExec::new(Arc::new(Programs), LvmActivity::default());
         let metrics = Metrics::of_agent("n");
         exec.register(&metrics);
         for (program, command) in [

@@ -12,8 +12,8 @@ use host::lvm::{Lvm, NodeReport, Vg};
 use host::{Error, LvUuid, Roots};
 
 use super::record::{self, GroupRecord};
+use super::report::LvmReport;
 use super::rollback::{Rollback, by_devices, by_record};
-use super::state::LvmReport;
 
 /// Time between two observations of a device that LVM does not explain: longer than LVM takes to
 /// change a device after its metadata, or before.

@@ -10,68 +10,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crds::condition::reason;
 use host::block::mapped::mapped_volumes;
 use host::lvm::on_disk::{self, Fingerprint};
 use host::lvm::{Lv, Lvm, LvmStatistics, Vg, backup};
 use host::{Error, Exec, LvName, LvUuid, VgName};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
-use super::observe::{EvidencePaths, Observation, observe, record_states};
+use super::activity::LvmActivity;
+use super::observe::{EvidencePaths, observe, record_states};
+use super::report::LvmReport;
 use super::rollback::Rollback;
 use crate::agent::blocking::blocking;
-use crate::agent::condition::ReportedError;
-use crate::agent::error;
 use crate::agent::lvm::waits::LockWaits;
 use crate::agent::thin_pools::plan::Growth;
 
-/// The agent's copy of LVM's report.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct LvmReport {
-    /// The volume groups of the last successful report, with the agent's own changes since. `None`
-    /// before the first.
-    pub groups: Option<Arc<Vec<Vg>>>,
-    /// The groups whose metadata went back, by their uuids, as of the last successful report.
-    pub rollbacks: Arc<BTreeMap<LvUuid, Rollback>>,
-    /// What LVM warned of in the last successful report.
-    pub warnings: Vec<String>,
-    /// Error of the last report, if it failed.
-    pub failure: Option<ReportedError>,
-}
-
-impl LvmReport {
-    /// Takes over a new report or its failure, which leaves the groups unchanged.
-    fn update(&mut self, observed: &Result<Observation, Error>) {
-        match observed {
-            Ok(Observation {
-                report, rollbacks, ..
-            }) => {
-                self.groups = Some(Arc::new(report.groups.clone()));
-                self.rollbacks = Arc::new(rollbacks.clone());
-                self.warnings.clone_from(&report.warnings);
-                self.failure = None;
-            }
-            Err(error) => {
-                let message = error::message(error);
-                self.failure = Some(ReportedError::new(reason::LVM_FAILED, message));
-            }
-        }
-    }
-
-    /// Returns whether the state of LVM differs. Volumes are planned by it; messages of LVM may
-    /// differ with each report.
-    fn differs_from(&self, old: &Self) -> bool {
-        (&self.groups, &self.rollbacks, &self.failure)
-            != (&old.groups, &old.rollbacks, &old.failure)
-    }
-}
+/// Interval between two queries of LVM's version, which changes only when LVM is updated.
+const VERSION_AGE: Duration = Duration::from_mins(10);
 
 /// The node's LVM: cached report and lock.
 pub struct LvmState {
     exec: Arc<dyn Exec>,
     evidence: EvidencePaths,
-    /// Start of the last successful report. Its mutex is the lock for all of LVM.
-    taken: Arc<Mutex<Option<Instant>>>,
+    /// The last queries. Its mutex is the lock for all of LVM.
+    taken: Arc<Mutex<Taken>>,
     report: watch::Sender<LvmReport>,
     /// The metadata on the disks that the cached report describes, by the groups' uuids.
     fingerprints: StdMutex<BTreeMap<LvUuid, Fingerprint>>,
@@ -82,6 +43,16 @@ pub struct LvmState {
     /// The last successful report for metrics; not part of `report`, since nothing depends on it.
     statistics: StdMutex<TakenStatistics>,
     lock_waits: LockWaits,
+    activity: LvmActivity,
+}
+
+/// When LVM was queried last with success.
+#[derive(Debug, Default)]
+struct Taken {
+    /// Start of the last report.
+    report: Option<Instant>,
+    /// End of the last query of the version.
+    version: Option<Instant>,
 }
 
 /// The statistics of the last successful report.
@@ -96,13 +67,13 @@ pub struct TakenStatistics {
 /// LVM with the lock held.
 pub struct LockedLvm {
     state: Arc<LvmState>,
-    taken: OwnedMutexGuard<Option<Instant>>,
+    taken: OwnedMutexGuard<Taken>,
 }
 
 impl LvmState {
-    /// Returns a state without a report.
+    /// Returns a state without a report; `activity` records what `exec` runs.
     #[must_use]
-    pub fn new(exec: Arc<dyn Exec>, evidence: EvidencePaths) -> Self {
+    pub fn new(exec: Arc<dyn Exec>, evidence: EvidencePaths, activity: LvmActivity) -> Self {
         Self {
             exec,
             evidence,
@@ -113,6 +84,7 @@ impl LvmState {
             changed: watch::Sender::default(),
             statistics: StdMutex::default(),
             lock_waits: LockWaits::default(),
+            activity,
         }
     }
 
@@ -127,6 +99,12 @@ impl LvmState {
     #[must_use]
     pub fn lock_waits(&self) -> &LockWaits {
         &self.lock_waits
+    }
+
+    /// Returns what runs, and what hangs.
+    #[must_use]
+    pub fn activity(&self) -> &LvmActivity {
+        &self.activity
     }
 
     /// Returns a receiver that observes each report that differed from the cached one: another
@@ -148,14 +126,6 @@ impl LvmState {
         self.changed
             .borrow()
             .map_or(Duration::MAX, |last| last.elapsed())
-    }
-
-    /// Returns LVM's version.
-    ///
-    /// # Errors
-    /// If LVM fails.
-    pub async fn version(self: &Arc<Self>) -> Result<String, Error> {
-        self.locked(|lvm| lvm.commands().version()).await
     }
 
     /// Takes a new report.
@@ -261,7 +231,13 @@ impl LvmState {
             state: self.clone(),
             taken,
         };
-        blocking(move || work(&mut lvm)).await
+        blocking(move || {
+            let held = lvm.state.activity.hold_lock();
+            let done = work(&mut lvm);
+            drop(held);
+            done
+        })
+        .await
     }
 }
 
@@ -273,7 +249,7 @@ impl LockedLvm {
 
     /// Returns the start of the last successful report.
     pub(in crate::agent) fn report_taken(&self) -> Option<Instant> {
-        *self.taken
+        self.taken.report
     }
 
     /// Returns the volume groups of the cached report.
@@ -332,15 +308,22 @@ impl LockedLvm {
         let cached = self.state.report.borrow().clone();
         let observed = observe(self.commands(), &self.state.evidence, &cached);
         if let Ok(observation) = &observed {
-            *self.taken = Some(begins);
+            self.taken.report = Some(begins);
             self.fingerprints().clone_from(&observation.fingerprints);
             let statistics = &observation.report.statistics;
             self.state.keep_statistics(statistics, begins);
         }
+        let version = match &observed {
+            Ok(_) => self.query_version(),
+            Err(_) => None,
+        };
         let mut is_changed = false;
         self.state.report.send_if_modified(|known| {
             let old = known.clone();
             known.update(&observed);
+            if version.is_some() {
+                known.version.clone_from(&version);
+            }
             is_changed = known.differs_from(&old);
             *known != old
         });
@@ -350,6 +333,18 @@ impl LockedLvm {
                 .send_modify(|count| *count = count.wrapping_add(1));
         }
         observed.map(drop)
+    }
+
+    /// Returns LVM's version if it was not queried lately.
+    fn query_version(&mut self) -> Option<String> {
+        let last = self.taken.version;
+        if last.is_some_and(|last| last.elapsed() < VERSION_AGE) {
+            return None;
+        }
+        // Informational: after a failure, the next report queries it again.
+        let version = self.commands().version().ok()?;
+        self.taken.version = Some(Instant::now());
+        Some(version)
     }
 
     /// Inserts a volume that the agent just created into the cached report, if `describe` can

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use host::Error;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::state::LvmState;
 use crate::agent::watches::folders::Folders;
@@ -17,6 +18,10 @@ use crate::kube::backoff::Backoff;
 
 /// Maximum time between two reports when inotify reports no change.
 const LONGEST: Duration = Duration::from_mins(1);
+
+/// Delay after a report that exceeded its time limit, which is a long wait already: the next one
+/// ends as soon as LVM responds.
+const AFTER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A command of LVM writes several files: it is taken as finished when none was written for this
 /// long …
@@ -35,13 +40,18 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
     let mut due = Instant::now();
     loop {
         // Refreshes when due, even under constant changes.
-        let refreshed =
-            if Instant::now() >= due || timeout_at(due, folders.changed()).await.is_err() {
-                lvm.refresh().await.map(|()| true)
-            } else {
-                settle(&lvm, &folders).await;
-                lvm.catch_up().await
-            };
+        let is_due = tokio::select! {
+            biased;
+            () = sleep_until(due) => true,
+            () = lvm.activity().report_wanted() => true,
+            () = folders.changed() => false,
+        };
+        let refreshed = if is_due {
+            lvm.refresh().await.map(|()| true)
+        } else {
+            settle(&lvm, &folders).await;
+            lvm.catch_up().await
+        };
         match refreshed {
             Ok(true) => {
                 backoff.succeeded(&());
@@ -49,11 +59,13 @@ pub async fn run(lvm: Arc<LvmState>, folder: &Path) {
             }
             Ok(false) => {}
             Err(error) => {
+                let is_timeout = matches!(error, Error::Deadline { .. });
                 tracing::warn!(
                     error = host::error::chain(&error),
                     "can't read LVM's report; retrying"
                 );
-                due = Instant::now() + backoff.failed(&()).1.min(LONGEST);
+                let wait = backoff.failed(&()).1.min(LONGEST);
+                due = Instant::now() + if is_timeout { AFTER_TIMEOUT } else { wait };
             }
         }
         folders.renew();

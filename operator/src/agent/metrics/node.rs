@@ -24,6 +24,12 @@ const REPORT_FAILED: Gauge<0> = Gauge::new(
     [],
 );
 
+const COMMAND_RUNNING: Gauge<0> = Gauge::new(
+    "flexlvm_lvm_command_running_seconds",
+    "Time since the start of the oldest LVM command that has not ended by itself; 0 if there is none.",
+    [],
+);
+
 const LOCK_WAITING: Gauge<0> = Gauge::new(
     "flexlvm_lvm_lock_waiting",
     "Tasks that wait for the lock that serializes the agent's work with LVM.",
@@ -70,6 +76,9 @@ pub(super) fn samples(
     let age = taken.map(|taken| ([], taken.elapsed().as_secs_f64().into()));
     scrape.gauge(&REPORT_AGE, age)?;
     scrape.value(&REPORT_FAILED, report.failure.is_some())?;
+    let running = sources.lvm.activity().current();
+    let longest = running.borrow().longest(Instant::now());
+    scrape.value(&COMMAND_RUNNING, longest.as_secs_f64())?;
     scrape.value(&LOCK_WAITING, sources.lvm.lock_waits().waiting())?;
     scrape.value(&WARNINGS, report.warnings.len())?;
     let groups = report.groups.unwrap_or_default();

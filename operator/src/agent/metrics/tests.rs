@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::Sources;
 use crate::agent::condition::ConditionUpdate;
 use crate::agent::lvm::EvidencePaths;
+use crate::agent::lvm::activity::LvmActivity;
 use crate::agent::lvm::measured::MeasuredExec;
 use crate::agent::lvm::state::LvmState;
 use crate::agent::watches::backends::Backends;
@@ -61,9 +62,11 @@ fn backend() -> StorageBackend {
 /// Returns the agent's metrics after one report.
 async fn metrics() -> Metrics {
     let metrics = Metrics::of_agent("agent-node");
-    let exec = MeasuredExec::new(Arc::new(Programs));
+    let activity = LvmActivity::default();
+    let exec = MeasuredExec::new(Arc::new(Programs), activity.clone());
     exec.register(&metrics);
-    let lvm = Arc::new(LvmState::new(Arc::new(exec), EvidencePaths::absent()));
+    let lvm = LvmState::new(Arc::new(exec), EvidencePaths::absent(), activity);
+    let lvm = Arc::new(lvm);
     lvm.refresh().await.unwrap();
     let (store, mut writer) = reflector::store();
     writer.apply_watcher_event(&Event::Apply(object()));

@@ -16,8 +16,8 @@ use proptest::prelude::*;
 
 use super::{ReportInputs, build, differ};
 use crate::agent::condition::ReportedError;
+use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
-use crate::agent::lvm::state::LvmReport;
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// An `Exec` with fixed output.
@@ -79,7 +79,7 @@ fn inputs(report: &LvmReport) -> ReportInputs<'_> {
         specs: &[],
         driver: None,
         kubelet: None,
-        lvm_version: None,
+        hang: None,
         cache_paths: &CACHE_PATHS,
         stable_paths: &STABLE_PATHS,
     }
@@ -267,11 +267,7 @@ fn failed_report_keeps_the_volume_groups() {
         )),
         ..LvmReport::default()
     };
-    let inputs = ReportInputs {
-        lvm_version: Some("2.03.16(2)"),
-        ..inputs(&report)
-    };
-    let failed = build(&known, inputs, &Time(Timestamp::UNIX_EPOCH));
+    let failed = build(&known, inputs(&report), &Time(Timestamp::UNIX_EPOCH));
     assert_eq!(failed.volume_groups, known.volume_groups);
     assert_eq!(
         condition::get(&failed.conditions, READY).unwrap().message,

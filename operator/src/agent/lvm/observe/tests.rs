@@ -9,8 +9,8 @@ use host::{Cmd, Error, Exec, Output, Roots};
 
 use super::{EvidencePaths, Observation, observe};
 use crate::agent::lvm::record;
+use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
-use crate::agent::lvm::state::LvmReport;
 
 const REPORT: &str = include_str!("../../../../../host/fixtures/lvm2-2.03.16-kinds.json");
 

@@ -10,6 +10,7 @@ use kube::runtime::scheduler::ScheduleRequest;
 
 use super::files::{FORMER, FileDevices, PORTION, SIZE, job};
 use crate::agent::lvm::EvidencePaths;
+use crate::agent::lvm::activity::LvmActivity;
 use crate::agent::lvm::state::LvmState;
 use crate::agent::volumes::jobs::job::{Job, JobError, JobState};
 use crate::agent::volumes::jobs::plan::JobLimits;
@@ -116,7 +117,11 @@ async fn two_jobs_and_ordinary_changes_go_on_side_by_side() {
     assert!(matches!(node.runner.ensure(third), JobState::Waiting));
 
     let evidence = EvidencePaths::absent();
-    let lvm = Arc::new(LvmState::new(Arc::new(SuccessfulLvm), evidence));
+    let lvm = Arc::new(LvmState::new(
+        Arc::new(SuccessfulLvm),
+        evidence,
+        LvmActivity::default(),
+    ));
     activate_another_volume(&lvm).await;
 
     // The other way round: a job ends while an LVM command takes long.
