@@ -179,7 +179,9 @@ impl Rejection {
     #[must_use]
     pub fn for_tenant(&self) -> String {
         match self {
-            Self::NotReady(_) => "is not ready: LVM fails there, see its NodeStorage".to_owned(),
+            Self::NotReady(_) => {
+                "is not ready: LVM fails or hangs there, see its NodeStorage".to_owned()
+            }
             Self::NoVolumeGroup(group, _) => format!("has no volume group {group}"),
             Self::Unusable { group, reason } if reason.starts_with(METADATA_WENT_BACK) => {
                 format!("can't use volume group {group}: {METADATA_WENT_BACK}, see its NodeStorage")

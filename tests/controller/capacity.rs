@@ -138,6 +138,10 @@ async fn free_space_of_each_node_is_published_and_updated() {
     wait_until_published(&fixture, &[("n1", "512Mi"), ("n2", "64Mi")]).await;
     fixture.report_size("n2", "2Gi").await; // vgextend
     wait_until_published(&fixture, &[("n1", "512Mi"), ("n2", "2Gi")]).await;
+    fixture.report_hang("n2").await;
+    wait_until_published(&fixture, &[("n1", "512Mi")]).await;
+    fixture.report_size("n2", "2Gi").await;
+    wait_until_published(&fixture, &[("n1", "512Mi"), ("n2", "2Gi")]).await;
     fixture
         .change_backend(json!({"reserve": "256Mi", "volumeSize": {"maximum": "1Gi"}}))
         .await;

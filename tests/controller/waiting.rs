@@ -155,6 +155,42 @@ async fn returning_node_requeues_waiting_claims() {
 }
 
 #[tokio::test]
+async fn node_with_hanging_lvm_gets_no_volume_and_its_claims_an_event() {
+    let fixture = Fixture::with_immediate_class(&[("n1", 128)]).await;
+    let placed = volume_of(&fixture.claim("placed", "32Mi", None).await);
+    fixture.wait_for_volume_count(1).await;
+    fixture.report_hang("n1").await;
+    let node = fixture.name("n1");
+    fixture
+        .wait_for_event_about(
+            "placed",
+            &[
+                "ProvisioningFailed",
+                &format!("LVM does not respond on node {node}"),
+                &format!("NodeStorage {node} names the LVM command"),
+            ],
+        )
+        .await;
+    fixture.claim("new", "32Mi", None).await;
+    fixture
+        .wait_for_event_about(
+            "new",
+            &[
+                "ProvisioningFailed",
+                "is not ready: LVM fails or hangs there",
+            ],
+        )
+        .await;
+    fixture.quiet().await;
+    assert_eq!(fixture.own_logical_volumes().await.len(), 1);
+
+    fixture.report_size("n1", "128Mi").await;
+    fixture.wait_for_volume_count(2).await;
+    fixture.agent_creates(&placed).await;
+    fixture.wait_for_persistent_volume(&placed).await;
+}
+
+#[tokio::test]
 async fn claim_waiting_on_selected_node_is_served_there_or_released() {
     let fixture = Fixture::with_waiting_class(&[("n1", 32), ("n2", 32)]).await;
     let stays = volume_of(&fixture.claim("stays", "64Mi", Some("n1")).await);

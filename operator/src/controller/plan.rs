@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::condition::reason;
+use crds::condition::{self, reason};
 use crds::logical_volume::{ClaimReference, ReclaimPolicy};
 use crds::node_storage::METADATA_WENT_BACK;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
@@ -291,6 +291,32 @@ fn for_admins(logical_volume: &LogicalVolume) -> String {
         "an admin finds the cause and what to do in the conditions of LogicalVolume {}",
         logical_volume.name_any()
     )
+}
+
+/// Returns why a volume waits for its agent: LVM hangs on the node, or the agent has not reported for
+/// a while. `None` before that.
+fn agent_fault(logical_volume: &LogicalVolume, observed: &ObservedObjects) -> Option<String> {
+    if has_hanging_lvm(observed) {
+        let node = &logical_volume.spec.node;
+        return Some(format!(
+            "LVM does not respond on node {node}, so no volume is created, expanded or removed there until it does; \
+             NodeStorage {node} names the LVM command"
+        ));
+    }
+    if observed.waited < AGENT_TIMEOUT {
+        return None;
+    }
+    Some(agent_not_reporting(logical_volume))
+}
+
+/// Returns true if the agent of the LogicalVolume's node reports that LVM hangs.
+fn has_hanging_lvm(observed: &ObservedObjects) -> bool {
+    let storage = observed.storage.as_deref();
+    let Some(status) = storage.and_then(|storage| storage.status.as_ref()) else {
+        return false;
+    };
+    condition::get(&status.conditions, condition::READY)
+        .is_some_and(|ready| ready.status != "True" && ready.reason == reason::LVM_HANGS)
 }
 
 fn agent_not_reporting(logical_volume: &LogicalVolume) -> String {

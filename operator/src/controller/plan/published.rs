@@ -1,7 +1,5 @@
 //! Plans the next step for a volume that has a PersistentVolume: expands or removes it. Pure.
 
-use std::time::Duration;
-
 use crds::logical_volume::{ReclaimPolicy, State};
 use crds::{LogicalVolume, condition};
 use k8s_openapi::api::core::v1::PersistentVolume;
@@ -13,7 +11,7 @@ use placement::reservations::Reservations;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
-    agent_not_reporting, for_tenant, health,
+    agent_fault, for_tenant, health,
 };
 use crate::controller::sizes::Sizes;
 use crate::controller::{claim, class};
@@ -39,7 +37,7 @@ pub(super) fn plan_published(
         return correction.into();
     }
     if is_released(volume) {
-        return plan_released(volume, logical_volume, observed.waited);
+        return plan_released(volume, observed);
     }
     let phase = phase(volume);
     let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
@@ -164,12 +162,8 @@ fn conditions(logical_volume: &LogicalVolume) -> &[Condition] {
 }
 
 /// Plans the step for a released PersistentVolume with reclaim policy Delete.
-fn plan_released(
-    volume: &PersistentVolume,
-    logical_volume: Option<&LogicalVolume>,
-    waited: Duration,
-) -> Plan {
-    let Some(logical_volume) = logical_volume else {
+fn plan_released(volume: &PersistentVolume, observed: &ObservedObjects) -> Plan {
+    let Some(logical_volume) = observed.logical_volume.as_deref() else {
         return Step::Unpublish.into();
     };
     if logical_volume.spec.state != State::Absent {
@@ -178,9 +172,10 @@ fn plan_released(
     match condition::get(conditions(logical_volume), condition::REMOVED) {
         Some(removed) if removed.status == "True" => Step::FinalizeDeletion.into(),
         Some(kept) => Step::Wait(REVISIT).with_notice(about_volume(volume, kept.message.clone())),
-        None if waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
-            .with_notice(about_volume(volume, agent_not_reporting(logical_volume))),
-        None => Step::Wait(AGENT_TIMEOUT).into(),
+        None => match agent_fault(logical_volume, observed) {
+            Some(message) => Step::Wait(REVISIT).with_notice(about_volume(volume, message)),
+            None => Step::Wait(AGENT_TIMEOUT).into(),
+        },
     }
 }
 
@@ -217,15 +212,13 @@ fn plan_size(
             let notice = warning(logical_volume, event::VOLUME_NOT_READY, message);
             return Step::Wait(REVISIT).with_notice(notice);
         }
-        None if is_smaller && observed.waited >= AGENT_TIMEOUT => {
-            let notice = warning(
-                logical_volume,
-                event::VOLUME_RESIZE_FAILED,
-                agent_not_reporting(logical_volume),
-            );
+        None if is_smaller => {
+            let Some(message) = agent_fault(logical_volume, observed) else {
+                return Step::Wait(AGENT_TIMEOUT).into();
+            };
+            let notice = warning(logical_volume, event::VOLUME_RESIZE_FAILED, message);
             return waits.with_notice(notice);
         }
-        None if is_smaller => return Step::Wait(AGENT_TIMEOUT).into(),
         None => {}
     }
     if let Some(request) = sizes.incomplete_growth() {

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, UnpublishedVolume, about_claim,
-    agent_not_reporting, for_tenant,
+    agent_fault, for_tenant,
 };
 use crate::controller::volume;
 use crate::kube::events::Notice;
@@ -42,9 +42,10 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
         Some(ready) => {
             Step::Wait(REVISIT).with_notice(about_failure(claim, for_tenant(logical_volume, ready)))
         }
-        None if observed.waited >= AGENT_TIMEOUT => Step::Wait(REVISIT)
-            .with_notice(about_failure(claim, agent_not_reporting(logical_volume))),
-        None => Step::Wait(AGENT_TIMEOUT).into(),
+        None => match agent_fault(logical_volume, observed) {
+            Some(message) => Step::Wait(REVISIT).with_notice(about_failure(claim, message)),
+            None => Step::Wait(AGENT_TIMEOUT).into(),
+        },
     }
 }
 
@@ -73,9 +74,7 @@ fn plan_cancelled(logical_volume: &LogicalVolume, observed: &ObservedObjects) ->
     let status = logical_volume.status.clone().unwrap_or_default();
     let blocked = condition::get(&status.conditions, condition::REMOVED)
         .map(|removed| for_tenant(logical_volume, removed));
-    let message = blocked.or_else(|| {
-        (observed.waited >= AGENT_TIMEOUT).then(|| agent_not_reporting(logical_volume))
-    });
+    let message = blocked.or_else(|| agent_fault(logical_volume, observed));
     match (observed.claim.as_deref(), message) {
         (Some(claim), Some(message)) => {
             Step::Wait(REVISIT).with_notice(about_failure(claim, message))

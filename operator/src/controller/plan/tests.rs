@@ -196,6 +196,38 @@ fn agent_without_report_causes_event_after_timeout() {
 }
 
 #[test]
+fn hanging_lvm_of_the_node_causes_event_at_once() {
+    let words = "LVM does not respond on node n1";
+    let mut growing = Fixture::bound();
+    growing.request("2Gi");
+    growing.lv()["spec"]["size"] = json!("2Gi");
+    let mut cancelled = Fixture::reserved();
+    cancelled.lv()["spec"]["state"] = json!("AbsentIfNeverUsed");
+    let mut released = Fixture::released();
+    released.lv()["spec"]["state"] = json!("Absent");
+    for (mut fixture, reason) in [
+        (Fixture::reserved(), "ProvisioningFailed"),
+        (cancelled, "ProvisioningFailed"),
+        (growing, "VolumeResizeFailed"),
+        (released, "VolumeFailedDelete"),
+    ] {
+        assert_eq!(fixture.event(), "");
+        fixture.storage = Some(
+            json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage",
+            "metadata": {"name": "n1"}, "spec": {}, "status": {"conditions": [{"type": "Ready", "status": "False",
+            "reason": reason::LVM_HANGS, "message": "`lvm lvremove … vg0/pvc-of-another-tenant` has been running",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}}),
+        );
+        let event = fixture.event();
+        assert!(event.starts_with(&format!("{reason}: {words}")), "{event}");
+        assert!(!event.contains("tenant"), "{event}");
+        fixture.waited = AGENT_TIMEOUT;
+        assert_eq!(fixture.event(), event);
+    }
+    assert_eq!(Fixture::created().event(), "");
+}
+
+#[test]
 fn fault_of_bound_volume_is_reported() {
     let mut fixture = Fixture::bound();
     fixture.lv()["status"]["conditions"] = json!([]);
