@@ -1,8 +1,18 @@
 //! The manifests that admins apply, as kubectl renders them.
 
+mod dashboard;
+mod monitoring;
+
 use harness::apiserver::ApiServer;
-use harness::scrape::promtool;
 use serde_json::Value;
+
+/// The root of the repository.
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// Returns the text of a file of the repository.
+fn read(path: &str) -> String {
+    std::fs::read_to_string(format!("{ROOT}/{path}")).unwrap()
+}
 
 /// Renders a folder with kubectl.
 fn render(server: &ApiServer, folder: &str) -> Vec<Value> {
@@ -133,71 +143,4 @@ async fn drain_leaves_one_replica_of_the_controller() {
     assert_eq!(budget["maxUnavailable"], 1);
     assert_eq!(controller["replicas"], 2);
     assert_eq!(budget["selector"], controller["selector"]);
-}
-
-#[tokio::test]
-async fn monitoring_admits_prometheus_to_the_port_of_the_pods() {
-    let server = ApiServer::shared().await;
-    if !server.is_since(25) {
-        return;
-    }
-    // kustomize requires relative paths.
-    let target = concat!(env!("CARGO_MANIFEST_DIR"), "/../target");
-    std::fs::create_dir_all(target).unwrap();
-    let folder = tempfile::tempdir_in(target).unwrap();
-    let overlay = "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\n\
-                   resources: [../../config/v1.25]\ncomponents: [../../config/monitoring]\n";
-    std::fs::write(folder.path().join("kustomization.yaml"), overlay).unwrap();
-    let objects = render(server, folder.path().to_str().unwrap());
-    let policies: Vec<_> = objects
-        .iter()
-        .filter(|object| object["kind"] == "NetworkPolicy")
-        .collect();
-    let port = &policies
-        .iter()
-        .find(|policy| policy["metadata"]["name"] == "flexlvm-metrics")
-        .expect("the policy for Prometheus")["spec"]["ingress"][0]["ports"][0]["port"];
-    assert_eq!(policies.len(), 2);
-    for kind in ["DaemonSet", "Deployment"] {
-        let template = &find(&objects, kind)["spec"]["template"];
-        let container = &template["spec"]["containers"][0];
-        assert_eq!(&container["ports"][0]["containerPort"], port, "{kind}");
-        let annotations = &template["metadata"]["annotations"];
-        assert_eq!(
-            annotations["prometheus.io/port"],
-            port.to_string(),
-            "{kind}"
-        );
-        assert_eq!(annotations["prometheus.io/path"], "/metrics", "{kind}");
-    }
-}
-
-#[test]
-fn alerts_fire_on_faults_only() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let rules = format!("{root}/config/monitoring/rules.yaml");
-    promtool(&["check", "rules", &rules], "").unwrap();
-    let cases = format!("{root}/tests/config/rules_test.yaml");
-    promtool(&["test", "rules", &cases], "").unwrap();
-}
-
-#[test]
-fn alerts_use_documented_series_and_sections() {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
-    let rules = read("config/monitoring/rules.yaml");
-    let metrics = read("docs/metrics.md");
-    let operations = read("docs/operations.md");
-    for line in rules.lines() {
-        if let Some(name) = line.trim().strip_prefix("- alert: ") {
-            assert!(operations.contains(&format!("| `{name}` |")), "{name}");
-        } else if let Some(expression) = line.trim().strip_prefix("expr: ") {
-            let is_name = |character: char| character.is_alphanumeric() || character == '_';
-            for name in expression.split(|character| !is_name(character)) {
-                if name.starts_with("flexlvm_") {
-                    assert!(metrics.contains(&format!("| `{name}` |")), "{name}");
-                }
-            }
-        }
-    }
 }

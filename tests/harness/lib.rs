@@ -22,6 +22,7 @@ pub mod md;
 pub mod namespace;
 pub mod network;
 mod node;
+pub mod prometheus;
 pub mod remote;
 pub mod scrape;
 pub mod simulated;
