@@ -1,18 +1,27 @@
 //! Which objects the watch caches keep, and which of their fields: those that the controller reads.
 //! Pure.
 //!
-//! Tenants may write annotations of 256 KiB into each of their claims, for which the controller's
-//! memory would not suffice.
+//! Tenants may write more than a megabyte into each of their claims: into annotations, also those that
+//! the controller reads, and into names and lists of the spec, whose length the API server does not
+//! limit. The controller's memory would not suffice for that.
 
 use std::collections::BTreeMap;
 
 use crds::{LogicalVolume, NodeStorage};
-use k8s_openapi::api::core::v1::{Node, NodeStatus, PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::api::core::v1::{
+    Node, NodeStatus, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::ResourceExt as _;
 
 use crate::controller::claim;
 use crate::kube::names;
+
+/// Maximum length of a name in Kubernetes, in bytes.
+const LONGEST_NAME: usize = 253;
+
+/// The resource that a claim requests.
+const STORAGE: &str = "storage";
 
 /// Prunes a claim. Returns true if it may be FlexLVM's.
 pub(super) fn claim(claim: &mut PersistentVolumeClaim) -> bool {
@@ -25,12 +34,13 @@ pub(super) fn claim(claim: &mut PersistentVolumeClaim) -> bool {
     }
     let annotations = &mut claim.metadata.annotations;
     retain(annotations, &claim::READ_ANNOTATIONS);
+    for value in annotations.iter_mut().flat_map(BTreeMap::values_mut) {
+        shorten(value);
+    }
     prune_metadata(&mut claim.metadata);
     claim.metadata.finalizers = None;
-    if let Some(spec) = &mut claim.spec
-        && spec.selector.is_some()
-    {
-        spec.selector = Some(LabelSelector::default()); // only its presence matters
+    if let Some(spec) = &mut claim.spec {
+        prune_claim_spec(spec);
     }
     if let Some(status) = &mut claim.status {
         for condition in status.conditions.iter_mut().flatten() {
@@ -89,10 +99,51 @@ pub(super) fn node(node: &mut Node) -> bool {
     true
 }
 
+/// Prunes what the API server does not limit in the spec of a claim.
+fn prune_claim_spec(spec: &mut PersistentVolumeClaimSpec) {
+    if spec.selector.is_some() {
+        spec.selector = Some(LabelSelector::default()); // only its presence matters
+    }
+    if let Some(modes) = &mut spec.access_modes {
+        modes.sort_unstable();
+        modes.dedup();
+        modes.shrink_to_fit();
+    }
+    if let Some(resources) = &mut spec.resources {
+        resources.limits = None;
+        if let Some(requests) = &mut resources.requests {
+            requests.retain(|name, _| name == STORAGE);
+        }
+    }
+    if let Some(source) = &mut spec.data_source_ref {
+        spec.data_source = None; // the API server keeps both equal
+        shorten(&mut source.kind);
+        shorten(&mut source.name);
+        source.namespace = None;
+    }
+    if let Some(source) = &mut spec.data_source {
+        shorten(&mut source.kind);
+        shorten(&mut source.name);
+    }
+    if let Some(volume) = &mut spec.volume_name {
+        shorten(volume);
+    }
+}
+
+/// Shortens a text that is longer than any name in Kubernetes, to one that is no name either.
+fn shorten(text: &mut String) {
+    if text.len() > LONGEST_NAME {
+        text.truncate(text.floor_char_boundary(LONGEST_NAME));
+        text.push('…');
+        text.shrink_to_fit();
+    }
+}
+
 /// Drops labels and owners.
 fn prune_metadata(metadata: &mut ObjectMeta) {
     metadata.labels = None;
     metadata.owner_references = None;
+    metadata.generate_name = None;
 }
 
 /// Keeps the entries with these keys.
@@ -139,6 +190,40 @@ mod tests {
         assert_eq!(claim.metadata.resource_version.as_deref(), Some("7"));
         assert!(claim.spec.as_ref().unwrap().selector.is_some());
         assert!(serde_json::to_string(&claim).unwrap().len() < 1024);
+    }
+
+    #[test]
+    fn stored_size_of_claim_is_bounded() {
+        let long = "x".repeat(255 << 10);
+        let mut requests = json!({"storage": "1Gi"});
+        for number in 0..1000 {
+            requests[format!("example.com/{number}")] = json!("1");
+        }
+        let modes = ["ReadWriteOncePod", "ReadWriteOnce"].repeat(1000);
+        let source = json!({"apiGroup": "example.com", "kind": long, "name": long});
+        let mut object: PersistentVolumeClaim = serde_json::from_value(json!({
+            "metadata": {"name": "data", "generateName": long, "annotations": {
+                "volume.kubernetes.io/selected-node": long,
+                "volume.beta.kubernetes.io/storage-class": long}},
+            "spec": {"accessModes": modes,
+                "resources": {"requests": requests, "limits": requests},
+                "dataSource": source, "dataSourceRef": source},
+        }))
+        .unwrap();
+        assert!(claim(&mut object));
+        assert!(serde_json::to_string(&object).unwrap().len() < 2048);
+        let spec = object.spec.as_ref().unwrap();
+        assert_eq!(
+            spec.access_modes.as_deref().unwrap(),
+            ["ReadWriteOnce", "ReadWriteOncePod"]
+        );
+        let source = crate::controller::claim::populator_source(&object).unwrap();
+        assert!(source.name.ends_with("x…"), "no valid name");
+        assert!(crate::controller::claim::size(&object).is_ok());
+
+        let volume = format!("pvc-{long}");
+        let (is_kept, claim) = pruned(json!({}), &volume);
+        assert!(is_kept && claim.spec.unwrap().volume_name.unwrap().len() < 260);
     }
 
     #[test]
