@@ -1,6 +1,7 @@
 //! The manifests that admins apply, as kubectl renders them.
 
 mod dashboard;
+mod inline_volumes;
 mod monitoring;
 
 use harness::apiserver::ApiServer;
