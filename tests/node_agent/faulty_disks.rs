@@ -148,7 +148,7 @@ pub(crate) fn volume_is_not_healthy_until_returned_disk_has_all_data(fixture: &F
     );
     fixture.shell(&format!(
         "mv /run/lost-disk {lost}; dd if=/run/label of={lost} bs=1M conv=notrunc,fsync status=none; rm /run/label
-         vgextend -qq --restoremissing {KINDS} {lost}; lvchange -qq --refresh {volume}"
+         lvchange -qq --refresh {volume}"
     ));
     fixture.wait_for_condition(&name, HEALTHY, "Resyncing", "% are written");
     fixture.ready(&name);

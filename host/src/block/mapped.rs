@@ -12,6 +12,10 @@ use crate::units::Bytes;
 /// Bytes of a sector, the unit of sizes in sysfs.
 const SECTOR: u64 = 512;
 
+/// How the suffix begins that LVM gives the placeholder of a part on a missing disk. All accesses to
+/// it fail, it lies on no disk, and LVM leaves it behind when the disk is back or the volume removed.
+const PLACEHOLDER: &str = "-missing_";
+
 /// The kernel's errno if a device vanishes while its attributes are read.
 const ENODEV: i32 = 19;
 
@@ -33,7 +37,7 @@ pub struct MappedVolume {
 
 /// Lists the devices of all active logical volumes, also those of LVM's internal volumes.
 ///
-/// A device that vanishes meanwhile is left out.
+/// A device that vanishes meanwhile is left out, and so are LVM's placeholders for missing disks.
 ///
 /// # Errors
 /// When sysfs can't be read.
@@ -55,7 +59,7 @@ pub fn mapped_volumes(sys: &Path) -> Result<BTreeSet<MappedVolume>, Error> {
     Ok(volumes)
 }
 
-/// Reads one device-mapper device; `None` if it is not LVM's, or vanishes.
+/// Reads one device-mapper device; `None` if it is no volume of LVM, or vanishes.
 fn mapped_volume(device: &Path) -> Result<Option<MappedVolume>, Error> {
     let Some(uuid) = attribute(&device.join("dm/uuid"))? else {
         return Ok(None);
@@ -63,6 +67,9 @@ fn mapped_volume(device: &Path) -> Result<Option<MappedVolume>, Error> {
     let Some((group, volume, layer)) = parse(&uuid) else {
         return Ok(None);
     };
+    if layer.starts_with(PLACEHOLDER) {
+        return Ok(None);
+    }
     let path = device.join("size");
     let (Some(name), Some(sectors)) = (attribute(&device.join("dm/name"))?, attribute(&path)?)
     else {
@@ -128,6 +135,7 @@ mod tests {
             ("dm-2", "CRYPT-LUKS2-0123\n".to_owned()),
             ("dm-3", format!("LVM-{GROUP}\n")),
             ("dm-4", String::new()),
+            ("dm-6", format!("LVM-{GROUP}{VOLUME}-missing_0_0\n")),
         ] {
             let folder = sys.path().join("block").join(device);
             fs::create_dir_all(folder.join("dm")).unwrap();
