@@ -67,6 +67,7 @@ fn of_volumes() -> Vec<Test> {
             reports::damaged_metadata_of_another_group_stops_nothing,
             reports::vgextend_is_reported_within_five_seconds,
             reports::limit_of_logical_volumes_is_reported,
+            reports::full_metadata_area_is_reported,
             reports::disk_that_exists_twice_is_reported_and_stops_no_volume,
             reports::volume_group_disappears_and_returns,
             rollback::mounted_volume_is_not_overwritten_after_older_metadata_are_restored,

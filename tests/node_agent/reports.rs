@@ -142,6 +142,35 @@ pub(crate) fn limit_of_logical_volumes_is_reported(fixture: &Fixture) {
     }
 }
 
+/// LVM refuses each new volume, although the group has free space.
+pub(crate) fn full_metadata_area_is_reported(fixture: &Fixture) {
+    let existing = fixture.name();
+    fixture.shell(
+        "pvcreate -qq --dataalignment 64k --metadatasize 60k /dev/ubdi; vgcreate -qq small /dev/ubdi",
+    );
+    fixture.create_volume_with(&existing, "8Mi", json!({"volumeGroup": "small"}));
+    fixture.ready(&existing);
+    fixture.shell(
+        "lvcreate -qq -an -Zn -Wn -n filler -l 1 small
+         long=$(head -c 900 /dev/zero | tr '\\0' x)
+         while lvchange -qq --addtag $(date +%N)$long small/filler 2>/run/refused; do :; done
+         grep 'exceeds maximum metadata size' /run/refused",
+    );
+    let is_full = |storage: &NodeStorage| {
+        let groups = storage.status.clone().unwrap_or_default().volume_groups;
+        groups.iter().any(|group| {
+            let reason = group.unusable_reason.clone().unwrap_or_default();
+            group.name == "small" && reason.contains("its metadata area is full")
+        })
+    };
+    fixture.wait_for_report("the full area is reported", is_full);
+    fixture.ready(&existing);
+    fixture.remove(&existing);
+    fixture.shell("lvremove -qq -y small/filler");
+    fixture.wait_for_report("the area has space", |storage| !is_full(storage));
+    fixture.shell("vgremove -qq small; pvremove -qq /dev/ubdi");
+}
+
 /// A disk that a storage system presents twice, or that was cloned.
 pub(crate) fn disk_that_exists_twice_is_reported_and_stops_no_volume(fixture: &Fixture) {
     let [existing, waiting] = [(); 2].map(|()| fixture.name());

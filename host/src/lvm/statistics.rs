@@ -1,6 +1,6 @@
 //! What LVM reports in addition to the model, for metrics. Pure.
 //!
-//! No plan depends on it. It is parsed apart from the model and leniently: a missing or malformed
+//! No plan of a volume depends on it; the NodeStorage reports a full metadata area from it. It is parsed apart from the model and leniently: a missing or malformed
 //! column leaves its value out and rejects nothing, while in the model it rejects the whole report.
 
 use serde::{Deserialize, Deserializer};

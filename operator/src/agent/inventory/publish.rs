@@ -19,8 +19,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::build::{self, ReportInputs};
-use super::cache_disks;
 use super::disk_paths::DiskPaths;
+use super::{cache_disks, metadata_area};
 use crate::agent::driver_install::outcomes::InstallConditions;
 use crate::agent::lvm::hang::LvmHang;
 use crate::agent::lvm::report::LvmReport;
@@ -199,6 +199,7 @@ impl Reporter {
             stable_paths,
         };
         let mut status = build::build(old, inputs, &Time(Timestamp::now()));
+        metadata_area::note(&mut status, &self.lvm.statistics().statistics);
         volume_groups::note(&mut status, old, self.device_outcomes.borrow().as_deref());
         status
     }
