@@ -74,6 +74,7 @@ fn of_volumes() -> Vec<Test> {
             rollback::fallen_seqno_holds_new_volumes_back_until_it_is_accepted,
             hangs::node_is_not_ready_while_another_process_holds_the_lock_of_lvm,
             hangs::no_lvm_command_starts_while_a_report_survives_sigkill,
+            rollback::reduced_volume_is_not_extended,
             crashes::volume_is_completed_after_its_agent_was_killed,
             volumes::unwiped_volume_is_not_provided,
             volumes::volume_of_earlier_version_waits_for_its_admin,

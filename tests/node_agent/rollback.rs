@@ -115,14 +115,50 @@ pub(crate) fn fallen_seqno_holds_new_volumes_back_until_it_is_accepted(fixture: 
         "; or, if the present metadata is right: `rm /run/state/metadata/",
     );
     // The admin accepts the present metadata; the object of the lost volume still waits for its end.
-    fixture.shell(&format!(
-        "rm /run/state/metadata/$(vgs --noheadings -o vg_uuid {GROUP} | tr -d ' ').json; vgchange -qq --addtag seen {GROUP}"
-    ));
+    accept(fixture);
     let missing = format!("the logical volume of LogicalVolume {lost} is missing");
     fixture.wait_for_condition(&waiting, READY, "MetadataRolledBack", &missing);
     fixture.remove(&lost);
     fixture.ready(&waiting);
     fixture.shell(&format!("vgchange -qq --deltag seen {GROUP}"));
+    for name in [&name, &waiting] {
+        fixture.remove(name);
+    }
+}
+
+/// Removes the recorded state of the group, and makes the agent take a report.
+fn accept(fixture: &Fixture) {
+    fixture.shell(&format!(
+        "rm /run/state/metadata/$(vgs --noheadings -o vg_uuid {GROUP} | tr -d ' ').json; vgchange -qq --addtag seen {GROUP}"
+    ));
+}
+
+/// An extension would allocate extents of its own choice, and zero their end.
+pub(crate) fn reduced_volume_is_not_extended(fixture: &Fixture) {
+    let name = fixture.volume("128Mi");
+    let device = format!("/dev/{GROUP}/{name}");
+    fixture.shell(&format!(
+        "cp /etc/lvm/backup/{GROUP} {OLDER}; head -c 64M /dev/urandom >/run/end
+         dd if=/run/end of={device} bs=1M seek=64 conv=fsync status=none
+         lvreduce -qq --force --yes --size 64M {GROUP}/{name}"
+    ));
+    let evidence =
+        format!("the logical volume of LogicalVolume {name} has 64 MiB, and had 128 MiB before");
+    let status = fixture.wait_for_condition(&name, READY, "MetadataRolledBack", &evidence);
+    assert_eq!(status.size.unwrap().0, "128Mi");
+    let waiting = fixture.name();
+    fixture.create_volume(&waiting, "64Mi");
+    fixture.wait_for_condition(&waiting, READY, "MetadataRolledBack", &evidence);
+    wait_until_unusable(fixture, &evidence);
+
+    restore(fixture, OLDER);
+    accept(fixture);
+    for name in [&name, &waiting] {
+        fixture.ready(name);
+    }
+    fixture.shell(&format!(
+        "echo 3 >/proc/sys/vm/drop_caches; tail -c 64M {device} | cmp - /run/end; vgchange -qq --deltag seen {GROUP}"
+    ));
     for name in [&name, &waiting] {
         fixture.remove(name);
     }

@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use crds::LogicalVolume;
 use crds::logical_volume::{ReclaimPolicy, State};
 use crds::node_storage::METADATA_WENT_BACK;
-use crds::quantity::human;
+use crds::quantity::{self, human};
 use host::block::mapped::MappedVolume;
-use host::lvm::{LvRole, SegmentType, Vg};
+use host::lvm::{Lv, LvRole, SegmentType, Vg};
 use host::{Bytes, LvUuid};
 use kube::ResourceExt as _;
 
@@ -95,6 +95,24 @@ pub enum Rollback {
         /// Name of the LogicalVolume.
         volume: String,
     },
+    /// A logical volume is smaller than its LogicalVolume has reported.
+    #[error(
+        "{}, or lvreduce: the logical volume of LogicalVolume {volume} has {}, and had {} before, so the end of its data could be overwritten; \
+         {}; or, if its end has no data: `lvextend --size {}b {group}/{name}`",
+        older(), human(size.0), human(reported.0), restore(group), reported.0
+    )]
+    VolumeReduced {
+        /// Name of the volume group.
+        group: String,
+        /// Name of the LogicalVolume.
+        volume: String,
+        /// Name of the logical volume.
+        name: String,
+        /// Size of the logical volume.
+        size: Bytes,
+        /// Size in the status of the LogicalVolume.
+        reported: Bytes,
+    },
 }
 
 fn older() -> String {
@@ -114,7 +132,10 @@ impl Rollback {
     /// let the seqno exceed the recorded one.
     #[must_use]
     pub fn allows_removal(&self) -> bool {
-        matches!(self, Self::VolumeMissing { .. })
+        matches!(
+            self,
+            Self::VolumeMissing { .. } | Self::VolumeReduced { .. }
+        )
     }
 
     /// Returns whether the evidence is a device: LVM changes devices and metadata one after the
@@ -191,31 +212,56 @@ pub fn by_record(vg: &Vg, record: &GroupRecord, path: &Path) -> Option<Rollback>
 /// the name of the group.
 ///
 /// A logical volume in another group than its object's is not missing: the admin moved it or
-/// renamed the group.
+/// renamed the group. One that was reduced by hand counts, too: what was cut off can be restored until
+/// its extents are allocated.
 #[must_use]
 pub fn by_objects<'a>(
     groups: &[Vg],
     objects: impl Iterator<Item = &'a LogicalVolume>,
 ) -> BTreeMap<String, Rollback> {
-    let mut existing = BTreeSet::new();
+    let mut existing = BTreeMap::new();
     for vg in groups {
-        existing.extend(vg.lvs.iter().map(|lv| lv.uuid.as_str()));
-        existing.extend(vg.internal.iter().map(LvUuid::as_str));
+        existing.extend(vg.internal.iter().map(|uuid| (uuid.as_str(), None)));
+        existing.extend(vg.lvs.iter().map(|lv| (lv.uuid.as_str(), Some((vg, lv)))));
     }
-    let mut missing = BTreeMap::new();
+    let mut evidence = BTreeMap::new();
     for object in objects {
         let Some(uuid) = published_uuid(object) else {
             continue;
         };
-        if !existing.contains(uuid) {
-            let group = object.spec.volume_group.clone();
-            let volume = object.name_any();
-            missing
-                .entry(group.clone())
-                .or_insert(Rollback::VolumeMissing { group, volume });
+        let (group, rollback) = match existing.get(uuid) {
+            None => {
+                let group = object.spec.volume_group.clone();
+                let volume = object.name_any();
+                (
+                    group.clone(),
+                    Some(Rollback::VolumeMissing { group, volume }),
+                )
+            }
+            Some(Some((vg, lv))) => (vg.name.clone(), reduced(object, vg, lv)),
+            Some(None) => continue,
+        };
+        if let Some(rollback) = rollback {
+            evidence.entry(group).or_insert(rollback);
         }
     }
-    missing
+    evidence
+}
+
+/// Returns the evidence if the logical volume is smaller than its object has reported.
+///
+/// The agent never reports more than the size in LVM's metadata, and never reduces a volume. LVM may
+/// extend it by other extents than those that were cut off, which then seem to be its data.
+fn reduced(object: &LogicalVolume, vg: &Vg, lv: &Lv) -> Option<Rollback> {
+    let status = object.status.as_ref()?;
+    let reported = Bytes(quantity::parse(status.size.as_ref()?).ok()?);
+    (lv.size < reported).then(|| Rollback::VolumeReduced {
+        group: vg.name.clone(),
+        volume: object.name_any(),
+        name: lv.name.clone(),
+        size: lv.size,
+        reported,
+    })
 }
 
 /// Returns the uuid of the logical volume that an object requires and has reported.

@@ -203,6 +203,27 @@ fn missing_volume_of_object_is_evidence_that_allows_removal() {
 }
 
 #[test]
+fn volume_smaller_than_reported_is_evidence() {
+    let groups = [vg(vec![lv(1)])];
+    let of_size = |size: &str| object("pvc-1", Some(&uuid(1)), &json!({"status": {"size": size}}));
+    let found = by_objects(&groups, [&of_size("128Mi")].into_iter());
+    let rollback = &found["vg0"];
+    assert!(rollback.allows_removal() && !rollback.is_of_device());
+    let message = rollback.to_string();
+    for phrase in [
+        "the logical volume of LogicalVolume pvc-1 has 64 MiB, and had 128 MiB before",
+        "`vgcfgrestore --list vg0`",
+        "`lvextend --size 134217728b vg0/lv1`",
+    ] {
+        assert!(message.contains(phrase), "{message}");
+    }
+    for no_less in ["64Mi", "32Mi"] {
+        let found = by_objects(&groups, [&of_size(no_less)].into_iter());
+        assert!(found.is_empty(), "{no_less}: {found:?}");
+    }
+}
+
+#[test]
 fn volume_that_exists_or_is_not_required_is_no_evidence() {
     let other = Vg {
         name: "renamed".to_owned(),
