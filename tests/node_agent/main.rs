@@ -79,6 +79,7 @@ fn of_volumes() -> Vec<Test> {
             volumes::unwiped_volume_is_not_provided,
             volumes::volume_of_earlier_version_waits_for_its_admin,
             volumes::restored_object_gets_its_volume_back,
+            volumes::restored_object_of_renamed_volume_creates_none,
             ends::copy_of_partition_table_does_not_reach_the_next_volume,
             ends::ends_of_new_volume_are_zero_after_its_agent_was_killed,
             ends::signature_at_grown_end_is_zeroed_before_the_size_is_reported,

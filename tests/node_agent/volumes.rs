@@ -127,3 +127,21 @@ pub(crate) fn restored_object_gets_its_volume_back(fixture: &Fixture) {
     assert_eq!(fixture.shell(&sum), before);
     fixture.remove(&name);
 }
+
+/// The claim's data is not replaced by an empty volume.
+pub(crate) fn restored_object_of_renamed_volume_creates_none(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    fixture.shell(&format!("mkfs.ext4 -q -F /dev/{GROUP}/{name}"));
+    fixture.kill_agent();
+    fixture.delete_object(&name);
+    fixture.shell(&format!("lvrename -qq {GROUP}/{name} kept"));
+    fixture.create_volume(&name, "64Mi");
+    fixture.start_agent();
+    let remedy = format!("rename {GROUP}/kept to {GROUP}/{name}");
+    fixture.wait_for_condition(&name, READY, "NotEmpty", &remedy);
+    assert_eq!(fixture.lvs(&name, "lv_name"), "");
+    fixture.shell(&format!("lvrename -qq {GROUP}/kept {name}"));
+    assert_eq!(fixture.ready(&name), uuid);
+    fixture.remove(&name);
+}

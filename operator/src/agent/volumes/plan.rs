@@ -32,7 +32,7 @@ use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::lvm::rollback::Rollback;
 use health::VolumeHealth;
-use lookup::{ObservedLv, find};
+use lookup::{ObservedLv, find, find_by_claim};
 
 pub use device::RefreshResult;
 pub use pool_and_cache::extended;
@@ -125,6 +125,7 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
         }
         ObservedLv::Nothing => {}
     }
+    check_no_other(spec, seen.groups)?;
     let vg = usable_group(spec, seen.groups)?;
     if spec.published.is_some() {
         let message = format!(
@@ -138,6 +139,25 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
         return Err(ReportedError::new(reason::DELETION_BLOCKED, message));
     }
     plan_new(spec, vg)
+}
+
+/// Checks that the claim has no logical volume under another name: a new one would be empty.
+fn check_no_other(spec: &VolumeSpec, groups: &[Vg]) -> Result<(), ReportedError> {
+    if spec.published.is_some() {
+        return Ok(()); // it is never created anew
+    }
+    let Some((vg, lv)) = find_by_claim(spec, groups) else {
+        return Ok(());
+    };
+    let found = format!("{}/{}", vg.name, lv.name);
+    let wanted = spec.path();
+    let tag = &spec.identity;
+    let message = format!(
+        "logical volume {found} on {} has the tag of this claim, so {wanted}, which would be empty, is not created: if the data \
+         is this claim's, rename {found} to {wanted}; if not, remove its tag: lvchange --deltag {tag} {found}",
+        spec.node
+    );
+    Err(ReportedError::new(reason::NOT_EMPTY, message))
 }
 
 /// Returns the volume group, if volumes can be created in it.

@@ -4,7 +4,7 @@
 //! write another uuid there.
 
 use host::lvm::tags::CLAIM_UID;
-use host::lvm::{Lv, Vg};
+use host::lvm::{Lv, LvRole, Vg};
 
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -56,6 +56,24 @@ pub(super) fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
         (None, Some((_, lv))) => ObservedLv::Foreign(difference(spec, lv)),
         (None, None) => ObservedLv::Nothing,
     }
+}
+
+/// Finds a volume with the tag of the spec's claim under another name: an admin renamed it, or moved it
+/// to another group, and the object was restored from a backup, which has no status.
+///
+/// The volume's own cache has the tag, too. A snapshot inherits none; an admin who copied them has the
+/// origin, too.
+pub(super) fn find_by_claim<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> Option<(&'a Vg, &'a Lv)> {
+    let cache = spec.cache.as_ref().map(|cache| cache.name.as_str());
+    for vg in groups {
+        for lv in &vg.lvs {
+            let is_cache = cache == Some(lv.name.as_str());
+            if lv.has_tag(spec.identity.as_str()) && lv.role != LvRole::Snapshot && !is_cache {
+                return Some((vg, lv));
+            }
+        }
+    }
+    None
 }
 
 /// Returns why the volume with the name is not the spec's.

@@ -127,6 +127,7 @@ fn pool_that_differs_from_the_spec_is_left_unchanged() {
     let plain = Lv {
         name: POOL.to_owned(),
         uuid: uuid(7),
+        tags: vec![],
         ..lv()
     };
     assert_eq!(

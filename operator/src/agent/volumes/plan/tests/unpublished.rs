@@ -106,3 +106,31 @@ fn volume_of_earlier_version_is_published_only_with_its_marker() {
         }
     }
 }
+
+#[test]
+fn volume_of_claim_under_another_name_is_not_replaced() {
+    let renamed = Lv {
+        name: "kept".to_owned(),
+        tags: vec![TAGS[0].to_owned()],
+        ..lv()
+    };
+    let elsewhere = Vg {
+        name: "vg1".to_owned(),
+        ..vg(vec![renamed.clone()])
+    };
+    for (groups, found) in [
+        (vec![vg(vec![renamed.clone()])], "vg0/kept"),
+        (vec![elsewhere.clone(), vg(vec![])], "vg1/kept"),
+        (vec![elsewhere], "vg1/kept"),
+    ] {
+        let ready = settled(&spec(), &groups, None).ready.unwrap();
+        assert_eq!((ready.status, ready.reason), (false, reason::NOT_EMPTY));
+        let remedy = format!("lvchange --deltag flexlvm.dev/claim-uid=1 {found}");
+        assert!(ready.message.ends_with(&remedy), "{}", ready.message);
+    }
+    let snapshot = Lv {
+        role: LvRole::Snapshot,
+        ..renamed
+    };
+    assert_eq!(next(&spec(), &[vg(vec![snapshot])], None), create(8, &[]));
+}
