@@ -33,3 +33,22 @@ pub(crate) fn detached_volume_stays_inactive_and_can_be_extended_and_removed(fix
         fixture.remove(name);
     }
 }
+
+/// LVM reports success when it skips an activation.
+pub(crate) fn volume_that_lvm_does_not_activate_is_reported(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.kill_agent();
+    fixture.delete_object(&name);
+    fixture.shell(&format!(
+        "lvchange -qq --activate n {GROUP}/{name}; lvchange -qq --setactivationskip y {GROUP}/{name}"
+    ));
+    fixture.create_volume(&name, "64Mi");
+    fixture.start_agent();
+    let remedy = format!("`lvchange --setactivationskip n {GROUP}/{name}` removes");
+    fixture.wait_for_condition(&name, READY, "LvmFailed", &remedy);
+    fixture.shell(&format!(
+        "lvchange -qq --setactivationskip n {GROUP}/{name}"
+    ));
+    fixture.ready(&name);
+    fixture.remove(&name);
+}

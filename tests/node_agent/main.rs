@@ -95,6 +95,7 @@ fn of_volumes() -> Vec<Test> {
             erasure::removed_volume_is_zeroed_although_its_agent_is_killed,
             erasure::removed_volume_is_discarded,
             erasure::erasure_that_fails_is_reported_and_ends_after_the_repair,
+            inactive::volume_that_lvm_does_not_activate_is_reported,
             jobs::job_is_resumed_after_kills,
             jobs::job_excludes_other_users_of_its_volume_only,
             crashes::power_cut_loses_nothing,

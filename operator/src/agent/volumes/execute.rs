@@ -53,6 +53,8 @@ struct Progress {
     erasure: Option<Erasure>,
     /// Result of the last refresh of the volume's device.
     refresh: Option<RefreshResult>,
+    /// Whether LVM reported in this pass that it activated the volume.
+    activated: bool,
     /// Why the volume could not be created, which ends the pass.
     create_error: Option<Error>,
 }
@@ -91,6 +93,7 @@ impl VolumeExecutor {
             changed: None,
             unexpected_errors: 0,
             refresh: None,
+            activated: false,
             create_error: None,
         };
         for _ in 0..MAX_STEPS {
@@ -220,7 +223,12 @@ impl VolumeExecutor {
                 progress.content = Some(Content::Unformatted);
             }
             Action::Change(change) => {
+                let activates = matches!(change, LvmChange::Activate { .. });
+                if activates && progress.activated {
+                    return Err(not_activated(spec));
+                }
                 self.change(lvm, spec, &change)?;
+                progress.activated |= activates;
                 progress.removed |= matches!(change, LvmChange::Remove { .. });
                 progress.changed = Some(Instant::now());
             }
@@ -384,6 +392,16 @@ impl VolumeExecutor {
         }
         outcome
     }
+}
+
+/// Returns the error about a volume that is inactive although LVM reported success.
+fn not_activated(spec: &VolumeSpec) -> Error {
+    let path = spec.path();
+    Error::failed(format!(
+        "LVM does not activate logical volume {path}, which must be examined, although `lvchange --activate y` \
+         succeeded: either the volume has the flag to skip activation (a k in lv_attr), which `lvchange \
+         --setactivationskip n {path}` removes, or activation/volume_list in lvm.conf does not list it"
+    ))
 }
 
 fn lv_path(spec: &VolumeSpec) -> LvPath<'_> {
