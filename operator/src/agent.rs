@@ -144,6 +144,18 @@ impl NodeAccess {
         }
     }
 
+    /// Returns what carries out the LogicalVolumes in `volumes`.
+    fn executor(&self, lvm: &Arc<LvmState>, volumes: &Arc<NodeVolumes>) -> VolumeExecutor {
+        let queue = volumes.queue.clone();
+        let jobs = JobRunner::new(self.job_devices.clone(), queue, JobLimits::default());
+        VolumeExecutor::new(
+            lvm.clone(),
+            self.devices.clone(),
+            volumes.clone(),
+            Arc::new(jobs),
+        )
+    }
+
     /// Returns the path of the mount table of the node's PID 1.
     fn mounts(&self) -> PathBuf {
         self.proc.join("1/mountinfo")
@@ -161,15 +173,9 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
     let installer = settings.driver_installer(&host);
     let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
-    let programs = host.exec.clone();
-    let lvm = Arc::new(LvmState::new(host.exec, place.evidence(), activity.clone()));
-    let jobs = JobRunner::new(
-        host.job_devices,
-        volumes.queue.clone(),
-        JobLimits::default(),
-    );
-    let devices = host.devices.clone();
-    let executor = VolumeExecutor::new(lvm.clone(), devices, volumes.clone(), Arc::new(jobs));
+    let lvm = LvmState::new(host.exec.clone(), place.evidence(), activity.clone());
+    let lvm = Arc::new(lvm);
+    let executor = host.executor(&lvm, &volumes);
     let (outcomes, installation) = InstallOutcomes::channel();
     let unmounted = Arc::new(Notify::new());
     let (sender, device_outcomes) = watch::channel(None);
@@ -199,7 +205,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
         }),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
-        hang::run(activity, programs, volumes.clone(), settings.hang_limit),
+        hang::run(activity, host.exec, volumes.clone(), settings.hang_limit),
         volumes::device_check::run(lvm.clone(), host.devices, volumes.clone()),
         Box::pin(thin_pools::run(
             lvm.clone(),

@@ -246,6 +246,7 @@ impl VolumeExecutor {
         let lvm = locked.commands();
         let group = &spec.group;
         let name = &spec.name;
+        let as_configured = Discard::AsConfigured;
         match change {
             LvmChange::AddIntegrity => lvm.add_integrity(group, name),
             LvmChange::Extend { extents, disks } => self.extend(locked, spec, *extents, disks),
@@ -276,8 +277,7 @@ impl VolumeExecutor {
                 lvm.create_pool(group, pool, &new)
             }
             LvmChange::RemovePool { pool, tag, uuid } => {
-                let pool_type = SegmentType::ThinPool;
-                lvm.remove(group, pool, uuid, tag, pool_type, Discard::AsConfigured)
+                lvm.remove(group, pool, uuid, tag, SegmentType::ThinPool, as_configured)
             }
             LvmChange::CreateCache {
                 cache,
@@ -295,14 +295,10 @@ impl VolumeExecutor {
             LvmChange::AttachCache { cache, mode } => {
                 lvm.attach_cache(group, name, cache, mode.as_str())
             }
-            LvmChange::RemoveCache { cache, uuid } => lvm.remove(
-                group,
-                cache,
-                uuid,
-                &spec.identity,
-                SegmentType::Plain,
-                Discard::AsConfigured,
-            ),
+            LvmChange::RemoveCache { cache, uuid } => {
+                let tag = &spec.identity;
+                lvm.remove(group, cache, uuid, tag, SegmentType::Plain, as_configured)
+            }
         }
     }
 

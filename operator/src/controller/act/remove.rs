@@ -109,10 +109,10 @@ impl Actor {
             }
         }
         let metadata = json!({"uid": found.uid(), "resourceVersion": found.resource_version()});
-        let mut spec = json!({"state": State::Absent});
-        if let Some(erase) = self.erase(&found) {
-            spec["erase"] = json!(erase);
-        }
+        let spec = match self.erase(&found) {
+            Some(erase) => json!({"state": State::Absent, "erase": erase}),
+            None => json!({"state": State::Absent}),
+        };
         let patch = Patch::Merge(json!({"metadata": metadata, "spec": spec}));
         let patched = self
             .logical_volumes()

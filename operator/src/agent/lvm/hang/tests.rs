@@ -137,6 +137,7 @@ fn hang_takes_precedence_over_the_failure_of_a_report_and_keeps_the_groups() {
         kubelet: None,
         hang: Some(&hang),
         cache_paths: &BTreeMap::new(),
+        stable_paths: &BTreeMap::new(),
     };
     let at = Time(Timestamp::UNIX_EPOCH);
     let mut old = NodeStorageStatus::default();
