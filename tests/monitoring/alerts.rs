@@ -12,10 +12,13 @@ use crate::installation::{Installation, KUBELET};
 /// The alert that fires without a controller.
 const CONTROLLER_MISSING: Expected = ("FlexlvmControllerMissing", "severity", "critical");
 
+/// The alert that fires while LVM hangs.
+const LVM_HANGS: Expected = ("FlexlvmLvmHangs", "node", "n3");
+
 /// An alert, and one of its labels with its value.
 type Expected = (&'static str, &'static str, &'static str);
 
-/// The alerts that fire after [`cause_faults`].
+/// The further alerts that fire after [`cause_faults`].
 const EXPECTED: [Expected; 9] = [
     ("FlexlvmAgentSilent", "node", "n3"),
     ("FlexlvmClaimsWaiting", "severity", "warning"),
@@ -37,18 +40,23 @@ fn rules() -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// Returns the rules with alerts that fire at once, and after a claim has waited for a second.
+/// Returns the rules with alerts that fire at once, those about a wait after a second.
 pub(crate) fn eager_rules() -> String {
-    let rules = rules();
-    let waiting = "flexlvm_claims_longest_wait_seconds > 900";
-    assert!(rules.contains(waiting), "{rules}");
     let mut eager = String::new();
-    for line in rules.lines() {
+    for line in rules().lines() {
         let is_duration = line.trim_start().starts_with("for: ");
         eager.push_str(if is_duration { "    for: 0s" } else { line });
         eager.push('\n');
     }
-    eager.replace(waiting, "flexlvm_claims_longest_wait_seconds > 1")
+    for (series, limit) in [
+        ("flexlvm_claims_longest_wait_seconds", 900),
+        ("flexlvm_lvm_command_running_seconds", 60),
+    ] {
+        let expression = format!("{series} > {limit}");
+        assert!(eager.contains(&expression), "{eager}");
+        eager = eager.replace(&expression, &format!("{series} > 1"));
+    }
+    eager
 }
 
 /// Waits until no alert is pending or firing, with samples of all roles.
@@ -126,6 +134,8 @@ pub(crate) async fn cause_faults(installation: &mut Installation) {
         });
     });
     wait_for_alerts(installation, &[("FlexlvmOrphanedVolumes", "node", "n3")]).await;
+    installation.nodes["n3"].lvm.hang_reports();
+    wait_for_alerts(installation, &[LVM_HANGS]).await;
     drop(installation.node("n3").agent.take());
 }
 
@@ -168,6 +178,6 @@ fn fault_is_caused_for_each_alert() {
         .lines()
         .filter_map(|line| line.trim().strip_prefix("- alert: "));
     let mut expected: BTreeSet<&str> = EXPECTED.iter().map(|(name, _, _)| *name).collect();
-    expected.insert(CONTROLLER_MISSING.0);
+    expected.extend([CONTROLLER_MISSING.0, LVM_HANGS.0]);
     assert_eq!(names.collect::<BTreeSet<_>>(), expected);
 }

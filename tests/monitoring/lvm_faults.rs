@@ -1,5 +1,5 @@
 //! Faults of a simulated node's LVM that the simulation itself doesn't have, written into LVM's
-//! reports: a missing disk, and a thin pool that fills.
+//! reports: a missing disk, a thin pool that fills, reports that fail or hang.
 
 use std::sync::Mutex;
 
@@ -14,6 +14,7 @@ struct Faults {
     pool_used: Option<u32>,
     is_disk_missing: bool,
     is_report_failing: bool,
+    is_report_hanging: bool,
 }
 
 /// The LVM of a simulated node, with faults.
@@ -45,6 +46,11 @@ impl FaultyLvm {
         self.change(|faults| faults.is_report_failing = true);
     }
 
+    /// Lets all reports hang, until the end of the test.
+    pub(crate) fn hang_reports(&self) {
+        self.change(|faults| faults.is_report_hanging = true);
+    }
+
     fn change(&self, change: impl FnOnce(&mut Faults)) {
         change(&mut self.faults.lock().unwrap());
         // A changed volume group makes the agent request a report at once.
@@ -62,6 +68,11 @@ impl Exec for FaultyLvm {
             .is_none_or(|verb| verb != "fullreport")
         {
             return Ok(output);
+        }
+        if faults.is_report_hanging {
+            loop {
+                std::thread::park();
+            }
         }
         if faults.is_report_failing {
             return Err(Error::failed("LVM does not respond"));

@@ -124,8 +124,8 @@ fn times(series: &[Series]) -> (f64, f64) {
 fn draw_lines(svg: &mut Svg, frame: &Frame, series: &[Series], unit: &str) {
     let (first, last) = times(series);
     let values = series.iter().flat_map(|series| &series.points);
-    let top = values.fold(0.0_f64, |top, (_, value)| top.max(*value));
-    let top = if top > 0.0 { top * 1.1 } else { 1.0 };
+    let largest = values.fold(0.0_f64, |largest, (_, value)| largest.max(*value));
+    let top = if largest > 0.0 { largest * 1.1 } else { 1.0 };
     let legend_height = 14.0 * series.len().div_ceil(2) as f64;
     let height = frame.height - legend_height - 4.0;
     svg.rectangle(frame.x, frame.y + height, frame.width, 1.0, Color::Muted);
@@ -134,7 +134,7 @@ fn draw_lines(svg: &mut Svg, frame: &Frame, series: &[Series], unit: &str) {
         frame.y + 8.0,
         9.0,
         Color::Muted,
-        &svg::number(top, unit),
+        &svg::number(largest, unit),
     );
     for (at, series) in series.iter().enumerate() {
         let points = series.points.iter().map(|(time, value)| {
