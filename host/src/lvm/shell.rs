@@ -26,6 +26,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(1);
 /// busy machine the agent's work between two commands takes longer, too.
 const MAX_PAUSE_IN_COMMANDS: u32 = 10;
 
+/// Duration beyond which a command has waited for a lock or a disk: it does not show the machine's
+/// speed, and would keep the shell open for minutes.
+const LONGEST_COMMAND: Duration = Duration::from_secs(10);
+
 /// Time limit for the start of the shell.
 const START_LIMIT: Duration = Duration::from_secs(5);
 
@@ -68,7 +72,10 @@ impl LastCommand {
     }
 
     fn max_pause(self) -> Duration {
-        MAX_PAUSE.max(self.duration.saturating_mul(MAX_PAUSE_IN_COMMANDS))
+        if self.duration > LONGEST_COMMAND {
+            return MAX_PAUSE;
+        }
+        MAX_PAUSE.max(self.duration * MAX_PAUSE_IN_COMMANDS)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use super::{LvmShell, VARIABLES, line, status};
+use super::{LONGEST_COMMAND, LastCommand, LvmShell, MAX_PAUSE, VARIABLES, line, status};
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session, System};
 
@@ -199,4 +199,19 @@ fn line_accepts_only_plain_arguments() {
         assert_eq!(with(word), None, "{word:?}");
     }
     assert_eq!(line(&Cmd::new("lvm").args(["a"; 70])), None);
+}
+
+#[test]
+fn pause_follows_the_speed_of_commands_that_did_not_hang() {
+    let pause = |duration| {
+        let last = LastCommand {
+            end: std::time::Instant::now(),
+            duration,
+        };
+        last.max_pause()
+    };
+    assert_eq!(pause(Duration::from_millis(20)), MAX_PAUSE);
+    assert_eq!(pause(Duration::from_secs(2)), Duration::from_secs(20));
+    let hung = LONGEST_COMMAND + Duration::from_millis(1);
+    assert_eq!(pause(hung), MAX_PAUSE);
 }

@@ -38,7 +38,7 @@ type CommandLabel = [(&'static str, &'static str); 1];
 /// The labels with a command's name and its result.
 type ResultLabels = [(&'static str, &'static str); 2];
 
-/// Runs programs, and measures those of LVM.
+/// Runs programs, and measures those of LVM, in a process of their own or in a reused shell.
 #[derive(Clone)]
 pub struct MeasuredExec {
     programs: Arc<dyn Exec>,
