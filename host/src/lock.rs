@@ -45,6 +45,15 @@ impl Lock {
         Ok(Self { _file: lock.file })
     }
 
+    /// Removes the lock file of a logical volume that no longer exists.
+    ///
+    /// A process that still has the file open excludes no process that creates the file again. That
+    /// matters no more: neither finds a device with the uuid, which LVM never assigns again.
+    pub fn remove(folder: &Path, volume: &LvUuid) {
+        // A missing file is the usual case, and another one only takes space until the next restart.
+        let _ = std::fs::remove_file(folder.join(format!("{volume}.lock")));
+    }
+
     /// Acquires this node's only turn to look up a volume that is not known to be the caller's, and
     /// waits for it no longer than `wait`.
     ///

@@ -165,6 +165,12 @@ impl KnownKeys {
         fs::write(&new, &digest.0).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
     }
+
+    /// Removes the digest of a volume that no longer exists.
+    pub fn forget(&self, volume: &LvUuid) {
+        // A missing file is the usual case, and another one only takes space until the next restart.
+        let _ = fs::remove_file(self.folder.join(volume.as_str()));
+    }
 }
 
 fn is_hex(text: &str, length: usize) -> bool {

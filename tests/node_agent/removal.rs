@@ -38,6 +38,18 @@ pub(crate) fn mounted_volume_is_removed_once_unmounted(fixture: &Fixture) {
     );
 }
 
+/// A tenant may create and delete any number of claims.
+pub(crate) fn removed_volume_leaves_neither_lock_nor_digest(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    let uuid = fixture.lvs(&name, "lv_uuid");
+    fixture.change(&name, json!({"size": "96Mi"}));
+    fixture.reaches(&name, 96 << 20);
+    let files = format!("ls /run/flexlvm/{uuid}.lock /run/flexlvm/keys/{uuid} 2>/dev/null | wc -l");
+    assert_eq!(fixture.shell(&files), "2");
+    fixture.remove(&name);
+    assert_eq!(fixture.shell(&files), "0");
+}
+
 pub(crate) fn foreign_volume_is_never_removed(fixture: &Fixture) {
     // An admin removed the tag to keep the volume.
     let name = fixture.volume("64Mi");

@@ -9,7 +9,7 @@ use std::time::Instant;
 use crds::Erase;
 use crds::logical_volume::State;
 use host::lvm::{Discard, Layout, NewLv, NewPool, SegmentType};
-use host::{Error, Extents, Kind};
+use host::{Error, Extents, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
 use super::erasure::Erasure;
@@ -46,7 +46,8 @@ pub struct VolumeExecutor {
 struct Progress {
     began: Instant,
     content: Option<Content>,
-    removed: bool,
+    /// LVM uuid of the volume that was removed in this pass.
+    removed: Option<LvUuid>,
     /// Time of the last change in this pass whose result only a report shows.
     changed: Option<Instant>,
     unexpected_errors: u32,
@@ -89,7 +90,7 @@ impl VolumeExecutor {
             began: Instant::now(),
             content: None,
             erasure: None,
-            removed: false,
+            removed: None,
             changed: None,
             unexpected_errors: 0,
             refresh: None,
@@ -146,7 +147,17 @@ impl VolumeExecutor {
             step = self.plan(lvm, spec, progress);
         }
         let action = match step {
-            Step::Done(outcome) => return Ok(Some(self.with_holders(lvm, spec, *outcome))),
+            Step::Done(outcome) => {
+                if let Some(uuid) = &progress.removed
+                    && outcome
+                        .removed
+                        .as_ref()
+                        .is_some_and(|removed| removed.status)
+                {
+                    self.devices.forget(uuid);
+                }
+                return Ok(Some(self.with_holders(lvm, spec, *outcome)));
+            }
             Step::Act(action) => action,
         };
         let creates = matches!(action, Action::Create(_));
@@ -181,7 +192,7 @@ impl VolumeExecutor {
             rollback: rollback.as_ref(),
             content: progress.content.as_ref(),
             erasure: progress.erasure.as_ref(),
-            removed: progress.removed,
+            removed: progress.removed.is_some(),
             device: self.device_state(lvm, spec, progress),
             refresh: progress.refresh.as_ref(),
         };
@@ -229,7 +240,9 @@ impl VolumeExecutor {
                 }
                 self.change(lvm, spec, &change)?;
                 progress.activated |= activates;
-                progress.removed |= matches!(change, LvmChange::Remove { .. });
+                if let LvmChange::Remove { uuid, .. } = change {
+                    progress.removed = Some(uuid);
+                }
                 progress.changed = Some(Instant::now());
             }
         }
