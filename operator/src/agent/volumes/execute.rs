@@ -1,5 +1,6 @@
 //! Executes the plan of one LogicalVolume of this node, step by step.
 
+mod change;
 mod erase;
 mod lagging_device;
 
@@ -8,8 +9,8 @@ use std::time::Instant;
 
 use crds::Erase;
 use crds::logical_volume::State;
-use host::lvm::{Discard, Layout, NewLv, NewPool, SegmentType};
-use host::{Error, Extents, Kind, LvUuid};
+use host::lvm::NewLv;
+use host::{Error, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
 use super::erasure::Erasure;
@@ -248,94 +249,6 @@ impl VolumeExecutor {
         }
         lvm.note_change();
         Ok(())
-    }
-
-    fn change(
-        &self,
-        locked: &LockedLvm,
-        spec: &VolumeSpec,
-        change: &LvmChange,
-    ) -> Result<(), Error> {
-        let lvm = locked.commands();
-        let group = &spec.group;
-        let name = &spec.name;
-        let as_configured = Discard::AsConfigured;
-        match change {
-            LvmChange::AddIntegrity => lvm.add_integrity(group, name),
-            LvmChange::Extend { extents, disks } => self.extend(locked, spec, *extents, disks),
-            LvmChange::Retag { uuid, remove, add } => {
-                lvm.change_tags(group, name, uuid, remove, add.as_slice())
-            }
-            LvmChange::Activate { uuid } => lvm.activate(group, name, uuid),
-            LvmChange::Remove {
-                uuid,
-                segment_type,
-                discard,
-            } => lvm.remove(group, name, uuid, &spec.identity, *segment_type, *discard),
-            LvmChange::CreatePool {
-                pool,
-                tag,
-                cost,
-                extent,
-                most,
-                disks,
-            } => {
-                let new = NewPool {
-                    cost: *cost,
-                    extent: *extent,
-                    most: *most,
-                    disks,
-                    tag,
-                };
-                lvm.create_pool(group, pool, &new)
-            }
-            LvmChange::RemovePool { pool, tag, uuid } => {
-                lvm.remove(group, pool, uuid, tag, SegmentType::ThinPool, as_configured)
-            }
-            LvmChange::CreateCache {
-                cache,
-                extents,
-                disks,
-            } => {
-                let new = NewLv {
-                    extents: *extents,
-                    layout: Layout::Linear,
-                    disks,
-                    tags: std::slice::from_ref(&spec.identity),
-                };
-                lvm.create(group, cache, &new)
-            }
-            LvmChange::AttachCache { cache, mode } => {
-                lvm.attach_cache(group, name, cache, mode.as_str())
-            }
-            LvmChange::RemoveCache { cache, uuid } => {
-                let tag = &spec.identity;
-                lvm.remove(group, cache, uuid, tag, SegmentType::Plain, as_configured)
-            }
-        }
-    }
-
-    /// Extends the volume, and zeroes its new end.
-    ///
-    /// Before that, no program uses the new end: a driver or an array would.
-    fn extend(
-        &self,
-        locked: &LockedLvm,
-        spec: &VolumeSpec,
-        extents: Extents,
-        disks: &[String],
-    ) -> Result<(), Error> {
-        let path = lv_path(spec);
-        let mut held = None;
-        if let Some(uuid) = locked.uuid(&spec.group, &spec.name) {
-            held = self.devices.hold_to_grow(path, &uuid)?;
-        }
-        let lvm = locked.commands();
-        lvm.extend(&spec.group, &spec.name, extents, disks)?;
-        match held {
-            Some(volume) => self.devices.zero_new_end(path, volume),
-            None => Ok(()),
-        }
     }
 
     /// Creates the volume, zeroes its ends, and writes its format marker: no other program uses it
