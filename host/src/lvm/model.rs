@@ -209,13 +209,6 @@ impl Lv {
 }
 
 impl Vg {
-    /// Returns whether disks of it are missing, and nothing else is wrong: volumes on the other
-    /// disks work.
-    #[must_use]
-    pub fn is_partial(&self) -> bool {
-        matches!(self.fault, Some(VgFault::DisksMissing { .. }))
-    }
-
     /// Finds the logical volume with this name.
     #[must_use]
     pub fn lv(&self, name: &str) -> Option<&Lv> {

@@ -47,3 +47,18 @@ pub enum VgFault {
     #[error("two volume groups have this name; vgrename can rename one by its uuid")]
     DuplicateName,
 }
+
+impl VgFault {
+    /// Returns whether volumes of the group that exist work all the same, if their disks are there.
+    #[must_use]
+    pub fn leaves_volumes_working(&self) -> bool {
+        match self {
+            Self::DisksMissing { .. } | Self::ReadOnly | Self::NotResizeable => true,
+            Self::Exported
+            | Self::Shared { .. }
+            | Self::Clustered
+            | Self::Foreign { .. }
+            | Self::DuplicateName => false,
+        }
+    }
+}

@@ -133,7 +133,12 @@ fn parse_reads_extents_per_disk() {
             .collect::<Vec<_>>(),
         [false, true]
     );
-    assert!(partial.is_partial() && !vg.is_partial());
+    assert!(
+        matches!(
+            partial.fault,
+            Some(crate::lvm::VgFault::DisksMissing { .. })
+        ) && vg.fault.is_none()
+    );
     assert_eq!(partial.lv("pvc-a").unwrap().health, LvHealth::Good);
 }
 

@@ -85,7 +85,7 @@ pub enum Rollback {
     /// The logical volume of a LogicalVolume is missing.
     #[error(
         "{}: the logical volume of LogicalVolume {volume} is missing, so its data could be overwritten; {}; \
-         or, if the data is not needed: delete its claim, or set its spec.state to Absent",
+         or, if the data is not needed: delete its claim and the pods that use it; without a claim, set its spec.state to Absent",
         older(),
         restore(group)
     )]

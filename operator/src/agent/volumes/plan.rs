@@ -24,7 +24,7 @@ use std::fmt;
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
 use host::block::DeviceState;
-use host::lvm::{Cost, Layout, Lv, SegmentType, Vg};
+use host::lvm::{Cost, Layout, Lv, SegmentType, Vg, VgFault};
 
 use super::erasure::Erasure;
 use super::outcome::Outcome;
@@ -292,9 +292,9 @@ fn plan_change(
     health: &VolumeHealth,
 ) -> Result<Option<Action>, ReportedError> {
     let is_published = spec.published.is_some();
-    // A published volume on the other disks of a partial group works.
-    let has_other_disks = vg.is_partial() && is_published;
-    if !has_other_disks {
+    let fault = vg.fault.as_ref();
+    let works_all_the_same = is_published && fault.is_some_and(VgFault::leaves_volumes_working);
+    if !works_all_the_same {
         check_group(spec, vg)?;
     }
     if let VolumeHealth::Failed(error) = health {
@@ -310,7 +310,7 @@ fn plan_change(
     }
     let cost = cost(spec, vg)?;
     let is_too_small = cost.size > lv.size.extents_up(vg.extent_size);
-    if has_other_disks {
+    if works_all_the_same {
         if is_too_small {
             check_group(spec, vg)?;
         }

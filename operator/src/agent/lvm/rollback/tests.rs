@@ -197,7 +197,7 @@ fn missing_volume_of_object_is_evidence_that_allows_removal() {
     let message = rollback.to_string();
     assert!(
         message.contains("the logical volume of LogicalVolume pvc-2 is missing")
-            && message.contains("delete its claim, or set its spec.state to Absent"),
+            && message.contains("delete its claim and the pods that use it; without a claim, set its spec.state to Absent"),
         "{message}"
     );
 }

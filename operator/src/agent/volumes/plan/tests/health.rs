@@ -56,6 +56,31 @@ fn volume_on_intact_disks_of_a_partial_group_stays_ready() {
 }
 
 #[test]
+fn volume_of_group_that_permits_no_change_stays_ready_until_it_has_to_grow() {
+    for fault in [VgFault::NotResizeable, VgFault::ReadOnly] {
+        let unchangeable = Vg {
+            fault: Some(fault),
+            ..vg(vec![lv()])
+        };
+        let [now, healthy] = conditions(&published(), unchangeable.clone());
+        assert!(now.status && healthy.status);
+        let larger = VolumeSpec {
+            size: Bytes(64 << 20),
+            ..published()
+        };
+        assert_eq!(
+            ready(&larger, &[unchangeable]),
+            (false, reason::VOLUME_GROUP_UNUSABLE)
+        );
+    }
+    let exported = Vg {
+        fault: Some(VgFault::Exported),
+        ..vg(vec![lv()])
+    };
+    assert!(!ready(&published(), &[exported]).0);
+}
+
+#[test]
 fn partial_group_is_not_changed() {
     let group = [partial(vec![lv()])];
     let larger = VolumeSpec {
