@@ -1,7 +1,8 @@
 //! What LVM reports in addition to the model, for metrics. Pure.
 //!
-//! No plan of a volume depends on it; the NodeStorage reports a full metadata area from it. It is parsed apart from the model and leniently: a missing or malformed
-//! column leaves its value out and rejects nothing, while in the model it rejects the whole report.
+//! No plan of a volume depends on it; the NodeStorage reports a full metadata area from it. It is
+//! parsed apart from the model and leniently: a missing or malformed column leaves its value out and
+//! rejects nothing, while in the model it rejects the whole report.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! Volume groups whose metadata area has no space for another volume. Pure.
 //!
-//! LVM writes the text of all volumes into each metadata area, of which one text may use half: some 700
-//! volumes fit into the default of 1 MiB, however large the disks are. With a full area LVM refuses
-//! `lvcreate`, so without this reason the group's free space would attract every claim.
+//! LVM writes the text of all volumes into each metadata area, of which one text may use half: some
+//! 700 volumes fit into the default of 1 MiB, however large the disks are. With a full area LVM
+//! refuses `lvcreate`, so without this reason the group's free space would attract every claim.
 
 use crds::node_storage::NodeStorageStatus;
 use host::lvm::LvmStatistics;

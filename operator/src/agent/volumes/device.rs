@@ -79,8 +79,8 @@ pub trait Devices: Send + Sync {
     /// If it can't be written: then the driver runs the LVM command.
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error>;
 
-    /// Removes what the driver keeps about a volume that no longer exists: its lock, and the digest of its
-    /// key. Best effort: a restart of the node removes both.
+    /// Removes what the driver keeps about a volume that no longer exists: its lock, and the digest
+    /// of its key. Best effort: a restart of the node removes both.
     fn forget(&self, _uuid: &LvUuid) {}
 
     /// Returns the number of the block device at a path of the node; `None` if there is none.

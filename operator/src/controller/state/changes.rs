@@ -17,8 +17,8 @@ use super::{ClusterState, prune};
 use crate::controller::{claim, plan};
 use crate::kube::watch_cache::{follow, follow_some};
 
-/// Number of claims in one answer of the API server, which is in memory as a whole. A claim of a tenant
-/// may have 8.4 MB of JSON: etcd limits it to 1.5 MB, and JSON has six bytes for a `<`.
+/// Number of claims in one answer of the API server, which is in memory as a whole. A claim of a
+/// tenant may have 8.4 MB of JSON: etcd limits it to 1.5 MB, and JSON has six bytes for a `<`.
 const CLAIMS_PER_PAGE: u32 = 10;
 
 /// Where the watches write.

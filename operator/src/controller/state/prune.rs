@@ -1,9 +1,9 @@
 //! Which objects the watch caches keep, and which of their fields: those that the controller reads.
 //! Pure.
 //!
-//! Tenants may write more than a megabyte into each of their claims: into annotations, also those that
-//! the controller reads, and into names and lists of the spec, whose length the API server does not
-//! limit. The controller's memory would not suffice for that.
+//! Tenants may write more than a megabyte into each of their claims: into annotations, also those
+//! that the controller reads, and into names and lists of the spec, whose length the API server does
+//! not limit. The controller's memory would not suffice for that.
 
 use std::collections::BTreeMap;
 
