@@ -50,7 +50,7 @@ impl Lock {
     /// A process that still has the file open excludes no process that creates the file again. That
     /// matters no more: neither finds a device with the uuid, which LVM never assigns again.
     pub fn remove(folder: &Path, volume: &LvUuid) {
-        // A missing file is the usual case; one that stays takes space until the next restart.
+        // Most often there is none; one that stays takes space until the next restart.
         let _ = std::fs::remove_file(folder.join(format!("{volume}.lock")));
     }
 

@@ -168,7 +168,7 @@ impl KnownKeys {
 
     /// Removes the digest of a volume that no longer exists.
     pub fn forget(&self, volume: &LvUuid) {
-        // A missing file is the usual case; one that stays takes space until the next restart.
+        // Most often there is none; one that stays takes space until the next restart.
         let _ = fs::remove_file(self.folder.join(volume.as_str()));
     }
 }

@@ -144,6 +144,12 @@ impl NodeAccess {
         }
     }
 
+    /// Returns the node's LVM, whose commands are recorded in `activity`.
+    fn lvm(&self, place: &NodePaths, activity: &LvmActivity) -> Arc<LvmState> {
+        let lvm = LvmState::new(self.exec.clone(), place.evidence(), activity.clone());
+        Arc::new(lvm)
+    }
+
     /// Returns what carries out the LogicalVolumes in `volumes`.
     fn executor(&self, lvm: &Arc<LvmState>, volumes: &Arc<NodeVolumes>) -> VolumeExecutor {
         let queue = volumes.queue.clone();
@@ -173,8 +179,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
     let installer = settings.driver_installer(&host);
     let orphaned_mounts = settings.orphaned_mounts(&client, &host, &installer.names);
     let place = host.place(&settings);
-    let lvm = LvmState::new(host.exec.clone(), place.evidence(), activity.clone());
-    let lvm = Arc::new(lvm);
+    let lvm = host.lvm(&place, &activity);
     let executor = host.executor(&lvm, &volumes);
     let (outcomes, installation) = InstallOutcomes::channel();
     let unmounted = Arc::new(Notify::new());

@@ -102,9 +102,9 @@ async fn pod_monitor_selects_the_pods_of_both_roles_and_their_port() {
         }
         let annotations = &template["metadata"]["annotations"];
         assert!(annotations["prometheus.io/scrape"].is_null(), "{kind}");
-        let opened = &template["spec"]["containers"][0]["ports"][0];
-        assert_eq!(opened["name"], endpoints[0]["port"], "{kind}");
-        assert_eq!(&opened["containerPort"], port, "{kind}");
+        let port_of_pod = &template["spec"]["containers"][0]["ports"][0];
+        assert_eq!(port_of_pod["name"], endpoints[0]["port"], "{kind}");
+        assert_eq!(&port_of_pod["containerPort"], port, "{kind}");
     }
 }
 

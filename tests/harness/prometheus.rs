@@ -101,7 +101,7 @@ impl Prometheus {
         series.cloned().context("no list of series")
     }
 
-    /// Returns the alerts that are pending or firing, each with `labels`, `annotations` and `state`.
+    /// Returns the pending and firing alerts, each with `labels`, `annotations` and `state`.
     pub fn alerts(&self) -> Result<Vec<Value>> {
         let answer = self.get("alerts", &[])?;
         let alerts = answer["alerts"].as_array();
@@ -150,7 +150,7 @@ impl Prometheus {
         let path = format!("/api/v1/{path}?{}", pairs.join("&"));
         let mut stream = TcpStream::connect_timeout(&self.address, LIMIT)?;
         stream.set_read_timeout(Some(LIMIT))?;
-        // A server closes the connection after its answer to HTTP/1.0, and does not split the answer.
+        // A server closes the connection after its answer to HTTP/1.0, and sends no chunks.
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: test\r\n\r\n").as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer)?;

@@ -110,7 +110,12 @@ impl Role {
                 publish_capacity: true,
             };
             leader.elected();
-            controller::run(client.expect("a token"), &settings, endpoint).await;
+            Box::pin(controller::run(
+                client.expect("a token"),
+                &settings,
+                endpoint,
+            ))
+            .await;
         })
     }
 

@@ -156,7 +156,10 @@ fn draw_states(svg: &mut Svg, frame: &Frame, series: &[Series]) {
     for (at, series) in series.iter().enumerate() {
         let y = frame.y + 26.0 * at as f64;
         svg.text(frame.x, y + 14.0, 10.0, Color::Text, &series.legend);
-        for state in series.points.chunk_by(|(_, one), (_, other)| one == other) {
+        for state in series
+            .points
+            .chunk_by(|(_, one), (_, other)| (*one > 0.0) == (*other > 0.0))
+        {
             let (start, value) = state[0];
             let next = series
                 .points
@@ -184,14 +187,15 @@ fn draw_bars(svg: &mut Svg, frame: &Frame, series: &[Series]) {
 
 /// Draws the labels of the series that exist now.
 fn draw_rows(svg: &mut Svg, frame: &Frame, series: &[Series]) {
+    /// The most characters of a row.
+    const LONGEST: usize = 110;
     const HIDDEN: [&str; 3] = ["__name__", "instance", "job"];
     for (at, series) in series.iter().enumerate() {
         let labels = series.labels.as_object().into_iter().flatten();
         let shown = labels.filter(|(name, _)| !HIDDEN.contains(&name.as_str()));
         let cells = shown.map(|(name, value)| format!("{name}: {}", value.as_str().unwrap()));
         let text = cells.collect::<Vec<_>>().join("   ");
-        let longest = (frame.width / 5.2) as usize;
-        let text: String = text.chars().take(longest).collect();
+        let text: String = text.chars().take(LONGEST).collect();
         let y = frame.y + 16.0 * (at + 1) as f64;
         svg.text(frame.x, y, 10.0, Color::Text, &text);
     }

@@ -55,15 +55,7 @@ impl VolumeExecutor {
                 cache,
                 extents,
                 disks,
-            } => {
-                let new = NewLv {
-                    extents: *extents,
-                    layout: Layout::Linear,
-                    disks,
-                    tags: std::slice::from_ref(&spec.identity),
-                };
-                lvm.create(group, cache, &new)
-            }
+            } => lvm.create(group, cache, &new_cache(spec, *extents, disks)),
             LvmChange::AttachCache { cache, mode } => {
                 lvm.attach_cache(group, name, cache, mode.as_str())
             }
@@ -95,5 +87,15 @@ impl VolumeExecutor {
             Some(volume) => self.devices.zero_new_end(path, volume),
             None => Ok(()),
         }
+    }
+}
+
+/// Returns the logical volume that becomes a volume's cache.
+fn new_cache<'a>(spec: &'a VolumeSpec, extents: Extents, disks: &'a [String]) -> NewLv<'a> {
+    NewLv {
+        extents,
+        layout: Layout::Linear,
+        disks,
+        tags: std::slice::from_ref(&spec.identity),
     }
 }
