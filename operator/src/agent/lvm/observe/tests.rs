@@ -14,16 +14,25 @@ use crate::agent::lvm::rollback::Rollback;
 
 const REPORT: &str = include_str!("../../../../../host/fixtures/lvm2-2.03.16-kinds.json");
 
-/// Prints the report; the closure runs before each, as a change by another program.
+/// Prints the report, and no integrity mismatches; the closure runs before each report, as a change by
+/// another program.
 struct Reports<F>(Mutex<F>);
 
 impl<F: FnMut() + Send> Exec for Reports<F> {
-    fn exec(&self, _: &Cmd) -> Result<Output, Error> {
-        let mut change = self.0.lock().unwrap();
-        (*change)();
+    fn exec(&self, cmd: &Cmd) -> Result<Output, Error> {
+        let mut stdout = r#"{"report": [{"lv": []}]}"#;
+        if cmd
+            .arguments()
+            .first()
+            .is_some_and(|verb| verb == "fullreport")
+        {
+            let mut change = self.0.lock().unwrap();
+            (*change)();
+            stdout = REPORT;
+        }
         Ok(Output {
             code: Some(0),
-            stdout: REPORT.as_bytes().to_vec(),
+            stdout: stdout.as_bytes().to_vec(),
             stderr: Vec::new(),
         })
     }
