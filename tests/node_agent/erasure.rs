@@ -72,6 +72,26 @@ pub(crate) fn removed_volume_is_zeroed_although_its_agent_is_killed(fixture: &Fi
     assert!(left(fixture, &volume) < 512);
 }
 
+pub(crate) fn volume_that_is_read_or_lost_its_tag_is_not_erased(fixture: &Fixture) {
+    let volume = filled(fixture);
+    let name = &volume.name;
+    let tag = format!("flexlvm.dev/claim-uid={}", name.trim_start_matches("pvc-"));
+    fixture.shell(&format!(
+        "setsid sleep 1000 </dev/{GROUP}/{name} >/dev/null 2>&1 & echo $! >/run/reader"
+    ));
+    fixture.change(name, json!({"state": "Absent", "erase": "Zero"}));
+    fixture.wait_for_condition(name, REMOVED, "InUse", "is in use");
+    // The admin keeps the volume.
+    fixture.shell(&format!(
+        "lvchange -qq --deltag {tag} {GROUP}/{name}; kill $(cat /run/reader)"
+    ));
+    fixture.wait_for_condition(name, REMOVED, "ForeignLogicalVolume", "lacks the tag");
+    assert!(left(fixture, &volume) > SIZE / 2);
+    fixture.shell(&format!("lvchange -qq --addtag {tag} {GROUP}/{name}"));
+    wait_until_removed(fixture, &volume);
+    assert!(left(fixture, &volume) < 512);
+}
+
 pub(crate) fn removed_volume_is_discarded(fixture: &Fixture) {
     let discards = fixture.shell("cat /sys/block/ubdb/queue/discard_max_bytes");
     assert_ne!(discards, "0", "the disk of the guest supports discards");

@@ -94,6 +94,7 @@ fn of_volumes() -> Vec<Test> {
             lagging_devices::device_that_can_not_be_refreshed_is_reported,
             inactive::detached_volume_stays_inactive_and_can_be_extended_and_removed,
             erasure::removed_volume_is_zeroed_although_its_agent_is_killed,
+            erasure::volume_that_is_read_or_lost_its_tag_is_not_erased,
             erasure::removed_volume_is_discarded,
             erasure::erasure_that_fails_is_reported_and_ends_after_the_repair,
             inactive::volume_that_lvm_does_not_activate_is_reported,

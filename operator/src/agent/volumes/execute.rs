@@ -100,14 +100,23 @@ impl VolumeExecutor {
         };
         for _ in 0..MAX_STEPS {
             let executor = self.clone();
-            let spec = spec.clone();
+            let planned = spec.clone();
             let next_step = move |lvm: &mut LockedLvm| {
-                let outcome = executor.next_step(lvm, &spec, &mut progress);
+                let outcome = executor.next_step(lvm, &planned, &mut progress);
                 outcome.map(|outcome| (outcome, progress))
             };
             // Releases the lock between steps: all volumes that wait for a report then share one.
             match self.lvm.locked(next_step).await? {
-                (Some(outcome), _) => return Ok(outcome),
+                (Some(outcome), ended) => {
+                    // Also if it is required, but may not go on: the tag or the group has changed.
+                    if !matches!(
+                        ended.erasure,
+                        Some(Erasure::Unfinished(_) | Erasure::Failed(_))
+                    ) {
+                        self.stop_erasure(spec.name.as_str());
+                    }
+                    return Ok(outcome);
+                }
                 (None, next) => progress = next,
             }
             if let Some(error) = progress.create_error {
@@ -137,13 +146,7 @@ impl VolumeExecutor {
             is_new_report = true;
         }
         let mut step = self.plan(lvm, spec, progress);
-        let needs_report = match &step {
-            Step::Act(action) => action.allocates() && !lvm.is_current(&spec.group),
-            Step::Done(outcome) => lvm.report_taken().is_none_or(|taken| {
-                taken < progress.began && taken.elapsed() > outcome.oldest_report()
-            }),
-        };
-        if needs_report && !is_new_report {
+        if !is_new_report && self.needs_report(lvm, spec, progress, &step) {
             lvm.take_report()?;
             step = self.plan(lvm, spec, progress);
         }
@@ -183,8 +186,29 @@ impl VolumeExecutor {
         }
     }
 
-    /// Plans the next step; before an allocation, also considers whether the logical volume of
-    /// another object is missing.
+    /// Returns whether a step must be planned by a report of this pass.
+    fn needs_report(
+        &self,
+        lvm: &LockedLvm,
+        spec: &VolumeSpec,
+        progress: &Progress,
+        step: &Step,
+    ) -> bool {
+        match step {
+            // LVM checks tag and use of the volume only when it removes it.
+            Step::Act(Action::Erase { .. }) => {
+                let taken = lvm.report_taken();
+                !self.is_erasing(spec) && taken.is_none_or(|taken| taken < progress.began)
+            }
+            Step::Act(action) => action.allocates() && !lvm.is_current(&spec.group),
+            Step::Done(outcome) => lvm.report_taken().is_none_or(|taken| {
+                taken < progress.began && taken.elapsed() > outcome.oldest_report()
+            }),
+        }
+    }
+
+    /// Plans the next step; before an allocation or an erasure, also considers whether the logical
+    /// volume of another object is missing: it may have the same extents.
     fn plan(&self, lvm: &LockedLvm, spec: &VolumeSpec, progress: &Progress) -> Step {
         let groups = lvm.groups();
         let rollback = lvm.rollback(&spec.group);
@@ -199,7 +223,7 @@ impl VolumeExecutor {
         };
         let step = plan::plan(spec, seen);
         match &step {
-            Step::Act(action) if action.allocates() => {
+            Step::Act(action) if action.allocates() || matches!(action, Action::Erase { .. }) => {
                 let objects: Vec<_> = self.volumes.all().collect();
                 let missing = rollback::by_objects(&groups, objects.iter().map(Arc::as_ref));
                 let rollback = missing.get(spec.group.as_str());
@@ -226,7 +250,7 @@ impl VolumeExecutor {
                 self.devices.mark_blank(path, &uuid, blocks)?;
                 progress.content = Some(Content::Unformatted);
             }
-            Action::Erase { uuid } => progress.erasure = Some(self.erase(spec, uuid)),
+            Action::Erase { uuid } => progress.erasure = Some(self.erase(lvm, spec, uuid)),
             Action::Refresh { uuid } => Self::refresh(lvm, spec, &uuid, progress),
             Action::Create(new) => {
                 if !self.create(lvm, spec, &new)? {

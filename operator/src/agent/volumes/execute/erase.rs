@@ -3,6 +3,7 @@
 use host::LvUuid;
 
 use super::VolumeExecutor;
+use crate::agent::lvm::state::LockedLvm;
 use crate::agent::volumes::erasure::Erasure;
 use crate::agent::volumes::jobs::job::{Job, JobKind};
 use crate::agent::volumes::spec::VolumeSpec;
@@ -14,8 +15,21 @@ impl VolumeExecutor {
         self.jobs.stop(name);
     }
 
+    /// Returns whether a job erases the volume, or has just ended.
+    pub(super) fn is_erasing(&self, spec: &VolumeSpec) -> bool {
+        self.jobs.is_started(spec.name.as_str())
+    }
+
     /// Starts or continues the job that erases the volume; does not wait for it.
-    pub(super) fn erase(&self, spec: &VolumeSpec, uuid: LvUuid) -> Erasure {
+    ///
+    /// The job opens the device exclusively, which excludes mounts, but not a program that reads it.
+    /// LVM shows that one, too, before the job itself has the device open.
+    pub(super) fn erase(&self, lvm: &LockedLvm, spec: &VolumeSpec, uuid: LvUuid) -> Erasure {
+        let groups = lvm.groups();
+        let mut volumes = groups.iter().flat_map(|vg| &vg.lvs);
+        if !self.is_erasing(spec) && volumes.any(|lv| lv.uuid == uuid && lv.open) {
+            return Erasure::InUse;
+        }
         let job = Job {
             kind: JobKind::Zero,
             node: spec.node.clone(),

@@ -90,6 +90,12 @@ impl JobRunner {
         }
     }
 
+    /// Returns whether the volume has a job whose end was not observed yet.
+    #[must_use]
+    pub fn is_started(&self, name: &str) -> bool {
+        lock(&self.started).contains_key(name)
+    }
+
     /// Stops the job of a volume whose spec does not require one, after the present portion.
     ///
     /// Returns whether no job uses the device any more; else the volume is requeued at the job's
