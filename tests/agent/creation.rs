@@ -1,5 +1,7 @@
 //! LogicalVolumes to LVs: created, grown, or reported as impossible.
 
+use std::sync::mpsc;
+
 use crds::quantity;
 use harness::simulated::{EXTENT, Volume};
 use harness::wait;
@@ -50,6 +52,40 @@ async fn agent_creates_lv_with_one_command_and_one_write() {
     );
     fixture.quiet().await;
     assert_eq!(fixture.writes(&name), ["patch logicalvolumes/status"]);
+}
+
+#[tokio::test]
+async fn agent_creates_next_lv_while_it_zeroes_the_last() {
+    let fixture = Fixture::new(100).await;
+    let _agent = fixture.agent();
+    fixture.wait_for_first_report().await;
+    let (gate, opened) = mpsc::channel::<()>();
+    fixture.node.hook(move |run, after| {
+        if run == "mark" && !after {
+            let _ = opened.recv();
+        }
+        Ok(())
+    });
+    let first = fixture.create_volume("first", 8).await;
+    wait::until("the first LV exists", LIMIT, async || {
+        Ok(fixture.node.volume(&first))
+    })
+    .await
+    .unwrap();
+    let second = fixture.create_volume("second", 8).await;
+    wait::until("the second LV exists", LIMIT, async || {
+        Ok(fixture.node.volume(&second))
+    })
+    .await
+    .unwrap();
+    let zeroed = fixture.node.volume(&first).unwrap();
+    assert_ne!(zeroed.content, Content::Unformatted, "it has no marker yet");
+    drop(gate);
+    for name in [first, second] {
+        fixture.ready(&name).await;
+        let volume = fixture.node.volume(&name).unwrap();
+        assert_eq!(volume.content, Content::Unformatted);
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Executes the plan of one LogicalVolume of this node, step by step.
 
 mod change;
+mod create;
 mod erase;
 mod lagging_device;
 
@@ -9,22 +10,19 @@ use std::time::Instant;
 
 use crds::Erase;
 use crds::logical_volume::State;
-use host::lvm::NewLv;
 use host::{Error, Kind, LvUuid};
 
 use super::device::{Devices, LvPath};
 use super::erasure::Erasure;
 use super::jobs::runner::JobRunner;
-use super::new_entry;
 use super::outcome::Outcome;
-use super::plan::{
-    self, Action, Content, LvmChange, NewVolume, ObservedVolume, RefreshResult, Step,
-};
+use super::plan::{self, Action, Content, LvmChange, ObservedVolume, RefreshResult, Step};
 use super::spec::VolumeSpec;
 use crate::agent::error::AgentError;
 use crate::agent::lvm::rollback;
 use crate::agent::lvm::state::{LockedLvm, LvmState};
 use crate::agent::watches::logical_volumes::NodeVolumes;
+use create::{CachedReport, UnmarkedVolume};
 
 /// Maximum number of steps in one pass: create, or activate, inspect, mark; each with one
 /// unexpected error.
@@ -57,8 +55,24 @@ struct Progress {
     refresh: Option<RefreshResult>,
     /// Whether LVM reported in this pass that it activated the volume.
     activated: bool,
+    /// The volume that this pass has created, until it has its format marker.
+    unmarked: Option<UnmarkedVolume>,
     /// Why the volume could not be created, which ends the pass.
     create_error: Option<Error>,
+}
+
+impl Progress {
+    /// Records an unexpected error, and returns whether the pass continues, with a new report: the
+    /// cached one may be outdated.
+    fn continues_after(&mut self, error: &Error) -> bool {
+        self.changed = Some(Instant::now());
+        self.unexpected_errors += 1;
+        let is_expected_race = matches!(
+            error.kind(),
+            Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
+        );
+        is_expected_race && self.unexpected_errors <= MAX_UNEXPECTED_ERRORS
+    }
 }
 
 impl VolumeExecutor {
@@ -96,6 +110,7 @@ impl VolumeExecutor {
             unexpected_errors: 0,
             refresh: None,
             activated: false,
+            unmarked: None,
             create_error: None,
         };
         for _ in 0..MAX_STEPS {
@@ -120,6 +135,11 @@ impl VolumeExecutor {
                 (None, next) => progress = next,
             }
             if let Some(error) = progress.create_error {
+                return Err(AgentError::Create(error));
+            }
+            if let Err(error) = self.mark_created(spec, &mut progress).await
+                && !progress.continues_after(&error)
+            {
                 return Err(AgentError::Create(error));
             }
         }
@@ -168,13 +188,7 @@ impl VolumeExecutor {
         match self.act(lvm, spec, action, progress) {
             Ok(()) => Ok(None),
             Err(error) => {
-                progress.changed = Some(Instant::now());
-                progress.unexpected_errors += 1;
-                let is_expected_race = matches!(
-                    error.kind(),
-                    Kind::NoSpace | Kind::Exists | Kind::NotFound | Kind::Busy
-                );
-                if is_expected_race && progress.unexpected_errors <= MAX_UNEXPECTED_ERRORS {
+                if progress.continues_after(&error) {
                     Ok(None)
                 } else if creates {
                     progress.create_error = Some(error);
@@ -253,10 +267,11 @@ impl VolumeExecutor {
             Action::Erase { uuid } => progress.erasure = Some(self.erase(lvm, spec, uuid)),
             Action::Refresh { uuid } => Self::refresh(lvm, spec, &uuid, progress),
             Action::Create(new) => {
-                if !self.create(lvm, spec, &new)? {
+                let (unmarked, report) = self.create(lvm, spec, &new)?;
+                progress.unmarked = Some(unmarked);
+                if report == CachedReport::Outdated {
                     progress.changed = Some(Instant::now());
                 }
-                progress.content = Some(Content::Unformatted);
             }
             Action::Change(change) => {
                 let activates = matches!(change, LvmChange::Activate { .. });
@@ -273,44 +288,6 @@ impl VolumeExecutor {
         }
         lvm.note_change();
         Ok(())
-    }
-
-    /// Creates the volume, zeroes its ends, and writes its format marker: no other program uses it
-    /// yet.
-    ///
-    /// Inserts it into the cached report without running LVM again, if its extents on each disk are
-    /// known; else returns false.
-    fn create(
-        &self,
-        locked: &LockedLvm,
-        spec: &VolumeSpec,
-        new: &NewVolume,
-    ) -> Result<bool, Error> {
-        let lvm = locked.commands();
-        let path = lv_path(spec);
-        let tags = spec.tags();
-        match new {
-            NewVolume::OnDisks { extents, disks } => {
-                let new = NewLv {
-                    extents: *extents,
-                    layout: spec.layout,
-                    disks,
-                    tags: &tags,
-                };
-                lvm.create(&spec.group, &spec.name, &new)?;
-            }
-            NewVolume::InPool { pool, size } => {
-                lvm.create_thin(&spec.group, pool, &spec.name, *size, &tags)?;
-            }
-        }
-        let (uuid, size) = self.devices.identify(path)?;
-        self.devices.mark_new(path, &uuid, new.blocks())?;
-        // Best effort: saves the driver an LVM command.
-        let _ = self.devices.record_key(&uuid, &spec.key);
-        Ok(locked.insert(&spec.group, |vg| {
-            let shares = new_entry::shares(spec, vg, new)?;
-            Some(new_entry::build(spec, uuid, size, shares))
-        }))
     }
 
     /// Adds mount points to the message of a volume that is in use.
