@@ -3,9 +3,11 @@
 //! It is on a disk that survives a reboot, and not in the driver's own folder, where each change
 //! makes the kubelet initialize the driver again.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use serde::Deserialize;
 use serde::de::Error as _;
 
@@ -93,10 +95,15 @@ impl DriverSettings {
 
 /// Reads a regular file: anything else could block `init`, and with it the kubelet.
 fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    if !std::fs::metadata(path)?.is_file() {
+    // So that the open itself does not block, either.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
-    std::fs::read(path)
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    Ok(text)
 }
 
 #[cfg(test)]

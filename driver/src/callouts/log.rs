@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::OpenOptions;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
@@ -98,19 +98,29 @@ pub fn write(line: &Line<'_>) {
         24 + priority,
         std::process::id()
     );
-    let _ = send("/run/systemd/journal/socket", &fields)
-        .or_else(|_| send("/dev/log", &tagged))
-        .or_else(|_| {
-            OpenOptions::new()
-                .write(true)
-                .open("/dev/kmsg")?
-                .write_all(tagged.as_bytes())
-        });
+    let _ = send(&[
+        ("/run/systemd/journal/socket", &fields),
+        ("/dev/log", &tagged),
+    ])
+    .or_else(|_| {
+        OpenOptions::new()
+            .write(true)
+            .open("/dev/kmsg")?
+            .write_all(tagged.as_bytes())
+    });
 }
 
-/// Sends without blocking: a log daemon that does not read must not stop the driver.
-fn send(socket: &str, text: &str) -> std::io::Result<()> {
+/// Sends the text of the first socket that accepts it. Does not block: a log daemon that does not
+/// read must not stop the driver.
+fn send(sockets: &[(&str, &str)]) -> io::Result<()> {
     let sender = UnixDatagram::unbound()?;
     sender.set_nonblocking(true)?;
-    sender.send_to(text.as_bytes(), socket).map(drop)
+    let mut sent = Err(io::ErrorKind::NotFound.into());
+    for (socket, text) in sockets {
+        sent = sender.send_to(text.as_bytes(), socket).map(drop);
+        if sent.is_ok() {
+            break;
+        }
+    }
+    sent
 }

@@ -3,8 +3,8 @@
 use crate::block::DeviceError;
 use crate::block::dev_num::DevNum;
 use crate::block::mapped;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, IoError};
@@ -17,7 +17,7 @@ use crate::units::Bytes;
 /// When sysfs can't be read.
 pub fn is_read_only(sys: &Path, number: DevNum) -> Result<bool, Error> {
     let path = sys.join(format!("dev/block/{number}/ro"));
-    let text = std::fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let text = attribute(&path).map_err(Error::io("read", &path))?;
     Ok(text.trim_end() != "0")
 }
 
@@ -31,7 +31,7 @@ pub fn is_read_only(sys: &Path, number: DevNum) -> Result<bool, Error> {
 pub fn identify(sys: &Path, number: DevNum) -> Result<(LvUuid, String), DeviceError> {
     let kernel_name = kernel_name(sys, number)?;
     let path = folder(sys, number).join("dm/uuid");
-    let text = match fs::read_to_string(&path) {
+    let text = match attribute(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(DeviceError::NotALogicalVolume { number });
@@ -87,7 +87,9 @@ pub fn holders(sys: &Path, number: DevNum) -> Result<Vec<String>, Error> {
 pub fn partitions(sys: &Path, number: DevNum) -> Result<Vec<String>, Error> {
     let folder = folder(sys, number);
     let mut names = entries(&folder)?;
-    names.retain(|name| folder.join(name).join("partition").exists());
+    let disk = kernel_name(sys, number)?;
+    // The kernel derives their names from the disk's: the other entries need no look.
+    names.retain(|name| name.starts_with(&disk) && folder.join(name).join("partition").exists());
     Ok(names)
 }
 
@@ -116,7 +118,7 @@ pub fn built_from(sys: &Path, number: DevNum) -> Result<Vec<DevNum>, Error> {
 fn numbers(folders: impl Iterator<Item = PathBuf>) -> Result<Vec<DevNum>, Error> {
     let mut numbers = Vec::new();
     for path in folders.map(|folder| folder.join("dev")) {
-        let text = match fs::read_to_string(&path) {
+        let text = match attribute(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::io("read", &path)(error)),
@@ -148,8 +150,19 @@ fn entries(folder: &Path) -> Result<Vec<String>, Error> {
 /// Returns whether cryptsetup made this device: all of it lies on one other device.
 #[must_use]
 pub fn is_crypt(sys: &Path, number: DevNum) -> bool {
-    let uuid = fs::read_to_string(folder(sys, number).join("dm/uuid"));
+    let uuid = attribute(&folder(sys, number).join("dm/uuid"));
     uuid.is_ok_and(|uuid| uuid.starts_with("CRYPT-"))
+}
+
+/// Maximum size of an attribute in bytes: a page.
+const ATTRIBUTE: usize = 4096;
+
+/// Reads an attribute: sysfs returns all of it to the first read.
+fn attribute(path: &Path) -> io::Result<String> {
+    let mut text = vec![0; ATTRIBUTE];
+    let length = File::open(path)?.read(&mut text)?;
+    text.truncate(length);
+    String::from_utf8(text).map_err(io::Error::other)
 }
 
 /// Bytes in a unit of sysfs's `size`, independent of the device's sector size.
@@ -161,7 +174,7 @@ const SECTOR: u64 = 512;
 /// When sysfs can't be read.
 pub(crate) fn size(sys: &Path, number: DevNum) -> Result<Bytes, DeviceError> {
     let path = folder(sys, number).join("size");
-    let text = fs::read_to_string(&path).map_err(IoError::of("read", &path))?;
+    let text = attribute(&path).map_err(IoError::of("read", &path))?;
     let sectors: u64 = text.trim_end().parse().map_err(|_| {
         let error = io::Error::new(io::ErrorKind::InvalidData, format!("{text:?}"));
         IoError::of("read", &path)(error)
@@ -172,7 +185,7 @@ pub(crate) fn size(sys: &Path, number: DevNum) -> Result<Bytes, DeviceError> {
 /// Returns whether a device is suspended; only device-mapper devices can be.
 pub(crate) fn is_suspended(sys: &Path, number: DevNum) -> bool {
     let path = folder(sys, number).join("dm/suspended");
-    fs::read_to_string(path).is_ok_and(|text| text.trim_end() == "1")
+    attribute(&path).is_ok_and(|text| text.trim_end() == "1")
 }
 
 /// Refuses a suspended device.

@@ -2,6 +2,8 @@
 
 use crate::block::dev_num::DevNum;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
@@ -31,12 +33,18 @@ pub struct Mount {
     pub fs_read_only: bool,
 }
 
+/// Usual maximum size of a table in bytes: few reads return it, between which mounts may change.
+const TABLE: usize = 64 << 10;
+
 /// Reads every mount of this process's mount namespace, in the kernel's order.
 ///
 /// # Errors
 /// When the table can't be read, or has a malformed line: an overlooked mount would be worse.
 pub fn read(table: &Path) -> Result<Vec<Mount>, Error> {
-    let text = std::fs::read(table).map_err(Error::io("read", table))?;
+    let mut text = Vec::with_capacity(TABLE);
+    File::open(table)
+        .and_then(|mut table| table.read_to_end(&mut text))
+        .map_err(Error::io("read", table))?;
     parse(&text).map_err(|line| Error::Answer {
         program: table.display().to_string(),
         detail: format!("{:?}", String::from_utf8_lossy(&line)),
