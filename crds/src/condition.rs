@@ -67,6 +67,9 @@ pub mod reason {
     pub const POOL_METADATA_FULL: &str = "PoolMetadataFull";
     /// The thin pool of the volume needs a repair and accepts no changes: writes fail.
     pub const POOL_READ_ONLY: &str = "PoolReadOnly";
+    /// The logical volume can be read, and every write to it fails: an admin made it, or its device,
+    /// read-only.
+    pub const READ_ONLY: &str = "ReadOnly";
     /// The cache of the volume is on a missing disk, or has failed.
     pub const CACHE_FAILED: &str = "CacheFailed";
     /// Reads from the volume's disks did not match their checksums; they were corrected from another
@@ -148,7 +151,7 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 50] = [
+    pub const ALL: [&str; 51] = [
         BEING_DELETED,
         CACHE_FAILED,
         CREATE_FAILED,
@@ -189,6 +192,7 @@ pub mod reason {
         POOL_METADATA_FULL,
         POOL_READ_ONLY,
         READY,
+        READ_ONLY,
         REMOVED,
         RESYNCING,
         SOME_NODES_UNREADY,

@@ -76,7 +76,7 @@ use crate::thin_pool::VolumeThinPool;
     printcolumn(
         name = "Healthy",
         type_ = "string",
-        description = "Whether the volume works: Healthy, Resyncing, IntegrityMismatches, Degraded, PoolFull, PoolMetadataFull, PoolReadOnly, CacheFailed or Failed.",
+        description = "Whether the volume works: Healthy, Resyncing, IntegrityMismatches, Degraded, PoolFull, PoolMetadataFull, PoolReadOnly, ReadOnly, CacheFailed or Failed.",
         json_path = ".status.conditions[?(@.type==\"Healthy\")].reason",
         priority = 1
     ),
@@ -299,10 +299,10 @@ pub struct LogicalVolumeStatus {
     /// `Ready`: the logical volume exists in the requested size, and its device has that size.
     /// `Healthy`: it works, with all its redundancy, and its thin pool accepts writes; `False` with
     /// reason `Resyncing`, `IntegrityMismatches`, `Degraded`, `PoolFull`, `PoolMetadataFull`,
-    /// `PoolReadOnly`, or with `CacheFailed` or `Failed`, which make `Ready` `False`, too, if the
-    /// volume can't be used. While a mirror is synchronized for the first time, it is `True` with
-    /// reason `Resyncing`. `Removed`: it is gone, and its space is free. `Progressing`: a step
-    /// that takes minutes, such as its erasure, advances; the message shows how far it is.
+    /// `PoolReadOnly`, `ReadOnly`, or with `CacheFailed` or `Failed`, which make `Ready` `False`,
+    /// too, if the volume can't be used. While a mirror is synchronized for the first time, it is
+    /// `True` with reason `Resyncing`. `Removed`: it is gone, and its space is free. `Progressing`: a
+    /// step that takes minutes, such as its erasure, advances; the message shows how far it is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

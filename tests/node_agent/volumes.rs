@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::condition::READY;
+use crds::condition::{HEALTHY, READY};
 use serde_json::json;
 
 use crate::fixture::{Fixture, GROUP};
@@ -42,6 +42,25 @@ pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
         fixture.shell(&format!("blkid -p /dev/{GROUP}/{name} || echo blank")),
         "blank"
     );
+    fixture.remove(&name);
+}
+
+pub(crate) fn read_only_volume_is_reported(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    fixture.shell(&format!("lvchange -qq --permission r {GROUP}/{name}"));
+    let remedy = format!("`lvchange --permission rw {GROUP}/{name}`");
+    fixture.wait_for_condition(&name, HEALTHY, "ReadOnly", &remedy);
+    fixture.wait_for_condition(&name, READY, "Ready", "");
+    fixture.shell(&format!("lvchange -qq --permission rw {GROUP}/{name}"));
+    fixture.wait_for_condition(&name, HEALTHY, "Healthy", "");
+    // The letters of a device that the kernel treats as read-only.
+    fixture.shell(&format!("blockdev --setro /dev/{GROUP}/{name}"));
+    let letters = fixture.lvs(&name, "lv_attr");
+    assert!(letters.starts_with("-Ri-a"), "{letters}");
+    fixture.shell(&format!(
+        "blockdev --setrw /dev/{GROUP}/{name}; lvchange -qq --refresh {GROUP}/{name}"
+    ));
+    assert!(fixture.lvs(&name, "lv_attr").starts_with("-wi-a"));
     fixture.remove(&name);
 }
 

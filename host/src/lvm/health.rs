@@ -19,6 +19,10 @@ pub enum LvHealth {
     CacheReadOnly,
     /// The kernel reports it, or its cache, as failed.
     Failed,
+    /// LVM's metadata permit no writes to it.
+    ReadOnly,
+    /// LVM's metadata permit writes, but its device was activated or set read-only.
+    ReadOnlyDevice,
 }
 
 /// Which part of a logical volume is on missing disks.
@@ -46,14 +50,16 @@ impl MissingPart {
 }
 
 impl LvHealth {
-    /// Returns the health by the ninth letter of `lv_attr` (see lvs(8)). The other letters of thin
-    /// pools are a [`PoolFault`](super::PoolFault).
-    pub(super) fn from_letter(segment_type: SegmentType, letter: char) -> Self {
-        match (segment_type, letter) {
-            (_, 'p') => Self::Partial,
-            (_, 'r') => Self::ImageFailed,
-            (_, 'F') => Self::Failed,
-            (SegmentType::Cached, 'M') => Self::CacheReadOnly,
+    /// Returns the health by the second and the ninth letter of `lv_attr` (see lvs(8)): permissions
+    /// and health. The other letters of thin pools are a [`PoolFault`](super::PoolFault).
+    pub(super) fn from_letters(segment_type: SegmentType, permissions: char, health: char) -> Self {
+        match (segment_type, permissions, health) {
+            (_, _, 'p') => Self::Partial,
+            (_, _, 'r') => Self::ImageFailed,
+            (_, _, 'F') => Self::Failed,
+            (SegmentType::Cached, _, 'M') => Self::CacheReadOnly,
+            (_, 'r', _) => Self::ReadOnly,
+            (_, 'R', _) => Self::ReadOnlyDevice,
             _ => Self::Good,
         }
     }

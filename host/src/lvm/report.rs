@@ -238,7 +238,7 @@ impl LvRow {
     /// type, and more.
     fn read(self) -> Result<Lv, ReportError> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, _, policy, _, state, open, target, _, health, ..] = attr[..] else {
+        let [kind, access, policy, _, state, open, target, _, health, ..] = attr[..] else {
             return Err(ReportError::Attributes {
                 column: "lv_attr",
                 value: self.lv_attr,
@@ -269,7 +269,7 @@ impl LvRow {
             state: pool_state,
             shares: BTreeMap::new(),
             integrity: false,
-            health: LvHealth::from_letter(segment_type, health),
+            health: LvHealth::from_letters(segment_type, access, health),
             missing_images: BTreeSet::new(),
             missing_part: MissingPart::None,
             sync: RaidSync::from_columns(&self.raid_sync_action, &self.sync_percent),

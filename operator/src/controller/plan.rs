@@ -270,6 +270,10 @@ fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
             "the thin pool of the volume on node {node} accepts no changes, so writes fail; {}",
             for_admins(logical_volume)
         ),
+        reason::READ_ONLY => format!(
+            "the volume on node {node} is read-only, so writes fail; {}",
+            for_admins(logical_volume)
+        ),
         reason::DEVICE_OUTDATED => format!(
             "the volume's device on node {node} is suspended, or has not got its new size, after an LVM command that \
              failed; {}",

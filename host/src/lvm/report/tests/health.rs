@@ -19,6 +19,10 @@ fn parse_reads_health_and_transitions() {
         ("Cwi-aoC-M-", LvHealth::CacheReadOnly),
         ("owi-aoC-M-", LvHealth::CacheReadOnly),
         ("Cwi-aoC-F-", LvHealth::Failed),
+        ("-ri-ao----", LvHealth::ReadOnly),
+        ("-Ri-ao----", LvHealth::ReadOnlyDevice),
+        ("Vri-aotz--", LvHealth::ReadOnly),
+        ("rri-aor-p-", LvHealth::Partial),
     ] {
         assert_eq!(volume(lv_attr, "").health, health, "{lv_attr}");
     }

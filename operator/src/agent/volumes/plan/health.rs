@@ -84,8 +84,34 @@ pub(super) fn judge(spec: &VolumeSpec, vg: &Vg, lv: &Lv) -> VolumeHealth {
             );
             VolumeHealth::Impaired(ReportedError::new(reason::DEGRADED, message))
         }
+        LvHealth::ReadOnly => read_only(
+            spec,
+            &format!(
+                "its permission is `r`, as after `lvchange --permission r`; `lvchange --permission rw \
+                 {path}` lets it be written again"
+            ),
+        ),
+        LvHealth::ReadOnlyDevice => read_only(
+            spec,
+            &format!(
+                "its device is read-only, although its permission is `rw`; correct \
+                 activation/read_only_volume_list in lvm.conf, then `blockdev --setrw /dev/{path}` and \
+                 `lvchange --refresh {path}`"
+            ),
+        ),
         LvHealth::Good | LvHealth::Partial | LvHealth::CacheReadOnly => raid::judge(spec, lv),
     }
+}
+
+/// Judges a volume that accepts no writes, for this reason and with this remedy.
+fn read_only(spec: &VolumeSpec, cause: &str) -> VolumeHealth {
+    let message = format!(
+        "logical volume {} on {} can be read, and every write to it fails: {cause}; then restart its \
+         pods, since a file system stays read-only after a failed write",
+        spec.path(),
+        spec.node
+    );
+    VolumeHealth::Impaired(ReportedError::new(reason::READ_ONLY, message))
 }
 
 /// Judges a volume with a part on a missing disk.

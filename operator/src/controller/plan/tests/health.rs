@@ -17,6 +17,7 @@ fn unhealthy_volume_is_reported_without_names_of_disks() {
         (reason::INTEGRITY_MISMATCHES, "returned wrong data"),
         (reason::RESYNCING, "until its synchronization ends"),
         (reason::POOL_FULL, "is full, so writes fail or wait"),
+        (reason::READ_ONLY, "is read-only, so writes fail"),
         (reason::POOL_METADATA_FULL, "accepts no changes"),
         (reason::POOL_READ_ONLY, "accepts no changes"),
     ] {

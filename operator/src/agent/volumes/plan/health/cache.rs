@@ -29,7 +29,11 @@ pub(super) fn judge(spec: &VolumeSpec, lv: &Lv) -> Option<VolumeHealth> {
             );
             Some(VolumeHealth::Impaired(failed(message)))
         }
-        LvHealth::Good | LvHealth::Partial | LvHealth::ImageFailed => None,
+        LvHealth::Good
+        | LvHealth::Partial
+        | LvHealth::ImageFailed
+        | LvHealth::ReadOnly
+        | LvHealth::ReadOnlyDevice => None,
     }
 }
 
