@@ -2,7 +2,7 @@
 //! thousand agents never write to the same object.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,11 @@ pub struct NodeStorageStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["claimUid"])
     )]
     pub orphans: Vec<OrphanedVolume>,
+    /// When the agent last wrote the report anew, by the node's clock: every five minutes, also
+    /// without a change. For information: no component compares it with another clock. Absent if an
+    /// earlier version of the agent wrote the report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renewed_at: Option<Time>,
     /// Version of the agent, and of the driver that it installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,

@@ -170,6 +170,9 @@ pub fn free_space_for(
 ) -> Result<FreeSpace, Rejection> {
     let spec = &backend.spec;
     let (space, group) = group_free_space(spec, candidate, reservations)?;
+    if let Some(duration) = candidate.silent_for {
+        return Err(Rejection::AgentSilent(duration));
+    }
     check_kubelet(candidate)?;
     let (layout, _) = space.cost(&spec.layout, Bytes(1))?;
     volume_limit::check(backend, layout, group)?;

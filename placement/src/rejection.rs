@@ -1,6 +1,8 @@
 //! Reasons why a node can't hold a volume. Each message completes a sentence that begins with the
 //! node's name. Pure.
 
+use std::time::Duration;
+
 use crds::node_storage::METADATA_WENT_BACK;
 use crds::quantity;
 use host::Bytes;
@@ -26,6 +28,9 @@ pub enum Rejection {
     /// No agent has reported on this node.
     #[error("has no FlexLVM agent that reports")]
     NoReport,
+    /// The agent has stopped to report. Holds for how long.
+    #[error("has a FlexLVM agent that has not reported for {} (check that DaemonSet flexlvm-agent has a ready pod there)", rounded(*.0))]
+    AgentSilent(Duration),
     /// The agent reports that LVM doesn't work. Holds the agent's message.
     #[error("is not ready: {0}")]
     NotReady(String),
@@ -209,8 +214,22 @@ impl Rejection {
     }
 }
 
+/// Returns a duration in few steps: a message that changes all the time causes as many writes.
+fn rounded(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    match minutes {
+        0 => "half a minute".to_owned(),
+        1..5 => format!("{minutes} min"),
+        5..60 => format!("{} min", minutes / 5 * 5),
+        60..1440 => format!("{} h", minutes / 60),
+        _ => format!("{} d", minutes / 1440),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::Rejection;
     use crds::node_storage::METADATA_WENT_BACK;
 
@@ -225,5 +244,20 @@ mod tests {
         );
         let exported = Rejection::unusable("vg0", &"it is exported");
         assert_eq!(exported.for_tenant(), exported.to_string());
+    }
+
+    #[test]
+    fn silent_agent_is_reported_in_few_steps() {
+        for (seconds, text) in [
+            (30, "half a minute"),
+            (200, "3 min"),
+            (14 * 60, "10 min"),
+            (3 * 3600 + 59, "3 h"),
+            (50 * 3600, "2 d"),
+        ] {
+            let message = Rejection::AgentSilent(Duration::from_secs(seconds)).for_tenant();
+            let expected = format!("has a FlexLVM agent that has not reported for {text} (check");
+            assert!(message.starts_with(&expected), "{message}");
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! A placement request, and the candidate nodes. Pure.
 
+use std::time::Duration;
+
 use crds::{NodeStorage, StorageBackend};
 use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
@@ -25,4 +27,6 @@ pub struct Candidate<'a> {
     pub node: &'a Node,
     /// The report of its agent; `None` before the first one.
     pub storage: Option<&'a NodeStorage>,
+    /// Time without a report, if the agent is silent; `None` while it reports.
+    pub silent_for: Option<Duration>,
 }

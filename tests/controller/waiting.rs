@@ -3,6 +3,7 @@
 //! Without a change, the controller retries a waiting claim after fifteen minutes: a claim that is
 //! served within a test's time limit was requeued.
 
+use crds::StorageBackend;
 use crds::logical_volume::State;
 use harness::apiserver::ApiServer;
 use kube::ResourceExt as _;
@@ -188,6 +189,39 @@ async fn node_with_hanging_lvm_gets_no_volume_and_its_claims_an_event() {
     fixture.wait_for_volume_count(2).await;
     fixture.agent_creates(&placed).await;
     fixture.wait_for_persistent_volume(&placed).await;
+}
+
+#[tokio::test]
+async fn node_whose_agent_does_not_answer_gets_no_further_volume() {
+    let fixture = Fixture::with_immediate_class(&[("n1", 256), ("n2", 64)]).await;
+    let [n1, n2] = ["n1", "n2"].map(|node| fixture.name(node));
+    let first = volume_of(&fixture.claim("first", "32Mi", None).await);
+    let placed = fixture.wait_for_logical_volume(&first).await;
+    assert_eq!(placed.spec.node, n1, "it has more space");
+    let silent = format!("{n1} has a FlexLVM agent that has not reported for");
+    fixture
+        .wait(
+            &fixture.backends(),
+            &fixture.namespace,
+            "the backend does not count the node",
+            |backend: &StorageBackend| {
+                let conditions = backend.status.iter().flat_map(|status| &status.conditions);
+                let mut messages = conditions.map(|condition| &condition.message);
+                messages.any(|message| message.contains(&silent))
+            },
+        )
+        .await;
+    let second = volume_of(&fixture.claim("second", "32Mi", None).await);
+    let placed = fixture.wait_for_logical_volume(&second).await;
+    assert_eq!(placed.spec.node, n2);
+    let third = volume_of(&fixture.claim("third", "64Mi", None).await);
+    fixture
+        .wait_for_event_about("third", &["ProvisioningFailed", &silent])
+        .await;
+    // Its answer shows that the agent is back.
+    fixture.agent_creates(&first).await;
+    let placed = fixture.wait_for_logical_volume(&third).await;
+    assert_eq!(placed.spec.node, n1);
 }
 
 #[tokio::test]

@@ -233,11 +233,11 @@ fn usable_space(
     candidate: Candidate<'_>,
     reservations: &Reservations,
 ) -> Result<FreeSpace, Rejection> {
-    let space = free_space_for(backend, candidate, reservations)?;
-    if filter::is_up(candidate.node) {
-        Ok(space)
-    } else {
-        Err(Rejection::NodeDown)
+    let is_up = filter::is_up(candidate.node);
+    match free_space_for(backend, candidate, reservations) {
+        // The agent of a node that is down is silent, too.
+        Ok(_) | Err(Rejection::AgentSilent(_)) if !is_up => Err(Rejection::NodeDown),
+        result => result,
     }
 }
 

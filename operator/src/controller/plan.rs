@@ -34,8 +34,9 @@ use wanted::plan_wanted;
 pub use health::is_unhealthy;
 pub use published::is_released;
 
-/// Time without an agent's report after which an Event is written.
-const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time without an agent's report after which an Event is written, and after which an agent that
+/// does not answer a new LogicalVolume gets no further ones.
+pub const AGENT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Grace period before reporting a missing StorageClass or StorageBackend: it may be part of the
 /// same `kubectl apply`.

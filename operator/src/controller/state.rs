@@ -3,6 +3,7 @@
 //!
 //! No other part of the controller keeps state that matters.
 
+pub mod agents;
 mod changes;
 mod prune;
 pub mod timings;
@@ -10,6 +11,7 @@ pub mod timings;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
@@ -28,6 +30,7 @@ use super::master_key::{MasterKeyError, ObservedMasterKey};
 use super::{claim, plan};
 use crate::kube::queue::WorkQueue;
 use crate::kube::queue::statistics::QueueStatistics;
+use agents::AgentReports;
 use changes::Writers;
 use timings::Timings;
 
@@ -55,8 +58,22 @@ pub struct ClusterState {
     reservations: Mutex<Reservations>,
     claims_by_uid: Mutex<HashMap<String, ObjectRef<PersistentVolumeClaim>>>,
     waiting: Mutex<HashSet<String>>,
+    agents: Mutex<AgentReports>,
+    /// Nodes with silent agents, and for how long; computed regularly.
+    silent: Mutex<HashMap<String, Duration>>,
     queue: WorkQueue,
     timings: Timings,
+}
+
+/// A node with its agent's report.
+#[derive(Clone, Debug)]
+pub struct ObservedNode {
+    /// The node.
+    pub node: Arc<Node>,
+    /// The report of its agent; `None` before the first one.
+    pub storage: Option<Arc<NodeStorage>>,
+    /// Time without a report, if the agent is silent.
+    pub silent_for: Option<Duration>,
 }
 
 impl ClusterState {
@@ -92,6 +109,8 @@ impl ClusterState {
             reservations: Mutex::default(),
             claims_by_uid: Mutex::default(),
             waiting: Mutex::default(),
+            agents: Mutex::default(),
+            silent: Mutex::default(),
             queue,
             timings: Timings::default(),
         });
@@ -165,25 +184,29 @@ impl ClusterState {
 
     /// Returns every node with its report.
     #[must_use]
-    pub fn candidates(&self) -> Vec<(Arc<Node>, Option<Arc<NodeStorage>>)> {
+    pub fn candidates(&self) -> Vec<ObservedNode> {
         let mut candidates = Vec::new();
+        let silent = self.lock_silent();
         for node in self.nodes.state() {
-            let storage = self.storages.get(&ObjectRef::new(&node.name_any()));
-            candidates.push((node, storage));
+            let name = node.name_any();
+            candidates.push(ObservedNode {
+                node,
+                storage: self.storages.get(&ObjectRef::new(&name)),
+                silent_for: silent.get(&name).copied(),
+            });
         }
         candidates
     }
 
     /// Borrows the result of [`ClusterState::candidates`] as candidates for a placement.
     #[must_use]
-    pub fn borrow(
-        candidates: &[(Arc<Node>, Option<Arc<NodeStorage>>)],
-    ) -> Vec<request::Candidate<'_>> {
+    pub fn borrow(candidates: &[ObservedNode]) -> Vec<request::Candidate<'_>> {
         candidates
             .iter()
-            .map(|(node, storage)| request::Candidate {
-                node,
-                storage: storage.as_deref(),
+            .map(|observed| request::Candidate {
+                node: &observed.node,
+                storage: observed.storage.as_deref(),
+                silent_for: observed.silent_for,
             })
             .collect()
     }
@@ -297,7 +320,7 @@ impl ClusterState {
     }
 
     /// Requeues a volume after a delay.
-    pub fn requeue_after(&self, name: &str, wait: std::time::Duration) {
+    pub fn requeue_after(&self, name: &str, wait: Duration) {
         self.queue.requeue_after(name, wait);
     }
 
@@ -321,6 +344,14 @@ impl ClusterState {
         } else {
             waiting.remove(name);
         }
+    }
+
+    fn lock_agents(&self) -> MutexGuard<'_, AgentReports> {
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_silent(&self) -> MutexGuard<'_, HashMap<String, Duration>> {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_master_key(&self) -> MutexGuard<'_, ObservedMasterKey> {

@@ -54,6 +54,14 @@ fn request<'a>(
     }
 }
 
+fn candidate<'a>(node: &'a Node, storage: Option<&'a NodeStorage>) -> Candidate<'a> {
+    Candidate {
+        node,
+        storage,
+        silent_for: None,
+    }
+}
+
 fn message(choice: &Choice) -> String {
     match choice {
         Choice::Here(fit) => panic!("placed on {}", fit.location.node),
@@ -66,10 +74,7 @@ fn volume_is_placed_on_selected_node_in_whole_extents() {
     let backend = backend();
     let node = node("n1");
     let storage = storage("n1", group("1Gi", "0"));
-    let candidates = [Candidate {
-        node: &node,
-        storage: Some(&storage),
-    }];
+    let candidates = [candidate(&node, Some(&storage))];
     let Choice::Here(fit) = choose(
         &request(&backend, (4 << 20) + 1, Some("n1")),
         &candidates,
@@ -109,10 +114,7 @@ fn node_with_most_free_space_is_chosen_if_none_is_selected() {
     ];
     let candidates: Vec<_> = all
         .iter()
-        .map(|(node, storage)| Candidate {
-            node,
-            storage: Some(storage),
-        })
+        .map(|(node, storage)| candidate(node, Some(storage)))
         .collect();
     let mut reservations = Reservations::default();
     let mut choices = Vec::new();
@@ -143,10 +145,7 @@ fn pack_chooses_the_fullest_node_that_fits() {
     let all = [(&n1, &s1), (&n2, &s2), (&n3, &s3)];
     let candidates: Vec<_> = all
         .iter()
-        .map(|(node, storage)| Candidate {
-            node,
-            storage: Some(storage),
-        })
+        .map(|(node, storage)| candidate(node, Some(storage)))
         .collect();
     let Choice::Here(fit) = choose(
         &request(&backend, 256 << 20, None),
@@ -163,10 +162,7 @@ fn allowed_topologies_are_enforced() {
     let backend = backend();
     let node = node("n1");
     let storage = storage("n1", group("1Gi", "0"));
-    let candidates = [Candidate {
-        node: &node,
-        storage: Some(&storage),
-    }];
+    let candidates = [candidate(&node, Some(&storage))];
     let [in_a, in_b] = ["a", "b"].map(|zone| {
         vec![from(
             json!({"matchLabelExpressions": [{"key": "zone", "values": [zone]}]}),
@@ -201,16 +197,7 @@ fn rejected_request_names_nodes_and_numbers() {
     let n2 = node("n2");
     let s1 = storage("n1", group("4Gi", "2Gi"));
     let s2 = storage("n2", json!([]));
-    let candidates = [
-        Candidate {
-            node: &n1,
-            storage: Some(&s1),
-        },
-        Candidate {
-            node: &n2,
-            storage: Some(&s2),
-        },
-    ];
+    let candidates = [candidate(&n1, Some(&s1)), candidate(&n2, Some(&s2))];
     let nowhere = choose(
         &request(&backend, 10 << 30, None),
         &candidates,
@@ -229,16 +216,7 @@ fn full_selected_node_is_deselected_only_if_another_fits() {
     let n2 = node("n2");
     let full = storage("n1", group("1Gi", "1Gi"));
     let empty = storage("n2", group("1Gi", "0"));
-    let both = [
-        Candidate {
-            node: &n1,
-            storage: Some(&full),
-        },
-        Candidate {
-            node: &n2,
-            storage: Some(&empty),
-        },
-    ];
+    let both = [candidate(&n1, Some(&full)), candidate(&n2, Some(&empty))];
     let on_n1 = request(&backend, 8 << 20, Some("n1"));
     assert!(matches!(
         choose(&on_n1, &both, &Reservations::default()),
@@ -258,13 +236,7 @@ fn full_selected_node_is_deselected_only_if_another_fits() {
     ));
     let mut cordoned = n2.clone();
     cordoned.spec = Some(from(json!({"unschedulable": true})));
-    let both = [
-        both[0],
-        Candidate {
-            node: &cordoned,
-            storage: Some(&empty),
-        },
-    ];
+    let both = [both[0], candidate(&cordoned, Some(&empty))];
     assert!(
         matches!(
             choose(&on_n1, &both, &Reservations::default()),
@@ -285,13 +257,35 @@ fn node_whose_kubelet_has_not_loaded_the_driver_gets_no_volume() {
         "type": "KubeletReady", "status": "False", "reason": "DriverNotLoaded",
         "message": "the kubelet has not loaded the driver", "lastTransitionTime": "2026-01-01T00:00:00Z",
     })));
-    let candidate = Candidate {
-        node: &node,
-        storage: Some(&storage),
-    };
+    let candidate = candidate(&node, Some(&storage));
     let choice = choose(&request, &[candidate], &Reservations::default());
     let words = "can't mount new volumes: the kubelet has not loaded the driver";
     assert!(message(&choice).contains(words), "{choice:?}");
+}
+
+#[test]
+fn node_with_silent_agent_gets_no_volume() {
+    let backend = backend();
+    let [n1, n2] = ["n1", "n2"].map(node);
+    let [s1, s2] =
+        [("n1", "8Gi"), ("n2", "1Gi")].map(|(name, size)| storage(name, group(size, "0")));
+    let silent = Candidate {
+        silent_for: Some(std::time::Duration::from_mins(3)),
+        ..candidate(&n1, Some(&s1))
+    };
+    let both = [silent, candidate(&n2, Some(&s2))];
+    let small = choose(&request(&backend, 1, None), &both, &Reservations::default());
+    let Choice::Here(fit) = small else {
+        panic!("not placed: {small:?}")
+    };
+    assert_eq!(fit.location.node, "n2", "although n1 has more space");
+    let large = choose(
+        &request(&backend, 4 << 30, None),
+        &both,
+        &Reservations::default(),
+    );
+    let words = "n1 has a FlexLVM agent that has not reported for 3 min";
+    assert!(message(&large).contains(words), "{large:?}");
 }
 
 #[test]
@@ -301,10 +295,7 @@ fn node_without_report_or_with_unusable_group_is_rejected() {
     let request = request(&backend, 1, Some("n1"));
     let unreported = choose(
         &request,
-        &[Candidate {
-            node: &node,
-            storage: None,
-        }],
+        &[candidate(&node, None)],
         &Reservations::default(),
     );
     assert!(message(&unreported).contains("no FlexLVM agent"));
@@ -313,10 +304,7 @@ fn node_without_report_or_with_unusable_group_is_rejected() {
     let exported = storage("n1", groups);
     let choice = choose(
         &request,
-        &[Candidate {
-            node: &node,
-            storage: Some(&exported),
-        }],
+        &[candidate(&node, Some(&exported))],
         &Reservations::default(),
     );
     assert!(message(&choice).contains("can't use volume group vg0: exported"));
@@ -334,10 +322,7 @@ fn growth_needs_only_the_difference_to_the_current_size() {
     let mut spec = StorageBackendSpec::new("vg0");
     let mut reservations = Reservations::default();
     reservations.observe(&volume);
-    let candidate = Some(Candidate {
-        node: &node,
-        storage: Some(&storage),
-    });
+    let candidate = Some(candidate(&node, Some(&storage)));
     assert_eq!(
         grown(&volume, &spec, Bytes(100 << 20), candidate, &reservations)
             .unwrap()
@@ -372,7 +357,7 @@ proptest! {
         let backend = backend();
         let node = node("n1");
         let storage = storage("n1", group("256Mi", "16Mi"));
-        let candidates = [Candidate { node: &node, storage: Some(&storage) }];
+        let candidates = [candidate(&node, Some(&storage))];
         let mut reservations = Reservations::default();
         let mut reserved = 0;
         for (number, bytes) in sizes.into_iter().enumerate() {

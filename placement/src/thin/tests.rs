@@ -72,6 +72,7 @@ fn place(
         Candidate {
             node: &node(),
             storage: Some(storage),
+            silent_for: None,
         },
         reservations,
     )
@@ -84,6 +85,7 @@ fn free(backend: &StorageBackend, storage: &NodeStorage, reservations: &Reservat
     let candidate = Candidate {
         node: &node,
         storage: Some(storage),
+        silent_for: None,
     };
     free_space_for(backend, candidate, reservations)
         .unwrap()
@@ -165,6 +167,7 @@ fn pool_reservation_is_outdated_when_backend_allows_more_and_space_suffices() {
     let candidate = Candidate {
         node: &node,
         storage: Some(&storage),
+        silent_for: None,
     };
     for (maximum, is_outdated) in [
         ("10Gi", false),
@@ -228,6 +231,7 @@ fn full_pool_may_grow_but_its_volumes_may_not() {
         let candidate = Candidate {
             node: &node,
             storage: Some(&full),
+            silent_for: None,
         };
         // Backends that create no pools, or none on this node.
         let mut other = growing("20Gi", "21Gi");
@@ -264,6 +268,7 @@ fn full_pool_may_grow_but_its_volumes_may_not() {
     let candidate = Candidate {
         node: &node,
         storage: Some(&all),
+        silent_for: None,
     };
     reservations.remove("a");
     assert!(!pool_reservation_outdated(
@@ -357,6 +362,7 @@ fn named_pool_provides_what_other_volumes_leave() {
     let candidate = Some(Candidate {
         node: &node,
         storage: Some(&storage),
+        silent_for: None,
     });
     let volume = object("a", &fit);
     let size = Bytes(11 * GIB);

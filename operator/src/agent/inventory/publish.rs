@@ -42,8 +42,9 @@ const QUIET: Duration = Duration::from_secs(10);
 /// … or was outdated for this long.
 const LONGEST_WRONG: Duration = Duration::from_mins(1);
 
-/// Interval of a full write: the Node may have been replaced by another one.
-const RENEW: Duration = Duration::from_mins(10);
+/// Interval of a full write: the Node may have been replaced by another one, and the controller
+/// places nothing on a node whose agent is silent.
+const RENEW: Duration = Duration::from_mins(5);
 
 /// Publishes the node's inventory.
 pub struct Reporter {
@@ -229,7 +230,8 @@ impl Reporter {
         let object = written.map_err(ApiError::of("write", "NodeStorage", &self.volumes.node))?;
         // udev may have created a link of a disk after the last search.
         self.disk_paths = DiskPaths::default();
-        let status = self.build(&object.status.unwrap_or_default(), observed);
+        let mut status = self.build(&object.status.unwrap_or_default(), observed);
+        status.renewed_at = Some(Time(Timestamp::now()));
         self.write(&status).await?;
         Ok(Written {
             status,

@@ -61,6 +61,7 @@ mod tests {
             .map(|node| Candidate {
                 node,
                 storage: None,
+                silent_for: None,
             })
             .collect();
         conflict(&candidates, |node| {

@@ -247,6 +247,7 @@ fn is_pool_outdated(
     let candidate = Candidate {
         node,
         storage: observed.storage.as_deref(),
+        silent_for: None, // an existing volume grows on its node or not at all
     };
     let rules = growth::rules(logical_volume, observed.volume_backend.as_deref());
     growth::pool_reservation_outdated(logical_volume, &rules, candidate, reservations)

@@ -1,7 +1,8 @@
 //! Enqueues the volumes that a change affects.
 
+use std::mem;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crds::logical_volume::State;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
@@ -12,6 +13,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
+use tokio::time::sleep;
 
 use super::{ClusterState, prune};
 use crate::controller::{claim, plan};
@@ -20,6 +22,9 @@ use crate::kube::watch_cache::{follow, follow_some};
 /// Number of claims in one answer of the API server, which is in memory as a whole. A claim of a
 /// tenant may have 8.4 MB of JSON: etcd limits it to 1.5 MB, and JSON has six bytes for a `<`.
 const CLAIMS_PER_PAGE: u32 = 10;
+
+/// Interval at which the controller looks for agents that became silent: it costs no request.
+const SILENCE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where the watches write.
 pub(in crate::controller) struct Writers {
@@ -91,8 +96,55 @@ impl ClusterState {
             backends.boxed(),
             storages.boxed(),
             nodes.boxed(),
+            self.clone().follow_agents().boxed(),
         ];
         join_all(all).map(drop).boxed()
+    }
+
+    /// Keeps the silent agents current; never returns.
+    async fn follow_agents(self: Arc<Self>) {
+        loop {
+            sleep(SILENCE_INTERVAL).await;
+            self.update_silent(Instant::now());
+        }
+    }
+
+    /// Computes which agents are silent. If that has changed, waiting claims and published capacity
+    /// depend on it.
+    fn update_silent(&self, now: Instant) {
+        let silent = self.lock_agents().silent(now);
+        let old = mem::replace(&mut *self.lock_silent(), silent.clone());
+        let mut is_changed = old.len() != silent.len();
+        for node in silent.keys().filter(|node| !old.contains_key(*node)) {
+            is_changed = true;
+            tracing::warn!(
+                node,
+                "the agent has stopped to report: the node gets no new volumes"
+            );
+        }
+        if is_changed {
+            self.space_changed.send_replace(());
+            self.enqueue_waiting();
+        }
+    }
+
+    /// Records that the agent of a node has reported; returns true if it was silent before.
+    fn agent_reported(&self, node: &str) -> bool {
+        let was_silent = self.lock_silent().remove(node).is_some();
+        if was_silent {
+            tracing::info!(node, "the agent reports again");
+        }
+        was_silent
+    }
+
+    /// Records the answer of an agent to a new LogicalVolume, if it is one.
+    fn observe_answer(&self, logical_volume: &LogicalVolume) {
+        let is_answer = self
+            .lock_agents()
+            .observe_volume(logical_volume, Instant::now());
+        if is_answer && self.agent_reported(&logical_volume.spec.node) {
+            self.enqueue_waiting();
+        }
     }
 
     fn enqueue_waiting(&self) {
@@ -189,6 +241,7 @@ impl ClusterState {
         self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {
+                self.observe_answer(logical_volume);
                 self.reservations().observe(logical_volume);
                 self.timings.volume(logical_volume, Instant::now());
                 self.queue.enqueue(&logical_volume.name_any());
@@ -197,6 +250,7 @@ impl ClusterState {
                 }
             }
             Event::Delete(logical_volume) => {
+                self.lock_agents().remove_volume(&logical_volume.name_any());
                 self.reservations().remove(&logical_volume.name_any());
                 self.timings.volume_deleted(logical_volume, Instant::now());
                 self.queue.enqueue(&logical_volume.name_any());
@@ -204,14 +258,15 @@ impl ClusterState {
             }
             Event::Init => self.reservations().begin_list(),
             Event::InitApply(logical_volume) => {
+                self.observe_answer(logical_volume);
                 self.reservations().observe(logical_volume);
                 self.timings.volume(logical_volume, Instant::now());
             }
             Event::InitDone => {
                 self.reservations().end_list();
-                self.timings.retain_volumes(|name| {
-                    self.logical_volumes.get(&ObjectRef::new(name)).is_some()
-                });
+                let exists = |name: &str| self.logical_volumes.get(&ObjectRef::new(name)).is_some();
+                self.timings.retain_volumes(exists);
+                self.lock_agents().retain_volumes(exists);
                 self.enqueue_all();
             }
         }
@@ -231,11 +286,29 @@ impl ClusterState {
     }
 
     fn storage_changed(&self, event: &Event<NodeStorage>) {
-        self.placement_input_changed(event);
         match event {
-            Event::Apply(storage) => self.enqueue_pools(Some(&storage.name_any())),
-            Event::InitDone => self.enqueue_pools(None),
-            Event::Delete(_) | Event::Init | Event::InitApply(_) => {}
+            Event::Apply(storage) => {
+                let name = storage.name_any();
+                let is_changed = self.lock_agents().observe_storage(storage, Instant::now());
+                if self.agent_reported(&name) || is_changed {
+                    self.placement_input_changed(event);
+                    self.enqueue_pools(Some(&name));
+                }
+            }
+            Event::Delete(storage) => {
+                self.lock_agents().remove_storage(&storage.name_any());
+                self.placement_input_changed(event);
+            }
+            Event::Init => {}
+            Event::InitApply(storage) => {
+                self.lock_agents().observe_storage(storage, Instant::now());
+            }
+            Event::InitDone => {
+                self.lock_agents()
+                    .retain_storages(|node| self.storages.get(&ObjectRef::new(node)).is_some());
+                self.placement_input_changed(event);
+                self.enqueue_pools(None);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! Tests of the computed capacities.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::{NodeStorage, StorageBackend};
 use host::Bytes;
@@ -68,6 +69,7 @@ fn published(
         .map(|(node, storage)| Candidate {
             node,
             storage: Some(storage),
+            silent_for: None,
         })
         .collect();
     let backends = std::slice::from_ref(backend);
@@ -107,12 +109,30 @@ fn each_class_has_a_capacity_per_hostname() {
     let candidates = [Candidate {
         node: &node,
         storage: Some(&storage),
+        silent_for: None,
     }];
     let wanted = wanted(&classes, &[backend], &candidates, &reservations, |_| true);
     assert!(
         wanted.contains_key(&object::name("a", "n1")),
         "named after the node, not its label"
     );
+}
+
+#[test]
+fn node_with_silent_agent_has_no_capacity() {
+    let classes = [class("a", json!({}))];
+    let (node, storage) = n1();
+    for (silent_for, count) in [(None, 1), (Some(Duration::from_mins(1)), 0)] {
+        let candidates = [Candidate {
+            node: &node,
+            storage: Some(&storage),
+            silent_for,
+        }];
+        let backends = [backend(json!({}))];
+        let reservations = Reservations::default();
+        let wanted = wanted(&classes, &backends, &candidates, &reservations, |_| true);
+        assert_eq!(wanted.len(), count, "{silent_for:?}");
+    }
 }
 
 /// Returns whether capacity is published for a class and a backend with these fields.
@@ -189,6 +209,7 @@ fn fault_is_published_only_after_the_grace_period() {
     let candidates = [Candidate {
         node: &node,
         storage: Some(&storage),
+        silent_for: None,
     }];
     let mut asked = Vec::new();
     let found = wanted(
