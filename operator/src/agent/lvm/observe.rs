@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
 use host::block::mapped::{MappedVolume, mapped_volumes};
 use host::lvm::on_disk::{self, Fingerprint};
-use host::lvm::{Lvm, NodeReport, Vg};
+use host::lvm::{Lvm, NodeReport, Vg, tags};
 use host::{Error, LvUuid, Roots};
 
 use super::record::{self, GroupRecord};
@@ -46,6 +47,31 @@ impl EvidencePaths {
     }
 }
 
+/// The volume groups in which the agent allocates. Only the disks of these are read besides LVM's own
+/// scan: the lock of LVM is held meanwhile, and a disk of another group may be slow.
+#[derive(Debug, Default)]
+pub(super) struct OwnGroups {
+    /// Names of the groups in which the agent was about to allocate.
+    named: Mutex<BTreeSet<String>>,
+}
+
+impl OwnGroups {
+    /// Adds a group in which the agent is about to allocate.
+    pub(super) fn add(&self, name: &str) {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        named.insert(name.to_owned());
+    }
+
+    /// Returns whether the agent allocates in a group: it is named, or has a volume of a claim or a
+    /// thin pool of FlexLVM.
+    fn has(&self, vg: &Vg) -> bool {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tags = vg.lvs.iter().flat_map(|lv| &lv.tags);
+        named.contains(&vg.name)
+            || tags.any(|tag| tag.starts_with(tags::OF_CLAIM) || tag.starts_with(tags::THIN_POOL))
+    }
+}
+
 /// LVM's report, the groups whose metadata went back, and the fingerprints of the reported metadata,
 /// by the groups' uuids.
 #[derive(Debug)]
@@ -69,16 +95,17 @@ pub(super) fn observe(
     lvm: Lvm<'_>,
     paths: &EvidencePaths,
     cached: &LvmReport,
+    own: &OwnGroups,
 ) -> Result<Observation, Error> {
     let groups = cached.groups.as_deref().map(Vec::as_slice);
-    let former = fingerprints(paths, groups.unwrap_or_default());
-    let mut look = Look::take(lvm, paths, None)?;
+    let former = fingerprints(paths, groups.unwrap_or_default(), own);
+    let mut look = Look::take(lvm, paths, own, None)?;
     let is_new = look.observation.rollbacks.iter().any(|(group, rollback)| {
         rollback.is_of_device() && cached.rollbacks.get(group) != Some(rollback)
     });
     if is_new {
         sleep(SECOND_LOOK);
-        look = Look::take(lvm, paths, Some(&look.devices))?;
+        look = Look::take(lvm, paths, own, Some(&look.devices))?;
     }
     let mut observation = look.observation;
     observation
@@ -94,10 +121,15 @@ fn is_ambiguous(former: Option<&Fingerprint>, found: Fingerprint) -> bool {
     former.is_some_and(|former| former.seqno == found.seqno && *former != found)
 }
 
-/// Returns the fingerprints of the metadata on the disks that have the reported seqno.
-fn fingerprints(paths: &EvidencePaths, groups: &[Vg]) -> BTreeMap<LvUuid, Fingerprint> {
+/// Returns the fingerprints of the metadata of FlexLVM's own groups, where the disks have the reported
+/// seqno.
+fn fingerprints(
+    paths: &EvidencePaths,
+    groups: &[Vg],
+    own: &OwnGroups,
+) -> BTreeMap<LvUuid, Fingerprint> {
     let mut fingerprints = BTreeMap::new();
-    for vg in groups {
+    for vg in groups.iter().filter(|vg| own.has(vg)) {
         if let Some(found) = on_disk::fingerprint(&paths.roots.dev, vg)
             && found.seqno == vg.seqno
         {
@@ -112,6 +144,7 @@ impl Look {
     fn take(
         lvm: Lvm<'_>,
         paths: &EvidencePaths,
+        own: &OwnGroups,
         earlier: Option<&BTreeSet<MappedVolume>>,
     ) -> Result<Self, Error> {
         // Read before the report: another agent of this node may record a later state meanwhile.
@@ -133,7 +166,7 @@ impl Look {
                 rollbacks.insert(vg.uuid.clone(), rollback);
             }
         }
-        let fingerprints = fingerprints(paths, &report.groups);
+        let fingerprints = fingerprints(paths, &report.groups, own);
         let observation = Observation {
             report,
             rollbacks,

@@ -17,7 +17,7 @@ use host::{Error, Exec, LvName, LvUuid, VgName};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use super::activity::LvmActivity;
-use super::observe::{EvidencePaths, observe, record_states};
+use super::observe::{EvidencePaths, OwnGroups, observe, record_states};
 use super::report::LvmReport;
 use super::rollback::Rollback;
 use crate::agent::blocking::blocking;
@@ -31,6 +31,7 @@ const VERSION_AGE: Duration = Duration::from_mins(10);
 pub struct LvmState {
     exec: Arc<dyn Exec>,
     evidence: EvidencePaths,
+    own: OwnGroups,
     /// The last queries. Its mutex is the lock for all of LVM.
     taken: Arc<Mutex<Taken>>,
     report: watch::Sender<LvmReport>,
@@ -77,6 +78,7 @@ impl LvmState {
         Self {
             exec,
             evidence,
+            own: OwnGroups::default(),
             taken: Arc::default(),
             report: watch::Sender::default(),
             fingerprints: StdMutex::default(),
@@ -276,6 +278,7 @@ impl LockedLvm {
     /// Costs no LVM command, so that it can precede each allocation. LVM's backup does not suffice:
     /// `vgcfgrestore` leaves it as it is.
     pub(in crate::agent) fn is_current(&self, group: &VgName) -> bool {
+        self.state.own.add(group.as_str());
         let paths = &self.state.evidence;
         let groups = self.groups();
         let Some(vg) = groups.iter().find(|vg| vg.name == group.as_str()) else {
@@ -306,7 +309,8 @@ impl LockedLvm {
     pub(in crate::agent) fn take_report(&mut self) -> Result<(), Error> {
         let begins = Instant::now();
         let cached = self.state.report.borrow().clone();
-        let observed = observe(self.commands(), &self.state.evidence, &cached);
+        let LvmState { evidence, own, .. } = &*self.state;
+        let observed = observe(self.commands(), evidence, &cached, own);
         if let Ok(observation) = &observed {
             self.taken.report = Some(begins);
             self.fingerprints().clone_from(&observation.fingerprints);

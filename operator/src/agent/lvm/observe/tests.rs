@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use host::lvm::{Lvm, Vg};
 use host::{Cmd, Error, Exec, Output, Roots};
 
-use super::{EvidencePaths, Observation, observe};
+use super::{EvidencePaths, Observation, OwnGroups, observe};
 use crate::agent::lvm::record;
 use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
@@ -63,7 +63,8 @@ impl Node {
 
     fn observe(&self, change: impl FnMut() + Send) -> Observation {
         let exec = Reports(Mutex::new(change));
-        observe(Lvm(&exec), &self.paths, &LvmReport::default()).unwrap()
+        let cached = LvmReport::default();
+        observe(Lvm(&exec), &self.paths, &cached, &OwnGroups::default()).unwrap()
     }
 }
 
@@ -150,4 +151,35 @@ fn device_that_vanishes_or_appears_meanwhile_is_no_evidence() {
         }
     });
     assert_eq!((rollback(&found), reports), (None, 2));
+}
+
+#[test]
+fn disks_of_other_groups_are_not_read() {
+    let node = Node::new();
+    let dev = &node.paths.roots.dev;
+    fs::create_dir_all(dev).unwrap();
+    // A disk that never answers: the only one of a group without FlexLVM's volumes.
+    let mode = rustix::fs::Mode::from(0o600);
+    let pipe = dev.join("ubdc");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let paths = node.paths.clone();
+    let (done, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let exec = Reports(Mutex::new(|| {}));
+        let cached = LvmReport::default();
+        let own = OwnGroups::default();
+        done.send(observe(Lvm(&exec), &paths, &cached, &own).is_ok())
+    });
+    let limit = std::time::Duration::from_mins(1);
+    assert!(ended.recv_timeout(limit).unwrap());
+    let own = OwnGroups::default();
+    let observation = node.observe(|| {});
+    let groups = &observation.report.groups;
+    let owned = |own: &OwnGroups| -> Vec<String> {
+        let owned = groups.iter().filter(|vg| own.has(vg));
+        owned.map(|vg| vg.name.clone()).collect()
+    };
+    assert_eq!(owned(&own), ["vg0"], "it has volumes of claims");
+    own.add("vg1");
+    assert_eq!(owned(&own).len(), 2, "the agent is about to allocate there");
 }
