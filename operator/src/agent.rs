@@ -205,9 +205,12 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
         volumes.follow(&client, writer),
         // Boxed, like the others below, because the future is large while the watches start.
         Box::pin(backends.run(&client, backends_writer)),
-        queue::run(requests, volumes.queue.statistics(), AT_ONCE, |name| {
-            reconciler.reconcile(name)
-        }),
+        Box::pin(queue::run(
+            requests,
+            volumes.queue.statistics(),
+            AT_ONCE,
+            |name| reconciler.reconcile(name)
+        )),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
         hang::run(activity, host.exec, volumes.clone(), settings.hang_limit),

@@ -324,6 +324,11 @@ impl ClusterState {
         self.queue.requeue_after(name, wait);
     }
 
+    /// Requeues a waiting volume after a delay, behind those with changes.
+    pub fn revisit_after(&self, name: &str, wait: Duration) {
+        self.queue.revisit_after(name, wait);
+    }
+
     /// Returns what is counted about the work queue.
     #[must_use]
     pub fn queue_statistics(&self) -> QueueStatistics {
@@ -338,12 +343,16 @@ impl ClusterState {
 
     /// Records whether a volume waits for an external change: space, a backend, a node.
     pub fn set_waiting(&self, name: &str, is_waiting: bool) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock_waiting();
         if is_waiting {
             waiting.insert(name.to_owned());
         } else {
             waiting.remove(name);
         }
+    }
+
+    fn lock_waiting(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_agents(&self) -> MutexGuard<'_, AgentReports> {

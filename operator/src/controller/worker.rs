@@ -117,7 +117,7 @@ impl Worker {
         if let Some(notice) = outcome.notice.or(plan.notice) {
             let rest = self.recorder.publish(&notice).await?;
             match rest {
-                Some(rest) => self.state.requeue_after(name, rest),
+                Some(rest) => self.state.revisit_after(name, rest),
                 None if notice.reason == event::VOLUME_CONDITION_NORMAL => {
                     self.unhealthy().remove(name);
                 }
@@ -125,7 +125,7 @@ impl Worker {
             }
         }
         if let Some(wait) = retry_after {
-            self.state.requeue_after(name, wait);
+            self.state.revisit_after(name, wait);
         }
         Ok(())
     }

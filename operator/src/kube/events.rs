@@ -25,9 +25,12 @@ use crate::metrics::Metrics;
 /// API servers delete Events after an hour; a user who looks later must still find one.
 const REPEAT_INTERVAL: SignedDuration = SignedDuration::from_mins(10);
 
-/// Minimum time between two writes of different messages about the same object: numbers may change
-/// with every volume while others wait.
+/// Minimum time between two writes of different messages about the same object.
 const CHANGE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Minimum time between two writes of messages that differ in numbers only: they may change with
+/// every volume, for each of thousands of claims that wait for space.
+const NUMBERS_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Time after which the recorder drops its record of an Event.
 const RECORD_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
@@ -81,14 +84,28 @@ fn decide(old: Option<&PublishedEvent>, message: &str, now: Timestamp) -> EventU
         return EventUpdate::Unchanged;
     }
     let age = Duration::try_from(age).unwrap_or_default();
-    if age < CHANGE_INTERVAL {
-        return EventUpdate::Later(CHANGE_INTERVAL.saturating_sub(age));
+    let interval = if without_numbers(&old.message).eq(without_numbers(message)) {
+        NUMBERS_INTERVAL
+    } else {
+        CHANGE_INTERVAL
+    };
+    if age < interval {
+        return EventUpdate::Later(interval.saturating_sub(age));
     }
     EventUpdate::Write(PublishedEvent {
         message: message.to_owned(),
         count: old.count.saturating_add(1),
         first: old.first,
         last: now,
+    })
+}
+
+/// Returns the words of a message that are neither numbers nor units of sizes.
+fn without_numbers(message: &str) -> impl Iterator<Item = &str> {
+    message.split_whitespace().filter(|word| {
+        let word = word.trim_end_matches([',', ';', ':', ')']);
+        !word.starts_with(|first: char| first.is_ascii_digit())
+            && !["bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].contains(&word)
     })
 }
 
@@ -244,6 +261,8 @@ fn event_name(notice: &Notice) -> String {
 #[cfg(test)]
 mod tests {
     use super::{EventUpdate, Notice, decide, event_name};
+    use std::time::Duration;
+
     use jiff::Timestamp;
     use k8s_openapi::api::core::v1::ObjectReference;
 
@@ -291,5 +310,27 @@ mod tests {
         assert!(
             matches!(decide(Some(&published), "fuller", at(1000)), EventUpdate::Write(published) if published.count == 3)
         );
+    }
+
+    #[test]
+    fn message_with_other_numbers_is_written_once_a_minute() {
+        let message = "n1 has 1.5 GiB free of 4 GiB, n2 is cordoned";
+        let EventUpdate::Write(published) = decide(None, message, at(0)) else {
+            panic!("not written")
+        };
+        let numbers = "n1 has 0 bytes free of 4 GiB, n2 is cordoned";
+        assert_eq!(
+            decide(Some(&published), numbers, at(20)),
+            EventUpdate::Later(Duration::from_secs(40))
+        );
+        assert!(matches!(
+            decide(Some(&published), numbers, at(60)),
+            EventUpdate::Write(_)
+        ));
+        let words = "n1 is cordoned, n2 is cordoned";
+        assert!(matches!(
+            decide(Some(&published), words, at(20)),
+            EventUpdate::Write(_)
+        ));
     }
 }

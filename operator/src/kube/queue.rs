@@ -1,7 +1,9 @@
 //! The work queue of volume names.
 //!
 //! One worker handles a name at a time, a limited number of names is handled concurrently, and a
-//! name that is queued twice is handled once. [`statistics`] counts both for metrics.
+//! name that is queued twice with one priority is handled once. Names with low priority are handled
+//! while none with normal priority is due, and leave a part of the workers free: a new name never
+//! waits for the many that are only looked at again. [`statistics`] counts both for metrics.
 
 pub mod statistics;
 
@@ -17,23 +19,58 @@ use tokio::time::Instant;
 
 use statistics::QueueStatistics;
 
+/// How urgent a name is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// Its object has changed, or a step of it failed.
+    Normal,
+    /// It waits, and something has changed that it may depend on.
+    Low,
+}
+
 /// Puts names into the queue.
 #[derive(Clone, Debug)]
 pub struct WorkQueue {
-    sender: mpsc::UnboundedSender<ScheduleRequest<String>>,
+    normal: Sender,
+    low: Sender,
     statistics: QueueStatistics,
+}
+
+type Sender = mpsc::UnboundedSender<ScheduleRequest<String>>;
+type Receiver = mpsc::UnboundedReceiver<ScheduleRequest<String>>;
+
+/// The receiving end of a queue, for [`run`].
+#[derive(Debug)]
+pub struct Requests {
+    normal: Receiver,
+    low: Receiver,
+}
+
+impl Requests {
+    /// Returns the next request, those of normal priority first.
+    #[cfg(test)]
+    pub fn try_next(&mut self) -> Option<ScheduleRequest<String>> {
+        let request = self.normal.try_recv().or_else(|_| self.low.try_recv());
+        request.ok()
+    }
 }
 
 impl WorkQueue {
     /// Creates the sender and the receiver of a queue.
     #[must_use]
-    pub fn channel() -> (Self, mpsc::UnboundedReceiver<ScheduleRequest<String>>) {
-        let (sender, receiver) = mpsc::unbounded();
+    pub fn channel() -> (Self, Requests) {
+        let (normal, normal_receiver) = mpsc::unbounded();
+        let (low, low_receiver) = mpsc::unbounded();
         let queue = Self {
-            sender,
+            normal,
+            low,
             statistics: QueueStatistics::default(),
         };
-        (queue, receiver)
+        let requests = Requests {
+            normal: normal_receiver,
+            low: low_receiver,
+        };
+        (queue, requests)
     }
 
     /// Returns what is counted about the queue.
@@ -49,51 +86,77 @@ impl WorkQueue {
 
     /// Queues a name after a delay; of several requests the earliest wins.
     pub fn requeue_after(&self, name: &str, wait: Duration) {
+        self.request(Priority::Normal, name, wait);
+    }
+
+    /// Queues a name with low priority after a delay; of several such requests the earliest wins.
+    pub fn revisit_after(&self, name: &str, wait: Duration) {
+        self.request(Priority::Low, name, wait);
+    }
+
+    fn request(&self, priority: Priority, name: &str, wait: Duration) {
         let run_at = Instant::now() + wait;
-        self.statistics.queued(name, run_at);
+        self.statistics.queued(priority, name, run_at);
+        let sender = match priority {
+            Priority::Normal => &self.normal,
+            Priority::Low => &self.low,
+        };
         // Fails only when the queue has ended, with the process.
-        let _ = self.sender.unbounded_send(ScheduleRequest {
+        let _ = sender.unbounded_send(ScheduleRequest {
             message: name.to_owned(),
             run_at,
         });
     }
 }
 
+/// Returns how many names may be handled while one of low priority starts, itself included: a
+/// quarter of the workers is for the others.
+fn limit_of_low(at_once: usize) -> usize {
+    at_once.saturating_sub(at_once.div_ceil(4)).max(1)
+}
+
 /// Handles the names for as long as there are senders; counts them in `statistics`, which are those
 /// of the queue.
 pub async fn run<F>(
-    requests: mpsc::UnboundedReceiver<ScheduleRequest<String>>,
+    requests: Requests,
     statistics: QueueStatistics,
     at_once: usize,
     work: impl Fn(String) -> F,
 ) where
     F: Future<Output = ()>,
 {
-    let queue = scheduler(requests);
-    pin_mut!(queue);
+    let normal = scheduler(requests.normal);
+    let low = scheduler(requests.low);
+    pin_mut!(normal, low);
     let busy = RefCell::new(HashSet::new());
     let mut running = FuturesUnordered::new();
     loop {
-        let next = queue.as_mut().hold_unless(|name| {
+        let may_start = |name: &String, limit: usize| {
             let busy = busy.borrow();
-            busy.len() < at_once && !busy.contains(name)
-        });
-        let mut next = next.fuse();
-        select_biased! {
+            busy.len() < limit && !busy.contains(name)
+        };
+        let next_normal = normal.as_mut().hold_unless(|name| may_start(name, at_once));
+        let next_low = low
+            .as_mut()
+            .hold_unless(|name| may_start(name, limit_of_low(at_once)));
+        let mut next_normal = next_normal.fuse();
+        let mut next_low = next_low.fuse();
+        let (priority, name) = select_biased! {
             done = running.select_next_some() => {
                 let done: String = done;
                 busy.borrow_mut().remove(&done);
+                continue;
             }
-            name = next.next() => {
-                let Some(name) = name else { return };
-                busy.borrow_mut().insert(name.clone());
-                let counted = statistics.started(&name);
-                running.push(work(name.clone()).map(move |()| {
-                    drop(counted);
-                    name
-                }));
-            }
-        }
+            name = next_normal.next() => (Priority::Normal, name),
+            name = next_low.next() => (Priority::Low, name),
+        };
+        let Some(name) = name else { return };
+        busy.borrow_mut().insert(name.clone());
+        let counted = statistics.started(priority, &name);
+        running.push(work(name.clone()).map(move |()| {
+            drop(counted);
+            name
+        }));
     }
 }
 
@@ -140,6 +203,54 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn new_name_does_not_wait_for_many_that_are_revisited() {
+        let (queue, requests) = WorkQueue::channel();
+        for number in 0..200 {
+            queue.revisit_after(&format!("waiting-{number}"), Duration::ZERO);
+        }
+        let started = RefCell::new(Vec::new());
+        let new = queue.clone();
+        let work = |name: String| {
+            started.borrow_mut().push(name);
+            if started.borrow().len() == 20 {
+                new.enqueue("new");
+            }
+            tokio::time::sleep(Duration::from_millis(5))
+        };
+        let work = run(requests, queue.statistics(), 8, work);
+        let _ = tokio::time::timeout(Duration::from_secs(1), work).await;
+        let started = started.into_inner();
+        assert_eq!(started.len(), 201, "none is lost");
+        // The names of low priority that were at work, and those that started within the millisecond
+        // in which the new one became due.
+        let place = started.iter().position(|name| name == "new").unwrap();
+        assert!(place < 40, "it was number {place}");
+    }
+
+    #[tokio::test]
+    async fn name_of_both_priorities_runs_once_at_a_time() {
+        let (queue, requests) = WorkQueue::channel();
+        queue.revisit_after("a", Duration::ZERO);
+        queue.enqueue("a");
+        let active = Cell::new(0);
+        let runs = Cell::new(0);
+        let work = |_| {
+            let active = &active;
+            let runs = &runs;
+            async move {
+                active.set(active.get() + 1);
+                assert_eq!(active.get(), 1);
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                active.set(active.get() - 1);
+                runs.set(runs.get() + 1);
+            }
+        };
+        let work = run(requests, queue.statistics(), 1, work);
+        let _ = tokio::time::timeout(Duration::from_millis(200), work).await;
+        assert_eq!(runs.get(), 2);
+    }
+
+    #[tokio::test]
     async fn metrics_count_due_and_delayed_names() {
         let (queue, requests) = WorkQueue::channel();
         let metrics = Metrics::of_controller();
@@ -147,6 +258,7 @@ mod tests {
         queue.enqueue("a");
         queue.requeue_after("a", Duration::from_mins(1));
         queue.requeue_after("b", Duration::from_mins(1));
+        queue.revisit_after("c", Duration::from_mins(1)); // the earlier time counts
         queue.enqueue("c");
         queue.statistics().failed();
         let text = metrics.text(Format::OpenMetrics).unwrap();

@@ -1,7 +1,7 @@
 //! Enqueues the volumes that a change affects.
 
 use std::mem;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::logical_volume::State;
@@ -147,13 +147,18 @@ impl ClusterState {
         }
     }
 
+    /// Enqueues the waiting volumes, behind those with changes: one tenant may have thousands.
     fn enqueue_waiting(&self) {
-        for name in self
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-        {
+        for name in self.lock_waiting().iter() {
+            self.queue.revisit_after(name, Duration::ZERO);
+        }
+    }
+
+    /// Enqueues a volume that was listed: it may have changed.
+    fn enqueue_listed(&self, name: &str) {
+        if self.lock_waiting().contains(name) {
+            self.queue.revisit_after(name, Duration::ZERO);
+        } else {
             self.queue.enqueue(name);
         }
     }
@@ -181,11 +186,14 @@ impl ClusterState {
     }
 
     fn enqueue_claim(&self, claim: &PersistentVolumeClaim) {
-        if let Some(name) = claim::volume_name(claim) {
+        for name in volumes_of(claim) {
             self.queue.enqueue(&name);
         }
-        if let Some(name) = claim::adopted_volume(claim) {
-            self.queue.enqueue(name);
+    }
+
+    fn enqueue_listed_claim(&self, claim: &PersistentVolumeClaim) {
+        for name in volumes_of(claim) {
+            self.enqueue_listed(&name);
         }
     }
 
@@ -319,7 +327,7 @@ impl ClusterState {
             self.claims
                 .state()
                 .iter()
-                .for_each(|claim| self.enqueue_claim(claim));
+                .for_each(|claim| self.enqueue_listed_claim(claim));
         }
     }
 
@@ -334,13 +342,22 @@ impl ClusterState {
     /// Enqueues everything: a new list may contain changes that no event reported.
     pub(super) fn enqueue_all(&self) {
         for claim in self.claims.state() {
-            self.enqueue_claim(&claim);
+            self.enqueue_listed_claim(&claim);
         }
         for volume in self.persistent_volumes.state() {
-            self.queue.enqueue(&volume.name_any());
+            self.enqueue_listed(&volume.name_any());
         }
         for logical_volume in self.logical_volumes.state() {
-            self.queue.enqueue(&logical_volume.name_any());
+            self.enqueue_listed(&logical_volume.name_any());
         }
     }
 }
+
+/// Returns the names of the volumes that a claim concerns.
+fn volumes_of(claim: &PersistentVolumeClaim) -> impl Iterator<Item = String> {
+    let adopted = claim::adopted_volume(claim).map(str::to_owned);
+    claim::volume_name(claim).into_iter().chain(adopted)
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::time::Instant;
 
+use super::Priority;
 use crate::metrics::Metrics;
 use crate::metrics::series::{Gauge, Scrape};
 
@@ -47,10 +48,30 @@ pub struct QueueStatistics(Arc<Counts>);
 #[derive(Debug)]
 struct Counts {
     /// When each queued name is due.
-    waiting: Mutex<HashMap<String, Instant>>,
+    waiting: Mutex<HashMap<String, QueuedName>>,
     running: Mutex<usize>,
     durations: Histogram,
     failures: Counter,
+}
+
+/// When a name is due, with each priority with which it is queued.
+#[derive(Debug, Default)]
+struct QueuedName {
+    normal: Option<Instant>,
+    low: Option<Instant>,
+}
+
+impl QueuedName {
+    fn of(&mut self, priority: Priority) -> &mut Option<Instant> {
+        match priority {
+            Priority::Normal => &mut self.normal,
+            Priority::Low => &mut self.low,
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        [self.normal, self.low].into_iter().flatten().min()
+    }
 }
 
 /// A reconcile under way: counted until it is dropped.
@@ -73,19 +94,22 @@ impl Default for Counts {
 
 impl QueueStatistics {
     /// Records that a name was queued for a time; the earliest counts.
-    pub(super) fn queued(&self, name: &str, due: Instant) {
+    pub(super) fn queued(&self, priority: Priority, name: &str, due: Instant) {
         let mut waiting = lock(&self.0.waiting);
-        match waiting.get_mut(name) {
-            Some(earlier) => *earlier = due.min(*earlier),
-            None => {
-                waiting.insert(name.to_owned(), due);
-            }
-        }
+        let queued = waiting.entry(name.to_owned()).or_default().of(priority);
+        *queued = Some(queued.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// Records that the reconcile of a queued name starts.
-    pub(super) fn started(&self, name: &str) -> Running {
-        lock(&self.0.waiting).remove(name);
+    pub(super) fn started(&self, priority: Priority, name: &str) -> Running {
+        let mut waiting = lock(&self.0.waiting);
+        if let Some(queued) = waiting.get_mut(name) {
+            *queued.of(priority) = None;
+            if queued.due().is_none() {
+                waiting.remove(name);
+            }
+        }
+        drop(waiting);
         *lock(&self.0.running) += 1;
         Running {
             counts: self.0.clone(),
@@ -120,10 +144,10 @@ impl QueueStatistics {
         let mut longest = Duration::ZERO;
         let mut due = 0_usize;
         let mut delayed = 0_usize;
-        for time in lock(&self.0.waiting).values() {
-            if *time <= now {
+        for time in lock(&self.0.waiting).values().filter_map(QueuedName::due) {
+            if time <= now {
                 due += 1;
-                longest = longest.max(now.duration_since(*time));
+                longest = longest.max(now.duration_since(time));
             } else {
                 delayed += 1;
             }

@@ -20,7 +20,7 @@ use crate::agent::inventory::build::{ReportInputs, build};
 use crate::agent::lvm::activity::{LvmActivity, Moment};
 use crate::agent::lvm::report::LvmReport;
 use crate::agent::watches::logical_volumes::NodeVolumes;
-use crate::kube::queue::WorkQueue;
+use crate::kube::queue::{Requests, WorkQueue};
 
 /// Maximum time until another thread or task has done its part.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -184,9 +184,7 @@ struct Node {
     activity: LvmActivity,
     programs: Arc<Programs>,
     hang: watch::Receiver<Option<LvmHang>>,
-    requests: futures::channel::mpsc::UnboundedReceiver<
-        kube::runtime::scheduler::ScheduleRequest<String>,
-    >,
+    requests: Requests,
     _task: tokio::task::JoinHandle<()>,
 }
 
@@ -236,13 +234,13 @@ async fn end_of_a_hang_queues_volumes_and_requests_a_report() {
     });
     node.wait_for(|hang| matches!(hang, Some(LvmHang::Command { .. })))
         .await;
-    assert!(node.requests.try_recv().is_err(), "nothing is queued yet");
+    assert!(node.requests.try_next().is_none(), "nothing is queued yet");
     drop(open);
     node.wait_for(|hang| hang.is_none()).await;
     command.join().unwrap().unwrap();
     let wanted = node.activity.report_wanted();
     tokio::time::timeout(PATIENCE, wanted).await.unwrap();
-    assert_eq!(node.requests.try_recv().unwrap().message, "pvc-a");
+    assert_eq!(node.requests.try_next().unwrap().message, "pvc-a");
 }
 
 #[tokio::test]

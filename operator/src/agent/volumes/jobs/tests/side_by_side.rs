@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use futures::channel::mpsc::UnboundedReceiver;
 use host::{Bytes, Cmd, Error, Exec, LvName, LvUuid, Output, VgName};
-use kube::runtime::scheduler::ScheduleRequest;
 
 use super::files::{FORMER, FileDevices, PORTION, SIZE, job};
 use crate::agent::lvm::EvidencePaths;
@@ -15,7 +13,7 @@ use crate::agent::lvm::state::LvmState;
 use crate::agent::volumes::jobs::job::{Job, JobError, JobState};
 use crate::agent::volumes::jobs::plan::JobLimits;
 use crate::agent::volumes::jobs::runner::JobRunner;
-use crate::kube::queue::WorkQueue;
+use crate::kube::queue::{Requests, WorkQueue};
 
 const LIMITS: JobLimits = JobLimits {
     at_once: 2,
@@ -28,7 +26,7 @@ const LIMITS: JobLimits = JobLimits {
 struct Node {
     devices: Arc<FileDevices>,
     runner: JobRunner,
-    requests: UnboundedReceiver<ScheduleRequest<String>>,
+    requests: Requests,
 }
 
 impl Node {
@@ -45,7 +43,7 @@ impl Node {
     /// Returns the volumes that were queued since the last call, to be reconciled at once.
     fn queued(&mut self) -> BTreeSet<String> {
         let mut names = BTreeSet::new();
-        while let Ok(request) = self.requests.try_recv() {
+        while let Some(request) = self.requests.try_next() {
             if request.run_at <= tokio::time::Instant::now() {
                 names.insert(request.message);
             }
