@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 
 use crate::fixture::{Fixture, GROUP, KINDS};
 
-/// Settings that admins use for readable reports, and one that adds a log to them.
+/// Settings that admins use for readable reports, one that adds a log to them, and sort keys that do
+/// not exist.
 const REPORT_SETTINGS: &str = r#"
 report { list_item_separator=";" prefixes=1 compact_output=1 compact_output_cols="lv_tags"
-         mark_hidden_devices=0 binary_values_as_numeric=1 time_format="%A" }
-log { report_command_log=1 }
+         mark_hidden_devices=0 binary_values_as_numeric=1 time_format="%A"
+         vgs_sort="none" lvs_sort="none" pvs_sort="none" vgs_sort_full="none" lvs_sort_full="none"
+         pvs_sort_full="none" pvsegs_sort_full="none" segs_sort_full="none" }
+log { report_command_log=1 prefix="lvm: " command_names=1 }
 "#;
 
 /// Returns true if the volume group is reported with this size.

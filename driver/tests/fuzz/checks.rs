@@ -21,7 +21,12 @@ const CONSTANTS: &[&str] = &[
     "--config",
     "report/list_item_separator=\",\" report/prefixes=0 \
      report/compact_output=0 report/compact_output_cols=\"\" report/mark_hidden_devices=1 \
-     report/binary_values_as_numeric=0 report/two_word_unknown_device=0 log/report_command_log=0",
+     report/binary_values_as_numeric=0 report/two_word_unknown_device=0 \
+     report/vgs_sort=\"vg_name\" report/lvs_sort=\"vg_name,lv_name\" report/pvs_sort=\"pv_name\" \
+     report/vgs_sort_full=\"vg_name\" report/lvs_sort_full=\"vg_name,lv_name\" \
+     report/pvs_sort_full=\"pv_name\" report/pvsegs_sort_full=\"pv_uuid,pvseg_start\" \
+     report/segs_sort_full=\"lv_uuid,seg_start\" log/prefix=\"  \" log/command_names=0 \
+     log/report_command_log=0",
     "--configreport",
     "vg",
     "lv",

@@ -54,7 +54,10 @@ const LV_COLUMNS: &str = "lv_name,lv_uuid,lv_attr,lv_size,lv_tags,pool_lv,data_p
 
 /// Every setting of lvm.conf(5) that changes what a JSON report contains: the admin's values are for
 /// people.
-const REPORT_SETTINGS: [&str; 8] = [
+///
+/// LVM ends a report at the first part whose sort key is invalid. `log/prefix` and
+/// `log/command_names` begin each line, also those of a report.
+const REPORT_SETTINGS: [&str; 18] = [
     "report/list_item_separator=\",\"",
     "report/prefixes=0",
     "report/compact_output=0",
@@ -62,6 +65,16 @@ const REPORT_SETTINGS: [&str; 8] = [
     "report/mark_hidden_devices=1",
     "report/binary_values_as_numeric=0",
     "report/two_word_unknown_device=0",
+    "report/vgs_sort=\"vg_name\"",
+    "report/lvs_sort=\"vg_name,lv_name\"",
+    "report/pvs_sort=\"pv_name\"",
+    "report/vgs_sort_full=\"vg_name\"",
+    "report/lvs_sort_full=\"vg_name,lv_name\"",
+    "report/pvs_sort_full=\"pv_name\"",
+    "report/pvsegs_sort_full=\"pv_uuid,pvseg_start\"",
+    "report/segs_sort_full=\"lv_uuid,seg_start\"",
+    "log/prefix=\"  \"",
+    "log/command_names=0",
     "log/report_command_log=0",
 ];
 
