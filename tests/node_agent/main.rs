@@ -59,6 +59,7 @@ fn of_volumes() -> Vec<Test> {
             volumes::volume_is_created_tagged_and_unformatted,
             volumes::volume_grows_and_never_shrinks,
             volumes::read_only_volume_is_reported,
+            volumes::archives_of_metadata_are_bounded,
             removal::mounted_volume_is_removed_once_unmounted,
             removal::removed_volume_leaves_neither_lock_nor_digest,
             removal::foreign_volume_is_never_removed,

@@ -45,6 +45,23 @@ pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
     fixture.remove(&name);
 }
 
+pub(crate) fn archives_of_metadata_are_bounded(fixture: &Fixture) {
+    let name = fixture.volume("64Mi");
+    // Archives of today, as many claims leave them.
+    fixture.shell(&format!(
+        "mkdir -p /etc/lvm/archive; cd /etc/lvm/archive
+         for number in $(seq 10000 10149); do touch {GROUP}_$number-1.vg; done"
+    ));
+    fixture.remove(&name);
+    let names = fixture.shell(&format!("ls /etc/lvm/archive | grep '^{GROUP}_' | sort -n"));
+    assert_eq!(names.lines().count(), 100, "{names}");
+    // The newest is the state before the removal, by which an admin gets the volume back.
+    let newest = names.lines().max().unwrap();
+    fixture.shell(&format!(
+        "grep -q '{name} {{' /etc/lvm/archive/{newest}; rm /etc/lvm/archive/{GROUP}_10*-1.vg"
+    ));
+}
+
 pub(crate) fn read_only_volume_is_reported(fixture: &Fixture) {
     let name = fixture.volume("64Mi");
     fixture.shell(&format!("lvchange -qq --permission r {GROUP}/{name}"));

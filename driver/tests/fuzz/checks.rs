@@ -43,7 +43,7 @@ const CONSTANTS: &[&str] = &[
     "y",
     "n",
     "--select",
-    "log/report_command_log=0",
+    "log/report_command_log=0 backup/retain_days=0 backup/retain_min=100",
     "--addtag",
     "--deltag",
     "--reportformat",

@@ -78,9 +78,20 @@ const REPORT_SETTINGS: [&str; 18] = [
     "log/report_command_log=0",
 ];
 
+/// Settings of commands that change or remove an existing volume, by a selection.
+///
 /// A selection is evaluated by the code for reports. With `report_command_log=1` in lvm.conf, LVM
 /// 2.03.16 ends in a segmentation fault there.
-const SELECT_SETTINGS: [&str; 2] = ["--config", "log/report_command_log=0"];
+///
+/// LVM archives the metadata before each change, by default for 30 days: tenants who create and
+/// delete claims would fill the node's file system. So these commands keep the 100 newest archives of
+/// the group, whatever their age. They must go on to archive, as `backup/archive=0` would not: the
+/// first command after a `vgcfgrestore` replaces the backup with the newest state, of which only the
+/// archive has a copy then.
+const SELECT_SETTINGS: [&str; 2] = [
+    "--config",
+    "log/report_command_log=0 backup/retain_days=0 backup/retain_min=100",
+];
 
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
 const PV_COLUMNS: &str = "pv_name,pv_uuid,pv_attr,pv_pe_count,pv_pe_alloc_count";

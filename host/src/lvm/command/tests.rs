@@ -127,15 +127,15 @@ fn command_lines_match_real_lvm() {
         ),
         (
             activate(&vg(), &lv(), &uuid()),
-            "lvm lvchange --activate y --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            "lvm lvchange --activate y --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
             refresh(&vg(), &lv(), &uuid()),
-            "lvm lvchange --refresh --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            "lvm lvchange --refresh --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
             deactivate(&vg(), &lv(), &uuid()),
-            "lvm lvchange --activate n --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
+            "lvm lvchange --activate n --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
             change_tags(
@@ -145,7 +145,7 @@ fn command_lines_match_real_lvm() {
                 &[tag("flexlvm.dev/format")],
                 &tags[..1],
             ),
-            "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --config log/report_command_log=0 --select \
+            "lvm lvchange --deltag flexlvm.dev/format --addtag flexlvm.dev/claim-uid=1 --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 --select \
              lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" vg0/pvc-1",
         ),
         (
@@ -170,7 +170,7 @@ fn command_lines_match_real_lvm() {
                 SegmentType::Plain,
                 Discard::AsConfigured,
             ),
-            "lvm lvremove --yes --config log/report_command_log=0 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
+            "lvm lvremove --yes --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 --select lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && \
              lv_tags=\"flexlvm.dev/claim-uid=1\" && lv_attr=~\"^-\" vg0/pvc-1",
         ),
         (
@@ -182,7 +182,7 @@ fn command_lines_match_real_lvm() {
                 SegmentType::Plain,
                 Discard::Always,
             ),
-            "lvm lvremove --yes --config log/report_command_log=0 devices/issue_discards=1 --select \
+            "lvm lvremove --yes --config log/report_command_log=0 backup/retain_days=0 backup/retain_min=100 devices/issue_discards=1 --select \
              lv_uuid=\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\" && lv_tags=\"t\" && lv_attr=~\"^-\" vg0/pvc-1",
         ),
     ] {
