@@ -251,6 +251,10 @@ pub struct PhysicalVolume {
 pub struct ReportedThinPool {
     /// Name of the thin pool.
     pub name: String,
+    /// Name with which a FlexLVM agent created it, if an admin has renamed it since: no volume is
+    /// created in it until it has that name again. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub original_name: Option<String>,
     /// Size in bytes of its data.
     pub size: Quantity,
     /// Size in bytes of its metadata.

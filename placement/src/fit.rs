@@ -184,6 +184,7 @@ pub fn free_space_for(
         return Ok(space);
     };
     let name = volume_limit::pool_name(backend);
+    thin::check_not_renamed(&name, group)?;
     let pool = thin::pool_free_space(rules, &name, group, &space, reservations)?;
     if let Some(full) = pool.full {
         return Err(full);

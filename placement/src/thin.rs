@@ -27,7 +27,8 @@ pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations
         .map(|(name, pooled)| (*name, pooled.space.clone()))
         .collect();
     for pool in &group.thin_pools {
-        let own = pools.entry(pool.name.as_str()).or_default();
+        let name = pool.original_name.as_deref().unwrap_or(&pool.name);
+        let own = pools.entry(name).or_default();
         *own = std::mem::take(own).max_each(&Allocation::from_shares(&pool.physical_volumes));
     }
     let mut all = Allocation::default();
@@ -35,6 +36,25 @@ pub fn allocated(group: &VolumeGroup, reserved: &BTreeMap<&str, PoolReservations
         all.add(pool);
     }
     all
+}
+
+/// Checks that no admin has renamed the pool that FlexLVM created with this name: a second one would
+/// take the space that is reserved for its growth.
+///
+/// # Errors
+/// The present name, and the remedy.
+pub fn check_not_renamed(name: &str, group: &VolumeGroup) -> Result<(), Rejection> {
+    let mut pools = group.thin_pools.iter();
+    match pools.find(|pool| pool.original_name.as_deref() == Some(name)) {
+        None => Ok(()),
+        Some(renamed) => {
+            let why = format!(
+                "it was renamed to {} (rename it back with lvrename)",
+                renamed.name
+            );
+            Err(Rejection::PoolUnusable(name.to_owned(), why))
+        }
+    }
 }
 
 /// Returns the free space of a thin pool in a volume group with this free space.
@@ -48,7 +68,10 @@ pub fn pool_free_space(
     space: &FreeSpace,
     reservations: &Reservations,
 ) -> Result<PoolFreeSpace, Rejection> {
-    let reported = group.thin_pools.iter().find(|pool| pool.name == name);
+    let reported = group
+        .thin_pools
+        .iter()
+        .find(|pool| pool.name == name || pool.original_name.as_deref() == Some(name));
     let pooled = reservations.pool(&space.location, name);
     let is_named = rules.name.is_some()
         || pooled

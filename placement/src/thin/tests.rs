@@ -2,6 +2,7 @@
 
 mod caches;
 mod property;
+mod renamed;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use host::Bytes;

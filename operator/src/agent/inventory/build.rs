@@ -238,6 +238,13 @@ fn is_our_pool(lv: &Lv) -> bool {
     lv.segment_type == SegmentType::ThinPool && lv.tags.iter().any(|tag| tag.starts_with(THIN_POOL))
 }
 
+/// Returns the name with which an agent created this pool, if it has another one now.
+fn original_name(pool: &Lv) -> Option<String> {
+    let mut tags = pool.tags.iter();
+    let backend = tags.find_map(|tag| tag.strip_prefix(THIN_POOL))?;
+    Some(crds::thin_pool::pool_name(backend)).filter(|name| *name != pool.name)
+}
+
 fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedThinPool> {
     let state = lv.state.as_ref()?;
     let in_it = vg
@@ -256,6 +263,7 @@ fn build_pool(lv: &Lv, vg: &Vg, ours: &[(&VolumeSpec, &Lv)]) -> Option<ReportedT
     }
     Some(ReportedThinPool {
         name: lv.name.clone(),
+        original_name: original_name(lv),
         size: quantity::format(lv.size.0),
         metadata_size: quantity::format(state.metadata.0),
         data_used: state.data_used,

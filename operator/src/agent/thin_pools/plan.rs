@@ -43,7 +43,8 @@ fn grow(vg: &Vg, lv: &Lv, specs: &[VolumeSpec], rules: ThinPoolSettings) -> Opti
         .iter()
         .filter(|spec| spec.group.as_str() == vg.name && vg.lv(spec.name.as_str()).is_some())
         .filter_map(|spec| spec.pool.as_ref())
-        .filter(|pool| pool.name.as_str() == lv.name)
+        // An admin may have renamed it: its volumes still need its space.
+        .filter(|pool| pool.name.as_str() == lv.name || lv.has_tag(pool.identity.as_str()))
         .filter_map(|pool| pool.create.as_ref())
         .collect();
     let most = reserved

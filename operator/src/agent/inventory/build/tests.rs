@@ -1,6 +1,7 @@
 //! The published volume groups.
 
 mod disks;
+mod pools;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

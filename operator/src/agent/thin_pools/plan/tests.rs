@@ -109,6 +109,10 @@ fn pool_is_extended_up_to_the_largest_reservation_of_its_volumes() {
     assert_eq!(planned(60, tag, &specs()), []);
     assert_eq!(planned(75, tag, &[]), []);
     assert_eq!(planned(75, "mine", &specs()), []);
+    let mut renamed = group(75, tag);
+    renamed.lvs[0].name = "fast-pool".to_owned();
+    let growth = plan(&[renamed], &specs(), |_| None).pop().unwrap();
+    assert_eq!(growth.pool.as_str(), "fast-pool");
     let rules = ThinPoolSettings {
         extend_at: Some(50),
         extend_by: Some(100),

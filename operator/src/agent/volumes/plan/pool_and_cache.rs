@@ -23,7 +23,10 @@ pub(super) fn pool_for_new(
             check_pool(spec, pool, vg, lv)?;
             Ok(None)
         }
-        (None, Some(create)) => create_pool(spec, pool, create, vg).map(Some),
+        (None, Some(create)) => {
+            check_not_renamed(spec, pool, vg)?;
+            create_pool(spec, pool, create, vg).map(Some)
+        }
         (None, None) => {
             let message = format!("{} does not exist", place(spec, pool, vg));
             Err(ReportedError::new(reason::THIN_POOL_MISSING, message))
@@ -33,6 +36,27 @@ pub(super) fn pool_for_new(
 
 fn place(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> String {
     format!("thin pool {}/{} on {}", vg.name, pool.name, spec.node)
+}
+
+/// Checks that the pool does not exist under another name: a second one would take its reserved
+/// space.
+fn check_not_renamed(spec: &VolumeSpec, pool: &PoolSpec, vg: &Vg) -> Result<(), ReportedError> {
+    let Some(renamed) = vg
+        .lvs
+        .iter()
+        .find(|lv| lv.segment_type == SegmentType::ThinPool && lv.has_tag(pool.identity.as_str()))
+    else {
+        return Ok(());
+    };
+    let group = &vg.name;
+    let message = format!(
+        "{} was renamed to {group}/{}, so no volumes are created in it; rename it back: `lvrename {group} {} {}`",
+        place(spec, pool, vg),
+        renamed.name,
+        renamed.name,
+        pool.name
+    );
+    Err(ReportedError::new(reason::THIN_POOL_MISSING, message))
 }
 
 fn create_pool(

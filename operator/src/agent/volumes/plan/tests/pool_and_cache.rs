@@ -164,6 +164,32 @@ fn pool_that_differs_from_the_spec_is_left_unchanged() {
 }
 
 #[test]
+fn renamed_pool_is_reported_and_no_second_one_created() {
+    let renamed = Lv {
+        name: "fast-pool".to_owned(),
+        ..pool(1)
+    };
+    let outcome = settled(&thin(), &[vg(vec![renamed])], None).ready.unwrap();
+    assert_eq!(outcome.reason, reason::THIN_POOL_MISSING);
+    let remedy = "`lvrename vg0 fast-pool flexlvm-thin`";
+    assert!(outcome.message.contains(remedy), "{}", outcome.message);
+    // The pool of another backend is none of its concern.
+    let other = Lv {
+        name: "flexlvm-other".to_owned(),
+        tags: vec!["flexlvm.dev/thin-pool=other".to_owned()],
+        ..pool(1)
+    };
+    let step = next(&thin(), &[vg(vec![other])], None);
+    assert!(
+        matches!(
+            step,
+            Step::Act(Action::Change(LvmChange::CreatePool { .. }))
+        ),
+        "{step:?}"
+    );
+}
+
+#[test]
 fn pool_is_removed_with_its_last_volume() {
     let absent = VolumeSpec {
         state: State::Absent,
