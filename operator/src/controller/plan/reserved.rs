@@ -94,6 +94,9 @@ fn is_local(observed: &str) -> bool {
     [
         reason::INSUFFICIENT_SPACE,
         reason::LAYOUT_UNSUITABLE,
+        reason::METADATA_ROLLED_BACK,
+        reason::THIN_POOL_MISSING,
+        reason::THIN_POOL_UNUSABLE,
         reason::VOLUME_GROUP_MISSING,
         reason::VOLUME_GROUP_UNUSABLE,
         reason::VOLUME_LIMIT_REACHED,

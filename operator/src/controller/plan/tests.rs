@@ -173,6 +173,8 @@ fn unservable_claim_reports_reason() {
 fn placement_is_cancelled_if_the_node_can_not_create_the_volume() {
     for found in [
         reason::INSUFFICIENT_SPACE,
+        reason::THIN_POOL_MISSING,
+        reason::THIN_POOL_UNUSABLE,
         reason::VOLUME_GROUP_MISSING,
         reason::VOLUME_GROUP_UNUSABLE,
     ] {
@@ -181,6 +183,10 @@ fn placement_is_cancelled_if_the_node_can_not_create_the_volume() {
         assert_eq!(fixture.step(), Step::CancelPlacement, "{found}");
         assert_eq!(fixture.event(), "ProvisioningFailed: no space in vg0");
     }
+    let mut fixture = Fixture::reserved();
+    fixture.condition("Ready", "False", reason::METADATA_ROLLED_BACK, "device x");
+    assert_eq!(fixture.step(), Step::CancelPlacement);
+    assert!(!fixture.event().contains("device x"), "for admins only");
     let mut fixture = Fixture::reserved();
     fixture.condition("Ready", "False", reason::LVM_FAILED, "lvcreate failed");
     assert!(matches!(fixture.step(), Step::Wait(_)));
