@@ -1,6 +1,7 @@
 //! The status of StorageBackends: which of the selected nodes can provide volumes, and why the
 //! others can't.
 
+mod bounded;
 mod devices;
 mod finalizer;
 mod held_back;
@@ -248,7 +249,7 @@ fn readiness(able: usize, faults: &[String], conflict: Option<String>) -> (&'sta
         let all: Vec<String> = std::iter::once(conflict)
             .chain(faults.iter().cloned())
             .collect();
-        return (reason::DUPLICATE_HOSTNAME, all.join(", "));
+        return (reason::DUPLICATE_HOSTNAME, bounded::join(&all, ", "));
     }
     if able == 0 && faults.is_empty() {
         let message = "no selected node has reported yet".to_owned();
@@ -258,5 +259,5 @@ fn readiness(able: usize, faults: &[String], conflict: Option<String>) -> (&'sta
         let message = format!("all selected nodes can provide volumes ({able})");
         return (reason::READY, message);
     }
-    (reason::SOME_NODES_UNREADY, faults.join(", "))
+    (reason::SOME_NODES_UNREADY, bounded::join(faults, ", "))
 }

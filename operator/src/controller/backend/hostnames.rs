@@ -7,6 +7,8 @@ use kube::ResourceExt as _;
 use placement::filter::HOSTNAME_LABEL;
 use placement::request::Candidate;
 
+use super::bounded;
+
 /// Returns the message about a node of the backend whose label another node of the cluster has, too.
 ///
 /// The scheduler then starts pods of a volume on either of them, and the other one doesn't have the
@@ -37,7 +39,7 @@ pub(super) fn conflict(
     Some(format!(
         "nodes {} have the same label {HOSTNAME_LABEL}={hostname}, by which PersistentVolumes name their node: a pod may start \
          where its volume is not; give each node its own value",
-        names.join(" and ")
+        bounded::join(&names, " and ")
     ))
 }
 
