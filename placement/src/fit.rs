@@ -278,6 +278,7 @@ fn free_disk(
         uuid: reported.uuid.clone(),
         name: reported.name.clone(),
         free: size.saturating_sub(others.saturating_add(reserved)),
+        used_by_others: others,
     })
 }
 

@@ -51,6 +51,8 @@ pub struct FreeDisk {
     pub name: String,
     /// Space that is neither reserved nor used by others.
     pub free: Bytes,
+    /// Space used by volumes that FlexLVM does not manage, and by images that an admin moved here.
+    pub used_by_others: Bytes,
 }
 
 /// Free space of a thin pool.

@@ -106,6 +106,7 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(number, extents)| FreeDisk {
+                used_by_others: Bytes(0),
                 uuid: format!("d{number}"),
                 name: format!("/dev/d{number}"),
                 free: Bytes(extents * EXTENT),

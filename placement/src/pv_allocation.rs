@@ -3,6 +3,8 @@
 //! Each image of a volume needs a disk of its own with space for the whole image; a linear volume
 //! stays on one disk if possible. Pure.
 
+use std::collections::BTreeMap;
+
 use host::Bytes;
 use host::lvm::{Cost, Layout};
 
@@ -105,9 +107,11 @@ pub fn extend(
         return Ok(grown);
     }
     let image = cost.image.bytes(space.extent_size);
+    let mut grown = BTreeMap::new();
     for (uuid, has) in &own.disks {
         let missing = image.saturating_sub(*has);
         let disk = space.disks.iter().find(|disk| disk.uuid == *uuid);
+        let disk = disk.or_else(|| replacement(space, own, &grown, *has));
         let free = disk.map(|disk| disk.free).unwrap_or_default();
         if missing > free {
             let name = disk.map_or_else(|| uuid.clone(), |disk| disk.name.clone());
@@ -118,8 +122,27 @@ pub fn extend(
                 needs: missing,
             });
         }
+        grown.insert(disk.map_or(uuid, |disk| &disk.uuid).clone(), image);
     }
-    Ok(own.disks.keys().map(|uuid| (uuid.clone(), image)).collect())
+    Ok(grown.into_iter().collect())
+}
+
+/// Finds the disk that has an image of size `has` whose own disk is no longer in the volume group.
+///
+/// After `lvconvert --repair` and `vgreduce --removemissing`, the image is on another disk, where it
+/// counts as used by others until the volume's spec names that disk. Of several such disks, the one
+/// with the most free space: the agent extends the image wherever it is.
+fn replacement<'a>(
+    space: &'a FreeSpace,
+    own: &Allocation,
+    grown: &BTreeMap<String, Bytes>,
+    has: Bytes,
+) -> Option<&'a FreeDisk> {
+    by_free_space(&space.disks).into_iter().find(|disk| {
+        disk.used_by_others >= has
+            && !own.disks.contains_key(&disk.uuid)
+            && !grown.contains_key(&disk.uuid)
+    })
 }
 
 /// Returns the disks sorted by free space, largest first; equal ones by uuid.

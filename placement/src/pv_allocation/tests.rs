@@ -28,6 +28,7 @@ fn space(free: &[u64]) -> FreeSpace {
             uuid: format!("d{number}"),
             name: format!("/dev/sd{number}"),
             free: Bytes(extents * EXTENT),
+            used_by_others: Bytes(0),
         });
     }
     let free = disks.iter().map(|disk| disk.free).sum();
@@ -151,6 +152,28 @@ fn images_grow_on_their_own_disks() {
         "has 16 MiB free on disk /dev/sd2 of volume group vg0 but the volume needs 20 MiB more there"
     );
     assert_eq!(extended(MIRROR, &own, 5, &[0, 0, 0]), Ok(vec![6, 0, 6]));
+}
+
+#[test]
+fn repaired_image_grows_on_the_disk_that_replaced_its_own() {
+    let own: Allocation = ["d0", "lost"]
+        .map(|disk| (disk.to_owned(), Bytes(11 * EXTENT)))
+        .into_iter()
+        .collect();
+    let cost = MIRROR.cost(Bytes(15 * EXTENT), Bytes(EXTENT)).unwrap();
+    // The image that was on the lost disk is on d2, where no LogicalVolume has reserved space.
+    let mut space = space(&[5, 100, 5]);
+    space.disks[2].used_by_others = Bytes(11 * EXTENT);
+    let grown = extend(MIRROR, cost, &own, &space).unwrap();
+    assert_eq!(on(&grown, &space), [16, 0, 16]);
+    assert_eq!(grown.total, Bytes(32 * EXTENT));
+    space.disks[2].free = Bytes(4 * EXTENT);
+    let full = extend(MIRROR, cost, &own, &space).unwrap_err().to_string();
+    assert!(full.contains("16 MiB free on disk /dev/sd2"), "{full}");
+    // Without a repair, the image is nowhere.
+    space.disks[2].used_by_others = Bytes(0);
+    let lost = extend(MIRROR, cost, &own, &space).unwrap_err().to_string();
+    assert!(lost.contains("0 bytes free on disk lost"), "{lost}");
 }
 
 #[test]
