@@ -204,7 +204,9 @@ impl ApiServer {
         self.minor() < minor || self.not_applicable(&format!("is about servers before 1.{minor}"))
     }
 
-    fn minor(&self) -> u32 {
+    /// The minor version, 20 of `v1.20.2`.
+    #[must_use]
+    pub fn minor(&self) -> u32 {
         self.kubernetes
             .minor_version()
             .expect("the server reports its version")

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod cluster;
 pub mod dump;
 pub mod guest;
+pub mod helm;
 pub mod installation;
 pub mod isolation;
 pub mod kubernetes;
