@@ -3,9 +3,10 @@
 mod dashboard;
 mod inline_volumes;
 mod monitoring;
+mod overlays;
 
 use harness::apiserver::ApiServer;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The root of the repository.
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -20,6 +21,49 @@ fn render(server: &ApiServer, folder: &str) -> Vec<Value> {
     let arguments = ["apply", "--dry-run=client", "-o", "json", "-k", folder];
     let list: Value = serde_json::from_str(&server.kubectl(&arguments).unwrap()).unwrap();
     list["items"].as_array().unwrap().clone()
+}
+
+/// Returns the objects of a stream of YAML documents.
+fn parse(documents: &str) -> Vec<Value> {
+    let is_content = |line: &str| !line.is_empty() && !line.starts_with('#') && line != "---";
+    documents
+        .split("\n---\n")
+        .filter(|document| document.lines().any(is_content))
+        .map(|document| serde_saphyr::from_str(document.trim_start_matches("---\n")).unwrap())
+        .collect()
+}
+
+/// Creates an overlay of a variant with components of `config`, as an admin's own kustomization.
+fn overlay(variant: &str, components: &[&str]) -> tempfile::TempDir {
+    // kustomize requires relative paths.
+    let target = format!("{ROOT}/target");
+    std::fs::create_dir_all(&target).unwrap();
+    let folder = tempfile::tempdir_in(&target).unwrap();
+    let components: Vec<String> = components
+        .iter()
+        .map(|component| format!("../../config/{component}"))
+        .collect();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
+        "resources": [format!("../../config/{variant}")], "components": components,
+    });
+    let file = folder.path().join("kustomization.yaml");
+    std::fs::write(file, kustomization.to_string()).unwrap();
+    folder
+}
+
+/// Renders a variant with components of `config`.
+///
+/// With `kustomize`, which also prints objects whose definitions the server lacks.
+fn kustomize(server: &ApiServer, variant: &str, components: &[&str]) -> Vec<Value> {
+    if components.is_empty() {
+        // kubectl before 1.21 has no components, and can't read an overlay that mentions them.
+        let folder = format!("{ROOT}/config/{variant}");
+        return parse(&server.kubectl(&["kustomize", &folder]).unwrap());
+    }
+    let folder = overlay(variant, components);
+    let folder = folder.path().to_str().unwrap();
+    parse(&server.kubectl(&["kustomize", folder]).unwrap())
 }
 
 /// Returns every object of the definitions and of both configurations for the server's version.

@@ -2,9 +2,9 @@
 
 use harness::apiserver::ApiServer;
 use harness::scrape::promtool;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{ROOT, find, read};
+use crate::{ROOT, find, kustomize, read};
 
 /// What precedes the rules in the PrometheusRule.
 const PROMETHEUS_RULE: &str = "\
@@ -21,30 +21,7 @@ spec:
 
 /// Renders the configuration with these components of `config`, as an admin's kustomization does.
 pub(crate) fn render_with(server: &ApiServer, components: &[&str]) -> Vec<Value> {
-    // kustomize requires relative paths.
-    let target = format!("{ROOT}/target");
-    std::fs::create_dir_all(&target).unwrap();
-    let folder = tempfile::tempdir_in(&target).unwrap();
-    let components: Vec<String> = components
-        .iter()
-        .map(|component| format!("../../config/{component}"))
-        .collect();
-    let overlay = json!({
-        "apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization",
-        "resources": ["../../config/v1.25"], "components": components,
-    });
-    std::fs::write(
-        folder.path().join("kustomization.yaml"),
-        overlay.to_string(),
-    )
-    .unwrap();
-    // Only `kustomize` prints objects whose definitions the server lacks.
-    let rendered = server.kubectl(&["kustomize", folder.path().to_str().unwrap()]);
-    let rendered = rendered.unwrap();
-    let objects = rendered.split("\n---\n");
-    objects
-        .map(|object| serde_saphyr::from_str(object).unwrap())
-        .collect()
+    kustomize(server, "v1.25", components)
 }
 
 /// Returns the port to which a NetworkPolicy admits Prometheus.
