@@ -43,10 +43,11 @@ bench-pod: ## Compares start and removal of a pod with a claim and with an empty
 lint: ## Checks formatting, clippy, dependencies, scripts; changes nothing
 	@tests/lint
 
-generate: ## Generates the YAML of the definitions from the types, the tables of docs/metrics.md, the PrometheusRule
+generate: ## Generates the YAML of the definitions from the types, the tables of docs/metrics.md, the PrometheusRule, the chart's templates
 	UPDATE=1 cargo test --quiet --locked -p crds --test yaml
 	UPDATE=1 cargo test --quiet --locked -p operator --lib -- documentation_lists --test-threads=1
 	UPDATE=1 cargo test --quiet --locked -p tests --test config -- prometheus_rule
+	UPDATE=1 cargo test --quiet --locked -p tests --test config -- chart_templates
 
 image: ## Builds target/image/flexlvm.tar, tagged flexlvm:dev (or TAG=…)
 	@tests/cluster/prepare build

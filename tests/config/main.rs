@@ -1,5 +1,6 @@
 //! The manifests that admins apply, as kubectl renders them.
 
+mod chart;
 mod dashboard;
 mod inline_volumes;
 mod monitoring;
