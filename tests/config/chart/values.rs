@@ -70,6 +70,19 @@ async fn wrong_values_are_refused() {
     }
 }
 
+#[tokio::test]
+async fn attach_mode_is_refused_on_openshift() {
+    let server = ApiServer::shared().await;
+    let values = ["distribution=openshift", "attach=true"];
+    let refusal = template(server, "v1.37.2", &values)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refusal.contains("OpenShift does not support attach"),
+        "{refusal}"
+    );
+}
+
 /// Values, and where in which kind of object the chart puts them.
 const EFFECTS: [(&str, &str, &str, &str); 14] = [
     (
@@ -174,14 +187,16 @@ async fn namespace_is_nowhere_a_constant() {
     let server = ApiServer::shared().await;
     let all = [
         "namespace.name=own",
-        "attach=true",
         "distribution=openshift",
         "monitoring.annotations=true",
         "monitoring.podMonitor.enabled=true",
         "monitoring.prometheusRule.enabled=true",
         "monitoring.dashboard.enabled=true",
     ];
-    for object in template(server, "v1.37.2", &all).unwrap() {
+    let mut objects = template(server, "v1.37.2", &all).unwrap();
+    let attach = ["namespace.name=own", "attach=true"];
+    objects.extend(template(server, "v1.37.2", &attach).unwrap());
+    for object in objects {
         if object["kind"] != "CustomResourceDefinition" {
             assert!(!object.to_string().contains("flexlvm-system"), "{object}");
         }
