@@ -19,9 +19,17 @@ use operator::{agent, controller};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// Version and commit, as `0.1.0 (0a1b2c3d4e5f)`, which `image/build-program` sets.
+///
+/// The version alone if cargo is called directly: it would compile again after each commit.
+const VERSION: &str = match option_env!("FLEXLVM_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Dynamic LVM volumes for Kubernetes clusters that mount through FlexVolume.
 #[derive(Parser)]
-#[command(name = "flexlvm", version)]
+#[command(name = "flexlvm", version = VERSION)]
 struct Cli {
     /// Log filter: `info`, `debug`, or per module, as in `info,operator=debug`.
     #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
