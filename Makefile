@@ -1,7 +1,7 @@
 # FlexLVM's commands. On Debian 12 they install everything that they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod lint generate image clean
+.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod lint generate image release clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -52,6 +52,9 @@ generate: ## Generates the YAML of the definitions from the types, the tables of
 image: ## Builds target/image/flexlvm.tar, tagged flexlvm:dev (or TAG=…)
 	@tests/cluster/prepare build
 	@image/build
+
+release: ## Builds dist/: image, chart, manifests, SBOM, release notes, checksums (IMAGE=…: the image's name in chart and manifests)
+	@release/build
 
 clean: ## Removes build results, except Kubernetes
 	cargo clean

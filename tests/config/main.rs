@@ -5,6 +5,7 @@ mod dashboard;
 mod inline_volumes;
 mod monitoring;
 mod overlays;
+mod release;
 
 use harness::apiserver::ApiServer;
 use serde_json::{Value, json};
