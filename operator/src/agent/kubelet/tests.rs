@@ -167,6 +167,41 @@ fn flag_has_precedence_over_configuration() {
     }
 }
 
+/// The overlays in `config` name the same folders.
+#[test]
+fn folders_of_distributions_are_found() {
+    let node = FakeNode::new();
+    let k0s = "/var/lib/k0s/kubelet-config.yaml";
+    let folder_of_k0s = "/usr/libexec/k0s/kubelet-plugins/volume/exec";
+    let openshift = "/etc/kubernetes/kubelet-plugins/volume/exec";
+    let rke2 = "/var/lib/kubelet/volumeplugins";
+    node.file(k0s, &format!("volumePluginDir: {folder_of_k0s}\n"));
+    node.file("/etc/kubernetes/kubelet.conf", "cgroupDriver: systemd\n");
+    for (arguments, folder) in [
+        (
+            format!("--root-dir=/var/lib/k0s/kubelet --config={k0s} --v=1"),
+            folder_of_k0s,
+        ),
+        (
+            format!("--config=/etc/kubernetes/kubelet.conf --volume-plugin-dir={openshift}"),
+            openshift,
+        ),
+        (
+            format!("--volume-plugin-dir={rke2} --file-check-frequency=5s --sync-frequency=30s"),
+            rke2,
+        ),
+    ] {
+        assert_eq!(node.plugin_dir_of(&arguments), Path::new(folder));
+        let overlays = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config");
+        let named = ["k0s", "openshift", "rke2"].iter().any(|distribution| {
+            let overlay = overlays.join(distribution).join("component/agent.yaml");
+            let text = fs::read_to_string(overlay).unwrap();
+            text.contains(&format!("value: {folder}\n"))
+        });
+        assert!(named, "{folder}");
+    }
+}
+
 #[test]
 fn configuration_is_yaml_or_json() {
     let node = FakeNode::new();
