@@ -98,9 +98,23 @@ async fn helm_upgrades_definitions_and_keeps_objects_and_keys_on_uninstall() {
         assert!(exists(&server, object), "{object} before");
     }
 
-    server.helm(&["uninstall", "flexlvm"]).unwrap();
-    for object in KEPT {
-        assert!(exists(&server, object), "{object} is gone");
+    for command in [
+        &[
+            "upgrade",
+            "flexlvm",
+            CHART,
+            "--set",
+            "crds.install=false,namespace.create=false",
+        ][..],
+        &["uninstall", "flexlvm"],
+    ] {
+        server.helm(command).unwrap();
+        for object in KEPT {
+            assert!(
+                exists(&server, object),
+                "{object} is gone after {command:?}"
+            );
+        }
     }
     for object in REMOVED {
         assert!(!exists(&server, object), "{object} is left");
