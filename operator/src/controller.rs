@@ -6,7 +6,8 @@
 //! - [`state`]: watch caches of all objects, and which volume a change of one affects.
 //! - [`master_key`]: the secret from which the keys of volumes are derived.
 //! - [`worker`]: reconciles one volume from its observed objects.
-//! - [`plan`]: a volume's next step, as a pure function; [`claim`] and [`class`] read its input.
+//! - [`plan`]: a volume's next step, as a pure function; `placement::claim` and `placement::class`
+//!   read its input.
 //! - [`sizes`]: a volume's size according to claim, PersistentVolume and LogicalVolume.
 //! - [`act`]: carries out the step; the crate `placement` chooses the node, [`volume`] builds the
 //!   objects.
@@ -18,8 +19,6 @@
 pub mod act;
 pub mod backend;
 pub mod capacity;
-pub mod claim;
-pub mod class;
 pub mod master_key;
 pub mod metrics;
 pub mod plan;

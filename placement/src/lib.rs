@@ -5,6 +5,7 @@
 //!
 //! In reading order:
 //!
+//! - [`claim`], [`class`] and [`backend_limits`]: what a claim requests, or why it can't be served.
 //! - [`request`]: a placement request, and the candidate nodes.
 //! - [`reservations`]: space reserved on each volume group, disk and thin pool.
 //! - [`allocation`]: space of one volume, the unit of those sums.
@@ -19,7 +20,10 @@
 //! - [`rejection`]: reasons why a node can't hold a volume.
 
 pub mod allocation;
+pub mod backend_limits;
 pub mod choose;
+pub mod claim;
+pub mod class;
 pub mod filter;
 pub mod fit;
 pub mod free_space;

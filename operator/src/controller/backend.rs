@@ -22,16 +22,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, ResourceExt as _};
 use placement::allocation::Reservation;
-use placement::filter;
 use placement::fit::free_space_for;
 use placement::free_space::FreeSpace;
 use placement::rejection::Rejection;
 use placement::request::Candidate;
 use placement::reservations::Reservations;
+use placement::{class, filter};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::class;
 use super::state::ClusterState;
 use crate::kube::error::ApiError;
 use crate::kube::names;

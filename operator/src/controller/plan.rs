@@ -20,11 +20,12 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
+use placement::claim;
+use placement::class::{Class, ClassError};
 use placement::reservations::Reservations;
 
-use super::class::{Class, ClassError};
 use super::master_key::ObservedMasterKey;
-use super::{claim, volume};
+use super::volume;
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 use published::plan_published;

@@ -15,9 +15,8 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
+use placement::claim;
 use serde_json::{Value, json};
-
-use super::claim;
 
 const STORAGE: &str = "storage";
 const NODE_RESIZE_PENDING: &str = "NodeResizePending";

@@ -21,13 +21,13 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::{Client, ResourceExt as _};
-use placement::request;
+use placement::class::{self, ClassError};
 use placement::reservations::Reservations;
+use placement::{claim, request};
 use tokio::sync::watch;
 
-use super::class::{self, ClassError};
 use super::master_key::{MasterKeyError, ObservedMasterKey};
-use super::{claim, plan};
+use super::plan;
 use crate::kube::queue::WorkQueue;
 use crate::kube::queue::statistics::QueueStatistics;
 use agents::AgentReports;

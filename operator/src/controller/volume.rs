@@ -11,11 +11,11 @@ use k8s_openapi::api::core::v1::{
 };
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
+use placement::claim;
+use placement::class::Class;
 use placement::fit::Fit;
 use serde_json::{Value, json};
 
-use super::claim;
-use super::class::Class;
 use super::master_key;
 use crate::kube::names;
 

@@ -1,16 +1,7 @@
 //! Names in Kubernetes' API that FlexLVM reads or writes, apart from those of its own resources.
 
+pub use placement::claim::{SELECTED_NODE, STORAGE_PROVISIONER, STORAGE_PROVISIONER_BETA};
 pub use placement::filter::HOSTNAME_LABEL;
-
-/// Annotation of a claim: the provisioner that must serve it. Written by the PersistentVolume
-/// controller.
-pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
-
-/// The same annotation before Kubernetes 1.23.
-pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
-
-/// Annotation of a claim: the name of the node that the scheduler selected for its first pod.
-pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// Annotation of a PersistentVolume: its provisioner.
 ///

@@ -5,14 +5,14 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
-use placement::growth;
+use placement::{claim, growth};
 use serde_json::json;
 
 use super::Actor;
 use crate::controller::plan::{self, ObservedObjects, Plan, Step};
 use crate::controller::sizes::{ClaimSizes, Sizes};
 use crate::controller::state::ClusterState;
-use crate::controller::{claim, volume};
+use crate::controller::volume;
 use crate::kube::error::ApiError;
 use crate::kube::events::Notice;
 use crate::kube::names::event;

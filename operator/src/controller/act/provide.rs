@@ -6,18 +6,19 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use placement::choose::{self, Choice};
+use placement::claim;
 use placement::request::{Candidate, PlacementRequest};
 use placement::reservations::Reservations;
 use serde_json::json;
 
 use super::{Actor, IN_FLIGHT};
-use crate::controller::class::Class;
 use crate::controller::plan::{self, ObservedObjects, Plan, Step};
 use crate::controller::state::ClusterState;
-use crate::controller::{claim, volume};
+use crate::controller::volume;
 use crate::kube::error::ApiError;
 use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
+use placement::class::Class;
 
 impl Actor {
     /// Chooses a node and reserves space there, under one lock; then creates the LogicalVolume.

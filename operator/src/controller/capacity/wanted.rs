@@ -14,12 +14,12 @@ use crds::StorageBackend;
 use host::Bytes;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
+use placement::class::{self, Class};
 use placement::fit::free_space_for;
 use placement::request::Candidate;
 use placement::reservations::Reservations;
 
 use super::object::{self, Capacity};
-use crate::controller::class::{self, Class};
 use crate::kube::names;
 
 /// Capacity of classes that serve no claim.

@@ -10,9 +10,9 @@ use crds::logical_volume::State;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt as _;
 use kube::runtime::reflector::ObjectRef;
+use placement::{claim, class};
 
 use crate::controller::state::ClusterState;
-use crate::controller::{claim, class};
 use crate::metrics::series::{Gauge, Scrape};
 
 const WAITING: Gauge<1> = Gauge::new(

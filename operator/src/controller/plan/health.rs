@@ -2,9 +2,9 @@
 
 use crds::LogicalVolume;
 use crds::condition::{self, HEALTHY};
+use placement::claim;
 
 use super::{about_reference, for_tenant};
-use crate::controller::claim;
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 

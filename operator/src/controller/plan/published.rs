@@ -5,16 +5,15 @@ use crds::{LogicalVolume, condition};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use placement::growth;
 use placement::request::Candidate;
 use placement::reservations::Reservations;
+use placement::{claim, class, growth};
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
     agent_fault, for_tenant, health,
 };
 use crate::controller::sizes::Sizes;
-use crate::controller::{claim, class};
 use crate::kube::events::Notice;
 use crate::kube::names::{self, event};
 

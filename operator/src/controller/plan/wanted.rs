@@ -1,13 +1,11 @@
 //! Plans the next step while there is at most a claim. Pure.
 
-use crds::storage_backend::VolumeLimits;
-use crds::{StorageBackend, ValidationError, quantity};
-use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use placement::backend_limits::{self, BackendError};
+use placement::claim::{self, ClaimError, PopulatorSource};
+use placement::class::ClassError;
 
 use super::{GRACE, ObservedObjects, Orphan, Plan, REVISIT, Step, about_claim};
-use crate::controller::claim::{self, ClaimError, PopulatorSource};
-use crate::controller::class::{Class, ClassError};
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 
@@ -28,34 +26,9 @@ enum Unservable {
         .0.path, .0.node, .0.tag, .0.path
     )]
     HasData(Orphan),
-    /// The class's backend doesn't exist. Holds its name.
-    #[error("StorageBackend {0}, which the class names, does not exist")]
-    NoBackend(String),
-    /// The class's backend is being deleted. Holds its name.
-    #[error("StorageBackend {0}, which the class names, is being deleted")]
-    BackendBeingDeleted(String),
-    /// A setting of the class's backend is invalid.
-    #[error("StorageBackend {backend}: {error}")]
-    InvalidBackend {
-        /// The backend's name.
-        backend: String,
-        /// What is invalid.
-        error: ValidationError,
-    },
-    /// The backend allows no volume of the size.
-    #[error(
-        "{} is more than StorageBackend {backend} allows for one volume (volumeSize.maximum: {})",
-        quantity::human(*size),
-        quantity::human(*maximum)
-    )]
-    TooLarge {
-        /// The volume's size.
-        size: Bytes,
-        /// The backend's name.
-        backend: String,
-        /// Maximum size of its volumes.
-        maximum: Bytes,
-    },
+    /// The class's backend can't be used, or allows no volume of the size.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
 }
 
 /// Plans the next step.
@@ -147,8 +120,7 @@ fn plan_placement(
         return Err(Unservable::HasData(orphan));
     }
     let requested = claim::validate(claim)?;
-    let limits = backend_limits(class, observed.backend.as_deref())?;
-    let size = within_limits(requested, class, limits)?;
+    let size = backend_limits::size(requested, class, observed.backend.as_deref())?;
     Ok(
         match (class.waits_for_consumer, claim::selected_node(claim)) {
             (true, None) if observed.capacity_tracking_active => Step::DryRunPlacement { size },
@@ -158,47 +130,4 @@ fn plan_placement(
             _ => Step::Place { size },
         },
     )
-}
-
-/// Validates the class's backend, and returns the limits of its volumes' sizes.
-fn backend_limits(
-    class: &Class,
-    backend: Option<&StorageBackend>,
-) -> Result<VolumeLimits, Unservable> {
-    let name = class.backend.clone();
-    let Some(backend) = backend else {
-        return Err(Unservable::NoBackend(name));
-    };
-    if backend.metadata.deletion_timestamp.is_some() {
-        return Err(Unservable::BackendBeingDeleted(name));
-    }
-    backend
-        .spec
-        .validate()
-        .and_then(|()| backend.spec.limits())
-        .map_err(|error| Unservable::InvalidBackend {
-            backend: name,
-            error,
-        })
-}
-
-/// Returns the size for a claim: at least the minimum of its file system and its backend, at most
-/// the backend's maximum.
-fn within_limits(
-    requested: Bytes,
-    class: &Class,
-    limits: VolumeLimits,
-) -> Result<Bytes, Unservable> {
-    let size = requested
-        .max(Bytes(limits.minimum))
-        .max(Bytes(class.filesystem.type_.smallest_volume()));
-    let maximum = Bytes(limits.maximum);
-    if size <= maximum {
-        return Ok(size);
-    }
-    Err(Unservable::TooLarge {
-        size,
-        backend: class.backend.clone(),
-        maximum,
-    })
 }

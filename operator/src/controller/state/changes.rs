@@ -13,10 +13,11 @@ use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
+use placement::claim;
 use tokio::time::sleep;
 
 use super::{ClusterState, prune};
-use crate::controller::{claim, plan};
+use crate::controller::plan;
 use crate::kube::watch_cache::{follow, follow_some};
 
 /// Number of claims in one answer of the API server, which is in memory as a whole. A claim of a

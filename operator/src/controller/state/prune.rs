@@ -13,8 +13,8 @@ use k8s_openapi::api::core::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use kube::ResourceExt as _;
+use placement::claim;
 
-use crate::controller::claim;
 use crate::kube::names;
 
 /// Maximum length of a name in Kubernetes, in bytes.
@@ -181,12 +181,9 @@ mod tests {
             "",
         );
         assert!(is_kept);
-        assert_eq!(crate::controller::claim::selected_node(&claim), Some("n1"));
-        assert_eq!(crate::controller::claim::class_name(&claim), Some("s"));
-        assert_eq!(
-            crate::controller::claim::provisioner(&claim),
-            Some("flexlvm.dev")
-        );
+        assert_eq!(placement::claim::selected_node(&claim), Some("n1"));
+        assert_eq!(placement::claim::class_name(&claim), Some("s"));
+        assert_eq!(placement::claim::provisioner(&claim), Some("flexlvm.dev"));
         assert_eq!(claim.metadata.resource_version.as_deref(), Some("7"));
         assert!(claim.spec.as_ref().unwrap().selector.is_some());
         assert!(serde_json::to_string(&claim).unwrap().len() < 1024);
@@ -217,9 +214,9 @@ mod tests {
             spec.access_modes.as_deref().unwrap(),
             ["ReadWriteOnce", "ReadWriteOncePod"]
         );
-        let source = crate::controller::claim::populator_source(&object).unwrap();
+        let source = placement::claim::populator_source(&object).unwrap();
         assert!(source.name.ends_with("x…"), "no valid name");
-        assert!(crate::controller::claim::size(&object).is_ok());
+        assert!(placement::claim::size(&object).is_ok());
 
         let volume = format!("pvc-{long}");
         let (is_kept, claim) = pruned(json!({}), &volume);

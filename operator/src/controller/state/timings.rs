@@ -13,10 +13,10 @@ use crds::logical_volume::State;
 use crds::{LogicalVolume, quantity};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt as _;
+use placement::claim;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::controller::claim;
 use crate::metrics::Metrics;
 
 /// Upper bounds of both durations, in seconds.

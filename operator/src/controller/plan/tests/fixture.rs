@@ -150,7 +150,7 @@ impl Fixture {
             class: self
                 .claim
                 .as_ref()
-                .map(|_| crate::controller::class::read_ours(&from(self.class.clone()), None)),
+                .map(|_| placement::class::read_ours(&from(self.class.clone()), None)),
             backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
             logical_volume: logical_volume.map(Arc::new),
             persistent_volume: self.volume.clone().map(|volume| Arc::new(from(volume))),

@@ -6,7 +6,15 @@ use host::Bytes;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
 
-use crate::kube::names;
+/// Annotation of a claim: the provisioner that must serve it. Written by the PersistentVolume
+/// controller.
+pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
+
+/// The same annotation before Kubernetes 1.23.
+pub const STORAGE_PROVISIONER_BETA: &str = "volume.beta.kubernetes.io/storage-provisioner";
+
+/// Annotation of a claim: the name of the node that the scheduler selected for its first pod.
+pub const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 /// Prefix of the names of all volumes; the uid of the claim follows.
 pub const VOLUME_PREFIX: &str = "pvc-";
@@ -16,9 +24,9 @@ const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The annotations of a claim that FlexLVM reads.
 pub const READ_ANNOTATIONS: [&str; 4] = [
-    names::STORAGE_PROVISIONER,
-    names::STORAGE_PROVISIONER_BETA,
-    names::SELECTED_NODE,
+    STORAGE_PROVISIONER,
+    STORAGE_PROVISIONER_BETA,
+    SELECTED_NODE,
     CLASS,
 ];
 
@@ -30,8 +38,8 @@ const SNAPSHOTS: &str = "snapshot.storage.k8s.io";
 pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
     let annotations = claim.annotations();
     let provisioner = annotations
-        .get(names::STORAGE_PROVISIONER)
-        .or_else(|| annotations.get(names::STORAGE_PROVISIONER_BETA));
+        .get(STORAGE_PROVISIONER)
+        .or_else(|| annotations.get(STORAGE_PROVISIONER_BETA));
     provisioner.map(String::as_str)
 }
 
@@ -40,7 +48,7 @@ pub fn provisioner(claim: &PersistentVolumeClaim) -> Option<&str> {
 pub fn selected_node(claim: &PersistentVolumeClaim) -> Option<&str> {
     claim
         .annotations()
-        .get(names::SELECTED_NODE)
+        .get(SELECTED_NODE)
         .map(String::as_str)
         .filter(|node| !node.is_empty())
 }
