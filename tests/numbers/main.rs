@@ -16,7 +16,7 @@ use files::File;
 use source::Crate;
 
 /// The product's crates.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "crds",
     "device-path",
     "flexvolume",
@@ -24,11 +24,12 @@ const CRATES: [&str; 8] = [
     "placement",
     "driver",
     "operator",
+    "kubectl-flexlvm",
     "tests/harness",
 ];
 
 /// The folders with Rust files.
-const FOLDERS: [&str; 8] = [
+const FOLDERS: [&str; 9] = [
     "crds",
     "device-path",
     "flexvolume",
@@ -36,6 +37,7 @@ const FOLDERS: [&str; 8] = [
     "placement",
     "driver",
     "operator",
+    "kubectl-flexlvm",
     "tests",
 ];
 

@@ -1,0 +1,115 @@
+//! Each check finds its fault, alone, in objects of an otherwise healthy cluster; the healthy cluster
+//! has no finding.
+
+mod cluster;
+mod groups;
+mod volumes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use super::check::Severity;
+use super::{checks, diagnose};
+use crate::fixture::Objects;
+use crate::output::Report as _;
+use crate::snapshot::kind::Kind;
+
+/// A fault: the check that finds it, and the changes that seed it.
+struct Seed {
+    check: &'static str,
+    patches: Vec<(String, Value)>,
+}
+
+/// Creates the seed of a fault from the changes of objects.
+fn seed<const N: usize>(check: &'static str, patches: [(&str, Value); N]) -> Seed {
+    Seed {
+        check,
+        patches: patches
+            .into_iter()
+            .map(|(key, patch)| (key.to_owned(), patch))
+            .collect(),
+    }
+}
+
+fn seeds() -> Vec<Seed> {
+    let mut seeds = cluster::seeds();
+    seeds.extend(groups::seeds());
+    seeds.extend(volumes::seeds());
+    seeds
+}
+
+#[test]
+fn healthy_cluster_has_no_finding() {
+    let diagnosis = diagnose(&Objects::healthy().snapshot());
+    assert_eq!(diagnosis.text(false), "healthy\n");
+    assert!(diagnosis.is_good());
+}
+
+#[test]
+fn each_fault_is_found_by_its_check_alone() {
+    let severities: BTreeMap<_, _> = checks().iter().map(|it| (it.id, it.severity)).collect();
+    let mut seeded = BTreeSet::new();
+    let mut wrong = Vec::new();
+    for Seed { check, patches } in seeds() {
+        let mut objects = Objects::healthy();
+        for (key, patch) in &patches {
+            match key.strip_suffix('*') {
+                Some(beginning) => objects.remove(beginning),
+                None => objects.patch(key, patch.clone()),
+            }
+        }
+        let diagnosis = diagnose(&objects.snapshot());
+        let found: BTreeSet<_> = diagnosis.findings.iter().map(|it| it.check).collect();
+        let is_fault = severities[check] == Severity::Fault;
+        if found != BTreeSet::from([check]) || diagnosis.is_good() == is_fault {
+            wrong.push(format!("{check}: {patches:?}\n{}", diagnosis.text(true)));
+        }
+        seeded.insert(check);
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let without: Vec<_> = severities
+        .keys()
+        .filter(|it| !seeded.contains(*it))
+        .collect();
+    assert!(without.is_empty(), "no seed for {without:?}");
+}
+
+#[test]
+fn checks_are_distinct_and_have_remedies() {
+    let checks = checks();
+    let ids: BTreeSet<_> = checks.iter().map(|check| check.id).collect();
+    assert_eq!(ids.len(), checks.len());
+    assert!(checks.len() >= 40, "{} checks", checks.len());
+    for check in checks {
+        assert!(
+            check.remedy.len() > 10 && check.title.len() > 10,
+            "{}",
+            check.id
+        );
+        assert!(!check.remedy.ends_with('.') && !check.title.ends_with('.'));
+    }
+}
+
+#[test]
+fn denied_lists_leave_their_checks_out_and_are_reported() {
+    let mut objects = Objects::healthy();
+    for beginning in ["PersistentVolume/", "Deployment/", "Lease/", "Node/"] {
+        objects.remove(beginning);
+    }
+    let mut snapshot = objects.snapshot();
+    for kind in [
+        Kind::PersistentVolumes,
+        Kind::Deployments,
+        Kind::ControllerLeases,
+        Kind::NodeLeases,
+        Kind::Nodes,
+    ] {
+        snapshot.unreadable.insert(kind, "forbidden".to_owned());
+    }
+    let diagnosis = diagnose(&snapshot);
+    assert!(diagnosis.findings.is_empty(), "{}", diagnosis.text(true));
+    let text = diagnosis.text(false);
+    assert!(text.contains("not checked: persistentvolumes: forbidden\n"));
+    assert!(text.ends_with("healthy, as far as the permissions allow to see\n"));
+}

@@ -1,0 +1,236 @@
+//! Runs one command: reads a snapshot, builds the report, prints it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+use crds::layout::LayoutType;
+use crds::quantity;
+use host::Bytes;
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use placement::class;
+
+use crate::capacity::{self, Question};
+use crate::cli::{CapacityArguments, Cli, Command, Connection, Explain};
+use crate::connect::{Access, connect};
+use crate::doctor::{self, CheckList};
+use crate::output::{Format, Report, print, render};
+use crate::snapshot::kind::Kind;
+use crate::snapshot::{Snapshot, read};
+use crate::tree::TreeFilter;
+use crate::{bundle, explain, orphans, status, tree};
+
+/// Time between two snapshots of `--watch`: each lists all volumes anew.
+const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Runs the command; returns false for exit code 1.
+///
+/// # Errors
+/// If the API server can't be reached, or an object does not exist.
+pub async fn run(cli: Cli) -> Result<bool> {
+    let output = cli.output;
+    let source = Source::new(cli.connection);
+    match cli.command {
+        Command::Completion { shell } => complete(shell),
+        Command::Explain(Explain::Pvc { name, watch }) => {
+            explain_claim(source, &name, watch, output).await
+        }
+        Command::Status { watch } => {
+            let kinds = [&Kind::VOLUMES[..], &Kind::INSTALLATION].concat();
+            let source = source.connected().await?;
+            repeat(watch, output, async || {
+                Ok(status::status(&source.read(&kinds, None).await?))
+            })
+            .await
+        }
+        Command::Doctor { list: true } => show(&CheckList(doctor::checks()), output),
+        Command::Doctor { list: false } => {
+            let kinds = [&Kind::VOLUMES[..], &Kind::INSTALLATION].concat();
+            let snapshot = source.connected().await?.read(&kinds, None).await?;
+            show(&doctor::diagnose(&snapshot), output)
+        }
+        Command::Tree {
+            backend,
+            node,
+            all_namespaces,
+        } => {
+            let namespace = source.connection.namespace.clone();
+            let filter = TreeFilter {
+                backend,
+                node,
+                namespace: namespace.filter(|_| !all_namespaces),
+            };
+            let kinds = [&Kind::VOLUMES[..], &[Kind::Pods]].concat();
+            let source = source.connected().await?;
+            let snapshot = source.read(&kinds, filter.namespace.as_deref()).await?;
+            show(&tree::tree(&snapshot, &filter), output)
+        }
+        Command::Capacity(arguments) => {
+            let snapshot = source.connected().await?.read(&Kind::VOLUMES, None).await?;
+            let question = question(&snapshot, &arguments)?;
+            show(&capacity::answer(&snapshot, &question), output)
+        }
+        Command::Orphans => {
+            let snapshot = source.connected().await?.read(&Kind::VOLUMES, None).await?;
+            show(&orphans::unused(&snapshot), output)
+        }
+        Command::Bundle { folder } => {
+            let kinds = [&Kind::VOLUMES[..], &[Kind::Pods], &Kind::INSTALLATION].concat();
+            let snapshot = source.connected().await?.read(&kinds, None).await?;
+            bundle::write(&folder, &bundle::files(&snapshot)?)?;
+            print(&format!("{} is written\n", folder.display()))?;
+            Ok(true)
+        }
+    }
+}
+
+/// Prints the completion script of a shell.
+fn complete(shell: Shell) -> Result<bool> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "kubectl-flexlvm", &mut script);
+    print(&String::from_utf8(script)?)?;
+    Ok(true)
+}
+
+/// Explains a claim; with `watch`, again and again.
+async fn explain_claim(
+    source: Source,
+    name: &str,
+    watch: bool,
+    output: Option<Format>,
+) -> Result<bool> {
+    let kinds = [
+        &Kind::VOLUMES[..],
+        &[
+            Kind::Pods,
+            Kind::ControllerEvents,
+            Kind::MountEvents,
+            Kind::Deployments,
+        ],
+    ]
+    .concat();
+    let source = source.connected().await?;
+    let namespace = source.namespace();
+    repeat(watch, output, async || {
+        let snapshot = source.read(&kinds, Some(&namespace)).await?;
+        explain::explain(&snapshot, &namespace, name)
+    })
+    .await
+}
+
+/// Prints a report, and with `watch` each one that differs from the one before.
+async fn repeat<R: Report>(
+    watch: bool,
+    output: Option<Format>,
+    report: impl AsyncFn() -> Result<R>,
+) -> Result<bool> {
+    let mut printed = String::new();
+    loop {
+        let report = report().await?;
+        let text = render(&report, output)?;
+        if text != printed {
+            print(&text)?;
+        }
+        if !watch {
+            return Ok(report.is_good());
+        }
+        printed = text;
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
+/// Prints a report; returns whether all is well.
+fn show(report: &impl Report, output: Option<Format>) -> Result<bool> {
+    print(&render(report, output)?)?;
+    Ok(report.is_good())
+}
+
+/// Where snapshots come from.
+struct Source {
+    connection: Connection,
+    /// `None` until connected, and for a bundle.
+    access: Option<Access>,
+}
+
+impl Source {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            access: None,
+        }
+    }
+
+    async fn connected(mut self) -> Result<Self> {
+        if self.connection.from.is_none() {
+            self.access = Some(connect(&self.connection).await?);
+        }
+        Ok(self)
+    }
+
+    /// Returns the namespace that the user means.
+    fn namespace(&self) -> String {
+        let access = self.access.as_ref().map(|access| access.namespace.clone());
+        let named = self.connection.namespace.clone();
+        access.or(named).unwrap_or_else(|| "default".to_owned())
+    }
+
+    async fn read(&self, kinds: &[Kind], namespace: Option<&str>) -> Result<Snapshot> {
+        match (&self.access, &self.connection.from) {
+            (Some(access), _) => read::snapshot(&access.client, kinds, namespace).await,
+            (None, Some(folder)) => bundle::read(folder),
+            (None, None) => bail!("not connected"),
+        }
+    }
+}
+
+/// Reads the arguments of `capacity`.
+fn question(snapshot: &Snapshot, arguments: &CapacityArguments) -> Result<Question> {
+    let size = match &arguments.size {
+        Some(text) => Some(Bytes(quantity::parse(&Quantity(text.clone()))?)),
+        None => None,
+    };
+    let mut question = Question {
+        size,
+        count: usize::try_from(arguments.count)?,
+        backend: arguments.backend.clone(),
+        layout: arguments.layout.as_deref().map(layout).transpose()?,
+        node: arguments.node.clone(),
+        topologies: Vec::new(),
+    };
+    if let Some(name) = &arguments.class {
+        let class = snapshot.classes.get(name);
+        let class = class.ok_or_else(|| anyhow!("storageclasses \"{name}\" not found"))?;
+        let backend = class::backend_of(class).filter(|_| class.provisioner == crds::GROUP);
+        let backend =
+            backend.with_context(|| format!("StorageClass {name} names no StorageBackend"))?;
+        question.backend = Some(backend.to_owned());
+        question.topologies = class.allowed_topologies.clone().unwrap_or_default();
+    }
+    if let Some(name) = &question.backend
+        && !snapshot.backends.contains_key(name)
+    {
+        bail!("storagebackends.flexlvm.dev \"{name}\" not found");
+    }
+    Ok(question)
+}
+
+/// Returns the layout of this name, whatever its case.
+fn layout(name: &str) -> Result<LayoutType> {
+    const ALL: [LayoutType; 8] = [
+        LayoutType::Linear,
+        LayoutType::Striped,
+        LayoutType::Raid1,
+        LayoutType::Raid5,
+        LayoutType::Raid6,
+        LayoutType::Raid10,
+        LayoutType::Thin,
+        LayoutType::Cached,
+    ];
+    let mut all = ALL.into_iter();
+    all.find(|type_| type_.as_str().eq_ignore_ascii_case(name))
+        .ok_or_else(|| {
+            let names = ALL.map(LayoutType::as_str).join(", ");
+            anyhow!("layout {name:?} is unknown: use one of {names}")
+        })
+}
