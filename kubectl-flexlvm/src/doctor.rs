@@ -105,11 +105,15 @@ impl Diagnosis {
     pub fn verdict(&self) -> String {
         let faults = self.count(Severity::Fault);
         let warnings = self.count(Severity::Warning);
-        let counts = format!("{faults} faults, {warnings} warnings");
+        let counts = format!(
+            "{}, {}",
+            number(faults, "fault"),
+            number(warnings, "warning")
+        );
         let worst = self.findings.first();
         match worst.filter(|finding| finding.severity == Severity::Fault) {
             Some(first) => format!("{counts}; first: {}: {}", first.object, first.remedy),
-            None if warnings > 0 => format!("healthy, with {warnings} warnings"),
+            None if warnings > 0 => format!("healthy, with {}", number(warnings, "warning")),
             None if !self.unreadable.is_empty() => {
                 "healthy, as far as the permissions allow to see".to_owned()
             }
@@ -126,6 +130,12 @@ impl Diagnosis {
         }
         text
     }
+}
+
+/// Returns a number with its noun, as in `1 fault`.
+fn number(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
 }
 
 impl Report for Diagnosis {

@@ -195,12 +195,11 @@ impl Objects {
             self.0.remove(key).unwrap();
             return;
         }
-        match self.0.get_mut(key) {
-            Some(object) => merge(object, patch),
-            None => {
-                let (kind, name) = key.split_once('/').unwrap();
-                self.add(kind, name, patch);
-            }
+        if let Some(object) = self.0.get_mut(key) {
+            merge(object, patch);
+        } else {
+            let (kind, name) = key.split_once('/').unwrap();
+            self.add(kind, name, patch);
         }
     }
 

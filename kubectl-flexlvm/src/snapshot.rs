@@ -8,7 +8,7 @@ pub mod kind;
 pub mod prune;
 pub mod read;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
 use jiff::Timestamp;
@@ -45,6 +45,9 @@ pub struct Snapshot {
     pub server_version: String,
     /// Kinds that could not be listed, each with the server's reason: usually a missing permission.
     pub unreadable: BTreeMap<Kind, String>,
+    /// Kinds that the server does not have: of FlexLVM before its definitions are installed, and
+    /// published capacity before Kubernetes 1.24.
+    pub unserved: BTreeSet<Kind>,
     /// StorageBackends by name.
     pub backends: BTreeMap<String, StorageBackend>,
     /// LogicalVolumes by name.
@@ -89,7 +92,7 @@ impl Snapshot {
     /// Returns true if the kind was listed, so that an absent object doesn't exist.
     #[must_use]
     pub fn is_readable(&self, kind: Kind) -> bool {
-        !self.unreadable.contains_key(&kind)
+        !self.unreadable.contains_key(&kind) && !self.unserved.contains(&kind)
     }
 
     /// Returns the controller's Deployment.

@@ -30,3 +30,6 @@ mod metrics;
 
 // What admins recover from.
 mod operations;
+
+// What admins look with.
+mod plugin;

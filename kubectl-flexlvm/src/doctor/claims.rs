@@ -6,7 +6,7 @@ use placement::claim;
 
 use super::check::{Check, Fault, Probe};
 use super::facts::Facts;
-use crate::explain::waiting::{Cause, WaitingClaim};
+use crate::explain::waiting::Cause;
 use crate::objects::{age, claim_phase};
 
 /// Seconds within which the controller serves a claim.
@@ -72,15 +72,8 @@ fn each(
     faults
 }
 
-/// Returns why a claim of FlexLVM waits for its LogicalVolume. `None` for claims that have one, and
-/// for those that another finding explains.
-fn cause(facts: &Facts<'_>, claim: &PersistentVolumeClaim) -> Option<Cause> {
-    let waiting = WaitingClaim::new(facts.snapshot, claim)?;
-    Some(waiting.cause(&facts.reservations))
-}
-
 fn invalid(facts: &Facts<'_>) -> Vec<Fault> {
-    each(facts, |_, claim| match cause(facts, claim)? {
+    each(facts, |key, _| match facts.causes.get(key)? {
         Cause::Invalid(error) => Some(error.to_string()),
         Cause::TooLarge(error) => Some(error.to_string()),
         _ => None,
@@ -95,7 +88,7 @@ fn without_space(facts: &Facts<'_>) -> Vec<Fault> {
             place.space.is_ok() && place.backend.metadata.name.as_deref() == Some(backend)
         })
     };
-    each(facts, |_, claim| match cause(facts, claim)? {
+    each(facts, |key, _| match facts.causes.get(key)? {
         Cause::NoSpace(fault) if has_usable(&fault.backend) => Some(fault.to_string()),
         _ => None,
     })
@@ -104,10 +97,10 @@ fn without_space(facts: &Facts<'_>) -> Vec<Fault> {
 fn not_served(facts: &Facts<'_>) -> Vec<Fault> {
     let is_running = facts.snapshot.ready_controllers() > Some(0);
     let has_secret = unusable_secret(facts).is_empty();
-    each(facts, |_, claim| {
+    each(facts, |key, claim| {
         let seconds = age(&claim.metadata, facts.snapshot.now);
         let is_due = seconds > SERVE_SECONDS && is_running && has_secret;
-        match cause(facts, claim)? {
+        match facts.causes.get(key)? {
             Cause::Placeable(place) if is_due => Some(format!(
                 "it fits on {}, and waits for {seconds} s",
                 place.node

@@ -12,6 +12,7 @@ use placement::free_space::FreeSpace;
 use placement::rejection::Rejection;
 use placement::reservations::Reservations;
 
+use crate::explain::waiting::{Cause, WaitingClaim};
 use crate::objects::{pod_node, storage_conditions};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::{NAMESPACE, Snapshot};
@@ -26,6 +27,8 @@ pub struct Facts<'a> {
     pub places: Vec<Place<'a>>,
     /// Volume groups that can't be used, and that a backend or a volume needs.
     pub unusable_groups: Vec<UnusableGroup>,
+    /// Why claims have no LogicalVolume, by their keys.
+    pub causes: BTreeMap<&'a str, Cause>,
 }
 
 /// A backend on a node that it selects.
@@ -58,7 +61,14 @@ impl<'a> Facts<'a> {
             reservations: snapshot.reservations(),
             places: Vec::new(),
             unusable_groups: Vec::new(),
+            causes: BTreeMap::new(),
         };
+        for (key, claim) in &snapshot.claims {
+            if let Some(waiting) = WaitingClaim::new(snapshot, claim) {
+                let cause = waiting.cause(&facts.reservations);
+                facts.causes.insert(key, cause);
+            }
+        }
         facts.places = facts.places();
         facts.unusable_groups = facts.unusable_groups();
         facts

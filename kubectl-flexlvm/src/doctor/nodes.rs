@@ -152,10 +152,12 @@ fn gone_nodes(facts: &Facts<'_>) -> Vec<Fault> {
 fn down_nodes(facts: &Facts<'_>) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (name, node) in &facts.snapshot.nodes {
+        if !facts.is_lost(name) {
+            continue;
+        }
         let volumes = facts.snapshot.volumes_on(name).count();
         let mut backends = facts.snapshot.backends.values();
-        let is_needed = volumes > 0 || backends.any(|backend| facts.serves(backend, node));
-        if is_needed && facts.is_lost(name) {
+        if volumes > 0 || backends.any(|backend| facts.serves(backend, node)) {
             let detail = format!("its kubelet does not report; {volumes} volumes are on it");
             faults.push(Fault::new(format!("node/{name}"), detail));
         }

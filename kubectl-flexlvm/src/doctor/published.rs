@@ -180,20 +180,27 @@ fn is_recent(event: &Event, facts: &Facts<'_>) -> bool {
     last.is_none_or(|last| facts.snapshot.now.duration_since(last).as_secs() < EVENT_SECONDS)
 }
 
+/// Returns true if a kubelet's message is about a volume of FlexLVM: it has the driver's name, or
+/// that of a PersistentVolume.
+fn names_volume(message: &str, facts: &Facts<'_>) -> bool {
+    const UUID: usize = 36;
+    if message.contains(crds::GROUP) {
+        return true;
+    }
+    let prefix = placement::claim::VOLUME_PREFIX;
+    message.match_indices(prefix).any(|(start, _)| {
+        let name = message.get(start..start + prefix.len() + UUID);
+        name.is_some_and(|name| facts.snapshot.persistent_volumes.contains_key(name))
+    })
+}
+
 /// Finds pods whose last mount of a volume of FlexLVM failed.
 fn mounts(facts: &Facts<'_>, is: impl Fn(&str) -> bool) -> Vec<Fault> {
     let mut faults = Vec::new();
     for event in &facts.snapshot.events {
         let message = event.message.as_deref().unwrap_or_default();
         let is_mount = event.reason.as_deref() == Some("FailedMount");
-        // The kubelet names the volume or the driver's folder, `flexlvm.dev~lvm`.
-        let is_ours = message.contains("flexlvm.dev")
-            || facts
-                .snapshot
-                .persistent_volumes
-                .keys()
-                .any(|name| message.contains(name.as_str()));
-        if is_mount && is_ours && is(message) && is_recent(event, facts) {
+        if is_mount && names_volume(message, facts) && is(message) && is_recent(event, facts) {
             let pod = &event.involved_object;
             let object = format!("pod/{}", pod.name.as_deref().unwrap_or_default());
             let namespace = pod.namespace.as_deref().unwrap_or_default();

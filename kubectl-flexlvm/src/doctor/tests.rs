@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::check::Severity;
+use super::check::{Probe, Severity};
 use super::{checks, diagnose};
 use crate::fixture::Objects;
 use crate::output::Report as _;
@@ -88,6 +88,60 @@ fn checks_are_distinct_and_have_remedies() {
             check.id
         );
         assert!(!check.remedy.ends_with('.') && !check.title.ends_with('.'));
+    }
+}
+
+#[test]
+fn documentation_lists_all_checks() {
+    let page = include_str!("../../../docs/kubectl-flexlvm.md");
+    let (_, table) = page.split_once("\n## Checks\n").unwrap();
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    let expected: Vec<String> = checks()
+        .iter()
+        .map(|it| format!("| `{}` | {} | {} |", it.id, it.severity.as_str(), it.title))
+        .collect();
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn every_failure_of_a_condition_has_a_check() {
+    use crds::condition::reason;
+    // States that are no faults of their own: others explain them, or they end by themselves.
+    let without = [
+        reason::BEING_DELETED,
+        reason::DRIVER_LOADED,
+        reason::DUPLICATE_HOSTNAME,
+        reason::ERASING,
+        reason::HEALTHY,
+        reason::INSTALLED,
+        reason::JOB_COMPLETE,
+        reason::JOB_QUEUED,
+        reason::LAYOUT_UNSUITABLE,
+        reason::METADATA_ROLLED_BACK,
+        reason::NEVER_CREATED,
+        reason::NO_NODES,
+        reason::READY,
+        reason::REMOVED,
+        reason::SOME_NODES_UNREADY,
+        reason::THIN_POOL_MISSING,
+        reason::THIN_POOL_UNUSABLE,
+        reason::VOLUME_GROUP_MISSING,
+        reason::VOLUME_GROUP_UNUSABLE,
+        reason::VOLUME_LIMIT_REACHED,
+        reason::ZEROING,
+    ];
+    for reason in reason::ALL {
+        let has_check = checks().iter().any(|check| match check.probe {
+            Probe::Volume(_, of) | Probe::Node(_, of) => of == reason,
+            Probe::Rule(_) | Probe::Group(_) => false,
+        });
+        assert!(
+            has_check || without.contains(&reason),
+            "{reason}: add a check, or explain why it needs none"
+        );
     }
 }
 

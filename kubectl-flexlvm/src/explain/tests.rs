@@ -64,6 +64,7 @@ fn absent_claim_is_an_error() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn waiting_claim_has_the_controllers_reason_and_the_next_command() {
     let no_node = json!({"metadata": {"annotations":
         {"volume.kubernetes.io/selected-node": null}}});

@@ -30,7 +30,7 @@ type Addition = Box<dyn FnOnce(&mut Snapshot) + Send>;
 
 /// Reads the objects of these kinds. With a namespace, claims and pods are read of that one only.
 ///
-/// A kind that may not be listed, or that the server doesn't have, is recorded as unreadable.
+/// Kinds that may not be listed, and kinds that the server doesn't have, are recorded.
 ///
 /// # Errors
 /// If the server can't be reached, or fails.
@@ -56,7 +56,10 @@ pub async fn snapshot(
     for (kind, list) in lists {
         match list {
             Ok(add) => add(&mut snapshot),
-            Err(kube::Error::Api(status)) if [401, 403, 404].contains(&status.code) => {
+            Err(kube::Error::Api(status)) if status.code == 404 => {
+                snapshot.unserved.insert(kind);
+            }
+            Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => {
                 snapshot.unreadable.insert(kind, status.message.clone());
             }
             Err(error) => {

@@ -32,6 +32,7 @@ fn class(check: &'static str, change: Value) -> Seed {
 
 pub(super) fn seeds() -> Vec<Seed> {
     let mut seeds = installation();
+    seeds.extend(agents());
     seeds.extend(nodes());
     seeds.extend(backends());
     seeds.extend(classes());
@@ -39,9 +40,6 @@ pub(super) fn seeds() -> Vec<Seed> {
 }
 
 fn installation() -> Vec<Seed> {
-    let waiting = json!({"status": {"conditions": [], "containerStatuses": [{"name": "agent",
-        "image": "i", "imageID": "", "ready": false, "restartCount": 0,
-        "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
     vec![
         seed(
             "definition-missing",
@@ -75,6 +73,14 @@ fn installation() -> Vec<Seed> {
                 json!({"spec": {"renewTime": "2026-06-01T11:50:00.000000Z"}}),
             )],
         ),
+    ]
+}
+
+fn agents() -> Vec<Seed> {
+    let waiting = json!({"status": {"conditions": [], "containerStatuses": [{"name": "agent",
+        "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+        "state": {"waiting": {"reason": "ImagePullBackOff"}}}]}});
+    vec![
         seed("agents-missing", [("DaemonSet/flexlvm-agent", Value::Null)]),
         seed("agent-missing", [("Pod/flexlvm-agent-n2", Value::Null)]),
         seed(
