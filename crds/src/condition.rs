@@ -30,6 +30,9 @@ pub const DRIVER_INSTALLED: &str = "DriverInstalled";
 /// False only if the agent has found out why not, or has waited for minutes.
 pub const KUBELET_READY: &str = "KubeletReady";
 
+/// `Adopted`, on an Adoption: the logical volume has its LogicalVolume and its PersistentVolume.
+pub const ADOPTED: &str = "Adopted";
+
 /// Reasons of conditions. Events use the reasons of upstream's provisioners instead.
 pub mod reason {
     /// The object matches its spec.
@@ -145,15 +148,34 @@ pub mod reason {
     pub const DUPLICATE_HOSTNAME: &str = "DuplicateHostname";
     /// The object is being deleted and waits for the condition that the message names.
     pub const BEING_DELETED: &str = "BeingDeleted";
+    /// The logical volume of the Adoption has its LogicalVolume and its PersistentVolume.
+    pub const ADOPTED: &str = "Adopted";
+    /// The Adoption waits for the agent of its node.
+    pub const AGENT_NOT_REPORTING: &str = "AgentNotReporting";
+    /// The LogicalVolume of the Adoption exists, and waits for its agent.
+    pub const ADOPTING: &str = "Adopting";
+    /// The node has no logical volume of this group, name and UUID.
+    pub const LOGICAL_VOLUME_NOT_FOUND: &str = "LogicalVolumeNotFound";
+    /// The logical volume can't become a claim's volume: the message has the reason.
+    pub const NOT_ADOPTABLE: &str = "NotAdoptable";
+    /// Another object describes the logical volume, or has the name that it needs.
+    pub const CONFLICT: &str = "Conflict";
+    /// The adoption was cancelled before its PersistentVolume was created.
+    pub const ADOPTION_CANCELLED: &str = "AdoptionCancelled";
     /// No node is selected, or no selected node has reported yet.
     pub const NO_NODES: &str = "NoNodes";
     /// Some of the selected nodes can't provide the backend.
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 51] = [
+    pub const ALL: [&str; 58] = [
+        ADOPTED,
+        ADOPTING,
+        ADOPTION_CANCELLED,
+        AGENT_NOT_REPORTING,
         BEING_DELETED,
         CACHE_FAILED,
+        CONFLICT,
         CREATE_FAILED,
         DEGRADED,
         DELETION_BLOCKED,
@@ -180,10 +202,12 @@ pub mod reason {
         KUBELET_NOT_FOUND,
         LAYOUT_UNSUITABLE,
         LOGICAL_VOLUME_MISSING,
+        LOGICAL_VOLUME_NOT_FOUND,
         LVM_FAILED,
         LVM_HANGS,
         METADATA_ROLLED_BACK,
         NEVER_CREATED,
+        NOT_ADOPTABLE,
         NOT_EMPTY,
         NO_NODES,
         OTHER_PLUGIN_FOLDER,

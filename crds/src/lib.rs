@@ -7,7 +7,8 @@
 //!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
 //! - [`logical_volume`]: written by the controller for an agent; [`share`] is a part of a disk.
 //! - [`node_storage`]: reported by the agent of a node.
-//! - [`condition`] and [`quantity`]: shared by all three; [`validation`] for the error about an
+//! - [`adoption`]: an admin's request to make an existing logical volume a volume of FlexLVM.
+//! - [`condition`] and [`quantity`]: shared by all of them; [`validation`] for the error about an
 //!   invalid setting.
 //! - `schema`: the schemas in a form that every supported API server reads alike.
 
@@ -16,6 +17,7 @@
     reason = "the derive of KubeSchema declares the type once more, inside a function"
 )]
 
+pub mod adoption;
 pub mod cache;
 pub mod condition;
 pub mod devices;
@@ -32,6 +34,7 @@ pub mod storage_backend;
 pub mod thin_pool;
 pub mod validation;
 
+pub use adoption::{Adoption, AdoptionSpec, AdoptionStatus};
 pub use erase::Erase;
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
@@ -67,6 +70,7 @@ pub fn all() -> Vec<CustomResourceDefinition> {
         StorageBackend::crd(),
         LogicalVolume::crd(),
         NodeStorage::crd(),
+        Adoption::crd(),
     ];
     for definition in &mut all {
         schema::normalize(definition);

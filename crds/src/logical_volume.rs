@@ -155,6 +155,42 @@ pub struct LogicalVolumeSpec {
     pub erase: Erase,
     /// File system that the driver creates at the first mount.
     pub filesystem: Filesystem,
+    /// Access modes of the PersistentVolume. Absent for volumes of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), extend("x-kubernetes-list-type" = "atomic"))]
+    pub access_modes: Vec<String>,
+    /// True after the claim was deleted while the reclaim policy is `Retain`: the volume is kept
+    /// until an admin removes it, or binds its PersistentVolume to another claim.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub released: bool,
+    /// The existing logical volume that an Adoption made this object for. FlexLVM neither creates
+    /// nor formats it. Absent for volumes that FlexLVM created. Immutable.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("adopted can't be changed: the data is there"))]
+    pub adopted: Option<AdoptedVolume>,
+}
+
+/// The logical volume of an Adoption, and the Adoption.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AdoptedVolume {
+    /// LVM's UUID of the logical volume. The agent uses no other one in its place.
+    #[schemars(regex(pattern = r"^[0-9a-zA-Z]{6}(-[0-9a-zA-Z]{4}){5}-[0-9a-zA-Z]{6}$"))]
+    pub uuid: String,
+    /// Name of the Adoption.
+    pub adoption: String,
+    /// UID of the Adoption: a later one of the same name is a different one.
+    pub adoption_uid: String,
+    /// Size of the logical volume when its format marker was written, which determines the marker's
+    /// position. Absent if it is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_size: Option<Quantity>,
+}
+
+/// Returns true for false, which is not serialized.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl LogicalVolumeSpec {

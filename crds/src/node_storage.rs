@@ -112,6 +112,18 @@ pub struct NodeStorageStatus {
     /// earlier version of the agent wrote the report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub renewed_at: Option<Time>,
+    /// Volumes whose LogicalVolume and logical volume do not match, and retained ones that no claim
+    /// uses, at most 1,000 of them. FlexLVM repairs and removes none of them by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 1000),
+        extend("x-kubernetes-list-type" = "atomic")
+    )]
+    pub deviations: Vec<Deviation>,
+    /// Number of volumes of each kind, also of those that `orphans` and `deviations` omit because of
+    /// their limits. Absent before the first report of LVM.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audit: Option<AuditCounts>,
     /// Version of the agent, and of the driver that it installs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_version: Option<String>,
@@ -126,6 +138,9 @@ pub const METADATA_WENT_BACK: &str = "its metadata may have gone back to an olde
 
 /// Maximum number of [`NodeStorageStatus::orphans`].
 pub const MAX_ORPHANS: usize = 1000;
+
+/// Maximum number of [`NodeStorageStatus::deviations`].
+pub const MAX_DEVIATIONS: usize = 1000;
 
 /// Maximum number of [`PhysicalVolume::volumes`] of all disks of a NodeStorage together.
 ///
@@ -148,6 +163,56 @@ pub struct OrphanedVolume {
     pub volume_group: String,
     /// Name of the logical volume.
     pub name: String,
+}
+
+/// A volume whose LogicalVolume and logical volume do not match, or that no claim uses.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Deviation {
+    /// `Missing`: the LogicalVolume exists, its logical volume does not. `Foreign`: a logical volume
+    /// has the name or the tags of a LogicalVolume, but is not the one that it describes.
+    /// `Retained`: reclaim policy `Retain` keeps the volume, and its claim is gone.
+    pub kind: DeviationKind,
+    /// Name of the volume group.
+    pub volume_group: String,
+    /// Name of the logical volume.
+    pub name: String,
+    /// LVM's UUID of the logical volume; of a missing one, the UUID that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uuid: Option<String>,
+    /// Namespace and name of the claim, as in `default/data`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<String>,
+    /// What differs.
+    pub message: String,
+}
+
+/// Kinds of deviations.
+#[derive(
+    Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
+pub enum DeviationKind {
+    /// The LogicalVolume exists, its logical volume does not.
+    Missing,
+    /// A logical volume has the name or the tags of a LogicalVolume, but is not the one that it
+    /// describes.
+    Foreign,
+    /// Reclaim policy `Retain` keeps the volume, and its claim is gone.
+    Retained,
+}
+
+/// Number of volumes of a node by the kind of their deviation.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditCounts {
+    /// Logical volumes with the tag of a claim that no LogicalVolume describes.
+    pub orphaned: u32,
+    /// LogicalVolumes whose logical volume does not exist.
+    pub missing: u32,
+    /// Logical volumes with the name or the tags of a LogicalVolume that describes another one.
+    pub foreign: u32,
+    /// Retained volumes without a claim.
+    pub retained: u32,
 }
 
 /// One volume group of a node.

@@ -59,6 +59,7 @@ fn page_lists_the_reasons_of_conditions() {
         "Conditions of a LogicalVolume",
         "Conditions of a NodeStorage",
         "Conditions of a StorageBackend",
+        "Conditions of an Adoption",
     ];
     assert_eq!(
         in_documentation(&sections),

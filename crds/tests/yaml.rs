@@ -53,7 +53,12 @@ fn names() -> Vec<String> {
 fn yaml_is_current() {
     assert_eq!(
         names(),
-        ["storagebackends", "logicalvolumes", "nodestorages"]
+        [
+            "storagebackends",
+            "logicalvolumes",
+            "nodestorages",
+            "adoptions"
+        ]
     );
     for definition in crds::all() {
         let plural = definition.spec.names.plural.clone();
@@ -133,6 +138,7 @@ fn every_field_has_a_description() {
         crds::StorageBackend::crd(),
         crds::LogicalVolume::crd(),
         crds::NodeStorage::crd(),
+        crds::Adoption::crd(),
     ] {
         let definition = serde_json::to_value(definition).unwrap();
         let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];

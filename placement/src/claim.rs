@@ -97,6 +97,14 @@ pub fn class_name(claim: &PersistentVolumeClaim) -> Option<&str> {
     })
 }
 
+/// Returns the access modes that the claim requests.
+#[must_use]
+pub fn access_modes(claim: &PersistentVolumeClaim) -> Vec<String> {
+    let spec = claim.spec.as_ref();
+    let modes = spec.and_then(|spec| spec.access_modes.clone());
+    modes.unwrap_or_default()
+}
+
 /// Returns the reference to the claim in FlexLVM's objects.
 #[must_use]
 pub fn reference(claim: &PersistentVolumeClaim) -> ClaimReference {

@@ -59,6 +59,9 @@ pub fn build_logical_volume(
             reclaim_policy: class.reclaim_policy,
             erase: backend.spec.erase,
             filesystem: class.filesystem.clone(),
+            access_modes: claim::access_modes(claim),
+            released: false,
+            adopted: None,
         },
         status: None,
     }

@@ -48,6 +48,10 @@ pub mod event {
     pub const NOT_READY: &str = "NotReady";
     /// All conditions of the StorageBackend or NodeStorage are True again.
     pub const READY: &str = "Ready";
+    /// The logical volume of the Adoption has its PersistentVolume.
+    pub const ADOPTED: &str = "Adopted";
+    /// The Adoption waits; its condition has the reason.
+    pub const ADOPTION_FAILED: &str = "AdoptionFailed";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
 }
