@@ -5,6 +5,7 @@
 //!
 //! - [`controller`]: one active replica per cluster; [`agent`]: one per node.
 //! - [`kube`]: what both roles need of Kubernetes in addition to its client.
+//! - [`volume_record`]: the tag from which an Adoption makes the objects of a volume again.
 //! - [`metrics`]: the metrics of a role; [`http`]: the probes and the metrics.
 
 pub mod agent;
@@ -12,3 +13,4 @@ pub mod controller;
 pub mod http;
 pub mod kube;
 pub mod metrics;
+pub mod volume_record;

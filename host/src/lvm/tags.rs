@@ -23,6 +23,10 @@ pub const OBJECT_UID: &str = "flexlvm.dev/logicalvolume-uid=";
 /// and its other tags do not show that.
 pub const RESTORED: &str = "flexlvm.dev/logicalvolume-uid=restored";
 
+/// Prefix of the tag with what an Adoption needs to make the objects of a claim's volume again:
+/// backend, class, layout, file system, access modes and the size at creation.
+pub const RECORD: &str = "flexlvm.dev/volume=";
+
 /// Prefix of the tag that names the StorageBackend of a thin pool.
 pub const THIN_POOL: &str = "flexlvm.dev/thin-pool=";
 
@@ -44,8 +48,8 @@ pub const BACKEND: &str = "flexlvm.dev/backend=";
 #[cfg(test)]
 mod tests {
     use super::{
-        CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, RESTORED, STATIC,
-        THIN_POOL,
+        CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, RECORD, RESTORED,
+        STATIC, THIN_POOL,
     };
     use crate::lvm::names::LvTag;
 
@@ -57,12 +61,12 @@ mod tests {
                 .all(|tag| tag.starts_with(OF_CLAIM))
         );
         assert!(
-            [STATIC, FORMAT, MARKED, OBJECT_UID, THIN_POOL]
+            [STATIC, FORMAT, MARKED, OBJECT_UID, RECORD, THIN_POOL]
                 .iter()
                 .all(|tag| !tag.starts_with(OF_CLAIM))
         );
         let all = [
-            OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, OBJECT_UID,
+            OF_CLAIM, CLAIM_UID, CLAIM_NAME, CLAIM_KEY, STATIC, FORMAT, MARKED, OBJECT_UID, RECORD,
             RESTORED, THIN_POOL,
         ];
         assert!(RESTORED.starts_with(OBJECT_UID));
