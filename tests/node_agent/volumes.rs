@@ -29,6 +29,7 @@ pub(crate) fn volume_is_created_tagged_and_unformatted(fixture: &Fixture) {
         fixture.object_tag(&name),
         format!("flexlvm.dev/claim-uid={claim}"),
         format!("flexlvm.dev/claim=default/{name}"),
+        "flexlvm.dev/volume=backend=b:class=s:fs=ext4:size=67108864".to_owned(),
     ];
     assert_eq!(
         fixture

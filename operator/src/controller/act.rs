@@ -103,6 +103,9 @@ impl Actor {
             Step::SetCurrentClaim(claim) => {
                 self.patch_spec(name, json!({"currentClaim": claim})).await
             }
+            Step::SetReleased(released) => {
+                self.patch_spec(name, json!({"released": released})).await
+            }
             Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
                 self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
                     .await

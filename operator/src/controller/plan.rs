@@ -146,6 +146,8 @@ pub enum Step {
     Unpublish,
     /// Write the claim to which the PersistentVolume is bound into the LogicalVolume.
     SetCurrentClaim(ClaimReference),
+    /// Write into the LogicalVolume whether the claim of a retained volume was deleted.
+    SetReleased(bool),
     /// Write the PersistentVolume's changed reclaim policy into the LogicalVolume.
     SetReclaimPolicy(ReclaimPolicy),
     /// Add (true) or remove (false) the PersistentVolume's finalizer.

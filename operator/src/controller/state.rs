@@ -278,9 +278,18 @@ impl ClusterState {
     }
 
     /// Returns the logical volume with a claim's tag that a node reports as an orphan.
+    ///
+    /// A report without its node is left over from a node that an admin has removed.
     fn orphan_of(&self, claim: &PersistentVolumeClaim) -> Option<plan::Orphan> {
         let uid = claim.uid()?;
         for storage in self.storages.state() {
+            if self
+                .nodes
+                .get(&ObjectRef::new(&storage.name_any()))
+                .is_none()
+            {
+                continue;
+            }
             let Some(status) = &storage.status else {
                 continue;
             };

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::agent::condition::{ConditionUpdate, ReportedError};
-use crate::agent::inventory::orphans::orphans;
+use crate::agent::inventory::audit::Audit;
 use crate::agent::lvm::hang::LvmHang;
 use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
@@ -67,7 +67,14 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
         status.volume_groups = build_groups(groups, inputs);
         keep_paths(&mut status.volume_groups, &old.volume_groups);
         status.lvm_warnings.clone_from(&inputs.report.warnings);
-        status.orphans = orphans(groups, inputs.specs);
+        let audit = Audit::new(groups, inputs.specs);
+        status.audit = Some(audit.counts());
+        let Audit {
+            orphans,
+            deviations,
+        } = audit.limited();
+        status.orphans = orphans;
+        status.deviations = deviations;
     }
     status.agent_version = Some(env!("CARGO_PKG_VERSION").to_owned());
     status.lvm_version = inputs.report.version.clone().or(status.lvm_version);
@@ -302,4 +309,4 @@ fn total(lv: &Lv) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
+use crds::node_storage::AuditCounts;
 use tokio::sync::watch;
 
 use super::Sources;
 use crate::agent::condition::ConditionUpdate;
-use crate::agent::inventory::orphans::orphans;
+use crate::agent::inventory::audit::Audit;
 use crate::agent::volumes::spec::VolumeSpec;
 use crate::metrics::series::{Gauge, Scrape, Value};
 
@@ -54,6 +55,12 @@ const ORPHANS: Gauge<1> = Gauge::new(
     ["volume_group"],
 );
 
+const AUDITED: Gauge<1> = Gauge::new(
+    "flexlvm_deviating_volumes",
+    "Volumes whose LogicalVolume and logical volume do not match, and retained ones without a claim; the NodeStorage lists them.",
+    ["kind"],
+);
+
 const DRIVER: Gauge<0> = Gauge::new(
     "flexlvm_driver_installed",
     "1 if the FlexVolume driver of the agent's version is installed, else 0.",
@@ -93,8 +100,9 @@ pub(super) fn samples(
         orphaned.insert(group.name.clone(), 0);
         *unusable.entry(&group.name).or_default() |= group.fault.is_some();
     }
-    for orphan in orphans(&groups, &specs) {
-        *orphaned.entry(orphan.volume_group).or_default() += 1;
+    let audit = Audit::new(&groups, &specs);
+    for orphan in &audit.orphans {
+        *orphaned.entry(orphan.volume_group.clone()).or_default() += 1;
     }
     let unusable = unusable
         .iter()
@@ -104,8 +112,26 @@ pub(super) fn samples(
         .iter()
         .map(|(name, count)| ([name.as_str()], (*count).into()));
     scrape.gauge(&ORPHANS, orphaned)?;
+    scrape.gauge(&AUDITED, audited(audit.counts()))?;
     scrape.gauge(&DRIVER, condition(&sources.driver))?;
     scrape.gauge(&KUBELET, condition(&sources.kubelet))
+}
+
+/// Returns a sample for each kind of deviation.
+fn audited(counts: AuditCounts) -> [([&'static str; 1], Value); 4] {
+    let AuditCounts {
+        orphaned,
+        missing,
+        foreign,
+        retained,
+    } = counts;
+    [
+        ("orphaned", orphaned),
+        ("missing", missing),
+        ("foreign", foreign),
+        ("retained", retained),
+    ]
+    .map(|(kind, count)| ([kind], u64::from(count).into()))
 }
 
 /// Returns the sample of a condition; `None` until it is known.

@@ -105,6 +105,8 @@ async fn samples_have_the_values_of_the_report() {
         "flexlvm_thin_pool_guarded{node=\"agent-node\",volume_group=\"vg0\",thin_pool=\"pool\"} 1",
         // A volume of another claim, which no object describes.
         "flexlvm_orphaned_volumes{node=\"agent-node\",volume_group=\"vg0\"} 1",
+        "flexlvm_deviating_volumes{node=\"agent-node\",kind=\"orphaned\"} 1",
+        "flexlvm_deviating_volumes{node=\"agent-node\",kind=\"missing\"} 0",
         "flexlvm_kubelet_ready{node=\"agent-node\"} 1",
         "flexlvm_lvm_warnings{node=\"agent-node\"} 1",
         &format!("flexlvm_logical_volume_size_bytes{{node=\"agent-node\",{of_claim}}} 33554432"),

@@ -43,7 +43,7 @@ pub(super) fn build(
         name: spec.name.to_string(),
         uuid,
         size,
-        tags: spec.tags().iter().map(ToString::to_string).collect(),
+        tags: spec.tags(size).iter().map(ToString::to_string).collect(),
         active: true,
         open: false,
         segment_type: plan::initial_type(spec),

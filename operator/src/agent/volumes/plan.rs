@@ -32,9 +32,10 @@ use super::spec::VolumeSpec;
 use crate::agent::condition::{ConditionUpdate, ReportedError};
 use crate::agent::lvm::rollback::Rollback;
 use health::VolumeHealth;
-use lookup::{ObservedLv, find, find_by_claim};
+use lookup::find_by_claim;
 
 pub use device::RefreshResult;
+pub use lookup::{ObservedLv, find};
 pub use pool_and_cache::extended;
 pub use step::{Action, LvmChange, NewVolume, Step};
 
@@ -110,7 +111,7 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
     let node = &spec.node;
     match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => return Ok(plan_ours(spec, vg, lv, seen)),
-        ObservedLv::Foreign(why) => {
+        ObservedLv::Foreign { why, .. } => {
             let message = format!(
                 "logical volume {path} on {node} is not this object's volume, and is left unchanged: {why}"
             );

@@ -13,6 +13,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use placement::layout;
 
+use crate::volume_record::VolumeRecord;
+
 pub use pool_and_cache::{CacheSpec, PoolCreation, PoolSpec};
 
 /// Minimum volume size: a smaller one has no space for the format marker.
@@ -62,6 +64,10 @@ pub struct VolumeSpec {
     pub object_uid: String,
     /// Generation of the object's spec; 0 if the object has none.
     pub generation: i64,
+    /// Whether the claim of a retained volume was deleted.
+    pub released: bool,
+    /// What the tag records from which an Adoption can make the object again.
+    pub record: VolumeRecord,
 }
 
 impl VolumeSpec {
@@ -106,18 +112,29 @@ impl VolumeSpec {
             erase: spec.erase,
             object_uid,
             generation: object.metadata.generation.unwrap_or_default(),
+            released: spec.released,
+            record: VolumeRecord::of(spec),
         })
     }
 
-    /// Returns the tags of the new logical volume.
+    /// Returns the tags of the logical volume, which has or had this size when it was created.
     #[must_use]
-    pub fn tags(&self) -> Vec<LvTag> {
+    pub fn tags(&self, created_size: Bytes) -> Vec<LvTag> {
         let key = LvTag::new(self.key.tag()).ok();
-        let object = Some(self.object.clone());
-        [Some(self.identity.clone()), object, self.trace.clone(), key]
-            .into_iter()
-            .flatten()
-            .collect()
+        let record = VolumeRecord {
+            created_size: Some(created_size.0),
+            ..self.record.clone()
+        };
+        [
+            Some(self.identity.clone()),
+            Some(self.object.clone()),
+            self.trace.clone(),
+            key,
+            record.tag(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Returns whether the status has the uuid of this logical volume.
@@ -229,6 +246,7 @@ fn read_size(object: &LogicalVolume) -> Result<Bytes, ValidationError> {
 mod tests {
     use super::VolumeSpec;
     use crds::{LogicalVolume, ValidationError};
+    use host::Bytes;
     use serde_json::{Value, json};
 
     const KEY_DIGEST: &str = "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a";
@@ -251,7 +269,11 @@ mod tests {
     fn spec_has_path_tags_and_size() {
         let spec = read("/metadata/name", json!("pvc-1")).unwrap();
         assert_eq!(spec.path(), "vg0/pvc-1");
-        let tags: Vec<_> = spec.tags().iter().map(ToString::to_string).collect();
+        let tags: Vec<_> = spec
+            .tags(Bytes(1 << 30))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         let key = format!("flexlvm.dev/claim-key={KEY_DIGEST}");
         assert_eq!(
             tags,
@@ -259,7 +281,8 @@ mod tests {
                 "flexlvm.dev/claim-uid=1",
                 "flexlvm.dev/logicalvolume-uid=2",
                 "flexlvm.dev/claim=default/data",
-                key.as_str()
+                key.as_str(),
+                "flexlvm.dev/volume=backend=b:class=s:fs=ext4:size=1073741824",
             ]
         );
         assert_eq!((spec.size.0, spec.published), (1 << 30, None));

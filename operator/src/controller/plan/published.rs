@@ -69,6 +69,7 @@ fn plan_correction(
     logical_volume: Option<&LogicalVolume>,
 ) -> Option<Step> {
     let spec = volume.spec.as_ref();
+    let is_released = phase(volume) == "Released";
     let policy = spec.and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref());
     let policy = class::reclaim_policy(policy);
     if let Some(logical_volume) = logical_volume {
@@ -82,6 +83,7 @@ fn plan_correction(
         }
     }
     let is_being_deleted = volume.metadata.deletion_timestamp.is_some();
+    let is_unclaimed = policy == ReclaimPolicy::Retain && is_released;
     match policy {
         ReclaimPolicy::Retain if has_finalizer(volume) => Some(Step::SetFinalizer(false)),
         ReclaimPolicy::Delete
@@ -89,7 +91,11 @@ fn plan_correction(
         {
             Some(Step::SetFinalizer(true))
         }
-        _ => None,
+        _ => {
+            let is_outdated = logical_volume
+                .is_some_and(|logical_volume| logical_volume.spec.released != is_unclaimed);
+            is_outdated.then_some(Step::SetReleased(is_unclaimed))
+        }
     }
 }
 

@@ -27,9 +27,11 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
         return plan_cancelled(logical_volume, observed);
     }
     let Some(claim) = observed.claim.as_deref() else {
+        let is_released = logical_volume.spec.released || status.uuid.is_none();
         return match logical_volume.spec.reclaim_policy {
             ReclaimPolicy::Delete => Step::DeleteUnclaimed.into(),
-            ReclaimPolicy::Retain => Step::Done.into(),
+            ReclaimPolicy::Retain if is_released => Step::Done.into(),
+            ReclaimPolicy::Retain => Step::SetReleased(true).into(),
         };
     };
     if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {

@@ -70,6 +70,9 @@ pub(super) fn logical_volume(logical_volume: &mut LogicalVolume) -> bool {
 
 /// Drops the lists of a NodeStorage that are for admins only: names of volumes, and paths of disks.
 pub(super) fn node_storage(storage: &mut NodeStorage) -> bool {
+    if let Some(status) = &mut storage.status {
+        status.deviations = Vec::new();
+    }
     let groups = storage
         .status
         .iter_mut()

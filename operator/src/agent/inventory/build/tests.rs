@@ -20,6 +20,7 @@ use crate::agent::condition::ReportedError;
 use crate::agent::lvm::report::LvmReport;
 use crate::agent::lvm::rollback::Rollback;
 use crate::agent::volumes::spec::VolumeSpec;
+use crate::volume_record::VolumeRecord;
 
 /// An `Exec` with fixed output.
 struct FixedOutput(&'static [u8]);
@@ -34,7 +35,7 @@ impl Exec for FixedOutput {
     }
 }
 
-fn groups() -> Vec<Vg> {
+pub(in crate::agent::inventory) fn groups() -> Vec<Vg> {
     Lvm(&FixedOutput(include_bytes!(
         "../../../../../host/fixtures/lvm2-2.03.16-kinds.json"
     )))
@@ -43,7 +44,12 @@ fn groups() -> Vec<Vg> {
     .groups
 }
 
-fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
+fn record() -> VolumeRecord {
+    let tag = "flexlvm.dev/volume=backend=fast:class=gold:fs=ext4".to_owned();
+    VolumeRecord::from_tags(&[tag]).unwrap()
+}
+
+pub(in crate::agent::inventory) fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
     VolumeSpec {
         node: "node1".to_owned(),
         group: VgName::new("vg0").unwrap(),
@@ -65,6 +71,8 @@ fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
         erase: crds::Erase::None,
         object_uid: "2".to_owned(),
         generation: 1,
+        released: false,
+        record: record(),
         reclaim_policy: crds::logical_volume::ReclaimPolicy::Delete,
     }
 }
@@ -356,30 +364,6 @@ proptest! {
         let (before, after) = (status(groups(), &specs), status(after, &specs));
         prop_assert!(before != after && !differ(&before, &after));
     }
-}
-
-#[test]
-fn volumes_of_claims_without_object_are_reported_as_orphans() {
-    let names = |specs: &[VolumeSpec]| -> Vec<String> {
-        let orphans = status(groups(), specs).orphans;
-        orphans
-            .into_iter()
-            .map(|orphan| {
-                format!(
-                    "{} {}/{}",
-                    orphan.claim_uid, orphan.volume_group, orphan.name
-                )
-            })
-            .collect()
-    };
-    let all = names(&[]);
-    assert!(all.contains(&"a vg0/pvc-a".to_owned()), "{all:?}");
-    let described = names(&[spec("a", Bytes(32 << 20), None)]);
-    let rest: Vec<_> = all
-        .into_iter()
-        .filter(|name| !name.starts_with("a "))
-        .collect();
-    assert_eq!(described, rest);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use host::fs::NewBlocks;
 use host::lvm::NewLv;
-use host::{Error, LvUuid};
+use host::{Bytes, Error, LvUuid};
 
 use super::{Progress, VolumeExecutor, lv_path};
 use crate::agent::blocking::blocking;
@@ -41,7 +41,7 @@ impl VolumeExecutor {
         new: &NewVolume,
     ) -> Result<(UnmarkedVolume, CachedReport), Error> {
         let lvm = locked.commands();
-        let tags = spec.tags();
+        let tags = spec.tags(new_size(locked, spec, new));
         match new {
             NewVolume::OnDisks { extents, disks } => {
                 let new = NewLv {
@@ -98,5 +98,17 @@ impl VolumeExecutor {
         .await?;
         progress.content = Some(Content::Unformatted);
         Ok(())
+    }
+}
+
+/// Returns the size in bytes that a new volume gets.
+fn new_size(locked: &LockedLvm, spec: &VolumeSpec, new: &NewVolume) -> Bytes {
+    match new {
+        NewVolume::InPool { size, .. } => *size,
+        NewVolume::OnDisks { extents, .. } => {
+            let groups = locked.groups();
+            let group = groups.iter().find(|vg| vg.name == spec.group.as_str());
+            group.map_or(spec.size, |vg| extents.bytes(vg.extent_size))
+        }
     }
 }

@@ -9,19 +9,28 @@ use host::lvm::{Lv, LvRole, Vg};
 use crate::agent::volumes::spec::VolumeSpec;
 
 /// The spec's logical volume, or what exists in its place.
-pub(super) enum ObservedLv<'a> {
+#[derive(Debug)]
+pub enum ObservedLv<'a> {
     /// No volume with this name, and none with the published uuid.
     Nothing,
     /// The spec's logical volume: it has the name, and the published uuid or the claim's tag.
     Ours(&'a Vg, &'a Lv),
-    /// Another volume has the name; the text names the difference.
-    Foreign(String),
+    /// Another volume has the name.
+    Foreign {
+        /// Its volume group.
+        vg: &'a Vg,
+        /// The volume.
+        lv: &'a Lv,
+        /// Names the difference.
+        why: String,
+    },
     /// The spec's volume has another name.
     Renamed(&'a Vg, &'a Lv),
 }
 
 /// Finds the volume.
-pub(super) fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
+#[must_use]
+pub fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
     let mut named = None;
     let mut elsewhere = None;
     for vg in groups {
@@ -53,7 +62,11 @@ pub(super) fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
     }
     match (elsewhere, named) {
         (Some((vg, lv)), _) => ObservedLv::Renamed(vg, lv),
-        (None, Some((_, lv))) => ObservedLv::Foreign(difference(spec, lv)),
+        (None, Some((vg, lv))) => ObservedLv::Foreign {
+            vg,
+            lv,
+            why: difference(spec, lv),
+        },
         (None, None) => ObservedLv::Nothing,
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn plan_absent(
     let node = &spec.node;
     let (vg, lv) = match find(spec, seen.groups) {
         ObservedLv::Ours(vg, lv) => (vg, lv),
-        ObservedLv::Foreign(_) => return Ok(gone(spec, seen).into()),
+        ObservedLv::Foreign { .. } => return Ok(gone(spec, seen).into()),
         ObservedLv::Renamed(vg, lv) => {
             let message = format!(
                 "logical volume {path} on {node} was renamed to {}/{}, so it is kept; rename it back, or remove it manually",

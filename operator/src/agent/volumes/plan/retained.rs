@@ -30,7 +30,7 @@ pub(super) fn ended(spec: &VolumeSpec, groups: &[Vg]) -> Option<Outcome> {
             return Some(released(spec, vg, lv));
         }
         // Another volume took the name of one that is gone.
-        ObservedLv::Foreign(_) | ObservedLv::Nothing => {}
+        ObservedLv::Foreign { .. } | ObservedLv::Nothing => {}
     }
     let group = groups.iter().find(|vg| vg.name == spec.group.as_str())?;
     if group.fault.is_some() {

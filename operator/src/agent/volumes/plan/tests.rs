@@ -25,6 +25,7 @@ use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
 use crate::agent::volumes::outcome::Outcome;
 use crate::agent::volumes::spec::VolumeSpec;
+use crate::volume_record::VolumeRecord;
 
 const EXTENT: Bytes = Bytes(4 << 20);
 /// The tags of a volume that was created for the LogicalVolume of these tests.
@@ -57,7 +58,15 @@ fn spec() -> VolumeSpec {
         erase: Erase::None,
         object_uid: "2".to_owned(),
         generation: 1,
+        released: false,
+        record: record(),
     }
+}
+
+/// Returns what the tags of the volume record, apart from its size.
+fn record() -> VolumeRecord {
+    let tag = "flexlvm.dev/volume=backend=fast:class=gold:fs=ext4".to_owned();
+    VolumeRecord::from_tags(&[tag]).unwrap()
 }
 
 fn lv() -> Lv {

@@ -24,6 +24,8 @@ fn retained_volume_outlives_claim_and_persistent_volume() {
     let mut fixture = Fixture::created();
     fixture.lv()["spec"]["reclaimPolicy"] = json!("Retain");
     fixture.claim = None;
+    assert_eq!(fixture.step(), Step::SetReleased(true));
+    fixture.lv()["spec"]["released"] = json!(true);
     assert_eq!(fixture.step(), Step::Done);
 }
 
@@ -133,7 +135,13 @@ fn change_to_retain_is_written_before_the_finalizer_is_removed() {
     fixture.lv()["spec"]["reclaimPolicy"] = json!("Retain");
     assert_eq!(fixture.step(), Step::SetFinalizer(false));
     fixture.pv()["metadata"]["finalizers"] = json!([]);
+    // For the report of the node.
+    assert_eq!(fixture.step(), Step::SetReleased(true));
+    fixture.lv()["spec"]["released"] = json!(true);
     assert_eq!(fixture.step(), Step::Done);
+    fixture.phase("Bound");
+    assert_eq!(fixture.step(), Step::SetReleased(false));
+    fixture.phase("Released");
     fixture.pv()["spec"]["persistentVolumeReclaimPolicy"] = json!("Delete");
     assert_eq!(
         fixture.step(),
