@@ -8,6 +8,7 @@
 //! - [`volumes`]: compares each LogicalVolume with the node, acts step by step, and reports.
 //! - [`thin_pools`]: extends thin pools as they fill up.
 //! - [`volume_groups`]: creates volume groups on the devices that StorageBackends list.
+//! - [`adoptions`]: reports the logical volumes that Adoptions name.
 //! - [`inventory`]: publishes the node's storage as its NodeStorage.
 //! - [`kubelet`]: finds the node's kubelet and its plugin folder.
 //! - [`driver_install`]: installs the driver into kubelet's plugin folder.
@@ -16,6 +17,7 @@
 //! - [`condition`]: what the agent writes to conditions; [`error`]: what it retries.
 //! - [`blocking`]: runs work on threads that may block.
 
+pub mod adoptions;
 pub mod blocking;
 pub mod condition;
 pub mod driver_install;
@@ -211,6 +213,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
             AT_ONCE,
             |name| reconciler.reconcile(name)
         )),
+        Box::pin(adoptions::run(&client, &lvm, &volumes)),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
         hang::run(activity, host.exec, volumes.clone(), settings.hang_limit),
@@ -225,7 +228,6 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
             unmounted.notify_one();
         }),
         Box::pin(installer.run(outcomes, unmounted.clone())),
-        // Boxed because the future is large and mostly asleep.
         Box::pin(orphaned_mounts.run()),
         Box::pin(creator.run()),
         reporter.run(),

@@ -3,12 +3,12 @@
 
 use std::process::Command;
 
-use crds::{LogicalVolume, NodeStorage};
+use crds::{Adoption, LogicalVolume, NodeStorage};
 use harness::apiserver::ApiServer;
 use harness::wait;
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicy;
-use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, Client};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 
 use crate::fixture::Fixture;
@@ -20,6 +20,8 @@ const SINCE: u32 = 30;
 async fn refusals(client: &Client, node: &str, volume: &str) -> Vec<String> {
     let storages: Api<NodeStorage> = Api::all(client.clone());
     let volumes: Api<LogicalVolume> = Api::all(client.clone());
+    let adoptions: Api<Adoption> = Api::all(client.clone());
+    let report = Patch::Merge(json!({"status": {"report": {"generation": 1}}}));
     let apply = PatchParams::apply("flexlvm-agent").force();
     let storage = json!({"apiVersion": "flexlvm.dev/v1alpha1", "kind": "NodeStorage",
         "metadata": {"name": node}, "spec": {}, "status": {"lvmVersion": "2.03"}});
@@ -40,12 +42,31 @@ async fn refusals(client: &Client, node: &str, volume: &str) -> Vec<String> {
             .patch_status(volume, &PatchParams::default(), &status)
             .await
             .map(drop),
+        adoptions
+            .patch_status(volume, &PatchParams::default(), &report)
+            .await
+            .map(drop),
     ] {
         if let Err(error) = result {
             refusals.push(error.to_string());
         }
     }
     refusals
+}
+
+impl Fixture {
+    /// Creates a LogicalVolume of this node, and an Adoption of the same name.
+    async fn create_both(&self, short: &str) -> String {
+        let name = self.create_volume(short, 8).await;
+        let adoption: Adoption = serde_json::from_value(json!({
+            "apiVersion": "flexlvm.dev/v1alpha1", "kind": "Adoption", "metadata": {"name": name},
+            "spec": {"node": self.name, "volumeGroup": "vg0", "logicalVolume": "pvc-other"},
+        }))
+        .unwrap();
+        let adoptions: Api<Adoption> = Api::all(self.client.clone());
+        let created = adoptions.create(&PostParams::default(), &adoption).await;
+        created.unwrap().name_any()
+    }
 }
 
 #[tokio::test]
@@ -56,22 +77,23 @@ async fn agent_writes_objects_of_its_own_node_alone() {
     let fixture = Fixture::new(100).await;
     let other = Fixture::new(100).await;
     let own = fixture.agents_client().await;
-    let volume = fixture.create_volume("own", 8).await;
-    let foreign = other.create_volume("foreign", 8).await;
+    let volume = fixture.create_both("own").await;
+    let foreign = other.create_both("foreign").await;
     // Other accounts are not concerned.
     let by_admin = refusals(&fixture.client, &other.name, &foreign).await;
     assert_eq!(by_admin, [""; 0]);
     // The API server reads new policies within a second.
     wait::until("the policies are in force", wait::LIMIT, async || {
         let refused = refusals(&own, &other.name, &foreign).await;
-        Ok((refused.len() == 3).then_some(()))
+        Ok((refused.len() == 4).then_some(()))
     })
     .await
     .unwrap();
     let refused = refusals(&own, &other.name, &foreign).await;
-    for (refusal, kind) in refused
-        .iter()
-        .zip(["NodeStorage", "NodeStorage", "LogicalVolumes"])
+    for (refusal, kind) in
+        refused
+            .iter()
+            .zip(["NodeStorage", "NodeStorage", "LogicalVolumes", "Adoptions"])
     {
         assert!(
             refusal.contains(&format!(
@@ -92,7 +114,7 @@ async fn agent_writes_objects_of_its_own_node_alone() {
         .await
         .unwrap();
     let refused = refusals(&unbound, &fixture.name, &volume).await;
-    assert_eq!(refused.len(), 3);
+    assert_eq!(refused.len(), 4);
     for refusal in refused {
         assert!(refusal.contains("names no node"), "{refusal}");
     }
@@ -123,7 +145,7 @@ async fn policies_have_no_type_warnings() {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(fixture.client.clone());
     let checked = wait::until("the policies are checked", wait::LIMIT, async || {
         let all = policies.list(&ListParams::default()).await?.items;
-        Ok((all.len() == 2 && all.iter().all(is_checked)).then_some(all))
+        Ok((all.len() == 3 && all.iter().all(is_checked)).then_some(all))
     });
     for policy in checked.await.unwrap() {
         let checking = policy.status.unwrap().type_checking.unwrap_or_default();

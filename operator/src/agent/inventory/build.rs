@@ -309,4 +309,4 @@ fn total(lv: &Lv) -> u64 {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::agent) mod tests;

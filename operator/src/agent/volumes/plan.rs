@@ -3,9 +3,10 @@
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
 //! here, in [`unpublished`], [`removal`], [`retained`] and [`rolled_back`]; [`step`] lists the steps,
 //! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
-//! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, and [`erase`] erases
-//! a volume before its removal.
+//! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, [`adopted`] takes over
+//! an existing volume, and [`erase`] erases a volume before its removal.
 
+mod adopted;
 mod allocation;
 mod claim_tag;
 mod device;
@@ -34,6 +35,7 @@ use crate::agent::lvm::rollback::Rollback;
 use health::VolumeHealth;
 use lookup::find_by_claim;
 
+pub use adopted::{claim_uid, unsuitable};
 pub use device::RefreshResult;
 pub use lookup::{ObservedLv, find};
 pub use pool_and_cache::extended;
@@ -84,6 +86,8 @@ fn plan_as_reported(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
         return ended.into();
     }
     match spec.state {
+        // An adopted volume was in use before: there is no proof that it is empty.
+        State::AbsentIfNeverUsed if spec.adopted.is_some() => adopted::cancelled(spec).into(),
         State::Present => plan_present(spec, seen)
             .unwrap_or_else(|not_ready| without_volume(spec, not_ready).into()),
         State::Absent | State::AbsentIfNeverUsed => {
@@ -128,7 +132,7 @@ fn plan_present(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Result<Step, Rep
     }
     check_no_other(spec, seen.groups)?;
     let vg = usable_group(spec, seen.groups)?;
-    if spec.published.is_some() {
+    if spec.published.is_some() || spec.adopted.is_some() {
         let message = format!(
             "logical volume {path} is missing on {node}; it is not recreated, since its data would be lost"
         );
@@ -301,7 +305,11 @@ fn plan_change(
     if let VolumeHealth::Failed(error) = health {
         return Err(error.clone());
     }
-    if spec.has_published_another(lv)
+    if let Some(adopted) = &spec.adopted {
+        if !is_published && let Some(retag) = adopted::plan(spec, adopted, vg, lv)? {
+            return Ok(Some(retag));
+        }
+    } else if spec.has_published_another(lv)
         && let Some(action) = unpublished::plan(spec, lv, seen.content)?
     {
         return Ok(Some(action));
@@ -317,7 +325,8 @@ fn plan_change(
         }
         return Ok(None);
     }
-    if spec.layout.has_integrity() && !lv.integrity && !is_published {
+    let is_created_here = spec.adopted.is_none();
+    if spec.layout.has_integrity() && !lv.integrity && !is_published && is_created_here {
         return Ok(Some(Action::Change(LvmChange::AddIntegrity)));
     }
     if let Some(change) = pool_and_cache::cache_for(spec, vg, lv)? {
@@ -331,7 +340,7 @@ fn plan_change(
             disks: allocation::for_growth(spec, cost, vg, lv)?,
         })));
     }
-    if is_published {
+    if is_published || !is_created_here {
         // The tag is for people only: a volume without it stays Ready in a group that is held back.
         return Ok(match seen.rollback {
             Some(_) => None,

@@ -66,8 +66,19 @@ pub struct VolumeSpec {
     pub generation: i64,
     /// Whether the claim of a retained volume was deleted.
     pub released: bool,
+    /// The existing logical volume that an Adoption made the object for.
+    pub adopted: Option<AdoptedLv>,
     /// What the tag records from which an Adoption can make the object again.
     pub record: VolumeRecord,
+}
+
+/// The existing logical volume that an Adoption names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdoptedLv {
+    /// LVM's uuid of it.
+    pub uuid: LvUuid,
+    /// Its size when its format marker was written; `None` if unknown.
+    pub created_size: Option<Bytes>,
 }
 
 impl VolumeSpec {
@@ -113,6 +124,7 @@ impl VolumeSpec {
             object_uid,
             generation: object.metadata.generation.unwrap_or_default(),
             released: spec.released,
+            adopted: read_adopted(object)?,
             record: VolumeRecord::of(spec),
         })
     }
@@ -210,6 +222,20 @@ fn read_layout(object: &LogicalVolume) -> Result<Layout, ValidationError> {
             ..error
         }),
     }
+}
+
+fn read_adopted(object: &LogicalVolume) -> Result<Option<AdoptedLv>, ValidationError> {
+    let Some(adopted) = &object.spec.adopted else {
+        return Ok(None);
+    };
+    let created_size = match &adopted.created_size {
+        Some(size) => Some(read_bytes("spec.adopted.createdSize", size)?),
+        None => None,
+    };
+    Ok(Some(AdoptedLv {
+        uuid: LvUuid::new(&adopted.uuid).map_err(invalid("spec.adopted.uuid"))?,
+        created_size,
+    }))
 }
 
 fn read_key_digest(digest: &str) -> Result<KeyDigest, ValidationError> {

@@ -35,7 +35,7 @@ impl Exec for FixedOutput {
     }
 }
 
-pub(in crate::agent::inventory) fn groups() -> Vec<Vg> {
+pub(in crate::agent) fn groups() -> Vec<Vg> {
     Lvm(&FixedOutput(include_bytes!(
         "../../../../../host/fixtures/lvm2-2.03.16-kinds.json"
     )))
@@ -49,7 +49,7 @@ fn record() -> VolumeRecord {
     VolumeRecord::from_tags(&[tag]).unwrap()
 }
 
-pub(in crate::agent::inventory) fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
+pub(in crate::agent) fn spec(claim: &str, size: Bytes, published: Option<LvUuid>) -> VolumeSpec {
     VolumeSpec {
         node: "node1".to_owned(),
         group: VgName::new("vg0").unwrap(),
@@ -72,6 +72,7 @@ pub(in crate::agent::inventory) fn spec(claim: &str, size: Bytes, published: Opt
         object_uid: "2".to_owned(),
         generation: 1,
         released: false,
+        adopted: None,
         record: record(),
         reclaim_policy: crds::logical_volume::ReclaimPolicy::Delete,
     }

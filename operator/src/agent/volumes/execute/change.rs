@@ -1,7 +1,7 @@
 //! Carries out a change by one LVM command.
 
 use host::lvm::{Discard, Layout, NewLv, NewPool, SegmentType};
-use host::{Error, Extents};
+use host::{Error, Extents, LvUuid};
 
 use super::{VolumeExecutor, lv_path};
 use crate::agent::lvm::state::LockedLvm;
@@ -23,7 +23,9 @@ impl VolumeExecutor {
             LvmChange::AddIntegrity => lvm.add_integrity(group, name),
             LvmChange::Extend { extents, disks } => self.extend(locked, spec, *extents, disks),
             LvmChange::Retag { uuid, remove, add } => {
-                lvm.change_tags(group, name, uuid, remove, add.as_slice())
+                lvm.change_tags(group, name, uuid, remove, add)?;
+                self.correct_key(spec, uuid);
+                Ok(())
             }
             LvmChange::Activate { uuid } => lvm.activate(group, name, uuid),
             LvmChange::Remove {
@@ -63,6 +65,15 @@ impl VolumeExecutor {
                 let tag = &spec.identity;
                 lvm.remove(group, cache, uuid, tag, SegmentType::Plain, as_configured)
             }
+        }
+    }
+
+    /// Corrects the driver's cache, which may have the digest of an adopted volume's former key.
+    ///
+    /// Best effort: otherwise the driver runs an LVM command.
+    fn correct_key(&self, spec: &VolumeSpec, uuid: &LvUuid) {
+        if spec.adopted.is_some() {
+            let _ = self.devices.record_key(uuid, &spec.key);
         }
     }
 

@@ -28,6 +28,6 @@ pub(super) fn plan(spec: &VolumeSpec, lv: &Lv) -> Option<Action> {
     Some(Action::Change(LvmChange::Retag {
         uuid: lv.uuid.clone(),
         remove: outdated,
-        add: spec.trace.clone(),
+        add: spec.trace.iter().cloned().collect(),
     }))
 }

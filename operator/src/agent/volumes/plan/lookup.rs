@@ -3,6 +3,7 @@
 //! Name and tags identify it, not the status: before Kubernetes 1.30, agents of other nodes can
 //! write another uuid there.
 
+use host::LvUuid;
 use host::lvm::tags::CLAIM_UID;
 use host::lvm::{Lv, LvRole, Vg};
 
@@ -31,6 +32,9 @@ pub enum ObservedLv<'a> {
 /// Finds the volume.
 #[must_use]
 pub fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
+    if let Some(adopted) = &spec.adopted {
+        return find_adopted(spec, &adopted.uuid, groups);
+    }
     let mut named = None;
     let mut elsewhere = None;
     for vg in groups {
@@ -66,6 +70,43 @@ pub fn find<'a>(spec: &VolumeSpec, groups: &'a [Vg]) -> ObservedLv<'a> {
             vg,
             lv,
             why: difference(spec, lv),
+        },
+        (None, None) => ObservedLv::Nothing,
+    }
+}
+
+/// Finds an adopted volume, by its name and the uuid in the spec, which the controller alone writes.
+///
+/// It may have no tag of FlexLVM yet.
+fn find_adopted<'a>(spec: &VolumeSpec, uuid: &LvUuid, groups: &'a [Vg]) -> ObservedLv<'a> {
+    let mut named = None;
+    let mut elsewhere = None;
+    for vg in groups {
+        for lv in &vg.lvs {
+            match (has_name(spec, vg, lv), lv.uuid == *uuid) {
+                (true, true) if is_of_another_claim(spec, lv) => {
+                    let why = format!(
+                        "it has the tag of another claim, and not the tag {}",
+                        spec.identity
+                    );
+                    return ObservedLv::Foreign { vg, lv, why };
+                }
+                (true, true) => return ObservedLv::Ours(vg, lv),
+                (true, false) => named = Some((vg, lv)),
+                (false, true) => elsewhere = Some((vg, lv)),
+                (false, false) => {}
+            }
+        }
+    }
+    match (elsewhere, named) {
+        (Some((vg, lv)), _) => ObservedLv::Renamed(vg, lv),
+        (None, Some((vg, lv))) => ObservedLv::Foreign {
+            vg,
+            lv,
+            why: format!(
+                "its LVM uuid is {}, that of the Adoption is {uuid}",
+                lv.uuid
+            ),
         },
         (None, None) => ObservedLv::Nothing,
     }

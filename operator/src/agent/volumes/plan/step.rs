@@ -69,14 +69,14 @@ pub enum NewVolume {
 /// A change by one LVM command whose result only a report shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LvmChange {
-    /// Replaces the tags that name the volume's claim.
+    /// Replaces tags that name the volume's claim and its object.
     Retag {
         /// LVM uuid of the volume.
         uuid: LvUuid,
         /// Outdated tags.
         remove: Vec<LvTag>,
-        /// The tag of the present claim, if its name is valid in a tag.
-        add: Option<LvTag>,
+        /// New tags.
+        add: Vec<LvTag>,
     },
     /// Creates the volume's thin pool.
     CreatePool {

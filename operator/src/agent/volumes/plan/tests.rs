@@ -1,5 +1,6 @@
 //! Examples for every rule of the plan, and the fixtures that they share.
 
+mod adopted;
 mod any;
 mod device;
 mod erase;
@@ -59,6 +60,7 @@ fn spec() -> VolumeSpec {
         object_uid: "2".to_owned(),
         generation: 1,
         released: false,
+        adopted: None,
         record: record(),
     }
 }
@@ -377,7 +379,7 @@ fn tag_with_claim_follows_the_claim_that_holds_the_volume() {
     let retag = LvmChange::Retag {
         uuid: uuid(1),
         remove: vec![tag("default/old")],
-        add: Some(tag("shop/new")),
+        add: vec![tag("shop/new")],
     };
     assert_eq!(
         next(&spec, &[vg(vec![own("default/old")])], None),

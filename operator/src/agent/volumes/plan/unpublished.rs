@@ -60,6 +60,13 @@ pub(super) fn plan(
 /// Returns whether the volume's uuid may be published even if the volume is not ready: the status
 /// has it already, or has another one by mistake.
 pub(super) fn is_identified(spec: &VolumeSpec, lv: &Lv, content: Option<&Content>) -> bool {
+    if spec
+        .adopted
+        .as_ref()
+        .is_some_and(|adopted| adopted.uuid == lv.uuid)
+    {
+        return spec.published.is_some();
+    }
     if spec.has_published_another(lv) {
         return matches!(plan(spec, lv, content), Ok(None));
     }
