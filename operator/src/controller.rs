@@ -11,12 +11,14 @@
 //! - [`sizes`]: a volume's size according to claim, PersistentVolume and LogicalVolume.
 //! - [`act`]: carries out the step; the crate `placement` chooses the node, [`volume`] builds the
 //!   objects.
+//! - [`adoption`]: makes the objects of existing logical volumes that an admin names.
 //! - [`backend`]: the status of StorageBackends.
 //! - [`readiness_events`]: Events on StorageBackends and NodeStorages.
 //! - [`capacity`]: free space for the scheduler.
 //! - [`metrics`]: the series that the controller exposes.
 
 pub mod act;
+pub mod adoption;
 pub mod backend;
 pub mod capacity;
 pub mod master_key;
@@ -66,6 +68,11 @@ pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoi
             queue::run(requests, state.queue_statistics(), AT_ONCE, |name| worker
                 .work(name)),
             backend::run(client.clone(), state.clone()),
+            Box::pin(adoption::run(
+                client.clone(),
+                state.clone(),
+                recorder.clone()
+            )),
             Box::pin(readiness_events::run(state.clone(), recorder)),
             capacity::run(
                 client.clone(),

@@ -5,6 +5,7 @@ use crds::cache::{Cache, VolumeCache};
 use crds::devices::NodeDevice;
 use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
+use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
 use host::Bytes;
 use host::lvm::{Cost, Layout};
@@ -195,6 +196,27 @@ pub fn free_space_for(
         pool: Some(pool),
         ..space
     })
+}
+
+/// Returns the backend's thin pool on one node, as the LogicalVolumes of its volumes name it, with
+/// the space to reserve for it; `None` unless the layout is `Thin`.
+///
+/// # Errors
+/// The reason why the pool can't hold volumes.
+pub fn pool_of(
+    backend: &StorageBackend,
+    candidate: Candidate<'_>,
+    reservations: &Reservations,
+) -> Result<Option<VolumeThinPool>, Rejection> {
+    let spec = &backend.spec;
+    let is_thin = spec.layout.type_ == LayoutType::Thin;
+    let Some(rules) = spec.thin_pool.as_ref().filter(|_| is_thin) else {
+        return Ok(None);
+    };
+    let (space, group) = group_free_space(spec, candidate, reservations)?;
+    let name = volume_limit::pool_name(backend);
+    let pool = thin::pool_free_space(rules, &name, group, &space, reservations)?;
+    Ok(Some(pool.spec))
 }
 
 /// Returns the backend's free space in the volume group of one node, and the volume group.

@@ -119,7 +119,8 @@ impl Writer<'_> {
             &order.status.clone().unwrap_or_default().conditions,
             READY
         ));
-        let built = volume::build_persistent_volume(&order, claim, Some(node), &self.master_key)?;
+        let built =
+            volume::build_persistent_volume(&order, Some(claim), Some(node), &self.master_key)?;
         self.volumes.create(&PostParams::default(), &built).await?;
         Ok(())
     }

@@ -3,7 +3,8 @@
 
 mod fixture;
 
-// The life of a claim.
+// The life of a claim, and of a volume that existed before.
+mod adoption;
 mod growth;
 mod health;
 mod many_claims;

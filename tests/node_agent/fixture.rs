@@ -136,6 +136,16 @@ impl Fixture {
         Ok(json!({"url": self.cluster.api().access().url(), "token": token}).to_string())
     }
 
+    /// Returns the runtime of the client.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
+    /// Returns an admin's client.
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     fn guest(&self) -> MutexGuard<'_, Guest> {
         self.guest.lock().unwrap_or_else(PoisonError::into_inner)
     }

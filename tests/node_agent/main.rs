@@ -4,6 +4,7 @@
 mod fixture;
 
 // Volumes.
+mod adoption;
 mod crashes;
 mod ends;
 mod erasure;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ended = match arguments.split_first() {
         Some((first, _)) if first == fixture::AGENT => Some(fixture::run_agent()),
+        Some((first, further)) if first == adoption::DRIVER => Some(adoption::run_driver(further)),
         Some((first, further)) if first == jobs::JOB => Some(jobs::run_job(further)),
         _ => None,
     };
@@ -83,6 +85,7 @@ fn of_volumes() -> Vec<Test> {
             volumes::volume_of_earlier_version_waits_for_its_admin,
             volumes::restored_object_gets_its_volume_back,
             volumes::restored_object_of_renamed_volume_creates_none,
+            adoption::volume_without_objects_is_adopted_and_mounted_with_its_data,
             ends::copy_of_partition_table_does_not_reach_the_next_volume,
             ends::ends_of_new_volume_are_zero_after_its_agent_was_killed,
             ends::signature_at_grown_end_is_zeroed_before_the_size_is_reported,

@@ -66,6 +66,8 @@ pub struct ObservedObjects {
     /// The logical volume on some node that has the claim's data already, although no LogicalVolume
     /// describes it.
     pub orphan: Option<Orphan>,
+    /// The Adoption that gives the claim a volume, or that made the LogicalVolume, and is not complete.
+    pub adoption: Option<PendingAdoption>,
     /// True if the scheduler uses the published capacity.
     pub capacity_tracking_active: bool,
     /// The controller's master key, or why there is none.
@@ -87,6 +89,15 @@ pub struct Orphan {
     pub path: String,
     /// The tag that makes it the claim's.
     pub tag: String,
+}
+
+/// An Adoption that is not complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingAdoption {
+    /// Name of the Adoption.
+    pub name: String,
+    /// Name of the volume.
+    pub volume: String,
 }
 
 /// A PersistentVolume to create. `Debug` omits all but its name, since its options hold the volume's

@@ -3,6 +3,7 @@
 //!
 //! No other part of the controller keeps state that matters.
 
+mod adoptions;
 pub mod agents;
 mod changes;
 mod prune;
@@ -13,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use crds::{Adoption, LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
 use host::MasterKey;
 use host::lvm::tags::CLAIM_UID;
@@ -49,10 +50,14 @@ pub struct ClusterState {
     pub backends: Store<StorageBackend>,
     /// All NodeStorages.
     pub storages: Store<NodeStorage>,
+    /// All Adoptions.
+    pub adoptions: Store<Adoption>,
     /// All Nodes, reduced to their labels, whether they are cordoned, and whether they are Ready.
     pub nodes: Store<Node>,
     /// Notifies of changes to free space, reservations, classes and backends.
     pub space_changed: watch::Sender<()>,
+    /// Notifies of changes to Adoptions, and to the objects that the controller creates for them.
+    pub adoptions_changed: watch::Sender<()>,
     capacity_tracking_active: AtomicBool,
     master_key: Mutex<ObservedMasterKey>,
     reservations: Mutex<Reservations>,
@@ -95,6 +100,7 @@ impl ClusterState {
         let (backends, backends_writer) = store();
         let (storages, storages_writer) = store();
         let (nodes, nodes_writer) = store();
+        let (adoptions, adoptions_writer) = store();
         let state = Arc::new(Self {
             claims,
             classes,
@@ -103,7 +109,9 @@ impl ClusterState {
             backends,
             storages,
             nodes,
+            adoptions,
             space_changed: watch::Sender::new(()),
+            adoptions_changed: watch::Sender::new(()),
             capacity_tracking_active: AtomicBool::new(false),
             master_key: Mutex::default(),
             reservations: Mutex::default(),
@@ -122,6 +130,7 @@ impl ClusterState {
             backends: backends_writer,
             storages: storages_writer,
             nodes: nodes_writer,
+            adoptions: adoptions_writer,
         };
         (state, writers)
     }
@@ -136,6 +145,7 @@ impl ClusterState {
         let _ = self.backends.wait_until_ready().await;
         let _ = self.storages.wait_until_ready().await;
         let _ = self.nodes.wait_until_ready().await;
+        let _ = self.adoptions.wait_until_ready().await;
     }
 
     /// Locks the reservations. Hold the lock during a decision, never across a request.
@@ -240,6 +250,11 @@ impl ClusterState {
             Some(claim) if !is_placed => self.orphan_of(claim),
             _ => None,
         };
+        let adoption = match (&logical_volume, &claim) {
+            (Some(logical_volume), _) => self.adoption_behind(logical_volume),
+            (None, Some(claim)) if !is_placed => self.adoption_for(claim),
+            _ => None,
+        };
         let capacity_tracking_active = self.capacity_tracking_active();
         let rest = plan::ObservedObjects::default();
         plan::ObservedObjects {
@@ -252,6 +267,7 @@ impl ClusterState {
             storage,
             volume_backend,
             orphan,
+            adoption,
             capacity_tracking_active,
             master_key: self.master_key(),
             ..rest
@@ -269,12 +285,18 @@ impl ClusterState {
             Some(volume) => claim::bound_to(volume)?.uid,
             None => name.strip_prefix(claim::VOLUME_PREFIX)?.to_owned(),
         };
-        let reference = self.lock_claims().get(&uid).cloned()?;
-        let claim = self.claims.get(&reference)?;
+        let claim = self.claim_by_uid(&uid)?;
         if volume.is_none() && !self.is_ours(&claim) {
             return None;
         }
         Some(claim)
+    }
+
+    /// Returns the claim with this uid, if it is in the cache.
+    #[must_use]
+    pub fn claim_by_uid(&self, uid: &str) -> Option<Arc<PersistentVolumeClaim>> {
+        let reference = self.lock_claims().get(uid).cloned()?;
+        self.claims.get(&reference)
     }
 
     /// Returns the logical volume with a claim's tag that a node reports as an orphan.

@@ -7,8 +7,10 @@ use crds::{LogicalVolume, StorageBackend, quantity};
 use host::{Bytes, Key, KeyDigest, LvName, LvUuid, MasterKey, VgName};
 use k8s_openapi::api::core::v1::{
     FlexPersistentVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm,
-    PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec,
+    VolumeNodeAffinity,
 };
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
 use kube::api::ObjectMeta;
 use placement::claim;
@@ -125,7 +127,7 @@ pub enum UnpublishableError {
 /// If the key differs, or if the logical volume's uuid or size, or the node's label, is missing.
 pub fn build_persistent_volume(
     logical_volume: &LogicalVolume,
-    claim: &PersistentVolumeClaim,
+    claim: Option<&PersistentVolumeClaim>,
     node: Option<&Node>,
     master_key: &MasterKey,
 ) -> Result<PersistentVolume, UnpublishableError> {
@@ -163,14 +165,11 @@ pub fn build_persistent_volume(
         },
         spec: Some(PersistentVolumeSpec {
             capacity: Some(BTreeMap::from([("storage".to_owned(), size)])),
-            access_modes: claim
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.access_modes.clone()),
+            access_modes: Some(access_modes(spec, claim)),
             persistent_volume_reclaim_policy: Some(policy.to_owned()),
             storage_class_name: Some(spec.storage_class.clone()),
             volume_mode: Some("Filesystem".to_owned()),
-            claim_ref: Some(claim::object_reference(&spec.claim)),
+            claim_ref: Some(claim_reference(spec)),
             node_affinity: Some(affinity(hostname)),
             flex_volume: Some(FlexPersistentVolumeSource {
                 driver: flexvolume::DRIVER.to_owned(),
@@ -184,6 +183,36 @@ pub fn build_persistent_volume(
     })
 }
 
+/// Returns the access modes of a volume; those of its claim if an earlier version created it.
+fn access_modes(spec: &LogicalVolumeSpec, claim: Option<&PersistentVolumeClaim>) -> Vec<String> {
+    match claim {
+        Some(claim) if spec.access_modes.is_empty() => claim::access_modes(claim),
+        _ => spec.access_modes.clone(),
+    }
+}
+
+/// Returns the claim for which a PersistentVolume is reserved.
+///
+/// An adopted volume is reserved for a claim by its name: the claim may be created later, or again.
+fn claim_reference(spec: &LogicalVolumeSpec) -> ObjectReference {
+    let reference = claim::object_reference(&spec.claim);
+    if spec.adopted.is_none() {
+        return reference;
+    }
+    ObjectReference {
+        uid: None,
+        ..reference
+    }
+}
+
+/// Returns the size of the logical volume when its format marker was written, which determines the
+/// marker's position: an adopted volume may have grown since.
+fn marked_size(logical_volume: &LogicalVolume) -> Option<&Quantity> {
+    let adopted = logical_volume.spec.adopted.as_ref();
+    let created = adopted.and_then(|adopted| adopted.created_size.as_ref());
+    created.or(logical_volume.status.as_ref()?.size.as_ref())
+}
+
 /// Returns the driver's options for a volume. `None` while the logical volume's uuid or size is
 /// missing.
 fn driver_options(logical_volume: &LogicalVolume, key: Key) -> Option<flexvolume::VolumeOptions> {
@@ -194,7 +223,7 @@ fn driver_options(logical_volume: &LogicalVolume, key: Key) -> Option<flexvolume
         volume: LvName::new(logical_volume.name_any()).ok()?,
         uuid: LvUuid::new(status.uuid.as_ref()?).ok()?,
         key,
-        size: Bytes(quantity::parse(status.size.as_ref()?).ok()?),
+        size: Bytes(quantity::parse(marked_size(logical_volume)?).ok()?),
         mkfs: spec.filesystem.mkfs_options.clone(),
         mount: spec.filesystem.mount_options.clone(),
         fsck: match spec.filesystem.fsck {

@@ -26,21 +26,28 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
     if logical_volume.spec.state != State::Present {
         return plan_cancelled(logical_volume, observed);
     }
-    let Some(claim) = observed.claim.as_deref() else {
-        let is_released = logical_volume.spec.released || status.uuid.is_none();
-        return match logical_volume.spec.reclaim_policy {
-            ReclaimPolicy::Delete => Step::DeleteUnclaimed.into(),
-            ReclaimPolicy::Retain if is_released => Step::Done.into(),
-            ReclaimPolicy::Retain => Step::SetReleased(true).into(),
-        };
-    };
-    if logical_volume.metadata.deletion_timestamp.is_some() && status.uuid.is_none() {
+    if logical_volume.metadata.deletion_timestamp.is_some()
+        && status.uuid.is_none()
+        && (observed.claim.is_some() || logical_volume.spec.adopted.is_some())
+    {
         return Step::CancelPlacement.into();
     }
+    if observed.adoption.is_some() {
+        return Step::Wait(REVISIT).into(); // the Adoption reports on it
+    }
+    let Some(claim) = observed.claim.as_deref() else {
+        return plan_unclaimed(logical_volume);
+    };
     match condition::get(&status.conditions, condition::READY) {
         Some(ready) if ready.status == "True" => plan_publication(logical_volume, claim, observed),
-        Some(ready) if status.uuid.is_none() && is_local(&ready.reason) => Step::CancelPlacement
-            .with_notice(about_failure(claim, for_tenant(logical_volume, ready))),
+        Some(ready)
+            if status.uuid.is_none()
+                && is_local(&ready.reason)
+                && logical_volume.spec.adopted.is_none() =>
+        {
+            Step::CancelPlacement
+                .with_notice(about_failure(claim, for_tenant(logical_volume, ready)))
+        }
         Some(ready) => {
             Step::Wait(REVISIT).with_notice(about_failure(claim, for_tenant(logical_volume, ready)))
         }
@@ -48,6 +55,22 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
             Some(message) => Step::Wait(REVISIT).with_notice(about_failure(claim, message)),
             None => Step::Wait(AGENT_TIMEOUT).into(),
         },
+    }
+}
+
+/// Plans the step for a volume without claim and PersistentVolume.
+///
+/// An adopted volume has data that its claim did not write: it is kept, whatever its policy.
+fn plan_unclaimed(logical_volume: &LogicalVolume) -> Plan {
+    let spec = &logical_volume.spec;
+    let is_created = logical_volume
+        .status
+        .as_ref()
+        .is_some_and(|status| status.uuid.is_some());
+    match spec.reclaim_policy {
+        ReclaimPolicy::Delete if spec.adopted.is_none() => Step::DeleteUnclaimed.into(),
+        ReclaimPolicy::Retain if is_created && !spec.released => Step::SetReleased(true).into(),
+        ReclaimPolicy::Delete | ReclaimPolicy::Retain => Step::Done.into(),
     }
 }
 
@@ -65,7 +88,7 @@ fn plan_publication(
         None => return Step::Wait(REVISIT).into(),
     };
     let node = observed.node.as_deref();
-    match volume::build_persistent_volume(logical_volume, claim, node, master_key) {
+    match volume::build_persistent_volume(logical_volume, Some(claim), node, master_key) {
         Ok(volume) => Step::Publish(UnpublishedVolume(Box::new(volume))).into(),
         Err(error) => Step::Wait(REVISIT).with_notice(about_failure(claim, error.to_string())),
     }

@@ -12,7 +12,7 @@ use host::Bytes;
 use placement::reservations::Reservations;
 use serde_json::json;
 
-use super::{AGENT_TIMEOUT, ObservedObjects, Orphan, Plan, Step, plan};
+use super::{AGENT_TIMEOUT, ObservedObjects, Orphan, PendingAdoption, Plan, Step, plan};
 use fixture::Fixture;
 
 #[test]
@@ -329,6 +329,19 @@ fn claim_whose_data_exist_without_object_is_not_placed() {
     ] {
         assert!(event.contains(phrase), "{event}");
     }
+}
+
+#[test]
+fn claim_that_an_adoption_names_gets_no_empty_volume() {
+    let mut fixture = Fixture::new();
+    fixture.adoption = Some(PendingAdoption {
+        name: "rescue".to_owned(),
+        volume: "pvc-7".to_owned(),
+    });
+    assert_eq!(fixture.step(), Step::Deselect);
+    let event = fixture.event();
+    let expected = "waiting for volume pvc-7, which Adoption rescue gives this claim";
+    assert!(event.contains(expected), "{event}");
 }
 
 #[test]

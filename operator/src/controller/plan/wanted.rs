@@ -5,7 +5,7 @@ use placement::backend_limits::{self, BackendError};
 use placement::claim::{self, ClaimError, PopulatorSource};
 use placement::class::ClassError;
 
-use super::{GRACE, ObservedObjects, Orphan, Plan, REVISIT, Step, about_claim};
+use super::{GRACE, ObservedObjects, Orphan, PendingAdoption, Plan, REVISIT, Step, about_claim};
 use crate::kube::events::Notice;
 use crate::kube::names::event;
 
@@ -26,6 +26,12 @@ enum Unservable {
         .0.path, .0.node, .0.tag, .0.path
     )]
     HasData(Orphan),
+    /// An Adoption gives the claim an existing logical volume.
+    #[error(
+        "waiting for volume {}, which Adoption {} gives this claim; class, access modes and size of the claim must fit it",
+        .0.volume, .0.name
+    )]
+    IsAdopting(PendingAdoption),
     /// The class's backend can't be used, or allows no volume of the size.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -116,6 +122,9 @@ fn plan_placement(
         Some(Err(error)) => return Err(error.clone().into()),
         None => return Err(ClassError::NotNamed.into()),
     };
+    if let Some(adoption) = observed.adoption.clone() {
+        return Err(Unservable::IsAdopting(adoption));
+    }
     if let Some(orphan) = observed.orphan.clone() {
         return Err(Unservable::HasData(orphan));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crds::logical_volume::State;
-use crds::{LogicalVolume, NodeStorage, StorageBackend};
+use crds::{Adoption, LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::{BoxFuture, FutureExt as _, join_all};
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -36,6 +36,15 @@ pub(in crate::controller) struct Writers {
     pub(in crate::controller) backends: Writer<StorageBackend>,
     pub(in crate::controller) storages: Writer<NodeStorage>,
     pub(in crate::controller) nodes: Writer<Node>,
+    pub(in crate::controller) adoptions: Writer<Adoption>,
+}
+
+/// Where the watches of what admins and agents write, write.
+struct PlacementWriters {
+    backends: Writer<StorageBackend>,
+    storages: Writer<NodeStorage>,
+    nodes: Writer<Node>,
+    adoptions: Writer<Adoption>,
 }
 
 impl ClusterState {
@@ -68,6 +77,31 @@ impl ClusterState {
             self,
             Self::logical_volume_changed,
         );
+        let inputs = self.follow_inputs(
+            client,
+            PlacementWriters {
+                backends: writers.backends,
+                storages: writers.storages,
+                nodes: writers.nodes,
+                adoptions: writers.adoptions,
+            },
+        );
+        let all = vec![
+            claims.boxed(),
+            classes.boxed(),
+            persistent_volumes.boxed(),
+            logical_volumes.boxed(),
+            inputs,
+        ];
+        join_all(all).map(drop).boxed()
+    }
+
+    /// Keeps the caches of what admins and agents write current; never returns.
+    fn follow_inputs(
+        self: &Arc<Self>,
+        client: &Client,
+        writers: PlacementWriters,
+    ) -> BoxFuture<'static, ()> {
         let backends = follow(
             client,
             writers.backends,
@@ -89,14 +123,18 @@ impl ClusterState {
             self,
             Self::placement_input_changed,
         );
+        let adoptions = follow(
+            client,
+            writers.adoptions,
+            |_| true,
+            self,
+            Self::adoption_changed,
+        );
         let all = vec![
-            claims.boxed(),
-            classes.boxed(),
-            persistent_volumes.boxed(),
-            logical_volumes.boxed(),
             backends.boxed(),
             storages.boxed(),
             nodes.boxed(),
+            adoptions.boxed(),
             self.clone().follow_agents().boxed(),
         ];
         join_all(all).map(drop).boxed()
@@ -238,7 +276,19 @@ impl ClusterState {
         }
     }
 
+    /// Handles a change of an Adoption: claims may wait for it, or no longer.
+    fn adoption_changed(&self, event: &Event<Adoption>) {
+        if let Event::Apply(adoption) | Event::Delete(adoption) = event {
+            self.queue.enqueue(&adoption.spec.logical_volume);
+        }
+        if !matches!(event, Event::Init | Event::InitApply(_)) {
+            self.adoptions_changed.send_replace(());
+            self.enqueue_waiting();
+        }
+    }
+
     fn volume_changed(&self, event: &Event<PersistentVolume>) {
+        self.adoptions_changed.send_replace(());
         match event {
             Event::Apply(volume) | Event::Delete(volume) => self.queue.enqueue(&volume.name_any()),
             Event::InitDone => self.enqueue_all(),
@@ -247,6 +297,7 @@ impl ClusterState {
     }
 
     fn logical_volume_changed(&self, event: &Event<LogicalVolume>) {
+        self.adoptions_changed.send_replace(());
         self.space_changed.send_replace(());
         match event {
             Event::Apply(logical_volume) => {

@@ -10,7 +10,7 @@ use placement::reservations::Reservations;
 use serde_json::{Value, json};
 
 use crate::controller::master_key::ObservedMasterKey;
-use crate::controller::plan::{ObservedObjects, Orphan, Plan, Step, plan};
+use crate::controller::plan::{ObservedObjects, Orphan, PendingAdoption, Plan, Step, plan};
 
 fn from<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
@@ -32,6 +32,7 @@ pub(super) struct Fixture {
     pub(super) capacity_tracking_active: bool,
     pub(super) storage: Option<Value>,
     pub(super) orphan: Option<Orphan>,
+    pub(super) adoption: Option<PendingAdoption>,
     pub(super) master_key: ObservedMasterKey,
     pub(super) waited: Duration,
     pub(super) was_unhealthy: bool,
@@ -58,6 +59,7 @@ impl Fixture {
             capacity_tracking_active: false,
             storage: None,
             orphan: None,
+            adoption: None,
             master_key: Some(Ok(Arc::new(MasterKey::new(&[0; 32]).unwrap()))),
             waited: Duration::ZERO,
             was_unhealthy: false,
@@ -161,6 +163,7 @@ impl Fixture {
             capacity_tracking_active: self.capacity_tracking_active,
             storage: self.storage.clone().map(|storage| Arc::new(from(storage))),
             orphan: self.orphan.clone(),
+            adoption: self.adoption.clone(),
             master_key: self.master_key.clone(),
             volume_backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
         };

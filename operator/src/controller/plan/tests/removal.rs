@@ -5,7 +5,7 @@ use crds::logical_volume::ReclaimPolicy;
 use serde_json::json;
 
 use super::fixture::Fixture;
-use crate::controller::plan::{AGENT_TIMEOUT, Step};
+use crate::controller::plan::{AGENT_TIMEOUT, PendingAdoption, Step};
 
 #[test]
 fn claim_deleted_during_creation_leaves_nothing_behind() {
@@ -27,6 +27,31 @@ fn retained_volume_outlives_claim_and_persistent_volume() {
     assert_eq!(fixture.step(), Step::SetReleased(true));
     fixture.lv()["spec"]["released"] = json!(true);
     assert_eq!(fixture.step(), Step::Done);
+}
+
+#[test]
+fn volume_that_an_admin_adopted_is_never_removed_without_its_claim() {
+    for policy in ["Delete", "Retain"] {
+        let mut fixture = Fixture::created();
+        fixture.lv()["spec"]["reclaimPolicy"] = json!(policy);
+        fixture.lv()["spec"]["adopted"] = json!({"uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP",
+            "adoption": "a", "adoptionUid": "7"});
+        fixture.lv()["spec"]["released"] = json!(policy == "Retain");
+        fixture.claim = None;
+        assert_eq!(fixture.step(), Step::Done);
+        // Until its PersistentVolume exists, only the Adoption creates it.
+        fixture.adoption = Some(PendingAdoption {
+            name: "a".to_owned(),
+            volume: "pvc-1".to_owned(),
+        });
+        assert!(matches!(fixture.step(), Step::Wait(_)));
+        // A fault of its node withdraws nothing, and its deletion leaves the logical volume.
+        fixture.lv()["status"] = json!({});
+        fixture.condition("Ready", "False", reason::VOLUME_GROUP_MISSING, "no vg0");
+        assert!(matches!(fixture.step(), Step::Wait(_)));
+        fixture.lv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(fixture.step(), Step::CancelPlacement);
+    }
 }
 
 #[test]

@@ -1,0 +1,67 @@
+//! Which Adoption gives a claim its volume, and which one a LogicalVolume was made for.
+
+use crds::adoption::AdoptingClaim;
+use crds::condition::{self, ADOPTED};
+use crds::{Adoption, LogicalVolume};
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use kube::ResourceExt as _;
+use kube::runtime::reflector::ObjectRef;
+
+use super::ClusterState;
+use crate::controller::adoption::settings;
+use crate::controller::plan::PendingAdoption;
+
+impl ClusterState {
+    /// Returns the Adoption that gives the claim a volume, until Kubernetes has bound one to it.
+    ///
+    /// A new, empty volume in the meantime would take the claim away from its data.
+    pub(super) fn adoption_for(&self, claim: &PersistentVolumeClaim) -> Option<PendingAdoption> {
+        let wanted = AdoptingClaim {
+            namespace: claim.namespace()?,
+            name: claim.name_any(),
+        };
+        for adoption in self.adoptions.state() {
+            if settings::claim(&adoption).as_ref() == Some(&wanted) && self.is_unbound(&adoption) {
+                return Some(pending(&adoption));
+            }
+        }
+        None
+    }
+
+    /// Returns true until the PersistentVolume of the Adoption was bound, or deleted.
+    fn is_unbound(&self, adoption: &Adoption) -> bool {
+        let name = &adoption.spec.logical_volume;
+        let Some(volume) = self.persistent_volumes.get(&ObjectRef::new(name)) else {
+            return !is_adopted(adoption);
+        };
+        let status = volume.status.as_ref();
+        let phase = status.and_then(|status| status.phase.as_deref());
+        matches!(phase, None | Some("" | "Pending" | "Available"))
+    }
+
+    /// Returns the Adoption that made a LogicalVolume, unless it is complete.
+    pub(super) fn adoption_behind(
+        &self,
+        logical_volume: &LogicalVolume,
+    ) -> Option<PendingAdoption> {
+        let adopted = logical_volume.spec.adopted.as_ref()?;
+        let adoption = self.adoptions.get(&ObjectRef::new(&adopted.adoption))?;
+        let is_same = adoption.metadata.uid.as_deref() == Some(adopted.adoption_uid.as_str());
+        if !is_same || is_adopted(&adoption) {
+            return None;
+        }
+        Some(pending(&adoption))
+    }
+}
+
+fn pending(adoption: &Adoption) -> PendingAdoption {
+    PendingAdoption {
+        name: adoption.name_any(),
+        volume: adoption.spec.logical_volume.clone(),
+    }
+}
+
+fn is_adopted(adoption: &Adoption) -> bool {
+    let status = adoption.status.as_ref();
+    status.is_some_and(|status| condition::is_true(&status.conditions, ADOPTED))
+}
