@@ -115,7 +115,8 @@ impl Snapshot {
         self.daemon_sets.get(&format!("{NAMESPACE}/{AGENT}"))
     }
 
-    /// Returns every node as a candidate for a placement.
+    /// Returns every node as a candidate for a placement. Which agents are silent only the controller
+    /// observes; it reports them in the status of StorageBackends.
     #[must_use]
     pub fn candidates(&self) -> Vec<Candidate<'_>> {
         let mut candidates = Vec::new();
@@ -123,6 +124,7 @@ impl Snapshot {
             candidates.push(Candidate {
                 node,
                 storage: self.storages.get(name),
+                silent_for: None,
             });
         }
         candidates

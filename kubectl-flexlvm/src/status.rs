@@ -133,6 +133,7 @@ fn groups(
     let candidate = placement::request::Candidate {
         node,
         storage: Some(storage),
+        silent_for: None,
     };
     let mut lines = Vec::new();
     for group in storage
