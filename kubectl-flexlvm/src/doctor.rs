@@ -32,8 +32,10 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::objects::counted;
 use crate::output::Report;
 use crate::snapshot::Snapshot;
+use crate::snapshot::kind::Kind;
 use crate::table::Table;
 use check::{Check, Finding, Severity};
 use facts::Facts;
@@ -66,6 +68,8 @@ pub struct Diagnosis {
     pub unreadable: BTreeMap<&'static str, String>,
     /// Number of checks that ran.
     pub checks: usize,
+    /// Whether FlexLVM's own objects can't be listed, so that their absence means nothing.
+    pub is_blind: bool,
 }
 
 /// Runs all checks.
@@ -85,10 +89,18 @@ pub fn diagnose(snapshot: &Snapshot) -> Diagnosis {
     for (kind, reason) in &snapshot.unreadable {
         unreadable.insert(kind.resource(), reason.clone());
     }
+    let own = [
+        Kind::StorageBackends,
+        Kind::LogicalVolumes,
+        Kind::NodeStorages,
+    ];
     Diagnosis {
         findings,
         unreadable,
         checks: checks.len(),
+        is_blind: own
+            .iter()
+            .any(|kind| snapshot.unreadable.contains_key(kind)),
     }
 }
 
@@ -107,13 +119,17 @@ impl Diagnosis {
         let warnings = self.count(Severity::Warning);
         let counts = format!(
             "{}, {}",
-            number(faults, "fault"),
-            number(warnings, "warning")
+            counted(faults, "fault"),
+            counted(warnings, "warning")
         );
         let worst = self.findings.first();
         match worst.filter(|finding| finding.severity == Severity::Fault) {
             Some(first) => format!("{counts}; first: {}: {}", first.object, first.remedy),
-            None if warnings > 0 => format!("healthy, with {}", number(warnings, "warning")),
+            None if self.is_blind => {
+                "unknown: FlexLVM's objects can't be listed; a cluster admin can bind the ClusterRole flexlvm-viewer"
+                    .to_owned()
+            }
+            None if warnings > 0 => format!("healthy, with {}", counted(warnings, "warning")),
             None if !self.unreadable.is_empty() => {
                 "healthy, as far as the permissions allow to see".to_owned()
             }
@@ -130,12 +146,6 @@ impl Diagnosis {
         }
         text
     }
-}
-
-/// Returns a number with its noun, as in `1 fault`.
-fn number(count: usize, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 impl Report for Diagnosis {
@@ -156,7 +166,7 @@ impl Report for Diagnosis {
     }
 
     fn is_good(&self) -> bool {
-        self.count(Severity::Fault) == 0
+        self.count(Severity::Fault) == 0 && !self.is_blind
     }
 }
 

@@ -37,22 +37,18 @@ pub fn human(quantity: &Quantity) -> String {
     }
 }
 
+/// Returns a number with its noun, as in `1 fault`, `2 faults`.
+#[must_use]
+pub fn counted(count: usize, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// Returns the age of an object in seconds; 0 if its creation time is unknown.
 #[must_use]
 pub fn age(metadata: &ObjectMeta, now: Timestamp) -> i64 {
     let created = metadata.creation_timestamp.as_ref();
     created.map_or(0, |created| now.duration_since(created.0).as_secs())
-}
-
-/// Returns seconds as kubectl prints ages: `42s`, `5m`, `3h`, `12d`.
-#[must_use]
-pub fn short_age(seconds: i64) -> String {
-    match seconds {
-        ..120 => format!("{}s", seconds.max(0)),
-        120..7200 => format!("{}m", seconds / 60),
-        7200..172_800 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
 }
 
 /// Returns the phase of a claim; empty if it has none yet.

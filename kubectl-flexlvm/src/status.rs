@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::doctor::check::Finding;
 use crate::doctor::{self, Diagnosis};
 use crate::explain::waiting::WaitingClaim;
-use crate::objects::{backend_conditions, human, storage_conditions, volume_conditions};
+use crate::objects::{backend_conditions, counted, human, storage_conditions, volume_conditions};
 use crate::output::Report;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
@@ -265,14 +265,14 @@ impl Report for Status {
             }
         }
         let counts = &self.volumes;
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "{} volumes: {} ready, {} unhealthy, {} being removed; {} claims wait\n\n",
-            counts.total,
+            "{}: {} ready, {} unhealthy, {} being removed; {} without a volume\n",
+            counted(counts.total, "volume"),
             counts.ready,
             counts.unhealthy,
             counts.being_removed,
-            counts.claims_waiting
+            counted(counts.claims_waiting, "claim")
         );
         let findings = &self.diagnosis.findings;
         for finding in findings.iter().take(SHOWN) {

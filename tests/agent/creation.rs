@@ -34,7 +34,8 @@ async fn agent_creates_lv_with_one_command_and_one_write() {
             fixture.tag("data"),
             format!("flexlvm.dev/logicalvolume-uid={uid}"),
             "flexlvm.dev/claim=default/data".to_owned(),
-            key.tag()
+            key.tag(),
+            "flexlvm.dev/volume=backend=b:class=s:fs=ext4:size=33554432".to_owned(),
         ]
     );
     assert_eq!(volume.content, Content::Unformatted);

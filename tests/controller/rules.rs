@@ -3,7 +3,7 @@
 
 use std::fmt::Debug;
 
-use crds::{LogicalVolume, StorageBackend};
+use crds::{Adoption, LogicalVolume, StorageBackend};
 use harness::apiserver::ApiServer;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::ClusterResourceScope;
@@ -111,7 +111,8 @@ fn of_logical_volumes() -> Vec<Case> {
     let volume = json!({"node": "n1", "backend": "fast", "volumeGroup": "vg0", "size": "1Gi", "keyDigest": "0".repeat(64),
         "claim": {"namespace": "d", "name": "c", "uid": "u"}, "storageClass": "s", "reclaimPolicy": "Delete",
         "filesystem": {"type": "ext4"}, "layout": {"type": "RAID1"}, "thinPool": {"name": "pool0"},
-        "cache": {"size": "1Gi", "physicalVolumes": []}});
+        "cache": {"size": "1Gi", "physicalVolumes": []},
+        "adopted": {"uuid": "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP", "adoption": "a", "adoptionUid": "1"}});
     [
         (
             json!({"node": "n2"}),
@@ -143,6 +144,10 @@ fn of_logical_volumes() -> Vec<Case> {
             Some("cache can't be changed"),
         ),
         (
+            json!({"adopted": {"adoption": "b"}}),
+            Some("adopted can't be changed: the data is there"),
+        ),
+        (
             json!({"keyDigest": "1".repeat(64)}),
             Some("keyDigest can't be changed: the PersistentVolume holds the key"),
         ),
@@ -153,6 +158,28 @@ fn of_logical_volumes() -> Vec<Case> {
     ]
     .into_iter()
     .map(|(edit, refusal)| (volume.clone(), edit, refusal))
+    .collect()
+}
+
+fn of_adoptions() -> Vec<Case> {
+    let adoption = json!({"node": "n1", "volumeGroup": "vg0", "logicalVolume": "pvc-1"});
+    [
+        (
+            json!({"node": "n2"}),
+            Some("node can't be changed: create another Adoption"),
+        ),
+        (
+            json!({"volumeGroup": "vg1"}),
+            Some("volumeGroup can't be changed: create another Adoption"),
+        ),
+        (
+            json!({"logicalVolume": "pvc-2"}),
+            Some("logicalVolume can't be changed: create another Adoption"),
+        ),
+        (json!({"backend": "fast", "storageClass": "fast"}), None),
+    ]
+    .into_iter()
+    .map(|(edit, refusal)| (adoption.clone(), edit, refusal))
     .collect()
 }
 
@@ -186,7 +213,7 @@ fn every_rule_has_a_case() {
     for definition in crds::all() {
         messages(&serde_json::to_value(definition).unwrap(), &mut rules);
     }
-    let cases = [of_backends(), of_logical_volumes()].concat();
+    let cases = [of_backends(), of_logical_volumes(), of_adoptions()].concat();
     let tried: Vec<&str> = cases
         .iter()
         .filter_map(|(_, _, refusal)| *refusal)
@@ -236,4 +263,5 @@ async fn rules_of_definitions_reject_their_cases() {
     let fixture = Fixture::new().await;
     try_all::<StorageBackend>(&fixture, of_backends()).await;
     try_all::<LogicalVolume>(&fixture, of_logical_volumes()).await;
+    try_all::<Adoption>(&fixture, of_adoptions()).await;
 }

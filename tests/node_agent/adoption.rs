@@ -60,6 +60,7 @@ fn next(
         persistent_volume: volume.cloned().map(Arc::new),
         other_of_claim: None,
         claim_of_name: None,
+        maker_exists: false,
         node: Some(Arc::new(serde_json::from_value(node).unwrap())),
         storage: None,
         backend: Some(Arc::new(serde_json::from_value(backend).unwrap())),

@@ -88,9 +88,10 @@ const REPORT_SETTINGS: [&str; 18] = [
 /// the group, whatever their age. They must go on to archive, as `backup/archive=0` would not: the
 /// first command after a `vgcfgrestore` replaces the backup with the newest state, of which only the
 /// archive has a copy then.
-const SELECT_SETTINGS: [&str; 2] = [
-    "--config",
-    "log/report_command_log=0 backup/retain_days=0 backup/retain_min=100",
+const SELECT_SETTINGS: [&str; 3] = [
+    "log/report_command_log=0",
+    "backup/retain_days=0",
+    "backup/retain_min=100",
 ];
 
 /// Report columns of a physical volume; `pv_attr` has allocatable and missing.
@@ -310,7 +311,7 @@ fn change<'a>(
 ) -> Cmd {
     change_lvm("lvchange")
         .args(what)
-        .args(SELECT_SETTINGS)
+        .args(["--config", &SELECT_SETTINGS.join(" ")])
         .args(["--select", &format!("lv_uuid=\"{uuid}\""), &path(vg, lv)])
 }
 

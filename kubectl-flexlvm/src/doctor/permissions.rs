@@ -21,6 +21,13 @@ const MANIFESTS: [(&str, &str); 2] = [
     (AGENT, include_str!("../../../config/rbac/agent.yaml")),
 ];
 
+/// Groups that the service accounts are members of.
+const GROUPS: [&str; 3] = [
+    "system:serviceaccounts:flexlvm-system",
+    "system:serviceaccounts",
+    "system:authenticated",
+];
+
 const KINDS: [Kind; 4] = [
     Kind::ClusterRoles,
     Kind::ClusterRoleBindings,
@@ -141,9 +148,10 @@ struct Granted {
 fn is_account(subjects: Option<&Vec<Subject>>, account: &str) -> bool {
     let mut subjects = subjects.into_iter().flatten();
     subjects.any(|subject| {
-        subject.kind == "ServiceAccount"
+        let is_it = subject.kind == "ServiceAccount"
             && subject.name == account
-            && subject.namespace.as_deref() == Some(NAMESPACE)
+            && subject.namespace.as_deref() == Some(NAMESPACE);
+        is_it || (subject.kind == "Group" && GROUPS.contains(&subject.name.as_str()))
     })
 }
 

@@ -111,6 +111,14 @@ fn every_failure_of_a_condition_has_a_check() {
     use crds::condition::reason;
     // States that are no faults of their own: others explain them, or they end by themselves.
     let without = [
+        // Of Adoptions, whose columns show them.
+        reason::ADOPTED,
+        reason::ADOPTING,
+        reason::ADOPTION_CANCELLED,
+        reason::AGENT_NOT_REPORTING,
+        reason::CONFLICT,
+        reason::LOGICAL_VOLUME_NOT_FOUND,
+        reason::NOT_ADOPTABLE,
         reason::BEING_DELETED,
         reason::DRIVER_LOADED,
         reason::DUPLICATE_HOSTNAME,
@@ -166,4 +174,15 @@ fn denied_lists_leave_their_checks_out_and_are_reported() {
     let text = diagnosis.text(false);
     assert!(text.contains("not checked: persistentvolumes: forbidden\n"));
     assert!(text.ends_with("healthy, as far as the permissions allow to see\n"));
+    assert!(diagnosis.is_good());
+    snapshot
+        .unreadable
+        .insert(Kind::NodeStorages, "forbidden".to_owned());
+    let diagnosis = diagnose(&snapshot);
+    assert!(
+        diagnosis
+            .text(false)
+            .contains("\nunknown: FlexLVM's objects can't be listed")
+    );
+    assert!(!diagnosis.is_good());
 }

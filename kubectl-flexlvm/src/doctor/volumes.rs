@@ -63,6 +63,12 @@ pub(super) const CHECKS: &[Check] = &[
         "unmount the pool's volumes, then lvconvert --repair GROUP/POOL",
         Probe::Volume(HEALTHY, reason::POOL_READ_ONLY),
     ),
+    Check::fault(
+        "volume-read-only",
+        "a logical volume is read-only: writes fail",
+        "lvchange --permission rw GROUP/VOLUME, then restart its pods; kubectl describe OBJECT has the cause",
+        Probe::Volume(HEALTHY, reason::READ_ONLY),
+    ),
     Check::warning(
         "volume-resyncing",
         "a RAID has not got all its redundancy yet",

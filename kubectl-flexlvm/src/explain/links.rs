@@ -4,10 +4,12 @@ mod place;
 mod published;
 
 use crds::condition::{self, READY};
+use crds::{LogicalVolume, quantity};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
-use placement::{claim, class};
+use placement::request::Candidate;
+use placement::{claim, class, growth};
 
 use super::waiting::Cause;
 use super::{Link, LinkState};
@@ -35,30 +37,82 @@ pub(super) fn chain(
     if cause.is_some() {
         links.extend(of_controller(snapshot));
     }
-    let volume_fault = cause.filter(|cause| !matches!(cause, Cause::FirstPod(_)));
     match volume {
         Some(volume) => {
-            links.push(place::of_volume(&name, volume));
+            let growth = growth(snapshot, claim, volume);
+            links.push(place::of_volume(&name, volume, growth));
             links.extend(place::of_place(snapshot, volume));
         }
-        None if snapshot.persistent_volumes.contains_key(&name) => {}
-        None => links.push(Link {
-            object: format!("logicalvolume.flexlvm.dev/{name}"),
-            state: if volume_fault.is_some() {
-                LinkState::Fault
-            } else {
-                LinkState::Waiting
-            },
-            detail: match cause {
-                Some(cause) => format!("not created: {}", cause.describe()),
-                None => "not created: the claim is not FlexLVM's".to_owned(),
-            },
-            next: format!("kubectl describe logicalvolume.flexlvm.dev {name}"),
-        }),
+        // An admin wrote the PersistentVolume, for a volume without a LogicalVolume.
+        None if snapshot.persistent_volumes.contains_key(&name)
+            && !name.starts_with(claim::VOLUME_PREFIX) => {}
+        None => links.push(missing_volume(snapshot, &name, cause)),
     }
     links.push(published::of_persistent_volume(snapshot, &name, volume));
     links.extend(published::of_pods(snapshot, claim));
     links
+}
+
+/// Returns the LogicalVolume of a claim that has none.
+fn missing_volume(snapshot: &Snapshot, name: &str, cause: Option<&Cause>) -> Link {
+    let (state, detail) = match cause {
+        _ if !snapshot.is_readable(Kind::LogicalVolumes) => {
+            (LinkState::Unknown, "LogicalVolumes can't be listed")
+        }
+        None if snapshot.persistent_volumes.contains_key(name) => (
+            LinkState::Fault,
+            "it does not exist, so the volume can neither grow nor be removed",
+        ),
+        None => (
+            LinkState::Waiting,
+            "not created: the claim is not FlexLVM's",
+        ),
+        Some(Cause::FirstPod(_) | Cause::Placeable(_) | Cause::Unreadable(_)) => {
+            (LinkState::Waiting, "not created")
+        }
+        // The last line has the cause.
+        Some(_) => (LinkState::Fault, "not created"),
+    };
+    Link {
+        object: format!("logicalvolume.flexlvm.dev/{name}"),
+        state,
+        detail: detail.to_owned(),
+        next: format!("kubectl describe logicalvolume.flexlvm.dev {name}"),
+    }
+}
+
+/// Returns why a volume is smaller than its claim requests; `None` if it is not.
+fn growth(
+    snapshot: &Snapshot,
+    claim: &PersistentVolumeClaim,
+    volume: &LogicalVolume,
+) -> Option<String> {
+    let requested = claim::size(claim).ok()?;
+    let status = volume.status.as_ref()?;
+    let actual = quantity::parse(status.size.as_ref()?).ok()?;
+    if requested.0 <= actual {
+        return None;
+    }
+    let size = quantity::human(requested);
+    if quantity::parse(&volume.spec.size).is_ok_and(|reserved| reserved >= requested.0) {
+        return Some(format!(
+            "{size} are reserved, and the node's agent has not extended it yet"
+        ));
+    }
+    let node = snapshot.nodes.get(&volume.spec.node);
+    let candidate = node.map(|node| Candidate {
+        node,
+        storage: snapshot.storages.get(&volume.spec.node),
+        silent_for: None,
+    });
+    let backend = snapshot.backends.get(&volume.spec.backend);
+    let rules = growth::rules(volume, backend);
+    let reservations = snapshot.reservations();
+    let grown = growth::grown(volume, &rules, requested, candidate, &reservations);
+    Some(match grown {
+        Ok(_) => format!("there is space for {size}, and the controller has not reserved it yet"),
+        Err(error) => format!("it can't grow to {size}: {error}"),
+    })
 }
 
 fn ok(object: String, detail: String, next: String) -> Link {
@@ -131,7 +185,7 @@ fn of_class(snapshot: &Snapshot, claim: &PersistentVolumeClaim) -> Link {
         return match bound_volume(claim) {
             Some(_) => ok(
                 object.clone(),
-                "deleted; its volume needs it no longer".to_owned(),
+                "it does not exist; a volume that is bound does not need it".to_owned(),
                 next,
             ),
             None => fault(

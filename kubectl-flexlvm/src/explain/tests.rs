@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{LinkState, explain};
 use crate::fixture::{Objects, VOLUME, condition};
 use crate::output::{Format, Report as _, render};
+use crate::snapshot::kind::Kind;
 
 /// Changes the claim to one without a volume.
 fn waiting(objects: &mut Objects, spec: Value) {
@@ -150,6 +151,7 @@ fn first_fault_of_the_chain_is_the_verdict() {
     let hangs = json!({"status": {"conditions": [
         condition("Ready", "False", "LvmHangs", "`lvm lvs` has been running")]}});
     let down = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown"}]}});
+    let grown = json!({"spec": {"resources": {"requests": {"storage": "500Gi"}}}});
     let mounting = json!({"status": {"phase": "Pending", "conditions": []}});
     let event = json!({"metadata": {"namespace": "shop"}, "reason": "FailedMount",
         "message": "mkfs.ext4 is not installed", "involvedObject":
@@ -176,6 +178,17 @@ fn first_fault_of_the_chain_is_the_verdict() {
             "failed: pod/web: Pending on n1; FailedMount: mkfs.ext4 is not installed",
         ),
         (
+            vec![(volume.as_str(), Value::Null)],
+            "failed: logicalvolume.flexlvm.dev/pvc-",
+        ),
+        (
+            vec![("PersistentVolumeClaim/data", grown)],
+            &format!(
+                "waiting: logicalvolume.flexlvm.dev/{VOLUME}: 10 GiB Linear on node n1; it can't \
+                 grow to 500 GiB: node n1 has 90 GiB free of 100 GiB in volume group vg0"
+            ),
+        ),
+        (
             vec![(volume.as_str(), json!({"spec": {"state": "Absent"}}))],
             "waiting: logicalvolume.flexlvm.dev/pvc-",
         ),
@@ -191,12 +204,29 @@ fn first_fault_of_the_chain_is_the_verdict() {
 }
 
 #[test]
+fn tenant_without_permissions_gets_no_wrong_reason() {
+    let mut objects = Objects::healthy();
+    waiting(&mut objects, json!({}));
+    objects.remove("StorageClass/");
+    let mut snapshot = objects.snapshot();
+    snapshot
+        .unreadable
+        .insert(Kind::StorageClasses, "forbidden".to_owned());
+    let chain = explain(&snapshot, "shop", "data").unwrap();
+    let expected = "waiting: the reason depends on storageclasses.storage.k8s.io";
+    assert!(chain.verdict.starts_with(expected), "{}", chain.verdict);
+    let faults = chain.links.iter().filter(|it| it.state == LinkState::Fault);
+    assert_eq!(faults.count(), 0, "{}", chain.text(false));
+}
+
+#[test]
 fn unreadable_volumes_are_no_fault() {
     let mut objects = Objects::healthy();
     objects.remove("PersistentVolume/");
     let mut snapshot = objects.snapshot();
-    let kind = crate::snapshot::kind::Kind::PersistentVolumes;
-    snapshot.unreadable.insert(kind, "forbidden".to_owned());
+    snapshot
+        .unreadable
+        .insert(Kind::PersistentVolumes, "forbidden".to_owned());
     let chain = explain(&snapshot, "shop", "data").unwrap();
     assert!(
         chain

@@ -20,6 +20,16 @@ use placement::reservations::Reservations;
 
 use crate::objects::bound_volume;
 use crate::snapshot::Snapshot;
+use crate::snapshot::kind::Kind;
+
+/// Kinds on which the placement of a volume depends.
+const READ: [Kind; 5] = [
+    Kind::LogicalVolumes,
+    Kind::StorageClasses,
+    Kind::StorageBackends,
+    Kind::Nodes,
+    Kind::NodeStorages,
+];
 
 /// A claim that FlexLVM serves, without a volume.
 pub struct WaitingClaim<'a> {
@@ -31,6 +41,8 @@ pub struct WaitingClaim<'a> {
 /// Why a claim waits.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
+    /// The user may not list this kind, on which the reason depends.
+    Unreadable(Kind),
     /// The claim's class can't be used.
     Class(ClassError),
     /// The class's backend can't be used.
@@ -149,6 +161,12 @@ impl<'a> WaitingClaim<'a> {
     /// Returns the outcome of a placement, or, as an error, what comes before it: in the
     /// controller's order.
     fn find(&self, reservations: &Reservations) -> Result<Cause, Cause> {
+        if let Some(kind) = READ
+            .into_iter()
+            .find(|kind| !self.snapshot.is_readable(*kind))
+        {
+            return Err(Cause::Unreadable(kind));
+        }
         if let Some(source) = claim::populator_source(self.claim) {
             return Err(Cause::Populator(format!("{} {}", source.kind, source.name)));
         }
@@ -246,6 +264,10 @@ impl Cause {
     #[must_use]
     pub fn describe(&self) -> String {
         match self {
+            Self::Unreadable(kind) => format!(
+                "the reason depends on {}, which can't be listed; the controller's Events about the claim have it, too",
+                kind.resource()
+            ),
             Self::Class(error) => error.to_string(),
             Self::Backend(error) | Self::TooLarge(error) => error.to_string(),
             Self::HasData(orphan) => format!(
@@ -282,7 +304,9 @@ impl Cause {
             Self::TooLarge(BackendError::TooLarge { backend, .. }) => {
                 format!("kubectl edit storagebackend.flexlvm.dev {backend}")
             }
-            Self::Populator(_) => format!("kubectl -n {namespace} describe pvc {name}"),
+            Self::Populator(_) | Self::Unreadable(_) => {
+                format!("kubectl -n {namespace} describe pvc {name}")
+            }
             Self::FirstPod(_) => format!("kubectl -n {namespace} get pods"),
             Self::NoSpace(fault) => format!(
                 "kubectl flexlvm capacity {} --backend {}",

@@ -59,7 +59,7 @@ pub async fn snapshot(
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 snapshot.unserved.insert(kind);
             }
-            Err(kube::Error::Api(status)) if [401, 403].contains(&status.code) => {
+            Err(kube::Error::Api(status)) if status.code == 403 => {
                 snapshot.unreadable.insert(kind, status.message.clone());
             }
             Err(error) => {

@@ -133,9 +133,14 @@ impl AdoptionWorker {
         let named_claim = name
             .strip_prefix(claim::VOLUME_PREFIX)
             .and_then(|uid| state.claim_by_uid(uid));
+        let logical_volume = state.logical_volumes.get(&ObjectRef::new(name));
+        let maker = logical_volume
+            .as_deref()
+            .and_then(|object| object.spec.adopted.as_ref());
         ObservedAdoption {
             adoption: adoption.clone(),
-            logical_volume: state.logical_volumes.get(&ObjectRef::new(name)),
+            maker_exists: maker.is_some_and(|maker| state.has_adoption(maker)),
+            logical_volume,
             persistent_volume: state.persistent_volumes.get(&ObjectRef::new(name)),
             other_of_claim: other.map(|other| other.name_any()),
             claim_of_name: named_claim.map(|claim| claim::reference(&claim)),

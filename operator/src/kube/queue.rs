@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::channel::mpsc;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _, pin_mut, select_biased};
+use futures::{FutureExt as _, StreamExt as _, select_biased};
 use kube::runtime::scheduler::{ScheduleRequest, scheduler};
 use tokio::time::Instant;
 
@@ -125,9 +125,9 @@ pub async fn run<F>(
 ) where
     F: Future<Output = ()>,
 {
-    let normal = scheduler(requests.normal);
-    let low = scheduler(requests.low);
-    pin_mut!(normal, low);
+    // Boxed because they are large, and a part of the futures of agent and controller.
+    let mut normal = Box::pin(scheduler(requests.normal));
+    let mut low = Box::pin(scheduler(requests.low));
     let busy = RefCell::new(HashSet::new());
     let mut running = FuturesUnordered::new();
     loop {
@@ -221,8 +221,8 @@ mod tests {
         let _ = tokio::time::timeout(Duration::from_secs(1), work).await;
         let started = started.into_inner();
         assert_eq!(started.len(), 201, "none is lost");
-        // The names of low priority that were at work, and those that started within the millisecond
-        // in which the new one became due.
+        // After those that were at work, and that started within the millisecond in which it became
+        // due.
         let place = started.iter().position(|name| name == "new").unwrap();
         assert!(place < 40, "it was number {place}");
     }

@@ -46,14 +46,13 @@ pub(in crate::lvm) fn remove(
     };
     let selection =
         format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
-    let [config, settings] = SELECT_SETTINGS;
-    let settings = match discard {
-        Discard::AsConfigured => settings.to_owned(),
-        Discard::Always => format!("{settings} devices/issue_discards=1"),
-    };
+    let mut settings = SELECT_SETTINGS.join(" ");
+    if discard == Discard::Always {
+        settings.push_str(" devices/issue_discards=1");
+    }
     change_lvm("lvremove")
         .arg("--yes")
-        .args([config, &settings])
+        .args(["--config", &settings])
         .args(["--select", &selection, &path(vg, lv)])
         .timeout(REMOVE_TIMEOUT)
 }

@@ -72,6 +72,7 @@ fn volumes() -> Vec<Seed> {
         reason("volume-pool-full", "Healthy", "PoolFull"),
         reason("volume-pool-metadata-full", "Healthy", "PoolMetadataFull"),
         reason("volume-pool-read-only", "Healthy", "PoolReadOnly"),
+        reason("volume-read-only", "Healthy", "ReadOnly"),
         reason("volume-resyncing", "Healthy", "Resyncing"),
         reason("volume-missing", "Ready", "LogicalVolumeMissing"),
         reason("volume-device-outdated", "Ready", "DeviceOutdated"),

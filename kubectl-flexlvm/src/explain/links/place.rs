@@ -15,8 +15,8 @@ use crate::objects::{human, is_cordoned, storage_conditions, volume_conditions};
 use crate::snapshot::Snapshot;
 use crate::snapshot::kind::Kind;
 
-/// Returns a LogicalVolume, with the conditions that are not True.
-pub(super) fn of_volume(name: &str, volume: &LogicalVolume) -> Link {
+/// Returns a LogicalVolume, with the condition that is not True, or why it does not grow.
+pub(super) fn of_volume(name: &str, volume: &LogicalVolume, growth: Option<String>) -> Link {
     let spec = &volume.spec;
     let conditions = volume_conditions(volume);
     let mut detail = format!(
@@ -37,7 +37,12 @@ pub(super) fn of_volume(name: &str, volume: &LogicalVolume) -> Link {
         let detail = format!("{detail}; the node's agent has not reported it yet");
         (LinkState::Waiting, detail)
     } else {
-        judge(conditions, &[READY, HEALTHY], detail)
+        match (judge(conditions, &[READY, HEALTHY], detail), growth) {
+            ((LinkState::Ok, detail), Some(growth)) => {
+                (LinkState::Waiting, format!("{detail}; {growth}"))
+            }
+            (judged, _) => judged,
+        }
     };
     let next = if conditions.is_empty() {
         "kubectl -n flexlvm-system get pods -o wide -l app.kubernetes.io/component=agent".to_owned()

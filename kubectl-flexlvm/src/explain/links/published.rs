@@ -86,7 +86,7 @@ pub(super) fn of_pods(snapshot: &Snapshot, claim: &PersistentVolumeClaim) -> Vec
         let detail = "no pod uses the claim".to_owned();
         let namespace = namespace.unwrap_or_default();
         links.push(ok(
-            "pod/".to_owned(),
+            "pods".to_owned(),
             detail,
             format!("kubectl -n {namespace} get pods"),
         ));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crds::adoption::{AdoptableVolume, AdoptingClaim};
 use crds::condition::{self, READY, reason};
 use crds::layout::LayoutType;
-use crds::logical_volume::ClaimReference;
+use crds::logical_volume::{AdoptedVolume, ClaimReference};
 use crds::thin_pool::VolumeThinPool;
 use crds::{Adoption, LogicalVolume, NodeStorage, StorageBackend};
 use flexvolume::options::{KEY, UUID};
@@ -33,6 +33,8 @@ pub struct ObservedAdoption {
     pub persistent_volume: Option<Arc<PersistentVolume>>,
     /// Name of a LogicalVolume that was created for the same claim under another name.
     pub other_of_claim: Option<String>,
+    /// True if the Adoption that the LogicalVolume was made for still exists.
+    pub maker_exists: bool,
     /// The claim whose volume has that name.
     pub claim_of_name: Option<ClaimReference>,
     /// The node.
@@ -99,6 +101,10 @@ fn plan_new(
 ) -> Result<AdoptionStep, AdoptionProgress> {
     let adoption = &*observed.adoption;
     let found = reported(adoption)?;
+    // Without its node, a LogicalVolume that has not been reported is discarded.
+    if observed.node.is_none() {
+        return Err(waits_for_agent(adoption));
+    }
     let invalid = |error: crds::ValidationError| {
         AdoptionProgress::waiting(reason::INVALID_SPEC, error.to_string())
     };
@@ -242,11 +248,9 @@ fn plan_created(
     logical_volume: &LogicalVolume,
     observed: &ObservedAdoption,
 ) -> Result<AdoptionStep, AdoptionProgress> {
-    let adoption = &*observed.adoption;
     let name = logical_volume.name_any();
     let adopted = logical_volume.spec.adopted.as_ref();
-    let Some(adopted) =
-        adopted.filter(|adopted| Some(&adopted.adoption_uid) == adoption.metadata.uid.as_ref())
+    let Some(adopted) = adopted.filter(|adopted| is_made_for(adopted, logical_volume, observed))
     else {
         let message = format!(
             "LogicalVolume {name} exists already: it describes the volume of claim {}/{} on node {}",
@@ -297,6 +301,25 @@ fn plan_created(
             error.to_string(),
         )),
     }
+}
+
+/// Returns whether a LogicalVolume was made for this Adoption, or for one of the same claim that was
+/// deleted: then this one continues it, or creates a lost PersistentVolume again.
+fn is_made_for(
+    adopted: &AdoptedVolume,
+    logical_volume: &LogicalVolume,
+    observed: &ObservedAdoption,
+) -> bool {
+    let adoption = &*observed.adoption;
+    if Some(&adopted.adoption_uid) == adoption.metadata.uid.as_ref() {
+        return true;
+    }
+    let uuid = adoption.spec.uuid.as_ref();
+    let current = logical_volume.spec.current_claim();
+    let is_other_claim = settings::claim(adoption).is_some_and(|claim| {
+        (&claim.namespace, &claim.name) != (&current.namespace, &current.name)
+    });
+    !observed.maker_exists && !is_other_claim && uuid.is_none_or(|uuid| *uuid == adopted.uuid)
 }
 
 /// Checks that a PersistentVolume names this logical volume, by its uuid.

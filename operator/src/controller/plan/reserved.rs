@@ -26,10 +26,12 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
     if logical_volume.spec.state != State::Present {
         return plan_cancelled(logical_volume, observed);
     }
-    if logical_volume.metadata.deletion_timestamp.is_some()
-        && status.uuid.is_none()
-        && (observed.claim.is_some() || logical_volume.spec.adopted.is_some())
-    {
+    let is_withdrawn = if logical_volume.spec.adopted.is_some() {
+        true // the agent leaves its logical volume as it is
+    } else {
+        status.uuid.is_none() && observed.claim.is_some()
+    };
+    if logical_volume.metadata.deletion_timestamp.is_some() && is_withdrawn {
         return Step::CancelPlacement.into();
     }
     if observed.adoption.is_some() {

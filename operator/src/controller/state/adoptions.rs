@@ -2,6 +2,7 @@
 
 use crds::adoption::AdoptingClaim;
 use crds::condition::{self, ADOPTED};
+use crds::logical_volume::AdoptedVolume;
 use crds::{Adoption, LogicalVolume};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::ResourceExt as _;
@@ -45,12 +46,23 @@ impl ClusterState {
         logical_volume: &LogicalVolume,
     ) -> Option<PendingAdoption> {
         let adopted = logical_volume.spec.adopted.as_ref()?;
+        if !self.has_adoption(adopted) {
+            return None;
+        }
         let adoption = self.adoptions.get(&ObjectRef::new(&adopted.adoption))?;
-        let is_same = adoption.metadata.uid.as_deref() == Some(adopted.adoption_uid.as_str());
-        if !is_same || is_adopted(&adoption) {
+        if is_adopted(&adoption) {
             return None;
         }
         Some(pending(&adoption))
+    }
+
+    /// Returns true if the Adoption that a LogicalVolume was made for still exists.
+    #[must_use]
+    pub fn has_adoption(&self, adopted: &AdoptedVolume) -> bool {
+        let adoption = self.adoptions.get(&ObjectRef::new(&adopted.adoption));
+        adoption.is_some_and(|adoption| {
+            adoption.metadata.uid.as_deref() == Some(adopted.adoption_uid.as_str())
+        })
     }
 }
 

@@ -10,6 +10,7 @@ mod images;
 mod limits;
 mod pool_and_cache;
 mod property;
+mod read_only;
 mod removal;
 mod retained;
 mod rolled_back;

@@ -24,6 +24,8 @@ struct Fixture {
     backend: Option<Value>,
     other_of_claim: Option<String>,
     claim_of_name: Option<Value>,
+    maker_exists: bool,
+    has_node: bool,
 }
 
 impl Fixture {
@@ -51,6 +53,8 @@ impl Fixture {
             ),
             other_of_claim: None,
             claim_of_name: None,
+            maker_exists: true,
+            has_node: true,
         }
     }
 
@@ -94,7 +98,8 @@ impl Fixture {
                 .map(|value| Arc::new(from(value))),
             other_of_claim: self.other_of_claim.clone(),
             claim_of_name: self.claim_of_name.as_ref().map(from),
-            node: Some(Arc::new(from(&node))),
+            maker_exists: self.maker_exists,
+            node: self.has_node.then(|| Arc::new(from(&node))),
             storage: None,
             backend: self.backend.as_ref().map(|value| Arc::new(from(value))),
             master_key: Some(Ok(Arc::new(MasterKey::new(&[0; 32]).unwrap()))),
@@ -236,6 +241,31 @@ fn nothing_is_created_beside_other_objects() {
         "{}",
         progress.message
     );
+}
+
+#[test]
+fn adoption_continues_one_that_was_deleted_before_its_end() {
+    let mut fixture = Fixture::created();
+    fixture.adoption["metadata"]["uid"] = json!("8");
+    fixture.maker_exists = false;
+    let AdoptionStep::Publish(volume) = fixture.plan() else {
+        panic!("no PersistentVolume");
+    };
+    fixture.persistent_volume = Some(serde_json::to_value(&*volume.0).unwrap());
+    assert!(fixture.progress().is_adopted);
+    // But not one of another claim, or of another logical volume.
+    fixture.adoption["spec"]["uuid"] = json!("000000-1234-5678-90AB-CDEF-GHIJ-KLMNOP");
+    assert_eq!(fixture.progress().reason, reason::CONFLICT);
+    fixture.adoption["spec"]["uuid"] = json!(UUID);
+    fixture.adoption["spec"]["claim"] = json!({"namespace": "bank", "name": "data"});
+    assert_eq!(fixture.progress().reason, reason::CONFLICT);
+}
+
+#[test]
+fn nothing_is_created_for_a_node_that_is_gone() {
+    let mut fixture = Fixture::tagged();
+    fixture.has_node = false;
+    assert_eq!(fixture.progress().reason, reason::AGENT_NOT_REPORTING);
 }
 
 /// Otherwise the key of a volume that exists could become that of another one.

@@ -39,6 +39,10 @@ fn volume_that_an_admin_adopted_is_never_removed_without_its_claim() {
         fixture.lv()["spec"]["released"] = json!(policy == "Retain");
         fixture.claim = None;
         assert_eq!(fixture.step(), Step::Done);
+        // Its agent leaves the logical volume as it is.
+        fixture.lv()["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(fixture.step(), Step::CancelPlacement);
+        fixture.lv()["metadata"]["deletionTimestamp"] = json!(null);
         // Until its PersistentVolume exists, only the Adoption creates it.
         fixture.adoption = Some(PendingAdoption {
             name: "a".to_owned(),

@@ -188,20 +188,6 @@ fn raid_is_degraded_while_its_level_allows_and_failed_beyond() {
     assert!(healthy.message.contains("lvchange --refresh vg0/pvc-1"));
 }
 
-#[test]
-fn volume_that_accepts_no_writes_is_not_healthy() {
-    for (health, remedy) in [
-        (LvHealth::ReadOnly, "`lvchange --permission rw vg0/pvc-1`"),
-        (LvHealth::ReadOnlyDevice, "`lvchange --refresh vg0/pvc-1`"),
-    ] {
-        let read_only = Lv { health, ..lv() };
-        let [ready, healthy] = conditions(&published(), vg(vec![read_only]));
-        assert!(ready.status, "it can be read");
-        assert_eq!((healthy.status, healthy.reason), (false, reason::READ_ONLY));
-        assert!(healthy.message.contains(remedy), "{}", healthy.message);
-    }
-}
-
 /// Returns a volume in a pool with this fault.
 fn in_pool(fault: PoolFault, metadata_used: u32) -> Vg {
     let state = PoolState {
