@@ -1,7 +1,7 @@
 # FlexLVM's commands. On Debian 12 they install everything that they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod lint generate image release clean
+.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod soak lint generate image release clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -39,6 +39,9 @@ bench-provision: ## Compares many claims with a bare client, real volumes with a
 
 bench-pod: ## Compares start and removal of a pod with a claim and with an emptyDir (ROUNDS=8)
 	@tests/bench-pod $(ROUNDS)
+
+soak: ## Runs random claims and faults on three nodes, then compares everything (MINUTES=10, SEED=… replays)
+	@tests/soak-run $(or $(MINUTES),10) $(SEED)
 
 lint: ## Checks formatting, clippy, dependencies, scripts; changes nothing
 	@tests/lint

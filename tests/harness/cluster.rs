@@ -120,9 +120,24 @@ impl Cluster {
 
     /// Boots a node without power and starts its kubelet, without waiting until it is Ready.
     pub fn power_on(&mut self, number: u8) -> Result<()> {
-        let guest = &mut self.nodes[usize::from(number) - 1];
-        guest.power_on(self.api.workplace())?;
-        guest.wait_until_up()?;
+        self.boot(number)?;
+        self.wait_until_up(number)?;
+        self.start_kubelet(number)
+    }
+
+    /// Boots a node without power, without waiting for it.
+    pub fn boot(&mut self, number: u8) -> Result<()> {
+        self.nodes[usize::from(number) - 1].power_on(self.api.workplace())
+    }
+
+    /// Waits until a node that boots can run programs. It has no kubelet yet.
+    pub fn wait_until_up(&mut self, number: u8) -> Result<()> {
+        self.nodes[usize::from(number) - 1].wait_until_up()
+    }
+
+    /// Starts the container runtime and the kubelet of a node that has booted.
+    pub fn start_kubelet(&self, number: u8) -> Result<()> {
+        let guest = self.node(number);
         node::start_containerd(guest, &self.node_settings)?;
         node::start_kubelet(guest, &self.node_settings)
     }
