@@ -18,7 +18,7 @@ use crate::environment::{
 };
 use crate::guest_service::{Program, Request};
 use crate::ledger::Ledger;
-use crate::model::{Action, Claim, Model, Power, Victim};
+use crate::model::{Action, Claim, Model, NODES, Power, Victim};
 use crate::observe::run;
 use crate::tally::Tally;
 use crate::tenant::{Mount, Tenant};
@@ -50,7 +50,7 @@ pub(crate) struct Soak {
 
 /// The result of an action in the background.
 enum Done {
-    /// A write that the node has synced, a check or a kill.
+    /// A write that the node has synced.
     Written(Action),
     Checked {
         action: Action,
@@ -232,20 +232,32 @@ impl Soak {
                 victim,
                 delay_ms,
             } => {
-                let remote = self.cluster.node(node).remote();
+                let remotes = self.remotes_to_search(node, victim);
                 let request = kill_request(victim, delay_ms);
                 self.background.spawn(async move {
-                    Ok(match call(remote, request).await {
-                        Ok(output) => Done::Killed {
-                            processes: output.parse()?,
-                            action,
-                        },
+                    Ok(match kill_first(&remotes, &request).await {
+                        Ok(processes) => Done::Killed { action, processes },
                         Err(error) => Done::Skipped(action, format!("{error:#}")),
                     })
                 });
             }
             _ => unreachable!("only these run in the background"),
         }
+    }
+
+    /// Returns the nodes where a program may run, beginning with this one.
+    ///
+    /// The two controllers run on two of the nodes; each other program runs on all.
+    fn remotes_to_search(&self, node: u8, victim: Victim) -> Vec<Remote> {
+        if victim != Victim::Controller {
+            return vec![self.cluster.node(node).remote()];
+        }
+        let others = (1..=NODES).filter(|other| *other != node);
+        std::iter::once(node)
+            .chain(others)
+            .filter(|node| self.model.power_of(*node) == Power::On)
+            .map(|node| self.cluster.node(node).remote())
+            .collect()
     }
 
     /// Sends a request to the node of a claim's pod, if the pod runs on a node with power.
@@ -334,6 +346,18 @@ fn kill_request(victim: Victim, delay_ms: u32) -> Request {
         limit_ms,
         delay_ms,
     }
+}
+
+/// Kills the processes of a program on the first of these nodes that has any, and returns their
+/// number.
+async fn kill_first(remotes: &[Remote], request: &Request) -> Result<u32> {
+    for remote in remotes {
+        let killed = call(*remote, request.clone()).await?.parse()?;
+        if killed > 0 {
+            return Ok(killed);
+        }
+    }
+    Ok(0)
 }
 
 /// Sends a request to a guest and returns what it prints.

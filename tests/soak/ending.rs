@@ -19,7 +19,8 @@ use crate::verify::{Finding, Kind, Verdict, verify};
 /// check a mount that the kubelet lost twice, three minutes apart.
 const QUIET_LIMIT: Duration = Duration::from_secs(600);
 
-/// Time limit for claims whose Event explains why they wait: another claim's removal may serve them.
+/// Time limit for claims whose Event explains why they wait: the removal of another claim may serve
+/// them.
 const EXPLAINED_LIMIT: Duration = Duration::from_secs(90);
 
 /// Ends the run and returns all findings.
@@ -36,9 +37,12 @@ pub(crate) async fn end(soak: &mut Soak) -> Result<Vec<Finding>> {
     for number in numbers {
         findings.extend(check_live(soak, &soak.model.claim(number).clone()).await?);
     }
-    let kept: Vec<Claim> = soak.model.claims.clone();
-    for claim in kept.iter().filter(|claim| claim.is_kept()) {
-        findings.extend(check_kept(soak, claim).await?);
+    for claim in soak.model.claims.iter().filter(|claim| claim.is_kept()) {
+        let finding = check_kept(soak, claim).await.unwrap_or_else(|error| {
+            let message = format!("retained {} can't be read: {error:#}", claim.name());
+            Some(Finding::new(Kind::Lost, message))
+        });
+        findings.extend(finding);
     }
     Ok(findings)
 }

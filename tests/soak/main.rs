@@ -1,5 +1,5 @@
-//! `soak MINUTES SEED`: random claims, growth, pods and deletions on a cluster of three nodes, while
-//! programs are killed, the power of nodes is cut, and disks fail and return.
+//! `soak MINUTES SEED`: random claims, growth, pods and deletions on a cluster of three nodes.
+//! Meanwhile programs are killed, the power of nodes is cut, and disks fail and return.
 //!
 //! At the end everything must be served or explained, every byte that was acknowledged must be
 //! there, and nothing may be left over. `tests/soak-run` runs it. The last line of output is one

@@ -189,6 +189,8 @@ pub(crate) struct Claim {
     pub(crate) has_pod: bool,
     /// Number of pods so far, which names the latest.
     pub(crate) pods: u32,
+    /// Number of actions before the one that started the latest pod.
+    pub(crate) started: u32,
     /// Number of writes so far.
     pub(crate) writes: u32,
     /// Sum of the writes so far.
@@ -227,6 +229,8 @@ pub(crate) enum Power {
 /// The requested state of all objects and nodes.
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
+    /// Number of actions so far.
+    pub(crate) actions: u32,
     pub(crate) claims: Vec<Claim>,
     /// The power of each node.
     pub(crate) power: [Power; NODES as usize],
@@ -237,6 +241,7 @@ pub(crate) struct Model {
 impl Model {
     pub(crate) const fn new() -> Self {
         Self {
+            actions: 0,
             claims: Vec::new(),
             power: [Power::On; NODES as usize],
             failed: None,
@@ -263,9 +268,11 @@ impl Model {
             Action::Create { class, size_mib } => self.create(class, size_mib),
             Action::Grow { claim, size_mib } => self.claim_mut(claim).size_mib = size_mib,
             Action::StartPod { claim } => {
+                let started = self.actions;
                 let claim = self.claim_mut(claim);
                 claim.has_pod = true;
                 claim.pods += 1;
+                claim.started = started;
             }
             Action::StopPod { claim } => self.claim_mut(claim).has_pod = false,
             Action::Write { claim, number, kib } => {
@@ -289,6 +296,7 @@ impl Model {
             Action::ReturnDisk { .. } => self.failed = None,
             Action::Check { .. } | Action::Kill { .. } => {}
         }
+        self.actions += 1;
     }
 
     fn claim_mut(&mut self, number: u32) -> &mut Claim {
@@ -303,6 +311,7 @@ impl Model {
             is_deleted: false,
             has_pod: true,
             pods: 1,
+            started: self.actions,
             writes: 0,
             written_kib: 0,
         });

@@ -11,6 +11,9 @@ const MOST_CLAIMS: usize = 9;
 /// Maximum pause before an action, in milliseconds.
 const LONGEST_PAUSE_MS: u32 = 900;
 
+/// Number of actions after which a pod probably runs: only then the soak reads and writes in it.
+const STARTING_ACTIONS: u32 = 12;
+
 /// Maximum size of a write in KiB.
 const LARGEST_WRITE_KIB: u32 = 1024;
 
@@ -89,7 +92,11 @@ fn claims(model: &Model, random: &mut Random) -> Vec<Candidate> {
     if !with_pod.is_empty() {
         let claim = *random.choose(&with_pod);
         add(5, Action::StopPod { claim });
-        add(4, Action::Check { claim });
+    }
+    let running = numbers(model, |claim| probably_runs(model, claim));
+    if !running.is_empty() {
+        let claim = *random.choose(&running);
+        add(5, Action::Check { claim });
     }
     let without_pod = numbers(model, |claim| !claim.has_pod);
     if !without_pod.is_empty() {
@@ -98,7 +105,7 @@ fn claims(model: &Model, random: &mut Random) -> Vec<Candidate> {
     }
     // A quarter of the volume leaves space for the file system's own data.
     let writable = numbers(model, |claim| {
-        claim.has_pod && claim.is_servable() && claim.written_kib < claim.size_mib * 1024 / 4
+        probably_runs(model, claim) && claim.written_kib < claim.size_mib * 1024 / 4
     });
     if !writable.is_empty() {
         let claim = *random.choose(&writable);
@@ -117,6 +124,10 @@ fn claims(model: &Model, random: &mut Random) -> Vec<Candidate> {
         add(5, Action::Delete { claim });
     }
     all
+}
+
+fn probably_runs(model: &Model, claim: &Claim) -> bool {
+    claim.has_pod && claim.is_servable() && model.actions - claim.started > STARTING_ACTIONS
 }
 
 /// Creates a claim of any class; one of twenty requests more than a node has.
@@ -154,10 +165,10 @@ fn faults(model: &Model, random: &mut Random) -> Vec<Candidate> {
     let delay_ms = random.below(LONGEST_DELAY_MS);
     if model.power_of(node) == Power::On {
         for (weight, victim) in [
-            (3, Victim::Controller),
-            (4, Victim::Agent),
+            (5, Victim::Controller),
+            (6, Victim::Agent),
             (3, Victim::Kubelet),
-            (9, Victim::Lvm),
+            (12, Victim::Lvm),
         ] {
             add(
                 weight,
@@ -170,7 +181,7 @@ fn faults(model: &Model, random: &mut Random) -> Vec<Candidate> {
         }
     }
     match (1..=NODES).find(|node| model.power_of(*node) != Power::On) {
-        None => add(3, Action::CutPower { node }),
+        None => add(2, Action::CutPower { node }),
         Some(node) if model.power_of(node) == Power::Off => add(25, Action::Boot { node }),
         Some(node) => add(20, Action::StartNode { node }),
     }

@@ -64,10 +64,15 @@ impl Tenant {
 
     /// Deletes the latest pod of a claim, without waiting.
     pub(crate) async fn delete_pod(&self, claim: &Claim) -> Result<()> {
-        self.pods
+        let deleted = self
+            .pods
             .delete(&claim.pod(), &DeleteParams::default())
-            .await?;
-        Ok(())
+            .await;
+        match deleted {
+            // It was deleted before.
+            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+            other => Ok(other.map(drop)?),
+        }
     }
 
     /// Deletes a claim, without waiting.

@@ -69,11 +69,8 @@ pub(crate) fn verify(model: &Model, volumes: &Volumes, observed: &Observed) -> V
         };
         if claim.is_deleted && !claim.is_kept() {
             removed(claim, volume, observed, &mut verdict);
-        } else {
-            let is_claimed = !claim.is_deleted && !served(claim, observed, &mut verdict);
-            if !is_claimed {
-                kept(claim, volume, observed, &mut verdict);
-            }
+        } else if claim.is_deleted || served(claim, observed, &mut verdict) {
+            kept(claim, volume, observed, &mut verdict);
         }
     }
     for name in observed.objects.keys() {
