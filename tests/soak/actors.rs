@@ -185,7 +185,7 @@ impl Soak {
     }
 
     /// Follows docs/operations.md, "A disk died", for a disk that is back; returns true if LVM
-    /// reports no fault any more.
+    /// reports no fault of a RAID any more.
     ///
     /// LVM may be killed meanwhile, so a failure is not one of the node.
     pub(crate) fn repair(&self, node: u8) -> Result<bool> {
@@ -196,7 +196,7 @@ impl Soak {
              for volume in $(lvs --noheadings -o lv_full_name -S 'lv_layout=~raid && lv_health_status!=\"\"'); do
                 lvchange -qq --refresh $volume || true
              done
-             lvs --noheadings -o lv_full_name -S 'lv_health_status!=\"\"'"
+             lvs --noheadings -o lv_full_name -S 'lv_layout=~raid && lv_health_status!=\"\"'"
         );
         let output = self.cluster.node(node).run(&["sh", "-c", &script])?;
         Ok(output.status == 0 && output.stdout.trim().is_empty())

@@ -76,13 +76,15 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
     println!("{}", soak.tally.summary());
     let total = soak.ledger.total();
     println!("acknowledged: {} writes, {} KiB", total.writes, total.kib);
+    let is_compared = result.is_ok();
     let findings = match result {
         Ok(findings) => findings,
-        // The run did not reach its end, which none of its claims explains.
-        Err(error) => vec![Finding::new(
-            verify::Kind::Unexplained,
-            format!("{error:#}"),
-        )],
+        Err(error) => {
+            let message = format!("the run did not reach its end: {error:#}");
+            let mut findings = std::mem::take(&mut soak.findings);
+            findings.push(Finding::new(verify::Kind::Unexplained, message));
+            findings
+        }
     };
     for finding in &findings {
         println!("{finding}");
@@ -91,7 +93,8 @@ async fn run(settings: &Settings) -> Result<ExitCode> {
         soak.cluster
             .dump(&dump::folder().join(format!("soak-{seed}")));
     }
-    println!("{}", soak.tally.last_line(minutes, seed, &findings));
+    let last = soak.tally.last_line(minutes, seed, &findings, is_compared);
+    println!("{last}");
     Ok(if findings.is_empty() {
         ExitCode::SUCCESS
     } else {

@@ -35,8 +35,21 @@ impl Tally {
     }
 
     /// Returns the last line of the output.
-    pub(crate) fn last_line(&self, minutes: u64, seed: u64, findings: &[Finding]) -> String {
-        let of = |kind| findings.iter().filter(|it| it.kind == kind).count();
+    ///
+    /// Without the comparison at the end, a violation that was not found may exist all the same: its
+    /// count is null.
+    pub(crate) fn last_line(
+        &self,
+        minutes: u64,
+        seed: u64,
+        findings: &[Finding],
+        is_compared: bool,
+    ) -> String {
+        let count = |kind| findings.iter().filter(|it| it.kind == kind).count();
+        let of = |kind| match count(kind) {
+            0 if !is_compared => "null".to_owned(),
+            found => found.to_string(),
+        };
         let result = if findings.is_empty() { "ok" } else { "failed" };
         format!(
             r#"{{"soak":"{result}","minutes":{minutes},"seed":{seed},"claims":{},"kills":{},"power_cuts":{},"lost":{},"leaked":{},"doubled":{},"unexplained":{}}}"#,
@@ -46,7 +59,7 @@ impl Tally {
             of(Kind::Lost),
             of(Kind::Leaked),
             of(Kind::Doubled),
-            of(Kind::Unexplained)
+            count(Kind::Unexplained)
         )
     }
 }
@@ -86,11 +99,13 @@ mod tests {
         tally.count(&Action::CutPower { node: 1 });
         tally.kills = 3;
         assert_eq!(
-            tally.last_line(2, 7, &[]),
+            tally.last_line(2, 7, &[], true),
             r#"{"soak":"ok","minutes":2,"seed":7,"claims":0,"kills":3,"power_cuts":1,"lost":0,"leaked":0,"doubled":0,"unexplained":0}"#
         );
         let finding = Finding::new(Kind::Doubled, "x");
-        let line = tally.last_line(2, 7, &[finding]);
+        let line = tally.last_line(2, 7, std::slice::from_ref(&finding), true);
         assert!(line.contains(r#""soak":"failed""#) && line.contains(r#""doubled":1"#));
+        let line = tally.last_line(2, 7, &[finding], false);
+        assert!(line.contains(r#""lost":null"#) && line.contains(r#""unexplained":0"#));
     }
 }
