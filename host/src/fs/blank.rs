@@ -50,20 +50,31 @@ pub(super) fn read_ends(
         start: Vec::new(),
         zero: true,
     };
+    // One buffer for all: each page of a new one costs a page fault.
+    let mut chunk = Vec::new();
     for range in ranges(size) {
         let mut at = range.start;
         while at < range.end {
             let length = CHUNK.min(range.end - at);
-            let mut chunk = read(device, at, length).map_err(Error::io("read", path))?;
+            read_into(&mut chunk, device, at, length).map_err(Error::io("read", path))?;
             if at == 0 {
                 ends.start.clone_from(&chunk);
             }
             mark.mask(&mut chunk, at);
-            ends.zero &= chunk.iter().all(|&byte| byte == 0);
+            ends.zero &= are_zero(&chunk);
             at += length;
         }
     }
     Ok(ends)
+}
+
+/// Returns whether all bytes are zero. Compares the bytes with their successors, by memcmp(3): several
+/// times as fast as a loop.
+pub(super) fn are_zero(bytes: &[u8]) -> bool {
+    match bytes {
+        [] => true,
+        [first, rest @ ..] => *first == 0 && bytes.get(..rest.len()) == Some(rest),
+    }
 }
 
 /// The result of reading a device's start.
@@ -115,13 +126,19 @@ fn lvm_area(start: &[u8]) -> Range<u64> {
 }
 
 fn read(device: &File, at: u64, length: u64) -> io::Result<Vec<u8>> {
-    let mut chunk = vec![0; usize::try_from(length).map_err(io::Error::other)?];
-    device.read_exact_at(&mut chunk, at).map(|()| chunk)
+    let mut chunk = Vec::new();
+    read_into(&mut chunk, device, at, length).map(|()| chunk)
+}
+
+/// Replaces the content of a buffer by `length` bytes of the device.
+fn read_into(chunk: &mut Vec<u8>, device: &File, at: u64, length: u64) -> io::Result<()> {
+    chunk.resize(usize::try_from(length).map_err(io::Error::other)?, 0);
+    device.read_exact_at(chunk, at)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{END, START, read_ends, read_start};
+    use super::{END, START, are_zero, read_ends, read_start};
     use crate::format_marker::FormatMarkerBlock;
     use crate::lvm::names::LvUuid;
     use crate::units::Bytes;
@@ -141,6 +158,17 @@ mod tests {
 
     fn is_zero(device: &File, mark: &FormatMarkerBlock) -> bool {
         read_ends(device, Path::new("x"), mark).unwrap().zero
+    }
+
+    #[test]
+    fn are_zero_finds_any_other_byte() {
+        assert!(are_zero(&[]) && are_zero(&[0]) && are_zero(&[0; 4096]));
+        for at in [0, 1, 63, 64, 4094, 4095] {
+            let mut bytes = [0; 4096];
+            bytes[at] = 1;
+            assert!(!are_zero(&bytes), "{at}");
+        }
+        assert!(!are_zero(&[7; 4096]) && !are_zero(&[1]));
     }
 
     #[test]

@@ -78,7 +78,7 @@ fn zero(device: &File, used: Bytes) -> io::Result<()> {
         let next = end.end.min(at + CHUNK);
         let mut chunk = vec![0; usize::try_from(next - at).map_err(io::Error::other)?];
         device.read_exact_at(&mut chunk, at)?;
-        if chunk.iter().any(|&byte| byte != 0) {
+        if !blank::are_zero(&chunk) {
             chunk.fill(0);
             device.write_all_at(&chunk, at)?;
             is_changed = true;

@@ -78,7 +78,7 @@ fn zero_written(device: &File, range: Range<u64>) -> io::Result<()> {
         // Only the last chunk is shorter.
         buffer.truncate(usize::try_from(end - at).map_err(io::Error::other)?);
         device.read_exact_at(&mut buffer, at)?;
-        if buffer.iter().any(|&byte| byte != 0) {
+        if !blank::are_zero(&buffer) {
             zero_unflushed(device, at..end)?;
         }
         at = end;
