@@ -123,8 +123,15 @@ impl Soak {
                 self.start_node(node)?;
                 true
             }
-            Action::FailDisk { node, disk } => self.fail(node, disk)?,
-            Action::ReturnDisk { node, disk } => self.bring_back(node, disk)?,
+            // The end of the run returns all disks again.
+            Action::FailDisk { node, disk } => {
+                let failed = self.fail(node, disk);
+                failed.unwrap_or_else(|error| unanswered(action, &error))
+            }
+            Action::ReturnDisk { node, disk } => {
+                let returned = self.bring_back(node, disk);
+                returned.unwrap_or_else(|error| unanswered(action, &error))
+            }
         };
         if has_effect {
             self.tally.count(action);
@@ -153,7 +160,7 @@ impl Soak {
                 "lvs -a --noheadings --separator '|' -o lv_layout,lv_role,sync_percent,devices {VOLUME_GROUP}"
             ),
         );
-        // LVM may be killed meanwhile.
+        // LVM may be killed meanwhile, and a busy host answers late.
         let Ok(report) = report else {
             return Ok(false);
         };
@@ -173,7 +180,7 @@ impl Soak {
     }
 
     /// Makes a failed disk work again; returns false if it had not failed.
-    fn bring_back(&self, node: u8, disk: u8) -> Result<bool> {
+    pub(crate) fn bring_back(&self, node: u8, disk: u8) -> Result<bool> {
         let guest = self.cluster.node(node);
         let name = disk_name(disk);
         if !run(guest, &format!("dmsetup table {name}"))?.contains("error") {
@@ -190,13 +197,13 @@ impl Soak {
     /// LVM may be killed meanwhile, so a failure is not one of the node.
     pub(crate) fn repair(&self, node: u8) -> Result<bool> {
         let script = format!(
-            "for disk in $(pvs --noheadings -o pv_name -S 'vg_name={VOLUME_GROUP} && pv_missing!=\"\"'); do
+            "for disk in $(pvs --noheadings -o pv_name -S 'vg_name={VOLUME_GROUP} && pv_attr=~m'); do
                 vgextend -qq --restoremissing {VOLUME_GROUP} $disk || true
              done
-             for volume in $(lvs --noheadings -o lv_full_name -S 'lv_layout=~raid && lv_health_status!=\"\"'); do
+             for volume in $(lvs --noheadings -o lv_full_name -S 'lv_attr=~^r && lv_health_status!=\"\"'); do
                 lvchange -qq --refresh $volume || true
              done
-             lvs --noheadings -o lv_full_name -S 'lv_layout=~raid && lv_health_status!=\"\"'"
+             lvs --noheadings -o lv_full_name -S 'lv_attr=~^r && lv_health_status!=\"\"'"
         );
         let output = self.cluster.node(node).run(&["sh", "-c", &script])?;
         Ok(output.status == 0 && output.stdout.trim().is_empty())
@@ -332,6 +339,12 @@ impl Soak {
             Err(error) => eprintln!("  an action in the background failed: {error:#}"),
         }
     }
+}
+
+/// Reports an action that a node did not answer; returns that it had no effect.
+fn unanswered(action: &Action, error: &anyhow::Error) -> bool {
+    eprintln!("  no result of {action:?}: {error:#}");
+    false
 }
 
 fn kill_request(victim: Victim, delay_ms: u32) -> Request {

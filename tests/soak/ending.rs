@@ -9,7 +9,7 @@ use harness::wait::{LIMIT, until};
 
 use crate::actors::{Soak, call};
 use crate::guest_service::Request;
-use crate::model::{Action, Claim, NODES};
+use crate::model::{Action, Claim, DISKS, NODES};
 use crate::observe::observe;
 use crate::plan;
 use crate::tenant::{Mount, node_number};
@@ -60,6 +60,9 @@ async fn heal(soak: &mut Soak) -> Result<()> {
         soak.cluster.wait_until_ready(node).await?;
     }
     for node in 1..=NODES {
+        for disk in 1..=DISKS {
+            soak.bring_back(node, disk)?;
+        }
         let what = format!("LVM reports no fault of a RAID on node{node}");
         let repaired = async || Ok(soak.repair(node)?.then_some(()));
         // The comparison shows what the fault means for the volumes.

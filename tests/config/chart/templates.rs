@@ -122,6 +122,7 @@ fn templates() -> Vec<Template> {
         ),
         Template::new("controller-rbac.yaml", "config/rbac/controller.yaml", ""),
         Template::new("agent-rbac.yaml", "config/rbac/agent.yaml", ""),
+        Template::new("viewer-rbac.yaml", "config/rbac/viewer.yaml", ""),
         Template::new(
             "openshift-rbac.yaml",
             "config/openshift/component/rbac.yaml",
