@@ -207,12 +207,7 @@ pub async fn run(client: Client, settings: AgentSettings, host: NodeAccess, endp
         volumes.follow(&client, writer),
         // Boxed, like the others below, because the future is large while the watches start.
         Box::pin(backends.run(&client, backends_writer)),
-        Box::pin(queue::run(
-            requests,
-            volumes.queue.statistics(),
-            AT_ONCE,
-            |name| reconciler.reconcile(name)
-        )),
+        Box::pin(reconcile_volumes(&reconciler, &volumes, requests)),
         Box::pin(adoptions::run(&client, &lvm, &volumes)),
         enqueue_on_news(&lvm, &volumes),
         lvm::watch::run(lvm.clone(), &settings.lvm),
@@ -272,6 +267,19 @@ impl AgentSettings {
             every: self.scan_interval,
         }
     }
+}
+
+/// Reconciles the volumes that are enqueued.
+async fn reconcile_volumes(
+    reconciler: &VolumeReconciler,
+    volumes: &NodeVolumes,
+    requests: queue::Requests,
+) {
+    let statistics = volumes.queue.statistics();
+    queue::run(requests, statistics, AT_ONCE, |name| {
+        reconciler.reconcile(name)
+    })
+    .await;
 }
 
 /// Requeues all volumes of the node after each change in LVM's report.

@@ -181,13 +181,9 @@ async fn volume_is_adopted_after_the_loss_of_all_objects() {
     assert_eq!(cluster.lvm.count("lvremove"), 0);
 }
 
-/// Of two Adoptions of one logical volume, one wins; and a controller that ends, and a command that
-/// is reported as failed, change nothing.
-#[tokio::test]
-async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
-    let cluster = Cluster::start().await;
-    let fixture = &cluster.fixture;
-    let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+/// Creates the logical volume pvc-photos with data and tags of an admin; the first lvchange is
+/// reported as failed after its success.
+fn create_volume_of_admin(cluster: &Cluster, uuid: &str) {
     cluster.lvm.change(|state| {
         state.groups[0].volumes.push(Volume {
             name: "pvc-photos".to_owned(),
@@ -208,6 +204,26 @@ async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
         }
         Ok(())
     });
+}
+
+/// Deletes the PersistentVolume pvc-photos, with its finalizers.
+async fn delete_persistent_volume(cluster: &Cluster) {
+    let volumes = cluster.fixture.volumes();
+    let delete = DeleteParams::default();
+    volumes.delete("pvc-photos", &delete).await.unwrap();
+    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    let params = PatchParams::default();
+    let _ = volumes.patch("pvc-photos", &params, &patch).await;
+}
+
+/// Of two Adoptions of one logical volume, one wins; and a controller that ends, and a command that
+/// is reported as failed, change nothing.
+#[tokio::test]
+async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
+    let cluster = Cluster::start().await;
+    let fixture = &cluster.fixture;
+    let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+    create_volume_of_admin(&cluster, uuid);
     let mut spec = json!({"node": cluster.node, "volumeGroup": "vg0", "logicalVolume": "pvc-photos",
         "claim": {"namespace": fixture.namespace, "name": "photos"}, "storageClass": fixture.namespace,
         "filesystem": {"type": "ext4"}, "reclaimPolicy": "Delete"});
@@ -246,16 +262,7 @@ async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
     );
 
     // Without a claim it stays, although its policy is Delete.
-    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    let delete = DeleteParams::default();
-    fixture
-        .volumes()
-        .delete("pvc-photos", &delete)
-        .await
-        .unwrap();
-    let volumes = fixture.volumes();
-    let params = PatchParams::default();
-    let _ = volumes.patch("pvc-photos", &params, &patch).await;
+    delete_persistent_volume(&cluster).await;
     fixture.quiet().await;
     let object = fixture.logical_volumes().get("pvc-photos").await.unwrap();
     assert_eq!(object.spec.state, crds::logical_volume::State::Present);

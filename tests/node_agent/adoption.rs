@@ -4,7 +4,6 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Result;
 use crds::{Adoption, LogicalVolume};
 use driver::{Node, Reply};
 use harness::wait::{self, until_blocking};
@@ -21,15 +20,15 @@ use crate::fixture::{Fixture, GROUP, PROGRAM};
 pub(crate) const DRIVER: &str = "--driver";
 
 /// Runs in the guest: `--driver CALL-OUT ARGUMENT…`.
-pub(crate) fn run_driver(arguments: &[String]) -> Result<ExitCode> {
+pub(crate) fn run_driver(arguments: &[String]) -> ExitCode {
     let arguments: Vec<_> = arguments.iter().map(Into::into).collect();
     let system = System::current();
     let outcome = driver::run(&arguments, &Node::current(&system));
     println!("{}", outcome.reply.to_json());
-    Ok(match outcome.reply {
+    match outcome.reply {
         Reply::Success => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
-    })
+    }
 }
 
 /// The former key of all volumes of these tests.
@@ -110,6 +109,31 @@ impl Fixture {
     }
 }
 
+/// Adopts the volume; returns the options of its PersistentVolume.
+fn adopt(fixture: &Fixture, name: &str, uuid: &str) -> Value {
+    // As kubectl applied it: node, group and name; all else is in the tags.
+    let adoption = fixture.adoption(name);
+    let AdoptionStep::CreateLogicalVolume(built) = next(&adoption, None, None) else {
+        panic!("{:?}", next(&adoption, None, None));
+    };
+    assert_eq!(built.spec.size.0, "64Mi");
+    assert_eq!(built.spec.storage_class, "s");
+    fixture.create_built(&built);
+    assert_eq!(fixture.ready(name), uuid);
+    let AdoptionStep::Publish(volume) = next(&adoption, Some(fixture.object(name)), None) else {
+        panic!("{:?}", next(&adoption, Some(fixture.object(name)), None));
+    };
+    let source = volume
+        .0
+        .spec
+        .as_ref()
+        .unwrap()
+        .flex_volume
+        .as_ref()
+        .unwrap();
+    serde_json::to_value(source.options.as_ref().unwrap()).unwrap()
+}
+
 pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixture: &Fixture) {
     let name = fixture.volume("64Mi");
     let uuid = fixture.lvs(&name, "lv_uuid");
@@ -137,27 +161,7 @@ pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixtur
             && status.audit.is_some_and(|audit| audit.orphaned > 0)
     });
 
-    // As kubectl applied it: node, group and name; all else is in the tags.
-    let adoption = fixture.adoption(&name);
-    let AdoptionStep::CreateLogicalVolume(built) = next(&adoption, None, None) else {
-        panic!("{:?}", next(&adoption, None, None));
-    };
-    assert_eq!(built.spec.size.0, "64Mi");
-    assert_eq!(built.spec.storage_class, "s");
-    fixture.create_built(&built);
-    assert_eq!(fixture.ready(&name), uuid);
-    let AdoptionStep::Publish(volume) = next(&adoption, Some(fixture.object(&name)), None) else {
-        panic!("{:?}", next(&adoption, Some(fixture.object(&name)), None));
-    };
-    let source = volume
-        .0
-        .spec
-        .as_ref()
-        .unwrap()
-        .flex_volume
-        .as_ref()
-        .unwrap();
-    let options = serde_json::to_value(source.options.as_ref().unwrap()).unwrap();
+    let options = adopt(fixture, &name, &uuid);
     let key = Key::new(options["key"].as_str().unwrap()).unwrap();
 
     // The key of the lost PersistentVolume no longer opens the volume, and the new one does.

@@ -39,7 +39,9 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ended = match arguments.split_first() {
         Some((first, _)) if first == fixture::AGENT => Some(fixture::run_agent()),
-        Some((first, further)) if first == adoption::DRIVER => Some(adoption::run_driver(further)),
+        Some((first, further)) if first == adoption::DRIVER => {
+            Some(Ok(adoption::run_driver(further)))
+        }
         Some((first, further)) if first == jobs::JOB => Some(jobs::run_job(further)),
         _ => None,
     };

@@ -6,6 +6,7 @@
 mod adoptions;
 pub mod agents;
 mod changes;
+pub mod nodes;
 mod prune;
 pub mod timings;
 
@@ -22,9 +23,9 @@ use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::{Client, ResourceExt as _};
+use placement::claim;
 use placement::class::{self, ClassError};
 use placement::reservations::Reservations;
-use placement::{claim, request};
 use tokio::sync::watch;
 
 use super::master_key::{MasterKeyError, ObservedMasterKey};
@@ -68,17 +69,6 @@ pub struct ClusterState {
     silent: Mutex<HashMap<String, Duration>>,
     queue: WorkQueue,
     timings: Timings,
-}
-
-/// A node with its agent's report.
-#[derive(Clone, Debug)]
-pub struct ObservedNode {
-    /// The node.
-    pub node: Arc<Node>,
-    /// The report of its agent; `None` before the first one.
-    pub storage: Option<Arc<NodeStorage>>,
-    /// Time without a report, if the agent is silent.
-    pub silent_for: Option<Duration>,
 }
 
 impl ClusterState {
@@ -190,35 +180,6 @@ impl ClusterState {
         *current = Some(read);
         drop(current);
         self.enqueue_all(); // claims wait for the master key, or get an Event about its absence
-    }
-
-    /// Returns every node with its report.
-    #[must_use]
-    pub fn candidates(&self) -> Vec<ObservedNode> {
-        let mut candidates = Vec::new();
-        let silent = self.lock_silent();
-        for node in self.nodes.state() {
-            let name = node.name_any();
-            candidates.push(ObservedNode {
-                node,
-                storage: self.storages.get(&ObjectRef::new(&name)),
-                silent_for: silent.get(&name).copied(),
-            });
-        }
-        candidates
-    }
-
-    /// Borrows the result of [`ClusterState::candidates`] as candidates for a placement.
-    #[must_use]
-    pub fn borrow(candidates: &[ObservedNode]) -> Vec<request::Candidate<'_>> {
-        candidates
-            .iter()
-            .map(|observed| request::Candidate {
-                node: &observed.node,
-                storage: observed.storage.as_deref(),
-                silent_for: observed.silent_for,
-            })
-            .collect()
     }
 
     /// Returns the observed objects of one volume. The caller fills in `in_flight` and `waited`.
@@ -384,14 +345,6 @@ impl ClusterState {
 
     fn lock_waiting(&self) -> MutexGuard<'_, HashSet<String>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_agents(&self) -> MutexGuard<'_, AgentReports> {
-        self.agents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock_silent(&self) -> MutexGuard<'_, HashMap<String, Duration>> {
-        self.silent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_master_key(&self) -> MutexGuard<'_, ObservedMasterKey> {

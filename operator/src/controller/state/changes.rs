@@ -1,6 +1,5 @@
 //! Enqueues the volumes that a change affects.
 
-use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,6 @@ use kube::runtime::reflector::store::Writer;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 use placement::claim;
-use tokio::time::sleep;
 
 use super::{ClusterState, prune};
 use crate::controller::plan;
@@ -23,9 +21,6 @@ use crate::kube::watch_cache::{follow, follow_some};
 /// Number of claims in one answer of the API server, which is in memory as a whole. A claim of a
 /// tenant may have 8.4 MB of JSON: etcd limits it to 1.5 MB, and JSON has six bytes for a `<`.
 const CLAIMS_PER_PAGE: u32 = 10;
-
-/// Interval at which the controller looks for agents that became silent: it costs no request.
-const SILENCE_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Where the watches write.
 pub(in crate::controller) struct Writers {
@@ -140,54 +135,8 @@ impl ClusterState {
         join_all(all).map(drop).boxed()
     }
 
-    /// Keeps the silent agents current; never returns.
-    async fn follow_agents(self: Arc<Self>) {
-        loop {
-            sleep(SILENCE_INTERVAL).await;
-            self.update_silent(Instant::now());
-        }
-    }
-
-    /// Computes which agents are silent. If that has changed, waiting claims and published capacity
-    /// depend on it.
-    fn update_silent(&self, now: Instant) {
-        let silent = self.lock_agents().silent(now);
-        let old = mem::replace(&mut *self.lock_silent(), silent.clone());
-        let mut is_changed = old.len() != silent.len();
-        for node in silent.keys().filter(|node| !old.contains_key(*node)) {
-            is_changed = true;
-            tracing::warn!(
-                node,
-                "the agent has stopped to report: the node gets no new volumes"
-            );
-        }
-        if is_changed {
-            self.space_changed.send_replace(());
-            self.enqueue_waiting();
-        }
-    }
-
-    /// Records that the agent of a node has reported; returns true if it was silent before.
-    fn agent_reported(&self, node: &str) -> bool {
-        let was_silent = self.lock_silent().remove(node).is_some();
-        if was_silent {
-            tracing::info!(node, "the agent reports again");
-        }
-        was_silent
-    }
-
-    /// Records the answer of an agent to a new LogicalVolume, if it is one.
-    fn observe_answer(&self, logical_volume: &LogicalVolume) {
-        let is_answer = self
-            .lock_agents()
-            .observe_volume(logical_volume, Instant::now());
-        if is_answer && self.agent_reported(&logical_volume.spec.node) {
-            self.enqueue_waiting();
-        }
-    }
-
     /// Enqueues the waiting volumes, behind those with changes: one tenant may have thousands.
-    fn enqueue_waiting(&self) {
+    pub(super) fn enqueue_waiting(&self) {
         for name in self.lock_waiting().iter() {
             self.queue.revisit_after(name, Duration::ZERO);
         }
