@@ -95,9 +95,11 @@ async fn plugin_explains_a_claim_in_each_state() {
     let expected = "waiting: the class waits for the claim's first pod";
     assert!(waits.last_line().starts_with(expected), "{}", waits.text);
 
-    fixture.claim("large", "1Ti", Some("n1")).await;
-    fixture.wait_for_event_about("large", &["1 TiB"]).await;
-    let large = explain("large");
+    fixture.claim("plugin-large", "1Ti", Some("n1")).await;
+    fixture
+        .wait_for_event_about("plugin-large", &["1 TiB"])
+        .await;
+    let large = explain("plugin-large");
     let expected = format!(
         "no node can provide 1 TiB from StorageBackend {}",
         fixture.namespace
