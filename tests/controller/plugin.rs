@@ -95,11 +95,9 @@ async fn plugin_explains_a_claim_in_each_state() {
     let expected = "waiting: the class waits for the claim's first pod";
     assert!(waits.last_line().starts_with(expected), "{}", waits.text);
 
-    fixture.claim("plugin-large", "1Ti", Some("n1")).await;
-    fixture
-        .wait_for_event_about("plugin-large", &["1 TiB"])
-        .await;
-    let large = explain("plugin-large");
+    fixture.claim("enormous", "1Ti", Some("n1")).await;
+    fixture.wait_for_event_about("enormous", &["1 TiB"]).await;
+    let large = explain("enormous");
     let expected = format!(
         "no node can provide 1 TiB from StorageBackend {}",
         fixture.namespace
