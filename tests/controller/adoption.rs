@@ -82,8 +82,7 @@ impl Cluster {
         let fixture = &self.fixture;
         fixture.delete_claim(claim).await;
         let delete = DeleteParams::default();
-        fixture.volumes().delete(volume, &delete).await.unwrap();
-        fixture.remove_finalizers(volume).await;
+        self.delete_volume(volume).await;
         fixture.gone(&fixture.volumes(), volume).await;
         let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
         let volumes = fixture.logical_volumes();
@@ -103,6 +102,44 @@ impl Cluster {
         let params = PatchParams::default();
         volumes.patch(volume, &params, &patch).await.unwrap();
         self.fixture.bind(claim, volume).await;
+    }
+}
+
+/// LVM's uuid of the volume of an admin.
+const PHOTOS: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
+
+impl Cluster {
+    /// Creates a static volume that is in use; the next `lvchange` succeeds and is reported as
+    /// failed.
+    fn create_photos(&self) {
+        self.lvm.change(|state| {
+            state.groups[0].volumes.push(Volume {
+                name: "pvc-photos".to_owned(),
+                uuid: PHOTOS.to_owned(),
+                extents: 16,
+                tags: vec!["theirs".to_owned(), "flexlvm.dev/static".to_owned()],
+                open: true,
+                content: Content::Data("ext4".to_owned()),
+                lagging: None,
+                suspended: false,
+            });
+        });
+        let mut failures = 1;
+        self.lvm.hook(move |verb, is_after| {
+            if verb == "lvchange" && is_after && failures > 0 {
+                failures -= 1;
+                return Err(host::Error::failed("the connection to lvm was lost"));
+            }
+            Ok(())
+        });
+    }
+
+    /// Deletes a PersistentVolume, as an admin and the controller manager do.
+    async fn delete_volume(&self, name: &str) {
+        let volumes = self.fixture.volumes();
+        let delete = DeleteParams::default();
+        volumes.delete(name, &delete).await.unwrap();
+        self.fixture.remove_finalizers(name).await;
     }
 }
 
@@ -181,49 +218,13 @@ async fn volume_is_adopted_after_the_loss_of_all_objects() {
     assert_eq!(cluster.lvm.count("lvremove"), 0);
 }
 
-/// Creates the logical volume pvc-photos with data and tags of an admin; the first lvchange is
-/// reported as failed after its success.
-fn create_volume_of_admin(cluster: &Cluster, uuid: &str) {
-    cluster.lvm.change(|state| {
-        state.groups[0].volumes.push(Volume {
-            name: "pvc-photos".to_owned(),
-            uuid: uuid.to_owned(),
-            extents: 16,
-            tags: vec!["theirs".to_owned(), "flexlvm.dev/static".to_owned()],
-            open: true,
-            content: Content::Data("ext4".to_owned()),
-            lagging: None,
-            suspended: false,
-        });
-    });
-    let mut failures = 1;
-    cluster.lvm.hook(move |verb, is_after| {
-        if verb == "lvchange" && is_after && failures > 0 {
-            failures -= 1;
-            return Err(host::Error::failed("the connection to lvm was lost"));
-        }
-        Ok(())
-    });
-}
-
-/// Deletes the PersistentVolume pvc-photos, with its finalizers.
-async fn delete_persistent_volume(cluster: &Cluster) {
-    let volumes = cluster.fixture.volumes();
-    let delete = DeleteParams::default();
-    volumes.delete("pvc-photos", &delete).await.unwrap();
-    let patch = Patch::Merge(json!({"metadata": {"finalizers": null}}));
-    let params = PatchParams::default();
-    let _ = volumes.patch("pvc-photos", &params, &patch).await;
-}
-
 /// Of two Adoptions of one logical volume, one wins; and a controller that ends, and a command that
 /// is reported as failed, change nothing.
 #[tokio::test]
 async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
     let cluster = Cluster::start().await;
     let fixture = &cluster.fixture;
-    let uuid = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
-    create_volume_of_admin(&cluster, uuid);
+    cluster.create_photos();
     let mut spec = json!({"node": cluster.node, "volumeGroup": "vg0", "logicalVolume": "pvc-photos",
         "claim": {"namespace": fixture.namespace, "name": "photos"}, "storageClass": fixture.namespace,
         "filesystem": {"type": "ext4"}, "reclaimPolicy": "Delete"});
@@ -250,9 +251,9 @@ async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
     cluster.wait_for_adoption(&winner, "True", "Adopted").await;
     cluster.wait_for_adoption(loser, "False", "Conflict").await;
     let volume = fixture.wait_for_persistent_volume("pvc-photos").await;
-    assert_eq!(options(&volume)["uuid"], uuid);
+    assert_eq!(options(&volume)["uuid"], PHOTOS);
     let now = cluster.lvm.volume("pvc-photos").unwrap();
-    assert_eq!(now.uuid, uuid);
+    assert_eq!(now.uuid, PHOTOS);
     assert_eq!(now.content, Content::Data("ext4".to_owned()));
     let has = |tag: &str| now.tags.iter().any(|own| own == tag);
     assert!(
@@ -262,7 +263,7 @@ async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
     );
 
     // Without a claim it stays, although its policy is Delete.
-    delete_persistent_volume(&cluster).await;
+    cluster.delete_volume("pvc-photos").await;
     fixture.quiet().await;
     let object = fixture.logical_volumes().get("pvc-photos").await.unwrap();
     assert_eq!(object.spec.state, crds::logical_volume::State::Present);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crds::{Adoption, LogicalVolume};
 use driver::{Node, Reply};
 use harness::wait::{self, until_blocking};
-use host::{Key, LvUuid, MasterKey, System};
+use host::{Key, MasterKey, System};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use kube::api::{Api, PostParams};
 use operator::controller::adoption::plan::{AdoptionStep, ObservedAdoption, plan};
@@ -98,40 +98,40 @@ impl Fixture {
         created.unwrap();
     }
 
+    /// Adopts a logical volume, with the controller's part; returns the PersistentVolume.
+    fn adopt(&self, name: &str) -> PersistentVolume {
+        // As kubectl applied it: node, group and name; all else is in the tags.
+        let adoption = self.adoption(name);
+        let step = next(&adoption, None, None);
+        let AdoptionStep::CreateLogicalVolume(built) = step else {
+            panic!("{step:?}");
+        };
+        assert_eq!(built.spec.size.0, "64Mi");
+        assert_eq!(built.spec.storage_class, "s");
+        self.create_built(&built);
+        self.ready(name);
+        let step = next(&adoption, Some(self.object(name)), None);
+        let AdoptionStep::Publish(volume) = step else {
+            panic!("{step:?}");
+        };
+        *volume.0
+    }
+
     fn object(&self, name: &str) -> LogicalVolume {
         let volumes: Api<LogicalVolume> = Api::all(self.client().clone());
         self.runtime().block_on(volumes.get(name)).unwrap()
+    }
+
+    /// Mounts a volume as the kubelet does, which creates the folder; returns the driver's reply.
+    fn mount(&self, folder: &str, options: &str) -> String {
+        self.shell(&format!("mkdir -p {folder}"));
+        self.driver(&format!("mount {folder} '{options}'"))
     }
 
     /// Calls the driver in the guest; returns its reply.
     fn driver(&self, arguments: &str) -> String {
         self.shell(&format!("{PROGRAM} {DRIVER} {arguments} || true"))
     }
-}
-
-/// Adopts the volume; returns the options of its PersistentVolume.
-fn adopt(fixture: &Fixture, name: &str, uuid: &str) -> Value {
-    // As kubectl applied it: node, group and name; all else is in the tags.
-    let adoption = fixture.adoption(name);
-    let AdoptionStep::CreateLogicalVolume(built) = next(&adoption, None, None) else {
-        panic!("{:?}", next(&adoption, None, None));
-    };
-    assert_eq!(built.spec.size.0, "64Mi");
-    assert_eq!(built.spec.storage_class, "s");
-    fixture.create_built(&built);
-    assert_eq!(fixture.ready(name), uuid);
-    let AdoptionStep::Publish(volume) = next(&adoption, Some(fixture.object(name)), None) else {
-        panic!("{:?}", next(&adoption, Some(fixture.object(name)), None));
-    };
-    let source = volume
-        .0
-        .spec
-        .as_ref()
-        .unwrap()
-        .flex_volume
-        .as_ref()
-        .unwrap();
-    serde_json::to_value(source.options.as_ref().unwrap()).unwrap()
 }
 
 pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixture: &Fixture) {
@@ -142,7 +142,7 @@ pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixtur
     let former = json!({"volumegroup": GROUP, "volumeID": name, "uuid": uuid, "key": FORMER_KEY,
         "size": (64 << 20).to_string()});
     let former = for_driver(&name, former);
-    let mounted = fixture.driver(&format!("mount {folder} '{former}'"));
+    let mounted = fixture.mount(&folder, &former);
     assert!(mounted.contains("Success"), "{mounted}");
     // An odd length, and more than a page cache of the driver would have.
     let sum = format!("sha256sum <{folder}/file");
@@ -161,13 +161,16 @@ pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixtur
             && status.audit.is_some_and(|audit| audit.orphaned > 0)
     });
 
-    let options = adopt(fixture, &name, &uuid);
+    let volume = fixture.adopt(&name);
+    assert_eq!(fixture.lvs(&name, "lv_uuid"), uuid);
+    let source = volume.spec.as_ref().unwrap().flex_volume.as_ref().unwrap();
+    let options = serde_json::to_value(source.options.as_ref().unwrap()).unwrap();
     let key = Key::new(options["key"].as_str().unwrap()).unwrap();
 
     // The key of the lost PersistentVolume no longer opens the volume, and the new one does.
-    let refused = fixture.driver(&format!("mount {folder} '{former}'"));
+    let refused = fixture.mount(&folder, &former);
     assert!(refused.contains("is not the key of"), "{refused}");
-    let mounted = fixture.driver(&format!("mount {folder} '{}'", for_driver(&name, options)));
+    let mounted = fixture.mount(&folder, &for_driver(&name, options));
     assert!(mounted.contains("Success"), "{mounted}");
     assert_eq!(fixture.shell(&sum), before);
     let tags = fixture.lvs(&name, "lv_tags");
@@ -175,7 +178,6 @@ pub(crate) fn volume_without_objects_is_adopted_and_mounted_with_its_data(fixtur
     assert!(tags.contains(&fixture.object_tag(&name)), "{tags}");
     assert_eq!(tags.matches("flexlvm.dev/").count(), 5, "{tags}");
     assert_eq!(fixture.mark(&name), "none");
-    assert!(LvUuid::new(fixture.lvs(&name, "lv_uuid")).unwrap().as_str() == uuid);
 
     fixture.driver(&format!("unmount {folder}"));
     fixture.delete_pod("adopted");
