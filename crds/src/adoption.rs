@@ -205,6 +205,6 @@ pub enum StorageKind {
 pub struct AdoptionProblem {
     /// The reason, for programs.
     pub reason: String,
-    /// The reason and the remedy, for people.
+    /// The reason and the remedy.
     pub message: String,
 }

@@ -18,7 +18,7 @@ use crate::output::Report;
 use crate::snapshot::Snapshot;
 use crate::table::Table;
 
-/// What a user asks for.
+/// What a user requests.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
     /// Size of each volume; `None` for an overview of what fits.

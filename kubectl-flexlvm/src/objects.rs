@@ -28,7 +28,7 @@ pub fn backend_conditions(backend: &StorageBackend) -> &[Condition] {
     status.map_or(&[], |status| &status.conditions)
 }
 
-/// Returns a quantity for people, as in `9.5 GiB`.
+/// Returns a quantity in a readable unit, as in `9.5 GiB`.
 #[must_use]
 pub fn human(quantity: &Quantity) -> String {
     match quantity::parse(quantity) {

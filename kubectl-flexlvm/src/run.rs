@@ -215,7 +215,7 @@ fn question(snapshot: &Snapshot, arguments: &CapacityArguments) -> Result<Questi
     Ok(question)
 }
 
-/// Returns the layout of this name, whatever its case.
+/// Returns the layout of this name; case does not matter.
 fn layout(name: &str) -> Result<LayoutType> {
     const ALL: [LayoutType; 8] = [
         LayoutType::Linear,

@@ -131,7 +131,7 @@ pub fn extend(
 ///
 /// After `lvconvert --repair` and `vgreduce --removemissing`, the image is on another disk, where it
 /// counts as used by others until the volume's spec names that disk. Of several such disks, the one
-/// with the most free space: the agent extends the image wherever it is.
+/// with the most free space: the agent extends the image on the disk that has it.
 fn replacement<'a>(
     space: &'a FreeSpace,
     own: &Allocation,

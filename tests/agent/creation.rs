@@ -16,7 +16,7 @@ async fn agent_creates_lv_with_one_command_and_one_write() {
     let fixture = Fixture::new(100).await;
     let _agent = fixture.agent();
     fixture.wait_for_first_report().await;
-    // Before the first volume, the agent does not know that it allocates in the group.
+    // Before the first volume, no tag shows that the agent allocates in the group.
     let first = fixture.create_volume("first", 1).await;
     fixture.ready(&first).await;
     let [reports, created] = ["fullreport", "lvcreate"].map(|verb| fixture.node.count(verb));

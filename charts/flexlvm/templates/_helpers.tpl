@@ -1,4 +1,4 @@
-{{/* True on Kubernetes 1.25 and later, where the API server knows CEL rules of definitions. */}}
+{{/* True on Kubernetes 1.25 and later, where the API server evaluates CEL rules of definitions. */}}
 {{- define "flexlvm.since25" -}}
 {{- if semverCompare ">=1.25-0" .Capabilities.KubeVersion.Version }}true{{ end }}
 {{- end }}

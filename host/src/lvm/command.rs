@@ -85,7 +85,7 @@ const REPORT_SETTINGS: [&str; 18] = [
 ///
 /// LVM archives the metadata before each change, by default for 30 days: tenants who create and
 /// delete claims would fill the node's file system. So these commands keep the 100 newest archives of
-/// the group, whatever their age. They must go on to archive, as `backup/archive=0` would not: the
+/// the group, regardless of their age. They must go on to archive, as `backup/archive=0` would not: the
 /// first command after a `vgcfgrestore` replaces the backup with the newest state, of which only the
 /// archive has a copy then.
 const SELECT_SETTINGS: [&str; 3] = [

@@ -1,4 +1,4 @@
-//! A bundle has no key, wherever one stands; and it answers as the cluster does.
+//! A bundle has no key, in no field of any object; and it answers as the cluster does.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

@@ -90,7 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::fault(
         "volume-not-empty",
         "a logical volume carries data although no pod can have used it",
-        "follow docs/operations.md, LogicalVolumes are restored from a backup: only an admin knows whose data it is",
+        "follow docs/operations.md, LogicalVolumes are restored from a backup: only an admin can determine whose data it is",
         Probe::Volume(READY, reason::NOT_EMPTY),
     ),
     Check::fault(

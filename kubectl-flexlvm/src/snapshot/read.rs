@@ -1,4 +1,4 @@
-//! Reads a snapshot from the API server: one list per kind, all at once, whatever the number of
+//! Reads a snapshot from the API server: one list per kind, all at once, independently of the number of
 //! volumes.
 
 use std::fmt::Debug;
@@ -77,7 +77,7 @@ struct ServerVersion {
     time: Option<Timestamp>,
 }
 
-/// Asks for the server's version; the answer has the server's time.
+/// Requests the server's version; the response has the server's time.
 async fn version(client: &Client) -> Result<ServerVersion> {
     let request = http::Request::get("/version").body(Body::empty())?;
     let answer = client.send(request).await?;

@@ -100,7 +100,7 @@ fn decide(old: Option<&PublishedEvent>, message: &str, now: Timestamp) -> EventU
     })
 }
 
-/// Returns the words of a message that are neither numbers nor units of sizes.
+/// Returns the parts of a message that are neither numbers nor units of sizes.
 fn without_numbers(message: &str) -> impl Iterator<Item = &str> {
     message.split_whitespace().filter(|word| {
         let word = word.trim_end_matches([',', ';', ':', ')']);

@@ -110,7 +110,7 @@ pub(super) fn seeds() -> Vec<Seed> {
     seeds
 }
 
-/// Returns a seed for each reason of an agent, in its own words.
+/// Returns a seed for each reason of an agent, with the agent's message.
 fn faults() -> Vec<Seed> {
     let lock_type = "sanlock".to_owned();
     let system_id = "other".to_owned();

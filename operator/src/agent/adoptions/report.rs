@@ -98,7 +98,7 @@ fn examine(
     })
 }
 
-/// Returns whether the LogicalVolume describes this logical volume, under whatever name.
+/// Returns whether the LogicalVolume describes this logical volume, also under another name.
 fn describes(object: &LogicalVolume, lv: &Lv) -> bool {
     let status = object.status.as_ref();
     let uuid = status.and_then(|status| status.uuid.as_deref());

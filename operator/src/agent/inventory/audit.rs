@@ -1,6 +1,6 @@
 //! Compares the logical volumes of the node with its LogicalVolumes. Pure.
 //!
-//! The agent reports what deviates, and removes nothing because of it: only an admin knows whose data
+//! The agent reports what deviates, and removes nothing because of it: only an admin can determine whose data
 //! a logical volume has.
 
 use std::collections::BTreeMap;

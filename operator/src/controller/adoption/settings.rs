@@ -12,7 +12,7 @@ use crate::volume_record::{DEFAULT_ACCESS_MODE, VolumeRecord};
 use placement::claim::VOLUME_PREFIX;
 use placement::class;
 
-/// What a LogicalVolume needs that LVM does not know.
+/// What a LogicalVolume needs that LVM does not store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdoptionSettings {
     /// Claim that gets the volume.

@@ -62,7 +62,7 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
 
 /// Plans the step for a volume without claim and PersistentVolume.
 ///
-/// An adopted volume has data that its claim did not write: it is kept, whatever its policy.
+/// An adopted volume has data that its claim did not write: it is kept, with either policy.
 fn plan_unclaimed(logical_volume: &LogicalVolume) -> Plan {
     let spec = &logical_volume.spec;
     let is_created = logical_volume

@@ -65,7 +65,7 @@ pub(super) fn plan(
     })))
 }
 
-/// Returns why a logical volume can't become a claim's volume, whatever its layout; `None` if it can.
+/// Returns why a logical volume can't become a claim's volume with any layout; `None` if it can.
 #[must_use]
 pub fn unsuitable(lv: &Lv) -> Option<String> {
     if lv.has_tag(FORMAT) {
