@@ -75,6 +75,24 @@ pub enum LayoutType {
 }
 
 impl LayoutType {
+    /// All types.
+    pub const ALL: [Self; 8] = [
+        Self::Linear,
+        Self::Striped,
+        Self::Raid1,
+        Self::Raid5,
+        Self::Raid6,
+        Self::Raid10,
+        Self::Thin,
+        Self::Cached,
+    ];
+
+    /// Returns the type with this name, as the API spells it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|type_| type_.as_str() == name)
+    }
+
     /// Returns the type as the API spells it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -203,11 +221,25 @@ impl Layout {
 
 #[cfg(test)]
 mod tests {
-    use super::Layout;
+    use super::{Layout, LayoutType};
     use serde_json::{Value, json};
 
     fn layout(value: Value) -> Layout {
         serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn every_type_is_in_all_and_has_the_name_of_the_api() {
+        let schema = serde_json::to_value(schemars::schema_for!(LayoutType)).unwrap();
+        assert_eq!(
+            schema["oneOf"].as_array().unwrap().len(),
+            LayoutType::ALL.len()
+        );
+        for type_ in LayoutType::ALL {
+            assert_eq!(serde_json::to_value(type_).unwrap(), type_.as_str());
+            assert_eq!(LayoutType::from_name(type_.as_str()), Some(type_));
+        }
+        assert_eq!(LayoutType::from_name("raid1"), None);
     }
 
     #[test]

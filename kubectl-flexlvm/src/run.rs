@@ -217,20 +217,10 @@ fn question(snapshot: &Snapshot, arguments: &CapacityArguments) -> Result<Questi
 
 /// Returns the layout of this name; case does not matter.
 fn layout(name: &str) -> Result<LayoutType> {
-    const ALL: [LayoutType; 8] = [
-        LayoutType::Linear,
-        LayoutType::Striped,
-        LayoutType::Raid1,
-        LayoutType::Raid5,
-        LayoutType::Raid6,
-        LayoutType::Raid10,
-        LayoutType::Thin,
-        LayoutType::Cached,
-    ];
-    let mut all = ALL.into_iter();
+    let mut all = LayoutType::ALL.into_iter();
     all.find(|type_| type_.as_str().eq_ignore_ascii_case(name))
         .ok_or_else(|| {
-            let names = ALL.map(LayoutType::as_str).join(", ");
+            let names = LayoutType::ALL.map(LayoutType::as_str).join(", ");
             anyhow!("layout {name:?} is unknown: use one of {names}")
         })
 }

@@ -141,7 +141,7 @@ impl VolumeRecord {
             match key {
                 "backend" => record.backend = unescape(value)?,
                 "class" => record.storage_class = unescape(value)?,
-                "layout" => record.layout.type_ = layout_type(value)?,
+                "layout" => record.layout.type_ = LayoutType::from_name(value)?,
                 "stripes" => record.layout.stripes = Some(value.parse().ok()?),
                 "stripesize" => record.layout.stripe_size = Some(Quantity(unescape(value)?)),
                 "copies" => record.layout.copies = Some(value.parse().ok()?),
@@ -162,21 +162,6 @@ impl VolumeRecord {
             has_filesystem && !record.backend.is_empty() && !record.storage_class.is_empty();
         is_complete.then_some(record)
     }
-}
-
-fn layout_type(name: &str) -> Option<LayoutType> {
-    [
-        LayoutType::Linear,
-        LayoutType::Striped,
-        LayoutType::Raid1,
-        LayoutType::Raid5,
-        LayoutType::Raid6,
-        LayoutType::Raid10,
-        LayoutType::Thin,
-        LayoutType::Cached,
-    ]
-    .into_iter()
-    .find(|type_| type_.as_str() == name)
 }
 
 /// Joins the items of a list, which may contain any characters.

@@ -77,7 +77,7 @@ impl ClusterState {
             is_changed = true;
             tracing::warn!(
                 node,
-                "the agent has stopped to report: the node gets no new volumes"
+                "the agent no longer reports: the node gets no new volumes"
             );
         }
         if is_changed {
@@ -101,6 +101,7 @@ impl ClusterState {
             .lock_agents()
             .observe_volume(logical_volume, Instant::now());
         if is_answer && self.agent_reported(&logical_volume.spec.node) {
+            self.space_changed.send_replace(());
             self.enqueue_waiting();
         }
     }
