@@ -150,7 +150,12 @@ impl Objects {
     }
 
     fn installation(&mut self) {
-        for name in ["logicalvolumes", "nodestorages", "storagebackends"] {
+        for name in [
+            "adoptions",
+            "logicalvolumes",
+            "nodestorages",
+            "storagebackends",
+        ] {
             let names = json!({"kind": "K", "plural": name});
             let definition = json!({"spec": {"group": "flexlvm.dev", "scope": "Cluster",
                 "names": names, "versions": []}});

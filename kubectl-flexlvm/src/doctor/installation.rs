@@ -13,8 +13,9 @@ use crate::objects::{pod_is_ready, pod_waits_for};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::{AGENT, CONTROLLER, NAMESPACE};
 
-/// Names of the definitions.
-const DEFINITIONS: [&str; 3] = [
+/// Names of the definitions. The controller serves no claim before it has listed the objects of all.
+const DEFINITIONS: [&str; 4] = [
+    "adoptions.flexlvm.dev",
     "logicalvolumes.flexlvm.dev",
     "nodestorages.flexlvm.dev",
     "storagebackends.flexlvm.dev",

@@ -48,6 +48,14 @@ fn installation() -> Vec<Seed> {
                 Value::Null,
             )],
         ),
+        // As after an upgrade that has not applied the new definition.
+        seed(
+            "definition-missing",
+            [(
+                "CustomResourceDefinition/adoptions.flexlvm.dev",
+                Value::Null,
+            )],
+        ),
         seed(
             "definition-being-deleted",
             [(
