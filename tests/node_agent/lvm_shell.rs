@@ -45,7 +45,7 @@ pub(crate) fn volumes_are_created_although_lvm_shell_is_killed(fixture: &Fixture
 /// [`STOP_WATCH`] ends that, and prints the output. The shell may be gone before a script that is
 /// started afterwards could see it.
 fn create_volumes(fixture: &Fixture, script: &str) -> Vec<String> {
-    let watch = format!("while :; do shells=$({SHELL}); {script}; sleep 0.05; done");
+    let watch = format!("while :; do shells=$({SHELL}); {script}; sleep 0.2; done");
     fixture.shell(&format!(
         "setsid sh -c '{watch}' >/run/shells 2>/dev/null </dev/null & echo $! >/run/shells.pid"
     ));

@@ -30,8 +30,12 @@ const MAX_PAUSE_IN_COMMANDS: u32 = 10;
 /// speed, and would keep the shell open for minutes.
 const LONGEST_COMMAND: Duration = Duration::from_secs(10);
 
-/// Time limit for the start of the shell.
-const START_LIMIT: Duration = Duration::from_secs(5);
+/// Time limit for the start of the shell. It runs no command that waits for a lock or a disk, so only
+/// a busy machine makes it slow.
+const START_LIMIT: Duration = Duration::from_secs(20);
+
+/// Time without a shell after a start that failed: LVM may have been built without one.
+const RETRY_START_AFTER: Duration = Duration::from_mins(10);
 
 /// LVM itself ships the profile; no history file, no key bindings.
 const VARIABLES: &[(&str, &str)] = &[
@@ -53,9 +57,19 @@ pub struct LvmShell<E> {
 struct ShellState {
     last_command: Option<LastCommand>,
     shell: Option<Session>,
-    /// The shell is disabled: LVM has none here, its output can't be parsed, or its start timed
-    /// out.
-    is_disabled: bool,
+    /// When a start failed: LVM has no shell here, its output can't be parsed, or the time limit was
+    /// exceeded.
+    failed_start: Option<Instant>,
+}
+
+impl ShellState {
+    fn may_use_shell(&self) -> bool {
+        let follows = self.last_command.is_some_and(LastCommand::is_recent);
+        let may_start = self
+            .failed_start
+            .is_none_or(|at| at.elapsed() >= RETRY_START_AFTER);
+        follows && (self.shell.is_some() || may_start)
+    }
 }
 
 /// The last lvcreate, in the shell or in a process of its own.
@@ -99,12 +113,11 @@ impl<E: Exec> LvmShell<E> {
 
     /// Runs the command in the shell, if it follows another one closely.
     fn try_shell(&self, shell_state: &mut ShellState, cmd: &Cmd) -> ShellOutcome {
-        let follows = shell_state.last_command.is_some_and(LastCommand::is_recent);
-        let Some(line) = line(cmd).filter(|_| follows && !shell_state.is_disabled) else {
+        let Some(line) = line(cmd).filter(|_| shell_state.may_use_shell()) else {
             return ShellOutcome::NotDone;
         };
         let Some(mut shell) = shell_state.shell.take().or_else(|| self.open()) else {
-            shell_state.is_disabled = true;
+            shell_state.failed_start = Some(Instant::now());
             return ShellOutcome::NotDone;
         };
         match shell.send(&line, cmd.limit(), status) {

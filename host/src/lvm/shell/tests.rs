@@ -1,9 +1,11 @@
 //! Tests of the shell: which commands one process runs, and when it is started again.
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{LONGEST_COMMAND, LastCommand, LvmShell, MAX_PAUSE, VARIABLES, line, status};
+use super::{
+    LONGEST_COMMAND, LastCommand, LvmShell, MAX_PAUSE, RETRY_START_AFTER, VARIABLES, line, status,
+};
 use crate::error::Error;
 use crate::process::{Cmd, Exec, Output, Session, System};
 
@@ -136,8 +138,25 @@ fn commands_run_by_themselves_without_shell() {
             run(&shell_state, &["a", "b", "c"].map(lvcreate)),
             ["a", "b", "c"]
         );
-        assert!(shell_state.shell_state.lock().unwrap().is_disabled);
+        assert!(
+            shell_state
+                .shell_state
+                .lock()
+                .unwrap()
+                .failed_start
+                .is_some()
+        );
     }
+}
+
+#[test]
+fn shell_is_tried_again_some_time_after_a_failed_start() {
+    let shell_state = shell_state("lvcreate*) say 1 ;;");
+    let failed_at = |at| shell_state.shell_state.lock().unwrap().failed_start = at;
+    failed_at(Some(Instant::now()));
+    assert_eq!(run(&shell_state, &["a", "b"].map(lvcreate)), ["a", "b"]);
+    failed_at(Instant::now().checked_sub(RETRY_START_AFTER));
+    assert!(run(&shell_state, &["c", "d"].map(lvcreate)).is_empty());
 }
 
 #[test]
