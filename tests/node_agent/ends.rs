@@ -85,6 +85,17 @@ fn assert_ends_are_zero(fixture: &Fixture, group: &str, name: &str) {
     );
 }
 
+/// Asserts that udev's database has nothing of a former volume, and that the agent has left no device
+/// node.
+fn assert_udev_finds_nothing(fixture: &Fixture, name: &str) {
+    let found = fixture.shell(&format!(
+        "udevadm settle
+         udevadm info --query=property /dev/{GROUP}/{name} | grep -E '^ID_(PART_TABLE|FS)_' || true
+         find /dev -maxdepth 1 -name '.flexlvm*'"
+    ));
+    assert_eq!(found, "");
+}
+
 /// A tenant can write it into the last block of a large file.
 pub(crate) fn copy_of_partition_table_does_not_reach_the_next_volume(fixture: &Fixture) {
     let mut octal = String::new();
@@ -102,6 +113,7 @@ pub(crate) fn copy_of_partition_table_does_not_reach_the_next_volume(fixture: &F
     fixture.create_volume(&name, "64Mi");
     fixture.ready(&name);
     assert_ends_are_zero(fixture, GROUP, &name);
+    assert_udev_finds_nothing(fixture, &name);
     fixture.remove(&name);
 
     // After a crash before the agent's zeros, it is not known whose signature it is.

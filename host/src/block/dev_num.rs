@@ -34,6 +34,12 @@ impl DevNum {
         Self::new(rustix::fs::major(raw), rustix::fs::minor(raw))
     }
 
+    /// Returns the kernel's `dev_t`.
+    #[must_use]
+    pub fn to_raw(self) -> u64 {
+        rustix::fs::makedev(self.major, self.minor)
+    }
+
     /// Parses the kernel's form, `254:3`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

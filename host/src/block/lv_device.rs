@@ -9,7 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::io::Errno;
 
 use super::sysfs::{identify, refuse_suspended};
 use crate::error::{Error, IoError};
@@ -112,12 +113,16 @@ impl Device {
     /// # Errors
     /// `Busy` when it is mounted, or another program such as mkfs has claimed it.
     pub fn claim(&self) -> Result<File, Error> {
+        self.open_claimed(&fd_path(&self.file))
+    }
+
+    fn open_claimed(&self, path: &Path) -> Result<File, Error> {
         let exclusive = i32::try_from(OFlags::EXCL.bits()).unwrap_or_default();
         OpenOptions::new()
             .read(true)
             .write(true)
             .custom_flags(exclusive)
-            .open(fd_path(&self.file))
+            .open(path)
             .map_err(|error| {
                 if error.kind() == io::ErrorKind::ResourceBusy {
                     let message = format!(
@@ -128,6 +133,27 @@ impl Device {
                 }
                 Error::io("open for writing", self.mapper_path())(error)
             })
+    }
+
+    /// Opens the device for writing, exclusively, as [`claim`](Self::claim) does, but through a device
+    /// node that udev does not watch: udev does not examine the device again when this is closed.
+    ///
+    /// Opens the ordinary node where no other can be made. `roots` are those that the device was found
+    /// in.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim).
+    pub fn claim_unwatched(&self, roots: &Roots) -> Result<File, Error> {
+        let unwatched = UnwatchedNode::create(roots, self.number)
+            .ok()
+            .and_then(|node| self.open_claimed(&node.path).ok())
+            .filter(|file| self.is_open_in(file));
+        unwatched.map_or_else(|| self.claim(), Ok)
+    }
+
+    fn is_open_in(&self, file: &File) -> bool {
+        let number = file.metadata().map(|meta| DevNum::from_block_device(&meta));
+        number.is_ok_and(|number| number == Some(self.number))
     }
 
     /// Opens the device for writing, although it may be mounted.
@@ -185,6 +211,31 @@ impl Device {
     #[must_use]
     pub fn mapper_path(&self) -> PathBuf {
         Path::new("/dev/mapper").join(&self.mapper_name)
+    }
+}
+
+/// A device node that exists until this is dropped. udev watches the node that the kernel made, not
+/// the device.
+struct UnwatchedNode {
+    path: PathBuf,
+}
+
+impl UnwatchedNode {
+    fn create(roots: &Roots, number: DevNum) -> io::Result<Self> {
+        // Of the node's folders, only this one surely accepts device nodes.
+        let path = roots.dev.join(format!(".flexlvm-{number}"));
+        let mode = Mode::RUSR | Mode::WUSR;
+        // It may exist since an agent was killed; then it is the same: its name has the number.
+        match mknodat(CWD, &path, FileType::BlockDevice, mode, number.to_raw()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(Self { path }),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+impl Drop for UnwatchedNode {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use super::sysfs;
 use crate::error::Error;
 use crate::lvm::names::LvUuid;
 use crate::units::Bytes;
@@ -90,7 +91,7 @@ fn mapped_volume(device: &Path) -> Result<Option<MappedVolume>, Error> {
 
 /// Reads an attribute; `None` if the device has vanished.
 fn attribute(path: &Path) -> Result<Option<String>, Error> {
-    match fs::read_to_string(path) {
+    match sysfs::attribute(path) {
         Ok(text) => Ok(Some(text.trim_end().to_owned())),
         Err(error)
             if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(ENODEV) =>

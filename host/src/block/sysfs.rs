@@ -158,7 +158,7 @@ pub fn is_crypt(sys: &Path, number: DevNum) -> bool {
 const ATTRIBUTE: usize = 4096;
 
 /// Reads an attribute: sysfs returns all of it to the first read.
-fn attribute(path: &Path) -> io::Result<String> {
+pub(super) fn attribute(path: &Path) -> io::Result<String> {
     let mut text = vec![0; ATTRIBUTE];
     let length = File::open(path)?.read(&mut text)?;
     text.truncate(length);

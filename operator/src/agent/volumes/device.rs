@@ -162,7 +162,8 @@ impl VolumeDevice {
 
     fn mark_new(&self, blocks: NewBlocks) -> Result<(), Error> {
         let device = self.open()?;
-        let claimed = device.claim()?;
+        // lvcreate has wiped all that libblkid recognizes: udev would find nothing new.
+        let claimed = device.claim_unwatched(&self.roots)?;
         let mut start = [0; ZEROED];
         claimed
             .read_exact_at(&mut start, 0)
