@@ -8,6 +8,7 @@ mod health;
 mod model;
 pub mod names;
 pub mod on_disk;
+mod raid_parts;
 mod raid_sync;
 mod report;
 mod shell;
@@ -30,6 +31,7 @@ pub use duplicate_disk::DuplicateDisk;
 pub use geometry::{Cost, Layout, Level, Stripes};
 pub use health::{LvHealth, MissingPart};
 pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
+pub use raid_parts::RaidParts;
 pub use raid_sync::{RaidSync, SyncKind};
 pub use shell::LvmShell;
 pub use statistics::LvmStatistics;
@@ -244,6 +246,23 @@ impl Lvm<'_> {
         discard: Discard,
     ) -> Result<(), Error> {
         let command = command::remove(vg, lv, uuid, tag, segment_type, discard);
+        self.run(&command).map(drop)
+    }
+
+    /// Removes a RAID that was never active ([`RaidParts::NeverActive`]), and has this tag.
+    ///
+    /// Success only means that LVM reported no error, as for [`remove`](Self::remove).
+    ///
+    /// # Errors
+    /// When LVM fails.
+    pub fn remove_never_active(
+        self,
+        vg: &VgName,
+        lv: &LvName,
+        uuid: &LvUuid,
+        tag: &LvTag,
+    ) -> Result<(), Error> {
+        let command = command::remove_never_active(vg, lv, uuid, tag);
         self.run(&command).map(drop)
     }
 

@@ -182,7 +182,7 @@ fn group_of<'a>(
 #[cfg(test)]
 mod tests {
     use super::cause;
-    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType, Vg, VgFault};
+    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, RaidParts, SegmentType, Vg, VgFault};
     use host::{Bytes, Extents, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -208,6 +208,9 @@ mod tests {
             sync: None,
             integrity_mismatches: 0,
             is_in_transition: false,
+            raid_parts: RaidParts::Hidden,
+            raid_mismatches: 0,
+            has_stale_blocks: false,
         };
         Vg {
             name: name.to_owned(),

@@ -192,7 +192,7 @@ fn new_tag(text: &str) -> Result<LvTag, Error> {
 #[cfg(test)]
 mod tests {
     use super::{StaticVolumeError, allow};
-    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType};
+    use host::lvm::{Lv, LvHealth, LvRole, MissingPart, RaidParts, SegmentType};
     use host::{Bytes, LvName, LvUuid, VgName};
     use std::collections::BTreeMap;
 
@@ -216,6 +216,9 @@ mod tests {
             sync: None,
             integrity_mismatches: 0,
             is_in_transition: false,
+            raid_parts: RaidParts::Hidden,
+            raid_mismatches: 0,
+            has_stale_blocks: false,
         }
     }
 

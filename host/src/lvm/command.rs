@@ -15,7 +15,7 @@ use crate::process::Cmd;
 use crate::units::{Bytes, Extents};
 
 pub use removal::Discard;
-pub(super) use removal::remove;
+pub(super) use removal::{remove, remove_never_active};
 
 /// A logical volume to create.
 #[derive(Clone, Copy, Debug)]

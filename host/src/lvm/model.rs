@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::duplicate_disk::DuplicateDisk;
 use super::health::{LvHealth, MissingPart};
+use super::raid_parts::RaidParts;
 use super::raid_sync::RaidSync;
 use super::statistics::LvmStatistics;
 use super::thin_pool::PoolState;
@@ -43,7 +44,7 @@ pub struct Vg {
     pub max_lvs: Option<u64>,
     /// Its logical volumes by name, without LVM's internal ones.
     pub lvs: Vec<Lv>,
-    /// LVM's uuids of its internal volumes, such as the images of a RAID.
+    /// LVM's uuids of its internal volumes, such as the images of a RAID, visible or not.
     pub internal: Vec<LvUuid>,
     /// The disks of the group.
     pub pvs: Vec<Pv>,
@@ -192,6 +193,13 @@ pub struct Lv {
     pub integrity_mismatches: u64,
     /// Whether LVM is moving its extents, reshaping its RAID, or merging a snapshot into it.
     pub is_in_transition: bool,
+    /// Whether LVM has completed its RAID.
+    pub raid_parts: RaidParts,
+    /// Number of sectors in which the images of its RAID differ, by the last check since its activation.
+    pub raid_mismatches: u64,
+    /// Whether blocks that were never written may show former content once a neighbor is written: those
+    /// of a thin pool that does not zero new chunks, and of its volumes.
+    pub has_stale_blocks: bool,
 }
 
 impl Lv {

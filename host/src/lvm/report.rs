@@ -6,6 +6,7 @@
 mod duplicates;
 mod error;
 mod lists;
+mod raids;
 mod shares;
 mod warnings;
 
@@ -15,6 +16,7 @@ use serde::Deserialize;
 
 use super::health::{LvHealth, MissingPart};
 use super::model::{Lv, LvRole, Pv, SegmentType, Vg};
+use super::raid_parts::RaidParts;
 use super::raid_sync::RaidSync;
 use super::thin_pool::{PoolFault, PoolState};
 use super::vg_fault::VgFault;
@@ -91,11 +93,15 @@ struct LvRow {
     data_percent: String,
     metadata_percent: String,
     lv_metadata_size: String,
-    // These are informational: only a full report has them.
+    // Only a full report has these.
+    #[serde(default)]
+    lv_layout: String,
     #[serde(default)]
     raid_sync_action: String,
     #[serde(default)]
     sync_percent: String,
+    #[serde(default)]
+    raid_mismatch_count: String,
 }
 
 /// Parses a full report; the error names the defect.
@@ -162,9 +168,11 @@ impl VgRow {
             .into_iter()
             .map(PvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
-        // LVM prints the names of its internal volumes in brackets.
-        let (internal, lvs): (Vec<_>, Vec<_>) =
-            lvs.into_iter().partition(|lv| lv.lv_name.starts_with('['));
+        let raid_parts = raids::parts(&lvs);
+        // LVM prints the names of its internal volumes in brackets, if it hides them.
+        let (internal, lvs): (Vec<_>, Vec<_>) = lvs
+            .into_iter()
+            .partition(|lv| lv.lv_name.starts_with('[') || lv.row().is_visible_part());
         let mut internal = internal
             .into_iter()
             .map(|lv| uuid(lv.lv_uuid))
@@ -175,6 +183,9 @@ impl VgRow {
             .map(LvRow::read)
             .collect::<Result<Vec<_>, _>>()?;
         lvs.sort_by(|a, b| a.name.cmp(&b.name));
+        for lv in &mut lvs {
+            lv.raid_parts = raid_parts.get(&lv.name).copied().unwrap_or_default();
+        }
         shares::assign(&mut lvs, &pvs, segments)?;
         let vg = Vg {
             uuid: uuid(self.vg_uuid)?,
@@ -238,7 +249,19 @@ impl LvRow {
     /// type, and more.
     fn read(self) -> Result<Lv, ReportError> {
         let attr: Vec<char> = self.lv_attr.chars().collect();
-        let [kind, access, policy, _, state, open, target, _, health, ..] = attr[..] else {
+        let [
+            kind,
+            access,
+            policy,
+            _,
+            state,
+            open,
+            target,
+            zero,
+            health,
+            ..,
+        ] = attr[..]
+        else {
             return Err(ReportError::Attributes {
                 column: "lv_attr",
                 value: self.lv_attr,
@@ -276,6 +299,10 @@ impl LvRow {
             integrity_mismatches: 0,
             is_in_transition: policy.is_ascii_uppercase()
                 || matches!((kind, health), ('O' | 'S', _) | (_, 's')),
+            raid_parts: RaidParts::Hidden,
+            raid_mismatches: self.raid_mismatch_count.parse().unwrap_or(0),
+            has_stale_blocks: zero != 'z'
+                && matches!(segment_type, SegmentType::Thin | SegmentType::ThinPool),
             name: self.lv_name,
         })
     }

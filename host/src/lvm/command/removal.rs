@@ -56,3 +56,23 @@ pub(in crate::lvm) fn remove(
         .args(["--select", &selection, &path(vg, lv)])
         .timeout(REMOVE_TIMEOUT)
 }
+
+/// Removes the RAID with this name if uuid and tag match, too, and it is inactive and still has the flag
+/// to skip activation.
+///
+/// LVM itself checks all of them under its lock: a RAID whose creation another LVM command has
+/// completed, or that was activated, is kept.
+pub(in crate::lvm) fn remove_never_active(
+    vg: &VgName,
+    lv: &LvName,
+    uuid: &LvUuid,
+    tag: &LvTag,
+) -> Cmd {
+    let selection =
+        format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"^[rR]...--...k\"");
+    change_lvm("lvremove")
+        .arg("--yes")
+        .args(["--config", &SELECT_SETTINGS.join(" ")])
+        .args(["--select", &selection, &path(vg, lv)])
+        .timeout(REMOVE_TIMEOUT)
+}

@@ -22,7 +22,8 @@ pub(super) fn assign(lvs: &mut [Lv], pvs: &[Pv], segments: &[PvSegRow]) -> Resul
             && let Some(lv) = lvs.get_mut(at)
         {
             lv.shares.entry(disk).or_default().0 += size;
-            lv.integrity |= name.ends_with("_imeta");
+            // A visible one is not attached yet: LVM was interrupted while it added the checksums.
+            lv.integrity |= segment.lv_name.ends_with("_imeta]");
             if is_missing {
                 lv.missing_images.extend(image_number(name));
                 lv.missing_part = lv.missing_part.max(MissingPart::from_name(name));

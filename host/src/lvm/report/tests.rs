@@ -11,7 +11,7 @@ use super::{
     Lv, LvRole, SegmentType, Vg, mark_duplicates, mark_foreign, parse, parse_disks,
     parse_mismatches, parse_uuids, parse_volume,
 };
-use crate::lvm::{LvHealth, MissingPart};
+use crate::lvm::{LvHealth, MissingPart, RaidParts};
 use crate::units::{Bytes, Extents};
 
 macro_rules! fixture {
@@ -68,6 +68,9 @@ fn parse_reads_volume_group_and_volume_kinds() {
             sync: None,
             integrity_mismatches: 0,
             is_in_transition: false,
+            raid_parts: RaidParts::Hidden,
+            raid_mismatches: 0,
+            has_stale_blocks: false,
         }
     );
     let inactive = vg.lv("pvc-c").unwrap();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use host::lvm::{Lv, LvHealth, LvRole, MissingPart, Pv, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, Pv, RaidParts, Vg};
 use host::{Bytes, Extents, LvUuid};
 
 use super::plan::{self, NewVolume};
@@ -58,5 +58,8 @@ pub(super) fn build(
         sync: None,
         integrity_mismatches: 0,
         is_in_transition: false,
+        raid_parts: RaidParts::Hidden,
+        raid_mismatches: 0,
+        has_stale_blocks: false,
     }
 }

@@ -135,3 +135,39 @@ fn parse_mismatches_lists_volumes_that_have_any() {
     assert!(list("x").is_err());
     assert!(parse_mismatches(report(&row("-wi-a-----", "")).as_bytes()).is_err());
 }
+
+/// As `lvcreate --raidintegrity` leaves it if it is killed after it has created the volumes for the
+/// checksums.
+#[test]
+fn checksums_that_are_not_attached_do_not_count() {
+    let kinds = include_str!("../../../../fixtures/lvm2-2.03.16-kinds.json");
+    assert!(vg0(kinds.as_bytes()).lv("r1").unwrap().integrity);
+    let mut interrupted = kinds.to_owned();
+    for image in ["r1_rimage_0_imeta", "r1_rimage_1_imeta"] {
+        interrupted = interrupted.replace(&format!("[{image}]"), image);
+    }
+    let vg = vg0(interrupted.as_bytes());
+    assert!(!vg.lv("r1").unwrap().integrity);
+    assert!(vg.lv("r1_rimage_0_imeta").is_none(), "it is internal");
+}
+
+#[test]
+fn parse_reads_mismatches_and_unzeroed_pools() {
+    let columns = r#""raid_mismatch_count":"128","lv_size""#;
+    let raid = row("rwi-aor-m-", "").replace("\"lv_size\"", columns);
+    let differing = parse_volume(report(&raid).as_bytes()).unwrap();
+    assert_eq!(differing.raid_mismatches, 128);
+    assert_eq!(differing.health, LvHealth::Good);
+    for (lv_attr, has_stale_blocks) in [
+        ("twi-aotz--", false),
+        ("twi-aot---", true),
+        ("Vwi-aotz--", false),
+        ("Vwi-aot---", true),
+        ("owi-aot---", true),
+        ("-wi-ao----", false),
+        ("rwi-aor---", false),
+    ] {
+        let found = volume(lv_attr, "").has_stale_blocks;
+        assert_eq!(found, has_stale_blocks, "{lv_attr}");
+    }
+}

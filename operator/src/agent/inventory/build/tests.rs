@@ -9,7 +9,9 @@ use std::sync::Arc;
 use crds::condition::{self, READY, reason};
 use crds::logical_volume::State;
 use crds::{NodeStorageStatus, quantity};
-use host::lvm::{Layout, Lv, LvHealth, LvRole, Lvm, MissingPart, SegmentType, Vg, VgFault};
+use host::lvm::{
+    Layout, Lv, LvHealth, LvRole, Lvm, MissingPart, RaidParts, SegmentType, Vg, VgFault,
+};
 use host::{Bytes, Cmd, Error, Exec, LvName, LvTag, LvUuid, Output, VgName};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
@@ -360,6 +362,9 @@ proptest! {
             sync: None,
             integrity_mismatches: 0,
             is_in_transition: false,
+            raid_parts: RaidParts::Hidden,
+            raid_mismatches: 0,
+            has_stale_blocks: false,
         });
         let specs = [spec];
         let (before, after) = (status(groups(), &specs), status(after, &specs));

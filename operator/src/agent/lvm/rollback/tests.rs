@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crds::LogicalVolume;
 use host::block::mapped::MappedVolume;
-use host::lvm::{Lv, LvHealth, LvRole, MissingPart, SegmentType, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, RaidParts, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::{Value, json};
 
@@ -34,6 +34,9 @@ fn lv(number: u32) -> Lv {
         state: None,
         health: LvHealth::Good,
         is_in_transition: false,
+        raid_parts: RaidParts::Hidden,
+        raid_mismatches: 0,
+        has_stale_blocks: false,
         missing_images: BTreeSet::new(),
         missing_part: MissingPart::None,
         sync: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crds::thin_pool::ThinPoolSettings;
 use crds::{LogicalVolume, LogicalVolumeStatus};
-use host::lvm::{Lv, LvHealth, LvRole, MissingPart, PoolState, Pv, SegmentType, Vg};
+use host::lvm::{Lv, LvHealth, LvRole, MissingPart, PoolState, Pv, RaidParts, SegmentType, Vg};
 use host::{Bytes, Extents, LvUuid};
 use serde_json::json;
 
@@ -42,6 +42,9 @@ fn group(data_used: u32, tag: &str) -> Vg {
         sync: None,
         integrity_mismatches: 0,
         is_in_transition: false,
+        raid_parts: RaidParts::Hidden,
+        raid_mismatches: 0,
+        has_stale_blocks: false,
     };
     let volume = Lv {
         name: "pvc-1".to_owned(),

@@ -21,7 +21,9 @@ use std::collections::BTreeMap;
 use crds::Erase;
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
-use host::lvm::{Discard, Layout, Lv, LvHealth, LvRole, MissingPart, Pv, SegmentType, Vg, VgFault};
+use host::lvm::{
+    Discard, Layout, Lv, LvHealth, LvRole, MissingPart, Pv, RaidParts, SegmentType, Vg, VgFault,
+};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid, VgName};
 
 use super::{Action, Content, LvmChange, NewVolume, ObservedVolume, Step, plan};
@@ -92,6 +94,9 @@ fn lv() -> Lv {
         sync: None,
         integrity_mismatches: 0,
         is_in_transition: false,
+        raid_parts: RaidParts::Hidden,
+        raid_mismatches: 0,
+        has_stale_blocks: false,
     }
 }
 
