@@ -226,7 +226,12 @@ impl Devices for SimulatedNode {
         Ok(None)
     }
 
-    fn zero_new_end(&self, _: device::LvPath<'_>, _: GrowingVolume) -> Result<(), Error> {
+    fn zero_new_end(
+        &self,
+        _: device::LvPath<'_>,
+        _: GrowingVolume,
+        _: NewBlocks,
+    ) -> Result<(), Error> {
         Ok(())
     }
 

@@ -136,6 +136,7 @@ fn of_each_kind() -> Vec<Test> {
             thin::pool_of_admin_is_left_unchanged,
             thin::allocation_of_pool_matches_cost_model,
             ends::ends_of_thin_volume_are_zero_in_pool_without_zeroing,
+            ends::ends_of_thin_volume_stay_zero_when_large_chunks_are_written,
             rollback::devices_of_all_kinds_of_volumes_are_no_evidence,
             cached::cached_volume_is_created_grown_and_removed,
             cached::cache_counts_while_its_volume_is_created,

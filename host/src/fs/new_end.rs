@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use super::{Filesystem, blank};
+use super::{Filesystem, NewBlocks, blank};
 use crate::block::lv_device::{Device, size_of};
 use crate::error::Error;
 use crate::format_marker::filesystem_size;
@@ -24,12 +24,18 @@ const CHUNK: u64 = 64 << 10;
 /// zeros are durable when this returns. May be repeated.
 ///
 /// No file system may grow over the range meanwhile. Writes nothing, and so allocates nothing of a
-/// thin volume, where the range reads as zeros.
+/// thin volume, where the range reads as zeros; unless the blocks may be [`NewBlocks::Stale`], which
+/// only zeros that are written hide.
 ///
 /// # Errors
 /// If the device can't be read or written; then any part of the range may be zeroed.
-pub fn zero_new_end(device: &File, path: &Path, used: Bytes) -> Result<(), Error> {
-    zero(device, used).map_err(Error::io("zero", path))
+pub fn zero_new_end(
+    device: &File,
+    path: &Path,
+    used: Bytes,
+    blocks: NewBlocks,
+) -> Result<(), Error> {
+    zero(device, used, blocks).map_err(Error::io("zero", path))
 }
 
 /// Does the same for the device of a mounted file system that ends at `used`, as it reports.
@@ -42,7 +48,7 @@ pub fn zero_new_end(device: &File, path: &Path, used: Bytes) -> Result<(), Error
 pub fn zero_behind_filesystem(device: &Device, fs: Filesystem, used: Bytes) -> Result<(), Error> {
     let used = unused_from(fs, used, device.size()?);
     match device.open_for_writing() {
-        Ok(file) => zero_new_end(&file, &device.mapper_path(), used),
+        Ok(file) => zero_new_end(&file, &device.mapper_path(), used, NewBlocks::Undefined),
         Err(error) if is_write_refused(&error) => Ok(()),
         Err(error) => Err(Error::io("open for writing", device.mapper_path())(error)),
     }
@@ -70,7 +76,7 @@ pub fn is_write_refused(error: &io::Error) -> bool {
     )
 }
 
-fn zero(device: &File, used: Bytes) -> io::Result<()> {
+fn zero(device: &File, used: Bytes, blocks: NewBlocks) -> io::Result<()> {
     let [_, end] = blank::ranges(size_of(device)?);
     let mut at = end.start.max(used.0).next_multiple_of(CHUNK);
     let mut is_changed = false;
@@ -78,7 +84,7 @@ fn zero(device: &File, used: Bytes) -> io::Result<()> {
         let next = end.end.min(at + CHUNK);
         let mut chunk = vec![0; usize::try_from(next - at).map_err(io::Error::other)?];
         device.read_exact_at(&mut chunk, at)?;
-        if !blank::are_zero(&chunk) {
+        if blocks == NewBlocks::Stale || !blank::are_zero(&chunk) {
             chunk.fill(0);
             device.write_all_at(&chunk, at)?;
             is_changed = true;
@@ -93,14 +99,19 @@ fn zero(device: &File, used: Bytes) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::{CHUNK, unused_from, zero_new_end};
-    use crate::fs::Filesystem;
+    use super::{CHUNK, unused_from};
+    use crate::error::Error;
+    use crate::fs::{Filesystem, NewBlocks};
     use crate::units::Bytes;
     use std::fs::File;
     use std::os::unix::fs::{FileExt as _, MetadataExt as _};
     use std::path::Path;
 
     const MIB: u64 = 1 << 20;
+
+    fn zero_new_end(device: &File, used: u64, blocks: NewBlocks) -> Result<(), Error> {
+        super::zero_new_end(device, Path::new("x"), Bytes(used), blocks)
+    }
 
     #[test]
     fn only_last_two_mib_behind_used_bytes_are_zeroed() {
@@ -117,7 +128,7 @@ mod tests {
             let mut bytes = vec![7; usize::try_from(size).unwrap()];
             device.write_all_at(&bytes, 0).unwrap();
             for _ in 0..2 {
-                zero_new_end(&device, Path::new("x"), Bytes(used)).unwrap();
+                zero_new_end(&device, used, NewBlocks::Undefined).unwrap();
                 device.read_exact_at(&mut bytes, 0).unwrap();
                 for (at, byte) in (0..).zip(&bytes) {
                     assert_eq!(*byte == 0, at >= from, "{used}: {at}");
@@ -144,11 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn range_of_zeros_is_not_written() {
+    fn range_of_zeros_is_written_only_if_blocks_may_be_stale() {
         let device = tempfile::tempfile().unwrap();
         device.set_len(16 * MIB).unwrap();
-        zero_new_end(&device, Path::new("x"), Bytes(4 * MIB)).unwrap();
+        zero_new_end(&device, 4 * MIB, NewBlocks::Undefined).unwrap();
         assert_eq!(device.metadata().unwrap().blocks(), 0);
+        for (used, written) in [(16, 0), (20, 0), (15, MIB), (4, 2 * MIB)] {
+            zero_new_end(&device, used * MIB, NewBlocks::Stale).unwrap();
+            assert_eq!(device.metadata().unwrap().blocks() * 512, written, "{used}");
+        }
     }
 
     #[test]
@@ -156,8 +171,8 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(16 * MIB).unwrap();
         let device = File::open(file.path()).unwrap();
-        assert!(zero_new_end(&device, Path::new("x"), Bytes(0)).is_ok());
+        assert!(zero_new_end(&device, 0, NewBlocks::Undefined).is_ok());
         file.as_file().write_all_at(b"x", 16 * MIB - 1).unwrap();
-        assert!(zero_new_end(&device, Path::new("x"), Bytes(0)).is_err());
+        assert!(zero_new_end(&device, 0, NewBlocks::Undefined).is_err());
     }
 }

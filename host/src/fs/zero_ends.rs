@@ -31,6 +31,9 @@ pub enum NewBlocks {
     Undefined,
     /// Zeros: blocks of a thin volume, which occupy space only once they are written.
     Zeros,
+    /// Zeros until a neighbor is written, then what a former volume left there: blocks of a thin volume
+    /// whose pool does not zero new chunks. A chunk has up to 1 GiB.
+    Stale,
 }
 
 /// Overwrites all bytes in which [`probe`](super::probe) looks for signatures, including those of
@@ -62,9 +65,16 @@ fn zero(device: &File, marker: &FormatMarkerBlock, blocks: NewBlocks) -> io::Res
         // The marker's write allocates a block of the pool, which contains former data if an admin
         // has created the pool without zeroing: so it is allocated before it is examined.
         NewBlocks::Zeros => zero_unflushed(device, marker.range())?,
+        // A read shows nothing of a chunk that is not allocated yet, and a later write of the file
+        // system would allocate it, and show the rest: both ends are overwritten below.
+        NewBlocks::Stale => {}
     }
     for range in ranges {
-        zero_written(device, range)?;
+        if blocks == NewBlocks::Stale && !range.is_empty() {
+            zero_unflushed(device, range)?;
+        } else {
+            zero_written(device, range)?;
+        }
     }
     device.sync_data()
 }
@@ -112,7 +122,7 @@ mod tests {
     #[test]
     fn zero_ends_zeroes_all_that_a_probe_reads_and_nothing_else() {
         for size in [4 * MIB, 5 * MIB, 6 * MIB + 65536, 8 * MIB, 16 * MIB] {
-            for blocks in [NewBlocks::Undefined, NewBlocks::Zeros] {
+            for blocks in [NewBlocks::Undefined, NewBlocks::Zeros, NewBlocks::Stale] {
                 let device = tempfile::tempfile().unwrap();
                 let mut bytes = vec![7; usize::try_from(size).unwrap()];
                 device.write_all_at(&bytes, 0).unwrap();
@@ -140,6 +150,16 @@ mod tests {
         device.set_len(64 * MIB).unwrap();
         zero(&device, 64 * MIB, NewBlocks::Zeros);
         assert!(device.metadata().unwrap().blocks() * 512 <= 64 << 10);
+    }
+
+    #[test]
+    fn zero_ends_writes_all_of_both_ends_if_blocks_may_be_stale() {
+        let device = tempfile::tempfile().unwrap();
+        device.set_len(64 * MIB).unwrap();
+        zero(&device, 64 * MIB, NewBlocks::Stale);
+        let [start, end] = ranges(Bytes(64 * MIB));
+        let examined = start.end - start.start + (end.end - end.start);
+        assert!(device.metadata().unwrap().blocks() * 512 >= examined);
     }
 
     #[test]

@@ -67,11 +67,16 @@ pub trait Devices: Send + Sync {
     fn hold_to_grow(&self, path: LvPath<'_>, uuid: &LvUuid)
     -> Result<Option<GrowingVolume>, Error>;
 
-    /// Zeroes the end of a volume that LVM has extended, and releases it.
+    /// Zeroes the end of a volume that LVM has extended by such blocks, and releases it.
     ///
     /// # Errors
     /// If that fails, or takes more than a minute.
-    fn zero_new_end(&self, path: LvPath<'_>, volume: GrowingVolume) -> Result<(), Error>;
+    fn zero_new_end(
+        &self,
+        path: LvPath<'_>,
+        volume: GrowingVolume,
+        blocks: NewBlocks,
+    ) -> Result<(), Error>;
 
     /// Records the digest of a volume's key for the driver, which saves it an LVM command.
     ///
@@ -253,9 +258,14 @@ impl Devices for NodeDevices {
         }
     }
 
-    fn zero_new_end(&self, path: LvPath<'_>, volume: GrowingVolume) -> Result<(), Error> {
+    fn zero_new_end(
+        &self,
+        path: LvPath<'_>,
+        volume: GrowingVolume,
+        blocks: NewBlocks,
+    ) -> Result<(), Error> {
         let name = format!("{}/{}", path.group, path.name);
-        self.io.run(&name, move || volume.zero_new_end())
+        self.io.run(&name, move || volume.zero_new_end(blocks))
     }
 
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {

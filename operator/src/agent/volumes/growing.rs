@@ -9,6 +9,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
+use host::fs::NewBlocks;
 use host::{Bytes, Device, Error, Lock, LvUuid, fs};
 
 /// Maximum time to wait for the driver, which may mount the volume.
@@ -45,13 +46,15 @@ impl GrowingVolume {
         })
     }
 
-    /// Zeroes the end of the extended volume behind its former size, and releases the volume.
+    /// Zeroes the end of the extended volume behind its former size, and releases the volume. `blocks`
+    /// is what the new end contains.
     ///
     /// # Errors
     /// If the device can't be read or written.
-    pub(super) fn zero_new_end(self) -> Result<(), Error> {
+    pub(super) fn zero_new_end(self, blocks: NewBlocks) -> Result<(), Error> {
+        let path = self.device.mapper_path();
         match &self.writable {
-            Some(file) => fs::zero_new_end(file, &self.device.mapper_path(), self.former_size),
+            Some(file) => fs::zero_new_end(file, &path, self.former_size, blocks),
             None => Ok(()),
         }
     }

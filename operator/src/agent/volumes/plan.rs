@@ -25,6 +25,7 @@ use std::fmt;
 use crds::condition::reason;
 use crds::logical_volume::{ReclaimPolicy, State};
 use host::block::DeviceState;
+use host::fs::NewBlocks;
 use host::lvm::{Cost, Layout, Lv, SegmentType, Vg, VgFault};
 
 use super::erasure::Erasure;
@@ -39,7 +40,7 @@ pub use adopted::{claim_uid, unsuitable};
 pub use device::RefreshResult;
 pub use lookup::{ObservedLv, find};
 pub use pool_and_cache::extended;
-pub use step::{Action, LvmChange, NewVolume, Step};
+pub use step::{Action, LvmChange, NewVolume, Step, blocks_of};
 
 /// Observed state of the node.
 #[derive(Clone, Copy, Debug)]
@@ -240,6 +241,9 @@ fn plan_new(spec: &VolumeSpec, vg: &Vg) -> Result<Step, ReportedError> {
             NewVolume::InPool {
                 pool: pool.name.clone(),
                 size: cost.size.bytes(vg.extent_size),
+                blocks: vg
+                    .lv(pool.name.as_str())
+                    .map_or(NewBlocks::Stale, blocks_of),
             }
         }
     };

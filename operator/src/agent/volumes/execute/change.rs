@@ -1,11 +1,12 @@
 //! Carries out a change by one LVM command.
 
+use host::fs::NewBlocks;
 use host::lvm::{Discard, Layout, NewLv, NewPool, SegmentType};
 use host::{Error, Extents, LvUuid};
 
 use super::{VolumeExecutor, lv_path};
 use crate::agent::lvm::state::LockedLvm;
-use crate::agent::volumes::plan::LvmChange;
+use crate::agent::volumes::plan::{self, LvmChange};
 use crate::agent::volumes::spec::VolumeSpec;
 
 impl VolumeExecutor {
@@ -95,9 +96,22 @@ impl VolumeExecutor {
         let lvm = locked.commands();
         lvm.extend(&spec.group, &spec.name, extents, disks)?;
         match held {
-            Some(volume) => self.devices.zero_new_end(path, volume),
+            Some(volume) => {
+                let blocks = new_blocks(locked, spec);
+                self.devices.zero_new_end(path, volume, blocks)
+            }
             None => Ok(()),
         }
+    }
+}
+
+/// Returns what the blocks contain by which a volume was extended.
+fn new_blocks(locked: &LockedLvm, spec: &VolumeSpec) -> NewBlocks {
+    let groups = locked.groups();
+    let group = groups.iter().find(|vg| vg.name == spec.group.as_str());
+    match group.and_then(|vg| vg.lv(spec.name.as_str())) {
+        Some(lv) => plan::blocks_of(lv),
+        None => NewBlocks::Undefined,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use host::fs::NewBlocks;
-use host::lvm::NewLv;
+use host::lvm::{Lv, NewLv};
 use host::{Bytes, Error, LvUuid};
 
 use super::{Progress, VolumeExecutor, lv_path};
@@ -52,7 +52,7 @@ impl VolumeExecutor {
                 };
                 lvm.create(&spec.group, &spec.name, &new)?;
             }
-            NewVolume::InPool { pool, size } => {
+            NewVolume::InPool { pool, size, .. } => {
                 lvm.create_thin(&spec.group, pool, &spec.name, *size, &tags)?;
             }
         }
@@ -63,7 +63,11 @@ impl VolumeExecutor {
         };
         let is_inserted = locked.insert(&spec.group, |vg| {
             let shares = new_entry::shares(spec, vg, new)?;
-            Some(new_entry::build(spec, uuid, size, shares))
+            let built = new_entry::build(spec, uuid, size, shares);
+            Some(Lv {
+                has_stale_blocks: new.blocks() == NewBlocks::Stale,
+                ..built
+            })
         });
         let report = if is_inserted {
             CachedReport::Current

@@ -2,7 +2,7 @@
 
 use crds::cache::CacheMode;
 use host::fs::NewBlocks;
-use host::lvm::{Discard, PoolCost, SegmentType};
+use host::lvm::{Discard, Lv, PoolCost, SegmentType};
 use host::{Bytes, Extents, LvName, LvTag, LvUuid};
 
 use crate::agent::volumes::outcome::Outcome;
@@ -63,6 +63,8 @@ pub enum NewVolume {
         pool: LvName,
         /// Its size in bytes.
         size: Bytes,
+        /// What it contains before the first write.
+        blocks: NewBlocks,
     },
 }
 
@@ -177,8 +179,19 @@ impl NewVolume {
     pub fn blocks(&self) -> NewBlocks {
         match self {
             Self::OnDisks { .. } => NewBlocks::Undefined,
-            Self::InPool { .. } => NewBlocks::Zeros,
+            Self::InPool { blocks, .. } => *blocks,
         }
+    }
+}
+
+/// Returns what those blocks of a volume, or of a volume in this thin pool, contain that were never
+/// written.
+#[must_use]
+pub fn blocks_of(lv: &Lv) -> NewBlocks {
+    match lv.segment_type {
+        SegmentType::Thin | SegmentType::ThinPool if lv.has_stale_blocks => NewBlocks::Stale,
+        SegmentType::Thin | SegmentType::ThinPool => NewBlocks::Zeros,
+        _ => NewBlocks::Undefined,
     }
 }
 

@@ -2,11 +2,10 @@
 //! one. Pure.
 
 use crds::condition::reason;
-use host::fs::NewBlocks;
+use host::lvm::Lv;
 use host::lvm::tags::{OBJECT_UID, RESTORED};
-use host::lvm::{Lv, SegmentType};
 
-use super::{Action, Content, LvmChange};
+use super::{Action, Content, LvmChange, step};
 use crate::agent::condition::ReportedError;
 use crate::agent::volumes::spec::VolumeSpec;
 
@@ -43,10 +42,7 @@ pub(super) fn plan(
             Err(other_uuid(spec, what))
         }
         (Some(Content::Blank), CreatedFor::ThisObject) => {
-            let blocks = match lv.segment_type {
-                SegmentType::Thin => NewBlocks::Zeros,
-                _ => NewBlocks::Undefined,
-            };
+            let blocks = step::blocks_of(lv);
             Ok(Some(Action::Mark { uuid, blocks }))
         }
         (Some(Content::Data(what)), CreatedFor::ThisObject) => Err(not_wiped(spec, what)),

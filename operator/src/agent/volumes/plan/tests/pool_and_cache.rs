@@ -1,6 +1,7 @@
 //! Thin pools and caches: created before they are needed, removed when unused.
 
 use crds::cache::CacheMode;
+use host::fs::NewBlocks;
 use host::lvm::{PoolCost, PoolFault, PoolState};
 
 use super::*;
@@ -81,6 +82,7 @@ fn create_in_pool() -> Step {
     Step::Act(Action::Create(NewVolume::InPool {
         pool: LvName::new(POOL).unwrap(),
         size: Bytes(32 << 20),
+        blocks: NewBlocks::Zeros,
     }))
 }
 
@@ -364,4 +366,28 @@ fn cache_is_attached_before_the_volume_is_published() {
         }
         .into()
     );
+}
+
+#[test]
+fn blocks_of_volume_may_be_stale_if_its_pool_does_not_zero_them() {
+    let unzeroed = Lv {
+        has_stale_blocks: true,
+        ..pool(1)
+    };
+    let created = Step::Act(Action::Create(NewVolume::InPool {
+        pool: LvName::new(POOL).unwrap(),
+        size: Bytes(32 << 20),
+        blocks: NewBlocks::Stale,
+    }));
+    assert_eq!(next(&thin(), &[vg(vec![unzeroed.clone()])], None), created);
+    let interrupted = Lv {
+        has_stale_blocks: true,
+        ..in_pool()
+    };
+    let mark = Step::Act(Action::Mark {
+        uuid: uuid(1),
+        blocks: NewBlocks::Stale,
+    });
+    let groups = [vg(vec![unzeroed, interrupted])];
+    assert_eq!(next(&thin(), &groups, Some(Content::Blank)), mark);
 }

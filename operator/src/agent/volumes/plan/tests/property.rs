@@ -72,7 +72,7 @@ impl Simulated {
                     ..lv()
                 });
             }
-            NewVolume::InPool { pool, size } => {
+            NewVolume::InPool { pool, size, .. } => {
                 let pool = vg.lv(pool.as_str()).unwrap();
                 assert!(
                     pool.segment_type == SegmentType::ThinPool
