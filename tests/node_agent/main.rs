@@ -26,6 +26,7 @@ mod faulty_disks;
 mod kinds;
 mod partial_groups;
 mod thin;
+mod unfinished_raids;
 
 // Volume groups that the agent creates.
 mod volume_groups;
@@ -121,6 +122,9 @@ fn of_each_kind() -> Vec<Test> {
             kinds::each_layout_is_created_grown_and_removed,
             kinds::allocation_by_lvm_matches_cost_model,
             kinds::missing_checksums_are_added_after_crash,
+            unfinished_raids::raid_is_created_again_after_lvm_was_killed_before_its_first_activation,
+            unfinished_raids::raid_is_removed_although_lvm_was_killed_before_its_first_activation,
+            unfinished_raids::interrupted_conversion_of_a_volume_with_data_is_left_to_its_admin,
             kinds::raid1_with_snapshot_is_kept,
             kinds::raid1_counts_as_one_logical_volume,
             kinds::too_few_disks_do_not_degrade_layout,

@@ -280,7 +280,9 @@ impl VolumeExecutor {
                 }
                 self.change(lvm, spec, &change)?;
                 progress.activated |= activates;
-                if let LvmChange::Remove { uuid, .. } = change {
+                if let LvmChange::Remove { uuid, .. } | LvmChange::RemoveNeverActive { uuid } =
+                    change
+                {
                     progress.removed = Some(uuid);
                 }
                 progress.changed = Some(Instant::now());

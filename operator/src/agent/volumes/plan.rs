@@ -1,7 +1,8 @@
 //! Plans the next step for one logical volume, from its spec and the observed state. Pure.
 //!
 //! `execute` observes, plans, does one step, and observes again. Every rule that protects data is
-//! here, in [`unpublished`], [`removal`], [`retained`] and [`rolled_back`]; [`step`] lists the steps,
+//! here, in [`unpublished`], [`never_active`], [`removal`], [`retained`] and [`rolled_back`]; [`step`]
+//! lists the steps,
 //! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
 //! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, [`adopted`] takes over
 //! an existing volume, and [`erase`] erases a volume before its removal.
@@ -13,6 +14,7 @@ mod device;
 mod erase;
 mod health;
 mod lookup;
+mod never_active;
 mod pool_and_cache;
 mod removal;
 mod retained;
@@ -306,8 +308,8 @@ fn plan_change(
     if !works_all_the_same {
         check_group(spec, vg)?;
     }
-    if let VolumeHealth::Failed(error) = health {
-        return Err(error.clone());
+    if let Some(removal) = never_active::check_works(spec, vg, lv, health)? {
+        return Ok(Some(removal));
     }
     if let Some(adopted) = &spec.adopted {
         if !is_published && let Some(retag) = adopted::plan(spec, adopted, vg, lv)? {

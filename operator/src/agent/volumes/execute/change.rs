@@ -34,6 +34,7 @@ impl VolumeExecutor {
                 segment_type,
                 discard,
             } => lvm.remove(group, name, uuid, &spec.identity, *segment_type, *discard),
+            LvmChange::RemoveNeverActive { uuid } => remove_never_active(locked, spec, uuid),
             LvmChange::CreatePool {
                 pool,
                 tag,
@@ -103,6 +104,16 @@ impl VolumeExecutor {
             None => Ok(()),
         }
     }
+}
+
+fn remove_never_active(locked: &LockedLvm, spec: &VolumeSpec, uuid: &LvUuid) -> Result<(), Error> {
+    let volume = spec.path();
+    tracing::warn!(
+        volume,
+        "LVM was interrupted while it created the RAID, which was never active; removing it"
+    );
+    let lvm = locked.commands();
+    lvm.remove_never_active(&spec.group, &spec.name, uuid, &spec.object)
 }
 
 /// Returns what the blocks contain by which a volume was extended.

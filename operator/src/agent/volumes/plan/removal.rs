@@ -10,7 +10,7 @@ use super::lookup::{ObservedLv, find};
 use super::unpublished::{CreatedFor, created_for};
 use super::{
     Action, Content, LvmChange, ObservedVolume, Step, check_changes, check_group, device, erase,
-    initial_type, pool_and_cache,
+    initial_type, never_active, pool_and_cache,
 };
 use crate::agent::condition::ReportedError;
 use crate::agent::volumes::outcome::Outcome;
@@ -52,6 +52,11 @@ pub(super) fn plan_absent(
     check_changes(spec, vg)?;
     if let Some(refresh) = device::plan_resume(lv, seen) {
         return Ok(Step::Act(refresh));
+    }
+    // It can't be erased, and needs no erasure.
+    if never_active::is_proven(spec, lv) {
+        let uuid = lv.uuid.clone();
+        return Ok(LvmChange::RemoveNeverActive { uuid }.into());
     }
     // The job that erases the volume has its device open, and fails if another program has.
     let is_erased = erase::is_required(spec, lv);
@@ -123,6 +128,7 @@ fn plan_unused(
 ) -> Result<Action, ReportedError> {
     let uuid = lv.uuid.clone();
     if !lv.active {
+        never_active::plan(spec, lv)?;
         return Ok(Action::Change(LvmChange::Activate { uuid }));
     }
     let what = match content {

@@ -141,6 +141,11 @@ pub enum LvmChange {
         /// Its LVM uuid.
         uuid: LvUuid,
     },
+    /// Removes the volume if it is a RAID that was never active.
+    RemoveNeverActive {
+        /// Its LVM uuid.
+        uuid: LvUuid,
+    },
     /// Removes the volume if it is of this type.
     Remove {
         /// Its LVM uuid.

@@ -8,6 +8,7 @@ mod health;
 mod identity;
 mod images;
 mod limits;
+mod never_active;
 mod pool_and_cache;
 mod property;
 mod read_only;
@@ -220,47 +221,6 @@ fn new_volume_is_rounded_up_to_whole_extents() {
     };
     assert_eq!(next(&spec(), &[vg(vec![])], None), create(8, &[]));
     assert_eq!(next(&odd, &[vg(vec![])], None), create(9, &[]));
-}
-
-#[test]
-fn insufficient_space_is_reported_with_numbers() {
-    let large = VolumeSpec {
-        size: Bytes(51 * EXTENT.0),
-        ..spec()
-    };
-    let outcome = settled(&large, &[vg(vec![])], None);
-    let update = outcome.ready.unwrap();
-    assert_eq!(update.reason, reason::INSUFFICIENT_SPACE);
-    assert_eq!(
-        update.message,
-        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB needed"
-    );
-
-    // A volume that can't be extended stays usable.
-    let outcome = settled(
-        &VolumeSpec {
-            size: Bytes(52 * EXTENT.0),
-            ..published()
-        },
-        &[vg(vec![Lv {
-            size: EXTENT,
-            ..lv()
-        }])],
-        None,
-    );
-    let Outcome {
-        ready: Some(update),
-        volume,
-        ..
-    } = outcome
-    else {
-        panic!()
-    };
-    assert_eq!(
-        update.message,
-        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more needed"
-    );
-    assert_eq!(volume, Some((uuid(1), EXTENT)));
 }
 
 #[test]

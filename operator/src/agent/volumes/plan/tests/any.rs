@@ -56,6 +56,11 @@ prop_compose! {
             1 => Just(LvRole::Origin),
             1 => Just(LvRole::Snapshot),
         ],
+        raid_parts in prop_oneof![
+            8 => Just(RaidParts::Hidden),
+            1 => Just(RaidParts::NeverActive),
+            1 => Just(RaidParts::Visible),
+        ],
     ) -> Lv {
         let claim = tagged.then_some(TAGS[0]);
         let tags = claim.into_iter().chain(object).map(str::to_owned).collect();
@@ -69,6 +74,7 @@ prop_compose! {
             open,
             segment_type,
             role,
+            raid_parts,
             pool,
             ..lv()
         }

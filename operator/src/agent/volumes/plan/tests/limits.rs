@@ -115,3 +115,44 @@ fn group_with_duplicate_disk_is_not_changed_and_its_volumes_stay_ready() {
         (false, reason::VOLUME_GROUP_UNUSABLE)
     );
 }
+
+#[test]
+fn insufficient_space_is_reported_with_numbers() {
+    let large = VolumeSpec {
+        size: Bytes(51 * EXTENT.0),
+        ..spec()
+    };
+    let outcome = settled(&large, &[vg(vec![])], None);
+    let update = outcome.ready.unwrap();
+    assert_eq!(update.reason, reason::INSUFFICIENT_SPACE);
+    assert_eq!(
+        update.message,
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB needed"
+    );
+
+    // A volume that can't be extended stays usable.
+    let outcome = settled(
+        &VolumeSpec {
+            size: Bytes(52 * EXTENT.0),
+            ..published()
+        },
+        &[vg(vec![Lv {
+            size: EXTENT,
+            ..lv()
+        }])],
+        None,
+    );
+    let Outcome {
+        ready: Some(update),
+        volume,
+        ..
+    } = outcome
+    else {
+        panic!()
+    };
+    assert_eq!(
+        update.message,
+        "no space in volume group vg0 on node1: 200 MiB free, 204 MiB more needed"
+    );
+    assert_eq!(volume, Some((uuid(1), EXTENT)));
+}

@@ -119,6 +119,11 @@ impl Simulated {
                 vg.lvs.retain(|lv| lv.name != "pvc-1");
                 self.removed = true;
             }
+            LvmChange::RemoveNeverActive { .. } => {
+                let lv = one(vg);
+                assert!(!lv.active && lv.raid_parts == RaidParts::NeverActive && lv.tags == TAGS);
+                vg.lvs.retain(|lv| lv.name != "pvc-1");
+            }
             LvmChange::CreatePool { cost, .. } => {
                 assert!(vg.lv(POOL).is_none() && cost.total() <= vg.free);
                 vg.free.0 -= cost.total().0;
@@ -262,7 +267,12 @@ proptest! {
             prop_assert!(is_ours || !steps.iter().any(changes_volume), "{:?}", steps);
             // The volume is removed only if that is requested, it is closed and tagged, and, where
             // the state requires it, proven to be empty.
-            if after.is_none() {
+            let was_never_active = steps.iter().any(|step| {
+                matches!(step, Step::Act(Action::Change(LvmChange::RemoveNeverActive { .. })))
+            });
+            if was_never_active {
+                prop_assert!(is_ours && spec.published.is_none());
+            } else if after.is_none() {
                 prop_assert!(is_ours && spec.state != State::Present);
                 prop_assert!(!before.open && before.role == LvRole::Volume);
                 prop_assert!(before.segment_type != SegmentType::Other);
