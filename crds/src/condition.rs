@@ -78,6 +78,9 @@ pub mod reason {
     /// Reads from the volume's disks did not match their checksums; they were corrected from another
     /// image.
     pub const INTEGRITY_MISMATCHES: &str = "IntegrityMismatches";
+    /// A check of a RAID (`lvchange --syncaction check`) found that its images, or its data and their
+    /// parity, differ.
+    pub const IMAGE_MISMATCHES: &str = "ImageMismatches";
     /// The images of a RAID are being synchronized: `Healthy` is `False` while the volume could not
     /// lose a disk, and `True` otherwise.
     pub const RESYNCING: &str = "Resyncing";
@@ -168,7 +171,7 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 58] = [
+    pub const ALL: [&str; 59] = [
         ADOPTED,
         ADOPTING,
         ADOPTION_CANCELLED,
@@ -189,6 +192,7 @@ pub mod reason {
         FAILED,
         FOREIGN_LOGICAL_VOLUME,
         HEALTHY,
+        IMAGE_MISMATCHES,
         INSTALLED,
         INSTALL_FAILED,
         INSUFFICIENT_SPACE,

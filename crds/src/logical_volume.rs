@@ -76,7 +76,7 @@ use crate::thin_pool::VolumeThinPool;
     printcolumn(
         name = "Healthy",
         type_ = "string",
-        description = "Whether the volume works: Healthy, Resyncing, IntegrityMismatches, Degraded, PoolFull, PoolMetadataFull, PoolReadOnly, ReadOnly, CacheFailed or Failed.",
+        description = "Whether the volume works: Healthy, Resyncing, IntegrityMismatches, ImageMismatches, Degraded, PoolFull, PoolMetadataFull, PoolReadOnly, ReadOnly, CacheFailed or Failed.",
         json_path = ".status.conditions[?(@.type==\"Healthy\")].reason",
         priority = 1
     ),
@@ -334,7 +334,7 @@ pub struct LogicalVolumeStatus {
     pub observed_generation: Option<i64>,
     /// `Ready`: the logical volume exists in the requested size, and its device has that size.
     /// `Healthy`: it works, with all its redundancy, and its thin pool accepts writes; `False` with
-    /// reason `Resyncing`, `IntegrityMismatches`, `Degraded`, `PoolFull`, `PoolMetadataFull`,
+    /// reason `Resyncing`, `IntegrityMismatches`, `ImageMismatches`, `Degraded`, `PoolFull`, `PoolMetadataFull`,
     /// `PoolReadOnly`, `ReadOnly`, or with `CacheFailed` or `Failed`, which make `Ready` `False`,
     /// too, if the volume can't be used. While a mirror is synchronized for the first time, it is
     /// `True` with reason `Resyncing`. `Removed`: it is gone, and its space is free. `Progressing`: a

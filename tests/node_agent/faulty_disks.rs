@@ -41,7 +41,7 @@ fn wait_for_disk(
 }
 
 /// Makes the agent take a report at once: LVM does not change its backup when a RAID is in sync.
-fn request_report(fixture: &Fixture) {
+pub(crate) fn request_report(fixture: &Fixture) {
     fixture.shell(&format!(
         "vgchange -qq --addtag a {KINDS}; vgchange -qq --deltag a {KINDS}"
     ));

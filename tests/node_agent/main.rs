@@ -23,6 +23,7 @@ mod volumes;
 // Volumes of each layout, pools and caches.
 mod cached;
 mod faulty_disks;
+mod image_mismatches;
 mod kinds;
 mod partial_groups;
 mod thin;
@@ -133,6 +134,7 @@ fn of_each_kind() -> Vec<Test> {
             faulty_disks::volume_is_not_healthy_until_returned_disk_has_all_data,
             faulty_disks::lost_cache_is_reported_and_can_be_removed_without_loss,
             faulty_disks::wrong_data_of_a_disk_are_corrected_and_reported,
+            image_mismatches::images_that_differ_are_reported_until_they_are_repaired,
             thin::pool_is_created_and_removed_with_its_volumes,
             thin::pool_counts_in_addition_to_its_volume,
             thin::pool_grows_as_it_fills_up,

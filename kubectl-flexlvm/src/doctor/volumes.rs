@@ -46,6 +46,12 @@ pub(super) const CHECKS: &[Check] = &[
         Probe::Volume(HEALTHY, reason::INTEGRITY_MISMATCHES),
     ),
     Check::fault(
+        "volume-images",
+        "a check found that the images of a RAID differ",
+        "lvchange --syncaction repair GROUP/VOLUME, then check: kubectl describe OBJECT has the details",
+        Probe::Volume(HEALTHY, reason::IMAGE_MISMATCHES),
+    ),
+    Check::fault(
         "volume-pool-full",
         "the thin pool of a volume is full: writes fail or wait",
         "lvextend the pool, raise thinPool.maximumSize, or delete files and run fstrim",

@@ -268,13 +268,15 @@ fn for_tenant(logical_volume: &LogicalVolume, condition: &Condition) -> String {
             for_admins(logical_volume)
         ),
         reason::INTEGRITY_MISMATCHES => format!(
-            "the volume on node {node} works, but a disk of it returned wrong data, which were corrected from another \
-             one; {}",
+            "the volume on node {node} works, but a disk of it returned wrong data, which were corrected from another one; {}",
+            for_admins(logical_volume)
+        ),
+        reason::IMAGE_MISMATCHES => format!(
+            "the volume on node {node} works, but a check found that its disks do not agree, so a lost disk may cost data; {}",
             for_admins(logical_volume)
         ),
         reason::RESYNCING => format!(
-            "the volume on node {node} works, but has not got all its redundancy until its synchronization ends; the \
-             progress is in the conditions of LogicalVolume {}",
+            "the volume on node {node} works, but has not got all its redundancy until its synchronization ends; the progress is in the conditions of LogicalVolume {}",
             logical_volume.name_any()
         ),
         reason::POOL_FULL => format!(

@@ -69,6 +69,7 @@ fn volumes() -> Vec<Seed> {
         reason("volume-degraded", "Healthy", "Degraded"),
         reason("volume-cache-failed", "Healthy", "CacheFailed"),
         reason("volume-integrity", "Healthy", "IntegrityMismatches"),
+        reason("volume-images", "Healthy", "ImageMismatches"),
         reason("volume-pool-full", "Healthy", "PoolFull"),
         reason("volume-pool-metadata-full", "Healthy", "PoolMetadataFull"),
         reason("volume-pool-read-only", "Healthy", "PoolReadOnly"),

@@ -6,6 +6,7 @@ mod device;
 mod erase;
 mod health;
 mod identity;
+mod image_mismatches;
 mod images;
 mod limits;
 mod never_active;

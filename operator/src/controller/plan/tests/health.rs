@@ -15,6 +15,7 @@ fn unhealthy_volume_is_reported_without_names_of_disks() {
         (reason::DEGRADED, "works, but has lost a disk"),
         (reason::CACHE_FAILED, "the cache of the volume"),
         (reason::INTEGRITY_MISMATCHES, "returned wrong data"),
+        (reason::IMAGE_MISMATCHES, "its disks do not agree"),
         (reason::RESYNCING, "until its synchronization ends"),
         (reason::POOL_FULL, "is full, so writes fail or wait"),
         (reason::READ_ONLY, "is read-only, so writes fail"),

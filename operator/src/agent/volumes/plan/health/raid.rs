@@ -1,5 +1,5 @@
-//! Judges a RAID without lost images: blocks with wrong checksums, and a running synchronization.
-//! Pure.
+//! Judges a RAID without lost images: blocks with wrong checksums, images that differ, and a running
+//! synchronization. Pure.
 
 use crds::condition::reason;
 use host::lvm::{Layout, Level, Lv, RaidSync, SyncKind};
@@ -12,6 +12,9 @@ use crate::agent::volumes::spec::VolumeSpec;
 pub(super) fn judge(spec: &VolumeSpec, lv: &Lv) -> VolumeHealth {
     if lv.integrity_mismatches > 0 {
         return VolumeHealth::Impaired(mismatches(spec, lv.integrity_mismatches));
+    }
+    if lv.raid_mismatches > 0 {
+        return VolumeHealth::Impaired(differences(spec, lv.raid_mismatches));
     }
     match lv.sync {
         None => VolumeHealth::Good,
@@ -64,4 +67,28 @@ fn mismatches(spec: &VolumeSpec, count: u64) -> ReportedError {
         spec.node, spec.group
     );
     ReportedError::new(reason::INTEGRITY_MISMATCHES, message)
+}
+
+/// Reports what a check has found that an admin started.
+///
+/// Of a mirror, too, where a difference can be harmless (md(4) names swap, and blocks that no file
+/// uses): it can as well be an image without data.
+fn differences(spec: &VolumeSpec, sectors: u64) -> ReportedError {
+    let path = spec.path();
+    let found = format!("{sectors} sectors by the last `lvchange --syncaction check`");
+    let remedy = format!("`lvchange --syncaction repair {path}`");
+    let text = if is_mirror(spec.layout) {
+        format!(
+            "its images differ in {found}, and the kernel reads any of them: if one of its disks was \
+             replaced, `lvconvert --replace DISK {path}` writes that image anew; if not, {remedy} copies \
+             one image over the others; then check the file system"
+        )
+    } else {
+        format!(
+            "data and parity differ in {found}, so a lost disk would cost data: {remedy} computes the \
+             parity anew"
+        )
+    };
+    let message = format!("logical volume {path} on {} works, but {text}", spec.node);
+    ReportedError::new(reason::IMAGE_MISMATCHES, message)
 }
