@@ -11,6 +11,7 @@ mod erasure;
 mod hangs;
 mod inactive;
 mod jobs;
+mod known_keys;
 mod lagging_devices;
 mod lvm_shell;
 mod orphaned_global_mounts;
@@ -107,6 +108,7 @@ fn of_volumes() -> Vec<Test> {
             erasure::removed_volume_is_discarded,
             erasure::erasure_that_fails_is_reported_and_ends_after_the_repair,
             inactive::volume_that_lvm_does_not_activate_is_reported,
+            known_keys::keys_of_all_volumes_are_recorded_again_after_a_restart_of_the_node,
             jobs::job_is_resumed_after_kills,
             jobs::job_excludes_other_users_of_its_volume_only,
             crashes::power_cut_loses_nothing,

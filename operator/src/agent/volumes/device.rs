@@ -269,6 +269,9 @@ impl Devices for NodeDevices {
     }
 
     fn record_key(&self, uuid: &LvUuid, key: &KeyDigest) -> Result<(), Error> {
+        if self.keys.recall(uuid).as_ref() == Some(key) {
+            return Ok(());
+        }
         self.keys.remember(uuid, key)
     }
 

@@ -3,6 +3,7 @@
 mod change;
 mod create;
 mod erase;
+mod known_key;
 mod lagging_device;
 
 use std::sync::Arc;
@@ -180,6 +181,7 @@ impl VolumeExecutor {
                 {
                     self.devices.forget(uuid);
                 }
+                self.remember_key(lvm, spec, &outcome);
                 return Ok(Some(self.with_holders(lvm, spec, *outcome)));
             }
             Step::Act(action) => action,
