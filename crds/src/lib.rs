@@ -6,7 +6,7 @@
 //! - [`storage_backend`]: written by an admin; with [`selector`], [`devices`], [`layout`],
 //!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
 //! - [`logical_volume`]: written by the controller for an agent; [`share`] is a part of a disk.
-//! - [`node_storage`]: reported by the agent of a node.
+//! - [`node_storage`]: reported by the agent of a node; [`orphans`] finds a claim in it.
 //! - [`adoption`]: an admin's request to make an existing logical volume a volume of FlexLVM.
 //! - [`condition`] and [`quantity`]: shared by all of them; [`validation`] for the error about an
 //!   invalid setting.
@@ -25,6 +25,7 @@ pub mod erase;
 pub mod layout;
 pub mod logical_volume;
 pub mod node_storage;
+pub mod orphans;
 pub mod portion;
 pub mod quantity;
 mod schema;

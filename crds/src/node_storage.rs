@@ -107,6 +107,12 @@ pub struct NodeStorageStatus {
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["claimUid"])
     )]
     pub orphans: Vec<OrphanedVolume>,
+    /// Digests of the claims whose logical volumes `orphans` omits because of its limit, 12 hexadecimal
+    /// digits each, at most 10,000 of them. FlexLVM creates no other volume for these claims either.
+    /// Absent if `orphans` is complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 120_000))]
+    pub further_orphans: Option<String>,
     /// When the agent last wrote the report anew, by the node's clock: every five minutes, also
     /// without a change. For information: no component compares it with another clock. Absent if an
     /// earlier version of the agent wrote the report.

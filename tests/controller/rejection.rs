@@ -218,3 +218,26 @@ async fn claim_with_data_on_a_node_gets_no_second_volume() {
     fixture.wait_until_deselected("data").await;
     assert!(fixture.own_logical_volumes().await.is_empty());
 }
+
+#[tokio::test]
+async fn claim_with_data_that_a_report_omits_gets_no_second_volume() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024), ("n2", 512)]).await;
+    let claim = fixture.claim("omitted", "64Mi", None).await;
+    let name = volume_of(&claim);
+    let uid = name.trim_start_matches("pvc-");
+    fixture.report_further_orphans("n1", &["a", uid]).await;
+    let selected = json!({"metadata": {"annotations":
+        {"volume.kubernetes.io/selected-node": fixture.name("n2")}}});
+    fixture
+        .claims()
+        .patch("omitted", &PatchParams::default(), &Patch::Merge(selected))
+        .await
+        .unwrap();
+    let found = format!("a logical volume on node {} carries", fixture.name("n1"));
+    let search = format!("lvs -S lv_tags=flexlvm.dev/claim-uid={uid}");
+    fixture
+        .wait_for_event(&["ProvisioningFailed", &found, &search])
+        .await;
+    fixture.wait_until_deselected("omitted").await;
+    assert!(fixture.own_logical_volumes().await.is_empty());
+}

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crds::StorageBackend;
+use crds::orphans::OrphanOf;
 use crds::quantity;
 use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
@@ -79,8 +80,8 @@ pub struct Placed {
 pub struct Orphan {
     /// The node.
     pub node: String,
-    /// Volume group and name.
-    pub path: String,
+    /// Volume group and name; `None` if the node's report omits it.
+    pub path: Option<String>,
 }
 
 /// No node has the space for a volume.
@@ -214,15 +215,20 @@ impl<'a> WaitingClaim<'a> {
     fn orphan(&self) -> Option<Orphan> {
         let uid = self.claim.uid()?;
         for (node, storage) in &self.snapshot.storages {
-            let orphans = storage.status.iter().flat_map(|status| &status.orphans);
-            for orphan in orphans {
-                if orphan.claim_uid == uid {
-                    return Some(Orphan {
-                        node: node.clone(),
-                        path: format!("{}/{}", orphan.volume_group, orphan.name),
-                    });
+            let Some(status) = &storage.status else {
+                continue;
+            };
+            let path = match status.orphan_of(&uid) {
+                Some(OrphanOf::Listed(orphan)) => {
+                    Some(format!("{}/{}", orphan.volume_group, orphan.name))
                 }
-            }
+                Some(OrphanOf::Unlisted) => None,
+                None => continue,
+            };
+            return Some(Orphan {
+                node: node.clone(),
+                path,
+            });
         }
         None
     }
@@ -270,9 +276,15 @@ impl Cause {
             ),
             Self::Class(error) => error.to_string(),
             Self::Backend(error) | Self::TooLarge(error) => error.to_string(),
-            Self::HasData(orphan) => format!(
-                "logical volume {} on node {} carries the claim's uid, but no LogicalVolume describes it",
-                orphan.path, orphan.node
+            Self::HasData(Orphan {
+                node,
+                path: Some(path),
+            }) => format!(
+                "logical volume {path} on node {node} carries the claim's uid, but no LogicalVolume describes it"
+            ),
+            Self::HasData(Orphan { node, path: None }) => format!(
+                "a logical volume on node {node} carries the claim's uid, but no LogicalVolume describes it; it is among \
+                 those that the NodeStorage has no space for"
             ),
             Self::Invalid(error) => error.to_string(),
             Self::Populator(source) => {

@@ -85,8 +85,8 @@ pub struct ObservedObjects {
 pub struct Orphan {
     /// Name of the node.
     pub node: String,
-    /// Volume group and name, as in `vg0/pvc-1`.
-    pub path: String,
+    /// Volume group and name, as in `vg0/pvc-1`; `None` if the node's report omits it.
+    pub path: Option<String>,
     /// The tag that makes it the claim's.
     pub tag: String,
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crds::orphans::OrphanOf;
 use crds::{Adoption, LogicalVolume, NodeStorage, StorageBackend};
 use futures::future::BoxFuture;
 use host::MasterKey;
@@ -276,15 +277,18 @@ impl ClusterState {
             let Some(status) = &storage.status else {
                 continue;
             };
-            for orphan in &status.orphans {
-                if orphan.claim_uid == uid {
-                    return Some(plan::Orphan {
-                        node: storage.name_any(),
-                        path: format!("{}/{}", orphan.volume_group, orphan.name),
-                        tag: format!("{CLAIM_UID}{uid}"),
-                    });
+            let path = match status.orphan_of(&uid) {
+                Some(OrphanOf::Listed(orphan)) => {
+                    Some(format!("{}/{}", orphan.volume_group, orphan.name))
                 }
-            }
+                Some(OrphanOf::Unlisted) => None,
+                None => continue,
+            };
+            return Some(plan::Orphan {
+                node: storage.name_any(),
+                path,
+                tag: format!("{CLAIM_UID}{uid}"),
+            });
         }
         None
     }

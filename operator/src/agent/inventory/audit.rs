@@ -9,6 +9,7 @@ use crds::logical_volume::State;
 use crds::node_storage::{
     AuditCounts, Deviation, DeviationKind, MAX_DEVIATIONS, MAX_ORPHANS, OrphanedVolume,
 };
+use crds::orphans;
 use host::LvUuid;
 use host::lvm::tags::{CLAIM_NAME, CLAIM_UID};
 use host::lvm::{Lv, LvRole, Vg};
@@ -85,6 +86,13 @@ impl Audit {
             foreign: count(DeviationKind::Foreign),
             retained: count(DeviationKind::Retained),
         }
+    }
+
+    /// Returns the digests of the claims whose orphans [`limited`](Self::limited) omits.
+    #[must_use]
+    pub fn further_orphans(&self) -> Option<String> {
+        let omitted = self.orphans.iter().skip(MAX_ORPHANS);
+        orphans::digests(omitted.map(|orphan| orphan.claim_uid.as_str()))
     }
 
     /// Shortens the lists to the limits of the API.

@@ -69,6 +69,7 @@ pub fn build(old: &NodeStorageStatus, inputs: ReportInputs<'_>, now: &Time) -> N
         status.lvm_warnings.clone_from(&inputs.report.warnings);
         let audit = Audit::new(groups, inputs.specs);
         status.audit = Some(audit.counts());
+        status.further_orphans = audit.further_orphans();
         let Audit {
             orphans,
             deviations,

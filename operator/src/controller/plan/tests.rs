@@ -318,7 +318,7 @@ fn claim_whose_data_exist_without_object_is_not_placed() {
     let mut fixture = Fixture::new();
     fixture.orphan = Some(Orphan {
         node: "n1".to_owned(),
-        path: "vg0/pvc-1".to_owned(),
+        path: Some("vg0/pvc-1".to_owned()),
         tag: "flexlvm.dev/claim-uid=1".to_owned(),
     });
     assert_eq!(fixture.step(), Step::Deselect);
@@ -326,6 +326,25 @@ fn claim_whose_data_exist_without_object_is_not_placed() {
     for phrase in [
         "logical volume vg0/pvc-1 on node n1",
         "lvchange --deltag flexlvm.dev/claim-uid=1 vg0/pvc-1",
+    ] {
+        assert!(event.contains(phrase), "{event}");
+    }
+}
+
+#[test]
+fn claim_whose_data_are_among_omitted_orphans_is_not_placed() {
+    let mut fixture = Fixture::new();
+    fixture.orphan = Some(Orphan {
+        node: "n1".to_owned(),
+        path: None,
+        tag: "flexlvm.dev/claim-uid=1".to_owned(),
+    });
+    assert_eq!(fixture.step(), Step::Deselect);
+    let event = fixture.event();
+    for phrase in [
+        "a logical volume on node n1 carries this claim's uid",
+        "`lvs -S lv_tags=flexlvm.dev/claim-uid=1` on the node finds it",
+        "lvchange --deltag flexlvm.dev/claim-uid=1 GROUP/NAME",
     ] {
         assert!(event.contains(phrase), "{event}");
     }

@@ -19,12 +19,7 @@ enum Unservable {
     #[error(transparent)]
     Class(#[from] ClassError),
     /// A logical volume with the claim's tag exists, without an object.
-    #[error(
-        "logical volume {} on node {} carries this claim's uid, but no LogicalVolume describes it, so no new, empty volume is created: \
-         an admin can give the claim that data, or, if it is not needed, remove the tag there: lvchange --deltag {} {} \
-         (see docs/operations.md, etcd was restored)",
-        .0.path, .0.node, .0.tag, .0.path
-    )]
+    #[error("{}", has_data(.0))]
     HasData(Orphan),
     /// An Adoption gives the claim an existing logical volume.
     #[error(
@@ -76,6 +71,30 @@ pub(super) fn plan_wanted(observed: &ObservedObjects) -> Plan {
             ))
         }
     }
+}
+
+/// Returns why a claim gets no new volume while a logical volume has its data.
+fn has_data(orphan: &Orphan) -> String {
+    let Orphan { node, path, tag } = orphan;
+    let (found, path) = match path {
+        Some(path) => (
+            format!(
+                "logical volume {path} on node {node} carries this claim's uid, but no LogicalVolume describes it"
+            ),
+            path.as_str(),
+        ),
+        None => (
+            format!(
+                "a logical volume on node {node} carries this claim's uid, but no LogicalVolume describes it, and the \
+                 NodeStorage has no space for its name (`lvs -S lv_tags={tag}` on the node finds it)"
+            ),
+            "GROUP/NAME",
+        ),
+    };
+    format!(
+        "{found}, so no new, empty volume is created: an admin can give the claim that data, or, if it is not needed, \
+         remove the tag there: lvchange --deltag {tag} {path} (see docs/operations.md, etcd was restored)"
+    )
 }
 
 /// Returns the step if the volume can get a key. Otherwise the claim waits with its selected node:

@@ -1,6 +1,6 @@
 //! Each kind of deviation, on the report of a real LVM.
 
-use crds::node_storage::{AuditCounts, DeviationKind};
+use crds::node_storage::{AuditCounts, DeviationKind, NodeStorageStatus};
 use host::LvUuid;
 use host::lvm::{Lv, Vg};
 
@@ -113,7 +113,7 @@ fn retained_volume_without_claim_is_listed_with_its_claim() {
 }
 
 #[test]
-fn counts_include_what_the_lists_omit() {
+fn counts_and_digests_include_what_the_lists_omit() {
     let mut many = vg0();
     let model = many.lvs[0].clone();
     for number in 0..1500 {
@@ -125,5 +125,15 @@ fn counts_include_what_the_lists_omit() {
     }
     let audit = Audit::new(&[many], &[]);
     assert_eq!(audit.counts().orphaned, 1501);
-    assert_eq!(audit.limited().orphans.len(), 1000);
+    let status = NodeStorageStatus {
+        audit: Some(audit.counts()),
+        further_orphans: audit.further_orphans(),
+        orphans: audit.limited().orphans,
+        ..NodeStorageStatus::default()
+    };
+    assert_eq!(status.orphans.len(), 1000);
+    for number in 0..1500 {
+        assert!(status.orphan_of(&number.to_string()).is_some(), "{number}");
+    }
+    assert_eq!(status.orphan_of("another"), None);
 }
