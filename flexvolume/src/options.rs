@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use host::lvm::names::NameError;
-use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
+use storage_model::names::NameError;
+use storage_model::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
 use crate::flat_json;
 use crate::kubelet_path::is_plain;

@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+pub use storage_model::error::chain;
+
 /// What an error suggests about the state of the node.
 ///
 /// A hint only, partly from a program's text: it shows whether observing again may help. It never
@@ -164,17 +166,4 @@ impl IoError {
             _ => Kind::Failed,
         }
     }
-}
-
-/// Formats the whole chain of an error on one line, for messages and logs.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -16,23 +16,24 @@
 //! - [`lock`]: one call per volume at a time.
 //! - [`atomic_file`]: files that are there completely or not at all.
 //! - [`root_path`]: paths below the root folder of another process.
-//! - [`units`] and [`error`].
+//! - [`random`] and [`error`].
+//!
+//! Sizes, names, layouts and file systems are those of the crate `storage-model`.
 
 pub mod atomic_file;
 pub mod block;
 pub mod error;
 pub mod format_marker;
 pub mod fs;
-mod hex;
 pub mod job_cursor;
 mod little_endian;
 pub mod lock;
 pub mod lvm;
 pub mod mount;
 pub mod process;
+pub mod random;
 pub mod root_path;
 pub mod stack;
-pub mod units;
 pub mod volume_key;
 
 pub use block::dev_num::DevNum;
@@ -46,5 +47,5 @@ pub use job_cursor::JobCursorBlock;
 pub use lock::Lock;
 pub use lvm::names::{LvName, LvTag, LvUuid, VgName};
 pub use process::{Cmd, Exec, Output, System};
-pub use units::{Bytes, Extents};
+pub use storage_model::units::{self, Bytes, Extents};
 pub use volume_key::{Key, KeyDigest, KnownKeys, MasterKey};

@@ -3,10 +3,8 @@
 pub mod backup;
 mod command;
 mod duplicate_disk;
-mod geometry;
 mod health;
 mod model;
-pub mod names;
 pub mod on_disk;
 mod raid_parts;
 mod raid_sync;
@@ -14,7 +12,6 @@ mod report;
 mod shell;
 pub mod statistics;
 mod stderr_kind;
-pub mod tags;
 mod thin_pool;
 mod vg_fault;
 
@@ -28,14 +25,14 @@ use report::ReportError;
 
 pub use command::{Discard, NewLv, NewPool};
 pub use duplicate_disk::DuplicateDisk;
-pub use geometry::{Cost, Layout, Level, Stripes};
 pub use health::{LvHealth, MissingPart};
 pub use model::{Lv, LvRole, NodeReport, Pv, PvOwner, SegmentType, Vg};
 pub use raid_parts::RaidParts;
 pub use raid_sync::{RaidSync, SyncKind};
 pub use shell::LvmShell;
 pub use statistics::LvmStatistics;
-pub use thin_pool::{PoolCost, PoolFault, PoolState};
+pub use storage_model::{Cost, Layout, Level, PoolCost, Stripes, names, tags};
+pub use thin_pool::{PoolFault, PoolState};
 pub use vg_fault::VgFault;
 
 /// LVM on this host.

@@ -1,9 +1,5 @@
-//! The key of a claim's volume: a secret in the claim's PersistentVolume, whose SHA-256 is a tag of
-//! the logical volume.
-//!
-//! LVM's uuid can't be that secret: every container can read it in `/sys/block/*/dm/uuid`. The
-//! controller derives each key from its master key, so that no object but the PersistentVolume holds
-//! it.
+//! The keys of volumes: the master key from which the controller derives each, so that no object but
+//! the PersistentVolume holds it, and the digests that a node remembers.
 
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
@@ -11,45 +7,13 @@ use std::path::{Path, PathBuf};
 use std::{fmt, io};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use crate::error::Error;
-use crate::hex::{hex, random_bytes};
 use crate::lvm::names::LvUuid;
-use crate::lvm::tags;
+use crate::random::random_bytes;
 
-/// A key: 32 hexadecimal digits. Never printed: `Debug` omits it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(String);
-
-impl Key {
-    /// Number of hexadecimal digits of a key: 128 bits.
-    const DIGITS: usize = 32;
-
-    /// Returns the key if the text has the form of one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        is_hex(text, Self::DIGITS).then(|| Self(text.to_owned()))
-    }
-
-    /// Returns the key as text, for the PersistentVolume.
-    #[must_use]
-    pub fn secret(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the digest, which is not secret.
-    #[must_use]
-    pub fn digest(&self) -> KeyDigest {
-        KeyDigest(hex(&Sha256::digest(&self.0)))
-    }
-}
-
-impl fmt::Debug for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Key")
-    }
-}
+pub use storage_model::key::{Key, KeyDigest};
 
 /// The secret of the controller from which it derives the keys of all volumes. Never printed:
 /// `Debug` omits it.
@@ -84,46 +48,13 @@ impl MasterKey {
     #[must_use]
     pub fn derive(&self, claim_uid: &str) -> Key {
         let mac = self.0.clone().chain_update(claim_uid);
-        let mut digits = hex(&mac.finalize().into_bytes());
-        digits.truncate(Key::DIGITS);
-        Key(digits)
+        Key::from_mac(&mac.finalize().into_bytes().into())
     }
 }
 
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey")
-    }
-}
-
-/// The SHA-256 of a key, 64 hexadecimal digits: identifies the key without disclosing it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyDigest(String);
-
-impl KeyDigest {
-    /// Returns the digest if the text has the form of one.
-    #[must_use]
-    pub fn new(text: &str) -> Option<Self> {
-        is_hex(text, 64).then(|| Self(text.to_owned()))
-    }
-
-    /// Returns the digest as text, for the LogicalVolume.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Formats the digest as a tag of the logical volume.
-    #[must_use]
-    pub fn tag(&self) -> String {
-        format!("{}{}", tags::CLAIM_KEY, self.0)
-    }
-
-    /// Finds the digest among the tags of a logical volume.
-    #[must_use]
-    pub fn from_tags(tags: &[String]) -> Option<Self> {
-        tags.iter()
-            .find_map(|tag| Self::new(tag.strip_prefix(tags::CLAIM_KEY)?))
     }
 }
 
@@ -162,7 +93,7 @@ impl KnownKeys {
             .map_err(Error::io("make", folder))?;
         let path = folder.join(volume.as_str());
         let new = folder.join(format!(".{volume}.{}", std::process::id()));
-        fs::write(&new, &digest.0).map_err(Error::io("write", &new))?;
+        fs::write(&new, digest.as_str()).map_err(Error::io("write", &new))?;
         fs::rename(&new, &path).map_err(Error::io("rename into place", &path))
     }
 
@@ -173,16 +104,9 @@ impl KnownKeys {
     }
 }
 
-fn is_hex(text: &str, length: usize) -> bool {
-    text.len() == length
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Key, KeyDigest, KnownKeys, MasterKey};
+    use super::{KnownKeys, MasterKey};
     use crate::lvm::names::LvUuid;
 
     /// Returns the master key of the bytes 0 to 31.
@@ -218,34 +142,6 @@ mod tests {
         for length in [0, 16, 31, 33, 64] {
             assert!(MasterKey::new(&vec![1; length]).is_none(), "{length}");
         }
-    }
-
-    #[test]
-    fn key_matches_its_tag_and_is_never_printed() {
-        let key = master_key().derive("1");
-        assert_eq!(Key::new(key.secret()), Some(key.clone()));
-        let tag = key.digest().tag();
-        assert_eq!(
-            KeyDigest::from_tags(&["flexlvm.dev/claim-uid=1".to_owned(), tag.clone()]),
-            Some(key.digest())
-        );
-        assert!(!tag.contains(key.secret()) && !format!("{key:?}").contains(key.secret()));
-        for none in [
-            "",
-            "0123",
-            "0123456789ABCDEF0123456789ABCDEF",
-            "0123456789abcdef0123456789abcde/",
-        ] {
-            assert!(Key::new(none).is_none(), "{none}");
-        }
-        // As computed by sha256sum.
-        let known = Key::new("00000000000000000000000000000000")
-            .unwrap()
-            .digest();
-        assert_eq!(
-            known.as_str(),
-            "84e0c0eafaa95a34c293f278ac52e45ce537bab5e752a00e6959a13ae103b65a"
-        );
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 
 use crds::layout::LayoutType;
 use crds::{StorageBackend, quantity};
-use host::Bytes;
 use k8s_openapi::api::core::v1::TopologySelectorTerm;
 use kube::ResourceExt as _;
 use placement::choose::{self, Choice};
@@ -13,6 +12,7 @@ use placement::fit::free_space_for;
 use placement::request::{Candidate, PlacementRequest};
 use placement::reservations::Reservations;
 use serde::Serialize;
+use storage_model::Bytes;
 
 use crate::output::Report;
 use crate::snapshot::Snapshot;

@@ -7,9 +7,9 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 use crds::layout::LayoutType;
 use crds::quantity;
-use host::Bytes;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use placement::class;
+use storage_model::Bytes;
 
 use crate::capacity::{self, Question};
 use crate::cli::{CapacityArguments, Cli, Command, Connection, Explain};

@@ -6,10 +6,10 @@ use std::fmt::Write as _;
 use crds::condition::{self, DRIVER_INSTALLED, HEALTHY, KUBELET_READY, READY};
 use crds::logical_volume::State;
 use crds::{NodeStorage, quantity};
-use host::Bytes;
 use placement::claim;
 use placement::filter;
 use serde::Serialize;
+use storage_model::Bytes;
 
 use crate::doctor::check::Finding;
 use crate::doctor::{self, Diagnosis};

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use crds::cache::VolumeCache;
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, Share, quantity};
-use host::Bytes;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use storage_model::Bytes;
 
 /// Space of a volume group, in whole extents.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

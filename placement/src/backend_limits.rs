@@ -3,7 +3,7 @@
 
 use crds::storage_backend::VolumeLimits;
 use crds::{StorageBackend, ValidationError, quantity};
-use host::Bytes;
+use storage_model::Bytes;
 
 use crate::class::Class;
 

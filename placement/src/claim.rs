@@ -2,9 +2,9 @@
 
 use crds::logical_volume::ClaimReference;
 use crds::quantity::{self, QuantityError};
-use host::Bytes;
 use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use kube::ResourceExt as _;
+use storage_model::Bytes;
 
 /// Annotation of a claim: the provisioner that must serve it. Written by the PersistentVolume
 /// controller.

@@ -144,7 +144,7 @@ fn read_filesystem(
     let type_ = match fs_type(class, parameters)? {
         None => default.map(|default| default.type_).unwrap_or_default(),
         Some((key, type_)) => FilesystemType::from_name(type_)
-            .ok_or_else(|| invalid(class, key, type_, host::Filesystem::NAMES))?,
+            .ok_or_else(|| invalid(class, key, type_, storage_model::Filesystem::NAMES))?,
     };
     // The backend's options apply to its own file system type only.
     let default = default.filter(|default| default.type_ == type_);
@@ -214,17 +214,17 @@ fn validate_options(
 ) -> Result<(), ValidationError> {
     let type_ = host_filesystem(filesystem.type_);
     flexvolume::option_lists::mkfs::check(type_, &filesystem.mkfs_options)
-        .map_err(|error| ValidationError::new(mkfs, host::error::chain(&error)))?;
+        .map_err(|error| ValidationError::new(mkfs, storage_model::error::chain(&error)))?;
     flexvolume::option_lists::mount::check(type_, &filesystem.mount_options)
-        .map_err(|error| ValidationError::new(mount, host::error::chain(&error)))
+        .map_err(|error| ValidationError::new(mount, storage_model::error::chain(&error)))
 }
 
 /// Returns the driver's type for a file system of the API.
-fn host_filesystem(type_: FilesystemType) -> host::Filesystem {
+fn host_filesystem(type_: FilesystemType) -> storage_model::Filesystem {
     match type_ {
-        FilesystemType::Ext4 => host::Filesystem::Ext4,
-        FilesystemType::Xfs => host::Filesystem::Xfs,
-        FilesystemType::Btrfs => host::Filesystem::Btrfs,
+        FilesystemType::Ext4 => storage_model::Filesystem::Ext4,
+        FilesystemType::Xfs => storage_model::Filesystem::Xfs,
+        FilesystemType::Btrfs => storage_model::Filesystem::Btrfs,
     }
 }
 

@@ -7,10 +7,9 @@ use crds::layout::LayoutType;
 use crds::node_storage::{PhysicalVolume, VolumeGroup};
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, condition, quantity};
-use host::Bytes;
-use host::lvm::{Cost, Layout};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use kube::ResourceExt as _;
+use storage_model::{Bytes, Cost, Layout};
 
 use crate::allocation::{PoolAllocation, Reservation};
 use crate::free_space::{FreeDisk, FreeSpace};

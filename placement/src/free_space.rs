@@ -1,7 +1,7 @@
 //! Free space of a backend on one node: what its volumes may still reserve there. Pure.
 
 use crds::thin_pool::VolumeThinPool;
-use host::Bytes;
+use storage_model::Bytes;
 
 use crate::allocation::{PoolAllocation, Reservation};
 use crate::rejection::Rejection;

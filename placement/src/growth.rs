@@ -3,8 +3,8 @@
 use crds::layout::LayoutType;
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, StorageBackend, StorageBackendSpec, ValidationError, quantity};
-use host::Bytes;
 use kube::ResourceExt as _;
+use storage_model::Bytes;
 
 use crate::allocation;
 use crate::fit;

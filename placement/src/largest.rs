@@ -4,7 +4,7 @@
 //! so that the two never disagree. Pure.
 
 use crds::StorageBackendSpec;
-use host::{Bytes, Extents};
+use storage_model::{Bytes, Extents};
 
 use crate::fit::NewVolume;
 use crate::free_space::FreeSpace;
@@ -81,9 +81,9 @@ mod tests {
     use crate::free_space::{FreeDisk, FreeSpace};
     use crate::reservations::Location;
     use crds::StorageBackendSpec;
-    use host::Bytes;
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use storage_model::Bytes;
 
     const EXTENT: u64 = 4 << 20;
 

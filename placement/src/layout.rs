@@ -2,24 +2,23 @@
 
 use crds::ValidationError;
 use crds::layout::{Layout, LayoutType};
-use host::Bytes;
-use host::lvm::{self, Level, Stripes};
+use storage_model::{Bytes, Layout as LvmLayout, Level, Stripes};
 
 /// Returns the layout in LVM's terms, with defaults for absent fields.
 ///
 /// # Errors
 /// The first invalid field.
-pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, ValidationError> {
+pub fn to_lvm(layout: &Layout) -> Result<LvmLayout, ValidationError> {
     layout.validate()?;
     let stripes = Stripes {
         count: layout.stripes(),
         size: Bytes(layout.stripe_size()?),
     };
     let level = match layout.type_ {
-        LayoutType::Linear => return Ok(lvm::Layout::Linear),
-        LayoutType::Striped => return Ok(lvm::Layout::Striped(stripes)),
-        LayoutType::Thin => return Ok(lvm::Layout::Thin),
-        LayoutType::Cached => return Ok(lvm::Layout::Cached),
+        LayoutType::Linear => return Ok(LvmLayout::Linear),
+        LayoutType::Striped => return Ok(LvmLayout::Striped(stripes)),
+        LayoutType::Thin => return Ok(LvmLayout::Thin),
+        LayoutType::Cached => return Ok(LvmLayout::Cached),
         LayoutType::Raid1 => Level::Raid1 {
             copies: layout.copies(),
         },
@@ -27,7 +26,7 @@ pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, ValidationError> {
         LayoutType::Raid6 => Level::Raid6(stripes),
         LayoutType::Raid10 => Level::Raid10(stripes),
     };
-    Ok(lvm::Layout::Raid {
+    Ok(LvmLayout::Raid {
         level,
         integrity: layout.integrity.unwrap_or(false),
     })
@@ -36,9 +35,8 @@ pub fn to_lvm(layout: &Layout) -> Result<lvm::Layout, ValidationError> {
 #[cfg(test)]
 mod tests {
     use super::{ValidationError, to_lvm};
-    use host::Bytes;
-    use host::lvm::{Layout, Level, Stripes};
     use serde_json::{Value, json};
+    use storage_model::{Bytes, Layout, Level, Stripes};
 
     fn read(value: Value) -> Result<Layout, ValidationError> {
         to_lvm(&serde_json::from_value(value).unwrap())

@@ -5,8 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use host::Bytes;
-use host::lvm::{Cost, Layout};
+use storage_model::{Bytes, Cost, Layout};
 
 use crate::allocation::Allocation;
 use crate::free_space::{FreeDisk, FreeSpace};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crds::node_storage::METADATA_WENT_BACK;
 use crds::quantity;
-use host::Bytes;
+use storage_model::Bytes;
 
 /// The reason why a node can't hold a volume.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crds::{NodeStorage, StorageBackend};
-use host::Bytes;
 use k8s_openapi::api::core::v1::{Node, TopologySelectorTerm};
+use storage_model::Bytes;
 
 /// A request to place a volume.
 #[derive(Clone, Copy, Debug)]

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::thin_pool::VolumeThinPool;
 use crds::{LogicalVolume, condition};
-use host::Bytes;
 use kube::ResourceExt as _;
+use storage_model::Bytes;
 
 use crate::allocation::{Allocation, PoolAllocation, PoolWeight, Reservation};
 

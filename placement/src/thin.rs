@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use crds::node_storage::{self, VolumeGroup};
 use crds::quantity;
 use crds::thin_pool::{PoolSizes, ThinPoolCreation, ThinPoolSettings, VolumeThinPool};
-use host::Bytes;
-use host::lvm::PoolCost;
+use storage_model::{Bytes, PoolCost};
 
 use crate::allocation::{Allocation, bytes};
 use crate::free_space::{FreeSpace, PoolFreeSpace};

@@ -5,8 +5,8 @@
 
 use crds::StorageBackend;
 use crds::node_storage::VolumeGroup;
-use host::lvm::Layout;
 use kube::ResourceExt as _;
+use storage_model::Layout;
 
 use crate::rejection::Rejection;
 

@@ -16,12 +16,13 @@ use files::File;
 use source::Crate;
 
 /// The product's crates.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 10] = [
     "crds",
     "device-path",
     "flexvolume",
     "host",
     "placement",
+    "storage-model",
     "driver",
     "operator",
     "kubectl-flexlvm",
@@ -29,12 +30,13 @@ const CRATES: [&str; 9] = [
 ];
 
 /// The folders with Rust files.
-const FOLDERS: [&str; 9] = [
+const FOLDERS: [&str; 10] = [
     "crds",
     "device-path",
     "flexvolume",
     "host",
     "placement",
+    "storage-model",
     "driver",
     "operator",
     "kubectl-flexlvm",

@@ -1,8 +1,7 @@
 //! Options for mkfs that are allowed for each file system. The controller rejects a StorageClass by
 //! them, and the driver a volume. Pure.
 
-use host::Filesystem;
-use host::fs::MkfsOptions;
+use storage_model::{Filesystem, MkfsOptions};
 
 use crate::option_lists::mkfs_table::{BTRFS, EXT4, Takes, XFS};
 use crate::option_lists::value::{OptionError, OptionValue, ValueError, shortened};
@@ -152,8 +151,8 @@ fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> ValueError {
 #[cfg(test)]
 mod tests {
     use super::{check, parse};
-    use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
+    use storage_model::Filesystem::{self, Btrfs, Ext4, Xfs};
 
     fn list(options: &str) -> Vec<String> {
         vec![options.to_owned()]

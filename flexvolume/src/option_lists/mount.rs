@@ -1,8 +1,7 @@
 //! Mount options that are allowed for each file system, and their translation for mount(2). The
 //! controller rejects a StorageClass by them, and the driver a volume. Pure.
 
-use host::Filesystem;
-use host::mount::Flags;
+use storage_model::{Filesystem, MountFlags};
 
 use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
 use crate::option_lists::value::{OptionError, OptionValue, ValueError, shortened};
@@ -13,7 +12,7 @@ pub struct MountOptions {
     /// Whether the options contain `ro`.
     pub read_only: bool,
     /// Options common to all file systems.
-    pub flags: Flags,
+    pub flags: MountFlags,
     /// Options of the file system, separated by commas.
     pub data: String,
 }
@@ -35,7 +34,7 @@ pub fn check(fs: Filesystem, options: &[String]) -> Result<(), OptionError> {
 pub fn parse(fs: Filesystem, options: &[String]) -> Result<MountOptions, OptionError> {
     let mut parsed = MountOptions {
         read_only: false,
-        flags: Flags::empty(),
+        flags: MountFlags::empty(),
         data: String::new(),
     };
     let mut seen: Vec<(&str, &str)> = Vec::new();
@@ -113,11 +112,11 @@ fn find(fs: Filesystem, option: &str) -> Result<(&'static str, Effect), OptionEr
 
 #[cfg(test)]
 mod tests {
-    use super::{Flags, check, parse};
+    use super::{MountFlags, check, parse};
     use crate::option_lists::mount_table::{Effect, REFUSED, allowed};
     use crate::option_lists::value::OptionError;
-    use host::Filesystem::{self, Btrfs, Ext4, Xfs};
     use proptest::prelude::*;
+    use storage_model::Filesystem::{self, Btrfs, Ext4, Xfs};
 
     fn list(options: &[&str]) -> Vec<String> {
         options.iter().map(|&option| option.to_owned()).collect()
@@ -137,13 +136,13 @@ mod tests {
             ]),
         )
         .unwrap();
-        assert_eq!(parsed.flags, Flags::NOATIME | Flags::NOSUID);
+        assert_eq!(parsed.flags, MountFlags::NOATIME | MountFlags::NOSUID);
         assert!(parsed.read_only);
         assert_eq!(parsed.data, "commit=30,discard");
         assert_eq!(parse(Xfs, &[]).unwrap().data, "");
         assert_eq!(
             parse(Ext4, &list(&["noatime", "noatime"])).unwrap().flags,
-            Flags::NOATIME
+            MountFlags::NOATIME
         );
     }
 

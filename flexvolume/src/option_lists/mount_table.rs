@@ -1,8 +1,7 @@
 //! Allow-list of mount options per file system, for `mount`: options that any user may set. All
 //! others are rejected. Pure.
 
-use host::Filesystem;
-use host::mount::Flags;
+use storage_model::{Filesystem, MountFlags};
 
 use crate::option_lists::value::OptionValue;
 
@@ -11,7 +10,7 @@ use crate::option_lists::value::OptionValue;
 pub(crate) enum Effect {
     Nothing,
     ReadOnly,
-    Flag(Flags),
+    Flag(MountFlags),
     /// The option is passed to the file system.
     Data(OptionValue),
 }
@@ -28,21 +27,29 @@ const COMMON: &[Row] = &[
     ("rw", "ro", Effect::Nothing),
     ("ro", "ro", Effect::ReadOnly),
     ("suid", "suid", Effect::Nothing),
-    ("nosuid", "suid", Effect::Flag(Flags::NOSUID)),
+    ("nosuid", "suid", Effect::Flag(MountFlags::NOSUID)),
     ("dev", "dev", Effect::Nothing),
-    ("nodev", "dev", Effect::Flag(Flags::NODEV)),
+    ("nodev", "dev", Effect::Flag(MountFlags::NODEV)),
     ("exec", "exec", Effect::Nothing),
-    ("noexec", "exec", Effect::Flag(Flags::NOEXEC)),
+    ("noexec", "exec", Effect::Flag(MountFlags::NOEXEC)),
     ("async", "sync", Effect::Nothing),
-    ("sync", "sync", Effect::Flag(Flags::SYNCHRONOUS)),
-    ("dirsync", "dirsync", Effect::Flag(Flags::DIRSYNC)),
+    ("sync", "sync", Effect::Flag(MountFlags::SYNCHRONOUS)),
+    ("dirsync", "dirsync", Effect::Flag(MountFlags::DIRSYNC)),
     ("atime", "atime", Effect::Nothing),
-    ("noatime", "atime", Effect::Flag(Flags::NOATIME)),
-    ("relatime", "atime", Effect::Flag(Flags::RELATIME)),
-    ("strictatime", "atime", Effect::Flag(Flags::STRICTATIME)),
+    ("noatime", "atime", Effect::Flag(MountFlags::NOATIME)),
+    ("relatime", "atime", Effect::Flag(MountFlags::RELATIME)),
+    (
+        "strictatime",
+        "atime",
+        Effect::Flag(MountFlags::STRICTATIME),
+    ),
     ("diratime", "diratime", Effect::Nothing),
-    ("nodiratime", "diratime", Effect::Flag(Flags::NODIRATIME)),
-    ("lazytime", "lazytime", Effect::Flag(Flags::LAZYTIME)),
+    (
+        "nodiratime",
+        "diratime",
+        Effect::Flag(MountFlags::NODIRATIME),
+    ),
+    ("lazytime", "lazytime", Effect::Flag(MountFlags::LAZYTIME)),
     ("nolazytime", "lazytime", Effect::Nothing),
 ];
 

@@ -1,6 +1,6 @@
 //! Grammar of an option's value, and the errors about options. Pure.
 
-use host::Filesystem;
+use storage_model::Filesystem;
 
 /// Why an option can't be used: each error names the option, the reason, and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,8 +1,8 @@
 //! Round trip of options between controller and driver, and rejected options.
 
-use host::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 use proptest::prelude::*;
 use serde_json::json;
+use storage_model::{Bytes, Filesystem, Key, LvName, LvUuid, VgName};
 
 use super::{Fsck, Options, OptionsError, Proof, VolumeOptions, name, parse};
 

@@ -3,19 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::Filesystem;
+use super::{Filesystem, MkfsOptions};
 use crate::error::{Error, Kind};
 use crate::process::{Cmd, Exec};
 use crate::units::Bytes;
-
-/// Options for mkfs, validated by the caller.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MkfsOptions {
-    /// Options and their values, one argument each.
-    pub words: Vec<String>,
-    /// Values of the single `-E` option that mkfs.ext4 accepts.
-    pub extended: Vec<String>,
-}
 
 /// Parameters of [`mkfs`].
 #[derive(Clone, Copy, Debug)]

@@ -7,9 +7,9 @@ mod removal;
 use std::time::Duration;
 
 use device_path::DevicePath;
+use storage_model::pool_cost;
 
-use super::geometry::Layout;
-use super::thin_pool::{self, PoolCost};
+use super::{Layout, PoolCost};
 use crate::lvm::names::{LvName, LvTag, LvUuid, VgName};
 use crate::process::Cmd;
 use crate::units::{Bytes, Extents};
@@ -220,7 +220,7 @@ pub(super) fn create_pool(vg: &VgName, pool: &LvName, new: &NewPool<'_>) -> Cmd 
         disks,
         tag,
     } = new;
-    let chunk = thin_pool::chunk(*most, *extent);
+    let chunk = pool_cost::chunk(*most, *extent);
     let is_extended = cost.data < most.extents_up(*extent);
     change_lvm("lvcreate")
         .args([

@@ -252,7 +252,7 @@ mod tests {
             assert_eq!(fingerprint(dev, &vg(disks)), expected, "{disks:?}");
         }
         let other = Vg {
-            uuid: LvUuid::random().unwrap(),
+            uuid: crate::random::lv_uuid().unwrap(),
             ..vg(&["new"])
         };
         assert_eq!(fingerprint(dev, &other), None);

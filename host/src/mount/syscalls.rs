@@ -10,7 +10,7 @@ use super::unmount::umount;
 use crate::error::Error;
 use crate::fs::Filesystem;
 
-pub use rustix::mount::MountFlags as Flags;
+pub use storage_model::mount_flags::MountFlags as Flags;
 
 /// What to mount, and how.
 #[derive(Clone, Copy, Debug)]
@@ -131,7 +131,7 @@ fn remount_read_only(request: &MountRequest<'_>, top: &Path) -> Result<(), Errno
         | Flags::NODIRATIME
         | Flags::RELATIME;
     let flags = Flags::BIND | Flags::RDONLY | (request.flags & (of_mount | Flags::STRICTATIME));
-    rustix::mount::mount_remount(top, flags, c"")
+    rustix::mount::mount_remount(top, to_kernel(flags), c"")
 }
 
 fn call(request: &MountRequest<'_>, folder: &Path) -> Result<(), Errno> {
@@ -140,9 +140,13 @@ fn call(request: &MountRequest<'_>, folder: &Path) -> Result<(), Errno> {
         request.source,
         folder,
         request.fs.name(),
-        request.flags,
+        to_kernel(request.flags),
         data.as_c_str(),
     )
+}
+
+fn to_kernel(flags: Flags) -> rustix::mount::MountFlags {
+    rustix::mount::MountFlags::from_bits_retain(flags.bits())
 }
 
 fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
@@ -178,5 +182,32 @@ fn refused(request: &MountRequest<'_>, errno: Errno) -> Error {
     match errno {
         Errno::BUSY => Error::busy(message),
         _ => Error::Failed(message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Flags, to_kernel};
+    use rustix::mount::MountFlags;
+
+    #[test]
+    fn flags_have_the_values_of_the_kernel() {
+        for (ours, kernels) in [
+            (Flags::empty(), MountFlags::empty()),
+            (Flags::RDONLY, MountFlags::RDONLY),
+            (Flags::NOSUID, MountFlags::NOSUID),
+            (Flags::NODEV, MountFlags::NODEV),
+            (Flags::NOEXEC, MountFlags::NOEXEC),
+            (Flags::SYNCHRONOUS, MountFlags::SYNCHRONOUS),
+            (Flags::DIRSYNC, MountFlags::DIRSYNC),
+            (Flags::NOATIME, MountFlags::NOATIME),
+            (Flags::NODIRATIME, MountFlags::NODIRATIME),
+            (Flags::BIND, MountFlags::BIND),
+            (Flags::RELATIME, MountFlags::RELATIME),
+            (Flags::STRICTATIME, MountFlags::STRICTATIME),
+            (Flags::LAZYTIME, MountFlags::LAZYTIME),
+        ] {
+            assert_eq!(to_kernel(ours), kernels);
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! `capacity` answers as the controller would place as many claims.
 
 use crds::LogicalVolume;
-use host::Bytes;
 use placement::choose::{self, Choice};
 use placement::fit::Fit;
 use placement::request::PlacementRequest;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use storage_model::Bytes;
 
 use super::{Question, answer};
 use crate::output::Report as _;

@@ -2,7 +2,7 @@
 
 use crds::StorageBackend;
 use crds::condition::{self, READY, reason};
-use host::Bytes;
+use storage_model::Bytes;
 
 use super::check::{Check, Fault, Probe};
 use super::facts::Facts;

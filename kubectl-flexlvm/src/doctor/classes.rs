@@ -1,6 +1,5 @@
 //! Checks of StorageClasses. Pure.
 
-use host::Bytes;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
 use placement::backend_limits::{self, BackendError};
@@ -8,6 +7,7 @@ use placement::class;
 use placement::filter;
 use placement::rejection::Rejection;
 use placement::request::PlacementRequest;
+use storage_model::Bytes;
 
 use super::check::{Check, Fault, Probe};
 use super::facts::Facts;

@@ -6,7 +6,6 @@ use std::fmt;
 use crds::StorageBackend;
 use crds::orphans::OrphanOf;
 use crds::quantity;
-use host::Bytes;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::api::storage::v1::StorageClass;
 use kube::ResourceExt as _;
@@ -18,6 +17,7 @@ use placement::fit::{Fit, fit};
 use placement::rejection::Rejection;
 use placement::request::PlacementRequest;
 use placement::reservations::Reservations;
+use storage_model::Bytes;
 
 use crate::objects::bound_volume;
 use crate::snapshot::Snapshot;

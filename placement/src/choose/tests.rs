@@ -2,10 +2,10 @@
 
 use crds::portion::Portion;
 use crds::{LogicalVolume, NodeStorage, StorageBackend, StorageBackendSpec};
-use host::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use storage_model::Bytes;
 
 use super::{Candidate, Choice, choose};
 use crate::growth::grown;

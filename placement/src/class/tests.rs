@@ -136,7 +136,10 @@ fn every_file_system_exists_in_the_driver() {
     for type_ in FilesystemType::ALL {
         assert_eq!(host_filesystem(type_).name(), type_.as_str());
     }
-    assert_eq!(FilesystemType::ALL.len(), host::Filesystem::ALL.len());
+    assert_eq!(
+        FilesystemType::ALL.len(),
+        storage_model::Filesystem::ALL.len()
+    );
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Tests of the assignment of space to disks.
 
-use host::Bytes;
-use host::lvm::{Layout, Level, Stripes};
 use proptest::prelude::*;
+use storage_model::{Bytes, Layout, Level, Stripes};
 
 use super::{FreeDisk, assign, extend};
 use crate::allocation::Allocation;

@@ -5,10 +5,10 @@ mod property;
 mod renamed;
 
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
-use host::Bytes;
 use k8s_openapi::api::core::v1::Node;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use storage_model::Bytes;
 
 use crate::fit::{Fit, fit, free_space_for};
 use crate::growth::{grown, pool_reservation_outdated};

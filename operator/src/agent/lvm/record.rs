@@ -110,14 +110,13 @@ fn file_name(group: &LvUuid) -> String {
 #[cfg(test)]
 mod tests {
     use super::{GroupRecord, path, read, read_all, write};
-    use host::LvUuid;
     use std::collections::BTreeMap;
 
     #[test]
     fn record_is_replaced_and_can_be_removed() {
         let state = tempfile::tempdir().unwrap();
         assert!(read_all(state.path()).unwrap().0.is_empty());
-        let group = LvUuid::random().unwrap();
+        let group = host::random::lv_uuid().unwrap();
         assert_eq!(read(state.path(), &group).unwrap(), None);
         for seqno in [1, 2] {
             let record = GroupRecord {

@@ -89,7 +89,8 @@ fn record_intent(place: &NodePaths, create: &CreateGroup) -> Result<Vec<LvUuid>,
     for part in &create.parts {
         let uuid = match &part.uuid {
             Some(uuid) => uuid.clone(),
-            None => LvUuid::random().map_err(Error::io("choose a uuid for", part.path.as_str()))?,
+            None => host::random::lv_uuid()
+                .map_err(Error::io("choose a uuid for", part.path.as_str()))?,
         };
         if !intent.has(&uuid) {
             intent.devices.push(IntentDevice {

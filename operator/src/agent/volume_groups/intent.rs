@@ -114,12 +114,15 @@ fn file(state: &Path, group: &VgName) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::{Intent, IntentDevice, lock, read, remove, write};
-    use host::{Kind, LvUuid, VgName};
+    use host::{Kind, VgName};
 
     #[test]
     fn intent_is_recorded_until_it_is_removed() {
         let state = tempfile::tempdir().unwrap();
-        let (group, uuid) = (VgName::new("vg0").unwrap(), LvUuid::random().unwrap());
+        let (group, uuid) = (
+            VgName::new("vg0").unwrap(),
+            host::random::lv_uuid().unwrap(),
+        );
         assert_eq!(read(state.path(), &group).unwrap(), Intent::default());
         let intent = Intent {
             devices: vec![IntentDevice {
@@ -129,7 +132,7 @@ mod tests {
         };
         write(state.path(), &group, &intent).unwrap();
         let begun = read(state.path(), &group).unwrap();
-        assert!(begun.has(&uuid) && !begun.has(&LvUuid::random().unwrap()));
+        assert!(begun.has(&uuid) && !begun.has(&host::random::lv_uuid().unwrap()));
         std::fs::write(state.path().join("volume-groups/vg0.json"), "{").unwrap();
         assert_eq!(read(state.path(), &group).unwrap_err().kind(), Kind::Failed);
         remove(state.path(), &group).unwrap();

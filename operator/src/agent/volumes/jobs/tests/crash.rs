@@ -1,6 +1,6 @@
 //! Jobs that are killed at each point, and jobs whose volume changes under them.
 
-use host::{Bytes, LvUuid};
+use host::Bytes;
 use proptest::prelude::*;
 
 use super::files::{FORMER, FileDevices, PORTION, SIZE, cursor, job};
@@ -141,7 +141,7 @@ fn job_requested_again_or_by_another_object_starts_over() {
 fn job_touches_nothing_of_another_volume() {
     let job = job("pvc-1");
     let devices = FileDevices::new(std::slice::from_ref(&job));
-    devices.set_uuid(&job, &LvUuid::random().unwrap());
+    devices.set_uuid(&job, &host::random::lv_uuid().unwrap());
     start(&devices, &job).0.unwrap_err();
     assert_filled(&devices.content(&job), FORMER);
 }
@@ -169,7 +169,7 @@ fn interrupted(change: impl FnOnce(&FileDevices, &Job)) -> JobError {
 
 #[test]
 fn job_stops_when_its_volume_is_replaced() {
-    let other = LvUuid::random().unwrap();
+    let other = host::random::lv_uuid().unwrap();
     let error = interrupted(|devices, job| devices.set_uuid(job, &other));
     assert!(matches!(error, JobError::Device(_)), "{error}");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use host::{Bytes, Cmd, Error, Exec, LvName, LvUuid, Output, VgName};
+use host::{Bytes, Cmd, Error, Exec, LvName, Output, VgName};
 
 use super::files::{FORMER, FileDevices, PORTION, SIZE, job};
 use crate::agent::lvm::EvidencePaths;
@@ -95,7 +95,7 @@ async fn activate_another_volume(lvm: &Arc<LvmState>) {
     let change = lvm.locked(|lvm| {
         let group = VgName::new("vg0").unwrap();
         let name = LvName::new("pvc-9").unwrap();
-        let uuid = LvUuid::random().unwrap();
+        let uuid = host::random::lv_uuid().unwrap();
         lvm.commands().activate(&group, &name, &uuid)
     });
     let change = tokio::time::timeout(Duration::from_secs(10), change);

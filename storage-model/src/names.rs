@@ -1,8 +1,6 @@
-//! Validated names for command lines: checked once, here. Pure, but for a random uuid.
+//! Validated names for command lines: checked once, here. Pure.
 
 use std::fmt;
-
-use crate::hex::random_hex;
 
 /// A name that LVM would refuse, or that a program could parse as something else.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -124,15 +122,6 @@ impl LvName {
 }
 
 impl LvUuid {
-    /// Generates a new, unique uuid.
-    ///
-    /// # Errors
-    /// When the kernel returns no random bytes.
-    pub fn random() -> std::io::Result<Self> {
-        let digits = random_hex()?;
-        Self::from_plain(&digits).ok_or_else(|| std::io::Error::other("no uuid"))
-    }
-
     /// Parses the 32 characters without hyphens that device-mapper's uuid contains (`LVM-`, the
     /// group's, the volume's).
     #[must_use]

@@ -165,3 +165,27 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn raid_survives_as_many_lost_images_as_its_level_allows() {
+    let stripes = Stripes {
+        count: 3,
+        size: Bytes(64 << 10),
+    };
+    let cases: [(Level, &[u32], bool); 10] = [
+        (Level::Raid1 { copies: 3 }, &[0, 2], true),
+        (Level::Raid1 { copies: 2 }, &[0, 1], false),
+        (Level::Raid5(stripes), &[3], true),
+        (Level::Raid5(stripes), &[0, 3], false),
+        (Level::Raid6(stripes), &[0, 4], true),
+        (Level::Raid6(stripes), &[0, 1, 2], false),
+        (Level::Raid10(stripes), &[0, 2, 5], true),
+        (Level::Raid10(stripes), &[1, 2, 4], true),
+        (Level::Raid10(stripes), &[2, 3], false),
+        (Level::Raid10(stripes), &[], true),
+    ];
+    for (level, missing, survives) in cases {
+        let missing = missing.iter().copied().collect();
+        assert_eq!(level.survives(&missing), survives, "{level:?} {missing:?}");
+    }
+}

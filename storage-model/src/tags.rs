@@ -51,7 +51,7 @@ mod tests {
         CLAIM_KEY, CLAIM_NAME, CLAIM_UID, FORMAT, MARKED, OBJECT_UID, OF_CLAIM, RECORD, RESTORED,
         STATIC, THIN_POOL,
     };
-    use crate::lvm::names::LvTag;
+    use crate::names::LvTag;
 
     #[test]
     fn claim_tags_share_their_prefix() {

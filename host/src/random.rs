@@ -1,24 +1,20 @@
-//! Bytes as hexadecimal digits, and random ones.
+//! Random bytes, and uuids of them.
 
-use std::fmt::Write as _;
 use std::io;
 
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
+use storage_model::key::hex;
 
-/// Formats each byte as two digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
-}
+use crate::lvm::names::LvUuid;
 
-/// Returns 32 unpredictable, unique hexadecimal digits.
-pub(crate) fn random_hex() -> io::Result<String> {
-    random_bytes::<16>().map(|bytes| hex(&bytes))
+/// Generates a new, unique uuid for LVM.
+///
+/// # Errors
+/// When the kernel returns no random bytes.
+pub fn lv_uuid() -> io::Result<LvUuid> {
+    let digits = hex(&random_bytes::<16>()?);
+    LvUuid::from_plain(&digits).ok_or_else(|| io::Error::other("no uuid"))
 }
 
 /// Returns unpredictable bytes.

@@ -3,7 +3,9 @@
 //! The only cost model: used to place, reserve, create, extend and report. It repeats LVM's own
 //! arithmetic; `tests/node_agent/kinds.rs` compares the two on real LVM.
 
-use crate::error::Error;
+use std::collections::BTreeSet;
+
+use crate::error::LayoutError;
 use crate::units::{Bytes, Extents};
 
 /// Smallest extent size for RAID. With smaller extents LVM needs several for an image's metadata,
@@ -34,7 +36,7 @@ pub enum Layout {
         /// Whether each image has checksums.
         integrity: bool,
     },
-    /// In a thin pool: allocates no extents of the disks itself, see [`PoolCost`](super::PoolCost).
+    /// In a thin pool: allocates no extents of the disks itself, see [`PoolCost`](crate::PoolCost).
     Thin,
     /// Plain extents with a cache; the cache's extents are counted separately.
     Cached,
@@ -191,7 +193,7 @@ impl Layout {
     ///
     /// # Errors
     /// When LVM can't create it: the message has the reason and the limit.
-    pub fn cost(self, size: Bytes, extent: Bytes) -> Result<Cost, Error> {
+    pub fn cost(self, size: Bytes, extent: Bytes) -> Result<Cost, LayoutError> {
         self.check_extent(extent)?;
         let stripes = self
             .stripes()
@@ -220,7 +222,7 @@ impl Layout {
         Ok(cost)
     }
 
-    fn check_extent(self, extent: Bytes) -> Result<(), Error> {
+    fn check_extent(self, extent: Bytes) -> Result<(), LayoutError> {
         let unsuitable = |what: &str, limit: Bytes| {
             impossible(format!(
                 "its extent size of {extent} is too {what} for this layout; the limit is {limit}"
@@ -246,6 +248,19 @@ impl Layout {
 }
 
 impl Level {
+    /// Returns whether the data of a RAID are complete without these images, by their numbers.
+    #[must_use]
+    pub fn survives(self, missing: &BTreeSet<u32>) -> bool {
+        let lost = u32::try_from(missing.len()).unwrap_or(u32::MAX);
+        match self {
+            Self::Raid1 { copies } => lost < copies,
+            Self::Raid5(_) => lost <= 1,
+            Self::Raid6(_) => lost <= 2,
+            // Images 0 and 1 have the same data, 2 and 3, and so on.
+            Self::Raid10(_) => missing.iter().all(|image| !missing.contains(&(image ^ 1))),
+        }
+    }
+
     fn images(self) -> u32 {
         match self {
             Self::Raid1 { copies } => copies,
@@ -276,8 +291,8 @@ fn checksums(image: Bytes) -> Bytes {
     Bytes(((image.0 / (500 * MIB) + 1) * 4 + journal) * MIB)
 }
 
-fn impossible(message: String) -> Error {
-    Error::failed(message)
+fn impossible(message: String) -> LayoutError {
+    LayoutError(message)
 }
 
 #[cfg(test)]
