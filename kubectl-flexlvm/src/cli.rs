@@ -7,12 +7,20 @@ use clap_complete::Shell;
 
 use crate::output::Format;
 
+/// Version and commit, as `0.1.0 (0a1b2c3d4e5f)`, which the release's build sets.
+///
+/// The version alone if cargo is called directly: it would compile again after each commit.
+const VERSION: &str = match option_env!("FLEXLVM_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Explains what FlexLVM does in a cluster, and finds faults.
 ///
 /// Exit codes: 0 if all is well or the object was found; 1 if something is wrong, the object does
 /// not exist, or the command failed; 2 for a wrong command line.
 #[derive(Debug, Parser)]
-#[command(name = "kubectl-flexlvm", bin_name = "kubectl flexlvm", version)]
+#[command(name = "kubectl-flexlvm", bin_name = "kubectl flexlvm", version = VERSION)]
 pub struct Cli {
     /// How to reach the API server.
     #[command(flatten)]
