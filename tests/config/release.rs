@@ -1,5 +1,7 @@
 //! The documents of a release: SBOM and release notes.
 
+mod krew;
+
 use std::collections::BTreeSet;
 use std::process::Command;
 
