@@ -84,6 +84,10 @@ pub enum Command {
     Capacity(CapacityArguments),
     /// List volumes that no claim uses: orphans, retained volumes, volumes of lost nodes.
     Orphans,
+    /// Make existing logical volumes volumes of FlexLVM, with their data.
+    ///
+    /// Creates an Adoption for each, which has the name of the logical volume, and waits for it.
+    Adopt(AdoptArguments),
     /// Write a folder with what a maintainer needs to understand a fault, without secrets.
     Bundle {
         /// The folder; it must not exist.
@@ -131,4 +135,54 @@ pub struct CapacityArguments {
     /// Only this node, as if the scheduler had selected it.
     #[arg(long)]
     pub node: Option<String>,
+}
+
+/// The logical volumes to adopt, and what their tags do not state.
+#[derive(Args, Debug)]
+pub struct AdoptArguments {
+    /// The node; with --all-orphans, only the orphans on this node.
+    #[arg(required_unless_present = "all_orphans")]
+    pub node: Option<String>,
+    /// Volume group and name of the logical volume, as in vg0/pvc-photos.
+    #[arg(
+        value_name = "GROUP/NAME",
+        required_unless_present = "all_orphans",
+        conflicts_with = "all_orphans"
+    )]
+    pub volume: Option<String>,
+    /// All orphans; with --namespace, only those of claims in this namespace.
+    #[arg(long)]
+    pub all_orphans: bool,
+    /// Claim that gets the volume, as NAME or NAMESPACE/NAME. Defaults to the one in the tags of the
+    /// logical volume.
+    #[arg(long, conflicts_with = "all_orphans")]
+    pub claim: Option<String>,
+    /// LVM's UUID of the logical volume, if another one could have the name.
+    #[arg(long, conflicts_with = "all_orphans")]
+    pub uuid: Option<String>,
+    /// StorageBackend of the volume. Defaults to the one in the tags.
+    #[arg(long)]
+    pub backend: Option<String>,
+    /// StorageClass of the claim. Defaults to the one in the tags.
+    #[arg(long)]
+    pub class: Option<String>,
+    /// File system on the logical volume: ext4, xfs or btrfs. Defaults to the one in the tags.
+    #[arg(long)]
+    pub filesystem: Option<String>,
+    /// Access modes of the PersistentVolume, as in ReadWriteOnce; can be repeated. Defaults to those
+    /// in the tags.
+    #[arg(long = "access-mode")]
+    pub access_modes: Vec<String>,
+    /// Remove the volume with its claim. By default it is retained.
+    #[arg(long)]
+    pub delete_with_claim: bool,
+    /// Confirm --all-orphans.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Show what would be adopted, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Longest time in seconds to wait for the controller; 0 does not wait.
+    #[arg(long, default_value_t = 300)]
+    pub timeout: u64,
 }

@@ -10,9 +10,11 @@
 //! - [`explain`]: the chain from a claim to its pods.
 //! - [`status`]: backends, nodes and volumes on one screen.
 //! - [`doctor`]: the table of faults.
-//! - [`tree`], [`capacity`], [`orphans`], [`bundle`]: the further commands.
-//! - [`objects`], [`output`], [`table`]: facts about objects, formats, columns.
+//! - [`tree`], [`capacity`], [`orphans`], [`bundle`]: the further commands that change nothing.
+//! - [`adopt`]: makes Adoptions.
+//! - [`objects`], [`output`], [`table`], [`progress`]: facts about objects, formats, columns, bars.
 
+pub mod adopt;
 pub mod bundle;
 pub mod capacity;
 pub mod cli;
@@ -24,6 +26,7 @@ mod fixture;
 pub mod objects;
 pub mod orphans;
 pub mod output;
+pub mod progress;
 pub mod run;
 pub mod snapshot;
 pub mod status;

@@ -56,7 +56,7 @@ pub fn unused(snapshot: &Snapshot) -> UnusedVolumes {
                 claim: orphan.claim.clone().unwrap_or(orphan.claim_uid.clone()),
                 size: String::new(),
                 to_do: format!(
-                    "to free it, on the node: lvchange --deltag flexlvm.dev/claim-uid={} {path}; to use its data: docs/operations.md, etcd was restored",
+                    "to use its data: kubectl flexlvm adopt {node} {path}; to free it, on the node: lvchange --deltag flexlvm.dev/claim-uid={} {path}",
                     orphan.claim_uid
                 ),
                 path,

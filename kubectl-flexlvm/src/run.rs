@@ -12,14 +12,14 @@ use placement::class;
 use storage_model::Bytes;
 
 use crate::capacity::{self, Question};
-use crate::cli::{CapacityArguments, Cli, Command, Connection, Explain};
+use crate::cli::{AdoptArguments, CapacityArguments, Cli, Command, Connection, Explain};
 use crate::connect::{Access, connect};
 use crate::doctor::{self, CheckList};
 use crate::output::{Format, Report, print, render};
 use crate::snapshot::kind::Kind;
 use crate::snapshot::{Snapshot, read};
 use crate::tree::TreeFilter;
-use crate::{bundle, explain, orphans, status, tree};
+use crate::{adopt, bundle, explain, orphans, status, tree};
 
 /// Time between two snapshots of `--watch`: each lists all volumes anew.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -75,6 +75,7 @@ pub async fn run(cli: Cli) -> Result<bool> {
             let snapshot = source.connected().await?.read(&Kind::VOLUMES, None).await?;
             show(&orphans::unused(&snapshot), output)
         }
+        Command::Adopt(arguments) => run_adopt(source.connected().await?, &arguments, output).await,
         Command::Bundle { folder } => {
             let kinds = [&Kind::VOLUMES[..], &[Kind::Pods], &Kind::INSTALLATION].concat();
             let snapshot = source.connected().await?.read(&kinds, None).await?;
@@ -83,6 +84,22 @@ pub async fn run(cli: Cli) -> Result<bool> {
             Ok(true)
         }
     }
+}
+
+/// Adopts logical volumes.
+async fn run_adopt(
+    source: Source,
+    arguments: &AdoptArguments,
+    output: Option<Format>,
+) -> Result<bool> {
+    let Some(access) = &source.access else {
+        bail!("adopt needs a cluster: it can't be combined with --from");
+    };
+    let request = arguments.request(&source.connection, &source.namespace())?;
+    let kinds = [&Kind::VOLUMES[..], &[Kind::Deployments]].concat();
+    let snapshot = source.read(&kinds, None).await?;
+    let report = adopt::adopt(&access.client, &snapshot, &request, arguments.extent()).await?;
+    show(&report, output)
 }
 
 /// Prints the completion script of a shell.

@@ -19,15 +19,15 @@ use serde_json::{Value, json};
 use crate::fixture::{Controller, Fixture, volume_of};
 
 /// A node with simulated LVM and its agent, a backend and a class.
-struct Cluster {
-    fixture: Fixture,
-    node: String,
+pub(crate) struct Cluster {
+    pub(crate) fixture: Fixture,
+    pub(crate) node: String,
     lvm: SimulatedNode,
     _agents: Agents,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let fixture = Fixture::on_own_server().await;
         let node = fixture.unreported_node("n1").await;
         let site = Site::new(&node, 100).unwrap();
@@ -43,7 +43,7 @@ impl Cluster {
         }
     }
 
-    fn adoptions(&self) -> Api<Adoption> {
+    pub(crate) fn adoptions(&self) -> Api<Adoption> {
         Api::all(self.fixture.client.clone())
     }
 
@@ -70,7 +70,11 @@ impl Cluster {
     }
 
     /// Waits until the node's report satisfies `is`.
-    async fn wait_for_report(&self, what: &str, is: impl Fn(&crds::NodeStorageStatus) -> bool) {
+    pub(crate) async fn wait_for_report(
+        &self,
+        what: &str,
+        is: impl Fn(&crds::NodeStorageStatus) -> bool,
+    ) {
         let storages: Api<NodeStorage> = Api::all(self.fixture.client.clone());
         let is = |storage: &NodeStorage| storage.status.as_ref().is_some_and(&is);
         self.fixture.wait(&storages, &self.node, what, is).await;
@@ -78,7 +82,7 @@ impl Cluster {
 
     /// Deletes claim, PersistentVolume, LogicalVolume and Secret, as a loss of etcd does. No
     /// controller runs.
-    async fn lose_objects(&self, claim: &str, volume: &str) {
+    pub(crate) async fn lose_objects(&self, claim: &str, volume: &str) {
         let fixture = &self.fixture;
         fixture.delete_claim(claim).await;
         let delete = DeleteParams::default();
@@ -111,7 +115,7 @@ const PHOTOS: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
 impl Cluster {
     /// Creates a static volume that is in use; the next `lvchange` succeeds and is reported as
     /// failed.
-    fn create_photos(&self) {
+    pub(crate) fn create_photos(&self) {
         self.lvm.change(|state| {
             state.groups[0].volumes.push(Volume {
                 name: "pvc-photos".to_owned(),

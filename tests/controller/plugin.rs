@@ -1,5 +1,7 @@
 //! `kubectl flexlvm`, started by kubectl, against the objects that the real controller writes.
 
+mod adopt;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -125,7 +125,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::fault(
         "orphaned-volume",
         "a logical volume has the tag of a claim, and no LogicalVolume describes it",
-        "follow docs/operations.md, etcd was restored: use its data, or remove the tag (lvchange --deltag)",
+        "use its data (kubectl flexlvm adopt), or remove its tag; kubectl flexlvm orphans -o wide has both commands",
         Probe::Rule(orphans),
     ),
 ];

@@ -311,7 +311,9 @@ impl Cause {
         match self {
             Self::Class(_) => "kubectl get storageclasses".to_owned(),
             Self::Backend(_) => "kubectl get storagebackends.flexlvm.dev".to_owned(),
-            Self::HasData(_) => "kubectl flexlvm orphans".to_owned(),
+            Self::HasData(orphan) => {
+                format!("kubectl flexlvm adopt {} {}", orphan.node, orphan.path)
+            }
             Self::Invalid(_) => format!("kubectl -n {namespace} edit pvc {name}"),
             Self::TooLarge(BackendError::TooLarge { backend, .. }) => {
                 format!("kubectl edit storagebackend.flexlvm.dev {backend}")
