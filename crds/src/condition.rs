@@ -99,6 +99,9 @@ pub mod reason {
     /// The object was deleted by hand while its volume is still required: the agent removes
     /// nothing.
     pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+    /// The claim was released while the node was lost: the agent keeps the logical volume, and no
+    /// component uses it.
+    pub const ABANDONED: &str = "Abandoned";
     /// The logical volume was removed from the node.
     pub const REMOVED: &str = "Removed";
     /// The logical volume was never created.
@@ -171,7 +174,8 @@ pub mod reason {
     pub const SOME_NODES_UNREADY: &str = "SomeNodesUnready";
 
     /// All of these reasons.
-    pub const ALL: [&str; 59] = [
+    pub const ALL: [&str; 60] = [
+        ABANDONED,
         ADOPTED,
         ADOPTING,
         ADOPTION_CANCELLED,

@@ -4,7 +4,7 @@
 //! In reading order:
 //!
 //! - [`storage_backend`]: written by an admin; with [`selector`], [`devices`], [`layout`],
-//!   [`thin_pool`], [`cache`] and [`portion`] for its parts.
+//!   [`thin_pool`], [`cache`], [`portion`] and [`node_loss`] for its parts.
 //! - [`logical_volume`]: written by the controller for an agent; [`share`] is a part of a disk.
 //! - [`node_storage`]: reported by the agent of a node; [`orphans`] finds a claim in it.
 //! - [`adoption`]: an admin's request to make an existing logical volume a volume of FlexLVM.
@@ -24,6 +24,7 @@ pub mod devices;
 pub mod erase;
 pub mod layout;
 pub mod logical_volume;
+pub mod node_loss;
 pub mod node_storage;
 pub mod orphans;
 pub mod portion;
@@ -38,6 +39,7 @@ pub mod validation;
 pub use adoption::{Adoption, AdoptionSpec, AdoptionStatus};
 pub use erase::Erase;
 pub use logical_volume::{LogicalVolume, LogicalVolumeSpec, LogicalVolumeStatus};
+pub use node_loss::{NodeLoss, NodeLossPolicy};
 pub use node_storage::{NodeStorage, NodeStorageSpec, NodeStorageStatus};
 pub use share::Share;
 pub use storage_backend::{StorageBackend, StorageBackendSpec, StorageBackendStatus};

@@ -2,7 +2,7 @@
 //! it and writes the status.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,11 @@ pub struct LogicalVolumeSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(validation = Rule::new("self == oldSelf").message("adopted can't be changed: the data is there"))]
     pub adopted: Option<AdoptedVolume>,
+    /// When the controller first observed that the node is lost, by its own clock: the grace period
+    /// of the StorageBackend (`nodeLoss`) begins then. Absent while the node is not lost, and if the
+    /// backend's policy is `Wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_lost_time: Option<Time>,
 }
 
 /// The logical volume of an Adoption, and the Adoption.
@@ -214,6 +219,11 @@ pub enum State {
     /// The PersistentVolume was released: the agent removes the logical volume and its data once it
     /// is closed on the node.
     Absent,
+    /// The node is lost: the controller deletes the claim, and with it the PersistentVolume, so that
+    /// the claim can be created again. The agent keeps the logical volume and its data, and reports
+    /// it if the node returns. The object stays until an admin deletes it, or sets `Absent`, or the
+    /// agent finds that the logical volume is gone.
+    Abandoned,
 }
 
 /// What happens to a volume when its claim is deleted.
@@ -350,4 +360,8 @@ pub struct LogicalVolumeStatus {
     #[schemars(regex(pattern = r"^[0-9a-zA-Z]{6}(-[0-9a-zA-Z]{4}){5}-[0-9a-zA-Z]{6}$"))]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uuid: Option<String>,
+    /// UID of the Node on which the agent last found the logical volume: a Node of the same name with
+    /// another UID may have other disks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_uid: Option<String>,
 }

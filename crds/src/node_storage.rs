@@ -177,7 +177,8 @@ pub struct OrphanedVolume {
 pub struct Deviation {
     /// `Missing`: the LogicalVolume exists, its logical volume does not. `Foreign`: a logical volume
     /// has the name or the tags of a LogicalVolume, but is not the one that it describes.
-    /// `Retained`: reclaim policy `Retain` keeps the volume, and its claim is gone.
+    /// `Retained`: reclaim policy `Retain` keeps the volume, and its claim is gone. `Abandoned`: the
+    /// node was lost, and the claim was released; the logical volume is kept, and not used.
     pub kind: DeviationKind,
     /// Name of the volume group.
     pub volume_group: String,
@@ -205,6 +206,8 @@ pub enum DeviationKind {
     Foreign,
     /// Reclaim policy `Retain` keeps the volume, and its claim is gone.
     Retained,
+    /// The node was lost, and the claim was released: the logical volume is kept, and not used.
+    Abandoned,
 }
 
 /// Number of volumes of a node by the kind of their deviation.
@@ -219,6 +222,9 @@ pub struct AuditCounts {
     pub foreign: u32,
     /// Retained volumes without a claim.
     pub retained: u32,
+    /// Volumes whose claims were released while the node was lost.
+    #[serde(default)]
+    pub abandoned: u32,
 }
 
 /// One volume group of a node.

@@ -13,6 +13,7 @@ use crate::devices;
 use crate::erase::Erase;
 use crate::layout::{Layout, LayoutType};
 use crate::logical_volume::Filesystem;
+use crate::node_loss::NodeLoss;
 use crate::portion::Portion;
 use crate::quantity;
 use crate::selector::NodeSelector;
@@ -147,6 +148,12 @@ pub struct StorageBackendSpec {
     /// Immediate`): `Spread` or `Pack`. Defaults to `Spread`.
     #[serde(default)]
     pub placement: Placement,
+    /// What happens to the claims whose volumes are on a node that is lost: its Node object is
+    /// deleted, or it is not Ready and has the taint `node.kubernetes.io/out-of-service`, or another
+    /// Node has its name and lacks the logical volume. The value at that time counts, also for
+    /// volumes that exist already. Defaults to policy `Wait`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_loss: Option<NodeLoss>,
 }
 
 /// Minimum and maximum size of volumes.
@@ -224,6 +231,7 @@ impl StorageBackendSpec {
             filesystem: None,
             erase: Erase::None,
             placement: Placement::default(),
+            node_loss: None,
         }
     }
 

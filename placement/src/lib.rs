@@ -18,6 +18,7 @@
 //! - [`largest`]: the largest volume that fits, for the scheduler.
 //! - `volume_limit`: LVM's limit on the number of logical volumes.
 //! - [`rejection`]: reasons why a node can't hold a volume.
+//! - [`node_loss`]: whether the node of a volume is lost.
 
 pub mod allocation;
 pub mod backend_limits;
@@ -30,6 +31,7 @@ pub mod free_space;
 pub mod growth;
 mod largest;
 pub mod layout;
+pub mod node_loss;
 pub mod pv_allocation;
 pub mod rejection;
 pub mod request;

@@ -3,6 +3,7 @@
 //! Returns what to wait for afterwards, and the Event to write. The controller's own writes come
 //! back as watch events, which requeue the volume for its next step.
 
+mod abandon;
 mod grow;
 mod provide;
 mod remove;
@@ -97,7 +98,12 @@ impl Actor {
                     .await
             }
             Step::FinalizeDeletion => self.finalize_deletion(name).await,
-            Step::Unpublish => self.unpublish(name).await,
+            Step::Unpublish | Step::UnpublishAbandoned => self.unpublish(name).await,
+            Step::SetNodeLost(since) => self.set_node_lost(name, since).await,
+            Step::Abandon => self.abandon(name).await,
+            Step::CancelAbandonment(claim) => self.cancel_abandonment(name, claim).await,
+            Step::ReleaseClaim => self.release_claim(name).await,
+            Step::EndWithoutAgent => self.end_without_agent(name).await,
             Step::SetFinalizer(wanted) => self.set_finalizer(name, wanted).await,
             Step::Label => self.label(name, observed).await,
             Step::SetCurrentClaim(claim) => {
@@ -106,19 +112,21 @@ impl Actor {
             Step::SetReleased(released) => {
                 self.patch_spec(name, json!({"released": released})).await
             }
-            Step::SetReclaimPolicy(ReclaimPolicy::Delete) => {
-                self.patch_spec(name, json!({"reclaimPolicy": "Delete"}))
-                    .await
-            }
-            // An admin who changes the policy before the logical volume is removed keeps it.
-            Step::SetReclaimPolicy(ReclaimPolicy::Retain) => {
-                self.patch_spec(
-                    name,
-                    json!({"reclaimPolicy": "Retain", "state": State::Present}),
-                )
-                .await
-            }
+            Step::SetReclaimPolicy(policy) => self.set_reclaim_policy(name, policy).await,
         }
+    }
+
+    async fn set_reclaim_policy(
+        &self,
+        name: &str,
+        policy: ReclaimPolicy,
+    ) -> Result<Plan, ApiError> {
+        let spec = match policy {
+            ReclaimPolicy::Delete => json!({"reclaimPolicy": policy}),
+            // An admin who changes the policy before the logical volume is removed keeps it.
+            ReclaimPolicy::Retain => json!({"reclaimPolicy": policy, "state": State::Present}),
+        };
+        self.patch_spec(name, spec).await
     }
 
     /// Returns true while the watch has not delivered a write about the volume.

@@ -3,37 +3,43 @@
 //!
 //! Pure: `worker.rs` observes, plans and has `act.rs` carry out one step; then it plans again.
 
+mod abandoned;
 mod health;
+mod lost_node;
 mod published;
 mod reserved;
+mod step;
 mod wanted;
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crds::condition::{self, reason};
-use crds::logical_volume::{ClaimReference, ReclaimPolicy};
+use crds::logical_volume::State;
 use crds::node_storage::METADATA_WENT_BACK;
 use crds::{LogicalVolume, NodeStorage, StorageBackend};
-use host::Bytes;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, ObjectReference, PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt as _;
 use placement::claim;
 use placement::class::{Class, ClassError};
+use placement::node_loss::NodeLoss;
 use placement::reservations::Reservations;
 
 use super::master_key::ObservedMasterKey;
 use super::volume;
 use crate::kube::events::Notice;
 use crate::kube::names::event;
+use abandoned::plan_abandoned;
+use lost_node::plan_loss;
 use published::plan_published;
 use reserved::plan_reserved;
 use wanted::plan_wanted;
 
 pub use health::is_unhealthy;
 pub use published::is_released;
+pub use step::{Plan, Step, UnpublishedVolume};
 
 /// Time without an agent's report after which an Event is written, and after which an agent that
 /// does not answer a new LogicalVolume gets no further ones.
@@ -78,6 +84,12 @@ pub struct ObservedObjects {
     pub waited: Duration,
     /// True if the volume was not healthy when it was last planned, so that its recovery is news.
     pub was_unhealthy: bool,
+    /// How the LogicalVolume's node was lost; `None` if it is not.
+    pub node_loss: Option<NodeLoss>,
+    /// Time for which this process has observed that the node is lost.
+    pub lost_for: Duration,
+    /// The time, by the clock of this process.
+    pub now: Timestamp,
 }
 
 /// A logical volume of a claim, without a LogicalVolume, on a node.
@@ -98,109 +110,6 @@ pub struct PendingAdoption {
     pub name: String,
     /// Name of the volume.
     pub volume: String,
-}
-
-/// A PersistentVolume to create. `Debug` omits all but its name, since its options hold the volume's
-/// key.
-#[derive(Clone, PartialEq)]
-pub struct UnpublishedVolume(pub Box<PersistentVolume>);
-
-impl fmt::Debug for UnpublishedVolume {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.name_any())
-    }
-}
-
-/// The next step.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Step {
-    /// Nothing to do.
-    Done,
-    /// Wait for a change by another actor; plan again after this time even without one.
-    Wait(Duration),
-    /// Choose a node, reserve space there, and create the LogicalVolume.
-    Place {
-        /// Minimum size.
-        size: Bytes,
-    },
-    /// Report if no node has enough space, while the scheduler has selected none.
-    ///
-    /// The scheduler selects no node whose published capacity is too small.
-    DryRunPlacement {
-        /// Minimum size.
-        size: Bytes,
-    },
-    /// Remove the node that the scheduler selected, since the claim can't be served.
-    ///
-    /// The scheduler then stops waiting for a volume and reports on the pod that provisioning
-    /// failed.
-    Deselect,
-    /// Create the PersistentVolume.
-    Publish(UnpublishedVolume),
-    /// Request the removal of a volume that was never used: its claim is gone and there is no
-    /// PersistentVolume. Verify both with the API server first.
-    DeleteUnclaimed,
-    /// Request the removal of a volume that was never used, since its node can't create it, and
-    /// place it again.
-    CancelPlacement,
-    /// Delete the LogicalVolume: its node is gone and never created the volume. Verify both with
-    /// the API server first.
-    DiscardUncreated,
-    /// Request the removal of the volume: its PersistentVolume is released. Verify that with the
-    /// API server first.
-    RequestDeletion,
-    /// Keep the volume: its PersistentVolume is not released, or no longer.
-    CancelDeletion,
-    /// Delete the LogicalVolume: its logical volume is removed.
-    FinalizeDeletion,
-    /// Delete the PersistentVolume: logical volume and LogicalVolume are removed.
-    Unpublish,
-    /// Write the claim to which the PersistentVolume is bound into the LogicalVolume.
-    SetCurrentClaim(ClaimReference),
-    /// Write into the LogicalVolume whether the claim of a retained volume was deleted.
-    SetReleased(bool),
-    /// Write the PersistentVolume's changed reclaim policy into the LogicalVolume.
-    SetReclaimPolicy(ReclaimPolicy),
-    /// Add (true) or remove (false) the PersistentVolume's finalizer.
-    SetFinalizer(bool),
-    /// Restore the LogicalVolume's label, by which its agent finds it.
-    Label,
-    /// Reserve the space for growth to this size, and write it into the LogicalVolume; with the
-    /// current size, only the space of its thin pool.
-    Grow(Bytes),
-    /// Lower the PersistentVolume's capacity to this size, so that pods start although the volume
-    /// can't grow yet.
-    LimitCapacity(Bytes),
-    /// Make the kubelet grow the file system to the claim's request, since the logical volume is
-    /// large enough.
-    CompleteGrowth {
-        /// The request.
-        request: Bytes,
-    },
-}
-
-/// A step, and the Event about it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Plan {
-    /// The step.
-    pub step: Step,
-    /// The Event to write.
-    pub notice: Option<Notice>,
-}
-
-impl From<Step> for Plan {
-    fn from(step: Step) -> Self {
-        Self { step, notice: None }
-    }
-}
-
-impl Step {
-    fn with_notice(self, notice: Notice) -> Plan {
-        Plan {
-            step: self,
-            notice: Some(notice),
-        }
-    }
 }
 
 /// Time until a waiting volume is planned again without a change: short enough that its Event does
@@ -234,10 +143,17 @@ pub fn plan(observed: &ObservedObjects, reservations: &Reservations) -> Plan {
     {
         return Step::Label.into();
     }
-    match (&observed.persistent_volume, &observed.logical_volume) {
+    let planned = match (&observed.persistent_volume, &observed.logical_volume) {
+        (_, Some(logical_volume)) if logical_volume.spec.state == State::Abandoned => {
+            return plan_abandoned(logical_volume, observed);
+        }
         (Some(volume), _) => plan_published(volume, observed, reservations),
         (None, Some(logical_volume)) => plan_reserved(logical_volume, observed),
         (None, None) => plan_wanted(observed),
+    };
+    match &observed.logical_volume {
+        Some(logical_volume) => plan_loss(logical_volume, observed, planned),
+        None => planned,
     }
 }
 

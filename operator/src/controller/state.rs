@@ -6,6 +6,7 @@
 mod adoptions;
 pub mod agents;
 mod changes;
+mod node_marks;
 pub mod nodes;
 mod prune;
 pub mod timings;
@@ -26,6 +27,7 @@ use kube::runtime::reflector::{ObjectRef, Store, store};
 use kube::{Client, ResourceExt as _};
 use placement::claim;
 use placement::class::{self, ClassError};
+use placement::node_loss::NodeLoss;
 use placement::reservations::Reservations;
 use tokio::sync::watch;
 
@@ -35,6 +37,7 @@ use crate::kube::queue::WorkQueue;
 use crate::kube::queue::statistics::QueueStatistics;
 use agents::AgentReports;
 use changes::Writers;
+use node_marks::NodeMarks;
 use timings::Timings;
 
 /// Watch caches, reservations and the work queue.
@@ -68,6 +71,7 @@ pub struct ClusterState {
     agents: Mutex<AgentReports>,
     /// Nodes with silent agents, and for how long; computed regularly.
     silent: Mutex<HashMap<String, Duration>>,
+    node_marks: Mutex<NodeMarks>,
     queue: WorkQueue,
     timings: Timings,
 }
@@ -110,6 +114,7 @@ impl ClusterState {
             waiting: Mutex::default(),
             agents: Mutex::default(),
             silent: Mutex::default(),
+            node_marks: Mutex::default(),
             queue,
             timings: Timings::default(),
         });
@@ -207,6 +212,9 @@ impl ClusterState {
             .as_ref()
             .and_then(|lv| self.storages.get(&ObjectRef::new(&lv.spec.node)));
         let volume_backend = logical_volume.as_deref().and_then(|lv| self.backend_of(lv));
+        let node_loss = logical_volume
+            .as_deref()
+            .and_then(|lv| NodeLoss::judge(lv, node.as_deref(), storage.as_deref()));
         let is_placed = logical_volume.is_some() || persistent_volume.is_some();
         let orphan = match &claim {
             Some(claim) if !is_placed => self.orphan_of(claim),
@@ -228,6 +236,7 @@ impl ClusterState {
             node,
             storage,
             volume_backend,
+            node_loss,
             orphan,
             adoption,
             capacity_tracking_active,

@@ -64,6 +64,7 @@ pub fn build_logical_volume(
             access_modes: claim::access_modes(claim),
             released: false,
             adopted: None,
+            node_lost_time: None,
         },
         status: None,
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crds::LogicalVolume;
+use jiff::Timestamp;
 use kube::Client;
 use tokio::time::{Instant, timeout};
 
@@ -30,6 +31,8 @@ pub struct Worker {
     backoff: Backoff<String>,
     /// Since when no step could be carried out for a volume.
     waiting_since: Mutex<HashMap<String, Instant>>,
+    /// Since when this process has observed that a volume's node is lost.
+    lost_since: Mutex<HashMap<String, Instant>>,
     /// Consecutive cancelled placements of a volume: a node may reject what fits according to its
     /// report.
     cancelled_placements: Backoff<String>,
@@ -53,6 +56,7 @@ impl Worker {
             recorder,
             backoff: Backoff::default(),
             waiting_since: Mutex::default(),
+            lost_since: Mutex::default(),
             cancelled_placements: Backoff::default(),
             placement_held_until: Mutex::default(),
             last_deselection: Mutex::default(),
@@ -98,6 +102,8 @@ impl Worker {
         let mut observed = self.state.observe(name);
         observed.in_flight = self.actor.in_flight(name, &observed);
         observed.waited = self.waiting_for(name);
+        observed.lost_for = self.lost_for(name, observed.node_loss.is_some());
+        observed.now = Timestamp::now();
         observed.was_unhealthy = self.was_unhealthy(name, observed.logical_volume.as_deref());
         let plan = plan::plan(&observed, &self.state.reservations());
         let plan = self.limit_deselection(name, self.placement_backoff(name, plan));
@@ -209,6 +215,22 @@ impl Worker {
         self.unhealthy
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns for how long this process has observed that the volume's node is lost.
+    fn lost_for(&self, name: &str, is_lost: bool) -> Duration {
+        let mut lost_since = self
+            .lost_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if !is_lost {
+            lost_since.remove(name);
+            return Duration::ZERO;
+        }
+        let since = lost_since
+            .entry(name.to_owned())
+            .or_insert_with(Instant::now);
+        since.elapsed()
     }
 
     fn waiting_for(&self, name: &str) -> Duration {

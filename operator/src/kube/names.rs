@@ -52,6 +52,10 @@ pub mod event {
     pub const ADOPTED: &str = "Adopted";
     /// The Adoption waits; its condition has the reason.
     pub const ADOPTION_FAILED: &str = "AdoptionFailed";
+    /// The node of the claim's volume is lost.
+    pub const NODE_LOST: &str = "NodeLost";
+    /// The claim was deleted, since the node of its volume is lost.
+    pub const CLAIM_RELEASED: &str = "ClaimReleased";
     /// The released volume can't be removed.
     pub const VOLUME_FAILED_DELETE: &str = "VolumeFailedDelete";
 }

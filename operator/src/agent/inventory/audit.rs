@@ -85,6 +85,7 @@ impl Audit {
             missing: count(DeviationKind::Missing),
             foreign: count(DeviationKind::Foreign),
             retained: count(DeviationKind::Retained),
+            abandoned: count(DeviationKind::Abandoned),
         }
     }
 
@@ -137,8 +138,13 @@ fn deviation_of_object(
     groups: &[Vg],
     found: &ObservedLv<'_>,
 ) -> Option<Deviation> {
-    if spec.state != State::Present {
-        return None;
+    match (spec.state, found) {
+        (State::Present, _) => {}
+        (State::Abandoned, ObservedLv::Ours(vg, lv) | ObservedLv::Renamed(vg, lv)) => {
+            let message = "its claim was released while the node was lost".to_owned();
+            return Some(deviation(DeviationKind::Abandoned, vg, lv, message));
+        }
+        (State::Absent | State::AbsentIfNeverUsed | State::Abandoned, _) => return None,
     }
     match found {
         ObservedLv::Foreign { vg, lv, why } => {

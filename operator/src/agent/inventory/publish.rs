@@ -213,6 +213,7 @@ impl Reporter {
             "Node",
             &self.volumes.node,
         ))?;
+        self.volumes.set_node_uid(node.uid());
         let object = json!({
             "apiVersion": NodeStorage::api_version(&()),
             "kind": NodeStorage::kind(&()),

@@ -57,7 +57,7 @@ const ORPHANS: Gauge<1> = Gauge::new(
 
 const AUDITED: Gauge<1> = Gauge::new(
     "flexlvm_deviating_volumes",
-    "Volumes whose LogicalVolume and logical volume do not match, and retained ones without a claim; the NodeStorage lists them.",
+    "Volumes whose LogicalVolume and logical volume do not match, and retained or abandoned ones without a claim; the NodeStorage lists them.",
     ["kind"],
 );
 
@@ -118,18 +118,20 @@ pub(super) fn samples(
 }
 
 /// Returns a sample for each kind of deviation.
-fn audited(counts: AuditCounts) -> [([&'static str; 1], Value); 4] {
+fn audited(counts: AuditCounts) -> [([&'static str; 1], Value); 5] {
     let AuditCounts {
         orphaned,
         missing,
         foreign,
         retained,
+        abandoned,
     } = counts;
     [
         ("orphaned", orphaned),
         ("missing", missing),
         ("foreign", foreign),
         ("retained", retained),
+        ("abandoned", abandoned),
     ]
     .map(|(kind, count)| ([kind], u64::from(count).into()))
 }

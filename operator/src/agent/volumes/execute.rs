@@ -99,7 +99,7 @@ impl VolumeExecutor {
     /// # Errors
     /// If LVM or a device operation fails.
     pub async fn reconcile(&self, spec: &Arc<VolumeSpec>) -> Result<Outcome, AgentError> {
-        if spec.state == State::Present || spec.erase != Erase::Zero {
+        if spec.state != State::Absent || spec.erase != Erase::Zero {
             self.stop_erasure(spec.name.as_str());
         }
         let mut progress = Progress {

@@ -5,8 +5,10 @@
 //! lists the steps,
 //! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
 //! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, [`adopted`] takes over
-//! an existing volume, and [`erase`] erases a volume before its removal.
+//! an existing volume, [`erase`] erases a volume before its removal, and [`abandoned`] keeps one that was
+//! abandoned.
 
+mod abandoned;
 mod adopted;
 mod allocation;
 mod claim_tag;
@@ -89,6 +91,7 @@ fn plan_as_reported(spec: &VolumeSpec, seen: ObservedVolume<'_>) -> Step {
         return ended.into();
     }
     match spec.state {
+        State::Abandoned => abandoned::plan_abandoned(spec, seen),
         // An adopted volume was in use before: there is no proof that it is empty.
         State::AbsentIfNeverUsed if spec.adopted.is_some() => adopted::cancelled(spec).into(),
         State::Present => plan_present(spec, seen)

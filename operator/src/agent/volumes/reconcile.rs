@@ -113,7 +113,7 @@ impl VolumeReconciler {
     async fn reconcile_object(&self, name: &str, object: &LogicalVolume) -> Result<(), AgentError> {
         // The removal may have been cancelled after the watch's last event.
         let live = match object.spec.state {
-            State::Present => None,
+            State::Present | State::Abandoned => None,
             State::Absent | State::AbsentIfNeverUsed => {
                 let live = self.api.get_opt(name).await.map_err(ApiError::of(
                     "get",
@@ -161,6 +161,7 @@ impl VolumeReconciler {
         let new = status::build(
             &self.statuses.corrected(object),
             outcome,
+            self.volumes.node_uid(),
             object.metadata.generation,
             &Time(Timestamp::now()),
         );
@@ -221,6 +222,7 @@ impl VolumeReconciler {
                 "conditions": status.conditions,
                 "size": status.size,
                 "uuid": status.uuid,
+                "nodeUid": status.node_uid,
             },
         });
         let replace = PatchParams {
@@ -278,7 +280,7 @@ fn failed(
     let is_observed = status.observed_generation == object.metadata.generation;
     match object.spec.state {
         State::Present if is_observed && condition::is_true(&status.conditions, READY) => None,
-        State::Present => Some(Outcome::not_ready(error)),
+        State::Present | State::Abandoned => Some(Outcome::not_ready(error)),
         State::Absent | State::AbsentIfNeverUsed => Some(Outcome::kept(error)),
     }
 }

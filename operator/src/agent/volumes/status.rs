@@ -8,11 +8,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use super::outcome::Outcome;
 
 /// Returns the whole status that follows from `old` by `outcome`: server-side apply removes fields
-/// that are missing.
+/// that are missing. `node_uid` is the uid of the agent's Node, if it is known.
 #[must_use]
 pub fn build(
     old: &LogicalVolumeStatus,
     outcome: &Outcome,
+    node_uid: Option<String>,
     generation: Option<i64>,
     now: &Time,
 ) -> LogicalVolumeStatus {
@@ -41,6 +42,7 @@ pub fn build(
     if let Some((uuid, size)) = &outcome.volume {
         status.uuid = Some(uuid.to_string());
         status.size = Some(quantity::format(size.0));
+        status.node_uid = node_uid.or(status.node_uid);
     }
     match &outcome.removed {
         Some(removed) if removed.status => {
@@ -64,6 +66,7 @@ pub fn has_no_more_than(status: &LogicalVolumeStatus, wanted: &LogicalVolumeStat
     let mut conditions = status.conditions.iter();
     (status.uuid.is_none() || wanted.uuid.is_some())
         && (status.size.is_none() || wanted.size.is_some())
+        && (status.node_uid.is_none() || wanted.node_uid.is_some())
         && conditions.all(|found| condition::get(&wanted.conditions, &found.type_).is_some())
 }
 
@@ -100,7 +103,13 @@ mod tests {
             volume,
             ..Outcome::default()
         };
-        build(&LogicalVolumeStatus::default(), &outcome, Some(1), &at(1))
+        build(
+            &LogicalVolumeStatus::default(),
+            &outcome,
+            None,
+            Some(1),
+            &at(1),
+        )
     }
 
     #[test]
@@ -120,7 +129,7 @@ mod tests {
             volume,
             ..Outcome::default()
         };
-        assert_eq!(build(&first, &again, Some(1), &at(9)), first);
+        assert_eq!(build(&first, &again, None, Some(1), &at(9)), first);
     }
 
     #[test]
@@ -129,7 +138,7 @@ mod tests {
             ready: Some(update(false, reason::LOGICAL_VOLUME_MISSING)),
             ..Outcome::default()
         };
-        let status = build(&ready(), &outcome, Some(1), &at(2));
+        let status = build(&ready(), &outcome, None, Some(1), &at(2));
         assert_eq!(status.uuid.as_deref(), Some(UUID));
         assert!(!condition::is_true(&status.conditions, READY));
     }
@@ -140,7 +149,7 @@ mod tests {
             removed: Some(update(false, reason::IN_USE)),
             ..Outcome::default()
         };
-        let kept = build(&ready(), &kept, Some(2), &at(2));
+        let kept = build(&ready(), &kept, None, Some(2), &at(2));
         assert!(
             condition::is_true(&kept.conditions, READY)
                 && condition::get(&kept.conditions, REMOVED).is_some()
@@ -153,7 +162,7 @@ mod tests {
             volume,
             ..Outcome::default()
         };
-        let wanted = build(&kept, &wanted, Some(3), &at(3));
+        let wanted = build(&kept, &wanted, None, Some(3), &at(3));
         assert!(condition::get(&wanted.conditions, REMOVED).is_none());
         assert!(condition::is_true(&wanted.conditions, HEALTHY));
 
@@ -162,7 +171,7 @@ mod tests {
             removed: Some(update(true, reason::REMOVED)),
             ..Outcome::default()
         };
-        let gone = build(&kept, &gone, Some(2), &at(4));
+        let gone = build(&kept, &gone, None, Some(2), &at(4));
         assert!(condition::is_true(&gone.conditions, REMOVED));
         assert!(condition::get(&gone.conditions, HEALTHY).is_none());
         assert_eq!((gone.size, gone.uuid.as_deref()), (None, Some(UUID)));
@@ -177,7 +186,7 @@ mod tests {
             removed: Some(update(false, reason::IN_USE)),
             ..Outcome::default()
         };
-        removed.conditions = build(&wanted, &forged, Some(1), &at(2)).conditions;
+        removed.conditions = build(&wanted, &forged, None, Some(1), &at(2)).conditions;
         assert!(!has_no_more_than(&removed, &wanted));
         assert!(has_no_more_than(&wanted, &removed));
         let without_size = LogicalVolumeStatus {

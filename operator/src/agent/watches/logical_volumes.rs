@@ -1,6 +1,6 @@
 //! The LogicalVolumes of this node from the API, and the queue of those that changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crds::LogicalVolume;
 use kube::runtime::reflector::store::Writer;
@@ -22,6 +22,8 @@ pub struct NodeVolumes {
     pub changed: Notify,
     /// Queue of the names to reconcile.
     pub queue: WorkQueue,
+    /// Uid of the Node object; `None` until it is known.
+    node_uid: Mutex<Option<String>>,
 }
 
 impl NodeVolumes {
@@ -33,7 +35,31 @@ impl NodeVolumes {
             store,
             changed: Notify::new(),
             queue,
+            node_uid: Mutex::default(),
         }
+    }
+
+    /// Returns the uid of the Node object; `None` until it is known.
+    #[must_use]
+    pub fn node_uid(&self) -> Option<String> {
+        self.lock_node_uid().clone()
+    }
+
+    /// Sets the uid of the Node object. The statuses name it, so if it changes, all are due.
+    pub fn set_node_uid(&self, uid: Option<String>) {
+        let is_changed = {
+            let mut current = self.lock_node_uid();
+            let is_changed = *current != uid;
+            *current = uid;
+            is_changed
+        };
+        if is_changed {
+            self.enqueue_all();
+        }
+    }
+
+    fn lock_node_uid(&self) -> MutexGuard<'_, Option<String>> {
+        self.node_uid.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps the cache current; never returns.

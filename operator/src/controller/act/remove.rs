@@ -46,7 +46,7 @@ impl Actor {
     }
 
     /// Returns true if the claim exists, according to the API server.
-    async fn exists(&self, claim: &ClaimReference) -> Result<bool, ApiError> {
+    pub(super) async fn exists(&self, claim: &ClaimReference) -> Result<bool, ApiError> {
         let claims: Api<PersistentVolumeClaim> =
             Api::namespaced(self.client.clone(), &claim.namespace);
         let found = claims.get_opt(&claim.name).await.map_err(ApiError::of(
@@ -203,15 +203,15 @@ impl Actor {
         )
     }
 
-    /// Deletes a PersistentVolume whose LogicalVolume is gone, and removes the provisioner's
-    /// finalizer.
+    /// Deletes a released PersistentVolume whose LogicalVolume is gone or abandoned, and removes the
+    /// provisioner's finalizer.
     pub(super) async fn unpublish(&self, name: &str) -> Result<Plan, ApiError> {
         let left = self
             .logical_volumes()
             .get_opt(name)
             .await
             .map_err(ApiError::of("get", "LogicalVolume", name))?;
-        if left.is_some() {
+        if left.is_some_and(|left| left.spec.state != State::Abandoned) {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
         let api = self.persistent_volumes();
@@ -222,10 +222,14 @@ impl Actor {
         else {
             return Ok(Step::Done.into());
         };
+        if !plan::is_released(&found) {
+            return Ok(Step::Wait(IN_FLIGHT).into());
+        }
         if found.metadata.deletion_timestamp.is_none() {
+            // An admin may bind it again at this moment.
             let same = Preconditions {
                 uid: found.uid(),
-                resource_version: None,
+                resource_version: found.resource_version(),
             };
             api.delete(name, &DeleteParams::default().preconditions(same))
                 .await

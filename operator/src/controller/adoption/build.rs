@@ -66,6 +66,7 @@ pub fn logical_volume(
                 adoption_uid: adoption.uid().unwrap_or_default(),
                 created_size: settings.created_size.map(quantity::format),
             }),
+            node_lost_time: None,
         },
         status: None,
     }

@@ -114,6 +114,7 @@ fn name_of(state: State) -> &'static str {
         State::Present => "Present",
         State::Absent => "Absent",
         State::AbsentIfNeverUsed => "AbsentIfNeverUsed",
+        State::Abandoned => "Abandoned",
     }
 }
 

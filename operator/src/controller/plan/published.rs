@@ -11,7 +11,7 @@ use placement::{claim, class, growth};
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, about_reference, about_volume,
-    agent_fault, for_tenant, health,
+    agent_fault, for_tenant, health, reserved,
 };
 use crate::controller::sizes::Sizes;
 use crate::kube::events::Notice;
@@ -106,7 +106,7 @@ fn has_finalizer(volume: &PersistentVolume) -> bool {
         .any(|finalizer| finalizer == names::PROVISIONER_FINALIZER)
 }
 
-fn phase(volume: &PersistentVolume) -> &str {
+pub(super) fn phase(volume: &PersistentVolume) -> &str {
     volume
         .status
         .as_ref()
@@ -176,6 +176,7 @@ fn plan_released(volume: &PersistentVolume, observed: &ObservedObjects) -> Plan 
     }
     match condition::get(conditions(logical_volume), condition::REMOVED) {
         Some(removed) if removed.status == "True" => Step::FinalizeDeletion.into(),
+        _ if reserved::is_ended_by_admin(logical_volume, observed) => Step::EndWithoutAgent.into(),
         Some(kept) => Step::Wait(REVISIT).with_notice(about_volume(volume, kept.message.clone())),
         None => match agent_fault(logical_volume, observed) {
             Some(message) => Step::Wait(REVISIT).with_notice(about_volume(volume, message)),

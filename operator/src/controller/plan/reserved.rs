@@ -5,6 +5,7 @@ use crds::LogicalVolume;
 use crds::condition::{self, reason};
 use crds::logical_volume::{ReclaimPolicy, State};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
+use placement::node_loss::NodeLoss;
 
 use super::{
     AGENT_TIMEOUT, ObservedObjects, Plan, REVISIT, Step, UnpublishedVolume, about_claim,
@@ -22,6 +23,9 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
     }
     if observed.node.is_none() && status.uuid.is_none() {
         return Step::DiscardUncreated.into();
+    }
+    if is_ended_by_admin(logical_volume, observed) {
+        return Step::EndWithoutAgent.into();
     }
     if logical_volume.spec.state != State::Present {
         return plan_cancelled(logical_volume, observed);
@@ -58,6 +62,20 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
             None => Step::Wait(AGENT_TIMEOUT).into(),
         },
     }
+}
+
+/// Returns whether an admin has deleted a LogicalVolume without a claim, whose agent can't report on
+/// it any more.
+pub(super) fn is_ended_by_admin(
+    logical_volume: &LogicalVolume,
+    observed: &ObservedObjects,
+) -> bool {
+    let is_without_agent = matches!(
+        observed.node_loss,
+        Some(NodeLoss::Deleted | NodeLoss::Replaced)
+    );
+    let is_deleted = logical_volume.metadata.deletion_timestamp.is_some();
+    is_deleted && observed.claim.is_none() && is_without_agent
 }
 
 /// Plans the step for a volume without claim and PersistentVolume.

@@ -3,6 +3,7 @@
 mod fixture;
 mod growth;
 mod health;
+mod lost_node;
 mod master_key;
 mod removal;
 

@@ -111,13 +111,7 @@ impl ClusterState {
             self,
             Self::storage_changed,
         );
-        let nodes = follow(
-            client,
-            writers.nodes,
-            prune::node,
-            self,
-            Self::placement_input_changed,
-        );
+        let nodes = follow(client, writers.nodes, prune::node, self, Self::node_changed);
         let adoptions = follow(
             client,
             writers.adoptions,
@@ -333,7 +327,7 @@ impl ClusterState {
     }
 
     /// Handles a change of a backend, a node or its report: waiting volumes may proceed.
-    fn placement_input_changed<K>(&self, event: &Event<K>) {
+    pub(super) fn placement_input_changed<K>(&self, event: &Event<K>) {
         if !matches!(event, Event::Init | Event::InitApply(_)) {
             self.space_changed.send_replace(());
             self.enqueue_waiting();

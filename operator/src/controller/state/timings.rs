@@ -184,6 +184,9 @@ fn completed(before: Phase, now: Phase) -> Option<&'static str> {
 
 fn phase(object: &LogicalVolume) -> Phase {
     let status = object.status.clone().unwrap_or_default();
+    if object.spec.state == State::Abandoned {
+        return Phase::Settled;
+    }
     if object.spec.state != State::Present {
         return if condition::is_true(&status.conditions, REMOVED) {
             Phase::Removed

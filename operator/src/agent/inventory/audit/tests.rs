@@ -1,5 +1,6 @@
 //! Each kind of deviation, on the report of a real LVM.
 
+use crds::logical_volume::State;
 use crds::node_storage::{AuditCounts, DeviationKind, NodeStorageStatus};
 use host::LvUuid;
 use host::lvm::{Lv, Vg};
@@ -136,4 +137,23 @@ fn counts_and_digests_include_what_the_lists_omit() {
         assert!(status.orphan_of(&number.to_string()).is_some(), "{number}");
     }
     assert_eq!(status.orphan_of("another"), None);
+}
+
+#[test]
+fn abandoned_volume_is_listed_and_is_no_orphan() {
+    let uuid = vg0().lvs[0].uuid.to_string();
+    let abandoned = || VolumeSpec {
+        state: State::Abandoned,
+        ..described(Some(&uuid))
+    };
+    assert_eq!(deviations(vg0(), abandoned()), ["Abandoned vg0/pvc-a"]);
+    let audit = Audit::new(&[vg0()], &[abandoned()]);
+    assert_eq!((audit.orphans.len(), audit.counts().abandoned), (0, 1));
+    let mut renamed = vg0();
+    renamed.lvs[0].name = "precious".to_owned();
+    assert_eq!(deviations(renamed, abandoned()), ["Abandoned vg0/precious"]);
+    // It is not missing: its disks may be elsewhere.
+    let mut empty = vg0();
+    empty.lvs.clear();
+    assert!(deviations(empty, abandoned()).is_empty());
 }

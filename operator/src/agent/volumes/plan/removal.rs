@@ -74,7 +74,7 @@ pub(super) fn plan_absent(
     }
     let action = match spec.state {
         State::AbsentIfNeverUsed => plan_unused(spec, lv, seen.content)?,
-        State::Absent | State::Present => remove(spec, lv),
+        State::Absent | State::Present | State::Abandoned => remove(spec, lv),
     };
     Ok(Step::Act(action))
 }

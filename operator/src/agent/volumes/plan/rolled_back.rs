@@ -35,7 +35,7 @@ pub(super) fn hold_back(spec: &VolumeSpec, rollback: Option<&Rollback>, step: St
     );
     let error = ReportedError::new(reason::METADATA_ROLLED_BACK, message);
     match spec.state {
-        State::Present => without_volume(spec, error).into(),
+        State::Present | State::Abandoned => without_volume(spec, error).into(),
         State::Absent | State::AbsentIfNeverUsed => Outcome::kept(error).into(),
     }
 }

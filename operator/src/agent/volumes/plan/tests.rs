@@ -1,5 +1,6 @@
 //! Examples for every rule of the plan, and the fixtures that they share.
 
+mod abandoned;
 mod adopted;
 mod any;
 mod device;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use crds::LogicalVolume;
 use crds::condition::reason;
 use host::MasterKey;
+use jiff::Timestamp;
+use placement::node_loss::NodeLoss;
 use placement::reservations::Reservations;
 use serde_json::{Value, json};
 
@@ -36,6 +38,9 @@ pub(super) struct Fixture {
     pub(super) master_key: ObservedMasterKey,
     pub(super) waited: Duration,
     pub(super) was_unhealthy: bool,
+    pub(super) node_loss: Option<NodeLoss>,
+    pub(super) lost_for: Duration,
+    pub(super) now: Timestamp,
 }
 
 impl Fixture {
@@ -63,6 +68,9 @@ impl Fixture {
             master_key: Some(Ok(Arc::new(MasterKey::new(&[0; 32]).unwrap()))),
             waited: Duration::ZERO,
             was_unhealthy: false,
+            node_loss: None,
+            lost_for: Duration::ZERO,
+            now: Timestamp::UNIX_EPOCH,
         }
     }
 
@@ -140,8 +148,7 @@ impl Fixture {
     }
 
     pub(super) fn plan(&self) -> Plan {
-        let node =
-            json!({"metadata": {"name": "n1", "labels": {"kubernetes.io/hostname": "host-1"}}});
+        let node = json!({"metadata": {"name": "n1", "uid": "n1-uid", "labels": {"kubernetes.io/hostname": "host-1"}}});
         let logical_volume = self.logical_volume.clone().map(from::<LogicalVolume>);
         let mut reservations = Reservations::default();
         if let Some(logical_volume) = &logical_volume {
@@ -166,12 +173,24 @@ impl Fixture {
             adoption: self.adoption.clone(),
             master_key: self.master_key.clone(),
             volume_backend: self.backend.clone().map(|backend| Arc::new(from(backend))),
+            node_loss: self.node_loss,
+            lost_for: self.lost_for,
+            now: self.now,
         };
         plan(&observed, &reservations)
     }
 
     pub(super) fn step(&self) -> Step {
         self.plan().step
+    }
+
+    /// A bound volume of a lost node, whose backend releases claims after an hour.
+    pub(super) fn lost() -> Self {
+        let mut fixture = Self::bound();
+        fixture.node = false;
+        fixture.node_loss = Some(NodeLoss::Deleted);
+        fixture.backend.as_mut().unwrap()["spec"]["nodeLoss"] = json!({"policy": "Release"});
+        fixture
     }
 
     /// Returns the reason and the message of the Event.

@@ -12,6 +12,7 @@ prop_compose! {
             Just(State::Present),
             Just(State::Absent),
             Just(State::AbsentIfNeverUsed),
+            Just(State::Abandoned),
         ],
         reclaim_policy in prop_oneof![Just(ReclaimPolicy::Delete), Just(ReclaimPolicy::Retain)],
         published in prop::option::of(1..3_u32),

@@ -274,6 +274,7 @@ proptest! {
                 prop_assert!(is_ours && spec.published.is_none());
             } else if after.is_none() {
                 prop_assert!(is_ours && spec.state != State::Present);
+                prop_assert!(spec.state != State::Abandoned);
                 prop_assert!(!before.open && before.role == LvRole::Volume);
                 prop_assert!(before.segment_type != SegmentType::Other);
                 let is_thin = before.segment_type == SegmentType::Thin;
@@ -295,6 +296,8 @@ proptest! {
             prop_assert!(before.is_some_and(|lv| lv.tags == TAGS));
             prop_assert_eq!(&content, &Content::Blank);
         }
+        // An abandoned volume is left as it is.
+        prop_assert!(spec.state != State::Abandoned || steps.len() == 1, "{:?}", steps);
         // A published volume is never recreated or marked again.
         if spec.published.is_some() {
             let creates_or_marks = steps.iter().any(|step| {
