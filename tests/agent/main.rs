@@ -4,6 +4,7 @@
 mod fixture;
 
 // The life of a volume.
+mod abandoned;
 mod creation;
 mod many_volumes;
 mod metrics;

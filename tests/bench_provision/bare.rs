@@ -102,6 +102,7 @@ impl Writer<'_> {
         let status = status::build(
             &LogicalVolumeStatus::default(),
             &verdict,
+            node.uid(),
             order.metadata.generation,
             &now,
         );

@@ -162,8 +162,8 @@ fn crashes_and_modes() -> Vec<Test> {
         )
         .since(CURRENT),
         Test::new(
-            "volumes of a lost node are given up",
-            operations::volumes_of_a_lost_node_are_given_up,
+            "claims of a lost node are released and their data kept",
+            operations::claims_of_a_lost_node_are_released_and_their_data_kept,
         )
         .since(CURRENT),
         Test::new(

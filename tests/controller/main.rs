@@ -7,6 +7,7 @@ mod fixture;
 mod adoption;
 mod growth;
 mod health;
+mod lost_node;
 mod many_claims;
 mod provisioning;
 mod readiness_events;
