@@ -88,6 +88,18 @@ pub enum Command {
     ///
     /// Creates an Adoption for each, which has the name of the logical volume, and waits for it.
     Adopt(AdoptArguments),
+    /// Release the claims whose volumes are on a lost node: they are deleted, and can be created again
+    /// with empty volumes.
+    ReleaseNode {
+        /// Name of the node: one that was deleted, or is out of service, or lacks the volumes.
+        node: String,
+        /// Release without asking for a confirmation.
+        #[arg(long)]
+        yes: bool,
+        /// Seconds to wait for the claims.
+        #[arg(long, default_value_t = 300, value_name = "SECONDS")]
+        timeout: u64,
+    },
     /// Write a folder with what a maintainer needs to understand a fault, without secrets.
     Bundle {
         /// The folder; it must not exist.

@@ -11,7 +11,7 @@
 //! - [`status`]: backends, nodes and volumes on one screen.
 //! - [`doctor`]: the table of faults.
 //! - [`tree`], [`capacity`], [`orphans`], [`bundle`]: the further commands that change nothing.
-//! - [`adopt`]: makes Adoptions.
+//! - [`adopt`], [`release_node`]: make Adoptions, and release the claims of a lost node.
 //! - [`objects`], [`output`], [`table`], [`progress`]: facts about objects, formats, columns, bars.
 
 pub mod adopt;
@@ -27,6 +27,7 @@ pub mod objects;
 pub mod orphans;
 pub mod output;
 pub mod progress;
+pub mod release_node;
 pub mod run;
 pub mod snapshot;
 pub mod status;

@@ -37,6 +37,8 @@ pub enum UnusedKind {
     Retained,
     /// The volume's node is gone.
     NodeGone,
+    /// Its claim was released while its node was lost.
+    Abandoned,
 }
 
 /// All volumes that no claim uses.
@@ -78,6 +80,9 @@ pub fn unused(snapshot: &Snapshot) -> UnusedVolumes {
                 UnusedKind::NodeGone => {
                     "if the node does not come back: docs/operations.md, a node is lost".to_owned()
                 }
+                UnusedKind::Abandoned => format!(
+                    "to give up its data, or to adopt it once its node is back: kubectl delete logicalvolumes.flexlvm.dev {name}; see docs/operations.md, a lost node comes back"
+                ),
                 _ => format!(
                     "to remove it with its data: kubectl patch logicalvolumes.flexlvm.dev {name} --type merge -p '{{\"spec\": {{\"state\": \"Absent\"}}}}'"
                 ),
@@ -89,6 +94,9 @@ pub fn unused(snapshot: &Snapshot) -> UnusedVolumes {
 
 /// Returns why no claim uses a volume; `None` if one does, or if it is being removed.
 fn kind(snapshot: &Snapshot, volume: &crds::LogicalVolume) -> Option<UnusedKind> {
+    if volume.spec.state == State::Abandoned {
+        return Some(UnusedKind::Abandoned);
+    }
     let has_node = snapshot.nodes.contains_key(&volume.spec.node);
     if !has_node && snapshot.is_readable(Kind::Nodes) {
         return Some(UnusedKind::NodeGone);

@@ -1,5 +1,6 @@
 //! Runs one command: reads a snapshot, builds the report, prints it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -16,10 +17,11 @@ use crate::cli::{AdoptArguments, CapacityArguments, Cli, Command, Connection, Ex
 use crate::connect::{Access, connect};
 use crate::doctor::{self, CheckList};
 use crate::output::{Format, Report, print, render};
+use crate::release_node::ReleaseSettings;
 use crate::snapshot::kind::Kind;
 use crate::snapshot::{Snapshot, read};
 use crate::tree::TreeFilter;
-use crate::{adopt, bundle, explain, orphans, status, tree};
+use crate::{adopt, bundle, explain, orphans, release_node, status, tree};
 
 /// Time between two snapshots of `--watch`: each lists all volumes anew.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);
@@ -76,13 +78,15 @@ pub async fn run(cli: Cli) -> Result<bool> {
             show(&orphans::unused(&snapshot), output)
         }
         Command::Adopt(arguments) => run_adopt(source.connected().await?, &arguments, output).await,
-        Command::Bundle { folder } => {
-            let kinds = [&Kind::VOLUMES[..], &[Kind::Pods], &Kind::INSTALLATION].concat();
-            let snapshot = source.connected().await?.read(&kinds, None).await?;
-            bundle::write(&folder, &bundle::files(&snapshot)?)?;
-            print(&format!("{} is written\n", folder.display()))?;
-            Ok(true)
+        Command::ReleaseNode { node, yes, timeout } => {
+            let settings = ReleaseSettings {
+                yes,
+                timeout: Duration::from_secs(timeout),
+                output,
+            };
+            release(source, &node, settings).await
         }
+        Command::Bundle { folder } => write_bundle(source, &folder).await,
     }
 }
 
@@ -100,6 +104,24 @@ async fn run_adopt(
     let snapshot = source.read(&kinds, None).await?;
     let report = adopt::adopt(&access.client, &snapshot, &request, arguments.extent()).await?;
     show(&report, output)
+}
+
+/// Releases the claims of a lost node.
+async fn release(source: Source, node: &str, settings: ReleaseSettings) -> Result<bool> {
+    let source = source.connected().await?;
+    let Some(access) = &source.access else {
+        bail!("release-node changes a cluster: leave out --from");
+    };
+    release_node::run(&access.client, node, settings).await
+}
+
+/// Writes a bundle into a new folder.
+async fn write_bundle(source: Source, folder: &Path) -> Result<bool> {
+    let kinds = [&Kind::VOLUMES[..], &[Kind::Pods], &Kind::INSTALLATION].concat();
+    let snapshot = source.connected().await?.read(&kinds, None).await?;
+    bundle::write(folder, &bundle::files(&snapshot)?)?;
+    print(&format!("{} is written\n", folder.display()))?;
+    Ok(true)
 }
 
 /// Prints the completion script of a shell.

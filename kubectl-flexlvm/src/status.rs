@@ -74,6 +74,7 @@ struct VolumeCounts {
     ready: usize,
     unhealthy: usize,
     being_removed: usize,
+    abandoned: usize,
     claims_waiting: usize,
 }
 
@@ -183,6 +184,10 @@ fn volumes(snapshot: &Snapshot) -> VolumeCounts {
     for volume in snapshot.logical_volumes.values() {
         let conditions = volume_conditions(volume);
         counts.total += 1;
+        if volume.spec.state == State::Abandoned {
+            counts.abandoned += 1;
+            continue;
+        }
         if volume.spec.state != State::Present {
             counts.being_removed += 1;
             continue;
@@ -265,9 +270,13 @@ impl Report for Status {
             }
         }
         let counts = &self.volumes;
+        let abandoned = match counts.abandoned {
+            0 => String::new(),
+            count => format!(", {count} abandoned"),
+        };
         let _ = writeln!(
             text,
-            "{}: {} ready, {} unhealthy, {} being removed; {} without a volume\n",
+            "{}: {} ready, {} unhealthy, {} being removed{abandoned}; {} without a volume\n",
             counted(counts.total, "volume"),
             counts.ready,
             counts.unhealthy,

@@ -224,8 +224,10 @@ fn of_volume(index: &Index<'_>, name: &str, volume: &LogicalVolume) -> Branch {
             }
         }
     }
-    if volume.spec.state != State::Present {
-        state = "being removed";
+    match volume.spec.state {
+        State::Present => {}
+        State::Abandoned => state = "Abandoned",
+        State::Absent | State::AbsentIfNeverUsed => state = "being removed",
     }
     let claim = volume.spec.current_claim();
     let key = format!("{}/{}", claim.namespace, claim.name);

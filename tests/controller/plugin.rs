@@ -5,6 +5,7 @@ mod adopt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crds::logical_volume::State;
 use harness::wait;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -12,7 +13,7 @@ use k8s_openapi::api::core::v1::{Pod, ServiceAccount};
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use k8s_openapi::jiff::Timestamp;
 use kube::Api;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::fixture::{Controller, Fixture, from};
@@ -313,4 +314,63 @@ async fn assert_bundle_has_no_key(fixture: &Fixture, admin: &Plugin) {
     let again = admin.run(&["doctor", "-o", "wide", "--from", "folder"]);
     assert_eq!(again.code, 1, "{}", again.errors);
     assert!(again.text.contains("[lvm-hangs]"), "{}", again.text);
+}
+
+#[tokio::test]
+async fn plugin_releases_the_claims_of_a_deleted_node() {
+    let fixture = Fixture::with_waiting_class(&[("n1", 1024)]).await;
+    let plugin = Plugin::new(&fixture, &fixture.server.kubeconfig());
+    let name = fixture.bound("by-plugin", "64Mi", "n1").await;
+    let node = fixture.name("n1");
+    let release = |arguments: &[&str]| plugin.run(&[&["release-node", &node], arguments].concat());
+    let refused = release(&["--yes"]);
+    assert_eq!(refused.code, 1);
+    assert!(
+        refused.errors.contains("is Ready and has its volumes"),
+        "{}",
+        refused.errors
+    );
+
+    let parameters = DeleteParams::default();
+    fixture.nodes().delete(&node, &parameters).await.unwrap();
+    let unconfirmed = release(&[]);
+    assert_eq!(unconfirmed.code, 1);
+    assert!(
+        unconfirmed.text.contains("1 claim will be deleted"),
+        "{}",
+        unconfirmed.text
+    );
+    assert!(
+        unconfirmed.errors.contains("nothing was changed"),
+        "{}",
+        unconfirmed.errors
+    );
+    let object = fixture.logical_volumes().get(&name).await.unwrap();
+    assert_eq!(object.spec.state, State::Present);
+
+    // No controller manager runs here, which would end the claim.
+    let waits = release(&["--yes", "--timeout", "1"]);
+    assert_eq!(waits.code, 1, "{}{}", waits.text, waits.errors);
+    let claim = format!("waiting for {}/by-plugin", fixture.namespace);
+    assert!(waits.text.contains(&claim), "{}", waits.text);
+    fixture.wait_for_state(&name, State::Abandoned).await;
+    fixture
+        .wait(&fixture.claims(), "by-plugin", "it is deleted", |claim| {
+            claim.metadata.deletion_timestamp.is_some()
+        })
+        .await;
+    fixture.delete_claim("by-plugin").await;
+    fixture.phase(&name, "Released").await;
+    let released = release(&["--yes"]);
+    assert_eq!(
+        (released.code, released.last_line()),
+        (0, "all claims are released")
+    );
+    let orphans = plugin.json(&["orphans"]);
+    let kind = orphans.as_array().unwrap().iter().find(|one| {
+        one["path"]
+            .as_str()
+            .is_some_and(|path| path.ends_with(&name))
+    });
+    assert_eq!(kind.unwrap()["kind"], "Abandoned");
 }

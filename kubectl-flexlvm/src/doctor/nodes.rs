@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::condition::{self, DRIVER_INSTALLED, KUBELET_READY, READY, reason};
 use crds::layout::LayoutType;
+use crds::logical_volume::State;
 
 use super::check::{Check, Fault, Probe};
 use super::facts::Facts;
@@ -23,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check::fault(
         "node-gone",
         "volumes are on a node that no longer exists",
-        "if the node does not come back, follow docs/operations.md, a node is lost",
+        "if the node does not come back: kubectl flexlvm release-node NAME (docs/operations.md, a node is lost)",
         Probe::Rule(gone_nodes),
     ),
     Check::fault(
@@ -137,7 +138,8 @@ fn gone_nodes(facts: &Facts<'_>) -> Vec<Fault> {
     let mut volumes: BTreeMap<&str, usize> = BTreeMap::new();
     for volume in facts.snapshot.logical_volumes.values() {
         let node = volume.spec.node.as_str();
-        if !facts.snapshot.nodes.contains_key(node) {
+        let is_released = volume.spec.state == State::Abandoned;
+        if !is_released && !facts.snapshot.nodes.contains_key(node) {
             *volumes.entry(node).or_default() += 1;
         }
     }

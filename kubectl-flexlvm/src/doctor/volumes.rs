@@ -178,6 +178,12 @@ pub(super) const CHECKS: &[Check] = &[
         Probe::Rule(not_published),
     ),
     Check::warning(
+        "volume-abandoned",
+        "a volume whose claim was released is on its node again",
+        "follow docs/operations.md, a lost node comes back: use its data, or remove it",
+        Probe::Volume(READY, reason::ABANDONED),
+    ),
+    Check::warning(
         "volume-kept",
         "a retained volume keeps its space, and no claim uses it",
         "to remove it: kubectl patch OBJECT --type merge -p '{\"spec\": {\"state\": \"Absent\"}}'",

@@ -75,6 +75,7 @@ fn volumes() -> Vec<Seed> {
         reason("volume-pool-read-only", "Healthy", "PoolReadOnly"),
         reason("volume-read-only", "Healthy", "ReadOnly"),
         reason("volume-resyncing", "Healthy", "Resyncing"),
+        reason("volume-abandoned", "Ready", "Abandoned"),
         reason("volume-missing", "Ready", "LogicalVolumeMissing"),
         reason("volume-device-outdated", "Ready", "DeviceOutdated"),
         reason("volume-foreign", "Ready", "ForeignLogicalVolume"),

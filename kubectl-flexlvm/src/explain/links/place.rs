@@ -28,7 +28,10 @@ pub(super) fn of_volume(name: &str, volume: &LogicalVolume, growth: Option<Strin
     if let Some(progress) = condition::get(conditions, PROGRESSING) {
         detail = format!("{detail}; {}: {}", progress.reason, progress.message);
     }
-    let (state, detail) = if spec.state != State::Present {
+    let (state, detail) = if spec.state == State::Abandoned {
+        let detail = format!("{detail}, which is lost: the claim is being released");
+        (LinkState::Waiting, detail)
+    } else if spec.state != State::Present {
         let removed = condition::get(conditions, REMOVED);
         let why = removed.map(|removed| format!(": {}", removed.message));
         let detail = format!("{detail}; is being removed{}", why.unwrap_or_default());
