@@ -11,6 +11,7 @@
 //! - [`sizes`]: a volume's size according to claim, PersistentVolume and LogicalVolume.
 //! - [`act`]: carries out the step; the crate `placement` chooses the node, [`volume`] builds the
 //!   objects.
+//! - [`drain`]: releases claims of pods that were evicted from a cordoned node.
 //! - [`adoption`]: makes the objects of existing logical volumes that an admin names.
 //! - [`backend`]: the status of StorageBackends.
 //! - [`readiness_events`]: Events on StorageBackends and NodeStorages.
@@ -21,6 +22,7 @@ pub mod act;
 pub mod adoption;
 pub mod backend;
 pub mod capacity;
+pub mod drain;
 pub mod master_key;
 pub mod metrics;
 pub mod plan;
@@ -73,6 +75,7 @@ pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoi
                 state.clone(),
                 recorder.clone()
             )),
+            Box::pin(drain::run(client.clone(), state.clone(), recorder.clone())),
             Box::pin(readiness_events::run(state.clone(), recorder)),
             capacity::run(
                 client.clone(),

@@ -6,8 +6,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, PersistentVolume, PersistentVo
 use kube::ResourceExt as _;
 use storage_model::Bytes;
 
-/// Annotation of a claim: the provisioner that must serve it. Written by the PersistentVolume
-/// controller.
+/// Annotation of a claim: its provisioner, which the PersistentVolume controller writes.
 pub const STORAGE_PROVISIONER: &str = "volume.kubernetes.io/storage-provisioner";
 
 /// The same annotation before Kubernetes 1.23.
@@ -23,11 +22,12 @@ pub const VOLUME_PREFIX: &str = "pvc-";
 const CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 
 /// The annotations of a claim that FlexLVM reads.
-pub const READ_ANNOTATIONS: [&str; 4] = [
+pub const READ_ANNOTATIONS: [&str; 5] = [
     STORAGE_PROVISIONER,
     STORAGE_PROVISIONER_BETA,
     SELECTED_NODE,
     CLASS,
+    crate::node_loss::RELEASE_ON_DRAIN,
 ];
 
 /// API group of Kubernetes' snapshots.

@@ -16,6 +16,10 @@ use crate::filter;
 /// deletes its pods without waiting for its kubelet.
 pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
+/// Annotation of a claim: `true` lets the controller delete the claim once its pod, of a StatefulSet,
+/// was evicted from a cordoned node.
+pub const RELEASE_ON_DRAIN: &str = "flexlvm.dev/release-on-drain";
+
 /// How a node was lost.
 ///
 /// Each is the statement of an admin or of a cloud's controller, or is verified by an agent. A node

@@ -5,6 +5,7 @@ mod fixture;
 
 // The life of a claim, and of a volume that existed before.
 mod adoption;
+mod drain;
 mod growth;
 mod health;
 mod lost_node;
