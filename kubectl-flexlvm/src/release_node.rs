@@ -1,5 +1,5 @@
-//! `release-node`: releases the claims whose volumes are on a lost node. The one command that changes
-//! a cluster: it writes the intent (`spec.state: Abandoned`), and the controller carries it out.
+//! `release-node`: releases the claims whose volumes are on a lost node. The one command that
+//! changes a cluster: it writes the intent (`spec.state: Abandoned`); the controller carries it out.
 //!
 //! [`plan`] chooses the volumes and [`Progress`] counts, both pure; [`act`] writes and waits.
 

@@ -12,12 +12,12 @@ use kube::ResourceExt as _;
 
 use crate::filter;
 
-/// Taint that an admin sets on a node that is shut down and does not come back soon. Kubernetes then
-/// deletes its pods without waiting for its kubelet.
+/// Taint that an admin sets on a node that is shut down and does not come back soon. Kubernetes
+/// then deletes its pods without waiting for its kubelet.
 pub const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
 
-/// Annotation of a claim: `true` lets the controller delete the claim once its pod, of a StatefulSet,
-/// was evicted from a cordoned node.
+/// Annotation of a claim: `true` lets the controller delete the claim once its pod, of a
+/// StatefulSet, was evicted from a cordoned node.
 pub const RELEASE_ON_DRAIN: &str = "flexlvm.dev/release-on-drain";
 
 /// How a node was lost.

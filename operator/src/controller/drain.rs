@@ -1,5 +1,5 @@
-//! Releases the claims of pods that were evicted from a cordoned node, if an annotation of the claim
-//! allows that: workloads that replicate their data themselves then start on another node.
+//! Releases the claims of pods that were evicted from a cordoned node, if an annotation of the
+//! claim allows that: workloads that replicate their data themselves then start on another node.
 //! [`plan`] decides.
 //!
 //! An evicted pod of a StatefulSet is created again, and waits for the node of its claim. Pods are

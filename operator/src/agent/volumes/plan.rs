@@ -5,8 +5,8 @@
 //! lists the steps,
 //! [`health`] judges whether a volume works, [`device`] compares its device with LVM's metadata,
 //! [`pool_and_cache`] plans the parts of a volume, [`allocation`] selects disks, [`adopted`] takes over
-//! an existing volume, [`erase`] erases a volume before its removal, and [`abandoned`] keeps one that was
-//! abandoned.
+//! an existing volume, [`erase`] erases a volume before its removal, and [`abandoned`] keeps one
+//! that was abandoned.
 
 mod abandoned;
 mod adopted;

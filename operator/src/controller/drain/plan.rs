@@ -31,8 +31,8 @@ pub fn is_cordoned(node: &Node) -> bool {
     spec.is_some_and(|spec| spec.unschedulable == Some(true))
 }
 
-/// Returns whether the pod that used the claim was evicted: a pod of a StatefulSet waits for a node,
-/// and no pod on a node uses the claim.
+/// Returns whether the pod that used the claim was evicted: a pod of a StatefulSet waits for a
+/// node, and no pod on a node uses the claim.
 ///
 /// Without a waiting pod the claim is not needed on another node: the StatefulSet was scaled down.
 #[must_use]

@@ -1,9 +1,9 @@
 //! Plans the release of a claim whose volume is abandoned: the claim first, then its
 //! PersistentVolume. The LogicalVolume stays as the record of the logical volume. Pure.
 //!
-//! The state `Abandoned` is the intent, written by the controller for a backend with `nodeLoss:
-//! Release`, or by an admin. Kubernetes never binds a claim again whose PersistentVolume is gone, so
-//! the claim must be deleted; its owner creates it again.
+//! The state `Abandoned` is the intent, written by the controller by the policy of the backend, or
+//! by an admin. Kubernetes never binds a claim again whose PersistentVolume is gone, so the claim
+//! must be deleted; its owner creates it again.
 
 use crds::LogicalVolume;
 use crds::condition;
@@ -38,7 +38,7 @@ fn plan_published(
         return Step::UnpublishAbandoned.into();
     }
     if phase(volume) != "Bound" {
-        return Step::Done.into(); // reclaim policy Retain, or Kubernetes has yet to bind or release it
+        return Step::Done.into(); // reclaim policy Retain, or Kubernetes has yet to act
     }
     let bound = claim::bound_to(volume);
     match (bound, observed.claim.as_deref()) {

@@ -1,7 +1,7 @@
 //! Plans what happens to a volume whose node is lost. Pure.
 //!
-//! The plan for the volume itself comes first: a lost node only counts while there is nothing else to
-//! do. `abandoned.rs` plans the steps after [`Step::Abandon`].
+//! The plan for the volume itself comes first: a lost node only counts while there is nothing else
+//! to do. `abandoned.rs` plans the steps after [`Step::Abandon`].
 
 use std::cmp;
 use std::time::Duration;

@@ -64,8 +64,8 @@ pub(super) fn plan_reserved(logical_volume: &LogicalVolume, observed: &ObservedO
     }
 }
 
-/// Returns whether an admin has deleted a LogicalVolume without a claim, whose agent can't report on
-/// it any more.
+/// Returns whether an admin has deleted a LogicalVolume without a claim, whose agent can't report
+/// on it any more.
 pub(super) fn is_ended_by_admin(
     logical_volume: &LogicalVolume,
     observed: &ObservedObjects,
