@@ -1,15 +1,13 @@
-//! `flexlvm`: command line, logging and signals; runs one of the two roles.
+//! `flexlvm`: logging and signals; runs one of the two roles.
 
 use std::io::IsTerminal as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use clap::{ArgAction, Parser, Subcommand};
-use flexvolume::DriverName;
+use clap::{CommandFactory as _, FromArgMatches as _};
 use kube::{Client, Config};
+use operator::cli::{Cli, Role};
 use operator::controller::capacity::uninstall::UninstallDetector;
 use operator::controller::metrics::Leader;
 use operator::http::{self, Endpoint};
@@ -27,87 +25,19 @@ const VERSION: &str = match option_env!("FLEXLVM_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// Dynamic LVM volumes for Kubernetes clusters that mount through FlexVolume.
-#[derive(Parser)]
-#[command(name = "flexlvm", version = VERSION)]
-struct Cli {
-    /// Log filter: `info`, `debug`, or per module, as in `info,operator=debug`.
-    #[arg(long, env = "FLEXLVM_LOG", default_value = "info", global = true)]
-    log: String,
-    /// Address that serves the probes /livez and /readyz, and /metrics.
-    #[arg(
-        long,
-        env = "FLEXLVM_LISTEN",
-        default_value = "0.0.0.0:8080",
-        global = true
-    )]
-    listen: SocketAddr,
-    #[command(subcommand)]
-    role: Role,
-}
-
-#[derive(Subcommand)]
-enum Role {
-    /// Turns claims into volumes. Several replicas may run; one of them is active.
-    Controller {
-        /// Namespace of the controller, of its leader election Lease, of the Secret with the master
-        /// key and of the CSIStorageCapacity objects.
-        #[arg(long, env = "POD_NAMESPACE", default_value = "flexlvm-system")]
-        namespace: String,
-        /// Identity of this replica in leader election: the name of its pod.
-        #[arg(long, env = "POD_NAME")]
-        identity: String,
-        /// Publish the nodes' free capacity to the scheduler, on Kubernetes 1.24 and later. `false`
-        /// removes what was published before.
-        #[arg(long, env = "FLEXLVM_PUBLISH_CAPACITY", default_value_t = true, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        publish_capacity: bool,
-    },
-    /// Creates, extends and removes the logical volumes of this node, and installs the driver.
-    Agent {
-        /// Name of this node's Node object.
-        #[arg(long, env = "NODE_NAME")]
-        node: String,
-        /// Path of the driver binary that the agent installs.
-        #[arg(long, env = "FLEXLVM_DRIVER", default_value = "/flexlvm-driver")]
-        driver: PathBuf,
-        /// Let Kubernetes attach volumes before it mounts them. Not changed while volumes are
-        /// mounted.
-        // Requires a value, so that environment and command line use the same syntax.
-        #[arg(long, env = "FLEXLVM_ATTACH", default_value_t = false, action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-        attach: bool,
-        /// Additional name under which the driver is installed, as in `kubernetes.io/lvm`; can be
-        /// repeated.
-        #[arg(
-            long = "driver-alias",
-            env = "FLEXLVM_DRIVER_ALIASES",
-            value_delimiter = ','
-        )]
-        aliases: Vec<DriverName>,
-        /// The kubelet's plugin folder, as a path on the node. Defaults to the folder that the
-        /// kubelet's flags or configuration name.
-        #[arg(long, env = "FLEXLVM_PLUGIN_DIR")]
-        plugin_dir: Option<PathBuf>,
-        /// Folder on the node for the driver's settings, and for third-party drivers that FlexLVM
-        /// replaced.
-        #[arg(long, env = "FLEXLVM_STATE_DIR", default_value = "/var/lib/flexlvm")]
-        state_dir: PathBuf,
-        /// Folder on the node with LVM's configuration and backups.
-        #[arg(long, env = "FLEXLVM_LVM_DIR", default_value = "/etc/lvm")]
-        lvm_dir: PathBuf,
-    },
-}
-
-impl Role {
-    fn endpoint(&self) -> Endpoint {
-        match self {
-            Self::Controller { .. } => Endpoint::of_controller(),
-            Self::Agent { node, .. } => Endpoint::of_agent(node),
-        }
+fn endpoint_of(role: &Role) -> Endpoint {
+    match role {
+        Role::Controller { .. } => Endpoint::of_controller(),
+        Role::Agent { node, .. } => Endpoint::of_agent(node),
     }
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().version(VERSION).get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
     log_to_stderr(&cli.log);
     match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
@@ -147,7 +77,7 @@ fn start(cli: Cli) -> anyhow::Result<()> {
         .context("starting")?;
     runtime.block_on(async {
         let client = connect().await?;
-        let endpoint = cli.role.endpoint();
+        let endpoint = endpoint_of(&cli.role);
         tokio::select! {
             ended = http::serve(cli.listen, endpoint.clone()) => ended.with_context(|| format!("serving probes and metrics at {}", cli.listen)),
             ended = work(cli.role, client, endpoint) => ended,
