@@ -1,7 +1,7 @@
 # FlexLVM's commands. On Debian 12 they install everything that they need.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod soak lint generate image release clean
+.PHONY: help demo test test-unit test-api test-node test-cluster test-storage-e2e fuzz bench-driver bench-provision bench-pod soak lint generate book image release clean
 
 help: ## Lists the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -46,11 +46,16 @@ soak: ## Runs random claims and faults on three nodes, then compares everything 
 lint: ## Checks formatting, clippy, dependencies, scripts; changes nothing
 	@tests/lint
 
-generate: ## Generates the YAML of the definitions from the types, the tables of docs/metrics.md, the PrometheusRule, the chart's templates
-	UPDATE=1 cargo test --quiet --locked -p crds --test yaml
+generate: ## Generates the YAML of the definitions from the types, the tables of docs/metrics.md, docs/reference, the PrometheusRule, the chart's templates
+	UPDATE=1 cargo test --quiet --locked -p crds --test yaml --test reference
 	UPDATE=1 cargo test --quiet --locked -p operator --lib -- documentation_lists --test-threads=1
+	UPDATE=1 cargo test --quiet --locked -p tests --test book -- flags_are_documented
 	UPDATE=1 cargo test --quiet --locked -p tests --test config -- prometheus_rule
 	UPDATE=1 cargo test --quiet --locked -p tests --test config -- chart_templates
+
+book: ## Builds docs as a book into target/book
+	@tests/cluster/prepare book
+	@tests/build-book
 
 image: ## Builds target/image/flexlvm.tar, tagged flexlvm:dev (or TAG=…)
 	@tests/cluster/prepare build
