@@ -81,7 +81,7 @@ pub(crate) fn exclusive_claim_has_one_pod_at_a_time() -> Result<()> {
     })
 }
 
-/// Follows the README. It must be the last test.
+/// Follows docs/how-to/uninstall.md. It must be the last test.
 pub(crate) fn uninstalled_product_leaves_nothing_in_the_cluster() -> Result<()> {
     let cluster = cluster_alone();
     run(async {
