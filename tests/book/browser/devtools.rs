@@ -26,12 +26,13 @@ impl Browser {
     /// Starts a browser with an empty profile.
     pub(super) fn start() -> Self {
         let profile = tempfile::tempdir().unwrap();
-        // The shell gives the pipes the numbers that Chromium expects. Its messages about the
-        // machine's graphics and D-Bus are no faults of pages.
+        // The shell gives the pipes the numbers that Chromium expects; it ends when they are closed,
+        // and with the time limit if it hangs. Its messages about the machine's graphics and D-Bus
+        // are no faults of pages.
         let mut process = Command::new("sh")
             .args([
                 "-c",
-                r#"exec chromium "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#,
+                r#"exec timeout 300 chromium "$@" 3<&0 4>&1 </dev/null >/dev/null 2>&1"#,
                 "sh",
             ])
             .args([
