@@ -31,8 +31,10 @@ mod lease;
 mod master_key;
 mod metrics;
 
-// What admins recover from.
+// What admins recover from, and how volumes leave: the commands of the pages.
+mod departure;
 mod operations;
+mod pages;
 
 // What admins look with.
 mod plugin;

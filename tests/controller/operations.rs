@@ -1,8 +1,6 @@
 //! The procedures of docs/operations.md that need no kubelet: the commands of the page itself, with
 //! the real controller, the real agent's code over simulated LVM, and a server of their own.
 
-use std::process::Command;
-
 use crds::NodeStorage;
 use harness::agents::Agents;
 use harness::apiserver::ApiServer;
@@ -15,60 +13,7 @@ use operator::agent::volumes::plan::Content;
 use serde_json::json;
 
 use crate::fixture::{Controller, Fixture, volume_of};
-
-const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-
-/// Returns the shell commands of a section of the page, one text for each block.
-fn commands_of(section: &str) -> Vec<String> {
-    let page = std::fs::read_to_string(format!("{REPOSITORY}/docs/operations.md")).unwrap();
-    let heading = format!("\n## {section}\n");
-    let (_, rest) = page.split_once(&heading).expect("the page has the section");
-    let text = rest.split("\n## ").next().unwrap();
-    let mut blocks = Vec::new();
-    let mut block: Option<String> = None;
-    for line in text.lines().map(str::trim_start) {
-        match &mut block {
-            None if line == "```sh" => block = Some(String::new()),
-            Some(_) if line == "```" => blocks.extend(block.take()),
-            Some(commands) => {
-                commands.push_str(line);
-                commands.push('\n');
-            }
-            None => {}
-        }
-    }
-    blocks
-}
-
-/// Runs commands of the page in the repository's place, with `kubectl` of the server's version.
-fn run(server: &ApiServer, folder: &std::path::Path, commands: &str) {
-    let definitions = server.definitions().unwrap();
-    let is_old = definitions.ends_with("/crds");
-    let commands = if is_old {
-        commands.replace("crds/cel", "crds")
-    } else {
-        commands.to_owned()
-    };
-    let path = format!(
-        "{}:{}",
-        server.kubernetes().folder().display(),
-        std::env::var("PATH").unwrap()
-    );
-    let output = Command::new("bash")
-        .args(["-e", "-o", "pipefail", "-c", &commands])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("KUBECONFIG", server.kubeconfig())
-        .env("HOME", folder)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{commands}\n{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
+use crate::pages;
 
 /// Returns the names of FlexLVM's definitions that are being deleted.
 async fn definitions_being_deleted(fixture: &Fixture) -> Vec<String> {
@@ -110,11 +55,12 @@ async fn delete_definitions(fixture: &Fixture) {
 /// Runs the commands of the page.
 fn follow_the_page(server: &ApiServer) {
     let folder = tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(format!("{REPOSITORY}/crds"), folder.path().join("crds")).unwrap();
-    let blocks = commands_of("The definitions were deleted");
+    let link = folder.path().join("crds");
+    std::os::unix::fs::symlink(format!("{}/crds", pages::REPOSITORY), link).unwrap();
+    let blocks = pages::commands("docs/operations.md", "The definitions were deleted");
     assert_eq!(blocks.len(), 3, "{blocks:#?}");
     for block in &blocks {
-        run(server, folder.path(), block);
+        pages::run(server, folder.path(), block);
     }
 }
 
