@@ -129,7 +129,7 @@ fn write_kind(text: &mut String, definition: &Value) {
         let schema = &schema["properties"][part];
         if schema["properties"]
             .as_object()
-            .is_none_or(|fields| fields.is_empty())
+            .is_none_or(serde_json::Map::is_empty)
         {
             continue;
         }

@@ -19,10 +19,12 @@ const WIDTHS: [(&str, u32); 2] = [("desktop", 1280), ("phone", 360)];
 /// wider, unless they scroll in themselves; images that are missing; all ids; all links.
 const INSPECT: &str = r"(() => {
     const root = document.documentElement;
+    const overflow = element => getComputedStyle(element).overflowX;
     const scrolls = element => element && element !== document.body
-        && (['auto', 'scroll', 'hidden'].includes(getComputedStyle(element).overflowX) || scrolls(element.parentElement));
+        && (overflow(element) !== 'visible' || scrolls(element.parentElement));
+    const right = element => element.getBoundingClientRect().right;
     const wide = [...document.querySelectorAll('main *')]
-        .filter(element => element.getBoundingClientRect().right > root.clientWidth + 1 && !scrolls(element))
+        .filter(element => right(element) > root.clientWidth + 1 && !scrolls(element))
         .map(element => element.tagName + ' ' + element.textContent.slice(0, 60));
     return JSON.stringify({
         content: Math.max(root.scrollWidth, document.body.scrollWidth),
@@ -46,6 +48,11 @@ fn build(folder: &Path) {
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+}
+
+fn is_html(path: &Path) -> bool {
+    path.extension()
+        .is_some_and(|extension| extension == "html")
 }
 
 /// Returns the pages of the built book.
@@ -87,13 +94,7 @@ fn faults(inspected: &Value, errors: &[String]) -> Vec<String> {
             inspected["wide"]
         ));
     }
-    if inspected["images"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .next()
-        .is_some()
-    {
+    if !inspected["images"].as_array().unwrap().is_empty() {
         faults.push(format!("missing images: {}", inspected["images"]));
     }
     if number("text") < 100 {
@@ -121,7 +122,7 @@ fn dead_links(pages: &BTreeMap<String, Value>) -> Vec<String> {
             let (path, id) = link.split_once('#').unwrap_or((link, ""));
             let is_known = match pages.get(path) {
                 Some(target) => id.is_empty() || strings(&target["ids"]).contains(id),
-                None => !path.ends_with(".html") && Path::new(path).exists(),
+                None => !is_html(Path::new(path)) && Path::new(path).exists(),
             };
             if !is_known {
                 dead.push(format!("{page}: dead link {link}"));
@@ -168,7 +169,8 @@ fn faults_of_a_page_are_found() {
     let page = folder.path().join("page.html");
     std::fs::write(
         &page,
-        "<main><p style='width: 2000px'>wide</p><img src=missing.png><script>console.error('broken'); missing()</script></main>",
+        "<main><p style='width: 2000px'>wide</p><img src=missing.png>\
+         <script>console.error('broken'); missing()</script></main>",
     )
     .unwrap();
     let mut browser = Browser::start();

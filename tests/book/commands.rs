@@ -143,9 +143,7 @@ fn every_command_of_the_programs_has_known_names() {
 
 /// Returns the variables that a program reads.
 fn variables(program: &Command) -> BTreeSet<String> {
-    let own = program
-        .get_arguments()
-        .filter_map(|argument| argument.get_env());
+    let own = program.get_arguments().filter_map(clap::Arg::get_env);
     let own = own.map(|name| name.to_string_lossy().into_owned());
     own.chain(program.get_subcommands().flat_map(variables))
         .collect()
@@ -205,8 +203,10 @@ fn every_resource_of_flexlvm_exists() {
 
 #[test]
 fn every_parameter_of_a_class_is_documented() {
-    let mut class = StorageClass::default();
-    class.parameters = Some([("unknown".to_owned(), String::new())].into());
+    let class = StorageClass {
+        parameters: Some([("unknown".to_owned(), String::new())].into()),
+        ..StorageClass::default()
+    };
     let error = placement::class::read(&class, None)
         .unwrap_err()
         .to_string();

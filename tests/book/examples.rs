@@ -1,4 +1,5 @@
-//! Examples in YAML: each field exists, each value has its type, and FlexLVM accepts what is its own.
+//! Examples in YAML: each field exists, each value has its type, and FlexLVM accepts its own
+//! objects.
 
 use crds::{Adoption, StorageBackend};
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -43,8 +44,8 @@ fn read<T: DeserializeOwned + Serialize>(object: &Value) -> Result<T, String> {
     }
 }
 
-/// Reads an object of FlexLVM. A default value is not written again, so the fields are compared with
-/// the schema.
+/// Reads an object of FlexLVM, whose fields are compared with the schema: a default value is not
+/// written again.
 fn read_own<T: DeserializeOwned>(object: &Value) -> Result<T, String> {
     let kind = object["kind"].as_str().unwrap_or_default();
     let definition = crds::all()
