@@ -274,3 +274,50 @@ async fn volume_of_an_admin_is_adopted_once_despite_crashes() {
     assert_eq!(cluster.lvm.count("look"), 0);
     assert_eq!(cluster.lvm.count("lvremove"), 0);
 }
+
+/// The claim must not get an empty volume because a disk is away, or because the admin edits the
+/// Adoption and the agent has yet to report on that.
+#[tokio::test]
+async fn claim_gets_no_other_volume_while_the_agent_finds_the_one_to_adopt_no_more() {
+    let cluster = Cluster::start().await;
+    let fixture = &cluster.fixture;
+    let controller = Controller::start(fixture.server, false).await;
+    let name = volume_of(&fixture.claim("heirloom", "64Mi", None).await);
+    fixture.wait_for_persistent_volume(&name).await;
+    cluster.lvm.change_volume(&name, has_data);
+    drop(controller);
+    cluster.lose_objects("heirloom", &name).await;
+
+    let mut spec = json!({"node": cluster.node, "volumeGroup": "vg0", "logicalVolume": name,
+        "backend": "misspelled"});
+    cluster.apply("heirloom", &spec);
+    let _controller = Controller::start(fixture.server, false).await;
+    cluster
+        .wait_for_adoption("heirloom", "False", "InvalidSpec")
+        .await;
+    fixture.claim("heirloom", "64Mi", None).await;
+    let phrase = format!("waiting for volume {name}, which Adoption heirloom");
+    fixture
+        .wait_for_event(&["ProvisioningFailed", &phrase])
+        .await;
+
+    let rename = |from: &str, to: &str| {
+        let to = to.to_owned();
+        cluster.lvm.change_volume(from, |volume| volume.name = to);
+    };
+    rename(&name, "pvc-away");
+    cluster
+        .wait_for_adoption("heirloom", "False", "LogicalVolumeNotFound")
+        .await;
+    spec["backend"] = json!(fixture.namespace);
+    cluster.apply("heirloom", &spec);
+    fixture.quiet().await;
+    assert_eq!(fixture.own_logical_volumes().await.len(), 0);
+
+    rename("pvc-away", &name);
+    cluster
+        .wait_for_adoption("heirloom", "True", "Adopted")
+        .await;
+    assert_eq!(fixture.own_logical_volumes().await.len(), 1);
+    assert_eq!(cluster.lvm.count("lvcreate"), 1);
+}

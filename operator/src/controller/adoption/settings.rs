@@ -43,12 +43,18 @@ pub fn reported(adoption: &Adoption) -> Option<&AdoptableVolume> {
 }
 
 /// Returns the claim that gets the volume; `None` if neither Adoption nor tags name one.
+///
+/// While the agent reports no volume for the present spec, for example since a disk is missing, the
+/// claim stays that of the last report: it must not get another volume meanwhile.
 #[must_use]
 pub fn claim(adoption: &Adoption) -> Option<AdoptingClaim> {
     if let Some(claim) = &adoption.spec.claim {
         return Some(claim.clone());
     }
-    let (namespace, name) = tag(reported(adoption)?, CLAIM_NAME)?.split_once('/')?;
+    let Some(volume) = reported(adoption) else {
+        return adoption.status.as_ref()?.claim.clone();
+    };
+    let (namespace, name) = tag(volume, CLAIM_NAME)?.split_once('/')?;
     Some(AdoptingClaim {
         namespace: namespace.to_owned(),
         name: name.to_owned(),

@@ -8,7 +8,7 @@ use placement::reservations::Reservations;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{AdoptionProgress, AdoptionStep, ObservedAdoption, plan};
+use super::{AdoptionProgress, AdoptionStep, ObservedAdoption, plan, settings};
 
 const UUID: &str = "abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP";
 
@@ -215,6 +215,25 @@ fn adoption_waits_for_a_report_about_its_present_spec() {
     let progress = fixture.progress();
     assert_eq!(progress.reason, reason::LOGICAL_VOLUME_NOT_FOUND);
     assert_eq!(progress.message, "n1 has no logical volume vg0/pvc-1");
+}
+
+#[test]
+fn claim_of_the_last_report_stays_while_the_agent_reports_no_volume() {
+    let claim = |adoption: &Value| settings::claim(&from(adoption)).map(|claim| claim.name);
+    let mut adoption = Fixture::tagged().adoption;
+    assert_eq!(claim(&adoption).as_deref(), Some("data"));
+    adoption["status"]["claim"] = json!({"namespace": "shop", "name": "data"});
+    // The admin edits the Adoption; the agent has yet to report on that.
+    adoption["metadata"]["generation"] = json!(3);
+    assert_eq!(claim(&adoption).as_deref(), Some("data"));
+    adoption["status"]["report"] = json!({"generation": 3, "problem":
+        {"reason": "VolumeGroupUnusable", "message": "a disk is missing"}});
+    assert_eq!(claim(&adoption).as_deref(), Some("data"));
+    // But not the one that the admin has removed from the spec.
+    let mut adoption = Fixture::untagged().adoption;
+    adoption["status"]["claim"] = json!({"namespace": "shop", "name": "data"});
+    adoption["spec"]["claim"] = Value::Null;
+    assert_eq!(claim(&adoption), None);
 }
 
 #[test]
