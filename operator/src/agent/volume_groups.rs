@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::devices::{NodeDevice, reason};
+use crds::node_storage::MAX_ORPHANS;
 use host::lvm::Vg;
 use host::{DevicePath, Error, VgName};
 use kube::Client;
@@ -335,9 +336,10 @@ async fn changed(folders: Option<&Folders>) {
     }
 }
 
-/// Writes devices and missing groups into the status.
+/// Writes devices, missing groups and their orphans into the status.
 ///
-/// A group is missing if the previous status lists it and LVM no longer does.
+/// A group is missing if the previous status lists it and LVM no longer does. Its disks may come
+/// back, so the controller must go on to place no claim whose data is on them.
 pub fn note(
     status: &mut crds::NodeStorageStatus,
     old: &crds::NodeStorageStatus,
@@ -360,6 +362,19 @@ pub fn note(
         })
         .cloned()
         .collect();
+    for orphan in &old.orphans {
+        let is_listed = status
+            .orphans
+            .iter()
+            .any(|listed| listed.claim_uid == orphan.claim_uid);
+        if missing.contains(&orphan.volume_group) && !is_listed {
+            status.orphans.push(orphan.clone());
+            if let Some(audit) = &mut status.audit {
+                audit.orphaned = audit.orphaned.saturating_add(1);
+            }
+        }
+    }
+    status.orphans.truncate(MAX_ORPHANS);
     status.missing_volume_groups = missing.into_iter().collect();
 }
 
