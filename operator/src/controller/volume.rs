@@ -195,14 +195,14 @@ fn access_modes(spec: &LogicalVolumeSpec, claim: Option<&PersistentVolumeClaim>)
 /// Returns the claim for which a PersistentVolume is reserved.
 ///
 /// An adopted volume is reserved for a claim by its name: the claim may be created later, or again.
+/// It may have been handed to another claim since, before its PersistentVolume was lost.
 fn claim_reference(spec: &LogicalVolumeSpec) -> ObjectReference {
-    let reference = claim::object_reference(&spec.claim);
     if spec.adopted.is_none() {
-        return reference;
+        return claim::object_reference(&spec.claim);
     }
     ObjectReference {
         uid: None,
-        ..reference
+        ..claim::object_reference(spec.current_claim())
     }
 }
 

@@ -338,6 +338,24 @@ fn ready_volume_is_published_for_the_claim_by_its_name() {
 }
 
 #[test]
+fn lost_persistent_volume_is_made_for_the_claim_that_the_volume_was_handed_to() {
+    let mut fixture = Fixture::created();
+    let object = fixture.logical_volume.as_mut().unwrap();
+    object["spec"]["currentClaim"] = json!({"namespace": "bank", "name": "ledger", "uid": "9"});
+    fixture.adoption["metadata"]["uid"] = json!("8");
+    fixture.maker_exists = false;
+    fixture.adoption["spec"]["claim"] = json!({"namespace": "bank", "name": "ledger"});
+    let AdoptionStep::Publish(volume) = fixture.plan() else {
+        panic!("no PersistentVolume");
+    };
+    let claim = volume.0.spec.clone().unwrap().claim_ref.unwrap();
+    assert_eq!(
+        (claim.namespace.as_deref(), claim.name.as_deref(), claim.uid),
+        (Some("bank"), Some("ledger"), None)
+    );
+}
+
+#[test]
 fn volume_that_is_not_ready_shows_its_reason() {
     let mut fixture = Fixture::created();
     let object = fixture.logical_volume.as_mut().unwrap();
