@@ -321,3 +321,38 @@ async fn claim_gets_no_other_volume_while_the_agent_finds_the_one_to_adopt_no_mo
     assert_eq!(fixture.own_logical_volumes().await.len(), 1);
     assert_eq!(cluster.lvm.count("lvcreate"), 1);
 }
+
+#[tokio::test]
+async fn adoption_reports_what_the_api_server_rejects() {
+    let cluster = Cluster::start().await;
+    let fixture = &cluster.fixture;
+    cluster.create_photos();
+    let mut spec = json!({"node": cluster.node, "volumeGroup": "vg0", "logicalVolume": "pvc-photos",
+        "claim": {"namespace": fixture.namespace, "name": "photos"}, "storageClass": "No Class",
+        "backend": fixture.namespace, "filesystem": {"type": "ext4"}});
+    cluster.apply("album", &spec);
+    let _controller = Controller::start(fixture.server, false).await;
+    let waiting = cluster
+        .wait_for_adoption("album", "False", "InvalidSpec")
+        .await;
+    let message = &waiting.status.unwrap().conditions[0].message;
+    assert!(
+        message.contains("create PersistentVolume pvc-photos"),
+        "{message}"
+    );
+
+    // As the message advises.
+    spec["storageClass"] = json!(fixture.namespace);
+    cluster.apply("album", &spec);
+    let delete = DeleteParams::default();
+    fixture
+        .logical_volumes()
+        .delete("pvc-photos", &delete)
+        .await
+        .unwrap();
+    cluster.wait_for_adoption("album", "True", "Adopted").await;
+    let volume = fixture.wait_for_persistent_volume("pvc-photos").await;
+    let class = volume.spec.unwrap().storage_class_name;
+    assert_eq!(class, Some(fixture.namespace.clone()));
+    assert_eq!(cluster.lvm.count("lvremove"), 0);
+}

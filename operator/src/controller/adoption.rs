@@ -85,11 +85,7 @@ impl AdoptionWorker {
             if let Err(error) = self.step(&adoption).await
                 && !error.is_not_found()
             {
-                tracing::warn!(
-                    adoption = adoption.name_any(),
-                    error = host::error::chain(&error),
-                    "a step of an Adoption failed; retrying"
-                );
+                self.report_failure(&adoption, &error).await;
             }
         }
         is_waiting
@@ -118,7 +114,30 @@ impl AdoptionWorker {
                 }
             }
         };
-        self.report(&observed, progress).await
+        self.report(adoption, progress).await
+    }
+
+    /// Logs why a step failed, and writes it into the condition.
+    async fn report_failure(&self, adoption: &Adoption, error: &ApiError) {
+        let text = host::error::chain(error);
+        tracing::warn!(
+            adoption = adoption.name_any(),
+            error = text,
+            "a step of an Adoption failed; retrying"
+        );
+        let progress = if error.is_invalid() {
+            let message = format!(
+                "the API server rejects what the Adoption states: {text}; correct it, and delete LogicalVolume {} if it \
+                 exists, which leaves the logical volume unchanged",
+                adoption.spec.logical_volume
+            );
+            AdoptionProgress::waiting(reason::INVALID_SPEC, message)
+        } else {
+            let message = format!("retrying after an error: {text}");
+            AdoptionProgress::waiting(reason::ADOPTING, message)
+        };
+        // The API server may be at fault; the log has the error.
+        let _ = self.report(adoption, progress).await;
     }
 
     fn observe(&self, adoption: &Arc<Adoption>) -> ObservedAdoption {
@@ -197,10 +216,9 @@ impl AdoptionWorker {
     /// Writes condition and claim, if they have changed, and the Event.
     async fn report(
         &self,
-        observed: &ObservedAdoption,
+        adoption: &Adoption,
         progress: AdoptionProgress,
     ) -> Result<(), ApiError> {
-        let adoption = &observed.adoption;
         let old = adoption.status.clone().unwrap_or_default();
         let mut conditions = old.conditions.clone();
         condition::set(

@@ -45,6 +45,12 @@ impl ApiError {
         self.code() == Some(404)
     }
 
+    /// Returns true if the API server rejects the object's content.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        self.code() == Some(422)
+    }
+
     /// Returns true if the object exists already (on create), or has changed meanwhile (on update).
     #[must_use]
     pub fn is_conflict(&self) -> bool {

@@ -12,6 +12,12 @@ use crate::volume_record::{DEFAULT_ACCESS_MODE, VolumeRecord};
 use placement::claim::VOLUME_PREFIX;
 use placement::class;
 
+/// The access mode that a PersistentVolume can have only alone.
+const ONE_POD: &str = "ReadWriteOncePod";
+
+/// The access modes of Kubernetes.
+const ACCESS_MODES: [&str; 4] = ["ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", ONE_POD];
+
 /// What a LogicalVolume needs that LVM does not store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdoptionSettings {
@@ -111,6 +117,7 @@ pub fn read(
     if access_modes.is_empty() {
         access_modes = recorded_modes.unwrap_or_else(|| vec![DEFAULT_ACCESS_MODE.to_owned()]);
     }
+    check_access_modes(&access_modes)?;
     Ok(AdoptionSettings {
         claim: claim(adoption).ok_or_else(|| missing("spec.claim"))?,
         claim_uid: read_claim_uid(adoption, volume)?,
@@ -125,6 +132,24 @@ pub fn read(
         access_modes,
         created_size: created_size(volume, record.as_ref()),
     })
+}
+
+/// Checks that a PersistentVolume can have these access modes: the API server rejects others only
+/// once the LogicalVolume exists.
+fn check_access_modes(modes: &[String]) -> Result<(), ValidationError> {
+    const FIELD: &str = "spec.accessModes";
+    for mode in modes {
+        if !ACCESS_MODES.contains(&mode.as_str()) {
+            let problem = format!("{mode} is not an access mode");
+            let hint = format!("use {}", ACCESS_MODES.join(", "));
+            return Err(ValidationError::new(FIELD, problem).with_hint(hint));
+        }
+    }
+    if modes.len() > 1 && modes.iter().any(|mode| mode == ONE_POD) {
+        let problem = format!("{ONE_POD} excludes other access modes");
+        return Err(ValidationError::new(FIELD, problem));
+    }
+    Ok(())
 }
 
 /// Reads the uid of the claim that the volume was created for.

@@ -356,6 +356,29 @@ fn lost_persistent_volume_is_made_for_the_claim_that_the_volume_was_handed_to() 
 }
 
 #[test]
+fn access_modes_that_no_persistent_volume_can_have_are_named() {
+    let mut fixture = Fixture::tagged();
+    for (modes, sentence) in [
+        (
+            json!(["ReadWriteOnce", "ReadWriteTwice"]),
+            "spec.accessModes: ReadWriteTwice is",
+        ),
+        (
+            json!(["ReadWriteOncePod", "ReadWriteOnce"]),
+            "spec.accessModes: ReadWriteOncePod excludes",
+        ),
+    ] {
+        fixture.adoption["spec"]["accessModes"] = modes;
+        let progress = fixture.progress();
+        assert_eq!(progress.reason, reason::INVALID_SPEC);
+        let message = progress.message;
+        assert!(message.starts_with(sentence), "{message}");
+    }
+    fixture.adoption["spec"]["accessModes"] = json!(["ReadWriteOncePod"]);
+    assert_eq!(fixture.spec()["accessModes"], json!(["ReadWriteOncePod"]));
+}
+
+#[test]
 fn volume_that_is_not_ready_shows_its_reason() {
     let mut fixture = Fixture::created();
     let object = fixture.logical_volume.as_mut().unwrap();
