@@ -54,6 +54,28 @@ async fn annotations_name_the_port_that_the_network_policy_admits() {
     }
 }
 
+/// The chart may be installed into a namespace with other pods, such as kube-system.
+#[tokio::test]
+async fn network_policies_select_the_pods_of_both_roles_and_no_others() {
+    let server = ApiServer::shared().await;
+    if !server.is_since(25) {
+        return;
+    }
+    let objects = render_with(server, &["monitoring"]);
+    let is_policy = |object: &&Value| object["kind"] == "NetworkPolicy";
+    let policies: Vec<_> = objects.iter().filter(is_policy).collect();
+    assert_eq!(policies.len(), 2);
+    for policy in policies {
+        let selector = policy["spec"]["podSelector"]["matchLabels"].as_object();
+        for (label, value) in selector.expect("a selection by labels") {
+            for kind in ["DaemonSet", "Deployment"] {
+                let template = &find(&objects, kind)["spec"]["template"];
+                assert_eq!(&template["metadata"]["labels"][label], value, "{kind}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn pod_monitor_selects_the_pods_of_both_roles_and_their_port() {
     let server = ApiServer::shared().await;
