@@ -64,7 +64,7 @@ pub async fn run(client: Client, settings: &ControllerSettings, endpoint: Endpoi
     metrics::register(&endpoint.metrics, &state, &recorder.counts());
     let worker = Worker::new(client.clone(), state.clone(), recorder.clone());
     let work = async {
-        state.ready().await;
+        state.ready(&client).await;
         endpoint.ready.set(true);
         tokio::join!(
             queue::run(requests, state.queue_statistics(), AT_ONCE, |name| worker

@@ -356,3 +356,17 @@ async fn adoption_reports_what_the_api_server_rejects() {
     assert_eq!(class, Some(fixture.namespace.clone()));
     assert_eq!(cluster.lvm.count("lvremove"), 0);
 }
+
+/// An admin deleted it, or upgraded without applying the definitions.
+#[tokio::test]
+async fn claims_are_served_without_the_definition_of_adoption() {
+    let cluster = Cluster::start().await;
+    let fixture = &cluster.fixture;
+    let server = fixture.server;
+    let _ = server
+        .kubectl(&["delete", "crd", "adoptions.flexlvm.dev"])
+        .unwrap();
+    let _controller = Controller::start(server, false).await;
+    let name = volume_of(&fixture.claim("undefined", "64Mi", None).await);
+    fixture.wait_for_persistent_volume(&name).await;
+}

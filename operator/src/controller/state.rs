@@ -132,7 +132,7 @@ impl ClusterState {
     }
 
     /// Returns once every kind has been listed.
-    pub async fn ready(&self) {
+    pub async fn ready(&self, client: &Client) {
         // An error means that the watches have ended, with the process.
         let _ = self.claims.wait_until_ready().await;
         let _ = self.classes.wait_until_ready().await;
@@ -141,7 +141,7 @@ impl ClusterState {
         let _ = self.backends.wait_until_ready().await;
         let _ = self.storages.wait_until_ready().await;
         let _ = self.nodes.wait_until_ready().await;
-        let _ = self.adoptions.wait_until_ready().await;
+        self.adoptions_ready(client).await;
     }
 
     /// Locks the reservations. Hold the lock during a decision, never across a request.

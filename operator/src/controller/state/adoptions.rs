@@ -1,18 +1,42 @@
 //! Which Adoption gives a claim its volume, and which one a LogicalVolume was made for.
 
+use std::time::Duration;
+
 use crds::adoption::AdoptingClaim;
 use crds::condition::{self, ADOPTED};
 use crds::logical_volume::AdoptedVolume;
 use crds::{Adoption, LogicalVolume};
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
-use kube::ResourceExt as _;
+use kube::api::ListParams;
 use kube::runtime::reflector::ObjectRef;
+use kube::{Api, Client, ResourceExt as _};
+use tokio::time::sleep;
 
 use super::ClusterState;
 use crate::controller::adoption::settings;
 use crate::controller::plan::PendingAdoption;
+use crate::kube::error::ApiError;
+
+/// Interval between two checks of whether the definition of Adoption is missing.
+const RECHECK: Duration = Duration::from_secs(2);
+
+/// Number of consecutive checks that prove it: an API server that starts may not serve it yet.
+const CHECKS: u32 = 3;
 
 impl ClusterState {
+    /// Returns once the Adoptions have been listed, or their definition is missing: then there are
+    /// none, and claims are served without.
+    ///
+    /// Call it once all other kinds have been listed, so that the API server serves definitions.
+    pub(super) async fn adoptions_ready(&self, client: &Client) {
+        tokio::select! {
+            _ = self.adoptions.wait_until_ready() => {}
+            () = undefined(client) => tracing::warn!(
+                "the definition of Adoption is missing, so nothing can be adopted: apply the folder crds, or crds/cel"
+            ),
+        }
+    }
+
     /// Returns the Adoption that gives the claim a volume, until Kubernetes has bound one to it.
     ///
     /// A new, empty volume in the meantime would take the claim away from its data.
@@ -63,6 +87,21 @@ impl ClusterState {
         adoption.is_some_and(|adoption| {
             adoption.metadata.uid.as_deref() == Some(adopted.adoption_uid.as_str())
         })
+    }
+}
+
+/// Returns once the API server has reported repeatedly that it has no Adoptions.
+async fn undefined(client: &Client) {
+    let adoptions: Api<Adoption> = Api::all(client.clone());
+    let first = ListParams::default().limit(1);
+    let mut missing = 0;
+    while missing < CHECKS {
+        sleep(RECHECK).await;
+        let listed = adoptions.list(&first).await;
+        match listed.map_err(ApiError::of("list", "Adoption", "")) {
+            Err(error) if error.is_not_found() => missing += 1,
+            _ => missing = 0,
+        }
     }
 }
 
