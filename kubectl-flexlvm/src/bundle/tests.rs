@@ -108,3 +108,21 @@ fn bundle_is_read_back_with_the_same_findings() {
     assert!(findings.contains("node-gone"), "{findings}");
     assert_eq!(diagnose(&again).text(true), findings);
 }
+
+#[test]
+fn bundle_has_no_variable_of_containers_that_an_admin_added() {
+    let secret = json!([{"name": "PROXY_PASSWORD", "value": "swordfish"}]);
+    let container = json!({"name": "c", "env": secret});
+    for kind in ["DaemonSet/flexlvm-agent", "Deployment/flexlvm-controller"] {
+        for place in ["containers", "initContainers"] {
+            let mut objects = Objects::healthy();
+            objects.patch(
+                kind,
+                json!({"spec": {"template": {"spec": {place: [container]}}}}),
+            );
+            for file in files(&objects.snapshot()).unwrap() {
+                assert!(!file.text.contains("swordfish"), "{kind} {place}");
+            }
+        }
+    }
+}

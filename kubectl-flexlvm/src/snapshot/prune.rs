@@ -202,7 +202,11 @@ fn template(template: &mut PodTemplateSpec) {
     let Some(spec) = &mut template.spec else {
         return;
     };
-    for container in &mut spec.containers {
+    for container in spec
+        .containers
+        .iter_mut()
+        .chain(spec.init_containers.iter_mut().flatten())
+    {
         container.env_from = None;
         for variable in container.env.iter_mut().flatten() {
             if !variable.name.starts_with("FLEXLVM_") {
