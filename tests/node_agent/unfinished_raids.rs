@@ -84,7 +84,7 @@ pub(crate) fn raid_is_removed_although_lvm_was_killed_before_its_first_activatio
         assert!(all(fixture).contains(&format!("{name}_rmeta_2 ")));
         fixture.change(&name, json!({"state": state}));
         fixture.start_agent();
-        fixture.wait_for_condition(&name, REMOVED, "Removed", "");
+        fixture.wait_for_condition(&name, REMOVED, "NeverCreated", "");
         assert_eq!(all(fixture), "");
     }
 }
@@ -121,16 +121,19 @@ pub(crate) fn interrupted_conversion_of_a_volume_with_data_is_left_to_its_admin(
     fixture.wait_for_condition(&name, REMOVED, "NotEmpty", "so it is kept");
     fixture.change(&name, json!({"state": "Present"}));
 
-    // The remedy of the message.
+    // The remedy of the message. The group's seqno falls, which its admin accepts.
+    fixture.kill_agent();
     let undone = fixture.shell(&format!(
-        "lvchange -qq -an {volume}_rmeta_2 || true
-         archive=$(ls -t /etc/lvm/archive/{KINDS}_* | while read -r file; do
-           if grep -q 'before. executing .lvconvert' $file; then echo $file; break; fi; done)
-         vgcfgrestore -qq --yes --file $archive {KINDS} && lvchange -qq -ay {volume}
-         head -c 16M /dev/{volume} | sha256sum"
+        "for device in $(dmsetup ls | cut -f1 | grep 'r[a-z]*_2$'); do dmsetup remove $device; done
+         for file in $(ls -t /etc/lvm/archive/{KINDS}_*); do
+           if grep -q 'before. executing .lvconvert' $file; then break; fi
+         done
+         vgcfgrestore -qq --yes --file $file {KINDS}; rm /run/state/metadata/*.json
+         lvchange -qq -ay {volume}; head -c 16M /dev/{volume} | sha256sum"
     ));
     assert_eq!(undone, sums);
     fixture.shell(&format!("lvremove -qq -y {volume}"));
+    fixture.start_agent();
     fixture.ready(&name);
     fixture.remove(&name);
 }

@@ -282,9 +282,7 @@ impl VolumeExecutor {
                 }
                 self.change(lvm, spec, &change)?;
                 progress.activated |= activates;
-                if let LvmChange::Remove { uuid, .. } | LvmChange::RemoveNeverActive { uuid } =
-                    change
-                {
+                if let LvmChange::Remove { uuid, .. } = change {
                     progress.removed = Some(uuid);
                 }
                 progress.changed = Some(Instant::now());
