@@ -4,6 +4,7 @@
 mod fixture;
 
 // Volumes.
+mod abandoned;
 mod adoption;
 mod crashes;
 mod ends;
@@ -90,6 +91,7 @@ fn of_volumes() -> Vec<Test> {
             volumes::volume_of_earlier_version_waits_for_its_admin,
             volumes::restored_object_gets_its_volume_back,
             volumes::restored_object_of_renamed_volume_creates_none,
+            abandoned::returned_node_lists_its_abandoned_volume_and_leaves_the_data,
             adoption::volume_without_objects_is_adopted_and_mounted_with_its_data,
             ends::copy_of_partition_table_does_not_reach_the_next_volume,
             ends::ends_of_new_volume_are_zero_after_its_agent_was_killed,
