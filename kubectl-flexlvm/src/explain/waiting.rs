@@ -312,7 +312,8 @@ impl Cause {
             Self::Class(_) => "kubectl get storageclasses".to_owned(),
             Self::Backend(_) => "kubectl get storagebackends.flexlvm.dev".to_owned(),
             Self::HasData(orphan) => {
-                format!("kubectl flexlvm adopt {} {}", orphan.node, orphan.path)
+                let path = orphan.path.as_deref().unwrap_or("GROUP/NAME");
+                format!("kubectl flexlvm adopt {} {path}", orphan.node)
             }
             Self::Invalid(_) => format!("kubectl -n {namespace} edit pvc {name}"),
             Self::TooLarge(BackendError::TooLarge { backend, .. }) => {
