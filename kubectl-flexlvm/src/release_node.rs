@@ -165,16 +165,16 @@ impl Progress {
         if all == 0 {
             return "all claims are released".to_owned();
         }
-        let mut text = format!("{} of {} released", self.released, counted(all, "claim"));
-        if !self.waiting.is_empty() {
-            let shown: Vec<_> = self.waiting.iter().take(SHOWN).cloned().collect();
-            text += &format!("; waiting for {}", shown.join(", "));
-            let hidden = self.waiting.len().saturating_sub(SHOWN);
-            if hidden > 0 {
-                text += &format!(" and {hidden} more");
-            }
+        let done = format!("{} of {} released", self.released, counted(all, "claim"));
+        if self.waiting.is_empty() {
+            return done;
         }
-        text
+        let shown: Vec<_> = self.waiting.iter().take(SHOWN).cloned().collect();
+        let shown = shown.join(", ");
+        match self.waiting.len().saturating_sub(SHOWN) {
+            0 => format!("{done}; waiting for {shown}"),
+            hidden => format!("{done}; waiting for {shown} and {hidden} more"),
+        }
     }
 }
 

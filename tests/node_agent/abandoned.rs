@@ -36,7 +36,7 @@ pub(crate) fn returned_node_lists_its_abandoned_volume_and_leaves_the_data(fixtu
     ));
     let uuid = fixture.lvs(&name, "lv_uuid");
     fixture.power_cut(); // which boots without an agent
-    let uid = register_again(fixture);
+    let present = register_again(fixture);
     fixture.change(&name, json!({"state": "Abandoned", "erase": "Zero"}));
     fixture.start_agent();
     fixture.wait_for_condition(&name, READY, "Abandoned", "it is kept with its data");
@@ -53,7 +53,7 @@ pub(crate) fn returned_node_lists_its_abandoned_volume_and_leaves_the_data(fixtu
             .status
             .unwrap_or_default()
             .node_uid;
-        Ok((found_on == uid).then_some(()))
+        Ok((found_on == present).then_some(()))
     };
     let found = until("the status names the new Node", LIMIT, is_found);
     fixture.runtime().block_on(found).unwrap();

@@ -69,10 +69,8 @@ impl Actor {
         if found.spec.state != State::Abandoned {
             return Ok(Step::Wait(IN_FLIGHT).into());
         }
-        let mut spec = json!({"state": State::Present, "nodeLostTime": null});
-        if let Some(claim) = claim {
-            spec["currentClaim"] = json!(claim);
-        }
+        let claim = claim.as_ref().or(found.spec.current_claim.as_ref());
+        let spec = json!({"state": State::Present, "nodeLostTime": null, "currentClaim": claim});
         self.patch_state(&found, spec).await
     }
 

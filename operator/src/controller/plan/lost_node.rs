@@ -6,8 +6,8 @@
 use std::cmp;
 use std::time::Duration;
 
-use crds::LogicalVolume;
 use crds::logical_volume::State;
+use crds::{LogicalVolume, NodeLoss as NodeLossSettings};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use placement::claim;
 use placement::node_loss::NodeLoss;
@@ -42,7 +42,7 @@ pub(super) fn plan_loss(
     };
     let backend = observed.volume_backend.as_deref();
     let settings = backend.and_then(|backend| backend.spec.node_loss.as_ref());
-    let grace_period = settings.and_then(|settings| settings.grace_period());
+    let grace_period = settings.and_then(NodeLossSettings::grace_period);
     if !has_something_to_release(logical_volume, observed) {
         return plan;
     }
