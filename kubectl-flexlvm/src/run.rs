@@ -1,7 +1,7 @@
 //! Runs one command: reads a snapshot, builds the report, prints it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::CommandFactory as _;
@@ -19,12 +19,15 @@ use crate::doctor::{self, CheckList};
 use crate::output::{Format, Report, print, render};
 use crate::release_node::ReleaseSettings;
 use crate::snapshot::kind::Kind;
-use crate::snapshot::{Snapshot, read};
+use crate::snapshot::{Snapshot, changes, read};
 use crate::tree::TreeFilter;
 use crate::{adopt, bundle, explain, orphans, release_node, status, tree};
 
-/// Time between two snapshots of `--watch`: each lists all volumes anew.
-const WATCH_INTERVAL: Duration = Duration::from_secs(5);
+/// Shortest time between two snapshots of `--watch`.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Share of the time in which `--watch` reads at most: each snapshot lists all volumes anew.
+const PAUSE_PER_READ: u32 = 4;
 
 /// Runs the command; returns false for exit code 1.
 ///
@@ -39,12 +42,13 @@ pub async fn run(cli: Cli) -> Result<bool> {
             explain_claim(source, &name, watch, output).await
         }
         Command::Status { watch } => {
-            let kinds = [&Kind::VOLUMES[..], &Kind::INSTALLATION].concat();
+            let selection = SnapshotSelection {
+                kinds: [&Kind::VOLUMES[..], &Kind::INSTALLATION].concat(),
+                namespace: None,
+            };
             let source = source.connected().await?;
-            repeat(watch, output, async || {
-                Ok(status::status(&source.read(&kinds, None).await?))
-            })
-            .await
+            let report = |snapshot: &Snapshot| Ok(status::status(snapshot));
+            repeat(&source, &selection, watch, output, report).await
         }
         Command::Doctor { list: true } => show(&CheckList(doctor::checks()), output),
         Command::Doctor { list: false } => {
@@ -151,31 +155,47 @@ async fn explain_claim(
     .concat();
     let source = source.connected().await?;
     let namespace = source.namespace();
-    repeat(watch, output, async || {
-        let snapshot = source.read(&kinds, Some(&namespace)).await?;
-        explain::explain(&snapshot, &namespace, name)
-    })
-    .await
+    let selection = SnapshotSelection {
+        kinds,
+        namespace: Some(namespace.clone()),
+    };
+    let report = |snapshot: &Snapshot| explain::explain(snapshot, &namespace, name);
+    repeat(&source, &selection, watch, output, report).await
+}
+
+/// The objects that a command reads.
+struct SnapshotSelection {
+    kinds: Vec<Kind>,
+    /// Namespace of claims and pods; `None` for all.
+    namespace: Option<String>,
 }
 
 /// Prints a report, and with `watch` each one that differs from the one before.
 async fn repeat<R: Report>(
+    source: &Source,
+    selection: &SnapshotSelection,
     watch: bool,
     output: Option<Format>,
-    report: impl AsyncFn() -> Result<R>,
+    report: impl Fn(&Snapshot) -> Result<R>,
 ) -> Result<bool> {
+    let SnapshotSelection { kinds, namespace } = selection;
     let mut printed = String::new();
     loop {
-        let report = report().await?;
+        let start = Instant::now();
+        let snapshot = source.read(kinds, namespace.as_deref()).await?;
+        let report = report(&snapshot)?;
         let text = render(&report, output)?;
         if text != printed {
             print(&text)?;
         }
-        if !watch {
+        // A bundle does not change.
+        let (true, Some(access)) = (watch, &source.access) else {
             return Ok(report.is_good());
-        }
+        };
         printed = text;
-        tokio::time::sleep(WATCH_INTERVAL).await;
+        let pause = (start.elapsed() * PAUSE_PER_READ).max(SHORTEST_PAUSE);
+        tokio::time::sleep(pause).await;
+        changes::next(&access.client, &snapshot, kinds, namespace.as_deref()).await;
     }
 }
 

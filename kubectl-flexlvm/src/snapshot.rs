@@ -4,7 +4,9 @@
 //! fields that can hold other secrets, before an object is stored. So no output of a command can
 //! contain them.
 
+pub mod changes;
 pub mod kind;
+pub mod pages;
 pub mod prune;
 pub mod read;
 
@@ -48,6 +50,8 @@ pub struct Snapshot {
     /// Kinds that the server does not have: of FlexLVM before its definitions are installed, and
     /// published capacity before Kubernetes 1.24.
     pub unserved: BTreeSet<Kind>,
+    /// Versions of the lists, from which watches continue; none of a bundle.
+    pub versions: BTreeMap<Kind, String>,
     /// StorageBackends by name.
     pub backends: BTreeMap<String, StorageBackend>,
     /// LogicalVolumes by name.

@@ -1,6 +1,8 @@
 //! `kubectl flexlvm`, started by kubectl, against the objects that the real controller writes.
 
 mod adopt;
+mod pages;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -63,16 +65,19 @@ impl Plugin {
         }
     }
 
-    fn run(&self, arguments: &[&str]) -> Answer {
-        let output = Command::new(&self.kubectl)
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.kubectl);
+        command
             .arg("flexlvm")
             .args(arguments)
             .arg(format!("--kubeconfig={}", self.kubeconfig.display()))
             .env("PATH", self.folder.path())
-            .current_dir(self.folder.path())
-            .output()
-            .unwrap();
-        output.into()
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Answer {
+        self.command(arguments).output().unwrap().into()
     }
 
     fn json(&self, arguments: &[&str]) -> Value {

@@ -1,8 +1,12 @@
 //! The kinds of objects that a snapshot holds.
 
+use kube::api::ListParams;
 use serde::Serialize;
 
-/// A list of objects, which takes one request.
+/// Selects the objects of FlexLVM's manifests.
+const PRODUCT: &str = "app.kubernetes.io/name=flexlvm";
+
+/// A list of objects, which takes a request per page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Kind {
     /// All StorageBackends.
@@ -80,6 +84,38 @@ impl Kind {
         Self::Roles,
         Self::RoleBindings,
     ];
+
+    /// Returns the selector of the objects that concern FlexLVM.
+    #[must_use]
+    pub fn selector(self) -> ListParams {
+        let all = ListParams::default();
+        match self {
+            Self::SystemPods
+            | Self::CustomResourceDefinitions
+            | Self::Deployments
+            | Self::DaemonSets => all.labels(PRODUCT),
+            Self::ControllerEvents => all.fields(&format!("source={}", crds::GROUP)),
+            Self::MountEvents => all.fields("reason=FailedMount"),
+            Self::CsiDrivers => all.fields(&format!("metadata.name={}", crds::GROUP)),
+            _ => all,
+        }
+    }
+
+    /// Returns true if changes of its objects cause a new report: not Leases, which change all the
+    /// time, and not permissions.
+    #[must_use]
+    pub fn is_watched(self) -> bool {
+        !matches!(
+            self,
+            Self::ControllerLeases
+                | Self::NodeLeases
+                | Self::ClusterRoles
+                | Self::ClusterRoleBindings
+                | Self::Roles
+                | Self::RoleBindings
+                | Self::CsiStorageCapacities
+        )
+    }
 
     /// Returns the resource as in a rule of RBAC, with its API group.
     #[must_use]

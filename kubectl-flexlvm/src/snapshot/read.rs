@@ -1,5 +1,4 @@
-//! Reads a snapshot from the API server: one list per kind, all at once, independently of the number of
-//! volumes.
+//! Reads a snapshot from the API server: a list per kind, all at once, with no request per volume.
 
 use std::fmt::Debug;
 
@@ -17,16 +16,18 @@ use serde::de::DeserializeOwned;
 
 use super::kind::Kind;
 use super::prune::Prune;
-use super::{NAMESPACE, Snapshot, key};
-
-/// Selects the objects of FlexLVM's manifests.
-const PRODUCT: &str = "app.kubernetes.io/name=flexlvm";
+use super::{NAMESPACE, Snapshot, key, pages};
 
 /// Namespace of the nodes' Leases.
 const NODE_LEASES: &str = "kube-node-lease";
 
-/// Adds the objects of a list to a snapshot.
-type Addition = Box<dyn FnOnce(&mut Snapshot) + Send>;
+/// The objects of a list.
+struct Listed {
+    /// Adds them to a snapshot.
+    add: Box<dyn FnOnce(&mut Snapshot) + Send>,
+    /// Version of the list, from which a watch continues.
+    version: String,
+}
 
 /// Reads the objects of these kinds. With a namespace, claims and pods are read of that one only.
 ///
@@ -55,7 +56,10 @@ pub async fn snapshot(
     }
     for (kind, list) in lists {
         match list {
-            Ok(add) => add(&mut snapshot),
+            Ok(listed) => {
+                snapshot.versions.insert(kind, listed.version);
+                (listed.add)(&mut snapshot);
+            }
             Err(kube::Error::Api(status)) if status.code == 404 => {
                 snapshot.unserved.insert(kind);
             }
@@ -105,54 +109,45 @@ fn list(
     client: &Client,
     kind: Kind,
     namespace: Option<&str>,
-) -> BoxFuture<'static, Result<Addition, kube::Error>> {
+) -> BoxFuture<'static, Result<Listed, kube::Error>> {
     let client = client.clone();
-    let all = ListParams::default();
-    let product = ListParams::default().labels(PRODUCT);
+    let selector = kind.selector();
     match kind {
-        Kind::StorageBackends => of(Api::all(client), all, |s| &mut s.backends),
-        Kind::LogicalVolumes => of(Api::all(client), all, |s| &mut s.logical_volumes),
-        Kind::NodeStorages => of(Api::all(client), all, |s| &mut s.storages),
-        Kind::Nodes => of(Api::all(client), all, |s| &mut s.nodes),
-        Kind::PersistentVolumes => of(Api::all(client), all, |s| &mut s.persistent_volumes),
+        Kind::StorageBackends => of(Api::all(client), selector, |s| &mut s.backends),
+        Kind::LogicalVolumes => of(Api::all(client), selector, |s| &mut s.logical_volumes),
+        Kind::NodeStorages => of(Api::all(client), selector, |s| &mut s.storages),
+        Kind::Nodes => of(Api::all(client), selector, |s| &mut s.nodes),
+        Kind::PersistentVolumes => of(Api::all(client), selector, |s| &mut s.persistent_volumes),
         Kind::PersistentVolumeClaims => {
             let claims: Api<PersistentVolumeClaim> = within(client, namespace);
-            of(claims, all, |s| &mut s.claims)
+            of(claims, selector, |s| &mut s.claims)
         }
-        Kind::StorageClasses => of(Api::all(client), all, |s| &mut s.classes),
+        Kind::StorageClasses => of(Api::all(client), selector, |s| &mut s.classes),
         Kind::Pods => {
             let pods: Api<Pod> = within(client, namespace);
-            of(pods, all, |s| &mut s.pods)
+            of(pods, selector, |s| &mut s.pods)
         }
-        Kind::SystemPods => of(ours(client), product, |s| &mut s.pods),
-        Kind::ControllerEvents => {
-            let events = ListParams::default().fields(&format!("source={}", crds::GROUP));
-            of_unnamed(Api::all(client), events, |s| &mut s.events)
+        Kind::SystemPods => of(ours(client), selector, |s| &mut s.pods),
+        Kind::ControllerEvents | Kind::MountEvents => {
+            of_unnamed(Api::all(client), selector, |s| &mut s.events)
         }
-        Kind::MountEvents => {
-            let events = ListParams::default().fields("reason=FailedMount");
-            of_unnamed(Api::all(client), events, |s| &mut s.events)
-        }
-        Kind::CsiDrivers => {
-            let driver = ListParams::default().fields(&format!("metadata.name={}", crds::GROUP));
-            of(Api::all(client), driver, |s| &mut s.csi_drivers)
-        }
-        Kind::CsiStorageCapacities => of_unnamed(ours(client), all, |s| &mut s.capacities),
-        Kind::CustomResourceDefinitions => of(Api::all(client), product, |s| &mut s.definitions),
-        Kind::Deployments => of(ours(client), product, |s| &mut s.deployments),
-        Kind::DaemonSets => of(ours(client), product, |s| &mut s.daemon_sets),
-        Kind::ControllerLeases => of(ours(client), all, |s| &mut s.leases),
+        Kind::CsiDrivers => of(Api::all(client), selector, |s| &mut s.csi_drivers),
+        Kind::CsiStorageCapacities => of_unnamed(ours(client), selector, |s| &mut s.capacities),
+        Kind::CustomResourceDefinitions => of(Api::all(client), selector, |s| &mut s.definitions),
+        Kind::Deployments => of(ours(client), selector, |s| &mut s.deployments),
+        Kind::DaemonSets => of(ours(client), selector, |s| &mut s.daemon_sets),
+        Kind::ControllerLeases => of(ours(client), selector, |s| &mut s.leases),
         Kind::NodeLeases => {
             let leases: Api<Lease> = Api::namespaced(client, NODE_LEASES);
-            of(leases, all, |s| &mut s.leases)
+            of(leases, selector, |s| &mut s.leases)
         }
-        Kind::ClusterRoles => of_unnamed(Api::all(client), all, |s| &mut s.cluster_roles),
+        Kind::ClusterRoles => of_unnamed(Api::all(client), selector, |s| &mut s.cluster_roles),
         // Not by label: an admin may bind the accounts to roles of their own.
         Kind::ClusterRoleBindings => {
-            of_unnamed(Api::all(client), all, |s| &mut s.cluster_role_bindings)
+            of_unnamed(Api::all(client), selector, |s| &mut s.cluster_role_bindings)
         }
-        Kind::Roles => of_unnamed(ours(client), all, |s| &mut s.roles),
-        Kind::RoleBindings => of_unnamed(ours(client), all, |s| &mut s.role_bindings),
+        Kind::Roles => of_unnamed(ours(client), selector, |s| &mut s.roles),
+        Kind::RoleBindings => of_unnamed(ours(client), selector, |s| &mut s.role_bindings),
     }
 }
 
@@ -180,20 +175,21 @@ fn of<K>(
     api: Api<K>,
     params: ListParams,
     into: fn(&mut Snapshot) -> &mut std::collections::BTreeMap<String, K>,
-) -> BoxFuture<'static, Result<Addition, kube::Error>>
+) -> BoxFuture<'static, Result<Listed, kube::Error>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Prune + Send + 'static,
 {
     async move {
-        let listed = api.list(&params).await?;
+        let listed = pages::list(&api, &params).await?;
         let add = move |snapshot: &mut Snapshot| {
-            for mut object in listed.items {
-                if object.prune() {
-                    into(snapshot).insert(key(&object), object);
-                }
+            for object in listed.objects {
+                into(snapshot).insert(key(&object), object);
             }
         };
-        Ok(Box::new(add) as Addition)
+        Ok(Listed {
+            add: Box::new(add),
+            version: listed.version,
+        })
     }
     .boxed()
 }
@@ -203,20 +199,17 @@ fn of_unnamed<K>(
     api: Api<K>,
     params: ListParams,
     into: fn(&mut Snapshot) -> &mut Vec<K>,
-) -> BoxFuture<'static, Result<Addition, kube::Error>>
+) -> BoxFuture<'static, Result<Listed, kube::Error>>
 where
     K: Clone + DeserializeOwned + Debug + Prune + Send + 'static,
 {
     async move {
-        let listed = api.list(&params).await?;
-        let add = move |snapshot: &mut Snapshot| {
-            for mut object in listed.items {
-                if object.prune() {
-                    into(snapshot).push(object);
-                }
-            }
-        };
-        Ok(Box::new(add) as Addition)
+        let listed = pages::list(&api, &params).await?;
+        let add = move |snapshot: &mut Snapshot| into(snapshot).extend(listed.objects);
+        Ok(Listed {
+            add: Box::new(add),
+            version: listed.version,
+        })
     }
     .boxed()
 }
