@@ -208,6 +208,16 @@ impl Objects {
         }
     }
 
+    /// Adds a copy of an object, with another name and the occurrences of some texts replaced.
+    pub(crate) fn copy(&mut self, key: &str, name: &str, texts: &[(&str, &str)]) {
+        let mut text = self.0.get(key).unwrap().to_string();
+        for (from, to) in texts {
+            text = text.replace(from, to);
+        }
+        let (kind, _) = key.split_once('/').unwrap();
+        self.add(kind, name, serde_json::from_str(&text).unwrap());
+    }
+
     /// Removes objects whose keys begin with this.
     pub(crate) fn remove(&mut self, beginning: &str) {
         self.0.retain(|key, _| !key.starts_with(beginning));

@@ -29,6 +29,8 @@ pub mod output;
 pub mod progress;
 pub mod release_node;
 pub mod run;
+#[cfg(test)]
+mod scale;
 pub mod snapshot;
 pub mod status;
 pub mod table;
