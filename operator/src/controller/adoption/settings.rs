@@ -155,7 +155,8 @@ fn check_access_modes(modes: &[String]) -> Result<(), ValidationError> {
 /// Reads the uid of the claim that the volume was created for.
 ///
 /// The name of the volume must be that of the claim's volume: so no volume of another claim, whose
-/// key would be the same, exists under another name.
+/// key would be the same, exists under another name. The uid of this Adoption is in the tags if its
+/// LogicalVolume was deleted before its end: only this logical volume has it.
 fn read_claim_uid(
     adoption: &Adoption,
     volume: &AdoptableVolume,
@@ -165,7 +166,7 @@ fn read_claim_uid(
         return Ok(adoption.metadata.uid.clone().unwrap_or_default());
     };
     let wanted = format!("{VOLUME_PREFIX}{uid}");
-    if *name == wanted {
+    if *name == wanted || adoption.metadata.uid.as_deref() == Some(uid) {
         return Ok(uid.to_owned());
     }
     let group = &adoption.spec.volume_group;

@@ -299,6 +299,12 @@ fn volume_of_a_claim_needs_the_name_of_its_claim() {
         "{}",
         progress.message
     );
+    // Except for the uid of the Adoption itself, which began before.
+    fixture.adoption["status"]["report"]["volume"]["tags"][0] = json!("flexlvm.dev/claim-uid=7");
+    assert!(matches!(
+        fixture.plan(),
+        AdoptionStep::CreateLogicalVolume(_)
+    ));
 }
 
 #[test]
