@@ -36,7 +36,7 @@ const NO_MESSAGES: &[&str] = &[
     "unformatted: never written to, waits for its file system",
     "formatting: mkfs was begun, never mounted",
     "call=… volume=… outcome=… ms=…",
-    "lv_uuid=\"…\" && lv_tags=\"…\" && lv_attr=~\"…\"…",
+    "lv_uuid=\"…\" && lv_tags=\"…\" && lv_attr=~\"…\"",
     "MESSAGE=… PRIORITY=… SYSLOG_IDENTIFIER=flexlvm-driver FLEXLVM_CALL=… FLEXLVM_VOLUME=… FLEXLVM_OUTCOME=… FLEXLVM_MS=…",
 ];
 

@@ -46,8 +46,16 @@ const FOLDERS: [&str; 12] = [
 fn lines(page: &Page) -> Vec<(usize, String)> {
     let mut lines = page.spans.clone();
     for code in &page.code {
-        let numbered = code.text.lines().zip(code.line + 1..);
-        lines.extend(numbered.map(|(line, number)| (number, line.to_owned())));
+        // A command's further lines follow a backslash.
+        let mut is_continued = false;
+        for (line, number) in code.text.lines().zip(code.line + 1..) {
+            let text = line.strip_suffix('\\').unwrap_or(line);
+            match lines.last_mut() {
+                Some((_, command)) if is_continued => command.push_str(text),
+                _ => lines.push((number, text.to_owned())),
+            }
+            is_continued = text != line;
+        }
     }
     lines
 }

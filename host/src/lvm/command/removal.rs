@@ -44,8 +44,7 @@ pub(in crate::lvm) fn remove(
     } else {
         ""
     };
-    let selection =
-        format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{letters}\"{empty}");
+    let selection = selection(uuid, tag, letters) + empty;
     let mut settings = SELECT_SETTINGS.join(" ");
     if discard == Discard::Always {
         settings.push_str(" devices/issue_discards=1");
@@ -68,11 +67,16 @@ pub(in crate::lvm) fn remove_never_active(
     uuid: &LvUuid,
     tag: &LvTag,
 ) -> Cmd {
-    let selection =
-        format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"^[rR]...--...k\"");
+    let selection = selection(uuid, tag, "^[rR]...--...k");
     change_lvm("lvremove")
         .arg("--yes")
         .args(["--config", &SELECT_SETTINGS.join(" ")])
         .args(["--select", &selection, &path(vg, lv)])
         .timeout(REMOVE_TIMEOUT)
+}
+
+/// Returns LVM's selection of the volume with this uuid and tag, whose attributes match a regular
+/// expression.
+fn selection(uuid: &LvUuid, tag: &LvTag, attributes: &str) -> String {
+    format!("lv_uuid=\"{uuid}\" && lv_tags=\"{tag}\" && lv_attr=~\"{attributes}\"")
 }
