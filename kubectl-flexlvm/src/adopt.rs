@@ -1,9 +1,9 @@
 //! `adopt`: creates Adoptions of logical volumes, and waits until the controller has carried them
 //! out.
 //!
-//! `arguments` reads the command line, [`request`] checks what it requests, [`report`] reads how far each Adoption is; all
-//! are pure. An Adoption has the name of its logical volume, and is applied: the same command again
-//! continues it, and with further options it completes it.
+//! `arguments` reads the command line, [`request`] checks what it requests, [`report`] reads how far
+//! each Adoption is; all are pure. An Adoption has the name of its logical volume, and is applied:
+//! the same command again continues it, and with further options it completes it.
 
 mod arguments;
 pub mod report;

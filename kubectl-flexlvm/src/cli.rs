@@ -185,9 +185,9 @@ pub struct AdoptArguments {
     /// in the tags.
     #[arg(long = "access-mode")]
     pub access_modes: Vec<String>,
-    /// Remove the volume with its claim. By default it is retained.
-    #[arg(long)]
-    pub delete_with_claim: bool,
+    /// What happens to the volume when its claim is deleted.
+    #[arg(long, default_value = "Retain", value_parser = ["Retain", "Delete"])]
+    pub reclaim_policy: String,
     /// Confirm --all-orphans.
     #[arg(short, long)]
     pub yes: bool,

@@ -31,7 +31,7 @@ fn crowd() -> Snapshot {
         let agent = format!("flexlvm-agent-{node}");
         objects.copy("Pod/flexlvm-agent-n1", &agent, &texts);
     }
-    let uid = VOLUME.strip_prefix("pvc-").unwrap();
+    let first = VOLUME.strip_prefix("pvc-").unwrap();
     for number in 0..VOLUMES {
         let node = format!("\"m{}\"", number % NODES);
         let claim = format!("data-{number}");
@@ -40,7 +40,7 @@ fn crowd() -> Snapshot {
         let quoted = format!("\"{claim}\"");
         let uuid = format!("\"abcdef-1234-5678-90AB-CDEF-GHIJ-{number:06}\"");
         let texts = [
-            (uid, own_uid.as_str()),
+            (first, own_uid.as_str()),
             ("\"n1\"", &node),
             ("\"data\"", &quoted),
             ("\"abcdef-1234-5678-90AB-CDEF-GHIJ-KLMNOP\"", &uuid),

@@ -1,12 +1,12 @@
-//! The values of storage that the node, the API's readers and the kubectl plugin share: sizes, names,
-//! layouts, file systems. Pure, and of no operating system: the plugin also runs on macOS.
+//! The values of storage that node, controller and kubectl plugin share: sizes, names, layouts, file
+//! systems. Pure, and of no operating system: the plugin also runs on macOS.
 //!
 //! In reading order:
 //!
 //! - [`units`]: bytes and extents.
 //! - [`names`], [`tags`]: names and LVM's tags, validated.
 //! - [`geometry`], [`pool_cost`]: layouts, and the extents that volumes and thin pools allocate.
-//! - [`filesystem`], [`mount_flags`]: the supported file systems, and how they are made and mounted.
+//! - [`filesystem`], [`mount_flags`]: the supported file systems, how they are made and mounted.
 //! - [`key`]: the secret that authorizes the mount of a claim's volume.
 //! - [`error`]: why LVM can't create a layout.
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use crds::adoption::AdoptingClaim;
-use crds::logical_volume::FilesystemType;
+use crds::logical_volume::{FilesystemType, ReclaimPolicy};
 use storage_model::Filesystem;
 
 use super::Extent;
@@ -36,7 +36,10 @@ impl AdoptArguments {
             storage_class: self.class.clone(),
             filesystem: self.filesystem.as_deref().map(filesystem).transpose()?,
             access_modes: self.access_modes.clone(),
-            deletes: self.delete_with_claim,
+            reclaim_policy: match self.reclaim_policy.as_str() {
+                "Delete" => ReclaimPolicy::Delete,
+                _ => ReclaimPolicy::Retain,
+            },
         })
     }
 

@@ -221,7 +221,8 @@ impl Report for AdoptReport {
         // The last line has the reason of a single one.
         if refused.len() > 1 && !wide {
             for entry in refused {
-                text.push_str(&format!("{}\n", entry.progress()));
+                text.push_str(&entry.progress());
+                text.push('\n');
             }
         }
         text + &self.verdict() + "\n"
@@ -235,11 +236,13 @@ impl Report for AdoptReport {
     }
 
     fn is_good(&self) -> bool {
-        let is_good = |entry: &AdoptEntry| match (entry.state, self.ending) {
-            (AdoptState::Adopted, _) | (AdoptState::Planned, Ending::DryRun) => true,
-            (AdoptState::Waiting, Ending::NoController | Ending::NotAwaited) => true,
-            _ => false,
+        let good = match self.ending {
+            Ending::DryRun => AdoptState::Planned,
+            Ending::NoController | Ending::NotAwaited => AdoptState::Waiting,
+            Ending::Unconfirmed | Ending::Awaited => AdoptState::Adopted,
         };
+        let is_good =
+            |entry: &AdoptEntry| entry.state == good || entry.state == AdoptState::Adopted;
         self.entries.iter().all(is_good)
     }
 }

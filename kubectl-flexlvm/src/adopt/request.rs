@@ -13,7 +13,7 @@ use crate::objects::bound_volume;
 use crate::snapshot::Snapshot;
 
 /// What the command line requests.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AdoptRequest {
     /// The logical volumes.
     pub selection: Selection,
@@ -29,8 +29,8 @@ pub struct AdoptRequest {
     pub filesystem: Option<FilesystemType>,
     /// Access modes; empty for those in the tags.
     pub access_modes: Vec<String>,
-    /// True if the volume is removed with its claim.
-    pub deletes: bool,
+    /// What happens to the volume when its claim is deleted.
+    pub reclaim_policy: ReclaimPolicy,
 }
 
 /// The requested logical volumes.
@@ -52,15 +52,6 @@ pub enum Selection {
         /// Only those of claims in this namespace.
         namespace: Option<String>,
     },
-}
-
-impl Default for Selection {
-    fn default() -> Self {
-        Self::Orphans {
-            node: None,
-            namespace: None,
-        }
-    }
 }
 
 /// One requested logical volume.
@@ -372,11 +363,6 @@ fn adoption(request: &AdoptRequest, requested: &Requested<'_>) -> Adoption {
         mount_options: Vec::new(),
         fsck: Fsck::default(),
     });
-    let reclaim_policy = if request.deletes {
-        ReclaimPolicy::Delete
-    } else {
-        ReclaimPolicy::Retain
-    };
     let spec = AdoptionSpec {
         node: requested.node.to_owned(),
         volume_group: requested.group.to_owned(),
@@ -387,7 +373,7 @@ fn adoption(request: &AdoptRequest, requested: &Requested<'_>) -> Adoption {
         storage_class: request.storage_class.clone(),
         filesystem,
         access_modes: request.access_modes.clone(),
-        reclaim_policy,
+        reclaim_policy: request.reclaim_policy,
     };
     Adoption::new(requested.name, spec)
 }

@@ -88,7 +88,7 @@ fn orphan_needs_node_and_name_only() {
 #[test]
 fn volume_of_an_admin_needs_claim_backend_class_and_filesystem() {
     let line = "n1 /dev/vg0/pvc-photos --claim photos --backend fast --class fast \
-        --filesystem xfs --access-mode ReadWriteOnce --delete-with-claim";
+        --filesystem xfs --access-mode ReadWriteOnce --reclaim-policy Delete";
     let candidates = plan(line);
     let adoption = serde_json::to_value(candidates[0].adoption.as_ref().unwrap()).unwrap();
     let spec = json!({"node": "n1", "volumeGroup": "vg0", "logicalVolume": "pvc-photos",
@@ -201,7 +201,7 @@ fn orphans_are_adopted_after_confirmation_only() {
     let extent = |line: &str| arguments(line).0.extent();
     assert_eq!(extent("--all-orphans"), Extent::Unconfirmed);
     assert_eq!(extent("--all-orphans --yes --dry-run"), Extent::DryRun);
-    let five_minutes = Extent::Apply(Duration::from_secs(300));
+    let five_minutes = Extent::Apply(Duration::from_mins(5));
     assert_eq!(extent("--all-orphans --yes"), five_minutes);
     assert_eq!(extent("n1 vg0/pvc-a"), five_minutes);
     let report = AdoptReport::planned(&plan("--all-orphans -n shop"), Extent::Unconfirmed);
