@@ -1,7 +1,7 @@
 //! Compares `docs/driver.md` with the messages in the code: it must list exactly those.
 //!
-//! Every string in the code of driver, flexvolume and host of at least three parts counts as a
-//! message or a part of one, except those listed below.
+//! Every string in the code of driver, flexvolume, host and storage-model of at least three parts
+//! counts as a message or a part of one, except those listed below.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -25,7 +25,8 @@ const OF_THE_AGENT: &[&str] = &[
     "host/src/root_path.rs",
     "host/src/stack/processes.rs",
     "host/src/lvm/duplicate_disk.rs",
-    "host/src/lvm/geometry.rs",
+    "storage-model/src/geometry.rs",
+    "storage-model/src/pool_cost.rs",
     "host/src/lvm/report/warnings.rs",
     "host/src/lvm/thin_pool.rs",
 ];
@@ -99,7 +100,12 @@ fn documentation_lists_every_allowed_option() {
 fn in_code() -> BTreeMap<String, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut sentences = BTreeMap::new();
-    for folder in ["driver/src", "flexvolume/src", "host/src"] {
+    for folder in [
+        "driver/src",
+        "flexvolume/src",
+        "host/src",
+        "storage-model/src",
+    ] {
         for path in sources(&root.join(folder)) {
             let name = path.strip_prefix(root).unwrap().display().to_string();
             if OF_THE_AGENT.contains(&&*name)

@@ -1,7 +1,7 @@
 //! `release-node`: releases the claims whose volumes are on a lost node. The one command that
 //! changes a cluster: it writes the intent (`spec.state: Abandoned`); the controller carries it out.
 //!
-//! [`plan`] chooses the volumes and [`Progress`] counts, both pure; [`act`] writes and waits.
+//! [`plan`] chooses the volumes and [`ReleaseProgress`] counts, both pure; [`act`] writes and waits.
 
 mod act;
 
@@ -131,14 +131,14 @@ fn claim_of(snapshot: &Snapshot, volume: &LogicalVolume) -> Option<String> {
 
 /// How far a release is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReleaseProgress {
     /// Number of claims that are gone.
     pub released: usize,
     /// The claims that still exist.
     pub waiting: Vec<String>,
 }
 
-impl Progress {
+impl ReleaseProgress {
     /// Compares the claims of a plan with the present objects.
     #[must_use]
     pub fn new(plan: &ReleasePlan, snapshot: &Snapshot) -> Self {

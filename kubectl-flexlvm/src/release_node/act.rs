@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::{KINDS, Progress, ReleasePlan, plan};
+use super::{KINDS, ReleasePlan, ReleaseProgress, plan};
 use crate::output::{Format, print, render};
 use crate::snapshot::read;
 
@@ -93,7 +93,7 @@ async fn wait(client: &Client, plan: &ReleasePlan, timeout: Duration) -> Result<
     let end = Instant::now() + timeout;
     let mut printed = String::new();
     loop {
-        let progress = Progress::new(plan, &read::snapshot(client, &KINDS, None).await?);
+        let progress = ReleaseProgress::new(plan, &read::snapshot(client, &KINDS, None).await?);
         let line = progress.line();
         if line != printed {
             print(&format!("{line}\n"))?;

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Progress, plan};
+use super::{ReleaseProgress, plan};
 use crate::fixture::{Objects, VOLUME, condition};
 use crate::output::Report as _;
 use crate::snapshot::Snapshot;
@@ -66,7 +66,7 @@ fn claims_of_a_lost_node_are_released_and_counted() {
             plan.names(),
             [format!("logicalvolume.flexlvm.dev/{VOLUME}")]
         );
-        let progress = Progress::new(&plan, &snapshot);
+        let progress = ReleaseProgress::new(&plan, &snapshot);
         assert_eq!(
             progress.line(),
             "0 of 1 claim released; waiting for shop/data"
@@ -75,7 +75,7 @@ fn claims_of_a_lost_node_are_released_and_counted() {
         let again = json!({"metadata": {"uid": "another"}});
         let snapshot = changed(&[("PersistentVolumeClaim/data", again)]);
         assert_eq!(
-            Progress::new(&plan, &snapshot).line(),
+            ReleaseProgress::new(&plan, &snapshot).line(),
             "1 of 1 claim released"
         );
     }
