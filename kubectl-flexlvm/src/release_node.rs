@@ -100,7 +100,7 @@ pub fn plan(snapshot: &Snapshot, node: &str) -> Result<ReleasePlan> {
 fn not_lost(node: &str, is_up: bool) -> anyhow::Error {
     if is_up {
         return anyhow!(
-            "node {node} is Ready and has its volumes, so no claim is released: if the node is to be removed, drain it and \
+            "node {node} is Ready and has its volumes, so no claim is released: to remove the node, drain it and \
              delete it first (kubectl delete node {node})"
         );
     }
